@@ -1,0 +1,32 @@
+"""tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
+
+from tapegrad.autograd import methods as _methods, ops
+from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.composite import composite, composites
+from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
+from tapegrad.autograd.sweep import InPlaceError
+from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_default_dtype
+from tapegrad.autograd.transform import grad, value_and_grad, vjp
+
+__all__ = [
+    "InPlaceError",
+    "Parameter",
+    "Primitive",
+    "Tensor",
+    "composite",
+    "composites",
+    "default_dtype",
+    "enable_grad",
+    "grad",
+    "is_recording",
+    "no_grad",
+    "ops",
+    "primitive",
+    "primitives",
+    "set_default_dtype",
+    "ufunc",
+    "value_and_grad",
+    "vjp",
+]
+
+del _methods

@@ -1,0 +1,212 @@
+"""One function per primitive, generated from its declaration on first use.
+
+Interpreting a declaration at every call (`primitive.apply`) costs twice what recording needs.  So
+the public function of a primitive starts as a stub; when first called it writes Python source for
+the ordinary case (NumPy arrays, recording on, one or two operands), compiles it, and puts the code
+object into itself.  Names bound to it earlier, such as operators of Tensor, need no update.
+The rest is one call to `apply`, which stays the definition of what a call means.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd import _mode, primitive as _primitive
+from tapegrad.autograd.node import Node, next_serial
+from tapegrad.autograd.tensor import Tensor
+
+__all__ = ["public_function"]
+
+
+def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
+    """The callable that users see: arguments, then settings, by position or by keyword."""
+    scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
+    exec(  # noqa: S102  # a constant text
+        "def function(*args, **settings):\n"
+        "    specialize()\n"
+        "    return function(*args, **settings)",
+        scope,
+    )
+    function: Any = scope["function"]
+    scope["specialize"] = lambda: _specialize(primitive, function)
+    function.__name__ = function.__qualname__ = primitive.name
+    function.__doc__ = described.__doc__
+    function.__module__ = described.__module__
+    function.__signature__ = inspect.Signature(_parameters(primitive))
+    function.primitive = primitive
+    function.vjp = primitive.vjp
+    function.joint_vjp = primitive.joint_vjp
+    function.on = primitive.on
+    function.with_aux = _with_aux(primitive, function)
+    return function
+
+
+def _parameters(primitive: Any) -> list[inspect.Parameter]:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    empty = inspect.Parameter.empty
+    parameters = [
+        inspect.Parameter(name, kind, default=None if name in primitive.optional else empty)
+        for name in primitive.arguments
+    ]
+    seen_default = bool(primitive.optional)
+    for name, default in primitive.settings.items():
+        if default is empty and seen_default:
+            kind = inspect.Parameter.KEYWORD_ONLY
+        seen_default = seen_default or default is not empty
+        parameters.append(inspect.Parameter(name, kind, default=default))
+    return parameters
+
+
+def _with_aux(primitive: Any, function: Any) -> Callable[..., Any]:
+    def with_aux(*args: Any, **settings: Any) -> Any:
+        bound = function.__signature__.bind(*args, **settings)
+        bound.apply_defaults()
+        values = bound.arguments
+        return _primitive.apply(
+            primitive,
+            tuple(values[name] for name in primitive.arguments),
+            {name: values[name] for name in primitive.settings},
+            aux=True,
+        )
+
+    return with_aux
+
+
+def _specialize(primitive: Any, function: FunctionType) -> None:
+    missing = [n for n in primitive.arguments if n not in primitive.rules]
+    if primitive.differentiable and missing:
+        raise TypeError(f"primitive {primitive.name} says nothing about {', '.join(missing)}")
+    scope = function.__globals__
+    source = _source(primitive, scope)
+    made: dict[str, Any] = {}
+    exec(compile(source, f"<{primitive.name}>", "exec"), scope, made)  # noqa: S102  # our own text
+    [compiled] = made.values()
+    function.__code__ = compiled.__code__
+    function.__defaults__ = compiled.__defaults__
+    function.__kwdefaults__ = compiled.__kwdefaults__
+
+
+def _header(primitive: Any, scope: dict[str, Any]) -> str:
+    parts = []
+    for parameter in _parameters(primitive):
+        text = parameter.name
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        if parameter.default is not parameter.empty:
+            scope[f"default_{text}"] = parameter.default
+            text += f"=default_{text}"
+        parts.append(text)
+    return f"def {primitive.name}({', '.join(parts)}):\n"
+
+
+def _source(primitive: Any, scope: dict[str, Any]) -> str:
+    operands = primitive.arguments
+    settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
+    general = (
+        f"return apply(PRIMITIVE, ({', '.join(operands)}{',' * bool(operands)}), {{{settings}}})"
+    )
+    scope.update(apply=_primitive.apply, PRIMITIVE=primitive)
+    simple = (
+        1 <= len(operands) <= 2
+        and not primitive.lists
+        and not primitive.optional
+        and not primitive.several
+        and not primitive.mutates
+        and not primitive.random
+    )
+    if not simple:
+        return _header(primitive, scope) + f"    {general}\n"
+
+    scope.update(
+        Tensor=Tensor,
+        Node=Node,
+        new=object.__new__,
+        ndarray=np.ndarray,
+        asarray=np.asarray,
+        np=np,
+        NUMBERS=_primitive.NUMBERS,
+        current_mode=_mode.current,
+        next_serial=next_serial,
+        shape_of=np.shape,
+        dtype_of=np.result_type,
+        body=primitive.inline or primitive.body_for(np),
+    )
+    lines = []
+    for name in operands:
+        lines += [
+            f"if isinstance({name}, Tensor):",
+            f"    {name}_data = {name}._data",
+            f"    {name}_node = {name}._node",
+            "else:",
+            f"    {name}_data = {name}",
+            f"    {name}_node = None",
+        ]
+    odd = " or ".join(
+        f"type({name}_data) is not ndarray"
+        + (f" and type({name}_data) not in NUMBERS" if len(operands) > 1 else "")
+        for name in operands
+    )
+    lines += [f"if current_mode() is not None or {odd}:", f"    {general}"]
+    given = ", ".join(f"{name}_data" for name in operands)
+    if not primitive.inline:
+        given = ", ".join(["np", given, *(f"{n}={n}" for n in primitive.settings)])
+    result = ", ".join(["y", *primitive.aux])
+    lines += [
+        f"{result} = body({given})",
+        "if " + " and ".join(f"{n}_data is {n}" for n in operands) + ":",
+        "    return y",
+        "if type(y) is not ndarray:",
+        "    y = asarray(y)",
+        "result = new(Tensor)",
+        "result._data = y",
+    ]
+    lines += _recording(primitive, scope)
+    lines += ["return result"]
+    return _header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+
+
+def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
+    """Lines that hang a node on the result, by which operands are tracked."""
+    ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
+    if not primitive.differentiable or not ruled:
+        return ["result._node = None"]
+    masks = [tuple(n == name for n in primitive.arguments) for name in ruled]
+    if len(ruled) == 2:
+        masks.insert(0, (True, True))
+    lines = []
+    word = "if"
+    for mask in masks:
+        plan = primitive.plan(mask)
+        tracked = [n for n, t in zip(primitive.arguments, mask, strict=True) if t]
+        label = "plan_" + "".join("01"[t] for t in mask)
+        scope[label] = plan
+        nodes = [f"{name}_node" for name in tracked]
+        saved = [_expression(primitive, name, tracked) for name in plan.names]
+        test = " and ".join(f"{node} is not None" for node in nodes)
+        lines += [
+            f"{word} {test}:",
+            "    result._node = node = new(Node)",
+            "    node.serial = next_serial()",
+            f"    node.plan = {label}",
+            f"    node.parents = {nodes[0] if len(nodes) == 1 else '(' + ', '.join(nodes) + ')'}",
+            f"    node.saved = ({', '.join(saved)}{',' * bool(saved)})",
+            "    node.shape = y.shape",
+            "    node.dtype = y.dtype",
+        ]
+        word = "elif"
+    return [*lines, "else:", "    result._node = None"]
+
+
+def _expression(primitive: Any, name: str, tracked: list[str]) -> str:
+    """Source for the value that a rule calls `name`."""
+    if name in primitive.arguments:
+        return f"{name}_data"
+    if name == "y" or name in primitive.settings or name in primitive.aux:
+        return name
+    argument, _, what = name.rpartition("_")
+    return f"{argument}_data.{what}" if argument in tracked else f"{what}_of({argument}_data)"

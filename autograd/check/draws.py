@@ -1,0 +1,159 @@
+"""What an example is drawn from: sizes, options, a regime and a seed, never array entries.
+
+A case is a function of a `Draws`: it asks for shapes and options by name and gets arrays made from
+one seed.  Shapes carry most of a checker's power, and they shrink; entries drawn one by one are
+slow and mostly equal.  The same case runs on random numbers (`Draws(seed)`, no dependency) or on
+Hypothesis (`strategies.py` overrides two methods), where a failure shrinks to the smallest sizes.
+
+Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros; "constant" one
+value everywhere; "large" Gaussian data times a thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["REGIMES", "Draws"]
+
+REGIMES = ("ordinary", "grid", "constant", "large")
+
+
+class Draws:
+    """Choices for one example; equal seeds make equal choices.
+
+    regimes: those that `regime` is drawn from; more often the first
+    empties: when True, every axis that may be empty is
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        regimes: Sequence[str] = ("ordinary",),
+        empties: bool = False,
+    ) -> None:
+        self._choices = np.random.default_rng([seed, 1])
+        self._named: dict[str, int] = {}
+        self.empties = empties
+        self.seed = self._draw_seed(seed)
+        self.rng = np.random.default_rng(self.seed)
+        self.regime = self.choice([regimes[0], *regimes])
+
+    # Two methods that a source of choices provides -----------------------------------------------
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer in low … high, both included; smaller is simpler."""
+        return int(self._choices.integers(low, high + 1))
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        """One of `options`; earlier is simpler."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def _draw_seed(self, seed: int) -> int:
+        return seed
+
+    # Sizes and shapes ----------------------------------------------------------------------------
+
+    def size(self, name: str, low: int = 1, high: int = 4, *, may_be_empty: bool = False) -> int:
+        """The size called `name`, the same each time within an example."""
+        if name not in self._named:
+            empty = may_be_empty and self.empties
+            self._named[name] = 0 if empty else self.integer(low, high)
+        return self._named[name]
+
+    def shape(self, names: str | None = None, *, most: int = 3) -> tuple[int, ...]:
+        """A shape from named sizes, ``"N? C H W"``; any shape of at most `most` axes without.
+
+        Sizes of one name are equal across the example.  A name with ``?`` may be missing, and N or
+        T may be empty, as batch axes may.
+        """
+        if names is None:
+            axes = self.integer(0, most)
+            sizes = [self.integer(1, 4) for _ in range(axes)]
+            if self.empties:
+                sizes = [*sizes, 0] if not sizes else [0, *sizes[1:]]
+            return tuple(sizes)
+        return tuple(
+            self.size(name.rstrip("?"), may_be_empty=name.rstrip("?") in ("N", "T"))
+            for name in names.split()
+            if not name.endswith("?") or self.choice([True, False])
+        )
+
+    def broadcastable(self, count: int, *, most: int = 3) -> list[tuple[int, ...]]:
+        """Shapes that broadcast with one another; the first need not be the largest."""
+        full = self.shape(most=most)
+        shapes = []
+        for _ in range(count):
+            kept = full[self.integer(0, len(full)) :]
+            shapes.append(tuple(1 if self.integer(0, 3) == 3 else n for n in kept))
+        shapes[self.integer(0, count - 1)] = full
+        return shapes
+
+    # Arrays --------------------------------------------------------------------------------------
+
+    def array(
+        self,
+        shape: tuple[int, ...],
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        large: float = 1000.0,
+        distinct: bool = False,
+    ) -> np.ndarray:
+        """A float64 array in the current regime, inside the open interval (low, high).
+
+        large:    how large entries get in the regime of that name
+        distinct: no ties in any regime (for functions whose *shape* of result depends on ties)
+        """
+        rng = self.rng
+        regime = "ordinary" if distinct and self.regime != "large" else self.regime
+        if low is None and high is None:
+            if regime == "grid":
+                return rng.integers(-2, 3, shape).astype(np.float64)
+            if regime == "constant":
+                return np.full(shape, float(rng.integers(-2, 3)))
+            scale = large if regime == "large" else 1.0
+            return np.array(scale * rng.standard_normal(shape))
+        if low is None or high is None:
+            offset = np.exp(rng.standard_normal(shape))  # away from the border, never on it
+            if regime == "grid":
+                offset = rng.integers(1, 4, shape).astype(np.float64)
+            elif regime == "constant":
+                offset = np.full(shape, float(rng.integers(1, 4)))
+            elif regime == "large":
+                offset = offset * large
+            return np.array(low + offset if low is not None else high - offset)
+        share = rng.uniform(0.05, 0.95, shape)
+        if regime == "grid":
+            share = rng.integers(1, 8, shape) / 8
+        elif regime == "constant":
+            share = np.full(shape, rng.integers(1, 8) / 8)
+        return np.array(low + (high - low) * share)
+
+    def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+        """An int64 array with entries in low … high − 1."""
+        return np.asarray(self.rng.integers(low, max(high, low + 1), shape), np.int64)
+
+    def booleans(self, shape: tuple[int, ...]) -> np.ndarray:
+        """A boolean array."""
+        return np.asarray(self.rng.integers(0, 2, shape), bool)
+
+    def axis(self, ndim: int) -> int:
+        """An axis of an array of `ndim` ≥ 1 axes, counted from either end."""
+        axis = self.integer(0, ndim - 1)
+        return self.choice([axis, axis - ndim])
+
+    def axes(self, ndim: int) -> int | tuple[int, ...] | None:
+        """What `axis=` of a reduction takes: None, one axis, or several."""
+        if ndim == 0:
+            return None
+        kind = self.choice(["one", "all", "several"])
+        if kind == "all":
+            return None
+        if kind == "one":
+            return self.axis(ndim)
+        chosen = [axis for axis in range(ndim) if self.choice([True, False])]
+        return tuple(chosen) if chosen else (0,)

@@ -1,0 +1,140 @@
+"""Laws: properties that every primitive, module, criterion or optimizer must have.
+
+A law is a sentence and a function that raises `LawError` when an example breaks it.  Laws are
+collected in one ordered table per kind of subject, so a new law reaches every subject and a new
+subject meets every law; tests only cross the two.  Arrays that differ are described the same way
+everywhere: how many entries, the worst one, both values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.check.draws import REGIMES
+from tapegrad.autograd.check.report import LawError
+
+__all__ = ["Law", "Laws", "must", "must_be_close", "must_be_equal", "snapshot"]
+
+
+@dataclass(frozen=True)
+class Law:
+    """One property: its sentence in snake case, its check, and what examples it wants.
+
+    check:    called with a trial (a subject and one drawn example); raises LawError
+    regimes:  regimes of data it makes sense on
+    effort:   how many examples it deserves, relative to the profile's number (1 is all)
+    empties:  whether its examples have empty axes
+    """
+
+    name: str
+    check: Callable[[Any], Any]
+    regimes: tuple[str, ...] = ("ordinary",)
+    effort: float = 0.2
+    empties: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def sentence(self) -> str:
+        """The name as a sentence."""
+        return self.name.replace("_", " ")
+
+
+@dataclass
+class Laws:
+    """An ordered table of laws about one kind of subject; a decorator adds to it."""
+
+    subject: str
+    laws: dict[str, Law] = field(default_factory=dict)
+
+    def __call__(self, **options: Any) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+        """Declare the decorated function a law; its name is the sentence."""
+
+        def declare(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            if check.__name__ in self.laws:
+                raise ValueError(f"there is a law called {check.__name__} already")
+            self.laws[check.__name__] = Law(check.__name__, check, **options)
+            return check
+
+        return declare
+
+    def __iter__(self) -> Any:
+        return iter(self.laws.values())
+
+    def __len__(self) -> int:
+        return len(self.laws)
+
+    def __getitem__(self, name: str) -> Law:
+        return self.laws[name]
+
+
+ALL_REGIMES = REGIMES
+
+
+def must(condition: object, message: str) -> None:
+    """Raise LawError with `message` unless `condition` is true."""
+    if not condition:
+        raise LawError(message)
+
+
+def must_be_equal(found: Any, expected: Any, what: str) -> None:
+    """Two arrays agree in shape, dtype and every bit (NaN equals NaN)."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    must(
+        found.shape == expected.shape and found.dtype == expected.dtype,
+        f"{what}: {found.dtype}{found.shape} instead of {expected.dtype}{expected.shape}",
+    )
+    if found.tobytes() == expected.tobytes():
+        return
+    # equal NaNs may differ in their payload, and −0.0 == 0.0 counts as equal values
+    same = (found == expected) | ((found != found) & (expected != expected))
+    must(same.all(), f"{what}: {_difference(found, expected, ~same)}")
+
+
+def must_be_close(
+    found: Any, expected: Any, what: str, *, relative: float, scale: float | None = None
+) -> None:
+    """Two arrays agree within `relative` times the largest finite magnitude of `expected`.
+
+    scale: a magnitude to use where it is larger, such as that of the terms of a sum
+    """
+    found = np.asarray(found, np.float64)
+    expected = np.asarray(expected, np.float64)
+    must(
+        found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}"
+    )
+    finite = np.isfinite(expected)
+    size = float(np.max(np.abs(expected[finite]), initial=0.0))
+    size = max(size, scale or 0.0, np.finfo(np.float64).tiny)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(found - expected) <= relative * size
+        same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
+    must(same.all(), f"{what}: {_difference(found, expected, ~same)}")
+
+
+def snapshot(arrays: Iterable[Any]) -> list[bytes]:
+    """The bytes of arrays, to compare after a call."""
+    return [np.asarray(array).tobytes() for array in arrays]
+
+
+def must_be_unchanged(before: Sequence[bytes], arrays: Iterable[Any], what: str) -> None:
+    """The arrays hold the bytes that `snapshot` took."""
+    for i, (old, array) in enumerate(zip(before, arrays, strict=True)):
+        must(old == np.asarray(array).tobytes(), f"{what} {i} was overwritten")
+
+
+def _difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    places = np.argwhere(wrong)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gaps = np.abs(found[wrong].astype(np.float64) - expected[wrong].astype(np.float64))
+    worst = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
+    index = tuple(int(i) for i in places[worst])
+    return (
+        f"{len(places)} of {found.size} entries differ, most at {list(index)}: "
+        f"{found[index]!r} instead of {expected[index]!r}"
+    )

@@ -1,0 +1,273 @@
+"""Where a gradient is wrong, and how: entries, and a diagnosis in words.
+
+Runs on failure only, so it may cost thousands of evaluations.  Small arguments are measured entry
+by entry; in large ones the wrong entries are found by bisection, a probe for each half, because a
+512 × 512 weight would need a million evaluations otherwise.  On tied data a *group* of equal
+entries is moved together, as in the probe that failed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+
+import numpy as np
+
+from tapegrad.autograd.check.report import Entry
+from tapegrad.autograd.check.slopes import Line, slope_at
+
+__all__ = ["diagnose", "localise"]
+
+_ENTRYWISE = 256  # arguments up to this size are measured entry by entry
+_FOUND = 16  # bisection stops after this many wrong entries
+
+
+def localise(
+    line: Line,
+    gradients: Sequence[np.ndarray],
+    names: Sequence[str],
+    groups: np.ndarray | None,
+    *,
+    step: float,
+    scale: float,
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+    """The wrong entries, worst first, and sentences that say what is wrong with them."""
+    measure = _Measure(line, gradients, groups, step, scale)
+    entries: list[Entry] = []
+    sentences: list[str] = []
+    for position, name in enumerate(names):
+        gradient = gradients[position]
+        moves = measure.moves_of(position)
+        if not moves:
+            continue
+        if len(moves) <= _ENTRYWISE:
+            wrong = [
+                (move, a, n) for move in moves for a, n, bad in [measure(position, move)] if bad
+            ]
+            numeric = np.full(gradient.size, np.nan)
+            for move in moves:
+                numeric[move] = measure(position, move)[1]
+            if wrong and groups is None:
+                sentences += diagnose(
+                    name, gradient, numeric.reshape(gradient.shape), measure.slack(position)
+                )
+            elif wrong:
+                sentences += _diagnose_ties(name, gradient, wrong)
+        else:
+            wrong = list(measure.bisect(position, moves))
+            if wrong:
+                places = [move[0] for move, _, _ in wrong]
+                sentences += _places(name, gradient.shape, places, capped=len(wrong) >= _FOUND)
+        entries += [
+            Entry(name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number)
+            for move, analytic, number in wrong
+        ]
+    entries.sort(key=lambda entry: -_gap(entry.analytic, entry.numeric))
+    return tuple(entries), tuple(sentences)
+
+
+class _Measure:
+    """Numeric slopes along single entries (or groups of tied ones) of one argument."""
+
+    def __init__(self, line, gradients, groups, step, scale):
+        self.line, self.gradients, self.groups = line, gradients, groups
+        self.step, self.scale = step, scale
+        self._cache: dict[tuple[int, bytes], tuple[float, float, bool]] = {}
+        self._sizes = [gradient.size for gradient in gradients]
+        self._slack = [0.0] * len(gradients)
+
+    def moves_of(self, position: int) -> list[np.ndarray]:
+        """Index sets of the argument that are moved as one."""
+        size = self._sizes[position]
+        if self.groups is None:
+            return [np.array([flat]) for flat in range(size)]
+        start = sum(self._sizes[:position])
+        own = self.groups[start : start + size]
+        return [np.flatnonzero(own == group) for group in np.unique(own) if group >= 0]
+
+    def slack(self, position: int) -> float:
+        """The widest error bar met in the argument."""
+        return self._slack[position]
+
+    def __call__(self, position: int, move: np.ndarray) -> tuple[float, float, bool]:
+        """(analytic, numeric, whether they differ beyond the error bar) along `move`."""
+        key = (position, move.tobytes())
+        if key not in self._cache:
+            direction = [np.zeros(gradient.shape) for gradient in self.gradients]
+            direction[position].reshape(-1)[move] = 1.0
+            line = Line(
+                self.line.evaluate, self.line.leaves, direction, self.line.cotangents,
+                self.line.values, self.gradients,
+            )  # fmt: skip
+            slope = slope_at(line, self.step)
+            entries = self.gradients[position].reshape(-1)[move]
+            analytic = float(np.sum(entries))
+            slack = 8 * slope.error + 1e-8 * float(np.sum(np.abs(entries)))
+            if math.isfinite(slope.error):
+                self._slack[position] = max(self._slack[position], slack)
+            bad = not abs(analytic - slope.value) <= slack
+            self._cache[key] = (analytic, slope.value, bad)
+        return self._cache[key]
+
+    def bisect(
+        self, position: int, moves: list[np.ndarray]
+    ) -> Iterator[tuple[np.ndarray, float, float]]:
+        """Wrong entries of a large argument, at most `_FOUND`, by probing halves.
+
+        Entries of a half move by random amounts, so that two errors do not cancel.
+        """
+        rng = np.random.default_rng(0)
+        amounts = rng.standard_normal(self._sizes[position])
+        found, pending = 0, [moves]
+        while pending and found < _FOUND:
+            part = pending.pop()
+            if len(part) == 1:
+                analytic, numeric, bad = self(position, part[0])
+                if bad:
+                    found += 1
+                    yield part[0], analytic, numeric
+                continue
+            chosen = np.concatenate(part)
+            direction = [np.zeros(gradient.shape) for gradient in self.gradients]
+            direction[position].reshape(-1)[chosen] = amounts[chosen]
+            products = self.gradients[position].reshape(-1)[chosen] * amounts[chosen]
+            line = Line(
+                self.line.evaluate, self.line.leaves, direction, self.line.cotangents,
+                self.line.values, self.gradients,
+            )  # fmt: skip
+            slope = slope_at(line, self.step)
+            slack = 4 * slope.error + 1e-9 * float(np.sum(np.abs(products)))
+            if not abs(float(np.sum(products)) - slope.value) <= slack:
+                pending += [part[len(part) // 2 :], part[: len(part) // 2]]
+
+
+def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float) -> list[str]:
+    """Sentences on how two gradients of one argument differ (at most two)."""
+    size = max(float(np.max(np.abs(numeric), initial=0.0)), slack)
+    close = slack + 1e-6 * size
+    wrong = ~(np.abs(analytic - numeric) <= slack + 1e-8 * np.abs(analytic))
+    if not np.isfinite(numeric).all() or analytic.size == 0:
+        return []
+    if np.isnan(analytic).any():
+        return [f"{name}: the gradient is NaN", *_where(name, np.isnan(analytic))]
+    if not np.any(np.abs(analytic) > close):
+        return [f"{name}: analytic is zero everywhere, numeric is not"]
+    whole = _relation(analytic, numeric, close)
+    if whole:
+        return [f"{name}: {whole} everywhere"]
+    rearranged = _rearrangement(analytic, numeric, close)
+    if rearranged:
+        return [f"{name}: {rearranged}"]
+    sentences = _where(name, wrong)
+    part = _relation(analytic[wrong], numeric[wrong], close)
+    if part and not wrong.all():
+        sentences.append(f"{name}: there, {part}")
+    return sentences
+
+
+def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
+    """One formula that links the two: a factor or a constant; "" if there is none."""
+    if analytic.size == 0:
+        return ""
+    if not np.any(np.abs(analytic) > close):
+        return "analytic is zero"
+    if not np.any(np.abs(numeric) > close):
+        return "numeric is zero"
+    factor = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
+    if np.all(np.abs(analytic - factor * numeric) <= close * max(1.0, abs(factor))):
+        return f"analytic is {_factor(factor)} numeric"
+    shift = float(np.mean(analytic - numeric))
+    if analytic.size > 1 and np.all(np.abs(analytic - numeric - shift) <= close):
+        return f"analytic − numeric is the constant {shift:.6g}"
+    if analytic.size > 1 and np.all(np.abs(np.abs(analytic) - np.abs(numeric)) <= close):
+        return "analytic has the right size and some wrong signs"
+    return ""
+
+
+def _factor(factor: float) -> str:
+    words = {2.0: "twice", -1.0: "minus", 0.5: "half of"}
+    for value, word in words.items():
+        if abs(factor - value) < 1e-5:
+            return word
+    if abs(factor - round(factor)) < 1e-5 * abs(factor):
+        return f"{round(factor)} times"
+    if factor and abs(1 / factor - round(1 / factor)) < 1e-5 * abs(1 / factor):
+        return f"1/{round(1 / factor)} of"
+    return f"{factor:.6g} times"
+
+
+def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
+    """Whether the right values sit in the wrong places, and in which."""
+
+    def same(array: np.ndarray) -> bool:
+        return array.shape == numeric.shape and bool(np.all(np.abs(array - numeric) <= close))
+
+    if analytic.size < 2:
+        return ""
+    if 2 <= analytic.ndim <= 4:
+        for axes in permutations(range(analytic.ndim)):
+            if axes != tuple(range(analytic.ndim)) and same(analytic.transpose(axes)):
+                order = "" if analytic.ndim == 2 else f" (axes {axes})"
+                return f"analytic is numeric transposed{order}"
+            swapped = analytic.transpose(axes)
+            if swapped.shape != numeric.shape and same(swapped.reshape(numeric.shape)):
+                return f"analytic is numeric transposed and reshaped (axes {axes})"
+    for axis in range(analytic.ndim):
+        if same(np.flip(analytic, axis)):
+            return f"analytic is numeric reversed along axis {axis}"
+        for shift in range(1, analytic.shape[axis]):
+            if same(np.roll(analytic, shift, axis)):
+                short = shift if shift <= analytic.shape[axis] // 2 else shift - analytic.shape[axis]
+                return f"analytic is numeric shifted by {-short} along axis {axis}"
+    ordered = np.sort(analytic, axis=None) - np.sort(numeric, axis=None)
+    if np.all(np.abs(ordered) <= close):
+        return "analytic has numeric's values in another order"
+    return ""
+
+
+def _where(name: str, wrong: np.ndarray) -> list[str]:
+    if wrong.all():
+        return [f"{name}: wrong in every entry"]
+    return _places(name, wrong.shape, np.flatnonzero(wrong))
+
+
+def _places(
+    name: str, shape: tuple[int, ...], flat: Sequence[int] | np.ndarray, capped: bool = False
+) -> list[str]:
+    """Which indices on which axis the wrong entries have in common."""
+    indices = np.array(np.unravel_index(np.asarray(flat, np.intp), shape))
+    parts = []
+    for axis, along in enumerate(indices):
+        values = np.unique(along)
+        if shape[axis] > 1 and len(values) <= max(1, shape[axis] // 2):
+            if len(values) == 1 and values[0] == shape[axis] - 1:
+                parts.append(f"index on axis {axis} is the last ({values[0]})")
+            elif len(values) == 1 and values[0] == 0:
+                parts.append(f"index on axis {axis} is the first (0)")
+            else:
+                parts.append(f"index on axis {axis} is in {values[:8].tolist()}")
+    if capped:
+        return [f"{name}: wrong in at least {_FOUND} entries"]
+    count = f"wrong in {len(flat)} of {math.prod(shape)} entries"
+    return [f"{name}: {count}" + (f", only where {' and '.join(parts)}" if parts else "")]
+
+
+def _diagnose_ties(
+    name: str, gradient: np.ndarray, wrong: Sequence[tuple[np.ndarray, float, float]]
+) -> list[str]:
+    """Gradient to every tie: counting equal gradients of tied entries once gives the right sum."""
+    for move, _, numeric in wrong:
+        once = np.unique(gradient.reshape(-1)[move])
+        if len(move) < 2 or abs(float(np.sum(once)) - numeric) > 1e-6 * np.sum(np.abs(once)):
+            return [f"{name}: wrong on values that tie"]
+    return [f"{name}: the gradient goes to every tie instead of one of them"]
+
+
+def _index(shape: tuple[int, ...], flat: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(flat), shape)) if shape else ()
+
+
+def _gap(analytic: float, numeric: float) -> float:
+    gap = abs(analytic - numeric)
+    return gap if math.isfinite(gap) else math.inf

@@ -1,0 +1,170 @@
+"""One probe: a random direction, a random cotangent, a verdict, and on failure the place.
+
+Pure functions over bare arrays.  What is checked is a pair: `evaluate(leaves) -> outputs` and
+`pull(leaves, cotangents) -> gradients`; where the pair comes from (a tape, a hand-written rule, a
+module's forward and backward) is the caller's affair.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tapegrad.autograd.check.directions import gaussian, groups_of, has_ties, jitter, like
+from tapegrad.autograd.check.localise import localise
+from tapegrad.autograd.check.report import Probe
+from tapegrad.autograd.check.slopes import Judgement, Line, judge
+
+__all__ = ["compare", "probe"]
+
+Arrays = list[np.ndarray]
+Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
+Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
+
+
+def probe(
+    evaluate: Evaluate,
+    pull: Pull,
+    leaves: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    *,
+    kind: str = "first order",
+    names: Sequence[str] | None = None,
+) -> tuple[Probe, ...]:
+    """Check `pull` against differences of `evaluate` at `leaves`; one probe, two on tied data.
+
+    On tied data the first direction preserves ties and zeros (nobody is accused for the choice of
+    a subgradient), the second is an ordinary one at a point moved 1/64 off the ties, so that an
+    argument of zeros, a fresh bias say, is checked too.
+    """
+    leaves = [np.asarray(leaf) for leaf in leaves]
+    names = names or [f"argument {i}" for i in range(len(leaves))]
+    groups = groups_of(leaves)
+    if not has_ties(groups):
+        return (_probe_at(evaluate, pull, leaves, None, rng, kind, names, ""),)
+    probes = []
+    if (groups >= 0).any():
+        probes.append(
+            _probe_at(evaluate, pull, leaves, groups, rng, kind, names, "ties and zeros kept")
+        )
+    moved = [m.astype(leaf.dtype) for m, leaf in zip(jitter(leaves, rng), leaves, strict=True)]
+    probes.append(
+        _probe_at(evaluate, pull, moved, None, rng, kind, names, "1/64 off the tied point")
+    )
+    return tuple(probes)
+
+
+def _probe_at(
+    evaluate: Evaluate,
+    pull: Pull,
+    leaves: Sequence[np.ndarray],
+    groups: np.ndarray | None,
+    rng: np.random.Generator,
+    kind: str,
+    names: Sequence[str],
+    note: str,
+) -> Probe:
+    values = [np.asarray(value) for value in evaluate(leaves)]
+    if not all(np.isfinite(value).all() for value in values):
+        return Probe(
+            kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
+        )
+    cotangents = [gaussian(rng, value.shape) for value in values]
+    direction = like(leaves, rng, groups)
+    return compare(
+        evaluate, pull, leaves, direction, cotangents, values,
+        kind=kind, names=names, groups=groups, note=note,
+    )  # fmt: skip
+
+
+def compare(
+    evaluate: Evaluate,
+    pull: Pull,
+    leaves: Sequence[np.ndarray],
+    direction: Sequence[np.ndarray],
+    cotangents: Sequence[np.ndarray],
+    values: Sequence[np.ndarray],
+    *,
+    kind: str,
+    names: Sequence[str],
+    groups: np.ndarray | None = None,
+    note: str = "",
+) -> Probe:
+    """⟨pull(cotangents), direction⟩ against the numeric slope, both given; a Probe."""
+    gradients = [np.asarray(gradient, np.float64) for gradient in pull(leaves, cotangents)]
+    for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
+        if gradient.shape != leaf.shape:
+            return Probe(
+                kind, "wrong", math.nan, math.nan, 0.0, 0.0, 0.0, 0,
+                note=f"the gradient of {name} has shape {gradient.shape}, "
+                f"{name} has shape {leaf.shape}",
+            )  # fmt: skip
+    if any(np.isnan(gradient).any() for gradient in gradients):
+        # the line has to move what is NaN, also where it would have kept a zero in place
+        direction = [
+            np.where(np.isnan(g), gaussian(np.random.default_rng(0), g.shape), u)
+            for g, u in zip(gradients, direction, strict=True)
+        ]
+    analytic, magnitude = _pairing(gradients, direction)
+    line = Line(evaluate, leaves, direction, cotangents, values, gradients)
+    judgement = judge(line, analytic, magnitude if math.isfinite(magnitude) else 0.0)
+    if judgement.verdict == "wrong" and groups is None and math.isfinite(analytic):
+        judgement = _reconsider(line, direction, judgement)
+    found = Probe(
+        kind, judgement.verdict, analytic, judgement.slope.value, judgement.slope.error,
+        judgement.tolerance, judgement.slope.step, line.evaluations + 1, judgement.taylor_rate,
+        "; ".join(text for text in (note, judgement.note) if text),
+    )  # fmt: skip
+    if found.verdict != "wrong":
+        return found
+    entries, diagnosis = localise(
+        line, gradients, names, groups, step=judgement.slope.step, scale=magnitude
+    )
+    return replace(found, entries=entries, diagnosis=diagnosis)
+
+
+def _pairing(
+    gradients: Sequence[np.ndarray], direction: Sequence[np.ndarray]
+) -> tuple[float, float]:
+    """Σ g·u and Σ |g·u|; what does not move does not count, be its gradient infinite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        products = [
+            np.where(u == 0, 0.0, g * u) for g, u in zip(gradients, direction, strict=True)
+        ]
+        try:
+            total = math.fsum(float(np.sum(product)) for product in products)
+        except (ValueError, OverflowError):  # +inf and −inf met, or the sum is too large
+            total = math.nan
+        return total, math.fsum(float(np.sum(np.abs(product))) for product in products)
+
+
+def _reconsider(
+    line: Line, direction: Sequence[np.ndarray], judgement: Judgement
+) -> Judgement:
+    """Before accusing: do values nearly tied, closer than the steps taken, explain the gap?
+
+    They are moved together; if the gap is then gone, it came from crossing them.  Only ties much
+    closer than the values' usual spacing count: among many values some are always close.
+    """
+    values = np.concatenate([np.reshape(leaf, -1) for leaf in line.leaves])
+    reach = max(float(np.max(np.abs(u))) for u in direction if u.size)
+    low, high = np.quantile(values, (0.1, 0.9))
+    spacing = float(high - low) / values.size if values.size > 8 else math.inf
+    groups = groups_of(line.leaves, width=min(2 * line.shortest * reach, 0.05 * spacing))
+    if not has_ties(groups):
+        return judgement
+    if not (groups >= 0).any():
+        return replace(judgement, verdict="kink", note="every value is nearly tied or nearly zero")
+    together = like(line.leaves, np.random.default_rng(0), groups)
+    expected, magnitude = _pairing(line.gradients, together)
+    calmer = Line(
+        line.evaluate, line.leaves, together, line.cotangents, line.values, line.gradients
+    )
+    again = judge(calmer, expected, magnitude)
+    line.evaluations += calmer.evaluations
+    if again.verdict == "wrong":
+        return judgement
+    return replace(judgement, verdict="kink", note="right once nearly tied values move together")

@@ -1,0 +1,229 @@
+"""Tensor's operators and array methods, attached from the primitives.
+
+Operators are the primitives' own functions, not wrappers around them: a wrapper would cost as much
+as a tenth of a recorded operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import _mode, numpy_protocol
+from tapegrad.autograd.node import Leaf
+from tapegrad.autograd.ops import (
+    elementwise as e,
+    indexing,
+    inplace,
+    linalg,
+    reduction as r,
+    shape as s,
+)
+from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.sweep import InPlaceError
+from tapegrad.autograd.tensor import Tensor
+
+__all__: list[str] = []
+
+WRITE_TO_TRACKED = (
+    "{action} would overwrite a tracked Tensor, whose old value its derivative needs: compute a new "
+    "one ({fix}), or write inside no_grad() if it is a Parameter."
+)
+
+
+def _power(x: Any, exponent: Any) -> Any:
+    if type(exponent) is int and exponent == 2:
+        return e.square(x)
+    return e.power(x, exponent)
+
+
+def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = axes[0]
+    return tuple(axes) if axes else None
+
+
+def _reshape(x: Any, *shape: Any) -> Any:
+    """The entries in another shape: x.reshape(2, 3) or x.reshape((2, 3)); one length may be -1."""
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
+        shape = tuple(shape[0])
+    return s.reshape(x, shape)
+
+
+def _transpose(x: Any, *axes: Any) -> Any:
+    """The axes in another order; reversed without arguments."""
+    return s.transpose(x, _axes(axes))
+
+
+def _astype(x: Tensor, dtype: Any) -> Tensor:
+    """The entries converted; a conversion to integers or booleans has no derivative."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "fc":
+        return e.cast(x, dtype=dtype)  # type: ignore[no-any-return]  # a Tensor in, a Tensor out
+    return to_integer(x, dtype=dtype)  # type: ignore[no-any-return]  # as above
+
+
+@primitive(differentiable=False)
+def to_integer(xp: Any, x: Any, *, dtype: Any) -> Any:
+    """x converted to an integer or boolean `dtype`, towards zero."""
+    return x.astype(dtype)
+
+
+@primitive
+def to_device(xp: Any, x: Any, *, device: Any) -> Any:
+    """x copied to `device` (x itself if it is there); the cotangent travels back."""
+    return devices.to_device(x, device)
+
+
+# The cotangent is on the target device; its operand's device is that of the saved value.
+to_device.vjp(x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x)))
+
+
+def _to(x: Tensor, device: Any) -> Tensor:
+    """x on another device, differentiably; x itself when it is there already.
+
+    Raises DeviceError when the device is not there.
+    """
+    target = devices.device(device)
+    return x if x.device == target else to_device(x, device=target)
+
+
+def _numpy_copy(x: Any) -> Any:
+    """A copy, tracked as x is."""
+    return s.copy(x)
+
+
+def _flatten(x: Any) -> Any:
+    """A copy with one axis."""
+    return s.copy(s.ravel(x))
+
+
+def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x limited to min <= x <= max."""
+    return e.clip(x, min, max)
+
+
+def _writable(x: Tensor, action: str, fix: str) -> None:
+    if x._node is None:
+        return
+    if isinstance(x._node, Leaf) and not _mode.is_recording():
+        return
+    raise InPlaceError(WRITE_TO_TRACKED.format(action=action, fix=fix))
+
+
+def _setitem(x: Tensor, index: Any, value: Any) -> None:
+    _writable(x, "x[i] = v", "np.where(mask, v, x), np.concatenate([...])")
+    _untracked_value(value, "x[i] = v")
+    parts = index if isinstance(index, tuple) else (index,)
+    template = tuple(indexing.HOLE if indexing._is_array(p) else p for p in parts)
+    arrays = [np.asarray(p) if type(p) is list else p for p in parts if indexing._is_array(p)]
+    inplace.assign_at(x, value, arrays, template)
+
+
+def _untracked_value(value: Any, action: str) -> None:
+    if isinstance(value, Tensor) and value._node is not None and _mode.is_recording():
+        raise InPlaceError(
+            f"{action} would drop the gradient of the tracked value v: build a new Tensor instead "
+            "(np.where, np.concatenate, np.stack), or write v.detach()."
+        )
+
+
+def _inplace(function: Any, sign: str) -> Any:
+    def method(x: Tensor, value: Any) -> Tensor:
+        _writable(x, f"x {sign}= v", f"x = x {sign} v")
+        _untracked_value(value, f"x {sign}= v")
+        target = x.detach()
+        with _mode.no_grad():
+            result = function(target, value)
+            if result.shape != x.shape:
+                raise ValueError(
+                    f"x {sign}= v: the result has shape {result.shape}, x has {x.shape}"
+                )
+            inplace.assign(target, result)
+        return x
+
+    return method
+
+
+def _attach() -> None:
+    names: dict[str, Any] = {
+        "__add__": e.add,
+        "__radd__": e.add,
+        "__sub__": e.subtract,
+        "__rsub__": lambda x, other: e.subtract(other, x),
+        "__mul__": e.multiply,
+        "__rmul__": e.multiply,
+        "__truediv__": e.divide,
+        "__rtruediv__": lambda x, other: e.divide(other, x),
+        "__floordiv__": e.floor_divide,
+        "__rfloordiv__": lambda x, other: e.floor_divide(other, x),
+        "__mod__": e.remainder,
+        "__rmod__": lambda x, other: e.remainder(other, x),
+        "__pow__": _power,
+        "__rpow__": lambda x, other: e.power(other, x),
+        "__matmul__": linalg.matmul,
+        "__rmatmul__": lambda x, other: linalg.matmul(other, x),
+        "__neg__": e.negative,
+        "__pos__": lambda x: x,
+        "__abs__": e.absolute,
+        "__lt__": e.less,
+        "__le__": e.less_equal,
+        "__gt__": e.greater,
+        "__ge__": e.greater_equal,
+        "__eq__": e.equal,
+        "__ne__": e.not_equal,
+        "__hash__": object.__hash__,
+        "__and__": e.logical_and,
+        "__rand__": e.logical_and,
+        "__or__": e.logical_or,
+        "__ror__": e.logical_or,
+        "__xor__": e.logical_xor,
+        "__rxor__": e.logical_xor,
+        "__invert__": e.logical_not,
+        "__getitem__": indexing.getitem,
+        "__setitem__": _setitem,
+        "__iadd__": _inplace(e.add, "+"),
+        "__isub__": _inplace(e.subtract, "-"),
+        "__imul__": _inplace(e.multiply, "*"),
+        "__itruediv__": _inplace(e.divide, "/"),
+        "__array_ufunc__": numpy_protocol.array_ufunc,
+        "__array_function__": numpy_protocol.array_function,
+        "T": property(s.transpose, doc="The axes reversed."),
+        "mT": property(lambda x: s.swapaxes(x, -1, -2), doc="The last two axes exchanged."),
+        "real": property(e.real, doc="The real part."),
+        "sum": r.sum,
+        "mean": r.mean,
+        "max": r.max,
+        "min": r.min,
+        "prod": r.prod,
+        "var": r.var,
+        "std": r.std,
+        "cumsum": r.cumsum,
+        "argmax": r.argmax,
+        "argmin": r.argmin,
+        "any": r.any,
+        "all": r.all,
+        "reshape": _reshape,
+        "transpose": _transpose,
+        "ravel": s.ravel,
+        "flatten": _flatten,
+        "squeeze": s.squeeze,
+        "swapaxes": s.swapaxes,
+        "repeat": s.repeat,
+        "copy": _numpy_copy,
+        "clip": _clip,
+        "conj": e.conjugate,
+        "conjugate": e.conjugate,
+        "dot": linalg.dot,
+        "trace": linalg.trace,
+        "take": indexing.take,
+        "astype": _astype,
+        "to": _to,
+    }
+    for name, function in names.items():
+        setattr(Tensor, name, function)
+
+
+_attach()

@@ -1,0 +1,93 @@
+"""Nodes of the tape, and the counter that orders everything that happens.
+
+A node is one recorded call.  It hangs on the Tensor it produced and points to the nodes of its
+tracked operands, never to Tensors, and never forward: there are no reference cycles, and dropping
+a result frees its past.  Serial numbers come from one counter, so sorting by them is a topological
+order and a loop can replace recursion.  In-place writes take numbers from the same counter: a node
+older than the last write to an array it saved can tell that its saved value is gone.
+
+Slots, and no constructor on the hot path: creating nodes is a third of the cost of recording.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+__all__ = ["LEAF", "Leaf", "Node", "last_write", "next_serial", "note_write", "owner_of", "written_after"]
+
+next_serial = itertools.count().__next__
+
+# Leaves are older than every call: the sweep tells them apart by the same comparison that bounds it.
+LEAF = -1
+
+
+class Node:
+    """One recorded call: serial number, plan (primitive and which operands are tracked), parents,
+    saved values, and the shape and dtype that its cotangent must have.
+
+    `parents` is the parent node itself when one operand is tracked, else a tuple of nodes.
+    """
+
+    __slots__ = ("__weakref__", "dtype", "parents", "plan", "saved", "serial", "shape")
+
+    serial: int
+    plan: Any
+    parents: Any
+    saved: tuple[Any, ...]
+    shape: Any
+    dtype: Any
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.serial}: {self.plan} -> {self.shape}>"
+
+
+class Leaf(Node):
+    """The node of a Parameter: it has no past, and the gradient that arrives is kept in `grad`."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.serial = LEAF
+        self.plan = None
+        self.parents = ()
+        self.saved = ()
+        self.shape = shape
+        self.dtype = dtype
+        self.grad: Any = None
+
+
+# In-place writes -------------------------------------------------------------------------------
+#
+# id of the array that owns the memory -> (serial of the last write, weak reference to the owner).
+# The reference's callback removes the entry, so that a reused id is never mistaken.
+
+_writes: dict[int, tuple[int, Any]] = {}
+last_write = [LEAF]  # a one-element list: the sweep reads it without a function call
+
+
+def owner_of(array: Any) -> Any:
+    """The array that owns the memory of `array`: itself, or the end of its chain of bases."""
+    while (base := getattr(array, "base", None)) is not None and hasattr(base, "dtype"):
+        array = base
+    return array
+
+
+def note_write(array: Any) -> None:
+    """Say that the memory of `array` has just been written in place."""
+    owner = owner_of(array)
+    key = id(owner)
+    serial = next_serial()
+    last_write[0] = serial
+    known = _writes.get(key)
+    reference = (
+        known[1] if known else weakref.ref(owner, lambda _, key=key: _writes.pop(key, None))
+    )
+    _writes[key] = (serial, reference)
+
+
+def written_after(array: Any, serial: int) -> bool:
+    """Has the memory of `array` been written in place after the call number `serial`?"""
+    known = _writes.get(id(owner_of(array)))
+    return known is not None and known[0] > serial

@@ -1,0 +1,239 @@
+"""NumPy's functions and ufuncs on Tensors: the two protocols, answered from the registry.
+
+A NumPy function runs the primitive or composite that names it in its declaration.  One that nothing
+names is a TypeError at once: nothing falls back to converting a Tensor behind the user's back, and
+an option that is not supported is an error, not ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e, reduction as r
+from tapegrad.autograd.primitive import numpy_functions
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
+
+__all__ = ["array_function", "array_ufunc"]
+
+UNKNOWN = (
+    "{name} has no primitive, so it cannot be applied to a Tensor{nearest}. "
+    "Write it with functions that have one, or use .numpy() for a value without a gradient."
+)
+OUT_IS_TENSOR = (
+    "{name}(…, out=…): a Tensor or array cannot be overwritten with a Tensor's result; "
+    "write `y = …` instead of `y += …` or `out=y`."
+)
+OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
+
+_REDUCTIONS = {
+    np.add: r.sum,
+    np.maximum: r.max,
+    np.minimum: r.min,
+    np.multiply: r.prod,
+    np.logical_or: r.any,
+    np.logical_and: r.all,
+}
+
+
+def _unknown(name: str) -> TypeError:
+    names = {getattr(f, "__name__", ""): f for f in numpy_functions}
+    near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
+    return TypeError(
+        UNKNOWN.format(name=name, nearest=f" (nearest: numpy.{near[0]})" if near else "")
+    )
+
+
+def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """NumPy calls this when a ufunc meets a Tensor."""
+    name = f"numpy.{ufunc.__name__}"
+    out = options.pop("out", None)
+    if out is not None:
+        raise TypeError(OUT_IS_TENSOR.format(name=name))
+    if method == "reduce" and ufunc in _REDUCTIONS:
+        options.setdefault("axis", 0)
+        if options.get("dtype", 0) is None:
+            del options["dtype"]
+        return _REDUCTIONS[ufunc](*inputs, **options)
+    if method != "__call__":
+        raise _unknown(f"{name}.{method}")
+    function = numpy_functions.get(ufunc)
+    if function is None:
+        raise _unknown(name)
+    for option, value in options.items():
+        raise TypeError(OPTION.format(name=name, option=option, value=value))
+    return function(*inputs)
+
+
+def array_function(
+    self: Tensor, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
+) -> Any:
+    """NumPy calls this when another of its functions meets a Tensor."""
+    target = numpy_functions.get(function)
+    name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
+    if target is None:
+        raise _unknown(name)
+    translate = _translators.get(function)
+    if translate is None:
+        translate = _translators[function] = _translator(name, function, target)
+    args, kwargs = translate(args, kwargs)
+    return target(*args, **kwargs)
+
+
+_translators: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
+    """What brings a call from NumPy's parameter names and order to ours.
+
+    Operands correspond by position, options by name.  Options that we do not have are accepted at
+    their defaults only.
+    """
+    ours = list(inspect.signature(target).parameters.values())
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in ours)
+    try:
+        theirs = list(inspect.signature(function).parameters.values())
+    except ValueError:  # no signature in some builds of NumPy: take the call as it is
+        return lambda args, kwargs: (args, kwargs)
+    if variadic or any(p.kind is p.VAR_POSITIONAL for p in theirs):
+        return lambda args, kwargs: (args, _without_defaults(name, theirs, ours, kwargs))
+    required = [p for p in ours if p.default is p.empty] or ours[:1]
+    renamed: dict[str, str] = {}
+    known = {p.name for p in ours}
+    for i, p in enumerate(theirs):
+        if p.name in known:
+            renamed[p.name] = p.name
+        elif i < len(required):
+            renamed[p.name] = required[i].name
+
+    def translate(args: Any, kwargs: dict[str, Any]) -> Any:
+        if len(args) > len(theirs):
+            raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
+        given = {p.name: value for p, value in zip(theirs, args, strict=False)}
+        given.update(kwargs)
+        result = {}
+        for key, value in given.items():
+            if key in renamed:
+                result[renamed[key]] = value
+            elif not _is_default(theirs, key, value):
+                raise TypeError(OPTION.format(name=name, option=key, value=value))
+        return (), result
+
+    return translate
+
+
+def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:
+    return value is None or any(p.name == key and p.default is value for p in parameters)
+
+
+def _without_defaults(
+    name: str, theirs: list[Any], ours: list[Any], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    known = {p.name for p in ours}
+    for key, value in kwargs.items():
+        if key not in known and not _is_default(theirs, key, value):
+            raise TypeError(OPTION.format(name=name, option=key, value=value))
+    return {key: value for key, value in kwargs.items() if key in known}
+
+
+# Functions that only look, or that make constants ----------------------------------------------------
+
+
+@composite(numpy=np.shape)
+def shape(a: Any) -> tuple[int, ...]:
+    """The lengths of the axes."""
+    return a.shape  # type: ignore[no-any-return]  # an array's
+
+
+@composite(numpy=np.ndim)
+def ndim(a: Any) -> int:
+    """The number of axes."""
+    return a.ndim  # type: ignore[no-any-return]  # an array's
+
+
+@composite(numpy=np.size)
+def size(a: Any, axis: int | None = None) -> int:
+    """The number of entries, or the length of one axis."""
+    return a.size if axis is None else a.shape[axis]  # type: ignore[no-any-return]  # an array's
+
+
+def _like(a: Any, fill: float, dtype: Any) -> Any:
+    array = as_array(a)
+    xp = devices.namespace(array)
+    return untracked(xp.full(array.shape, fill, dtype=dtype or array.dtype))
+
+
+@composite(numpy=(np.zeros_like, np.empty_like))
+def zeros_like(a: Any, dtype: Any = None) -> Any:
+    """Zeros of a's shape, dtype and device, untracked."""
+    return _like(a, 0, dtype)
+
+
+@composite(numpy=np.ones_like)
+def ones_like(a: Any, dtype: Any = None) -> Any:
+    """Ones of a's shape, dtype and device, untracked."""
+    return _like(a, 1, dtype)
+
+
+@composite(numpy=np.full_like)
+def full_like(a: Any, fill_value: float, dtype: Any = None) -> Any:
+    """`fill_value` in a's shape, dtype and device, untracked."""
+    return _like(a, fill_value, dtype)
+
+
+@composite(numpy=np.result_type)
+def result_type(*operands: Any) -> Any:
+    """The dtype that an operation on the operands has, as in NumPy."""
+    return np.result_type(*[x.dtype if isinstance(x, Tensor) else x for x in operands])
+
+
+@composite(numpy=np.isclose)
+def isclose(
+    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Any:
+    """|a - b| <= atol + rtol·|b|, elementwise, as booleans."""
+    a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
+    close = e.less_equal(e.absolute(a - b), atol + rtol * e.absolute(b))
+    close = e.where(e.isfinite(b), close, e.equal(a, b))
+    if equal_nan:
+        close = e.logical_or(close, e.logical_and(e.isnan(a), e.isnan(b)))
+    return close
+
+
+@composite(numpy=np.allclose)
+def allclose(
+    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Are all entries close, as `isclose` says?"""
+    return bool(r.all(isclose(a, b, rtol, atol, equal_nan)))
+
+
+@composite(numpy=np.array_equal)
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
+    """Have a1 and a2 one shape and equal entries?"""
+    a1, a2 = (devices.to_numpy(as_array(x)) for x in (a1, a2))
+    return bool(np.array_equal(a1, a2, equal_nan=equal_nan))
+
+
+@composite(numpy=(np.shares_memory, np.may_share_memory))
+def shares_memory(a: Any, b: Any) -> bool:
+    """Do a and b overlap in memory?"""
+    return bool(np.shares_memory(as_array(a), as_array(b)))
+
+
+@composite(numpy=np.iscomplexobj)
+def iscomplexobj(x: Any) -> bool:
+    """Is the dtype complex?"""
+    return bool(x.dtype.kind == "c")
+
+
+@composite(numpy=np.isrealobj)
+def isrealobj(x: Any) -> bool:
+    """Is the dtype not complex?"""
+    return bool(x.dtype.kind != "c")

@@ -1,0 +1,53 @@
+"""Activations whose stable forward or short derivative deserves a primitive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.autograd.ops import elementwise as e, reduction as r
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["log_softmax", "relu", "sigmoid", "softmax"]
+
+
+@primitive
+def relu(xp: Any, x: Any, *, out: Any = None) -> Any:
+    """max(x, 0), elementwise; NaN stays NaN; the derivative at 0 is 0."""
+    return xp.maximum(x, xp.zeros((), dtype=x.dtype), out=out)
+
+
+relu.vjp(x=lambda g, y: e.where(y > 0, g, 0))
+
+
+@primitive
+def sigmoid(xp: Any, x: Any) -> Any:
+    """1 / (1 + e⁻ˣ), elementwise, without overflow at either end."""
+    decay = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1, decay) / (1 + decay)
+
+
+sigmoid.vjp(x=lambda g, y: g * (y - y * y))
+
+
+@primitive
+def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+    """eˣ / Σ eˣ along `axis`, without overflow."""
+    y = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
+    return y / xp.sum(y, axis=axis, keepdims=True)
+
+
+softmax.vjp(
+    x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True))
+)
+
+
+@primitive
+def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+    """x - log Σ eˣ along `axis`, without overflow."""
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+log_softmax.vjp(
+    x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True)
+)

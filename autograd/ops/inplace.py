@@ -1,0 +1,33 @@
+"""The two ways anything in tapegrad writes into an array that exists already.
+
+They are primitives so that replay repeats them, and they tell the version counter, so that a
+derivative that needs the old value fails instead of being wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["accumulate", "assign", "assign_at"]
+
+
+@primitive(mutates="target")
+def assign(xp: Any, target: Any, x: Any) -> Any:
+    """target[...] = x, with broadcasting, in target's dtype."""
+    target[...] = x
+
+
+@primitive(mutates="target")
+def assign_at(xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]) -> Any:
+    """target[template with its arrays filled in] = x."""
+    from tapegrad.autograd.ops.indexing import _filled
+
+    target[_filled(template, indices)] = x
+
+
+@primitive(mutates="target")
+def accumulate(xp: Any, target: Any, x: Any) -> Any:
+    """target += x, with broadcasting, in target's dtype."""
+    target += x

@@ -1,0 +1,275 @@
+"""Linear algebra: matrix products, and einsum contracted pair by pair.
+
+A contraction of several operands is planned by opt_einsum, once per (subscripts, shapes), and
+carried out as a chain of pairwise `contract` calls.  Since each pair is a recorded call, the
+gradient follows the same path backwards: it never multiplies all operands at once.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import opt_einsum
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import reduction as r, shape as s
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["contract", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "trace"]
+
+
+@primitive(numpy=np.matmul)
+def matmul(xp: Any, x1: Any, x2: Any, *, out: Any = None) -> Any:
+    """The matrix product x1 @ x2: (…, m, k), (…, k, n) -> (…, m, n); vectors as in NumPy."""
+    return xp.matmul(x1, x2, out=out)
+
+
+def _transposed(x: Any) -> Any:
+    return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
+
+
+def _matmul_first(g: Any, x1_shape: tuple[int, ...], x2: Any) -> Any:
+    if x2.ndim == 1:
+        if len(x1_shape) == 1:
+            return g * x2
+        return s.expand_dims(g, -1) * x2
+    if len(x1_shape) == 1:
+        return (s.expand_dims(g, -2) @ _transposed(x2))[..., 0, :]
+    return g @ _transposed(x2)
+
+
+def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...]) -> Any:
+    if x1.ndim == 1:
+        if len(x2_shape) == 1:
+            return g * x1
+        return s.expand_dims(x1, -1) * s.expand_dims(g, -2)
+    if len(x2_shape) == 1:
+        return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
+    if len(x2_shape) == 2 and x1.ndim > 2:
+        # One product instead of a batch of them that would then be summed.
+        rows = s.reshape(x1, (-1, x1.shape[-1]))
+        return s.transpose(rows) @ s.reshape(g, (-1, g.shape[-1]))
+    return _transposed(x1) @ g
+
+
+matmul.vjp(x1=_matmul_first, x2=_matmul_second)
+
+
+# einsum ------------------------------------------------------------------------------------------
+
+
+@primitive
+def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) -> Any:
+    """Σ x1[axes1]·x2[axes2] over the letters that `result` lacks; no letter twice in an operand.
+
+    Letters are sorted into batch, kept and summed ones, and one matrix product does the work.
+    """
+    lone1 = tuple(i for i, c in enumerate(axes1) if c not in axes2 and c not in result)
+    lone2 = tuple(i for i, c in enumerate(axes2) if c not in axes1 and c not in result)
+    if lone1:
+        x1, axes1 = x1.sum(axis=lone1), "".join(c for c in axes1 if c in axes2 or c in result)
+    if lone2:
+        x2, axes2 = x2.sum(axis=lone2), "".join(c for c in axes2 if c in axes1 or c in result)
+    batch = [c for c in axes1 if c in axes2 and c in result]
+    summed = [c for c in axes1 if c in axes2 and c not in result]
+    rows = [c for c in axes1 if c not in axes2]
+    columns = [c for c in axes2 if c not in axes1]
+    size = {**dict(zip(axes2, x2.shape, strict=True)), **dict(zip(axes1, x1.shape, strict=True))}
+    # A letter whose length is 1 on one side only is broadcast by the general product.
+    for c in batch + summed:
+        n1, n2 = x1.shape[axes1.index(c)], x2.shape[axes2.index(c)]
+        if n1 != n2:
+            return xp.einsum(f"{axes1},{axes2}->{result}", x1, x2)
+
+    def count(letters: list[str]) -> int:
+        return math.prod(size[c] for c in letters)
+
+    left = xp.transpose(x1, [axes1.index(c) for c in (*batch, *rows, *summed)])
+    right = xp.transpose(x2, [axes2.index(c) for c in (*batch, *summed, *columns)])
+    left = xp.reshape(left, (count(batch), count(rows), count(summed)))
+    right = xp.reshape(right, (count(batch), count(summed), count(columns)))
+    if len(batch):
+        y = xp.matmul(left, right)
+    else:
+        y = xp.matmul(left[0], right[0])
+    order = [*batch, *rows, *columns]
+    y = xp.reshape(y, tuple(size[c] for c in order))
+    return xp.transpose(y, [order.index(c) for c in result])
+
+
+def _contract_rule(
+    g: Any, result: str, other: Any, other_axes: str, shape: tuple[int, ...], axes: str
+) -> Any:
+    reached = "".join(c for c in axes if c in result or c in other_axes)
+    partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
+    if reached != axes:  # letters only this operand has were summed: spread over them
+        place = tuple(n if c in reached else 1 for c, n in zip(axes, shape, strict=True))
+        kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
+        partial = s.broadcast_to(
+            s.reshape(partial, kept),
+            tuple(builtin_max(a, b) if c not in reached else a
+                  for c, a, b in zip(axes, kept, shape, strict=True)),
+        )
+        del place
+    return partial
+
+
+builtin_max = max
+
+contract.vjp(
+    x1=lambda g, x1_shape, x2, axes1, axes2, result: _contract_rule(
+        g, result, x2, axes2, x1_shape, axes1
+    ),
+    x2=lambda g, x1, x2_shape, axes1, axes2, result: _contract_rule(
+        g, result, x1, axes1, x2_shape, axes2
+    ),
+)
+
+
+@lru_cache(maxsize=4096)
+def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    path, _ = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize="auto")
+    return tuple(tuple(pair) for pair in path)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+    """Subscripts without spaces and ellipses, one string per operand, and the result's."""
+    text = subscripts.replace(" ", "")
+    left, arrow, right = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"einsum {subscripts!r} names {len(terms)} operands, given {len(ndims)}")
+    spare = [c for c in map(chr, range(ord("A"), 0x250)) if c.isalpha() and c not in text]
+    widest = 0
+    for term, ndim in zip(terms, ndims, strict=True):
+        letters = len(term.replace("...", ""))
+        if "..." in term:
+            widest = builtin_max(widest, ndim - letters)
+        if (ndim < letters) if "..." in term else (ndim != letters):
+            raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
+    dots = "".join(spare[:widest])
+    full = []
+    for term, ndim in zip(terms, ndims, strict=True):
+        width = ndim - len(term.replace("...", ""))
+        full.append(term.replace("...", dots[len(dots) - width :] if width else ""))
+    if not arrow:
+        joined = "".join(full)
+        once = sorted(c for c in set(joined) if joined.count(c) == 1 and c not in dots)
+        right = dots + "".join(once)
+    else:
+        right = right.replace("...", dots)
+    unknown = [c for c in right if c not in "".join(full)]
+    if unknown or len(set(right)) != len(right):
+        raise ValueError(f"einsum {subscripts!r}: bad result {right!r}")
+    return tuple(full), right
+
+
+def _without_repeats(x: Any, axes: str) -> tuple[Any, str]:
+    """Take diagonals, so that no letter stands twice."""
+    while len(set(axes)) != len(axes):
+        c = next(c for c in axes if axes.count(c) > 1)
+        i = axes.index(c)
+        j = axes.index(c, i + 1)
+        n = x.shape[i]
+        eye = np.arange(n)
+        x = s.moveaxis(x, (i, j), (0, 1))
+        flat = s.reshape(x, (n * n, *x.shape[2:]))
+        x = flat[:: n + 1] if n else flat[eye]
+        axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
+    return x, axes
+
+
+@composite(numpy=np.einsum)
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """The Einstein sum of the operands, contracted in the order opt_einsum finds best.
+
+    subscripts: "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy
+    Raises ValueError when subscripts and operands do not fit.
+    """
+    terms, result = _parsed(subscripts, tuple(x.ndim for x in operands))
+    work = [_without_repeats(x, axes) for x, axes in zip(operands, terms, strict=True)]
+    size: dict[str, int] = {}
+    for x, axes in work:
+        for c, n in zip(axes, x.shape, strict=True):
+            if size.setdefault(c, n) != n and 1 not in (n, size[c]):
+                raise ValueError(f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}")
+            size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
+    if len(work) > 2:
+        text = ",".join(axes for _, axes in work) + "->" + result
+        path = _path(text, tuple(tuple(size[c] for c in axes) for _, axes in work))
+    else:
+        path = (tuple(range(len(work))),)
+    for pair in path:
+        taken = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
+        rest = set(result).union(*(axes for _, axes in work))
+        while len(taken) > 1:
+            (x1, axes1), (x2, axes2) = taken[:2]
+            keep = rest.union(*(axes for _, axes in taken[2:])) if work or taken[2:] else None
+            letters = dict.fromkeys(axes1 + axes2)
+            axes = result if keep is None else "".join(c for c in letters if c in keep)
+            y = contract(x1, x2, axes1=axes1, axes2=axes2, result=axes)
+            taken[:2] = [(y, axes)]
+        work += taken
+    [(y, axes)] = work
+    lone = tuple(i for i, c in enumerate(axes) if c not in result)
+    if lone:
+        y, axes = r.sum(y, axis=lone), "".join(c for c in axes if c in result)
+    if axes != result:
+        y = s.transpose(y, tuple(axes.index(c) for c in result))
+    return y
+
+
+@composite(numpy=np.tensordot)
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Σ a·b over the last `axes` axes of a and the first of b, or over two given lists of axes."""
+    if isinstance(axes, int):
+        of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    else:
+        of_a, of_b = ([x] if isinstance(x, int) else list(x) for x in axes)
+    letters = [chr(ord("a") + i) for i in range(a.ndim)]
+    others = [chr(ord("A") + i) for i in range(b.ndim)]
+    for i, j in zip(of_a, of_b, strict=True):
+        others[j] = letters[i]
+    summed = {letters[i] for i in of_a}
+    result = "".join(c for c in (*letters, *others) if c not in summed)
+    return contract(a, b, axes1="".join(letters), axes2="".join(others), result=result)
+
+
+@composite(numpy=np.dot)
+def dot(a: Any, b: Any) -> Any:
+    """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
+    if not np.ndim(a) or not np.ndim(b):
+        return a * b
+    if a.ndim <= 2 and b.ndim <= 2:
+        return matmul(a, b)
+    return tensordot(a, b, ([a.ndim - 1], [builtin_max(0, b.ndim - 2)]))
+
+
+@composite(numpy=np.inner)
+def inner(a: Any, b: Any) -> Any:
+    """Σ a·b over the last axis of both."""
+    if not np.ndim(a) or not np.ndim(b):
+        return a * b
+    return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
+
+
+@composite(numpy=np.outer)
+def outer(a: Any, b: Any) -> Any:
+    """The product of every entry of a with every entry of b: (a.size, b.size)."""
+    return s.reshape(a, (-1, 1)) * s.reshape(b, (1, -1))
+
+
+@composite(numpy=np.trace)
+def trace(x: Any, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of the main diagonal of the axes `axis1` and `axis2`."""
+    y = s.moveaxis(x, (axis1, axis2), (0, 1))
+    n = builtin_min(y.shape[:2])
+    i = np.arange(n)
+    return r.sum(y[i, i], axis=0)
+
+
+builtin_min = min

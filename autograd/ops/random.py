@@ -1,0 +1,30 @@
+"""Random draws, as calls of their own: replay repeats them from the same generator.
+
+The generator is a setting, explicit and of one device; nothing draws from a hidden stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["bernoulli", "normal", "uniform"]
+
+
+@primitive(random=True)
+def uniform(xp: Any, *, generator: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Independent draws from U[0, 1), of `shape` and floating point `dtype`."""
+    return generator.uniform(shape, dtype)
+
+
+@primitive(random=True)
+def normal(xp: Any, *, generator: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Independent draws from N(0, 1), of `shape` and floating point `dtype`."""
+    return generator.normal(shape, dtype)
+
+
+@primitive(random=True)
+def bernoulli(xp: Any, *, generator: Any, p: float, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Independent draws that are 1 with probability `p`, else 0, of `shape` and `dtype`."""
+    return generator.bernoulli(p, shape, dtype)

@@ -1,0 +1,195 @@
+"""Reductions over axes, and cumulative sums.
+
+`axis` is an int, a tuple of ints or None for all axes, counted from 0, negative from the end, as in
+NumPy.  A reduction's rule spreads the cotangent over the axes that were reduced.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e, shape as s
+from tapegrad.autograd.primitive import primitive
+
+__all__ = [
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "cumsum",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "std",
+    "sum",
+    "var",
+]
+
+Axis = int | tuple[int, ...] | None
+
+
+def normalized_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a tuple of distinct axes counted from 0.  Raises AxisError outside the array."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = axis if isinstance(axis, tuple) else (axis,)
+    for a in given:
+        if not -ndim <= a < ndim:
+            raise np.exceptions.AxisError(a, ndim)
+    return tuple(a % ndim for a in given)
+
+
+def with_reduced_axes(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+    """g with the reduced axes of `shape` put back as axes of length 1."""
+    if keepdims or g.ndim == len(shape):
+        return g
+    reduced = normalized_axes(axis, len(shape))
+    return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+
+
+@primitive(numpy=np.sum)
+def sum(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+    """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
+    return xp.sum(x, axis=axis, keepdims=keepdims, out=out)
+
+
+sum.vjp(
+    x=lambda g, x_shape, axis, keepdims: s.broadcast_to(
+        with_reduced_axes(g, x_shape, axis, keepdims), x_shape
+    )
+)
+
+
+@primitive(numpy=np.mean)
+def mean(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+    """The arithmetic mean of x over `axis`."""
+    return xp.mean(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _mean_rule(g: Any, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+    count = math.prod(x_shape[a] for a in normalized_axes(axis, len(x_shape)))
+    spread = with_reduced_axes(g, x_shape, axis, keepdims) / (count or 1)
+    return s.broadcast_to(spread, x_shape)
+
+
+mean.vjp(x=_mean_rule)
+
+
+@primitive(numpy=(np.max, np.amax))
+def max(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+    """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
+    return xp.max(x, axis=axis, keepdims=keepdims, out=out)
+
+
+@primitive(numpy=(np.min, np.amin))
+def min(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+    """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
+    return xp.min(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _extremum_rule(g: Any, x: Any, y: Any, axis: Axis, keepdims: bool) -> Any:
+    shape = x.shape
+    y = with_reduced_axes(y, shape, axis, keepdims)
+    g = with_reduced_axes(g, shape, axis, keepdims)
+    # Where the extremum is NaN, the entries that made it so are the ones it depends on.
+    hit = e.logical_or(x == y, e.isnan(x))
+    ties = sum(hit, axis=normalized_axes(axis, len(shape)), keepdims=True)
+    return e.where(hit, g / e.cast(ties, dtype=g.dtype), 0)
+
+
+max.vjp(x=_extremum_rule)
+min.vjp(x=_extremum_rule)
+
+
+@primitive(numpy=np.cumsum)
+def cumsum(xp: Any, x: Any, *, axis: int | None = None, out: Any = None) -> Any:
+    """The running sum along `axis`; of the flattened array when None."""
+    return xp.cumsum(x, axis=axis, out=out)
+
+
+def _cumsum_rule(g: Any, x_shape: tuple[int, ...], axis: int | None) -> Any:
+    along = 0 if axis is None else axis
+    return s.reshape(s.flip(cumsum(s.flip(g, axis=along), axis=along), axis=along), x_shape)
+
+
+cumsum.vjp(x=_cumsum_rule)
+
+
+@primitive(numpy=np.argmax, differentiable=False)
+def argmax(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index, from 0, of the first largest entry along `axis`; of the flattened array if None."""
+    return xp.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(numpy=np.argmin, differentiable=False)
+def argmin(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index, from 0, of the first smallest entry along `axis`; of the flattened array if None."""
+    return xp.argmin(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(numpy=np.any, differentiable=False)
+def any(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Is any entry over `axis` not zero?  As booleans."""
+    return xp.any(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(numpy=np.all, differentiable=False)
+def all(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Are all entries over `axis` different from zero?  As booleans."""
+    return xp.all(x, axis=axis, keepdims=keepdims)
+
+
+@composite(numpy=np.prod)
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Π x over `axis`.
+
+    Halves multiply halves, which needs no division and so is differentiable where entries are 0.
+    """
+    axes = normalized_axes(axis, x.ndim)
+    kept = [a for a in range(x.ndim) if a not in axes]
+    count = math.prod(x.shape[a] for a in axes)
+    rest = tuple(x.shape[a] for a in kept)
+    y = s.reshape(s.transpose(x, (*axes, *kept)), (count, *rest))
+    if not count:
+        y = s.broadcast_to(sum(y, axis=0, keepdims=True) + 1, (1, *rest))
+    while len(y) > 1:
+        half = len(y) // 2
+        product = y[:half] * y[half : 2 * half]
+        y = s.concatenate([product, y[2 * half :]], axis=0) if len(y) % 2 else product
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
+    return s.reshape(y, shape)
+
+
+@composite(numpy=np.var)
+def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
+    count = math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
+    deviations = x - mean(x, axis=axis, keepdims=True)
+    return sum(e.square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
+
+
+@composite(numpy=np.std)
+def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The square root of the variance over `axis`."""
+    return e.sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+
+
+@primitive
+def logsumexp(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """log Σ exp(x) over `axis`, without overflow."""
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    y = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else xp.squeeze(y, axis=axis)
+
+
+logsumexp.vjp(
+    x=lambda g, x, y, axis, keepdims: with_reduced_axes(g, x.shape, axis, keepdims)
+    * e.exp(x - with_reduced_axes(y, x.shape, axis, keepdims))
+)

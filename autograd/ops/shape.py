@@ -1,0 +1,279 @@
+"""Primitives that move entries without changing them: shapes, order, joining and parting.
+
+Bodies return views where the array library does.  Settings are normalised (negative axes, -1 in
+shapes) by the array library itself; rules work from the recorded shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.tensor import Tensor
+
+__all__ = [
+    "atleast_1d",
+    "broadcast_to",
+    "concatenate",
+    "copy",
+    "expand_dims",
+    "flip",
+    "moveaxis",
+    "pad",
+    "ravel",
+    "repeat",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "tile",
+    "transpose",
+]
+
+Shape = int | tuple[int, ...]
+
+
+@primitive(numpy=np.reshape, view=True)
+def reshape(xp: Any, x: Any, *, shape: Shape) -> Any:
+    """The entries of x, in row-major order, in another shape; one length may be -1."""
+    return xp.reshape(x, shape)
+
+
+reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
+
+
+@primitive(numpy=np.transpose, view=True)
+def transpose(xp: Any, x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+    """x with its axes in the order `axes`; reversed when None."""
+    return xp.transpose(x, axes)
+
+
+def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
+    if axes is None:
+        return transpose(g)
+    inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
+    return transpose(g, tuple(inverse))
+
+
+transpose.vjp(x=_transpose_rule)
+
+
+@primitive(numpy=np.broadcast_to, view=True)
+def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
+    """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
+    return xp.broadcast_to(x, shape)
+
+
+# The sweep sums a cotangent over the axes that were stretched, for every primitive.
+broadcast_to.vjp(x=lambda g: g)
+
+
+@primitive(numpy=np.flip, view=True)
+def flip(xp: Any, x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x in reverse order along `axis`, an int, a tuple, or None for all."""
+    return xp.flip(x, axis=axis)
+
+
+flip.vjp(x=lambda g, axis: flip(g, axis))
+
+
+@primitive(numpy=np.copy)
+def copy(xp: Any, x: Any) -> Any:
+    """A copy of x, in C order."""
+    return xp.array(x, order="C", copy=True)
+
+
+copy.vjp(x=lambda g: g)
+
+
+@primitive(numpy=np.concatenate)
+def concatenate(xp: Any, arrays: list[Any], *, axis: int | None = 0) -> Any:
+    """The arrays joined along an existing `axis`; flattened first when it is None."""
+    return xp.concatenate(arrays, axis=axis)
+
+
+def _concatenate_rule(g: Any, arrays_shape: list[tuple[int, ...]], axis: int | None) -> Any:
+    if axis is None:
+        ends = np.cumsum([math.prod(shape) for shape in arrays_shape])
+        parts = split(g, tuple(int(e) for e in ends[:-1]), 0)
+        return [reshape(p, shape) for p, shape in zip(parts, arrays_shape, strict=True)]
+    ends = np.cumsum([shape[axis] for shape in arrays_shape])
+    return split(g, tuple(int(e) for e in ends[:-1]), axis)
+
+
+concatenate.vjp(arrays=_concatenate_rule)
+
+
+@primitive(numpy=(np.split, np.array_split), several=True, view=True)
+def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) -> Any:
+    """x parted along `axis`, into that many equal parts or before the given indices: a list.
+
+    Raises ValueError when an equal division is impossible.
+    """
+    n = x.shape[axis]
+    if isinstance(sections, int):
+        if n % sections:
+            raise ValueError(f"split: axis {axis} has length {n}, not a multiple of {sections}")
+        step = n // sections
+        ends = [step * i for i in range(1, sections)]
+    else:
+        ends = list(sections)
+    index: list[Any] = [slice(None)] * x.ndim
+    parts = []
+    for start, stop in zip([0, *ends], [*ends, n], strict=True):
+        index[axis] = slice(start, stop)
+        parts.append(x[tuple(index)])
+    return parts
+
+
+def _split_rule(g: Any, y: Any, axis: int) -> Any:
+    parts = [
+        # a part that nothing used has no cotangent
+        (part * 0) if cotangent is None else cotangent
+        for part, cotangent in zip(y, g, strict=True)
+    ]
+    return concatenate(parts, axis=axis)
+
+
+split.vjp(x=_split_rule)
+
+
+@primitive
+def pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:
+    """x with `value` added around it; ``widths[i]`` is how many before and after along axis i.
+
+    Negative widths cut entries off.
+    """
+    kept = tuple(
+        slice(builtin_max(0, -before), n - builtin_max(0, -after))
+        for (before, after), n in zip(widths, x.shape, strict=True)
+    )
+    x = x[kept]
+    added = [(builtin_max(0, before), builtin_max(0, after)) for before, after in widths]
+    shape = tuple(n + before + after for n, (before, after) in zip(x.shape, added, strict=True))
+    y = xp.full(shape, value, dtype=x.dtype)
+    y[tuple(slice(b, b + n) for (b, _), n in zip(added, x.shape, strict=True))] = x
+    return y
+
+
+builtin_max = max
+
+pad.vjp(x=lambda g, widths: pad(g, tuple((-before, -after) for before, after in widths)))
+
+
+# Composites --------------------------------------------------------------------------------------
+
+
+@composite(numpy=np.pad)
+def numpy_pad(
+    array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0
+) -> Any:
+    """NumPy's pad, in its mode "constant" with one value."""
+    if mode != "constant" or np.ndim(constant_values):
+        raise TypeError("np.pad on a Tensor: only mode='constant' with one value is supported")
+    widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
+    return pad(array, tuple((int(b), int(a)) for b, a in widths), float(constant_values))
+
+
+@composite(numpy=np.expand_dims)
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """x with new axes of length 1, at the places `axis` of the result."""
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    ndim = x.ndim + len(axes)
+    places = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
+    lengths = iter(x.shape)
+    return reshape(x, tuple(1 if i in places else next(lengths) for i in range(ndim)))
+
+
+def _axis_error(axis: int, ndim: int) -> int:
+    raise np.exceptions.AxisError(axis, ndim)
+
+
+@composite(numpy=np.squeeze)
+def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x without its axes of length 1, or without those given."""
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    places = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
+    long = [a for a in places if x.shape[a] != 1]
+    if long:
+        raise ValueError(f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in places))
+
+
+@composite(numpy=np.ravel)
+def ravel(x: Any) -> Any:
+    """The entries of x in row-major order, as one axis."""
+    return reshape(x, (-1,) if x.size else (0,))
+
+
+@composite(numpy=np.swapaxes)
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """x with two axes exchanged."""
+    axes = list(range(x.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return transpose(x, tuple(axes))
+
+
+@composite(numpy=np.moveaxis)
+def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
+    """x with the axes `source` moved to the places `destination`, the others in order."""
+    sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
+    places = [
+        a % x.ndim for a in (destination if isinstance(destination, tuple) else (destination,))
+    ]
+    axes = [a for a in range(x.ndim) if a not in sources]
+    for place, a in sorted(zip(places, sources, strict=True)):
+        axes.insert(place, a)
+    return transpose(x, tuple(axes))
+
+
+@composite(numpy=np.stack)
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """The arrays, all of one shape, joined along a new `axis`."""
+    arrays = list(arrays)
+    shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
+    if len(shapes) != 1:
+        raise ValueError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
+    return concatenate([expand_dims(_array(a), axis) for a in arrays], axis=axis)
+
+
+def _array(x: Any) -> Any:
+    return x if hasattr(x, "ndim") else np.asarray(x)
+
+
+@composite(numpy=np.atleast_1d)
+def atleast_1d(x: Any) -> Any:
+    """x, or an axis of length 1 around it when it is 0-d."""
+    return x if x.ndim else reshape(x, (1,))
+
+
+@composite(numpy=np.repeat)
+def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Each entry of x `repeats` times in a row along `axis`; flattened when None."""
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis %= x.ndim
+    shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
+    wide = broadcast_to(expand_dims(x, axis + 1), shape)
+    return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
+
+
+@composite(numpy=np.tile)
+def tile(x: Any, reps: Shape) -> Any:
+    """x laid out `reps` times along each axis."""
+    times = reps if isinstance(reps, tuple) else (reps,)
+    ndim = builtin_max(x.ndim, len(times))
+    lengths = (1,) * (ndim - x.ndim) + x.shape
+    times = (1,) * (ndim - len(times)) + times
+    interleaved = tuple(n for pair in zip((1,) * ndim, lengths, strict=True) for n in pair)
+    wide = tuple(n for pair in zip(times, lengths, strict=True) for n in pair)
+    y = broadcast_to(reshape(x, interleaved), wide)
+    return reshape(y, tuple(t * n for t, n in zip(times, lengths, strict=True)))

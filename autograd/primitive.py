@@ -1,0 +1,566 @@
+"""Primitives: the operations the tape records, each declared once.
+
+A declaration is a body (array code over a namespace `xp`) and, for every array argument, a rule
+that turns the result's cotangent into the argument's.  A rule's signature is its save list: what it
+does not name is not kept alive.  Rules are written in primitives themselves, so the derivative of a
+derivative, replay and other devices need nothing further.
+
+Everything that varies at run time (devices, `no_grad`, observers, list arguments) goes through
+`apply` below.  The ordinary case, recording on NumPy arrays, runs a function specialised for the
+declaration, generated on first use in `_specialize.py`; it does exactly what `apply` does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import _mode
+from tapegrad.autograd.node import Node, next_serial, note_write
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
+
+__all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives", "ufunc"]
+
+# Numbers take part in an operation without an array of their own, and without deciding its dtype.
+NUMBERS: frozenset[type] = frozenset(
+    {bool, int, float, complex}
+    | {t for t in np.sctypeDict.values() if issubclass(t, (np.number, np.bool_))}
+)
+
+_RESERVED = {"g", "y", "xp", "out"}
+_registry: dict[str, PrimitiveFunction] = {}
+# NumPy function -> what is called when it meets a Tensor; `numpy_protocol.py` reads it.
+numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
+class PrimitiveFunction(Protocol):
+    """The public callable of a primitive: call it, or declare its rules."""
+
+    primitive: Primitive
+    __name__: str
+
+    def __call__(self, *args: Any, **settings: Any) -> Any: ...
+
+    def vjp(self, **rules: Callable[..., Any] | None) -> None:
+        """Declare the rule of each named argument; None says that it has no derivative."""
+
+    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare one rule that returns the cotangents of several arguments as a tuple."""
+
+    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
+
+    def with_aux(self, *args: Any, **settings: Any) -> tuple[Any, ...]:
+        """Call it, and return the auxiliary results (untracked) after the result."""
+
+
+def primitives() -> Mapping[str, PrimitiveFunction]:
+    """Every primitive declared so far, by name."""
+    return MappingProxyType(_registry)
+
+
+class Plan:
+    """How calls with one combination of tracked operands are reversed; their nodes share it.
+
+    ``pull(g, *saved)`` is the cotangent of the one tracked operand, or a tuple of those of several;
+    `names` says what is saved, in order.
+    """
+
+    __slots__ = ("_restricted", "mask", "names", "primitive", "pull", "sources")
+
+    def __init__(self, primitive: Primitive, mask: tuple[Any, ...]) -> None:
+        self.primitive = primitive
+        self.mask = mask
+        self.names, self.pull = _joined_rules(primitive, mask)
+        self._restricted: dict[tuple[int, ...], Any] = {}
+        # Where each saved value came from, for sweeps that are recorded themselves: an operand (its
+        # place among the parents, None when untracked; a list of them for a list argument),
+        # "y" for the result, "" for what is no Tensor's value.
+        places: dict[str, Any] = {"y": "y"}
+        count = 0
+        for name, tracked in zip(primitive.arguments, mask, strict=True):
+            if isinstance(tracked, tuple):
+                places[name] = [
+                    count + sum(tracked[:i]) if t else None for i, t in enumerate(tracked)
+                ]
+                count += sum(tracked)
+            else:
+                places[name] = count if tracked else None
+                count += tracked
+        self.sources = tuple(places.get(name, "") for name in self.names)
+
+    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+        """The pull for the parents at the places `wanted` only, and which saved values it takes."""
+        if wanted not in self._restricted:
+            mask: list[Any] = []
+            place = iter(range(1_000_000))
+            for tracked in self.mask:
+                if isinstance(tracked, tuple):
+                    mask.append(tuple(flag and next(place) in wanted for flag in tracked))
+                else:
+                    mask.append(tracked and next(place) in wanted)
+            plan = self.primitive.plan(tuple(mask))
+            taken = tuple(self.names.index(name) for name in plan.names)
+            self._restricted[wanted] = (plan.pull, taken)
+        return self._restricted[wanted]  # type: ignore[no-any-return]  # a heterogeneous cache
+
+    def __repr__(self) -> str:
+        return self.primitive.name
+
+
+class Primitive:
+    """One declaration: the body, its arguments and settings, and the rules."""
+
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        *,
+        differentiable: bool = True,
+        aux: tuple[str, ...] = (),
+        several: bool = False,
+        mutates: str | None = None,
+        view: bool = False,
+        random: bool = False,
+        domain: Mapping[str, tuple[float | None, float | None]] | None = None,
+        inline: np.ufunc | None = None,
+        signature: inspect.Signature | None = None,
+    ) -> None:
+        parameters = list((signature or inspect.signature(body)).parameters.values())
+        if signature is None:
+            if not parameters or parameters[0].name != "xp":
+                raise TypeError(f"{body.__name__}: the body of a primitive takes `xp` first")
+            parameters = parameters[1:]
+        operands = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+        self.name = body.__name__
+        self.body = body
+        self.arguments = tuple(p.name for p in operands)
+        self.lists = frozenset(p.name for p in operands if str(p.annotation).startswith("list"))
+        self.optional = frozenset(p.name for p in operands if p.default is None)
+        self.settings = {
+            p.name: p.default
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name != "out"
+        }
+        self.takes_out = inline is not None or any(p.name == "out" for p in parameters)
+        self.aux = aux
+        self.several = several
+        self.differentiable = differentiable and not mutates and not random
+        self.mutates = mutates
+        self.view = view
+        self.random = random
+        self.domain = dict(domain or {})
+        self.inline = inline
+        self.bodies: dict[str, Callable[..., Any]] = {}
+        self.rules: dict[str, Rule | None] = {}
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+        reserved = _RESERVED.intersection(self.arguments)
+        if reserved:
+            raise TypeError(f"{self.name}: arguments of a primitive may not be called {reserved}")
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}({', '.join([*self.arguments, *self.settings])})>"
+
+    # Declaring -----------------------------------------------------------------------------------
+
+    def vjp(self, **rules: Callable[..., Any] | None) -> None:
+        """See `PrimitiveFunction.vjp`.  All arguments must be named: silence is an error."""
+        if not self.differentiable:
+            raise TypeError(f"{self.name} is declared as not differentiable, yet has rules")
+        for argument, function in rules.items():
+            self._add_rule((argument,), function)
+        missing = [name for name in self.arguments if name not in self.rules]
+        if missing:
+            raise TypeError(
+                f"{self.name}.vjp says nothing about {', '.join(missing)}: give a rule, or None "
+                "for an argument without a derivative"
+            )
+
+    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """See `PrimitiveFunction.joint_vjp`."""
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._add_rule(arguments, function)
+            return function
+
+        return declare
+
+    def _add_rule(
+        self, arguments: tuple[str, ...], function: Callable[..., Any] | None
+    ) -> None:
+        for argument in arguments:
+            if argument not in self.arguments:
+                raise TypeError(
+                    f"{self.name} has no argument {argument!r}; it has {', '.join(self.arguments)}"
+                )
+        rule = None if function is None else Rule(self, arguments, function)
+        self.rules.update(dict.fromkeys(arguments, rule))
+
+    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """See `PrimitiveFunction.on`."""
+
+        def declare(body: Callable[..., Any]) -> Callable[..., Any]:
+            self.bodies[backend] = body
+            return body
+
+        return declare
+
+    def body_for(self, xp: Any) -> Callable[..., Any]:
+        """The body that runs on the arrays of the namespace `xp`."""
+        if self.bodies:
+            if xp is np:
+                if "numba" in self.bodies and _numba_installed():
+                    return self.bodies["numba"]
+            elif "cuda" in self.bodies and xp.__name__ == "cupy":
+                return self.bodies["cuda"]
+        return self.body
+
+    def plan(self, mask: tuple[Any, ...]) -> Plan:
+        """The plan of calls whose tracked operands are those where `mask` is true."""
+        known = self._plans.get(mask)
+        if known is None:
+            known = self._plans[mask] = Plan(self, mask)
+        return known
+
+
+class Rule:
+    """The rule of one argument, or a joint one of several, and the names of what it saves."""
+
+    __slots__ = ("arguments", "function", "names")
+
+    def __init__(
+        self, owner: Primitive, arguments: tuple[str, ...], function: Callable[..., Any]
+    ) -> None:
+        self.arguments = arguments
+        self.function = function
+        names = tuple(inspect.signature(function).parameters)
+        if not names or names[0] != "g":
+            raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
+        self.names = names[1:]
+        known = {"y", *owner.arguments, *owner.settings, *owner.aux}
+        known.update(f"{name}_{what}" for name in owner.arguments for what in ("shape", "dtype"))
+        unknown = [name for name in self.names if name not in known]
+        if unknown:
+            raise TypeError(
+                f"{owner.name}: the rule of {arguments[0]} names {', '.join(unknown)}, which is "
+                f"none of {', '.join(sorted(known))}"
+            )
+
+
+def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
+    """What is saved, and the function (g, *saved) -> cotangents, for one mask.
+
+    One tracked operand with a rule of its own: that rule, verbatim.  Otherwise a function is
+    generated that calls each rule once, with no loop and no dictionary left in it.
+    """
+    tracked = [
+        name
+        for name, m in zip(owner.arguments, mask, strict=True)
+        if (any(m) if isinstance(m, tuple) else m)
+    ]
+    if not tracked:  # a variable without a past
+        return (), lambda g: ()
+    rules = [_rule_of(owner, name) for name in tracked]
+    if len(rules) == 1 and len(rules[0].arguments) == 1 and tracked[0] not in owner.lists:
+        return rules[0].names, rules[0].function
+    names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
+    lines = [f"def pull({', '.join(('g', *names))}):"]
+    scope: dict[str, Any] = {"compress": _compress}
+    results = []
+    for i, rule in enumerate(dict.fromkeys(rules)):
+        scope[f"rule_{i}"] = rule.function
+        lines.append(f"    c{i} = rule_{i}({', '.join(('g', *rule.names))})")
+    order = list(dict.fromkeys(rules))
+    for name, rule in zip(tracked, rules, strict=True):
+        value = f"c{order.index(rule)}"
+        if len(rule.arguments) > 1:
+            value += f"[{rule.arguments.index(name)}]"
+        if name in owner.lists:
+            flags = mask[owner.arguments.index(name)]
+            value = f"*compress({value}, {flags})"
+        results.append(value)
+    if sum(sum(m) if isinstance(m, tuple) else m for m in mask) == 1:
+        lines.append(f"    [c] = [{results[0]}]\n    return c")
+    else:
+        lines.append(f"    return ({', '.join(results)},)")
+    exec("\n".join(lines), scope)  # noqa: S102  # source made above from declared names only
+    return names, scope["pull"]
+
+
+def _compress(cotangents: Any, flags: tuple[bool, ...]) -> list[Any]:
+    return [c for c, flag in zip(cotangents, flags, strict=True) if flag]
+
+
+def _rule_of(owner: Primitive, argument: str) -> Rule:
+    rule = owner.rules.get(argument)
+    if rule is None:
+        raise TypeError(f"{owner.name} has no derivative with respect to {argument}")
+    return rule
+
+
+_numba: list[bool] = []
+
+
+def _numba_installed() -> bool:
+    if not _numba:
+        _numba.append(find_spec("numba") is not None)
+    return _numba[0]
+
+
+# Calling -----------------------------------------------------------------------------------------
+
+
+def apply(
+    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool = False
+) -> Any:
+    """Run a primitive on any operands, on any device, in any mode, and record the call.
+
+    Bare arrays in, bare arrays out; one Tensor among the operands makes the result a Tensor.
+    """
+    wrapped = False
+    datas: list[Any] = []
+    nodes: list[Any] = []
+    flat: list[Any] = []
+    for name, operand in zip(primitive.arguments, operands, strict=True):
+        if name in primitive.lists:
+            pairs = [_unwrap(primitive, name, item) for item in operand]
+            datas.append([pair[0] for pair in pairs])
+            nodes.append(tuple(pair[1] for pair in pairs))
+            flat.extend(datas[-1])
+            wrapped = wrapped or any(isinstance(item, Tensor) for item in operand)
+        else:
+            data, node = _unwrap(primitive, name, operand)
+            datas.append(data)
+            nodes.append(node)
+            flat.append(data)
+            wrapped = wrapped or isinstance(operand, Tensor)
+    xp = devices.namespace(*[data for data in flat if data is not None])
+    for i, data in enumerate(datas):
+        if isinstance(data, _Sequence):
+            datas[i] = xp.asarray(data.items)
+        elif isinstance(data, list):
+            datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
+    results = primitive.body_for(xp)(xp, *datas, **settings)
+    y, extra = (results[0], tuple(results[1:])) if primitive.aux else (results, ())
+    mode = _mode.current()
+    if mode is not None and mode.observer is not None:
+        y = [_normal(xp, item) for item in y] if primitive.several else _normal(xp, y)
+        mode.observer.call(primitive, datas, settings, [y, *extra])
+    if primitive.mutates:
+        note_write(datas[primitive.arguments.index(primitive.mutates)])
+        return operands[primitive.arguments.index(primitive.mutates)]
+    if not wrapped:
+        return (y, *extra) if aux else y
+    y = [_normal(xp, item) for item in y] if primitive.several else _normal(xp, y)
+    node = None
+    if primitive.differentiable and (mode is None or mode.track):
+        node = record(primitive, datas, nodes, settings, y, extra)
+    if primitive.several:
+        outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
+    else:
+        outcome = untracked(y)
+        outcome._node = node
+    return (outcome, *(untracked(_normal(xp, e)) for e in extra)) if aux else outcome
+
+
+class _Sequence(tuple):  # type: ignore[type-arg]  # a marker, never indexed
+    """A nested sequence of numbers, to become an array once the namespace is known."""
+
+    @property
+    def items(self) -> Any:
+        return self[0]
+
+
+def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | None]:
+    if isinstance(operand, Tensor):
+        return operand._data, operand._node
+    if type(operand) in NUMBERS or devices.is_array(operand):
+        return operand, None
+    if isinstance(operand, (list, tuple)):
+        return _Sequence((operand,)), None
+    if operand is None and name in primitive.optional:
+        return None, None
+    if isinstance(operand, np.ndarray):
+        return as_array(operand), None
+    raise TypeError(
+        f"{primitive.name}: argument {name} is {type(operand).__name__}, not an array or a number"
+    )
+
+
+def _normal(xp: Any, result: Any) -> Any:
+    """NumPy's reductions return scalars; inside Tensors everything is an array."""
+    return result if devices.is_array(result) else xp.asarray(result)
+
+
+def record(
+    primitive: Primitive,
+    datas: list[Any],
+    nodes: list[Any],
+    settings: dict[str, Any],
+    y: Any,
+    extra: tuple[Any, ...],
+) -> Node | None:
+    """The node of a call, or None when nothing tracked takes part in it."""
+    mask: list[Any] = []
+    parents: list[Node] = []
+    for name, node in zip(primitive.arguments, nodes, strict=True):
+        if primitive.rules[name] is None:
+            node = tuple(None for _ in node) if isinstance(node, tuple) else None
+        if isinstance(node, tuple):
+            mask.append(tuple(n is not None for n in node))
+            parents.extend(n for n in node if n is not None)
+        else:
+            mask.append(node is not None)
+            if node is not None:
+                parents.append(node)
+    if not parents:
+        return None
+    plan = primitive.plan(tuple(mask))
+    values: dict[str, Any] = dict(zip(primitive.arguments, datas, strict=True))
+    values.update(settings)
+    values.update(zip(primitive.aux, extra, strict=True))
+    values["y"] = y
+    result = Node.__new__(Node)
+    result.serial = next_serial()
+    result.plan = plan
+    result.parents = parents[0] if len(parents) == 1 else tuple(parents)
+    result.saved = tuple(_saved(name, values) for name in plan.names)
+    result.shape, result.dtype = (None, None) if primitive.several else (y.shape, y.dtype)
+    return result
+
+
+def _saved(name: str, values: dict[str, Any]) -> Any:
+    if name in values:
+        return values[name]
+    argument, _, what = name.rpartition("_")
+    value = values[argument]
+    if what == "shape":
+        return [np.shape(v) for v in value] if isinstance(value, list) else np.shape(value)
+    return [v.dtype for v in value] if isinstance(value, list) else np.result_type(value)
+
+
+# The i-th of several results: its cotangent is a list that is empty elsewhere.
+
+
+def item(xp: Any, x: Any, *, index: int, count: int) -> Any:
+    """The result number `index` of a call with `count` results."""
+    raise AssertionError("recorded by the calls themselves")
+
+
+_ITEM = Primitive(item)
+_ITEM.vjp(x=lambda g, index, count: [g if i == index else None for i in range(count)])
+
+
+def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
+    result = untracked(array)
+    if node is not None:
+        own = Node.__new__(Node)
+        own.serial = next_serial()
+        own.plan = _ITEM.plan((True,))
+        own.parents = node
+        own.saved = (index, count)
+        own.shape, own.dtype = array.shape, array.dtype
+        result._node = own
+    return result
+
+
+# Declaring -----------------------------------------------------------------------------------------
+
+
+def primitive(
+    body: Callable[..., Any] | None = None,
+    *,
+    numpy: Any = (),
+    differentiable: bool = True,
+    aux: tuple[str, ...] = (),
+    several: bool = False,
+    mutates: str | None = None,
+    view: bool = False,
+    random: bool = False,
+    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> Any:
+    """Make the decorated body a primitive, and its name the public callable.
+
+    The body takes the array namespace `xp`, then arrays by position (annotate one with ``list`` if
+    it is a list of arrays, default None if it may be missing), then settings by keyword, and
+    ``out=None`` if it can write its result there.
+
+    numpy:          NumPy function(s) that run this primitive when they meet a Tensor
+    differentiable: False for results that carry no derivative (argmax, comparisons)
+    aux:            names of further results that rules may use; the call returns the first
+    several:        the body returns a list of results
+    mutates:        the argument that the body overwrites; such calls are recorded by replay only
+    view:           the result may share memory with the first argument
+    random:         the body draws from a generator among its settings
+    domain:         open interval in which an argument must lie, (low, high); None is unbounded
+    """
+
+    def declare(body: Callable[..., Any]) -> PrimitiveFunction:
+        return _publish(
+            Primitive(
+                body,
+                differentiable=differentiable,
+                aux=aux,
+                several=several,
+                mutates=mutates,
+                view=view,
+                random=random,
+                domain=domain,
+            ),
+            numpy,
+            body,
+        )
+
+    return declare if body is None else declare(body)
+
+
+def ufunc(
+    function: np.ufunc,
+    *,
+    differentiable: bool = True,
+    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> Callable[[Callable[..., Any]], PrimitiveFunction]:
+    """Make an elementwise primitive whose body is the namespace's own ufunc of that name.
+
+    The decorated function gives the arguments' names and the docstring; it is never run.
+    """
+
+    def declare(stub: Callable[..., Any]) -> PrimitiveFunction:
+        name = function.__name__
+
+        def body(xp: Any, *operands: Any, out: Any = None) -> Any:
+            return getattr(xp, name)(*operands, out=out)
+
+        body.__name__ = stub.__name__
+        return _publish(
+            Primitive(
+                body,
+                differentiable=differentiable,
+                domain=domain,
+                inline=function,
+                signature=inspect.signature(stub),
+            ),
+            function,
+            stub,
+        )
+
+    return declare
+
+
+def _publish(
+    primitive: Primitive, numpy: Any, described: Callable[..., Any]
+) -> PrimitiveFunction:
+    from tapegrad.autograd._specialize import public_function
+
+    if primitive.name in _registry:
+        raise TypeError(f"a primitive called {primitive.name} exists already")
+    function = public_function(primitive, described)
+    _registry[primitive.name] = function
+    for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
+        numpy_functions[replaced] = function
+    return function

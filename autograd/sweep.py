@@ -1,0 +1,314 @@
+"""The reverse sweep: a loop over recorded calls, newest first.
+
+Cotangents wait in a dictionary by serial number and a heap gives the newest; a chain never touches
+either.  There is no recursion and no collecting pass, so depth costs nothing but time.  A sweep has
+a floor: calls older than it are not visited.  Parameters are older than every call (serial LEAF),
+so one comparison handles both.
+
+The same loop serves three readings.  `backward` gathers what reaches Parameters.  `cotangents`
+gathers what reaches chosen nodes, and first finds which calls lie on a path to them, so that an
+input's gradient does not pay for the weights'.  With ``taped=True`` saved values are wrapped as
+Tensors with their own past again, and the sweep itself is recorded: the next order of derivative.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from typing import Any
+
+from tapegrad import devices
+from tapegrad.autograd import _mode
+from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
+
+__all__ = ["InPlaceError", "add_to_grad", "backward", "cotangents", "sweep"]
+
+
+class InPlaceError(RuntimeError):
+    """An array was written in place where a derivative needs, or would lose, its old value."""
+
+
+OVERWRITTEN = (
+    "{primitive} saved an array for its derivative that was written in place afterwards: "
+    "copy it before the write, or compute a new array instead of writing into this one."
+)
+NOT_TRACKED = (
+    "this Tensor is not tracked: it depends on no Parameter, or was computed under no_grad() or by "
+    "a stateful module.forward(x). Compose with module(x), or make what you differentiate a "
+    "Parameter."
+)
+NEEDS_GRADIENT = (
+    "backward() without a gradient needs a Tensor with one entry; this one has shape {shape}. "
+    "Reduce it, say with .sum(), or pass the gradient."
+)
+
+
+def sweep(
+    seeds: Iterable[tuple[Node, Any]],
+    *,
+    floor: int = 0,
+    watched: frozenset[Node] | set[Node] = frozenset(),
+    needed: set[Node] | None = None,
+    taped: bool = False,
+) -> dict[Node, Any]:
+    """Push cotangents from `seeds` down the tape.
+
+    seeds:   pairs (node, cotangent of its result)
+    floor:   calls with a smaller serial number are not visited; leaves always are
+    watched: nodes whose cotangents are returned as well (and still passed on)
+    needed:  when given, only operands that are in this set get cotangents
+    taped:   run the rules on Tensors, so that the sweep is recorded itself
+    Returns the cotangents of the leaves reached and of the watched nodes.
+    Raises InPlaceError when a saved array has been written since.
+    """
+    found: dict[Node, Any] = {}
+    waiting: dict[int, tuple[Node, Any]] = {}
+    heap: list[int] = []
+    newest_write = last_write[0]
+    for node, g in seeds:
+        _add(node, g, floor, found, waiting, heap)
+    while heap:
+        node, g = waiting.pop(-heapq.heappop(heap))
+        while True:  # follow a chain without going through the heap
+            serial = node.serial
+            if serial < newest_write:
+                _check_saved(node)
+            if node in watched:
+                found[node] = g if node not in found else found[node] + g
+            parents = node.parents
+            plan = node.plan
+            if needed is not None:
+                given = _restricted(node, g, needed, taped)
+            elif taped:
+                given = _taped(node, g)
+            elif type(parents) is not tuple:
+                g = plan.pull(g, *node.saved)
+                if parents.shape is not None and (
+                    g.shape != parents.shape or g.dtype is not parents.dtype
+                ):
+                    g = fit(g, parents)
+                if not heap and parents.serial >= floor:
+                    node = parents
+                    continue
+                _add(parents, g, floor, found, waiting, heap)
+                break
+            else:
+                given = zip(parents, plan.pull(g, *node.saved), strict=True)
+            for parent, g in given:
+                if parent.shape is not None and (
+                    g.shape != parent.shape or g.dtype is not parent.dtype
+                ):
+                    g = fit(g, parent)
+                serial = parent.serial
+                if serial >= floor:
+                    if serial in waiting:
+                        waiting[serial] = (parent, _sum(waiting[serial][1], g))
+                    else:
+                        waiting[serial] = (parent, g)
+                        heapq.heappush(heap, -serial)
+                elif serial == LEAF:
+                    found[parent] = g if parent not in found else found[parent] + g
+            break
+    return found
+
+
+def _add(
+    node: Node,
+    g: Any,
+    floor: int,
+    found: dict[Node, Any],
+    waiting: dict[int, tuple[Node, Any]],
+    heap: list[int],
+) -> None:
+    serial = node.serial
+    if serial >= floor:
+        if serial in waiting:
+            waiting[serial] = (node, _sum(waiting[serial][1], g))
+        else:
+            waiting[serial] = (node, g)
+            heapq.heappush(heap, -serial)
+    elif serial == LEAF:
+        found[node] = g if node not in found else found[node] + g
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """a + b, where cotangents of several results are lists with None for zero."""
+    if not isinstance(a, list):
+        return a + b
+    return [
+        x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)
+    ]
+
+
+def _check_saved(node: Node) -> None:
+    for value in node.saved:
+        for array in value if isinstance(value, list) else (value,):
+            if devices.is_array(array) and written_after(array, node.serial):
+                raise InPlaceError(OVERWRITTEN.format(primitive=node.plan))
+
+
+def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tuple[Node, Any]]:
+    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    wanted = tuple(i for i, parent in enumerate(parents) if parent in needed)
+    if not wanted:
+        return []
+    pull, taken = node.plan.restricted(wanted)
+    saved = _wrapped(node) if taped else node.saved
+    result = pull(g, *[saved[i] for i in taken])
+    results = (result,) if len(wanted) == 1 else result
+    return list(zip([parents[i] for i in wanted], results, strict=True))
+
+
+def _taped(node: Node, g: Any) -> list[tuple[Node, Any]]:
+    result = node.plan.pull(g, *_wrapped(node))
+    if type(node.parents) is not tuple:
+        return [(node.parents, result)]
+    return list(zip(node.parents, result, strict=True))
+
+
+def _wrapped(node: Node) -> list[Any]:
+    """The saved values as Tensors that know their past."""
+    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    values: list[Any] = []
+    for source, value in zip(node.plan.sources, node.saved, strict=True):
+        if source == "":
+            values.append(untracked(value) if devices.is_array(value) else value)
+        elif source == "y":
+            if isinstance(value, list):
+                from tapegrad.autograd.primitive import _item
+
+                values.append([_item(node, i, len(value), v) for i, v in enumerate(value)])
+            else:
+                values.append(_with_past(value, node))
+        elif isinstance(source, list):
+            values.append(
+                [
+                    _with_past(v, None if place is None else parents[place])
+                    for v, place in zip(value, source, strict=True)
+                ]
+            )
+        else:
+            values.append(_with_past(value, None if source is None else parents[source]))
+    return values
+
+
+def _with_past(value: Any, node: Node | None) -> Any:
+    if not devices.is_array(value):
+        return value
+    result = untracked(value)
+    result._node = node
+    return result
+
+
+def fit(g: Any, node: Node) -> Any:
+    """Bring a cotangent to its argument's shape (sum over broadcast axes) and dtype."""
+    from tapegrad.autograd.ops import elementwise, reduction, shape as shapes
+
+    wanted = node.shape
+    if g.shape != wanted:
+        extra = g.ndim - len(wanted)
+        if extra > 0:
+            g = reduction.sum(g, axis=tuple(range(extra)))
+        axes = tuple(
+            i for i, n in enumerate(wanted) if n == 1 and g.ndim > i and g.shape[i] != 1
+        )
+        if axes:
+            g = reduction.sum(g, axis=axes, keepdims=True)
+        if g.shape != wanted:  # a rule returned the shape of a broadcast operand
+            g = shapes.broadcast_to(g, wanted)
+    if g.dtype != node.dtype:
+        if g.dtype.kind == "c" and node.dtype.kind != "c":
+            g = elementwise.real(g)
+        g = elementwise.cast(g, dtype=node.dtype)
+    return g
+
+
+# Readings ----------------------------------------------------------------------------------------
+
+
+def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node]:
+    """The nodes on a path from `outputs` down to `targets`, found without recursion."""
+    seen: set[Node] = set()
+    stack = list(outputs)
+    order: list[Node] = []
+    while stack:
+        node = stack.pop()
+        if node in seen or node.serial < floor:
+            continue
+        seen.add(node)
+        order.append(node)
+        parents = node.parents
+        if type(parents) is tuple:
+            stack.extend(parents)
+        else:
+            stack.append(parents)
+    order.sort(key=lambda node: node.serial)
+    needed = set(targets)
+    for node in order:
+        parents = node.parents
+        if parents in needed if type(parents) is not tuple else not needed.isdisjoint(parents):
+            needed.add(node)
+    return needed
+
+
+def cotangents(
+    seeds: list[tuple[Node, Any]],
+    targets: list[Node],
+    *,
+    floor: int | None = None,
+    taped: bool = False,
+) -> list[Any]:
+    """The cotangent of each target node, None where nothing reaches it."""
+    if floor is None:
+        floor = max(0, min((t.serial for t in targets), default=0))
+    wanted = set(targets)
+    needed = needed_for([node for node, _ in seeds], wanted, floor)
+    seeds = [(node, g) for node, g in seeds if node in needed]
+    found = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
+    return [found.get(target) for target in targets]
+
+
+def seed_for(output: Tensor, gradient: Any) -> Any:
+    """The cotangent to start from: `gradient` made to fit `output`, or one."""
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
+        xp = devices.namespace(output._data)
+        return xp.ones(output.shape, dtype=output.dtype)
+    if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
+        seed: Any = gradient
+    else:
+        seed = as_array(gradient, output.dtype)
+    if seed.shape != output.shape:
+        raise ValueError(f"the gradient has shape {seed.shape}, the Tensor has {output.shape}")
+    devices.namespace(output._data, as_array(seed))
+    return seed
+
+
+def backward(output: Tensor, gradient: Any = None) -> None:
+    """Accumulate the gradient of `output` into every Parameter behind it (`Tensor.backward`)."""
+    if output._node is None:
+        raise ValueError(NOT_TRACKED)
+    seed = seed_for(output, gradient)
+    mode = _mode.current()
+    if mode is not None and mode.observer is not None:
+        # An observer must see what the rules do, so they run on Tensors, without being tracked.
+        seed = seed if isinstance(seed, Tensor) else untracked(seed)
+        with _mode.no_grad():
+            found = sweep([(output._node, seed)], taped=True)
+    else:
+        found = sweep([(output._node, as_array(seed))])
+    for leaf, g in found.items():
+        if isinstance(leaf, Leaf):
+            add_to_grad(leaf, g)
+
+
+def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
+    """leaf.grad += scale · g, in place once there is a gradient."""
+    from tapegrad.autograd.ops import inplace
+
+    if leaf.grad is None:
+        xp = devices.namespace(as_array(g))
+        leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+    inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)

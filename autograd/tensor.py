@@ -1,0 +1,346 @@
+"""Tensor: an array, and the node of the call that made it.
+
+A Tensor is a handle with two slots.  `_data` is the bare array, NumPy's or another backend's, and
+decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
+differentiated.  All mathematics lives in the primitives: operators, methods and NumPy's protocols
+are attached in `methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import _mode
+from tapegrad.autograd.node import Leaf, Node
+
+__all__ = ["Parameter", "Tensor", "default_dtype", "set_default_dtype"]
+
+TRACKED_TO_NUMPY = (
+    "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
+    "Use x.numpy() for its value, or call the function on the Tensor itself."
+)
+NOT_FLOATING = (
+    "only floating point arrays can be differentiated; this one holds {dtype}. "
+    "Convert it: Parameter(x, dtype=np.float32)."
+)
+
+_default_dtype = np.dtype(np.float32)
+
+
+def default_dtype() -> np.dtype[Any]:
+    """The dtype that new parameters of layers get; float32 unless set otherwise."""
+    return _default_dtype
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Make `dtype` (a floating point one) the dtype of parameters created from now on."""
+    global _default_dtype
+    wanted = np.dtype(dtype)
+    if wanted.kind != "f":
+        raise TypeError(f"the default dtype must be floating point, not {wanted}")
+    _default_dtype = wanted
+
+
+def as_array(data: Any, dtype: Any = None) -> Any:
+    """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array."""
+    if isinstance(data, Tensor):
+        data = data._data
+    if type(data) is np.ndarray or devices.is_array(data):
+        return data if dtype is None or data.dtype == dtype else data.astype(dtype)
+    array = np.asarray(data, dtype=dtype)
+    if array.dtype == object:
+        raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
+    return array.view(np.ndarray)
+
+
+class Tensor:
+    """An array whose history can be differentiated.
+
+    ``Tensor(data)`` shares memory with an array `data` and is untracked: it becomes part of a
+    derivative when it is made from a `Parameter` or inside `grad`.  It behaves as an ndarray does:
+    operators, methods, indexing, and NumPy's functions, which dispatch to primitives.
+
+    data:   array, Tensor, number or nested sequence of numbers
+    dtype:  converts (copies when it differs); as NumPy decides when omitted
+    device: where to put it, "cpu" or "cuda:0"; where `data` is when omitted
+    Raises TypeError for what is not numeric, DeviceError for a device that is not there.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_node")
+
+    _data: Any
+    _node: Node | None
+
+    def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        array = as_array(data, dtype)
+        self._data = array if device is None else devices.to_device(array, device)
+        self._node = None
+
+    # What an array is ------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._data.shape  # type: ignore[no-any-return]  # backends' arrays are not typed
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the entries."""
+        return self._data.dtype  # type: ignore[no-any-return]  # as above
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim  # type: ignore[no-any-return]  # as above
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._data.size  # type: ignore[no-any-return]  # as above
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the entries take."""
+        return self._data.nbytes  # type: ignore[no-any-return]  # as above
+
+    @property
+    def device(self) -> devices.Device:
+        """Where the entries live."""
+        return devices.device_of(self._data)
+
+    @property
+    def tracked(self) -> bool:
+        """Will calls on this Tensor be recorded?"""
+        return self._node is not None
+
+    # Values ------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Any:
+        """The bare array, sharing memory; writing to it goes behind the tape's back."""
+        _refuse("reads .data")
+        return self._data
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The value as a NumPy array: shares memory on the CPU, copies from other devices."""
+        _refuse("calls .numpy()")
+        return devices.to_numpy(self._data)
+
+    def item(self) -> Any:
+        """The only entry, as a Python number.  Raises ValueError when there is not exactly one."""
+        _refuse("calls .item()")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The entries as nested Python lists."""
+        _refuse("calls .tolist()")
+        return devices.to_numpy(self._data).tolist()
+
+    def __float__(self) -> float:
+        _refuse("calls float()")
+        return float(self._data)
+
+    def __int__(self) -> int:
+        _refuse("calls int()")
+        return int(self._data)
+
+    def __complex__(self) -> complex:
+        _refuse("calls complex()")
+        return complex(self._data)
+
+    def __index__(self) -> int:
+        _refuse("uses a Tensor as a Python index")
+        return self._data.__index__()  # type: ignore[no-any-return]  # backends are not typed
+
+    def __bool__(self) -> bool:
+        _refuse("asks a Tensor for true or false")
+        return bool(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._data.ndim:
+            raise TypeError("iteration over a 0-d Tensor")
+        return (self[i] for i in range(len(self._data)))
+
+    def __contains__(self, value: Any) -> bool:
+        _refuse("asks whether a Tensor contains a value")
+        return bool((self._data == as_array(value)).any())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self._node is not None:
+            raise TypeError(TRACKED_TO_NUMPY)
+        _refuse("converts a Tensor to a NumPy array")
+        return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        values = np.array2string(
+            devices.to_numpy(self._data), separator=", ", prefix=f"{type(self).__name__}("
+        )
+        notes = "" if self._data.dtype in (np.float64, np.int64, bool) else f", {self.dtype}"
+        if str(self.device) != "cpu":
+            notes += f", device={str(self.device)!r}"
+        if self._node is not None and type(self) is Tensor:
+            notes += ", tracked"
+        return f"{type(self).__name__}({values}{notes})"
+
+    def __format__(self, spec: str) -> str:
+        if spec and not self._data.ndim:
+            return format(self._data.item(), spec)
+        return format(str(self), spec)
+
+    # Its past ------------------------------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """The same memory, untracked: a constant for whatever is computed from it."""
+        return untracked(self._data)
+
+    def backward(self, gradient: Any = None) -> None:
+        """Accumulate d(self)/dp, times `gradient`, into ``p.grad`` of every Parameter behind it.
+
+        gradient: array of this Tensor's shape; may be omitted when it holds one number.
+        Raises ValueError when it is untracked, or holds several numbers and `gradient` is missing.
+        """
+        from tapegrad.autograd.sweep import backward
+
+        backward(self, gradient)
+
+    def __copy__(self) -> Tensor:
+        return untracked(self._data.copy())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        # The copy leaves the tape behind, and keeps what shares memory shared.
+        copy = untracked(_copied(self._data, memo))
+        memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> Any:
+        return (Tensor, (devices.to_numpy(self._data),))
+
+    if TYPE_CHECKING:  # attached in methods.py from the primitives
+        T: Tensor
+        __add__: Callable[[Any], Tensor]
+        __radd__: Callable[[Any], Tensor]
+        __sub__: Callable[[Any], Tensor]
+        __rsub__: Callable[[Any], Tensor]
+        __mul__: Callable[[Any], Tensor]
+        __rmul__: Callable[[Any], Tensor]
+        __truediv__: Callable[[Any], Tensor]
+        __rtruediv__: Callable[[Any], Tensor]
+        __pow__: Callable[[Any], Tensor]
+        __matmul__: Callable[[Any], Tensor]
+        __rmatmul__: Callable[[Any], Tensor]
+        __neg__: Callable[[], Tensor]
+        __getitem__: Callable[[Any], Tensor]
+        __setitem__: Callable[[Any, Any], None]
+        __lt__: Callable[[Any], Tensor]
+        __gt__: Callable[[Any], Tensor]
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Parameter(Tensor):
+    """A Tensor that is learned: always tracked, and ``.grad`` collects its gradient.
+
+    ``Parameter(data)`` shares memory with a floating point array `data`.  `grad` is None until the
+    first backward pass, then an untracked Tensor that each further pass adds to.
+    Raises TypeError for integer or boolean data.
+    """
+
+    __slots__ = ()
+
+    _node: Leaf
+
+    def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        super().__init__(data, dtype=dtype, device=device)
+        if self._data.dtype.kind not in "fc":
+            raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
+        self._node = Leaf(self._data.shape, self._data.dtype)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient gathered so far (untracked, same shape and dtype), or None."""
+        return self._node.grad  # type: ignore[no-any-return]  # Leaf avoids importing Tensor
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = untracked(as_array(value))
+            if value.shape != self.shape:
+                raise ValueError(
+                    f"grad has shape {value.shape}, but its Parameter has shape {self.shape}"
+                )
+        self._node.grad = value
+
+    def rebind(self, array: Any, grad: Any = None) -> None:
+        """Hold another array, and gradient, from now on: flattening and conversion use this.
+
+        What was recorded with the old array stays differentiable and keeps its old leaf.
+        """
+        self._data = array
+        self._node = Leaf(array.shape, array.dtype)
+        if grad is not None:
+            self.grad = grad
+
+    def __copy__(self) -> Parameter:
+        return Parameter(self._data.copy())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copy = Parameter(_copied(self._data, memo))
+        memo[id(self)] = copy
+        if self.grad is not None:
+            copy.grad = untracked(_copied(self.grad._data, memo))
+        return copy
+
+    def __reduce__(self) -> Any:
+        grad = None if self.grad is None else devices.to_numpy(self.grad._data)
+        return (_restored, (devices.to_numpy(self._data), grad))
+
+
+def _restored(data: Any, grad: Any) -> Parameter:
+    parameter = Parameter(data)
+    parameter.grad = grad
+    return parameter
+
+
+def _copied(array: Any, memo: dict[int, Any]) -> Any:
+    """A copy of `array`; views of one storage become views of one copied storage.
+
+    `memo` is deepcopy's own.  Without this a clone of a flattened model would lose its flat buffer,
+    and shared weights would part.
+    """
+    from tapegrad.autograd.node import owner_of
+
+    owner = owner_of(array)
+    if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
+        if id(array) not in memo:
+            memo[id(array)] = array.copy()
+            memo.setdefault(id(memo), []).append(array)  # keep ids in `memo` from being reused
+        return memo[id(array)]
+    if id(owner) not in memo:
+        memo[id(owner)] = owner.copy(order="K")
+        memo.setdefault(id(memo), []).append(owner)
+    start = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+    return np.ndarray(
+        array.shape, array.dtype, buffer=memo[id(owner)], offset=start, strides=array.strides
+    )
+
+
+def untracked(array: Any) -> Tensor:
+    """A Tensor around a bare array, without looking at it."""
+    result = Tensor.__new__(Tensor)
+    result._data = array
+    result._node = None
+    return result
+
+
+def _refuse(action: str) -> None:
+    """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
+    mode = _mode.current()
+    if mode is not None and mode.observer is not None:
+        mode.observer.refuse(action)
