@@ -4,6 +4,7 @@ from tapegrad.autograd import methods as _methods, ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
+from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_default_dtype
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
@@ -12,6 +13,8 @@ __all__ = [
     "InPlaceError",
     "Parameter",
     "Primitive",
+    "Replay",
+    "ReplayError",
     "Tensor",
     "composite",
     "composites",
@@ -23,6 +26,7 @@ __all__ = [
     "ops",
     "primitive",
     "primitives",
+    "replay",
     "set_default_dtype",
     "ufunc",
     "value_and_grad",

@@ -346,17 +346,21 @@ def apply(
         elif isinstance(data, list):
             datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
     results = primitive.body_for(xp)(xp, *datas, **settings)
-    y, extra = (results[0], tuple(results[1:])) if primitive.aux else (results, ())
     mode = _mode.current()
-    if mode is not None and mode.observer is not None:
-        y = [_normal(xp, item) for item in y] if primitive.several else _normal(xp, y)
-        mode.observer.call(primitive, datas, settings, [y, *extra])
+    observer = None if mode is None else mode.observer
     if primitive.mutates:
-        note_write(datas[primitive.arguments.index(primitive.mutates)])
-        return operands[primitive.arguments.index(primitive.mutates)]
+        target = primitive.arguments.index(primitive.mutates)
+        note_write(datas[target])
+        if observer is not None:
+            observer.call(primitive, datas, settings, ())
+        return operands[target]
+    y, extra = (results[0], tuple(results[1:])) if primitive.aux else (results, ())
+    if wrapped or observer is not None:
+        y = [_normal(xp, part) for part in y] if primitive.several else _normal(xp, y)
+    if observer is not None:
+        observer.call(primitive, datas, settings, (y, *extra))
     if not wrapped:
         return (y, *extra) if aux else y
-    y = [_normal(xp, item) for item in y] if primitive.several else _normal(xp, y)
     node = None
     if primitive.differentiable and (mode is None or mode.track):
         node = record(primitive, datas, nodes, settings, y, extra)
@@ -456,16 +460,21 @@ _ITEM = Primitive(item)
 _ITEM.vjp(x=lambda g, index, count: [g if i == index else None for i in range(count)])
 
 
+def item_node(node: Node, index: int, count: int, array: Any) -> Node:
+    """The node of the result number `index` of a call with `count` results."""
+    own = Node.__new__(Node)
+    own.serial = next_serial()
+    own.plan = _ITEM.plan((True,))
+    own.parents = node
+    own.saved = (index, count)
+    own.shape, own.dtype = array.shape, array.dtype
+    return own
+
+
 def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
     result = untracked(array)
     if node is not None:
-        own = Node.__new__(Node)
-        own.serial = next_serial()
-        own.plan = _ITEM.plan((True,))
-        own.parents = node
-        own.saved = (index, count)
-        own.shape, own.dtype = array.shape, array.dtype
-        result._node = own
+        result._node = item_node(node, index, count, array)
     return result
 
 

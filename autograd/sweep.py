@@ -22,7 +22,7 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
-__all__ = ["InPlaceError", "add_to_grad", "backward", "cotangents", "sweep"]
+__all__ = ["InPlaceError", "add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
 
 
 class InPlaceError(RuntimeError):
@@ -286,19 +286,37 @@ def seed_for(output: Tensor, gradient: Any) -> Any:
     return seed
 
 
+def observed_sweep(
+    seeds: list[tuple[Node, Any]],
+    *,
+    floor: int = 0,
+    watched: set[Node] | frozenset[Node] = frozenset(),
+    targets: set[Node] | None = None,
+) -> dict[Node, Any]:
+    """A sweep that is not recorded for a further derivative, but that an observer can follow.
+
+    seeds:   pairs (node, cotangent), a Tensor or a bare array
+    targets: when given, only calls on a path to these are visited
+    """
+    needed = None
+    if targets is not None:
+        needed = needed_for([node for node, _ in seeds], targets, floor)
+        seeds = [(node, g) for node, g in seeds if node in needed]
+    mode = _mode.current()
+    if mode is None or mode.observer is None:
+        bare = [(node, as_array(g)) for node, g in seeds]
+        return sweep(bare, floor=floor, watched=watched, needed=needed)
+    # The observer sees calls on Tensors, so the rules run on those, without being tracked.
+    tensors = [(node, g if isinstance(g, Tensor) else untracked(g)) for node, g in seeds]
+    with _mode.no_grad():
+        return sweep(tensors, floor=floor, watched=watched, needed=needed, taped=True)
+
+
 def backward(output: Tensor, gradient: Any = None) -> None:
     """Accumulate the gradient of `output` into every Parameter behind it (`Tensor.backward`)."""
     if output._node is None:
         raise ValueError(NOT_TRACKED)
-    seed = seed_for(output, gradient)
-    mode = _mode.current()
-    if mode is not None and mode.observer is not None:
-        # An observer must see what the rules do, so they run on Tensors, without being tracked.
-        seed = seed if isinstance(seed, Tensor) else untracked(seed)
-        with _mode.no_grad():
-            found = sweep([(output._node, seed)], taped=True)
-    else:
-        found = sweep([(output._node, as_array(seed))])
+    found = observed_sweep([(output._node, seed_for(output, gradient))])
     for leaf, g in found.items():
         if isinstance(leaf, Leaf):
             add_to_grad(leaf, g)

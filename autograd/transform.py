@@ -37,27 +37,27 @@ NOT_FLOATING = "argument {which} holds {dtype}; only floating point arrays can b
 _depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
-def _variable(value: Any, which: str) -> Tensor:
-    """A fresh variable with the value, and the past, of `value`."""
-    tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
-    if tensor.dtype.kind not in "fc":
-        if not hasattr(value, "dtype"):  # a Python int: as in calculus, a number
-            tensor = untracked(as_array(value, float))
-        else:
-            raise TypeError(NOT_FLOATING.format(which=which, dtype=tensor.dtype))
-    result = untracked(tensor._data)
+def variable(x: Tensor) -> Tensor:
+    """A fresh variable with x's value, recorded as an identity call on x."""
+    result = untracked(x._data)
     node = Node.__new__(Node)
     node.serial = next_serial()
-    node.shape, node.dtype = tensor.shape, tensor.dtype
+    node.plan = e.identity.primitive.plan((x._node is not None,))
+    node.parents = () if x._node is None else x._node
     node.saved = ()
-    if tensor._node is None:
-        node.plan = e.identity.primitive.plan((False,))
-        node.parents = ()
-    else:
-        node.plan = e.identity.primitive.plan((True,))
-        node.parents = tensor._node
+    node.shape, node.dtype = x.shape, x.dtype
     result._node = node
     return result
+
+
+def _variable(value: Any, which: str) -> Tensor:
+    """A variable for an argument of a function that is being differentiated."""
+    tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
+    if tensor.dtype.kind not in "fc":
+        if hasattr(value, "dtype"):
+            raise TypeError(NOT_FLOATING.format(which=which, dtype=tensor.dtype))
+        tensor = untracked(as_array(value, float))  # a Python int: as in calculus, a number
+    return variable(tensor)
 
 
 class _Call:
@@ -103,6 +103,7 @@ class _Call:
         if g is None:
             xp = devices.namespace(variable._data)
             g = xp.zeros(variable.shape, dtype=variable.dtype)
+            return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # arrays for arrays, unless the gradient itself depends on something tracked
             return g if self.tensors_in or g.tracked else g._data

@@ -93,7 +93,8 @@ def must_be_equal(found: Any, expected: Any, what: str) -> None:
         return
     # equal NaNs may differ in their payload, and −0.0 == 0.0 counts as equal values
     same = (found == expected) | ((found != found) & (expected != expected))
-    must(same.all(), f"{what}: {_difference(found, expected, ~same)}")
+    if not same.all():
+        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
 
 
 def must_be_close(
@@ -114,7 +115,8 @@ def must_be_close(
     with np.errstate(invalid="ignore", over="ignore"):
         near = np.abs(found - expected) <= relative * size
         same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
-    must(same.all(), f"{what}: {_difference(found, expected, ~same)}")
+    if not same.all():
+        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
 
 
 def snapshot(arrays: Iterable[Any]) -> list[bytes]:

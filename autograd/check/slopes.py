@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Judgement", "Line", "Slope", "judge", "slope_at", "taylor_rate"]
+__all__ = ["Judgement", "Line", "Slope", "judge", "noise_of", "slope_at", "taylor_rate"]
 
 Arrays = list[np.ndarray]
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
@@ -223,7 +223,7 @@ def _confirm(
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     if _jumps(line, gap):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
-    noise = 8 * _noise(line) / first.step * 16
+    noise = 8 * noise_of(line) / first.step * 16
     if gap <= 4 * (first.error + noise) + margin:
         return Judgement("noisy", first, margin, rate, _noise_note(line))
     return Judgement("wrong", min(first, second, key=lambda s: s.error), margin, rate)
@@ -264,7 +264,7 @@ def _jumps(line: Line, gap: float) -> bool:
     return sharpest > max(broadest / 8, noise, 1e-4 * gap)
 
 
-def _noise(line: Line) -> float:
+def noise_of(line: Line) -> float:
     """The function's own noise along the line, from fourth differences at a tiny spacing.
 
     Moré and Wild, Estimating computational noise (SIAM J. Sci. Comput. 33, 2011), one level.
@@ -275,7 +275,7 @@ def _noise(line: Line) -> float:
 
 
 def _noise_note(line: Line) -> str:
-    noise = _noise(line)
+    noise = noise_of(line)
     if line.magnitude and math.isfinite(noise) and line.epsilon < 1e-12:
         relative = noise / line.magnitude
         if 1e-10 < relative < 1e-5:

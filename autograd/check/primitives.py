@@ -1,0 +1,550 @@
+"""Laws of primitives and composites: what every operation on Tensors must do.
+
+A trial is one operation on one drawn example.  Derivatives are checked on the operation as users
+call it, so tracking, specialisation, broadcasting sums and dtype casts are all inside the check.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd._mode import no_grad
+from tapegrad.autograd.check.directions import gaussian
+from tapegrad.autograd.check.draws import REGIMES, Draws
+from tapegrad.autograd.check.gradients import check_gradients
+from tapegrad.autograd.check.laws import (
+    Law,
+    Laws,
+    must,
+    must_be_close,
+    must_be_equal,
+    must_be_unchanged,
+    snapshot,
+)
+from tapegrad.autograd.check.report import Report
+from tapegrad.autograd.check.slopes import Line, noise_of
+from tapegrad.autograd.composite import composites
+from tapegrad.autograd.primitive import Primitive, numpy_functions, primitives
+from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.transform import vjp
+from tapegrad.autograd.tree import leaves, unflatten
+
+__all__ = ["PRIMITIVE_LAWS", "Call", "PrimitiveTrial", "applies_to_primitive", "operations"]
+
+PRIMITIVE_LAWS = Laws("primitive")
+
+
+@dataclass
+class Call:
+    """The arguments of one call: arrays, lists of arrays, numbers; and its settings."""
+
+    args: Sequence[Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def operations() -> dict[str, Callable[..., Any]]:
+    """Every primitive and composite by name."""
+    return {**primitives(), **composites()}
+
+
+class PrimitiveTrial:
+    """One operation on one example: `case(draws)` gives the call."""
+
+    def __init__(self, name: str, case: Callable[[Draws], Call], draws: Draws) -> None:
+        self.name = name
+        self.function = operations()[name]
+        self.primitive: Primitive | None = getattr(self.function, "primitive", None)
+        self.draws = draws
+        self.rng = draws.rng
+        self.call = case(draws)
+        self.point = [leaf for leaf in leaves(list(self.call.args)) if _is_float(leaf)]
+
+    @property
+    def derives(self) -> bool:
+        """Whether the operation has derivatives."""
+        if self.primitive is None:
+            return self.name not in _NO_DERIVATIVE
+        return self.primitive.differentiable
+
+    def __repr__(self) -> str:
+        shown = [_described(argument) for argument in self.call.args]
+        shown += [f"{name}={value!r}" for name, value in self.call.settings.items()]
+        return f"{self.name}({', '.join(shown)})"
+
+    def run(self, point: Sequence[Any] | None = None, wrap: Any = None) -> Any:
+        """Call the operation, with other float arrays if given, each array wrapped by `wrap`."""
+        return self.function(*self.arguments(point, wrap), **self.call.settings)
+
+    def arguments(self, point: Sequence[Any] | None = None, wrap: Any = None) -> list[Any]:
+        """The call's arguments, with other float arrays if given, each array wrapped."""
+        given = iter(self.point if point is None else point)
+        flat = [
+            next(given) if _is_float(leaf) else leaf for leaf in leaves(list(self.call.args))
+        ]
+        if wrap is not None:
+            flat = [
+                wrap(leaf) if isinstance(leaf, np.ndarray) and not isinstance(leaf, Tensor) else leaf
+                for leaf in flat
+            ]
+        return unflatten(list(self.call.args), flat)
+
+    def values(self, point: Sequence[Any] | None = None) -> list[np.ndarray]:
+        """The result's arrays from bare arrays."""
+        return values_of(self.run(point))
+
+    def on_tensors(self, *point: Tensor) -> Any:
+        """The operation as a function of its float arguments as Tensors."""
+        return self.run(point, wrap=Tensor)
+
+    def gradients(
+        self, cotangents: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """vᵀ·J from the tape, as bare arrays from bare arrays."""
+        point = self.point if point is None else point
+        _, pull = vjp(lambda *x: _floating(self.on_tensors(*x)), *point)
+        return [np.asarray(g) for g in pull(list(cotangents))]
+
+    def cotangents(self) -> list[np.ndarray]:
+        """A random cotangent for every floating point result."""
+        return [
+            gaussian(self.rng, value.shape).astype(value.dtype)
+            for value in self.values()
+            if value.dtype.kind == "f"
+        ]
+
+    def check(self, order: int) -> Report:
+        """check_gradients of the operation on this example; raises LawError when wrong."""
+        return check_gradients(
+            lambda *x: _floating(self.on_tensors(*x)),
+            *self.point,
+            order=order,
+            seed=self.draws.seed,
+            probes=1,
+            name=repr(self),
+        )
+
+
+def applies_to_primitive(law: Law, name: str) -> bool:
+    """Whether the law is about such an operation at all (out= needs a body that takes it, …)."""
+    function = operations()[name]
+    primitive = getattr(function, "primitive", None)
+    if primitive is None:
+        # results of these are facts about arrays (shapes, dtypes, truth), not arrays
+        if name in _FACTS:
+            return law.name == "it_equals_numpy"
+        if name in _NO_DERIVATIVE and law.name in _DERIVATIVE_LAWS:
+            return False
+        return law.name not in _PRIMITIVE_ONLY
+    if primitive.mutates:
+        return law.name in _MUTATING_LAWS
+    if primitive.random:
+        return law.name in _RANDOM_LAWS
+    if law.name in _MUTATING_LAWS | _RANDOM_LAWS and law.name not in _GENERAL:
+        return False
+    if law.name == "out_receives_the_result":
+        return bool(primitive.takes_out)
+    if law.name == "it_equals_numpy":
+        return bool(_numpy_names(name))
+    return primitive.differentiable or law.name not in _DERIVATIVE_LAWS
+
+
+_FACTS = {
+    "allclose", "array_equal", "iscomplexobj", "isrealobj", "ndim", "result_type", "shape",
+    "shares_memory", "size",
+}  # fmt: skip
+_NO_DERIVATIVE = {"isclose"}
+_PRIMITIVE_ONLY = {
+    "out_receives_the_result",
+    "only_its_target_is_overwritten",
+    "equal_seeds_give_equal_draws",
+}
+_MUTATING_LAWS = {"only_its_target_is_overwritten", "replay_equals_eager"}
+_RANDOM_LAWS = {"equal_seeds_give_equal_draws", "replay_equals_eager"}
+_GENERAL = {"replay_equals_eager"}
+_DERIVATIVE_LAWS = {
+    "its_gradient_is_the_derivative",
+    "its_second_derivative_is_right",
+    "its_gradient_is_linear_in_the_cotangent",
+    "tracking_fewer_arguments_changes_no_gradient",
+    "a_recorded_sweep_gives_the_same_gradient",
+    "gradients_share_no_memory",
+    "float64_results_carry_no_float32_noise",
+}
+
+
+# Derivatives --------------------------------------------------------------------------------------
+
+
+@PRIMITIVE_LAWS(regimes=REGIMES, effort=1.0)
+def its_gradient_is_the_derivative(trial: PrimitiveTrial) -> Any:
+    """First order, in every regime of data."""
+    return trial.check(order=1)
+
+
+@PRIMITIVE_LAWS(regimes=("ordinary", "grid"), effort=0.5)
+def its_second_derivative_is_right(trial: PrimitiveTrial) -> Any:
+    """The rule's own derivative, and the symmetry of the Hessian."""
+    return trial.check(order=2)
+
+
+@PRIMITIVE_LAWS()
+def its_gradient_is_linear_in_the_cotangent(trial: PrimitiveTrial) -> None:
+    """vjp(2u − 3v) = 2·vjp(u) − 3·vjp(v), and vjp(0) = 0."""
+    u, v = trial.cotangents(), trial.cotangents()
+    mixed = trial.gradients([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
+    of_u, of_v = trial.gradients(u), trial.gradients(v)
+    for i, (m, a, b) in enumerate(zip(mixed, of_u, of_v, strict=True)):
+        scale = float(np.max(np.abs(a), initial=0)) + float(np.max(np.abs(b), initial=0))
+        must_be_close(
+            m, 2 * a - 3 * b, f"gradient {i} of 2u − 3v", relative=1e-12, scale=3 * scale
+        )
+    for i, zero in enumerate(trial.gradients([0 * a for a in u])):
+        must(not np.any(zero), f"gradient {i} of the cotangent 0 is not 0")
+
+
+@PRIMITIVE_LAWS()
+def tracking_fewer_arguments_changes_no_gradient(trial: PrimitiveTrial) -> None:
+    """Each argument's gradient is the same whether or not the others are tracked."""
+    v = trial.cotangents()
+    together = trial.gradients(v)
+    for i in range(len(trial.point)):
+
+        def alone(x: Tensor, i: int = i) -> Any:
+            point = [Tensor(p) for p in trial.point]
+            point[i] = x
+            return _floating(trial.on_tensors(*point))
+
+        _, pull = vjp(alone, trial.point[i])
+        must_be_equal(pull(list(v))[0], together[i], f"gradient of argument {i} tracked alone")
+
+
+@PRIMITIVE_LAWS()
+def a_recorded_sweep_gives_the_same_gradient(trial: PrimitiveTrial) -> None:
+    """Rules give equal bits on arrays (ordinary sweep) and on Tensors (differentiable sweep)."""
+    v = trial.cotangents()
+    plain = trial.gradients(v)
+    _, pull = vjp(
+        lambda *x: _floating(trial.on_tensors(*x)), *[Tensor(p) for p in trial.point]
+    )
+    for i, (taped, bare) in enumerate(zip(pull([Tensor(g) for g in v]), plain, strict=True)):
+        must_be_equal(taped.numpy(), bare, f"gradient {i} of a recorded sweep")
+
+
+@PRIMITIVE_LAWS()
+def gradients_share_no_memory(trial: PrimitiveTrial) -> None:
+    """Writing to one gradient changes neither another, nor an argument, nor the cotangent."""
+    v = trial.cotangents()
+    gradients = trial.gradients(v)
+    others = [*trial.point, *v]
+    for i, gradient in enumerate(gradients):
+        for other in [*gradients[:i], *others]:
+            must(not np.shares_memory(gradient, other), f"gradient {i} shares memory")
+
+
+@PRIMITIVE_LAWS()
+def float64_results_carry_no_float32_noise(trial: PrimitiveTrial) -> None:
+    """Nothing inside is computed in float32 on the way."""
+    values = trial.values()
+    if not all(np.isfinite(v).all() for v in values):
+        return
+    v = trial.cotangents()
+    direction = [gaussian(trial.rng, x.shape) for x in trial.point]
+
+    def evaluate(point: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [value for value in trial.values(point) if value.dtype.kind == "f"]
+
+    line = Line(evaluate, trial.point, direction, v, evaluate(trial.point))
+    noise = noise_of(line)
+    allowed = 1e-10 * max(line.magnitude, 1e-3)
+    must(not noise > allowed, f"values carry noise of {noise:.1e}: float32 somewhere inside?")
+
+
+# Values and kinds ---------------------------------------------------------------------------------
+
+
+@PRIMITIVE_LAWS(regimes=("ordinary", "grid"))
+def it_equals_numpy(trial: PrimitiveTrial) -> None:
+    """NumPy's function of that name gives on Tensors what it gives on arrays."""
+    for function in _numpy_names(trial.name):
+        positional, keywords = _numpy_settings(function, trial.call.settings)
+        expected = values_of(function(*trial.arguments(), *positional, **keywords))
+        found = values_of(function(*trial.arguments(wrap=Tensor), *positional, **keywords))
+        must(len(found) == len(expected), f"np.{function.__name__} gave {len(found)} results")
+        for f, e in zip(found, expected, strict=True):
+            must(
+                f.dtype == e.dtype,
+                f"np.{function.__name__} on Tensors gave {f.dtype} instead of {e.dtype}",
+            )
+            if e.dtype.kind == "f":
+                must_be_close(f, e, f"np.{function.__name__} on Tensors", relative=1e-12)
+            else:
+                must_be_equal(f, e, f"np.{function.__name__} on Tensors")
+
+
+@PRIMITIVE_LAWS()
+def arrays_give_arrays_and_tensors_give_tensors(trial: PrimitiveTrial) -> None:
+    """Bare in, bare out with equal bits; untracked Tensors in, untracked Tensors out."""
+    bare, wrapped = leaves(trial.run()), leaves(trial.run(wrap=Tensor))
+    for i, (array, tensor) in enumerate(zip(bare, wrapped, strict=True)):
+        must(not isinstance(array, Tensor), f"result {i} of arrays is a Tensor")
+        if any(isinstance(leaf, np.ndarray) for leaf in leaves(list(trial.call.args))):
+            must(isinstance(tensor, Tensor), f"result {i} of Tensors is {type(tensor).__name__}")
+            must(not tensor.tracked, f"result {i} of untracked Tensors is tracked")
+            must_be_equal(tensor.numpy(), np.asarray(array), f"result {i} of Tensors")
+
+
+@PRIMITIVE_LAWS()
+def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
+    """float32 in is float32 out, in values and gradients, and close to float64."""
+    single = [x.astype(np.float32) for x in trial.point]
+    double = [x.astype(np.float64) for x in single]
+    at_single, at_double = trial.values(single), trial.values(double)
+    for i, (s, d) in enumerate(zip(at_single, at_double, strict=True)):
+        if "dtype" not in trial.call.settings and d.dtype == np.float64 and single:
+            must(s.dtype == np.float32, f"result {i} of float32 is {s.dtype}")
+        if d.dtype.kind == "f":
+            must_be_close(s, d, f"result {i} in float32", relative=1e-5)
+        else:
+            must_be_equal(s, d, f"result {i} in float32")
+    if not trial.derives:
+        return
+    v = [gaussian(trial.rng, d.shape) for d in at_double if d.dtype.kind == "f"]
+    v = [c.astype(np.float32) for c in v]
+    singles = trial.gradients(
+        [c.astype(s.dtype) for c, s in zip(v, at_single, strict=False)], single
+    )
+    doubles = trial.gradients([c.astype(np.float64) for c in v], double)
+    for i, (s, d) in enumerate(zip(singles, doubles, strict=True)):
+        must(s.dtype == np.float32, f"gradient {i} of float32 is {s.dtype}")
+        must_be_close(s, d, f"gradient {i} in float32", relative=2e-5)
+
+
+@PRIMITIVE_LAWS(regimes=("ordinary", "grid"))
+def inputs_are_left_alone(trial: PrimitiveTrial) -> None:
+    """Neither the call nor its derivative writes into arguments, or into the cotangent."""
+    arrays = [a for a in leaves(list(trial.call.args)) if isinstance(a, np.ndarray)]
+    before = snapshot(arrays)
+    trial.run()
+    must_be_unchanged(before, arrays, "argument")
+    if trial.derives:
+        v = trial.cotangents()
+        cotangents = snapshot(v)
+        trial.gradients(v)
+        must_be_unchanged(before, arrays, "argument")
+        must_be_unchanged(cotangents, v, "cotangent")
+
+
+@PRIMITIVE_LAWS()
+def memory_layout_does_not_matter(trial: PrimitiveTrial) -> None:
+    """Fortran order, gaps, negative strides and read-only arrays give the same result."""
+    expected = trial.values()
+    derive = trial.derives
+    v = trial.cotangents() if derive else []
+    gradients = trial.gradients(v) if derive else []
+    for name, layout in LAYOUTS.items():
+        point = [layout(x) for x in trial.point]
+        for i, (f, e) in enumerate(zip(trial.values(point), expected, strict=True)):
+            _must_agree(f, e, f"result {i} of {name} arrays")
+        if not derive:
+            continue
+        found = trial.gradients([layout(c) for c in v], point)
+        for i, (f, e) in enumerate(zip(found, gradients, strict=True)):
+            _must_agree(f, e, f"gradient {i} of {name} arrays")
+
+
+@PRIMITIVE_LAWS()
+def out_receives_the_result(trial: PrimitiveTrial) -> None:
+    """With out=, the body writes equal bits there and nothing else."""
+    assert trial.primitive is not None
+    body = trial.primitive.body_for(np)
+    arguments = trial.arguments()
+    expected = np.asarray(body(np, *arguments, **trial.call.settings))
+    out = np.ones(expected.shape, expected.dtype)
+    body(np, *arguments, **trial.call.settings, out=out)
+    must_be_equal(out, expected, "out=")
+
+
+@PRIMITIVE_LAWS()
+def nan_stays_nan(trial: PrimitiveTrial) -> None:
+    """A NaN in an entry that matters shows in the result: it is never silently dropped."""
+    for i, x in enumerate(trial.point):
+        if not x.size:
+            continue
+        place = int(trial.rng.integers(x.size))
+        bad, moved = x.copy(), x.copy()
+        bad.reshape(-1)[place] = np.nan
+        moved.reshape(-1)[place] += 0.03125
+        before = trial.values()
+        after = trial.values([*trial.point[:i], moved, *trial.point[i + 1 :]])
+        with np.errstate(invalid="ignore"):
+            broken = trial.values([*trial.point[:i], bad, *trial.point[i + 1 :]])
+        for b, a, n in zip(before, after, broken, strict=True):
+            if n.dtype.kind == "f" and b.shape == a.shape == n.shape:
+                lost = (a != b) & ~np.isnan(n)
+                must(not lost.any(), f"NaN in argument {i} gives {n[lost][:1]}")
+
+
+@PRIMITIVE_LAWS(empties=True)
+def empty_axes_are_fine(trial: PrimitiveTrial) -> None:
+    """Axes of length 0 give a result, and gradients of the arguments' shapes."""
+    values = trial.values()
+    if not trial.derives:
+        return
+    v = [gaussian(trial.rng, value.shape) for value in values if value.dtype.kind == "f"]
+    for i, (g, x) in enumerate(zip(trial.gradients(v), trial.point, strict=True)):
+        must(g.shape == x.shape, f"gradient {i} has shape {g.shape} instead of {x.shape}")
+
+
+@PRIMITIVE_LAWS()
+def it_leaves_no_cyclic_garbage(trial: PrimitiveTrial) -> None:
+    """Calls, recorded or not, and their derivatives are freed by reference count alone."""
+    derive = trial.derives
+    v = trial.cotangents() if derive else []
+
+    def step() -> None:
+        trial.run(wrap=Tensor)
+        if derive:
+            trial.gradients(v)
+
+    step()
+    must_leave_no_cycles(step)
+
+
+# Arrays of other libraries ------------------------------------------------------------------------
+
+
+@PRIMITIVE_LAWS()
+def strict_arrays_agree_with_numpy(trial: PrimitiveTrial) -> None:
+    """The body and the rules use nothing but the array namespace they are given."""
+    agree_on_device(trial, "strict")
+
+
+def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
+    """Values and gradients on `device` are those of NumPy arrays, and stay on the device."""
+    home = devices.device(device)
+
+    def there(x: Any) -> Tensor:
+        return Tensor(x, device=home) if not isinstance(x, Tensor) else x
+
+    expected = trial.values()
+    results = leaves(trial.run(wrap=there))
+    for i, (result, e) in enumerate(zip(results, expected, strict=True)):
+        if isinstance(result, Tensor):
+            must(result.device == home, f"result {i} came back from {device} to {result.device}")
+            _must_agree(result.numpy(), e, f"result {i} on {device}")
+    if not trial.derives:
+        return
+    v = trial.cotangents()
+    _, pull = vjp(
+        lambda *x: _floating(trial.run(x, wrap=there)), *[there(p) for p in trial.point]
+    )
+    for i, (g, e) in enumerate(
+        zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)
+    ):
+        must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
+        _must_agree(g.numpy(), e, f"gradient {i} on {device}")
+
+
+# Helpers ------------------------------------------------------------------------------------------
+
+
+def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
+    """Run `step` with the garbage collector off; collecting afterwards finds nothing."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(times):
+            step()
+        found = gc.collect()
+    finally:
+        if enabled:
+            gc.enable()
+    must(found == 0, f"{found} objects in reference cycles after {times} calls")
+
+
+def values_of(result: Any) -> list[np.ndarray]:
+    """The arrays of a result, as NumPy arrays; facts (shapes, dtypes, truth) as arrays too."""
+    found = []
+    for leaf in leaves(result):
+        if isinstance(leaf, Tensor):
+            found.append(np.asarray(leaf.numpy()))
+        elif isinstance(leaf, np.dtype):
+            found.append(np.asarray(str(leaf)))
+        else:
+            found.append(np.asarray(leaf))
+    return found
+
+
+def _gapped(x: np.ndarray) -> np.ndarray:
+    if x.ndim == 0:
+        return x
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def _reversed(x: np.ndarray) -> np.ndarray:
+    return x if x.ndim == 0 else np.ascontiguousarray(x[::-1])[::-1]
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    copy = x.copy()
+    copy.setflags(write=False)
+    return copy
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "Fortran-ordered": lambda x: x.copy(order="F"),
+    "gapped": _gapped,
+    "reversed": _reversed,
+    "read-only": _read_only,
+}
+
+
+def _must_agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    must(found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}")
+    if expected.dtype.kind == "f":
+        must_be_close(found, expected, what, relative=1e-12, scale=1.0)
+    else:
+        must_be_equal(found, expected, what)
+
+
+def _floating(result: Any) -> list[Tensor]:
+    return [leaf for leaf in leaves(result) if leaf.dtype.kind == "f"]
+
+
+def _is_float(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "f"
+
+
+def _described(argument: Any) -> str:
+    if isinstance(argument, (list, tuple)):
+        return f"[{', '.join(map(_described, argument))}]"
+    if isinstance(argument, np.ndarray):
+        return f"{argument.dtype}{argument.shape}"
+    return repr(argument)
+
+
+def _numpy_names(name: str) -> list[Callable[..., Any]]:
+    target = operations()[name]
+    return [function for function, ours in numpy_functions.items() if ours is target]
+
+
+def _numpy_settings(
+    function: Callable[..., Any], settings: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Settings the way NumPy's function takes them: by its own keywords, the others by position."""
+    try:
+        known = set(inspect.signature(function).parameters)
+    except ValueError:
+        known = set(settings)
+    positional = [value for key, value in settings.items() if key not in known]
+    return positional, {key: value for key, value in settings.items() if key in known}

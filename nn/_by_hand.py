@@ -1,0 +1,128 @@
+"""Layers whose gradient is written by hand, as in Torch7.
+
+A module that overrides `updateGradInput` or `accGradParameters` is honoured: inside another module
+its call becomes one record whose rule calls them.  `super().updateGradInput(...)` still gives the
+tape's gradient, since the call keeps its own trace.  A second derivative is not available: the
+hand-written one is not recorded, and says so.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from tapegrad.autograd import Parameter, Tensor, is_recording
+from tapegrad.autograd.node import Node, next_serial
+from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.transform import variable
+from tapegrad.autograd.tree import leaves, unflatten
+from tapegrad.nn import _span
+
+__all__ = ["call"]
+
+SECOND_ORDER = (
+    "{name} has a hand-written gradient, which is not recorded: only its first derivative exists. "
+    "Delete updateGradInput and accGradParameters to have every order from its forward code."
+)
+
+
+class _Plan:
+    """What stands in for a primitive's plan: the rule calls the module's own methods."""
+
+    sources = ("", "", "")
+    mask = (True,)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.names = ("module", "trace", "parameters")
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def restricted(self, wanted: tuple[int, ...]) -> Any:
+        """The pull for some parents: all are computed, those wanted are returned."""
+
+        def pull(g: Any, *saved: Any) -> Any:
+            every = self.pull(g, *saved)
+            every = every if isinstance(every, tuple) else (every,)
+            chosen = tuple(every[i] for i in wanted)
+            return chosen[0] if len(wanted) == 1 else chosen
+
+        return pull, (0, 1, 2)
+
+    def pull(self, g: Any, module: Any, trace: Any, parameters: list[Parameter]) -> Any:
+        """The cotangents of the tracked inputs, then of the parameters."""
+        if any(isinstance(part, Tensor) for part in leaves(g)):
+            raise RuntimeError(SECOND_ORDER.format(name=self.name))
+        single = not isinstance(g, list)
+        outputs = leaves(trace.root.output)
+        given = [
+            untracked(part if part is not None else output._data * 0)
+            for part, output in zip([g] if single else g, outputs, strict=True)
+        ]
+        grad_output = unflatten(trace.root.output, given)
+        inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
+        kept = [(p, p.grad) for p in parameters]
+        newer, module._trace = module._trace, trace
+        try:
+            for p in parameters:
+                p.grad = p._data * 0
+            grad_input = module.updateGradInput(inputs, grad_output)
+            module.accGradParameters(inputs, grad_output, 1)
+            results = [t._data for t in leaves(grad_input)]
+            results = [
+                r
+                for r, x in zip(results, leaves(inputs), strict=True)
+                if x.dtype.kind in "fc"
+            ]
+            results += [p.grad._data for p in parameters if p.grad is not None]
+        finally:
+            for p, gradient in kept:
+                p.grad = gradient
+            module._trace = newer
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+def call(module: Any, inputs: tuple[Any, ...]) -> Any:
+    """Run the module on its own trace, and join that to the current tape by one record."""
+    given = _span.as_tensors(list(inputs))
+    frame = _span.current_frame()
+    outer = None if frame is None else frame.trace
+    marked, nodes = _span.mark_inputs(given) if outer is not None else (given, [])
+    # The rule answers for every floating point input, so each has a node to answer to.
+    marked = unflatten(marked, [_tracked(x) for x in leaves(marked)])
+    flat = [x for x in leaves(marked) if x._node is not None]
+    detached = unflatten(marked, [x.detach() for x in leaves(marked)])
+    trace = _span.trace_call(module, tuple(detached), module.updateOutput)
+    parameters = module._parameters()
+    output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
+    if is_recording():
+        _join(module, trace, flat, parameters, leaves(output))
+    if outer is not None:
+        outer.spans.append(_span.Span(weakref.ref(module), nodes, given, output))
+    return output
+
+
+def _tracked(x: Tensor) -> Tensor:
+    return variable(x) if x._node is None and x.dtype.kind in "fc" and is_recording() else x
+
+
+def _join(
+    module: Any, trace: Any, inputs: list[Tensor], parameters: list[Parameter], outputs: list[Tensor]
+) -> None:
+    from tapegrad.autograd.primitive import item_node
+
+    parents: list[Node] = [t._node for t in (*inputs, *parameters) if t._node is not None]
+    node = Node.__new__(Node)
+    node.serial = next_serial()
+    node.plan = _Plan(type(module).__name__)
+    node.parents = parents[0] if len(parents) == 1 else tuple(parents)
+    node.saved = (module, trace, parameters)
+    if len(outputs) == 1:
+        [only] = outputs
+        node.shape, node.dtype = only.shape, only.dtype
+        only._node = node
+        return
+    node.shape = node.dtype = None
+    for i, output in enumerate(outputs):
+        output._node = item_node(node, i, len(outputs), output._data)

@@ -1,0 +1,23 @@
+"""How modules print: the forms that Torch7 gave them, shared by the layers' `__repr__`.
+
+`nn.Linear(5 -> 3)` says more than a memory address, and the recorded runs hold these texts, so the
+tests can compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["indented", "torch7_name"]
+
+
+def torch7_name(module: object) -> str:
+    """ "nn.Linear" for a class of this package; the bare class name for anybody else's."""
+    cls = type(module)
+    own = cls.__module__.startswith("tapegrad.nn.")
+    return f"nn.{cls.__name__}" if own else cls.__name__
+
+
+def indented(lines: Iterable[str], spaces: int) -> str:
+    """The lines as one text, every one but the first moved right."""
+    return "\n".join(lines).replace("\n", "\n" + " " * spaces)

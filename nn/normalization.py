@@ -1,0 +1,114 @@
+"""Batch normalization of feature vectors and of images.
+
+Written as plain code on the tape: its gradient, through the batch statistics too, is nobody's hand
+work.  Running statistics are buffers, written by a recorded assignment, so that replay keeps them
+up to date.
+
+S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.initialization import fill_, uniform_
+from tapegrad.nn.module import Buffer, Module, ShapeError
+
+__all__ = ["BatchNormalization", "SpatialBatchNormalization"]
+
+
+class BatchNormalization(Module):
+    """y = (x - mean) / √(var + eps) · weight + bias, feature by feature.
+
+    x: (N, nOutput) -> the same shape; in evaluate() also a single sample, (nOutput,).
+    While training, mean and var (divided by N) are those of the batch, and the running ones move
+    towards them: running += momentum·(batch - running), with var divided by N - 1.  In evaluate(),
+    and for a batch of one, mean and var are the running ones.
+    affine: with weight, which starts from U(0, 1), and bias, which starts at 0.
+    Raises ShapeError for other shapes.  Source: nn.BatchNormalization.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size, two numbers and a flag
+    nDim = 2
+
+    def __init__(
+        self, nOutput: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
+        dtype = default_dtype()
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.running_mean = Buffer(np.zeros(nOutput, dtype))
+        self.running_var = Buffer(np.ones(nOutput, dtype))
+        self.weight = Parameter(np.empty(nOutput, dtype)) if affine else None
+        self.bias = Parameter(np.empty(nOutput, dtype)) if affine else None
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(0, 1), and forget bias and statistics; stdv has no meaning here."""
+        uniform_(self.weight, 0.0, 1.0)
+        fill_(self.bias, 0.0)
+        fill_(self.running_mean, 0.0)
+        fill_(self.running_var, 1.0)
+
+    def updateOutput(self, x: Any) -> Any:
+        single = self._checked(x)
+        axis = 0 if single else 1
+        spread = tuple(-1 if a == axis else 1 for a in range(x.ndim))  # features against x
+        if self.train and x.shape[0] > 1:
+            axes = tuple(a for a in range(x.ndim) if a != axis)
+            mean = ops.mean(x, axis=axes, keepdims=True)
+            deviations = x - mean
+            var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
+            self._follow(mean, var, math.prod(x.shape[a] for a in axes))
+        else:
+            deviations = x - self.running_mean.reshape(spread)
+            var = self.running_var.reshape(spread)
+        scale = ops.sqrt(var + self.eps)
+        if self.weight is None or self.bias is None:
+            return deviations / scale
+        return deviations * (self.weight.reshape(spread) / scale) + self.bias.reshape(spread)
+
+    def _follow(self, mean: Any, var: Any, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values a feature."""
+        old = 1 - self.momentum
+        with no_grad():
+            mean = mean.reshape(-1) * self.momentum
+            var = var.reshape(-1) * (self.momentum * count / (count - 1))
+            self.running_mean.assign(self.running_mean * old + mean)
+            self.running_var.assign(self.running_var * old + var)
+
+    def _checked(self, x: Any) -> bool:
+        """Whether x is a single sample.  Raises ShapeError for what is neither that nor a batch."""
+        single = x.ndim == self.nDim - 1 and not self.train
+        if x.ndim != self.nDim and not single:
+            hint = ", or a single sample in evaluate()" if x.ndim == self.nDim - 1 else ""
+            raise ShapeError(
+                f"the input of shape {x.shape} has {x.ndim} axes; a batch has {self.nDim}{hint}"
+            )
+        found, features = x.shape[0 if single else 1], self.running_mean.shape[0]
+        if found != features:
+            raise ShapeError(
+                f"the input of shape {x.shape} has {found} features, nOutput is {features}"
+            )
+        return single
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)} ({self.nDim}D) ({self.running_mean.shape[0]})"
+
+
+class SpatialBatchNormalization(BatchNormalization):
+    """Batch normalization of feature maps: statistics over batch, rows and columns.
+
+    x: (N, nOutput, H, W) -> the same shape; in evaluate() also (nOutput, H, W).  Everything else as
+    in BatchNormalization; a batch of one uses the running statistics however large its maps are.
+    Source: nn.SpatialBatchNormalization.
+    """
+
+    nDim = 4

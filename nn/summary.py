@@ -1,0 +1,109 @@
+"""A module as a table: what is in it, with which shapes, and how many parameters.
+
+Jupyter shows a module this way, and the command line prints it.  Output shapes are those of the
+last `forward`; before one they are not known, and the column is left out.
+"""
+
+from __future__ import annotations
+
+import html as _html
+from typing import Any, NamedTuple
+
+from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.module import Module, fields
+
+__all__ = ["Row", "html", "rows", "text"]
+
+
+class Row(NamedTuple):
+    """One module of the table."""
+
+    name: str
+    depth: int
+    module: str
+    output: str
+    parameters: str
+    count: int
+
+
+def rows(module: Module) -> list[Row]:
+    """One row for each module, parents first; parameters are counted where they are held."""
+    table = []
+    seen: set[int] = set()
+    for name, part in module.named_modules():
+        own = [
+            (field, p)
+            for field, p in fields(part)
+            if isinstance(p, Parameter) and id(p) not in seen
+        ]
+        seen.update(id(p) for _, p in own)
+        table.append(
+            Row(
+                name=name,
+                depth=name.count(".") + 1 if name else 0,
+                module=repr(part).partition(" {")[0].partition("\n")[0],
+                output=_shape(part.__dict__.get("_output")),
+                parameters=", ".join(f"{field} {_times(p.shape)}" for field, p in own),
+                count=sum(p.size for _, p in own),
+            )
+        )
+    return table
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) if shape else "scalar"
+
+
+def _shape(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return _times(output.shape)
+    if isinstance(output, (list, tuple)):
+        return f"[{', '.join(_shape(part) for part in output)}]"
+    return ""
+
+
+def _cells(module: Module) -> tuple[list[str], list[list[str]], str]:
+    """Headings, cells and the line below the table."""
+    table = rows(module)
+    headings = ["name", "module", "output", "parameters", "count"]
+    cells = [
+        ["  " * row.depth + (row.name.rpartition(".")[2] or "(root)"), row.module, row.output]
+        + [row.parameters, f"{row.count:,}" if row.count else ""]
+        for row in table
+    ]
+    if not any(row.output for row in table):
+        headings.pop(2)
+        for line in cells:
+            line.pop(2)
+    parameters = list(dict.fromkeys(module._parameters()))
+    kinds = ", ".join(sorted({str(p.dtype) for p in parameters}))
+    total = sum(p.size for p in parameters)
+    size = sum(p.nbytes for p in parameters)
+    return headings, cells, f"{total:,} parameters" + (f", {size:,} bytes, {kinds}" if total else "")
+
+
+def text(module: Module) -> str:
+    """The table as aligned text."""
+    headings, cells, total = _cells(module)
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    lines = []
+    for line in [headings, ["-" * w for w in widths], *cells]:
+        parts = [cell.ljust(w) for cell, w in zip(line, widths, strict=True)]
+        parts[-1] = line[-1].rjust(widths[-1])
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join([*lines, total])
+
+
+def html(module: Module) -> str:
+    """The table as HTML, for Jupyter."""
+    headings, cells, total = _cells(module)
+    head = "".join(f"<th style='text-align:left'>{h}</th>" for h in headings)
+    body = ""
+    for line in cells:
+        indent = len(line[0]) - len(line[0].lstrip())
+        first = f"<td style='text-align:left;padding-left:{indent / 2 + 0.5}em'>"
+        body += "<tr>" + first + _html.escape(line[0].strip()) + "</td>"
+        for cell in line[1:-1]:
+            body += f"<td style='text-align:left'>{_html.escape(cell)}</td>"
+        body += f"<td style='text-align:right'>{line[-1]}</td></tr>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{total}</p>"
