@@ -91,6 +91,10 @@ def _specialize(primitive: Any, function: FunctionType) -> None:
     function.__kwdefaults__ = compiled.__kwdefaults__
 
 
+# In the source below every name of ours begins with an underscore: arguments and settings are called
+# as their author likes.
+
+
 def _header(primitive: Any, scope: dict[str, Any]) -> str:
     parts = []
     for parameter in _parameters(primitive):
@@ -98,8 +102,8 @@ def _header(primitive: Any, scope: dict[str, Any]) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
             parts.append("*")
         if parameter.default is not parameter.empty:
-            scope[f"default_{text}"] = parameter.default
-            text += f"=default_{text}"
+            scope[f"_default_{text}"] = parameter.default
+            text += f"=_default_{text}"
         parts.append(text)
     return f"def {primitive.name}({', '.join(parts)}):\n"
 
@@ -108,9 +112,9 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
     operands = primitive.arguments
     settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
     general = (
-        f"return apply(PRIMITIVE, ({', '.join(operands)}{',' * bool(operands)}), {{{settings}}})"
+        f"return _apply(_primitive, ({', '.join(operands)}{',' * bool(operands)}), {{{settings}}})"
     )
-    scope.update(apply=_primitive.apply, PRIMITIVE=primitive)
+    scope.update(_apply=_primitive.apply, _primitive=primitive)
     simple = (
         1 <= len(operands) <= 2
         and not primitive.lists
@@ -123,50 +127,50 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         return _header(primitive, scope) + f"    {general}\n"
 
     scope.update(
-        Tensor=Tensor,
-        Node=Node,
-        new=object.__new__,
-        ndarray=np.ndarray,
-        asarray=np.asarray,
-        np=np,
-        NUMBERS=_primitive.NUMBERS,
-        current_mode=_mode.current,
-        next_serial=next_serial,
-        shape_of=np.shape,
-        dtype_of=np.result_type,
-        body=primitive.inline or primitive.body_for(np),
+        _Tensor=Tensor,
+        _Node=Node,
+        _new=object.__new__,
+        _ndarray=np.ndarray,
+        _asarray=np.asarray,
+        _np=np,
+        _NUMBERS=_primitive.NUMBERS,
+        _mode=_mode.current,
+        _serial=next_serial,
+        _shape_of=np.shape,
+        _dtype_of=np.result_type,
+        _body=primitive.inline or primitive.body_for(np),
     )
     lines = []
     for name in operands:
         lines += [
-            f"if isinstance({name}, Tensor):",
-            f"    {name}_data = {name}._data",
-            f"    {name}_node = {name}._node",
+            f"if isinstance({name}, _Tensor):",
+            f"    _{name} = {name}._data",
+            f"    _{name}_node = {name}._node",
             "else:",
-            f"    {name}_data = {name}",
-            f"    {name}_node = None",
+            f"    _{name} = {name}",
+            f"    _{name}_node = None",
         ]
     odd = " or ".join(
-        f"type({name}_data) is not ndarray"
-        + (f" and type({name}_data) not in NUMBERS" if len(operands) > 1 else "")
+        f"type(_{name}) is not _ndarray"
+        + (f" and type(_{name}) not in _NUMBERS" if len(operands) > 1 else "")
         for name in operands
     )
-    lines += [f"if current_mode() is not None or {odd}:", f"    {general}"]
-    given = ", ".join(f"{name}_data" for name in operands)
+    lines += [f"if _mode() is not None or {odd}:", f"    {general}"]
+    given = ", ".join(f"_{name}" for name in operands)
     if not primitive.inline:
-        given = ", ".join(["np", given, *(f"{n}={n}" for n in primitive.settings)])
-    result = ", ".join(["y", *primitive.aux])
+        given = ", ".join(["_np", given, *(f"{n}={n}" for n in primitive.settings)])
+    outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
-        f"{result} = body({given})",
-        "if " + " and ".join(f"{n}_data is {n}" for n in operands) + ":",
-        "    return y",
-        "if type(y) is not ndarray:",
-        "    y = asarray(y)",
-        "result = new(Tensor)",
-        "result._data = y",
+        f"{outcome} = _body({given})",
+        "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
+        "    return _y",
+        "if type(_y) is not _ndarray:",
+        "    _y = _asarray(_y)",
+        "_result = _new(_Tensor)",
+        "_result._data = _y",
     ]
     lines += _recording(primitive, scope)
-    lines += ["return result"]
+    lines += ["return _result"]
     return _header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
 
@@ -174,7 +178,7 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
     """Lines that hang a node on the result, by which operands are tracked."""
     ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
     if not primitive.differentiable or not ruled:
-        return ["result._node = None"]
+        return ["_result._node = None"]
     masks = [tuple(n == name for n in primitive.arguments) for name in ruled]
     if len(ruled) == 2:
         masks.insert(0, (True, True))
@@ -183,30 +187,32 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
     for mask in masks:
         plan = primitive.plan(mask)
         tracked = [n for n, t in zip(primitive.arguments, mask, strict=True) if t]
-        label = "plan_" + "".join("01"[t] for t in mask)
+        label = "_plan_" + "".join("01"[t] for t in mask)
         scope[label] = plan
-        nodes = [f"{name}_node" for name in tracked]
+        nodes = [f"_{name}_node" for name in tracked]
         saved = [_expression(primitive, name, tracked) for name in plan.names]
         test = " and ".join(f"{node} is not None" for node in nodes)
         lines += [
             f"{word} {test}:",
-            "    result._node = node = new(Node)",
-            "    node.serial = next_serial()",
-            f"    node.plan = {label}",
-            f"    node.parents = {nodes[0] if len(nodes) == 1 else '(' + ', '.join(nodes) + ')'}",
-            f"    node.saved = ({', '.join(saved)}{',' * bool(saved)})",
-            "    node.shape = y.shape",
-            "    node.dtype = y.dtype",
+            "    _result._node = _node = _new(_Node)",
+            "    _node.serial = _serial()",
+            f"    _node.plan = {label}",
+            f"    _node.parents = {nodes[0] if len(nodes) == 1 else '(' + ', '.join(nodes) + ')'}",
+            f"    _node.saved = ({', '.join(saved)}{',' * bool(saved)})",
+            "    _node.shape = _y.shape",
+            "    _node.dtype = _y.dtype",
         ]
         word = "elif"
-    return [*lines, "else:", "    result._node = None"]
+    return [*lines, "else:", "    _result._node = None"]
 
 
 def _expression(primitive: Any, name: str, tracked: list[str]) -> str:
     """Source for the value that a rule calls `name`."""
-    if name in primitive.arguments:
-        return f"{name}_data"
-    if name == "y" or name in primitive.settings or name in primitive.aux:
+    if name in primitive.arguments or name == "y":
+        return f"_{name}"
+    if name in primitive.settings:
         return name
+    if name in primitive.aux:
+        return f"_aux_{name}"
     argument, _, what = name.rpartition("_")
-    return f"{argument}_data.{what}" if argument in tracked else f"{what}_of({argument}_data)"
+    return f"_{argument}.{what}" if argument in tracked else f"_{what}_of(_{argument})"

@@ -166,24 +166,25 @@ def size(a: Any, axis: int | None = None) -> int:
 def _like(a: Any, fill: float, dtype: Any) -> Any:
     array = as_array(a)
     xp = devices.namespace(array)
-    return untracked(xp.full(array.shape, fill, dtype=dtype or array.dtype))
+    filled = xp.full(array.shape, fill, dtype=dtype or array.dtype)
+    return untracked(filled) if isinstance(a, Tensor) else filled
 
 
 @composite(numpy=(np.zeros_like, np.empty_like))
 def zeros_like(a: Any, dtype: Any = None) -> Any:
-    """Zeros of a's shape, dtype and device, untracked."""
+    """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, 0, dtype)
 
 
 @composite(numpy=np.ones_like)
 def ones_like(a: Any, dtype: Any = None) -> Any:
-    """Ones of a's shape, dtype and device, untracked."""
+    """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, 1, dtype)
 
 
 @composite(numpy=np.full_like)
 def full_like(a: Any, fill_value: float, dtype: Any = None) -> Any:
-    """`fill_value` in a's shape, dtype and device, untracked."""
+    """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, fill_value, dtype)
 
 

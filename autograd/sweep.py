@@ -66,35 +66,34 @@ def sweep(
     waiting: dict[int, tuple[Node, Any]] = {}
     heap: list[int] = []
     newest_write = last_write[0]
+    rest: Any = None
     for node, g in seeds:
         _add(node, g, floor, found, waiting, heap)
     while heap:
         node, g = waiting.pop(-heapq.heappop(heap))
-        while True:  # follow a chain without going through the heap
-            serial = node.serial
-            if serial < newest_write:
+        while True:  # stay with the newest call for as long as it is known without the heap
+            if node.serial < newest_write:
                 _check_saved(node)
             if node in watched:
                 found[node] = g if node not in found else found[node] + g
             parents = node.parents
-            plan = node.plan
             if needed is not None:
                 given = _restricted(node, g, needed, taped)
             elif taped:
                 given = _taped(node, g)
-            elif type(parents) is not tuple:
-                g = plan.pull(g, *node.saved)
-                if parents.shape is not None and (
-                    g.shape != parents.shape or g.dtype is not parents.dtype
-                ):
-                    g = fit(g, parents)
+            elif type(parents) is tuple:
+                given = zip(parents, node.plan.pull(g, *node.saved))  # noqa: B905  # hot; lengths agree
+            else:
+                g = node.plan.pull(g, *node.saved)
                 if not heap and parents.serial >= floor:
+                    if parents.shape is not None and (
+                        g.shape != parents.shape or g.dtype is not parents.dtype
+                    ):
+                        g = fit(g, parents)
                     node = parents
                     continue
-                _add(parents, g, floor, found, waiting, heap)
-                break
-            else:
-                given = zip(parents, plan.pull(g, *node.saved), strict=True)
+                given = ((parents, g),)
+            following = None
             for parent, g in given:
                 if parent.shape is not None and (
                     g.shape != parent.shape or g.dtype is not parent.dtype
@@ -102,14 +101,24 @@ def sweep(
                     g = fit(g, parent)
                 serial = parent.serial
                 if serial >= floor:
-                    if serial in waiting:
+                    if parent is following:
+                        rest = _sum(rest, g)
+                    elif heap and serial in waiting:
                         waiting[serial] = (parent, _sum(waiting[serial][1], g))
+                    elif following is None:
+                        following, rest = parent, g
                     else:
                         waiting[serial] = (parent, g)
                         heapq.heappush(heap, -serial)
                 elif serial == LEAF:
-                    found[parent] = g if parent not in found else found[parent] + g
-            break
+                    found[parent] = found[parent] + g if parent in found else g
+            if following is None:
+                break
+            if heap and -heap[0] > following.serial:
+                waiting[following.serial] = (following, rest)
+                heapq.heappush(heap, -following.serial)
+                break
+            node, g = following, rest
     return found
 
 

@@ -12,7 +12,7 @@ __all__ = ["indented", "torch7_name"]
 
 
 def torch7_name(module: object) -> str:
-    """ "nn.Linear" for a class of this package; the bare class name for anybody else's."""
+    """The class as Torch7 writes it, "nn.Linear"; a class of somebody else's has its bare name."""
     cls = type(module)
     own = cls.__module__.startswith("tapegrad.nn.")
     return f"nn.{cls.__name__}" if own else cls.__name__

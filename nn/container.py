@@ -1,9 +1,9 @@
 """Containers: modules made of modules.
 
-A container keeps its children in the list `modules`; everything else (parameters, modes, conversion,
-printing of paths) finds them there by type.  Composition is ordinary code on the tape, so a
-container needs no gradient of its own: what Torch7 wrote by hand, running children backwards and
-adding up the gradients of branches, is what the reverse sweep does anyway.
+A container keeps its children in the list `modules`; everything else (parameters, modes,
+conversion, paths in messages) finds them there by type.  Composition is ordinary code on the tape,
+so a container needs no gradient of its own: what Torch7 wrote by hand, running children backwards
+and adding up the gradients of branches, is what the reverse sweep does anyway.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Container(Module):
         size = len(self.modules) if size is None else size
         if not -size <= index < size:
             raise IndexError(
-                f"{type(self).__name__} has {len(self.modules)} modules: there is no position {index}"
+                f"{type(self).__name__} has {len(self.modules)} modules, none at position {index}"
             )
         return index % size
 

@@ -1,8 +1,8 @@
 """Starting values of parameters.
 
-Torch7's layers start from U(-s, s) with s = 1/√fan_in, LeCun's rule for tanh networks; `reset` draws
-them again in place, so that flat buffers, shared weights and optimizers keep pointing to the same
-memory.  Numbers come from the explicit generator of the parameter's own device.
+Torch7's layers start from U(-s, s) with s = 1/√fan_in, LeCun's rule for tanh networks; `reset`
+draws them again in place, so that flat buffers, shared weights and optimizers keep pointing to the
+same memory.  Numbers come from the explicit generator of the parameter's own device.
 
 Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, "Efficient BackProp", 1998, section 4.6.
 """

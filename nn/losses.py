@@ -106,8 +106,9 @@ class ClassNLLCriterion(Criterion):
 class CrossEntropyCriterion(Criterion):
     """ClassNLLCriterion of LogSoftMax of x: the cross entropy of unnormalised scores.
 
-    x: scores (C,) or (N, C), further axes of length 1 are dropped;  target, weights, sizeAverage: as
-    in ClassNLLCriterion -> 0-d.  Raises as it does.  Source: nn.CrossEntropyCriterion.
+    x: scores (C,) or (N, C); with more axes, those of length 1 are dropped.
+    target, weights, sizeAverage: as in ClassNLLCriterion -> 0-d.  Raises as it does.
+    Source: nn.CrossEntropyCriterion.
     """
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}

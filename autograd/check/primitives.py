@@ -543,8 +543,11 @@ def _numpy_settings(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Settings the way NumPy's function takes them: by its own keywords, the others by position."""
     try:
-        known = set(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
     except ValueError:
-        known = set(settings)
+        return [], settings
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return [], settings
+    known = {name for name, p in parameters.items() if p.kind is not p.POSITIONAL_ONLY}
     positional = [value for key, value in settings.items() if key not in known]
     return positional, {key: value for key, value in settings.items() if key in known}
