@@ -1,6 +1,7 @@
 """tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
 
-from tapegrad.autograd import methods as _methods, ops
+from tapegrad.autograd import methods as _methods
+from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc

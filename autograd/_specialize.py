@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import _mode, primitive as _primitive
+from tapegrad.autograd import _mode
+from tapegrad.autograd import primitive as _primitive
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import Tensor
 
@@ -47,7 +48,7 @@ def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
 
 
 def _parameters(primitive: Any) -> list[inspect.Parameter]:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     empty = inspect.Parameter.empty
     parameters = [
         inspect.Parameter(name, kind, default=None if name in primitive.optional else empty)
@@ -91,8 +92,8 @@ def _specialize(primitive: Any, function: FunctionType) -> None:
     function.__kwdefaults__ = compiled.__kwdefaults__
 
 
-# In the source below every name of ours begins with an underscore: arguments and settings are called
-# as their author likes.
+# In the source below every name of ours begins with an underscore, since arguments and settings are
+# called as their author likes.
 
 
 def _header(primitive: Any, scope: dict[str, Any]) -> str:

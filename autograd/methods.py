@@ -15,10 +15,16 @@ from tapegrad.autograd import _mode, numpy_protocol
 from tapegrad.autograd.node import Leaf
 from tapegrad.autograd.ops import (
     elementwise as e,
+)
+from tapegrad.autograd.ops import (
     indexing,
     inplace,
     linalg,
+)
+from tapegrad.autograd.ops import (
     reduction as r,
+)
+from tapegrad.autograd.ops import (
     shape as s,
 )
 from tapegrad.autograd.primitive import primitive
@@ -28,8 +34,8 @@ from tapegrad.autograd.tensor import Tensor
 __all__: list[str] = []
 
 WRITE_TO_TRACKED = (
-    "{action} would overwrite a tracked Tensor, whose old value its derivative needs: compute a new "
-    "one ({fix}), or write inside no_grad() if it is a Parameter."
+    "{action} would overwrite a tracked Tensor, whose old value its derivative needs: compute a "
+    "new one ({fix}), or write inside no_grad() if it is a Parameter."
 )
 
 
@@ -40,9 +46,10 @@ def _power(x: Any, exponent: Any) -> Any:
 
 
 def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
+    given: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        axes = axes[0]
-    return tuple(axes) if axes else None
+        given = axes[0]
+    return tuple(given) if given else None
 
 
 def _reshape(x: Any, *shape: Any) -> Any:
@@ -57,12 +64,12 @@ def _transpose(x: Any, *axes: Any) -> Any:
     return s.transpose(x, _axes(axes))
 
 
-def _astype(x: Tensor, dtype: Any) -> Tensor:
+def _astype(x: Tensor, dtype: Any) -> Any:
     """The entries converted; a conversion to integers or booleans has no derivative."""
     dtype = np.dtype(dtype)
     if dtype.kind in "fc":
-        return e.cast(x, dtype=dtype)  # type: ignore[no-any-return]  # a Tensor in, a Tensor out
-    return to_integer(x, dtype=dtype)  # type: ignore[no-any-return]  # as above
+        return e.cast(x, dtype=dtype)
+    return to_integer(x, dtype=dtype)
 
 
 @primitive(differentiable=False)
@@ -78,7 +85,9 @@ def to_device(xp: Any, x: Any, *, device: Any) -> Any:
 
 
 # The cotangent is on the target device; its operand's device is that of the saved value.
-to_device.vjp(x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x)))
+to_device.vjp(
+    x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
+)
 
 
 def _to(x: Tensor, device: Any) -> Tensor:

@@ -15,11 +15,20 @@ import itertools
 import weakref
 from typing import Any
 
-__all__ = ["LEAF", "Leaf", "Node", "last_write", "next_serial", "note_write", "owner_of", "written_after"]
+__all__ = [
+    "LEAF",
+    "Leaf",
+    "Node",
+    "last_write",
+    "next_serial",
+    "note_write",
+    "owner_of",
+    "written_after",
+]
 
 next_serial = itertools.count().__next__
 
-# Leaves are older than every call: the sweep tells them apart by the same comparison that bounds it.
+# Leaves are older than every call: one comparison in the sweep bounds it and tells them apart.
 LEAF = -1
 
 
@@ -81,9 +90,14 @@ def note_write(array: Any) -> None:
     serial = next_serial()
     last_write[0] = serial
     known = _writes.get(key)
-    reference = (
-        known[1] if known else weakref.ref(owner, lambda _, key=key: _writes.pop(key, None))
-    )
+    if known is not None:
+        reference = known[1]
+    else:
+
+        def forget(_: Any) -> None:
+            _writes.pop(key, None)
+
+        reference = weakref.ref(owner, forget)
     _writes[key] = (serial, reference)
 
 

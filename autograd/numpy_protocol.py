@@ -16,7 +16,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.composite import composite
-from tapegrad.autograd.ops import elementwise as e, reduction as r
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.primitive import numpy_functions
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
@@ -142,25 +143,25 @@ def _without_defaults(
     return {key: value for key, value in kwargs.items() if key in known}
 
 
-# Functions that only look, or that make constants ----------------------------------------------------
+# Functions that only look, or that make constants ------------------------------------------------
 
 
 @composite(numpy=np.shape)
 def shape(a: Any) -> tuple[int, ...]:
     """The lengths of the axes."""
-    return a.shape  # type: ignore[no-any-return]  # an array's
+    return tuple(a.shape)
 
 
 @composite(numpy=np.ndim)
 def ndim(a: Any) -> int:
     """The number of axes."""
-    return a.ndim  # type: ignore[no-any-return]  # an array's
+    return int(a.ndim)
 
 
 @composite(numpy=np.size)
 def size(a: Any, axis: int | None = None) -> int:
     """The number of entries, or the length of one axis."""
-    return a.size if axis is None else a.shape[axis]  # type: ignore[no-any-return]  # an array's
+    return int(a.size if axis is None else a.shape[axis])
 
 
 def _like(a: Any, fill: float, dtype: Any) -> Any:
@@ -195,9 +196,7 @@ def result_type(*operands: Any) -> Any:
 
 
 @composite(numpy=np.isclose)
-def isclose(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Any:
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """|a - b| <= atol + rtol·|b|, elementwise, as booleans."""
     a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
     close = e.less_equal(e.absolute(a - b), atol + rtol * e.absolute(b))

@@ -16,7 +16,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,7 +45,8 @@ class PrimitiveFunction(Protocol):
     primitive: Primitive
     __name__: str
 
-    def __call__(self, *args: Any, **settings: Any) -> Any: ...
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        """The arrays, then the settings by position or by keyword."""
 
     def vjp(self, **rules: Callable[..., Any] | None) -> None:
         """Declare the rule of each named argument; None says that it has no derivative."""
@@ -108,7 +109,7 @@ class Plan:
             plan = self.primitive.plan(tuple(mask))
             taken = tuple(self.names.index(name) for name in plan.names)
             self._restricted[wanted] = (plan.pull, taken)
-        return self._restricted[wanted]  # type: ignore[no-any-return]  # a heterogeneous cache
+        return self._restricted[wanted]
 
     def __repr__(self) -> str:
         return self.primitive.name
@@ -143,9 +144,7 @@ class Primitive:
         self.lists = frozenset(p.name for p in operands if str(p.annotation).startswith("list"))
         self.optional = frozenset(p.name for p in operands if p.default is None)
         self.settings = {
-            p.name: p.default
-            for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.name != "out"
+            p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "out"
         }
         self.takes_out = inline is not None or any(p.name == "out" for p in parameters)
         self.aux = aux
@@ -190,9 +189,7 @@ class Primitive:
 
         return declare
 
-    def _add_rule(
-        self, arguments: tuple[str, ...], function: Callable[..., Any] | None
-    ) -> None:
+    def _add_rule(self, arguments: tuple[str, ...], function: Callable[..., Any] | None) -> None:
         for argument in arguments:
             if argument not in self.arguments:
                 raise TypeError(
@@ -264,7 +261,7 @@ def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, .
         if (any(m) if isinstance(m, tuple) else m)
     ]
     if not tracked:  # a variable without a past
-        return (), lambda g: ()
+        return (), lambda _: ()
     rules = [_rule_of(owner, name) for name in tracked]
     if len(rules) == 1 and len(rules[0].arguments) == 1 and tracked[0] not in owner.lists:
         return rules[0].names, rules[0].function
@@ -372,12 +369,10 @@ def apply(
     return (outcome, *(untracked(_normal(xp, e)) for e in extra)) if aux else outcome
 
 
-class _Sequence(tuple):  # type: ignore[type-arg]  # a marker, never indexed
+class _Sequence(NamedTuple):
     """A nested sequence of numbers, to become an array once the namespace is known."""
 
-    @property
-    def items(self) -> Any:
-        return self[0]
+    items: Any
 
 
 def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | None]:
@@ -386,7 +381,7 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
     if isinstance(operand, (list, tuple)):
-        return _Sequence((operand,)), None
+        return _Sequence(operand), None
     if operand is None and name in primitive.optional:
         return None, None
     if isinstance(operand, np.ndarray):
@@ -478,7 +473,7 @@ def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
     return result
 
 
-# Declaring -----------------------------------------------------------------------------------------
+# Declaring --------------------------------------------------------------------------------------
 
 
 def primitive(
@@ -561,9 +556,7 @@ def ufunc(
     return declare
 
 
-def _publish(
-    primitive: Primitive, numpy: Any, described: Callable[..., Any]
-) -> PrimitiveFunction:
+def _publish(primitive: Primitive, numpy: Any, described: Callable[..., Any]) -> PrimitiveFunction:
     from tapegrad.autograd._specialize import public_function
 
     if primitive.name in _registry:

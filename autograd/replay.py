@@ -13,6 +13,7 @@ Reading a value (`float(t)`, `if t:`) lets Python decide by it, so that is an er
 
 from __future__ import annotations
 
+import math
 import sys
 import weakref
 from collections.abc import Callable
@@ -160,9 +161,11 @@ class Program:
         self.inputs = inputs
         self.entries = recording.entries
         self.result = map_leaves(
-            lambda value: recording.slot(as_array(value))
-            if isinstance(value, Tensor) or devices.is_array(value)
-            else value,
+            lambda value: (
+                recording.slot(as_array(value))
+                if isinstance(value, Tensor) or devices.is_array(value)
+                else value
+            ),
             recording.result,
         )
 
@@ -195,9 +198,7 @@ class Program:
                     for part, item in zip(slot, result, strict=True):
                         values[part.number] = item
                 else:
-                    values[slot.number] = (
-                        result if devices.is_array(result) else xp.asarray(result)
-                    )
+                    values[slot.number] = result if devices.is_array(result) else xp.asarray(result)
         return map_leaves(
             lambda part: untracked(values[part.number]) if isinstance(part, Slot) else part,
             self.result,
@@ -283,8 +284,9 @@ def _confirmed(old: Recording, new: Recording) -> dict[int, Any]:
     for a, b in zip(old.entries, new.entries, strict=False):
         if a.primitive is not b.primitive or not _same_shape(a, b):
             error = ReplayError(
-                OTHER_PATH.format(where=b.where, old=f"{a.primitive.name} at {a.where}",
-                                  new=b.primitive.name)
+                OTHER_PATH.format(
+                    where=b.where, old=f"{a.primitive.name} at {a.where}", new=b.primitive.name
+                )
             )
             error.forgivable = True  # type: ignore[attr-defined]  # read where it is caught
             raise error
@@ -292,8 +294,9 @@ def _confirmed(old: Recording, new: Recording) -> dict[int, Any]:
         longer = max(old.entries, new.entries, key=len)
         extra = longer[min(len(old.entries), len(new.entries))]
         error = ReplayError(
-            OTHER_PATH.format(where=extra.where, old=f"{len(old.entries)} calls",
-                              new=f"{len(new.entries)} calls")
+            OTHER_PATH.format(
+                where=extra.where, old=f"{len(old.entries)} calls", new=f"{len(new.entries)} calls"
+            )
         )
         error.forgivable = True  # type: ignore[attr-defined]  # read where it is caught
         raise error
@@ -328,7 +331,9 @@ def _same_numbers(old: Any, new: Any, where: str) -> None:
         for a, b in zip(old, new, strict=True):
             _same_numbers(a, b, where)
         return
-    if old is new or old == new or (old != old and new != new):
+    if old is new or old == new:
+        return
+    if isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new):
         return
     raise ReplayError(CHANGED_NUMBER.format(where=where, old=old, new=new))
 

@@ -77,6 +77,7 @@ def sweep(
             if node in watched:
                 found[node] = g if node not in found else found[node] + g
             parents = node.parents
+            given: Iterable[tuple[Node, Any]]
             if needed is not None:
                 given = _restricted(node, g, needed, taped)
             elif taped:
@@ -145,9 +146,7 @@ def _sum(a: Any, b: Any) -> Any:
     """a + b, where cotangents of several results are lists with None for zero."""
     if not isinstance(a, list):
         return a + b
-    return [
-        x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)
-    ]
+    return [x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)]
 
 
 def _check_saved(node: Node) -> None:
@@ -212,16 +211,15 @@ def _with_past(value: Any, node: Node | None) -> Any:
 
 def fit(g: Any, node: Node) -> Any:
     """Bring a cotangent to its argument's shape (sum over broadcast axes) and dtype."""
-    from tapegrad.autograd.ops import elementwise, reduction, shape as shapes
+    from tapegrad.autograd.ops import elementwise, reduction
+    from tapegrad.autograd.ops import shape as shapes
 
     wanted = node.shape
     if g.shape != wanted:
         extra = g.ndim - len(wanted)
         if extra > 0:
             g = reduction.sum(g, axis=tuple(range(extra)))
-        axes = tuple(
-            i for i, n in enumerate(wanted) if n == 1 and g.ndim > i and g.shape[i] != 1
-        )
+        axes = tuple(i for i, n in enumerate(wanted) if n == 1 and g.ndim > i and g.shape[i] != 1)
         if axes:
             g = reduction.sum(g, axis=axes, keepdims=True)
         if g.shape != wanted:  # a rule returned the shape of a broadcast operand

@@ -8,8 +8,8 @@ are attached in `methods.py` and `numpy_protocol.py`, so that this file knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -28,21 +28,20 @@ NOT_FLOATING = (
     "Convert it: Parameter(x, dtype=np.float32)."
 )
 
-_default_dtype = np.dtype(np.float32)
+_default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
 
 
 def default_dtype() -> np.dtype[Any]:
     """The dtype that new parameters of layers get; float32 unless set otherwise."""
-    return _default_dtype
+    return _default_dtype[0]
 
 
 def set_default_dtype(dtype: Any) -> None:
     """Make `dtype` (a floating point one) the dtype of parameters created from now on."""
-    global _default_dtype
     wanted = np.dtype(dtype)
     if wanted.kind != "f":
         raise TypeError(f"the default dtype must be floating point, not {wanted}")
-    _default_dtype = wanted
+    _default_dtype[0] = wanted
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
@@ -85,27 +84,27 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return self._data.shape  # type: ignore[no-any-return]  # backends' arrays are not typed
+        return self._data.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the entries."""
-        return self._data.dtype  # type: ignore[no-any-return]  # as above
+        return self._data.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._data.ndim  # type: ignore[no-any-return]  # as above
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self._data.size  # type: ignore[no-any-return]  # as above
+        return self._data.size
 
     @property
     def nbytes(self) -> int:
         """Bytes that the entries take."""
-        return self._data.nbytes  # type: ignore[no-any-return]  # as above
+        return self._data.nbytes
 
     @property
     def device(self) -> devices.Device:
@@ -154,7 +153,7 @@ class Tensor:
 
     def __index__(self) -> int:
         _refuse("uses a Tensor as a Python index")
-        return self._data.__index__()  # type: ignore[no-any-return]  # backends are not typed
+        return self._data.__index__()
 
     def __bool__(self) -> bool:
         _refuse("asks a Tensor for true or false")
@@ -224,23 +223,41 @@ class Tensor:
 
     if TYPE_CHECKING:  # attached in methods.py from the primitives
         T: Tensor
-        __add__: Callable[[Any], Tensor]
-        __radd__: Callable[[Any], Tensor]
-        __sub__: Callable[[Any], Tensor]
-        __rsub__: Callable[[Any], Tensor]
-        __mul__: Callable[[Any], Tensor]
-        __rmul__: Callable[[Any], Tensor]
-        __truediv__: Callable[[Any], Tensor]
-        __rtruediv__: Callable[[Any], Tensor]
-        __pow__: Callable[[Any], Tensor]
-        __matmul__: Callable[[Any], Tensor]
-        __rmatmul__: Callable[[Any], Tensor]
-        __neg__: Callable[[], Tensor]
-        __getitem__: Callable[[Any], Tensor]
-        __setitem__: Callable[[Any, Any], None]
-        __lt__: Callable[[Any], Tensor]
-        __gt__: Callable[[Any], Tensor]
+        mT: Tensor
 
+        def __add__(self, other: Any, /) -> Tensor: ...
+        def __radd__(self, other: Any, /) -> Tensor: ...
+        def __sub__(self, other: Any, /) -> Tensor: ...
+        def __rsub__(self, other: Any, /) -> Tensor: ...
+        def __mul__(self, other: Any, /) -> Tensor: ...
+        def __rmul__(self, other: Any, /) -> Tensor: ...
+        def __truediv__(self, other: Any, /) -> Tensor: ...
+        def __rtruediv__(self, other: Any, /) -> Tensor: ...
+        def __floordiv__(self, other: Any, /) -> Tensor: ...
+        def __rfloordiv__(self, other: Any, /) -> Tensor: ...
+        def __mod__(self, other: Any, /) -> Tensor: ...
+        def __rmod__(self, other: Any, /) -> Tensor: ...
+        def __pow__(self, other: Any, /) -> Tensor: ...
+        def __rpow__(self, other: Any, /) -> Tensor: ...
+        def __matmul__(self, other: Any, /) -> Tensor: ...
+        def __rmatmul__(self, other: Any, /) -> Tensor: ...
+        def __lt__(self, other: Any, /) -> Tensor: ...
+        def __le__(self, other: Any, /) -> Tensor: ...
+        def __gt__(self, other: Any, /) -> Tensor: ...
+        def __ge__(self, other: Any, /) -> Tensor: ...
+        def __and__(self, other: Any, /) -> Tensor: ...
+        def __or__(self, other: Any, /) -> Tensor: ...
+        def __xor__(self, other: Any, /) -> Tensor: ...
+        def __iadd__(self, other: Any, /) -> Self: ...
+        def __isub__(self, other: Any, /) -> Self: ...
+        def __imul__(self, other: Any, /) -> Self: ...
+        def __itruediv__(self, other: Any, /) -> Self: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __getitem__(self, index: Any, /) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any, /) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
 
 
@@ -265,7 +282,7 @@ class Parameter(Tensor):
     @property
     def grad(self) -> Tensor | None:
         """The gradient gathered so far (untracked, same shape and dtype), or None."""
-        return self._node.grad  # type: ignore[no-any-return]  # Leaf avoids importing Tensor
+        return self._node.grad
 
     @grad.setter
     def grad(self, value: Any) -> None:

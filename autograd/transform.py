@@ -19,7 +19,7 @@ from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.sweep import cotangents, seed_for
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.tree import flatten, leaves, unflatten
+from tapegrad.autograd.tree import leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 

@@ -71,9 +71,7 @@ class _Plan:
             module.accGradParameters(inputs, grad_output, 1)
             results = [t._data for t in leaves(grad_input)]
             results = [
-                r
-                for r, x in zip(results, leaves(inputs), strict=True)
-                if x.dtype.kind in "fc"
+                r for r, x in zip(results, leaves(inputs), strict=True) if x.dtype.kind in "fc"
             ]
             results += [p.grad._data for p in parameters if p.grad is not None]
         finally:
@@ -108,7 +106,11 @@ def _tracked(x: Tensor) -> Tensor:
 
 
 def _join(
-    module: Any, trace: Any, inputs: list[Tensor], parameters: list[Parameter], outputs: list[Tensor]
+    module: Any,
+    trace: Any,
+    inputs: list[Tensor],
+    parameters: list[Parameter],
+    outputs: list[Tensor],
 ) -> None:
     from tapegrad.autograd.primitive import item_node
 

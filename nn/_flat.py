@@ -8,14 +8,16 @@ are left out.  Optimizers then update the whole model in one pass.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.node import owner_of
 from tapegrad.autograd.tensor import untracked
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Parameter, Tensor
 
 __all__ = ["StorageMap", "current", "flattened"]
 

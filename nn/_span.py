@@ -235,8 +235,7 @@ def same_target(name: str, method: str, given: Any, last: Any) -> None:
 
 def _same_bits(a: Any, b: Any) -> bool:
     xp = devices.namespace(a, b)
-    equal = xp.logical_or(a == b, xp.logical_and(a != a, b != b))  # NaN equals NaN here
-    return bool(xp.all(equal))
+    return bool(xp.all(xp.logical_or(a == b, xp.logical_and(xp.isnan(a), xp.isnan(b)))))
 
 
 def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tuple[Node, Any]]:
@@ -288,7 +287,7 @@ def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) 
         is_root = span is trace.root
         if is_root:
             owners |= {id(owner_of(x._data)) for x in leaves(span.inputs)}
-        values = []
+        values: list[Any] = []
         for node, x in zip(span.nodes, leaves(span.inputs), strict=True):
             if x.dtype.kind not in "fc":
                 values.append(None)

@@ -42,11 +42,6 @@ class Container(Module):
         """The number of children."""
         return len(self.modules)
 
-    def reset(self, stdv: float | None = None) -> None:
-        """Draw the parameters of all children anew, each by its own rule."""
-        for module in self.modules:
-            module.reset(stdv)
-
     def __getitem__(self, index: int) -> Module:
         return self.get(index)
 

@@ -7,12 +7,14 @@ the stateful methods.  ``criterion(x, target)`` composes on the tape as any modu
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd import Tensor
 from tapegrad.autograd.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
 
 __all__ = ["Criterion"]
 

@@ -13,6 +13,7 @@ all its children.
 
 from __future__ import annotations
 
+import builtins
 import copy
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -130,7 +131,7 @@ class Module:
 
     forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
 
-    def backward(self, input: Any, gradOutput: Any, scale: float = 1) -> Any:
+    def backward(self, input: Any, gradOutput: Any, scale: builtins.float = 1) -> Any:
         """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
 
         input:      what the last `forward` ran on: the same memory, or equal bits
@@ -156,14 +157,14 @@ class Module:
         _span.gradients_to_inputs(trace, found, gradOutput)
         return self.gradInput
 
-    def accGradParameters(self, input: Any, gradOutput: Any, scale: float = 1) -> None:
+    def accGradParameters(self, input: Any, gradOutput: Any, scale: builtins.float = 1) -> None:
         """Add scale times the gradient with respect to each parameter to its gradient."""
         _, found = self._reverse(
             "accGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
         )
         _span.add_to_parameters(found, scale)
 
-    def accUpdateGradParameters(self, input: Any, gradOutput: Any, lr: float) -> None:
+    def accUpdateGradParameters(self, input: Any, gradOutput: Any, lr: builtins.float) -> None:
         """p -= lr · gradient for each parameter, leaving the gathered gradients as they are."""
         if type(self).accGradParameters is not Module.accGradParameters:
             kept = [(p, p.grad) for p in self._parameters()]
@@ -175,13 +176,17 @@ class Module:
                 p.grad = gradient
             return
         _, found = self._reverse(
-            "accUpdateGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
+            "accUpdateGradParameters",
+            input,
+            gradOutput,
+            inputs=False,
+            parameters=self._parameters(),
         )
         for p in self._parameters():
             if p._node in found:
-                ops.accumulate(p.detach(), -lr * found[p._node])
+                ops.accumulate(p.detach(), found[p._node] * -lr)
 
-    def backwardUpdate(self, input: Any, gradOutput: Any, lr: float) -> Any:
+    def backwardUpdate(self, input: Any, gradOutput: Any, lr: builtins.float) -> Any:
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
@@ -253,7 +258,9 @@ class Module:
     def _gradient_of(self, name: str) -> Tensor:
         parameter = self.__dict__.get(name)
         if not isinstance(parameter, Parameter):
-            raise AttributeError(f"{type(self).__name__} has no parameter {name!r}")
+            raise AttributeError(  # noqa: TRY004  # hasattr must say no
+                f"{type(self).__name__} has no parameter {name!r}"
+            )
         return _gradient(parameter)
 
     def clearState(self) -> Self:
@@ -303,10 +310,18 @@ class Module:
         for gradient in gradients:
             ops.assign(gradient, 0)
 
-    def updateParameters(self, learningRate: float) -> None:
+    def updateParameters(self, learningRate: builtins.float) -> None:
         """p -= learningRate · gradient, for each parameter listed."""
         for p in self._parameters():
-            ops.accumulate(p.detach(), -learningRate * _gradient(p))
+            ops.accumulate(p.detach(), _gradient(p) * -learningRate)
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw parameters anew, each layer by its own rule; a layer without one has nothing to do.
+
+        stdv: the standard deviation to use instead of the layer's own, where it has a meaning
+        """
+        for child in self.children():
+            child.reset(stdv)
 
     def getParameters(self) -> tuple[Tensor, Tensor]:
         """(flat parameters, flat gradients): every parameter becomes a view of one buffer.
@@ -405,11 +420,11 @@ class Module:
 
     def float(self) -> Self:
         """Convert to float32; returns self."""
-        return self.type(np.float32)  # type: ignore[no-any-return]  # self, when given a dtype
+        return self.type(np.float32)
 
     def double(self) -> Self:
         """Convert to float64; returns self."""
-        return self.type(np.float64)  # type: ignore[no-any-return]  # self, when given a dtype
+        return self.type(np.float64)
 
     def to(self, device: Any) -> Self:
         """Move parameters and buffers to a device, keeping what is shared shared; returns self.
@@ -456,7 +471,7 @@ class Module:
         return self
 
     def listModules(self) -> list[Module]:
-        """This module and all below it, parents first, each once."""
+        """The module itself and all below it, parents first, each once."""
         return [module for _, module in self.named_modules()]
 
     def random_stream(self, like: Tensor) -> devices.Generator:
@@ -470,7 +485,7 @@ class Module:
         _span.on_failure(id(generator), undo)
         return generator
 
-    # Copying and showing ---------------------------------------------------------------------------
+    # Copying and showing --------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -512,7 +527,7 @@ class Module:
     _by_hand = False
 
 
-# What the methods above share -----------------------------------------------------------------------
+# What the methods above share ---------------------------------------------------------------------
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
@@ -569,8 +584,8 @@ def _rebound(handle: Any, value: Any) -> Any:
             return old
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     if isinstance(value, dict):
-        old = handle if isinstance(handle, dict) else {}
-        return {key: _rebound(old.get(key), v) for key, v in value.items()}
+        known = handle if isinstance(handle, dict) else {}
+        return {key: _rebound(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
         result = untracked(value._data)
         result._node = value._node
@@ -587,7 +602,7 @@ def _gradient(parameter: Parameter) -> Tensor:
 
 
 def _field(module: Module, name: str) -> Any:
-    if name == "gradWeight" or name == "gradBias":
+    if name in {"gradWeight", "gradBias"}:
         own = vars(module).get(name[4:].lower())
         return _gradient(own) if isinstance(own, Parameter) else None
     value = vars(module).get(name)

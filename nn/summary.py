@@ -23,7 +23,7 @@ class Row(NamedTuple):
     module: str
     output: str
     parameters: str
-    count: int
+    size: int
 
 
 def rows(module: Module) -> list[Row]:
@@ -44,7 +44,7 @@ def rows(module: Module) -> list[Row]:
                 module=repr(part).partition(" {")[0].partition("\n")[0],
                 output=_shape(part.__dict__.get("_output")),
                 parameters=", ".join(f"{field} {_times(p.shape)}" for field, p in own),
-                count=sum(p.size for _, p in own),
+                size=sum(p.size for _, p in own),
             )
         )
     return table
@@ -67,8 +67,13 @@ def _cells(module: Module) -> tuple[list[str], list[list[str]], str]:
     table = rows(module)
     headings = ["name", "module", "output", "parameters", "count"]
     cells = [
-        ["  " * row.depth + (row.name.rpartition(".")[2] or "(root)"), row.module, row.output]
-        + [row.parameters, f"{row.count:,}" if row.count else ""]
+        [
+            "  " * row.depth + (row.name.rpartition(".")[2] or "(root)"),
+            row.module,
+            row.output,
+            row.parameters,
+            f"{row.size:,}" if row.size else "",
+        ]
         for row in table
     ]
     if not any(row.output for row in table):
@@ -79,7 +84,11 @@ def _cells(module: Module) -> tuple[list[str], list[list[str]], str]:
     kinds = ", ".join(sorted({str(p.dtype) for p in parameters}))
     total = sum(p.size for p in parameters)
     size = sum(p.nbytes for p in parameters)
-    return headings, cells, f"{total:,} parameters" + (f", {size:,} bytes, {kinds}" if total else "")
+    return (
+        headings,
+        cells,
+        f"{total:,} parameters" + (f", {size:,} bytes, {kinds}" if total else ""),
+    )
 
 
 def text(module: Module) -> str:

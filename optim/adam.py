@@ -45,9 +45,9 @@ def adam(
     before = state["t"]
     t = before + 1
     if weightDecay:
-        g = g + weightDecay * x
-    m = beta1 * state["m"] + (1 - beta1) * g
-    v = beta2 * state["v"] + (1 - beta2) * (g * g)
+        g = g + x * weightDecay
+    m = beta1 * state["m"] + g * (1 - beta1)
+    v = beta2 * state["v"] + (g * g) * (1 - beta2)
     correction = ops.sqrt(1 - ops.power(beta2, t)) / (1 - ops.power(beta1, t))
     rate = decayed(learningRate, learningRateDecay, before, before.dtype)
     step = ops.cast(rate * correction, dtype=x.dtype)

@@ -38,7 +38,9 @@ class Optimizer(Protocol):
         x: Any,
         config: State | None = None,
         state: State | None = None,
-    ) -> tuple[Any, list[Any]]: ...
+    ) -> tuple[Any, list[Any]]:
+        """One step: x is updated in place; returns x and [f]."""
+        ...
 
 
 def optimizer(

@@ -53,16 +53,16 @@ def sgd(
         raise ValueError(NESTEROV.format(m=momentum, d=damping))
     count = state["evalCounter"]
     if weightDecay:
-        g = g + weightDecay * x
+        g = g + x * weightDecay
     elif weightDecays is not None:
-        g = g + weightDecays * x
+        g = g + x * weightDecays
     new = {}
     if momentum:
         # The first velocity is the gradient itself, undamped.
-        later = momentum * state["dfdx"] + (1 - damping) * g
+        later = momentum * state["dfdx"] + g * (1 - damping)
         velocity = ops.where(count == 0, g, later)
         new["dfdx"] = velocity
-        g = g + momentum * velocity if nesterov else velocity
+        g = g + velocity * momentum if nesterov else velocity
     rate = decayed(learningRate, learningRateDecay, count, x.dtype)
     if learningRates is not None:
         g = learningRates * g

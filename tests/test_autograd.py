@@ -29,7 +29,7 @@ from tapegrad.autograd import (
 RNG = np.random.default_rng(0)
 
 
-# Derivatives -------------------------------------------------------------------------------------
+# Derivatives -----------------------------------------------------------------------------------
 
 
 def test_gradient_of_numpy_code_is_an_array_for_an_array() -> None:
@@ -154,7 +154,7 @@ def test_nan_stays_nan() -> None:
         assert np.isnan(grad(lambda x, f=f: np.sum(f(x)) * x[1])(x)).any()
 
 
-# Modes ---------------------------------------------------------------------------------------------
+# Modes -----------------------------------------------------------------------------------------
 
 
 def test_no_grad_and_enable_grad_nest() -> None:
@@ -182,7 +182,7 @@ def test_calls_on_bare_arrays_return_bare_arrays() -> None:
     assert not (Tensor([1.0]) * 2).tracked
 
 
-# Size and memory -----------------------------------------------------------------------------------
+# Size and memory -------------------------------------------------------------------------------
 
 
 def test_a_hundred_thousand_calls_deep() -> None:
@@ -272,7 +272,7 @@ def test_an_exception_in_a_rule_leaves_nothing_behind() -> None:
     np.testing.assert_array_equal(p.grad.numpy(), [2, 2])
 
 
-# Bad input -----------------------------------------------------------------------------------------
+# Bad input -------------------------------------------------------------------------------------
 
 
 def test_a_numpy_function_without_a_primitive_is_named() -> None:
@@ -364,11 +364,11 @@ def test_grad_of_something_without_a_number_says_so() -> None:
         grad(lambda x: 3.0)(np.ones(2))
 
 
-# Declaring a primitive --------------------------------------------------------------------------------
+# Declaring a primitive -------------------------------------------------------------------------
 
 
 def test_a_declaration_with_a_mistake_fails_at_once() -> None:
-    def body(xp, x, w, *, axis=0):  # noqa: ANN001, ANN202  # a body as a user writes it
+    def body(xp, x, w, *, axis=0):  # a body as a user writes it
         return x * w
 
     try:
@@ -388,8 +388,9 @@ def test_a_declaration_with_a_mistake_fails_at_once() -> None:
 
 
 def primitives_registry() -> dict[str, object]:
-    from tapegrad.autograd import primitive as _  # noqa: F401  # the module behind the function
     import sys
+
+    from tapegrad.autograd import primitive as _  # noqa: F401  # the module behind the function
 
     return sys.modules["tapegrad.autograd.primitive"]._registry
 
@@ -398,7 +399,7 @@ def test_a_users_primitive_is_differentiable_to_any_order() -> None:
     try:
 
         @primitive
-        def cube_of(xp, x):  # noqa: ANN001, ANN202  # a body as a user writes it
+        def cube_of(xp, x):  # a body as a user writes it
             """x³, elementwise."""
             return x * x * x
 
@@ -414,12 +415,12 @@ def test_a_joint_rule_serves_several_arguments() -> None:
     try:
 
         @primitive
-        def weighted(xp, x, w):  # noqa: ANN001, ANN202  # a body as a user writes it
+        def weighted(xp, x, w):  # a body as a user writes it
             """x·w, elementwise."""
             return x * w
 
         @weighted.joint_vjp("x", "w")
-        def rule(g, x, w):  # noqa: ANN001, ANN202  # a rule as a user writes it
+        def rule(g, x, w):  # a rule as a user writes it
             return g * w, g * x
 
         assert grad(weighted, (0, 1))(2.0, 5.0) == (5.0, 2.0)
@@ -433,12 +434,12 @@ def test_another_backend_can_have_its_own_body() -> None:
     try:
 
         @primitive
-        def doubled(xp, x):  # noqa: ANN001, ANN202  # a body as a user writes it
+        def doubled(xp, x):  # a body as a user writes it
             """2x, elementwise."""
             return x + x
 
         @doubled.on("cuda")
-        def on_cuda(xp, x):  # noqa: ANN001, ANN202  # a body as a user writes it
+        def on_cuda(xp, x):  # a body as a user writes it
             raise AssertionError("not for NumPy")
 
         doubled.vjp(x=lambda g: g + g)
@@ -447,7 +448,7 @@ def test_another_backend_can_have_its_own_body() -> None:
         primitives_registry().pop("doubled", None)
 
 
-# Tensor --------------------------------------------------------------------------------------------
+# Tensor ----------------------------------------------------------------------------------------
 
 
 def test_a_tensor_answers_as_an_ndarray_does() -> None:

@@ -1,8 +1,11 @@
 """tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
 
+from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
 from tapegrad.autograd.check.laws import Law, Laws
+from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
+from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
 from tapegrad.autograd.check.primitives import (
     PRIMITIVE_LAWS,
     Call,
@@ -11,24 +14,36 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
-from tapegrad.autograd.check.strategies import HypothesisDraws
+from tapegrad.autograd.check.strategies import HypothesisDraws, draws
 
 __all__ = [
-    "Call",
+    # a function
+    "check_gradients",
     "CheckError",
-    "Draws",
     "Entry",
     "GradientError",
-    "HypothesisDraws",
-    "Law",
     "LawError",
-    "Laws",
-    "PRIMITIVE_LAWS",
-    "PrimitiveTrial",
     "Probe",
-    "REGIMES",
     "Report",
+    # laws, and what they are about
+    "Law",
+    "Laws",
+    "CRITERION_LAWS",
+    "MODULE_LAWS",
+    "OPTIMIZER_LAWS",
+    "PRIMITIVE_LAWS",
     "applies_to_primitive",
-    "check_gradients",
     "operations",
+    # examples
+    "Call",
+    "Layer",
+    "Setting",
+    "CriterionTrial",
+    "ModuleTrial",
+    "OptimizerTrial",
+    "PrimitiveTrial",
+    "Draws",
+    "HypothesisDraws",
+    "REGIMES",
+    "draws",
 ]

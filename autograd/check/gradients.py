@@ -23,7 +23,7 @@ from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.transform import vjp
 from tapegrad.autograd.tree import leaves, unflatten
 
-__all__ = ["CheckError", "check_gradients"]
+__all__ = ["CheckError", "check_gradients", "paths"]
 
 NOT_TENSORS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns Tensors, "
@@ -106,7 +106,7 @@ class _Flat:
         self.point: list[np.ndarray] = []
         self._homes: list[Any] = []
         for argument, tree in zip(_argument_names(fn, len(inputs)), inputs, strict=True):
-            for path, leaf in _paths(tree, argument):
+            for path, leaf in paths(tree, argument):
                 value = leaf.data if isinstance(leaf, Tensor) else leaf
                 dtype = np.asarray(value).dtype if not devices.is_array(value) else value.dtype
                 if dtype.kind == "c":
@@ -232,7 +232,9 @@ def _symmetry(function: _Flat, point: Sequence[np.ndarray], rng: np.random.Gener
     return Probe("symmetry of the second order", verdict, hu, hw, 0.0, tolerance, 0.0, 2)
 
 
-def _pairing(gradients: Sequence[np.ndarray], direction: Sequence[np.ndarray]) -> tuple[float, float]:
+def _pairing(
+    gradients: Sequence[np.ndarray], direction: Sequence[np.ndarray]
+) -> tuple[float, float]:
     with np.errstate(invalid="ignore", over="ignore"):
         products = [g * u for g, u in zip(gradients, direction, strict=True)]
         return (
@@ -258,14 +260,14 @@ def _argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"argument {i}" for i in range(count)]
 
 
-def _paths(tree: Any, path: str) -> list[tuple[str, Any]]:
+def paths(tree: Any, path: str) -> list[tuple[str, Any]]:
     """(path, leaf) of every leaf, named as its author would write it: x[0]['w']."""
     if tree is None:
         return []
     if isinstance(tree, dict):
-        return [found for key, item in tree.items() for found in _paths(item, f"{path}[{key!r}]")]
+        return [found for key, item in tree.items() for found in paths(item, f"{path}[{key!r}]")]
     if isinstance(tree, (list, tuple)):
-        return [found for i, item in enumerate(tree) for found in _paths(item, f"{path}[{i}]")]
+        return [found for i, item in enumerate(tree) for found in paths(item, f"{path}[{i}]")]
     return [(path, tree)]
 
 

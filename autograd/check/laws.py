@@ -106,9 +106,7 @@ def must_be_close(
     """
     found = np.asarray(found, np.float64)
     expected = np.asarray(expected, np.float64)
-    must(
-        found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}"
-    )
+    must(found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}")
     finite = np.isfinite(expected)
     size = float(np.max(np.abs(expected[finite]), initial=0.0))
     size = max(size, scale or 0.0, np.finfo(np.float64).tiny)

@@ -218,7 +218,9 @@ def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> s
             return f"analytic is numeric reversed along axis {axis}"
         for shift in range(1, analytic.shape[axis]):
             if same(np.roll(analytic, shift, axis)):
-                short = shift if shift <= analytic.shape[axis] // 2 else shift - analytic.shape[axis]
+                short = (
+                    shift if shift <= analytic.shape[axis] // 2 else shift - analytic.shape[axis]
+                )
                 return f"analytic is numeric shifted by {-short} along axis {axis}"
     ordered = np.sort(analytic, axis=None) - np.sort(numeric, axis=None)
     if np.all(np.abs(ordered) <= close):

@@ -85,12 +85,12 @@ class PrimitiveTrial:
     def arguments(self, point: Sequence[Any] | None = None, wrap: Any = None) -> list[Any]:
         """The call's arguments, with other float arrays if given, each array wrapped."""
         given = iter(self.point if point is None else point)
-        flat = [
-            next(given) if _is_float(leaf) else leaf for leaf in leaves(list(self.call.args))
-        ]
+        flat = [next(given) if _is_float(leaf) else leaf for leaf in leaves(list(self.call.args))]
         if wrap is not None:
             flat = [
-                wrap(leaf) if isinstance(leaf, np.ndarray) and not isinstance(leaf, Tensor) else leaf
+                wrap(leaf)
+                if isinstance(leaf, np.ndarray) and not isinstance(leaf, Tensor)
+                else leaf
                 for leaf in flat
             ]
         return unflatten(list(self.call.args), flat)
@@ -202,9 +202,7 @@ def its_gradient_is_linear_in_the_cotangent(trial: PrimitiveTrial) -> None:
     of_u, of_v = trial.gradients(u), trial.gradients(v)
     for i, (m, a, b) in enumerate(zip(mixed, of_u, of_v, strict=True)):
         scale = float(np.max(np.abs(a), initial=0)) + float(np.max(np.abs(b), initial=0))
-        must_be_close(
-            m, 2 * a - 3 * b, f"gradient {i} of 2u − 3v", relative=1e-12, scale=3 * scale
-        )
+        must_be_close(m, 2 * a - 3 * b, f"gradient {i} of 2u − 3v", relative=1e-12, scale=3 * scale)
     for i, zero in enumerate(trial.gradients([0 * a for a in u])):
         must(not np.any(zero), f"gradient {i} of the cotangent 0 is not 0")
 
@@ -230,9 +228,7 @@ def a_recorded_sweep_gives_the_same_gradient(trial: PrimitiveTrial) -> None:
     """Rules give equal bits on arrays (ordinary sweep) and on Tensors (differentiable sweep)."""
     v = trial.cotangents()
     plain = trial.gradients(v)
-    _, pull = vjp(
-        lambda *x: _floating(trial.on_tensors(*x)), *[Tensor(p) for p in trial.point]
-    )
+    _, pull = vjp(lambda *x: _floating(trial.on_tensors(*x)), *[Tensor(p) for p in trial.point])
     for i, (taped, bare) in enumerate(zip(pull([Tensor(g) for g in v]), plain, strict=True)):
         must_be_equal(taped.numpy(), bare, f"gradient {i} of a recorded sweep")
 
@@ -442,12 +438,8 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     if not trial.derives:
         return
     v = trial.cotangents()
-    _, pull = vjp(
-        lambda *x: _floating(trial.run(x, wrap=there)), *[there(p) for p in trial.point]
-    )
-    for i, (g, e) in enumerate(
-        zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)
-    ):
+    _, pull = vjp(lambda *x: _floating(trial.run(x, wrap=there)), *[there(p) for p in trial.point])
+    for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
         must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
         _must_agree(g.numpy(), e, f"gradient {i} on {device}")
 

@@ -131,9 +131,7 @@ def _pairing(
 ) -> tuple[float, float]:
     """Σ g·u and Σ |g·u|; what does not move does not count, be its gradient infinite."""
     with np.errstate(invalid="ignore", over="ignore"):
-        products = [
-            np.where(u == 0, 0.0, g * u) for g, u in zip(gradients, direction, strict=True)
-        ]
+        products = [np.where(u == 0, 0.0, g * u) for g, u in zip(gradients, direction, strict=True)]
         try:
             total = math.fsum(float(np.sum(product)) for product in products)
         except (ValueError, OverflowError):  # +inf and −inf met, or the sum is too large
@@ -141,9 +139,7 @@ def _pairing(
         return total, math.fsum(float(np.sum(np.abs(product))) for product in products)
 
 
-def _reconsider(
-    line: Line, direction: Sequence[np.ndarray], judgement: Judgement
-) -> Judgement:
+def _reconsider(line: Line, direction: Sequence[np.ndarray], judgement: Judgement) -> Judgement:
     """Before accusing: do values nearly tied, closer than the steps taken, explain the gap?
 
     They are moved together; if the gap is then gone, it came from crossing them.  Only ties much

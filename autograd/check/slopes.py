@@ -92,9 +92,7 @@ class Line:
             with np.errstate(invalid="ignore", over="ignore"):
                 self._seen[t] = math.fsum(
                     float(np.sum(v * (after.astype(np.float64) - before)))
-                    for v, after, before in zip(
-                        self.cotangents, values, self.values, strict=True
-                    )
+                    for v, after, before in zip(self.cotangents, values, self.values, strict=True)
                 )
         return self._seen[t]
 
@@ -215,9 +213,7 @@ def _same_wrong_value(first: Slope, second: Slope, analytic: float) -> bool:
     return abs(first.value - second.value) <= agreement and second.error <= gap / 8
 
 
-def _confirm(
-    line: Line, analytic: float, margin: float, first: Slope, second: Slope
-) -> Judgement:
+def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: Slope) -> Judgement:
     """Both slopes accuse; look for what else could explain the gap: a jump, or noise."""
     gap = abs(analytic - second.value)
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])

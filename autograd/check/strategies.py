@@ -51,4 +51,3 @@ class _Quiet:
 
     def draw(self, strategy: Any) -> Any:
         return self._conjecture.draw(strategy)
-

@@ -9,6 +9,11 @@ from tapegrad.autograd.ops.activation import (
     sigmoid,
     softmax,
 )
+from tapegrad.autograd.ops.convolution import (
+    conv2d,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
 from tapegrad.autograd.ops.elementwise import (
     absolute,
     add,
@@ -86,6 +91,13 @@ from tapegrad.autograd.ops.linalg import (
     tensordot,
     trace,
 )
+from tapegrad.autograd.ops.pooling import (
+    avg_pool2d,
+    avg_pool2d_gradient,
+    max_pool2d,
+    max_pool2d_gather,
+    max_unpool2d,
+)
 from tapegrad.autograd.ops.random import (
     bernoulli,
     normal,
@@ -141,6 +153,8 @@ __all__ = [
     "assign",
     "assign_at",
     "atleast_1d",
+    "avg_pool2d",
+    "avg_pool2d_gradient",
     "bernoulli",
     "broadcast_to",
     "cast",
@@ -149,6 +163,9 @@ __all__ = [
     "concatenate",
     "conjugate",
     "contract",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
     "copy",
     "cos",
     "cosh",
@@ -185,6 +202,9 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_unpool2d",
     "maximum",
     "mean",
     "min",

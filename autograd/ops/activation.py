@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.ops import elementwise as e, reduction as r
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax"]
@@ -36,9 +37,7 @@ def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     return y / xp.sum(y, axis=axis, keepdims=True)
 
 
-softmax.vjp(
-    x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True))
-)
+softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True)))
 
 
 @primitive
@@ -48,6 +47,4 @@ def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
-log_softmax.vjp(
-    x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True)
-)
+log_softmax.vjp(x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True))

@@ -67,6 +67,99 @@ __all__ = [
     "where",
 ]
 
+# Without a derivative -----------------------------------------------------------------------------
+
+
+@ufunc(np.sign, differentiable=False)
+def sign(x: Any) -> Any:
+    """-1, 0 or 1, elementwise; NaN stays NaN.  Its derivative is 0 wherever it exists."""
+
+
+@ufunc(np.floor, differentiable=False)
+def floor(x: Any) -> Any:
+    """The largest integer not above x, elementwise, in x's dtype."""
+
+
+@ufunc(np.ceil, differentiable=False)
+def ceil(x: Any) -> Any:
+    """The smallest integer not below x, elementwise, in x's dtype."""
+
+
+@ufunc(np.rint, differentiable=False)
+def rint(x: Any) -> Any:
+    """The nearest integer, halves to even, elementwise, in x's dtype."""
+
+
+@ufunc(np.floor_divide, differentiable=False)
+def floor_divide(x1: Any, x2: Any) -> Any:
+    """floor(x1 / x2), elementwise."""
+
+
+@ufunc(np.less, differentiable=False)
+def less(x1: Any, x2: Any) -> Any:
+    """x1 < x2, elementwise, as booleans."""
+
+
+@ufunc(np.less_equal, differentiable=False)
+def less_equal(x1: Any, x2: Any) -> Any:
+    """x1 <= x2, elementwise, as booleans."""
+
+
+@ufunc(np.greater, differentiable=False)
+def greater(x1: Any, x2: Any) -> Any:
+    """x1 > x2, elementwise, as booleans."""
+
+
+@ufunc(np.greater_equal, differentiable=False)
+def greater_equal(x1: Any, x2: Any) -> Any:
+    """x1 >= x2, elementwise, as booleans."""
+
+
+@ufunc(np.equal, differentiable=False)
+def equal(x1: Any, x2: Any) -> Any:
+    """x1 == x2, elementwise, as booleans."""
+
+
+@ufunc(np.not_equal, differentiable=False)
+def not_equal(x1: Any, x2: Any) -> Any:
+    """x1 != x2, elementwise, as booleans."""
+
+
+@ufunc(np.logical_and, differentiable=False)
+def logical_and(x1: Any, x2: Any) -> Any:
+    """x1 and x2, elementwise, as booleans."""
+
+
+@ufunc(np.logical_or, differentiable=False)
+def logical_or(x1: Any, x2: Any) -> Any:
+    """x1 or x2, elementwise, as booleans."""
+
+
+@ufunc(np.logical_xor, differentiable=False)
+def logical_xor(x1: Any, x2: Any) -> Any:
+    """Exactly one of x1 and x2, elementwise, as booleans."""
+
+
+@ufunc(np.logical_not, differentiable=False)
+def logical_not(x: Any) -> Any:
+    """not x, elementwise, as booleans."""
+
+
+@ufunc(np.isnan, differentiable=False)
+def isnan(x: Any) -> Any:
+    """Is the entry NaN?  Elementwise, as booleans."""
+
+
+@ufunc(np.isinf, differentiable=False)
+def isinf(x: Any) -> Any:
+    """Is the entry infinite?  Elementwise, as booleans."""
+
+
+@ufunc(np.isfinite, differentiable=False)
+def isfinite(x: Any) -> Any:
+    """Is the entry neither NaN nor infinite?  Elementwise, as booleans."""
+
+
 # Arithmetic --------------------------------------------------------------------------------------
 
 
@@ -248,14 +341,12 @@ def sin(x: Any) -> Any:
     """Sine, elementwise; x in radians."""
 
 
-sin.vjp(x=lambda g, x: g * cos(x))
-
-
 @ufunc(np.cos)
 def cos(x: Any) -> Any:
     """Cosine, elementwise; x in radians."""
 
 
+sin.vjp(x=lambda g, x: g * cos(x))
 cos.vjp(x=lambda g, x: -(g * sin(x)))
 
 
@@ -307,14 +398,12 @@ def sinh(x: Any) -> Any:
     """Hyperbolic sine, elementwise."""
 
 
-sinh.vjp(x=lambda g, x: g * cosh(x))
-
-
 @ufunc(np.cosh)
 def cosh(x: Any) -> Any:
     """Hyperbolic cosine, elementwise."""
 
 
+sinh.vjp(x=lambda g, x: g * cosh(x))
 cosh.vjp(x=lambda g, x: g * sinh(x))
 
 
@@ -373,95 +462,3 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
 
 
 clip.vjp(x=lambda g, x, y: where(x == y, g, 0))
-
-# Without a derivative -----------------------------------------------------------------------------
-
-
-@ufunc(np.sign, differentiable=False)
-def sign(x: Any) -> Any:
-    """-1, 0 or 1, elementwise; NaN stays NaN.  Its derivative is 0 wherever it exists."""
-
-
-@ufunc(np.floor, differentiable=False)
-def floor(x: Any) -> Any:
-    """The largest integer not above x, elementwise, in x's dtype."""
-
-
-@ufunc(np.ceil, differentiable=False)
-def ceil(x: Any) -> Any:
-    """The smallest integer not below x, elementwise, in x's dtype."""
-
-
-@ufunc(np.rint, differentiable=False)
-def rint(x: Any) -> Any:
-    """The nearest integer, halves to even, elementwise, in x's dtype."""
-
-
-@ufunc(np.floor_divide, differentiable=False)
-def floor_divide(x1: Any, x2: Any) -> Any:
-    """floor(x1 / x2), elementwise."""
-
-
-@ufunc(np.less, differentiable=False)
-def less(x1: Any, x2: Any) -> Any:
-    """x1 < x2, elementwise, as booleans."""
-
-
-@ufunc(np.less_equal, differentiable=False)
-def less_equal(x1: Any, x2: Any) -> Any:
-    """x1 <= x2, elementwise, as booleans."""
-
-
-@ufunc(np.greater, differentiable=False)
-def greater(x1: Any, x2: Any) -> Any:
-    """x1 > x2, elementwise, as booleans."""
-
-
-@ufunc(np.greater_equal, differentiable=False)
-def greater_equal(x1: Any, x2: Any) -> Any:
-    """x1 >= x2, elementwise, as booleans."""
-
-
-@ufunc(np.equal, differentiable=False)
-def equal(x1: Any, x2: Any) -> Any:
-    """x1 == x2, elementwise, as booleans."""
-
-
-@ufunc(np.not_equal, differentiable=False)
-def not_equal(x1: Any, x2: Any) -> Any:
-    """x1 != x2, elementwise, as booleans."""
-
-
-@ufunc(np.logical_and, differentiable=False)
-def logical_and(x1: Any, x2: Any) -> Any:
-    """x1 and x2, elementwise, as booleans."""
-
-
-@ufunc(np.logical_or, differentiable=False)
-def logical_or(x1: Any, x2: Any) -> Any:
-    """x1 or x2, elementwise, as booleans."""
-
-
-@ufunc(np.logical_xor, differentiable=False)
-def logical_xor(x1: Any, x2: Any) -> Any:
-    """Exactly one of x1 and x2, elementwise, as booleans."""
-
-
-@ufunc(np.logical_not, differentiable=False)
-def logical_not(x: Any) -> Any:
-    """not x, elementwise, as booleans."""
-
-
-@ufunc(np.isnan, differentiable=False)
-def isnan(x: Any) -> Any:
-    """Is the entry NaN?  Elementwise, as booleans."""
-
-
-@ufunc(np.isinf, differentiable=False)
-def isinf(x: Any) -> Any:
-    """Is the entry infinite?  Elementwise, as booleans."""
-
-
-@ufunc(np.isfinite, differentiable=False)
-def isfinite(x: Any) -> Any:
-    """Is the entry neither NaN nor infinite?  Elementwise, as booleans."""

@@ -98,7 +98,9 @@ def getitem(x: Any, index: Any) -> Any:
             continue
         array = np.asarray(part, dtype=None if part else np.intp) if type(part) is list else part
         if array.dtype.kind not in "iub":
-            raise IndexError(f"an index must hold integers or booleans, this one holds {array.dtype}")
+            raise IndexError(
+                f"an index must hold integers or booleans, this one holds {array.dtype}"
+            )
         arrays.append(array)
         template.append(HOLE)
     return take_index(x, arrays, tuple(template))

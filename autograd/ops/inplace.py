@@ -20,7 +20,9 @@ def assign(xp: Any, target: Any, x: Any) -> Any:
 
 
 @primitive(mutates="target")
-def assign_at(xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]) -> Any:
+def assign_at(
+    xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]
+) -> Any:
     """target[template with its arrays filled in] = x."""
     from tapegrad.autograd.ops.indexing import _filled
 

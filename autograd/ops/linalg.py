@@ -15,7 +15,8 @@ import numpy as np
 import opt_einsum
 
 from tapegrad.autograd.composite import composite
-from tapegrad.autograd.ops import reduction as r, shape as s
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["contract", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "trace"]
@@ -91,7 +92,7 @@ def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) 
     right = xp.transpose(x2, [axes2.index(c) for c in (*batch, *summed, *columns)])
     left = xp.reshape(left, (count(batch), count(rows), count(summed)))
     right = xp.reshape(right, (count(batch), count(summed), count(columns)))
-    if len(batch):
+    if batch:
         y = xp.matmul(left, right)
     else:
         y = xp.matmul(left[0], right[0])
@@ -110,8 +111,10 @@ def _contract_rule(
         kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
         partial = s.broadcast_to(
             s.reshape(partial, kept),
-            tuple(builtin_max(a, b) if c not in reached else a
-                  for c, a, b in zip(axes, kept, shape, strict=True)),
+            tuple(
+                builtin_max(a, b) if c not in reached else a
+                for c, a, b in zip(axes, kept, shape, strict=True)
+            ),
         )
         del place
     return partial
@@ -196,7 +199,9 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     for x, axes in work:
         for c, n in zip(axes, x.shape, strict=True):
             if size.setdefault(c, n) != n and 1 not in (n, size[c]):
-                raise ValueError(f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}")
+                raise ValueError(
+                    f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
+                )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
     if len(work) > 2:
         text = ",".join(axes for _, axes in work) + "->" + result

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.composite import composite
-from tapegrad.autograd.ops import elementwise as e, shape as s
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -123,13 +124,13 @@ cumsum.vjp(x=_cumsum_rule)
 
 @primitive(numpy=np.argmax, differentiable=False)
 def argmax(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The index, from 0, of the first largest entry along `axis`; of the flattened array if None."""
+    """The index, from 0, of the first largest entry along `axis`; of all entries if None."""
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(numpy=np.argmin, differentiable=False)
 def argmin(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The index, from 0, of the first smallest entry along `axis`; of the flattened array if None."""
+    """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
     return xp.argmin(x, axis=axis, keepdims=keepdims)
 
 
@@ -190,6 +191,8 @@ def logsumexp(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> 
 
 
 logsumexp.vjp(
-    x=lambda g, x, y, axis, keepdims: with_reduced_axes(g, x.shape, axis, keepdims)
-    * e.exp(x - with_reduced_axes(y, x.shape, axis, keepdims))
+    x=lambda g, x, y, axis, keepdims: (
+        with_reduced_axes(g, x.shape, axis, keepdims)
+        * e.exp(x - with_reduced_axes(y, x.shape, axis, keepdims))
+    )
 )

@@ -204,7 +204,9 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     places = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
     long = [a for a in places if x.shape[a] != 1]
     if long:
-        raise ValueError(f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}")
+        raise ValueError(
+            f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}"
+        )
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in places))
 
 

@@ -1,0 +1,95 @@
+"""Laws of criterions: those of modules that make sense for a loss, and the loss's own.
+
+A criterion is a module of two inputs whose `backward` takes the target where a module's takes
+gradOutput; the trial below translates, so that the laws of modules apply as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.check.laws import Laws, must, must_be_equal
+from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
+from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.tree import leaves, map_leaves
+
+__all__ = ["CRITERION_LAWS", "CriterionTrial"]
+
+CRITERION_LAWS = Laws("criterion")
+
+
+class CriterionTrial(ModuleTrial):
+    """A criterion with an input and a target."""
+
+    def target_for(self, x: Any) -> Any:
+        """The target, on the device of the input."""
+        device = leaves(x)[0].device
+        return map_leaves(lambda leaf: Tensor(leaf, device=device), self.layer.target)
+
+    def run(self, module: Any, x: Any) -> Any:
+        """The stateful call."""
+        self._target = self.target_for(x)
+        return module.forward(x, self._target)
+
+    def call(self, module: Any, x: Any) -> Any:
+        """The plain call, on the current tape."""
+        return module(x, self.target_for(x))
+
+    def backward(
+        self, module: Any, x: Any, v: Sequence[np.ndarray], scale: float = 1
+    ) -> list[np.ndarray]:
+        """v times the gradient with respect to the input."""
+        module.backward(x, self.target_for(x))
+        return [v[0] * g for g in self.grad_input(module)]
+
+
+for _name in (
+    "its_gradients_are_the_derivatives",
+    "its_second_derivatives_are_right",
+    "backward_with_another_input_is_an_error",
+    "a_plain_call_gives_the_output_and_keeps_no_state",
+    "inputs_grad_outputs_and_parameters_are_left_alone",
+    "grad_input_shares_no_memory",
+    "results_are_not_overwritten_by_the_next_call",
+    "results_do_not_depend_on_earlier_calls",
+    "memory_layout_does_not_matter",
+    "it_leaves_no_cyclic_garbage",
+    "evaluation_is_deterministic_and_changes_nothing",
+    "equal_seeds_give_equal_results",
+    "a_clone_is_equal_and_independent",
+    "a_pickled_copy_gives_equal_results",
+    "float32_agrees_with_float64",
+    "nan_stays_nan",
+    "a_wrong_shape_is_refused_and_changes_nothing",
+    "replay_equals_eager",
+    "strict_arrays_agree_with_numpy",
+):
+    CRITERION_LAWS.laws[_name] = MODULE_LAWS[_name]
+
+
+@CRITERION_LAWS()
+def the_loss_is_one_number(trial: CriterionTrial) -> None:
+    """forward returns a 0-d Tensor."""
+    [loss] = leaves(trial.run(trial.copy(), trial.on_input()))
+    must(loss.shape == (), f"the loss has shape {loss.shape}")
+
+
+@CRITERION_LAWS()
+def the_target_is_left_alone_and_checked(trial: CriterionTrial) -> None:
+    """Neither call writes into the target; backward with another one is an error."""
+    module, x = trial.copy(), trial.on_input()
+    before = [np.array(leaf) for leaf in leaves(trial.layer.target)]
+    trial.forward(module, x)
+    trial.backward(module, x, [np.ones(())])
+    for leaf, old in zip(leaves(trial.layer.target), before, strict=True):
+        must_be_equal(np.asarray(leaf), old, "target")
+    other = map_leaves(lambda t: Tensor(1 - t.numpy()), trial.target_for(x))
+    try:
+        module.backward(x, other)
+    except ValueError:
+        return
+    raise LawError("backward(x, another target) was accepted")

@@ -1,0 +1,235 @@
+"""Laws of optimizers in Torch7's functional form, `optimizer(feval, x, config, state)`.
+
+The problem is a drawn quadratic, so that gradients are exact and cheap; what is checked is the form:
+what is updated in place, what the state carries, and that replay, float32 and resuming agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.check.directions import gaussian
+from tapegrad.autograd.check.draws import Draws
+from tapegrad.autograd.check.laws import Laws, must, must_be_close, must_be_equal
+from tapegrad.autograd.check.primitives import must_leave_no_cycles
+from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.replay import replay
+from tapegrad.autograd.tensor import Tensor
+
+__all__ = ["OPTIMIZER_LAWS", "OptimizerTrial", "Setting"]
+
+OPTIMIZER_LAWS = Laws("optimizer")
+
+
+@dataclass
+class Setting:
+    """One drawn example: the configuration, and how many parameters there are."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    size: int = 5
+
+
+class OptimizerTrial:
+    """An optimizer on ½·Σ a·(x − b)², a > 0."""
+
+    def __init__(
+        self, name: str, function: Any, case: Callable[[Draws], Setting], draws: Draws
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.setting = case(draws)
+        size = self.setting.size
+        self.a = draws.rng.uniform(0.5, 2.0, size)
+        self.b = gaussian(draws.rng, size)
+        self.start = gaussian(draws.rng, size)
+
+    def __repr__(self) -> str:
+        return f"{self.name} with {self.setting.config} on {self.setting.size} numbers"
+
+    def config(self) -> dict[str, Any]:
+        """A configuration of its own."""
+        return {k: np.array(v) if isinstance(v, np.ndarray) else v
+                for k, v in self.setting.config.items()}  # fmt: skip
+
+    def feval(self, x: Tensor) -> tuple[Any, Any]:
+        """The quadratic and its gradient."""
+        device = x.device
+        a = Tensor(self.a.astype(x.dtype), device=device)
+        b = Tensor(self.b.astype(x.dtype), device=device)
+        gap = x - b
+        return ((a * gap) * gap).sum() / 2, a * gap
+
+    def run(
+        self, steps: int, *, dtype: Any = np.float64, state: dict[str, Any] | None = None,
+        x: Tensor | None = None, device: str = "cpu",
+    ) -> tuple[Tensor, dict[str, Any]]:  # fmt: skip
+        """x and state after some steps."""
+        x = Tensor(self.start.astype(dtype), device=device) if x is None else x
+        state = {} if state is None else state
+        config = {
+            key: Tensor(value.astype(dtype), device=device)
+            if isinstance(value, np.ndarray) else value
+            for key, value in self.config().items()
+        }  # fmt: skip
+        for _ in range(steps):
+            self.function(self.feval, x, config, state)
+        return x, state
+
+
+@OPTIMIZER_LAWS()
+def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> None:
+    """The very object passed, and the value of feval before the step."""
+    x = Tensor(trial.start.copy())
+    memory, before = x.numpy(), trial.feval(x)[0].numpy().copy()
+    returned, losses = trial.function(trial.feval, x, trial.config(), {})
+    must(returned is x, "another object than x was returned")
+    must(x.numpy() is memory or np.shares_memory(x.numpy(), memory), "x was rebound")
+    must(not np.array_equal(memory, trial.start), "x did not change")
+    must_be_equal(losses[0].numpy(), before, "the loss returned")
+
+
+@OPTIMIZER_LAWS()
+def config_and_gradient_are_left_alone_when_a_state_is_given(trial: OptimizerTrial) -> None:
+    """All that changes is x and the state."""
+    config, state, given = trial.config(), {}, []
+
+    def feval(x: Tensor) -> Any:
+        f, g = trial.feval(x)
+        given.append((g, g.numpy().copy()))
+        return f, g
+
+    x = Tensor(trial.start.copy())
+    trial.function(feval, x, config, state)
+    trial.function(feval, x, config, state)
+    expected = trial.config()
+    must(config.keys() == expected.keys(), f"config now has {sorted(config)}")
+    for key, value in expected.items():
+        must(np.array_equal(config[key], value), f"config[{key!r}] changed")
+    for gradient, copy in given:
+        must_be_equal(gradient.numpy(), copy, "the gradient that feval returned")
+    must(bool(state), "nothing was put into the state")
+
+
+@OPTIMIZER_LAWS()
+def without_a_state_config_carries_it(trial: OptimizerTrial) -> None:
+    """Torch7's habit: optimizer(feval, x, config) keeps its counters in config."""
+    expected, _ = trial.run(3)
+    x, config = Tensor(trial.start.copy()), trial.config()
+    for _ in range(3):
+        trial.function(trial.feval, x, config)
+    must_be_equal(x.numpy(), expected.numpy(), "x")
+    must(len(config) > len(trial.config()), "nothing was kept in config")
+
+
+@OPTIMIZER_LAWS()
+def two_and_three_steps_are_five(trial: OptimizerTrial) -> None:
+    """State and x together are everything: copies of both go on with equal bits."""
+    expected, _ = trial.run(5)
+    x, state = trial.run(2)
+    copies = {k: Tensor(v.numpy().copy()) if isinstance(v, Tensor) else v for k, v in state.items()}
+    found, _ = trial.run(3, x=Tensor(x.numpy().copy()), state=copies)
+    must_be_equal(found.numpy(), expected.numpy(), "x after two and three steps")
+
+
+@OPTIMIZER_LAWS()
+def a_quadratic_goes_down(trial: OptimizerTrial) -> None:
+    """Fifty steps with the drawn settings leave a smaller loss than the start's."""
+    x, _ = trial.run(50)
+    end, begin = trial.feval(x)[0].item(), trial.feval(Tensor(trial.start))[0].item()
+    decays = sum(np.sum(np.abs(v)) for k, v in trial.setting.config.items() if "ecay" in k)
+    must(end < begin or decays > 0, f"the loss went from {begin:.4g} to {end:.4g}")
+
+
+@OPTIMIZER_LAWS()
+def float32_agrees_with_float64(trial: OptimizerTrial) -> None:
+    """x and the state arrays keep float32, and follow the float64 run."""
+    single, state = trial.run(5, dtype=np.float32)
+    must(single.dtype == np.float32, f"x became {single.dtype}")
+    for key, value in state.items():
+        if isinstance(value, Tensor) and value.ndim:
+            must(value.dtype == np.float32, f"state[{key!r}] is {value.dtype}")
+    double, _ = trial.run(5)
+    must_be_close(single.numpy(), double.numpy(), "x in float32", relative=2e-5, scale=1.0)
+
+
+@OPTIMIZER_LAWS()
+def replay_equals_eager(trial: OptimizerTrial) -> None:
+    """A recorded step, run again, gives equal bits in x and in the state."""
+    expected, state = trial.run(5)
+    x, config, found = Tensor(trial.start.copy()), trial.config(), {}
+    a, b = Tensor(trial.a), Tensor(trial.b)
+
+    def feval(x: Tensor) -> Any:
+        gap = x - b
+        return ((a * gap) * gap).sum() / 2, a * gap
+
+    def step() -> Any:
+        return trial.function(feval, x, config, found)[1]
+
+    replayed = replay(step)
+    for _ in range(5):
+        replayed()
+    must(replayed.recorded == 1, "the step was never replayed")
+    must_be_equal(x.numpy(), expected.numpy(), "x")
+    for key, value in state.items():
+        if isinstance(value, Tensor):
+            must_be_equal(found[key].numpy(), value.numpy(), f"state[{key!r}]")
+
+
+@OPTIMIZER_LAWS()
+def strict_arrays_agree_with_numpy(trial: OptimizerTrial) -> None:
+    """The update uses nothing but the array namespace of x's device."""
+    agree_on_device(trial, "strict")
+
+
+def agree_on_device(trial: OptimizerTrial, device: str) -> None:
+    """x follows the CPU's run, and stays on its device."""
+    expected, _ = trial.run(4)
+    found, _ = trial.run(4, device=device)
+    must(found.device == devices.device(device), f"x moved to {found.device}")
+    must_be_close(found.numpy(), expected.numpy(), f"x on {device}", relative=1e-12, scale=1.0)
+
+
+@OPTIMIZER_LAWS()
+def an_unknown_option_is_refused_and_changes_nothing(trial: OptimizerTrial) -> None:
+    """A TypeError; x and the state stay."""
+    x, state = Tensor(trial.start.copy()), {}
+    try:
+        trial.function(trial.feval, x, {**trial.config(), "learninRate": 0.1}, state)
+    except TypeError:
+        must_be_equal(x.numpy(), trial.start, "x after the error")
+        must(not state, "the state was touched")
+        return
+    raise LawError("the option learninRate was accepted")
+
+
+@OPTIMIZER_LAWS()
+def nan_stays_nan(trial: OptimizerTrial) -> None:
+    """A NaN gradient shows in x."""
+    x = Tensor(trial.start.copy())
+
+    def feval(x: Tensor) -> Any:
+        f, g = trial.feval(x)
+        bad = g.numpy().copy()
+        bad[0] = np.nan
+        return f, Tensor(bad)
+
+    trial.function(feval, x, trial.config(), {})
+    must(np.isnan(x.numpy()[0]), "a NaN gradient was dropped")
+
+
+@OPTIMIZER_LAWS(effort=0.1)
+def it_leaves_no_cyclic_garbage(trial: OptimizerTrial) -> None:
+    """Steps are freed by reference count alone."""
+    x, config, state = Tensor(trial.start.copy()), trial.config(), {}
+
+    def step() -> None:
+        trial.function(trial.feval, x, config, state)
+
+    step()
+    must_leave_no_cycles(step)

@@ -1,0 +1,293 @@
+"""Packaging: what users install is what the repository holds, and importing it stays light.
+
+The folders lie at the repository's root under their short names and are mapped under `tapegrad` by
+pyproject.toml, so a forgotten line there would lose a folder from the wheel while every other test,
+run on the editable install, still passes. Here the sdist is built from a copy of the sources, the
+wheel from the unpacked sdist, and that wheel is installed and run from another directory. Nothing
+uses the network: the build back end is the setuptools of the running environment.
+"""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("autograd", "devices", "nn", "optim", "package")
+
+# Who may import whom. `package` is the front door and the command line: it may use everything.
+MAY_IMPORT = {
+    "devices": {"devices"},
+    "autograd": {"autograd", "devices"},
+    "nn": {"nn", "autograd", "devices"},
+    "optim": {"optim", "autograd", "devices"},
+    "package": {"package", "optim", "nn", "autograd", "devices"},
+}
+# Libraries of one kind of device, which only tapegrad.devices knows.
+DEVICE_LIBRARIES = {"cupy", "cupyx", "cupy_backends", "mpi4py"}
+# What `import tapegrad` must leave alone until it is used.
+HEAVY = {
+    "pytest",
+    "hypothesis",
+    "numba",
+    "cupy",
+    "mpi4py",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "tqdm",
+    "safetensors",
+    "IPython",
+}
+
+
+def run(*command, cwd, **environment):
+    """Run a command elsewhere, without an input, and return what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (
+        f"{command} exited with {done.returncode}\n{done.stdout}{done.stderr}"
+    )
+    return done.stdout + done.stderr
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def sources():
+    """The Python files of the package as (folder at the root, path)."""
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield folder, path
+
+
+def module_name(path):
+    """`autograd/ops/linear.py` -> `tapegrad.autograd.ops.linear`."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    parts[0:1] = ["tapegrad"] if parts[0] == "package" else ["tapegrad", parts[0]]
+    if parts[-1] == "__init__":
+        parts.pop()
+    return ".".join(parts)
+
+
+def imports(path):
+    """(line, module) of every import in a file, those inside functions and by string included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name | ast.Attribute)
+            and getattr(node.func, "id", getattr(node.func, "attr", ""))
+            in {"import_module", "__import__"}
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield node.lineno, node.args[0].value
+
+
+def folder_of(module):
+    """The root folder that a module of ours lies in, None for other people's."""
+    top, *rest = module.split(".")
+    if top != "tapegrad":
+        return None
+    return rest[0] if rest and rest[0] in MAY_IMPORT else "package"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The wheel that comes out of the sdist, and both archives' member names."""
+    here = tmp_path_factory.mktemp("build")
+    copy = here / "sources"
+    shutil.copytree(
+        ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(
+            ".git",
+            ".venv*",
+            "*.egg-info",
+            "__pycache__",
+            ".*_cache",
+            ".hypothesis",
+            "build",
+            "dist",
+        ),
+    )
+    build = (sys.executable, "-m", "build", "--no-isolation", "--outdir", here)
+    run(*build, "--sdist", copy, cwd=here)
+    (sdist,) = here.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+        archive.extractall(here / "unpacked", filter="data")
+    (tree,) = (here / "unpacked").iterdir()
+    run(*build, "--wheel", tree, cwd=here)
+    (wheel,) = here.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        in_wheel = set(archive.namelist())
+    return wheel, in_wheel, in_sdist
+
+
+def test_every_package_folder_is_listed_and_every_listed_one_exists():
+    found = {module_name(path) for _, path in sources() if path.name == "__init__.py"}
+    assert sorted(project()["tool"]["setuptools"]["packages"]) == sorted(found)
+
+
+def test_every_folder_that_holds_modules_is_a_package():
+    for _, path in sources():
+        assert (path.parent / "__init__.py").exists(), f"{path.parent} has no __init__.py"
+
+
+def test_the_wheel_holds_every_module_and_data_file_and_no_tests(built):
+    _, in_wheel, _ = built
+    expected = set()
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+                below = path.relative_to(ROOT / folder)
+                expected.add(
+                    (
+                        "tapegrad" / below
+                        if folder == "package"
+                        else "tapegrad" / Path(folder) / below
+                    ).as_posix()
+                )
+    held = {name for name in in_wheel if ".dist-info/" not in name}
+    assert held == expected
+    assert "tapegrad/py.typed" in held
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in in_wheel)
+
+
+def test_the_sdist_holds_what_its_tests_need(built):
+    _, _, in_sdist = built
+    expected = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
+    for folder in ("tests", "notebooks", "benchmarks"):
+        expected |= {
+            path.relative_to(ROOT).as_posix()
+            for path in (ROOT / folder).rglob("*")
+            if path.is_file()
+            and not {"__pycache__", ".ipynb_checkpoints"} & set(path.parts)
+            and path.suffix != ".pyc"
+        }
+    assert expected <= in_sdist
+
+
+def test_the_wheel_runs_from_another_directory(built, tmp_path):
+    wheel, _, _ = built
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+        "--disable-pip-version-check", "--target", site, wheel, cwd=elsewhere,
+    )  # fmt: skip
+    script = (
+        "import tapegrad as tg, numpy as np\n"
+        "print(tg.__file__, tg.nn.__file__)\n"
+        "print(tg.grad(lambda x: np.tanh(x) * x)(0.5))\n"
+    )
+    printed = run(sys.executable, "-c", script, cwd=elsewhere, PYTHONPATH=str(site))
+    paths, value = printed.splitlines()[:2]
+    assert all(Path(path).is_relative_to(site) for path in paths.split())
+    assert float(value) == pytest.approx(0.8553409, abs=1e-6)
+    assert "tapegrad" in run(site / "bin" / "tapegrad", "info", cwd=elsewhere, PYTHONPATH=str(site))
+
+
+def test_folders_import_only_the_folders_below_them():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {folder} imports {module}"
+        for folder, path in sources()
+        for line, module in imports(path)
+        if folder_of(module) is not None and folder_of(module) not in MAY_IMPORT[folder]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_only_devices_imports_the_libraries_of_a_device():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: imports {module}"
+        for folder, path in sources()
+        for line, module in imports(path)
+        if module.split(".")[0] in DEVICE_LIBRARIES and folder != "devices"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import cupy.cuda", {"cupy.cuda"}),
+        ("def f():\n    from tapegrad.nn import Linear", {"tapegrad.nn.Linear"}),
+        ("from tapegrad import nn", {"tapegrad.nn"}),
+        ("import importlib\nimportlib.import_module('cupy')", {"importlib", "cupy"}),
+    ],
+)
+def test_the_reading_of_import_statements_sees_each_kind(source, found, tmp_path):
+    (tmp_path / "file.py").write_text(source, encoding="utf-8")
+    assert {module for _, module in imports(tmp_path / "file.py")} == found
+
+
+def imported(statement, cwd):
+    """Names of the modules that a statement imports, as `python -X importtime` lists them."""
+    lines = run(sys.executable, "-X", "importtime", "-c", statement, cwd=cwd).splitlines()
+    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+
+
+def test_importing_tapegrad_imports_nothing_heavy(tmp_path):
+    modules = imported("import tapegrad", tmp_path)
+    assert {"tapegrad", "tapegrad.autograd", "tapegrad.nn", "tapegrad.optim"} <= modules
+    assert not {module.split(".")[0] for module in modules} & HEAVY
+
+
+def test_import_time_is_measured(tmp_path, figures):
+    """tapegrad's own share, NumPy already being there, is a figure that the summary prints."""
+
+    def seconds(statement):
+        start = time.perf_counter()
+        run(sys.executable, "-c", statement, cwd=tmp_path)
+        return time.perf_counter() - start
+
+    bare = min(seconds("pass") for _ in range(3))
+    numpy = min(seconds("import numpy") for _ in range(3)) - bare
+    ours = min(seconds("import tapegrad") for _ in range(3)) - bare
+    figures(f"import tapegrad {1e3 * ours:.0f} ms = {ours / numpy:.2f} x import numpy")
+    assert ours < 5 * numpy
+
+
+def test_no_path_of_a_machine_and_no_host_of_a_registry_is_in_the_set_up():
+    absolute = re.compile(r"(?<![\w.:/$}])/(?!dev/null|usr/bin/env)[a-z]+/[a-z]+")
+    for name in ("README.md", ".ci/run", "pyproject.toml", "MANIFEST.in"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert not absolute.search(text), absolute.search(text)
+        assert not re.search(r"pypi\.org|pythonhosted|index-url", text)
+
+
+def test_the_version_is_said_once(built):
+    import tapegrad
+
+    wheel, _, _ = built
+    assert wheel.name.split("-")[1] == tapegrad.__version__
+    newest = next(
+        line
+        for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("## ")
+    )
+    assert tapegrad.__version__ in newest

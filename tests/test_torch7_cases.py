@@ -1,0 +1,708 @@
+"""The recorded runs of the real Torch7, replayed.
+
+Every record that builds nothing but classes of `nn.__all__` (and optimizers of `optim.__all__`) is
+a test: outputs, gradients, accumulated gradients, running statistics, training runs, errors,
+printed text.  A class added to `nn` widens the set by itself.  Tolerance: 1e-10 of the largest
+recorded entry, in double precision.  Where tapegrad departs from Torch7 on purpose, the departure
+is in the table DEPARTURES, with a check of what happens here instead, and is counted apart;
+nn/DIFFERENCES.md gives the reasons.  The summary at the end of the run says how many records
+passed, depart, or are not yet covered, by kind.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch7_records as torch7
+from torch7_records import Record, assert_close
+
+from tapegrad import devices, nn, optim
+from tapegrad.autograd import Tensor, no_grad
+
+# Fields of the originals that have no counterpart here, and why.
+FIELDS_WITHOUT_COUNTERPART = {
+    "_type": "the type is a property of the arrays; see Module.type()",
+    "oldSizeAverage": "how the original forwards sizeAverage to its inner criterion",
+    "output": "a criterion's output before the first call",
+}
+
+# Buffers of the originals that carry values from forward to backward; here the tape does.
+SCRATCH_BUFFERS = {"save_mean", "save_std", "indices", "total_weight_tensor"}
+
+# Working memory that the original's optimizers keep among their state.
+SCRATCH_STATE = {"decayParameters", "deltaParameters", "denom"}
+
+# What bad input may raise; anything else (AttributeError, …) is an accident, not an answer.
+REFUSALS = (ValueError, TypeError, IndexError)
+
+# How many of the records in the repository each check must reach, so that none can fall silent.
+AT_LEAST = {
+    "module": 52,
+    "criterion": 13,
+    "error": 16,
+    "trajectory": 9,
+    "method": 9,
+    "optim": 24,
+    "optim-net": 3,
+    "rng": 1,
+}
+
+
+# Building and reading modules ------------------------------------------------------------------
+
+
+def build(spec: Any) -> Any:
+    return torch7.Builder(lambda name: getattr(nn, name))(spec)
+
+
+def write(destination: Tensor, values: np.ndarray) -> None:
+    assert destination.shape == values.shape
+    with no_grad():
+        destination[...] = values
+
+
+def prepared(record: Record) -> Any:
+    """The module of a record, in double precision, with its parameters, buffers and mode."""
+    module = build(record["spec"]).double()
+    parameters, _ = module.parameters()
+    assert len(parameters) == len(record.get("params", []))
+    for parameter, values in zip(parameters, record.get("params", []), strict=True):
+        write(parameter, values)
+    for name, values in record.get("buffers_before", {}).items():
+        write(getattr(module, name), values)
+    if record.get("mode") == "eval":
+        module.evaluate()
+    else:
+        module.training()
+    return module
+
+
+def text(module: Any) -> str:
+    """Torch7's `tostring`: containers number their children from 1 there, from 0 in `repr`."""
+    return module.__tostring__() if hasattr(module, "__tostring__") else repr(module)
+
+
+def names(module: Any) -> list[str]:
+    return [f"nn.{type(m).__name__}" for m in module.listModules()]
+
+
+def for_python(criterion: Any, target: Any) -> Any:
+    """A target with its labels counted from 0."""
+    return torch7.translated(type(criterion), "target", target)
+
+
+def input_for(module: Any, x: Any) -> Any:
+    """An input with its indices, if the layer that receives it takes any, counted from 0."""
+    while isinstance(module, nn.Sequential) and module.size():
+        module = module.get(0)
+    return torch7.translated(type(module), "input", x)
+
+
+def snapshot(module: Any) -> list[Any]:
+    """Everything an error must leave alone: parameters, gradients, buffers, settings, outputs."""
+    state: list[Any] = []
+    for m in module.listModules():
+        public = {name: value for name, value in vars(m).items() if not name.startswith("_")}
+        public |= {"train": m.train, "output": m.output, "gradInput": m.gradInput}
+        for name, value in sorted(public.items()):
+            if isinstance(value, Tensor):
+                state.append((name, value.numpy().tobytes()))
+            elif isinstance(value, (int, float, str, tuple, type(None))):
+                state.append((name, value))
+    return state + [g.numpy().tobytes() for g in module.parameters()[1]]
+
+
+# One check for each kind of record ---------------------------------------------------------------
+
+
+def check_module(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = prepared(record)
+    assert text(module) == record["tostring"]
+    check_fields(module, record)
+    noise = record.get("buffers", {}).get("noise")
+    if noise is not None and noise.size:
+        feed_noise(monkeypatch, noise)
+
+    x, g = input_for(module, record["input"]), record["gradOutput"]
+    x_before, g_before = [[leaf.copy() for leaf in torch7.leaves(v)] for v in (x, g)]
+    module.zeroGradParameters()
+    assert_close(module.forward(x), record["output"], "output")
+    assert_close(module.backward(x, g), record["gradInput"], "gradInput")
+    gradients = module.parameters()[1]
+    if "gradParams" in record:
+        assert_close(gradients, record["gradParams"], "gradParams")
+    for name, values in record.get("buffers", {}).items():
+        if name not in SCRATCH_BUFFERS and values.size:
+            assert_close(getattr(module, name), values, name)
+    if "gradParams_acc" in record:
+        module.backward(x, g, 0.5)
+        assert_close(gradients, record["gradParams_acc"], "gradParams_acc")
+    assert_close(x, x_before, "input afterwards", tolerance=0)
+    assert_close(g, g_before, "gradOutput afterwards", tolerance=0)
+
+
+def check_fields(built: Any, record: Record) -> None:
+    for name, value in record.get("fields", {}).items():
+        if name in FIELDS_WITHOUT_COUNTERPART:
+            continue
+        expected = torch7.translated(type(built), name, value)
+        found = getattr(built, name)
+        assert (list(found) if isinstance(found, tuple) else found) == expected, name
+
+
+def feed_noise(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
+    """Make the next Bernoulli draw the recorded one: 1 where Torch7 kept the entry."""
+
+    def bernoulli(self: Any, p: float, shape: Any, dtype: Any) -> np.ndarray:
+        assert tuple(shape) == noise.shape
+        return (noise != 0).astype(dtype)
+
+    monkeypatch.setattr(devices.Generator, "bernoulli", bernoulli)
+
+
+def check_criterion(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    criterion = build(record["spec"])
+    assert text(criterion) == record["tostring"]
+    check_fields(criterion, record)
+    x, target = record["input"], for_python(criterion, record["target"])
+    backward_target = for_python(criterion, record.get("target_backward", record["target"]))
+    loss = criterion.forward(x, target)
+    assert loss.ndim == 0
+    assert_close(loss, record["output"], "output")
+    assert_close(criterion.backward(x, backward_target), record["gradInput"], "gradInput")
+
+
+def check_error(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    if record["stage"] == "construct":
+        with pytest.raises(REFUSALS) as caught:
+            build(record["spec"])
+        assert str(caught.value)
+        return
+    built = build(record["spec"]).double() if "target" not in record else build(record["spec"])
+    if "target" in record:
+        arguments = (record["input"], for_python(built, record["target"]))
+    else:
+        arguments = (input_for(built, record["input"]),)
+        built.evaluate() if record["mode"] == "eval" else built.training()
+    refused = built.forward
+    if record["stage"] == "backward":
+        output = built.forward(*arguments)
+        refused = built.backward
+        arguments = arguments if "target" in record else (*arguments, output)
+    before = snapshot(built)
+    with pytest.raises(REFUSALS) as caught:
+        refused(*arguments)
+    assert type(built).__name__ in str(caught.value), "the message says where"
+    assert snapshot(built) == before, "an error changes no state"
+
+
+def check_trajectory(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, criterion = prepared(record), build(record["criterion"])
+    share_as_recorded(module, record)
+    x, rate = input_for(module, record["input"]), record["learningRate"]
+    target = for_python(criterion, record["target"])
+    for number, step in enumerate(record["steps"]):
+        module.training()
+        output = module.forward(x)
+        assert_close(output, step["output"], f"output of step {number}")
+        assert_close(criterion.forward(output, target), step["loss"], f"loss of step {number}")
+        g = criterion.backward(output, target)
+        if record["how"] == "sgd":
+            module.zeroGradParameters()
+            module.backward(x, g)
+            gradients = module.parameters()[1]
+            assert_close(gradients, step["gradParams"], f"gradients of step {number}")
+            module.updateParameters(rate)
+        elif record["how"] == "accupdate":
+            module.updateGradInput(x, g)
+            module.accUpdateGradParameters(x, g, rate)
+        else:
+            assert record["how"] == "backwardUpdate"
+            module.backwardUpdate(x, g, rate)
+        parameters = module.parameters()[0]
+        assert_close(parameters, step["params"], f"parameters after step {number}")
+        for position, mean, variance in step.get("buffers", []):
+            child = module.listModules()[position - 1]
+            assert_close(child.running_mean, mean, f"running mean after step {number}")
+            assert_close(child.running_var, variance, f"running variance after step {number}")
+    module.evaluate()
+    assert_close(module.forward(x), record["eval_output"], "output in evaluate()")
+
+
+def share_as_recorded(module: Any, record: Record) -> None:
+    """The record's `id` says that parameters are shared; its arrays say which."""
+    if "shared" not in record["id"]:
+        return
+    parameters = record["params"]
+    owners = [m for m in module.listModules() if not hasattr(m, "modules") and m.parameters()[0]]
+    first = 0
+    starts = []
+    for owner in owners:
+        starts.append(first)
+        first += len(owner.parameters()[0])
+    gradients = record["steps"][0].get("gradParams")
+    for later in range(1, len(owners)):
+        for earlier in range(later):
+            a, b = starts[earlier], starts[later]
+            if not np.array_equal(parameters[a], parameters[b]):
+                continue
+            fields = ["weight", "bias"]
+            if gradients and np.array_equal(gradients[a], gradients[b]):
+                fields += ["gradWeight", "gradBias"]
+            owners[later].share(owners[earlier], *fields)
+
+
+def check_method(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    METHODS[method_of(record)](record)
+
+
+def method_of(record: Record) -> str:
+    """The name of a method record's check.
+
+    How parameters were shared before `getParameters` is told in its name and note only.
+    """
+    name = record["id"].split("/")[1]
+    told = "note" not in record or name.removeprefix("getParameters-") in SHARINGS
+    return "getParameters" if name.startswith("getParameters-") and told else name
+
+
+SHARINGS = {"shared", "shared-weightonly-misaligned", "tied-transpose", "noparams"}
+
+
+def check_clone_share(record: Record) -> None:
+    module, criterion = prepared(record), nn.MSECriterion()
+    sharing, plain = module.clone("weight", "bias"), module.clone()
+    module.zeroGradParameters()
+    output = module.forward(record["input"])
+    criterion.forward(output, record["target"])
+    module.backward(record["input"], criterion.backward(output, record["target"]))
+    module.updateParameters(record["learningRate"])
+    sharing.zeroGradParameters()
+    assert_close(module.parameters()[0], record["params_after"], "parameters")
+    assert_close(sharing.parameters()[0], record["clone_weight_bias_params"], "sharing clone")
+    assert_close(plain.parameters()[0], record["clone_plain_params"], "plain clone")
+    gradients = module.parameters()[1]
+    assert_close(gradients, record["orig_gradParams_after_clone_zeroed"], "gradients")
+
+
+def check_get_parameters(record: Record) -> None:
+    module = build(record["spec"]).double()
+    variant = record["id"].removeprefix("method/getParameters-")
+    linears = [m for m in module.listModules() if isinstance(m, nn.Linear)]
+    if variant.startswith("shared"):
+        gradients = () if "weightonly" in variant else ("gradWeight", "gradBias")
+        linears[1].share(linears[0], "weight", "bias", *gradients)
+    if variant == "tied-transpose":
+        for name in ("weight", "gradWeight"):
+            tie_transposed(linears[1], linears[0], name)
+    if "error" in record:
+        with pytest.raises(ValueError, match=r"gradients? .*shared alike|gradWeight"):
+            module.getParameters()
+        return
+    for parameter, values in zip(module.parameters()[0], record["params"], strict=True):
+        write(parameter, values)
+    for gradient, values in zip(module.parameters()[1], record["gradParams"], strict=True):
+        write(gradient, values)
+    flat, flat_gradient = module.getParameters()
+    assert_close(flat, record["flat"], "flat parameters")
+    assert_close(flat_gradient, record["flatGrad"], "flat gradients")
+    for position, pair in enumerate(zip(*module.parameters(), strict=True)):
+        for view, whole in zip(pair, (flat, flat_gradient), strict=True):
+            array, base = view.numpy(), whole.numpy()
+            assert np.shares_memory(array, base)
+            assert [s // array.itemsize for s in array.strides] == record["strides"][position]
+            offset = array.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+            assert offset // array.itemsize == record["storageOffset"][position] - 1
+    assert_close(module.parameters()[0], record["params"], "parameters afterwards")
+    assert_close(module.parameters()[1], record["gradParams"], "gradients afterwards")
+
+
+def tie_transposed(module: Any, other: Any, name: str) -> None:
+    """Make one layer's array the transpose of another's, in the same memory."""
+    source = getattr(other, name).numpy()
+    if name == "weight":
+        module.weight.rebind(source.T)
+    else:
+        module.weight.grad = source.T
+
+
+def check_type_float(record: Record) -> None:
+    """Two layers that share everything still do after `float()`.
+
+    The recorded weight was read after the conversion, so both outputs are known to single
+    precision only.
+    """
+    first, second = nn.Linear(3, 3).double(), nn.Linear(3, 3).double()
+    second.share(first, "weight", "bias", "gradWeight", "gradBias")
+    write(first.weight, record["weight"])
+    write(first.bias, record["bias"])
+    module = nn.Sequential(first, second)
+    single = float(np.finfo(np.float32).eps)
+    output = module.forward(record["input"])
+    assert_close(output, record["output_double"], "output_double", single)
+    module.float()
+    output = module.forward(record["input"].astype(np.float32))
+    assert output.dtype == np.float32
+    assert {"torch.FloatTensor": np.float32}[record["type"]] == module.type()
+    assert_close(output, record["output_float"], "output_float", single)
+    write(first.weight, np.zeros((3, 3), np.float32))
+    assert record["still_shared"] == (not second.weight.numpy().any())
+
+
+def check_call(record: Record) -> None:
+    """Torch7's __call__(x, g) runs forward and backward; here those are two calls."""
+    module = nn.Linear(3, 2).double()
+    for parameter, values in zip(module.parameters()[0], record["params"], strict=True):
+        write(parameter, values)
+    module.zeroGradParameters()
+    assert_close(module(record["input"]), record["output"], "output")
+    assert_close(module.forward(record["input"]), record["output2"], "output2")
+    gradient = module.backward(record["input"], record["gradOutput"])
+    assert_close(gradient, record["gradInput"], "gradInput")
+    assert_close(module.parameters()[1], record["gradParams"], "gradParams")
+
+
+def check_structure(record: Record) -> None:
+    module = build(record["spec"])
+    assert module.size() == record["size"]
+    assert text(module) == record["tostring"]
+    assert names(module) == record["listModules"]
+    visited: list[str] = []
+    module.apply(lambda m: visited.append(f"nn.{type(m).__name__}"))
+    assert visited == record["apply_order"]
+    for name in ("Tanh", "Sequential"):
+        nodes, containers = module.findModules(f"nn.{name}")
+        assert [f"nn.{type(m).__name__}" for m in nodes] == record[f"findModules_{name}"]
+        found = [f"nn.{type(m).__name__}" for m in containers]
+        assert found == record[f"findModules_{name}_containers"]
+    replaced = module.replace(lambda m: nn.Sigmoid() if isinstance(m, nn.Tanh) else m)
+    assert text(replaced) == record["tostring_replaced"]
+
+
+def check_stochastic_gradient(record: Record) -> None:
+    """nn.StochasticGradient, written out: its epochs use the one-pass update of the modules."""
+    module, criterion = prepared(record), nn.MSECriterion()
+    for epoch in range(record["maxIteration"]):
+        # The original counts the epoch before it computes the next epoch's rate.
+        decay = 1 + (epoch + 1) * record["learningRateDecay"] if epoch else 1
+        rate = record["learningRate"] / decay
+        total = 0.0
+        for x, target in zip(record["inputs"], record["targets"], strict=True):
+            output = module.forward(x)
+            total += float(criterion.forward(output, target))
+            g = criterion.updateGradInput(output, target)
+            module.updateGradInput(x, g)
+            module.accUpdateGradParameters(x, g, rate)
+        assert_close(total / len(record["inputs"]), record["errors"][epoch], f"epoch {epoch}")
+    assert_close(module.parameters()[0], record["params_after"], "parameters")
+
+
+METHODS: dict[str, Callable[[Record], None]] = {
+    "clone-share": check_clone_share,
+    "getParameters": check_get_parameters,
+    "type-float": check_type_float,
+    "call": check_call,
+    "structure": check_structure,
+    "StochasticGradient": check_stochastic_gradient,
+}
+
+
+def check_optim_net(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, criterion = build(record["spec"]).double(), nn.MSECriterion()
+    flat, flat_gradient = module.getParameters()
+    write(flat, record["flat"])
+    config = dict(record["config"])
+    losses: list[float] = []
+
+    def evaluate(parameters: Any) -> tuple[Any, Any]:
+        module.zeroGradParameters()
+        output = module.forward(record["input"])
+        loss = criterion.forward(output, record["target"])
+        module.backward(record["input"], criterion.backward(output, record["target"]))
+        return float(loss), flat_gradient
+
+    for number, expected in enumerate(record["flat_steps"]):
+        _, values = getattr(optim, record["optimizer"])(evaluate, flat, config)
+        losses.append(float(values[0]))
+        assert_close(flat, expected, f"parameters after step {number}")
+    assert_close(losses, record["f_steps"], "losses")
+
+
+def check_optim(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = {"quadratic": quadratic, "rosenbrock": rosenbrock}[record["function"]]
+    optimizer = getattr(optim, record["optimizer"])
+    config = dict(record["config"])
+    x = record["x0"].copy()
+    evaluations = 0
+
+    def evaluate(point: Any) -> tuple[float, np.ndarray]:
+        nonlocal evaluations
+        evaluations += 1
+        return function(np.asarray(point))
+
+    for number, expected in enumerate(record["x_steps"]):
+        x, values, *_ = optimizer(evaluate, x, config)
+        assert_close(x, expected, f"x after step {number}")
+        assert_close(
+            [float(v) for v in values], record["f_steps"][number], f"values of step {number}"
+        )
+        assert evaluations == record["evals"][number]
+    for name in record["state_after"].keys() - SCRATCH_STATE:
+        value = record["state_after"][name]
+        assert_close(config[name], value, f"state.{name}")
+
+
+def quadratic(x: np.ndarray) -> tuple[float, np.ndarray]:
+    a, b = torch7.quadratic()
+    return float(0.5 * x @ a @ x - b @ x), a @ x - b
+
+
+def rosenbrock(x: np.ndarray) -> tuple[float, np.ndarray]:
+    """Σ over consecutive pairs of 100·(x₂ - x₁²)² + (1 - x₁)²."""
+    first, second = x[:-1], x[1:]
+    inner = second - first**2
+    gradient = np.zeros_like(x)
+    gradient[:-1] += -400 * first * inner - 2 * (1 - first)
+    gradient[1:] += 200 * inner
+    return float(np.sum(100 * inner**2 + (1 - first) ** 2)), gradient
+
+
+def check_rng(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers draw weight, then bias, from the recorded ranges.
+
+    Torch7's uniform numbers are the words of a Mersenne Twister divided by 2³²; NumPy's seeds it in
+    the same way, so the recorded initial weights can be drawn here.
+    """
+    words = np.random.RandomState(123).randint(0, 2**32, size=64, dtype=np.uint64) / 2.0**32
+    assert_close(words[:8], record["uniform8"], "uniform8")
+    position = 0
+
+    def uniform(self: Any, shape: Any, dtype: Any) -> np.ndarray:
+        nonlocal position
+        count = int(np.prod(shape))
+        position += count
+        return words[position - count : position].reshape(shape).astype(dtype)
+
+    monkeypatch.setattr(devices.Generator, "uniform", uniform)
+    for module, name in (
+        (nn.Linear(3, 2), "linear"),
+        (nn.SpatialConvolution(1, 2, 2, 2), "conv"),
+    ):
+        module.double()
+        position = 0
+        module.reset()
+        assert_close(module.weight, record[f"{name}_weight"], f"{name}_weight")
+        assert_close(module.bias, record[f"{name}_bias"], f"{name}_bias")
+
+
+CHECKS: dict[str, Callable[[Record, pytest.MonkeyPatch], None]] = {
+    "module": check_module,
+    "criterion": check_criterion,
+    "error": check_error,
+    "trajectory": check_trajectory,
+    "method": check_method,
+    "optim-net": check_optim_net,
+    "optim": check_optim,
+    "rng": check_rng,
+}
+
+
+# Departures from Torch7 --------------------------------------------------------------------------
+
+
+class Departure(NamedTuple):
+    """Records on which tapegrad gives another answer on purpose, and the check of that answer."""
+
+    reason: str
+    applies: Callable[[Record], bool]
+    check: Callable[[Record, pytest.MonkeyPatch], None]
+
+
+def accepts_more_axes(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = build(record["spec"]).double(), record["input"]
+    y = module.forward(x).numpy()
+    rows = module.forward(x.reshape(-1, x.shape[-1])).numpy()
+    assert y.shape == (*x.shape[:-1], rows.shape[-1])
+    assert_close(y.reshape(rows.shape), rows, "output")
+
+
+def accepts_strided_input(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = build(record["spec"]).double(), record["input"]
+    strided = np.ascontiguousarray(x.T).T
+    assert not strided.flags.c_contiguous
+    assert_close(module.forward(strided), module.forward(x).numpy().copy(), "output", tolerance=0)
+
+
+def is_the_identity(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, x = build(record["spec"]), record["input"]
+    g = np.ones_like(x)
+    assert_close(module.forward(x), x, "output", tolerance=0)
+    gradient = module.backward(x, g).numpy()
+    assert_close(gradient, g, "gradInput", tolerance=0)
+    assert not np.shares_memory(gradient, g)
+
+
+def differentiates_what_it_computed(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gradInput is gradOutput times the factors that forward applied, in evaluate() too."""
+    noise = record["buffers"]["noise"]
+    check_module(record | {"gradInput": record["gradOutput"] * noise}, monkeypatch)
+
+
+def keeps_the_caller_s_arrays(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values, gradients and state are the recorded ones; the input is not overwritten."""
+    check_module(record, monkeypatch)
+
+
+def keeps_unbatched_shape(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {
+        name: record[name].reshape(record["input"].shape) for name in ("output", "gradInput")
+    }
+    gradient = record["gradOutput"].reshape(record["input"].shape)
+    check_module(record | expected | {"gradOutput": gradient}, monkeypatch)
+
+
+def _is_error(record: Record, cls: str) -> bool:
+    return record["kind"] == "error" and record["class"] == f"nn.{cls}"
+
+
+def _is_module(record: Record, *classes: str) -> bool:
+    return record["kind"] == "module" and torch7.short(record["class"]) in classes
+
+
+DEPARTURES = (
+    Departure(
+        "Linear takes any number of leading axes",
+        lambda r: (
+            _is_error(r, "Linear")
+            and isinstance(r["input"], np.ndarray)
+            and r["input"].ndim > 2
+            and r["input"].shape[-1] == r["spec"]["args"][0]
+        ),
+        accepts_more_axes,
+    ),
+    Departure(
+        "View takes arrays that are not contiguous",
+        lambda r: _is_error(r, "View") and "contiguous" in r["message"],
+        accepts_strided_input,
+    ),
+    Departure(
+        "an empty Sequential can be run backwards",
+        lambda r: _is_error(r, "Sequential") and not r["spec"].get("add"),
+        is_the_identity,
+    ),
+    Departure(
+        "Dropout with stochasticInference differentiates the mask it applied",
+        lambda r: (
+            _is_module(r, "Dropout")
+            and r["mode"] == "eval"
+            and bool(r["fields"].get("stochastic_inference"))
+        ),
+        differentiates_what_it_computed,
+    ),
+    Departure(
+        "in-place layers leave the caller's arrays alone",
+        lambda r: r["kind"] == "module" and "input_after_forward" in r,
+        keeps_the_caller_s_arrays,
+    ),
+    Departure(
+        "batch normalization of one sample in evaluate() keeps the sample's shape",
+        lambda r: (
+            _is_module(r, "BatchNormalization", "SpatialBatchNormalization")
+            and r["output"].ndim == r["input"].ndim + 1
+        ),
+        keeps_unbatched_shape,
+    ),
+)
+
+
+# The suite ---------------------------------------------------------------------------------------
+
+
+def missing(entry: Record) -> str | None:
+    """Why a record is not yet covered, or None when it is."""
+    if entry["kind"] not in CHECKS:
+        return f"records of kind {entry['kind']} have no check"
+    if absent := torch7.classes_of(entry) - set(nn.__all__):
+        return f"not in nn: {', '.join(sorted(absent))}"
+    if "optimizer" in entry and entry["optimizer"] not in optim.__all__:
+        return f"not in optim: {entry['optimizer']}"
+    if entry["kind"] == "method" and method_of(entry) not in METHODS:
+        return f"no check of {entry['id']}"
+    return None
+
+
+COVERED = [position for position, entry in enumerate(torch7.index()) if missing(entry) is None]
+
+
+class Tally:
+    """Counts records as they are checked, and prints the table at the end of the run."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[str] = Counter()
+        self.departing: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if not self.passed and not self.departing:
+            return
+        everything = Counter(entry["kind"] for entry in torch7.index())
+        uncovered = Counter(entry["kind"] for entry in torch7.index() if missing(entry))
+        terminalreporter.section("recorded Torch7 cases")
+        row = "{:<12}{:>9}{:>22}{:>17}{:>8}"
+        terminalreporter.write_line(
+            row.format("kind", "passed", "differing by design", "not yet covered", "all")
+        )
+        columns = (self.passed, self.departing, uncovered, everything)
+        for kind in everything:
+            terminalreporter.write_line(row.format(kind, *(column[kind] for column in columns)))
+        totals = (column.total() for column in columns)
+        terminalreporter.write_line(row.format("all", *totals))
+        for reason, count in self.reasons.items():
+            terminalreporter.write_line(f"by design: {reason} ({count})")
+
+
+@pytest.fixture(scope="module")
+def tally(request: pytest.FixtureRequest) -> Tally:
+    tally = Tally()
+    request.config.pluginmanager.register(tally, "torch7-tally")
+    return tally
+
+
+@pytest.mark.parametrize("position", COVERED, ids=lambda i: torch7.index()[i]["id"])
+def test_torch7_record(position: int, tally: Tally, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the real Torch7 computed is computed here, or departs as the table says."""
+    record = torch7.resolved(torch7.index()[position], torch7.ROOT)
+    for departure in DEPARTURES:
+        if departure.applies(record):
+            departure.check(record, monkeypatch)
+            tally.departing[record["kind"]] += 1
+            tally.reasons[departure.reason] += 1
+            return
+    CHECKS[record["kind"]](record, monkeypatch)
+    tally.passed[record["kind"]] += 1
+
+
+@pytest.mark.parametrize("name", nn.__all__)
+def test_a_class_declares_which_of_its_torch7_arguments_count_from_one(name: str) -> None:
+    """Saying nothing would read a file's dimension 1 as the second one."""
+    cls = getattr(nn, name)
+    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
+        return
+    parameters = inspect.signature(cls).parameters
+    if all(p.kind is p.VAR_POSITIONAL and p.name == "modules" for p in parameters.values()):
+        return  # no arguments, or children only
+    declared = cls.torch7_arguments
+    assert set(declared.values()) <= set(torch7.ONE_BASED)
+    assert set(declared) <= {*parameters, "input", "target"}
+
+
+@pytest.mark.skipif(torch7.ROOT != torch7.OWN, reason="counts the records of the repository")
+def test_the_torch7_records_of_the_repository_are_reached() -> None:
+    """A check that stops finding its records fails here instead of passing empty."""
+    reached = Counter(torch7.index()[position]["kind"] for position in COVERED)
+    assert {kind: reached[kind] for kind in AT_LEAST if reached[kind] < AT_LEAST[kind]} == {}
