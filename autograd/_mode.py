@@ -13,7 +13,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Mode", "Observer", "current", "enable_grad", "is_recording", "no_grad", "observed"]
+__all__ = [
+    "NO_GRAD",
+    "Mode",
+    "Observer",
+    "current",
+    "enable_grad",
+    "is_recording",
+    "no_grad",
+    "observed",
+]
 
 
 class Observer(Protocol):
@@ -33,7 +42,7 @@ class Mode(NamedTuple):
     observer: Observer | None
 
 
-_NO_GRAD = Mode(track=False, observer=None)
+NO_GRAD = Mode(track=False, observer=None)
 _mode: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 current = _mode.get
 
@@ -51,7 +60,7 @@ def no_grad() -> Any:
     """A context in which nothing is recorded: results are untracked, memory stays small."""
     mode = current()
     observer = None if mode is None else mode.observer
-    return _switched(_NO_GRAD if observer is None else Mode(False, observer))
+    return _switched(NO_GRAD if observer is None else Mode(False, observer))
 
 
 def enable_grad() -> Any:

@@ -137,8 +137,9 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         _NUMBERS=_primitive.NUMBERS,
         _mode=_mode.current,
         _serial=next_serial,
-        _shape_of=np.shape,
-        _dtype_of=np.result_type,
+        _shape_of=_primitive.shape_of,
+        _dtype_of=_primitive.dtype_of,
+        _NO_GRAD=_mode.NO_GRAD,
         _body=primitive.inline or primitive.body_for(np),
     )
     lines = []
@@ -156,7 +157,11 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         + (f" and type(_{name}) not in _NUMBERS" if len(operands) > 1 else "")
         for name in operands
     )
-    lines += [f"if _mode() is not None or {odd}:", f"    {general}"]
+    lines += [
+        "_now = _mode()",
+        f"if _now is not None and _now is not _NO_GRAD or {odd}:",
+        f"    {general}",
+    ]
     given = ", ".join(f"_{name}" for name in operands)
     if not primitive.inline:
         given = ", ".join(["_np", given, *(f"{n}={n}" for n in primitive.settings)])
@@ -183,8 +188,7 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
     masks = [tuple(n == name for n in primitive.arguments) for name in ruled]
     if len(ruled) == 2:
         masks.insert(0, (True, True))
-    lines = []
-    word = "if"
+    lines = ["if _now is not None:", "    _result._node = None"]
     for mask in masks:
         plan = primitive.plan(mask)
         tracked = [n for n, t in zip(primitive.arguments, mask, strict=True) if t]
@@ -194,7 +198,7 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
         saved = [_expression(primitive, name, tracked) for name in plan.names]
         test = " and ".join(f"{node} is not None" for node in nodes)
         lines += [
-            f"{word} {test}:",
+            f"elif {test}:",
             "    _result._node = _node = _new(_Node)",
             "    _node.serial = _serial()",
             f"    _node.plan = {label}",
@@ -203,7 +207,6 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
             "    _node.shape = _y.shape",
             "    _node.dtype = _y.dtype",
         ]
-        word = "elif"
     return [*lines, "else:", "    _result._node = None"]
 
 

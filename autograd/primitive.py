@@ -438,9 +438,18 @@ def _saved(name: str, values: dict[str, Any]) -> Any:
         return values[name]
     argument, _, what = name.rpartition("_")
     value = values[argument]
-    if what == "shape":
-        return [np.shape(v) for v in value] if isinstance(value, list) else np.shape(value)
-    return [v.dtype for v in value] if isinstance(value, list) else np.result_type(value)
+    of = shape_of if what == "shape" else dtype_of
+    return [of(v) for v in value] if isinstance(value, list) else of(value)
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array of any backend, () for a number."""
+    return () if type(value) in NUMBERS else tuple(value.shape)
+
+
+def dtype_of(value: Any) -> Any:
+    """The dtype of an array of any backend, NumPy's for a number."""
+    return np.result_type(value) if type(value) in NUMBERS else value.dtype
 
 
 # The i-th of several results: its cotangent is a list that is empty elsewhere.

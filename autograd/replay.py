@@ -94,6 +94,10 @@ class Recording:
             self._kept.append(array)
         return known
 
+    def array(self, slot: Slot) -> Any:
+        """The array that had this slot in the recording."""
+        return self._kept[slot.number]
+
     def known(self, array: Any) -> bool:
         """Has this array been met?"""
         return id(array) in self._slots
@@ -159,7 +163,7 @@ class Program:
         self.length = len(recording._kept)
         self.state = state
         self.inputs = inputs
-        self.entries = recording.entries
+        self.actions = [_bound(entry, recording) for entry in recording.entries]
         self.result = map_leaves(
             lambda value: (
                 recording.slot(as_array(value))
@@ -184,25 +188,76 @@ class Program:
             values[number] = array
         for slot, array in zip(self.inputs, arrays, strict=True):
             values[slot.number] = array
-        for entry in self.entries:
-            operands = [_value(part, values) for part in entry.operands]
-            primitive = entry.primitive
-            xp = devices.namespace(*[a for a in leaves(operands) if devices.is_array(a)])
-            results = primitive.body_for(xp)(xp, *operands, **entry.settings)
-            if primitive.mutates:
-                note_write(operands[primitive.arguments.index(primitive.mutates)])
-                continue
-            outcome = results if primitive.aux else (results,)
-            for slot, result in zip(entry.results, outcome, strict=True):
-                if isinstance(slot, list):
-                    for part, item in zip(slot, result, strict=True):
-                        values[part.number] = item
-                else:
-                    values[slot.number] = result if devices.is_array(result) else xp.asarray(result)
+        for action in self.actions:
+            action(values)
         return map_leaves(
             lambda part: untracked(values[part.number]) if isinstance(part, Slot) else part,
             self.result,
         )
+
+
+def _bound(entry: Entry, recording: Recording) -> Callable[[list[Any]], None]:
+    """A recorded call as a function of the list of values, with all that is known looked up."""
+    primitive, settings = entry.primitive, entry.settings
+    arrays = [recording.array(part) for part in leaves(list(entry.operands)) if _is_slot(part)]
+    arrays += [recording.array(part) for part in leaves(list(entry.results))]
+    xp = devices.namespace(*arrays)
+    body = primitive.body_for(xp)
+    if primitive.inline is not None and xp is np:
+        run: Callable[..., Any] = primitive.inline
+    else:
+
+        def run(*operands: Any) -> Any:
+            return body(xp, *operands, **settings)
+
+    if primitive.mutates:
+        target = primitive.arguments.index(primitive.mutates)
+
+        def write(values: list[Any]) -> None:
+            operands = [_value(part, values) for part in entry.operands]
+            run(*operands)
+            note_write(operands[target])
+
+        return write
+
+    if primitive.aux or primitive.several:
+
+        def call_several(values: list[Any]) -> None:
+            results = run(*[_value(part, values) for part in entry.operands])
+            for slot, result in zip(leaves(list(entry.results)), results, strict=True):
+                values[slot.number] = result
+
+        return call_several
+
+    place = entry.results[0].number
+    numbers = [part.number for part in entry.operands if _is_slot(part)]
+    if len(numbers) == len(entry.operands) <= 2:
+        first, *rest = numbers or [0]
+        if len(numbers) == 1:
+
+            def call_one(values: list[Any]) -> None:
+                y = run(values[first])
+                values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+            return call_one
+        if len(numbers) == 2:
+            second = rest[0]
+
+            def call_two(values: list[Any]) -> None:
+                y = run(values[first], values[second])
+                values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+            return call_two
+
+    def call(values: list[Any]) -> None:
+        y = run(*[_value(part, values) for part in entry.operands])
+        values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+    return call
+
+
+def _is_slot(part: Any) -> bool:
+    return isinstance(part, Slot)
 
 
 def _value(part: Any, values: list[Any]) -> Any:

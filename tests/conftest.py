@@ -1,0 +1,69 @@
+"""What every test shares: Hypothesis profiles, the `cuda` marker, and figures in the summary.
+
+Tests that need a GPU are collected everywhere and skipped where there is none; the summary counts
+them, so that a run without a GPU cannot look like a run with one. Measured figures (import time,
+for instance) are printed there too: a number that nobody sees is not watched.
+"""
+
+import os
+
+# Before NumPy is loaded, and for the processes that tests start: the matrices here are small, and
+# where other processes want the same processors two BLAS threads mostly wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Deadlines are off: the machines that run this are shared, and slowness there is no failure here.
+_SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", max_examples=20, **_SHARED)
+settings.register_profile("ci", max_examples=50, derandomize=True, print_blob=True, **_SHARED)
+settings.register_profile("thorough", max_examples=2000, **_SHARED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+_FIGURES = pytest.StashKey[list[str]]()
+_NO_CUDA = pytest.StashKey[tuple[int, str]]()
+
+
+def why_no_cuda() -> str | None:
+    """Why tests on a GPU can't run here, or None where they can."""
+    from tapegrad import devices
+
+    try:
+        devices.device("cuda:0")
+    except devices.DeviceError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def pytest_configure(config):
+    config.stash[_FIGURES] = []
+
+
+def pytest_collection_modifyitems(config, items):
+    on_gpu = [item for item in items if item.get_closest_marker("cuda")]
+    if not on_gpu:
+        return
+    reason = why_no_cuda()
+    if reason is None:
+        return
+    config.stash[_NO_CUDA] = (len(on_gpu), reason)
+    for item in on_gpu:
+        item.add_marker(pytest.mark.skip(reason=f"cuda: {reason}"))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    lines = list(config.stash[_FIGURES])
+    if _NO_CUDA in config.stash:
+        count, reason = config.stash[_NO_CUDA]
+        lines.append(f"cuda: {count} tests on a GPU not run: {reason}")
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(request):
+    """`figures("import tapegrad 80 ms")`: a line for the end of the run."""
+    return request.config.stash[_FIGURES].append
