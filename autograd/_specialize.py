@@ -137,8 +137,7 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         _NUMBERS=_primitive.NUMBERS,
         _mode=_mode.current,
         _serial=next_serial,
-        _shape_of=_primitive.shape_of,
-        _dtype_of=_primitive.dtype_of,
+        **{f"_{what}_of": function for what, function in _primitive.aspects.items()},
         _NO_GRAD=_mode.NO_GRAD,
         _body=primitive.inline or primitive.body_for(np),
     )
@@ -219,4 +218,6 @@ def _expression(primitive: Any, name: str, tracked: list[str]) -> str:
     if name in primitive.aux:
         return f"_aux_{name}"
     argument, _, what = name.rpartition("_")
-    return f"_{argument}.{what}" if argument in tracked else f"_{what}_of(_{argument})"
+    if argument in tracked and what != "layout":  # an array, whose attribute it is
+        return f"_{argument}.{what}"
+    return f"_{what}_of(_{argument})"

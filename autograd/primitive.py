@@ -33,6 +33,8 @@ NUMBERS: frozenset[type] = frozenset(
     | {t for t in np.sctypeDict.values() if issubclass(t, (np.number, np.bool_))}
 )
 
+# What a rule may save of an argument without keeping the argument: x_shape, x_dtype, x_layout.
+_ASPECTS = ("shape", "dtype", "layout")
 _RESERVED = {"g", "y", "xp", "out"}
 _registry: dict[str, PrimitiveFunction] = {}
 # NumPy function -> what is called when it meets a Tensor; `numpy_protocol.py` reads it.
@@ -240,7 +242,7 @@ class Rule:
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
         self.names = names[1:]
         known = {"y", *owner.arguments, *owner.settings, *owner.aux}
-        known.update(f"{name}_{what}" for name in owner.arguments for what in ("shape", "dtype"))
+        known.update(f"{name}_{what}" for name in owner.arguments for what in _ASPECTS)
         unknown = [name for name in self.names if name not in known]
         if unknown:
             raise TypeError(
@@ -438,7 +440,7 @@ def _saved(name: str, values: dict[str, Any]) -> Any:
         return values[name]
     argument, _, what = name.rpartition("_")
     value = values[argument]
-    of = shape_of if what == "shape" else dtype_of
+    of = aspects[what]
     return [of(v) for v in value] if isinstance(value, list) else of(value)
 
 
@@ -450,6 +452,19 @@ def shape_of(value: Any) -> tuple[int, ...]:
 def dtype_of(value: Any) -> Any:
     """The dtype of an array of any backend, NumPy's for a number."""
     return np.result_type(value) if type(value) in NUMBERS else value.dtype
+
+
+def layout_of(value: Any) -> str:
+    """The order of a matrix in memory: "F" if it lies there as its transpose does, else "C"."""
+    if type(value) in NUMBERS or value.ndim != 2:
+        return "C"
+    flags = value.flags
+    return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
+
+
+aspects: dict[str, Callable[[Any], Any]] = dict(
+    zip(_ASPECTS, (shape_of, dtype_of, layout_of), strict=True)
+)
 
 
 # The i-th of several results: its cotangent is a list that is empty elsewhere.

@@ -39,7 +39,7 @@ class Criterion(Module):
         assert self._trace is not None  # same_input has raised otherwise
         _span.same_target(name, method, target, self._target)
         seeds = _span.seeds_for(name, method, span, map_leaves(_one, span.output))
-        found = _span.reverse(self._trace, seeds, inputs=True, parameters=[])
+        found = _span.reverse(self._trace, seeds, inputs=True, parameters=None)
         _span.gradients_to_inputs(self._trace, found, None)
         return self.gradInput
 

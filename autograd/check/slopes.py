@@ -66,7 +66,8 @@ class Line:
         if gradients:
             moving = [g * (u != 0) for g, u in zip(gradients, direction, strict=True)]
             magnitudes += _dot_magnitudes(moving, leaves)
-        self.magnitude = magnitudes
+        # What cancels inside is at least as large as the inputs: x − log Σ eˣ may be exactly 0.
+        self.magnitude = max(magnitudes, _largest(cotangents) * _largest(leaves))
 
     @property
     def steps(self) -> list[float]:
@@ -280,6 +281,10 @@ def _noise_note(line: Line) -> str:
                 "is something inside computed in float32?"
             )
     return "error bar too wide"
+
+
+def _largest(arrays: Sequence[np.ndarray]) -> float:
+    return max((float(np.max(np.abs(array), initial=0.0)) for array in arrays), default=0.0)
 
 
 def _dot_magnitudes(weights: Sequence[np.ndarray], arrays: Sequence[np.ndarray]) -> float:

@@ -14,6 +14,7 @@ flipped kernel (up to 7 times), one patch matrix for the whole batch (1.5 times 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from tapegrad.autograd.kernels.windows import (
@@ -26,7 +27,7 @@ from tapegrad.autograd.kernels.windows import (
 
 __all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
 
-PATCH_BYTES = 2**21
+PATCH_BYTES = 2**20
 
 
 def _checked(
@@ -70,16 +71,32 @@ def _runs_over_channels(channels: int, groups: int, rows: Axis, columns: Axis) -
     return groups == 1 and not single and channels * columns.kernel > columns.count
 
 
-def _patch_bytes(x: Any, rows: Axis, columns: Axis) -> int:
-    return int(
-        x.dtype.itemsize * x.shape[1] * rows.kernel * columns.kernel * rows.count * columns.count
-    )
+def _store(xp: Any, x: Any, image_size: int, patch_bytes: int) -> tuple[Any, Iterator[slice]]:
+    """Memory for the patches of a batch of images, and the batches.
+
+    It is reused from batch to batch: new memory costs more than the copy that goes into it, since
+    the system hands it out page by page and takes it back each time.
+    """
+    size = x.dtype.itemsize * image_size
+    parts = list(batches(x.shape[0], size, patch_bytes))
+    longest = max((part.stop - part.start for part in parts), default=0)
+    return xp.empty(longest * image_size, dtype=x.dtype), iter(parts)
 
 
-def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int) -> Any:
+def _into(store: Any, view: Any) -> Any:
+    place = store[: view.size].reshape(view.shape)
+    place[...] = view
+    return place
+
+
+def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int, store: Any) -> Any:
     """(n, C, H, W) -> (n, groups, C/groups · kH · kW, oH · oW)."""
     x = padded(xp, x, rows, columns)
     n, channels = x.shape[:2]
+    taps = channels // groups * rows.kernel * columns.kernel
+    if rows.kernel == columns.kernel == 1:
+        read = xp.ascontiguousarray(x[:, :, rows.tap(0), columns.tap(0)])
+        return read.reshape(n, groups, taps, rows.count * columns.count)
     across, plane, down, right = x.strides
     shape = (n, channels, rows.kernel, columns.kernel, rows.count, columns.count)
     strides = (
@@ -90,12 +107,11 @@ def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int) -> A
         down * rows.stride,
         right * columns.stride,
     )
-    patches = xp.ascontiguousarray(xp.lib.stride_tricks.as_strided(x, shape, strides))
-    taps = channels // groups * rows.kernel * columns.kernel
+    patches = _into(store, xp.lib.stride_tricks.as_strided(x, shape, strides))
     return patches.reshape(n, groups, taps, rows.count * columns.count)
 
 
-def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis) -> Any:
+def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis, store: Any) -> Any:
     """(n, C, H, W) -> (n · oH · oW, kH · kW · C)."""
     n, channels = x.shape[:2]
     last = xp.ascontiguousarray(padded(xp, x, rows, columns).transpose(0, 2, 3, 1))
@@ -109,7 +125,7 @@ def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis) -> Any:
         right * columns.dilation,
         plane,
     )
-    patches = xp.ascontiguousarray(xp.lib.stride_tricks.as_strided(last, shape, strides))
+    patches = _into(store, xp.lib.stride_tricks.as_strided(last, shape, strides))
     return patches.reshape(n * rows.count * columns.count, rows.kernel * columns.kernel * channels)
 
 
@@ -134,18 +150,18 @@ def conv2d(
     planes = w.shape[0]
     taps = channels // groups * rows.kernel * columns.kernel
     y = xp.empty((n, planes, rows.count, columns.count), dtype=xp.result_type(x, w))
-    parts = batches(n, _patch_bytes(x, rows, columns), patch_bytes)
+    store, parts = _store(xp, x, groups * taps * rows.count * columns.count, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(taps, planes)
         for part in parts:
-            product = xp.matmul(_row_patches(xp, x[part], rows, columns), matrix)
+            product = xp.matmul(_row_patches(xp, x[part], rows, columns, store), matrix)
             last = product.reshape(part.stop - part.start, rows.count, columns.count, planes)
             y[part] = last.transpose(0, 3, 1, 2)
         return y
     matrix = w.reshape(groups, planes // groups, taps)
     grouped = y.reshape(n, groups, planes // groups, rows.count * columns.count)
     for part in parts:
-        patches = _plane_patches(xp, x[part], rows, columns, groups)
+        patches = _plane_patches(xp, x[part], rows, columns, groups, store)
         xp.matmul(matrix, patches, out=grouped[part])
     return y
 
@@ -172,19 +188,19 @@ def conv2d_weight_gradient(
     dtype = xp.result_type(x, g)
     taps = channels // groups * rows.kernel * columns.kernel
     windows = rows.count * columns.count
-    parts = batches(n, _patch_bytes(x, rows, columns), patch_bytes)
+    store, parts = _store(xp, x, groups * taps * rows.count * columns.count, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         total = xp.zeros((planes, taps), dtype=dtype)
         for part in parts:
             matrix = xp.ascontiguousarray(g[part].transpose(1, 0, 2, 3))
             matrix = matrix.reshape(planes, (part.stop - part.start) * windows)
-            total += xp.matmul(matrix, _row_patches(xp, x[part], rows, columns))
+            total += xp.matmul(matrix, _row_patches(xp, x[part], rows, columns, store))
         total = total.reshape(planes, rows.kernel, columns.kernel, channels)
         return xp.ascontiguousarray(total.transpose(0, 3, 1, 2))
     total = xp.zeros((groups, planes // groups, taps), dtype=dtype)
     grouped = g.reshape(n, groups, planes // groups, windows)
     for part in parts:
-        patches = _plane_patches(xp, x[part], rows, columns, groups)
+        patches = _plane_patches(xp, x[part], rows, columns, groups, store)
         total += xp.matmul(grouped[part], patches.swapaxes(2, 3)).sum(axis=0)
     return total.reshape(shape)
 
@@ -219,15 +235,20 @@ def conv2d_input_gradient(
     top, left = rows.padding, columns.padding
     size = (max(rows.reach, top + height), max(columns.reach, left + width))
     windows = rows.count * columns.count
-    image_bytes = g.dtype.itemsize * groups * kernel * windows
-    for part in batches(n, image_bytes, patch_bytes):
+    store, parts = _store(xp, y, groups * kernel * windows, patch_bytes)
+    frame = channels * size[0] * size[1]
+    sums = xp.empty(store.size // (groups * kernel * windows or 1) * frame, dtype=y.dtype)
+    for part in parts:
         count = part.stop - part.start
         inner = xp.ascontiguousarray(g[part].transpose(1, 2, 3, 0))
         inner = inner.reshape(groups, planes // groups, windows * count)
-        patches = xp.matmul(matrix, inner).reshape(
+        patches = store[: groups * kernel * windows * count]
+        xp.matmul(matrix, inner, out=patches.reshape(groups, kernel, windows * count))
+        patches = patches.reshape(
             channels, rows.kernel, columns.kernel, rows.count, columns.count, count
         )
-        total = xp.zeros((channels, *size, count), dtype=y.dtype)
+        total = sums[: frame * count].reshape(channels, *size, count)
+        total.fill(0)
         for i in range(rows.kernel):
             for j in range(columns.kernel):
                 total[:, rows.tap(i), columns.tap(j)] += patches[:, i, j]

@@ -423,8 +423,8 @@ def maximum(x1: Any, x2: Any) -> Any:
 
 
 maximum.vjp(
-    x1=lambda g, x1, x2: where(x2 > x1, 0, g),
-    x2=lambda g, x1, x2: where(x2 > x1, g, 0),
+    x1=lambda g, x1, x2: g * logical_not(x2 > x1),
+    x2=lambda g, x1, x2: g * (x2 > x1),
 )
 
 
@@ -434,8 +434,8 @@ def minimum(x1: Any, x2: Any) -> Any:
 
 
 minimum.vjp(
-    x1=lambda g, x1, x2: where(x2 < x1, 0, g),
-    x2=lambda g, x1, x2: where(x2 < x1, g, 0),
+    x1=lambda g, x1, x2: g * logical_not(x2 < x1),
+    x2=lambda g, x1, x2: g * (x2 < x1),
 )
 
 
@@ -461,4 +461,4 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
     return xp.clip(x, a_min, a_max, out=out)
 
 
-clip.vjp(x=lambda g, x, y: where(x == y, g, 0))
+clip.vjp(x=lambda g, x, y: g * (x == y))

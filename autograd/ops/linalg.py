@@ -42,7 +42,7 @@ def _matmul_first(g: Any, x1_shape: tuple[int, ...], x2: Any) -> Any:
     return g @ _transposed(x2)
 
 
-def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...]) -> Any:
+def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -> Any:
     if x1.ndim == 1:
         if len(x2_shape) == 1:
             return g * x1
@@ -51,8 +51,11 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...]) -> Any:
         return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
-        rows = s.reshape(x1, (-1, x1.shape[-1]))
-        return s.transpose(rows) @ s.reshape(g, (-1, g.shape[-1]))
+        x1 = s.reshape(x1, (-1, x1.shape[-1]))
+        g = s.reshape(g, (-1, g.shape[-1]))
+    if x2_layout == "F":
+        # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
+        return s.transpose(s.transpose(g) @ x1)
     return _transposed(x1) @ g
 
 

@@ -101,7 +101,7 @@ def _extremum_rule(g: Any, x: Any, y: Any, axis: Axis, keepdims: bool) -> Any:
     # Where the extremum is NaN, the entries that made it so are the ones it depends on.
     hit = e.logical_or(x == y, e.isnan(x))
     ties = sum(hit, axis=normalized_axes(axis, len(shape)), keepdims=True)
-    return e.where(hit, g / e.cast(ties, dtype=g.dtype), 0)
+    return hit * (g / e.cast(ties, dtype=g.dtype))
 
 
 max.vjp(x=_extremum_rule)
