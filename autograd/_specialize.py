@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -132,7 +133,7 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         _Node=Node,
         _new=object.__new__,
         _ndarray=np.ndarray,
-        _asarray=np.asarray,
+        _asarray=partial(_primitive._normal, np),  # another device's array stays what it is
         _np=np,
         _NUMBERS=_primitive.NUMBERS,
         _mode=_mode.current,

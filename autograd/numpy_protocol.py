@@ -120,8 +120,8 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
         given.update(kwargs)
         result = {}
         for key, value in given.items():
-            if key in renamed:
-                result[renamed[key]] = value
+            if key in renamed or key in known:
+                result[renamed.get(key, key)] = value
             elif not _is_default(theirs, key, value):
                 raise TypeError(OPTION.format(name=name, option=key, value=value))
         return (), result

@@ -124,6 +124,15 @@ class Recording:
         )
         self.entries.append(Entry(primitive, noted, dict(settings), slots, where))
 
+    def finish(self, result: Any) -> None:
+        """Note what the step returned; an array that no call made comes from outside too."""
+        self.result = map_leaves(
+            lambda value: (
+                self._operand(as_array(value), "the step's result") if _is_value(value) else value
+            ),
+            result,
+        )
+
     def refuse(self, action: str) -> None:
         """A value is being read (see `_mode.Observer`)."""
         raise ReplayError(READS.format(where=_user_line(), action=action))
@@ -164,14 +173,7 @@ class Program:
         self.state = state
         self.inputs = inputs
         self.actions = [_bound(entry, recording) for entry in recording.entries]
-        self.result = map_leaves(
-            lambda value: (
-                recording.slot(as_array(value))
-                if isinstance(value, Tensor) or devices.is_array(value)
-                else value
-            ),
-            recording.result,
-        )
+        self.result = recording.result
 
     def holds(self) -> bool:
         """Do all guards still hold?"""
@@ -299,7 +301,8 @@ class Replay:
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
         with _mode.observed(recording):
-            recording.result = self._step(*unflatten(list(args), tensors))
+            result = self._step(*unflatten(list(args), tensors))
+        recording.finish(result)
         earlier = self._recordings.get(key)
         if earlier is not None:
             old, _, tries = earlier
@@ -310,12 +313,12 @@ class Replay:
                 if tries > 1 or not getattr(error, "forgivable", False):
                     raise
                 self._recordings[key] = (recording, inputs, tries + 1)
-                return recording.result
+                return result
             self._programs[key] = Program(recording, state, inputs)
             del self._recordings[key]
         else:
             self._recordings[key] = (recording, inputs, 1)
-        return recording.result
+        return result
 
 
 def _is_value(a: Any) -> bool:

@@ -77,7 +77,8 @@ def optimizer(
                 raise ValueError(SHAPE.format(name=name, found=g.shape, expected=target.shape))
             with no_grad():
                 if counter not in state or not isinstance(state[counter], Tensor):
-                    state[counter] = Tensor(np.array(float(state.get(counter, 0))))
+                    start = np.array(float(state.get(counter, 0)))
+                    state[counter] = Tensor(start, device=target.device)
                 for slot in slots:
                     if slot not in state:
                         state[slot] = np.zeros_like(target)

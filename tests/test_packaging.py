@@ -45,6 +45,7 @@ HEAVY = {
     "sklearn",
     "scipy",
     "tqdm",
+    "threadpoolctl",
     "safetensors",
     "IPython",
 }

@@ -14,7 +14,7 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
-from tapegrad.autograd.check.strategies import HypothesisDraws, draws
+from tapegrad.autograd.check.strategies import HypothesisDraws, Unchecked, run_law
 
 __all__ = [
     # a function
@@ -25,6 +25,7 @@ __all__ = [
     "LawError",
     "Probe",
     "Report",
+    "Unchecked",
     # laws, and what they are about
     "Law",
     "Laws",
@@ -45,5 +46,5 @@ __all__ = [
     "Draws",
     "HypothesisDraws",
     "REGIMES",
-    "draws",
+    "run_law",
 ]

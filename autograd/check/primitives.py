@@ -56,11 +56,16 @@ def operations() -> dict[str, Callable[..., Any]]:
 
 
 class PrimitiveTrial:
-    """One operation on one example: `case(draws)` gives the call."""
+    """One operation on one example: `case(draws)` gives the call.
 
-    def __init__(self, name: str, case: Callable[[Draws], Call], draws: Draws) -> None:
+    function: the operation; the registered one called `name` when omitted
+    """
+
+    def __init__(
+        self, name: str, case: Callable[[Draws], Call], draws: Draws, function: Any = None
+    ) -> None:
         self.name = name
-        self.function = operations()[name]
+        self.function = operations()[name] if function is None else function
         self.primitive: Primitive | None = getattr(self.function, "primitive", None)
         self.draws = draws
         self.rng = draws.rng

@@ -34,7 +34,8 @@ _SHARP = 1e-8
 # … and proves nothing when it is wider than this (in float64, and in float32).
 _BLUNT, _BLUNT_SINGLE = 1e-5, 1e-2
 _TOLERANCE = 1e-9
-_NOISE_SPACING = 2.0**-30
+# Spacing of the points that measure noise: wide enough to show float32's steps.
+_NOISE_SPACING = 2.0**-20
 
 
 class Line:
@@ -72,7 +73,7 @@ class Line:
     @property
     def steps(self) -> list[float]:
         """The step sizes taken so far, shortest first."""
-        return sorted({abs(t) for t in self._seen if abs(t) >= _NOISE_SPACING * 4})
+        return sorted({abs(t) for t in self._seen})
 
     @property
     def shortest(self) -> float:
@@ -220,7 +221,11 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     if _jumps(line, gap):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
-    noise = 8 * noise_of(line) / first.step * 16
+    spread = noise_of(line)
+    if second.value == 0.0:
+        # flat at short steps: coarse rounding, (x + 1e12) − 1e12, shows at long ones only
+        spread = max(spread, noise_of(line, 2.0**-12))
+    noise = 8 * spread / first.step * 16
     if gap <= 4 * (first.error + noise) + margin:
         return Judgement("noisy", first, margin, rate, _noise_note(line))
     return Judgement("wrong", min(first, second, key=lambda s: s.error), margin, rate)
@@ -261,12 +266,12 @@ def _jumps(line: Line, gap: float) -> bool:
     return sharpest > max(broadest / 8, noise, 1e-4 * gap)
 
 
-def noise_of(line: Line) -> float:
-    """The function's own noise along the line, from fourth differences at a tiny spacing.
+def noise_of(line: Line, spacing: float = _NOISE_SPACING) -> float:
+    """The function's own noise along the line, from fourth differences of closely spaced values.
 
     Moré and Wild, Estimating computational noise (SIAM J. Sci. Comput. 33, 2011), one level.
     """
-    values = np.array([line(k * _NOISE_SPACING) for k in range(-3, 4)])
+    values = np.array([line.at(k * spacing) for k in range(-3, 4)])
     fourth = np.diff(values, 4)
     return float(np.sqrt(np.mean(fourth**2) / 70)) if np.isfinite(fourth).all() else math.inf
 

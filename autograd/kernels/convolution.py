@@ -9,12 +9,11 @@ is what costs, and it is fast where it moves long contiguous runs; hence two lay
 The input gradient adds its patches up with the batch innermost, where runs are longest of all.
 Work is done in batches of images whose patches fit a cache.  Tried and slower in NumPy: one product
 per kernel tap over shifted images (2-50 times), the input gradient as a convolution with the
-flipped kernel (up to 7 times), one patch matrix for the whole batch (1.5 times when large).
+flipped kernel (up to 7 times), one patch matrix for the whole batch (1.5 times when it is large).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from tapegrad.autograd.kernels.windows import (
@@ -71,16 +70,18 @@ def _runs_over_channels(channels: int, groups: int, rows: Axis, columns: Axis) -
     return groups == 1 and not single and channels * columns.kernel > columns.count
 
 
-def _store(xp: Any, x: Any, image_size: int, patch_bytes: int) -> tuple[Any, Iterator[slice]]:
-    """Memory for the patches of a batch of images, and the batches.
+def _store(xp: Any, n: int, image_size: int, dtype: Any, patch_bytes: int) -> tuple[Any, Any]:
+    """Memory for the patches of a batch of images, and the batches that n images make.
 
     It is reused from batch to batch: new memory costs more than the copy that goes into it, since
     the system hands it out page by page and takes it back each time.
     """
-    size = x.dtype.itemsize * image_size
-    parts = list(batches(x.shape[0], size, patch_bytes))
-    longest = max((part.stop - part.start for part in parts), default=0)
-    return xp.empty(longest * image_size, dtype=x.dtype), iter(parts)
+    parts = list(batches(n, dtype.itemsize * image_size, patch_bytes))
+    return xp.empty(_longest(parts) * image_size, dtype=dtype), parts
+
+
+def _longest(parts: list[slice]) -> int:
+    return max((part.stop - part.start for part in parts), default=0)
 
 
 def _into(store: Any, view: Any) -> Any:
@@ -149,8 +150,9 @@ def conv2d(
     n, channels = x.shape[:2]
     planes = w.shape[0]
     taps = channels // groups * rows.kernel * columns.kernel
+    image = groups * taps * rows.count * columns.count
     y = xp.empty((n, planes, rows.count, columns.count), dtype=xp.result_type(x, w))
-    store, parts = _store(xp, x, groups * taps * rows.count * columns.count, patch_bytes)
+    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(taps, planes)
         for part in parts:
@@ -188,7 +190,8 @@ def conv2d_weight_gradient(
     dtype = xp.result_type(x, g)
     taps = channels // groups * rows.kernel * columns.kernel
     windows = rows.count * columns.count
-    store, parts = _store(xp, x, groups * taps * rows.count * columns.count, patch_bytes)
+    image = groups * taps * windows
+    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         total = xp.zeros((planes, taps), dtype=dtype)
         for part in parts:
@@ -224,26 +227,27 @@ def conv2d_input_gradient(
     planes = w.shape[0]
     expected = (n, planes, rows.count, columns.count)
     expect_shape(where, "the cotangent", g, "(N, O, oH, oW)", expected)
-    kernel = channels // groups * rows.kernel * columns.kernel
-    matrix = w.reshape(groups, planes // groups, kernel).swapaxes(1, 2)
+    taps = channels // groups * rows.kernel * columns.kernel
+    matrix = w.reshape(groups, planes // groups, taps).swapaxes(1, 2)
     if all(axis.kernel == axis.stride == 1 and axis.inside for axis in (rows, columns)):
         # A 1×1 convolution is its own adjoint, with the weights transposed.
         back = matrix.reshape(channels, planes // groups, 1, 1)
         return conv2d(xp, g, back, groups=groups, patch_bytes=patch_bytes)
-    y = xp.empty(shape, dtype=xp.result_type(g, w))
     matrix = xp.ascontiguousarray(matrix)
+    y = xp.empty(shape, dtype=xp.result_type(g, w))
+    windows = rows.count * columns.count
+    image = groups * taps * windows
+    store, parts = _store(xp, n, image, y.dtype, patch_bytes)
     top, left = rows.padding, columns.padding
     size = (max(rows.reach, top + height), max(columns.reach, left + width))
-    windows = rows.count * columns.count
-    store, parts = _store(xp, y, groups * kernel * windows, patch_bytes)
     frame = channels * size[0] * size[1]
-    sums = xp.empty(store.size // (groups * kernel * windows or 1) * frame, dtype=y.dtype)
+    sums = xp.empty(_longest(parts) * frame, dtype=y.dtype)
     for part in parts:
         count = part.stop - part.start
         inner = xp.ascontiguousarray(g[part].transpose(1, 2, 3, 0))
         inner = inner.reshape(groups, planes // groups, windows * count)
-        patches = store[: groups * kernel * windows * count]
-        xp.matmul(matrix, inner, out=patches.reshape(groups, kernel, windows * count))
+        patches = store[: image * count]
+        xp.matmul(matrix, inner, out=patches.reshape(groups, taps, windows * count))
         patches = patches.reshape(
             channels, rows.kernel, columns.kernel, rows.count, columns.count, count
         )

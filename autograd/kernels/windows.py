@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["Axis", "batches", "expect_shape", "padded", "plane_windows"]
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Axis:
     """Windows along one axis: window o starts at ``o * stride - padding`` in the input."""
 
     size: int

@@ -198,8 +198,8 @@ divide.vjp(x1=lambda g, x2: g / x2, x2=lambda g, x2, y: -(g * y / x2))
 def _power_base(g: Any, x1: Any, x2: Any) -> Any:
     if type(x2) in NUMBERS:  # keep a number a number: an array would decide the dtype
         return g * (x2 * x1 ** (x2 - 1)) if x2 else g * 0
-    # 0 · x1⁻¹ is the derivative of x1⁰; written so that x1 = 0 gives 0 and not NaN.
-    return g * (x2 * power(x1, where(x2 == 0, x2 + 1, x2) - 1))
+    # The derivative of x1⁰ is 0 · x1⁻¹, which at x1 = 0 must be 0 and not NaN.
+    return g * (x2 * power(x1, where(logical_and(x1 == 0, x2 == 0), 1, x2 - 1)))
 
 
 def _power_exponent(g: Any, x1: Any, y: Any) -> Any:

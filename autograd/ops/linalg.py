@@ -174,17 +174,19 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
     return tuple(full), right
 
 
+def _diagonal(x: Any) -> Any:
+    """The diagonal of the first two axes, which have one length, as the first axis."""
+    n = len(x)
+    return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
+
+
 def _without_repeats(x: Any, axes: str) -> tuple[Any, str]:
     """Take diagonals, so that no letter stands twice."""
     while len(set(axes)) != len(axes):
         c = next(c for c in axes if axes.count(c) > 1)
         i = axes.index(c)
         j = axes.index(c, i + 1)
-        n = x.shape[i]
-        eye = np.arange(n)
-        x = s.moveaxis(x, (i, j), (0, 1))
-        flat = s.reshape(x, (n * n, *x.shape[2:]))
-        x = flat[:: n + 1] if n else flat[eye]
+        x = _diagonal(s.moveaxis(x, (i, j), (0, 1)))
         axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
     return x, axes
 
@@ -276,8 +278,7 @@ def trace(x: Any, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of the main diagonal of the axes `axis1` and `axis2`."""
     y = s.moveaxis(x, (axis1, axis2), (0, 1))
     n = builtin_min(y.shape[:2])
-    i = np.arange(n)
-    return r.sum(y[i, i], axis=0)
+    return r.sum(_diagonal(y[:n, :n]), axis=0)
 
 
 builtin_min = min

@@ -177,8 +177,10 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
 
 @composite(numpy=np.std)
 def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
-    """The square root of the variance over `axis`."""
-    return e.sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+    """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
+    v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    constant = e.equal(v, 0)
+    return e.where(constant, 0, e.sqrt(e.where(constant, 1, v)))
 
 
 @primitive

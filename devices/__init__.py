@@ -1,0 +1,48 @@
+"""tapegrad.devices: what an array is and where it lives.
+
+Array libraries are declared in a registry (NumPy, CuPy, the strict stand-in for tests without a
+GPU, and any that a user registers); the rest of tapegrad asks here for an array's namespace, moves
+arrays between devices, and draws random numbers.  Nothing else in tapegrad imports CuPy, and this
+does not either until a CuPy array or a CUDA device is met.
+"""
+
+from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
+from tapegrad.devices._random import Generator, Stream, generator, manual_seed
+from tapegrad.devices._registry import (
+    Backend,
+    Device,
+    DeviceError,
+    MemoryInfo,
+    available_devices,
+    device,
+    device_of,
+    is_array,
+    namespace,
+    register_backend,
+)
+from tapegrad.devices._transfer import memory, synchronize, to_device, to_numpy
+
+__all__ = [
+    # arrays
+    "is_array",
+    "namespace",
+    "device_of",
+    "to_device",
+    "to_numpy",
+    # devices
+    "Device",
+    "DeviceError",
+    "MemoryInfo",
+    "available_devices",
+    "device",
+    "memory",
+    "synchronize",
+    # random numbers
+    "Generator",
+    "generator",
+    "manual_seed",
+    # declaring an array library
+    "Backend",
+    "Stream",
+    "register_backend",
+]

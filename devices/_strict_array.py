@@ -1,0 +1,619 @@
+"""The array of the strict stand-in: an ndarray with CuPy's manners.
+
+`tapegrad.devices.strict` says what it is for.  Its methods are generated from the record of CuPy's,
+its operators from a table; what is written out is how arrays are wrapped, indexed and refused.
+"""
+
+from __future__ import annotations
+
+import copy as copy_module
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tapegrad.devices._cupy_signatures import CUPY, RECORD, Parameters
+from tapegrad.devices._registry import Device, DeviceError
+
+__all__ = [
+    "MIXED",
+    "NUMBERS",
+    "STRICT",
+    "Array",
+    "StrictArray",
+    "adopt",
+    "scatter",
+    "unwrapped",
+    "wrapped",
+]
+
+STRICT = Device("strict")
+
+_IMPLICIT = (
+    "a strict array does not turn into an ndarray unasked (nor does CuPy's);"
+    " use tapegrad.devices.to_numpy(x) or x.get()"
+)
+MIXED = (
+    "{where}: arrays on cpu and on strict meet in one call (CuPy refuses it too): move one to the"
+    " other's device first, x.to('cpu') or x.to('strict')"
+)
+_STRAY = (
+    "np.{name} was called on an array of device 'strict': on a GPU it would be a stray NumPy call;"
+    " use xp.{name} with xp = tapegrad.devices.namespace(x)"
+)
+_NO_DTYPE = f"{CUPY} has no arrays of dtype {{dtype}}"
+
+# The dtypes that CuPy's arrays can have.
+_DTYPES = frozenset("?bBhHiIlLqQefdFD")
+
+Array = np.ndarray[Any, Any]
+
+# What is passed to NumPy as it is: numbers, settings, functions' names.
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, slice, type(None), type(Ellipsis)})
+NUMBERS = frozenset({bool, int, float, complex})
+
+
+# Wrapping and unwrapping -------------------------------------------------------------------------
+
+
+def adopt(array: Array, base: StrictArray | None = None) -> StrictArray:
+    if array.dtype.char not in _DTYPES:
+        raise TypeError(_NO_DTYPE.format(dtype=array.dtype))
+    self = object.__new__(StrictArray)
+    self._array = array
+    self._base = base
+    return self
+
+
+def _memory_of(array: Any) -> Any:
+    """The object at the end of the chain of bases, which owns the memory."""
+    while (base := getattr(array, "base", None)) is not None:
+        array = base
+    return array
+
+
+def _view(array: Array, sources: Any) -> StrictArray:
+    """Wrap a result that is a view of something, perhaps of one of the operands."""
+    memory = _memory_of(array)
+    for source in _strict_in(sources):
+        if source._array is array:
+            return source
+        if _memory_of(source._array) is memory:
+            _make_writeable(array)
+            return adopt(array, source if source._base is None else source._base)
+    return adopt(array)
+
+
+def _make_writeable(view: Array) -> None:
+    """NumPy's `diagonal` is a read-only view, CuPy's can be written.
+
+    Views in which entries share memory (broadcasts, windows) stay as NumPy made them.
+    """
+    base = view.base
+    if type(base) is np.ndarray and 0 not in view.strides and base.flags.writeable:
+        view.flags.writeable = True
+
+
+def _strict_in(values: Any) -> Iterator[StrictArray]:
+    for value in values:
+        if type(value) is StrictArray:
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from _strict_in(value)
+
+
+def wrapped(result: Any, sources: Any) -> Any:
+    """A NumPy result as CuPy would return it: arrays, 0-d ones instead of scalars."""
+    kind = type(result)
+    if kind is np.ndarray:
+        if result.base is not None:
+            return _view(result, sources)
+        for source in sources:
+            if type(source) is StrictArray and source._array is result:
+                return source
+        return adopt(result)
+    if kind in NUMBERS or isinstance(result, np.generic):
+        return adopt(np.asarray(result))
+    if kind is tuple or kind is list:
+        return kind(wrapped(item, sources) for item in result)
+    if isinstance(result, tuple):  # a named tuple, as of linalg.eigh
+        return kind(*(wrapped(item, sources) for item in result))
+    return result
+
+
+def unwrapped(value: Any, where: str) -> Any:
+    """The operand or setting as NumPy takes it; ndarrays and unknown arrays are refused."""
+    kind = type(value)
+    if kind is StrictArray:
+        return value._array
+    if kind in _PLAIN:
+        return value
+    if kind is tuple or kind is list:
+        return kind(unwrapped(item, where) for item in value)
+    if isinstance(value, np.ndarray):
+        raise DeviceError(MIXED.format(where=where))
+    if isinstance(value, (np.generic, np.dtype, type, int, float)) or callable(value):
+        return value
+    if isinstance(value, dict):
+        return {key: unwrapped(item, where) for key, item in value.items()}
+    if hasattr(value, "__fspath__") or hasattr(value, "write") or hasattr(value, "read"):
+        return value
+    raise TypeError(f"{where}: unsupported type {kind.__module__}.{kind.__qualname__}")
+
+
+# The array ---------------------------------------------------------------------------------------
+
+
+class StrictArray:
+    """An array of device "strict": CuPy's interface over the memory of `array`, an ndarray.
+
+    Made by `to_device(x, "strict")`, which copies, or by the functions of its namespace.
+    Raises TypeError for a dtype that CuPy has not, or when `array` is no ndarray.
+    """
+
+    __module__ = "tapegrad.devices.strict"
+    __slots__ = ("__weakref__", "_array", "_base")
+    __hash__ = None  # type: ignore[assignment]  # arrays compare by element, so they cannot be hashed
+
+    _array: Array
+    _base: StrictArray | None
+
+    def __init__(self, array: Array) -> None:
+        if type(array) is not np.ndarray:
+            raise TypeError(f"a StrictArray holds an ndarray, not {type(array).__name__}")
+        if array.dtype.char not in _DTYPES:
+            raise TypeError(_NO_DTYPE.format(dtype=array.dtype))
+        self._array = array
+        self._base = None
+
+    # What NumPy asks -----------------------------------------------------------------------
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
+        raise TypeError(_IMPLICIT)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if not all(_ours(value) for value in inputs):
+            return NotImplemented
+        if any(isinstance(value, np.ndarray) for value in (*inputs, *kwargs.get("out", ()))):
+            raise DeviceError(MIXED.format(where=f"np.{ufunc.__name__}"))
+        # `np.float32(2) * x`: NumPy's scalars hand their operators to the ufunc; CuPy takes them.
+        if ufunc in _OPERATORS and method == "__call__" and isinstance(inputs[0], np.generic):
+            return wrapped(ufunc(inputs[0], inputs[1]._array), ())
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        raise TypeError(_STRAY.format(name=name))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not all(issubclass(t, (StrictArray, np.ndarray)) for t in types):
+            return NotImplemented
+        module = function.__module__.removeprefix("numpy").lstrip(".")
+        name = f"{module}.{function.__name__}" if module else function.__name__
+        raise TypeError(_STRAY.format(name=name))
+
+    # What an array is ----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the entries."""
+        return self._array.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._array.size
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one entry to the next, along each axis."""
+        return self._array.strides
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one entry."""
+        return self._array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all entries."""
+        return self._array.nbytes
+
+    @property
+    def base(self) -> StrictArray | None:
+        """The array whose memory this one is a view of, None for an array with its own."""
+        return self._base
+
+    @property
+    def flags(self) -> _Flags:
+        """Memory layout: c_contiguous, f_contiguous, owndata and what else CuPy tells."""
+        return _Flags(self._array.flags)
+
+    @property
+    def device(self) -> Device:
+        """The device "strict"."""
+        return STRICT
+
+    @property
+    def T(self) -> StrictArray:
+        """The view with axes in reverse order."""
+        return _view(self._array.T, (self,))
+
+    @property
+    def mT(self) -> StrictArray:
+        """The view with the last two axes exchanged."""
+        return _view(self._array.mT, (self,))
+
+    @property
+    def real(self) -> StrictArray:
+        """The real part: a view, or the array itself when it is real."""
+        return _view(self._array.real, (self,))
+
+    @property
+    def imag(self) -> StrictArray:
+        """The imaginary part: a view, or new zeros when the array is real."""
+        if self._array.dtype.kind == "c":
+            return _view(self._array.imag, (self,))
+        return adopt(np.zeros_like(self._array))
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in _METHODS or name in _ATTRIBUTES:
+            raise AttributeError(f"the strict stand-in does not model cupy.ndarray.{name}")
+        raise AttributeError(f"{CUPY}: cupy.ndarray has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return f"strict {self._array!r}"
+
+    def __str__(self) -> str:
+        return str(self._array)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._array, spec)
+
+    # Values ----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __iter__(self) -> Iterator[StrictArray]:
+        if self._array.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self._array)))
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __complex__(self) -> complex:
+        return complex(self._array)
+
+    def __copy__(self) -> StrictArray:
+        return adopt(self._array.copy())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StrictArray:
+        return adopt(copy_module.deepcopy(self._array, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (StrictArray, (self._array,))
+
+    def get(
+        self, stream: Any = None, order: Any = "C", out: Any = None, blocking: bool = True
+    ) -> Array:
+        """A copy as an ndarray, or into the ndarray `out`."""
+        if out is None:
+            return np.array(self._array, order=order)
+        out[...] = self._array
+        given: Array = out
+        return given
+
+    def set(self, arr: Array, stream: Any = None) -> None:
+        """Overwrite with the entries of an ndarray of the same shape and dtype."""
+        if not isinstance(arr, np.ndarray):
+            raise TypeError("set: only an ndarray can be copied into an array of device 'strict'")
+        if arr.shape != self.shape or arr.dtype != self.dtype:
+            raise ValueError(
+                f"set: {arr.dtype} of shape {arr.shape} into {self.dtype} of shape {self.shape}"
+            )
+        self._array[...] = arr
+
+    def scatter_add(self, slices: Any, value: Any) -> None:
+        """self[slices] += value, where repeated indices add up."""
+        scatter(np.add, self, slices, value)
+
+    def scatter_max(self, slices: Any, value: Any) -> None:
+        """self[slices] = max(self[slices], value), repeated indices included."""
+        scatter(np.maximum, self, slices, value)
+
+    def scatter_min(self, slices: Any, value: Any) -> None:
+        """self[slices] = min(self[slices], value), repeated indices included."""
+        scatter(np.minimum, self, slices, value)
+
+    # Indexing --------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> StrictArray:
+        index, advanced = unwrapped_index(index)
+        result = self._array[index]
+        if type(result) is not np.ndarray:  # a scalar: take the 0-d view instead
+            result = self._array[(*index, ...) if type(index) is tuple else (index, ...)]
+        if advanced:  # always a copy; NumPy makes a view of a copy for some
+            memory = _memory_of(self._array)
+            return adopt(result.copy() if _memory_of(result) is memory else result)
+        return adopt(result, self if self._base is None else self._base)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        index, advanced = unwrapped_index(index)
+        if type(value) is StrictArray:
+            value = value._array
+            if not advanced and value.ndim > 0:
+                place = self._array[index]
+                if value.ndim > np.ndim(place):
+                    raise ValueError(f"cannot write shape {value.shape} to {np.shape(place)}")
+        elif type(value) not in NUMBERS and not isinstance(value, np.generic):
+            if isinstance(value, np.ndarray):
+                raise DeviceError(MIXED.format(where="x[i] = v"))
+            raise TypeError(f"x[i] = v: v must be an array or a number, not {type(value).__name__}")
+        self._array[index] = value
+
+
+class _Flags:
+    """The memory layout of a StrictArray, by the names that CuPy's flags have."""
+
+    __slots__ = ("_flags",)
+
+    def __init__(self, flags: Any) -> None:
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> bool:
+        if name not in RECORD["flags"].split():
+            raise AttributeError(f"{CUPY}: an array's flags have no {name!r}")
+        return bool(getattr(self._flags, name))
+
+    def __getitem__(self, name: str) -> bool:
+        return bool(getattr(self, name.lower()))
+
+    def __repr__(self) -> str:
+        return "\n".join(f"  {name} : {self[name]}" for name in RECORD["flags"].split())
+
+
+def _ours(value: Any) -> bool:
+    """May NumPy ask a StrictArray about `value`?  Other classes with an opinion come first."""
+    return (
+        type(value) is StrictArray
+        or isinstance(value, (np.ndarray, np.generic, int, float, complex, list, tuple))
+        or not hasattr(value, "__array_ufunc__")
+    )
+
+
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+
+
+def unwrapped_index(index: Any) -> tuple[Any, bool]:
+    """The index as NumPy takes it, and whether it is an advanced one, whose result is a copy."""
+    if type(index) in _BASIC:
+        return index, False
+    parts = index if type(index) is tuple else (index,)
+    bare: list[Any] = []
+    arrays = masks = 0
+    for part in parts:
+        if type(part) in _BASIC:
+            bare.append(part)
+            continue
+        if type(part) is StrictArray:
+            part = part._array
+        elif isinstance(part, np.ndarray):
+            raise DeviceError(MIXED.format(where="x[i]"))
+        elif isinstance(part, np.integer):
+            bare.append(int(part))
+            continue
+        elif isinstance(part, (list, bool, np.bool)):
+            if not all(isinstance(item, (int, list, np.integer, np.bool)) for item in _flat(part)):
+                raise TypeError("x[i]: a list as index holds whole numbers or booleans")
+            part = np.array(part) if part != [] else np.array([], np.int32)
+        else:
+            raise IndexError(f"{type(part).__name__} is no index of a strict array")
+        if part.dtype.kind not in "iub":
+            raise IndexError(f"an index holds integers or booleans, this one {part.dtype}")
+        arrays += 1
+        masks += part.dtype.kind == "b"
+        bare.append(part)
+    if masks and arrays > 1:
+        raise ValueError(f"{CUPY} takes one boolean array as index, and no other array with it")
+    return (tuple(bare) if type(index) is tuple else bare[0]), arrays > 0
+
+
+def _flat(part: Any) -> Iterator[Any]:
+    if isinstance(part, list):
+        for item in part:
+            yield from _flat(item)
+    else:
+        yield part
+
+
+# What `at` takes with arrays as indices: the dtypes that CuPy documents for its scattered
+# operations, and those of CUDA's atomic operations.  Complex numbers are not among them.
+_WHOLE = frozenset({"int32", "uint32", "uint64"})
+_ATOMIC = {
+    "add": _WHOLE | {"float16", "float32", "float64"},
+    "subtract": frozenset({"int32", "uint32"}),
+    "maximum": _WHOLE | {"float32", "float64"},
+    "minimum": _WHOLE | {"float32", "float64"},
+    "bitwise_and": _WHOLE,
+    "bitwise_or": _WHOLE,
+    "bitwise_xor": _WHOLE,
+}
+
+
+def scatter(ufunc: np.ufunc, array: Any, indices: Any, value: Any) -> None:
+    """array[indices] = ufunc(array[indices], value), repeated indices one after the other.
+
+    Raises TypeError for a dtype that CuPy does not promise to take.
+    """
+    where = f"cupy.{ufunc.__name__}.at"
+    if type(array) is not StrictArray:
+        raise TypeError(f"{where} writes to an array, not {type(array).__name__}")
+    index, advanced = unwrapped_index(indices)
+    if advanced and array.dtype.name not in _ATOMIC[ufunc.__name__]:
+        raise TypeError(f"{CUPY}: {where} with arrays as indices has no {array.dtype}")
+    addend = _operand(value, where)
+    if addend is NotImplemented:
+        raise TypeError(f"{where}: unsupported type {type(value).__name__}")
+    ufunc.at(array._array, index, np.asarray(addend).astype(array.dtype, copy=False))
+
+
+# Operators ---------------------------------------------------------------------------------------
+
+
+def _operand(value: Any, symbol: str) -> Any:
+    """The other side of an operator as NumPy takes it, or NotImplemented to leave it to that."""
+    kind = type(value)
+    if kind is StrictArray:
+        return value._array
+    if kind in NUMBERS or isinstance(value, np.generic):
+        return value
+    if isinstance(value, np.ndarray):
+        raise DeviceError(MIXED.format(where=symbol))
+    if isinstance(value, (list, tuple)):
+        raise TypeError(f"{symbol}: {CUPY} does not take a {kind.__name__} for an array")
+    return NotImplemented
+
+
+def _binary(symbol: str, ufunc: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """The methods of `x + y`, `y + x` and `x += y`."""
+
+    def forward(self: StrictArray, other: Any) -> Any:
+        other = _operand(other, symbol)
+        if other is NotImplemented:
+            return NotImplemented
+        return wrapped(ufunc(self._array, other), ())
+
+    def reflected(self: StrictArray, other: Any) -> Any:
+        other = _operand(other, symbol)
+        if other is NotImplemented:
+            return NotImplemented
+        return wrapped(ufunc(other, self._array), ())
+
+    def in_place(self: StrictArray, other: Any) -> Any:
+        other = _operand(other, f"{symbol}=")
+        if other is NotImplemented:
+            return NotImplemented
+        ufunc(self._array, other, out=self._array)
+        return self
+
+    return forward, reflected, in_place
+
+
+def _unary(function: Callable[..., Any]) -> Any:
+    def method(self: StrictArray) -> Any:
+        return wrapped(function(self._array), ())
+
+    return method
+
+
+_ARITHMETIC = {
+    "add": ("+", np.add),
+    "sub": ("-", np.subtract),
+    "mul": ("*", np.multiply),
+    "truediv": ("/", np.true_divide),
+    "floordiv": ("//", np.floor_divide),
+    "mod": ("%", np.remainder),
+    "pow": ("**", np.power),
+    "matmul": ("@", np.matmul),
+    "and": ("&", np.bitwise_and),
+    "or": ("|", np.bitwise_or),
+    "xor": ("^", np.bitwise_xor),
+    "lshift": ("<<", np.left_shift),
+    "rshift": (">>", np.right_shift),
+    "divmod": ("divmod", np.divmod),
+}
+_COMPARISONS = {
+    "eq": ("==", np.equal),
+    "ne": ("!=", np.not_equal),
+    "lt": ("<", np.less),
+    "le": ("<=", np.less_equal),
+    "gt": (">", np.greater),
+    "ge": (">=", np.greater_equal),
+}
+_OPERATORS = frozenset(ufunc for _, ufunc in (*_ARITHMETIC.values(), *_COMPARISONS.values()))
+
+
+def _give_operators() -> None:
+    for name, (symbol, ufunc) in _ARITHMETIC.items():
+        forward, reflected, in_place = _binary(symbol, ufunc)
+        setattr(StrictArray, f"__{name}__", forward)
+        setattr(StrictArray, f"__r{name}__", reflected)
+        if name not in {"divmod", "matmul"}:  # CuPy's arrays have no `@=`
+            setattr(StrictArray, f"__i{name}__", in_place)
+    for name, (symbol, ufunc) in _COMPARISONS.items():
+        setattr(StrictArray, f"__{name}__", _binary(symbol, ufunc)[0])
+    for name in ("neg", "pos", "abs", "invert"):
+        setattr(StrictArray, f"__{name}__", _unary(getattr(operator, name)))
+
+
+# Methods -----------------------------------------------------------------------------------------
+
+_METHODS: dict[str, str] = RECORD["methods"]
+_ATTRIBUTES = frozenset(RECORD["attributes"].split())
+_NOT_MODELLED = frozenset({"mdspan", "reduced_view", "toDlpack", "tofile", "dump"})
+_HOST = frozenset({"item", "tolist", "tobytes", "dumps"})
+_IN_PLACE = frozenset({"fill", "partition", "put", "sort"})
+
+# NumPy's methods of that name have no `dtype`.
+_DTYPE_ALONE = frozenset({"argmax", "argmin"})
+
+
+def _method(name: str, text: str) -> Callable[..., Any]:
+    """CuPy's array method, computed by ndarray's, or by NumPy's function where that is gone."""
+    own = getattr(np.ndarray, name, None)
+    call: Callable[..., Any] = getattr(np, name) if own is None else own
+    where = f"cupy.ndarray.{name}"
+    parameters = Parameters(where, text, call, method=True)
+    returns_bare = name in _HOST or name in _IN_PLACE
+    takes_dtype_alone = name in _DTYPE_ALONE
+
+    def method(self: StrictArray, *args: Any, **kwargs: Any) -> Any:
+        ordered, named = parameters.bind(args, kwargs)
+        # A parameter left at None is one that NumPy may call by another default, except for axes.
+        named = {key: value for key, value in named.items() if value is not None or key == "axis"}
+        dtype = named.pop("dtype", None) if takes_dtype_alone else None
+        out = parameters.out(args, kwargs)
+        result = call(
+            self._array,
+            *[unwrapped(value, where) for value in ordered],
+            **{key: unwrapped(value, where) for key, value in named.items()},
+        )
+        if returns_bare:
+            return result
+        if out is not None:
+            return out
+        result = wrapped(result, (self,))
+        return result if dtype is None else result.astype(dtype)
+
+    method.__name__ = name
+    method.__qualname__ = f"StrictArray.{name}"
+    method.__doc__ = f"{where}({text}), computed by NumPy; see CuPy's documentation."
+    return method
+
+
+def _give_methods() -> None:
+    for name, text in _METHODS.items():
+        if name not in _NOT_MODELLED and name not in vars(StrictArray):
+            setattr(StrictArray, name, _method(name, text))
+
+
+_give_operators()
+_give_methods()

@@ -1,0 +1,199 @@
+"""The command line: `tapegrad demo`, `tapegrad info`, `tapegrad --version`.
+
+Everything optional is looked for before it is imported, so that a missing library ends in a line
+that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
+reason is on standard error), 2 a wrong command line, 130 interrupted.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad._version import __version__
+
+# What the optional libraries are imported as, installed as, and the extra that brings them.
+_OPTIONAL = (
+    ("numba", ("numba",), "fast"),
+    ("cupy", ("cupy-cuda12x", "cupy-cuda13x", "cupy"), "cuda"),
+    ("safetensors", ("safetensors",), "files"),
+    ("sklearn", ("scikit-learn",), "demo"),
+    ("matplotlib", ("matplotlib",), "demo"),
+    ("tqdm", ("tqdm",), "demo"),
+    ("threadpoolctl", ("threadpoolctl",), "demo"),
+)
+_DEMO_NEEDS = ("safetensors", "sklearn", "matplotlib", "tqdm", "threadpoolctl")
+_THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "OMP_NUM_THREADS",
+)
+
+
+class CommandError(Exception):
+    """What a command could not do, told to the user as one message."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; `arguments` are sys.argv[1:] by default."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except CommandError as error:
+        print(f"tapegrad {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"tapegrad {options.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tapegrad", description="Differentiable NumPy with Torch7's modules."
+    )
+    parser.add_argument("--version", action="version", version=f"tapegrad {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+
+    demo = commands.add_parser(
+        "demo",
+        help="train a convolutional network on handwritten digits",
+        description="Trains a small LeNet on scikit-learn's handwritten digits, in under a minute.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    demo.add_argument("--device", type=_device, default="cpu", help="cpu, cuda or cuda:N")
+    demo.add_argument("--epochs", type=_positive, default=30, help="passes over the training set")
+    demo.add_argument(
+        "--seed", type=_natural, default=0, help="same seed, same result, bit for bit"
+    )
+    demo.add_argument(
+        "--out", default="tapegrad-demo", help="folder for the model and the pictures"
+    )
+    demo.set_defaults(run=_demo)
+
+    info = commands.add_parser("info", help="print versions, devices, BLAS and threads")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of cpu, cuda, cuda:0, cuda:1, …")
+    return text
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a positive number")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative")
+    return value
+
+
+def _demo(options: argparse.Namespace) -> int:
+    missing = [name for name in _DEMO_NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        distributions = {name: found[0] for name, found, _ in _OPTIONAL}
+        raise CommandError(
+            f"needs {', '.join(distributions[name] for name in missing)}; install with\n"
+            "    pip install 'tapegrad[demo]'"
+        )
+    from tapegrad import _demo as demo
+
+    try:
+        device = devices.device(options.device)
+        demo.run(device=device, epochs=options.epochs, seed=options.seed, out=options.out)
+    except (devices.DeviceError, demo.DemoError, OSError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def _info(_: argparse.Namespace) -> int:
+    rows = list(_facts())
+    width = max(len(name) for name, _ in rows)
+    for name, fact in rows:
+        print(f"{name:<{width}}  {fact}")
+    return 0
+
+
+def _facts() -> Iterator[tuple[str, str]]:
+    yield "tapegrad", __version__
+    yield "python", f"{platform.python_version()} ({platform.platform()})"
+    yield "numpy", np.__version__
+    yield "opt_einsum", importlib.metadata.version("opt_einsum")
+    for name, distributions, extra in _OPTIONAL:
+        yield name, _version(distributions) or f"not installed (pip install 'tapegrad[{extra}]')"
+    yield from _device_facts()
+    yield "BLAS", _blas()
+    yield "BLAS threads", _threads()
+    yield "processors", f"{_usable_processors()} usable of {os.cpu_count()}"
+
+
+def _device_facts() -> Iterator[tuple[str, str]]:
+    for device in devices.available_devices():
+        memory = devices.memory(device)
+        yield "device", f"{device} ({_gib(memory.free)} of {_gib(memory.total)} free)"
+    try:
+        devices.device("cuda")
+    except devices.DeviceError as error:
+        yield "no cuda", str(error).splitlines()[0]
+
+
+def _version(distributions: Sequence[str]) -> str | None:
+    for distribution in distributions:
+        try:
+            return f"{importlib.metadata.version(distribution)} ({distribution})"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _blas() -> str:
+    """What NumPy was built with, from NumPy's own record of its build."""
+    built = np.show_config(mode="dicts")
+    blas = built.get("Build Dependencies", {}).get("blas", {}) if built else {}
+    name, version = blas.get("name", "unknown"), blas.get("version", "")
+    return f"{name} {version}".strip()
+
+
+def _threads() -> str:
+    """How many threads BLAS uses: asked of the loaded libraries where threadpoolctl is there."""
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        import threadpoolctl
+
+        pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        if pools:
+            return ", ".join(f"{pool['num_threads']} ({pool['internal_api']})" for pool in pools)
+    for variable in _THREAD_VARIABLES:
+        if variable in os.environ:
+            return f"{os.environ[variable]} ({variable})"
+    return f"{_usable_processors()} (the library's default: one for each processor)"
+
+
+def _usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gib(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**30:.1f} GiB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
