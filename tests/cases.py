@@ -7,7 +7,9 @@ gone.  An entry asks its `Draws` for shapes and options; arrays come from the ex
 
 from __future__ import annotations
 
+import importlib
 import math
+from pathlib import Path
 
 import numpy as np
 from tapegrad import nn
@@ -542,7 +544,6 @@ COMPOSITES = {
     "var": variance,
 }  # fmt: skip
 
-OPERATIONS = {**PRIMITIVES, **COMPOSITES}
 
 # Modules ------------------------------------------------------------------------------------------
 
@@ -776,3 +777,11 @@ OPTIMIZERS = {"adam": adam, "sgd": sgd}
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("to_device", "strict_arrays_agree_with_numpy"): "its setting says where the result goes",
 }
+
+# Cases of an area stand in files of their own, `cases_<area>.py`, under the same names.
+for _path in sorted(Path(__file__).parent.glob("cases_*.py")):
+    _area = importlib.import_module(_path.stem)
+    for _name in ("PRIMITIVES", "COMPOSITES", "MODULES", "CRITERIONS", "OPTIMIZERS", "EXCEPTIONS"):
+        globals()[_name].update(getattr(_area, _name, {}))
+
+OPERATIONS = {**PRIMITIVES, **COMPOSITES}

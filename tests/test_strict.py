@@ -681,10 +681,10 @@ def test_parameters_are_taken_by_cupys_names_and_order():
     assert strict.unravel_index(strict.asarray([4]), dims=(2, 3))[0].tolist() == [1]
     histogram = strict.histogram2d(x[0], x[1], 2, None, None, True)  # NumPy has density before
     assert histogram[0].sum().item() > 0
-    with pytest.raises(TypeError, match="given twice"):
+    with pytest.raises(TypeError, match=r"given twice|multiple values"):
         strict.reshape(x, (3, 2), newshape=(3, 2))
     with pytest.raises(TypeError, match="does not model"):
-        strict.percentile(x, 50, interpolation="linear")
+        strict.random.multivariate_normal(x[0, :1], x[:1, :1], method="svd")
 
 
 def test_random_functions_take_cupys_dtype():

@@ -85,18 +85,22 @@ class Line:
         if t == 0.0:
             return 0.0
         if t not in self._seen:
-            point = [
-                (leaf + t * move).astype(leaf.dtype, copy=False)
-                for leaf, move in zip(self.leaves, self.direction, strict=True)
-            ]
-            self.evaluations += 1
-            values = self.evaluate(point)
-            with np.errstate(invalid="ignore", over="ignore"):
-                self._seen[t] = math.fsum(
-                    float(np.sum(v * (after.astype(np.float64) - before)))
-                    for v, after, before in zip(self.cotangents, values, self.values, strict=True)
-                )
+            self._seen[t] = self.at(t)
         return self._seen[t]
+
+    def at(self, t: float) -> float:
+        """φ(t) − φ(0), evaluated anew and not counted among the steps."""
+        point = [
+            (leaf + t * move).astype(leaf.dtype, copy=False)
+            for leaf, move in zip(self.leaves, self.direction, strict=True)
+        ]
+        self.evaluations += 1
+        values = self.evaluate(point)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return math.fsum(
+                float(np.sum(v * (after.astype(np.float64) - before)))
+                for v, after, before in zip(self.cotangents, values, self.values, strict=True)
+            )
 
 
 @dataclass(frozen=True)
