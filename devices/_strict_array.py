@@ -133,11 +133,7 @@ def unwrapped(value: Any, where: str) -> Any:
         return kind(unwrapped(item, where) for item in value)
     if isinstance(value, np.ndarray):
         raise DeviceError(MIXED.format(where=where))
-    if isinstance(value, (np.generic, np.dtype, type, int, float)) or callable(value):
-        return value
-    if isinstance(value, dict):
-        return {key: unwrapped(item, where) for key, item in value.items()}
-    if hasattr(value, "__fspath__") or hasattr(value, "write") or hasattr(value, "read"):
+    if isinstance(value, (np.generic, np.dtype, type, int, float)):
         return value
     raise TypeError(f"{where}: unsupported type {kind.__module__}.{kind.__qualname__}")
 

@@ -399,6 +399,16 @@ def test_arrays_move_between_gpus(two_gpus):
     assert FakeDevice.current == 0
 
 
+def test_a_gpus_generator_is_philox(two_gpus):
+    generator = Generator("cuda:1", 5)
+    state = generator.get_state()
+    assert state["algorithm"] == "Philox4x32-10"
+    assert state["stream"] == {"key": key_of(5), "counter": 0}
+    with pytest.raises(ValueError, match="a state of Philox4x32-10 does not fit"):
+        Generator("cpu").set_state(state)
+    assert FakeDevice.current == 0
+
+
 def test_a_gpu_tells_its_memory_and_is_waited_for(two_gpus):
     assert devices.memory("cuda:1") == MemoryInfo(total=100, used=30, free=51 + 12, peak=None)
     devices.synchronize("cuda:1")
