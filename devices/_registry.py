@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from tapegrad.devices._random import Stream
+    from tapegrad.devices._generators import Stream
 
 __all__ = [
     "Backend",

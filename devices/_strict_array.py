@@ -346,9 +346,8 @@ class StrictArray:
         result = self._array[index]
         if type(result) is not np.ndarray:  # a scalar: take the 0-d view instead
             result = self._array[(*index, ...) if type(index) is tuple else (index, ...)]
-        if advanced:  # always a copy; NumPy makes a view of a copy for some
-            memory = _memory_of(self._array)
-            return adopt(result.copy() if _memory_of(result) is memory else result)
+        if advanced:  # a copy
+            return adopt(result)
         return adopt(result, self if self._base is None else self._base)
 
     def __setitem__(self, index: Any, value: Any) -> None:

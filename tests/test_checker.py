@@ -434,7 +434,7 @@ DIFFICULT = {
         f"cancellation of {size:g}": (
             lambda x, s=size: (x + s) - s, lambda x, g: g, lambda r: r.standard_normal(4)
         )
-        for size in (1e3, 1e6, 1e9, 1e12)
+        for size in (1e3, 1e6, 1e9, 1e10, 1e11, 1e12, 1e13)
     },
     "normalization of constants": (normalized, normalized_pull, lambda r: np.full((4, 3), 2.0)),
     "normalization of small integers": (normalized, normalized_pull, about([0.0, 1.0, 2.0], 0)),
