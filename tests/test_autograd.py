@@ -44,7 +44,12 @@ def test_gradient_of_numpy_code_is_an_array_for_an_array() -> None:
 def test_gradient_is_a_tensor_for_a_tensor() -> None:
     g = grad(lambda x: (x * x).sum())(Tensor([1.0, 2.0]))
     assert isinstance(g, Tensor)
+    assert not g.tracked  # nothing behind it can be differentiated any more
     np.testing.assert_array_equal(g.numpy(), [2, 4])
+    w = Parameter(np.ones(2))
+    value, g = value_and_grad(lambda x: (w * x * x).sum())(Tensor([1.0, 2.0]))
+    assert value.tracked
+    assert g.tracked
 
 
 def test_derivatives_of_sine_to_order_five() -> None:

@@ -227,6 +227,9 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     if _jumps(line, gap):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
+    if second.value == 0.0 and 1e3 * gap * _TOLERANCE < margin:
+        # exactly flat, while the terms of the analytic slope nearly cancel: stairs as well
+        return Judgement("noisy", second, margin, rate, COARSE)
     if _right_in_the_long_run(line, analytic, gap):
         return Judgement("noisy", second, margin, rate, COARSE)
     spread = noise_of(line)
