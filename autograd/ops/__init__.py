@@ -91,6 +91,9 @@ from tapegrad.autograd.ops.linalg import (
     tensordot,
     trace,
 )
+from tapegrad.autograd.ops.normalization import (
+    standardize,
+)
 from tapegrad.autograd.ops.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
@@ -235,6 +238,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "standardize",
     "std",
     "subtract",
     "sum",
