@@ -51,7 +51,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if type(data) is np.ndarray or devices.is_array(data):
         return data if dtype is None or data.dtype == dtype else data.astype(dtype)
     array = np.asarray(data, dtype=dtype)
-    if array.dtype == object:
+    if array.dtype.kind not in "biufc":
         raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
     return array.view(np.ndarray)
 
