@@ -126,7 +126,7 @@ def check_module(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     check_fields(module, record)
     noise = record.get("buffers", {}).get("noise")
     if noise is not None and noise.size:
-        feed_noise(monkeypatch, noise)
+        feed_noise(monkeypatch, noise, module)
 
     x, g = input_for(module, record["input"]), record["gradOutput"]
     x_before, g_before = [[leaf.copy() for leaf in torch7.leaves(v)] for v in (x, g)]
@@ -155,8 +155,14 @@ def check_fields(built: Any, record: Record) -> None:
         assert (list(found) if isinstance(found, tuple) else found) == expected, name
 
 
-def feed_noise(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
-    """Make the next Bernoulli draw the recorded one: 1 where Torch7 kept the entry."""
+def feed_noise(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray, module: Any) -> None:
+    """Make the next draw the recorded one: 1 where Dropout kept the entry, RReLU's own slopes."""
+
+    def uniform(self: Any, shape: Any, dtype: Any) -> np.ndarray:
+        lower, upper = module.lower, module.upper
+        return ((noise - lower) / (upper - lower)).astype(dtype).reshape(shape)
+
+    monkeypatch.setattr(devices.Generator, "uniform", uniform)
 
     def bernoulli(self: Any, p: float, shape: Any, dtype: Any) -> np.ndarray:
         assert tuple(shape) == noise.shape

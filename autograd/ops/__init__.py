@@ -137,6 +137,7 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
+from tapegrad.autograd.ops.special import erf
 
 __all__ = [
     "absolute",
@@ -174,6 +175,7 @@ __all__ = [
     "dot",
     "einsum",
     "equal",
+    "erf",
     "exp",
     "expand_dims",
     "expm1",
