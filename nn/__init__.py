@@ -37,12 +37,44 @@ from tapegrad.nn.activation import (
     TanhShrink,
     Threshold,
 )
+from tapegrad.nn.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+    SpatialClassNLLCriterion,
+)
 from tapegrad.nn.container import ConcatTable, Container, Sequential
 from tapegrad.nn.convolution import SpatialConvolution
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.dropout import Dropout
+from tapegrad.nn.joint_criterions import (
+    ModuleCriterion,
+    MultiCriterion,
+    ParallelCriterion,
+)
 from tapegrad.nn.linear import Linear
-from tapegrad.nn.losses import ClassNLLCriterion, CrossEntropyCriterion, MSECriterion
+from tapegrad.nn.losses import (
+    AbsCriterion,
+    BCECriterion,
+    DistKLDivCriterion,
+    L1Cost,
+    MSECriterion,
+    MultiLabelSoftMarginCriterion,
+    SmoothL1Criterion,
+    SpatialAutoCropMSECriterion,
+    WeightedMSECriterion,
+)
+from tapegrad.nn.margins import (
+    CosineEmbeddingCriterion,
+    DistanceRatioCriterion,
+    HingeEmbeddingCriterion,
+    L1HingeEmbeddingCriterion,
+    MarginCriterion,
+    MarginRankingCriterion,
+    MultiLabelMarginCriterion,
+    MultiMarginCriterion,
+    SoftMarginCriterion,
+)
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
 from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
 from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
@@ -106,7 +138,29 @@ __all__ = [
     "TanhShrink",
     "Threshold",
     # criterions
+    "AbsCriterion",
+    "BCECriterion",
     "ClassNLLCriterion",
+    "ClassSimplexCriterion",
+    "CosineEmbeddingCriterion",
     "CrossEntropyCriterion",
+    "DistKLDivCriterion",
+    "DistanceRatioCriterion",
+    "HingeEmbeddingCriterion",
+    "L1Cost",
+    "L1HingeEmbeddingCriterion",
     "MSECriterion",
+    "MarginCriterion",
+    "MarginRankingCriterion",
+    "ModuleCriterion",
+    "MultiCriterion",
+    "MultiLabelMarginCriterion",
+    "MultiLabelSoftMarginCriterion",
+    "MultiMarginCriterion",
+    "ParallelCriterion",
+    "SmoothL1Criterion",
+    "SoftMarginCriterion",
+    "SpatialAutoCropMSECriterion",
+    "SpatialClassNLLCriterion",
+    "WeightedMSECriterion",
 ]

@@ -92,7 +92,13 @@ def names(module: Any) -> list[str]:
 
 
 def for_python(criterion: Any, target: Any) -> Any:
-    """A target with its labels counted from 0."""
+    """A target with its labels counted from 0, as the criterion that receives it declares."""
+    children = getattr(criterion, "criterions", None)
+    if children and isinstance(criterion, nn.ParallelCriterion) and not criterion.repeatTarget:
+        return [for_python(child, part) for child, part in zip(children, target, strict=True)]
+    inner = children[0] if children else getattr(criterion, "criterion", None)
+    if inner is not None and getattr(criterion, "targetModule", None) is None:
+        return for_python(inner, target)
     return torch7.translated(type(criterion), "target", target)
 
 
@@ -572,6 +578,11 @@ def keeps_unbatched_shape(record: Record, monkeypatch: pytest.MonkeyPatch) -> No
     check_module(record | expected | {"gradOutput": gradient}, monkeypatch)
 
 
+def crops_in_backward_too(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward takes the target that forward took, where the original wants it cropped by hand."""
+    check_criterion(record | {"target_backward": record["target"]}, monkeypatch)
+
+
 def _is_error(record: Record, cls: str) -> bool:
     return record["kind"] == "error" and record["class"] == f"nn.{cls}"
 
@@ -609,6 +620,11 @@ DEPARTURES = (
             and bool(r["fields"].get("stochastic_inference"))
         ),
         differentiates_what_it_computed,
+    ),
+    Departure(
+        "SpatialAutoCropMSECriterion crops its target in backward too",
+        lambda r: r["kind"] == "criterion" and "target_backward" in r,
+        crops_in_backward_too,
     ),
     Departure(
         "in-place layers leave the caller's arrays alone",
