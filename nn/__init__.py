@@ -47,6 +47,7 @@ from tapegrad.nn.container import ConcatTable, Container, Sequential
 from tapegrad.nn.convolution import SpatialConvolution
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.dropout import Dropout
+from tapegrad.nn.graph import Node, gModule
 from tapegrad.nn.joint_criterions import (
     ModuleCriterion,
     MultiCriterion,
@@ -77,6 +78,7 @@ from tapegrad.nn.margins import (
 )
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
 from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
+from tapegrad.nn.picture import picture
 from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
 from tapegrad.nn.shape import Reshape, View
 
@@ -92,6 +94,10 @@ __all__ = [
     "ConcatTable",
     "Container",
     "Sequential",
+    # graphs
+    "Node",
+    "gModule",
+    "picture",
     # layers
     "BatchNormalization",
     "Dropout",

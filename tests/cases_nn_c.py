@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from tapegrad import nn
 from tapegrad.autograd.check import Call, Layer
 
@@ -115,7 +116,24 @@ TRANSFER_FUNCTIONS = {
     "Threshold": anywhere(lambda d: nn.Threshold(*d.choice([(), (0.2, -0.5), (-0.3, 1)]))),
 }
 
-MODULES = {**TRANSFER_FUNCTIONS}
+# Graphs -------------------------------------------------------------------------------------------
+
+
+def graph(d):
+    """Two inputs, a module on two nodes, entries of a list, and two outputs; or a chain."""
+    n, k, m = d.size("N"), d.size("k"), d.size("m")
+    x, y = nn.Identity()(), nn.Identity()()
+    first, second = nn.Linear(m, k)(x), nn.Tanh()(nn.Linear(2, k)(y))
+    if d.choice([True, False]):
+        module = nn.gModule(x, nn.Sigmoid()(first))
+        return Layer(module, d.array((n, m)), d.array((n, m + 1)), "always")
+    a, b = nn.Identity()([first, second]).split(2)
+    module = nn.gModule([x, y], [nn.Linear(k, 2)(a), nn.ReLU()(b), a])
+    x_and_y = [d.array((n, m)), d.array((n, 2))]
+    return Layer(module, x_and_y, [x_and_y[0], d.array((n, 3))], "always")
+
+
+MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph}
 
 # Criterions ---------------------------------------------------------------------------------------
 

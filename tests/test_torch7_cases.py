@@ -60,6 +60,26 @@ def build(spec: Any) -> Any:
     return torch7.Builder(lambda name: getattr(nn, name))(spec)
 
 
+def graph_of(record: Record) -> Any:
+    """The gModule of a record, whose nodes are named."""
+    graph, builder = record["graph"], torch7.Builder(lambda name: getattr(nn, name))
+    nodes: dict[str, nn.Node] = {}
+    entries: dict[str, list[nn.Node]] = {}
+    for told in graph["nodes"]:
+        if told["kind"] == "split":
+            parent = told["parent"]
+            entries.setdefault(parent, nodes[parent].split(told["count"]))
+            nodes[told["name"]] = entries[parent][told["index"] - 1]
+        elif told["kind"] == "input":
+            nodes[told["name"]] = nn.Identity()()
+        else:
+            assert told["kind"] == "module"
+            module = builder(told["spec"])
+            nodes[told["name"]] = module([nodes[name] for name in told["parents"]])
+    ends = ([nodes[name] for name in graph[which]] for which in ("inputs", "outputs"))
+    return nn.gModule(*ends)
+
+
 def write(destination: Tensor, values: np.ndarray) -> None:
     assert destination.shape == values.shape
     with no_grad():
@@ -68,7 +88,7 @@ def write(destination: Tensor, values: np.ndarray) -> None:
 
 def prepared(record: Record) -> Any:
     """The module of a record, in double precision, with its parameters, buffers and mode."""
-    module = build(record["spec"]).double()
+    module = (graph_of(record) if "graph" in record else build(record["spec"])).double()
     parameters, _ = module.parameters()
     assert len(parameters) == len(record.get("params", []))
     for parameter, values in zip(parameters, record.get("params", []), strict=True):
@@ -150,6 +170,11 @@ def check_module(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
         assert_close(gradients, record["gradParams_acc"], "gradParams_acc")
     assert_close(x, x_before, "input afterwards", tolerance=0)
     assert_close(g, g_before, "gradOutput afterwards", tolerance=0)
+
+
+def check_nngraph(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [f"nn.{type(m).__name__}" for m in graph_of(record).modules] == record["modules"]
+    check_module(record, monkeypatch)
 
 
 def check_fields(built: Any, record: Record) -> None:
@@ -514,6 +539,7 @@ def check_rng(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHECKS: dict[str, Callable[[Record, pytest.MonkeyPatch], None]] = {
     "module": check_module,
+    "nngraph": check_nngraph,
     "criterion": check_criterion,
     "error": check_error,
     "trajectory": check_trajectory,
