@@ -1,15 +1,84 @@
 """tapegrad.nn: modules, containers, layers and criterions."""
 
 from tapegrad.autograd import Parameter
-from tapegrad.nn.activation import Identity, LogSoftMax, ReLU, Sigmoid, SoftMax, Tanh
+from tapegrad.nn.activation import (
+    ELU,
+    GELU,
+    Abs,
+    Clamp,
+    CReLU,
+    Exp,
+    GatedLinearUnit,
+    HardShrink,
+    HardTanh,
+    Identity,
+    LeakyReLU,
+    Log,
+    LogSigmoid,
+    LogSoftMax,
+    Mish,
+    Power,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Sigmoid,
+    SiLU,
+    SoftMax,
+    SoftMin,
+    SoftPlus,
+    SoftShrink,
+    SoftSign,
+    SpatialLogSoftMax,
+    SpatialSoftMax,
+    Sqrt,
+    Square,
+    Tanh,
+    TanhShrink,
+    Threshold,
+)
+from tapegrad.nn.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+    SpatialClassNLLCriterion,
+)
 from tapegrad.nn.container import ConcatTable, Container, Sequential
 from tapegrad.nn.convolution import SpatialConvolution
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.dropout import Dropout
+from tapegrad.nn.graph import Node, gModule
+from tapegrad.nn.joint_criterions import (
+    ModuleCriterion,
+    MultiCriterion,
+    ParallelCriterion,
+)
 from tapegrad.nn.linear import Linear
-from tapegrad.nn.losses import ClassNLLCriterion, CrossEntropyCriterion, MSECriterion
+from tapegrad.nn.losses import (
+    AbsCriterion,
+    BCECriterion,
+    DistKLDivCriterion,
+    L1Cost,
+    MSECriterion,
+    MultiLabelSoftMarginCriterion,
+    SmoothL1Criterion,
+    SpatialAutoCropMSECriterion,
+    WeightedMSECriterion,
+)
+from tapegrad.nn.margins import (
+    CosineEmbeddingCriterion,
+    DistanceRatioCriterion,
+    HingeEmbeddingCriterion,
+    L1HingeEmbeddingCriterion,
+    MarginCriterion,
+    MarginRankingCriterion,
+    MultiLabelMarginCriterion,
+    MultiMarginCriterion,
+    SoftMarginCriterion,
+)
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
 from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
+from tapegrad.nn.picture import picture
 from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
 from tapegrad.nn.shape import Reshape, View
 
@@ -25,24 +94,79 @@ __all__ = [
     "ConcatTable",
     "Container",
     "Sequential",
+    # graphs
+    "Node",
+    "gModule",
+    "picture",
     # layers
     "BatchNormalization",
     "Dropout",
-    "Identity",
     "Linear",
-    "LogSoftMax",
-    "ReLU",
     "Reshape",
-    "Sigmoid",
-    "SoftMax",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
     "SpatialConvolution",
     "SpatialMaxPooling",
-    "Tanh",
     "View",
+    # transfer functions
+    "Abs",
+    "CReLU",
+    "Clamp",
+    "ELU",
+    "Exp",
+    "GELU",
+    "GatedLinearUnit",
+    "HardShrink",
+    "HardTanh",
+    "Identity",
+    "LeakyReLU",
+    "Log",
+    "LogSigmoid",
+    "LogSoftMax",
+    "Mish",
+    "PReLU",
+    "Power",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "SoftMax",
+    "SoftMin",
+    "SoftPlus",
+    "SoftShrink",
+    "SoftSign",
+    "SpatialLogSoftMax",
+    "SpatialSoftMax",
+    "Sqrt",
+    "Square",
+    "Tanh",
+    "TanhShrink",
+    "Threshold",
     # criterions
+    "AbsCriterion",
+    "BCECriterion",
     "ClassNLLCriterion",
+    "ClassSimplexCriterion",
+    "CosineEmbeddingCriterion",
     "CrossEntropyCriterion",
+    "DistKLDivCriterion",
+    "DistanceRatioCriterion",
+    "HingeEmbeddingCriterion",
+    "L1Cost",
+    "L1HingeEmbeddingCriterion",
     "MSECriterion",
+    "MarginCriterion",
+    "MarginRankingCriterion",
+    "ModuleCriterion",
+    "MultiCriterion",
+    "MultiLabelMarginCriterion",
+    "MultiLabelSoftMarginCriterion",
+    "MultiMarginCriterion",
+    "ParallelCriterion",
+    "SmoothL1Criterion",
+    "SoftMarginCriterion",
+    "SpatialAutoCropMSECriterion",
+    "SpatialClassNLLCriterion",
+    "WeightedMSECriterion",
 ]

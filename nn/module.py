@@ -27,6 +27,7 @@ from tapegrad.autograd.replay import guard
 from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn import _flat, _span
+from tapegrad.nn._node import are_nodes, node_of
 from tapegrad.nn._span import ShapeError, shape_check
 
 __all__ = ["Buffer", "Module", "ShapeError", "shape_check"]
@@ -116,7 +117,12 @@ class Module:
         raise NotImplementedError(NO_UPDATE_OUTPUT.format(name=type(self).__name__))
 
     def __call__(self, *inputs: Any) -> Any:
-        """The output for `inputs` as fresh Tensors on the current tape; no state is kept."""
+        """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
+
+        Called on Nodes, or on nothing, it is a Node of a graph that is being described.
+        """
+        if are_nodes(inputs):
+            return node_of(self, inputs)
         if self._by_hand:
             return _by_hand_call(self, inputs)
         return _span.call(self, inputs, self.updateOutput)
@@ -516,9 +522,10 @@ class Module:
         return text(self)
 
     def _repr_html_(self) -> str:
+        from tapegrad.nn.picture import picture
         from tapegrad.nn.summary import html
 
-        return html(self)
+        return html(self) + picture(self).svg
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         """What `forward` differentiates with respect to, and the code it runs on that."""

@@ -60,6 +60,26 @@ def build(spec: Any) -> Any:
     return torch7.Builder(lambda name: getattr(nn, name))(spec)
 
 
+def graph_of(record: Record) -> Any:
+    """The gModule of a record, whose nodes are named."""
+    graph, builder = record["graph"], torch7.Builder(lambda name: getattr(nn, name))
+    nodes: dict[str, nn.Node] = {}
+    entries: dict[str, list[nn.Node]] = {}
+    for told in graph["nodes"]:
+        if told["kind"] == "split":
+            parent = told["parent"]
+            entries.setdefault(parent, nodes[parent].split(told["count"]))
+            nodes[told["name"]] = entries[parent][told["index"] - 1]
+        elif told["kind"] == "input":
+            nodes[told["name"]] = nn.Identity()()
+        else:
+            assert told["kind"] == "module"
+            module = builder(told["spec"])
+            nodes[told["name"]] = module([nodes[name] for name in told["parents"]])
+    ends = ([nodes[name] for name in graph[which]] for which in ("inputs", "outputs"))
+    return nn.gModule(*ends)
+
+
 def write(destination: Tensor, values: np.ndarray) -> None:
     assert destination.shape == values.shape
     with no_grad():
@@ -68,7 +88,7 @@ def write(destination: Tensor, values: np.ndarray) -> None:
 
 def prepared(record: Record) -> Any:
     """The module of a record, in double precision, with its parameters, buffers and mode."""
-    module = build(record["spec"]).double()
+    module = (graph_of(record) if "graph" in record else build(record["spec"])).double()
     parameters, _ = module.parameters()
     assert len(parameters) == len(record.get("params", []))
     for parameter, values in zip(parameters, record.get("params", []), strict=True):
@@ -92,7 +112,13 @@ def names(module: Any) -> list[str]:
 
 
 def for_python(criterion: Any, target: Any) -> Any:
-    """A target with its labels counted from 0."""
+    """A target with its labels counted from 0, as the criterion that receives it declares."""
+    children = getattr(criterion, "criterions", None)
+    if children and isinstance(criterion, nn.ParallelCriterion) and not criterion.repeatTarget:
+        return [for_python(child, part) for child, part in zip(children, target, strict=True)]
+    inner = children[0] if children else getattr(criterion, "criterion", None)
+    if inner is not None and getattr(criterion, "targetModule", None) is None:
+        return for_python(inner, target)
     return torch7.translated(type(criterion), "target", target)
 
 
@@ -126,7 +152,7 @@ def check_module(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     check_fields(module, record)
     noise = record.get("buffers", {}).get("noise")
     if noise is not None and noise.size:
-        feed_noise(monkeypatch, noise)
+        feed_noise(monkeypatch, noise, module)
 
     x, g = input_for(module, record["input"]), record["gradOutput"]
     x_before, g_before = [[leaf.copy() for leaf in torch7.leaves(v)] for v in (x, g)]
@@ -146,6 +172,11 @@ def check_module(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_close(g, g_before, "gradOutput afterwards", tolerance=0)
 
 
+def check_nngraph(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [f"nn.{type(m).__name__}" for m in graph_of(record).modules] == record["modules"]
+    check_module(record, monkeypatch)
+
+
 def check_fields(built: Any, record: Record) -> None:
     for name, value in record.get("fields", {}).items():
         if name in FIELDS_WITHOUT_COUNTERPART:
@@ -155,8 +186,14 @@ def check_fields(built: Any, record: Record) -> None:
         assert (list(found) if isinstance(found, tuple) else found) == expected, name
 
 
-def feed_noise(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray) -> None:
-    """Make the next Bernoulli draw the recorded one: 1 where Torch7 kept the entry."""
+def feed_noise(monkeypatch: pytest.MonkeyPatch, noise: np.ndarray, module: Any) -> None:
+    """Make the next draw the recorded one: 1 where Dropout kept the entry, RReLU's own slopes."""
+
+    def uniform(self: Any, shape: Any, dtype: Any) -> np.ndarray:
+        lower, upper = module.lower, module.upper
+        return ((noise - lower) / (upper - lower)).astype(dtype).reshape(shape)
+
+    monkeypatch.setattr(devices.Generator, "uniform", uniform)
 
     def bernoulli(self: Any, p: float, shape: Any, dtype: Any) -> np.ndarray:
         assert tuple(shape) == noise.shape
@@ -502,6 +539,7 @@ def check_rng(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
 
 CHECKS: dict[str, Callable[[Record, pytest.MonkeyPatch], None]] = {
     "module": check_module,
+    "nngraph": check_nngraph,
     "criterion": check_criterion,
     "error": check_error,
     "trajectory": check_trajectory,
@@ -566,6 +604,11 @@ def keeps_unbatched_shape(record: Record, monkeypatch: pytest.MonkeyPatch) -> No
     check_module(record | expected | {"gradOutput": gradient}, monkeypatch)
 
 
+def crops_in_backward_too(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward takes the target that forward took, where the original wants it cropped by hand."""
+    check_criterion(record | {"target_backward": record["target"]}, monkeypatch)
+
+
 def _is_error(record: Record, cls: str) -> bool:
     return record["kind"] == "error" and record["class"] == f"nn.{cls}"
 
@@ -603,6 +646,11 @@ DEPARTURES = (
             and bool(r["fields"].get("stochastic_inference"))
         ),
         differentiates_what_it_computed,
+    ),
+    Departure(
+        "SpatialAutoCropMSECriterion crops its target in backward too",
+        lambda r: r["kind"] == "criterion" and "target_backward" in r,
+        crops_in_backward_too,
     ),
     Departure(
         "in-place layers leave the caller's arrays alone",

@@ -166,7 +166,8 @@ class Builder:
         for name, *values in spec.get("calls", []):
             getattr(built, name)(*(self(value) for value in values))
         for child in spec.get("add", []):
-            built.add(self(child))
+            child = self(child)
+            built.add(*(child if isinstance(child, list) else [child]))
         for name, value in spec.get("fields", {}).items():
             setattr(built, name, translated(cls, name, self(value)))
         return built

@@ -140,6 +140,7 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
+from tapegrad.autograd.ops.special import erf
 
 __all__ = [
     "absolute",
@@ -177,6 +178,7 @@ __all__ = [
     "dot",
     "einsum",
     "equal",
+    "erf",
     "exp",
     "expand_dims",
     "expm1",
