@@ -10,9 +10,13 @@ from tapegrad.autograd.ops.activation import (
     softmax,
 )
 from tapegrad.autograd.ops.convolution import (
+    conv1d,
+    conv1d_input_gradient,
     conv2d,
     conv2d_input_gradient,
     conv2d_weight_gradient,
+    conv3d,
+    conv3d_input_gradient,
 )
 from tapegrad.autograd.ops.elementwise import (
     absolute,
@@ -94,8 +98,11 @@ from tapegrad.autograd.ops.linalg import (
 from tapegrad.autograd.ops.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
+    avg_pool3d,
+    checked_positions,
     max_pool2d,
     max_pool2d_gather,
+    max_pool3d,
     max_unpool2d,
 )
 from tapegrad.autograd.ops.random import (
@@ -137,6 +144,11 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
+from tapegrad.autograd.ops.windows import (
+    fold,
+    largest_positions,
+    unfold,
+)
 
 __all__ = [
     "absolute",
@@ -155,17 +167,23 @@ __all__ = [
     "atleast_1d",
     "avg_pool2d",
     "avg_pool2d_gradient",
+    "avg_pool3d",
     "bernoulli",
     "broadcast_to",
     "cast",
     "ceil",
+    "checked_positions",
     "clip",
     "concatenate",
     "conjugate",
     "contract",
+    "conv1d",
+    "conv1d_input_gradient",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
+    "conv3d",
+    "conv3d_input_gradient",
     "copy",
     "cos",
     "cosh",
@@ -180,6 +198,7 @@ __all__ = [
     "flip",
     "floor",
     "floor_divide",
+    "fold",
     "getitem",
     "greater",
     "greater_equal",
@@ -189,6 +208,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "largest_positions",
     "less",
     "less_equal",
     "log",
@@ -204,6 +224,7 @@ __all__ = [
     "max",
     "max_pool2d",
     "max_pool2d_gather",
+    "max_pool3d",
     "max_unpool2d",
     "maximum",
     "mean",
@@ -249,6 +270,7 @@ __all__ = [
     "tile",
     "trace",
     "transpose",
+    "unfold",
     "uniform",
     "unslice",
     "var",
