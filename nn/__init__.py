@@ -1,6 +1,8 @@
 """tapegrad.nn: modules, containers, layers and criterions."""
 
-from tapegrad.autograd import Parameter
+from tapegrad.autograd import (
+    Parameter,
+)
 from tapegrad.nn.activation import (
     ELU,
     GELU,
@@ -43,20 +45,52 @@ from tapegrad.nn.classification import (
     CrossEntropyCriterion,
     SpatialClassNLLCriterion,
 )
-from tapegrad.nn.container import ConcatTable, Container, Sequential
-from tapegrad.nn.convolution import SpatialConvolution
-from tapegrad.nn.criterion import Criterion
-from tapegrad.nn.dropout import Dropout
-from tapegrad.nn.graph import Node, gModule
+from tapegrad.nn.container import (
+    ConcatTable,
+    Container,
+    Sequential,
+)
+from tapegrad.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+)
+from tapegrad.nn.convolution import (
+    SpatialConvolution,
+    SpatialConvolutionLocal,
+    SpatialConvolutionMap,
+    SpatialConvolutionMM,
+    SpatialDepthWiseConvolution,
+    SpatialDilatedConvolution,
+    SpatialFullConvolution,
+    SpatialFullConvolutionMap,
+    VolumetricConvolution,
+    VolumetricDilatedConvolution,
+    VolumetricFullConvolution,
+)
+from tapegrad.nn.criterion import (
+    Criterion,
+)
+from tapegrad.nn.dropout import (
+    Dropout,
+)
+from tapegrad.nn.graph import (
+    Node,
+    gModule,
+)
 from tapegrad.nn.joint_criterions import (
     ModuleCriterion,
     MultiCriterion,
     ParallelCriterion,
 )
-from tapegrad.nn.linear import Linear
+from tapegrad.nn.linear import (
+    Linear,
+)
 from tapegrad.nn.losses import (
     AbsCriterion,
     BCECriterion,
+    ClassNLLCriterion,
+    CrossEntropyCriterion,
     DistKLDivCriterion,
     L1Cost,
     MSECriterion,
@@ -76,11 +110,34 @@ from tapegrad.nn.margins import (
     MultiMarginCriterion,
     SoftMarginCriterion,
 )
-from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
-from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
-from tapegrad.nn.picture import picture
-from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
-from tapegrad.nn.shape import Reshape, View
+from tapegrad.nn.module import (
+    Buffer,
+    Module,
+    ShapeError,
+    shape_check,
+)
+from tapegrad.nn.normalization import (
+    BatchNormalization,
+    SpatialBatchNormalization,
+)
+from tapegrad.nn.picture import (
+    picture,
+)
+from tapegrad.nn.pooling import (
+    SpatialAveragePooling,
+    SpatialMaxPooling,
+)
+from tapegrad.nn.shape import (
+    Reshape,
+    View,
+)
+from tapegrad.nn.temporal import (
+    TemporalConvolution,
+    TemporalDynamicKMaxPooling,
+    TemporalMaxPooling,
+    TemporalRowConvolution,
+    TemporalSubSampling,
+)
 
 __all__ = [
     # what layers are made of
@@ -100,14 +157,32 @@ __all__ = [
     "picture",
     # layers
     "BatchNormalization",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
     "Dropout",
     "Linear",
     "Reshape",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
     "SpatialConvolution",
+    "SpatialConvolutionLocal",
+    "SpatialConvolutionMM",
+    "SpatialConvolutionMap",
+    "SpatialDepthWiseConvolution",
+    "SpatialDilatedConvolution",
+    "SpatialFullConvolution",
+    "SpatialFullConvolutionMap",
     "SpatialMaxPooling",
+    "TemporalConvolution",
+    "TemporalDynamicKMaxPooling",
+    "TemporalMaxPooling",
+    "TemporalRowConvolution",
+    "TemporalSubSampling",
     "View",
+    "VolumetricConvolution",
+    "VolumetricDilatedConvolution",
+    "VolumetricFullConvolution",
     # transfer functions
     "Abs",
     "CReLU",

@@ -596,6 +596,16 @@ def keeps_the_caller_s_arrays(record: Record, monkeypatch: pytest.MonkeyPatch) -
     check_module(record, monkeypatch)
 
 
+def accumulates_in_the_shape_of_the_weight(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients have their parameters' shapes, and a second backward at scale 0.5 adds half."""
+    once = [
+        gradient.reshape(parameter.shape)
+        for gradient, parameter in zip(record["gradParams"], record["params"], strict=True)
+    ]
+    expected = {"gradParams": once, "gradParams_acc": [1.5 * gradient for gradient in once]}
+    check_module(record | expected, monkeypatch)
+
+
 def keeps_unbatched_shape(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {
         name: record[name].reshape(record["input"].shape) for name in ("output", "gradInput")
@@ -656,6 +666,11 @@ DEPARTURES = (
         "in-place layers leave the caller's arrays alone",
         lambda r: r["kind"] == "module" and "input_after_forward" in r,
         keeps_the_caller_s_arrays,
+    ),
+    Departure(
+        "SpatialDepthWiseConvolution gathers its gradient in the weight's shape",
+        lambda r: _is_module(r, "SpatialDepthWiseConvolution"),
+        accumulates_in_the_shape_of_the_weight,
     ),
     Departure(
         "batch normalization of one sample in evaluate() keeps the sample's shape",
