@@ -46,8 +46,13 @@ from tapegrad.nn.classification import (
     SpatialClassNLLCriterion,
 )
 from tapegrad.nn.container import (
+    Concat,
     ConcatTable,
     Container,
+    DepthConcat,
+    MapTable,
+    Parallel,
+    ParallelTable,
     Sequential,
 )
 from tapegrad.nn.conv import (
@@ -78,6 +83,12 @@ from tapegrad.nn.graph import (
     Node,
     gModule,
 )
+from tapegrad.nn.indexing import (
+    Index,
+    MaskedSelect,
+    Narrow,
+    Select,
+)
 from tapegrad.nn.joint_criterions import (
     ModuleCriterion,
     MultiCriterion,
@@ -89,8 +100,6 @@ from tapegrad.nn.linear import (
 from tapegrad.nn.losses import (
     AbsCriterion,
     BCECriterion,
-    ClassNLLCriterion,
-    CrossEntropyCriterion,
     DistKLDivCriterion,
     L1Cost,
     MSECriterion,
@@ -123,13 +132,57 @@ from tapegrad.nn.normalization import (
 from tapegrad.nn.picture import (
     picture,
 )
+from tapegrad.nn.pointwise import (
+    Add,
+    AddConstant,
+    CAdd,
+    CMul,
+    Constant,
+    Mul,
+    MulConstant,
+)
 from tapegrad.nn.pooling import (
     SpatialAveragePooling,
     SpatialMaxPooling,
 )
+from tapegrad.nn.reduction import (
+    Max,
+    Mean,
+    Min,
+    Sum,
+)
 from tapegrad.nn.shape import (
+    Collapse,
+    Contiguous,
+    Convert,
+    Copy,
+    Padding,
+    Replicate,
     Reshape,
+    Squeeze,
+    Transpose,
+    Unsqueeze,
     View,
+)
+from tapegrad.nn.table import (
+    MM,
+    MV,
+    CAddTable,
+    CAddTensorTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CriterionTable,
+    CSubTable,
+    FlattenTable,
+    JoinTable,
+    MixtureTable,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+    ZipTable,
+    ZipTableOneToMany,
 )
 from tapegrad.nn.temporal import (
     TemporalConvolution,
@@ -148,8 +201,13 @@ __all__ = [
     "ShapeError",
     "shape_check",
     # containers
+    "Concat",
     "ConcatTable",
     "Container",
+    "DepthConcat",
+    "MapTable",
+    "Parallel",
+    "ParallelTable",
     "Sequential",
     # graphs
     "Node",
@@ -244,4 +302,49 @@ __all__ = [
     "SpatialAutoCropMSECriterion",
     "SpatialClassNLLCriterion",
     "WeightedMSECriterion",
+    # tables
+    "CAddTable",
+    "CAddTensorTable",
+    "CDivTable",
+    "CMaxTable",
+    "CMinTable",
+    "CMulTable",
+    "CSubTable",
+    "CriterionTable",
+    "FlattenTable",
+    "JoinTable",
+    "MM",
+    "MV",
+    "MixtureTable",
+    "NarrowTable",
+    "SelectTable",
+    "SplitTable",
+    "ZipTable",
+    "ZipTableOneToMany",
+    # shapes and parts
+    "Collapse",
+    "Contiguous",
+    "Convert",
+    "Copy",
+    "Index",
+    "MaskedSelect",
+    "Narrow",
+    "Padding",
+    "Replicate",
+    "Select",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+    # entry by entry, and along one axis
+    "Add",
+    "AddConstant",
+    "CAdd",
+    "CMul",
+    "Constant",
+    "Max",
+    "Mean",
+    "Min",
+    "Mul",
+    "MulConstant",
+    "Sum",
 ]
