@@ -88,7 +88,7 @@ def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> N
     """The very object passed, and the value of feval before the step."""
     x = Tensor(trial.start.copy())
     memory, before = x.numpy(), trial.feval(x)[0].numpy().copy()
-    returned, losses = trial.function(trial.feval, x, trial.config(), {})
+    returned, losses, *_ = trial.function(trial.feval, x, trial.config(), {})
     must(returned is x, "another object than x was returned")
     must(x.numpy() is memory or np.shares_memory(x.numpy(), memory), "x was rebound")
     must(not np.array_equal(memory, trial.start), "x did not change")
