@@ -191,8 +191,11 @@ def select(d):
 def narrow(d):
     a = d.size("A")
     start = d.integer(0, a - 1)
-    module = nn.Narrow(d.choice([1, -2]), start, d.choice([d.integer(1, a - start), -1]))
-    return Layer(module, d.array(d.shape("N A B")), d.array((2, start, 3)), "always")
+    length = d.choice([d.integer(1, a - start), -1])
+    module = nn.Narrow(d.choice([1, -2]), start, length)
+    shorter = start if length > 0 else start - 1  # with -1, none left is still a slice
+    wrong = d.array((2, shorter, 3)) if shorter >= 0 else None
+    return Layer(module, d.array(d.shape("N A B")), wrong, "always")
 
 
 def index(d):
@@ -251,7 +254,8 @@ def add(d):
 
 def add_constant(d):
     constant = d.choice([1.5, np.linspace(-1, 1, d.size("A"))])
-    wrong = None if isinstance(constant, float) else d.array((2, len(constant) + 1))
+    broadcasts = isinstance(constant, float) or len(constant) == 1
+    wrong = None if broadcasts else d.array((2, len(constant) + 1))
     return Layer(nn.AddConstant(constant), d.array(d.shape("N A")), wrong, "always")
 
 

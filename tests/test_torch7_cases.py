@@ -796,6 +796,8 @@ DEPARTURES = (
             or (r["kind"] == "method" and r.get("spec", {}).get("class") == "nn.MapTable")
         ),
         lists_a_parameter_once,
+    ),
+    Departure(
         "cg at a minimum: how many more line searches it tries is decided by the last bits",
         lambda r: (
             r["kind"] == "optim"
