@@ -14,6 +14,11 @@ from tapegrad.autograd.ops.convolution import (
     conv2d_input_gradient,
     conv2d_weight_gradient,
 )
+from tapegrad.autograd.ops.distance import (
+    guarded_norm,
+    guarded_power,
+    nearest_centroid,
+)
 from tapegrad.autograd.ops.elementwise import (
     absolute,
     add,
@@ -66,6 +71,11 @@ from tapegrad.autograd.ops.elementwise import (
     tan,
     tanh,
     where,
+)
+from tapegrad.autograd.ops.gradient import (
+    penalized,
+    scaled_gradient,
+    watched_gradient,
 )
 from tapegrad.autograd.ops.indexing import (
     getitem,
@@ -183,6 +193,8 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "guarded_norm",
+    "guarded_power",
     "identity",
     "index_add",
     "inner",
@@ -211,11 +223,13 @@ __all__ = [
     "minimum",
     "moveaxis",
     "multiply",
+    "nearest_centroid",
     "negative",
     "normal",
     "not_equal",
     "outer",
     "pad",
+    "penalized",
     "power",
     "prod",
     "ravel",
@@ -225,6 +239,7 @@ __all__ = [
     "repeat",
     "reshape",
     "rint",
+    "scaled_gradient",
     "sigmoid",
     "sign",
     "sin",
@@ -252,5 +267,6 @@ __all__ = [
     "uniform",
     "unslice",
     "var",
+    "watched_gradient",
     "where",
 ]
