@@ -616,5 +616,6 @@ EXCEPTIONS = {
     ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",
     ("DontCast", "float32_agrees_with_float64"): "its parameters keep their dtype",
     ("DontCast", "conversion_to_float_and_back_keeps_structure"): "its parameters are not rounded",
+    ("NaN", "nan_stays_nan"): "a NaN is an error there",
     ("WhiteNoise", "float32_agrees_with_float64"): "the two dtypes draw different numbers",
 }
