@@ -51,8 +51,8 @@ class LookupTable(Module):
         self.setMaxNorm(maxNorm).setNormType(normType)
         self.reset()
 
-    def reset(self, stdv: float = 1.0) -> None:
-        """Draw weight from N(0, stdv²)."""
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from N(0, 1), or N(0, stdv²)."""
         normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
 
     def setPadding(self, paddingValue: int) -> Self:

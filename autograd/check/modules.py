@@ -214,7 +214,7 @@ def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
 def its_second_derivatives_are_right(trial: ModuleTrial) -> Report:
     """Through the tape, with inputs and parameters as arguments."""
     if not trial.point():
-        return Report(repr(trial), [])  # indices in, no parameters: nothing to differentiate by
+        return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
     module = trial.copy()
     count = len(_floats(trial.input))
 
