@@ -3,6 +3,12 @@
 from tapegrad.autograd import (
     Parameter,
 )
+from tapegrad.devices import (
+    manual_seed,
+)
+from tapegrad.nn import (
+    initialization as init,
+)
 from tapegrad.nn.activation import (
     ELU,
     GELU,
@@ -76,8 +82,36 @@ from tapegrad.nn.convolution import (
 from tapegrad.nn.criterion import (
     Criterion,
 )
+from tapegrad.nn.decorators import (
+    GPU,
+    Bottle,
+    Decorator,
+    DontCast,
+    NaN,
+    Profile,
+    WeightNorm,
+)
+from tapegrad.nn.distance import (
+    Cosine,
+    CosineDistance,
+    DotProduct,
+    Euclidean,
+    Kmeans,
+    Normalize,
+    PairwiseDistance,
+    WeightedEuclidean,
+)
 from tapegrad.nn.dropout import (
     Dropout,
+    SpatialDropout,
+    VolumetricDropout,
+    WhiteNoise,
+)
+from tapegrad.nn.gradient import (
+    GradientReversal,
+    L1Penalty,
+    PrintSize,
+    ZeroGrad,
 )
 from tapegrad.nn.graph import (
     Node,
@@ -95,7 +129,16 @@ from tapegrad.nn.joint_criterions import (
     ParallelCriterion,
 )
 from tapegrad.nn.linear import (
+    Bilinear,
     Linear,
+    LinearWeightNorm,
+    PartialLinear,
+)
+from tapegrad.nn.lookup import (
+    IndexLinear,
+    LookupTable,
+    OneHot,
+    SparseLinear,
 )
 from tapegrad.nn.losses import (
     AbsCriterion,
@@ -127,7 +170,9 @@ from tapegrad.nn.module import (
 )
 from tapegrad.nn.normalization import (
     BatchNormalization,
+    LayerNormalization,
     SpatialBatchNormalization,
+    VolumetricBatchNormalization,
 )
 from tapegrad.nn.picture import (
     picture,
@@ -164,6 +209,9 @@ from tapegrad.nn.shape import (
     Unsqueeze,
     View,
 )
+from tapegrad.nn.stochastic_gradient import (
+    StochasticGradient,
+)
 from tapegrad.nn.table import (
     MM,
     MV,
@@ -199,6 +247,9 @@ __all__ = [
     "Module",
     "Parameter",
     "ShapeError",
+    "StochasticGradient",
+    "init",
+    "manual_seed",
     "shape_check",
     # containers
     "Concat",
@@ -347,4 +398,39 @@ __all__ = [
     "Mul",
     "MulConstant",
     "Sum",
+    # decorators
+    "Bottle",
+    "Decorator",
+    "DontCast",
+    "GPU",
+    "NaN",
+    "Profile",
+    "WeightNorm",
+    # linear forms, dense and sparse, and looking up
+    "Bilinear",
+    "IndexLinear",
+    "LinearWeightNorm",
+    "LookupTable",
+    "OneHot",
+    "PartialLinear",
+    "SparseLinear",
+    # distances and norms
+    "Cosine",
+    "CosineDistance",
+    "DotProduct",
+    "Euclidean",
+    "Kmeans",
+    "Normalize",
+    "PairwiseDistance",
+    "WeightedEuclidean",
+    # normalization, noise, and what acts on gradients
+    "GradientReversal",
+    "L1Penalty",
+    "LayerNormalization",
+    "PrintSize",
+    "SpatialDropout",
+    "VolumetricBatchNormalization",
+    "VolumetricDropout",
+    "WhiteNoise",
+    "ZeroGrad",
 ]
