@@ -20,10 +20,37 @@ from tapegrad.nn.convolution import (
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.dropout import Dropout
 from tapegrad.nn.linear import Linear
+from tapegrad.nn.local_normalization import (
+    SpatialContrastiveNormalization,
+    SpatialCrossMapLRN,
+    SpatialDivisiveNormalization,
+    SpatialSubtractiveNormalization,
+)
 from tapegrad.nn.losses import ClassNLLCriterion, CrossEntropyCriterion, MSECriterion
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
 from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
-from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
+from tapegrad.nn.padding import (
+    SpatialReflectionPadding,
+    SpatialReplicationPadding,
+    SpatialZeroPadding,
+    VolumetricReplicationPadding,
+)
+from tapegrad.nn.pooling import (
+    FeatureLPPooling,
+    SpatialAdaptiveAveragePooling,
+    SpatialAdaptiveMaxPooling,
+    SpatialAveragePooling,
+    SpatialDilatedMaxPooling,
+    SpatialFractionalMaxPooling,
+    SpatialMaxPooling,
+    SpatialMaxUnpooling,
+    SpatialSubSampling,
+    VolumetricAveragePooling,
+    VolumetricDilatedMaxPooling,
+    VolumetricFractionalMaxPooling,
+    VolumetricMaxPooling,
+    VolumetricMaxUnpooling,
+)
 from tapegrad.nn.shape import Reshape, View
 from tapegrad.nn.temporal import (
     TemporalConvolution,
@@ -31,6 +58,12 @@ from tapegrad.nn.temporal import (
     TemporalMaxPooling,
     TemporalRowConvolution,
     TemporalSubSampling,
+)
+from tapegrad.nn.upsampling import (
+    PixelShuffle,
+    SpatialUpSamplingBilinear,
+    SpatialUpSamplingNearest,
+    UpSampling,
 )
 
 __all__ = [
@@ -51,34 +84,58 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Dropout",
+    "FeatureLPPooling",
     "Identity",
     "Linear",
     "LogSoftMax",
+    "PixelShuffle",
     "ReLU",
     "Reshape",
     "Sigmoid",
     "SoftMax",
+    "SpatialAdaptiveAveragePooling",
+    "SpatialAdaptiveMaxPooling",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
+    "SpatialContrastiveNormalization",
     "SpatialConvolution",
     "SpatialConvolutionLocal",
     "SpatialConvolutionMM",
     "SpatialConvolutionMap",
+    "SpatialCrossMapLRN",
     "SpatialDepthWiseConvolution",
     "SpatialDilatedConvolution",
+    "SpatialDilatedMaxPooling",
+    "SpatialDivisiveNormalization",
+    "SpatialFractionalMaxPooling",
     "SpatialFullConvolution",
     "SpatialFullConvolutionMap",
     "SpatialMaxPooling",
+    "SpatialMaxUnpooling",
+    "SpatialReflectionPadding",
+    "SpatialReplicationPadding",
+    "SpatialSubSampling",
+    "SpatialSubtractiveNormalization",
+    "SpatialUpSamplingBilinear",
+    "SpatialUpSamplingNearest",
+    "SpatialZeroPadding",
     "Tanh",
     "TemporalConvolution",
     "TemporalDynamicKMaxPooling",
     "TemporalMaxPooling",
     "TemporalRowConvolution",
     "TemporalSubSampling",
+    "UpSampling",
     "View",
+    "VolumetricAveragePooling",
     "VolumetricConvolution",
     "VolumetricDilatedConvolution",
+    "VolumetricDilatedMaxPooling",
+    "VolumetricFractionalMaxPooling",
     "VolumetricFullConvolution",
+    "VolumetricMaxPooling",
+    "VolumetricMaxUnpooling",
+    "VolumetricReplicationPadding",
     # criterions
     "ClassNLLCriterion",
     "CrossEntropyCriterion",
