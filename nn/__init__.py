@@ -1,6 +1,7 @@
 """tapegrad.nn: modules, containers, layers and criterions."""
 
 from tapegrad.autograd import Parameter
+from tapegrad.nn import tables
 from tapegrad.nn.activation import Identity, LogSoftMax, ReLU, Sigmoid, SoftMax, Tanh
 from tapegrad.nn.container import ConcatTable, Container, Sequential
 from tapegrad.nn.conv import Conv1d, Conv2d, Conv3d
@@ -74,6 +75,7 @@ __all__ = [
     "Parameter",
     "ShapeError",
     "shape_check",
+    "tables",
     # containers
     "ConcatTable",
     "Container",

@@ -424,7 +424,7 @@ class _Map(_Convolution):
 class SpatialConvolutionMap(_Map):
     """SpatialConvolution in which output plane `to` sees only the planes `from` of a table.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see `tables`.
+    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers are
     those the table names.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
     U(-s, s), s = 1/√(kW·kH·connections of that output plane).

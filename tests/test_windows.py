@@ -354,6 +354,20 @@ def test_connection_tables_choose_which_planes_meet():
     near(layer.forward(x).numpy(), expected)
 
 
+def test_tables_of_connections_are_made_for_the_usual_cases():
+    np.testing.assert_array_equal(nn.tables.full(2, 2), [[0, 0], [1, 0], [0, 1], [1, 1]])
+    np.testing.assert_array_equal(nn.tables.oneToOne(3), [[0, 0], [1, 1], [2, 2]])
+    drawn = nn.tables.random(5, 4, 2)
+    assert drawn.shape == (8, 2)
+    np.testing.assert_array_equal(drawn[:, 1], [0, 0, 1, 1, 2, 2, 3, 3])
+    assert all(len(set(drawn[drawn[:, 1] == to, 0])) == 2 for to in range(4))
+    # Dealt out: no plane twice before two packs of two pairs are used up.
+    assert len(set(drawn[:4, 0])) == len(set(drawn[4:, 0])) == 4
+    assert set(drawn[:, 0]) <= set(range(5))
+    with pytest.raises(ValueError, match="nto must be 1 … nin = 3, found 4"):
+        nn.tables.random(3, 2, 4)
+
+
 def test_a_full_convolution_reaches_the_size_of_its_reference():
     layer = nn.VolumetricFullConvolution(2, 3, 3, 3, 3, 2, 2, 2, 1, 1, 1).double()
     x, reference = random(10, 2, 3, 2, 4), np.ones((7, 6, 4, 7))
