@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.ops.indexing import HOLE
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import Lengths, batch_of, like_given, times
@@ -410,7 +410,8 @@ class _Map(_Convolution):
         for parameter, s in ((self.weight, spread[planes][:, None, None]), (self.bias, spread)):
             if parameter is not None:
                 uniform_(parameter, -1.0, 1.0)
-                ops.assign(parameter.detach(), parameter.detach() * s.astype(parameter.dtype))
+                own = Tensor(s, dtype=parameter.dtype, device=parameter.device)
+                ops.assign(parameter.detach(), parameter.detach() * own)
 
     def _dense(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
         """The kernels at their places among all pairs of planes, zeros elsewhere."""

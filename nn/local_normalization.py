@@ -148,8 +148,8 @@ class SpatialContrastiveNormalization(Module):
 
     @property
     def kernel(self) -> Any:
-        """The kernel as both layers keep it."""
-        return self.normalizer.get(0).kernel
+        """The kernel as the second layer keeps it."""
+        return self.normalizer.get(1).kernel
 
     def updateOutput(self, x: Any) -> Any:
         return self.normalizer(x)

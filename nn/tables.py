@@ -27,7 +27,8 @@ def random(nin: int, nout: int, nto: int) -> np.ndarray:
     """`nto` input planes, all different, into each output plane: (nto · nout, 2).
 
     The planes are dealt out as a shuffled pack of cards is, so that they are used alike; what is
-    left of a pack when it holds fewer than nto is put aside for a new one.  Drawn from the generator of the CPU.
+    left when a pack holds fewer than nto is put aside for a new one.  Drawn from the generator of
+    the CPU.
     Raises ValueError unless 1 <= nto <= nin.
     """
     if not 1 <= nto <= nin:
