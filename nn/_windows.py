@@ -24,8 +24,18 @@ class Lengths:
 
     order = "WH"
     axes = "C H W"
+    # kernel, stride and padding; T where there is time
+    kT: int
+    kH: int
+    kW: int
+    dT: int
+    dH: int
+    dW: int
+    padT: int
+    padH: int
+    padW: int
 
-    def _set(self, **lengths: tuple[int, ...]) -> None:
+    def _set(self, **lengths: tuple[Any, ...]) -> None:
         """Keep k=(kW, kH) as `kW` and `kH`, and so on."""
         for name, values in lengths.items():
             for letter, value in zip(self.order, values, strict=True):

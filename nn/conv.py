@@ -90,7 +90,7 @@ class _Conv(Module):
                     f"{self.axes.split()[axis + 1]}, padded to {n + 2 * p}; the kernel spans "
                     f"{d * (k - 1) + 1}"
                 )
-        settings = (self.stride, self.padding, self.dilation)
+        settings: tuple[Any, ...] = (self.stride, self.padding, self.dilation)
         if len(self.kernel) == 1:
             settings = tuple(setting[0] for setting in settings)
         y = type(self).convolve(batch, self.weight, *settings, self.groups)

@@ -43,6 +43,8 @@ class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
+    nInputPlane: int
+    nOutputPlane: int
     weight: Parameter
     bias: Parameter | None
 

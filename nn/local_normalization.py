@@ -149,7 +149,8 @@ class SpatialContrastiveNormalization(Module):
     @property
     def kernel(self) -> Any:
         """The kernel as the second layer keeps it."""
-        return self.normalizer.get(1).kernel
+        last: Any = self.normalizer.get(1)
+        return last.kernel
 
     def updateOutput(self, x: Any) -> Any:
         return self.normalizer(x)

@@ -57,7 +57,7 @@ class _Padding(Module):
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
     axes = "C H W"
-    edges: ClassVar[Callable[[Any, int, int, int], list[Any]]]
+    edges: ClassVar[Callable[..., list[Any]]]  # of (array, axis, before, after)
 
     def widths(self) -> Widths:
         """(before, after) for each axis behind the channels."""

@@ -252,8 +252,8 @@ class VolumetricMaxPooling(_MaxPooling):
         padW: int = 0,
         padH: int = 0,
     ) -> None:
-        kernel, stride = (kT, kW, kH), (dT, dW, dH)
-        stride = tuple(k if d is None else d for k, d in zip(kernel, stride, strict=True))
+        given, kernel = (dT, dW, dH), (kT, kW, kH)
+        stride = tuple(k if d is None else d for k, d in zip(kernel, given, strict=True))
         self._set(k=kernel, d=stride, pad=(padT, padW, padH))
         self.ceil_mode = False
 
@@ -310,8 +310,8 @@ class VolumetricAveragePooling(_Pooling):
         dW: int | None = None,
         dH: int | None = None,
     ) -> None:
-        kernel, stride = (kT, kW, kH), (dT, dW, dH)
-        stride = tuple(k if d is None else d for k, d in zip(kernel, stride, strict=True))
+        given, kernel = (dT, dW, dH), (kT, kW, kH)
+        stride = tuple(k if d is None else d for k, d in zip(kernel, given, strict=True))
         self._set(k=kernel, d=stride)
 
     def pooled(self, batch: Any) -> Any:
@@ -332,7 +332,7 @@ class SpatialMaxUnpooling(Module):
     """
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-    undoes: ClassVar[type] = SpatialMaxPooling
+    undoes: ClassVar[type[_MaxPooling]] = SpatialMaxPooling
 
     def __init__(self, poolingModule: Any) -> None:
         wanted = self.undoes.__name__
