@@ -1,10 +1,68 @@
 """tapegrad.nn: modules, containers, layers and criterions."""
 
-from tapegrad.autograd import Parameter
-from tapegrad.nn import tables
-from tapegrad.nn.activation import Identity, LogSoftMax, ReLU, Sigmoid, SoftMax, Tanh
-from tapegrad.nn.container import ConcatTable, Container, Sequential
-from tapegrad.nn.conv import Conv1d, Conv2d, Conv3d
+from tapegrad.autograd import (
+    Parameter,
+)
+from tapegrad.nn import (
+    tables,
+)
+from tapegrad.nn.activation import (
+    ELU,
+    GELU,
+    Abs,
+    Clamp,
+    CReLU,
+    Exp,
+    GatedLinearUnit,
+    HardShrink,
+    HardTanh,
+    Identity,
+    LeakyReLU,
+    Log,
+    LogSigmoid,
+    LogSoftMax,
+    Mish,
+    Power,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Sigmoid,
+    SiLU,
+    SoftMax,
+    SoftMin,
+    SoftPlus,
+    SoftShrink,
+    SoftSign,
+    SpatialLogSoftMax,
+    SpatialSoftMax,
+    Sqrt,
+    Square,
+    Tanh,
+    TanhShrink,
+    Threshold,
+)
+from tapegrad.nn.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+    SpatialClassNLLCriterion,
+)
+from tapegrad.nn.container import (
+    Concat,
+    ConcatTable,
+    Container,
+    DepthConcat,
+    MapTable,
+    Parallel,
+    ParallelTable,
+    Sequential,
+)
+from tapegrad.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+)
 from tapegrad.nn.convolution import (
     SpatialConvolution,
     SpatialConvolutionLocal,
@@ -18,23 +76,85 @@ from tapegrad.nn.convolution import (
     VolumetricDilatedConvolution,
     VolumetricFullConvolution,
 )
-from tapegrad.nn.criterion import Criterion
-from tapegrad.nn.dropout import Dropout
-from tapegrad.nn.linear import Linear
+from tapegrad.nn.criterion import (
+    Criterion,
+)
+from tapegrad.nn.dropout import (
+    Dropout,
+)
+from tapegrad.nn.graph import (
+    Node,
+    gModule,
+)
+from tapegrad.nn.indexing import (
+    Index,
+    MaskedSelect,
+    Narrow,
+    Select,
+)
+from tapegrad.nn.joint_criterions import (
+    ModuleCriterion,
+    MultiCriterion,
+    ParallelCriterion,
+)
+from tapegrad.nn.linear import (
+    Linear,
+)
 from tapegrad.nn.local_normalization import (
     SpatialContrastiveNormalization,
     SpatialCrossMapLRN,
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
-from tapegrad.nn.losses import ClassNLLCriterion, CrossEntropyCriterion, MSECriterion
-from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
-from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
+from tapegrad.nn.losses import (
+    AbsCriterion,
+    BCECriterion,
+    DistKLDivCriterion,
+    L1Cost,
+    MSECriterion,
+    MultiLabelSoftMarginCriterion,
+    SmoothL1Criterion,
+    SpatialAutoCropMSECriterion,
+    WeightedMSECriterion,
+)
+from tapegrad.nn.margins import (
+    CosineEmbeddingCriterion,
+    DistanceRatioCriterion,
+    HingeEmbeddingCriterion,
+    L1HingeEmbeddingCriterion,
+    MarginCriterion,
+    MarginRankingCriterion,
+    MultiLabelMarginCriterion,
+    MultiMarginCriterion,
+    SoftMarginCriterion,
+)
+from tapegrad.nn.module import (
+    Buffer,
+    Module,
+    ShapeError,
+    shape_check,
+)
+from tapegrad.nn.normalization import (
+    BatchNormalization,
+    SpatialBatchNormalization,
+)
 from tapegrad.nn.padding import (
     SpatialReflectionPadding,
     SpatialReplicationPadding,
     SpatialZeroPadding,
     VolumetricReplicationPadding,
+)
+from tapegrad.nn.picture import (
+    picture,
+)
+from tapegrad.nn.pointwise import (
+    Add,
+    AddConstant,
+    CAdd,
+    CMul,
+    Constant,
+    Mul,
+    MulConstant,
 )
 from tapegrad.nn.pooling import (
     FeatureLPPooling,
@@ -52,7 +172,45 @@ from tapegrad.nn.pooling import (
     VolumetricMaxPooling,
     VolumetricMaxUnpooling,
 )
-from tapegrad.nn.shape import Reshape, View
+from tapegrad.nn.reduction import (
+    Max,
+    Mean,
+    Min,
+    Sum,
+)
+from tapegrad.nn.shape import (
+    Collapse,
+    Contiguous,
+    Convert,
+    Copy,
+    Padding,
+    Replicate,
+    Reshape,
+    Squeeze,
+    Transpose,
+    Unsqueeze,
+    View,
+)
+from tapegrad.nn.table import (
+    MM,
+    MV,
+    CAddTable,
+    CAddTensorTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CriterionTable,
+    CSubTable,
+    FlattenTable,
+    JoinTable,
+    MixtureTable,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+    ZipTable,
+    ZipTableOneToMany,
+)
 from tapegrad.nn.temporal import (
     TemporalConvolution,
     TemporalDynamicKMaxPooling,
@@ -77,9 +235,18 @@ __all__ = [
     "shape_check",
     "tables",
     # containers
+    "Concat",
     "ConcatTable",
     "Container",
+    "DepthConcat",
+    "MapTable",
+    "Parallel",
+    "ParallelTable",
     "Sequential",
+    # graphs
+    "Node",
+    "gModule",
+    "picture",
     # layers
     "BatchNormalization",
     "Conv1d",
@@ -87,14 +254,9 @@ __all__ = [
     "Conv3d",
     "Dropout",
     "FeatureLPPooling",
-    "Identity",
     "Linear",
-    "LogSoftMax",
     "PixelShuffle",
-    "ReLU",
     "Reshape",
-    "Sigmoid",
-    "SoftMax",
     "SpatialAdaptiveAveragePooling",
     "SpatialAdaptiveMaxPooling",
     "SpatialAveragePooling",
@@ -121,7 +283,6 @@ __all__ = [
     "SpatialUpSamplingBilinear",
     "SpatialUpSamplingNearest",
     "SpatialZeroPadding",
-    "Tanh",
     "TemporalConvolution",
     "TemporalDynamicKMaxPooling",
     "TemporalMaxPooling",
@@ -138,8 +299,110 @@ __all__ = [
     "VolumetricMaxPooling",
     "VolumetricMaxUnpooling",
     "VolumetricReplicationPadding",
+    # transfer functions
+    "Abs",
+    "CReLU",
+    "Clamp",
+    "ELU",
+    "Exp",
+    "GELU",
+    "GatedLinearUnit",
+    "HardShrink",
+    "HardTanh",
+    "Identity",
+    "LeakyReLU",
+    "Log",
+    "LogSigmoid",
+    "LogSoftMax",
+    "Mish",
+    "PReLU",
+    "Power",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "SoftMax",
+    "SoftMin",
+    "SoftPlus",
+    "SoftShrink",
+    "SoftSign",
+    "SpatialLogSoftMax",
+    "SpatialSoftMax",
+    "Sqrt",
+    "Square",
+    "Tanh",
+    "TanhShrink",
+    "Threshold",
     # criterions
+    "AbsCriterion",
+    "BCECriterion",
     "ClassNLLCriterion",
+    "ClassSimplexCriterion",
+    "CosineEmbeddingCriterion",
     "CrossEntropyCriterion",
+    "DistKLDivCriterion",
+    "DistanceRatioCriterion",
+    "HingeEmbeddingCriterion",
+    "L1Cost",
+    "L1HingeEmbeddingCriterion",
     "MSECriterion",
+    "MarginCriterion",
+    "MarginRankingCriterion",
+    "ModuleCriterion",
+    "MultiCriterion",
+    "MultiLabelMarginCriterion",
+    "MultiLabelSoftMarginCriterion",
+    "MultiMarginCriterion",
+    "ParallelCriterion",
+    "SmoothL1Criterion",
+    "SoftMarginCriterion",
+    "SpatialAutoCropMSECriterion",
+    "SpatialClassNLLCriterion",
+    "WeightedMSECriterion",
+    # tables
+    "CAddTable",
+    "CAddTensorTable",
+    "CDivTable",
+    "CMaxTable",
+    "CMinTable",
+    "CMulTable",
+    "CSubTable",
+    "CriterionTable",
+    "FlattenTable",
+    "JoinTable",
+    "MM",
+    "MV",
+    "MixtureTable",
+    "NarrowTable",
+    "SelectTable",
+    "SplitTable",
+    "ZipTable",
+    "ZipTableOneToMany",
+    # shapes and parts
+    "Collapse",
+    "Contiguous",
+    "Convert",
+    "Copy",
+    "Index",
+    "MaskedSelect",
+    "Narrow",
+    "Padding",
+    "Replicate",
+    "Select",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+    # entry by entry, and along one axis
+    "Add",
+    "AddConstant",
+    "CAdd",
+    "CMul",
+    "Constant",
+    "Max",
+    "Mean",
+    "Min",
+    "Mul",
+    "MulConstant",
+    "Sum",
 ]

@@ -1,38 +1,46 @@
 """Criterion: a module of two inputs whose output is one number, the loss.
 
 The gradient is taken with respect to the first input, the prediction; the target is a constant of
-the stateful methods.  ``criterion(x, target)`` composes on the tape as any module does.
+the stateful methods.  ``criterion(x, target)`` composes on the tape as any module does.  Beside the
+class stand the two things every loss does with its target: put it beside the prediction, and count
+its labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops, primitive
 from tapegrad.autograd.tree import map_leaves
 from tapegrad.nn import _span
-from tapegrad.nn.module import Module
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.module import Buffer, Module, ShapeError
 
-if TYPE_CHECKING:
-    from tapegrad.autograd import Tensor
+__all__ = ["Criterion", "averaged", "class_labels", "constant", "paired", "spread", "weights_of"]
 
-__all__ = ["Criterion"]
+NO_CLASS = (
+    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
+    "0 to {last}{besides}"
+)
 
 
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
-    (Torch7's nn.Criterion.)
+    Losses without a target may be called without one.  (Torch7's nn.Criterion.)
     """
 
-    def backward(self, input: Any, target: Any) -> Any:  # type: ignore[override]  # as in Torch7
+    def backward(self, input: Any, target: Any = None) -> Any:  # type: ignore[override]  # as in Torch7
         """The gradient of the loss with respect to `input`, kept as `gradInput`.
 
         Raises ValueError when `input` or `target` are not those of the last `forward`.
         """
         return self.updateGradInput(input, target)
 
-    def updateGradInput(self, input: Any, target: Any) -> Any:
+    def updateGradInput(self, input: Any, target: Any = None) -> Any:
         """See `backward`: a criterion without parameters has nothing else to do."""
         name, method = type(self).__name__, "backward"
         span = _span.same_input(name, method, input, self._trace)
@@ -45,15 +53,24 @@ class Criterion(Module):
 
     def __call__(self, *inputs: Any) -> Any:
         """The loss of (input, target) as a Tensor on the current tape; no state is kept."""
-        return _span.call(self, inputs, self.updateOutput)
+        x, *target = self._checked(inputs)
+        target = _span.as_tensors(target)
+        # The target is no input of the span: a child's gradInput is that of its prediction alone.
+        return _span.call(self, (x,), lambda x: self.updateOutput(x, *target))
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
-        if len(inputs) != 2:
+        x, *target = self._checked(inputs)
+        self._target = _span.as_tensors(target[0]) if target else None
+        constants = map_leaves(lambda t: t.detach(), self._target)
+        return (x,), lambda x: self.updateOutput(x, constants)
+
+    def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not 1 <= len(inputs) <= 2:
             raise TypeError(f"{type(self).__name__}.forward takes input and target")
-        x, target = inputs
-        self._target = _span.as_tensors(target)
-        constant = map_leaves(lambda t: t.detach(), self._target)
-        return (x,), lambda x: self.updateOutput(x, constant)
+        return inputs
+
+    def __repr__(self) -> str:
+        return torch7_name(self)
 
     _target: Any = None
 
@@ -62,3 +79,73 @@ def _one(output: Tensor) -> Any:
     from tapegrad.autograd.sweep import seed_for
 
     return seed_for(output, None)
+
+
+# What losses do with targets ----------------------------------------------------------------------
+
+
+def constant(target: Any, x: Any) -> Any:
+    """The target as a Tensor: numbers and lists go to the device of x.
+
+    Raises TypeError when there is none.
+    """
+    if target is None or (isinstance(target, list) and not target):
+        raise TypeError("the criterion needs a target")
+    if isinstance(target, Tensor):
+        return target
+    return Tensor(target, device=None if hasattr(target, "dtype") else x.device)
+
+
+def paired(x: Any, target: Any) -> Any:
+    """The target in the shape and dtype of x, entries paired in row order.
+
+    Raises ShapeError when the numbers of entries differ.
+    """
+    target = constant(target, x)
+    if x.size != target.size:
+        raise ShapeError(
+            f"the input of shape {x.shape} has {x.size} entries, "
+            f"the target of shape {target.shape} has {target.size}"
+        )
+    if target.dtype != x.dtype:
+        target = ops.cast(target, dtype=x.dtype)
+    return target.reshape(x.shape)
+
+
+def averaged(losses: Any, criterion: Any, count: int | None = None) -> Any:
+    """Σ losses, divided by `count`, or their number, if the criterion's sizeAverage is set."""
+    total = ops.sum(losses)
+    return total / (losses.size if count is None else count) if criterion.sizeAverage else total
+
+
+def weights_of(weights: Any) -> Buffer | None:
+    """Weights as state of a criterion, in the precision in which they were given."""
+    return None if weights is None else Buffer(weights)
+
+
+def spread(weights: Any, x: Any) -> Any:
+    """Weights of the last axes of x, in the dtype of x.  Raises ShapeError if they do not fit."""
+    if weights.ndim > x.ndim or weights.shape != x.shape[x.ndim - weights.ndim :]:
+        raise ShapeError(
+            f"the weights of shape {weights.shape} do not fit the last axes of the input of shape "
+            f"{x.shape}"
+        )
+    return ops.cast(weights, dtype=x.dtype)
+
+
+@primitive(differentiable=False)
+def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = None) -> Any:
+    """The labels as integers, -1 where a label is `ignored`.
+
+    A primitive, so that a replayed step looks at its new labels too.  Raises ShapeError for a label
+    that is no class: NumPy would take it for an index from the end, CuPy for one of its neighbours.
+    """
+    skipped = xp.zeros(labels.shape, dtype=bool) if ignored is None else labels == ignored
+    known = (labels >= 0) & (labels < classes) & (labels == xp.floor(labels))
+    if not bool((known | skipped).all()):
+        wrong = labels[~(known | skipped)][0].item()
+        besides = "" if ignored is None else f", or ignoreIndex, {ignored}"
+        raise ShapeError(
+            NO_CLASS.format(label=wrong, classes=classes, last=classes - 1, besides=besides)
+        )
+    return xp.where(skipped, -1, labels.astype(np.int64))

@@ -1,9 +1,7 @@
-"""Criterions: MSECriterion, ClassNLLCriterion, CrossEntropyCriterion.
+"""Losses that compare entry by entry: squares, magnitudes, and divergences of probabilities.
 
-A criterion is a module of two inputs, prediction and target, whose output is one number, a 0-d
-Tensor.  The derivative with respect to the prediction comes from the tape; targets are constants.
-Class labels count from 0, and a negative one is no class, not one counted from the end: -1 is what
-people write for "unknown".
+The prediction comes first, the target second; entries are paired in row order.  Means are taken
+over entries, not over samples, as in Torch7, unless sizeAverage is False.
 """
 
 from __future__ import annotations
@@ -11,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
+from tapegrad.autograd import ops
+from tapegrad.nn.activation import magnitude
+from tapegrad.nn.criterion import Criterion, averaged, paired, spread, weights_of
+from tapegrad.nn.module import ShapeError
 
-from tapegrad.autograd import Tensor, default_dtype, ops, primitive
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn.activation import LogSoftMax
-from tapegrad.nn.criterion import Criterion
-from tapegrad.nn.module import Buffer, ShapeError
-
-__all__ = ["ClassNLLCriterion", "CrossEntropyCriterion", "MSECriterion"]
-
-NO_CLASS = (
-    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
-    "0 to {last}, or ignoreIndex, {ignored}"
-)
+__all__ = [
+    "AbsCriterion",
+    "BCECriterion",
+    "DistKLDivCriterion",
+    "L1Cost",
+    "MSECriterion",
+    "MultiLabelSoftMarginCriterion",
+    "SmoothL1Criterion",
+    "SpatialAutoCropMSECriterion",
+    "WeightedMSECriterion",
+]
 
 
 class MSECriterion(Criterion):
@@ -41,113 +41,167 @@ class MSECriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Any, target: Any) -> Any:
-        target = constant(target, x)
-        if x.size != target.size:
-            raise ShapeError(
-                f"the input of shape {x.shape} has {x.size} entries, "
-                f"the target of shape {target.shape} has {target.size}"
-            )
-        if target.dtype != x.dtype:
-            target = ops.cast(target, dtype=x.dtype)
-        total = ops.sum(ops.square(x - target.reshape(x.shape)))
-        return total / x.size if self.sizeAverage else total
+        return averaged(ops.square(x - paired(x, target)), self)
 
 
-class ClassNLLCriterion(Criterion):
-    """loss = -Σᵢ w[tᵢ]·x[i, tᵢ] / Σᵢ w[tᵢ]: the negative log-likelihood of the labels t.
+class AbsCriterion(Criterion):
+    """loss = Σ |x - target| / n; the derivative of |0| is 1.
 
-    x: log-probabilities (C,) or (N, C);  target: one label, or N of them, any numeric dtype -> 0-d.
-    weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
-    divided.  Samples whose label is `ignoreIndex` count neither above nor below the line; if that
-    leaves nothing, the loss is 0.
-    Raises ShapeError for other shapes, and for a label that is no class.
-    Source: nn.ClassNLLCriterion.
+    x, target: arrays with equally many entries -> 0-d.  With sizeAverage False the sum is not
+    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.AbsCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
 
-    def __init__(
-        self, weights: Any = None, sizeAverage: bool = True, ignoreIndex: int = -100
-    ) -> None:
-        self.weights = None if weights is None else Buffer(weights, dtype=default_dtype())
+    def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
-        self.ignoreIndex = ignoreIndex
 
     def updateOutput(self, x: Any, target: Any) -> Any:
-        if x.ndim not in (1, 2):
-            raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
-        rows = x.reshape((-1, x.shape[-1]))
-        samples, classes = rows.shape
-        target = constant(target, x)
-        if target.ndim == 0 and samples == 1:
-            target = target.reshape((1,))
-        if target.shape != (samples,):
-            raise ShapeError(
-                f"the target of shape {target.shape} does not hold one label for each of the "
-                f"{samples} samples of the input of shape {x.shape}"
-            )
-        if self.weights is not None and self.weights.shape != (classes,):
-            raise ShapeError(
-                f"the input has {classes} classes, weights has shape {self.weights.shape}"
-            )
-        labels = class_labels(target, classes=classes, ignored=self.ignoreIndex)
-        factors = ops.cast(ops.greater_equal(labels, 0), dtype=x.dtype)
-        labels = ops.maximum(labels, 0)
-        if self.weights is not None:
-            factors = factors * ops.cast(self.weights[labels], dtype=x.dtype)
-        picked = ops.take_along_axis(rows, labels.reshape((samples, 1)), axis=1)
-        loss = -ops.sum(picked.reshape((samples,)) * factors)
-        if not self.sizeAverage:
-            return loss
-        total = ops.sum(factors)
-        return loss / ops.where(ops.equal(total, 0), 1, total)
+        return averaged(magnitude(x - paired(x, target)), self)
 
 
-class CrossEntropyCriterion(Criterion):
-    """ClassNLLCriterion of LogSoftMax of x: the cross entropy of unnormalised scores.
+class SmoothL1Criterion(Criterion):
+    """loss = Σ h(x - target) / n, with h(d) = d²/2 where |d| < 1, else |d| - 1/2.
 
-    x: scores (C,) or (N, C); with more axes, those of length 1 are dropped.
-    target, weights, sizeAverage: as in ClassNLLCriterion -> 0-d.  Raises as it does.
-    Source: nn.CrossEntropyCriterion.
+    x, target: arrays with equally many entries -> 0-d.  With sizeAverage False the sum is not
+    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.SmoothL1Criterion;
+    P. Huber, "Robust estimation of a location parameter", 1964.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def __init__(self, sizeAverage: bool = True) -> None:
+        self.sizeAverage = sizeAverage
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        difference = x - paired(x, target)
+        size = magnitude(difference)
+        halves = ops.square(difference) * 0.5
+        return averaged(ops.where(ops.less(size, 1), halves, size - 0.5), self)
+
+
+class WeightedMSECriterion(MSECriterion):
+    """loss = Σ (x - weight·target)² / n: the weight multiplies the target only, as in Torch7.
+
+    x, target: (…, *weight.shape) -> 0-d.  With `sizeAverage` set to False the sum is not divided.
+    Raises ShapeError when the numbers of entries differ.  Source: nn.WeightedMSECriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # an array of factors
+
+    def __init__(self, weight: Any) -> None:
+        super().__init__()
+        self.weight = weights_of(weight)
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        return super().updateOutput(x, paired(x, target) * spread(self.weight, x))
+
+
+class SpatialAutoCropMSECriterion(MSECriterion):
+    """MSECriterion against the centre of a target that may be larger than the prediction.
+
+    x: (…, H, W);  target: (…, H', W') with H' >= H, W' >= W -> 0-d.  The crop starts at
+    ⌊(H' - H)/2⌋, ⌊(W' - W)/2⌋.
+    Raises ShapeError when the target is smaller, or its other axes differ.
+    Source: nn.SpatialAutoCropMSECriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        if getattr(target, "ndim", 0) != x.ndim or x.ndim < 2 or x.shape[:-2] != target.shape[:-2]:
+            raise ShapeError(
+                f"the input of shape {x.shape} and the target of shape "
+                f"{getattr(target, 'shape', ())} may differ in height and width only"
+            )
+        margins = [wide - own for wide, own in zip(target.shape[-2:], x.shape[-2:], strict=True)]
+        if min(margins) < 0:
+            raise ShapeError(f"the target of shape {target.shape} is smaller than {x.shape}")
+        rows, columns = (
+            slice(margin // 2, margin // 2 + own)
+            for margin, own in zip(margins, x.shape[-2:], strict=True)
+        )
+        return super().updateOutput(x, target[..., rows, columns])
+
+
+class L1Cost(Criterion):
+    """loss = Σ |x|: a penalty, which needs no target; the derivative of |0| is 0.
+
+    x: any shape -> 0-d.  Source: nn.L1Cost.
+    """
+
+    def updateOutput(self, x: Any, target: Any = None) -> Any:
+        return ops.sum(ops.absolute(x))
+
+
+class DistKLDivCriterion(Criterion):
+    """loss = Σ t·(log t - x) / n over the entries where t > 0: the Kullback-Leibler divergence.
+
+    x: log-probabilities;  target t: probabilities, of the same shape -> 0-d; n counts all entries.
+    With `sizeAverage` set to False the sum is not divided.  Raises ShapeError when the shapes
+    differ.  Source: nn.DistKLDivCriterion.
+    """
+
+    def __init__(self) -> None:
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        if getattr(target, "shape", None) != x.shape:
+            raise ShapeError(
+                f"the input has shape {x.shape}, the target {getattr(target, 'shape', ())}; "
+                "both must have the same"
+            )
+        t = paired(x, target)
+        positive = ops.greater(t, 0)
+        # Where t is 0 the term is 0·(log 1 - 0), whatever x is, -∞ included.
+        logarithms = ops.log(ops.where(positive, t, 1))
+        terms = ops.where(positive, t * (logarithms - x), 0)
+        return averaged(terms, self)
+
+
+class BCECriterion(Criterion):
+    """loss = -Σ w·(t·log(x + ε) + (1 - t)·log(1 - x + ε)) / n, with ε = 1e-12.
+
+    x: probabilities, 0 <= x <= 1;  target t: equally many entries -> 0-d.
+    weights w: of the last axes of x; 1 when None.  With sizeAverage False the sum is not divided.
+    Raises ShapeError when the numbers of entries differ, or the weights do not fit.
+    Source: nn.BCECriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # factors and a flag
+    eps = 1e-12
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
-        self.lsm = LogSoftMax()
-        self.nll = ClassNLLCriterion(weights, sizeAverage)
+        self.weights = weights_of(weights)
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Any, target: Any) -> Any:
-        target = constant(target, x)
-        if x.ndim > 2:
-            x = x.reshape([length for length in x.shape if length != 1] or [1])
-        self.nll.sizeAverage = self.sizeAverage
-        return self.nll.updateOutput(self.lsm.updateOutput(x), target.reshape((-1,)))
-
-    def __repr__(self) -> str:
-        return torch7_name(self)
+        t = paired(x, target)
+        terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
+        if self.weights is not None:
+            terms = terms * spread(self.weights, x)
+        return -averaged(terms, self)
 
 
-def constant(target: Any, x: Any) -> Any:
-    """The target as a Tensor: numbers and lists go to the device of x."""
-    if isinstance(target, Tensor):
-        return target
-    return Tensor(target, device=None if hasattr(target, "dtype") else x.device)
+class MultiLabelSoftMarginCriterion(Criterion):
+    """loss = -Σ w·(t·log σ(x) + (1 - t)·log(1 - σ(x))) / n: BCE of scores, without overflow.
 
-
-@primitive(differentiable=False)
-def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int) -> Any:
-    """The labels as integers, -1 where a label is `ignored`.
-
-    A primitive, so that a replayed step looks at its new labels too.  Raises ShapeError for a label
-    that is no class: NumPy would take it for an index from the end, CuPy for one of its neighbours.
+    x: scores;  target t: 0 or 1 for each -> 0-d.  weights w: of the last axes of x; 1 when None.
+    With sizeAverage False the sum is not divided.
+    Raises ShapeError when the numbers of entries differ, or the weights do not fit.
+    Source: nn.MultiLabelSoftMarginCriterion.
     """
-    skipped = labels == ignored
-    known = (labels >= 0) & (labels < classes) & (labels == xp.floor(labels))
-    if not bool((known | skipped).all()):
-        wrong = labels[~(known | skipped)][0].item()
-        raise ShapeError(
-            NO_CLASS.format(label=wrong, classes=classes, last=classes - 1, ignored=ignored)
-        )
-    return xp.where(skipped, -1, labels.astype(np.int64))
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # factors and a flag
+
+    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+        self.weights = weights_of(weights)
+        self.sizeAverage = sizeAverage
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        t = paired(x, target)
+        # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
+        terms = t * ops.logaddexp(-x, 0) + (1 - t) * ops.logaddexp(x, 0)
+        if self.weights is not None:
+            terms = terms * spread(self.weights, x)
+        return averaged(terms, self)

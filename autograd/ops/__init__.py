@@ -95,6 +95,9 @@ from tapegrad.autograd.ops.linalg import (
     tensordot,
     trace,
 )
+from tapegrad.autograd.ops.normalization import (
+    standardize,
+)
 from tapegrad.autograd.ops.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
@@ -144,6 +147,9 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
+from tapegrad.autograd.ops.special import (
+    erf,
+)
 from tapegrad.autograd.ops.windows import (
     fold,
     largest_positions,
@@ -192,6 +198,7 @@ __all__ = [
     "dot",
     "einsum",
     "equal",
+    "erf",
     "exp",
     "expand_dims",
     "expm1",
@@ -256,6 +263,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "standardize",
     "std",
     "subtract",
     "sum",

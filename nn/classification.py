@@ -1,0 +1,189 @@
+"""Losses of class labels.
+
+Class labels count from 0, and a negative one is no class, not one counted from the end: -1 is what
+people write for "unknown".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.nn.activation import LogSoftMax
+from tapegrad.nn.criterion import Criterion, class_labels, constant, weights_of
+from tapegrad.nn.losses import MSECriterion
+from tapegrad.nn.module import Buffer, ShapeError
+
+__all__ = [
+    "ClassNLLCriterion",
+    "ClassSimplexCriterion",
+    "CrossEntropyCriterion",
+    "SpatialClassNLLCriterion",
+]
+
+
+class ClassNLLCriterion(Criterion):
+    """loss = -Σᵢ w[tᵢ]·x[i, tᵢ] / Σᵢ w[tᵢ]: the negative log-likelihood of the labels t.
+
+    x: log-probabilities (C,) or (N, C);  target: one label, or N of them, any numeric dtype -> 0-d.
+    weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
+    divided.  Samples whose label is `ignoreIndex` count neither above nor below the line; if that
+    leaves nothing, the loss is 0.
+    Raises ShapeError for other shapes, and for a label that is no class.
+    Source: nn.ClassNLLCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
+    ignoreIndex: int | None
+
+    def __init__(
+        self, weights: Any = None, sizeAverage: bool = True, ignoreIndex: int = -100
+    ) -> None:
+        self.weights = weights_of(weights)
+        self.sizeAverage = sizeAverage
+        self.ignoreIndex = ignoreIndex
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        if x.ndim not in (1, 2):
+            raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
+        rows = x.reshape((-1, x.shape[-1]))
+        target = constant(target, x)
+        if target.ndim == 0 and rows.shape[0] == 1:
+            target = target.reshape((1,))
+        if target.shape != rows.shape[:1]:
+            raise ShapeError(
+                f"the target of shape {target.shape} does not hold one label for each of the "
+                f"{rows.shape[0]} samples of the input of shape {x.shape}"
+            )
+        return self._of_rows(rows, target)
+
+    def _of_rows(self, rows: Any, target: Any) -> Any:
+        """The loss of log-probabilities (N, C) and N labels."""
+        samples, classes = rows.shape
+        if self.weights is not None and self.weights.shape != (classes,):
+            raise ShapeError(
+                f"the input has {classes} classes, weights has shape {self.weights.shape}"
+            )
+        labels = class_labels(target, classes=classes, ignored=self.ignoreIndex)
+        factors = ops.cast(ops.greater_equal(labels, 0), dtype=rows.dtype)
+        labels = ops.maximum(labels, 0)
+        if self.weights is not None:
+            factors = factors * ops.cast(self.weights[labels], dtype=rows.dtype)
+        picked = ops.take_along_axis(rows, labels.reshape((samples, 1)), axis=1)
+        loss = -ops.sum(picked.reshape((samples,)) * factors)
+        if not self.sizeAverage:
+            return loss
+        total = ops.sum(factors)
+        return loss / ops.where(ops.equal(total, 0), 1, total)
+
+
+class SpatialClassNLLCriterion(ClassNLLCriterion):
+    """ClassNLLCriterion at every place of an image, averaged over all of them by their weights.
+
+    x: log-probabilities (N, C, H, W) or (C, H, W);  target: labels (N, H, W) or (H, W) -> 0-d.
+    weights, sizeAverage: as in ClassNLLCriterion.  Raises as it does.
+    Source: nn.SpatialClassNLLCriterion, which takes batches only.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+
+    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+        super().__init__(weights, sizeAverage)
+        self.ignoreIndex = None
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        if x.ndim not in (3, 4):
+            raise ShapeError(f"the input of shape {x.shape} is neither (C, H, W) nor (N, C, H, W)")
+        target = constant(target, x)
+        last = ops.moveaxis(x, -3, -1)
+        if target.shape != last.shape[:-1]:
+            raise ShapeError(
+                f"the target of shape {target.shape} does not hold one label for each of the "
+                f"places {last.shape[:-1]} of the input of shape {x.shape}"
+            )
+        return self._of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
+
+
+class CrossEntropyCriterion(Criterion):
+    """ClassNLLCriterion of LogSoftMax of x: the cross entropy of unnormalised scores.
+
+    x: scores (C,) or (N, C); with more axes, those of length 1 are dropped.
+    target, weights, sizeAverage: as in ClassNLLCriterion -> 0-d.  Raises as it does.
+    Source: nn.CrossEntropyCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+
+    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+        self.lsm = LogSoftMax()
+        self.nll = ClassNLLCriterion(weights, sizeAverage)
+        self.sizeAverage = sizeAverage
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        target = constant(target, x)
+        if x.ndim > 2:
+            x = x.reshape([length for length in x.shape if length != 1] or [1])
+        self.nll.sizeAverage = self.sizeAverage
+        return self.nll.updateOutput(self.lsm.updateOutput(x), target.reshape((-1,)))
+
+
+class ClassSimplexCriterion(MSECriterion):
+    """MSECriterion against the corner of a regular simplex that stands for the label.
+
+    x: (C,) or (N, C), C = nClasses;  target: one label, or N of them -> 0-d.
+    `simplex` (C, C) holds the corners as rows: unit vectors with equal distances from each other,
+    whose last coordinate is 0.
+    Raises ValueError unless nClasses > 1, ShapeError for other shapes and labels that are no class.
+    Source: nn.ClassSimplexCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+
+    def __init__(self, nClasses: int) -> None:
+        if nClasses != int(nClasses) or nClasses < 2:
+            raise ValueError(
+                f"ClassSimplexCriterion: nClasses is {nClasses}, it must be at least 2"
+            )
+        super().__init__()
+        self.nClasses = int(nClasses)
+        self.simplex = Buffer(simplex(self.nClasses))
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        self._fitting(x)
+        target = constant(target, x)
+        if target.size * self.nClasses != x.size:
+            raise ShapeError(
+                f"the target of shape {target.shape} does not hold one label for each sample of "
+                f"the input of shape {x.shape}"
+            )
+        labels = class_labels(target.reshape((-1,)), classes=self.nClasses)
+        return super().updateOutput(x, self.simplex[labels].reshape(x.shape))
+
+    def getPredictions(self, x: Any) -> Any:
+        """How near x is to each corner: x·simplexᵀ, of the shape of x."""
+        self._fitting(x)
+        return ops.matmul(x, ops.cast(self.simplex, dtype=x.dtype).T)
+
+    def getTopPrediction(self, x: Any) -> Any:
+        """The label of the nearest corner: 0-d, or (N,) for a batch."""
+        return ops.argmax(self.getPredictions(x), axis=-1)
+
+    def _fitting(self, x: Any) -> None:
+        if x.ndim not in (1, 2) or x.shape[-1] != self.nClasses:
+            raise ShapeError(
+                f"the input of shape {x.shape} is neither (C,) nor (N, C) with C = {self.nClasses}"
+            )
+
+
+def simplex(corners: int) -> Any:
+    """The corners of a regular simplex on the unit sphere, as rows: (corners, corners)."""
+    rows = np.zeros((corners, corners))
+    for k in range(corners - 1):
+        rows[k, k] = math.sqrt(1 - float(rows[k, :k] @ rows[k, :k]))
+        # Every later corner has the inner product -1/(corners - 1) with this one.
+        rows[k + 1 :, k] = (rows[k, k] ** 2 - 1 - 1 / (corners - 1)) / rows[k, k]
+    return rows

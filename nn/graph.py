@@ -1,0 +1,131 @@
+"""gModule: a module whose children form any graph without cycles.
+
+The graph is described by calling modules on nodes::
+
+    x = Identity()()
+    h = Tanh()(Linear(4, 3)(x))
+    module = gModule([x], [Linear(3, 2)(h), h])
+
+A gModule keeps no nodes but a flat list of steps in the order in which they run, so that a graph of
+any depth can be copied and pickled.  The order is that of nngraph, which fixes the order of
+parameters: depth first from the outputs, a node after its parents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from tapegrad.nn._node import Node
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.container import Container
+from tapegrad.nn.module import ShapeError
+
+__all__ = ["Node", "Step", "gModule"]
+
+NOT_AN_INPUT = (
+    "gModule: {node} has no parents, and is not among the inputs: list it there, or call its "
+    "module on a node"
+)
+
+
+class Step(NamedTuple):
+    """One node of a finished graph; modules and parents are given by their positions."""
+
+    module: int | None  # among `modules`; None where an entry of a list is selected
+    parents: tuple[int, ...]  # among the steps
+    input: int | None  # which input of the graph it takes
+    selected: int | None  # which entry of its parent's value it is
+    name: str
+    description: str
+
+
+class gModule(Container):  # noqa: N801  # nngraph's name
+    """The outputs of a graph of modules, as functions of its inputs.
+
+    inputs, outputs: nodes, or lists of them.
+    x: what the input node takes, or a list with one entry for each input node -> the value of the
+    output node, or a list of the values of several.
+    Raises ValueError for a graph with an input that is not listed, TypeError for anything but
+    nodes, ShapeError for a wrong number of inputs, and for a list with too few entries to split.
+    Source: nngraph's nn.gModule.
+    """
+
+    torch7_arguments: ClassVar[dict[str, str]] = {}  # nodes
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        inputs, outputs = _nodes(inputs, "inputs"), _nodes(outputs, "outputs")
+        super().__init__()
+        order = _forward_order(outputs)
+        unreached = [node for node in inputs if node not in set(order)]
+        order = [*unreached, *order]
+        place = {node: i for i, node in enumerate(order)}
+        given = {node: i for i, node in enumerate(inputs)}
+        self.steps: list[Step] = []
+        for node in order:
+            if not node.parents and node not in given:
+                raise ValueError(NOT_AN_INPUT.format(node=node))
+            position = None
+            if node.module is not None:
+                position = len(self.modules)
+                self.modules.append(self._checked(node.module))
+            parents = () if node in given else tuple(place[parent] for parent in node.parents)
+            self.steps.append(
+                Step(position, parents, given.get(node), node.selected, node.name, node.description)
+            )
+        self.inputs = len(inputs)
+        self.outputs = tuple(place[node] for node in outputs)
+
+    def updateOutput(self, x: Any) -> Any:
+        given = [x] if self.inputs == 1 else x
+        if not isinstance(given, (list, tuple)) or len(given) != self.inputs:
+            found = len(given) if isinstance(given, (list, tuple)) else "a single array"
+            raise ShapeError(f"the graph has {self.inputs} inputs, and was given {found}")
+        values: list[Any] = []
+        for step in self.steps:
+            parents = [values[parent] for parent in step.parents]
+            if step.input is not None:
+                parents = [given[step.input]]
+            value = parents[0] if len(parents) == 1 else parents
+            if step.selected is not None:
+                value = _entry(value, step.selected)
+            values.append(value if step.module is None else self.modules[step.module](value))
+        results = [values[place] for place in self.outputs]
+        return results[0] if len(results) == 1 else results
+
+    def describe(self, first: int) -> str:
+        return torch7_name(self)
+
+
+def _nodes(given: Any, what: str) -> list[Node]:
+    nodes = [given] if isinstance(given, Node) else given
+    if not isinstance(nodes, Sequence) or not nodes:
+        raise TypeError(f"gModule: {what} is a node or a list of nodes, not {given!r:.60}")
+    for node in nodes:
+        if not isinstance(node, Node):
+            raise TypeError(f"gModule: {what} holds {node!r:.60}, which is no node")
+    return list(nodes)
+
+
+def _forward_order(outputs: Sequence[Node]) -> list[Node]:
+    """Every node that the outputs depend on, parents first; without recursion."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    for root in outputs:
+        pending = [(root, False)]
+        while pending:
+            node, finished = pending.pop()
+            if finished:
+                order.append(node)
+            elif node not in seen:
+                seen.add(node)
+                pending.append((node, True))
+                pending.extend((parent, False) for parent in reversed(node.parents))
+    return order
+
+
+def _entry(value: Any, index: int) -> Any:
+    if not isinstance(value, (list, tuple)) or index >= len(value):
+        found = f"{len(value)} entries" if isinstance(value, (list, tuple)) else "one array"
+        raise ShapeError(f"split: entry {index} is wanted of a value that has {found}")
+    return value[index]

@@ -1,0 +1,104 @@
+"""Criterions made of criterions: weighted sums, one per entry of a list, and through modules.
+
+The children stand in the list `criterions`, their factors in `weights`, as in Torch7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+from tapegrad.autograd import no_grad, ops
+from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.module import Module, ShapeError
+
+__all__ = ["ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
+
+
+class MultiCriterion(Criterion):
+    """loss = Σₖ weightₖ·criterionₖ(x, target): several criterions of one prediction and target.
+
+    x, target: what every child takes -> 0-d.  Source: nn.MultiCriterion.
+    """
+
+    def __init__(self) -> None:
+        self.criterions: list[Criterion] = []
+        self.weights: list[float] = []
+
+    def add(self, criterion: Criterion, weight: float = 1) -> Self:
+        """Append a criterion with a factor; returns self."""
+        if not isinstance(criterion, Criterion):
+            raise TypeError(f"{type(self).__name__} holds criterions, not {criterion!r:.60}")
+        self.criterions.append(criterion)
+        self.weights.append(weight)
+        return self
+
+    def updateOutput(self, x: Any, target: Any = None) -> Any:
+        count = len(self.criterions)
+        return self._total([x] * count, [target] * count)
+
+    def _total(self, inputs: Any, targets: Any) -> Any:
+        if not self.criterions:
+            raise ValueError(f"{type(self).__name__} has no criterions: add(criterion, weight)")
+        children = zip(self.criterions, self.weights, inputs, targets, strict=True)
+        losses = [criterion(x, t) * weight for criterion, weight, x, t in children]
+        return ops.sum(ops.stack(losses))
+
+
+class ParallelCriterion(MultiCriterion):
+    """loss = Σₖ weightₖ·criterionₖ(x[k], target[k]): one criterion for each entry of a list.
+
+    x: list with an entry for each child;  target: a list likewise, or, with repeatTarget, one
+    target for all of them -> 0-d.
+    Raises ShapeError when the lengths differ.  Source: nn.ParallelCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def __init__(self, repeatTarget: bool = False) -> None:
+        super().__init__()
+        self.repeatTarget = bool(repeatTarget)
+
+    def updateOutput(self, x: Any, target: Any = None) -> Any:
+        count = len(self.criterions)
+        targets = [target] * count if self.repeatTarget else target
+        for what, given in (("input", x), ("target", targets)):
+            if not isinstance(given, (list, tuple)) or len(given) != count:
+                raise ShapeError(f"the {what} is not a list of {count} entries, one a criterion")
+        return self._total(x, targets)
+
+
+class ModuleCriterion(Criterion):
+    """loss = criterion(inputModule(x), targetModule(target)).
+
+    Either module may be None, and then changes nothing.  Targets are constants: targetModule gets
+    no gradient.  `backward` gathers no gradients of inputModule's parameters, as in Torch7; a plain
+    call on the tape gives them.  castTarget: bring the target to the dtype of the prediction.
+    Source: nn.ModuleCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # modules and a flag
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        inputModule: Module | None = None,
+        targetModule: Module | None = None,
+        castTarget: bool = True,
+    ) -> None:
+        self.inputModule = inputModule
+        self.targetModule = targetModule
+        self.castTarget = castTarget
+        if inputModule is not None and inputModule is targetModule:
+            raise ValueError("ModuleCriterion: inputModule and targetModule must not be the same")
+        self.criterion = criterion
+
+    def updateOutput(self, x: Any, target: Any = None) -> Any:
+        if self.inputModule is not None:
+            x = self.inputModule(x)
+        if self.targetModule is not None:
+            with no_grad():
+                target = self.targetModule(target)
+        if self.castTarget and hasattr(target, "dtype") and target.dtype != x.dtype:
+            target = ops.cast(target, dtype=x.dtype)
+        return self.criterion(x, target)

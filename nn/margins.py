@@ -1,0 +1,308 @@
+"""Losses with a margin: hinges, rankings and embeddings.
+
+Targets of the pairwise losses are signs, +1 for "alike" or "first is larger" and -1 for the
+opposite; those of the multi-class losses are labels, counted from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tapegrad import devices
+from tapegrad.autograd import ops, primitive
+from tapegrad.nn.criterion import (
+    Criterion,
+    averaged,
+    class_labels,
+    constant,
+    paired,
+    weights_of,
+)
+from tapegrad.nn.module import ShapeError
+
+__all__ = [
+    "CosineEmbeddingCriterion",
+    "DistanceRatioCriterion",
+    "HingeEmbeddingCriterion",
+    "L1HingeEmbeddingCriterion",
+    "MarginCriterion",
+    "MarginRankingCriterion",
+    "MultiLabelMarginCriterion",
+    "MultiMarginCriterion",
+    "SoftMarginCriterion",
+]
+
+NO_LABELS = (
+    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
+    "0 to {last}, and a negative one ends the list"
+)
+
+
+# One score for each target ------------------------------------------------------------------------
+
+
+class MarginCriterion(Criterion):
+    """loss = Σ max(0, margin - x·y) / n.
+
+    x: scores;  target y: a sign for each -> 0-d.  With `sizeAverage` set to False the sum is not
+    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.MarginCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+
+    def __init__(self, margin: float = 1) -> None:
+        self.margin = margin
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        return averaged(ops.relu(self.margin - x * paired(x, target)), self)
+
+
+class SoftMarginCriterion(Criterion):
+    """loss = Σ log(1 + exp(-x·y)) / n, without overflow.
+
+    x: scores;  target y: a sign for each -> 0-d.  With `sizeAverage` set to False the sum is not
+    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.SoftMarginCriterion.
+    """
+
+    def __init__(self) -> None:
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        return averaged(ops.logaddexp(-(x * paired(x, target)), 0), self)
+
+
+class HingeEmbeddingCriterion(Criterion):
+    """loss = Σ (x where y = 1, max(0, margin - x) where y = -1) / n.
+
+    x: distances;  target y: a sign for each, or one for all -> 0-d.  With `sizeAverage` set to
+    False the sum is not divided.  Raises ShapeError for another number of signs.
+    Source: nn.HingeEmbeddingCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+
+    def __init__(self, margin: float = 1) -> None:
+        self.margin = margin
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        alike = ops.greater(signs(target, x, x.shape), 0)
+        hinges = ops.maximum(self.margin - x, 0)
+        return averaged(ops.where(alike, x, hinges), self)
+
+
+# Pairs --------------------------------------------------------------------------------------------
+
+
+class L1HingeEmbeddingCriterion(Criterion):
+    """loss = d where y = 1, max(0, margin - d) where y = -1, with d = Σ |a - b|.
+
+    x: [a, b], of one shape;  target y: one sign -> 0-d.  The derivative of |0| is 0.
+    Raises ShapeError when the shapes differ.  Source: nn.L1HingeEmbeddingCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+
+    def __init__(self, margin: float = 1) -> None:
+        self.margin = margin
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        a, b = pair(x)
+        distance = ops.sum(ops.absolute(a - b))
+        alike = ops.greater(signs(target, a, ()), 0)
+        return ops.where(alike, distance, ops.relu(self.margin - distance))
+
+
+class CosineEmbeddingCriterion(Criterion):
+    """loss = Σ (1 - c where y = 1, max(0, c - margin) where y = -1) / N, with c = cos(a, b).
+
+    x: [a, b], both (F,) or (N, F);  target y: one sign, or N of them -> 0-d.  The squared norms
+    have 1e-12 added.  With `sizeAverage` set to False the sum is not divided.
+    Raises ShapeError for other shapes.  Source: nn.CosineEmbeddingCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    eps = 1e-12
+
+    def __init__(self, margin: float = 0) -> None:
+        self.margin = margin
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        a, b = pair(x)
+        if a.ndim not in (1, 2):
+            raise ShapeError(f"the inputs of shape {a.shape} are neither (F,) nor (N, F)")
+        squares = [ops.sum(ops.square(v), axis=-1) + self.eps for v in (a, b)]
+        cosine = ops.sum(a * b, axis=-1) / ops.sqrt(squares[0] * squares[1])
+        alike = ops.greater(signs(target, a, cosine.shape), 0)
+        return averaged(ops.where(alike, 1 - cosine, ops.relu(cosine - self.margin)), self)
+
+
+class MarginRankingCriterion(Criterion):
+    """loss = Σ max(0, margin - y·(a - b)) / n: y = 1 wants a larger than b, y = -1 the opposite.
+
+    x: [a, b], of one shape;  target y: a sign for each entry, or one for all -> 0-d.  With
+    `sizeAverage` set to False the sum is not divided.
+    Raises ShapeError for other shapes.  Source: nn.MarginRankingCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+
+    def __init__(self, margin: float = 1) -> None:
+        self.margin = margin
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        a, b = pair(x)
+        lead = (a - b) * signs(target, a, a.shape)
+        return averaged(ops.maximum(self.margin - lead, 0), self)
+
+
+class DistanceRatioCriterion(Criterion):
+    """loss = Σ log(1 + exp(a - b)) / n: near pairs at distances a, far pairs at distances b.
+
+    x: [a, b], of one shape -> 0-d; there is no target.  With sizeAverage False the sum is not
+    divided.  Raises ShapeError when the shapes differ.
+    Source: nn.DistanceRatioCriterion; E. Hoffer, N. Ailon, "Deep metric learning using triplet
+    network", 2014.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def __init__(self, sizeAverage: bool = True) -> None:
+        self.sizeAverage = sizeAverage
+
+    def updateOutput(self, x: Any, target: Any = None) -> Any:
+        near, far = pair(x)
+        return averaged(ops.logaddexp(near - far, 0), self)
+
+
+# One score for each class -------------------------------------------------------------------------
+
+
+class MultiMarginCriterion(Criterion):
+    """loss = Σₙ w[t]·Σ_{i≠t} max(0, margin - x[t] + x[i])ᵖ / C / N, with t the label of sample n.
+
+    x: scores (C,) or (N, C);  target: one label, or N of them -> 0-d.  p: 1 or 2.
+    weights: (C,), one for each class; all 1 when None.  With `sizeAverage` set to False the sum is
+    divided by C only.
+    Raises ValueError for another p, ShapeError for other shapes and a label that is no class.
+    Source: nn.MultiMarginCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+
+    def __init__(self, p: int = 1, weights: Any = None, margin: float = 1) -> None:
+        if p not in (1, 2):
+            raise ValueError(f"MultiMarginCriterion: p is {p}, only 1 and 2 are supported")
+        self.p = p
+        self.margin = margin
+        self.weights = weights_of(weights)
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        rows = class_rows(x)
+        samples, classes = rows.shape
+        target = constant(target, x)
+        if target.size != samples:
+            raise ShapeError(
+                f"the target of shape {target.shape} does not hold one label for each of the "
+                f"{samples} samples of the input of shape {x.shape}"
+            )
+        if self.weights is not None and self.weights.shape != (classes,):
+            raise ShapeError(
+                f"the input has {classes} classes, weights has shape {self.weights.shape}"
+            )
+        labels = class_labels(target.reshape((samples,)), classes=classes)
+        places = labels.reshape((samples, 1))
+        hinges = ops.relu(self.margin - ops.take_along_axis(rows, places, axis=1) + rows)
+        if self.p == 2:
+            hinges = ops.square(hinges)
+        others = ops.not_equal(places, positions(rows, classes))
+        hinges = ops.where(others, hinges, 0)
+        if self.weights is not None:
+            hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(places.shape)
+        return averaged(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
+
+
+class MultiLabelMarginCriterion(Criterion):
+    """loss = Σₙ Σ_{t in target} Σ_{i not in target} max(0, 1 - x[t] + x[i]) / C / N.
+
+    x: scores (C,) or (N, C);  target: of the same shape, the labels of each sample, which end at
+    the first negative one -> 0-d.  With `sizeAverage` set to False the sum is divided by C only.
+    Raises ShapeError for other shapes and a label that is no class.
+    Source: nn.MultiLabelMarginCriterion, where the labels end at the first 0.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+
+    def __init__(self) -> None:
+        self.sizeAverage = True
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        rows = class_rows(x)
+        samples, classes = rows.shape
+        target = constant(target, x)
+        if target.shape != x.shape:
+            raise ShapeError(f"the target of shape {target.shape} has not the input's, {x.shape}")
+        labels = leading_labels(target.reshape(rows.shape), classes=classes)
+        wanted = ops.equal(labels.reshape((samples, -1, 1)), positions(rows, classes))
+        free = ops.logical_not(ops.any(wanted, axis=1)).reshape((samples, 1, classes))
+        listed = ops.greater_equal(labels, 0).reshape((samples, -1, 1))
+        chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
+        gaps = rows.reshape((samples, 1, classes)) - chosen.reshape((samples, -1, 1))
+        hinges = ops.where(ops.logical_and(free, listed), ops.relu(gaps + 1), 0)
+        total = ops.sum(hinges) / classes
+        return total / samples if self.sizeAverage else total
+
+
+# Shared -------------------------------------------------------------------------------------------
+
+
+def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
+    """The target in `shape`, or a single sign for all, in the dtype of x."""
+    target = constant(target, x)
+    if target.size != 1 and target.shape != shape:
+        raise ShapeError(
+            f"the target of shape {target.shape} holds neither one sign nor signs of shape {shape}"
+        )
+    target = ops.cast(target, dtype=x.dtype)
+    return target.reshape(shape if target.shape == shape else ())
+
+
+def pair(x: Any) -> tuple[Any, Any]:
+    """The two arrays of a pair.  Raises ShapeError unless they are two of one shape."""
+    if not isinstance(x, (list, tuple)) or len(x) != 2:
+        raise ShapeError("the input is a list of two arrays")
+    a, b = x
+    if a.shape != b.shape:
+        raise ShapeError(f"the two inputs have shapes {a.shape} and {b.shape}")
+    return a, b
+
+
+def class_rows(x: Any) -> Any:
+    """Scores as (N, C)."""
+    if x.ndim not in (1, 2):
+        raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
+    return x.reshape((-1, x.shape[-1]))
+
+
+def positions(x: Any, count: int) -> Any:
+    """0 … count - 1, on the device of x."""
+    return devices.namespace(x._data).arange(count)
+
+
+@primitive(differentiable=False)
+def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
+    """Rows of labels as integers, -1 from the first negative one of each row on.
+
+    Raises ShapeError for a label before that which is no class.
+    """
+    listed = xp.cumsum(labels < 0, axis=-1) == 0
+    known = (labels < classes) & (labels == xp.floor(labels))
+    if not bool((known | ~listed).all()):
+        wrong = labels[listed & ~known][0].item()
+        raise ShapeError(NO_LABELS.format(label=wrong, classes=classes, last=classes - 1))
+    return xp.where(listed, labels, -1).astype("int64")

@@ -1,0 +1,317 @@
+"""Cases of the transfer functions, criterions, graphs, recurrent and modern layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad import nn
+from tapegrad.autograd.check import Call, Layer
+
+# Primitives ---------------------------------------------------------------------------------------
+
+
+def one_of_any_shape(d):
+    return Call([d.array(d.shape(), large=3.0)])
+
+
+def leading_labels(d):
+    shape = (d.size("N", may_be_empty=True), d.size("C"))
+    return Call([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
+
+
+PRIMITIVES = {"erf": one_of_any_shape, "leading_labels": leading_labels}
+
+# Transfer functions -------------------------------------------------------------------------------
+
+
+def anywhere(make, low=None, high=None, large=1000.0):
+    """Elementwise: any shape, any first axis is a batch."""
+
+    def draw(d):
+        x = d.array(d.shape("N A? B?"), low, high, large=large)
+        return Layer(make(d), x, batch="always")
+
+    return draw
+
+
+def fixed(kind, **options):
+    return anywhere(lambda _: kind(), **options)
+
+
+def classes(make):
+    """(C,), (N, C), (C, H, W) or (N, C, H, W)."""
+
+    def draw(d):
+        shape = d.shape(d.choice(["C", "N C", "C H W", "N C H W"]))
+        batch = "always" if len(shape) in (2, 4) else None
+        return Layer(make(), d.array(shape), wrong=d.array((1,) * 5), batch=batch)
+
+    return draw
+
+
+def bounded(kind):
+    return anywhere(lambda d: kind(*d.choice([(-1, 1), (-0.5, 0.7), (0.25, 1.5)])))
+
+
+def powers(d):
+    p = d.choice([2, 2.5, 3])
+    return Layer(nn.Power(p), d.array(d.shape("N A?"), 0.0, large=10.0), batch="always")
+
+
+def prelu(d):
+    planes = d.choice([0, 3])
+    shape = d.shape("N A? B?") if not planes else d.choice([(3,), (2, 3), (2, 3, 2), (1, 3, 2, 2)])
+    wrong = d.array((4,)) if planes else None
+    module = nn.PReLU(planes)
+    return Layer(module, d.array(shape), wrong, "always" if not planes or len(shape) > 1 else None)
+
+
+def rrelu(d):
+    module = nn.RReLU(*d.choice([(), (0.1, 0.5), (0.25, 0.25)]))
+    return Layer(module, d.array(d.shape("N A? B?")), batch="evaluate")
+
+
+def crelu(d):
+    module = nn.CReLU(d.choice([1, 2]))
+    return Layer(module, d.array(d.shape("N A B")), d.array(()), "always")
+
+
+def gated(d):
+    n, a, b = d.size("N"), d.size("A"), d.size("B")
+    last = d.choice([True, False])
+    module = nn.GatedLinearUnit(d.choice([None, 2, -1]) if last else 1)
+    shape = (n, a, 2 * b) if last else (n, 2 * a, b)
+    wrong = (n, a, 2 * b + 1) if last else (n, 2 * a + 1, b)
+    return Layer(module, d.array(shape), d.array(wrong), "always")
+
+
+TRANSFER_FUNCTIONS = {
+    "Abs": fixed(nn.Abs),
+    "CReLU": crelu,
+    "Clamp": bounded(nn.Clamp),
+    "ELU": anywhere(lambda d: nn.ELU(d.choice([1, 0.5]))),
+    "Exp": fixed(nn.Exp, large=10.0),
+    "GELU": anywhere(lambda d: nn.GELU(d.choice(["none", "tanh"])), large=3.0),
+    "GatedLinearUnit": gated,
+    "HardShrink": anywhere(lambda d: nn.HardShrink(d.choice([0.5, 0.3]))),
+    "HardTanh": bounded(nn.HardTanh),
+    "LeakyReLU": anywhere(lambda d: nn.LeakyReLU(d.choice([0.01, 0.3]))),
+    "Log": fixed(nn.Log, low=0.0),
+    "LogSigmoid": fixed(nn.LogSigmoid),
+    "Mish": fixed(nn.Mish),
+    "PReLU": prelu,
+    "Power": powers,
+    "RReLU": rrelu,
+    "ReLU6": anywhere(lambda d: nn.ReLU6(d.choice([False, True]))),
+    "SiLU": fixed(nn.SiLU),
+    "SoftMin": classes(nn.SoftMin),
+    "SoftPlus": anywhere(lambda d: nn.SoftPlus(d.choice([1, 2.5])), large=5.0),
+    "SoftShrink": anywhere(lambda d: nn.SoftShrink(d.choice([0.5, 0.3]))),
+    "SoftSign": fixed(nn.SoftSign),
+    "SpatialLogSoftMax": classes(nn.SpatialLogSoftMax),
+    "SpatialSoftMax": classes(nn.SpatialSoftMax),
+    "Sqrt": fixed(nn.Sqrt, low=0.0),
+    "Square": fixed(nn.Square),
+    "TanhShrink": fixed(nn.TanhShrink),
+    "Threshold": anywhere(lambda d: nn.Threshold(*d.choice([(), (0.2, -0.5), (-0.3, 1)]))),
+}
+
+# Graphs -------------------------------------------------------------------------------------------
+
+
+def graph(d):
+    """Two inputs, a module on two nodes, entries of a list, and two outputs; or a chain."""
+    n, k, m = d.size("N"), d.size("k"), d.size("m")
+    x, y = nn.Identity()(), nn.Identity()()
+    first, second = nn.Linear(m, k)(x), nn.Tanh()(nn.Linear(2, k)(y))
+    if d.choice([True, False]):
+        module = nn.gModule(x, nn.Sigmoid()(first))
+        return Layer(module, d.array((n, m)), d.array((n, m + 1)), "always")
+    a, b = nn.Identity()([first, second]).split(2)
+    module = nn.gModule([x, y], [nn.Linear(k, 2)(a), nn.ReLU()(b), a])
+    x_and_y = [d.array((n, m)), d.array((n, 2))]
+    return Layer(module, x_and_y, [x_and_y[0], d.array((n, 3))], "always")
+
+
+MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph}
+
+# Criterions ---------------------------------------------------------------------------------------
+
+
+def flagged(kind, d):
+    """A criterion with its flag given to the constructor, or set afterwards."""
+    return with_flag(kind(), d)
+
+
+def with_flag(criterion, d):
+    criterion.sizeAverage = d.choice([True, False])
+    return criterion
+
+
+def against(kind, target=None, large=1000.0, low=None, high=None):
+    """Entry against entry: any shape, the target of the same."""
+
+    def draw(d):
+        shape = d.shape("N A?")
+        x = d.array(shape, low, high, large=large)
+        t = d.rng.standard_normal(shape) if target is None else target(d, shape)
+        return Layer(flagged(kind, d), x, d.array((*shape, 2)), target=t)
+
+    return draw
+
+
+def signs(d, shape):
+    return d.rng.choice([-1.0, 1.0], shape)
+
+
+def bits(d, shape):
+    return d.rng.integers(0, 2, shape).astype(float)
+
+
+def probabilities(d, shape):
+    p = d.rng.uniform(0.1, 0.4, shape)
+    return np.where(d.rng.uniform(size=shape) < 0.3, 0.0, p)
+
+
+def weights(d, count):
+    return d.choice([None, d.rng.uniform(0.5, 2.0, count)])
+
+
+def weighted(kind, target, low=None, high=None):
+    def draw(d):
+        n, c = d.size("N"), d.size("C")
+        x = d.array((n, c), low, high)
+        module = kind(weights(d, c), d.choice([True, False]))
+        return Layer(module, x, d.array((n, c + 1)), target=target(d, (n, c)))
+
+    return draw
+
+
+def weighted_mse(d):
+    n, c = d.size("N"), d.size("C")
+    module = with_flag(nn.WeightedMSECriterion(d.rng.uniform(0.5, 2.0, c)), d)
+    target = d.rng.standard_normal((n, c))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+def auto_crop(d):
+    h, w, dh, dw = d.size("H"), d.size("W"), d.integer(0, 3), d.integer(0, 3)
+    target = d.rng.standard_normal((2, h + dh, w + dw))
+    module = nn.SpatialAutoCropMSECriterion(d.choice([True, False]))
+    return Layer(module, d.array((2, h, w)), d.array((2, h + 9, w)), target=target)
+
+
+def l1_cost(d):
+    return Layer(nn.L1Cost(), d.array(d.shape("N A?")), target=[])
+
+
+def hinge(d):
+    shape = d.shape("N A?")
+    one = d.choice([True, False])
+    module = with_flag(nn.HingeEmbeddingCriterion(d.choice([1, 0.8])), d)
+    return Layer(
+        module,
+        d.array(shape),
+        None if one else d.array((*shape, 2)),
+        target=signs(d, () if one else shape),
+    )
+
+
+def pairs(make, target):
+    def draw(d):
+        shape = (d.size("N"), d.size("A", 2, 4))
+        x = [d.array(shape), d.array(shape)]
+        return Layer(make(d), x, [x[0], d.array((*shape, 2))], target=target(d, shape))
+
+    return draw
+
+
+def one_sign(d, shape):
+    return signs(d, ())
+
+
+def spatial_labelled(d):
+    n, c, h, w = d.size("N"), d.size("C"), d.size("H"), d.size("W")
+    module = nn.SpatialClassNLLCriterion(weights(d, c), d.choice([True, False]))
+    return Layer(
+        module, d.array((n, c, h, w)), d.array((n, c, h, w + 1)), target=d.integers((n, h, w), 0, c)
+    )
+
+
+def simplex(d):
+    n, c = d.size("N"), d.size("C", 2, 4)
+    module = with_flag(nn.ClassSimplexCriterion(c), d)
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=d.integers((n,), 0, c))
+
+
+def multi_margin(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.MultiMarginCriterion(d.choice([1, 2]), weights(d, c), d.choice([1, 0.5]))
+    return Layer(
+        with_flag(module, d), d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c)
+    )
+
+
+def multi_label_margin(d):
+    n, c = d.size("N"), d.size("C")
+    module = with_flag(nn.MultiLabelMarginCriterion(), d)
+    target = d.integers((n, c), -1, c)
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+def multi(d):
+    shape = d.shape("N A")
+    module = nn.MultiCriterion().add(nn.MSECriterion()).add(nn.SmoothL1Criterion(), 0.3)
+    target = d.rng.standard_normal(shape)
+    return Layer(module, d.array(shape), d.array((*shape, 2)), target=target)
+
+
+def parallel(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.ParallelCriterion().add(nn.MSECriterion(), 0.7).add(nn.ClassNLLCriterion())
+    x = [d.array((n, c)), d.array((n, c))]
+    target = [d.rng.standard_normal((n, c)), d.integers((n,), 0, c)]
+    return Layer(module, x, x[:1], target=target)
+
+
+def through_modules(d):
+    n, c = d.size("N"), d.size("C")
+    # Without parameters: a criterion's backward gathers no gradients of them, as in Torch7.
+    module = nn.ModuleCriterion(nn.MSECriterion(), nn.Tanh(), nn.Sigmoid())
+    target = d.rng.standard_normal((n, c))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+CRITERIONS = {
+    "AbsCriterion": against(nn.AbsCriterion),
+    "BCECriterion": weighted(nn.BCECriterion, bits, 0.0, 1.0),
+    "ClassSimplexCriterion": simplex,
+    "CosineEmbeddingCriterion": pairs(
+        lambda d: with_flag(nn.CosineEmbeddingCriterion(d.choice([0, 0.1, -0.5])), d),
+        lambda d, shape: signs(d, shape[:1]),
+    ),
+    "DistKLDivCriterion": against(nn.DistKLDivCriterion, probabilities),
+    "DistanceRatioCriterion": pairs(
+        lambda d: nn.DistanceRatioCriterion(d.choice([True, False])), lambda d, shape: []
+    ),
+    "HingeEmbeddingCriterion": hinge,
+    "L1Cost": l1_cost,
+    "L1HingeEmbeddingCriterion": pairs(
+        lambda d: nn.L1HingeEmbeddingCriterion(d.choice([2, 20])), one_sign
+    ),
+    "MarginCriterion": against(nn.MarginCriterion, signs),
+    "MarginRankingCriterion": pairs(
+        lambda d: with_flag(nn.MarginRankingCriterion(d.choice([1, 0.1])), d), signs
+    ),
+    "ModuleCriterion": through_modules,
+    "MultiCriterion": multi,
+    "MultiLabelMarginCriterion": multi_label_margin,
+    "MultiLabelSoftMarginCriterion": weighted(nn.MultiLabelSoftMarginCriterion, bits),
+    "MultiMarginCriterion": multi_margin,
+    "ParallelCriterion": parallel,
+    "SmoothL1Criterion": against(nn.SmoothL1Criterion),
+    "SoftMarginCriterion": against(nn.SoftMarginCriterion, signs),
+    "SpatialAutoCropMSECriterion": auto_crop,
+    "SpatialClassNLLCriterion": spatial_labelled,
+    "WeightedMSECriterion": weighted_mse,
+}
