@@ -9,6 +9,9 @@ from tapegrad.devices import (
 from tapegrad.nn import (
     initialization as init,
 )
+from tapegrad.nn import (
+    tables,
+)
 from tapegrad.nn.activation import (
     ELU,
     GELU,
@@ -134,6 +137,12 @@ from tapegrad.nn.linear import (
     LinearWeightNorm,
     PartialLinear,
 )
+from tapegrad.nn.local_normalization import (
+    SpatialContrastiveNormalization,
+    SpatialCrossMapLRN,
+    SpatialDivisiveNormalization,
+    SpatialSubtractiveNormalization,
+)
 from tapegrad.nn.lookup import (
     IndexLinear,
     LookupTable,
@@ -174,6 +183,12 @@ from tapegrad.nn.normalization import (
     SpatialBatchNormalization,
     VolumetricBatchNormalization,
 )
+from tapegrad.nn.padding import (
+    SpatialReflectionPadding,
+    SpatialReplicationPadding,
+    SpatialZeroPadding,
+    VolumetricReplicationPadding,
+)
 from tapegrad.nn.picture import (
     picture,
 )
@@ -187,8 +202,20 @@ from tapegrad.nn.pointwise import (
     MulConstant,
 )
 from tapegrad.nn.pooling import (
+    FeatureLPPooling,
+    SpatialAdaptiveAveragePooling,
+    SpatialAdaptiveMaxPooling,
     SpatialAveragePooling,
+    SpatialDilatedMaxPooling,
+    SpatialFractionalMaxPooling,
     SpatialMaxPooling,
+    SpatialMaxUnpooling,
+    SpatialSubSampling,
+    VolumetricAveragePooling,
+    VolumetricDilatedMaxPooling,
+    VolumetricFractionalMaxPooling,
+    VolumetricMaxPooling,
+    VolumetricMaxUnpooling,
 )
 from tapegrad.nn.reduction import (
     Max,
@@ -239,6 +266,12 @@ from tapegrad.nn.temporal import (
     TemporalRowConvolution,
     TemporalSubSampling,
 )
+from tapegrad.nn.upsampling import (
+    PixelShuffle,
+    SpatialUpSamplingBilinear,
+    SpatialUpSamplingNearest,
+    UpSampling,
+)
 
 __all__ = [
     # what layers are made of
@@ -251,6 +284,7 @@ __all__ = [
     "init",
     "manual_seed",
     "shape_check",
+    "tables",
     # containers
     "Concat",
     "ConcatTable",
@@ -270,28 +304,52 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Dropout",
+    "FeatureLPPooling",
     "Linear",
+    "PixelShuffle",
     "Reshape",
+    "SpatialAdaptiveAveragePooling",
+    "SpatialAdaptiveMaxPooling",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
+    "SpatialContrastiveNormalization",
     "SpatialConvolution",
     "SpatialConvolutionLocal",
     "SpatialConvolutionMM",
     "SpatialConvolutionMap",
+    "SpatialCrossMapLRN",
     "SpatialDepthWiseConvolution",
     "SpatialDilatedConvolution",
+    "SpatialDilatedMaxPooling",
+    "SpatialDivisiveNormalization",
+    "SpatialFractionalMaxPooling",
     "SpatialFullConvolution",
     "SpatialFullConvolutionMap",
     "SpatialMaxPooling",
+    "SpatialMaxUnpooling",
+    "SpatialReflectionPadding",
+    "SpatialReplicationPadding",
+    "SpatialSubSampling",
+    "SpatialSubtractiveNormalization",
+    "SpatialUpSamplingBilinear",
+    "SpatialUpSamplingNearest",
+    "SpatialZeroPadding",
     "TemporalConvolution",
     "TemporalDynamicKMaxPooling",
     "TemporalMaxPooling",
     "TemporalRowConvolution",
     "TemporalSubSampling",
+    "UpSampling",
     "View",
+    "VolumetricAveragePooling",
     "VolumetricConvolution",
     "VolumetricDilatedConvolution",
+    "VolumetricDilatedMaxPooling",
+    "VolumetricFractionalMaxPooling",
     "VolumetricFullConvolution",
+    "VolumetricMaxPooling",
+    "VolumetricMaxUnpooling",
+    "VolumetricReplicationPadding",
     # transfer functions
     "Abs",
     "CReLU",
