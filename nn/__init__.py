@@ -76,10 +76,29 @@ from tapegrad.nn.margins import (
     MultiMarginCriterion,
     SoftMarginCriterion,
 )
+from tapegrad.nn.masking import Embedding, LookupTableMaskZero, MaskZero
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
 from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
 from tapegrad.nn.picture import picture
 from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
+from tapegrad.nn.recurrent import (
+    GRU,
+    LSTM,
+    BiSequencer,
+    FastLSTM,
+    LinearRNN,
+    LookupRNN,
+    RecGRU,
+    RecLSTM,
+    Recursor,
+    Repeater,
+    SAdd,
+    Sequencer,
+    StepGRU,
+    StepLSTM,
+)
+from tapegrad.nn.sequence import SeqBGRU, SeqBLSTM, SeqGRU, SeqLSTM
+from tapegrad.nn.sequence_criterions import MaskZeroCriterion, RepeaterCriterion, SequencerCriterion
 from tapegrad.nn.shape import Reshape, View
 
 __all__ = [
@@ -143,7 +162,32 @@ __all__ = [
     "Tanh",
     "TanhShrink",
     "Threshold",
+    # recurrent
+    "BiSequencer",
+    "Embedding",
+    "FastLSTM",
+    "GRU",
+    "LSTM",
+    "LinearRNN",
+    "LookupRNN",
+    "LookupTableMaskZero",
+    "MaskZero",
+    "RecGRU",
+    "RecLSTM",
+    "Recursor",
+    "Repeater",
+    "SAdd",
+    "SeqBGRU",
+    "SeqBLSTM",
+    "SeqGRU",
+    "SeqLSTM",
+    "Sequencer",
+    "StepGRU",
+    "StepLSTM",
     # criterions
+    "MaskZeroCriterion",
+    "RepeaterCriterion",
+    "SequencerCriterion",
     "AbsCriterion",
     "BCECriterion",
     "ClassNLLCriterion",
