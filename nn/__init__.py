@@ -37,6 +37,7 @@ from tapegrad.nn.activation import (
     TanhShrink,
     Threshold,
 )
+from tapegrad.nn.attention import MultiHeadAttention, TransformerEncoderLayer
 from tapegrad.nn.classification import (
     ClassNLLCriterion,
     ClassSimplexCriterion,
@@ -53,6 +54,7 @@ from tapegrad.nn.joint_criterions import (
     MultiCriterion,
     ParallelCriterion,
 )
+from tapegrad.nn.layer_normalization import GroupNorm, LayerNorm, RMSNorm
 from tapegrad.nn.linear import Linear
 from tapegrad.nn.losses import (
     AbsCriterion,
@@ -162,6 +164,12 @@ __all__ = [
     "Tanh",
     "TanhShrink",
     "Threshold",
+    # attention and its neighbours
+    "GroupNorm",
+    "LayerNorm",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "TransformerEncoderLayer",
     # recurrent
     "BiSequencer",
     "Embedding",

@@ -268,7 +268,69 @@ RECURRENT = {
     "StepLSTM": step_lstm,
 }
 
-MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph, **RECURRENT}
+# Modern layers ------------------------------------------------------------------------------------
+
+
+def last_axes(make):
+    """(…, A, B), normalized over B or over both."""
+
+    def draw(d):
+        shape = (*d.shape("N T?"), d.size("A", 1, 3), d.size("B", 2, 4))
+        sizes = d.choice([shape[-1], shape[-1:], shape[-2:]])
+        return Layer(
+            make(sizes, d), d.array(shape), d.array((*shape[:-1], shape[-1] + 1)), "always"
+        )
+
+    return draw
+
+
+def group_norm(d):
+    groups, channels = d.choice([(1, 3), (2, 4), (3, 3)])
+    shape = (*d.shape("N"), channels, *d.shape("H W?"))
+    module = nn.GroupNorm(groups, channels, 1e-2, d.choice([True, False]))
+    return Layer(module, d.array(shape), d.array((1, channels + 1, 2)), "always")
+
+
+def attention(d):
+    heads, width = d.choice([(1, 3), (2, 4)])
+    n, t, s = d.size("N"), d.size("T", 1, 3), d.size("S", 1, 3)
+    module = nn.MultiHeadAttention(
+        width, heads, d.choice([0.0, 0.25]), d.choice([True, False]), causal=d.choice([False, True])
+    )
+    if d.choice([True, False]):
+        x = d.array((n, t, width), large=3.0)
+        return Layer(module, x, d.array((n, t, width + 1)), "evaluate")
+    x = [d.array((n, steps, width), large=3.0) for steps in (t, s, s)]
+    return Layer(module, x, [x[0], x[1], d.array((n, s + 1, width))], "evaluate")
+
+
+def encoder(d):
+    n, t = d.size("N"), d.size("T", 1, 3)
+    module = nn.TransformerEncoderLayer(
+        4,
+        2,
+        3,
+        d.choice([0.0, 0.25]),
+        d.choice(["relu", "gelu"]),
+        1e-2,
+        norm_first=d.choice([False, True]),
+    )
+    return Layer(module, d.array((n, t, 4), large=3.0), d.array((n, t, 5)), "evaluate")
+
+
+MODERN = {
+    "GroupNorm": group_norm,
+    "LayerNorm": last_axes(
+        lambda sizes, d: nn.LayerNorm(sizes, 1e-2, d.choice([True, False]), d.choice([True, False]))
+    ),
+    "MultiHeadAttention": attention,
+    "RMSNorm": last_axes(
+        lambda sizes, d: nn.RMSNorm(sizes, d.choice([1e-2, 0.1]), d.choice([True, False]))
+    ),
+    "TransformerEncoderLayer": encoder,
+}
+
+MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph, **RECURRENT, **MODERN}
 
 # Criterions ---------------------------------------------------------------------------------------
 
