@@ -4,6 +4,15 @@ from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.composite import composite, composites
+from tapegrad.autograd.derivatives import (
+    custom_vjp,
+    elementwise_grad,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    stop_gradient,
+)
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.sweep import InPlaceError
@@ -24,6 +33,13 @@ __all__ = [
     "grad",
     "is_recording",
     "no_grad",
+    "stop_gradient",
+    "jvp",
+    "jacobian",
+    "hvp",
+    "hessian",
+    "elementwise_grad",
+    "custom_vjp",
     "ops",
     "primitive",
     "primitives",

@@ -107,7 +107,7 @@ def _header(primitive: Any, scope: dict[str, Any]) -> str:
             scope[f"_default_{text}"] = parameter.default
             text += f"=_default_{text}"
         parts.append(text)
-    return f"def {primitive.name}({', '.join(parts)}):\n"
+    return f"def _call({', '.join(parts)}):\n"
 
 
 def _source(primitive: Any, scope: dict[str, Any]) -> str:

@@ -18,7 +18,6 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import update_wrapper
 from typing import Any
 
 import numpy as np
@@ -277,7 +276,8 @@ class Replay:
         self._step = step
         self._recordings: dict[Any, tuple[Recording, list[Slot], int]] = {}
         self._programs: dict[Any, Program] = {}
-        update_wrapper(self, step)
+        self.__name__ = getattr(step, "__name__", type(step).__name__)
+        self.__doc__ = step.__doc__
 
     def __call__(self, *args: Any) -> Any:
         """Run the step: recorded on the first calls with these shapes, replayed afterwards."""

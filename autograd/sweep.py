@@ -259,6 +259,20 @@ def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[N
     return needed
 
 
+def reaches_parameter(node: Node) -> bool:
+    """Does the past of `node` hold a Parameter?"""
+    seen: set[Node] = set()
+    stack = [node]
+    while stack:
+        node = stack.pop()
+        if node.serial == LEAF:
+            return True
+        if node not in seen:
+            seen.add(node)
+            stack.extend(node.parents if type(node.parents) is tuple else (node.parents,))
+    return False
+
+
 def cotangents(
     seeds: list[tuple[Node, Any]],
     targets: list[Node],

@@ -51,7 +51,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if type(data) is np.ndarray or devices.is_array(data):
         return data if dtype is None or data.dtype == dtype else data.astype(dtype)
     array = np.asarray(data, dtype=dtype)
-    if array.dtype == object:
+    if array.dtype.kind not in "biufc":
         raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
     return array.view(np.ndarray)
 
@@ -264,7 +264,8 @@ class Tensor:
 class Parameter(Tensor):
     """A Tensor that is learned: always tracked, and ``.grad`` collects its gradient.
 
-    ``Parameter(data)`` shares memory with a floating point array `data`.  `grad` is None until the
+    ``Parameter(data)`` shares memory with a floating point array and keeps its dtype; numbers and
+    lists get the default dtype, float32 unless set otherwise.  `grad` is None until the
     first backward pass, then an untracked Tensor that each further pass adds to.
     Raises TypeError for integer or boolean data.
     """
@@ -274,6 +275,8 @@ class Parameter(Tensor):
     _node: Leaf
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
+            dtype = default_dtype()
         super().__init__(data, dtype=dtype, device=device)
         if self._data.dtype.kind not in "fc":
             raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))

@@ -17,9 +17,9 @@ from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.sweep import cotangents, seed_for
+from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.tree import leaves, unflatten
+from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 
@@ -60,6 +60,13 @@ def _variable(value: Any, which: str) -> Tensor:
     return variable(tensor)
 
 
+def _released(x: Any) -> Any:
+    """x without a past that only leads to this call's own variables, which nobody can reach."""
+    if _depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
+        return x
+    return x.detach()
+
+
 class _Call:
     """One run of a function on fresh variables, and what is needed to reverse it."""
 
@@ -84,6 +91,12 @@ class _Call:
             _depth.reset(token)
         self.name = name
 
+    def value(self) -> Any:
+        """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
+        if self.tensors_in or _depth.get() > 0:
+            return map_leaves(_released, self.output)
+        return map_leaves(lambda output: output._data, self.output)
+
     def gradients(self, seeds: list[tuple[Node, Any]]) -> Any:
         """The cotangents of the variables, in the structure of the arguments."""
         mode = _mode.current()
@@ -106,6 +119,7 @@ class _Call:
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # arrays for arrays, unless the gradient itself depends on something tracked
+            g = _released(g)
             return g if self.tensors_in or g.tracked else g._data
         xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
@@ -141,8 +155,7 @@ def value_and_grad(
             raise ValueError(NOT_SCALAR.format(name=call.name, shape=output.shape))
         seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
         gradients = call.gradients(seeds)
-        value = output if call.tensors_in or _depth.get() > 0 else output._data
-        return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        return call.value(), gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return differentiated
 
@@ -184,6 +197,4 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[
         ]
         return tuple(call.gradients(seeds))
 
-    keep = call.tensors_in or _depth.get() > 0
-    value = call.output if keep else unflatten(call.output, [o._data for o in outputs])
-    return value, pull
+    return call.value(), pull

@@ -7,7 +7,7 @@ does not either until a CuPy array or a CUDA device is met.
 """
 
 from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
-from tapegrad.devices._random import Generator, Stream, generator, manual_seed
+from tapegrad.devices._generators import Generator, Stream, generator, manual_seed
 from tapegrad.devices._registry import (
     Backend,
     Device,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.devices._random import NumpyStream
+from tapegrad.devices._generators import NumpyStream
 from tapegrad.devices._registry import Backend, Device, MemoryInfo
 
 __all__ = ["CPU", "load", "memory"]

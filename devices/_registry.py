@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
 import numpy as np
 
 if TYPE_CHECKING:
-    from tapegrad.devices._random import Stream
+    from tapegrad.devices._generators import Stream
 
 __all__ = [
     "Backend",
@@ -270,7 +270,7 @@ _NOT_AN_ARRAY = "{name} is not an array of a known library{hint}"
 def _described(x: Any) -> dict[str, str]:
     if isinstance(x, np.ndarray):
         hint = ": subclasses of ndarray are not taken for arrays; convert with np.asarray(x)"
-    elif hasattr(x, "data") and hasattr(x, "tracked"):
+    elif hasattr(type(x), "tracked"):
         hint = ": this function takes bare arrays; a Tensor's is its .data"
     else:
         hint = ""

@@ -133,11 +133,7 @@ def unwrapped(value: Any, where: str) -> Any:
         return kind(unwrapped(item, where) for item in value)
     if isinstance(value, np.ndarray):
         raise DeviceError(MIXED.format(where=where))
-    if isinstance(value, (np.generic, np.dtype, type, int, float)) or callable(value):
-        return value
-    if isinstance(value, dict):
-        return {key: unwrapped(item, where) for key, item in value.items()}
-    if hasattr(value, "__fspath__") or hasattr(value, "write") or hasattr(value, "read"):
+    if isinstance(value, (np.generic, np.dtype, type, int, float)):
         return value
     raise TypeError(f"{where}: unsupported type {kind.__module__}.{kind.__qualname__}")
 
@@ -350,9 +346,8 @@ class StrictArray:
         result = self._array[index]
         if type(result) is not np.ndarray:  # a scalar: take the 0-d view instead
             result = self._array[(*index, ...) if type(index) is tuple else (index, ...)]
-        if advanced:  # always a copy; NumPy makes a view of a copy for some
-            memory = _memory_of(self._array)
-            return adopt(result.copy() if _memory_of(result) is memory else result)
+        if advanced:  # a copy
+            return adopt(result)
         return adopt(result, self if self._base is None else self._base)
 
     def __setitem__(self, index: Any, value: Any) -> None:

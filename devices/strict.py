@@ -6,6 +6,7 @@ meeting ndarrays in one call, lists in place of arrays, dtypes that CuPy lacks; 
 0-d arrays instead of scalars.  Its namespace has the functions of `cupy` with the parameters of
 `cupy` and computes them with NumPy.  It is there for the tests of your own layers too:
 
+    >>> import numpy as np
     >>> from tapegrad.devices import namespace, to_device
     >>> x = to_device(np.ones(3, np.float32), "strict")
     >>> xp = namespace(x)          # the stand-in for `cupy`
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.devices import _cpu
-from tapegrad.devices._random import NumpyStream
+from tapegrad.devices._generators import NumpyStream
 from tapegrad.devices._registry import Backend
 from tapegrad.devices._strict_array import STRICT, StrictArray, adopt
 from tapegrad.devices._strict_namespace import Namespace, strict

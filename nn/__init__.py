@@ -1,6 +1,8 @@
 """tapegrad.nn: modules, containers, layers and criterions."""
 
-from tapegrad.autograd import Parameter
+from tapegrad.autograd import (
+    Parameter,
+)
 from tapegrad.nn.activation import (
     ELU,
     GELU,
@@ -37,25 +39,73 @@ from tapegrad.nn.activation import (
     TanhShrink,
     Threshold,
 )
-from tapegrad.nn.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.attention import (
+    MultiHeadAttention,
+    TransformerEncoderLayer,
+)
 from tapegrad.nn.classification import (
     ClassNLLCriterion,
     ClassSimplexCriterion,
     CrossEntropyCriterion,
     SpatialClassNLLCriterion,
 )
-from tapegrad.nn.container import ConcatTable, Container, Sequential
-from tapegrad.nn.convolution import SpatialConvolution
-from tapegrad.nn.criterion import Criterion
-from tapegrad.nn.dropout import Dropout
-from tapegrad.nn.graph import Node, gModule
+from tapegrad.nn.container import (
+    Concat,
+    ConcatTable,
+    Container,
+    DepthConcat,
+    MapTable,
+    Parallel,
+    ParallelTable,
+    Sequential,
+)
+from tapegrad.nn.conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+)
+from tapegrad.nn.convolution import (
+    SpatialConvolution,
+    SpatialConvolutionLocal,
+    SpatialConvolutionMap,
+    SpatialConvolutionMM,
+    SpatialDepthWiseConvolution,
+    SpatialDilatedConvolution,
+    SpatialFullConvolution,
+    SpatialFullConvolutionMap,
+    VolumetricConvolution,
+    VolumetricDilatedConvolution,
+    VolumetricFullConvolution,
+)
+from tapegrad.nn.criterion import (
+    Criterion,
+)
+from tapegrad.nn.dropout import (
+    Dropout,
+)
+from tapegrad.nn.graph import (
+    Node,
+    gModule,
+)
+from tapegrad.nn.indexing import (
+    Index,
+    MaskedSelect,
+    Narrow,
+    Select,
+)
 from tapegrad.nn.joint_criterions import (
     ModuleCriterion,
     MultiCriterion,
     ParallelCriterion,
 )
-from tapegrad.nn.layer_normalization import GroupNorm, LayerNorm, RMSNorm
-from tapegrad.nn.linear import Linear
+from tapegrad.nn.layer_normalization import (
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
+from tapegrad.nn.linear import (
+    Linear,
+)
 from tapegrad.nn.losses import (
     AbsCriterion,
     BCECriterion,
@@ -78,11 +128,37 @@ from tapegrad.nn.margins import (
     MultiMarginCriterion,
     SoftMarginCriterion,
 )
-from tapegrad.nn.masking import Embedding, LookupTableMaskZero, MaskZero
-from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
-from tapegrad.nn.normalization import BatchNormalization, SpatialBatchNormalization
-from tapegrad.nn.picture import picture
-from tapegrad.nn.pooling import SpatialAveragePooling, SpatialMaxPooling
+from tapegrad.nn.masking import (
+    Embedding,
+    LookupTableMaskZero,
+    MaskZero,
+)
+from tapegrad.nn.module import (
+    Buffer,
+    Module,
+    ShapeError,
+    shape_check,
+)
+from tapegrad.nn.normalization import (
+    BatchNormalization,
+    SpatialBatchNormalization,
+)
+from tapegrad.nn.picture import (
+    picture,
+)
+from tapegrad.nn.pointwise import (
+    Add,
+    AddConstant,
+    CAdd,
+    CMul,
+    Constant,
+    Mul,
+    MulConstant,
+)
+from tapegrad.nn.pooling import (
+    SpatialAveragePooling,
+    SpatialMaxPooling,
+)
 from tapegrad.nn.recurrent import (
     GRU,
     LSTM,
@@ -99,9 +175,63 @@ from tapegrad.nn.recurrent import (
     StepGRU,
     StepLSTM,
 )
-from tapegrad.nn.sequence import SeqBGRU, SeqBLSTM, SeqGRU, SeqLSTM
-from tapegrad.nn.sequence_criterions import MaskZeroCriterion, RepeaterCriterion, SequencerCriterion
-from tapegrad.nn.shape import Reshape, View
+from tapegrad.nn.reduction import (
+    Max,
+    Mean,
+    Min,
+    Sum,
+)
+from tapegrad.nn.sequence import (
+    SeqBGRU,
+    SeqBLSTM,
+    SeqGRU,
+    SeqLSTM,
+)
+from tapegrad.nn.sequence_criterions import (
+    MaskZeroCriterion,
+    RepeaterCriterion,
+    SequencerCriterion,
+)
+from tapegrad.nn.shape import (
+    Collapse,
+    Contiguous,
+    Convert,
+    Copy,
+    Padding,
+    Replicate,
+    Reshape,
+    Squeeze,
+    Transpose,
+    Unsqueeze,
+    View,
+)
+from tapegrad.nn.table import (
+    MM,
+    MV,
+    CAddTable,
+    CAddTensorTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CriterionTable,
+    CSubTable,
+    FlattenTable,
+    JoinTable,
+    MixtureTable,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+    ZipTable,
+    ZipTableOneToMany,
+)
+from tapegrad.nn.temporal import (
+    TemporalConvolution,
+    TemporalDynamicKMaxPooling,
+    TemporalMaxPooling,
+    TemporalRowConvolution,
+    TemporalSubSampling,
+)
 
 __all__ = [
     # what layers are made of
@@ -112,8 +242,13 @@ __all__ = [
     "ShapeError",
     "shape_check",
     # containers
+    "Concat",
     "ConcatTable",
     "Container",
+    "DepthConcat",
+    "MapTable",
+    "Parallel",
+    "ParallelTable",
     "Sequential",
     # graphs
     "Node",
@@ -121,14 +256,32 @@ __all__ = [
     "picture",
     # layers
     "BatchNormalization",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
     "Dropout",
     "Linear",
     "Reshape",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
     "SpatialConvolution",
+    "SpatialConvolutionLocal",
+    "SpatialConvolutionMM",
+    "SpatialConvolutionMap",
+    "SpatialDepthWiseConvolution",
+    "SpatialDilatedConvolution",
+    "SpatialFullConvolution",
+    "SpatialFullConvolutionMap",
     "SpatialMaxPooling",
+    "TemporalConvolution",
+    "TemporalDynamicKMaxPooling",
+    "TemporalMaxPooling",
+    "TemporalRowConvolution",
+    "TemporalSubSampling",
     "View",
+    "VolumetricConvolution",
+    "VolumetricDilatedConvolution",
+    "VolumetricFullConvolution",
     # transfer functions
     "Abs",
     "CReLU",
@@ -221,4 +374,49 @@ __all__ = [
     "SpatialAutoCropMSECriterion",
     "SpatialClassNLLCriterion",
     "WeightedMSECriterion",
+    # tables
+    "CAddTable",
+    "CAddTensorTable",
+    "CDivTable",
+    "CMaxTable",
+    "CMinTable",
+    "CMulTable",
+    "CSubTable",
+    "CriterionTable",
+    "FlattenTable",
+    "JoinTable",
+    "MM",
+    "MV",
+    "MixtureTable",
+    "NarrowTable",
+    "SelectTable",
+    "SplitTable",
+    "ZipTable",
+    "ZipTableOneToMany",
+    # shapes and parts
+    "Collapse",
+    "Contiguous",
+    "Convert",
+    "Copy",
+    "Index",
+    "MaskedSelect",
+    "Narrow",
+    "Padding",
+    "Replicate",
+    "Select",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+    # entry by entry, and along one axis
+    "Add",
+    "AddConstant",
+    "CAdd",
+    "CMul",
+    "Constant",
+    "Max",
+    "Mean",
+    "Min",
+    "Mul",
+    "MulConstant",
+    "Sum",
 ]

@@ -83,7 +83,7 @@ class _Plan:
 
 def call(module: Any, inputs: tuple[Any, ...]) -> Any:
     """Run the module on its own trace, and join that to the current tape by one record."""
-    given = _span.as_tensors(list(inputs))
+    given = [_span.as_tensors(x) for x in inputs]
     frame = _span.current_frame()
     outer = None if frame is None else frame.trace
     marked, nodes = _span.mark_inputs(given) if outer is not None else (given, [])

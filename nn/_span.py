@@ -129,8 +129,24 @@ def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
 
 
 def as_tensors(inputs: Any) -> Any:
-    """The same nest with bare arrays and numbers as untracked Tensors."""
-    return map_leaves(lambda x: x if isinstance(x, Tensor) else untracked(as_array(x)), inputs)
+    """The same nest with bare arrays and numbers as untracked Tensors.
+
+    A list of nothing but numbers, nested or not, is an array written out and not a table.
+    """
+    if isinstance(inputs, Tensor):
+        return inputs
+    if isinstance(inputs, (list, tuple)) and not _only_numbers(inputs):
+        if hasattr(inputs, "_fields"):
+            return type(inputs)(*map(as_tensors, inputs))
+        return type(inputs)(map(as_tensors, inputs))
+    if isinstance(inputs, dict):
+        return {key: as_tensors(value) for key, value in inputs.items()}
+    return None if inputs is None else untracked(as_array(inputs))
+
+
+def _only_numbers(inputs: Any) -> bool:
+    found = leaves(inputs)
+    return bool(found) and all(isinstance(x, (bool, int, float, complex)) for x in found)
 
 
 def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
@@ -152,7 +168,7 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
     frame = _frame.get()
     trace = None if frame is None else frame.trace
-    inputs = as_tensors(list(args))
+    inputs = [as_tensors(x) for x in args]
     if trace is None:
         with entered(Frame(module, None)), located(module):
             return update(*inputs)

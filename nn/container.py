@@ -8,13 +8,27 @@ and adding up the gradients of branches, is what the reverse sweep does anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
+from tapegrad.autograd import ops
+from tapegrad.nn import _span
+from tapegrad.nn._axes import axis_of
 from tapegrad.nn._text import indented, torch7_name
-from tapegrad.nn.module import Module
+from tapegrad.nn.module import Module, ShapeError, shown
+from tapegrad.nn.table import joined, table
 
-__all__ = ["ConcatTable", "Container", "Sequential"]
+__all__ = [
+    "Concat",
+    "ConcatTable",
+    "Container",
+    "DepthConcat",
+    "MapTable",
+    "Parallel",
+    "ParallelTable",
+    "Sequential",
+]
 
 
 class Container(Module):
@@ -59,16 +73,9 @@ class Container(Module):
         lines = [f"({number}): {text}" for number, text in enumerate(self._children(first), first)]
         return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
 
-    def __repr__(self) -> str:
-        return self.describe(0)
-
-    def __tostring__(self) -> str:
-        """Torch7's text for this container, whose children count from 1."""
-        return self.describe(1)
-
     def _children(self, first: int) -> Iterator[str]:
         for module in self.modules:
-            yield module.describe(first) if isinstance(module, Container) else repr(module)
+            yield shown(module, first)
 
     def _checked(self, module: Any) -> Module:
         if not isinstance(module, Module):
@@ -116,19 +123,12 @@ class Sequential(Container):
         lines = [f"[{route}]"]
         for number, text in zip(numbers, self._children(first), strict=True):
             lines.append(f"({number}): {text}")
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        name = "nn.Sequential" if first else torch7_name(self)  # Torch7 hides subclasses' names
+        return f"{name} {{\n  {indented(lines, 2)}\n}}"
 
 
-class ConcatTable(Container):
-    """y = [m₀(x), m₁(x), …]: every child on the same input; returns a list with one entry a child.
-
-    The gradient of the input is the sum over the children, entry by entry where the input is itself
-    a list.  Source: nn.ConcatTable.
-    """
-
-    def updateOutput(self, x: Any) -> list[Any]:
-        """x: whatever all children take -> list of their outputs."""
-        return [module(x) for module in self.modules]
+class _Branches(Container):
+    """A container whose children stand side by side, drawn as branches from input to output."""
 
     def describe(self, first: int) -> str:
         lines = ["input"]
@@ -139,3 +139,151 @@ class ConcatTable(Container):
             lines.append(f"{mark}({number}): " + text.replace("\n", "\n" + margin))
         lines.append("   ... -> output")
         return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+
+    def _one_each(self, count: int) -> None:
+        if count != len(self.modules):
+            raise ShapeError(f"{count} inputs for {len(self.modules)} modules")
+
+
+class ConcatTable(_Branches):
+    """y = [m₀(x), m₁(x), …]: every child on the same input; returns a list with one entry a child.
+
+    The gradient of the input is the sum over the children, entry by entry where the input is itself
+    a list.  Source: nn.ConcatTable.
+    """
+
+    def updateOutput(self, x: Any) -> list[Any]:
+        """x: whatever all children take -> list of their outputs."""
+        return [module(x) for module in self.modules]
+
+
+class ParallelTable(_Branches):
+    """y = [m₀(x₀), m₁(x₁), …]: the i-th child on the i-th entry of the input table.
+
+    Raises ShapeError unless there are as many entries as children.  Source: nn.ParallelTable.
+    """
+
+    def updateOutput(self, x: Any) -> list[Any]:
+        self._one_each(len(table(x)))
+        return [module(part) for module, part in zip(self.modules, x, strict=True)]
+
+
+class Concat(_Branches):
+    """y = the outputs of all children on the same input, joined along `dimension`.
+
+    dimension: an axis of the outputs, a batch axis counted like any other.
+    Raises ShapeError when the outputs differ along other axes.  Source: nn.Concat.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
+
+    def __init__(self, dimension: int, *modules: Module) -> None:
+        super().__init__(*modules)
+        self.dimension = dimension
+
+    def updateOutput(self, x: Any) -> Any:
+        """x: whatever all children take -> one array."""
+        outputs = [module(x) for module in self.modules]
+        if not outputs:
+            raise ShapeError("there is nothing to join: the container is empty")
+        return joined(outputs, axis_of(self.dimension, outputs[0].ndim))
+
+
+class DepthConcat(Concat):
+    """Concat of outputs that differ in size: all are padded with zeros to the largest.
+
+    Along every axis but `dimension` an output of length n stands in the middle of the largest, N,
+    from position ⌊(N - n) / 2⌋ on.  Raises ShapeError when the numbers of axes differ.
+    Source: nn.DepthConcat; C. Szegedy et al., "Going Deeper with Convolutions", 2015.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        """x: whatever all children take -> one array."""
+        outputs = [module(x) for module in self.modules]
+        if len({y.ndim for y in outputs}) != 1:
+            raise ShapeError(f"shapes {[y.shape for y in outputs]} cannot be joined")
+        axis = axis_of(self.dimension, outputs[0].ndim)
+        largest = [max(lengths) for lengths in zip(*(y.shape for y in outputs), strict=True)]
+        return ops.concatenate([_centred(y, axis, largest) for y in outputs], axis=axis)
+
+
+def _centred(y: Any, axis: int, largest: list[int]) -> Any:
+    missing = [0 if a == axis else largest[a] - n for a, n in enumerate(y.shape)]
+    if not any(missing):
+        return y
+    return ops.pad(y, tuple((m // 2, m - m // 2) for m in missing))
+
+
+class Parallel(_Branches):
+    """The i-th child on the i-th slice of x along inputDimension; outputs joined.
+
+    x: an array with as many slices as there are children; a child sees its slice without that axis
+    -> the outputs joined along outputDimension, an axis of the outputs.
+    Raises ShapeError for another number of slices.  Source: nn.Parallel.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {
+        "inputDimension": "dimension", "outputDimension": "dimension"
+    }  # fmt: skip
+
+    def __init__(self, inputDimension: int, outputDimension: int, *modules: Module) -> None:
+        super().__init__(*modules)
+        self.inputDimension = inputDimension
+        self.outputDimension = outputDimension
+
+    def updateOutput(self, x: Any) -> Any:
+        axis = axis_of(self.inputDimension, x.ndim)
+        self._one_each(x.shape[axis])
+        shape = x.shape[:axis] + x.shape[axis + 1 :]
+        parts = [part.reshape(shape) for part in ops.split(x, x.shape[axis], axis)]
+        outputs = [module(part) for module, part in zip(self.modules, parts, strict=True)]
+        return joined(outputs, axis_of(self.outputDimension, outputs[0].ndim))
+
+
+class MapTable(Container):
+    """y = [m(x₀), m(x₁), …]: one module on every entry of the input table.
+
+    The module is copied for each entry, so that each has its own output and buffers; `modules`
+    lists the copies made so far, as many as the longest table needed.
+    shared: the copies use the same Parameters, each listed once; otherwise each learns its own,
+    starting as the module is.
+    Raises ShapeError for what is no table.  Source: nn.MapTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and a flag
+
+    def __init__(self, module: Module | None = None, shared: bool = True) -> None:
+        self.shared = shared
+        super().__init__()
+        if module is not None:
+            self.add(module)
+
+    def add(self, module: Module) -> Self:
+        """Make `module` the one that is mapped; copies of another are dropped."""
+        self.modules = [self._checked(module)]
+        return self
+
+    def resize(self, count: int) -> None:
+        """Keep `count` copies, one for each entry of a table, making those that are missing."""
+        module = self.get(0)
+        kept = {id(p): p for p in module._parameters()} if self.shared else {}
+        del self.modules[max(count, 1) :]
+        while len(self.modules) < count:
+            self.modules.append(copy.deepcopy(module, dict(kept)))
+
+    def clearState(self) -> Self:
+        """Forget outputs and gradients of inputs; shared copies are dropped."""
+        if self.shared:
+            del self.modules[1:]
+        return super().clearState()
+
+    def updateOutput(self, x: Any) -> list[Any]:
+        """x: a table -> the list of outputs."""
+        kept = list(self.modules)
+        _span.on_failure(id(self), lambda: lambda: self.modules.__setitem__(slice(None), kept))
+        self.resize(max(len(table(x)), len(self.modules)))
+        return [module(part) for module, part in zip(self.modules, x, strict=False)]
+
+    def describe(self, first: int) -> str:
+        inner = next(self._children(first), "")
+        return f"{torch7_name(self)} {{\n  {indented([inner], 2)}\n}}"

@@ -19,7 +19,7 @@ __all__ = ["bound", "fill_", "uniform_"]
 
 def bound(fan_in: int, stdv: float | None) -> float:
     """s of U(-s, s): 1/√fan_in, or the one whose standard deviation is `stdv`: stdv·√3."""
-    return 1.0 / math.sqrt(fan_in) if stdv is None else stdv * math.sqrt(3.0)
+    return 1.0 / math.sqrt(max(fan_in, 1)) if stdv is None else stdv * math.sqrt(3.0)
 
 
 def uniform_(parameter: Tensor | None, low: float, high: float) -> None:

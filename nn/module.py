@@ -29,8 +29,9 @@ from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
 from tapegrad.nn._span import ShapeError, shape_check
+from tapegrad.nn._text import torch7_name
 
-__all__ = ["Buffer", "Module", "ShapeError", "shape_check"]
+__all__ = ["TORCH_TYPES", "Buffer", "Module", "ShapeError", "shape_check"]
 
 NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
@@ -38,7 +39,7 @@ NO_UPDATE_OUTPUT = (
 NO_SUCH_NAME = "{name} has no parameter or buffer called {given!r}; it has {known}"
 
 # Torch7's tensor type names, as `type()` takes them.
-_TORCH_TYPES = {
+TORCH_TYPES = {
     "torch.FloatTensor": np.float32,
     "torch.DoubleTensor": np.float64,
     "torch.HalfTensor": np.float16,
@@ -416,7 +417,7 @@ class Module:
         if dtype is None:
             return next((p.dtype for p in self._parameters()), default_dtype())
         if isinstance(dtype, str):
-            dtype = _TORCH_TYPES.get(dtype, dtype)
+            dtype = TORCH_TYPES.get(dtype, dtype)
         wanted = np.dtype(dtype)
         if wanted.kind != "f":
             raise TypeError(f"{type(self).__name__}.type: {wanted} is not floating point")
@@ -459,7 +460,7 @@ class Module:
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
             buffer._data = memo(buffer._data)
-        self.clearState()
+        Module.clearState(self)  # of this class: results go, what layers keep beside them stays
         self._drop_traces()
         return self
 
@@ -475,6 +476,40 @@ class Module:
         for module in self.listModules():
             function(module)
         return self
+
+    def applyToModules(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on the modules directly below this one, in order; returns self."""
+        for module in self.children():
+            function(module)
+        return self
+
+    def findModules(self, kind: str | builtins.type) -> tuple[list[Module], list[Module]]:
+        """(modules of exactly this class, what each of them is in), parents first.
+
+        kind: a class, or its name as Torch7 writes it, "nn.Linear"; subclasses do not count.  The
+        container of the root is the root itself.
+        """
+        nodes, containers = [], []
+        parents: dict[int, Module] = {id(self): self}
+        for module in self.listModules():
+            if kind in (type(module), torch7_name(module)):
+                nodes.append(module)
+                containers.append(parents[id(module)])
+            for child in module.children():
+                parents.setdefault(id(child), module)
+        return nodes, containers
+
+    def replace(self, function: Callable[[Module], Module]) -> Module:
+        """`function` of this module, after every module below was replaced in the same way.
+
+        The function is called on parents first; what it makes of a module stands in its place.
+        """
+        result = function(self)
+        for name, value in vars(self).items():
+            if not name.startswith("_"):
+                vars(self)[name] = _replaced(value, function)
+        self._drop_traces()
+        return result
 
     def listModules(self) -> list[Module]:
         """The module itself and all below it, parents first, each once."""
@@ -505,15 +540,22 @@ class Module:
         result.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
         return result
 
-    def __repr__(self) -> str:
+    def describe(self, first: int) -> str:
+        """The module as text, with positions and dimensions counted from `first`: 0 here, 1 there.
+
+        `repr` counts from 0, and `__tostring__`, Torch7's text, from 1.
+        """
         lines = []
-        for name, module in _children(self):
-            text = repr(module).replace("\n", "\n  ")
-            lines.append(f"  ({name}): {text}")
-        name = type(self).__name__
-        if type(self).__module__.startswith("tapegrad.nn"):
-            name = f"nn.{name}"
-        return name + (" {\n" + "\n".join(lines) + "\n}" if lines else "")
+        for name, module in _children(self) if first == 0 else ():  # Torch7 shows the name only
+            lines.append(f"  ({name}): " + shown(module, first).replace("\n", "\n  "))
+        return torch7_name(self) + (" {\n" + "\n".join(lines) + "\n}" if lines else "")
+
+    def __repr__(self) -> str:
+        return self.describe(0)
+
+    def __tostring__(self) -> str:
+        """Torch7's text for this module: children and dimensions count from 1."""
+        return shown(self, 1)
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""
@@ -535,6 +577,12 @@ class Module:
 
 
 # What the methods above share ---------------------------------------------------------------------
+
+
+def shown(module: Module, first: int) -> str:
+    """`module.describe(first)`, unless its class says with a `__repr__` how it prints."""
+    said = type(module).__repr__ is not Module.__repr__
+    return repr(module) if said else module.describe(first)
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
@@ -636,6 +684,16 @@ def fields(module: Module) -> Iterator[tuple[str, Any]]:
                 yield from _items(item, str(i), seen)
         elif not name.startswith("_"):
             yield from _items(value, name, seen)
+
+
+def _replaced(value: Any, function: Callable[[Module], Module]) -> Any:
+    if isinstance(value, Module):
+        return value.replace(function)
+    if isinstance(value, dict):
+        return {key: _replaced(item, function) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([_replaced(item, function) for item in value])
+    return value
 
 
 def _children(module: Module) -> list[tuple[str, Module]]:

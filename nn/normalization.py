@@ -63,17 +63,14 @@ class BatchNormalization(Module):
         spread = tuple(-1 if a == axis else 1 for a in range(x.ndim))  # features against x
         if self.train and x.shape[0] > 1:
             axes = tuple(a for a in range(x.ndim) if a != axis)
-            mean = ops.mean(x, axis=axes, keepdims=True)
-            deviations = x - mean
-            var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
+            y, mean, var = ops.standardize(x, axes, self.eps)
             self._follow(mean, var, math.prod(x.shape[a] for a in axes))
         else:
-            deviations = x - self.running_mean.reshape(spread)
-            var = self.running_var.reshape(spread)
-        scale = ops.sqrt(var + self.eps)
+            scale = ops.sqrt(self.running_var.reshape(spread) + self.eps)
+            y = (x - self.running_mean.reshape(spread)) / scale
         if self.weight is None or self.bias is None:
-            return deviations / scale
-        return deviations * (self.weight.reshape(spread) / scale) + self.bias.reshape(spread)
+            return y
+        return y * self.weight.reshape(spread) + self.bias.reshape(spread)
 
     def _follow(self, mean: Any, var: Any, count: int) -> None:
         """Move the running statistics towards those of a batch of `count` values a feature."""

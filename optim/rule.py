@@ -1,36 +1,212 @@
 """One optimizer, one rule: a pure function of the parameters, their gradient and some state.
 
-A rule returns the new parameters and the new state; writing them in place, creating the state,
-checking the options and evaluating the function are done here, once.  Everything is a recorded
-call on Tensors, counters included, so that a step can be replayed: what changes from step to step
-lives in arrays, and coefficients that depend on it are computed in float64 and cast at use.
+A rule is array code over a namespace `xp`, as the body of a primitive is, and returns the new
+parameters and the new state.  Everything else is done here, once: creating the state, checking the
+options, evaluating the function, and running the rule.  It runs in one primitive, `optimizer_step`,
+which replay repeats and which walks over flat memory in blocks that fit the cache: a rule of
+fifteen array operations then reads and writes main memory once.  Step counts and rates are 0-d
+arrays, and coefficients that depend on them are computed in float64 and cast at use.
+
+The same rule serves Torch7's functional form (the rule itself is called) and the object form with
+parameter groups (`group.py`).
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd import Tensor, no_grad, ops
+from tapegrad import devices
+from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.tensor import as_array, untracked
 
-__all__ = ["Optimizer", "optimizer"]
+__all__ = ["Rule", "Slot", "cast", "checked", "decayed", "optimizer", "optimizer_step", "scalar"]
 
 State = MutableMapping[str, Any]
 
 UNKNOWN = "{name}: there is no option {option!r}{nearest}; the options are {known}"
 SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 
+# Entries of a block, x and its gradient and slots together staying in the second-level cache.
+BLOCK = 16384
 
-class Optimizer(Protocol):
-    """Torch7's functional form: one step of `optim.NAME(feval, x, config, state)`."""
+# Options that may be any number from 0 on, and those that must lie in [0, 1).
+NOT_NEGATIVE = {
+    "learningRate", "learningRateDecay", "weightDecay", "momentum", "epsilon", "eps", "lambda",
+    "eta0", "t0", "stepsize", "stepsizemin", "stepsizemax", "initialMean", "decoupledDecay",
+}  # fmt: skip
+BELOW_ONE = {"beta1", "beta2"}
 
-    options: Mapping[str, Any]
-    state_names: tuple[str, ...]
-    __name__: str
+
+class Slot(NamedTuple):
+    """A state array: its shape from x's, and its first value, a number or the name of an option."""
+
+    shape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+    start: Any = 0.0
+
+
+def scalar(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a state that is one number, whatever x is."""
+    return ()
+
+
+@primitive(mutates="x")
+def optimizer_step(
+    xp: Any,
+    x: Any,
+    gradient: Any,
+    slots: list[Any],
+    others: list[Any],
+    *,
+    rule: Any,
+    names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
+) -> None:
+    """Run a rule: overwrite x and its slots with what the rule makes of them and the gradient.
+
+    x, gradient: arrays of one shape
+    slots:   the state arrays of the rule, in its order; the counter, if it has one, comes first
+    others:  the options called `names`, arrays of x's shape or single numbers
+    options: the other options
+    """
+    state = dict(zip(rule.state_names, slots, strict=True))
+    chosen = {**dict(options), **dict(zip(names, others, strict=True))}
+    size = x.size
+    if rule.whole or size <= BLOCK or xp is not np or not _flat(x, gradient, slots):
+        _run(xp, rule, x, gradient, state, chosen, last=True)
+        return
+    shape = x.shape
+    x, g = x.reshape(-1), gradient.reshape(-1)
+    for start in range(0, size, BLOCK):
+        part = slice(start, min(start + BLOCK, size))
+        _run(
+            xp, rule, x[part], g[part],
+            {k: s.reshape(-1)[part] if s.shape == shape else s for k, s in state.items()},
+            {k: _cut(o, shape, part) for k, o in chosen.items()},
+            last=part.stop == size,
+        )  # fmt: skip
+
+
+def _run(
+    xp: Any,
+    rule: Any,
+    x: Any,
+    g: Any,
+    state: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    last: bool,
+) -> None:
+    """One block.  Single numbers are written with the last one: all blocks read the old ones."""
+    new_x, new = rule.function(xp, x, g, state, **options)
+    x[...] = new_x
+    for name, value in new.items():
+        if state[name].ndim or last:
+            state[name][...] = value
+    if last and rule.counter:
+        state[rule.counter][...] += 1
+
+
+def _flat(x: Any, g: Any, slots: list[Any]) -> bool:
+    return all(a.flags.c_contiguous for a in (x, g, *slots))
+
+
+def _cut(value: Any, shape: tuple[int, ...], part: slice) -> Any:
+    if devices.is_array(value) and value.ndim and value.shape == shape:
+        return value.reshape(-1)[part]
+    return value
+
+
+class Rule:
+    """An optimizer in Torch7's functional form: one step of `optim.NAME(feval, x, config, state)`.
+
+    feval:  x -> (f, gradient of x's shape)
+    x:      array or Tensor, updated in place
+    config: options by name; one that is unknown or out of range is an error that changes nothing
+    state:  what is kept between steps; `config` itself if omitted, as in Torch7
+    Returns (x, [f]), for some rules a third value.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        counter: str | None,
+        slots: Mapping[str, Slot],
+        options: Mapping[str, Any],
+        ahead: Callable[..., Any] | None,
+        repeat: str | None,
+        third: str | None,
+        whole: bool,
+        check: Callable[[Mapping[str, Any]], None] | None,
+    ) -> None:
+        self.function = function
+        self.counter = counter
+        self.slots = dict(slots)
+        self.options = dict(options)
+        self.ahead = ahead
+        self.repeat = repeat
+        self.third = third
+        self.whole = whole
+        self.check = check
+        self.state_names = (*((counter,) if counter else ()), *self.slots)
+        self.__name__ = self.__qualname__ = function.__name__
+        self.__doc__ = inspect.getdoc(function)
+        self.__module__ = function.__module__
+
+    def __repr__(self) -> str:
+        return f"<optimizer {self.__name__}({', '.join(self.options)})>"
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rule:
+        return self
+
+    def chosen(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """All options: those in `config`, checked, and the defaults of the others.
+
+        Raises TypeError for an option that does not exist, ValueError for a bad value.
+        """
+        result = checked(self.__name__, config, self.options, self.state_names)
+        if self.check is not None:
+            self.check(result)
+        return result
+
+    def prepare(self, state: State, x: Any, options: Mapping[str, Any]) -> None:
+        """Create what is missing in `state` for parameters `x`, a Tensor."""
+        xp = devices.namespace(x._data)
+        if self.counter and not isinstance(state.get(self.counter), Tensor):
+            start = np.array(float(state.get(self.counter, 0)))
+            state[self.counter] = Tensor(start, device=x.device)
+        for name, slot in self.slots.items():
+            if not isinstance(state.get(name), Tensor):
+                shape = x.shape if slot.shape is None else slot.shape(x.shape)
+                start = options[slot.start] if isinstance(slot.start, str) else slot.start
+                dtype = np.float64 if slot.shape is scalar else x.dtype
+                state[name] = untracked(xp.zeros(shape, dtype=dtype))
+                if isinstance(start, Tensor) or start:
+                    ops.assign(state[name], start)
+
+    def update(self, x: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> None:
+        """One step of `x` and `state` in place, with the gradient `g` and all `options`."""
+        with no_grad():
+            self.prepare(state, x, options)
+            used = {k: v for k, v in options.items() if k != self.repeat}
+            arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
+            optimizer_step(
+                x,
+                g,
+                [state[name] for name in self.state_names],
+                [v if isinstance(v, Tensor) else untracked(v) for v in arrays.values()],
+                rule=self,
+                names=tuple(arrays),
+                options=tuple((k, v) for k, v in used.items() if k not in arrays),
+            )
 
     def __call__(
         self,
@@ -38,71 +214,56 @@ class Optimizer(Protocol):
         x: Any,
         config: State | None = None,
         state: State | None = None,
-    ) -> tuple[Any, list[Any]]:
+    ) -> tuple[Any, ...]:
         """One step: x is updated in place; returns x and [f]."""
-        ...
+        config = {} if config is None else config
+        state = config if state is None else state
+        options = self.chosen(config)
+        target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
+        losses = []
+        for _ in range(options[self.repeat] if self.repeat else 1):
+            f, g = self._evaluated(feval, x, target, state, options)
+            losses.append(f)
+            self.update(target, g, state, options)
+        return (x, losses, state[self.third]) if self.third else (x, losses)
 
-
-def optimizer(
-    *, counter: str, slots: tuple[str, ...] = (), **options: Any
-) -> Callable[[Callable[..., Any]], Optimizer]:
-    """Make a rule an optimizer in Torch7's functional form.
-
-    counter: name of the state entry that counts steps, a 0-d float64 array from 0
-    slots:   names of state arrays shaped like x, zero at first
-    options: names of the options and their defaults
-
-    The rule is called as rule(x, g, state, **options) and returns (new x, new slots by name);
-    ``state[counter]`` holds the number of steps made before this one.
-    """
-
-    def declare(rule: Callable[..., Any]) -> Optimizer:
-        name = rule.__name__
-        known = {*options, counter, *slots}
-
-        def step(
-            feval: Callable[[Any], tuple[Any, Any]],
-            x: Any,
-            config: State | None = None,
-            state: State | None = None,
-        ) -> tuple[Any, list[Any]]:
-            config = {} if config is None else config
-            state = config if state is None else state
-            chosen = {**options, **{k: v for k, v in config.items() if k in options}}
-            _check(name, config, known, options)
+    def _evaluated(
+        self, feval: Any, x: Any, target: Tensor, state: State, options: Mapping[str, Any]
+    ) -> tuple[Any, Tensor]:
+        before = None
+        if self.ahead is not None:
+            with no_grad():
+                self.prepare(state, target, options)
+                before = ops.identity(target) + 0
+                ops.assign(target, self.ahead(target, state, **options))
+        try:
             f, gradient = feval(x)
-            target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
             g = gradient.detach() if isinstance(gradient, Tensor) else Tensor(gradient)
             if g.shape != target.shape:
-                raise ValueError(SHAPE.format(name=name, found=g.shape, expected=target.shape))
-            with no_grad():
-                if counter not in state or not isinstance(state[counter], Tensor):
-                    start = np.array(float(state.get(counter, 0)))
-                    state[counter] = Tensor(start, device=target.device)
-                for slot in slots:
-                    if slot not in state:
-                        state[slot] = np.zeros_like(target)
-                new_x, new_slots = rule(target, g, state, **chosen)
-                ops.assign(target, new_x)
-                for slot, value in new_slots.items():
-                    ops.assign(state[slot], value)
-                ops.accumulate(state[counter], 1)
-            return x, [f]
-
-        step.__name__ = step.__qualname__ = name
-        step.__doc__ = rule.__doc__
-        step.__module__ = rule.__module__
-        step.options = options  # type: ignore[attr-defined]  # as Optimizer declares
-        step.state_names = (counter, *slots)  # type: ignore[attr-defined]  # as above
-        return step  # type: ignore[return-value]  # a function with the attributes of Optimizer
-
-    return declare
+                raise ValueError(  # noqa: TRY301  # it too must put x back
+                    SHAPE.format(name=self.__name__, found=g.shape, expected=target.shape)
+                )
+        except BaseException:
+            if before is not None:
+                with no_grad():
+                    ops.assign(target, before)
+            raise
+        return f, g
 
 
-def _check(name: str, config: Mapping[str, Any], known: set[str], options: Any) -> None:
-    for option in config:
-        if option not in known:
-            near = difflib.get_close_matches(option, options, n=1)
+def checked(
+    name: str, config: Mapping[str, Any], options: Mapping[str, Any], others: tuple[str, ...]
+) -> dict[str, Any]:
+    """`options`, their defaults replaced by what `config` says; `others` may stand in it too.
+
+    Raises TypeError for a name that does not exist, ValueError for a number out of range.
+    """
+    result = dict(options)
+    for option, value in config.items():
+        if option in others and (option not in options or isinstance(value, Tensor)):
+            continue  # state that is kept in the configuration
+        if option not in options:
+            near = difflib.get_close_matches(str(option), options, n=1)
             raise TypeError(
                 UNKNOWN.format(
                     name=name,
@@ -111,14 +272,73 @@ def _check(name: str, config: Mapping[str, Any], known: set[str], options: Any) 
                     known=", ".join(options),
                 )
             )
-    for option in ("learningRate", "learningRateDecay", "weightDecay", "momentum", "epsilon"):
-        value = config.get(option)
-        if isinstance(value, (int, float)) and not value >= 0:
-            raise ValueError(f"{name}: {option} must be at least 0, not {value}")
+        if isinstance(value, (int, float)):
+            if option in NOT_NEGATIVE and not value >= 0:
+                raise ValueError(f"{name}: {option} must be at least 0, not {value}")
+            if option in BELOW_ONE and not 0 <= value < 1:
+                raise ValueError(f"{name}: {option} must lie in [0, 1), not {value}")
+        result[option] = value
+    return result
 
 
-def decayed(rate: Any, decay: Any, count: Tensor, dtype: Any) -> Any:
-    """rate / (1 + count · decay), in float64, cast to `dtype` at use."""
-    if isinstance(rate, Tensor) or decay:
-        return ops.cast(rate / (1 + count * decay), dtype=dtype)
-    return rate
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or devices.is_array(value)
+
+
+def optimizer(
+    *,
+    counter: str | None = None,
+    slots: tuple[str, ...] | Mapping[str, Slot] = (),
+    ahead: Callable[..., Any] | None = None,
+    repeat: str | None = None,
+    third: str | None = None,
+    whole: bool = False,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+    options: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Callable[[Callable[..., Any]], Rule]:
+    """Make a rule an optimizer.
+
+    counter: name of the state entry that counts steps, a 0-d float64 array from 0
+    slots:   names of state arrays shaped like x and zero at first, or a `Slot` for each
+    ahead:   (x, state, **options) -> where the function is evaluated instead of x
+    repeat:  name of the option that says how many steps one call makes
+    third:   name of the slot that a call returns beside x and the losses
+    whole:   the rule is not elementwise: it must see an array at once, and each parameter alone
+    check:   raises ValueError for options that do not go together
+    options: names and defaults of the options, beside those given by keyword
+
+    The rule is called as rule(xp, x, g, state, **options) on bare arrays and returns (new x, new
+    slots by name); ``state[counter]`` holds the number of steps made before this one.
+    """
+    found = slots if isinstance(slots, Mapping) else {name: Slot() for name in slots}
+
+    def declare(function: Callable[..., Any]) -> Rule:
+        return Rule(
+            function,
+            counter=counter,
+            slots=found,
+            options={**(options or {}), **more},
+            ahead=ahead,
+            repeat=repeat,
+            third=third,
+            whole=whole,
+            check=check,
+        )
+
+    return declare
+
+
+def decayed(rate: Any, decay: float, count: Any) -> Any:
+    """The learning rate of step number `count`, in float64: rate / (1 + count · decay).
+
+    A schedule, a function of the step, may stand for the rate.
+    """
+    if callable(rate):
+        rate = rate(float(count))
+    return rate / (1 + count * decay) if decay else rate
+
+
+def cast(xp: Any, value: Any, x: Any) -> Any:
+    """A coefficient in x's dtype, so that it does not widen what it multiplies."""
+    return value if isinstance(value, (int, float)) else xp.asarray(value, dtype=x.dtype)

@@ -1,20 +1,29 @@
-"""Stochastic gradient descent, with Torch7's options."""
+"""Stochastic gradient descent and its two relatives: Nesterov's look-ahead, and averaging."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from tapegrad.autograd import Tensor, ops
-from tapegrad.optim.rule import decayed, optimizer
+from tapegrad.optim.rule import Slot, cast, decayed, optimizer, scalar
 
-__all__ = ["sgd"]
+__all__ = ["asgd", "nag", "sgd"]
 
 NESTEROV = "sgd: nesterov needs momentum > 0 and dampening = 0; momentum is {m}, dampening {d}"
+NO_MOMENTUM = "nag: momentum must be greater than 0, not {m}; use sgd for none"
+
+
+def _nesterov_fits(o: Mapping[str, Any]) -> None:
+    momentum = o["momentum"]
+    damping = momentum if o["dampening"] is None else o["dampening"]
+    if o["nesterov"] and not (momentum > 0 and damping == 0):
+        raise ValueError(NESTEROV.format(m=momentum, d=damping))
 
 
 @optimizer(
     counter="evalCounter",
     slots=("dfdx",),
+    check=_nesterov_fits,
     learningRate=1e-3,
     learningRateDecay=0.0,
     weightDecay=0.0,
@@ -25,8 +34,9 @@ NESTEROV = "sgd: nesterov needs momentum > 0 and dampening = 0; momentum is {m},
     learningRates=None,
 )
 def sgd(
-    x: Tensor,
-    g: Tensor,
+    xp: Any,
+    x: Any,
+    g: Any,
     state: Any,
     *,
     learningRate: Any,
@@ -49,8 +59,6 @@ def sgd(
     option.  Source: optim.sgd of torch/optim.
     """
     damping = momentum if dampening is None else dampening
-    if nesterov and not (momentum > 0 and damping == 0):
-        raise ValueError(NESTEROV.format(m=momentum, d=damping))
     count = state["evalCounter"]
     if weightDecay:
         g = g + x * weightDecay
@@ -60,10 +68,90 @@ def sgd(
     if momentum:
         # The first velocity is the gradient itself, undamped.
         later = momentum * state["dfdx"] + g * (1 - damping)
-        velocity = ops.where(count == 0, g, later)
+        velocity = xp.where(count == 0, g, later) if damping else later
         new["dfdx"] = velocity
         g = g + velocity * momentum if nesterov else velocity
-    rate = decayed(learningRate, learningRateDecay, count, x.dtype)
     if learningRates is not None:
         g = learningRates * g
-    return x - rate * g, new
+    return x - cast(xp, decayed(learningRate, learningRateDecay, count), x) * g, new
+
+
+def _along_velocity(x: Any, state: Any, *, momentum: float, **_: Any) -> Any:
+    return x + momentum * state["dfdx"]
+
+
+def _has_momentum(o: Mapping[str, Any]) -> None:
+    if not o["momentum"] > 0:
+        raise ValueError(NO_MOMENTUM.format(m=o["momentum"]))
+
+
+@optimizer(
+    counter="evalCounter",
+    slots=("dfdx",),
+    ahead=_along_velocity,
+    check=_has_momentum,
+    learningRate=1e-3,
+    learningRateDecay=0.0,
+    weightDecay=0.0,
+    momentum=0.9,
+    dampening=None,
+    learningRates=None,
+)
+def nag(
+    xp: Any,
+    x: Any,
+    g: Any,
+    state: Any,
+    *,
+    learningRate: Any,
+    learningRateDecay: float,
+    weightDecay: float,
+    momentum: float,
+    dampening: Any,
+    learningRates: Any,
+) -> tuple[Any, dict[str, Any]]:
+    """One step of Nesterov's accelerated gradient: optim.nag(feval, x, config, state) -> x, [f].
+
+    The function is evaluated at x + m·v, and x stays there: x = (x + m·v) - rate·g,
+    v = m·v - rate·g.  Options: learningRate (1e-3), learningRateDecay, weightDecay, momentum m
+    (0.9), learningRates per entry; dampening is taken and unused, as in Torch7.  `state` keeps
+    evalCounter and dfdx, the velocity.  If feval raises, x is put back.
+    Raises ValueError for a momentum that is not positive.  Source: optim.nag of torch/optim;
+    I. Sutskever et al., "On the importance of initialization and momentum", ICML 2013.
+    """
+    if weightDecay:
+        g = g + x * weightDecay
+    if learningRates is not None:
+        g = learningRates * g
+    count = state["evalCounter"]
+    step = cast(xp, decayed(learningRate, learningRateDecay, count), x) * g
+    return x - step, {"dfdx": momentum * state["dfdx"] - step}
+
+
+@optimizer(
+    counter="t",
+    slots={"ax": Slot(), "eta_t": Slot(scalar, "eta0"), "mu_t": Slot(scalar, 1.0)},
+    third="ax",
+    options={"eta0": 1e-4, "lambda": 1e-4, "alpha": 0.75, "t0": 1e6},
+)
+def asgd(
+    xp: Any, x: Any, g: Any, state: Any, *, eta0: float, alpha: float, t0: float, **rest: Any
+) -> tuple[Any, dict[str, Any]]:
+    """One step of averaged SGD: optim.asgd(feval, x, config, state) -> x, [f], average.
+
+    x = (1 - λη)x - ηg;  average += μ(x - average), which is x itself while μ = 1;
+    η = η₀/(1 + λη₀t)^α and μ = 1/max(1, t - t₀) after t steps.
+    Options: eta0 (1e-4), lambda (1e-4), alpha (0.75), t0 (1e6).  `state` keeps t, eta_t, mu_t, ax.
+    Source: optim.asgd of torch/optim; B. Polyak, A. Juditsky, "Acceleration of stochastic
+    approximation by averaging", 1992; L. Bottou's sgd 2.0.
+    """
+    decay = rest["lambda"]
+    eta, mu = state["eta_t"], state["mu_t"]
+    x = x * cast(xp, 1 - decay * eta, x) - cast(xp, eta, x) * g
+    average = xp.where(mu == 1, x, state["ax"] + cast(xp, mu, x) * (x - state["ax"]))
+    t = state["t"] + 1
+    return x, {
+        "ax": average,
+        "eta_t": eta0 / xp.power(1 + decay * eta0 * t, alpha),
+        "mu_t": 1 / xp.maximum(t - t0, 1.0),
+    }

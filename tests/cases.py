@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+
 from tapegrad import nn
 from tapegrad.autograd import primitives
 from tapegrad.autograd.check import Call, Layer, Setting
@@ -30,10 +31,12 @@ def elementwise(name):
     def draw(d):
         shapes = d.broadcastable(len(primitive.arguments))
         large = LARGE.get(name, 1000.0)
-        return Call([
-            d.array(shape, *primitive.domain.get(argument, (None, None)), large=large)
-            for argument, shape in zip(primitive.arguments, shapes, strict=True)
-        ])
+        return Call(
+            [
+                d.array(shape, *primitive.domain.get(argument, (None, None)), large=large)
+                for argument, shape in zip(primitive.arguments, shapes, strict=True)
+            ]
+        )
 
     return draw
 
@@ -222,7 +225,8 @@ def matmul(d):
 def contract(d):
     axes1, axes2, result = d.choice([
         ("ij", "jk", "ik"), ("bij", "bjk", "bik"), ("ij", "ij", ""), ("ij", "ij", "ji"),
-        ("ijk", "kj", "i"), ("i", "j", "ji"), ("ijs", "jk", "ki"), ("bij", "kjb", "kib"), ("", "i", "i"),
+        ("ijk", "kj", "i"), ("i", "j", "ji"), ("ijs", "jk", "ki"), ("bij", "kjb", "kib"),
+        ("", "i", "i"),
     ])  # fmt: skip
     shapes = [tuple(d.size(c) for c in axes) for axes in (axes1, axes2)]
     if d.empties and axes1:
@@ -262,9 +266,7 @@ def windows(d, *, dilated=False):
     dilation = (1, d.integer(1, 2)) if dilated else (1, 1)
     if dilated:
         settings["dilation"] = dilation
-    height, width = (
-        dilation[i] * (kernel[i] - 1) + 1 + d.integer(0, 3) for i in range(2)
-    )
+    height, width = (dilation[i] * (kernel[i] - 1) + 1 + d.integer(0, 3) for i in range(2))
     return settings, (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), height, width)
 
 
@@ -425,7 +427,9 @@ def squeeze(d):
 def statistic(d):
     shape = d.shape("N A B")
     shape = (shape[0], shape[1] + 1, shape[2])
-    axis = d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
+    axis = (
+        d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
+    )
     return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
@@ -478,7 +482,8 @@ def tensordot(d):
 def dot(d):
     k = d.size("k")
     first, second = d.choice([
-        ((k,), (k,)), ((2, k), (k, 3)), ((2, k), (k,)), ((), (k,)), ((2, 2, k), (3, k, 2)), ((k,), (2, k, 3)),
+        ((k,), (k,)), ((2, k), (k, 3)), ((2, k), (k,)), ((), (k,)), ((2, 2, k), (3, k, 2)),
+        ((k,), (2, k, 3)),
     ])  # fmt: skip
     return Call([d.array(first), d.array(second)])
 
@@ -711,9 +716,7 @@ def mse(d):
     shape = d.shape("N A?")
     x = d.array(shape)
     target = d.rng.standard_normal(shape)
-    return Layer(
-        nn.MSECriterion(d.choice([True, False])), x, d.array((*shape, 2)), target=target
-    )
+    return Layer(nn.MSECriterion(d.choice([True, False])), x, d.array((*shape, 2)), target=target)
 
 
 def labelled(kind):
@@ -721,9 +724,7 @@ def labelled(kind):
         n, c = d.size("N"), d.size("C")
         weights = d.choice([None, d.rng.uniform(0.5, 2.0, c)])
         module = kind(weights, d.choice([True, False]))
-        return Layer(
-            module, d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c)
-        )
+        return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c))
 
     return draw
 

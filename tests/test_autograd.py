@@ -15,6 +15,7 @@ from tapegrad.autograd import (
     InPlaceError,
     Parameter,
     Tensor,
+    composites,
     enable_grad,
     grad,
     is_recording,
@@ -43,7 +44,12 @@ def test_gradient_of_numpy_code_is_an_array_for_an_array() -> None:
 def test_gradient_is_a_tensor_for_a_tensor() -> None:
     g = grad(lambda x: (x * x).sum())(Tensor([1.0, 2.0]))
     assert isinstance(g, Tensor)
+    assert not g.tracked  # nothing behind it can be differentiated any more
     np.testing.assert_array_equal(g.numpy(), [2, 4])
+    w = Parameter(np.ones(2))
+    value, g = value_and_grad(lambda x: (w * x * x).sum())(Tensor([1.0, 2.0]))
+    assert value.tracked
+    assert g.tracked
 
 
 def test_derivatives_of_sine_to_order_five() -> None:
@@ -300,8 +306,8 @@ def test_conversion_of_a_tracked_tensor_is_refused() -> None:
     p = Parameter(np.ones(2))
     with pytest.raises(TypeError, match=r"\.numpy\(\)"):
         np.asarray(p)
+    array = np.ones(2)
     with pytest.raises(TypeError, match=r"y = …"):
-        array = np.ones(2)
         array += p
     np.testing.assert_array_equal(np.asarray(Tensor([1.0])), [1.0])
 
@@ -385,6 +391,16 @@ def test_a_declaration_with_a_mistake_fails_at_once() -> None:
             primitive(body)
     finally:
         primitives_registry().pop("body", None)
+
+
+def test_every_operation_is_in_the_namespace_of_operations() -> None:
+    declared = {
+        name
+        for name, function in {**primitives(), **composites()}.items()
+        if function.__module__.startswith("tapegrad.autograd.ops.")
+    }
+    named_otherwise = {"numpy_pad"}  # what np.pad runs: it has options that `pad` has not
+    assert declared - named_otherwise == set(ops.__all__) - {"getitem"}
 
 
 def primitives_registry() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The checker is checked: wrong derivatives and broken promises are found and named, right ones not.
+"""The checker is checked: it finds and names what is wrong, and never accuses what is right.
 
 The wrong rules below are deliberate and stay.  None of them is registered: a registered primitive
 would be found by the laws, which would rightly fail.
@@ -6,8 +6,12 @@ would be found by the laws, which would rightly fail.
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 import pytest
+
 from tapegrad import nn
 from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd._specialize import public_function
@@ -18,11 +22,11 @@ from tapegrad.autograd.check import (
     CheckError,
     Draws,
     GradientError,
-    Layer,
     LawError,
+    Layer,
     ModuleTrial,
     PrimitiveTrial,
-    Unchecked,
+    UncheckedError,
     check_gradients,
     run_law,
 )
@@ -110,7 +114,8 @@ def nan_at_zero():
 WRONG = {
     "a factor in some entries": (
         twice_in_the_last_row(), [MATRIX], 1,
-        ["first order: wrong", "x: wrong in 3 of 12 entries, only where index on axis 0 is the last",
+        ["first order: wrong",
+         "x: wrong in 3 of 12 entries, only where index on axis 0 is the last",
          "x: there, analytic is twice numeric", "x[3, "],
     ),
     "second order only": (
@@ -187,7 +192,8 @@ def test_the_laws_catch_a_wrong_primitive_and_shrink_to_a_small_example(law):
             examples=50,
         )
     [example] = [note for note in caught.value.__notes__ if note.startswith("example")]
-    assert "clipped(float64())" in example or "clipped(float64(1,))" in example
+    sizes = re.search(r"clipped\(float64\((.*?)\)\)", example).group(1)
+    assert math.prod(int(n) for n in sizes.split(",") if n.strip()) <= 2, example
 
 
 def test_float32_inside_a_float64_function_is_noticed():
@@ -201,7 +207,7 @@ def test_float32_inside_a_float64_function_is_noticed():
         law.check(trial)
 
 
-# Broken promises of modules ------------------------------------------------------------------------
+# Broken promises of modules -----------------------------------------------------------------------
 
 
 class Overwrites(nn.Linear):
@@ -331,7 +337,7 @@ def test_a_module_with_a_hand_written_gradient_that_is_right_passes():
     assert all(report.ok for report in reports)
 
 
-# Right and difficult: nobody is accused ------------------------------------------------------------
+# Right and difficult: nobody is accused -----------------------------------------------------------
 
 
 def relu(x):
@@ -432,7 +438,7 @@ DIFFICULT = {
         f"cancellation of {size:g}": (
             lambda x, s=size: (x + s) - s, lambda x, g: g, lambda r: r.standard_normal(4)
         )
-        for size in (1e3, 1e6, 1e9, 1e12)
+        for size in (1e3, 1e6, 1e9, 1e10, 1e11, 1e12, 1e13)
     },
     "normalization of constants": (normalized, normalized_pull, lambda r: np.full((4, 3), 2.0)),
     "normalization of small integers": (normalized, normalized_pull, about([0.0, 1.0, 2.0], 0)),
@@ -445,7 +451,9 @@ DIFFICULT = {
         np.log, lambda x, g: g / x, lambda r: 10.0 ** -r.integers(0, 12, 5) * (1 + r.random(5))
     ),
     "exp(20 x)": (
-        lambda x: np.exp(20 * x), lambda x, g: 20 * g * np.exp(20 * x), lambda r: r.standard_normal(4)
+        lambda x: np.exp(20 * x),
+        lambda x, g: 20 * g * np.exp(20 * x),
+        lambda r: r.standard_normal(4),
     ),
     "floor": (np.floor, lambda x, g: 0 * g, lambda r: r.standard_normal(20)),
     "floor of integers": (np.floor, lambda x, g: 0 * g, about([-1.0, 0.0, 3.0], 0)),
@@ -498,7 +506,7 @@ def test_most_verdicts_on_ties_and_large_values_are_resolved(what):
     assert np.mean(verdicts) > 0.6
 
 
-# What it says when it cannot check -----------------------------------------------------------------
+# What it says when it cannot check ----------------------------------------------------------------
 
 
 def test_a_function_that_returns_no_tensor_is_named():
@@ -535,20 +543,20 @@ def test_an_error_inside_the_function_is_passed_on():
 
 
 def test_more_than_a_fifth_of_unresolved_examples_is_unchecked():
-    def steps(xp, x):
-        return xp.floor(x)
+    def coarse(xp, x):
+        return (x + 1e12) - 1e12
 
-    function = operation(steps, x=lambda g: g * 0)
-
-    def on_integers(d):
-        return Call([np.rint(d.array((3,)))])
-
+    function = operation(coarse, x=lambda g: g)
     law = PRIMITIVE_LAWS["its_gradient_is_the_derivative"]
-    with pytest.raises((Unchecked, GradientError)):
-        run_law(law, lambda d: PrimitiveTrial("steps", on_integers, d, function), examples=20)
+    with pytest.raises(UncheckedError, match=r"unchecked: \d+ of \d+ examples are unresolved"):
+        run_law(
+            law,
+            lambda d: PrimitiveTrial("coarse", lambda d: Call([d.array((3,))]), d, function),
+            examples=20,
+        )
 
 
-# What it accepts -----------------------------------------------------------------------------------
+# What it accepts ----------------------------------------------------------------------------------
 
 
 def test_nests_integers_and_numbers_are_accepted():

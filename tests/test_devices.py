@@ -12,11 +12,13 @@ import importlib.machinery
 import importlib.util
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -394,8 +396,19 @@ def test_arrays_move_between_gpus(two_gpus):
     y = devices.to_device(x, "cuda:0")
     assert str(devices.device_of(y)) == "cuda:0"
     assert bits(y) == bits(x) == bits(np.arange(3.0))
+    assert str(devices.device_of(devices.to_device(y, "cuda:1"))) == "cuda:1"
     z = devices.to_device(y, "strict")
     assert str(devices.device_of(z)) == "strict"
+    assert FakeDevice.current == 0
+
+
+def test_a_gpus_generator_is_philox(two_gpus):
+    generator = Generator("cuda:1", 5)
+    state = generator.get_state()
+    assert state["algorithm"] == "Philox4x32-10"
+    assert state["stream"] == {"key": key_of(5), "counter": 0}
+    with pytest.raises(ValueError, match="a state of Philox4x32-10 does not fit"):
+        Generator("cpu").set_state(state)
     assert FakeDevice.current == 0
 
 
@@ -476,6 +489,13 @@ def test_memory_in_use_grows_by_what_is_allocated(device):
     del held
     gc.collect()
     assert during.used - devices.memory(device).used >= 0.9 * size
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
+def test_on_the_cpu_memory_in_use_is_the_resident_set():
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    resident = 1024 * int(re.search(r"VmRSS:\s*(\d+) kB", status)[1])
+    assert abs(devices.memory("cpu").used - resident) < 0.1 * resident
 
 
 def test_a_platform_without_proc_answers_none(monkeypatch):
@@ -604,10 +624,10 @@ def test_seeding_in_place_starts_anew(device):
 
 @pytest.fixture
 def fresh_defaults(monkeypatch):
-    from tapegrad.devices import _random
+    from tapegrad.devices import _generators
 
-    monkeypatch.setattr(_random, "_defaults", {})
-    monkeypatch.setattr(_random, "_seed", [None])
+    monkeypatch.setattr(_generators, "_defaults", {})
+    monkeypatch.setattr(_generators, "_seed", [None])
 
 
 def test_manual_seed_seeds_generators_used_before_and_after(device, fresh_defaults):
@@ -616,9 +636,9 @@ def test_manual_seed_seeds_generators_used_before_and_after(device, fresh_defaul
     devices.manual_seed(11)
     assert devices.generator(str(device)) is before
     assert draws(before) == draws(Generator(device, 11))
-    from tapegrad.devices import _random
+    from tapegrad.devices import _generators
 
-    _random._defaults.clear()
+    _generators._defaults.clear()
     after = devices.generator(device)
     assert after is not before
     assert draws(after) == draws(Generator(device, 11))
@@ -1005,7 +1025,12 @@ def test_the_gpus_permutations_hold_every_number(philox_stream):
 
 
 def test_the_gpus_normal_numbers_have_no_infinities(philox_stream):
-    """The smallest words would give log(0) were they not shifted by one."""
+    """A word that is 0 would give log(0) were it not shifted by one; this one was searched for."""
+    stream = philox_stream()
+    stream.set_state({"key": 0, "counter": 3230741590})
+    assert philox(3230741590, 0)[2] == 0
+    z = stream.normal((4,), np.dtype("float32"), None)
+    assert np.hypot(z[2], z[3]) == pytest.approx(np.sqrt(64 * np.log(2)), rel=1e-6)
     for dtype in ("float32", "float64"):
         z = philox_stream(0).normal((400_000,), np.dtype(dtype), None)
         assert np.isfinite(z).all()

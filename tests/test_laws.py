@@ -2,8 +2,8 @@
 
 Primitives come from the registry, modules, criterions and optimizers from `__all__`; `cases.py`
 says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs one law everywhere,
-`pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove nothing: where
-they are more than a fifth, the pair counts as unchecked, and that is a failure.
+`pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove nothing:
+where they are more than a fifth, the pair counts as unchecked, and that is a failure.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import cases
 import pytest
 from hypothesis import settings
+
 from tapegrad import nn, optim
 from tapegrad.autograd.check import (
     CRITERION_LAWS,
@@ -18,14 +19,19 @@ from tapegrad.autograd.check import (
     OPTIMIZER_LAWS,
     PRIMITIVE_LAWS,
     CriterionTrial,
+    Law,
     LawError,
     ModuleTrial,
     OptimizerTrial,
     PrimitiveTrial,
     applies_to_primitive,
+    modules,
     operations,
+    optimizers,
+    primitives,
     run_law,
 )
+
 
 def obeys(subject, law, make_trial):
     """Run a law on a subject; the table of exceptions is strict."""
@@ -95,7 +101,7 @@ def test_every_exception_names_a_subject_and_a_law():
 TABLES = (PRIMITIVE_LAWS, MODULE_LAWS, CRITERION_LAWS, OPTIMIZER_LAWS)
 
 
-def always(law, subject):  # noqa: ARG001  # every law is about every such subject
+def always(law, subject):  # every law is about every such subject
     return True
 
 
@@ -109,9 +115,7 @@ def pairs(kind, laws, applies=always):
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "law"), pairs("operation", PRIMITIVE_LAWS, applies_to_primitive)
-)
+@pytest.mark.parametrize(("name", "law"), pairs("operation", PRIMITIVE_LAWS, applies_to_primitive))
 def test_operation_obeys(name, law):
     obeys(name, law, lambda draws: PrimitiveTrial(name, cases.OPERATIONS[name], draws))
 
@@ -129,6 +133,59 @@ def test_criterion_obeys(name, law):
 @pytest.mark.parametrize(("name", "law"), pairs("optimizer", OPTIMIZER_LAWS))
 def test_optimizer_obeys(name, law):
     function = getattr(optim, name)
-    obeys(
-        name, law, lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws)
+    obeys(name, law, lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws))
+
+
+# The same trials on a GPU, where there is one: `pytest -m cuda`.
+
+
+def on_cuda(agree):
+    """A law like `strict_arrays_agree_with_numpy`, on a real device."""
+    return Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
+
+
+def names_on_device(kind, laws, applies=always):
+    strict = laws["strict_arrays_agree_with_numpy"]
+    found, known = SUBJECTS[kind]
+    return [
+        name
+        for name in sorted(found & known.keys())
+        if applies(strict, name) and (name, strict.name) not in cases.EXCEPTIONS
+    ]
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", names_on_device("operation", PRIMITIVE_LAWS, applies_to_primitive))
+def test_operation_on_a_gpu_agrees_with_numpy(name):
+    run_law(
+        on_cuda(primitives.agree_on_device),
+        lambda draws: PrimitiveTrial(name, cases.OPERATIONS[name], draws),
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", names_on_device("module", MODULE_LAWS))
+def test_module_on_a_gpu_agrees_with_numpy(name):
+    run_law(
+        on_cuda(modules.agree_on_device),
+        lambda draws: ModuleTrial(name, cases.MODULES[name], draws),
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", names_on_device("criterion", CRITERION_LAWS))
+def test_criterion_on_a_gpu_agrees_with_numpy(name):
+    run_law(
+        on_cuda(modules.agree_on_device),
+        lambda draws: CriterionTrial(name, cases.CRITERIONS[name], draws),
+    )
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", names_on_device("optimizer", OPTIMIZER_LAWS))
+def test_optimizer_on_a_gpu_agrees_with_numpy(name):
+    function = getattr(optim, name)
+    run_law(
+        on_cuda(optimizers.agree_on_device),
+        lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws),
     )

@@ -106,6 +106,13 @@ def test_several_inputs_and_tables() -> None:
     np.testing.assert_allclose(two[1].numpy(), 2 * a)
 
 
+def test_a_list_of_numbers_is_an_array_written_out() -> None:
+    layer = nn.Linear(3, 2).double()
+    expected = layer.forward(np.array([[1.0, 2.0, 3.0]])).numpy().copy()
+    np.testing.assert_array_equal(layer.forward([[1.0, 2.0, 3.0]]).numpy(), expected)
+    assert layer.backward([[1.0, 2.0, 3.0]], [[1.0, 1.0]]).shape == (1, 3)
+
+
 def test_integer_inputs_get_no_gradient() -> None:
     class Pick(nn.Module):
         def updateOutput(self, x: list[Tensor]) -> Tensor:

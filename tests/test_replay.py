@@ -89,7 +89,7 @@ def test_the_plain_form_with_backward_replays_too() -> None:
 
 def test_the_mode_of_a_module_is_a_guard() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
-    forward = replay(lambda x: model(x))
+    forward = replay(model)
     x = np.ones((2, 4), np.float32)
     for _ in range(4):
         forward(x)
@@ -174,6 +174,7 @@ def test_a_step_that_never_takes_the_same_path_is_refused() -> None:
             x = x + 1
         return x
 
+    step(np.ones(2))
+    step(np.ones(2))  # one difference is forgiven: a first call may build state
     with pytest.raises(ReplayError, match="another path"):
-        for _ in range(4):
-            step(np.ones(2))
+        step(np.ones(2))

@@ -102,6 +102,7 @@ CALLS = {
     "index by arrays": lambda xp, x, y, i: x[i, i[::-1]],
     "index by mask": lambda xp, x, y, i: x[x > 0],
     "index by mask and slice": lambda xp, x, y, i: x[:, x[0] > 0],
+    "index by numbers of numpy": lambda xp, x, y, i: x[np.int64(1), np.int8(0) :],
     "index by list": lambda xp, x, y, i: x[[0, 2]],
     "index by 0-d array": lambda xp, x, y, i: x[i[0]],
     "created": lambda xp, x, y, i: xp.zeros((2, 2)) + xp.ones(2) + xp.full((2, 2), 7.0) + xp.eye(2),
@@ -139,6 +140,9 @@ CALLS = {
     "round": lambda xp, x, y, i: xp.around(x, 1) + x.round(1),
     "diff": lambda xp, x, y, i: xp.diff(x, axis=1),
     "logical": lambda xp, x, y, i: xp.logical_and(x > 0, y > 0) ^ xp.logical_not(x > 0),
+    "reduceat": lambda xp, x, y, i: xp.add.reduceat(x, xp.asarray([0, 2]), axis=1),
+    "eigh": lambda xp, x, y, i: xp.linalg.eigh(x @ x.T).eigenvalues,
+    "cast of sinc": lambda xp, x, y, i: xp.sinc(x).astype(np.float64),
     "average": lambda xp, x, y, i: xp.average(x, axis=0, weights=xp.ones(3)),
     "median": lambda xp, x, y, i: xp.median(x, axis=1) + xp.percentile(x, 50.0, axis=1),
 }  # fmt: skip
@@ -168,6 +172,8 @@ WRITES = {
     "add.at two indices": lambda xp, x, y, i: xp.add.at(x, (i, i), 1.0),
     "add.at slice": lambda xp, x, y, i: xp.add.at(x, (slice(None), slice(0, 2)), y[:, :2]),
     "maximum.at": lambda xp, x, y, i: xp.maximum.at(x, i, y),
+    "minimum.at": lambda xp, x, y, i: xp.minimum.at(x, i, y),
+    "out of a reduction": lambda xp, x, y, i: xp.add.reduce(y, 0, None, x[2]),
     "sort": lambda xp, x, y, i: x.sort(axis=1),
     "put": lambda xp, x, y, i: x.put(i, y[0, :3]),
 }  # fmt: skip
@@ -327,6 +333,27 @@ def test_copies_and_pickles_hold_the_values(device):
         hash(x)
 
 
+def test_an_array_is_shown_by_its_values():
+    x = strict_array([1.0, 2.0])
+    assert str(x) == "[1. 2.]"
+    assert repr(x) == "strict array([1., 2.])"
+    assert "c_contiguous : True" in repr(x.flags)
+    assert repr(strict.tanh) == "<ufunc 'strict.tanh'>"
+    assert str(x.device) == "strict"
+
+
+@pytest.mark.parametrize("device", CUPY_LIKE)
+def test_scattered_methods_count_repeated_indices(device):
+    x = devices.to_device(np.zeros(3, np.float32), device)
+    i = devices.to_device(np.array([0, 0, 2]), device)
+    x.scatter_add(i, 1.0)
+    assert devices.to_numpy(x).tolist() == [2, 0, 1]
+    x.scatter_max(i, 1.5)
+    assert devices.to_numpy(x).tolist() == [2, 0, 1.5]
+    x.scatter_min(i, -1.0)
+    assert devices.to_numpy(x).tolist() == [-1, 0, -1]
+
+
 def test_a_copy_can_be_set_and_got():
     x = strict.zeros((2, 2))
     x.set(np.arange(4.0).reshape(2, 2))
@@ -436,12 +463,32 @@ def test_other_classes_may_handle_a_strict_array():
         def __add__(self, other):
             return "mine"
 
+        def __iadd__(self, other):
+            return "mine"
+
         __rmatmul__ = __rsub__ = __radd__
 
     x = strict_array(np.ones(2))
     assert x + Other() == x @ Other() == x - Other() == Other() + x == "mine"
-    with pytest.raises(TypeError, match="unsupported operand"):
-        x * object()
+    y = x
+    y += Other()
+    assert y == "mine"
+    for call in (lambda: x * object(), lambda: object() * x, lambda: x.__imul__("a") * 1):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            call()
+
+
+def test_a_class_with_numpys_protocols_is_asked_before_a_strict_array():
+    class Other:
+        def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+            return ufunc.__name__
+
+        def __array_function__(self, function, types, args, kwargs):
+            return function.__name__
+
+    x = strict_array(np.ones(2))
+    assert np.add(x, Other()) == "add"
+    assert np.concatenate([x, Other()]) == "concatenate"
 
 
 # Refusals ----------------------------------------------------------------------------------------
@@ -467,6 +514,14 @@ REFUSED = {
     "matmul of both": (TypeError, "cpu and on strict", lambda xp, x: xp.matmul(x, _X.T)),
     "stack of both": (TypeError, "cpu and on strict", lambda xp, x: xp.stack([x, _X])),
     "concatenate of lists": (TypeError, "arrays", lambda xp, x: xp.concatenate([[1.0], [2.0]])),
+    "add.at of an ndarray": (TypeError, "cpu and on strict", lambda xp, x: xp.add.at(x, 0, _X[0])),
+    "add.at into an ndarray": (Exception, "writes to an array", lambda xp, x: xp.add.at(_X, 0, x)),
+    "add.at of text": (Exception, "unsupported type str", lambda xp, x: xp.add.at(x, 0, "a")),
+    "reduce of a list": (Exception, "takes an array, not list", lambda xp, x: xp.add.reduce([1])),
+    "three for a ufunc of two": (TypeError, "2 arguments, or 3", lambda xp, x: xp.add(x, x, x, x)),
+    "asnumpy dtype=": (TypeError, "argument 'dtype'", lambda xp, x: xp.asnumpy(x, dtype=int)),
+    "a list of arrays as index": (Exception, "whole numbers", lambda xp, x: x[[xp.asarray(0)], 0]),
+    "an object": (Exception, "unsupported type", lambda xp, x: xp.sum(x, axis=object())),
     "sum of a list": (Exception, "must be an array, not list", lambda xp, x: xp.sum([1.0])),
     "where of a bool": (Exception, "must be an array", lambda xp, x: xp.where(True, x, x)),
     "where of an ndarray": (TypeError, "cpu and on strict", lambda xp, x: xp.where(x > 0, x, _X)),
@@ -651,6 +706,7 @@ def test_the_namespace_knows_its_name_and_parts():
     assert strict.get_array_module(np.ones(2)) is np
     assert strict.get_array_module(1, strict.ones(2)) is strict
     assert type(strict.asnumpy(strict.ones(2))) is np.ndarray
+    assert strict.asnumpy([1.0]).tolist() == [1.0]
 
 
 def test_questions_about_arrays_are_answered_in_python():

@@ -22,8 +22,11 @@ import numpy as np
 OWN = Path(__file__).parent / "data" / "torch7"
 ROOT = Path(os.environ.get("TAPEGRAD_TORCH7_CASES") or OWN)
 
-# What `torch7_arguments` may say about a number: all three count from 1 in Torch7.
-ONE_BASED = ("dimension", "index", "label")
+# What `torch7_arguments` may say about a number: the first three count from 1 in Torch7.  "pairs"
+# is an array of rows (index, value).  For a table it may say a tuple, one of these or None for each
+# entry.  Its names are those of the constructor's arguments, of fields, "input", "target" and
+# "output", and "method.argument".
+ONE_BASED = ("dimension", "index", "label", "pairs")
 
 Record = dict[str, Any]
 
@@ -101,18 +104,24 @@ def short(name: str) -> str:
 # From 1-based to 0-based ---------------------------------------------------------------------
 
 
-def from_one_based(value: Any, kind: str) -> Any:
+def from_one_based(value: Any, kind: Any) -> Any:
     """A Torch7 dimension, index or label counted from 0.
 
     Negative numbers stay: as dimensions they count from the end in both worlds, as labels they are
-    markers.  A label 0, invalid there, becomes -1, invalid here.
+    markers.  A label 0, invalid there, becomes -1, invalid here.  What is no number stays.
     """
+    if kind is None or isinstance(value, str):
+        return value
+    if isinstance(kind, tuple):
+        return [from_one_based(item, k) for item, k in zip(value, kind, strict=False)]
     if kind not in ONE_BASED:
         raise ValueError(f"torch7_arguments says {kind!r}, which is none of {ONE_BASED}")
     if value is None:
         return None
     if isinstance(value, list):
         return [from_one_based(item, kind) for item in value]
+    if kind == "pairs":
+        return np.concatenate([value[..., :1] - 1, value[..., 1:]], axis=-1)
     if isinstance(value, np.ndarray):
         return np.where(value >= 0, value - 1, value).astype(value.dtype)
     if value == 0 and kind == "dimension":
@@ -122,8 +131,21 @@ def from_one_based(value: Any, kind: str) -> Any:
 
 def translated(cls: type, name: str, value: Any) -> Any:
     """What Torch7 calls `value`, said to the argument, target or field `name` of `cls`."""
-    kind = getattr(cls, "torch7_arguments", {}).get(name)
-    return value if kind is None else from_one_based(value, kind)
+    return from_one_based(value, getattr(cls, "torch7_arguments", {}).get(name))
+
+
+def input_kind(module: Any) -> Any:
+    """What `torch7_arguments` says about the input of a module, or of those inside that receive it.
+
+    A container hands its input to its first child, or, a table of it, to each.
+    """
+    declared = getattr(type(module), "torch7_arguments", {}).get("input")
+    children = list(getattr(module, "modules", ()))
+    if declared is not None or not children:
+        return declared
+    if type(module).__name__ == "ParallelTable":
+        return tuple(input_kind(child) for child in children)
+    return input_kind(children[0])
 
 
 def constructor_arguments(cls: type, values: list[Any]) -> list[Any]:
@@ -164,7 +186,14 @@ class Builder:
         arguments = constructor_arguments(cls, [self(item) for item in spec.get("args", [])])
         built = self.objects[spec["$spec"]] = cls(*arguments)
         for name, *values in spec.get("calls", []):
-            getattr(built, name)(*(self(value) for value in values))
+            method = getattr(built, name)
+            names = list(inspect.signature(method).parameters)
+            method(
+                *(
+                    translated(cls, f"{name}.{argument}", self(value))
+                    for argument, value in zip(names, values, strict=False)
+                )
+            )
         for child in spec.get("add", []):
             child = self(child)
             built.add(*(child if isinstance(child, list) else [child]))

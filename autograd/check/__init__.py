@@ -14,7 +14,7 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
-from tapegrad.autograd.check.strategies import HypothesisDraws, Unchecked, run_law
+from tapegrad.autograd.check.strategies import HypothesisDraws, UncheckedError, run_law
 
 __all__ = [
     # a function
@@ -25,7 +25,7 @@ __all__ = [
     "LawError",
     "Probe",
     "Report",
-    "Unchecked",
+    "UncheckedError",
     # laws, and what they are about
     "Law",
     "Laws",

@@ -26,14 +26,15 @@ from tapegrad.autograd.tree import leaves, unflatten
 __all__ = ["CheckError", "check_gradients", "paths"]
 
 NOT_TENSORS = (
-    "{name} returned {type} in call {call}: a function whose gradients are checked returns Tensors, "
-    "or nested lists, tuples and dicts of them. Was a value taken out with .numpy() or float()?"
+    "{name} returned {type} in call {call}: a function whose gradients are checked returns "
+    "Tensors, or nested lists, tuples and dicts of them. Was a value taken out with .numpy() or "
+    "float()?"
 )
 NO_FLOATS_OUT = "{name} returned no floating point Tensor: there is nothing to differentiate"
 NO_FLOATS_IN = "{name} was given no floating point input: there is nothing to differentiate by"
 SHAPE_CHANGED = (
-    "{name} returned shapes {before} in its first call and {after} in call {call}, on inputs of the "
-    "same shapes {inputs}: a function whose output shape depends on values cannot be checked"
+    "{name} returned shapes {before} in its first call and {after} in call {call}, on inputs of "
+    "the same shapes {inputs}: a function whose output shape depends on values cannot be checked"
 )
 NOT_DETERMINISTIC = (
     "{name} gave different values in two calls on the same inputs {inputs} (largest difference "
@@ -98,7 +99,7 @@ class _Flat:
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], name: str | None):
         self.fn = fn
-        self.name = name or getattr(fn, "__name__", type(fn).__name__)
+        self.name: str = name or str(getattr(fn, "__name__", type(fn).__name__))
         self.inputs = inputs
         self.calls = 0
         self.shapes: list[tuple[int, ...]] | None = None
@@ -172,7 +173,7 @@ class _Flat:
         self.calls += 1
         found = self.fn(*self._arguments(leaves_in))
         flat = leaves(found)
-        for leaf in [found] if not flat else flat:
+        for leaf in flat or [found]:
             if not isinstance(leaf, Tensor):
                 raise CheckError(
                     NOT_TENSORS.format(name=self.name, type=type(leaf).__name__, call=self.calls)

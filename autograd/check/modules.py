@@ -525,6 +525,22 @@ def a_clone_is_equal_and_independent(trial: ModuleTrial) -> None:
 
 
 @MODULE_LAWS()
+def sharing_joins_the_memory_of_exactly_the_named_fields(trial: ModuleTrial) -> None:
+    """share(other, "weight") makes weights one memory, in every part, and leaves the rest apart."""
+    module, other = trial.copy(), trial.copy()
+    must(module.share(other, "weight") is module, "share() returns the module")
+    theirs = dict(other.named_parameters())
+    for name, parameter in module.named_parameters():
+        same = np.shares_memory(parameter.numpy(), theirs[name].numpy())
+        wanted = name.rpartition(".")[2] == "weight" and parameter.size > 0
+        must(same == wanted, f"{name} is {'shared' if same else 'not shared'}")
+    for name, parameter in module.named_parameters():
+        if name.rpartition(".")[2] == "weight":
+            parameter.data[...] = 0.75
+            must_be_equal(theirs[name].numpy(), parameter.numpy(), f"the other's {name}")
+
+
+@MODULE_LAWS()
 def a_pickled_copy_gives_equal_results(trial: ModuleTrial) -> None:
     """Parameters, buffers and mode survive pickling."""
     module, x, _ = trial.prepared()
@@ -652,6 +668,20 @@ def a_batch_is_its_samples_stacked(trial: ModuleTrial) -> None:
         )
 
 
+@MODULE_LAWS(empties=True)
+def an_empty_batch_is_fine(trial: ModuleTrial) -> None:
+    """A batch of no samples gives outputs without samples, and gradients that are 0."""
+    if trial.layer.batch is None or all(x.size for x in _floats(trial.input)):
+        return
+    module, x, v = trial.prepared()
+    for i, (g, given) in enumerate(
+        zip(trial.backward(module, x, v), _floats(trial.input), strict=True)
+    ):
+        must(g.shape == given.shape, f"gradInput {i} has shape {g.shape}")
+    for i, g in enumerate(trial.gradients(module)):
+        must(not g.any(), f"gradient of parameter {i} from no samples is not 0")
+
+
 @MODULE_LAWS()
 def nan_stays_nan(trial: ModuleTrial) -> None:
     """A NaN in an entry that matters shows in the output."""
@@ -686,9 +716,7 @@ def a_wrong_shape_is_refused_and_changes_nothing(trial: ModuleTrial) -> None:
     random = generator.get_state()
     wrong = map_leaves(_as_tensor, trial.layer.wrong)
     _must_raise(lambda: trial.run(module, wrong), "forward(an input of the wrong shape)")
-    must(
-        repr(generator.get_state()) == repr(random), "random numbers were drawn by a failing call"
-    )
+    must(repr(generator.get_state()) == repr(random), "random numbers were drawn by a failing call")
     for name, value in module.state_dict().items():
         must_be_equal(value, state[name], name)
     _must_equal_all([y.numpy() for y in leaves(module.output)], output, "output")
@@ -720,9 +748,10 @@ def replay_equals_eager(trial: ModuleTrial) -> None:
     trial.forward(eager, x)
     v = [_as_tensor(c) for c in trial.cotangents(eager)]
     eager = trial.copy()
-    steps = step_of(eager), replay(step_of(replayed))
+    again = replay(step_of(replayed))
+    steps: list[tuple[Any, Callable[..., Any]]] = [(eager, step_of(eager)), (replayed, again)]
     histories = []
-    for module, step in zip((eager, replayed), steps, strict=True):
+    for module, step in steps:
         devices.manual_seed(trial.draws.seed)
         history = []
         for turn in range(4):
@@ -730,7 +759,7 @@ def replay_equals_eager(trial: ModuleTrial) -> None:
             history += [np.array(y.numpy()) for y in step(shifted, v)]
             history += trial.values(module)
         histories.append([*history, *module.state_dict().values()])
-    must(steps[1].recorded == 1, "the step was never replayed")
+    must(again.recorded == 1, "the step was never replayed")
     _must_equal_all(histories[1], histories[0], "replayed value")
 
 
@@ -759,7 +788,8 @@ def agree_on_device(trial: ModuleTrial, device: str) -> None:
     gradients = trial.backward(module, x, v)
     found_gradients = trial.backward(there, x_there, v)
     must(
-        all(g.device == target for g in leaves(there.gradInput)), f"gradInput came back from {device}"
+        all(g.device == target for g in leaves(there.gradInput)),
+        f"gradInput came back from {device}",
     )
     pairs = [
         ("output", found, expected),

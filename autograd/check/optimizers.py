@@ -1,25 +1,27 @@
 """Laws of optimizers in Torch7's functional form, `optimizer(feval, x, config, state)`.
 
-The problem is a drawn quadratic, so that gradients are exact and cheap; what is checked is the form:
-what is updated in place, what the state carries, and that replay, float32 and resuming agree.
+The problem is a drawn quadratic, so that gradients are exact and cheap; what is checked is the
+form: what is updated in place, what the state carries, and that replay, float32 and resuming agree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.draws import Draws
 from tapegrad.autograd.check.laws import Laws, must, must_be_close, must_be_equal
 from tapegrad.autograd.check.primitives import must_leave_no_cycles
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.replay import replay
 from tapegrad.autograd.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.draws import Draws
 
 __all__ = ["OPTIMIZER_LAWS", "OptimizerTrial", "Setting"]
 
@@ -86,7 +88,7 @@ def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> N
     """The very object passed, and the value of feval before the step."""
     x = Tensor(trial.start.copy())
     memory, before = x.numpy(), trial.feval(x)[0].numpy().copy()
-    returned, losses = trial.function(trial.feval, x, trial.config(), {})
+    returned, losses, *_ = trial.function(trial.feval, x, trial.config(), {})
     must(returned is x, "another object than x was returned")
     must(x.numpy() is memory or np.shares_memory(x.numpy(), memory), "x was rebound")
     must(not np.array_equal(memory, trial.start), "x did not change")
@@ -96,7 +98,8 @@ def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> N
 @OPTIMIZER_LAWS()
 def config_and_gradient_are_left_alone_when_a_state_is_given(trial: OptimizerTrial) -> None:
     """All that changes is x and the state."""
-    config, state, given = trial.config(), {}, []
+    config, given = trial.config(), []
+    state: dict[str, Any] = {}
 
     def feval(x: Tensor) -> Any:
         f, g = trial.feval(x)
@@ -161,7 +164,8 @@ def float32_agrees_with_float64(trial: OptimizerTrial) -> None:
 def replay_equals_eager(trial: OptimizerTrial) -> None:
     """A recorded step, run again, gives equal bits in x and in the state."""
     expected, state = trial.run(5)
-    x, config, found = Tensor(trial.start.copy()), trial.config(), {}
+    x, config = Tensor(trial.start.copy()), trial.config()
+    found: dict[str, Any] = {}
     a, b = Tensor(trial.a), Tensor(trial.b)
 
     def feval(x: Tensor) -> Any:
@@ -198,7 +202,8 @@ def agree_on_device(trial: OptimizerTrial, device: str) -> None:
 @OPTIMIZER_LAWS()
 def an_unknown_option_is_refused_and_changes_nothing(trial: OptimizerTrial) -> None:
     """A TypeError; x and the state stay."""
-    x, state = Tensor(trial.start.copy()), {}
+    x = Tensor(trial.start.copy())
+    state: dict[str, Any] = {}
     try:
         trial.function(trial.feval, x, {**trial.config(), "learninRate": 0.1}, state)
     except TypeError:
@@ -226,7 +231,8 @@ def nan_stays_nan(trial: OptimizerTrial) -> None:
 @OPTIMIZER_LAWS(effort=0.1)
 def it_leaves_no_cyclic_garbage(trial: OptimizerTrial) -> None:
     """Steps are freed by reference count alone."""
-    x, config, state = Tensor(trial.start.copy()), trial.config(), {}
+    x, config = Tensor(trial.start.copy()), trial.config()
+    state: dict[str, Any] = {}
 
     def step() -> None:
         trial.function(trial.feval, x, config, state)

@@ -10,12 +10,11 @@ import gc
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._mode import no_grad
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.gradients import check_gradients
@@ -28,7 +27,6 @@ from tapegrad.autograd.check.laws import (
     must_be_unchanged,
     snapshot,
 )
-from tapegrad.autograd.check.report import Report
 from tapegrad.autograd.check.slopes import Line, noise_of
 from tapegrad.autograd.composite import composites
 from tapegrad.autograd.primitive import Primitive, numpy_functions, primitives
@@ -36,6 +34,9 @@ from tapegrad.autograd.replay import replay
 from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.transform import vjp
 from tapegrad.autograd.tree import leaves, unflatten
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.report import Report
 
 __all__ = ["PRIMITIVE_LAWS", "Call", "PrimitiveTrial", "applies_to_primitive", "operations"]
 

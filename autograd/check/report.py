@@ -91,7 +91,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """ "ok", "wrong", "kink" or "noisy"."""
+        """One of "ok", "wrong", "kink", "noisy"."""
         if self.findings:
             return "wrong"
         verdicts = [probe.verdict for probe in self.probes]

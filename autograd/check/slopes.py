@@ -37,6 +37,8 @@ _TOLERANCE = 1e-9
 # Spacing of the points that measure noise: wide enough to show float32's steps.
 _NOISE_SPACING = 2.0**-20
 
+COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
+
 
 class Line:
     """φ(t) − φ(0) along x + t·u, summed over every output entry, with its magnitudes.
@@ -225,10 +227,12 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     if _jumps(line, gap):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
+    if second.value == 0.0 and 1e3 * gap * _TOLERANCE < margin:
+        # exactly flat, while the terms of the analytic slope nearly cancel: stairs as well
+        return Judgement("noisy", second, margin, rate, COARSE)
+    if _right_in_the_long_run(line, analytic, gap):
+        return Judgement("noisy", second, margin, rate, COARSE)
     spread = noise_of(line)
-    if second.value == 0.0:
-        # flat at short steps: coarse rounding, (x + 1e12) − 1e12, shows at long ones only
-        spread = max(spread, noise_of(line, 2.0**-12))
     noise = 8 * spread / first.step * 16
     if gap <= 4 * (first.error + noise) + margin:
         return Judgement("noisy", first, margin, rate, _noise_note(line))
@@ -268,6 +272,17 @@ def _jumps(line: Line, gap: float) -> bool:
         return False
     noise = 16 * line.epsilon * line.magnitude / short
     return sharpest > max(broadest / 8, noise, 1e-4 * gap)
+
+
+def _right_in_the_long_run(line: Line, analytic: float, gap: float) -> bool:
+    """Whether long steps agree with `analytic` much better than short ones do.
+
+    Values rounded coarsely, (x + 1e12) − 1e12, make stairs: at short steps their slope is 0, or by
+    resonance with the steps, which are powers of 2 as well, the same wrong value again and again.
+    """
+    steps = [2.0**exponent for exponent in (-3, 0, 3, 6, 9)]
+    quotients = [(line.at(step) - line.at(-step)) / (2 * step) for step in steps]
+    return sum(abs(quotient - analytic) < gap / 8 for quotient in quotients) >= 2
 
 
 def noise_of(line: Line, spacing: float = _NOISE_SPACING) -> float:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.draws import Draws
-from tapegrad.autograd.check.laws import Law
 from tapegrad.autograd.check.report import LawError, Report
 
-__all__ = ["HypothesisDraws", "Unchecked", "run_law"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.laws import Law
+
+__all__ = ["HypothesisDraws", "UncheckedError", "run_law"]
 
 UNRESOLVED = 0.2
 
 
-class Unchecked(LawError):
+class UncheckedError(LawError):
     """Too many examples ended in "kink" or "noisy": nothing was proved, so nothing is passed."""
 
 
@@ -35,7 +37,7 @@ class HypothesisDraws(Draws):
         """An integer in low … high; Hypothesis shrinks it towards low."""
         from hypothesis import strategies as st
 
-        # Not `data.draw`: it would list every choice in the message, which shows the example anyway.
+        # Not `data.draw`: that lists every choice, and the message shows the example anyway.
         return int(self._data.conjecture_data.draw(st.integers(low, high)))
 
     def choice(self, options: Sequence[Any]) -> Any:
@@ -53,9 +55,10 @@ def run_law(law: Law, make_trial: Callable[[Draws], Any], *, examples: int = 25)
     make_trial: a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
     examples:   how many for a law of effort 1; a law of less effort gets its share
     Raises what the smallest failing example raises, mostly LawError, with the example as a note;
-    Unchecked where more than a fifth of the verdicts are unresolved.
+    UncheckedError where more than a fifth of the verdicts are unresolved.
     """
-    from hypothesis import given, settings, strategies as st
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
 
     reports: list[Report] = []
 
@@ -80,7 +83,7 @@ def run_law(law: Law, make_trial: Callable[[Draws], Any], *, examples: int = 25)
     on_examples()
     unresolved = [report for report in reports if not report.ok]
     if len(unresolved) > UNRESOLVED * len(reports):
-        raise Unchecked(
+        raise UncheckedError(
             f"unchecked: {len(unresolved)} of {len(reports)} examples are unresolved, the last: "
             f"{unresolved[-1]}"
         )

@@ -10,9 +10,13 @@ from tapegrad.autograd.ops.activation import (
     softmax,
 )
 from tapegrad.autograd.ops.convolution import (
+    conv1d,
+    conv1d_input_gradient,
     conv2d,
     conv2d_input_gradient,
     conv2d_weight_gradient,
+    conv3d,
+    conv3d_input_gradient,
 )
 from tapegrad.autograd.ops.elementwise import (
     absolute,
@@ -91,11 +95,17 @@ from tapegrad.autograd.ops.linalg import (
     tensordot,
     trace,
 )
+from tapegrad.autograd.ops.normalization import (
+    standardize,
+)
 from tapegrad.autograd.ops.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
+    avg_pool3d,
+    checked_positions,
     max_pool2d,
     max_pool2d_gather,
+    max_pool3d,
     max_unpool2d,
 )
 from tapegrad.autograd.ops.random import (
@@ -137,7 +147,14 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
-from tapegrad.autograd.ops.special import erf
+from tapegrad.autograd.ops.special import (
+    erf,
+)
+from tapegrad.autograd.ops.windows import (
+    fold,
+    largest_positions,
+    unfold,
+)
 
 __all__ = [
     "absolute",
@@ -156,17 +173,23 @@ __all__ = [
     "atleast_1d",
     "avg_pool2d",
     "avg_pool2d_gradient",
+    "avg_pool3d",
     "bernoulli",
     "broadcast_to",
     "cast",
     "ceil",
+    "checked_positions",
     "clip",
     "concatenate",
     "conjugate",
     "contract",
+    "conv1d",
+    "conv1d_input_gradient",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
+    "conv3d",
+    "conv3d_input_gradient",
     "copy",
     "cos",
     "cosh",
@@ -182,6 +205,7 @@ __all__ = [
     "flip",
     "floor",
     "floor_divide",
+    "fold",
     "getitem",
     "greater",
     "greater_equal",
@@ -191,6 +215,7 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "largest_positions",
     "less",
     "less_equal",
     "log",
@@ -206,6 +231,7 @@ __all__ = [
     "max",
     "max_pool2d",
     "max_pool2d_gather",
+    "max_pool3d",
     "max_unpool2d",
     "maximum",
     "mean",
@@ -237,6 +263,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "standardize",
     "std",
     "subtract",
     "sum",
@@ -251,6 +278,7 @@ __all__ = [
     "tile",
     "trace",
     "transpose",
+    "unfold",
     "uniform",
     "unslice",
     "var",

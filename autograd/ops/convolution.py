@@ -1,17 +1,35 @@
-"""Two-dimensional convolution and its two adjoints: three bilinear maps, each the others' rule.
+"""Convolution in one, two and three dimensions, and its adjoints.
 
 ⟨v, conv2d(x, w)⟩ is linear in v, x and w; the three primitives are its derivatives with respect to
 each.  So differentiating any of them gives the other two again, and every order is closed.
+
+The other dimensions are two-dimensional convolutions of rearranged arrays, and need no rules: a
+sequence is an image of one row, and a film is convolved frame by frame, the frames that a kernel
+spans in time being channels of one image.  That copies the film once per kernel frame, which the
+patches of a convolution in three dimensions would do anyway, and once more per kernel pixel.
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels import convolution as kernels
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.indexing import take_slice
+from tapegrad.autograd.ops.windows import fold, unfold
 from tapegrad.autograd.primitive import primitive
 
-__all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
+__all__ = [
+    "conv1d",
+    "conv1d_input_gradient",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "conv3d",
+    "conv3d_input_gradient",
+]
 
 
 @primitive
@@ -120,3 +138,135 @@ conv2d_weight_gradient.vjp(
         x, g, stride, padding, dilation, groups
     ),
 )
+
+
+# One and three dimensions -------------------------------------------------------------------------
+
+
+def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, int]:
+    try:
+        if isinstance(setting, (tuple, list)):
+            first, second, third = (operator.index(value) for value in setting)
+        else:
+            first = second = third = operator.index(setting)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{where}: {name} must be an int or three ints (time, height, width), found {setting!r}"
+        ) from None
+    if min(first, second, third) < least:
+        raise ValueError(f"{where}: {name} must be at least {least}, found {setting!r}")
+    return first, second, third
+
+
+def _expect_axes(where: str, count: int, **shapes: tuple[int, ...]) -> None:
+    for name, shape in shapes.items():
+        if len(shape) != count:
+            raise ValueError(f"{where}: {name} must have {count} axes, found shape {shape}")
+
+
+def _as_image(x: Any) -> Any:
+    """(N, C, L) -> (N, C, 1, L)."""
+    return s.reshape(x, (*x.shape[:2], 1, x.shape[2]))
+
+
+@composite()
+def conv1d(
+    x: Any, w: Any, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Any:
+    """`conv2d` along one axis: x (N, C, L), w (O, C / groups, k) -> (N, O, L')."""
+    _expect_axes("conv1d", 3, x=x.shape, w=w.shape)
+    y = conv2d(_as_image(x), _as_image(w), (1, stride), (0, padding), (1, dilation), groups)
+    return s.reshape(y, (*y.shape[:2], y.shape[3]))
+
+
+@composite()
+def conv1d_input_gradient(
+    v: Any,
+    w: Any,
+    shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Any:
+    """The adjoint of `conv1d` in x: v (N, O, L'), w (O, C / groups, k) -> `shape` = (N, C, L)."""
+    _expect_axes("conv1d_input_gradient", 3, v=v.shape, w=w.shape, shape=shape)
+    y = conv2d_input_gradient(
+        _as_image(v),
+        _as_image(w),
+        (*shape[:2], 1, shape[2]),
+        (1, stride),
+        (0, padding),
+        (1, dilation),
+        groups,
+    )
+    return s.reshape(y, shape)
+
+
+def _settings3d(where: str, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
+    return (
+        _triple(where, "stride", stride, 1),
+        _triple(where, "padding", padding, 0),
+        _triple(where, "dilation", dilation, 1),
+    )
+
+
+@composite()
+def conv3d(
+    x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """`conv2d` with time in front: x (N, C, T, H, W), w (O, C / groups, kT, kH, kW).
+
+    -> (N, O, T', H', W'), each length as in `conv2d`.  Settings are an int or three (time, height,
+    width).  Raises ValueError for shapes and settings that do not fit.
+    """
+    where = "conv3d"
+    _expect_axes(where, 5, x=x.shape, w=w.shape)
+    strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
+    n, c, _, height, width = x.shape
+    o, taken, size = w.shape[:3]
+    if paddings[0]:
+        around = (paddings[0], paddings[0])
+        x = s.pad(x, ((0, 0), (0, 0), around, (0, 0), (0, 0)))
+    films = unfold(x, axis=2, size=size, step=strides[0], dilation=dilations[0])
+    count = films.shape[2]
+    frames = s.reshape(s.transpose(films, (0, 2, 1, 5, 3, 4)), (n * count, c * size, height, width))
+    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    y = conv2d(frames, taps, strides[1:], paddings[1:], dilations[1:], groups)
+    return s.transpose(s.reshape(y, (n, count, *y.shape[1:])), (0, 2, 1, 3, 4))
+
+
+@composite()
+def conv3d_input_gradient(
+    v: Any,
+    w: Any,
+    shape: tuple[int, ...],
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """The adjoint of `conv3d` in x: v (N, O, T', H', W'), w -> `shape` = (N, C, T, H, W)."""
+    where = "conv3d_input_gradient"
+    _expect_axes(where, 5, v=v.shape, w=w.shape, shape=shape)
+    strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
+    n, c, time, height, width = shape
+    o, taken, size = w.shape[:3]
+    count = v.shape[2]
+    frames = s.reshape(s.transpose(v, (0, 2, 1, 3, 4)), (v.shape[0] * count, o, *v.shape[3:]))
+    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    back = conv2d_input_gradient(
+        frames,
+        taps,
+        (n * count, c * size, height, width),
+        strides[1:],
+        paddings[1:],
+        dilations[1:],
+        groups,
+    )
+    films = s.transpose(s.reshape(back, (n, count, c, size, height, width)), (0, 2, 1, 4, 5, 3))
+    long = (n, c, time + 2 * paddings[0], height, width)
+    y = fold(films, shape=long, axis=2, step=strides[0], dilation=dilations[0])
+    if paddings[0]:
+        y = take_slice(y, (slice(None), slice(None), slice(paddings[0], paddings[0] + time)))
+    return y

@@ -1,22 +1,30 @@
-"""Max and average pooling over windows of the last two axes, with rules that close at every order.
+"""Max and average pooling over windows, with rules that close at every order.
 
 Max pooling picks one entry per window; once the picks are known it is linear.  Its derivative
 therefore is the pair `max_unpool2d` (add at the picks) and `max_pool2d_gather` (read there), each
 the other's adjoint; the picks themselves carry no derivative.  Average pooling is linear anyway.
+
+In three dimensions both go frame by frame and then along time: a maximum of maxima, a mean of
+means, at fewer comparisons and additions than one pass over the whole window needs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels import pooling as kernels
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_gradient",
+    "avg_pool3d",
+    "checked_positions",
     "max_pool2d",
     "max_pool2d_gather",
+    "max_pool3d",
     "max_unpool2d",
 ]
 
@@ -151,3 +159,88 @@ avg_pool2d_gradient.vjp(
         g, kernel, stride, padding, ceil_mode, count_include_pad, divide
     )
 )
+
+
+@primitive(differentiable=False)
+def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: int) -> Any:
+    """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
+
+    Raises ValueError when they do not: adding at a position outside an image would end up in the
+    next one.
+    """
+    if tuple(indices.shape) != shape:
+        raise ValueError(f"the positions have shape {tuple(indices.shape)}, expected {shape}")
+    if indices.size:
+        low, high = int(xp.min(indices)), int(xp.max(indices))
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"the positions range from {low} to {high}, those of an output of {size} entries "
+                f"from 0 to {size - 1}"
+            )
+    return indices
+
+
+def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
+    triples = []
+    for name, setting in settings.items():
+        triple = setting if isinstance(setting, tuple) else (setting,) * 3
+        if len(triple) != 3:
+            raise ValueError(
+                f"{where}: {name} must be an int or three ints (time, height, width), "
+                f"found {setting!r}"
+            )
+        triples.append(triple)
+    return triples
+
+
+def _expect_film(where: str, x: Any) -> None:
+    if x.ndim != 5:
+        raise ValueError(
+            f"{where}: x must have the five axes (N, C, T, H, W), found shape {tuple(x.shape)}"
+        )
+
+
+@composite()
+def max_pool3d(
+    x: Any,
+    kernel: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """`max_pool2d` with time in front: x (N, C, T, H, W) -> (N, C, T', H', W').
+
+    Settings are an int or three (time, height, width).  With `return_indices` also the picks:
+    int64, (t · H + h) · W + w.  Of equal maxima the first in row-major order wins.
+    """
+    _expect_film("max_pool3d", x)
+    stride = kernel if stride is None else stride
+    k, d, p, a = _thirds(
+        "max_pool3d", kernel=kernel, stride=stride, padding=padding, dilation=dilation
+    )
+    n, c, t, h, w = x.shape
+    frames = s.reshape(x, (n * c, t, h, w))
+    best, places = max_pool2d.with_aux(frames, k[1:], d[1:], p[1:], a[1:], ceil_mode)
+    rows, columns = best.shape[2:]
+    films = s.reshape(best, (n * c, 1, t, rows * columns))
+    y, frame = max_pool2d.with_aux(films, (k[0], 1), (d[0], 1), (p[0], 0), (a[0], 1), ceil_mode)
+    shape = (n, c, y.shape[2], rows, columns)
+    y = s.reshape(y, shape)
+    if not return_indices:
+        return y
+    within = max_pool2d_gather(s.reshape(places, films.shape), frame)
+    return y, s.reshape(frame // (rows * columns) * (h * w) + within, shape)
+
+
+@composite()
+def avg_pool3d(x: Any, kernel: Any, stride: Any = None) -> Any:
+    """`avg_pool2d` with time in front, without padding: x (N, C, T, H, W) -> (N, C, T', H', W')."""
+    _expect_film("avg_pool3d", x)
+    k, d = _thirds("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
+    n, c, t, h, w = x.shape
+    y = avg_pool2d(s.reshape(x, (n * c, t, h, w)), k[1:], d[1:])
+    rows, columns = y.shape[2:]
+    y = avg_pool2d(s.reshape(y, (n * c, 1, t, rows * columns)), (k[0], 1), (d[0], 1))
+    return s.reshape(y, (n, c, y.shape[2], rows, columns))

@@ -1,0 +1,92 @@
+"""Windows along one axis as an axis of their own, and their sum back: `unfold` and `fold`.
+
+Both are linear and each the other's adjoint, so that layers which look through windows (in time,
+over features, with weights of their own at every place) are plain contractions over the last axis.
+Images with shared weights and pooling have faster kernels of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["fold", "largest_positions", "unfold"]
+
+
+def _count(where: str, length: int, size: int, step: int, dilation: int) -> int:
+    if min(size, step, dilation) < 1:
+        raise ValueError(
+            f"{where}: size, step and dilation must be at least 1, found {size}, {step}, {dilation}"
+        )
+    extent = dilation * (size - 1) + 1
+    if length < extent:
+        raise ValueError(f"{where}: a window spans {extent} entries, the axis has only {length}")
+    return (length - extent) // step + 1
+
+
+@primitive(view=True)
+def unfold(xp: Any, x: Any, *, axis: int, size: int, step: int = 1, dilation: int = 1) -> Any:
+    """y[…, o, …, k] = x[…, o·step + k·dilation, …]: windows of `size` entries along `axis`.
+
+    x (…, n, …) -> (…, ⌊(n - dilation·(size - 1) - 1) / step⌋ + 1, …, size), a view.
+    Raises ValueError for an axis shorter than one window.  Source: Torch7's Tensor:unfold.
+    """
+    axis %= x.ndim
+    count = _count("unfold", x.shape[axis], size, step, dilation)
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :], size)
+    along = x.strides[axis]
+    strides = (*x.strides[:axis], along * step, *x.strides[axis + 1 :], along * dilation)
+    return xp.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+@primitive
+def fold(
+    xp: Any, x: Any, *, shape: tuple[int, ...], axis: int, step: int = 1, dilation: int = 1
+) -> Any:
+    """Zeros of `shape` with every window of x added where `unfold` reads it: its adjoint.
+
+    x (…, count, …, size), as `unfold` returns it for an array of `shape` -> `shape`.
+    Raises ValueError when it is not of that shape.
+    """
+    axis %= len(shape)
+    size = x.shape[-1]
+    count = _count("fold", shape[axis], size, step, dilation)
+    expected = (*shape[:axis], count, *shape[axis + 1 :], size)
+    if tuple(x.shape) != expected:
+        raise ValueError(f"fold: x must have shape {expected}, found {tuple(x.shape)}")
+    y = xp.zeros(shape, dtype=x.dtype)
+    before = (slice(None),) * axis
+    for k in range(size):
+        first = k * dilation
+        y[(*before, slice(first, first + (count - 1) * step + 1, step))] += x[..., k]
+    return y
+
+
+unfold.vjp(
+    x=lambda g, x_shape, axis, step, dilation: fold(
+        g, shape=x_shape, axis=axis, step=step, dilation=dilation
+    )
+)
+fold.vjp(
+    x=lambda g, x_shape, shape, axis, step, dilation: unfold(
+        g, axis=axis % len(shape), size=x_shape[-1], step=step, dilation=dilation
+    )
+)
+
+
+@primitive(differentiable=False)
+def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
+    """Where the `count` largest entries along `axis` are, in rising order of position.
+
+    x (…, n, …) -> int64 (…, count, …).  Of equal entries the earlier are taken.
+    Raises ValueError unless 1 <= count <= n.
+    """
+    if not 1 <= count <= x.shape[axis]:
+        raise ValueError(
+            f"largest_positions: count is {count}, axis {axis} has {x.shape[axis]} entries"
+        )
+    falling = xp.argsort(-x, axis=axis, kind="stable")
+    index: list[Any] = [slice(None)] * x.ndim
+    index[axis] = slice(0, count)
+    return xp.sort(falling[tuple(index)], axis=axis).astype(xp.int64, copy=False)

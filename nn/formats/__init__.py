@@ -1,0 +1,26 @@
+"""tapegrad.nn.formats: model files, ours and other systems'.
+
+Nothing here runs code that a file brings along; see nn.formats.errors for what may be raised.
+"""
+
+from tapegrad.nn.formats import torch7
+from tapegrad.nn.formats.errors import (
+    FormatError,
+    LimitError,
+    Limits,
+    TruncatedError,
+    UnknownClassWarning,
+    UnsafeError,
+    UnsupportedError,
+)
+
+__all__ = [
+    "FormatError",
+    "LimitError",
+    "Limits",
+    "TruncatedError",
+    "UnknownClassWarning",
+    "UnsafeError",
+    "UnsupportedError",
+    "torch7",
+]

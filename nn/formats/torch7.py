@@ -1,0 +1,132 @@
+"""Torch7's files: `load`, `load_all` and `save`.
+
+    model = torch7.load("lenet.t7")          # modules, arrays, lists, numbers: whatever was saved
+    torch7.save("again.t7", model)           # Torch7 reads it
+
+Tensors outside modules become NumPy arrays; a table with the keys 1…n becomes a list, another a
+Table.  A class without a counterpart here stays a TorchObject: its name, and its fields as a Table.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from tapegrad.nn.formats.atomic import replacing
+from tapegrad.nn.formats.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7_reader import read
+from tapegrad.nn.formats.torch7_writer import Plan
+
+__all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
+
+UNKNOWN = (
+    "{file} has classes without a counterpart here: {names}. Their objects, and the modules they "
+    "are part of, stay tables (TorchObject). Pass classes={{'{first}': YourClass}} to build them."
+)
+
+
+def load(
+    file: str | os.PathLike[str] | bytes,
+    *,
+    classes: Mapping[str, type] | None = None,
+    long_size: int | None = None,
+    limits: Limits | None = None,
+    strict: bool = False,
+) -> Any:
+    """The object in a Torch7 file, ASCII or binary, of either byte order.
+
+    file:      path, or the bytes themselves
+    classes:   further classes by the names that the file has for them: {"nn.Mine": Mine}
+    long_size: 8 or 4, the bytes of a long in the machine that wrote a binary file; found out if
+               omitted
+    strict:    raise for classes without a counterpart here instead of warning
+    Raises FormatError or one of its children for whatever is wrong with the content (UnsafeError
+    for functions: they are code), OSError for the file itself.
+    """
+    (root,) = read(file, long_size=long_size, limits=limits)
+    return _built(root, file, classes, strict)
+
+
+def load_all(
+    file: str | os.PathLike[str] | bytes,
+    *,
+    classes: Mapping[str, type] | None = None,
+    long_size: int | None = None,
+    limits: Limits | None = None,
+    strict: bool = False,
+) -> list[Any]:
+    """The objects of a file in which several were written one after another; else as `load`."""
+    table = Table()
+    for number, root in enumerate(read(file, many=True, long_size=long_size, limits=limits), 1):
+        if root is not None:
+            table[number] = root
+    found = _built(table, file, classes, strict)
+    if isinstance(found, list):
+        return found
+    return [found.get(number) for number in range(1, max(found, default=0) + 1)]
+
+
+def objects(
+    file: str | os.PathLike[str] | bytes,
+    *,
+    long_size: int | None = None,
+    limits: Limits | None = None,
+) -> Any:
+    """What is in a file as it stands there, nothing built: every class as a TorchObject."""
+    return read(file, long_size=long_size, limits=limits)[0]
+
+
+def save(
+    path: str | os.PathLike[str],
+    obj: Any,
+    *,
+    mode: Literal["binary", "ascii"] = "binary",
+    long_size: int = 8,
+    byte_order: Literal["little", "big"] = "little",
+    classes: Mapping[str, type] | None = None,
+) -> None:
+    """Write `obj` so that Torch7's torch.load reads it.
+
+    obj: modules, Tensors, arrays, numbers, strings, booleans, None, and lists, tuples and dicts of
+    them.  Arrays that share memory share a storage; transposed and other views keep their strides.
+    The file appears whole or not at all.
+    Raises UnsupportedError, naming the object, for what Torch7 has nothing for, before anything is
+    written; OSError for the file itself.
+    """
+    from tapegrad.nn.formats.torch7_modules import to_objects
+
+    names = {cls: name for name, cls in (known() | dict(classes or {})).items()}
+    plan = Plan(to_objects(obj, names))
+    with replacing(path) as stream:
+        plan.write(stream, mode, long_size, byte_order)
+
+
+@functools.cache
+def known() -> dict[str, type]:
+    """The classes here that Torch7 has too, by its names."""
+    from tapegrad import nn
+    from tapegrad.nn import Module
+
+    found = {name: getattr(nn, name) for name in nn.__all__}
+    return {
+        f"nn.{name}": cls
+        for name, cls in found.items()
+        if isinstance(cls, type) and issubclass(cls, Module)
+    }
+
+
+def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:
+    from tapegrad.nn.formats.torch7_modules import from_objects
+
+    name = None if isinstance(file, bytes) else os.fspath(file)
+    result, unknown = from_objects(root, known() | dict(classes or {}), name)
+    if unknown and strict:
+        raise UnsupportedError("classes that are known here", ", ".join(unknown), file=name)
+    if unknown:
+        text = UNKNOWN.format(file=name or "the data", names=", ".join(unknown), first=unknown[0])
+        warnings.warn(text, UnknownClassWarning, stacklevel=3)
+    return result

@@ -1,0 +1,249 @@
+"""What single classes need on the way from Torch7's files and back, beside the general rule.
+
+READ[name](fields, version) returns the fields as a file written today would have them: it brings
+old layouts up to date.  WRITE[name](module, fields) returns the fields with what Torch7's code
+expects to be there and this one does without, such as buffers that only a constructor makes.  A
+class is found under its own name and those of its bases, bases first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tapegrad.nn.formats.errors import FormatError
+from tapegrad.nn.formats.torch7_objects import Storage
+
+__all__ = ["READ", "TENSORS", "WRITE", "has_table", "version"]
+
+Fields = dict[str, Any]
+
+TENSORS = {
+    np.dtype(np.float64): "torch.DoubleTensor",
+    np.dtype(np.float32): "torch.FloatTensor",
+    np.dtype(np.float16): "torch.HalfTensor",
+}
+
+# The numbers that the last Torch7 wrote; all others are 1.
+_VERSIONS = {
+    "BatchNormalization": 2,
+    "LookupTable": 4,
+    "VolumetricDilatedMaxPooling": 2,
+    "VolumetricMaxPooling": 2,
+}
+
+# Modules whose input is a table fill the entries of a gradInput that must be there as a table.
+_TABLES = {
+    "gradInput": set(
+        "CAddTable CAddTensorTable CDivTable CMaxTable CMinTable CMulTable CSubTable "
+        "CosineDistance CosineEmbeddingCriterion CriterionTable DistanceRatioCriterion DotProduct "
+        "FlattenTable Index JoinTable L1HingeEmbeddingCriterion MM MV MapTable "
+        "MarginRankingCriterion MaskedSelect MixtureTable NarrowTable PairwiseDistance "
+        "ParallelCriterion ParallelTable SelectTable ZipTable ZipTableOneToMany Bilinear".split()
+    ),
+    "output": set(
+        "CAddTensorTable ConcatTable FlattenTable MapTable NarrowTable ParallelTable ZipTable "
+        "ZipTableOneToMany".split()
+    ),
+}
+
+
+def version(cls: type) -> int:
+    """The version that Torch7 wrote for this class or the nearest base that has one."""
+    return next((_VERSIONS[b.__name__] for b in cls.__mro__ if b.__name__ in _VERSIONS), 1)
+
+
+def has_table(cls: type, field: str) -> bool:
+    """Whether this class makes its `output` or `gradInput` a table from the start."""
+    return any(base.__name__ in _TABLES[field] for base in cls.__mro__)
+
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def _read_batch_normalization(fields: Fields, version: int) -> Fields:
+    """Before version 2 there was running_std, the inverse standard deviation."""
+    fields = dict(fields)
+    if version < 2 and "running_std" in fields and "running_var" not in fields:
+        inverse = _array(fields, "running_std")
+        with np.errstate(all="ignore"):
+            fields["running_var"] = inverse**-2.0 - _number(fields, "eps")
+    fields.setdefault("affine", fields.get("weight") is not None)
+    return fields
+
+
+def _read_convolution(fields: Fields, version: int) -> Fields:
+    """Once, weights were matrices with a row for each output, and padding was one number."""
+    fields = dict(fields)
+    if "padding" in fields:
+        fields.setdefault("padW", fields["padding"])
+        fields.setdefault("padH", fields["padding"])
+    for name, default in (("padW", 0), ("padH", 0), ("dW", 1), ("dH", 1)):
+        fields.setdefault(name, default)
+    weight = _array(fields, "weight")
+    if weight.ndim == 2:
+        shape = tuple(int(_number(fields, n)) for n in ("nOutputPlane", "nInputPlane", "kH", "kW"))
+        if int(np.prod([float(n) for n in shape])) != weight.size or min(shape) < 1:
+            raise FormatError(f"a weight for {shape}", f"shape {weight.shape}")
+        fields["weight"] = weight.reshape(shape)
+    return fields
+
+
+def _read_pooling(fields: Fields, version: int) -> Fields:
+    """Padding, rounding and counting came later; without them windows were counted as below."""
+    defaults = {"padW": 0, "padH": 0, "ceil_mode": False}
+    return defaults | {"count_include_pad": True, "divide": True} | fields
+
+
+def _read_sizes(*names: str) -> Callable[[Fields, int], Fields]:
+    """Storages of sizes are tuples here."""
+
+    def read(fields: Fields, version: int) -> Fields:
+        fields = dict(fields)
+        for name in names:
+            value = fields.get(name)
+            if isinstance(value, Storage):
+                fields[name] = tuple(value.array.tolist())
+            elif isinstance(value, np.ndarray) and value.ndim == 1 and value.size <= 32:
+                fields[name] = tuple(int(n) for n in value)
+            elif value is not None and not isinstance(value, tuple):
+                raise FormatError(f"sizes called {name}", type(value).__name__)
+        return fields
+
+    return read
+
+
+def _read_view(fields: Fields, version: int) -> Fields:
+    """numElements is worked out from the sizes, whatever the file says."""
+    fields = _read_sizes("size")(fields, version)
+    sizes = fields.get("size")
+    if sizes is None or sum(n == -1 for n in sizes) > 1 or any(n < -1 or n == 0 for n in sizes):
+        raise FormatError("positive sizes and at most one -1", f"{sizes}")
+    known = 1
+    for n in sizes:
+        known *= n if n != -1 else 1
+    return fields | {"numElements": known}
+
+
+def _read_reshape(fields: Fields, version: int) -> Fields:
+    fields = _read_sizes("size")(fields, version)
+    sizes = fields.get("size")
+    if sizes is None or any(n < 0 for n in sizes):
+        raise FormatError("sizes", f"{sizes}")
+    count = 1
+    for n in sizes:
+        count *= n
+    return fields | {"nelement": count}
+
+
+def _read_gradient_reversal(fields: Fields, version: int) -> Fields:
+    """Version 1 had no factor, which was 1."""
+    factor = fields.get("lambda", 1)
+    return fields | {"lambda": factor, "lambda_": factor}
+
+
+def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
+    """What the last forward left behind is not kept."""
+
+    def read(fields: Fields, version: int) -> Fields:
+        return {name: value for name, value in fields.items() if name not in names}
+
+    return read
+
+
+READ: dict[str, Callable[[Fields, int], Fields]] = {
+    "BatchNormalization": _read_batch_normalization,
+    "Dropout": _without_scratch("noise"),
+    "GradientReversal": _read_gradient_reversal,
+    "RReLU": _without_scratch("noise"),
+    "Reshape": _read_reshape,
+    "SpatialAveragePooling": _read_pooling,
+    "SpatialConvolution": _read_convolution,
+    "SpatialDropout": _without_scratch("noise"),
+    "SpatialMaxPooling": _read_pooling,
+    "View": _read_view,
+    "VolumetricDropout": _without_scratch("noise"),
+    "WhiteNoise": _without_scratch("noise"),
+}
+
+
+# Writing --------------------------------------------------------------------------------------
+
+
+def _write_sizes(module: Any, fields: Fields) -> Fields:
+    return fields | {"size": _longs(module.size)}
+
+
+def _write_reshape(module: Any, fields: Fields) -> Fields:
+    return fields | {"size": _longs(module.size), "batchsize": _longs((0, *module.size))}
+
+
+def _with(**extra: Any) -> Callable[[Any, Fields], Fields]:
+    """Fields of fixed value where the module has none; functions make theirs from the dtype."""
+
+    def write(module: Any, fields: Fields) -> Fields:
+        made = {name: value() if callable(value) else value for name, value in extra.items()}
+        return made | fields
+
+    return write
+
+
+def _with_noise(module: Any, fields: Fields) -> Fields:
+    """The noise of the last call stays here; Torch7 wants a tensor to put the next in."""
+    return fields | {"noise": np.empty(0, fields["gradInput"].dtype)}
+
+
+def _write_class_nll(module: Any, fields: Fields) -> Fields:
+    dtype = fields["gradInput"].dtype
+    extra = {"output_tensor": np.zeros(1, dtype), "total_weight_tensor": np.ones(1, dtype)}
+    return extra | {"target": np.zeros(1, np.int64)} | fields
+
+
+def _write_gradient_reversal(module: Any, fields: Fields) -> Fields:
+    return {("lambda" if name == "lambda_" else name): value for name, value in fields.items()}
+
+
+def _write_lookup_table(module: Any, fields: Fields) -> Fields:
+    """Padding -1, none, is 0 there."""
+    if fields.get("paddingValue") == -1:
+        fields = fields | {"paddingValue": 0}
+    extra = {"_count": np.empty(0, np.int32), "_input": np.empty(0, np.int64)}
+    return {"shouldScaleGradByFreq": False, "copiedInput": False} | extra | fields
+
+
+def _longs(values: Any) -> Storage:
+    return Storage(np.array(values, np.int64), "torch.LongStorage")
+
+
+WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
+    "ClassNLLCriterion": _write_class_nll,
+    "Concat": _with(outputSize=lambda: _longs(())),
+    "Dropout": _with_noise,
+    "GradientReversal": _write_gradient_reversal,
+    "JoinTable": _with(size=lambda: _longs(())),
+    "LookupTable": _write_lookup_table,
+    "MapTable": _with(sharedparams=lambda: ["weight", "bias", "gradWeight", "gradBias"]),
+    "RReLU": _with_noise,
+    "ReLU": _with(threshold=0, val=0),
+    "Reshape": _write_reshape,
+    "SpatialDropout": _with_noise,
+    "View": _write_sizes,
+    "VolumetricDropout": _with_noise,
+    "WhiteNoise": _with_noise,
+}
+
+
+def _array(fields: Fields, name: str) -> np.ndarray[Any, Any]:
+    value = fields.get(name)
+    if not isinstance(value, np.ndarray):
+        raise FormatError(f"a tensor called {name}", type(value).__name__)
+    return value
+
+
+def _number(fields: Fields, name: str) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise FormatError(f"a number called {name}", type(value).__name__)
+    return value

@@ -1,0 +1,412 @@
+"""Torch7's objects to modules and back.
+
+Layers keep Torch7's names for their attributes, so most need nothing said: an instance is made
+without calling its constructor (nothing in a file may decide how much memory that takes), and each
+attribute that the class assigns anywhere gets the field of that name.  Numbers that count from 1
+there and from 0 here are shifted by what the class declares in `torch7_arguments`.  A tensor with a
+gradient beside it is a Parameter, another a Buffer.
+
+What that rule gets wrong is said per class in torch7_classes, or by the class itself:
+`from_torch7(cls, fields, version)`, a classmethod, returns the attributes to set, and `to_torch7()`
+the fields to write.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.formats import torch7_classes as classes_of_torch7
+from tapegrad.nn.formats.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
+from tapegrad.nn.module import Buffer, Module
+
+__all__ = ["from_objects", "to_objects"]
+
+# Fields that say something about every module, or that a forward or backward will make anew.
+_OF_ALL = {"output", "gradInput", "_type", "train"}
+
+# What code that is specific to a class may raise about fields that are not what it expects.
+_MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
+
+
+# From a file ----------------------------------------------------------------------------------
+
+
+def from_objects(
+    root: Any, known: Mapping[str, type], file: str | None = None
+) -> tuple[Any, list[str]]:
+    """What a file holds with modules built and lists made, and the classes that are not known.
+
+    known: classes by the names that Torch7 has for them
+    A module with a part of an unknown class can't run, so it stays a TorchObject as well.
+    Raises FormatError for fields that are not what a class needs.
+    """
+    found = _Discovered(root, known)
+    results: dict[int, Any] = {}
+    for raw in found.order:
+        results[id(raw)] = _shell(raw, found.built.get(id(raw)))
+
+    def result(raw: Any) -> Any:
+        return results.get(id(raw), raw)
+
+    for raw in found.order:
+        if isinstance(raw, Table):
+            _fill_table(results[id(raw)], raw, result)
+        elif id(raw) not in found.built:
+            results[id(raw)].fields = result(raw.fields)
+    tensors: dict[int, Tensor] = {}
+    for raw in reversed(found.order):  # parts before wholes, as far as there is such an order
+        cls = found.built.get(id(raw))
+        if cls is None:
+            continue
+        fields = {key: result(value) for key, value in raw.fields.items() if isinstance(key, str)}
+        try:
+            _set_attributes(results[id(raw)], fields, raw.version, tensors)
+        except _MALFORMED as error:
+            if isinstance(error, FormatError):
+                raise FormatError(
+                    error.expected, error.found, file=file, path=found.path(raw)
+                ) from None
+            expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
+            raise FormatError(expected, file=file, path=found.path(raw)) from error
+    return result(root), sorted(found.unknown)
+
+
+class _Discovered:
+    """Every table and instance below the root, parents first, and the class of each module."""
+
+    def __init__(self, root: Any, known: Mapping[str, type]) -> None:
+        self.order: list[Any] = []
+        self.unknown: set[str] = set()
+        self.built: dict[int, type] = {}
+        self._parents: dict[int, list[tuple[Any, Any]]] = {}
+        stack = [(root, None, None)]
+        while stack:
+            item, parent, key = stack.pop()
+            if not isinstance(item, (Table, TorchObject)):
+                continue
+            parents = self._parents.setdefault(id(item), [])
+            parents.append((parent, key))
+            if len(parents) > 1:
+                continue
+            self.order.append(item)
+            if isinstance(item, Table):
+                for k, v in item.items():
+                    stack.append((v, item, k))
+                    if isinstance(k, (Table, TorchObject)):
+                        stack.append((k, item, "<key>"))
+            else:
+                stack.append((item.fields, item, None))
+                cls = known.get(item.class_name)
+                if cls is None:
+                    self.unknown.add(item.class_name)
+                elif isinstance(item.fields, Table):
+                    self.built[id(item)] = cls
+        self._leave_plain_what_cannot_run()
+
+    def _leave_plain_what_cannot_run(self) -> None:
+        spread = [item for item in self.order if self._is_unknown_module(item)]
+        done: set[int] = set()
+        while spread:
+            item = spread.pop()
+            if id(item) in done:
+                continue
+            done.add(id(item))
+            for parent, key in self._parents[id(item)]:
+                if isinstance(parent, Table) and self._is_used(parent, key):
+                    spread.append(parent)
+                elif isinstance(parent, TorchObject):
+                    self.built.pop(id(parent), None)
+                    spread.append(parent)
+
+    def _is_unknown_module(self, item: Any) -> bool:
+        return isinstance(item, TorchObject) and id(item) not in self.built
+
+    def _is_used(self, table: Table, key: Any) -> bool:
+        """Whether a module's field matters; those of other tables do."""
+        for parent, _ in self._parents[id(table)]:
+            cls = self.built.get(id(parent)) if isinstance(parent, TorchObject) else None
+            if cls is not None and parent.fields is table:
+                return key in attributes(cls) or hasattr(cls, "from_torch7")
+        return True
+
+    def path(self, item: Any) -> str:
+        """How `item` was first reached, in the file's keys."""
+        steps = []
+        while item is not None and len(steps) < 60:
+            item, key = self._parents[id(item)][0]
+            if isinstance(key, str):
+                steps.append(f".{key:.60}")
+            elif key is not None:
+                steps.append(f"[{key!r:.40}]" if isinstance(key, (int, float)) else "[…]")
+        return "root" + "".join(reversed(steps))
+
+
+def _shell(raw: Any, cls: type | None) -> Any:
+    if isinstance(raw, Table):
+        return [] if raw.is_list() else Table()
+    return TorchObject(raw.class_name, None, raw.version) if cls is None else cls.__new__(cls)
+
+
+def _fill_table(target: Any, raw: Table, result: Any) -> None:
+    if isinstance(target, list):
+        target.extend(result(value) for value in raw.as_list())
+        return
+    for key, value in raw.items():
+        target[result(key)] = result(value)
+
+
+def _set_attributes(
+    module: Any, fields: dict[str, Any], version: int, tensors: dict[int, Tensor]
+) -> None:
+    cls = type(module)
+    if hasattr(cls, "from_torch7"):
+        module.__dict__.update(cls.from_torch7(fields, version))
+        _set_mode(module, fields)
+        return
+    for base in reversed(cls.__mro__):
+        prepare = classes_of_torch7.READ.get(base.__name__)
+        if prepare is not None and base.__module__.startswith("tapegrad.nn."):
+            fields = prepare(fields, version)
+    kinds = getattr(cls, "torch7_arguments", {})
+    defaults = _defaults(cls)
+    for name in attributes(cls):
+        if name not in fields:
+            module.__dict__[name] = defaults.get(name)
+            continue
+        value = fields[name]
+        if isinstance(value, np.ndarray):
+            value = _tensor(value, fields.get(f"grad{name[:1].upper()}{name[1:]}"), name, tensors)
+        if isinstance(value, Storage):
+            value = tuple(value.array.tolist())
+        kind = kinds.get(name)
+        module.__dict__[name] = value if kind is None else from_one_based(value, kind)
+    _set_mode(module, fields)
+    _check_parts(module)
+
+
+def _set_mode(module: Any, fields: dict[str, Any]) -> None:
+    if isinstance(module, Module) and not fields.get("train", True):
+        module.train = False
+
+
+def _check_parts(module: Any) -> None:
+    """Refuse what would only be found out when the module runs."""
+    for name in ("weight", "bias", "running_mean", "running_var", "weights"):
+        value = module.__dict__.get(name)
+        if value is not None and not isinstance(value, Tensor):
+            raise FormatError(f"a tensor called {name}", type(value).__name__)
+    parts = module.__dict__.get("modules", [])
+    if not isinstance(parts, list) or not all(isinstance(part, Module) for part in parts):
+        raise FormatError("a list of modules", f"{type(parts).__name__}")
+
+
+def _tensor(
+    array: np.ndarray[Any, Any], gradient: Any, name: str, tensors: dict[int, Tensor]
+) -> Tensor:
+    """A tensor of a module: the same object wherever the file has the same tensor."""
+    known = tensors.get(id(array))
+    if known is not None:
+        return known
+    learned = isinstance(gradient, np.ndarray) or name in {"weight", "bias"}
+    if not learned or array.dtype.kind != "f":
+        made: Tensor = Buffer(array)
+    else:
+        made = Parameter(array)
+        if isinstance(gradient, np.ndarray) and gradient.size == array.size:
+            made.grad = gradient.reshape(array.shape).astype(array.dtype, copy=False)
+    tensors[id(array)] = made
+    return made
+
+
+@functools.cache
+def attributes(cls: type) -> tuple[str, ...]:
+    """The public attributes that methods of `cls` assign, constructors' first: what instances have.
+
+    Read from our own compiled code; the constructor, which would say it too, is never called.
+    """
+    bases = [base for base in cls.__mro__ if base not in {Module, Criterion, object}]
+    functions = [vars(base).get("__init__") for base in bases]
+    functions += [function for base in bases for function in vars(base).values()]
+    found: dict[str, None] = {}
+    for function in functions:
+        code = getattr(inspect.unwrap(getattr(function, "fget", function)), "__code__", None)
+        if isinstance(code, types.CodeType):
+            steps = dis.get_instructions(code)
+            found.update((step.argval, None) for step in steps if step.opname == "STORE_ATTR")
+    return tuple(name for name in found if name not in _OF_ALL and not name.startswith("_"))
+
+
+@functools.cache
+def _defaults(cls: type) -> dict[str, Any]:
+    """The constructor's default for each argument that has one, for fields that a file lacks.
+
+    nil is no field, and false in Lua: a flag that is missing is off, whatever its default.
+    """
+    parameters = inspect.signature(cls).parameters.values()
+    absent = (inspect.Parameter.empty, True)
+    return {p.name: p.default for p in parameters if not any(p.default is x for x in absent)}
+
+
+def from_one_based(value: Any, kind: Any) -> Any:
+    """A dimension, index or label of Torch7's, or nested lists of them, counted from 0.
+
+    Negative ones stay.  0, which is none of them there, becomes -1 for indices and labels.
+    """
+    if value is None or not isinstance(kind, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [from_one_based(item, kind) for item in value]
+    if isinstance(value, Tensor):
+        array = value.numpy()
+        return type(value)(np.where(array >= 0, array - 1, array).astype(array.dtype))
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise FormatError(f"a {kind}, a whole number", f"{value!r:.60}")
+    if value == 0 and kind == "dimension":
+        raise FormatError("a dimension, which Torch7 counts from 1", "0")
+    return value - 1 if value >= 0 else value
+
+
+# To a file ------------------------------------------------------------------------------------
+
+
+def to_one_based(value: Any, kind: Any) -> Any:
+    """The inverse of `from_one_based`; -1 counts from the end in both."""
+    if value is None or not isinstance(kind, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [to_one_based(item, kind) for item in value]
+    if isinstance(value, np.ndarray):
+        return np.where(value >= 0, value + 1, value).astype(value.dtype)
+    return value + 1 if value >= 0 else value
+
+
+def to_objects(root: Any, names: Mapping[type, str]) -> Any:
+    """`root` with every module as a TorchObject and every Tensor as an array.
+
+    names: what Torch7 calls each class
+    Raises UnsupportedError, naming the object, for a module of any other class and for attributes
+    that Torch7 has nothing for.
+    """
+    results: dict[int, Any] = {}
+    kept: list[Any] = []
+    pending: list[tuple[str, Any, Any]] = []
+
+    def convert(item: Any, path: str) -> Any:
+        if isinstance(item, Tensor):
+            return _array(item)
+        if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
+            return item
+        if id(item) not in results:
+            kept.append(item)
+            results[id(item)] = made = _counterpart(item, names, path)
+            pending.append((path, item, made))
+        return results[id(item)]
+
+    arrays: dict[int, np.ndarray[Any, Any]] = {}
+
+    def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+        """One array for each memory seen one way, so that sharing is seen when it is written."""
+        kept.append(tensor._data)
+        return arrays.setdefault(id(tensor._data), devices.to_numpy(tensor._data))
+
+    result = convert(root, "root")
+    while pending:
+        path, item, made = pending.pop()
+        if isinstance(item, Module):
+            fields = _fields(item, path)
+            made.fields = Table()
+            for name, value in fields.items():
+                if value is not None:
+                    made.fields[name] = convert(value, f"{path}.{name}")
+        elif isinstance(item, TorchObject):
+            made.fields = convert(item.fields, path)
+        elif isinstance(item, Mapping):
+            for key, value in item.items():
+                step = f".{key}" if isinstance(key, str) else f"[{key!r:.40}]"
+                made[convert(key, f"{path}.<key>")] = convert(value, path + step)
+        else:
+            made.extend(convert(value, f"{path}[{i}]") for i, value in enumerate(item))
+    return result
+
+
+def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
+    if isinstance(item, TorchObject):
+        return TorchObject(item.class_name, None, item.version)
+    if not isinstance(item, Module):
+        return Table() if isinstance(item, Mapping) else []
+    cls = type(item)
+    if cls not in names:
+        expected = "a class that Torch7 has, or one passed in `classes`"
+        raise UnsupportedError(expected, f"{cls.__module__}.{cls.__qualname__}", path=path)
+    return TorchObject(names[cls], None, classes_of_torch7.version(cls))
+
+
+def _fields(module: Module, path: str) -> dict[str, Any]:
+    """The fields that Torch7 would have, still with Tensors and modules among them."""
+    fields: dict[str, Any] = {"train": module.train, **_type_fields(module)}
+    if hasattr(module, "to_torch7"):
+        return fields | module.to_torch7()
+    kinds = getattr(type(module), "torch7_arguments", {})
+    for name, value in vars(module).items():
+        if name.startswith("_") or value is None:
+            continue
+        if isinstance(value, Parameter):
+            gradient = value.grad
+            grad_name = f"grad{name[:1].upper()}{name[1:]}"
+            fields[grad_name] = np.zeros(value.shape, value.dtype) if gradient is None else gradient
+        kind = kinds.get(name)
+        if kind is not None and isinstance(value, Tensor):
+            fields[name] = to_one_based(devices.to_numpy(value._data), kind)
+        else:
+            fields[name] = to_one_based(value, kind)
+    for base in reversed(type(module).__mro__):
+        finish = classes_of_torch7.WRITE.get(base.__name__)
+        if finish is not None and base.__module__.startswith("tapegrad.nn."):
+            fields = finish(module, fields)
+    for name, value in fields.items():
+        if not _is_writable(value):
+            raise UnsupportedError(
+                f"an attribute that Torch7 can hold, in {type(module).__name__}",
+                type(value).__name__,
+                path=f"{path}.{name}",
+            )
+    return fields
+
+
+def _is_writable(value: Any) -> bool:
+    plain = (type(None), bool, int, float, str, np.ndarray, np.generic)
+    parts = (Tensor, Module, Table, Storage, TorchObject)
+    if isinstance(value, (list, tuple)):
+        return all(_is_writable(item) for item in value)
+    if isinstance(value, Mapping):
+        return all(_is_writable(item) for item in value.values())
+    return isinstance(value, (*plain, *parts))
+
+
+def _type_fields(module: Module) -> dict[str, Any]:
+    dtype = _dtype(module)
+    name = classes_of_torch7.TENSORS[dtype]
+    output: Any = np.empty(0, dtype)
+    if isinstance(module, Criterion):
+        output = 0
+    if classes_of_torch7.has_table(type(module), "output"):
+        output = Table()
+    table = classes_of_torch7.has_table(type(module), "gradInput")
+    gradient = Table() if table else np.empty(0, dtype)
+    return {"_type": name, "output": output, "gradInput": gradient}
+
+
+def _dtype(module: Module) -> np.dtype[Any]:
+    found = np.dtype(module.type())
+    return found if found in classes_of_torch7.TENSORS else np.dtype(np.float64)

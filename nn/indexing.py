@@ -1,0 +1,115 @@
+"""Layers that take a part of their input: Select, Narrow, Index, MaskedSelect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.nn._axes import axis_of, position_of
+from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.table import table
+
+__all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
+
+
+class Select(Module):
+    """The slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
+
+    Both may be negative and count from the end then.  Raises ShapeError when there is no such axis
+    or entry.  Source: nn.Select.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+
+    def __init__(self, dimension: int, index: int) -> None:
+        self.dimension = dimension
+        self.index = index
+
+    def updateOutput(self, x: Any) -> Any:
+        axis = axis_of(self.dimension, x.ndim)
+        position_of(self.index, x.shape[axis], f"axis {axis} of {x.shape}")
+        return x[(slice(None),) * axis + (self.index,)]
+
+
+class Narrow(Module):
+    """`length` entries of x along `dimension`, from `index` on (Torch7's offset).
+
+    A negative length counts from the end: -1 is all that follow, -2 all but the last one.  With a
+    negative index, of any value, the last `length` entries are left out.  Raises ShapeError when
+    there are not so many entries.  Source: nn.Narrow.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+
+    def __init__(self, dimension: int, index: int, length: int = 1) -> None:
+        self.dimension = dimension
+        self.index = index
+        self.length = length
+
+    def updateOutput(self, x: Any) -> Any:
+        axis = axis_of(self.dimension, x.ndim)
+        size = x.shape[axis]
+        start, length = self.index, self.length
+        if start < 0:
+            start, length = 0, size - length
+        elif length < 0:
+            length = size - start + length + 1
+        if length < 0 or start + length > size:
+            raise ShapeError(
+                f"axis {axis} of {x.shape} does not hold {length} entries from {start} on"
+            )
+        return x[(slice(None),) * axis + (slice(start, start + length),)]
+
+
+class Index(Module):
+    """[x, indices] -> the slices of x at integer `indices` along `dimension`, in their order.
+
+    indices: (n,), may repeat; the gradient of a slice is summed over its repetitions, and indices
+    have none.  Raises ShapeError when one is not in 0 … length - 1.  Source: nn.Index.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, Any]] = {
+        "dimension": "dimension", "input": (None, "index")
+    }  # fmt: skip
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def updateOutput(self, x: Any) -> Any:
+        values, indices = table(x, 2)
+        axis = axis_of(self.dimension, values.ndim)
+        return ops.take(values, whole(indices, values.shape[axis]), axis=axis)
+
+
+class MaskedSelect(Module):
+    """[x, mask] -> the entries of x where the mask is not 0, in row order, as one axis.
+
+    mask: booleans or integers of x's shape; it has no gradient.  Raises ShapeError when the shapes
+    differ.  Source: nn.MaskedSelect.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        values, mask = table(x, 2)
+        if values.shape != mask.shape:
+            raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
+        return values[mask.detach() != 0]
+
+
+def whole(indices: Any, length: int) -> Any:
+    """Indices as integers, whatever their dtype.  Raises ShapeError unless all are in 0 … length-1.
+
+    Floating point ones, which Torch7's files and records hold, are rounded.
+    """
+    indices = indices.detach()
+    if indices.dtype.kind == "f":
+        indices = ops.cast(ops.rint(indices), dtype=np.dtype(np.int64))
+    array = indices._data
+    if array.size and not (int(array.min()) >= 0 and int(array.max()) < length):
+        raise ShapeError(
+            f"indices reach from {int(array.min())} to {int(array.max())}, "
+            f"they must be in 0 … {length - 1}"
+        )
+    return indices

@@ -1,0 +1,182 @@
+"""Entry by entry: products and sums with learned or constant arrays, and constants.
+
+CMul and CAdd, Mul and Add have parameters; MulConstant, AddConstant and Constant have none.  The
+in-place variants of Torch7 are accepted and compute the same; nobody's array is overwritten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.shape import lengths_of
+
+__all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant"]
+
+
+class CMul(Module):
+    """y = x · weight, entry by entry: CMul(5), or CMul(1, 5, 1) with lengths of 1 that stretch.
+
+    x: as many entries as weight, or as many axes, or (N, …) with as many entries a sample -> the
+    shape of x;  weight: the given sizes, from U(-s, s) with s = 1/√entries.
+    Raises ShapeError for other shapes.  Source: nn.CMul.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+
+    def __init__(self, *sizes: int | Iterable[int]) -> None:
+        self.weight = Parameter(np.empty(lengths_of(sizes), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s): s = 1/√entries, or stdv·√3."""
+        s = bound(self.weight.size, stdv)
+        uniform_(self.weight, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        return x * spread(self.weight, x)
+
+
+class CAdd(Module):
+    """y = x + bias, entry by entry; shapes, start and errors as in CMul.  Source: nn.CAdd."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+
+    def __init__(self, *sizes: int | Iterable[int]) -> None:
+        self.bias = Parameter(np.empty(lengths_of(sizes), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw bias from U(-s, s): s = 1/√entries, or stdv·√3."""
+        s = bound(self.bias.size, stdv)
+        uniform_(self.bias, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        return x + spread(self.bias, x)
+
+
+class Mul(Module):
+    """y = x · weight, with one learned factor: any shape -> the same;  weight (1,), from U(-1, 1).
+
+    Source: nn.Mul.
+    """
+
+    def __init__(self) -> None:
+        self.weight = Parameter(np.empty(1, default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s): s = 1, or stdv·√3."""
+        s = bound(1, stdv)
+        uniform_(self.weight, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        return x * (self.weight if x.ndim else self.weight.reshape(()))
+
+
+class Add(Module):
+    """y = x + bias.
+
+    x: inputSize entries, or (N, …) with so many a sample -> the same shape;  bias (inputSize,), or
+    (1,) with scalar=True, when any shape will do.  It starts from U(-s, s), s = 1/√entries.
+    Raises ShapeError for other shapes.  Source: nn.Add.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size and a flag
+
+    def __init__(self, inputSize: int, scalar: bool = False) -> None:
+        self.scalar = bool(scalar)
+        self.bias = Parameter(np.empty(1 if scalar else inputSize, default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw bias from U(-s, s): s = 1/√entries, or stdv·√3."""
+        s = bound(self.bias.size, stdv)
+        uniform_(self.bias, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        return x + (self.bias.reshape(()) if self.scalar else spread(self.bias, x))
+
+
+class MulConstant(Module):
+    """y = c · x: any shape -> the same.  `ip` is accepted and kept.  Source: nn.MulConstant."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+
+    def __init__(self, constant_scalar: float, ip: bool = False) -> None:
+        self.constant_scalar = constant_scalar
+        self.inplace = bool(ip)
+
+    def updateOutput(self, x: Any) -> Any:
+        return x * self.constant_scalar
+
+
+class AddConstant(Module):
+    """y = x + c, with c a number, or an array that broadcasts to x, such as one sample's.
+
+    x: any shape -> the same.  `ip` is accepted and kept.  Raises ShapeError when c does not
+    broadcast.  Source: nn.AddConstant.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number or array, and a flag
+
+    def __init__(self, constant: Any, ip: bool = False) -> None:
+        if isinstance(constant, (int, float)):
+            self.constant_scalar: float = constant
+        else:
+            self.constant_tensor = buffer(constant)
+        self.inplace = bool(ip)
+
+    def updateOutput(self, x: Any) -> Any:
+        if "constant_scalar" in vars(self):
+            return x + self.constant_scalar
+        c = self.constant_tensor
+        fits = c.ndim <= x.ndim and all(
+            a in (1, b) for a, b in zip(c.shape[::-1], x.shape[::-1], strict=False)
+        )
+        if not fits:
+            raise ShapeError(f"the constant of shape {c.shape} does not broadcast to {x.shape}")
+        return x + c
+
+
+class Constant(Module):
+    """y = value, whatever x is; the gradient of x is 0.
+
+    nInputDim: how many axes a single sample of x has; with more, there is one value a sample:
+    (N, …) -> (N, *value.shape).  Source: nn.Constant.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number or array, and a count
+
+    def __init__(self, value: Any, nInputDim: int | None = None) -> None:
+        self.value = buffer(np.atleast_1d(value) if isinstance(value, (int, float)) else value)
+        self.nInputDim = nInputDim
+
+    def updateOutput(self, x: Any) -> Any:
+        if self.nInputDim is None or x.ndim <= self.nInputDim:
+            return ops.copy(self.value)
+        return ops.broadcast_to(self.value, (x.shape[0], *self.value.shape))
+
+
+def buffer(value: Any) -> Buffer:
+    """A floating point constant of a module, of the default dtype unless it has one of its own."""
+    array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+    return Buffer(array if array.dtype.kind == "f" else array.astype(default_dtype()))
+
+
+def spread(parameter: Any, x: Any) -> Any:
+    """`parameter` in a shape that broadcasts to x's, by Torch7's rule for CMul, CAdd and Add."""
+    if parameter.size == x.size:
+        return parameter.reshape(x.shape)
+    stretches = zip(parameter.shape, x.shape, strict=False)
+    if parameter.ndim == x.ndim and all(a in (1, b) for a, b in stretches):
+        return parameter
+    if x.ndim > 1 and math.prod(x.shape[1:]) == parameter.size:
+        return parameter.reshape((1, *x.shape[1:]))
+    raise ShapeError(f"the input of shape {x.shape} does not go with a {parameter.shape} parameter")

@@ -1,0 +1,358 @@
+"""Table layers: modules whose input or output is a table, a Python list of arrays.
+
+Most are one expression.  What their gradients do in Torch7 by hand (zeros for entries that were not
+selected, sums where one entry went to several places) the tape does by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tapegrad.autograd import ops
+from tapegrad.autograd.tree import leaves
+from tapegrad.nn._axes import axis_of
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.module import Module, ShapeError
+
+if TYPE_CHECKING:
+    from tapegrad.nn.criterion import Criterion
+
+__all__ = [
+    "CAddTable",
+    "CAddTensorTable",
+    "CDivTable",
+    "CMaxTable",
+    "CMinTable",
+    "CMulTable",
+    "CSubTable",
+    "CriterionTable",
+    "FlattenTable",
+    "JoinTable",
+    "MM",
+    "MV",
+    "MixtureTable",
+    "NarrowTable",
+    "SelectTable",
+    "SplitTable",
+    "ZipTable",
+    "ZipTableOneToMany",
+]
+
+# Arithmetic ---------------------------------------------------------------------------------------
+
+
+class CAddTable(Module):
+    """y = x₀ + x₁ + …, entry by entry.
+
+    [x₀, x₁, …]: arrays with equally many entries -> the shape of x₀.  `inplace` is accepted and
+    kept; the caller's arrays are never overwritten.  Raises ShapeError when numbers of entries
+    differ.  Source: nn.CAddTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def __init__(self, ip: bool = False) -> None:
+        self.inplace = bool(ip)
+
+    def updateOutput(self, x: Any) -> Any:
+        return functools.reduce(ops.add, paired(x))
+
+
+class CSubTable(Module):
+    """y = x₀ - x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
+
+    Raises ShapeError when they have not.  Source: nn.CSubTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        first, second = paired(x, 2)
+        return first - second
+
+
+class CMulTable(Module):
+    """y = x₀ · x₁ · …, entry by entry: arrays with equally many entries -> the shape of x₀.
+
+    Its gradient needs no division, so entries may be 0.  Raises ShapeError when numbers of entries
+    differ.  Source: nn.CMulTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        return functools.reduce(ops.multiply, paired(x))
+
+
+class CDivTable(Module):
+    """y = x₀ / x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
+
+    Raises ShapeError when they have not.  Source: nn.CDivTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        first, second = paired(x, 2)
+        return first / second
+
+
+class CMaxTable(Module):
+    """y = max(x₀, x₁, …), entry by entry; of equal entries the first has the gradient.
+
+    [x₀, x₁, …]: arrays with equally many entries -> the shape of x₀.  Raises ShapeError when
+    numbers of entries differ.  Source: nn.CMaxTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        return functools.reduce(ops.maximum, paired(x))
+
+
+class CMinTable(Module):
+    """y = min(x₀, x₁, …), entry by entry; of equal entries the first has the gradient.
+
+    Shapes and errors as in CMaxTable.  Source: nn.CMinTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        return functools.reduce(ops.minimum, paired(x))
+
+
+class CAddTensorTable(Module):
+    """[v, [m₀, m₁, …]] -> [v + m₀, v + m₁, …], all of one shape.  Source: nn.CAddTensorTable."""
+
+    def updateOutput(self, x: Any) -> Any:
+        first, others = table(x, 2)
+        return [functools.reduce(ops.add, paired([first, other])) for other in table(others)]
+
+
+class MM(Module):
+    """y = A B for matrices, or batches of them; transA and transB transpose A and B first.
+
+    [A, B]: (n, k) and (k, m), or (N, n, k) and (N, k, m) -> (n, m) or (N, n, m).
+    Raises ShapeError when the shapes do not match.  Source: nn.MM.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two flags
+
+    def __init__(self, transA: bool = False, transB: bool = False) -> None:
+        self.transA = bool(transA)
+        self.transB = bool(transB)
+
+    def updateOutput(self, x: Any) -> Any:
+        a, b = table(x, 2)
+        if a.ndim != b.ndim or a.ndim not in (2, 3) or a.shape[:-2] != b.shape[:-2]:
+            raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of matrices or batches")
+        a, b = (
+            ops.swapaxes(m, -1, -2) if t else m for m, t in ((a, self.transA), (b, self.transB))
+        )
+        if a.shape[-1] != b.shape[-2]:
+            raise ShapeError(f"the matrices {a.shape} and {b.shape} cannot be multiplied")
+        return a @ b
+
+
+class MV(Module):
+    """y = M v for a matrix and a vector, or batches of them; `trans` transposes M first.
+
+    [M, v]: (n, k) and (k,), or (N, n, k) and (N, k) -> (n,) or (N, n).
+    Raises ShapeError when the shapes do not match.  Source: nn.MV.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+
+    def __init__(self, trans: bool = False) -> None:
+        self.trans = bool(trans)
+
+    def updateOutput(self, x: Any) -> Any:
+        m, v = table(x, 2)
+        if m.ndim not in (2, 3) or v.ndim != m.ndim - 1 or m.shape[:-2] != v.shape[:-1]:
+            raise ShapeError(f"shapes {m.shape} and {v.shape} are no matrix and vector, or batches")
+        m = ops.swapaxes(m, -1, -2) if self.trans else m
+        if m.shape[-1] != v.shape[-1]:
+            raise ShapeError(f"the matrix {m.shape} and the vector {v.shape} do not match")
+        y = m @ ops.expand_dims(v, -1)
+        return y.reshape(y.shape[:-1])
+
+
+class MixtureTable(Module):
+    """y = Σₑ gate[e] · expert[e]: a mixture of experts.
+
+    [gates, experts]: gates (E,) or (N, E); experts a table of E arrays, (…) or (N, …), or one array
+    with the experts along an axis -> the shape of one expert.
+    dim: that axis; the first of a single sample, the second of a batch, when omitted.
+    Raises ShapeError when the number of experts is not E.  Source: nn.MixtureTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
+
+    def __init__(self, dim: int | None = None) -> None:
+        self.dim = dim
+
+    def updateOutput(self, x: Any) -> Any:
+        gates, experts = table(x, 2)
+        if gates.ndim not in (1, 2):
+            raise ShapeError(f"gates of shape {gates.shape} are neither (E,) nor (N, E)")
+        axis = gates.ndim - 1 if self.dim is None else self.dim
+        if isinstance(experts, (list, tuple)):
+            experts = ops.stack(paired(experts), axis=axis)
+        axis = axis_of(axis, experts.ndim)
+        fits = experts.shape[axis] == gates.shape[-1] and axis >= gates.ndim - 1
+        if not fits or experts.shape[: gates.ndim - 1] != gates.shape[:-1]:
+            raise ShapeError(f"gates {gates.shape} and experts {experts.shape} do not match")
+        spread = [1] * experts.ndim
+        spread[axis] = gates.shape[-1]
+        spread[: gates.ndim - 1] = gates.shape[:-1]
+        return ops.sum(gates.reshape(tuple(spread)) * experts, axis=axis)
+
+
+# Selecting and arranging --------------------------------------------------------------------------
+
+
+class SelectTable(Module):
+    """[x₀, x₁, …] -> xᵢ, i = index; negative ones count from the end, and a dict takes a key.
+
+    The gradient of every other entry is 0.  Raises ShapeError when there is no such entry.
+    Source: nn.SelectTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"index": "index"}
+
+    def __init__(self, index: int | str) -> None:
+        self.index = index
+
+    def updateOutput(self, x: Any) -> Any:
+        try:
+            return x[self.index]
+        except (IndexError, KeyError):
+            raise ShapeError(f"the table has {len(x)} entries, none at {self.index!r}") from None
+
+    def describe(self, first: int) -> str:
+        counted = isinstance(self.index, int) and self.index >= 0
+        return f"{torch7_name(self)}({self.index + first if counted else self.index})"
+
+
+class NarrowTable(Module):
+    """[x₀, x₁, …] -> [xₒ, …]: `length` entries from position `offset` on.
+
+    Raises ShapeError when there are not so many.  Source: nn.NarrowTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"offset": "index"}  # and a length
+
+    def __init__(self, offset: int, length: int = 1) -> None:
+        self.offset = offset
+        self.length = length
+
+    def updateOutput(self, x: Any) -> Any:
+        stop = self.offset + self.length
+        if not 0 <= self.offset <= stop <= len(x):
+            raise ShapeError(
+                f"the table has {len(x)} entries, not all of {self.offset} … {stop - 1}"
+            )
+        return list(x[self.offset : stop])
+
+
+class FlattenTable(Module):
+    """Nested tables -> one list of the arrays in them, first to last.  Source: nn.FlattenTable."""
+
+    def updateOutput(self, x: Any) -> Any:
+        return leaves(x)
+
+
+class ZipTable(Module):
+    """[[a₀, a₁, …], [b₀, b₁, …], …] -> [[a₀, b₀, …], [a₁, b₁, …], …].
+
+    Raises ShapeError when the inner tables differ in length.  Source: nn.ZipTable.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        if len({len(table(part)) for part in table(x)}) > 1:
+            raise ShapeError(f"tables of lengths {[len(part) for part in x]} cannot be paired")
+        return [list(parts) for parts in zip(*x, strict=True)]
+
+
+class ZipTableOneToMany(Module):
+    """[v, [m₀, m₁, …]] -> [[v, m₀], [v, m₁], …].  Source: nn.ZipTableOneToMany."""
+
+    def updateOutput(self, x: Any) -> Any:
+        one, many = table(x, 2)
+        return [[one, other] for other in table(many)]
+
+
+class JoinTable(Module):
+    """[x₀, x₁, …] -> the arrays joined along `dimension`.
+
+    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    Raises ShapeError when other axes differ.  Source: nn.JoinTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+
+    def __init__(self, dimension: int, nInputDims: int | None = None) -> None:
+        self.dimension = dimension
+        self.nInputDims = nInputDims
+
+    def updateOutput(self, x: Any) -> Any:
+        return joined(table(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
+
+
+class SplitTable(Module):
+    """x -> its slices along `dimension`, as a list; the axis is dropped.
+
+    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    Raises ShapeError when there is no such axis.  Source: nn.SplitTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+
+    def __init__(self, dimension: int, nInputDims: int | None = None) -> None:
+        self.dimension = dimension
+        self.nInputDims = nInputDims
+
+    def updateOutput(self, x: Any) -> Any:
+        axis = axis_of(self.dimension, x.ndim, self.nInputDims)
+        shape = x.shape[:axis] + x.shape[axis + 1 :]
+        length = x.shape[axis]
+        return [part.reshape(shape) for part in ops.split(x, length, axis)] if length else []
+
+
+class CriterionTable(Module):
+    """[x, target] -> criterion(x, target), a 0-d array: a criterion as a layer of a network.
+
+    The target's gradient is 0.  Source: nn.CriterionTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+
+    def updateOutput(self, x: Any) -> Any:
+        prediction, target = table(x, 2)
+        return self.criterion(prediction, target.detach())
+
+
+# Helpers ------------------------------------------------------------------------------------------
+
+
+def table(x: Any, length: int | None = None) -> Sequence[Any]:
+    """x, if it is a table (of that length).  Raises ShapeError otherwise."""
+    if not isinstance(x, (list, tuple)) or (length is not None and len(x) != length):
+        wanted = "a table" if length is None else f"a table of {length}"
+        found = f"a table of {len(x)}" if isinstance(x, (list, tuple)) else f"shape {x.shape}"
+        raise ShapeError(f"the input is {found}, it must be {wanted}")
+    if not x:
+        raise ShapeError("the input is an empty table")
+    return x
+
+
+def paired(x: Any, length: int | None = None) -> list[Any]:
+    """The entries of the table x in the shape of the first.  Raises ShapeError if they differ."""
+    first, *rest = table(x, length)
+    if any(other.size != first.size for other in rest):
+        raise ShapeError(f"entries of shapes {[other.shape for other in x]} cannot be paired")
+    return [first, *(x if x.shape == first.shape else x.reshape(first.shape) for x in rest)]
+
+
+def joined(parts: Sequence[Any], axis: int) -> Any:
+    """The arrays joined along `axis`.  Raises ShapeError when their other axes differ."""
+    if len({(p.ndim, p.shape[:axis], p.shape[axis + 1 :]) for p in parts}) > 1:
+        shapes = ", ".join(str(p.shape) for p in parts)
+        raise ShapeError(f"shapes {shapes} cannot be joined along axis {axis}")
+    return ops.concatenate(list(parts), axis=axis)

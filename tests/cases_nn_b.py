@@ -1,0 +1,275 @@
+"""Cases of windows, convolution, pooling, padding and upsampling along one, two and three axes."""
+
+from __future__ import annotations
+
+from tapegrad import nn
+from tapegrad.autograd import ops
+from tapegrad.autograd.check import Call, Layer
+
+# Primitives and composites ------------------------------------------------------------------------
+
+
+def unfold(d):
+    axis, size, dilation = d.integer(0, 2), d.integer(1, 3), d.integer(1, 2)
+    shape = [*d.shape("N A B")[:2], d.size("C", may_be_empty=True)]
+    shape[axis] = dilation * (size - 1) + 1 + d.integer(0, 3)
+    settings = {"axis": d.choice([axis, axis - 3]), "size": size}
+    return Call([d.array(tuple(shape))], {
+        **settings, "step": d.integer(1, 3), "dilation": dilation
+    })  # fmt: skip
+
+
+def fold(d):
+    call = unfold(d)
+    [x] = call.args
+    settings = dict(call.settings)
+    y = ops.unfold(x, **settings)
+    del settings["size"]
+    return Call([d.array(y.shape)], {"shape": x.shape, **settings})
+
+
+def largest_positions(d):
+    shape = (d.size("N", may_be_empty=True), d.integer(1, 4), d.size("C"))
+    axis = d.choice([1, -2])
+    return Call([d.array(shape)], {"count": d.integer(1, shape[1]), "axis": axis})
+
+
+def checked_positions(d):
+    shape = d.shape("N A B")
+    return Call([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
+
+
+def lengths(d, kernel, padding, dilation, most=2):
+    """Axes long enough for one window each."""
+    return tuple(
+        max(1, a * (k - 1) + 1 - 2 * p) + d.integer(0, most)
+        for k, p, a in zip(kernel, padding, dilation, strict=True)
+    )
+
+
+def conv(axes):
+    def draw(d):
+        groups = d.choice([1, 1, 2])
+        kernel = tuple(d.integer(1, 2 if axes == 3 else 3) for _ in range(axes))
+        settings = {
+            name: tuple(d.integer(low, high) for _ in range(axes))
+            for name, low, high in (("stride", 1, 2), ("padding", 0, 1), ("dilation", 1, 2))
+        }
+        sides = lengths(d, kernel, settings["padding"], settings["dilation"])
+        if axes == 1:
+            settings = {name: value for name, (value,) in settings.items()}
+        n, c, o = d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), d.size("O", 1, 2)
+        x, w = d.array((n, groups * c, *sides)), d.array((groups * o, c, *kernel))
+        return Call([x, w], {**settings, "groups": groups})
+
+    return draw
+
+
+def conv_input_gradient(axes):
+    function = {1: ops.conv1d, 3: ops.conv3d}[axes]
+
+    def draw(d):
+        call = conv(axes)(d)
+        x, w = call.args
+        y = function(x, w, **call.settings)
+        return Call([d.array(y.shape), w], {"shape": x.shape, **call.settings})
+
+    return draw
+
+
+def max_pool3d(d):
+    kernel = tuple(d.integer(1, 2) for _ in range(3))
+    settings = {
+        "kernel": kernel,
+        "stride": d.choice([None, 1, (1, 2, 1)]),
+        "padding": tuple(d.integer(0, k // 2) for k in kernel),
+        "dilation": d.choice([1, (1, 2, 1)]),
+        "ceil_mode": d.choice([False, True]),
+    }
+    dilation = (1, 1, 1) if settings["dilation"] == 1 else settings["dilation"]
+    sides = lengths(d, kernel, (0, 0, 0), dilation)
+    shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
+    return Call([d.array(shape)], settings)
+
+
+def avg_pool3d(d):
+    kernel = tuple(d.integer(1, 2) for _ in range(3))
+    sides = lengths(d, kernel, (0, 0, 0), (1, 1, 1))
+    shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
+    return Call([d.array(shape)], {"kernel": kernel, "stride": d.choice([None, 1, (2, 1, 1)])})
+
+
+PRIMITIVES = {
+    "checked_positions": checked_positions,
+    "fold": fold,
+    "largest_positions": largest_positions,
+    "unfold": unfold,
+}
+
+COMPOSITES = {
+    "avg_pool3d": avg_pool3d,
+    "conv1d": conv(1),
+    "conv1d_input_gradient": conv_input_gradient(1),
+    "conv3d": conv(3),
+    "conv3d_input_gradient": conv_input_gradient(3),
+    "max_pool3d": max_pool3d,
+}
+
+
+# Convolutions -------------------------------------------------------------------------------------
+
+
+def sample(d, planes, sides, *, batches=True):
+    """(N,) C and the sides, an input that is wrong, and whether it is a batch."""
+    shape = (*(d.shape("N?") if batches else ()), planes, *sides)
+    wrong = (*shape[: -len(sides) - 1], planes + 1, *sides)
+    batch = "always" if len(shape) == len(sides) + 2 else None
+    return shape, wrong, batch
+
+
+def maybe_without_bias(d, module):
+    return module.noBias() if d.choice([False, True]) else module
+
+
+def windows(d, axes, most=2):
+    """Kernels, strides, paddings and dilations in Torch7's order; sides in the arrays' order."""
+    kernel, stride, padding, dilation = (
+        tuple(d.integer(low, high) for _ in range(axes))
+        for low, high in ((1, most), (1, 2), (0, 1), (1, 2))
+    )
+    return kernel, stride, padding, dilation
+
+
+def sides_for(d, kernel, padding, dilation=None):
+    """Sides from settings in the order W H or T W H: H W or T H W."""
+    sides = lengths(d, kernel, padding, dilation or (1,) * len(kernel))
+    return (*sides[:-2], sides[-1], sides[-2])
+
+
+def convolution(kind, axes, dilated=False):
+    def draw(d):
+        n_in, n_out = d.size("n_in", 1, 3), d.size("n_out", 1, 3)
+        kernel, stride, padding, dilation = windows(d, axes, 3 if axes == 2 else 2)
+        extra = dilation if dilated else ()
+        module = maybe_without_bias(d, kind(n_in, n_out, *kernel, *stride, *padding, *extra))
+        sides = sides_for(d, kernel, padding, dilation if dilated else None)
+        shape, wrong, batch = sample(d, n_in, sides)
+        return Layer(module, d.array(shape), d.array(wrong), batch)
+
+    return draw
+
+
+def full_convolution(kind, axes):
+    def draw(d):
+        n_in, n_out = d.size("n_in", 1, 3), d.size("n_out", 1, 2)
+        kernel, stride, padding, _ = windows(d, axes)
+        adjustment = tuple(d.integer(0, s - 1) for s in stride)
+        module = kind(n_in, n_out, *kernel, *stride, *padding, *adjustment)
+        sides = tuple(d.integer(3, 4) for _ in range(axes))
+        shape, wrong, batch = sample(d, n_in, sides)
+        x = d.array(shape)
+        if d.choice([False, True]):
+            return Layer(maybe_without_bias(d, module), x, d.array(wrong), batch)
+        reference = module(x).shape
+        sizes = tuple(int(n) + d.integer(0, 1) for n in reference[-axes:])
+        return Layer(module, [x, d.array((*reference[:-axes], *sizes))], None, None)
+
+    return draw
+
+
+def local_convolution(d):
+    n_in, n_out = d.size("n_in", 1, 2), d.size("n_out", 1, 2)
+    kernel, stride, padding, _ = windows(d, 2)
+    height, width = sides_for(d, kernel, padding)
+    module = nn.SpatialConvolutionLocal(n_in, n_out, width, height, *kernel, *stride, *padding)
+    shape, _, batch = sample(d, n_in, (height, width))
+    wrong = d.array((n_in, height + 1, width))
+    return Layer(maybe_without_bias(d, module), d.array(shape), wrong, batch)
+
+
+def connections(d):
+    """Planes that are connected: the last one of either side always is."""
+    n_in, n_out = d.integer(1, 3), d.integer(1, 3)
+    pairs = [(i, o) for i in range(n_in) for o in range(n_out) if d.choice([True, False])]
+    return [*pairs, (n_in - 1, n_out - 1)], n_in
+
+
+def mapped(kind, *, batches):
+    def draw(d):
+        table, n_in = connections(d)
+        kernel, stride, _, _ = windows(d, 2)
+        module = kind(table, *kernel, *stride)
+        shape, wrong, batch = sample(d, n_in, sides_for(d, kernel, (0, 0)), batches=batches)
+        return Layer(module, d.array(shape), d.array(wrong), batch)
+
+    return draw
+
+
+def modern(kind, axes):
+    def draw(d):
+        groups = d.choice([1, 2, 3])
+        n_in, n_out = groups * d.size("n_in", 1, 2), groups * d.size("n_out", 1, 2)
+        kernel, stride, padding, dilation = windows(d, axes, 3 if axes < 3 else 2)
+        module = kind(
+            n_in, n_out, kernel, stride=stride, padding=padding, dilation=dilation, groups=groups,
+            bias=d.choice([True, False]),
+        )  # fmt: skip
+        shape, wrong, batch = sample(d, n_in, lengths(d, kernel, padding, dilation))
+        return Layer(module, d.array(shape), d.array(wrong), batch)
+
+    return draw
+
+
+# Sequences ----------------------------------------------------------------------------------------
+
+
+def sequence(make, *, batches=True):
+    """(N,) time, features for a layer made of (draws, features, kW, dW)."""
+
+    def draw(d):
+        features, kernel = d.size("F", 1, 3), d.integer(1, 3)
+        module = make(d, features, kernel, d.integer(1, 3))
+        frames = kernel + d.integer(0, 3)
+        sizes = (features, frames) if getattr(module, "featFirst", False) else (frames, features)
+        shape = (*(d.shape("N?") if batches else ()), *sizes)
+        batch = "always" if len(shape) == 3 else None
+        wrong = d.array((1, 1, *shape)) if len(shape) == 3 else d.array((features,))
+        return Layer(module, d.array(shape), wrong, batch)
+
+    return draw
+
+
+def k_largest(d):
+    k = d.integer(1, 3)
+    module = nn.TemporalDynamicKMaxPooling(k, d.choice([0, 0.5]))
+    shape = (*d.shape("N?"), k + d.integer(0, 3), d.size("F", 1, 3))
+    wrong = None if k == 1 else d.array((k - 1, 2))
+    return Layer(module, d.array(shape), wrong, "always" if len(shape) == 3 else None)
+
+
+MODULES = {
+    "Conv1d": modern(nn.Conv1d, 1),
+    "Conv2d": modern(nn.Conv2d, 2),
+    "Conv3d": modern(nn.Conv3d, 3),
+    "SpatialConvolutionLocal": local_convolution,
+    "SpatialConvolutionMM": convolution(nn.SpatialConvolutionMM, 2),
+    "SpatialConvolutionMap": mapped(nn.SpatialConvolutionMap, batches=True),
+    "SpatialDepthWiseConvolution": convolution(nn.SpatialDepthWiseConvolution, 2),
+    "SpatialDilatedConvolution": convolution(nn.SpatialDilatedConvolution, 2, dilated=True),
+    "SpatialFullConvolution": full_convolution(nn.SpatialFullConvolution, 2),
+    "SpatialFullConvolutionMap": mapped(nn.SpatialFullConvolutionMap, batches=False),
+    "TemporalConvolution": sequence(
+        lambda d, *sizes: nn.TemporalConvolution(sizes[0], d.integer(1, 3), *sizes[1:])
+    ),
+    "TemporalDynamicKMaxPooling": k_largest,
+    "TemporalMaxPooling": sequence(lambda d, _, *sizes: nn.TemporalMaxPooling(*sizes)),
+    "TemporalRowConvolution": sequence(
+        lambda d, *sizes: nn.TemporalRowConvolution(*sizes, d.choice([False, True]))
+    ),
+    "TemporalSubSampling": sequence(
+        lambda d, *sizes: nn.TemporalSubSampling(*sizes), batches=False
+    ),
+    "VolumetricConvolution": convolution(nn.VolumetricConvolution, 3),
+    "VolumetricDilatedConvolution": convolution(nn.VolumetricDilatedConvolution, 3, dilated=True),
+    "VolumetricFullConvolution": full_convolution(nn.VolumetricFullConvolution, 3),
+}
