@@ -133,6 +133,9 @@ from tapegrad.nn.masking import (
     LookupTableMaskZero,
     MaskZero,
 )
+from tapegrad.nn.maxout import (
+    Maxout,
+)
 from tapegrad.nn.module import (
     Buffer,
     Module,
@@ -297,6 +300,7 @@ __all__ = [
     "Log",
     "LogSigmoid",
     "LogSoftMax",
+    "Maxout",
     "Mish",
     "PReLU",
     "Power",

@@ -85,6 +85,13 @@ def gated(d):
     return Layer(module, d.array(shape), d.array(wrong), "always")
 
 
+def maxout(d):
+    shape = (*d.shape("N?"), d.size("m"))
+    module = nn.Maxout(shape[-1], d.size("k"), 2, d.choice([None, nn.Tanh()]))
+    wrong = d.array((*shape[:-1], shape[-1] + 1))
+    return Layer(module, d.array(shape), wrong, "always" if len(shape) > 1 else None)
+
+
 TRANSFER_FUNCTIONS = {
     "Abs": fixed(nn.Abs),
     "CReLU": crelu,
@@ -98,6 +105,7 @@ TRANSFER_FUNCTIONS = {
     "LeakyReLU": anywhere(lambda d: nn.LeakyReLU(d.choice([0.01, 0.3]))),
     "Log": fixed(nn.Log, low=0.0),
     "LogSigmoid": fixed(nn.LogSigmoid),
+    "Maxout": maxout,
     "Mish": fixed(nn.Mish),
     "PReLU": prelu,
     "Power": powers,
