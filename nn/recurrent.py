@@ -39,6 +39,7 @@ __all__ = [
     "LSTM",
     "LinearRNN",
     "LookupRNN",
+    "MuFuRu",
     "RecGRU",
     "RecLSTM",
     "Recursor",
@@ -461,6 +462,52 @@ class GRU(AbstractRecurrent):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}{sizes(self).removesuffix(')')}, 0.00)"
+
+
+class MuFuRu(AbstractRecurrent):
+    """The multi-function recurrent unit, step by step: x -> h'.
+
+    r = σ(Wᵣ·[x, h] + bᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit, with
+    p the softmax over the operations of W_p·[x, h] + b_p.
+    x: (N, D) -> (N, H).  ops: names among OPERATIONS; all of them when None.
+    Raises ValueError for another name, ShapeError for other sizes.
+    Source: torch/rnn's nn.MuFuRu; D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function
+    recurrent unit", 2016, section 2.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and names
+    OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
+        "keep": lambda h, _: h,
+        "replace": lambda _, v: v,
+        "mul": lambda h, v: h * v,
+        "diff": lambda h, v: ops.absolute(h - v) * 0.5,
+        "forget": lambda h, _: h * 0,
+        "max": ops.maximum,
+        "min": ops.minimum,
+    }
+
+    def __init__(self, inputsize: int, outputsize: int, ops: Any = None) -> None:
+        self.inputsize = inputsize
+        self.outputsize = outputsize
+        self.ops = list(self.OPERATIONS if ops is None else ops)
+        unknown = [name for name in self.ops if name not in self.OPERATIONS]
+        if unknown or not self.ops:
+            raise ValueError(
+                f"MuFuRu: the operations are {list(self.OPERATIONS)}, not {unknown or 'none'}"
+            )
+        size = inputsize + outputsize
+        self.reset_gate = Linear(size, outputsize)
+        self.candidate = Linear(size, outputsize)
+        self.mixture = Linear(size, outputsize * len(self.ops))
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        both = ops.concatenate([x, state], axis=-1)
+        kept = ops.sigmoid(self.reset_gate(both)) * state
+        v = ops.tanh(self.candidate(ops.concatenate([x, kept], axis=-1)))
+        shares = self.mixture(both).reshape((*state.shape[:-1], len(self.ops), -1))
+        results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)
+        h = ops.sum(ops.softmax(shares, axis=-2) * results, axis=-2)
+        return h, h
 
 
 # Over time ----------------------------------------------------------------------------------------

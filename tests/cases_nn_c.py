@@ -260,6 +260,13 @@ RECURRENT = {
     "LookupRNN": lookup_rnn,
     "LookupTableMaskZero": lookup(lambda d: (nn.LookupTableMaskZero(5, 3), -1, 5)),
     "MaskZero": mask_zero,
+    "MuFuRu": one_step(
+        lambda d, size: nn.MuFuRu(
+            size,
+            d.size("H", 1, 3),
+            d.choice([None, ["keep", "replace"], ["mul", "forget", "diff"]]),
+        )
+    ),
     "RecGRU": one_step(of_sizes(nn.RecGRU)),
     "RecLSTM": one_step(projected(nn.RecLSTM)),
     "Recursor": one_step(lambda d, size: nn.Recursor(nn.Linear(size, 2))),
