@@ -48,6 +48,10 @@ from tapegrad.nn.activation import (
     TanhShrink,
     Threshold,
 )
+from tapegrad.nn.attention import (
+    MultiHeadAttention,
+    TransformerEncoderLayer,
+)
 from tapegrad.nn.classification import (
     ClassNLLCriterion,
     ClassSimplexCriterion,
@@ -131,6 +135,11 @@ from tapegrad.nn.joint_criterions import (
     MultiCriterion,
     ParallelCriterion,
 )
+from tapegrad.nn.layer_normalization import (
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
 from tapegrad.nn.linear import (
     Bilinear,
     Linear,
@@ -170,6 +179,14 @@ from tapegrad.nn.margins import (
     MultiLabelMarginCriterion,
     MultiMarginCriterion,
     SoftMarginCriterion,
+)
+from tapegrad.nn.masking import (
+    Embedding,
+    LookupTableMaskZero,
+    MaskZero,
+)
+from tapegrad.nn.maxout import (
+    Maxout,
 )
 from tapegrad.nn.module import (
     Buffer,
@@ -217,11 +234,39 @@ from tapegrad.nn.pooling import (
     VolumetricMaxPooling,
     VolumetricMaxUnpooling,
 )
+from tapegrad.nn.recurrent import (
+    GRU,
+    LSTM,
+    BiSequencer,
+    FastLSTM,
+    LinearRNN,
+    LookupRNN,
+    MuFuRu,
+    RecGRU,
+    RecLSTM,
+    Recursor,
+    Repeater,
+    SAdd,
+    Sequencer,
+    StepGRU,
+    StepLSTM,
+)
 from tapegrad.nn.reduction import (
     Max,
     Mean,
     Min,
     Sum,
+)
+from tapegrad.nn.sequence import (
+    SeqBGRU,
+    SeqBLSTM,
+    SeqGRU,
+    SeqLSTM,
+)
+from tapegrad.nn.sequence_criterions import (
+    MaskZeroCriterion,
+    RepeaterCriterion,
+    SequencerCriterion,
 )
 from tapegrad.nn.shape import (
     Collapse,
@@ -365,6 +410,7 @@ __all__ = [
     "Log",
     "LogSigmoid",
     "LogSoftMax",
+    "Maxout",
     "Mish",
     "PReLU",
     "Power",
@@ -400,12 +446,15 @@ __all__ = [
     "MSECriterion",
     "MarginCriterion",
     "MarginRankingCriterion",
+    "MaskZeroCriterion",
     "ModuleCriterion",
     "MultiCriterion",
     "MultiLabelMarginCriterion",
     "MultiLabelSoftMarginCriterion",
     "MultiMarginCriterion",
     "ParallelCriterion",
+    "RepeaterCriterion",
+    "SequencerCriterion",
     "SmoothL1Criterion",
     "SoftMarginCriterion",
     "SpatialAutoCropMSECriterion",
@@ -491,4 +540,33 @@ __all__ = [
     "VolumetricDropout",
     "WhiteNoise",
     "ZeroGrad",
+    # attention and its neighbours
+    "GroupNorm",
+    "LayerNorm",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "TransformerEncoderLayer",
+    # recurrent
+    "BiSequencer",
+    "Embedding",
+    "FastLSTM",
+    "GRU",
+    "LSTM",
+    "LinearRNN",
+    "LookupRNN",
+    "LookupTableMaskZero",
+    "MaskZero",
+    "MuFuRu",
+    "RecGRU",
+    "RecLSTM",
+    "Recursor",
+    "Repeater",
+    "SAdd",
+    "SeqBGRU",
+    "SeqBLSTM",
+    "SeqGRU",
+    "SeqLSTM",
+    "Sequencer",
+    "StepGRU",
+    "StepLSTM",
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
+from tapegrad.nn.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
 from tapegrad.nn.graph import gModule
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ TIP = (
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" '
     'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#667"/></marker></defs>'
 )
-
-# How the children of a container are wired, by its class or the nearest base class that is named.
-CHAINS = {"Sequential"}
-FANS = {"ConcatTable"}
-JOINED_FANS = {"Concat", "DepthConcat"}
-PARALLELS = {"ParallelTable"}
 
 
 @dataclass
@@ -96,18 +91,17 @@ def _boxes(module: Module) -> list[Box]:
 
 def _draw(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     """Add the boxes of `module`, fed by the boxes `sources`; returns those that its output is."""
-    names = {base.__name__ for base in type(module).__mro__}
-    children = getattr(module, "modules", None) or []
     if isinstance(module, gModule):
         return _draw_graph(module, sources, boxes)
-    if names & CHAINS and children:
+    children = getattr(module, "modules", None) or []
+    if isinstance(module, Sequential) and children:
         for child in children:
             sources = _draw(child, sources, boxes)
         return sources
-    if names & (FANS | JOINED_FANS) and children:
+    if isinstance(module, (ConcatTable, Concat, DepthConcat)) and children:
         ends = [end for child in children for end in _draw(child, sources, boxes)]
-        return _one(module, ends, boxes) if names & JOINED_FANS else ends
-    if names & PARALLELS and children:
+        return ends if isinstance(module, ConcatTable) else _one(module, ends, boxes)
+    if isinstance(module, ParallelTable) and children:
         if len(sources) != len(children):
             sources = [_entry(i, sources, boxes) for i in range(len(children))]
         pairs = zip(children, sources, strict=True)

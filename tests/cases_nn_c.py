@@ -85,6 +85,13 @@ def gated(d):
     return Layer(module, d.array(shape), d.array(wrong), "always")
 
 
+def maxout(d):
+    shape = (*d.shape("N?"), d.size("m"))
+    module = nn.Maxout(shape[-1], d.size("k"), 2, d.choice([None, nn.Tanh()]))
+    wrong = d.array((*shape[:-1], shape[-1] + 1))
+    return Layer(module, d.array(shape), wrong, "always" if len(shape) > 1 else None)
+
+
 TRANSFER_FUNCTIONS = {
     "Abs": fixed(nn.Abs),
     "CReLU": crelu,
@@ -98,6 +105,7 @@ TRANSFER_FUNCTIONS = {
     "LeakyReLU": anywhere(lambda d: nn.LeakyReLU(d.choice([0.01, 0.3]))),
     "Log": fixed(nn.Log, low=0.0),
     "LogSigmoid": fixed(nn.LogSigmoid),
+    "Maxout": maxout,
     "Mish": fixed(nn.Mish),
     "PReLU": prelu,
     "Power": powers,
@@ -133,7 +141,211 @@ def graph(d):
     return Layer(module, x_and_y, [x_and_y[0], d.array((n, 3))], "always")
 
 
-MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph}
+# Recurrent ----------------------------------------------------------------------------------------
+
+
+def sequences(make, least=1):
+    """(T, N, D), samples apart along N, which is not the first axis."""
+
+    def draw(d):
+        t, n, size = d.size("T", least, 3), d.size("N"), d.size("D", 1, 3)
+        shape = (t, n, size)
+        return Layer(make(d, size), d.array(shape, large=3.0), d.array((t, n, size + 1)))
+
+    return draw
+
+
+def one_step(make):
+    def draw(d):
+        n, size = d.size("N"), d.size("D", 1, 3)
+        x = d.array((n, size), large=3.0)
+        return Layer(make(d, size), x, d.array((n, size + 1)), "always")
+
+    return draw
+
+
+def of_sizes(kind):
+    return lambda d, size: kind(size, d.size("H", 1, 3))
+
+
+def projected(kind):
+    def make(d, size):
+        output = d.choice([(), (2,)])
+        return kind(size, d.size("H", 1, 3), *output)
+
+    return make
+
+
+def step_lstm(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    o = d.choice([h, h + 1])
+    x = [d.array((n, k), large=3.0) for k in (size, o, h)]
+    return Layer(nn.StepLSTM(size, h, o), x, [x[0], x[1], d.array((n, h + 1))], "always")
+
+
+def step_gru(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    x = [d.array((n, k), large=3.0) for k in (size, h)]
+    return Layer(nn.StepGRU(size, h), x, x[:1], "always")
+
+
+def masked_sequence(kind):
+    """Sometimes with padding, said by a mask."""
+
+    def draw(d):
+        layer = sequences(projected(kind) if kind is nn.SeqLSTM else of_sizes(kind))(d)
+        if d.choice([False, True]):
+            layer.module.setZeroMask(d.rng.random(layer.input.shape[:2]) < 0.4)
+        return layer
+
+    return draw
+
+
+def stepped(d, size):
+    """What a Sequencer may hold."""
+    h = d.size("H", 1, 3)
+    kind = d.choice([nn.RecGRU, nn.LSTM, nn.FastLSTM, nn.Linear])
+    if d.choice([True, False]):
+        return kind(size, h)
+    return nn.Sequential(kind(size, h), nn.Linear(h, 2))
+
+
+def listed_steps(d):
+    """A list of steps instead of an array."""
+    layer = sequences(lambda d, size: nn.Sequencer(stepped(d, size)))(d)
+    if d.choice([True, False]):
+        layer.input, layer.wrong = list(layer.input), list(layer.wrong)
+        layer.input = [np.array(step) for step in layer.input]
+    return layer
+
+
+def lookup_rnn(d):
+    n, h = d.size("N"), d.size("H", 1, 3)
+    return Layer(nn.LookupRNN(4, h), d.integers((n,), 0, 4), d.integers((n, 2), 0, 4))
+
+
+def lookup(make):
+    def draw(d):
+        shape = d.shape("N A?")
+        module, low, high = make(d)
+        wrong = np.full(shape, 5)
+        return Layer(module, d.integers(shape, low, high), None if 0 in shape else wrong)
+
+    return draw
+
+
+def embedding(d):
+    """Never at the padding: that its row gets no gradient is no derivative, and tested apart."""
+    padding = d.choice([None, -1])
+    return nn.Embedding(5, 3, padding), 0, 5 if padding is None else 4
+
+
+def mask_zero(d):
+    n, size = d.size("N"), d.size("D", 1, 3)
+    v1 = d.choice([True, False])
+    module = nn.MaskZero(nn.Linear(size, 2), v1, d.choice([True, False]))
+    if not v1:
+        module.setZeroMask(d.booleans((n,)))
+    x = d.array((n, size))
+    return Layer(module, x, d.array((n, size + 1)), "always" if v1 else None)
+
+
+RECURRENT = {
+    "BiSequencer": sequences(lambda d, size: nn.BiSequencer(stepped(d, size))),
+    "Embedding": lookup(embedding),
+    "FastLSTM": one_step(of_sizes(nn.FastLSTM)),
+    "GRU": one_step(of_sizes(nn.GRU)),
+    "LSTM": one_step(of_sizes(nn.LSTM)),
+    "LinearRNN": one_step(of_sizes(nn.LinearRNN)),
+    "LookupRNN": lookup_rnn,
+    "LookupTableMaskZero": lookup(lambda d: (nn.LookupTableMaskZero(5, 3), -1, 5)),
+    "MaskZero": mask_zero,
+    "MuFuRu": one_step(
+        lambda d, size: nn.MuFuRu(
+            size,
+            d.size("H", 1, 3),
+            d.choice([None, ["keep", "replace"], ["mul", "forget", "diff"]]),
+        )
+    ),
+    "RecGRU": one_step(of_sizes(nn.RecGRU)),
+    "RecLSTM": one_step(projected(nn.RecLSTM)),
+    "Recursor": one_step(lambda d, size: nn.Recursor(nn.Linear(size, 2))),
+    "Repeater": one_step(
+        lambda d, size: nn.Repeater(nn.Sequential(nn.RecGRU(size, 2), nn.Tanh()), d.integer(1, 3))
+    ),
+    "SAdd": anywhere(lambda d: nn.SAdd(d.choice([0.5, -2]))),
+    "SeqBGRU": sequences(of_sizes(nn.SeqBGRU)),
+    "SeqBLSTM": sequences(of_sizes(nn.SeqBLSTM)),
+    "SeqGRU": masked_sequence(nn.SeqGRU),
+    "SeqLSTM": masked_sequence(nn.SeqLSTM),
+    "Sequencer": listed_steps,
+    "StepGRU": step_gru,
+    "StepLSTM": step_lstm,
+}
+
+# Modern layers ------------------------------------------------------------------------------------
+
+
+def last_axes(make):
+    """(…, A, B), normalized over B or over both."""
+
+    def draw(d):
+        shape = (*d.shape("N T?"), d.size("A", 1, 3), d.size("B", 2, 4))
+        sizes = d.choice([shape[-1], shape[-1:], shape[-2:]])
+        return Layer(
+            make(sizes, d), d.array(shape), d.array((*shape[:-1], shape[-1] + 1)), "always"
+        )
+
+    return draw
+
+
+def group_norm(d):
+    groups, channels = d.choice([(1, 3), (2, 4), (3, 3)])
+    shape = (*d.shape("N"), channels, *d.shape("H W?"))
+    module = nn.GroupNorm(groups, channels, 1e-2, d.choice([True, False]))
+    return Layer(module, d.array(shape), d.array((1, channels + 1, 2)), "always")
+
+
+def attention(d):
+    heads, width = d.choice([(1, 3), (2, 4)])
+    n, t, s = d.size("N"), d.size("T", 1, 3), d.size("S", 1, 3)
+    module = nn.MultiHeadAttention(
+        width, heads, d.choice([0.0, 0.25]), d.choice([True, False]), causal=d.choice([False, True])
+    )
+    if d.choice([True, False]):
+        x = d.array((n, t, width), large=3.0)
+        return Layer(module, x, d.array((n, t, width + 1)), "evaluate")
+    x = [d.array((n, steps, width), large=3.0) for steps in (t, s, s)]
+    return Layer(module, x, [x[0], x[1], d.array((n, s + 1, width))], "evaluate")
+
+
+def encoder(d):
+    n, t = d.size("N"), d.size("T", 1, 3)
+    module = nn.TransformerEncoderLayer(
+        4,
+        2,
+        3,
+        d.choice([0.0, 0.25]),
+        d.choice(["relu", "gelu"]),
+        1e-2,
+        norm_first=d.choice([False, True]),
+    )
+    return Layer(module, d.array((n, t, 4), large=3.0), d.array((n, t, 5)), "evaluate")
+
+
+MODERN = {
+    "GroupNorm": group_norm,
+    "LayerNorm": last_axes(
+        lambda sizes, d: nn.LayerNorm(sizes, 1e-2, d.choice([True, False]), d.choice([True, False]))
+    ),
+    "MultiHeadAttention": attention,
+    "RMSNorm": last_axes(
+        lambda sizes, d: nn.RMSNorm(sizes, d.choice([1e-2, 0.1]), d.choice([True, False]))
+    ),
+    "TransformerEncoderLayer": encoder,
+}
+
+MODULES = {**TRANSFER_FUNCTIONS, "gModule": graph, **RECURRENT, **MODERN}
 
 # Criterions ---------------------------------------------------------------------------------------
 
@@ -282,7 +494,29 @@ def through_modules(d):
     return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
 
 
+def over_time(make, repeated):
+    def draw(d):
+        t, n, c = d.size("T", 1, 3), d.size("N"), d.size("C")
+        module = make(nn.CrossEntropyCriterion(), d)
+        target = d.integers((n,) if repeated else (t, n), 0, c)
+        return Layer(module, d.array((t, n, c)), d.array((t, n + 1, c)), target=target)
+
+    return draw
+
+
+def masked_loss(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.MaskZeroCriterion(nn.CrossEntropyCriterion()).setZeroMask(d.booleans((n,)))
+    target = d.integers((n,), 0, c)
+    return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=target)
+
+
 CRITERIONS = {
+    "MaskZeroCriterion": masked_loss,
+    "RepeaterCriterion": over_time(lambda inner, d: nn.RepeaterCriterion(inner), repeated=True),
+    "SequencerCriterion": over_time(
+        lambda inner, d: nn.SequencerCriterion(inner, d.choice([False, True])), repeated=False
+    ),
     "AbsCriterion": against(nn.AbsCriterion),
     "BCECriterion": weighted(nn.BCECriterion, bits, 0.0, 1.0),
     "ClassSimplexCriterion": simplex,

@@ -58,6 +58,8 @@ REFUSALS = (ValueError, TypeError, IndexError)
 AT_LEAST = {
     "module": 198,
     "criterion": 13,
+    "module": 52,
+    "criterion": 55,
     "error": 16,
     "trajectory": 9,
     "method": 9,
@@ -70,6 +72,7 @@ AT_LEAST = {
     "method": 11,
     "optim": 24,
     "optim-net": 3,
+    "nngraph": 6,
     "rng": 1,
 }
 
@@ -116,6 +119,8 @@ def write(destination: Tensor, values: np.ndarray) -> None:
 def prepared(record: Record) -> Any:
     """The module of a record, in double precision, with its parameters, buffers and mode."""
     module = (graph_of(record) if "graph" in record else build(record["spec"])).double()
+    if isinstance(module, nn.MaskZero):  # the record tells its mask by the outputs that are zero
+        module.setZeroMask(~record["output"].any(axis=-1))
     parameters, _ = module.parameters()
     assert len(parameters) == len(record.get("params", []))
     for parameter, values in zip(parameters, record.get("params", []), strict=True):
@@ -688,6 +693,30 @@ def keeps_unbatched_shape(record: Record, monkeypatch: pytest.MonkeyPatch) -> No
     check_module(record | expected | {"gradOutput": gradient}, monkeypatch)
 
 
+def padding_gets_no_gradient(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row of the padding, which forward replaces by zeros, gathers no gradient."""
+    module = prepared(record)
+    x, expected = input_for(module, record["input"]), record["gradParams"][0].copy()
+    expected[0] = 0
+    module.zeroGradParameters()
+    assert_close(module.forward(x), record["output"], "output")
+    module.backward(x, record["gradOutput"])
+    assert_close(module.gradWeight, expected, "gradParams")
+    assert text(module) == record["tostring"]
+    check_fields(module, record)
+
+
+def masked_samples_get_no_gradient(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A masked sample adds nothing to the gradients of the parameters, as it gets no gradInput."""
+    kept = record["output"].any(axis=-1, keepdims=True)
+    module = prepared(record)
+    module.get(0).zeroGradParameters()
+    module.get(0).forward(record["input"])
+    module.get(0).backward(record["input"], record["gradOutput"] * kept)
+    gradients = [g.numpy().copy() for g in module.parameters()[1]]
+    check_module(record | {"gradParams": gradients}, monkeypatch)
+
+
 def crops_in_backward_too(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backward takes the target that forward took, where the original wants it cropped by hand."""
     check_criterion(record | {"target_backward": record["target"]}, monkeypatch)
@@ -866,6 +895,16 @@ DEPARTURES = (
             and bool(r["fields"].get("stochastic_inference"))
         ),
         differentiates_what_it_computed,
+    ),
+    Departure(
+        "MaskZero keeps masked samples out of the parameters' gradients",
+        lambda r: _is_module(r, "MaskZero"),
+        masked_samples_get_no_gradient,
+    ),
+    Departure(
+        "LookupTableMaskZero gives the row of the padding no gradient",
+        lambda r: _is_module(r, "LookupTableMaskZero"),
+        padding_gets_no_gradient,
     ),
     Departure(
         "SpatialAutoCropMSECriterion crops its target in backward too",

@@ -1,0 +1,183 @@
+"""Attention, and the encoder layer of the Transformer.
+
+Sequences have the batch first: (N, T, E).  Masks are constants: True means "must not be looked at".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.activation import GELU, ReLU
+from tapegrad.nn.dropout import Dropout
+from tapegrad.nn.initialization import fill_, uniform_
+from tapegrad.nn.layer_normalization import LayerNorm
+from tapegrad.nn.linear import Linear
+from tapegrad.nn.module import Module, ShapeError
+
+__all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]
+
+
+class MultiHeadAttention(Module):
+    """y = concat(head₁, …)·Wₒᵀ + bₒ, headₖ = softmax(QₖKₖᵀ / √d)·Vₖ, d = embed_dim / num_heads.
+
+    x: (N, T, E) or (T, E), which attends to itself, or a list [query, key, value] of (N, T, E),
+    (N, S, E) and (N, S, E) -> (N, T, E), E = embed_dim.
+    in_proj_weight (3·E, E) and in_proj_bias (3·E,) make Q, K and V; out_proj is a Linear.
+    causal: step t looks at no later step.  dropout: the probability with which an attention weight
+    becomes 0 in training.  Weights start from Xavier's uniform distribution, biases at 0.
+    Raises ValueError unless num_heads divides embed_dim, ShapeError for other shapes.
+    Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        *,
+        causal: bool = False,
+    ) -> None:
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(
+                f"MultiHeadAttention: num_heads {num_heads} does not divide embed_dim {embed_dim}"
+            )
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.causal = causal
+        dtype = default_dtype()
+        self.in_proj_weight = Parameter(np.empty((3 * embed_dim, embed_dim), dtype))
+        self.in_proj_bias = Parameter(np.empty(3 * embed_dim, dtype)) if bias else None
+        self.out_proj = Linear(embed_dim, embed_dim, bias)
+        self.dropout = Dropout(dropout)
+        self._mask: Any = None
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw in_proj_weight from U(-s, s), s² = 6/(4·E), or stdv·√3; biases to 0."""
+        s = math.sqrt(6 / (4 * self.embed_dim)) if stdv is None else stdv * math.sqrt(3)
+        uniform_(self.in_proj_weight, -s, s)
+        fill_(self.in_proj_bias, 0.0)
+        self.out_proj.reset(stdv)
+        fill_(self.out_proj.bias, 0.0)
+
+    def setMask(self, mask: Any) -> MultiHeadAttention:
+        """Positions not to be looked at, booleans that broadcast against (N, heads, T, S): True
+        is masked; None for none; returns self.  A row that is masked throughout gives NaN.
+        """
+        self._mask = None if mask is None else np.array(mask, bool)
+        return self
+
+    def updateOutput(self, x: Any) -> Any:
+        query, key, value = x if isinstance(x, (list, tuple)) else (x, x, x)
+        single = query.ndim == 2
+        if single:
+            query, key, value = (part.reshape((1, *part.shape)) for part in (query, key, value))
+        self._check(query, key, value)
+        q, k, v = (
+            self._heads(part, i) for i, part in enumerate((query, key, value))
+        )  # each (N, heads, steps, d)
+        scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose((0, 1, 3, 2))
+        mask = self._masked(scores)
+        if mask is not None:
+            scores = ops.where(mask, -math.inf, scores)
+        mixed = self.dropout(ops.softmax(scores, axis=-1)) @ v
+        y = self.out_proj(mixed.transpose((0, 2, 1, 3)).reshape(query.shape))
+        return y.reshape(y.shape[1:]) if single else y
+
+    def _heads(self, x: Any, which: int) -> Any:
+        rows = slice(which * self.embed_dim, (which + 1) * self.embed_dim)
+        y = x @ self.in_proj_weight[rows].T
+        if self.in_proj_bias is not None:
+            y = y + self.in_proj_bias[rows]
+        width = self.embed_dim // self.num_heads
+        return y.reshape((*x.shape[:2], self.num_heads, width)).transpose((0, 2, 1, 3))
+
+    def _masked(self, scores: Any) -> Any:
+        t, s = scores.shape[-2:]
+        mask = self._mask
+        if self.causal:
+            later = np.triu(np.ones((t, s), bool), k=1)
+            mask = later if mask is None else mask | later
+        return None if mask is None else Tensor(mask, device=scores.device)
+
+    def _check(self, query: Any, key: Any, value: Any) -> None:
+        for name, part in (("query", query), ("key", key), ("value", value)):
+            if part.ndim != 3 or part.shape[-1] != self.embed_dim:
+                raise ShapeError(
+                    f"the {name} of shape {part.shape} is not (N, steps, E) with E = "
+                    f"{self.embed_dim}, embed_dim"
+                )
+        if key.shape != value.shape or key.shape[0] != query.shape[0]:
+            raise ShapeError(
+                f"query {query.shape}, key {key.shape} and value {value.shape} do not fit: key and "
+                "value have one shape, and all the same batch"
+            )
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.embed_dim}, {self.num_heads} heads)"
+
+
+class TransformerEncoderLayer(Module):
+    """x' = norm1(x + attention(x));  y = norm2(x' + W₂·activation(W₁·x' + b₁) + b₂).
+
+    x: (N, T, d_model) or (T, d_model) -> the same shape.  norm_first: normalize what goes into
+    attention and into the feed-forward layer, instead of the sums.
+    activation: "relu" or "gelu".  Dropout with probability `dropout` in training: of attention
+    weights, of the hidden layer, and of what is added to x.
+    Raises ValueError for another activation and where nhead does not divide d_model, ShapeError for
+    other shapes.
+    Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.1.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        layer_norm_eps: float = 1e-5,
+        *,
+        norm_first: bool = False,
+        causal: bool = False,
+    ) -> None:
+        if activation not in {"relu", "gelu"}:
+            raise ValueError(
+                f'TransformerEncoderLayer: activation is {activation!r}, it must be "relu" or '
+                '"gelu"'
+            )
+        self.self_attn = MultiHeadAttention(d_model, nhead, dropout, causal=causal)
+        self.linear1 = Linear(d_model, dim_feedforward)
+        self.linear2 = Linear(dim_feedforward, d_model)
+        self.norm1 = LayerNorm(d_model, layer_norm_eps)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps)
+        self.activation = ReLU() if activation == "relu" else GELU()
+        self.dropout = Dropout(dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
+        self.norm_first = norm_first
+
+    def updateOutput(self, x: Any) -> Any:
+        if self.norm_first:
+            x = x + self._attended(self.norm1(x))
+            return x + self._fed_forward(self.norm2(x))
+        x = self.norm1(x + self._attended(x))
+        return self.norm2(x + self._fed_forward(x))
+
+    def _attended(self, x: Any) -> Any:
+        return self.dropout1(self.self_attn(x))
+
+    def _fed_forward(self, x: Any) -> Any:
+        hidden = self.dropout(self.activation(self.linear1(x)))
+        return self.dropout2(self.linear2(hidden))

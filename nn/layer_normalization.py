@@ -1,0 +1,172 @@
+"""Normalization of each sample by itself: LayerNorm, RMSNorm, GroupNorm.
+
+Unlike batch normalization they have no running statistics, and do the same in training and in
+evaluation.  Torch7 has none of them under these names; they follow PyTorch's, and are compared with
+it where it is installed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.initialization import fill_
+from tapegrad.nn.module import Module, ShapeError
+
+__all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
+
+
+def standardised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+    """(x - mean) / √(var + eps) over `axes`, with var divided by the number of entries."""
+    deviations = x - ops.mean(x, axis=axes, keepdims=True)
+    var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
+    return deviations / ops.sqrt(var + eps)
+
+
+class _LastAxes(Module):
+    """What LayerNorm and RMSNorm share: the shape of a sample, and factors for its entries."""
+
+    normalized_shape: tuple[int, ...]
+    weight: Any
+    bias: Any = None
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set weight to 1 and bias to 0; stdv has no meaning here."""
+        fill_(self.weight, 1.0)
+        fill_(self.bias, 0.0)
+
+    def axes_of(self, x: Any) -> tuple[int, ...]:
+        """The axes that are normalized.  Raises ShapeError when x does not end in that shape."""
+        count = len(self.normalized_shape)
+        if x.shape[x.ndim - count :] != self.normalized_shape:
+            raise ShapeError(
+                f"the input of shape {x.shape} does not end in {self.normalized_shape}"
+            )
+        return tuple(range(-count, 0))
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({'x'.join(map(str, self.normalized_shape))})"
+
+
+class LayerNorm(_LastAxes):
+    """y = (x - mean) / √(var + eps) · weight + bias, over the last axes of each sample.
+
+    x: (…, *normalized_shape) -> the same shape;  weight, bias: normalized_shape, starting from 1
+    and 0; None without elementwise_affine, or without `bias`.  var is divided by the number of
+    entries.
+    Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
+    Source: J. L. Ba, J. R. Kiros, G. Hinton, "Layer normalization", 2016, equation 3.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        self.normalized_shape = shape_of(normalized_shape)
+        self.eps = eps
+        dtype = default_dtype()
+        if elementwise_affine:
+            self.weight = Parameter(np.empty(self.normalized_shape, dtype))
+            self.bias = Parameter(np.empty(self.normalized_shape, dtype)) if bias else None
+        else:
+            self.weight = self.bias = None
+        self.reset()
+
+    def updateOutput(self, x: Any) -> Any:
+        y = standardised(x, self.axes_of(x), self.eps)
+        y = y if self.weight is None else y * self.weight
+        return y if self.bias is None else y + self.bias
+
+
+class RMSNorm(_LastAxes):
+    """y = x / √(mean x² + eps) · weight, over the last axes of each sample.
+
+    x: (…, *normalized_shape) -> the same shape;  weight: normalized_shape, starting from 1; None
+    without elementwise_affine.  eps None: the spacing of the dtype of x at 1.
+    Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
+    Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019, equation 4.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+    ) -> None:
+        self.normalized_shape = shape_of(normalized_shape)
+        self.eps = eps
+        dtype = default_dtype()
+        self.weight = (
+            Parameter(np.empty(self.normalized_shape, dtype)) if elementwise_affine else None
+        )
+        self.reset()
+
+    def updateOutput(self, x: Any) -> Any:
+        eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
+        square = ops.mean(ops.square(x), axis=self.axes_of(x), keepdims=True)
+        y = x / ops.sqrt(square + eps)
+        return y if self.weight is None else y * self.weight
+
+
+class GroupNorm(Module):
+    """y = (x - mean) / √(var + eps) · weight + bias, over groups of neighbouring channels.
+
+    x: (N, C, …) -> the same shape; each of the num_groups groups of C / num_groups channels has a
+    mean and a var of its own, over all places.  weight, bias: (C,), starting from 1 and 0; None
+    without affine.
+    Raises ValueError when num_groups does not divide num_channels, ShapeError for another C.
+    Source: Y. Wu, K. He, "Group normalization", ECCV 2018.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(
+                f"GroupNorm: num_groups {num_groups} does not divide num_channels {num_channels}"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        dtype = default_dtype()
+        self.weight = Parameter(np.empty(num_channels, dtype)) if affine else None
+        self.bias = Parameter(np.empty(num_channels, dtype)) if affine else None
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set weight to 1 and bias to 0; stdv has no meaning here."""
+        fill_(self.weight, 1.0)
+        fill_(self.bias, 0.0)
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, …)")
+        size = math.prod(x.shape[1:]) // self.num_groups
+        groups = x.reshape((x.shape[0], self.num_groups, size))
+        y = standardised(groups, (2,), self.eps).reshape(x.shape)
+        if self.weight is None or self.bias is None:
+            return y
+        spread = (-1, *(1,) * (x.ndim - 2))
+        return y * self.weight.reshape(spread) + self.bias.reshape(spread)
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.num_groups}, {self.num_channels})"
+
+
+def shape_of(lengths: int | Sequence[int]) -> tuple[int, ...]:
+    """An int or a sequence of ints as a shape."""
+    return (lengths,) if isinstance(lengths, int) else tuple(int(length) for length in lengths)

@@ -1,0 +1,154 @@
+"""Padding: samples that are shorter than the batch, and entries that mean "nothing here"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.autograd.tree import leaves, map_leaves
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.container import Container
+from tapegrad.nn.criterion import class_labels
+from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.recurrent import normal_
+
+__all__ = ["Embedding", "LookupTableMaskZero", "MaskZero"]
+
+
+class MaskZero(Container):
+    """y = module(x) with the masked samples of the output set to 0; they get no gradient.
+
+    x: (N, …), or lists of such arrays.  The mask is what `setZeroMask` was given last; with v1 it
+    is found in the input: the samples whose features are all 0 in the first array.
+    Raises ShapeError for a mask that does not fit, and without one.
+    Source: torch/rnn's nn.MaskZero.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and flags
+
+    def __init__(
+        self,
+        module: Module,
+        v1: bool = False,
+        maskinput: bool = False,
+        maskoutput: bool = True,
+    ) -> None:
+        super().__init__(module)
+        self.v2 = not v1
+        self.maskinput = bool(maskinput)
+        self.maskoutput = bool(maskoutput)
+        self._mask: Any = None
+
+    def setZeroMask(self, mask: Any) -> Self:
+        """Say which samples are masked, as booleans (N,), or False for none; returns self."""
+        self._mask = mask if mask is None or mask is False else np.array(mask, bool)
+        return self
+
+    def updateOutput(self, x: Any) -> Any:
+        mask = self._mask_of(leaves(x)[0])
+        if mask is None:
+            return self.modules[0](x)
+        if self.maskinput:
+            x = map_leaves(lambda leaf: _without(leaf, mask), x)
+        y = self.modules[0](x)
+        return map_leaves(lambda leaf: _without(leaf, mask), y) if self.maskoutput else y
+
+    def _mask_of(self, x: Any) -> Any:
+        if not self.v2:
+            axes = tuple(range(1, x.ndim))
+            return ops.logical_not(ops.any(ops.not_equal(x, 0), axis=axes))
+        if self._mask is False:
+            return None
+        if self._mask is None or self._mask.shape != x.shape[:1]:
+            found = "none was set" if self._mask is None else f"it has shape {self._mask.shape}"
+            raise ShapeError(
+                f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape "
+                f"{x.shape}; {found}"
+            )
+        return Tensor(self._mask, device=x.device)
+
+    def describe(self, first: int) -> str:
+        return f"{torch7_name(self)} @ {next(self._children(first))}"
+
+
+def _without(x: Any, mask: Any) -> Any:
+    return ops.where(mask.reshape((-1, *(1,) * (x.ndim - 1))), 0, x)
+
+
+class LookupTableMaskZero(Module):
+    """The rows of a table that integers name, and zeros where an integer is negative.
+
+    x: integers from 0 to nIndex - 1, any shape (…) -> (…, nOutput);  weight (nIndex + 1, nOutput):
+    the row of index i is weight[i + 1], and weight[0] stands for the padding; it takes no part.
+    The weight starts from N(0, 1).
+    Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupTableMaskZero.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "label"}
+    paddingValue = 0
+
+    def __init__(self, nIndex: int, nOutput: int) -> None:
+        self.weight = Parameter(np.empty((nIndex + 1, nOutput), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw the weight from N(0, stdv²), 1 when None."""
+        normal_(self.weight, 1.0 if stdv is None else stdv)
+
+    def updateOutput(self, x: Any) -> Any:
+        padding = ops.less(x, 0)
+        return rows_of(self.weight[1:], ops.where(padding, 0, x), padding)
+
+
+class Embedding(Module):
+    """The rows of a table that integers name.
+
+    x: integers from 0 to num_embeddings - 1, any shape (…) -> (…, embedding_dim);
+    weight (num_embeddings, embedding_dim), from N(0, 1).
+    padding_idx: the row of this index starts at 0 and gets no gradient; a negative one counts from
+    the end.
+    Raises ShapeError for other indices, ValueError for a padding_idx that is no row.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
+    ) -> None:
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(
+                f"Embedding: padding_idx is {padding_idx}, there are {num_embeddings} rows"
+            )
+        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.weight = Parameter(np.empty((num_embeddings, embedding_dim), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw the weight from N(0, stdv²), 1 when None; the padding row is 0."""
+        normal_(self.weight, 1.0 if stdv is None else stdv)
+        if self.padding_idx is not None:
+            ops.assign(self.weight.detach()[self.padding_idx], 0)
+
+    def updateOutput(self, x: Any) -> Any:
+        weight = self.weight
+        if self.padding_idx is None:
+            return rows_of(weight, x, None)
+        # The padding row keeps its values, whatever they are, and passes no gradient.
+        padding = ops.equal(x, self.padding_idx)
+        fixed = weight.detach()[self.padding_idx]
+        return rows_of(weight, x, padding, fixed)
+
+    def __repr__(self) -> str:
+        rows, columns = self.weight.shape
+        ending = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{torch7_name(self)}({rows}, {columns}{ending})"
+
+
+def rows_of(weight: Any, x: Any, padding: Any, fixed: Any = 0) -> Any:
+    """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
+    indices = class_labels(x.reshape((-1,)), classes=weight.shape[0])
+    rows = weight[indices].reshape((*x.shape, weight.shape[1]))
+    return rows if padding is None else ops.where(padding.reshape((*x.shape, 1)), fixed, rows)

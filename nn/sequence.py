@@ -1,0 +1,169 @@
+"""Recurrent layers that see a whole sequence at once.
+
+The products with the input are one matrix product over all steps; only those with the state are
+left to the loop over time.  Weights and orders of gates are those of torch/rnn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.container import Container
+from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.recurrent import (
+    Remembering,
+    StepGRU,
+    StepLSTM,
+    checked_features,
+    gru_step,
+    lstm_step,
+    zeros,
+)
+
+__all__ = ["SeqBGRU", "SeqBLSTM", "SeqGRU", "SeqLSTM"]
+
+
+class Masked(Remembering):
+    """Sequences of several lengths in one array: steps that are masked give 0 and forget."""
+
+    maskzero: bool
+    _mask: Any = None
+
+    def maskZero(self) -> Self:
+        """Treat the steps of a sample whose features are all 0 as padding; returns self."""
+        self.maskzero = True
+        return self
+
+    def setZeroMask(self, mask: Any) -> Self:
+        """Say which steps are padding, as booleans (T, N), or None for none; returns self."""
+        self._mask = None if mask is None else np.array(mask, bool)
+        return self
+
+    def kept_steps(self, x: Any) -> Any:
+        """1 where a step counts and 0 where it is padding, (T, N, 1); None when all count."""
+        if self._mask is not None:
+            if self._mask.shape != x.shape[:2]:
+                raise ShapeError(f"the mask has shape {self._mask.shape}, the input {x.shape}")
+            kept = Tensor(~self._mask, device=x.device)
+        elif self.maskzero:
+            kept = ops.any(ops.not_equal(x, 0), axis=-1)
+        else:
+            return None
+        return ops.cast(kept, dtype=x.dtype).reshape((*x.shape[:2], 1))
+
+
+class SeqLSTM(Masked, StepLSTM):
+    """An LSTM over a whole sequence, with StepLSTM's equations and weights.
+
+    x: (T, N, D) -> (T, N, O), from a state of zeros, or the remembered one.
+    weight (D + O, 4·H), bias (4·H,), and weightO (H, O) if outputsize O is not hiddensize H.
+    Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqLSTM.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+
+    def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
+        super().__init__(inputsize, hiddensize, outputsize)
+        self.maskzero = False
+        self._remember = "neither"
+
+    def updateOutput(self, x: Any) -> Any:
+        checked_features(x, self.inputsize, (3,))
+        kept = self.kept_steps(x)
+        start = [zeros(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
+        h, c = self.remembered() or start
+        x_part = x @ self.weight[: self.inputsize] + self.bias
+        weight = self.weight[self.inputsize :]
+        outputs = []
+        for t in range(x.shape[0]):
+            h, c = lstm_step(x_part[t] + h @ weight, c)
+            if self.weightO is not None:
+                h = h @ self.weightO
+            if kept is not None:
+                h, c = h * kept[t], c * kept[t]
+            outputs.append(h)
+        self.keep_states([h, c])
+        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+
+
+class SeqGRU(Masked, StepGRU):
+    """A GRU over a whole sequence, with StepGRU's equations and weights.
+
+    x: (T, N, D) -> (T, N, H), from a state of zeros, or the remembered one.
+    weight (D + H, 3·H), bias (3·H,).
+    Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqGRU.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+
+    def __init__(self, inputsize: int, outputsize: int) -> None:
+        super().__init__(inputsize, outputsize)
+        self.maskzero = False
+        self._remember = "neither"
+
+    def updateOutput(self, x: Any) -> Any:
+        checked_features(x, self.inputsize, (3,))
+        kept = self.kept_steps(x)
+        h = self.remembered()
+        h = zeros(x, x.shape[1], self.outputsize) if h is None else h
+        x_part = x @ self.weight[: self.inputsize] + self.bias
+        weight = self.weight[self.inputsize :]
+        outputs = []
+        for t in range(x.shape[0]):
+            h = gru_step(x_part[t], h, weight)
+            if kept is not None:
+                h = h * kept[t]
+            outputs.append(h)
+        self.keep_states(h)
+        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+
+
+class Bidirectional(Container):
+    """merge([forward(x), backward(x reversed) reversed]), for layers of whole sequences."""
+
+    merge: Module | None = None
+
+    def updateOutput(self, x: Any) -> Any:
+        ahead, back = self.modules
+        first, second = ahead(x), ops.flip(back(ops.flip(x, axis=0)), axis=0)
+        return first + second if self.merge is None else self.merge([first, second])
+
+    def describe(self, first: int) -> str:
+        ahead, back = (repr(module) for module in self.modules)
+        merge = "nn.CAddTable" if self.merge is None else repr(self.merge)
+        lines = f"forward:  {ahead}\n  backward: {back}\n  merge:    {merge}"
+        return f"{torch7_name(self)} {{\n  {lines}\n}}"
+
+
+class SeqBLSTM(Bidirectional):
+    """A SeqLSTM along the sequence and one against it, added: (T, N, D) -> (T, N, H).
+
+    merge: a module of the list of both outputs, in place of their sum.
+    Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqBLSTM; A. Graves, J. Schmidhuber,
+    "Framewise phoneme classification with bidirectional LSTM", 2005.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+
+    def __init__(self, inputsize: int, outputsize: int, merge: Module | None = None) -> None:
+        super().__init__(SeqLSTM(inputsize, outputsize), SeqLSTM(inputsize, outputsize))
+        self.merge = merge
+
+
+class SeqBGRU(Bidirectional):
+    """A SeqGRU along the sequence and one against it, added: (T, N, D) -> (T, N, H).
+
+    merge: a module of the list of both outputs, in place of their sum.
+    Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqBGRU.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+
+    def __init__(self, inputsize: int, outputsize: int, merge: Module | None = None) -> None:
+        super().__init__(SeqGRU(inputsize, outputsize), SeqGRU(inputsize, outputsize))
+        self.merge = merge

@@ -1,0 +1,85 @@
+"""Criterions over time: a criterion for every step, summed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.module import ShapeError
+from tapegrad.nn.recurrent import steps_of
+
+__all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
+
+
+class SequencerCriterion(Criterion):
+    """loss = Σₜ criterion(xₜ, targetₜ), divided by the number of steps with sizeAverage.
+
+    x, target: (T, …), or lists with an entry for each step -> 0-d.
+    Raises ShapeError when the numbers of steps differ.  Source: torch/rnn's nn.SequencerCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion and a flag
+
+    def __init__(self, criterion: Criterion, sizeAverage: bool = False) -> None:
+        self.criterion = criterion
+        self.sizeAverage = bool(sizeAverage)
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        steps, targets = steps_of(x), steps_of(target)
+        if len(steps) != len(targets):
+            raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
+        pairs = zip(steps, targets, strict=True)
+        loss = ops.sum(ops.stack([self.criterion(step, t) for step, t in pairs]))
+        return loss / len(steps) if self.sizeAverage else loss
+
+
+class RepeaterCriterion(Criterion):
+    """loss = Σₜ criterion(xₜ, target): one target for every step.
+
+    x: (T, …), or a list of steps;  target: that of a step -> 0-d.
+    Raises ShapeError for an input without steps.  Source: torch/rnn's nn.RepeaterCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        return ops.sum(ops.stack([self.criterion(step, target) for step in steps_of(x)]))
+
+
+class MaskZeroCriterion(Criterion):
+    """loss = criterion of the samples that are not masked.
+
+    x, target: (N, …) -> 0-d.  The mask is what `setZeroMask` was given, booleans (N,), True where a
+    sample is left out; the loss is 0 when none is left.
+    Raises ShapeError for a mask that does not fit, and without one.
+    Source: torch/rnn's nn.MaskZeroCriterion.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+        self._mask: Any = None
+
+    def setZeroMask(self, mask: Any) -> MaskZeroCriterion:
+        """Say which samples are left out; returns self."""
+        self._mask = None if mask is None else np.array(mask, bool)
+        return self
+
+    def updateOutput(self, x: Any, target: Any) -> Any:
+        if self._mask is None or self._mask.shape != x.shape[:1]:
+            raise ShapeError(
+                f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape {x.shape}"
+            )
+        [places] = np.nonzero(~self._mask)
+        if not places.size:
+            return ops.sum(x) * 0
+        indices = Tensor(places, device=x.device)
+        return self.criterion(x[indices], target[indices])
