@@ -6,6 +6,7 @@ from tapegrad.nn.container import ConcatTable, Container, Sequential
 from tapegrad.nn.convolution import SpatialConvolution
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.dropout import Dropout
+from tapegrad.nn.formats.native import load
 from tapegrad.nn.linear import Linear
 from tapegrad.nn.losses import ClassNLLCriterion, CrossEntropyCriterion, MSECriterion
 from tapegrad.nn.module import Buffer, Module, ShapeError, shape_check
@@ -20,6 +21,7 @@ __all__ = [
     "Module",
     "Parameter",
     "ShapeError",
+    "load",
     "shape_check",
     # containers
     "ConcatTable",

@@ -378,6 +378,12 @@ class Module:
                 value = devices.to_device(as_array(state[name], t.dtype), t.device)
                 ops.assign(t.detach(), value)
 
+    def save(self, path: Any) -> None:
+        """Write the module to a safetensors file that `nn.load` reads; see nn.formats.native."""
+        from tapegrad.nn.formats import native
+
+        native.save(path, self)
+
     # Mode, type, device ---------------------------------------------------------------------------
 
     @property
