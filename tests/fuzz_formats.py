@@ -274,9 +274,9 @@ def truncations(seeds: list[Seed], *, everywhere: bool) -> Iterator[bytes]:
     """Each seed cut at every byte; a long one, unless `everywhere`, at the ends of its fields."""
     for data, fields, _ in seeds:
         places: Any = range(len(data))
-        if len(data) > 1500 and not everywhere:
+        if len(data) > 500 and not everywhere:
             edges = {at + d for at, n, _ in fields for d in (-1, 0, 1, n)}
-            places = sorted(k for k in edges if 0 <= k < len(data))[:: 1 + len(edges) // 1000]
+            places = sorted(k for k in edges if 0 <= k < len(data))[:: 1 + len(edges) // 150]
         for k in places:
             yield data[:k]
 
