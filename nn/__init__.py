@@ -114,6 +114,9 @@ from tapegrad.nn.dropout import (
     VolumetricDropout,
     WhiteNoise,
 )
+from tapegrad.nn.formats.native import (
+    load,
+)
 from tapegrad.nn.gradient import (
     GradientReversal,
     L1Penalty,
@@ -327,6 +330,7 @@ __all__ = [
     "ShapeError",
     "StochasticGradient",
     "init",
+    "load",
     "manual_seed",
     "shape_check",
     "tables",

@@ -431,6 +431,12 @@ class Module:
                 ops.assign(t.detach(), value)
         return missing, extra
 
+    def save(self, path: Any) -> None:
+        """Write the module to a safetensors file that `nn.load` reads; see nn.formats.native."""
+        from tapegrad.nn.formats import native
+
+        native.save(path, self)
+
     # Mode, type, device ---------------------------------------------------------------------------
 
     @property
