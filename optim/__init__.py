@@ -4,8 +4,15 @@ from tapegrad.optim.adam import adam, adamax
 from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
 from tapegrad.optim.average import Average
 from tapegrad.optim.checkgrad import checkgrad
+from tapegrad.optim.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 from tapegrad.optim.clipping import clip_global_norm, clip_norm, clip_value
 from tapegrad.optim.confusion import ConfusionMatrix
+from tapegrad.optim.data import Batches
 from tapegrad.optim.evolution import cmaes, de
 from tapegrad.optim.fista import FistaLS
 from tapegrad.optim.group import (
@@ -28,6 +35,7 @@ from tapegrad.optim.group import (
 )
 from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
 from tapegrad.optim.logger import Logger
+from tapegrad.optim.metrics import Metric
 from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
 from tapegrad.optim.rule import Rule, optimizer
 from tapegrad.optim.schedules import (
@@ -44,6 +52,7 @@ from tapegrad.optim.schedules import (
     warmup,
 )
 from tapegrad.optim.sgd import asgd, nag, sgd
+from tapegrad.optim.trainer import Callback, EarlyStopping, TensorBoard, Trainer
 
 __all__ = [
     # Torch7's functional forms
@@ -107,6 +116,17 @@ __all__ = [
     "sequential",
     "step",
     "warmup",
+    # training
+    "Batches",
+    "Callback",
+    "CheckpointError",
+    "Checkpoints",
+    "EarlyStopping",
+    "Metric",
+    "TensorBoard",
+    "Trainer",
+    "load_checkpoint",
+    "save_checkpoint",
     # declaring one's own
     "Rule",
     "optimizer",
