@@ -31,6 +31,7 @@ from tapegrad.autograd.check import (
     primitives,
     run_law,
 )
+from tapegrad.autograd.replay import ReplayError
 
 
 def obeys(subject, law, make_trial):
@@ -40,8 +41,8 @@ def obeys(subject, law, make_trial):
     if reason is None:
         run_law(law, make_trial, examples=examples)
         return
-    with pytest.raises(LawError):
-        run_law(law, make_trial, examples=examples)
+    with pytest.raises((LawError, ReplayError)):
+        run_law(law, make_trial, examples=100)  # some break only on the entries that decide
 
 
 def public(package, kind):

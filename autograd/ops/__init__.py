@@ -8,6 +8,7 @@ from tapegrad.autograd.ops._arrays import (
     axis_of,
     constant,
     namespace_of,
+    observed,
     value_of,
 )
 from tapegrad.autograd.ops.activation import (
@@ -87,6 +88,7 @@ from tapegrad.autograd.ops.counting import (
 )
 from tapegrad.autograd.ops.elementwise import (
     absolute,
+    absolute_square,
     add,
     arccos,
     arccosh,
@@ -240,6 +242,7 @@ from tapegrad.autograd.ops.matrices import (
     eigh_parts,
     eigvals,
     eigvalsh,
+    int32,
     inv,
     lstsq,
     matrix_norm,
@@ -455,6 +458,7 @@ __all__ = [
     "SVDResult",
     "SlogdetResult",
     "absolute",
+    "absolute_square",
     "accumulate",
     "add",
     "all",
@@ -623,6 +627,7 @@ __all__ = [
     "index_add",
     "inner",
     "insert",
+    "int32",
     "interp",
     "intersect1d",
     "inv",
@@ -726,6 +731,7 @@ __all__ = [
     "numpy_clip",
     "numpy_round",
     "numpy_split",
+    "observed",
     "of_scipy",
     "outer",
     "packbits",

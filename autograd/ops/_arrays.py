@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd import _mode
 from tapegrad.autograd.tensor import Tensor, as_array
 
-__all__ = ["as_operand", "axis_of", "constant", "namespace_of", "value_of"]
+__all__ = ["as_operand", "axis_of", "constant", "namespace_of", "observed", "value_of"]
 
 
 def as_operand(x: Any) -> Any:
@@ -37,3 +38,9 @@ def axis_of(axis: int, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
+
+
+def observed() -> bool:
+    """Is the call being recorded for replay?  Then checks of values are left out."""
+    mode = _mode.current()
+    return mode is not None and mode.observer is not None

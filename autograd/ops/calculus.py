@@ -362,7 +362,8 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axi
     steps = num - 1 if endpoint else num
     shares = np.arange(num) / steps if steps > 0 else np.zeros(num)
     shape = np.broadcast_shapes(tuple(start.shape), tuple(stop.shape))
-    share = constant(shares.reshape((-1,) + (1,) * len(shape)), like)
+    dtype = np.result_type(start.dtype, stop.dtype)
+    share = constant(shares.reshape((-1,) + (1,) * len(shape)).astype(dtype), like)
     y = start + (stop - start) * share
     if endpoint and num > 1:
         last = s.broadcast_to(s.expand_dims(stop, 0), (1, *shape)) if shape else stop.reshape(1)

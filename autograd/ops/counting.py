@@ -14,9 +14,10 @@ from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
-from tapegrad.autograd.ops.indexing import HOLE, getitem, index_add
+from tapegrad.autograd.ops._arrays import as_operand, constant, observed, value_of
+from tapegrad.autograd.ops.indexing import HOLE, index_add
 from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.tensor import Tensor, untracked
 
 __all__ = [
     "argwhere",
@@ -168,7 +169,7 @@ def isneginf(x: Any) -> Any:
 
 def _argument(a: Any, axis: Any, keepdims: bool, of: Any, worst: float) -> Any:
     missing = e.isnan(a)
-    if bool(r.any(r.all(missing, axis=axis))):
+    if not observed() and bool(r.any(r.all(missing, axis=axis))):
         raise ValueError("All-NaN slice encountered")
     return of(e.where(missing, worst, a), axis=axis, keepdims=keepdims)
 
@@ -233,39 +234,56 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, … is in x, or the sum of its weights, in which it derives."""
     x = as_operand(x)
     held = value_of(x)
-    n = builtin_max(int(held.max()) + 1 if held.size else 0, minlength)
-    if weights is None:
-        return index_add(constant(np.ones(held.shape, dtype=np.intp), x), [x], (HOLE,), (n,))
+    return _counted(x, weights, builtin_max(int(held.max()) + 1 if held.size else 0, minlength))
+
+
+def _counted(x: Any, weights: Any, n: int) -> Any:
+    if weights is None:  # counted as floats, for which every library has an atomic addition
+        ones = constant(np.ones(x.shape), x)
+        return to_index(index_add(ones, [x], (HOLE,), (n,)))
     return index_add(as_operand(weights) * 1.0, [x], (HOLE,), (n,))
 
 
 builtin_max = max
 
 
-@composite(numpy=np.histogram_bin_edges, differentiable=False)
+@composite(numpy=np.histogram_bin_edges)
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
-    """The borders of the bins of `histogram`: constants for the derivative."""
-    from tapegrad.autograd.tensor import Tensor, untracked
+    """The borders of the bins of `histogram`, from the smallest to the largest entry."""
+    a = as_operand(a)
+    from tapegrad.autograd.ops.calculus import linspace
 
-    borders = value_of(bins) if np.ndim(bins) else bins
-    edges = constant(np.histogram_bin_edges(value_of(as_operand(a)), borders, range), a)
-    return untracked(edges) if isinstance(a, Tensor) else edges
+    if np.ndim(bins):
+        return _beside(np.asarray(bins), a) if isinstance(bins, (list, tuple)) else bins
+    if isinstance(bins, str) or not a.size:
+        return _beside(np.histogram_bin_edges(value_of(a), bins, range), a)
+    low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
+    low, high = (constant(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high))
+    flat = e.equal(low, high)
+    margin = e.cast(flat, dtype=low.dtype) * 0.5
+    return linspace(low - margin, high + margin, bins + 1)
+
+
+def _beside(array: Any, like: Any) -> Any:
+    """A constant where `like` lives, and a Tensor if that is one."""
+    return untracked(constant(array, like)) if isinstance(like, Tensor) else array
 
 
 @composite(numpy=np.histogram)
 def histogram(
     a: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
 ) -> Any:
-    """(how many entries fall into each bin, the borders); differentiable in `weights`."""
+    """(how many entries fall into each bin, the borders); counts derive in `weights` only."""
     a = as_operand(a)
     edges = histogram_bin_edges(a, bins, range)
     flat = s.ravel(a)
     n = edges.shape[0] - 1
     place = e.clip(searchsorted(edges, flat, side="right") - 1, 0, n - 1)
     inside = e.logical_and(e.greater_equal(flat, edges[0]), e.less_equal(flat, edges[-1]))
-    kept = getitem(place, inside)
-    part = None if weights is None else getitem(s.ravel(as_operand(weights)), inside)
-    counts = bincount(kept, part, n)
+    weight = e.cast(inside, dtype=np.dtype(np.float64))
+    if weights is not None:
+        weight = weight * s.ravel(as_operand(weights))
+    counts = _counted(place, weight, n)
     if density:
-        counts = counts / (edges[1:] - edges[:-1]) / r.sum(counts)
-    return counts, edges
+        return counts / (edges[1:] - edges[:-1]) / r.sum(counts), edges
+    return counts if weights is not None else to_index(counts), edges

@@ -22,6 +22,7 @@ from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
 
 __all__ = [
     "absolute",
+    "absolute_square",
     "add",
     "arccos",
     "arccosh",
@@ -214,11 +215,6 @@ def trunc(x: Any) -> Any:
 @ufunc(np.signbit, differentiable=False)
 def signbit(x: Any) -> Any:
     """Is the sign bit set?  Elementwise, as booleans."""
-
-
-@ufunc(np.spacing, differentiable=False)
-def spacing(x: Any) -> Any:
-    """The distance from x to the next number of its dtype, elementwise."""
 
 
 @ufunc(np.heaviside, differentiable=False)
@@ -762,6 +758,12 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
 clip.vjp(x=lambda g, x, y: g * (x == y))
 
 
+@composite()
+def absolute_square(x: Any) -> Any:
+    """|x|², elementwise, real; smooth at 0, where |x| alone is not."""
+    return real(x * conjugate(x)) if x.dtype.kind == "c" else square(x)
+
+
 @composite(numpy=np.clip)
 def numpy_clip(
     x: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: Any = None
@@ -775,3 +777,10 @@ def numpy_clip(
 
 
 _BOUNDS = NUMBERS | {type(None)}
+
+
+@composite(numpy=np.spacing, differentiable=False)
+def spacing(x: Any) -> Any:
+    """The distance from x to the next number of its dtype away from 0, with the sign of x."""
+    size = absolute(x)
+    return copysign(nextafter(size, np.inf) - size, x)

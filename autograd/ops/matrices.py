@@ -43,6 +43,7 @@ __all__ = [
     "eigh_parts",
     "eigvals",
     "eigvalsh",
+    "int32",
     "inv",
     "lstsq",
     "matrix_norm",
@@ -230,12 +231,12 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
     values = svdvals(a)
     rank = matrix_rank(a, rtol=limit if rcond is None or rcond < 0 else rcond)
     difference = b - a @ x
-    squares = r.sum(e.square(e.absolute(difference)), axis=0)
+    squares = r.sum(e.absolute_square(difference), axis=0)
     if m <= n:
         squares = squares.reshape(-1)[:0]
     elif b.ndim == 1:
         squares = s.reshape(squares, (1,))
-    return x, squares, rank, values
+    return x, squares, int32(rank), values
 
 
 @composite(numpy=np.linalg.tensorsolve)
@@ -260,6 +261,12 @@ def tensorinv(a: Any, ind: int = 2) -> Any:
     matrix = s.reshape(a, (int(np.prod(a.shape[:ind], dtype=int)), -1))
     _square(matrix, "tensorinv")
     return s.reshape(inv(matrix), shape)
+
+
+@primitive(differentiable=False)
+def int32(xp: Any, x: Any) -> Any:
+    """x as 32-bit integers, which LAPACK counts in."""
+    return x.astype(np.int32)
 
 
 # Determinants ------------------------------------------------------------------------------------
@@ -539,7 +546,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 
 def _root_of_squares(x: Any, axis: Any, keepdims: bool) -> Any:
-    squares = r.sum(e.square(e.absolute(x)), axis=axis, keepdims=keepdims)
+    squares = r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims)
     zero = e.equal(squares, 0)
     return e.where(zero, 0, e.sqrt(e.where(zero, 1, squares)))
 

@@ -16,7 +16,7 @@ from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
-from tapegrad.autograd.ops.indexing import HOLE, getitem, index_add, take
+from tapegrad.autograd.ops.indexing import HOLE, getitem, index_add, take, take_along_axis
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -258,24 +258,28 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Any:
 @composite(numpy=np.block)
 def block(arrays: Any) -> Any:
     """A matrix of blocks: nested lists are joined along the last axis, the one before, …"""
+    levels = _depth(arrays)
+    ndim = builtin_max(levels, _most_axes(arrays))
+    y = _joined(arrays, levels, ndim)
+    return y if levels else s.copy(y)
 
-    def depth(part: Any) -> int:
-        return 1 + builtin_max(map(depth, part)) if isinstance(part, list) else 0
 
-    levels = depth(arrays)
+# Functions of the module: ones inside `block` that call themselves would be reference cycles.
 
-    def most(part: Any) -> int:
-        return builtin_max(map(most, part)) if isinstance(part, list) else np.ndim(part)
 
-    ndim = builtin_max(levels, most(arrays))
+def _depth(part: Any) -> int:
+    return 1 + builtin_max(map(_depth, part)) if isinstance(part, list) else 0
 
-    def joined(part: Any, level: int) -> Any:
-        if not isinstance(part, list):
-            part = as_operand(part)
-            return s.reshape(part, (1,) * (ndim - part.ndim) + tuple(part.shape))
-        return s.concatenate([joined(p, level - 1) for p in part], -level)
 
-    return s.copy(joined(arrays, levels)) if not levels else joined(arrays, levels)
+def _most_axes(part: Any) -> int:
+    return builtin_max(map(_most_axes, part)) if isinstance(part, list) else np.ndim(part)
+
+
+def _joined(part: Any, level: int, ndim: int) -> Any:
+    if not isinstance(part, list):
+        part = as_operand(part)
+        return s.reshape(part, (1,) * (ndim - part.ndim) + tuple(part.shape))
+    return s.concatenate([_joined(p, level - 1, ndim) for p in part], -level)
 
 
 @composite(numpy=np.array_split)
@@ -370,11 +374,12 @@ def resize(a: Any, new_shape: Any) -> Any:
 @composite(numpy=np.compress)
 def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
     """The slices of a along `axis` where `condition` holds; of the flattened a when None."""
-    a = as_operand(a)
+    a, condition = as_operand(a), as_operand(condition)
     if axis is None:
         a, axis = s.ravel(a), 0
-    kept = np.flatnonzero(value_of(condition))
-    return take(a, constant(kept, a), axis)
+    axis = axis_of(axis, a.ndim)
+    a = a[(slice(None),) * axis + (slice(len(condition)),)]
+    return getitem(a, (slice(None),) * axis + (e.not_equal(condition, 0),))
 
 
 @composite(numpy=np.extract)
@@ -432,18 +437,18 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
 
 @composite(numpy=np.choose)
 def choose(a: Any, choices: Sequence[Any]) -> Any:
-    """The entry of choices[a], elementwise with broadcasting; a holds integers."""
+    """The entry of choices[a], elementwise with broadcasting; a holds integers.
+
+    Raises IndexError when one is not the number of a choice.
+    """
     a = as_operand(a)
     if a.dtype.kind not in "iub":
         raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
     options = [as_operand(c) for c in choices]
-    held = value_of(a)
-    if held.size and not 0 <= int(held.min()) <= int(held.max()) < len(options):
-        raise ValueError(f"choose: an index is outside 0 … {len(options) - 1}")
-    y = options[0]
-    for i, option in enumerate(options[1:], 1):
-        y = e.where(e.equal(a, i), option, y)
-    return s.copy(y) if len(options) == 1 else y
+    shape = np.broadcast_shapes(tuple(a.shape), *[tuple(c.shape) for c in options])
+    stacked = s.stack([s.broadcast_to(c, shape) for c in options])
+    index = s.expand_dims(s.broadcast_to(a, shape), 0)
+    return take_along_axis(stacked, index, 0)[0]
 
 
 @composite(numpy=np.select)
@@ -477,7 +482,8 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         mask = e.logical_and(mask, e.logical_not(taken))
         taken = e.logical_or(taken, mask)
         part = function(getitem(x, mask), *args, **kw) if callable(function) else function
-        part = s.broadcast_to(as_operand(part), getitem(x, mask).shape)
+        part = constant(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
+        part = s.broadcast_to(part, getitem(x, mask).shape)
         placed = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
         y = e.where(mask, placed, y)
     return y

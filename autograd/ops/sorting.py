@@ -18,6 +18,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
 __all__ = [
     "argpartition",
@@ -255,8 +256,6 @@ def unique(
 
 
 def _wrapped(array: Any, like: Any) -> Any:
-    from tapegrad.autograd.tensor import Tensor, as_array, untracked
-
     return untracked(as_array(array)) if isinstance(like, Tensor) else array
 
 
@@ -298,10 +297,10 @@ def _kept(values: Any, mask: Any) -> Any:
     return take(values, constant(np.flatnonzero(mask), values), 0)
 
 
-@composite(numpy=np.intersect1d)
+@composite(numpy=np.intersect1d, differentiable=False)
 def intersect1d(ar1: Any, ar2: Any) -> Any:
-    """The distinct entries that are in both, sorted."""
-    values = unique(ar1)
+    """The distinct entries that are in both, sorted: none once either moves, so no derivative."""
+    values = unique(ar1.detach() if isinstance(ar1, Tensor) else ar1)
     return _kept(values, np.isin(value_of(values), value_of(as_operand(ar2))))
 
 

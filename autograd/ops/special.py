@@ -88,7 +88,11 @@ def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
         name = stub.__name__.removeprefix("special_")
 
         def body(xp: Any, *operands: Any) -> Any:
-            return getattr(devices.special(xp), name)(*operands)
+            y = getattr(devices.special(xp), name)(*operands)
+            # SciPy computes some of them in double precision only
+            dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
+            wanted = max(dtypes, key=lambda dtype: dtype.itemsize, default=y.dtype)
+            return y if y.dtype == wanted else y.astype(wanted)
 
         body.__name__ = stub.__name__
         body.__doc__ = stub.__doc__

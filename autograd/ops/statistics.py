@@ -230,7 +230,7 @@ def nanvar(a: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -
     """The variance over `axis` of the entries that are not NaN."""
     a = as_operand(a)
     deviation, present = _filled(a - nanmean(a, axis, keepdims=True), 0)
-    squares = r.sum(e.square(e.absolute(deviation)), axis=axis, keepdims=keepdims)
+    squares = r.sum(e.absolute_square(deviation), axis=axis, keepdims=keepdims)
     free = _count(present, deviation, axis, keepdims) - ddof
     return squares / e.where(free > 0, free, np.nan)
 
