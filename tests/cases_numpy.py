@@ -624,7 +624,7 @@ def bincount(d):
 
 
 def histogram(d):
-    return Call([apart(d, (6,))], {"bins": d.choice([3, [-4.0, 0.0, 1.0, 9.0]])})
+    return Call([apart(d, (6,))], {"bins": d.choice([3, [-4, 0, 1, 9]])})
 
 
 PRIMITIVES = {
@@ -696,7 +696,32 @@ PRIMITIVES = {
     "unpackbits": bytes_,
 }  # fmt: skip
 
+
+def written(*rest):
+    """A target, which is written into, and what follows it."""
+
+    def draw(d):
+        return Call([d.array((3, 3)), *(r(d) if callable(r) else r for r in rest)])
+
+    return draw
+
+
+def finite_gaps(d):
+    x = d.array((d.size("N"), 4))
+    x[:, 0] = np.nan
+    return Call([x], {"axis": -1})
+
+
 COMPOSITES = {
+    **dict.fromkeys(("array_repr", "array_text", "common_type", "diag_indices_from",
+                     "tril_indices_from", "triu_indices_from"), written()),
+    "copyto": lambda d: Call([d.array((3, 3)), d.array((3,))], {"where": d.booleans((3, 3))}),
+    "einsum_path": lambda d: Call(["ij,jk,kl->il", *(d.array((2, 2)) for _ in range(3))]),
+    "fill_diagonal": written(1.5),
+    "place": written(lambda d: d.booleans((3, 3)), lambda d: d.array((2,))),
+    "put": written([0, -2], lambda d: d.array((2,))),
+    "put_along_axis": written(lambda d: d.integers((3, 1), 0, 3), lambda d: d.array((3, 1)), 1),
+    "putmask": written(lambda d: d.booleans((3, 3)), lambda d: d.array((2,))),
     **dict.fromkeys(
         ("append", "diagflat", "fix", "isneginf", "isposinf", "nan_to_num", "modf", "frexp",
          "real_if_close"),
@@ -714,8 +739,9 @@ COMPOSITES = {
     **dict.fromkeys(("fftshift", "ifftshift"), shifted),
     **dict.fromkeys(("nansum", "nanprod", "nanmean", "nanmax", "nanmin", "nanmedian"),
                     reduced_with_gaps),
+    **dict.fromkeys(("nanargmax", "nanargmin"), finite_gaps),
     **dict.fromkeys(("nanvar", "nanstd"), variance_with_gaps),
-    **dict.fromkeys(("nancumsum", "nancumprod", "nanargmax", "nanargmin"), along_with_gaps),
+    **dict.fromkeys(("nancumsum", "nancumprod"), along_with_gaps),
     **dict.fromkeys(("unique", "unique_all", "unique_counts", "unique_inverse", "unique_values"),
                     of_set),
     **dict.fromkeys(("intersect1d", "setdiff1d", "setxor1d", "union1d"), of_sets),
@@ -848,6 +874,7 @@ EXCEPTIONS = {
                      "setxor1d", "trim_zeros", "union1d", "unique", "unique_all", "unique_counts",
                      "unique_inverse", "unique_values")
     },
+    ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
     ("float_power", "float32_agrees_with_float64"): "it computes in double precision",
     ("spacing", "float32_agrees_with_float64"): "it tells the precision of the dtype",
 }  # fmt: skip

@@ -575,7 +575,7 @@ def values_of(result: Any) -> list[np.ndarray]:
     for leaf in leaves(_in_parts(result)):
         if isinstance(leaf, Tensor):
             found.append(np.asarray(leaf.numpy()))
-        elif isinstance(leaf, np.dtype):
+        elif isinstance(leaf, (np.dtype, type)):
             found.append(np.asarray(str(leaf)))
         else:
             found.append(np.asarray(leaf))
