@@ -128,7 +128,18 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
         elif i < len(required):
             renamed[p.name] = required[i].name
 
+    # How many leading parameters are the same place in both, and which names are the same.
+    leading = 0
+    while leading < min(len(theirs), len(ours)):
+        mine = ours[leading]
+        if mine.kind is mine.KEYWORD_ONLY or renamed.get(theirs[leading].name) != mine.name:
+            break
+        leading += 1
+    same = frozenset(key for key, name in renamed.items() if key == name)
+
     def translate(args: Any, kwargs: dict[str, Any]) -> Any:
+        if len(args) <= leading and (not kwargs or kwargs.keys() <= same):
+            return args, kwargs
         if len(args) > len(theirs):
             raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
         given = {p.name: value for p, value in zip(theirs, args, strict=False)}

@@ -1,12 +1,12 @@
-"""The examples of HIPS autograd's documentation, on tapegrad and on HIPS autograd: values and times.
+"""The examples of HIPS autograd's documentation, on tapegrad and on HIPS autograd: value and time.
 
-Each example is one function of an array namespace and a `grad`, written for this file in plain NumPy:
-tapegrad runs it on `numpy` itself, HIPS autograd on its own `autograd.numpy`.
+Each example is one function of an array namespace and a `grad`, written for this file in plain
+NumPy: tapegrad runs it on `numpy` itself, HIPS autograd on its own `autograd.numpy`.
 
     python benchmarks/hips.py --hips PYTHON
 
-PYTHON is an interpreter that has HIPS autograd (`pip install autograd`): it runs in a process of its
-own with -P, since at the root of this repository `import autograd` would find our folder.
+PYTHON is an interpreter that has HIPS autograd (`pip install autograd`): it runs in a process of
+its own with -P, since at the root of this repository `import autograd` would find our folder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy  # noqa: ICN001  # np is the library that an example is given
 
 TARGET = 0.7
 

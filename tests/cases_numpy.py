@@ -238,6 +238,11 @@ def roll(d):
     return Call([d.array(shape), shift], {"axis": axis})
 
 
+def rolled(d):
+    call = roll(d)
+    return Call(call.args[:1], {"shift": call.args[1], **call.settings})
+
+
 def joined(ndim=2):
     def draw(d):
         shape = d.shape("N A B")[-ndim:]
@@ -684,6 +689,7 @@ PRIMITIVES = {
     "qr_parts": tall,
     "rank_above": lambda d: Call([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "right_shift": shifts,
+    "rolled": rolled,
     "round": setting(decimals=1),
     "searchsorted": searched,
     "sinc_derivative": lambda d: Call([d.array(d.shape(), large=20.0)], {"order": d.integer(1, 3)}),

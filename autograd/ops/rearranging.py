@@ -51,6 +51,7 @@ __all__ = [
     "piecewise",
     "resize",
     "roll",
+    "rolled",
     "rollaxis",
     "rot90",
     "select",
@@ -133,21 +134,26 @@ def diagflat(v: Any, k: int = 0) -> Any:
 # Order of entries --------------------------------------------------------------------------------
 
 
+@primitive
+def rolled(xp: Any, x: Any, *, shift: Any, axis: Any) -> Any:
+    """The entries moved `shift` places along `axis`, round the end; ints or tuples of them."""
+    return xp.roll(x, shift, axis)
+
+
+def _back(shift: Any) -> Any:
+    return tuple(-n for n in shift) if isinstance(shift, tuple) else -shift
+
+
+rolled.vjp(x=lambda g, shift, axis: rolled(g, _back(shift), axis))
+
+
 @composite(numpy=np.roll)
 def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     """The entries moved `shift` places along `axis`, round the end; of the flattened if None."""
-    if axis is None:
-        return s.reshape(roll(s.ravel(a), shift, 0), a.shape)
-    shifts = np.atleast_1d(value_of(shift))
-    axes = np.atleast_1d(axis)
-    for n, place in np.broadcast(shifts, axes):
-        along = axis_of(int(place), a.ndim)
-        length = a.shape[along]
-        cut = int(-n) % length if length else 0
-        if cut:
-            before = (slice(None),) * along
-            a = s.concatenate([a[(*before, slice(cut, None))], a[(*before, slice(cut))]], along)
-    return a if isinstance(a, np.ndarray) else s.copy(a)
+    if type(shift) is not int:
+        held = value_of(as_operand(shift))
+        shift = tuple(map(int, held)) if held.ndim else int(held)
+    return rolled(a, shift, tuple(axis) if isinstance(axis, list) else axis)
 
 
 @composite(numpy=np.rollaxis)
