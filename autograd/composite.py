@@ -22,10 +22,18 @@ def composites() -> Mapping[str, Callable[..., Any]]:
     return MappingProxyType(_registry)
 
 
-def composite(*, numpy: Any = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function written in primitives, and the NumPy function(s) it answers."""
+def composite(
+    *, numpy: Any = (), differentiable: bool = True, fact: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function written in primitives, and the NumPy function(s) it answers.
+
+    differentiable: False for results that carry no derivative
+    fact:           the result tells something about arrays (a shape, a truth) and is no Tensor
+    """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.differentiable = differentiable and not fact  # type: ignore[attr-defined]  # a mark
+        function.fact = fact  # type: ignore[attr-defined]  # a mark, read by coverage and the laws
         _registry[function.__name__] = function
         for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
             numpy_functions[replaced] = function

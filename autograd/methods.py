@@ -14,12 +14,16 @@ from tapegrad import devices
 from tapegrad.autograd import _mode, numpy_protocol
 from tapegrad.autograd.node import Leaf
 from tapegrad.autograd.ops import (
-    elementwise as e,
-)
-from tapegrad.autograd.ops import (
+    counting,
     indexing,
     inplace,
     linalg,
+    rearranging,
+    sorting,
+    statistics,
+)
+from tapegrad.autograd.ops import (
+    elementwise as e,
 )
 from tapegrad.autograd.ops import (
     reduction as r,
@@ -202,6 +206,7 @@ def _attach() -> None:
         "T": property(s.transpose, doc="The axes reversed."),
         "mT": property(lambda x: s.swapaxes(x, -1, -2), doc="The last two axes exchanged."),
         "real": property(e.real, doc="The real part."),
+        "imag": property(e.imag, doc="The imaginary part."),
         "sum": r.sum,
         "mean": r.mean,
         "max": r.max,
@@ -210,6 +215,16 @@ def _attach() -> None:
         "var": r.var,
         "std": r.std,
         "cumsum": r.cumsum,
+        "cumprod": statistics.cumprod,
+        "ptp": statistics.ptp,
+        "argsort": sorting.argsort,
+        "argpartition": sorting.argpartition,
+        "diagonal": rearranging.diagonal,
+        "round": counting.numpy_round,
+        "nonzero": counting.nonzero,
+        "searchsorted": counting.searchsorted,
+        "compress": lambda x, condition, axis=None: rearranging.compress(condition, x, axis),
+        "choose": rearranging.choose,
         "argmax": r.argmax,
         "argmin": r.argmin,
         "any": r.any,

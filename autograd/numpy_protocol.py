@@ -18,6 +18,9 @@ from tapegrad import devices
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops.calculus import vecdot
+from tapegrad.autograd.ops.special import of_scipy
+from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.primitive import numpy_functions
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
@@ -41,6 +44,7 @@ _REDUCTIONS = {
     np.logical_or: r.any,
     np.logical_and: r.all,
 }
+_ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
 
 
 def _unknown(name: str) -> TypeError:
@@ -62,11 +66,22 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         if options.get("dtype", 0) is None:
             del options["dtype"]
         return _REDUCTIONS[ufunc](*inputs, **options)
+    if method == "accumulate" and ufunc in _ACCUMULATIONS:
+        if options.get("dtype", 0) is None:
+            del options["dtype"]
+        options.setdefault("axis", 0)
+        return _ACCUMULATIONS[ufunc](*inputs, **options)
+    if method == "outer" and ufunc in numpy_functions and len(inputs) == 2 and not options:
+        first, second = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
+        wide = tuple(first.shape) + (1,) * second.ndim
+        return numpy_functions[ufunc](first.reshape(wide), second)
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
-    function = numpy_functions.get(ufunc)
+    function = numpy_functions.get(ufunc) or of_scipy(ufunc)
     if function is None:
         raise _unknown(name)
+    if "axis" in options and function is vecdot:
+        return vecdot(*inputs, **options)
     for option, value in options.items():
         raise TypeError(OPTION.format(name=name, option=option, value=value))
     return function(*inputs)
@@ -113,7 +128,18 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
         elif i < len(required):
             renamed[p.name] = required[i].name
 
+    # How many leading parameters are the same place in both, and which names are the same.
+    leading = 0
+    while leading < min(len(theirs), len(ours)):
+        mine = ours[leading]
+        if mine.kind is mine.KEYWORD_ONLY or renamed.get(theirs[leading].name) != mine.name:
+            break
+        leading += 1
+    same = frozenset(key for key, name in renamed.items() if key == name)
+
     def translate(args: Any, kwargs: dict[str, Any]) -> Any:
+        if len(args) <= leading and (not kwargs or kwargs.keys() <= same):
+            return args, kwargs
         if len(args) > len(theirs):
             raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
         given = {p.name: value for p, value in zip(theirs, args, strict=False)}
@@ -146,19 +172,19 @@ def _without_defaults(
 # Functions that only look, or that make constants ------------------------------------------------
 
 
-@composite(numpy=np.shape)
+@composite(numpy=np.shape, fact=True)
 def shape(a: Any) -> tuple[int, ...]:
     """The lengths of the axes."""
     return tuple(a.shape)
 
 
-@composite(numpy=np.ndim)
+@composite(numpy=np.ndim, fact=True)
 def ndim(a: Any) -> int:
     """The number of axes."""
     return int(a.ndim)
 
 
-@composite(numpy=np.size)
+@composite(numpy=np.size, fact=True)
 def size(a: Any, axis: int | None = None) -> int:
     """The number of entries, or the length of one axis."""
     return int(a.size if axis is None else a.shape[axis])
@@ -171,31 +197,31 @@ def _like(a: Any, fill: float, dtype: Any) -> Any:
     return untracked(filled) if isinstance(a, Tensor) else filled
 
 
-@composite(numpy=(np.zeros_like, np.empty_like))
+@composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)
 def zeros_like(a: Any, dtype: Any = None) -> Any:
     """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, 0, dtype)
 
 
-@composite(numpy=np.ones_like)
+@composite(numpy=np.ones_like, differentiable=False)
 def ones_like(a: Any, dtype: Any = None) -> Any:
     """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, 1, dtype)
 
 
-@composite(numpy=np.full_like)
+@composite(numpy=np.full_like, differentiable=False)
 def full_like(a: Any, fill_value: float, dtype: Any = None) -> Any:
     """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
     return _like(a, fill_value, dtype)
 
 
-@composite(numpy=np.result_type)
+@composite(numpy=np.result_type, fact=True)
 def result_type(*operands: Any) -> Any:
     """The dtype that an operation on the operands has, as in NumPy."""
     return np.result_type(*[x.dtype if isinstance(x, Tensor) else x for x in operands])
 
 
-@composite(numpy=np.isclose)
+@composite(numpy=np.isclose, differentiable=False)
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """|a - b| <= atol + rtol·|b|, elementwise, as booleans."""
     a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
@@ -206,7 +232,7 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
     return close
 
 
-@composite(numpy=np.allclose)
+@composite(numpy=np.allclose, fact=True)
 def allclose(
     a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
@@ -214,26 +240,26 @@ def allclose(
     return bool(r.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
-@composite(numpy=np.array_equal)
+@composite(numpy=np.array_equal, fact=True)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
     """Have a1 and a2 one shape and equal entries?"""
     a1, a2 = (devices.to_numpy(as_array(x)) for x in (a1, a2))
     return bool(np.array_equal(a1, a2, equal_nan=equal_nan))
 
 
-@composite(numpy=(np.shares_memory, np.may_share_memory))
+@composite(numpy=(np.shares_memory, np.may_share_memory), fact=True)
 def shares_memory(a: Any, b: Any) -> bool:
     """Do a and b overlap in memory?"""
     return bool(np.shares_memory(as_array(a), as_array(b)))
 
 
-@composite(numpy=np.iscomplexobj)
+@composite(numpy=np.iscomplexobj, fact=True)
 def iscomplexobj(x: Any) -> bool:
     """Is the dtype complex?"""
     return bool(x.dtype.kind == "c")
 
 
-@composite(numpy=np.isrealobj)
+@composite(numpy=np.isrealobj, fact=True)
 def isrealobj(x: Any) -> bool:
     """Is the dtype not complex?"""
     return bool(x.dtype.kind != "c")

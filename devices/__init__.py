@@ -20,12 +20,14 @@ from tapegrad.devices._registry import (
     namespace,
     register_backend,
 )
+from tapegrad.devices._special import special
 from tapegrad.devices._transfer import memory, synchronize, to_device, to_numpy
 
 __all__ = [
     # arrays
     "is_array",
     "namespace",
+    "special",
     "device_of",
     "to_device",
     "to_numpy",

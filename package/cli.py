@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     info = commands.add_parser("info", help="print versions, devices, BLAS and threads")
+    info.add_argument(
+        "--ops", action="store_true", help="print which of NumPy's functions have derivatives"
+    )
     info.set_defaults(run=_info)
     _files.add_commands(commands)
     return parser
@@ -124,7 +127,12 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _info(_: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> int:
+    if options.ops:
+        from tapegrad.autograd import coverage
+
+        sys.stdout.write(coverage.markdown())
+        return 0
     rows = list(_facts())
     width = max(len(name) for name, _ in rows)
     for name, fact in rows:

@@ -65,6 +65,13 @@ def index_add(
 ) -> Any:
     """Zeros of `shape` with x added at the indices; repeated indices add up."""
     y = xp.zeros(shape, dtype=x.dtype)
+    whole = len(indices) == len(shape) == len(template) > 1
+    if whole and all(index.dtype.kind in "iu" for index in indices):
+        flat = indices[0] % shape[0]  # one flat index is much faster than several
+        for index, n in zip(indices[1:], shape[1:], strict=True):
+            flat = flat * n + index % n
+        xp.add.at(y.reshape(-1), flat, x)
+        return y
     xp.add.at(y, _filled(template, indices), x)
     return y
 

@@ -19,10 +19,21 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import primitive
 
-__all__ = ["contract", "dot", "einsum", "inner", "matmul", "outer", "tensordot", "trace"]
+__all__ = [
+    "contract",
+    "contract_all",
+    "dot",
+    "einsum",
+    "inner",
+    "matmul",
+    "matrix_trace",
+    "outer",
+    "tensordot",
+    "trace",
+]
 
 
-@primitive(numpy=np.matmul)
+@primitive(numpy=(np.matmul, np.linalg.matmul))
 def matmul(xp: Any, x1: Any, x2: Any, *, out: Any = None) -> Any:
     """The matrix product x1 @ x2: (…, m, k), (…, k, n) -> (…, m, n); vectors as in NumPy."""
     return xp.matmul(x1, x2, out=out)
@@ -135,9 +146,41 @@ contract.vjp(
 )
 
 
+@primitive
+def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: str) -> Any:
+    """Σ of the products of all arrays at once, over the letters that `result` lacks.
+
+    It needs no memory beside its result, and the time of the full product.
+    """
+    return xp.einsum(",".join(terms) + "->" + result, *arrays)
+
+
+def _contract_all_rule(g: Any, arrays: list[Any], terms: tuple[str, ...], result: str) -> list[Any]:
+    cotangents = []
+    for i, (array, term) in enumerate(zip(arrays, terms, strict=True)):
+        others, names = arrays[:i] + arrays[i + 1 :], (*terms[:i], *terms[i + 1 :])
+        reached = "".join(c for c in term if any(c in name for name in (result, *names)))
+        part = contract_all([g, *others], (result, *names), reached)
+        if reached != term:  # letters of this array alone were summed: spread over them
+            kept = tuple(n if c in reached else 1 for c, n in zip(term, array.shape, strict=True))
+            part = s.broadcast_to(s.reshape(part, kept), tuple(array.shape))
+        cotangents.append(part)
+    return cotangents
+
+
+contract_all.vjp(arrays=_contract_all_rule)
+
+
 @lru_cache(maxsize=4096)
-def _path(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    path, _ = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize="auto")
+def _path(
+    subscripts: str,
+    shapes: tuple[tuple[int, ...], ...],
+    optimize: str = "auto",
+    memory_limit: int | str | None = None,
+) -> tuple[tuple[int, ...], ...]:
+    path, _ = opt_einsum.contract_path(
+        subscripts, *shapes, shapes=True, optimize=optimize, memory_limit=memory_limit
+    )
     return tuple(tuple(pair) for pair in path)
 
 
@@ -191,13 +234,43 @@ def _without_repeats(x: Any, axes: str) -> tuple[Any, str]:
     return x, axes
 
 
+def _interleaved(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """(x, [0, 1], y, [1, 2], [0, 2]) as subscripts and operands."""
+    operands = given[: len(given) // 2 * 2 : 2]
+    axes = list(given[1 : len(given) // 2 * 2 : 2])
+    letters = [chr(c) for c in (*range(97, 123), *range(65, 91))]
+
+    def text(places: Any) -> str:
+        return "".join("..." if p is Ellipsis else letters[p] for p in places)
+
+    subscripts = ",".join(map(text, axes))
+    return (subscripts + "->" + text(given[-1]) if len(given) % 2 else subscripts), operands
+
+
 @composite(numpy=np.einsum)
-def einsum(subscripts: str, *operands: Any) -> Any:
+def einsum(
+    subscripts: Any,
+    *operands: Any,
+    optimize: Any = True,
+    memory_limit: int | str | None = None,
+) -> Any:
     """The Einstein sum of the operands, contracted in the order opt_einsum finds best.
 
-    subscripts: "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy
+    subscripts:   "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy; or the
+                  operands with their axes as lists of numbers, (x, [0, 1], y, [1, 2], [0, 2])
+    optimize:     True, a name of opt_einsum's ("greedy", "optimal", …), that with a memory limit
+                  as in NumPy, or False: all operands at once
+    memory_limit: the most entries that an intermediate result may have, or "max_input"; what no
+                  sequence of pairs can do within it is contracted at once, slower
     Raises ValueError when subscripts and operands do not fit.
     """
+    if not isinstance(subscripts, str):
+        subscripts, operands = _interleaved((subscripts, *operands))
+    if isinstance(optimize, (tuple, list)):
+        if optimize and optimize[0] == "einsum_path":
+            raise TypeError("numpy.einsum on a Tensor: a given path is not supported")
+        optimize, memory_limit = optimize[0], optimize[1] if len(optimize) > 1 else memory_limit
+    operands = tuple(x if hasattr(x, "ndim") else np.asarray(x) for x in operands)
     terms, result = _parsed(subscripts, tuple(x.ndim for x in operands))
     work = [_without_repeats(x, axes) for x, axes in zip(operands, terms, strict=True)]
     size: dict[str, int] = {}
@@ -208,14 +281,21 @@ def einsum(subscripts: str, *operands: Any) -> Any:
                     f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
                 )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
-    if len(work) > 2:
+    if len(work) > 2 and optimize is not False:
         text = ",".join(axes for _, axes in work) + "->" + result
-        path = _path(text, tuple(tuple(size[c] for c in axes) for _, axes in work))
+        shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
+        method = optimize if isinstance(optimize, str) else "auto"
+        path = _path(text, shapes, method, memory_limit)
     else:
         path = (tuple(range(len(work))),)
     for pair in path:
         taken = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(axes for _, axes in work))
+        if len(taken) > 2:
+            named = dict.fromkeys("".join(axes for _, axes in taken))
+            kept = "".join(c for c in named if c in rest) if work else result
+            y = contract_all([x for x, _ in taken], tuple(axes for _, axes in taken), kept)
+            taken = [(y, kept)]
         while len(taken) > 1:
             (x1, axes1), (x2, axes2) = taken[:2]
             keep = rest.union(*(axes for _, axes in taken[2:])) if work or taken[2:] else None
@@ -233,7 +313,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     return y
 
 
-@composite(numpy=np.tensordot)
+@composite(numpy=(np.tensordot, np.linalg.tensordot))
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Σ a·b over the last `axes` axes of a and the first of b, or over two given lists of axes."""
     if isinstance(axes, int):
@@ -267,18 +347,21 @@ def inner(a: Any, b: Any) -> Any:
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
 
 
-@composite(numpy=np.outer)
+@composite(numpy=(np.outer, np.linalg.outer))
 def outer(a: Any, b: Any) -> Any:
     """The product of every entry of a with every entry of b: (a.size, b.size)."""
     return s.reshape(a, (-1, 1)) * s.reshape(b, (1, -1))
 
 
 @composite(numpy=np.trace)
-def trace(x: Any, axis1: int = 0, axis2: int = 1) -> Any:
-    """The sum of the main diagonal of the axes `axis1` and `axis2`."""
-    y = s.moveaxis(x, (axis1, axis2), (0, 1))
-    n = builtin_min(y.shape[:2])
-    return r.sum(_diagonal(y[:n, :n]), axis=0)
+def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal of the axes `axis1` and `axis2`."""
+    from tapegrad.autograd.ops.rearranging import diagonal
+
+    return r.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
-builtin_min = min
+@composite(numpy=np.linalg.trace)
+def matrix_trace(x: Any, *, offset: int = 0) -> Any:
+    """The sums of the diagonals of matrices (…, m, n) -> (…)."""
+    return trace(x, offset, -2, -1)

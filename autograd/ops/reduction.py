@@ -172,7 +172,7 @@ def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
     """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
     count = math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
     deviations = x - mean(x, axis=axis, keepdims=True)
-    return sum(e.square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
+    return sum(e.absolute_square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
 
 
 @composite(numpy=np.std)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor
@@ -110,7 +111,7 @@ def _concatenate_rule(g: Any, arrays_shape: list[tuple[int, ...]], axis: int | N
 concatenate.vjp(arrays=_concatenate_rule)
 
 
-@primitive(numpy=(np.split, np.array_split), several=True, view=True)
+@primitive(several=True, view=True)
 def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) -> Any:
     """x parted along `axis`, into that many equal parts or before the given indices: a list.
 
@@ -170,15 +171,39 @@ pad.vjp(x=lambda g, widths: pad(g, tuple((-before, -after) for before, after in 
 # Composites --------------------------------------------------------------------------------------
 
 
+_BY_INDEX = ("edge", "reflect", "symmetric", "wrap")
+
+
 @composite(numpy=np.pad)
 def numpy_pad(
     array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0
 ) -> Any:
-    """NumPy's pad, in its mode "constant" with one value."""
-    if mode != "constant" or np.ndim(constant_values):
-        raise TypeError("np.pad on a Tensor: only mode='constant' with one value is supported")
+    """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
+    if isinstance(pad_width, dict):
+        given = {a % array.ndim: w for a, w in pad_width.items()}
+        pad_width = [given.get(i, (0, 0)) for i in range(array.ndim)]
+        pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
-    return pad(array, tuple((int(b), int(a)) for b, a in widths), float(constant_values))
+    pairs = tuple((int(b), int(a)) for b, a in widths)
+    if mode == "constant" and not np.ndim(constant_values):
+        return pad(array, pairs, float(constant_values))
+    if mode not in _BY_INDEX:
+        raise TypeError(
+            f"np.pad on a Tensor: mode={mode!r} is not supported, or not with several values"
+        )
+    from tapegrad.autograd.ops.indexing import take
+
+    for axis, pair in enumerate(pairs):
+        if pair != (0, 0):
+            xp = devices.namespace(array._data if isinstance(array, Tensor) else array)
+            order = np.pad(np.arange(array.shape[axis]), pair, mode=mode)  # type: ignore[call-overload]  # one of four modes
+            array = take(array, xp.asarray(order), axis)
+    return (
+        copy(array) if not builtin_any(any_width for pair in pairs for any_width in pair) else array
+    )
+
+
+builtin_any = any
 
 
 @composite(numpy=np.expand_dims)
@@ -258,11 +283,19 @@ def atleast_1d(x: Any) -> Any:
 
 
 @composite(numpy=np.repeat)
-def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
-    """Each entry of x `repeats` times in a row along `axis`; flattened when None."""
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Each entry of x `repeats` times in a row along `axis`; flattened when None.
+
+    repeats: one number, or one for each place along the axis
+    """
     if axis is None:
         x, axis = ravel(x), 0
     axis %= x.ndim
+    if np.ndim(repeats):
+        from tapegrad.autograd.ops._arrays import constant, value_of
+        from tapegrad.autograd.ops.indexing import take
+
+        return take(x, constant(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis)
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     wide = broadcast_to(expand_dims(x, axis + 1), shape)
     return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))

@@ -2,6 +2,15 @@
 
 The array namespaces of NumPy and CuPy have no `erf`, and a dependency on SciPy for one function is
 too much.  W. J. Cody's rational approximations are good to double precision on the whole line.
+
+
+"""SciPy's special functions, elementwise: `scipy.special`'s own ufuncs on Tensors.
+
+`scipy.special.erf(tensor)` arrives here by the ufunc's name; nothing imports SciPy before one is
+called, and everything else works without it.  An argument that is an order (of a Bessel
+function, a polygamma function) has no derivative here.  `logsumexp`, `softmax`, `log_softmax` and
+`polygamma` are ordinary functions in SciPy, which cannot be reached through NumPy's protocols: call
+them from `tapegrad.autograd.ops`.
 """
 
 from __future__ import annotations
@@ -59,3 +68,454 @@ def erf(xp: Any, x: Any) -> Any:
 
 
 erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
+
+
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.primitive import primitive
+
+__all__ = [
+    "beta",
+    "betaln",
+    "boxcox",
+    "digamma",
+    "entr",
+    "erf",
+    "erfc",
+    "erfcinv",
+    "erfcx",
+    "erfinv",
+    "exp10",
+    "expit",
+    "gamma",
+    "gammainc",
+    "gammaincc",
+    "gammaln",
+    "i0e",
+    "i1",
+    "i1e",
+    "iv",
+    "ive",
+    "j0",
+    "j1",
+    "jv",
+    "k0",
+    "k1",
+    "kl_div",
+    "kv",
+    "log_expit",
+    "log_ndtr",
+    "logit",
+    "ndtr",
+    "ndtri",
+    "of_scipy",
+    "polygamma",
+    "rel_entr",
+    "rgamma",
+    "special_i0",
+    "xlog1py",
+    "xlogy",
+    "y0",
+    "y1",
+    "yv",
+]
+
+_by_name: dict[str, Callable[..., Any]] = {}
+
+
+def of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
+    """The primitive for a ufunc of scipy.special, or None."""
+    name = function.__name__
+    module = sys.modules.get("scipy.special")
+    if name == "psi":
+        name = "digamma"
+    found = _by_name.get(name)
+    return found if found is not None and getattr(module, name, None) is function else None
+
+
+def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an elementwise primitive computed by SciPy's function of the stub's name."""
+
+    def declare(stub: Callable[..., Any]) -> Any:
+        name = stub.__name__.removeprefix("special_")
+
+        def body(xp: Any, *operands: Any) -> Any:
+            y = getattr(devices.special(xp), name)(*operands)
+            # SciPy computes some of them in double precision only
+            dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
+            wanted = max(dtypes, key=lambda dtype: dtype.itemsize, default=y.dtype)
+            return y if y.dtype == wanted else y.astype(wanted)
+
+        body.__name__ = stub.__name__
+        body.__doc__ = stub.__doc__
+        own = list(inspect.signature(stub).parameters.values())
+        first = inspect.Parameter("xp", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        body.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # the stub's
+        body.__module__ = stub.__module__
+        _by_name[name] = function = primitive(body, **declared)
+        return function
+
+    return declare
+
+
+_ROOT_PI = math.sqrt(math.pi)
+_ROOT_TAU = math.sqrt(math.tau)
+
+
+@_special()
+def erf(x: Any) -> Any:
+    """The error function, (2/√π) ∫₀ˣ exp(-t²) dt."""
+
+
+erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / _ROOT_PI)))
+
+
+@_special()
+def erfc(x: Any) -> Any:
+    """1 - erf(x), exact for large x."""
+
+
+erfc.vjp(x=lambda g, x: -(g * (e.exp(-(x * x)) * (2 / _ROOT_PI))))
+
+
+@_special()
+def erfcx(x: Any) -> Any:
+    """exp(x²)·erfc(x)."""
+
+
+erfcx.vjp(x=lambda g, x, y: g * (2 * x * y - 2 / _ROOT_PI))
+
+
+@_special(domain={"x": (-1, 1)})
+def erfinv(x: Any) -> Any:
+    """The inverse of erf, -1 < x < 1."""
+
+
+erfinv.vjp(x=lambda g, y: g * (e.exp(y * y) * (_ROOT_PI / 2)))
+
+
+@_special(domain={"x": (0, 2)})
+def erfcinv(x: Any) -> Any:
+    """The inverse of erfc, 0 < x < 2."""
+
+
+erfcinv.vjp(x=lambda g, y: -(g * (e.exp(y * y) * (_ROOT_PI / 2))))
+
+
+@_special(domain={"x": (0, None)})
+def digamma(x: Any) -> Any:
+    """The derivative of log Γ(x); SciPy's psi."""
+
+
+digamma.vjp(x=lambda g, x: g * polygamma(1, x))
+
+
+@_special(domain={"x": (0, None)})
+def gammaln(x: Any) -> Any:
+    """log |Γ(x)|."""
+
+
+gammaln.vjp(x=lambda g, x: g * digamma(x))
+
+
+@_special(domain={"x": (0, None)})
+def gamma(x: Any) -> Any:
+    """Γ(x)."""
+
+
+gamma.vjp(x=lambda g, x, y: g * (y * digamma(x)))
+
+
+@_special(domain={"x": (0, None)})
+def rgamma(x: Any) -> Any:
+    """1 / Γ(x); x not 0, -1, -2, …"""
+
+
+rgamma.vjp(x=lambda g, x, y: -(g * (y * digamma(x))))
+
+
+@_special(domain={"x1": (0, None), "x2": (0, None)})
+def beta(x1: Any, x2: Any) -> Any:
+    """Γ(x1)·Γ(x2) / Γ(x1 + x2)."""
+
+
+beta.vjp(
+    x1=lambda g, x1, x2, y: g * (y * (digamma(x1) - digamma(x1 + x2))),
+    x2=lambda g, x1, x2, y: g * (y * (digamma(x2) - digamma(x1 + x2))),
+)
+
+
+@_special(domain={"x1": (0, None), "x2": (0, None)})
+def betaln(x1: Any, x2: Any) -> Any:
+    """log |B(x1, x2)|."""
+
+
+betaln.vjp(
+    x1=lambda g, x1, x2: g * (digamma(x1) - digamma(x1 + x2)),
+    x2=lambda g, x1, x2: g * (digamma(x2) - digamma(x1 + x2)),
+)
+
+
+@_special()
+def expit(x: Any) -> Any:
+    """1 / (1 + exp(-x))."""
+
+
+expit.vjp(x=lambda g, y: g * (y - y * y))
+
+
+@_special(domain={"x": (0, 1)})
+def logit(x: Any) -> Any:
+    """log(x / (1 - x)), 0 < x < 1."""
+
+
+logit.vjp(x=lambda g, x: g / (x - x * x))
+
+
+@_special()
+def log_expit(x: Any) -> Any:
+    """log(1 / (1 + exp(-x))), without overflow."""
+
+
+log_expit.vjp(x=lambda g, x: g * expit(-x))
+
+
+@_special(domain={"x2": (0, None)})
+def xlogy(x1: Any, x2: Any) -> Any:
+    """x1·log(x2), 0 where x1 is 0."""
+
+
+xlogy.vjp(x1=lambda g, x2: g * e.log(x2), x2=lambda g, x1, x2: g * (x1 / x2))
+
+
+@_special(domain={"x2": (-1, None)})
+def xlog1py(x1: Any, x2: Any) -> Any:
+    """x1·log(1 + x2), 0 where x1 is 0."""
+
+
+xlog1py.vjp(x1=lambda g, x2: g * e.log1p(x2), x2=lambda g, x1, x2: g * (x1 / (x2 + 1)))
+
+
+@_special(domain={"x": (0, None)})
+def entr(x: Any) -> Any:
+    """-x·log(x), 0 at 0."""
+
+
+entr.vjp(x=lambda g, x: -(g * (e.log(x) + 1)))
+
+
+@_special(domain={"x1": (0, None), "x2": (0, None)})
+def rel_entr(x1: Any, x2: Any) -> Any:
+    """x1·log(x1 / x2)."""
+
+
+rel_entr.vjp(x1=lambda g, x1, x2: g * (e.log(x1 / x2) + 1), x2=lambda g, x1, x2: -(g * (x1 / x2)))
+
+
+@_special(domain={"x1": (0, None), "x2": (0, None)})
+def kl_div(x1: Any, x2: Any) -> Any:
+    """x1·log(x1 / x2) - x1 + x2."""
+
+
+kl_div.vjp(x1=lambda g, x1, x2: g * e.log(x1 / x2), x2=lambda g, x1, x2: g * (1 - x1 / x2))
+
+
+@_special()
+def special_i0(x: Any) -> Any:
+    """The modified Bessel function of the first kind, of order 0."""
+
+
+special_i0.vjp(x=lambda g, x: g * i1(x))
+
+
+@_special()
+def i1(x: Any) -> Any:
+    """The modified Bessel function of the first kind, of order 1."""
+
+
+i1.vjp(x=lambda g, x: g * ((special_i0(x) + iv(2, x)) / 2))
+
+
+@_special()
+def i0e(x: Any) -> Any:
+    """exp(-|x|)·I₀(x)."""
+
+
+i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.sign(x) * y))
+
+
+@_special()
+def i1e(x: Any) -> Any:
+    """exp(-|x|)·I₁(x)."""
+
+
+i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.sign(x) * y))
+
+
+@_special()
+def iv(order: Any, x: Any) -> Any:
+    """The modified Bessel function of the first kind, of a given order."""
+
+
+iv.vjp(order=None, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order + 1, x)) / 2))
+
+
+@_special()
+def ive(order: Any, x: Any) -> Any:
+    """exp(-|x|)·I_v(x)."""
+
+
+ive.vjp(
+    order=None,
+    x=lambda g, order, x, y: g * ((ive(order - 1, x) + ive(order + 1, x)) / 2 - e.sign(x) * y),
+)
+
+
+@_special(domain={"x": (0, None)})
+def k0(x: Any) -> Any:
+    """The modified Bessel function of the second kind, of order 0; x > 0."""
+
+
+k0.vjp(x=lambda g, x: -(g * k1(x)))
+
+
+@_special(domain={"x": (0, None)})
+def k1(x: Any) -> Any:
+    """The modified Bessel function of the second kind, of order 1; x > 0."""
+
+
+k1.vjp(x=lambda g, x: -(g * ((k0(x) + kv(2, x)) / 2)))
+
+
+@_special(domain={"x": (0, None)})
+def kv(order: Any, x: Any) -> Any:
+    """The modified Bessel function of the second kind; x > 0."""
+
+
+kv.vjp(order=None, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(order + 1, x)) / 2)))
+
+
+@_special()
+def j0(x: Any) -> Any:
+    """The Bessel function of the first kind, of order 0."""
+
+
+j0.vjp(x=lambda g, x: -(g * j1(x)))
+
+
+@_special()
+def j1(x: Any) -> Any:
+    """The Bessel function of the first kind, of order 1."""
+
+
+j1.vjp(x=lambda g, x: g * ((j0(x) - jv(2, x)) / 2))
+
+
+@_special()
+def jv(order: Any, x: Any) -> Any:
+    """The Bessel function of the first kind, of a given order."""
+
+
+jv.vjp(order=None, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order + 1, x)) / 2))
+
+
+@_special(domain={"x": (0, None)})
+def y0(x: Any) -> Any:
+    """The Bessel function of the second kind, of order 0; x > 0."""
+
+
+y0.vjp(x=lambda g, x: -(g * y1(x)))
+
+
+@_special(domain={"x": (0, None)})
+def y1(x: Any) -> Any:
+    """The Bessel function of the second kind, of order 1; x > 0."""
+
+
+y1.vjp(x=lambda g, x: g * ((y0(x) - yv(2, x)) / 2))
+
+
+@_special(domain={"x": (0, None)})
+def yv(order: Any, x: Any) -> Any:
+    """The Bessel function of the second kind; x > 0."""
+
+
+yv.vjp(order=None, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order + 1, x)) / 2))
+
+
+@_special()
+def ndtr(x: Any) -> Any:
+    """The normal distribution function, P(Z <= x)."""
+
+
+ndtr.vjp(x=lambda g, x: g * (e.exp(x * x * -0.5) / _ROOT_TAU))
+
+
+@_special()
+def log_ndtr(x: Any) -> Any:
+    """log P(Z <= x), exact for very negative x."""
+
+
+log_ndtr.vjp(x=lambda g, x, y: g * (e.exp(x * x * -0.5 - y) / _ROOT_TAU))
+
+
+@_special(domain={"x": (0, 1)})
+def ndtri(x: Any) -> Any:
+    """The inverse of ndtr, 0 < x < 1."""
+
+
+ndtri.vjp(x=lambda g, y: g * (e.exp(y * y * 0.5) * _ROOT_TAU))
+
+
+@_special()
+def exp10(x: Any) -> Any:
+    """10ˣ."""
+
+
+exp10.vjp(x=lambda g, y: g * (y * e.LN10))
+
+
+@_special(domain={"x": (0, None)})
+def gammainc(order: Any, x: Any) -> Any:
+    """The lower incomplete gamma function P(a, x), a > 0, x >= 0."""
+
+
+gammainc.vjp(order=None, x=lambda g, order, x: g * _gamma_density(order, x))
+
+
+@_special(domain={"x": (0, None)})
+def gammaincc(order: Any, x: Any) -> Any:
+    """The upper incomplete gamma function 1 - P(a, x)."""
+
+
+gammaincc.vjp(order=None, x=lambda g, order, x: -(g * _gamma_density(order, x)))
+
+
+def _gamma_density(order: Any, x: Any) -> Any:
+    return e.exp((order - 1) * e.log(x) - x - gammaln(order))
+
+
+@_special(domain={"x": (0, None)})
+def boxcox(x: Any, order: Any) -> Any:
+    """(x^λ - 1) / λ, or log x where λ is 0; x > 0."""
+
+
+boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=None)
+
+
+@primitive(domain={"x": (0, None)})
+def polygamma(xp: Any, n: Any, x: Any) -> Any:
+    """The n-th derivative of `digamma`, n = 0, 1, …; x > 0."""
+    return devices.special(xp).polygamma(n, x).astype(x.dtype)
+
+
+polygamma.vjp(n=None, x=lambda g, n, x: g * polygamma(n + 1, x))

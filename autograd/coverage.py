@@ -1,0 +1,195 @@
+"""Which of NumPy's public functions have derivatives here: a table made from the registry.
+
+Every function of `numpy`, `numpy.linalg` and `numpy.fft` is in one of three columns:
+differentiable; without a derivative by nature (indices, counts, truths, constants, settings); or
+not supported, with the error that it raises.  There is no fourth: one that is neither registered
+nor named below makes `table` raise, and with it a test, so a new NumPy is noticed when it comes.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.composite import composites
+from tapegrad.autograd.primitive import numpy_functions, primitives
+
+__all__ = ["COLUMNS", "Row", "differentiable_share", "markdown", "summary", "table"]
+
+COLUMNS = ("differentiable", "not by nature", "not supported")
+NAMESPACES = {"numpy": np, "numpy.linalg": np.linalg, "numpy.fft": np.fft}
+
+# Not in the registry, because there is nothing in them to differentiate.
+_BY_NATURE = {
+    "makes an array of numbers, text or a file": (
+        "arange bartlett blackman diag_indices empty eye from_dlpack frombuffer fromfile "
+        "fromfunction fromiter fromregex fromstring genfromtxt hamming hanning identity indices "
+        "kaiser load loadtxt mask_indices nested_iters ones tri tril_indices triu_indices zeros "
+        "fft.fftfreq fft.rfftfreq"
+    ),
+    "about types": (
+        "can_cast isdtype issubdtype min_scalar_type mintypecode promote_types typename"
+    ),
+    "about shapes or objects": "broadcast_shapes frompyfunc isscalar iterable",
+    "text of a number": "base_repr binary_repr format_float_positional format_float_scientific",
+    "dates": "busday_count busday_offset datetime_as_string datetime_data is_busday",
+    "settings and information": (
+        "get_include get_printoptions getbufsize geterr geterrcall info printoptions "
+        "set_printoptions setbufsize seterr seterrcall show_config show_runtime test "
+        "linalg.test fft.test"
+    ),
+}
+
+_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or np.block"
+
+# name: (error, remark, whether it has a mathematical derivative)
+_NOT_SUPPORTED = {
+    "array": ("TypeError", _PROTOCOL, True),
+    "asanyarray": ("TypeError", _PROTOCOL, True),
+    "asarray": ("TypeError", _PROTOCOL, True),
+    "asarray_chkfinite": ("TypeError", _PROTOCOL, True),
+    "ascontiguousarray": ("TypeError", _PROTOCOL, True),
+    "asfortranarray": ("TypeError", _PROTOCOL, True),
+    "asmatrix": ("TypeError", _PROTOCOL, True),
+    "bmat": ("TypeError", _PROTOCOL, True),
+    "full": ("TypeError", _PROTOCOL, True),
+    "require": ("TypeError", _PROTOCOL, True),
+    "histogram2d": ("TypeError", "np.histogram has a derivative in its weights", True),
+    "histogramdd": ("TypeError", "np.histogram has a derivative in its weights", True),
+    "isfortran": ("AttributeError", "a Tensor shows no memory order", False),
+    "isnat": ("TypeError", "Tensors hold numbers, no dates", False),
+    "ix_": ("TypeError", "np.ix_(i.numpy(), j.numpy())", False),
+    "save": ("TypeError", "np.save(file, x.numpy())", False),
+    "savetxt": ("TypeError", "np.savetxt(file, x.numpy())", False),
+    "savez": ("TypeError", "np.savez(file, x=x.numpy())", False),
+    "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
+}
+
+# They return nothing, and write into their first argument what is differentiated there.
+_WRITES = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+
+
+class Row(NamedTuple):
+    """One public function of NumPy."""
+
+    namespace: str
+    name: str
+    column: str
+    kind: str  # "primitive", "composite" or ""
+    remark: str
+    has_derivative: bool
+
+
+def _named() -> dict[str, tuple[str, str, str, bool]]:
+    named = {
+        name: ("not by nature", "", reason, False)
+        for reason, names in _BY_NATURE.items()
+        for name in names.split()
+    }
+    named.update(
+        (name, ("not supported", "", f"raises {error}: {remark}", derives))
+        for name, (error, remark, derives) in _NOT_SUPPORTED.items()
+    )
+    return named
+
+
+def _functions(namespace: Any) -> dict[str, Any]:
+    """The public functions: callables that are neither types nor modules."""
+    # `dir` also lists names on their way out, which no longer belong to the public interface.
+    return {
+        name: function
+        for name in sorted(set(dir(namespace)) - {"row_stack"})
+        if not name.startswith("_")
+        and callable(function := getattr(namespace, name))
+        and not isinstance(function, (type, types.ModuleType))
+    }
+
+
+def table() -> list[Row]:
+    """A row for every public function of the three namespaces.
+
+    Raises LookupError for one that is in no column.
+    """
+    made_of = {
+        **dict.fromkeys(primitives(), "primitive"),
+        **dict.fromkeys(composites(), "composite"),
+    }
+    named = _named()
+    rows = []
+    for namespace, module in NAMESPACES.items():
+        prefix = namespace.removeprefix("numpy").removeprefix(".")
+        for name, function in _functions(module).items():
+            target = numpy_functions.get(function)
+            if target is not None:
+                own = getattr(target, "primitive", target)
+                derives = bool(own.differentiable) or target.__name__ in _WRITES
+                column = COLUMNS[0] if derives else COLUMNS[1]
+                kind = made_of[target.__name__]
+                remark = "" if target.__name__ == name else f"as {target.__name__}"
+                rows.append(Row(namespace, name, column, kind, remark, derives))
+                continue
+            entry = named.get(f"{prefix}.{name}" if prefix else name)
+            if entry is None:
+                raise LookupError(
+                    f"{namespace}.{name} is neither registered by a primitive or composite nor "
+                    "named in autograd/coverage.py"
+                )
+            rows.append(Row(namespace, name, *entry))
+    return rows
+
+
+def differentiable_share(rows: list[Row] | None = None) -> float:
+    """Of the functions that have a mathematical derivative, the share that has one here."""
+    rows = [row for row in rows or table() if row.has_derivative]
+    return sum(row.column == COLUMNS[0] for row in rows) / len(rows)
+
+
+def summary(rows: list[Row] | None = None) -> str:
+    """The counts by namespace and column, as a few lines of text."""
+    rows = rows or table()
+    counts = Counter((row.namespace, row.column) for row in rows)
+    lines = [f"{'':14}" + "".join(f"{column:>16}" for column in COLUMNS)]
+    for namespace in NAMESPACES:
+        numbers = "".join(f"{counts[namespace, column]:>16}" for column in COLUMNS)
+        lines.append(f"{namespace:14}{numbers}")
+    share = differentiable_share(rows)
+    lines.append(f"{share:.1%} of the functions that have a mathematical derivative have one here")
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """The page `docs/numpy_coverage.md`."""
+    rows = table()
+    lines = [
+        "# NumPy's functions on Tensors",
+        "",
+        "Made from the registry by `python -m tapegrad.autograd.coverage`; `tapegrad info --ops`",
+        f"prints it for the NumPy that is installed. This page is of NumPy {_numpy_version()}.",
+        "",
+        "Complex cotangents pair without a conjugate, df = Re(g·dz), as in HIPS autograd and JAX.",
+        "Functions in the second column give untracked Tensors, or take no array.",
+        "",
+        "```",
+        summary(rows),
+        "```",
+    ]
+    for namespace in NAMESPACES:
+        lines += ["", f"## {namespace}", "", "| function | column | |", "|---|---|---|"]
+        lines += [
+            f"| `{row.name}` | {row.column} | {'; '.join(filter(None, (row.kind, row.remark)))} |"
+            for row in rows
+            if row.namespace == namespace
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _numpy_version() -> str:
+    return ".".join(np.__version__.split(".")[:2])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

@@ -1,0 +1,289 @@
+"""Indices, counts and truths: NumPy's functions whose results have no derivative.
+
+They give untracked Tensors, so that replay sees masks and indices change from step to step.
+`bincount` and `histogram` are differentiable in their weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand, constant, observed, value_of
+from tapegrad.autograd.ops.indexing import HOLE, index_add
+from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.tensor import Tensor, untracked
+
+__all__ = [
+    "argwhere",
+    "array_equiv",
+    "binary_exponent",
+    "bincount",
+    "count_nonzero",
+    "digitize",
+    "fix",
+    "flatnonzero",
+    "histogram",
+    "histogram_bin_edges",
+    "iscomplex",
+    "isin",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "lexsort",
+    "lexsort_rows",
+    "nanargmax",
+    "nanargmin",
+    "nonzero",
+    "nonzero_parts",
+    "numpy_round",
+    "packbits",
+    "ravel_multi_index",
+    "round",
+    "searchsorted",
+    "to_index",
+    "unpackbits",
+    "unravel_index",
+]
+
+
+@primitive(differentiable=False)
+def to_index(xp: Any, x: Any) -> Any:
+    """x, which holds whole numbers, as integers for indexing."""
+    return x.astype(np.intp)
+
+
+@primitive(differentiable=False)
+def binary_exponent(xp: Any, x: Any) -> Any:
+    """The integer k with |x| = m · 2^k and 1/2 <= m < 1, elementwise."""
+    return xp.frexp(x)[1]
+
+
+@primitive(differentiable=False)
+def round(xp: Any, x: Any, *, decimals: int = 0, out: Any = None) -> Any:
+    """x rounded to `decimals` places, halves to even, elementwise."""
+    return xp.round(x, decimals, out=out)
+
+
+@composite(numpy=(np.round, np.around), differentiable=False)
+def numpy_round(a: Any, decimals: int = 0) -> Any:
+    """x rounded to `decimals` places, halves to even."""
+    return round(as_operand(a), decimals)
+
+
+@composite(numpy=np.fix, differentiable=False)
+def fix(x: Any) -> Any:
+    """The integer part of x, towards zero."""
+    return e.trunc(x)
+
+
+@primitive(numpy=np.count_nonzero, differentiable=False)
+def count_nonzero(xp: Any, a: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    """How many entries over `axis` are not 0."""
+    return (a != 0).sum(axis=axis, keepdims=keepdims)
+
+
+@primitive(differentiable=False, several=True)
+def nonzero_parts(xp: Any, a: Any) -> Any:
+    """The indices of the entries that are not 0, an array for every axis."""
+    return list(xp.nonzero(a))
+
+
+@composite(numpy=np.nonzero, differentiable=False)
+def nonzero(a: Any) -> Any:
+    """The indices of the entries that are not 0, a tuple with an array for every axis."""
+    return tuple(nonzero_parts(as_operand(a)))
+
+
+@composite(numpy=np.flatnonzero, differentiable=False)
+def flatnonzero(a: Any) -> Any:
+    """The indices of the entries of the flattened x that are not 0."""
+    return nonzero(s.ravel(as_operand(a)))[0]
+
+
+@composite(numpy=np.argwhere, differentiable=False)
+def argwhere(a: Any) -> Any:
+    """The indices of the entries that are not 0, one in every row."""
+    a = as_operand(a)
+    return s.transpose(s.stack(nonzero(a if a.ndim else s.reshape(a, (1,)))))[:, : a.ndim]
+
+
+@primitive(numpy=np.searchsorted, differentiable=False)
+def searchsorted(xp: Any, a: Any, v: Any, *, side: str = "left") -> Any:
+    """Where v would be inserted into the sorted vector a to keep it sorted."""
+    return xp.searchsorted(a, v, side=side)
+
+
+@primitive(numpy=np.digitize, differentiable=False)
+def digitize(xp: Any, x: Any, bins: Any, *, right: bool = False) -> Any:
+    """The number of the bin, between rising or falling borders, that each entry falls into."""
+    return xp.digitize(x, bins, right=right)
+
+
+@primitive(differentiable=False)
+def lexsort_rows(xp: Any, keys: Any, *, axis: int) -> Any:
+    """The indices that sort by the last key, then the one before, …"""
+    return xp.lexsort(keys) if axis == -1 else xp.lexsort(xp.moveaxis(keys, axis, -1))
+
+
+@composite(numpy=np.lexsort, differentiable=False)
+def lexsort(keys: Any, axis: int = -1) -> Any:
+    """The indices that sort by the last key, among equals by the one before, …"""
+    return lexsort_rows(s.stack(list(keys)) if isinstance(keys, (list, tuple)) else keys, axis)
+
+
+@primitive(numpy=np.isin, differentiable=False)
+def isin(xp: Any, element: Any, test_elements: Any, *, invert: bool = False) -> Any:
+    """Is the entry one of the test elements?  Elementwise, as booleans."""
+    return xp.isin(element, test_elements, invert=invert)
+
+
+@primitive(numpy=np.isreal, differentiable=False)
+def isreal(xp: Any, x: Any) -> Any:
+    """Is the imaginary part 0?  Elementwise, as booleans."""
+    return xp.isreal(x)
+
+
+@primitive(numpy=np.iscomplex, differentiable=False)
+def iscomplex(xp: Any, x: Any) -> Any:
+    """Is the imaginary part not 0?  Elementwise, as booleans."""
+    return xp.iscomplex(x)
+
+
+@composite(numpy=np.isposinf, differentiable=False)
+def isposinf(x: Any) -> Any:
+    """Is the entry +∞?  Elementwise, as booleans."""
+    return e.equal(x, np.inf)
+
+
+@composite(numpy=np.isneginf, differentiable=False)
+def isneginf(x: Any) -> Any:
+    """Is the entry -∞?  Elementwise, as booleans."""
+    return e.equal(x, -np.inf)
+
+
+def _argument(a: Any, axis: Any, keepdims: bool, of: Any, worst: float) -> Any:
+    missing = e.isnan(a)
+    if not observed() and bool(r.any(r.all(missing, axis=axis))):
+        raise ValueError("All-NaN slice encountered")
+    return of(e.where(missing, worst, a), axis=axis, keepdims=keepdims)
+
+
+@composite(numpy=np.nanargmax, differentiable=False)
+def nanargmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the first largest entry that is not NaN."""
+    return _argument(as_operand(a), axis, keepdims, r.argmax, -np.inf)
+
+
+@composite(numpy=np.nanargmin, differentiable=False)
+def nanargmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the first smallest entry that is not NaN."""
+    return _argument(as_operand(a), axis, keepdims, r.argmin, np.inf)
+
+
+@composite(numpy=np.array_equiv, fact=True)
+def array_equiv(a1: Any, a2: Any) -> bool:
+    """Are a1 and a2 equal once broadcast?"""
+    return bool(np.array_equiv(value_of(as_operand(a1)), value_of(as_operand(a2))))
+
+
+@primitive(numpy=np.packbits, differentiable=False)
+def packbits(xp: Any, a: Any, *, bitorder: str = "big") -> Any:
+    """Truth values, flattened, packed eight to a byte."""
+    return xp.packbits(a.ravel(), bitorder=bitorder)
+
+
+@primitive(numpy=np.unpackbits, differentiable=False)
+def unpackbits(xp: Any, a: Any, *, bitorder: str = "big") -> Any:
+    """The bits of bytes, flattened."""
+    return xp.unpackbits(a.ravel(), bitorder=bitorder)
+
+
+@composite(numpy=np.unravel_index, differentiable=False)
+def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
+    """Flat indices as a tuple of indices, one array for every axis."""
+    parts = []
+    rest = as_operand(indices)
+    axes = list(range(len(shape)))
+    for axis in axes[::-1] if order == "C" else axes:
+        n = int(shape[axis])
+        parts.append(e.remainder(rest, n))
+        rest = e.floor_divide(rest, n)
+    return tuple(parts[::-1] if order == "C" else parts)
+
+
+@composite(numpy=np.ravel_multi_index, differentiable=False)
+def ravel_multi_index(multi_index: Any, dims: Any) -> Any:
+    """A tuple of indices, one array for every axis, as flat indices."""
+    flat: Any = 0
+    for part, n in zip(multi_index, dims, strict=True):
+        flat = flat * int(n) + as_operand(part)
+    return flat
+
+
+# Counts ------------------------------------------------------------------------------------------
+
+
+@composite(numpy=np.bincount)
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+    """How often each of 0, 1, 2, … is in x, or the sum of its weights, in which it derives."""
+    x = as_operand(x)
+    held = value_of(x)
+    return _counted(x, weights, builtin_max(int(held.max()) + 1 if held.size else 0, minlength))
+
+
+def _counted(x: Any, weights: Any, n: int) -> Any:
+    if weights is None:  # counted as floats, for which every library has an atomic addition
+        ones = constant(np.ones(x.shape), x)
+        return to_index(index_add(ones, [x], (HOLE,), (n,)))
+    return index_add(as_operand(weights) * 1.0, [x], (HOLE,), (n,))
+
+
+builtin_max = max
+
+
+@composite(numpy=np.histogram_bin_edges)
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
+    """The borders of the bins of `histogram`, from the smallest to the largest entry."""
+    a = as_operand(a)
+    from tapegrad.autograd.ops.calculus import linspace
+
+    if np.ndim(bins):
+        return _beside(np.asarray(bins), a) if isinstance(bins, (list, tuple)) else bins
+    if isinstance(bins, str) or not a.size:
+        return _beside(np.histogram_bin_edges(value_of(a), bins, range), a)
+    low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
+    low, high = (constant(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high))
+    flat = e.equal(low, high)
+    margin = e.cast(flat, dtype=low.dtype) * 0.5
+    return linspace(low - margin, high + margin, bins + 1)
+
+
+def _beside(array: Any, like: Any) -> Any:
+    """A constant where `like` lives, and a Tensor if that is one."""
+    return untracked(constant(array, like)) if isinstance(like, Tensor) else array
+
+
+@composite(numpy=np.histogram)
+def histogram(
+    a: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
+) -> Any:
+    """(how many entries fall into each bin, the borders); counts derive in `weights` only."""
+    a = as_operand(a)
+    edges = histogram_bin_edges(a, bins, range)
+    flat = s.ravel(a)
+    n = edges.shape[0] - 1
+    place = e.clip(searchsorted(edges, flat, side="right") - 1, 0, n - 1)
+    inside = e.logical_and(e.greater_equal(flat, edges[0]), e.less_equal(flat, edges[-1]))
+    weight = e.cast(inside, dtype=np.dtype(np.float64))
+    if weights is not None:
+        weight = weight * s.ravel(as_operand(weights))
+    counts = _counted(place, weight, n)
+    if density:
+        return counts / (edges[1:] - edges[:-1]) / r.sum(counts), edges
+    return counts if weights is not None else to_index(counts), edges

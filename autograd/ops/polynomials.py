@@ -1,0 +1,168 @@
+"""NumPy's polynomials as vectors of coefficients, highest power first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.calculus import convolve, vander
+from tapegrad.autograd.ops.matrices import eigvals, pinv
+
+__all__ = [
+    "poly",
+    "polyadd",
+    "polyder",
+    "polydiv",
+    "polyfit",
+    "polyint",
+    "polymul",
+    "polysub",
+    "polyval",
+    "roots",
+]
+
+
+def _coefficients(p: Any) -> Any:
+    p = as_operand(p)
+    return p if p.ndim else s.reshape(p, (1,))
+
+
+def _padded(a: Any, n: int) -> Any:
+    return s.pad(a, ((n - a.shape[0], 0),)) if a.shape[0] < n else a
+
+
+@composite(numpy=np.polyval)
+def polyval(p: Any, x: Any) -> Any:
+    """The value at x, by Horner's rule."""
+    p, x = _coefficients(p), as_operand(x)
+    y = x * 0
+    for i in range(p.shape[0]):
+        y = y * x + p[i]
+    return y
+
+
+@composite(numpy=np.polyadd)
+def polyadd(a1: Any, a2: Any) -> Any:
+    """The coefficients of the sum."""
+    a1, a2 = _coefficients(a1), _coefficients(a2)
+    n = max(a1.shape[0], a2.shape[0])
+    return _padded(a1, n) + _padded(a2, n)
+
+
+@composite(numpy=np.polysub)
+def polysub(a1: Any, a2: Any) -> Any:
+    """The coefficients of the difference."""
+    a1, a2 = _coefficients(a1), _coefficients(a2)
+    n = max(a1.shape[0], a2.shape[0])
+    return _padded(a1, n) - _padded(a2, n)
+
+
+@composite(numpy=np.polymul)
+def polymul(a1: Any, a2: Any) -> Any:
+    """The coefficients of the product, without leading zeros of the factors."""
+    return convolve(*(_trimmed(_coefficients(a)) for a in (a1, a2)))
+
+
+def _trimmed(a: Any) -> Any:
+    places = np.flatnonzero(value_of(a))
+    return a[int(places[0]) :] if len(places) else a[-1:]
+
+
+@composite(numpy=np.polydiv)
+def polydiv(u: Any, v: Any) -> Any:
+    """(quotient, remainder) of two polynomials."""
+    u, v = _coefficients(u) * 1.0, _coefficients(v) * 1.0
+    m, n = u.shape[0] - 1, v.shape[0] - 1
+    quotient = []
+    rest = u
+    for _ in range(m - n + 1):
+        factor = rest[0] / v[0]
+        quotient.append(factor)
+        head = rest[1 : n + 1] - factor * v[1:]
+        rest = s.concatenate([head, rest[n + 1 :]], 0)
+    if not quotient:
+        return u[:1] * 0, u
+    held = value_of(rest)
+    start = 0
+    while start < rest.shape[0] - 1 and np.isclose(held[start], 0, rtol=1e-14):
+        start += 1
+    rest = rest[start:] if rest.shape[0] else u[:1] * 0
+    return s.stack(quotient), rest
+
+
+@composite(numpy=np.polyder)
+def polyder(p: Any, m: int = 1) -> Any:
+    """The coefficients of the m-th derivative."""
+    p = _coefficients(p)
+    for _ in range(m):
+        n = p.shape[0] - 1
+        p = p[:-1] * constant(np.arange(n, 0, -1).astype(p.dtype), p)
+    return p
+
+
+@composite(numpy=np.polyint)
+def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+    """The coefficients of the m-th integral, with the constants k (0 when None)."""
+    p = _coefficients(p)
+    constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
+    for last in constants:
+        n = p.shape[0]
+        p = p / constant(np.arange(n, 0, -1).astype(p.dtype), p)
+        p = s.concatenate([p, constant(np.array([last], dtype=p.dtype), p)], 0)
+    return p
+
+
+@composite(numpy=np.poly)
+def poly(seq_of_zeros: Any) -> Any:
+    """The coefficients of the polynomial with these roots, or of a matrix's characteristic one."""
+    zeros = as_operand(seq_of_zeros)
+    if zeros.ndim == 2:
+        zeros = eigvals(zeros)
+    y = zeros[:1] * 0 + 1
+    for i in range(zeros.shape[0]):
+        y = s.pad(y, ((0, 1),)) - s.pad(y * zeros[i], ((1, 0),))
+    return y
+
+
+@composite(numpy=np.roots)
+def roots(p: Any) -> Any:
+    """The roots, as eigenvalues of the companion matrix; differentiable where they are distinct."""
+    p = _coefficients(p)
+    places = np.flatnonzero(value_of(p))
+    if not len(places):
+        return p[:0]
+    trailing = p.shape[0] - 1 - int(places[-1])
+    p = p[int(places[0]) : int(places[-1]) + 1]
+    n = p.shape[0] - 1
+    if n < 1:
+        return constant(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
+    top = s.reshape(-(p[1:] / p[0]), (1, n))
+    below = constant(np.eye(n - 1, n, dtype=p.dtype), p)
+    y = eigvals(s.concatenate([top, below], 0))
+    if not trailing:
+        return y
+    return s.concatenate([y, constant(np.zeros(trailing, dtype=y.dtype), y)], 0)
+
+
+@composite(numpy=np.polyfit)
+def polyfit(x: Any, y: Any, deg: int, *, w: Any = None) -> Any:
+    """The coefficients of the polynomial of degree `deg` with the least squared error at x.
+
+    w: weights of the (not squared) errors
+    """
+    x, y = as_operand(x), as_operand(y)
+    matrix = vander(x, int(deg) + 1)
+    if w is not None:
+        w = as_operand(w)
+        matrix = matrix * s.reshape(w, (-1, 1))
+        y = y * (w if y.ndim == 1 else s.reshape(w, (-1, 1)))
+    scale = e.sqrt(r.sum(e.square(matrix), axis=0))
+    limit = x.shape[0] * float(np.finfo(x.dtype).eps)
+    found = pinv(matrix / scale, limit) @ y
+    return found / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))

@@ -1,0 +1,261 @@
+"""Statistics: averages, covariances, running products, and the reductions that leave NaN out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand, axis_of
+
+__all__ = [
+    "average",
+    "corrcoef",
+    "cov",
+    "cumprod",
+    "cumulative_prod",
+    "cumulative_sum",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+    "ptp",
+]
+
+Axis = int | tuple[int, ...] | None
+
+
+@composite(numpy=np.ptp)
+def ptp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest entry less the smallest over `axis`."""
+    return r.max(a, axis=axis, keepdims=keepdims) - r.min(a, axis=axis, keepdims=keepdims)
+
+
+@composite(numpy=np.average)
+def average(
+    a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False
+) -> Any:
+    """Σ w·x / Σ w over `axis`; with `returned` also Σ w.
+
+    weights: of x's shape, or of the axes in `axis`
+    """
+    a = as_operand(a)
+    axes = r.normalized_axes(axis, a.ndim)
+    if weights is None:
+        y = r.mean(a, axis=axis, keepdims=keepdims)
+        count = math.prod(a.shape[i] for i in axes)
+        return (y, y * 0 + count) if returned else y
+    weights = as_operand(weights)
+    if weights.shape != a.shape:
+        if axis is None:
+            raise TypeError("average: weights of another shape than x need an axis")
+        if tuple(weights.shape) != tuple(a.shape[i] for i in axes):
+            raise ValueError("average: the weights do not have the shape of x's axes")
+        order = sorted(range(len(axes)), key=lambda i: axes[i])
+        weights = s.transpose(weights, tuple(order))
+        weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
+    total = r.sum(s.broadcast_to(weights, tuple(a.shape)), axis=axis, keepdims=keepdims)
+    y = r.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    return (y, total) if returned else y
+
+
+def _rows(m: Any, y: Any, rowvar: bool) -> Any:
+    def matrix(x: Any) -> Any:
+        x = as_operand(x)
+        if x.ndim > 2:
+            raise ValueError("cov: an array has more than two axes")
+        x = s.reshape(x, (1, -1)) if x.ndim < 2 else x
+        return x if rowvar or x.shape[0] == 1 else s.transpose(x)
+
+    rows = matrix(m)
+    return rows if y is None else s.concatenate([rows, matrix(y)], 0)
+
+
+@composite(numpy=np.cov)
+def cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+) -> Any:
+    """The covariances of variables, (variables, observations) -> (variables, variables).
+
+    fweights, aweights: weights of the observations, as counts or as importance
+    """
+    x = _rows(m, y, rowvar)
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    weights = None if fweights is None else as_operand(fweights) * 1.0
+    if aweights is not None:
+        weights = as_operand(aweights) if weights is None else weights * as_operand(aweights)
+    if weights is None:
+        mean, denominator = r.mean(x, axis=1, keepdims=True), x.shape[1] - ddof
+        x = x - mean
+        scaled = x
+    else:
+        total = r.sum(weights)
+        x = x - r.sum(x * weights, axis=1, keepdims=True) / total
+        if ddof == 0 or aweights is None:
+            denominator = total - ddof
+        else:
+            denominator = total - ddof * r.sum(weights * as_operand(aweights)) / total
+        scaled = x * weights
+    products = scaled @ s.transpose(e.conjugate(x)) / denominator
+    return s.reshape(products, ()) if products.size == 1 else products
+
+
+@composite(numpy=np.corrcoef)
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+    """The correlations of variables, (variables, observations) -> (variables, variables)."""
+    c = cov(x, y, rowvar)
+    if c.ndim == 0:
+        return c / c
+    from tapegrad.autograd.ops.rearranging import diagonal
+
+    deviation = e.sqrt(e.real(diagonal(c)))
+    c = c / s.reshape(deviation, (-1, 1)) / deviation
+    return e.clip(c, -1, 1) if c.dtype.kind == "f" else c
+
+
+# Running products and sums -----------------------------------------------------------------------
+
+
+@composite(numpy=np.cumprod)
+def cumprod(a: Any, axis: int | None = None) -> Any:
+    """The running product along `axis`; of the flattened array when None.
+
+    By doubling, in log2(n) products of whole arrays: no division, so zeros have derivatives too.
+    """
+    a = as_operand(a)
+    if axis is None:
+        a, axis = s.ravel(a), 0
+    axis = axis_of(axis, a.ndim)
+    n, before = a.shape[axis], (slice(None),) * axis
+    y, step = a, 1
+    while step < n:
+        later = y[(*before, slice(step, None))] * y[(*before, slice(0, n - step))]
+        y = s.concatenate([y[(*before, slice(0, step))], later], axis)
+        step *= 2
+    return s.copy(y) if y is a else y
+
+
+def _cumulative(x: Any, axis: int | None, include_initial: bool, of: Any, initial: int) -> Any:
+    x = as_operand(x)
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"give the axis of an array of {x.ndim} axes")
+        axis = 0
+    y = of(x, axis)
+    if not include_initial:
+        return y
+    first = y[(slice(None),) * axis_of(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
+    return s.concatenate([first, y], axis)
+
+
+@composite(numpy=np.cumulative_sum)
+def cumulative_sum(x: Any, *, axis: int | None = None, include_initial: bool = False) -> Any:
+    """The running sum along `axis`, after a 0 with `include_initial`."""
+    return _cumulative(x, axis, include_initial, r.cumsum, 0)
+
+
+@composite(numpy=np.cumulative_prod)
+def cumulative_prod(x: Any, *, axis: int | None = None, include_initial: bool = False) -> Any:
+    """The running product along `axis`, after a 1 with `include_initial`."""
+    return _cumulative(x, axis, include_initial, cumprod, 1)
+
+
+# Without NaN -------------------------------------------------------------------------------------
+
+
+def _filled(a: Any, value: float) -> tuple[Any, Any]:
+    a = as_operand(a)
+    missing = e.isnan(a)
+    return e.where(missing, value, a), e.logical_not(missing)
+
+
+@composite(numpy=np.nansum)
+def nansum(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Σ over `axis` of the entries that are not NaN."""
+    return r.sum(_filled(a, 0)[0], axis=axis, keepdims=keepdims)
+
+
+@composite(numpy=np.nanprod)
+def nanprod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Π over `axis` of the entries that are not NaN."""
+    return r.prod(_filled(a, 1)[0], axis=axis, keepdims=keepdims)
+
+
+@composite(numpy=np.nancumsum)
+def nancumsum(a: Any, axis: int | None = None) -> Any:
+    """The running sum along `axis`, NaN counted as 0."""
+    return r.cumsum(_filled(a, 0)[0], axis=axis)
+
+
+@composite(numpy=np.nancumprod)
+def nancumprod(a: Any, axis: int | None = None) -> Any:
+    """The running product along `axis`, NaN counted as 1."""
+    return cumprod(_filled(a, 1)[0], axis=axis)
+
+
+def _count(present: Any, like: Any, axis: Axis, keepdims: bool) -> Any:
+    return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real(like.dtype))
+
+
+def _real(dtype: Any) -> Any:
+    return np.zeros((), dtype=dtype).real.dtype
+
+
+@composite(numpy=np.nanmean)
+def nanmean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The mean over `axis` of the entries that are not NaN; NaN where there are none."""
+    filled, present = _filled(a, 0)
+    count = _count(present, filled, axis, keepdims)
+    return r.sum(filled, axis=axis, keepdims=keepdims) / count
+
+
+@composite(numpy=np.nanvar)
+def nanvar(a: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The variance over `axis` of the entries that are not NaN."""
+    a = as_operand(a)
+    deviation, present = _filled(a - nanmean(a, axis, keepdims=True), 0)
+    squares = r.sum(e.absolute_square(deviation), axis=axis, keepdims=keepdims)
+    free = _count(present, deviation, axis, keepdims) - ddof
+    return squares / e.where(free > 0, free, np.nan)
+
+
+@composite(numpy=np.nanstd)
+def nanstd(a: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The standard deviation over `axis` of the entries that are not NaN."""
+    v = nanvar(a, axis, ddof, keepdims)
+    constant = e.equal(v, 0)
+    return e.where(constant, 0, e.sqrt(e.where(constant, 1, v)))
+
+
+def _nan_extremum(a: Any, axis: Axis, keepdims: bool, of: Any, worst: float) -> Any:
+    filled, present = _filled(a, worst)
+    y = of(filled, axis=axis, keepdims=keepdims)
+    return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)
+
+
+@composite(numpy=np.nanmax)
+def nanmax(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest entry over `axis` that is not NaN; ties share the gradient."""
+    return _nan_extremum(a, axis, keepdims, r.max, -np.inf)
+
+
+@composite(numpy=np.nanmin)
+def nanmin(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest entry over `axis` that is not NaN; ties share the gradient."""
+    return _nan_extremum(a, axis, keepdims, r.min, np.inf)

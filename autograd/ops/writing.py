@@ -1,0 +1,143 @@
+"""NumPy's functions that write into an array, and those that only tell something about one.
+
+Writing is ``x[index] = v`` on the Tensor, by its rules: differentiated where that is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.rearranging import resize
+from tapegrad.autograd.tensor import Tensor, as_array
+
+__all__ = [
+    "array_repr",
+    "array_text",
+    "common_type",
+    "copyto",
+    "diag_indices_from",
+    "einsum_path",
+    "fill_diagonal",
+    "place",
+    "put",
+    "put_along_axis",
+    "putmask",
+    "tril_indices_from",
+    "triu_indices_from",
+]
+
+NOT_A_TENSOR = (
+    "{name}: an ndarray cannot take a Tensor's entries without losing their gradient; "
+    "make the target a Tensor"
+)
+
+
+def _target(x: Any, name: str) -> Any:
+    if not isinstance(x, Tensor):
+        raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
+    return x
+
+
+@composite(numpy=np.copyto, fact=True)
+def copyto(dst: Any, src: Any, where: Any = True) -> None:
+    """dst[...] = src, only where `where` holds."""
+    _target(dst, "copyto")
+    dst[...] = src if where is True else e.where(where, src, dst)
+
+
+@composite(numpy=np.putmask, fact=True)
+def putmask(a: Any, mask: Any, values: Any) -> None:
+    """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
+    values = as_operand(values)
+    shape = tuple(_target(a, "putmask").shape)
+    a[...] = e.where(mask, values if tuple(values.shape) == shape else resize(values, shape), a)
+
+
+@composite(numpy=np.place, fact=True)
+def place(arr: Any, mask: Any, vals: Any) -> None:
+    """The first entries of vals, repeated if needed, to where the mask holds."""
+    held = np.asarray(value_of(as_operand(mask)), dtype=bool)
+    _target(arr, "place")[constant(held, arr)] = resize(vals, int(held.sum()))
+
+
+@composite(numpy=np.put, fact=True)
+def put(a: Any, ind: Any, v: Any) -> None:
+    """The values v, repeated if needed, to the flat indices `ind`."""
+    flat = np.asarray(value_of(as_operand(ind))).ravel()
+    flat = np.where(flat < 0, flat + a.size, flat)
+    places = np.unravel_index(flat, _target(a, "put").shape)
+    a[tuple(constant(p, a) for p in places)] = resize(v, flat.size)
+
+
+@composite(numpy=np.put_along_axis, fact=True)
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
+    """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
+    axis = axis_of(axis, _target(arr, "put_along_axis").ndim)
+    xp = devices.namespace(as_array(indices))
+    grid = [
+        xp.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(indices.shape)
+    ]
+    grid[axis] = indices
+    arr[tuple(grid)] = values
+
+
+@composite(numpy=np.fill_diagonal, fact=True)
+def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+    """val on the main diagonal of a, of two axes or of several equal ones."""
+    if wrap:
+        raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
+    n = min(_target(a, "fill_diagonal").shape)
+    places = constant(np.arange(n), a)
+    a[(places,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)
+
+
+# Facts -------------------------------------------------------------------------------------------
+
+
+@composite(numpy=(np.array2string, np.array_str), fact=True)
+def array_text(a: Any, **options: Any) -> str:
+    """The entries as text, as NumPy writes them."""
+    return np.array2string(value_of(a), **options)
+
+
+@composite(numpy=np.array_repr, fact=True)
+def array_repr(a: Any, **options: Any) -> str:
+    """The text of the NumPy array that holds the entries."""
+    return np.array_repr(value_of(a), **options)
+
+
+@composite(numpy=np.common_type, fact=True)
+def common_type(*arrays: Any) -> Any:
+    """The floating point type that holds the entries of all arrays."""
+    return np.common_type(*[value_of(as_operand(a)) for a in arrays])
+
+
+@composite(numpy=np.diag_indices_from, fact=True)
+def diag_indices_from(arr: Any) -> Any:
+    """The indices of the main diagonal."""
+    return np.diag_indices_from(np.broadcast_to(0, arr.shape))
+
+
+@composite(numpy=np.tril_indices_from, fact=True)
+def tril_indices_from(arr: Any, k: int = 0) -> Any:
+    """The indices of the lower triangle."""
+    return np.tril_indices(arr.shape[-2], k=k, m=arr.shape[-1])
+
+
+@composite(numpy=np.triu_indices_from, fact=True)
+def triu_indices_from(arr: Any, k: int = 0) -> Any:
+    """The indices of the upper triangle."""
+    return np.triu_indices(arr.shape[-2], k=k, m=arr.shape[-1])
+
+
+@composite(numpy=np.einsum_path, fact=True)
+def einsum_path(subscripts: str, *operands: Any, optimize: Any = "greedy") -> Any:
+    """NumPy's plan for a contraction; `einsum` on Tensors follows opt_einsum's."""
+    shapes = [np.broadcast_to(0.0, x.shape) for x in operands]
+    return np.einsum_path(subscripts, *shapes, optimize=optimize)
