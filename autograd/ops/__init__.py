@@ -59,11 +59,6 @@ from tapegrad.autograd.ops.convolution import (
     conv3d,
     conv3d_input_gradient,
 )
-from tapegrad.autograd.ops.distance import (
-    guarded_norm,
-    guarded_power,
-    nearest_centroid,
-)
 from tapegrad.autograd.ops.counting import (
     argwhere,
     array_equiv,
@@ -94,6 +89,11 @@ from tapegrad.autograd.ops.counting import (
     to_index,
     unpackbits,
     unravel_index,
+)
+from tapegrad.autograd.ops.distance import (
+    guarded_norm,
+    guarded_power,
+    nearest_centroid,
 )
 from tapegrad.autograd.ops.elementwise import (
     absolute,
@@ -186,12 +186,9 @@ from tapegrad.autograd.ops.elementwise import (
     trunc,
     where,
 )
-<<<<<<< HEAD
-from tapegrad.autograd.ops.gradient import (
-    penalized,
-    scaled_gradient,
-    watched_gradient,
-=======
+from tapegrad.autograd.ops.error_function import (
+    erf,
+)
 from tapegrad.autograd.ops.fourier import (
     double_interior,
     fft,
@@ -214,7 +211,11 @@ from tapegrad.autograd.ops.fourier import (
     rfft,
     rfft2,
     rfftn,
->>>>>>> numpy
+)
+from tapegrad.autograd.ops.gradient import (
+    penalized,
+    scaled_gradient,
+    watched_gradient,
 )
 from tapegrad.autograd.ops.indexing import (
     getitem,
@@ -242,10 +243,6 @@ from tapegrad.autograd.ops.linalg import (
     tensordot,
     trace,
 )
-<<<<<<< HEAD
-from tapegrad.autograd.ops.normalization import (
-    standardize,
-=======
 from tapegrad.autograd.ops.matrices import (
     EighResult,
     EigResult,
@@ -285,6 +282,9 @@ from tapegrad.autograd.ops.matrices import (
     tensorsolve,
     vector_norm,
 )
+from tapegrad.autograd.ops.normalization import (
+    standardize,
+)
 from tapegrad.autograd.ops.polynomials import (
     poly,
     polyadd,
@@ -296,7 +296,6 @@ from tapegrad.autograd.ops.polynomials import (
     polysub,
     polyval,
     roots,
->>>>>>> numpy
 )
 from tapegrad.autograd.ops.pooling import (
     avg_pool2d,
@@ -390,15 +389,6 @@ from tapegrad.autograd.ops.shape import (
     tile,
     transpose,
 )
-<<<<<<< HEAD
-from tapegrad.autograd.ops.special import (
-    erf,
-)
-from tapegrad.autograd.ops.windows import (
-    fold,
-    largest_positions,
-    unfold,
-=======
 from tapegrad.autograd.ops.sorting import (
     argpartition,
     argsort,
@@ -427,7 +417,6 @@ from tapegrad.autograd.ops.special import (
     boxcox,
     digamma,
     entr,
-    erf,
     erfc,
     erfcinv,
     erfcx,
@@ -484,6 +473,11 @@ from tapegrad.autograd.ops.statistics import (
     nanvar,
     ptp,
 )
+from tapegrad.autograd.ops.windows import (
+    fold,
+    largest_positions,
+    unfold,
+)
 from tapegrad.autograd.ops.writing import (
     array_repr,
     array_text,
@@ -498,7 +492,6 @@ from tapegrad.autograd.ops.writing import (
     putmask,
     tril_indices_from,
     triu_indices_from,
->>>>>>> numpy
 )
 
 __all__ = [
@@ -542,11 +535,8 @@ __all__ = [
     "average",
     "avg_pool2d",
     "avg_pool2d_gradient",
-<<<<<<< HEAD
     "avg_pool3d",
-=======
     "axis_of",
->>>>>>> numpy
     "bernoulli",
     "beta",
     "betaln",
@@ -563,13 +553,10 @@ __all__ = [
     "cast",
     "cbrt",
     "ceil",
-<<<<<<< HEAD
     "checked_positions",
-=======
     "cholesky",
     "cholesky_lower",
     "choose",
->>>>>>> numpy
     "clip",
     "column_stack",
     "common_type",
@@ -579,7 +566,7 @@ __all__ = [
     "conjugate",
     "constant",
     "contract",
-<<<<<<< HEAD
+    "contract_all",
     "conv1d",
     "conv1d_input_gradient",
     "conv2d",
@@ -587,14 +574,8 @@ __all__ = [
     "conv2d_weight_gradient",
     "conv3d",
     "conv3d_input_gradient",
-=======
-    "contract_all",
-    "conv2d",
-    "conv2d_input_gradient",
-    "conv2d_weight_gradient",
     "convolve",
     "convolve_full",
->>>>>>> numpy
     "copy",
     "copysign",
     "copyto",
@@ -638,13 +619,10 @@ __all__ = [
     "entr",
     "equal",
     "erf",
-<<<<<<< HEAD
-=======
     "erfc",
     "erfcinv",
     "erfcx",
     "erfinv",
->>>>>>> numpy
     "exp",
     "exp10",
     "exp2",
@@ -666,12 +644,10 @@ __all__ = [
     "float_power",
     "floor",
     "floor_divide",
-<<<<<<< HEAD
-    "fold",
-=======
     "fmax",
     "fmin",
     "fmod",
+    "fold",
     "forward_transform",
     "frexp",
     "from_diagonal",
@@ -681,15 +657,12 @@ __all__ = [
     "gammaln",
     "gcd",
     "geomspace",
->>>>>>> numpy
     "getitem",
     "gradient",
     "greater",
     "greater_equal",
-<<<<<<< HEAD
     "guarded_norm",
     "guarded_power",
-=======
     "half_transform",
     "heaviside",
     "hfft",
@@ -703,7 +676,6 @@ __all__ = [
     "i0e",
     "i1",
     "i1e",
->>>>>>> numpy
     "identity",
     "ifft",
     "ifft2",
@@ -729,9 +701,6 @@ __all__ = [
     "isin",
     "isinf",
     "isnan",
-<<<<<<< HEAD
-    "largest_positions",
-=======
     "isneginf",
     "isposinf",
     "isreal",
@@ -745,10 +714,10 @@ __all__ = [
     "kl_div",
     "kron",
     "kv",
+    "largest_positions",
     "lcm",
     "ldexp",
     "left_shift",
->>>>>>> numpy
     "less",
     "less_equal",
     "lexsort",
@@ -795,9 +764,6 @@ __all__ = [
     "moveaxis",
     "multi_dot",
     "multiply",
-<<<<<<< HEAD
-    "nearest_centroid",
-=======
     "namespace_of",
     "nan_to_num",
     "nanargmax",
@@ -816,7 +782,7 @@ __all__ = [
     "nanvar",
     "ndtr",
     "ndtri",
->>>>>>> numpy
+    "nearest_centroid",
     "negative",
     "nextafter",
     "nonzero",
@@ -832,10 +798,8 @@ __all__ = [
     "outer",
     "packbits",
     "pad",
-<<<<<<< HEAD
-    "penalized",
-=======
     "partition",
+    "penalized",
     "percentile",
     "piecewise",
     "pinv",
@@ -851,7 +815,6 @@ __all__ = [
     "polysub",
     "polyval",
     "positive",
->>>>>>> numpy
     "power",
     "prod",
     "pseudo_inverse",
@@ -882,20 +845,17 @@ __all__ = [
     "rgamma",
     "right_shift",
     "rint",
-<<<<<<< HEAD
-    "scaled_gradient",
-=======
     "roll",
     "rollaxis",
     "rolled",
     "roots",
     "rot90",
     "round",
+    "scaled_gradient",
     "searchsorted",
     "select",
     "setdiff1d",
     "setxor1d",
->>>>>>> numpy
     "sigmoid",
     "sign",
     "signbit",
@@ -937,9 +897,6 @@ __all__ = [
     "to_index",
     "trace",
     "transpose",
-<<<<<<< HEAD
-    "unfold",
-=======
     "trapezoid",
     "tril",
     "tril_indices_from",
@@ -947,7 +904,7 @@ __all__ = [
     "triu",
     "triu_indices_from",
     "trunc",
->>>>>>> numpy
+    "unfold",
     "uniform",
     "union1d",
     "unique",
@@ -963,16 +920,13 @@ __all__ = [
     "value_of",
     "vander",
     "var",
-<<<<<<< HEAD
-    "watched_gradient",
-=======
     "vdot",
     "vecdot",
     "vecmat",
     "vector_norm",
     "vsplit",
     "vstack",
->>>>>>> numpy
+    "watched_gradient",
     "where",
     "xlog1py",
     "xlogy",

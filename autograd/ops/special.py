@@ -1,9 +1,3 @@
-"""Special functions that NumPy leaves to SciPy: the error function.
-
-The array namespaces of NumPy and CuPy have no `erf`, and a dependency on SciPy for one function is
-too much.  W. J. Cody's rational approximations are good to double precision on the whole line.
-
-
 """SciPy's special functions, elementwise: `scipy.special`'s own ufuncs on Tensors.
 
 `scipy.special.erf(tensor)` arrives here by the ufunc's name; nothing imports SciPy before one is
@@ -14,61 +8,6 @@ them from `tapegrad.autograd.ops`.
 """
 
 from __future__ import annotations
-
-import math
-from typing import Any
-
-from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.primitive import primitive
-
-__all__ = ["erf"]
-
-# Numerator and denominator of each piece, highest power first.  W. J. Cody, "Rational Chebyshev
-# approximations for the error function", Mathematics of Computation 23 (1969).
-SMALL = (
-    (0.185777706184603153, 3.16112374387056560, 113.864154151050156, 377.485237685302021,
-     3209.37758913846947),
-    (1.0, 23.6012909523441209, 244.024637934444173, 1282.61652607737228, 2844.23683343917062),
-)  # fmt: skip
-MIDDLE = (
-    (2.15311535474403846e-8, 0.564188496988670089, 8.88314979438837594, 66.1191906371416295,
-     298.635138197400131, 881.952221241769090, 1712.04761263407058, 2051.07837782607147,
-     1230.33935479799725),
-    (1.0, 15.7449261107098347, 117.693950891312499, 537.181101862009858, 1621.38957456669019,
-     3290.79923573345963, 4362.61909014324716, 3439.36767414372164, 1230.33935480374942),
-)  # fmt: skip
-LARGE = (
-    (0.0163153871373020978, 0.305326634961232344, 0.360344899949804439, 0.125781726111229246,
-     0.0160837851487422766, 6.58749161529837803e-4),
-    (1.0, 2.56852019228982242, 1.87295284992346725, 0.527905102951428412, 0.0605183413124413191,
-     0.00233520497626869185),
-)  # fmt: skip
-
-
-def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
-    over, under = pieces
-    numerator, denominator = over[0] * x + over[1], under[0] * x + under[1]
-    for p, q in zip(over[2:], under[2:], strict=True):
-        numerator, denominator = numerator * x + p, denominator * x + q
-    return numerator / denominator
-
-
-@primitive
-def erf(xp: Any, x: Any) -> Any:
-    """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place."""
-    size = xp.abs(x)
-    small = x * _ratio(SMALL, xp.minimum(size, 0.5) ** 2)
-    # 1 - erf: beyond 6 it is below the last place of 1, so larger arguments may be cut off there.
-    cut = xp.minimum(size, 6.0)
-    middle = _ratio(MIDDLE, xp.minimum(cut, 4.0))
-    inverse = 1 / xp.maximum(cut, 4.0) ** 2
-    tail = (1 / math.sqrt(math.pi) - inverse * _ratio(LARGE, inverse)) / xp.maximum(cut, 4.0)
-    rest = xp.exp(-(cut * cut)) * xp.where(cut <= 4.0, middle, tail)
-    return xp.where(size <= 0.46875, small, xp.copysign(1 - rest, x))
-
-
-erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
-
 
 import inspect
 import math
@@ -81,6 +20,7 @@ if TYPE_CHECKING:
 
 from tapegrad import devices
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.error_function import erf
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -89,7 +29,6 @@ __all__ = [
     "boxcox",
     "digamma",
     "entr",
-    "erf",
     "erfc",
     "erfcinv",
     "erfcx",
@@ -171,12 +110,7 @@ _ROOT_PI = math.sqrt(math.pi)
 _ROOT_TAU = math.sqrt(math.tau)
 
 
-@_special()
-def erf(x: Any) -> Any:
-    """The error function, (2/√π) ∫₀ˣ exp(-t²) dt."""
-
-
-erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / _ROOT_PI)))
+_by_name["erf"] = erf  # the core has one, since a network needs it without SciPy
 
 
 @_special()
