@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from tapegrad.optim.rule import cast, decayed, optimizer
+import numpy as np
+
+from tapegrad.optim.rule import BLOCK, cast, decayed, optimizer
 
 __all__ = ["adam", "adamax"]
 
@@ -61,6 +64,72 @@ def adam(
     step = cast(xp, rate * root / (1 - xp.power(beta1, t)), x)
     small = cast(xp, epsilon * root, x) if paper else epsilon
     return x - step * (m / (xp.sqrt(v) + small)), {"m": m, "v": v}
+
+
+def _numbers(dtype: Any, t: Any, o: dict[str, Any]) -> tuple[Any, ...]:
+    """The coefficients of a step, in the parameters' dtype: those of the rule above."""
+    rate = decayed(o["learningRate"], o["learningRateDecay"], t)
+    root = np.sqrt(1 - np.power(o["beta2"], t + 1))
+    values = (
+        o["beta1"], 1 - o["beta1"], o["beta2"], 1 - o["beta2"],
+        rate * root / (1 - np.power(o["beta1"], t + 1)),
+        o["epsilon"] * root if o["paper"] else o["epsilon"],
+        o["weightDecay"], 1 - rate * o["decoupledDecay"],
+    )  # fmt: skip
+    return tuple(np.asarray(value, dtype=dtype) for value in values)
+
+
+def _in_place(x: Any, g: Any, state: dict[str, Any], o: dict[str, Any]) -> None:
+    """The rule's operations in its order, block by block, without an array per operation."""
+    b1, a1, b2, a2, step, small, decay, keep = _numbers(x.dtype, state["t"], o)
+    one, two = np.empty(min(BLOCK, x.size), x.dtype), np.empty(min(BLOCK, x.size), x.dtype)
+    for start in range(0, x.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        xs, gs, m, v = x[part], g[part], state["m"][part], state["v"][part]
+        w, h = one[: xs.size], two[: xs.size]
+        if o["weightDecay"]:
+            np.multiply(xs, decay, h)
+            gs = np.add(gs, h, h)
+        if o["decoupledDecay"]:
+            np.multiply(xs, keep, xs)
+        np.multiply(gs, a1, w)
+        np.multiply(m, b1, m)
+        np.add(m, w, m)
+        np.multiply(gs, gs, w)
+        np.multiply(w, a2, w)
+        np.multiply(v, b2, v)
+        np.add(v, w, v)
+        np.sqrt(v, w)
+        np.add(w, small, w)
+        np.divide(m, w, w)
+        np.multiply(w, step, w)
+        np.subtract(xs, w, xs)
+
+
+@functools.cache
+def _loop() -> Any:
+    from numba import njit
+
+    # Without fastmath nothing is contracted or reordered: the bits are those of the array code.
+    @njit(error_model="numpy", nogil=True, cache=True)
+    def loop(x, g, m, v, b1, a1, b2, a2, step, small, decay, keep):  # type: ignore[no-untyped-def]  # numba infers
+        for i in range(x.size):
+            gi = g[i] + x[i] * decay
+            mi = b1 * m[i] + gi * a1
+            vi = b2 * v[i] + (gi * gi) * a2
+            m[i] = mi
+            v[i] = vi
+            x[i] = x[i] * keep - step * (mi / (np.sqrt(vi) + small))
+
+    return loop
+
+
+def _compiled(x: Any, g: Any, state: dict[str, Any], o: dict[str, Any]) -> None:
+    numbers = [value[()] for value in _numbers(x.dtype, state["t"], o)]
+    _loop()(x, g, state["m"], state["v"], *numbers)
+
+
+adam.in_place, adam.compiled = _in_place, _compiled
 
 
 @optimizer(

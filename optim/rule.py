@@ -34,6 +34,9 @@ SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 # Entries of a block, x and its gradient and slots together staying in the second-level cache.
 BLOCK = 16384
 
+# Compiling a loop takes a second; below this many entries array code is as fast.
+COMPILED_FROM = 20_000
+
 # Options that may be any number from 0 on, and those that must lie in [0, 1).
 NOT_NEGATIVE = {
     "learningRate", "learningRateDecay", "weightDecay", "momentum", "epsilon", "eps", "lambda",
@@ -80,6 +83,11 @@ def optimizer_step(
     state = dict(zip(slot_names, slots, strict=True))
     chosen = {**dict(options), **dict(zip(names, others, strict=True))}
     size = x.size
+    in_place = rule.in_place is not None and xp is np and x.dtype == gradient.dtype
+    if in_place and _flat(x, gradient, slots):
+        rule.in_place(x.reshape(-1), gradient.reshape(-1), _flattened(state, x.shape), chosen)
+        state[rule.counter][...] += 1
+        return
     if rule.whole or size <= BLOCK or xp is not np or not _flat(x, gradient, slots):
         _run(xp, rule, x, gradient, state, chosen, last=True)
         return
@@ -93,6 +101,35 @@ def optimizer_step(
             {k: _cut(o, shape, part) for k, o in chosen.items()},
             last=part.stop == size,
         )  # fmt: skip
+
+
+@optimizer_step.on("numba")
+def _compiled(
+    xp: Any, x: Any, gradient: Any, slots: list[Any], others: list[Any], *, rule: Any,
+    slot_names: tuple[str, ...], names: tuple[str, ...], options: tuple[tuple[str, Any], ...],
+) -> None:  # fmt: skip
+    """The same, through the rule's compiled loop where it has one."""
+    if (
+        rule.compiled is None
+        or x.dtype != gradient.dtype
+        or x.dtype.kind != "f"
+        or x.dtype.itemsize < 4
+        or x.size < COMPILED_FROM
+        or not _flat(x, gradient, slots)
+    ):
+        optimizer_step.primitive.body(
+            xp, x, gradient, slots, others, rule=rule, slot_names=slot_names, names=names,
+            options=options,
+        )  # fmt: skip
+        return
+    state = _flattened(dict(zip(slot_names, slots, strict=True)), x.shape)
+    chosen = {**dict(options), **dict(zip(names, others, strict=True))}
+    rule.compiled(x.reshape(-1), gradient.reshape(-1), state, chosen)
+    state[rule.counter][...] += 1
+
+
+def _flattened(state: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    return {k: s.reshape(-1) if s.shape == shape and s.ndim else s for k, s in state.items()}
 
 
 def _run(
@@ -157,6 +194,10 @@ class Rule:
         self.third = third
         self.whole = whole
         self.check = check
+        # Faster ways to do the same, (x, g, state, options) -> None on flat NumPy arrays, which
+        # overwrite x and the slots.  The rule stays the oracle they are tested against.
+        self.in_place: Callable[..., None] | None = None
+        self.compiled: Callable[..., None] | None = None
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = inspect.getdoc(function)
@@ -353,4 +394,5 @@ def decayed(rate: Any, decay: float, count: Any) -> Any:
 
 def cast(xp: Any, value: Any, x: Any) -> Any:
     """A coefficient in x's dtype, so that it does not widen what it multiplies."""
-    return value if isinstance(value, (int, float)) else xp.asarray(value, dtype=x.dtype)
+    # NumPy's float64 scalars are Python floats by type, and yet widen a float32 array.
+    return value if type(value) in {int, float} else xp.asarray(value, dtype=x.dtype)

@@ -177,7 +177,7 @@ class Trainer:
         steps: int | None = None,
         resume: bool = False,
     ) -> list[dict[str, float]]:
-        """Train until `epochs` epochs, or `steps` steps in all, are made; the figures of each epoch.
+        """Train until `epochs` epochs, or `steps` steps in all, are made; the figures of epochs.
 
         data:   a tuple of arrays (x, target), `Batches`, an iterable of (x, target), or a function
                 that makes one for each epoch

@@ -148,6 +148,54 @@ def test_rules_follow_their_papers(name, options):
         np.testing.assert_allclose(p.numpy(), by_hand(name, s, g, **options), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"learningRate": 0.01},
+        {"learningRate": 0.01, "learningRateDecay": 0.1, "weightDecay": 0.1},
+        {"learningRate": optim.exponential(0.01, 0.9), "paper": True, "decoupledDecay": 0.1},
+    ],
+    ids=["plain", "decays", "paper"],
+)
+@pytest.mark.parametrize("way", ["in_place", "compiled"])
+def test_faster_ways_to_run_a_rule_give_its_bits(way, config, dtype):
+    if way == "compiled":
+        pytest.importorskip("numba")
+    rng = np.random.default_rng(5)
+    start = rng.standard_normal(40_000).astype(dtype)
+    gradients = [rng.standard_normal(start.shape).astype(dtype) for _ in range(3)]
+    ends = []
+    for kept in (None, way):
+        x, state = start.copy(), {}
+        with pytest.MonkeyPatch.context() as patch:
+            for name in {"in_place", "compiled"} - {kept}:
+                patch.setattr(optim.adam, name, None)
+            for g in gradients:
+                optim.adam(lambda _, g=g: (0.0, g), x, config, state)
+        assert float(state["t"]) == 3
+        ends.append([x, state["m"].numpy(), state["v"].numpy()])
+    for found, expected in zip(*ends, strict=True):
+        assert found.tobytes() == expected.tobytes()
+
+
+def test_blocks_give_the_bits_of_the_whole():
+    rng = np.random.default_rng(6)
+    start, factors = rng.standard_normal((2, 50_000))
+    ends = []
+    for block in (7_000, 10**9):
+        x = start.copy()
+        config = {"learningRates": factors, "momentum": 0.9, "learningRate": 0.1}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tapegrad.optim.rule.BLOCK", block)
+            for _ in range(3):
+                optim.sgd(lambda v: (0.0, np.sin(v)), x, config)
+                optim.asgd(lambda v: (0.0, np.sin(v)), x, average := {"eta0": 0.1, "t0": 1})
+        ends.append([x, config["dfdx"].numpy(), average["ax"].numpy()])
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 # Modules, groups, state ---------------------------------------------------------------------------
 
 
