@@ -21,6 +21,7 @@ from typing import Any
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, is_recording, ops
 from tapegrad.autograd.node import Leaf, Node, next_serial, owner_of
+from tapegrad.autograd.replay import guard
 from tapegrad.autograd.sweep import add_to_grad, observed_sweep
 from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable
@@ -166,6 +167,7 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 
 def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
+    guard(module, "_frozen")
     if module._frozen:
         update = _constant(module, update)
     frame = _frame.get()

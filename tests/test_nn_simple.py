@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd import Parameter, Tensor, replay
 
 rng = np.random.default_rng(7)
 
@@ -88,6 +88,25 @@ def test_a_frozen_module_passes_gradients_and_does_not_learn():
     assert model.get(2).get(0).gradWeight.numpy().any()
     assert model.freeze().double().type() == nn.Linear(1, 1).type()  # nothing to learn: the default
     assert model.get(0).weight.dtype == np.float64, "frozen parameters are converted"
+
+
+def test_a_replayed_step_notices_that_a_module_was_frozen():
+    model, x = mlp(), Tensor(np.ones((2, 3), np.float32))
+
+    @replay
+    def step(x):
+        model.zeroGradParameters()
+        model(x).sum().backward()
+        model.updateParameters(0.1)
+
+    for _ in range(3):
+        step(x)
+    model.get(0).freeze()
+    first, last = (model.get(0).weight.numpy(), model.get(2).get(0).weight.numpy())
+    before = first.copy(), last.copy()
+    step(x)
+    np.testing.assert_array_equal(first, before[0])
+    assert (last != before[1]).any()
 
 
 def test_load_state_dict_names_every_difference_and_can_be_lenient():
