@@ -18,8 +18,11 @@ import numpy as np
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.activation import Power, Sqrt, Square
+from tapegrad.nn.container import Sequential
 from tapegrad.nn.initialization import bound, uniform_
 from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.pointwise import MulConstant
 
 __all__ = [
     "FeatureLPPooling",
@@ -28,6 +31,7 @@ __all__ = [
     "SpatialAveragePooling",
     "SpatialDilatedMaxPooling",
     "SpatialFractionalMaxPooling",
+    "SpatialLPPooling",
     "SpatialMaxPooling",
     "SpatialMaxUnpooling",
     "SpatialSubSampling",
@@ -316,6 +320,37 @@ class VolumetricAveragePooling(_Pooling):
 
     def pooled(self, batch: Any) -> Any:
         return ops.avg_pool3d(batch, self._along("k"), self._along("d"))
+
+
+class SpatialLPPooling(Sequential):
+    """(Σ of each window kW x kH of x^pnorm)^(1 / pnorm), as a Sequential of the layers that do it.
+
+    x: (C, H, W) or (N, C, H, W) -> as for SpatialAveragePooling, with strides that are the kernel
+    when omitted.  nInputPlane is not used, here as in Torch7.  Odd powers are of use for positive
+    entries only.  Raises ShapeError as SpatialAveragePooling does.  Source: nn.SpatialLPPooling;
+    P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers
+    Digit Classification", ICPR 2012, section 2.2.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts, lengths and an exponent
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        pnorm: float,
+        kW: int,
+        kH: int,
+        dW: int | None = None,
+        dH: int | None = None,
+    ) -> None:
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = kW if dW is None else dW, kH if dH is None else dH
+        super().__init__(
+            Square() if pnorm == 2 else Power(pnorm),
+            SpatialAveragePooling(kW, kH, self.dW, self.dH),
+            MulConstant(kW * kH),
+            Sqrt() if pnorm == 2 else Power(1 / pnorm),
+        )
 
 
 # Undoing a max pooling ----------------------------------------------------------------------------
