@@ -126,17 +126,8 @@ class _Plain(_Convolution):
         return self._finished(y, x)
 
 
-class SpatialConvolution(_Plain):
-    """y[o] = Σᵢ weight[o, i] ⋆ x[i] + bias[o], with ⋆ the cross-correlation of two images.
-
-    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
-    H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise.  Width comes before height in the arguments:
-    kernel kW x kH, stride dW x dH, zeros padded on either side padW and padH (padW when omitted).
-    weight (nOutputPlane, nInputPlane, kH, kW) and bias (nOutputPlane,) or None start from
-    U(-s, s), s = 1/√(kW·kH·nInputPlane).
-    Raises ShapeError for other shapes and for images smaller than the kernel.
-    Source: nn.SpatialConvolution.
-    """
+class _Images(_Plain):
+    """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
 
     def __init__(
         self,
@@ -157,7 +148,20 @@ class SpatialConvolution(_Plain):
         return (self.nOutputPlane, self.nInputPlane, self.kH, self.kW)
 
 
-class SpatialConvolutionMM(SpatialConvolution):
+class SpatialConvolution(_Images):
+    """y[o] = Σᵢ weight[o, i] ⋆ x[i] + bias[o], with ⋆ the cross-correlation of two images.
+
+    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
+    H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise.  Width comes before height in the arguments:
+    kernel kW x kH, stride dW x dH, zeros padded on either side padW and padH (padW when omitted).
+    weight (nOutputPlane, nInputPlane, kH, kW) and bias (nOutputPlane,) or None start from
+    U(-s, s), s = 1/√(kW·kH·nInputPlane).
+    Raises ShapeError for other shapes and for images smaller than the kernel.
+    Source: nn.SpatialConvolution.
+    """
+
+
+class SpatialConvolutionMM(_Images):
     """SpatialConvolution whose weight is a matrix (nOutputPlane, nInputPlane·kH·kW).
 
     Shapes, arguments and errors are those of SpatialConvolution.  Source: nn.SpatialConvolutionMM.
