@@ -141,7 +141,9 @@ class _Images(_Plain):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self._parameters_of(self._weight_shape(), (nOutputPlane,))
 
     def _weight_shape(self) -> tuple[int, ...]:
@@ -178,7 +180,7 @@ class SpatialDilatedConvolution(SpatialConvolution):
     """SpatialConvolution with taps dilationW and dilationH apart.
 
     H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as in
-    SpatialConvolution, but padH is 0 when omitted.  Source: nn.SpatialDilatedConvolution;
+    SpatialConvolution.  Source: nn.SpatialDilatedConvolution;
     F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
@@ -227,7 +229,9 @@ class SpatialDepthWiseConvolution(_Convolution):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self._parameters_of((nOutputPlane, nInputPlane * kH * kW), (nOutputPlane, nInputPlane))
 
     def updateOutput(self, x: Any) -> Any:
@@ -270,7 +274,9 @@ class SpatialConvolutionLocal(_Convolution):
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
         self.iW, self.iH = iW, iH
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self.oW = (iW + 2 * self.padW - kW) // dW + 1
         self.oH = (iH + 2 * self.padH - kH) // dH + 1
         if self.oW < 1 or self.oH < 1:
@@ -381,7 +387,10 @@ class SpatialFullConvolution(_Full):
         adjH: int = 0,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padH), adj=(adjW, adjH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padH
+        self.adjW, self.adjH = adjW, adjH
         self._check_adjustment()
         self._parameters_of((nInputPlane, nOutputPlane, kH, kW), (nOutputPlane,))
 
@@ -390,6 +399,7 @@ class _Map(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {"conMatrix": "index"}
+    padW = padH = 0
 
     def __init__(self, conMatrix: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         table = np.asarray(conMatrix.numpy() if hasattr(conMatrix, "numpy") else conMatrix)
@@ -405,7 +415,8 @@ class _Map(_Convolution):
             )
         self.connTable = Buffer(table)
         self.nInputPlane, self.nOutputPlane = (int(n) + 1 for n in table.max(axis=0))
-        self._set(k=(kW, kH), d=(dW, dH), pad=(0, 0))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
         self._parameters_of((len(table), kH, kW), (self.nOutputPlane,))
 
     def reset(self, stdv: float | None = None) -> None:
@@ -497,8 +508,10 @@ class VolumetricConvolution(_Plain):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        pad = (padT, padT if padW is None else padW, padT if padH is None else padH)
-        self._set(k=(kT, kW, kH), d=(dT, dW, dH), pad=pad)
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT = padT
+        self.padW, self.padH = (padT if pad is None else pad for pad in (padW, padH))
         self._parameters_of((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
 
 
@@ -526,7 +539,7 @@ class VolumetricDilatedConvolution(VolumetricConvolution):
         dilationH: int = 1,
     ) -> None:
         super().__init__(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH)
-        self._set(dilation=(dilationT, dilationW, dilationH))
+        self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
 
     def _dilation(self) -> tuple[int, ...]:
         return self._along("dilation")
@@ -567,6 +580,9 @@ class VolumetricFullConvolution(_Full):
         adjH: int = 0,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kT, kW, kH), d=(dT, dW, dH), pad=(padT, padW, padH), adj=(adjT, adjW, adjH))
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT, self.padW, self.padH = padT, padW, padH
+        self.adjT, self.adjW, self.adjH = adjT, adjW, adjH
         self._check_adjustment()
         self._parameters_of((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))
