@@ -398,11 +398,11 @@ class SpatialFullConvolution(_Full):
 class _Map(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"conMatrix": "index"}
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
-    def __init__(self, conMatrix: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
-        table = np.asarray(conMatrix.numpy() if hasattr(conMatrix, "numpy") else conMatrix)
+    def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
+        table = np.asarray(connTable.numpy() if hasattr(connTable, "numpy") else connTable)
         if table.ndim != 2 or table.shape[1] != 2 or not len(table):
             raise ValueError(
                 f"{type(self).__name__}: the connection table has shape {table.shape}, it must be "
@@ -421,7 +421,7 @@ class _Map(_Convolution):
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw weight, then bias, from U(-s, s): s = 1/√(kW·kH·planes into it), or stdv·√3."""
-        planes = self.connTable.numpy()[:, 1]
+        planes = self.connTable.numpy()[:, 1].astype(np.int64)
         counts = np.maximum(np.bincount(planes, minlength=self.nOutputPlane), 1)
         spread = np.array([bound(self.kW * self.kH * int(c), stdv) for c in counts])
         for parameter, s in ((self.weight, spread[planes][:, None, None]), (self.bias, spread)):
@@ -432,7 +432,8 @@ class _Map(_Convolution):
 
     def _dense(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
         """The kernels at their places among all pairs of planes, zeros elsewhere."""
-        places = [self.connTable[:, first], self.connTable[:, second]]
+        # A table read from a file holds floating point numbers, as all tensors do there.
+        places = [self.connTable[:, side].astype(np.int64) for side in (first, second)]
         return ops.index_add(self.weight, places, (HOLE, HOLE), (*shape, self.kH, self.kW))
 
     def __repr__(self) -> str:
@@ -442,7 +443,7 @@ class _Map(_Convolution):
 class SpatialConvolutionMap(_Map):
     """SpatialConvolution in which output plane `to` sees only the planes `from` of a table.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
+    connTable: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers are
     those the table names.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
     U(-s, s), s = 1/√(kW·kH·connections of that output plane).
@@ -458,7 +459,7 @@ class SpatialConvolutionMap(_Map):
 class SpatialFullConvolutionMap(_Map):
     """SpatialFullConvolution by a table of connections, for one image.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0.
+    connTable: integers (connections, 2), rows (from, to) counted from 0.
     x: (nInputPlane, H, W) -> (nOutputPlane, (H - 1)·dH + kH, (W - 1)·dW + kW).  Parameters as in
     SpatialConvolutionMap.  Raises ShapeError for other shapes, batches among them.
     Source: nn.SpatialFullConvolutionMap.
