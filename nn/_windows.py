@@ -16,7 +16,7 @@ __all__ = ["Lengths", "batch_of", "like_given", "times"]
 
 
 class Lengths:
-    """Lengths kept one by one under Torch7's names, read in the order of the array's axes.
+    """Lengths kept one by one under Torch7's names (kW, kH), read in the order of the array's axes.
 
     `order` holds the letters of the axes as Torch7's arguments and texts have them, `axes` those of
     a sample array, channels first.
@@ -34,12 +34,6 @@ class Lengths:
     padT: int
     padH: int
     padW: int
-
-    def _set(self, **lengths: tuple[Any, ...]) -> None:
-        """Keep k=(kW, kH) as `kW` and `kH`, and so on."""
-        for name, values in lengths.items():
-            for letter, value in zip(self.order, values, strict=True):
-                setattr(self, name + letter, value)
 
     def _along(self, name: str) -> tuple[int, ...]:
         """The lengths called `name`, in the order of the array's axes."""

@@ -126,17 +126,8 @@ class _Plain(_Convolution):
         return self._finished(y, x)
 
 
-class SpatialConvolution(_Plain):
-    """y[o] = Σᵢ weight[o, i] ⋆ x[i] + bias[o], with ⋆ the cross-correlation of two images.
-
-    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
-    H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise.  Width comes before height in the arguments:
-    kernel kW x kH, stride dW x dH, zeros padded on either side padW and padH (padW when omitted).
-    weight (nOutputPlane, nInputPlane, kH, kW) and bias (nOutputPlane,) or None start from
-    U(-s, s), s = 1/√(kW·kH·nInputPlane).
-    Raises ShapeError for other shapes and for images smaller than the kernel.
-    Source: nn.SpatialConvolution.
-    """
+class _Images(_Plain):
+    """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
 
     def __init__(
         self,
@@ -150,14 +141,29 @@ class SpatialConvolution(_Plain):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self._parameters_of(self._weight_shape(), (nOutputPlane,))
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self.nOutputPlane, self.nInputPlane, self.kH, self.kW)
 
 
-class SpatialConvolutionMM(SpatialConvolution):
+class SpatialConvolution(_Images):
+    """y[o] = Σᵢ weight[o, i] ⋆ x[i] + bias[o], with ⋆ the cross-correlation of two images.
+
+    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
+    H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise.  Width comes before height in the arguments:
+    kernel kW x kH, stride dW x dH, zeros padded on either side padW and padH (padW when omitted).
+    weight (nOutputPlane, nInputPlane, kH, kW) and bias (nOutputPlane,) or None start from
+    U(-s, s), s = 1/√(kW·kH·nInputPlane).
+    Raises ShapeError for other shapes and for images smaller than the kernel.
+    Source: nn.SpatialConvolution.
+    """
+
+
+class SpatialConvolutionMM(_Images):
     """SpatialConvolution whose weight is a matrix (nOutputPlane, nInputPlane·kH·kW).
 
     Shapes, arguments and errors are those of SpatialConvolution.  Source: nn.SpatialConvolutionMM.
@@ -174,7 +180,7 @@ class SpatialDilatedConvolution(SpatialConvolution):
     """SpatialConvolution with taps dilationW and dilationH apart.
 
     H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as in
-    SpatialConvolution, but padH is 0 when omitted.  Source: nn.SpatialDilatedConvolution;
+    SpatialConvolution.  Source: nn.SpatialDilatedConvolution;
     F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
@@ -223,7 +229,9 @@ class SpatialDepthWiseConvolution(_Convolution):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self._parameters_of((nOutputPlane, nInputPlane * kH * kW), (nOutputPlane, nInputPlane))
 
     def updateOutput(self, x: Any) -> Any:
@@ -266,7 +274,9 @@ class SpatialConvolutionLocal(_Convolution):
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
         self.iW, self.iH = iW, iH
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padW if padH is None else padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
         self.oW = (iW + 2 * self.padW - kW) // dW + 1
         self.oH = (iH + 2 * self.padH - kH) // dH + 1
         if self.oW < 1 or self.oH < 1:
@@ -377,7 +387,10 @@ class SpatialFullConvolution(_Full):
         adjH: int = 0,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padH), adj=(adjW, adjH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padH
+        self.adjW, self.adjH = adjW, adjH
         self._check_adjustment()
         self._parameters_of((nInputPlane, nOutputPlane, kH, kW), (nOutputPlane,))
 
@@ -385,10 +398,11 @@ class SpatialFullConvolution(_Full):
 class _Map(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"conMatrix": "index"}
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"connTable": "index"}
+    padW = padH = 0
 
-    def __init__(self, conMatrix: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
-        table = np.asarray(conMatrix.numpy() if hasattr(conMatrix, "numpy") else conMatrix)
+    def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
+        table = np.asarray(connTable.numpy() if hasattr(connTable, "numpy") else connTable)
         if table.ndim != 2 or table.shape[1] != 2 or not len(table):
             raise ValueError(
                 f"{type(self).__name__}: the connection table has shape {table.shape}, it must be "
@@ -401,12 +415,13 @@ class _Map(_Convolution):
             )
         self.connTable = Buffer(table)
         self.nInputPlane, self.nOutputPlane = (int(n) + 1 for n in table.max(axis=0))
-        self._set(k=(kW, kH), d=(dW, dH), pad=(0, 0))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
         self._parameters_of((len(table), kH, kW), (self.nOutputPlane,))
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw weight, then bias, from U(-s, s): s = 1/√(kW·kH·planes into it), or stdv·√3."""
-        planes = self.connTable.numpy()[:, 1]
+        planes = self.connTable.numpy()[:, 1].astype(np.int64)
         counts = np.maximum(np.bincount(planes, minlength=self.nOutputPlane), 1)
         spread = np.array([bound(self.kW * self.kH * int(c), stdv) for c in counts])
         for parameter, s in ((self.weight, spread[planes][:, None, None]), (self.bias, spread)):
@@ -417,7 +432,8 @@ class _Map(_Convolution):
 
     def _dense(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
         """The kernels at their places among all pairs of planes, zeros elsewhere."""
-        places = [self.connTable[:, first], self.connTable[:, second]]
+        # A table read from a file holds floating point numbers, as all tensors do there.
+        places = [self.connTable[:, side].astype(np.int64) for side in (first, second)]
         return ops.index_add(self.weight, places, (HOLE, HOLE), (*shape, self.kH, self.kW))
 
     def __repr__(self) -> str:
@@ -427,7 +443,7 @@ class _Map(_Convolution):
 class SpatialConvolutionMap(_Map):
     """SpatialConvolution in which output plane `to` sees only the planes `from` of a table.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
+    connTable: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers are
     those the table names.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
     U(-s, s), s = 1/√(kW·kH·connections of that output plane).
@@ -443,7 +459,7 @@ class SpatialConvolutionMap(_Map):
 class SpatialFullConvolutionMap(_Map):
     """SpatialFullConvolution by a table of connections, for one image.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0.
+    connTable: integers (connections, 2), rows (from, to) counted from 0.
     x: (nInputPlane, H, W) -> (nOutputPlane, (H - 1)·dH + kH, (W - 1)·dW + kW).  Parameters as in
     SpatialConvolutionMap.  Raises ShapeError for other shapes, batches among them.
     Source: nn.SpatialFullConvolutionMap.
@@ -493,8 +509,10 @@ class VolumetricConvolution(_Plain):
         padH: int | None = None,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        pad = (padT, padT if padW is None else padW, padT if padH is None else padH)
-        self._set(k=(kT, kW, kH), d=(dT, dW, dH), pad=pad)
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT = padT
+        self.padW, self.padH = (padT if pad is None else pad for pad in (padW, padH))
         self._parameters_of((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
 
 
@@ -522,7 +540,7 @@ class VolumetricDilatedConvolution(VolumetricConvolution):
         dilationH: int = 1,
     ) -> None:
         super().__init__(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH)
-        self._set(dilation=(dilationT, dilationW, dilationH))
+        self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
 
     def _dilation(self) -> tuple[int, ...]:
         return self._along("dilation")
@@ -563,6 +581,9 @@ class VolumetricFullConvolution(_Full):
         adjH: int = 0,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
-        self._set(k=(kT, kW, kH), d=(dT, dW, dH), pad=(padT, padW, padH), adj=(adjT, adjW, adjH))
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT, self.padW, self.padH = padT, padW, padH
+        self.adjT, self.adjW, self.adjH = adjT, adjW, adjH
         self._check_adjustment()
         self._parameters_of((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))

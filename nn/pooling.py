@@ -18,8 +18,11 @@ import numpy as np
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.activation import Power, Sqrt, Square
+from tapegrad.nn.container import Sequential
 from tapegrad.nn.initialization import bound, uniform_
 from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.pointwise import MulConstant
 
 __all__ = [
     "FeatureLPPooling",
@@ -28,6 +31,7 @@ __all__ = [
     "SpatialAveragePooling",
     "SpatialDilatedMaxPooling",
     "SpatialFractionalMaxPooling",
+    "SpatialLPPooling",
     "SpatialMaxPooling",
     "SpatialMaxUnpooling",
     "SpatialSubSampling",
@@ -135,8 +139,9 @@ class SpatialMaxPooling(_MaxPooling):
         padW: int = 0,
         padH: int = 0,
     ) -> None:
-        stride = (kW if dW is None else dW, kH if dH is None else dH)
-        self._set(k=(kW, kH), d=stride, pad=(padW, padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = kW if dW is None else dW, kH if dH is None else dH
+        self.padW, self.padH = padW, padH
         self.ceil_mode = False
 
 
@@ -159,7 +164,7 @@ class SpatialDilatedMaxPooling(SpatialMaxPooling):
         dilationH: int = 1,
     ) -> None:
         super().__init__(kW, kH, dW, dH, padW, padH)
-        self._set(dilation=(dilationW, dilationH))
+        self.dilationW, self.dilationH = dilationW, dilationH
 
 
 class SpatialAveragePooling(_Rounded):
@@ -174,7 +179,9 @@ class SpatialAveragePooling(_Rounded):
     def __init__(
         self, kW: int, kH: int, dW: int = 1, dH: int = 1, padW: int = 0, padH: int = 0
     ) -> None:
-        self._set(k=(kW, kH), d=(dW, dH), pad=(padW, padH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padH
         self.ceil_mode = False
         self.count_include_pad = True
         self.divide = True
@@ -205,7 +212,8 @@ class SpatialSubSampling(_Pooling):
 
     def __init__(self, nInputPlane: int, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         self.nInputPlane = nInputPlane
-        self._set(k=(kW, kH), d=(dW, dH))
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
         self.weight = Parameter(np.empty(nInputPlane, default_dtype()))
         self.bias = Parameter(np.empty(nInputPlane, default_dtype()))
         self.reset()
@@ -252,9 +260,11 @@ class VolumetricMaxPooling(_MaxPooling):
         padW: int = 0,
         padH: int = 0,
     ) -> None:
-        given, kernel = (dT, dW, dH), (kT, kW, kH)
-        stride = tuple(k if d is None else d for k, d in zip(kernel, given, strict=True))
-        self._set(k=kernel, d=stride, pad=(padT, padW, padH))
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = (
+            k if d is None else d for k, d in ((kT, dT), (kW, dW), (kH, dH))
+        )
+        self.padT, self.padW, self.padH = padT, padW, padH
         self.ceil_mode = False
 
     def _maxima(self, batch: Any) -> Any:
@@ -286,7 +296,7 @@ class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
         dilationH: int = 1,
     ) -> None:
         super().__init__(kT, kW, kH, dT, dW, dH, padT, padW, padH)
-        self._set(dilation=(dilationT, dilationW, dilationH))
+        self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
 
 
 class VolumetricAveragePooling(_Pooling):
@@ -310,12 +320,44 @@ class VolumetricAveragePooling(_Pooling):
         dW: int | None = None,
         dH: int | None = None,
     ) -> None:
-        given, kernel = (dT, dW, dH), (kT, kW, kH)
-        stride = tuple(k if d is None else d for k, d in zip(kernel, given, strict=True))
-        self._set(k=kernel, d=stride)
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = (
+            k if d is None else d for k, d in ((kT, dT), (kW, dW), (kH, dH))
+        )
 
     def pooled(self, batch: Any) -> Any:
         return ops.avg_pool3d(batch, self._along("k"), self._along("d"))
+
+
+class SpatialLPPooling(Sequential):
+    """(Σ of each window kW x kH of x^pnorm)^(1 / pnorm), as a Sequential of the layers that do it.
+
+    x: (C, H, W) or (N, C, H, W) -> as for SpatialAveragePooling, with strides that are the kernel
+    when omitted.  nInputPlane is not used, here as in Torch7.  Odd powers are of use for positive
+    entries only.  Raises ShapeError as SpatialAveragePooling does.  Source: nn.SpatialLPPooling;
+    P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers
+    Digit Classification", ICPR 2012, section 2.2.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts, lengths and an exponent
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        pnorm: float,
+        kW: int,
+        kH: int,
+        dW: int | None = None,
+        dH: int | None = None,
+    ) -> None:
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = kW if dW is None else dW, kH if dH is None else dH
+        super().__init__(
+            Square() if pnorm == 2 else Power(pnorm),
+            SpatialAveragePooling(kW, kH, self.dW, self.dH),
+            MulConstant(kW * kH),
+            Sqrt() if pnorm == 2 else Power(1 / pnorm),
+        )
 
 
 # Undoing a max pooling ----------------------------------------------------------------------------
@@ -495,7 +537,8 @@ class _Fractional(Lengths, Module):
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, or shares of lengths
 
-    def _sizes(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> None:
+    def _exact(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> bool:
+        """Whether `targets` are lengths, not ratios.  Raises ValueError when they are neither."""
         name = type(self).__name__
         if min(pools) < 2:
             raise ValueError(
@@ -507,11 +550,9 @@ class _Fractional(Lengths, Module):
                 f"{name}: give sizes of the output (at least 1) or ratios between 0 and 1, for "
                 f"all axes, found {targets}"
             )
-        nothing = (None,) * len(pools)
-        self._set(poolSize=pools, out=targets if exact else nothing)
-        self._set(ratio=nothing if exact else targets)
         self.newRandomPool = False
         self.randomSamples: Any = None
+        return exact
 
     def fixPoolingRegions(self, val: bool = True) -> Self:
         """Keep the windows of the last call from now on; with False, draw them at each call."""
@@ -539,7 +580,9 @@ class _Fractional(Lengths, Module):
         kept = self.randomSamples
         if not self.newRandomPool or kept is None or kept.shape != shape:
             stream = self.random_stream(batch)
-            kept = Tensor(ops.uniform(generator=stream, shape=shape, dtype=batch.dtype))
+            # In double precision whatever the input is, so that its windows are the same.
+            double = np.dtype(np.float64)
+            kept = Tensor(ops.uniform(generator=stream, shape=shape, dtype=double))
             self.randomSamples = kept
         return kept
 
@@ -595,7 +638,10 @@ class SpatialFractionalMaxPooling(_Fractional):
     """
 
     def __init__(self, poolSizeW: int, poolSizeH: int, arg1: float, arg2: float) -> None:
-        self._sizes((poolSizeW, poolSizeH), (arg1, arg2))
+        exact = self._exact((poolSizeW, poolSizeH), (arg1, arg2))
+        self.poolSizeW, self.poolSizeH = poolSizeW, poolSizeH
+        self.outW, self.outH = (arg1, arg2) if exact else (None, None)
+        self.ratioW, self.ratioH = (None, None) if exact else (arg1, arg2)
 
 
 class VolumetricFractionalMaxPooling(_Fractional):
@@ -618,7 +664,11 @@ class VolumetricFractionalMaxPooling(_Fractional):
         arg2: float,
         arg3: float,
     ) -> None:
-        self._sizes((poolSizeT, poolSizeW, poolSizeH), (arg1, arg2, arg3))
+        targets, nothing = (arg1, arg2, arg3), (None, None, None)
+        exact = self._exact((poolSizeT, poolSizeW, poolSizeH), targets)
+        self.poolSizeT, self.poolSizeW, self.poolSizeH = poolSizeT, poolSizeW, poolSizeH
+        self.outT, self.outW, self.outH = targets if exact else nothing
+        self.ratioT, self.ratioW, self.ratioH = nothing if exact else targets
 
 
 class FeatureLPPooling(Module):

@@ -317,6 +317,14 @@ def feature_pooling(d):
     return Layer(module, d.array(shape, 0), d.array(wrong, 0), "always" if batched else None)
 
 
+def lp_pooling(d):
+    """Positive entries, as above."""
+    kernel, stride = ((d.integer(1, 2), d.integer(1, 2)) for _ in range(2))
+    module = nn.SpatialLPPooling(1, d.choice([2, 3, 1.5]), *kernel, *stride)
+    shape, _, batch = sample(d, d.size("C", 1, 2), sides_for(d, kernel, (0, 0)))
+    return Layer(module, d.array(shape, 0), d.array(shape[-1:], 0), batch)
+
+
 # Padding, upsampling, normalization ---------------------------------------------------------------
 
 
@@ -397,6 +405,7 @@ MODULES = {
     "SpatialFractionalMaxPooling": fractional(nn.SpatialFractionalMaxPooling, 2),
     "SpatialFullConvolution": full_convolution(nn.SpatialFullConvolution, 2),
     "SpatialFullConvolutionMap": mapped(nn.SpatialFullConvolutionMap, batches=False),
+    "SpatialLPPooling": lp_pooling,
     "SpatialMaxUnpooling": unpooling(nn.SpatialMaxPooling, nn.SpatialMaxUnpooling, 2),
     "SpatialReflectionPadding": padding(nn.SpatialReflectionPadding, 2, 0),
     "SpatialReplicationPadding": padding(nn.SpatialReplicationPadding, 2, -1),

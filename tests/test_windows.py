@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tapegrad import devices, nn
 from tapegrad.autograd import Tensor, ops, vjp
+from tapegrad.nn.formats import torch7
 
 seeds = st.integers(0, 2**16)
 
@@ -313,6 +314,14 @@ def test_a_pooling_without_unpooling_keeps_nothing():
     pooling = nn.SpatialMaxPooling(2, 2).double()
     pooling.forward(random(6, 1, 4, 4))
     assert pooling._picked is None
+
+
+def test_an_unpooling_from_a_file_works_as_the_one_that_was_written(tmp_path):
+    pooling = nn.SpatialMaxPooling(2, 2)
+    model = nn.Sequential(pooling, nn.SpatialMaxUnpooling(pooling)).double()
+    x = random(15, 2, 1, 4, 4)
+    torch7.save(tmp_path / "model.t7", model)
+    near(torch7.load(tmp_path / "model.t7").forward(x).numpy(), model.forward(x).numpy())
 
 
 # Smaller promises ---------------------------------------------------------------------------------

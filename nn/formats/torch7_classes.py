@@ -175,6 +175,15 @@ def _read_gradient_reversal(fields: Fields, version: int) -> Fields:
     return fields | {"lambda": factor, "lambda_": factor}
 
 
+def _read_unpooling(fields: Fields, version: int) -> Fields:
+    """The pooling that is undone has to remember what it picks; constructors see to it otherwise."""
+    pooling = fields.get("pooling")
+    if not hasattr(pooling, "_remembers"):
+        raise FormatError("a pooling module called pooling", type(pooling).__name__)
+    pooling._remembers = True
+    return fields
+
+
 def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
     """What the last forward left behind is not kept."""
 
@@ -194,6 +203,7 @@ READ: dict[str, Callable[[Fields, int], Fields]] = {
     "SpatialConvolution": _read_convolution,
     "SpatialDropout": _without_scratch("noise"),
     "SpatialMaxPooling": _read_pooling,
+    "SpatialMaxUnpooling": _read_unpooling,
     "View": _read_view,
     "VolumetricDropout": _without_scratch("noise"),
     "WhiteNoise": _without_scratch("noise"),
