@@ -3,6 +3,15 @@
 from tapegrad.autograd import (
     Parameter,
 )
+from tapegrad.devices import (
+    manual_seed,
+)
+from tapegrad.nn import (
+    initialization as init,
+)
+from tapegrad.nn import (
+    tables,
+)
 from tapegrad.nn.activation import (
     ELU,
     GELU,
@@ -80,8 +89,39 @@ from tapegrad.nn.convolution import (
 from tapegrad.nn.criterion import (
     Criterion,
 )
+from tapegrad.nn.decorators import (
+    GPU,
+    Bottle,
+    Decorator,
+    DontCast,
+    NaN,
+    Profile,
+    WeightNorm,
+)
+from tapegrad.nn.distance import (
+    Cosine,
+    CosineDistance,
+    DotProduct,
+    Euclidean,
+    Kmeans,
+    Normalize,
+    PairwiseDistance,
+    WeightedEuclidean,
+)
 from tapegrad.nn.dropout import (
     Dropout,
+    SpatialDropout,
+    VolumetricDropout,
+    WhiteNoise,
+)
+from tapegrad.nn.formats.native import (
+    load,
+)
+from tapegrad.nn.gradient import (
+    GradientReversal,
+    L1Penalty,
+    PrintSize,
+    ZeroGrad,
 )
 from tapegrad.nn.graph import (
     Node,
@@ -104,7 +144,22 @@ from tapegrad.nn.layer_normalization import (
     RMSNorm,
 )
 from tapegrad.nn.linear import (
+    Bilinear,
     Linear,
+    LinearWeightNorm,
+    PartialLinear,
+)
+from tapegrad.nn.local_normalization import (
+    SpatialContrastiveNormalization,
+    SpatialCrossMapLRN,
+    SpatialDivisiveNormalization,
+    SpatialSubtractiveNormalization,
+)
+from tapegrad.nn.lookup import (
+    IndexLinear,
+    LookupTable,
+    OneHot,
+    SparseLinear,
 )
 from tapegrad.nn.losses import (
     AbsCriterion,
@@ -144,7 +199,15 @@ from tapegrad.nn.module import (
 )
 from tapegrad.nn.normalization import (
     BatchNormalization,
+    LayerNormalization,
     SpatialBatchNormalization,
+    VolumetricBatchNormalization,
+)
+from tapegrad.nn.padding import (
+    SpatialReflectionPadding,
+    SpatialReplicationPadding,
+    SpatialZeroPadding,
+    VolumetricReplicationPadding,
 )
 from tapegrad.nn.picture import (
     picture,
@@ -159,8 +222,20 @@ from tapegrad.nn.pointwise import (
     MulConstant,
 )
 from tapegrad.nn.pooling import (
+    FeatureLPPooling,
+    SpatialAdaptiveAveragePooling,
+    SpatialAdaptiveMaxPooling,
     SpatialAveragePooling,
+    SpatialDilatedMaxPooling,
+    SpatialFractionalMaxPooling,
     SpatialMaxPooling,
+    SpatialMaxUnpooling,
+    SpatialSubSampling,
+    VolumetricAveragePooling,
+    VolumetricDilatedMaxPooling,
+    VolumetricFractionalMaxPooling,
+    VolumetricMaxPooling,
+    VolumetricMaxUnpooling,
 )
 from tapegrad.nn.recurrent import (
     GRU,
@@ -209,6 +284,9 @@ from tapegrad.nn.shape import (
     Unsqueeze,
     View,
 )
+from tapegrad.nn.stochastic_gradient import (
+    StochasticGradient,
+)
 from tapegrad.nn.table import (
     MM,
     MV,
@@ -236,6 +314,12 @@ from tapegrad.nn.temporal import (
     TemporalRowConvolution,
     TemporalSubSampling,
 )
+from tapegrad.nn.upsampling import (
+    PixelShuffle,
+    SpatialUpSamplingBilinear,
+    SpatialUpSamplingNearest,
+    UpSampling,
+)
 
 __all__ = [
     # what layers are made of
@@ -244,7 +328,12 @@ __all__ = [
     "Module",
     "Parameter",
     "ShapeError",
+    "StochasticGradient",
+    "init",
+    "load",
+    "manual_seed",
     "shape_check",
+    "tables",
     # containers
     "Concat",
     "ConcatTable",
@@ -264,28 +353,52 @@ __all__ = [
     "Conv2d",
     "Conv3d",
     "Dropout",
+    "FeatureLPPooling",
     "Linear",
+    "PixelShuffle",
     "Reshape",
+    "SpatialAdaptiveAveragePooling",
+    "SpatialAdaptiveMaxPooling",
     "SpatialAveragePooling",
     "SpatialBatchNormalization",
+    "SpatialContrastiveNormalization",
     "SpatialConvolution",
     "SpatialConvolutionLocal",
     "SpatialConvolutionMM",
     "SpatialConvolutionMap",
+    "SpatialCrossMapLRN",
     "SpatialDepthWiseConvolution",
     "SpatialDilatedConvolution",
+    "SpatialDilatedMaxPooling",
+    "SpatialDivisiveNormalization",
+    "SpatialFractionalMaxPooling",
     "SpatialFullConvolution",
     "SpatialFullConvolutionMap",
     "SpatialMaxPooling",
+    "SpatialMaxUnpooling",
+    "SpatialReflectionPadding",
+    "SpatialReplicationPadding",
+    "SpatialSubSampling",
+    "SpatialSubtractiveNormalization",
+    "SpatialUpSamplingBilinear",
+    "SpatialUpSamplingNearest",
+    "SpatialZeroPadding",
     "TemporalConvolution",
     "TemporalDynamicKMaxPooling",
     "TemporalMaxPooling",
     "TemporalRowConvolution",
     "TemporalSubSampling",
+    "UpSampling",
     "View",
+    "VolumetricAveragePooling",
     "VolumetricConvolution",
     "VolumetricDilatedConvolution",
+    "VolumetricDilatedMaxPooling",
+    "VolumetricFractionalMaxPooling",
     "VolumetricFullConvolution",
+    "VolumetricMaxPooling",
+    "VolumetricMaxUnpooling",
+    "VolumetricReplicationPadding",
     # transfer functions
     "Abs",
     "CReLU",
@@ -322,39 +435,7 @@ __all__ = [
     "Tanh",
     "TanhShrink",
     "Threshold",
-    # attention and its neighbours
-    "GroupNorm",
-    "LayerNorm",
-    "MultiHeadAttention",
-    "RMSNorm",
-    "TransformerEncoderLayer",
-    # recurrent
-    "BiSequencer",
-    "Embedding",
-    "FastLSTM",
-    "GRU",
-    "LSTM",
-    "LinearRNN",
-    "LookupRNN",
-    "LookupTableMaskZero",
-    "MaskZero",
-    "MuFuRu",
-    "RecGRU",
-    "RecLSTM",
-    "Recursor",
-    "Repeater",
-    "SAdd",
-    "SeqBGRU",
-    "SeqBLSTM",
-    "SeqGRU",
-    "SeqLSTM",
-    "Sequencer",
-    "StepGRU",
-    "StepLSTM",
     # criterions
-    "MaskZeroCriterion",
-    "RepeaterCriterion",
-    "SequencerCriterion",
     "AbsCriterion",
     "BCECriterion",
     "ClassNLLCriterion",
@@ -369,12 +450,15 @@ __all__ = [
     "MSECriterion",
     "MarginCriterion",
     "MarginRankingCriterion",
+    "MaskZeroCriterion",
     "ModuleCriterion",
     "MultiCriterion",
     "MultiLabelMarginCriterion",
     "MultiLabelSoftMarginCriterion",
     "MultiMarginCriterion",
     "ParallelCriterion",
+    "RepeaterCriterion",
+    "SequencerCriterion",
     "SmoothL1Criterion",
     "SoftMarginCriterion",
     "SpatialAutoCropMSECriterion",
@@ -425,4 +509,68 @@ __all__ = [
     "Mul",
     "MulConstant",
     "Sum",
+    # decorators
+    "Bottle",
+    "Decorator",
+    "DontCast",
+    "GPU",
+    "NaN",
+    "Profile",
+    "WeightNorm",
+    # linear forms, dense and sparse, and looking up
+    "Bilinear",
+    "IndexLinear",
+    "LinearWeightNorm",
+    "LookupTable",
+    "OneHot",
+    "PartialLinear",
+    "SparseLinear",
+    # distances and norms
+    "Cosine",
+    "CosineDistance",
+    "DotProduct",
+    "Euclidean",
+    "Kmeans",
+    "Normalize",
+    "PairwiseDistance",
+    "WeightedEuclidean",
+    # normalization, noise, and what acts on gradients
+    "GradientReversal",
+    "L1Penalty",
+    "LayerNormalization",
+    "PrintSize",
+    "SpatialDropout",
+    "VolumetricBatchNormalization",
+    "VolumetricDropout",
+    "WhiteNoise",
+    "ZeroGrad",
+    # attention and its neighbours
+    "GroupNorm",
+    "LayerNorm",
+    "MultiHeadAttention",
+    "RMSNorm",
+    "TransformerEncoderLayer",
+    # recurrent
+    "BiSequencer",
+    "Embedding",
+    "FastLSTM",
+    "GRU",
+    "LSTM",
+    "LinearRNN",
+    "LookupRNN",
+    "LookupTableMaskZero",
+    "MaskZero",
+    "MuFuRu",
+    "RecGRU",
+    "RecLSTM",
+    "Recursor",
+    "Repeater",
+    "SAdd",
+    "SeqBGRU",
+    "SeqBLSTM",
+    "SeqGRU",
+    "SeqLSTM",
+    "Sequencer",
+    "StepGRU",
+    "StepLSTM",
 ]

@@ -7,7 +7,7 @@ are left out.  Optimizers then update the whole model in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from tapegrad.autograd.tensor import untracked
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
 
-__all__ = ["StorageMap", "current", "flattened"]
+__all__ = ["StorageMap", "current", "flatten", "flattened"]
 
 MIXED = (
     "getParameters needs one dtype and one device for all parameters; found {found}. Convert the "
@@ -138,7 +138,7 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
     known = current(module)
     if known is not None:
         return known
-    named: list[tuple[str, Parameter]] = list(module.named_parameters())
+    named: list[tuple[str, Parameter]] = list(module.named_trainable())
     if not named:
         empty = untracked(np.empty(0, np.float32))
         return empty, untracked(np.empty(0, np.float32))
@@ -175,6 +175,21 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         part.__dict__.pop("_trace", None)
     module._flattened = (flat, flat_grad, views)
     return flat, flat_grad
+
+
+def flatten(tensors: Sequence[Tensor]) -> Tensor:
+    """See `Module.flatten`."""
+    if not tensors:
+        return untracked(np.empty(0, np.float32))
+    kinds = {f"{t.dtype} on {t.device}" for t in tensors}
+    if len(kinds) > 1:
+        raise ValueError(MIXED.format(found=", ".join(sorted(kinds))))
+    layout = _Layout([(f"tensor {i}", t._data) for i, t in enumerate(tensors)])
+    xp = devices.namespace(tensors[0]._data)
+    flat = untracked(layout.gathered(xp, tensors[0].dtype))
+    for i, t in enumerate(tensors):
+        t._data = view_of(flat._data, layout.offsets[i], t.shape, layout.strides[i])
+    return flat
 
 
 class StorageMap:

@@ -166,6 +166,8 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 
 def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
+    if module._frozen:
+        update = _constant(module, update)
     frame = _frame.get()
     trace = None if frame is None else frame.trace
     inputs = [as_tensors(x) for x in args]
@@ -177,6 +179,22 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
+
+
+def _constant(module: Any, update: Callable[..., Any]) -> Callable[..., Any]:
+    """`update` with the module's own Parameters as constants: calls on them are not recorded."""
+
+    def run(*inputs: Any) -> Any:
+        own = [(p, p._node) for p in module.own_parameters()]
+        try:
+            for p, _ in own:
+                p._node = None
+            return update(*inputs)
+        finally:
+            for p, node in own:
+                p._node = node
+
+    return run
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:

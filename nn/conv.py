@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn._batch import batch_of, like_given
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn._windows import batch_of, like_given
 from tapegrad.nn.initialization import bound, uniform_
 from tapegrad.nn.module import Module, ShapeError
 
@@ -90,7 +90,7 @@ class _Conv(Module):
                     f"{self.axes.split()[axis + 1]}, padded to {n + 2 * p}; the kernel spans "
                     f"{d * (k - 1) + 1}"
                 )
-        settings = (self.stride, self.padding, self.dilation)
+        settings: tuple[Any, ...] = (self.stride, self.padding, self.dilation)
         if len(self.kernel) == 1:
             settings = tuple(setting[0] for setting in settings)
         y = type(self).convolve(batch, self.weight, *settings, self.groups)

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.ops.indexing import HOLE
-from tapegrad.nn._batch import batch_of, like_given
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn._windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.initialization import bound, uniform_
 from tapegrad.nn.module import Buffer, Module, ShapeError
 
@@ -39,28 +39,14 @@ CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
 TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
 
 
-class _Convolution(Module):
-    """What convolutions have in common: names, bias, starting values, shapes, text.
-
-    `order` holds the letters of the axes as Torch7's arguments and texts name them; arrays have
-    them as `axes` says.
-    """
+class _Convolution(Lengths, Module):
+    """What convolutions have in common: bias, starting values, shapes, text."""
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
-    order = "WH"
-    axes = "C H W"
+    nInputPlane: int
+    nOutputPlane: int
     weight: Parameter
     bias: Parameter | None
-
-    def _set(self, **lengths: tuple[int, ...]) -> None:
-        """Keep k=(kW, kH) as `kW` and `kH`, and so on."""
-        for name, values in lengths.items():
-            for letter, value in zip(self.order, values, strict=True):
-                setattr(self, name + letter, value)
-
-    def _along(self, name: str) -> tuple[int, ...]:
-        """The lengths called `name`, in the order of the array's axes."""
-        return tuple(getattr(self, name + letter) for letter in self.axes.split()[1:])
 
     def _parameters_of(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
         dtype = default_dtype()
@@ -91,8 +77,8 @@ class _Convolution(Module):
         spans = tuple(a * (k - 1) + 1 for k, a in zip(kernel, spread, strict=True))
         if any(n < k for n, k in zip(sides, spans, strict=True)):
             raise ShapeError(
-                f"the input of shape {x.shape}, padded to {_times(sides)}, is smaller than the "
-                f"kernel, which spans {_times(spans)} ({' x '.join(self.axes.split()[1:])})"
+                f"the input of shape {x.shape}, padded to {times(sides)}, is smaller than the "
+                f"kernel, which spans {times(spans)} ({' x '.join(self.axes.split()[1:])})"
             )
         return batch
 
@@ -104,9 +90,6 @@ class _Convolution(Module):
 
     def _size_text(self) -> str:
         return f"{self.nInputPlane} -> {self.nOutputPlane}, {self._text('k', 'x')}"
-
-    def _text(self, name: str, separator: str = ",") -> str:
-        return separator.join(str(getattr(self, name + letter)) for letter in self.order)
 
     def _tail_text(self) -> str:
         return ""
@@ -120,10 +103,6 @@ class _Convolution(Module):
             text += f", {self._text('pad')}"
         ending = "" if self.bias is not None else " without bias"
         return f"{torch7_name(self)}({text}{self._tail_text()}){ending}"
-
-
-def _times(lengths: tuple[int, ...]) -> str:
-    return " x ".join(map(str, lengths))
 
 
 class _Plain(_Convolution):
@@ -357,7 +336,7 @@ class _Full(_Convolution):
             )
         )
         if min(lengths) < 1:
-            raise ShapeError(f"the input of shape {x.shape} would give {_times(lengths)} places")
+            raise ShapeError(f"the input of shape {x.shape} would give {times(lengths)} places")
         y = TRANSPOSED[len(lengths)](
             batch,
             self.weight,
@@ -433,7 +412,8 @@ class _Map(_Convolution):
         for parameter, s in ((self.weight, spread[planes][:, None, None]), (self.bias, spread)):
             if parameter is not None:
                 uniform_(parameter, -1.0, 1.0)
-                ops.assign(parameter.detach(), parameter.detach() * s.astype(parameter.dtype))
+                own = Tensor(s, dtype=parameter.dtype, device=parameter.device)
+                ops.assign(parameter.detach(), parameter.detach() * own)
 
     def _dense(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
         """The kernels at their places among all pairs of planes, zeros elsewhere."""
@@ -447,7 +427,7 @@ class _Map(_Convolution):
 class SpatialConvolutionMap(_Map):
     """SpatialConvolution in which output plane `to` sees only the planes `from` of a table.
 
-    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see `tables`.
+    conMatrix: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers are
     those the table names.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
     U(-s, s), s = 1/√(kW·kH·connections of that output plane).

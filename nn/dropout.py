@@ -1,4 +1,4 @@
-"""Dropout: random zeros while training."""
+"""Random zeros and random noise while training."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn._text import torch7_name
-from tapegrad.nn.module import Module
+from tapegrad.nn.module import Module, ShapeError
 
-__all__ = ["Dropout"]
+__all__ = ["Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]
 
-NO_PROBABILITY = "Dropout: p is {p}, it must be 0 <= p < 1"
+NO_PROBABILITY = "{name}: p is {p}, it must be 0 <= p < 1"
 
 
 class Dropout(Module):
@@ -44,7 +44,7 @@ class Dropout(Module):
     def setp(self, p: float) -> Self:
         """Drop with another probability from now on."""
         if not 0 <= p < 1:
-            raise ValueError(NO_PROBABILITY.format(p=p))
+            raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
         self.p = p
         return self
 
@@ -66,3 +66,92 @@ class Dropout(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.p:f})"
+
+
+class SpatialDropout(Module):
+    """y = x·noise, where noise is 0 for a whole feature map with probability p, else 1.
+
+    x: (C, H, W) or (N, C, H, W) -> the same shape.  Nothing is divided by 1 - p; in evaluate()
+    y = (1 - p)·x.  `noise` holds the factors of the last call that drew them, (C, 1, 1) or
+    (N, C, 1, 1).  stochasticInference: draw in evaluate() too.
+    Raises ValueError unless 0 <= p < 1, ShapeError for other shapes.  Source: nn.SpatialDropout;
+    J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a probability and a flag
+    axes = 4
+
+    def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
+        self.setp(p)
+        self.stochastic_inference = bool(stochasticInference)
+        self.noise: Any = None
+
+    def setp(self, p: float) -> Self:
+        """Drop with another probability from now on."""
+        if not 0 <= p < 1:
+            raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
+        self.p = p
+        return self
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim not in (self.axes - 1, self.axes):
+            raise ShapeError(
+                f"the input of shape {x.shape} has {x.ndim} axes, it must have {self.axes}, "
+                f"or {self.axes - 1} for a single sample"
+            )
+        if not (self.train or self.stochastic_inference):
+            return x * (1 - self.p)
+        places = x.ndim - self.axes + 2
+        shape = (*x.shape[:places], *(1,) * (self.axes - 2))
+        stream = self.random_stream(x)
+        kept = ops.bernoulli(generator=stream, p=1 - self.p, shape=shape, dtype=x.dtype)
+        self.noise = Tensor(kept)
+        return x * self.noise
+
+    def clearState(self) -> Self:
+        """Forget outputs, gradients of inputs, and the noise."""
+        self.noise = None
+        return super().clearState()
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.p:f})"
+
+
+class VolumetricDropout(SpatialDropout):
+    """SpatialDropout of volumes: (C, T, H, W) or (N, C, T, H, W) -> the same shape.
+
+    Source: nn.VolumetricDropout.
+    """
+
+    axes = 5
+
+
+class WhiteNoise(Module):
+    """y = x + noise, with noise from N(mean, std²) in training, and y = x + mean in evaluate().
+
+    x: any shape -> the same shape.  `noise` holds what the last call drew.
+    Source: nn.WhiteNoise.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers
+
+    def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
+        self.mean = mean
+        self.std = std
+        self.noise: Any = None
+
+    def updateOutput(self, x: Any) -> Any:
+        if not self.train:
+            return x + self.mean
+        stream = self.random_stream(x)
+        draws = Tensor(ops.normal(generator=stream, shape=x.shape, dtype=x.dtype))
+        self.noise = draws * self.std + self.mean
+        return x + self.noise
+
+    def clearState(self) -> Self:
+        """Forget outputs, gradients of inputs, and the noise."""
+        self.noise = None
+        return super().clearState()
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)} mean: {self.mean:f}, std: {self.std:f}"

@@ -1,4 +1,4 @@
-"""Linear: the fully connected layer."""
+"""Linear, the fully connected layer, and its relatives with the same kind of parameters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype
+from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.indexing import whole
 from tapegrad.nn.initialization import bound, uniform_
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.table import table
 
-__all__ = ["Linear"]
+__all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 
 
 class Linear(Module):
@@ -53,3 +55,157 @@ class Linear(Module):
         n_out, n_in = self.weight.shape
         ending = "" if self.bias is not None else " without bias"
         return f"{torch7_name(self)}({n_in} -> {n_out}){ending}"
+
+
+class LinearWeightNorm(Module):
+    """y = x Wᵀ + b, each row of W given by its length g and its direction v: W = g · v/‖v‖.
+
+    x: (n_in,) or (…, n_in) -> (…, n_out);  v (n_out, n_in), g (n_out, 1), bias (n_out,) or None.
+    W starts as in Linear.  eps is added to ‖v‖².  Raises ShapeError when the last axis of x is not
+    n_in long.  Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes, a flag, a number
+
+    def __init__(self, n_in: int, n_out: int, bias: bool = True, eps: float = 1e-16) -> None:
+        self.inputSize, self.outputSize, self.eps = n_in, n_out, eps
+        self.v = Parameter(np.empty((n_out, n_in), default_dtype()))
+        self.g = Parameter(np.empty((n_out, 1), default_dtype()))
+        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+        self.reset()
+
+    @property
+    def weight(self) -> Any:
+        """W, made of v and g."""
+        return self.v * (self.g / self._norm())
+
+    def _norm(self) -> Any:
+        return ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + self.eps)
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw W, then bias, from U(-s, s): s = 1/√n_in, or stdv·√3."""
+        s = bound(self.inputSize, stdv)
+        uniform_(self.v, -s, s)
+        uniform_(self.bias, -s, s)
+        self.initFromWeight(self.v)
+
+    def initFromWeight(self, weight: Any) -> Self:
+        """Make W equal to `weight`, (n_out, n_in)."""
+        with no_grad():
+            ops.assign(self.v.detach(), weight.detach() if hasattr(weight, "detach") else weight)
+            ops.assign(self.g.detach(), self._norm())
+        return self
+
+    @classmethod
+    def fromLinear(cls, linear: Linear) -> LinearWeightNorm:
+        """A new layer that computes what `linear` does."""
+        n_out, n_in = linear.weight.shape
+        result = cls(n_in, n_out, linear.bias is not None).type(linear.weight.dtype)
+        if linear.bias is not None:
+            ops.assign(result.bias.detach(), linear.bias.detach())
+        return result.initFromWeight(linear.weight)
+
+    def toLinear(self) -> Linear:
+        """A new Linear that computes what this layer does."""
+        result = Linear(self.inputSize, self.outputSize, self.bias is not None)
+        result.type(self.v.dtype)
+        ops.assign(result.weight.detach(), self.weight.detach())
+        if self.bias is not None:
+            ops.assign(result.bias.detach(), self.bias.detach())
+        return result
+
+    def updateOutput(self, x: Any) -> Any:
+        if not x.ndim or x.shape[-1] != self.inputSize:
+            raise ShapeError(f"the input of shape {x.shape} is not (…, {self.inputSize})")
+        y = x @ self.weight.T
+        return y if self.bias is None else y + self.bias
+
+    def __repr__(self) -> str:
+        ending = "" if self.bias is not None else " without bias"
+        return f"{torch7_name(self)}({self.inputSize} -> {self.outputSize}){ending}"
+
+
+class Bilinear(Module):
+    """yₖ = aᵀ Wₖ b + biasₖ: a form in two inputs.
+
+    [a, b]: (N, n_in1) and (N, n_in2) -> (N, n_out);  weight (n_out, n_in1, n_in2), bias (n_out,)
+    or None, from U(-s, s), s = 1/√n_in1.  Raises ShapeError for other shapes.
+    Source: nn.Bilinear.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # three sizes and a flag
+
+    def __init__(self, n_in1: int, n_in2: int, n_out: int, bias: bool = True) -> None:
+        self.weight = Parameter(np.empty((n_out, n_in1, n_in2), default_dtype()))
+        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight, then bias, from U(-s, s): s = 1/√n_in1, or stdv·√3."""
+        s = bound(self.weight.shape[1], stdv)
+        uniform_(self.weight, -s, s)
+        uniform_(self.bias, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        a, b = table(x, 2)
+        _, n_in1, n_in2 = self.weight.shape
+        batch = a.shape[:1]
+        if a.ndim != 2 or (a.shape, b.shape) != ((*batch, n_in1), (*batch, n_in2)):
+            raise ShapeError(
+                f"shapes {a.shape} and {b.shape} are not (N, {n_in1}) and (N, {n_in2})"
+            )
+        y = ops.einsum("ni,kij,nj->nk", a, self.weight, b)
+        return y if self.bias is None else y + self.bias
+
+    def __repr__(self) -> str:
+        n_out, n_in1, n_in2 = self.weight.shape
+        ending = "" if self.bias is not None else " without bias"
+        return f"{torch7_name(self)}({n_in1}x{n_in2} -> {n_out}) {ending}"
+
+
+class PartialLinear(Module):
+    """y = x Wₛᵀ + bₛ: a Linear of which only some outputs s are computed.
+
+    x: (N, inputsize) -> (N, outputs in the partition);  weight (outputsize, inputsize), bias
+    (1, outputsize) or None, from U(-s, s), s = 1/√inputsize.  `setPartition` says which outputs,
+    `resetPartition` makes it all again.  Raises ShapeError for other shapes.
+    Source: nn.PartialLinear.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"setPartition.indices": "index"}
+
+    def __init__(self, inputsize: int, outputsize: int, bias: bool = True) -> None:
+        self.inputsize, self.outputsize = inputsize, outputsize
+        self.weight = Parameter(np.empty((outputsize, inputsize), default_dtype()))
+        self.bias = Parameter(np.empty((1, outputsize), default_dtype())) if bias else None
+        self.resetPartition()
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight, then bias, from U(-s, s): s = 1/√inputsize, or stdv·√3."""
+        s = bound(self.inputsize, stdv)
+        uniform_(self.weight, -s, s)
+        uniform_(self.bias, -s, s)
+
+    def setPartition(self, indices: Any) -> None:
+        """Compute only the outputs at these indices, in their order."""
+        chosen = Buffer(np.asarray(indices).reshape(-1).astype(np.int64))
+        whole(chosen, self.outputsize)
+        self.partition: Buffer | None = chosen
+
+    def resetPartition(self) -> None:
+        """Compute all outputs."""
+        self.partition = None
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim != 2 or x.shape[1] != self.inputsize:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, {self.inputsize})")
+        if self.partition is None:
+            y = x @ self.weight.T
+            return y if self.bias is None else y + self.bias
+        y = x @ self.weight[self.partition].T
+        return y if self.bias is None else y + self.bias[:, self.partition]
+
+    def __repr__(self) -> str:
+        ending = "" if self.bias is not None else " without bias"
+        return f"{torch7_name(self)}({self.inputsize} -> {self.outputsize}){ending}"

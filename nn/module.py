@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import builtins
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -93,6 +93,8 @@ class Module:
     modules: list[Module]  # containers set it; other modules have attributes instead
     _trace: _span.Trace | None = None
     _training = True
+    _frozen = False
+    _keeps_type = False  # whether type() leaves what is below as it is
     _flattened: Any = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -280,16 +282,47 @@ class Module:
     # Parameters -----------------------------------------------------------------------------------
 
     def _parameters(self) -> list[Parameter]:
-        return [p for _, p in self.named_parameters()]
+        return [p for _, p in self.named_trainable()]
 
     def parameters(self) -> tuple[list[Parameter], list[Tensor]]:
-        """(parameters, their gradients): each Parameter once, own ones first, children in order."""
+        """(parameters, their gradients): each Parameter once, own ones first, children in order.
+
+        Frozen ones are left out.
+        """
         found = self._parameters()
         return found, [_gradient(p) for p in found]
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, in the order of `parameters`."""
         yield from _named(self, Parameter)
+
+    def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, Parameter), each once, without those of frozen modules."""
+        yield from _named(self, Parameter, frozen=False)
+
+    def own_parameters(self) -> list[Parameter]:
+        """The Parameters of this module itself, not of those below, each once."""
+        found = {id(p): p for _, p in fields(self) if isinstance(p, Parameter)}
+        return list(found.values())
+
+    def freeze(self) -> Self:
+        """Stop learning here and below: these Parameters are constants until `unfreeze`.
+
+        They are left out of `parameters()`, and no work is spent on their gradients; gradients
+        with respect to inputs pass as before.  `state_dict` still holds them.  Buffers, such as
+        running means, go on moving in training mode.  Returns self.
+        """
+        return self._freeze(True)
+
+    def unfreeze(self) -> Self:
+        """Learn again, here and below; returns self."""
+        return self._freeze(False)
+
+    def _freeze(self, frozen: bool) -> Self:
+        for module in self.listModules():
+            module._frozen = frozen
+        self._drop_traces()
+        return self
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """(dotted name, Buffer), each once."""
@@ -339,6 +372,14 @@ class Module:
         """
         return _flat.flattened(self)
 
+    @staticmethod
+    def flatten(tensors: Sequence[Tensor]) -> Tensor:
+        """Move `tensors` into one new buffer, as `getParameters` does, and return it.
+
+        Those that share memory share it there.  Raises ValueError for mixed dtypes or devices.
+        """
+        return _flat.flatten(tensors)
+
     def share(self, other: Module, *names: str) -> Self:
         """Let each named field present here use `other`'s memory, recursively; returns self."""
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
@@ -363,27 +404,38 @@ class Module:
         named = [*self.named_parameters(), *self.named_buffers()]
         return {name: np.array(devices.to_numpy(t._data)) for name, t in named}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Copy parameters and buffers from `state`.
+    def load_state_dict(
+        self, state: Mapping[str, Any], *, strict: bool = True
+    ) -> tuple[list[str], list[str]]:
+        """Copy parameters and buffers from `state`; returns (names missing in it, left over).
 
-        Raises KeyError naming what is missing or left over, ValueError naming shapes that differ;
-        nothing is changed then.
+        strict: both must be empty.  Raises KeyError naming every name that is missing or left over,
+        ValueError naming every shape that differs; nothing is changed then.
         """
         named: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
         missing, extra = sorted(named.keys() - state.keys()), sorted(state.keys() - named.keys())
-        if missing or extra:
-            raise KeyError(f"state_dict: missing {missing}, not in the module {extra}")
+        both = {name: t for name, t in named.items() if name in state}
         wrong = [
             f"{name} is {np.shape(state[name])}, expected {t.shape}"
-            for name, t in named.items()
+            for name, t in both.items()
             if np.shape(state[name]) != t.shape
         ]
+        if strict and (missing or extra):
+            shapes = f"; {'; '.join(wrong)}" if wrong else ""
+            raise KeyError(f"state_dict: missing {missing}, not in the module {extra}{shapes}")
         if wrong:
             raise ValueError(f"state_dict: {'; '.join(wrong)}")
         with no_grad():
-            for name, t in named.items():
+            for name, t in both.items():
                 value = devices.to_device(as_array(state[name], t.dtype), t.device)
                 ops.assign(t.detach(), value)
+        return missing, extra
+
+    def save(self, path: Any) -> None:
+        """Write the module to a safetensors file that `nn.load` reads; see nn.formats.native."""
+        from tapegrad.nn.formats import native
+
+        native.save(path, self)
 
     # Mode, type, device ---------------------------------------------------------------------------
 
@@ -422,8 +474,18 @@ class Module:
         if wanted.kind != "f":
             raise TypeError(f"{type(self).__name__}.type: {wanted} is not floating point")
         return self._convert(
-            lambda array: array.astype(wanted) if array.dtype.kind == "f" else array
+            lambda array: array.astype(wanted) if array.dtype.kind == "f" else array,
+            self._kept_types(),
         )
+
+    def _kept_types(self) -> set[int]:
+        """Parameters and buffers that `type` leaves alone."""
+        keepers = [module for module in self.listModules() if module._keeps_type]
+        return {
+            id(t)
+            for keeper in keepers
+            for _, t in (*keeper.named_parameters(), *keeper.named_buffers())
+        }
 
     def float(self) -> Self:
         """Convert to float32; returns self."""
@@ -449,17 +511,23 @@ class Module:
         """Move to the CPU; returns self."""
         return self.to("cpu")
 
-    def _convert(self, convert: Callable[[Any], Any]) -> Self:
-        """Apply `convert` to all memory, once per storage, so that views stay views of one."""
+    def _convert(self, convert: Callable[[Any], Any], kept: Collection[int] = ()) -> Self:
+        """Apply `convert` to all memory, once per storage, so that views stay views of one.
+
+        kept: ids of parameters and buffers that stay as they are
+        """
         memo = _flat.StorageMap(convert)
-        for p in self._parameters():
+        for _, p in self.named_parameters():
+            if id(p) in kept:
+                continue
             gradient = None if p.grad is None else p.grad
             array = memo(p._data)
             if gradient is not None:
                 gradient._data = memo(gradient._data)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
-            buffer._data = memo(buffer._data)
+            if id(buffer) not in kept:
+                buffer._data = memo(buffer._data)
         Module.clearState(self)  # of this class: results go, what layers keep beside them stays
         self._drop_traces()
         return self
@@ -713,9 +781,12 @@ def _named_modules(module: Module, prefix: str, seen: set[int]) -> Iterator[tupl
         yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
-def _named(module: Module, kind: Any) -> Iterator[tuple[str, Any]]:
+def _named(module: Module, kind: Any, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
+    """(dotted name, thing), each once; without those of frozen modules unless `frozen`."""
     seen: set[int] = set()
     for prefix, part in module.named_modules():
+        if part._frozen and not frozen:
+            continue
         for name, value in fields(part):
             if isinstance(value, kind) and id(value) not in seen:
                 seen.add(id(value))

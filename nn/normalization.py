@@ -1,4 +1,4 @@
-"""Batch normalization of feature vectors and of images.
+"""Batch normalization of feature vectors, images and volumes, and Torch7's layer normalization.
 
 Written as plain code on the tape: its gradient, through the batch statistics too, is nobody's hand
 work.  Running statistics are buffers, written by a recorded assignment, so that replay keeps them
@@ -17,10 +17,22 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.activation import Identity
+from tapegrad.nn.container import ConcatTable, Sequential
+from tapegrad.nn.distance import Normalize
 from tapegrad.nn.initialization import fill_, uniform_
 from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.pointwise import Add, CMul, MulConstant
+from tapegrad.nn.reduction import Mean
+from tapegrad.nn.shape import Replicate
+from tapegrad.nn.table import CSubTable
 
-__all__ = ["BatchNormalization", "SpatialBatchNormalization"]
+__all__ = [
+    "BatchNormalization",
+    "LayerNormalization",
+    "SpatialBatchNormalization",
+    "VolumetricBatchNormalization",
+]
 
 
 class BatchNormalization(Module):
@@ -109,3 +121,45 @@ class SpatialBatchNormalization(BatchNormalization):
     """
 
     nDim = 4
+
+
+class VolumetricBatchNormalization(BatchNormalization):
+    """Batch normalization of volumes: statistics over batch, time, rows and columns.
+
+    x: (N, nOutput, T, H, W) -> the same shape; in evaluate() also (nOutput, T, H, W).  Everything
+    else as in BatchNormalization.  Source: nn.VolumetricBatchNormalization.
+    """
+
+    nDim = 5
+
+
+class LayerNormalization(Sequential):
+    """y = (x - mean) / √(var + eps/n) · weight + bias, with mean and variance over each sample.
+
+    x: (nOutput,) or (N, nOutput) -> the same shape.  A Sequential of simple layers, as in Torch7:
+    weight, in its CMul, starts at 1, and bias, in its Add, at `bias`; neither when affine is False.
+    Raises ShapeError for other shapes.  Source: nn.LayerNormalization; J. Ba, J. Kiros,
+    G. Hinton, "Layer Normalization", 2016.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size, two numbers and a flag
+
+    def __init__(
+        self, nOutput: int, bias: float = 0, eps: float = 1e-10, affine: bool = True
+    ) -> None:
+        mean = Sequential(Mean(0, 1), Replicate(nOutput, 1))
+        super().__init__(
+            ConcatTable(Identity(), mean),
+            CSubTable(),
+            Normalize(2, eps),
+            MulConstant(math.sqrt(nOutput)),
+        )
+        self.start = bias
+        if affine:
+            self.add(CMul(nOutput)).add(Add(nOutput))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set weight to 1 and bias to where it starts; stdv has no meaning here."""
+        for part in self.modules[4:]:
+            fill_(part.parameters()[0][0], self.start if isinstance(part, Add) else 1.0)

@@ -223,8 +223,10 @@ class SelectTable(Module):
             raise ShapeError(f"the table has {len(x)} entries, none at {self.index!r}") from None
 
     def describe(self, first: int) -> str:
-        counted = isinstance(self.index, int) and self.index >= 0
-        return f"{torch7_name(self)}({self.index + first if counted else self.index})"
+        index = self.index
+        if isinstance(index, int) and index >= 0:
+            index += first
+        return f"{torch7_name(self)}({index})"
 
 
 class NarrowTable(Module):

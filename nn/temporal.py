@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn._batch import like_given
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn._windows import like_given
 from tapegrad.nn.initialization import bound, uniform_
 from tapegrad.nn.module import Module, ShapeError
 

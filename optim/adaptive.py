@@ -11,11 +11,12 @@ __all__ = ["adadelta", "adagrad", "rmsprop", "rprop"]
 
 @optimizer(
     counter="evalCounter",
-    slots=("paramVariance",),
+    slots={"paramVariance": Slot(start="initialMean")},
     learningRate=1e-3,
     learningRateDecay=0.0,
     weightDecay=0.0,
     epsilon=1e-10,
+    initialMean=0.0,
 )
 def adagrad(
     xp: Any,
@@ -27,11 +28,13 @@ def adagrad(
     learningRateDecay: float,
     weightDecay: float,
     epsilon: float,
+    initialMean: float,
 ) -> tuple[Any, dict[str, Any]]:
     """One step of Adagrad: optim.adagrad(feval, x, config, state) -> x, [f].
 
     s += g²;  x -= rate · g / (√s + ε).  Options: learningRate (1e-3), learningRateDecay,
-    weightDecay, epsilon (1e-10, fixed in Torch7).  `state` keeps evalCounter and paramVariance, s.
+    weightDecay, epsilon (1e-10, fixed in Torch7), initialMean of s (0).
+    `state` keeps evalCounter and paramVariance, s.
     Source: optim.adagrad of torch/optim; J. Duchi, E. Hazan, Y. Singer, JMLR 12, 2011.
     """
     if weightDecay:
@@ -78,13 +81,19 @@ def adadelta(
 
 @optimizer(
     counter="evalCounter",
-    slots={"m": Slot(start="initialMean")},
+    slots={
+        "m": Slot(start="initialMean"),
+        "mean": Slot(when="centered"),
+        "velocity": Slot(when="momentum"),
+    },
     learningRate=1e-2,
     learningRateDecay=0.0,
     alpha=0.99,
     epsilon=1e-8,
     initialMean=0.0,
     weightDecay=0.0,
+    momentum=0.0,
+    centered=False,
 )
 def rmsprop(
     xp: Any,
@@ -98,12 +107,15 @@ def rmsprop(
     epsilon: float,
     initialMean: float,
     weightDecay: float,
+    momentum: float,
+    centered: bool,
 ) -> tuple[Any, dict[str, Any]]:
     """One step of RMSprop: optim.rmsprop(feval, x, config, state) -> x, [f].
 
     m = αm + (1 - α)g²;  x -= rate · g / (√m + ε).  Options: learningRate (1e-2),
-    learningRateDecay, alpha (0.99), epsilon (1e-8), initialMean (0), weightDecay.  `state` keeps m
-    (and evalCounter, which Torch7 does not count).
+    learningRateDecay, alpha (0.99), epsilon (1e-8), initialMean (0), weightDecay; beyond Torch7:
+    centered (the running mean of g, squared, is taken from m) and momentum μ (x -= rate · b with
+    b = μb + g/…).  `state` keeps m (and evalCounter, which Torch7 does not count).
     Source: optim.rmsprop of torch/optim; G. Hinton, "Neural networks for machine learning", lecture
     6e.
     """
@@ -111,7 +123,14 @@ def rmsprop(
         g = g + x * weightDecay
     m = alpha * state["m"] + (g * g) * (1 - alpha)
     rate = cast(xp, decayed(learningRate, learningRateDecay, state["evalCounter"]), x)
-    return x - rate * (g / (xp.sqrt(m) + epsilon)), {"m": m}
+    new, spread = {"m": m}, m
+    if centered:
+        new["mean"] = alpha * state["mean"] + g * (1 - alpha)
+        spread = m - new["mean"] * new["mean"]
+    step = g / (xp.sqrt(spread) + epsilon)
+    if momentum:
+        step = new["velocity"] = momentum * state["velocity"] + step
+    return x - rate * step, new
 
 
 @optimizer(

@@ -43,10 +43,13 @@ BELOW_ONE = {"beta1", "beta2"}
 
 
 class Slot(NamedTuple):
-    """A state array: its shape from x's, and its first value, a number or the name of an option."""
+    """A state array: its shape from x's, its first value (a number or the name of an option), and
+    the name of the option without which it is not needed.
+    """
 
     shape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
     start: Any = 0.0
+    when: str | None = None
 
 
 def scalar(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -63,17 +66,18 @@ def optimizer_step(
     others: list[Any],
     *,
     rule: Any,
+    slot_names: tuple[str, ...],
     names: tuple[str, ...],
     options: tuple[tuple[str, Any], ...],
 ) -> None:
     """Run a rule: overwrite x and its slots with what the rule makes of them and the gradient.
 
     x, gradient: arrays of one shape
-    slots:   the state arrays of the rule, in its order; the counter, if it has one, comes first
+    slots:   the state arrays called `slot_names`
     others:  the options called `names`, arrays of x's shape or single numbers
     options: the other options
     """
-    state = dict(zip(rule.state_names, slots, strict=True))
+    state = dict(zip(slot_names, slots, strict=True))
     chosen = {**dict(options), **dict(zip(names, others, strict=True))}
     size = x.size
     if rule.whole or size <= BLOCK or xp is not np or not _flat(x, gradient, slots):
@@ -184,6 +188,8 @@ class Rule:
             start = np.array(float(state.get(self.counter, 0)))
             state[self.counter] = Tensor(start, device=x.device)
         for name, slot in self.slots.items():
+            if slot.when and not options[slot.when]:
+                continue
             if not isinstance(state.get(name), Tensor):
                 shape = x.shape if slot.shape is None else slot.shape(x.shape)
                 start = options[slot.start] if isinstance(slot.start, str) else slot.start
@@ -198,12 +204,18 @@ class Rule:
             self.prepare(state, x, options)
             used = {k: v for k, v in options.items() if k != self.repeat}
             arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
+            names = tuple(
+                name
+                for name in self.state_names
+                if name == self.counter or not self.slots[name].when or used[self.slots[name].when]
+            )
             optimizer_step(
                 x,
                 g,
-                [state[name] for name in self.state_names],
+                [state[name] for name in names],
                 [v if isinstance(v, Tensor) else untracked(v) for v in arrays.values()],
                 rule=self,
+                slot_names=names,
                 names=tuple(arrays),
                 options=tuple((k, v) for k, v in used.items() if k not in arrays),
             )

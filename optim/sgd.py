@@ -22,7 +22,7 @@ def _nesterov_fits(o: Mapping[str, Any]) -> None:
 
 @optimizer(
     counter="evalCounter",
-    slots=("dfdx",),
+    slots={"dfdx": Slot(when="momentum")},
     check=_nesterov_fits,
     learningRate=1e-3,
     learningRateDecay=0.0,

@@ -1,4 +1,4 @@
-"""The command line: `tapegrad demo`, `tapegrad info`, `tapegrad --version`.
+"""The command line: `tapegrad demo`, `info`, `show`, `convert`, `--version`.
 
 Everything optional is looked for before it is imported, so that a missing library ends in a line
 that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tapegrad import devices
+from tapegrad import _files, devices
 from tapegrad._version import __version__
 
 # What the optional libraries are imported as, installed as, and the extra that brings them.
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="print versions, devices, BLAS and threads")
     info.set_defaults(run=_info)
+    _files.add_commands(commands)
     return parser
 
 

@@ -5,7 +5,55 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Layer
+from tapegrad.autograd.check import Call, Layer
+
+# Primitives ---------------------------------------------------------------------------------------
+
+
+def away_from_zero(d, shape):
+    return d.array(shape, 0) * np.where(d.booleans(shape), 1.0, -1.0)
+
+
+def norm(d):
+    shape = d.shape("N A B")
+    settings = {"axis": d.choice([1, 2, -1]), "p": d.choice([2, 1, 1.5, 3])}
+    return Call([away_from_zero(d, shape)], settings)
+
+
+def power_of_size(d):
+    return Call([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
+
+
+def scaled(d):
+    shape = d.shape()
+    return Call([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
+
+
+def penalty(d):
+    return Call([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
+
+
+def ignore(gradient):
+    """What a watched gradient is shown to."""
+
+
+def watched(d):
+    return Call([d.array(d.shape())], {"watch": ignore})
+
+
+def centroids(d):
+    k, dim = d.size("k"), d.size("dim")
+    return Call([d.array((d.size("N"), dim)), d.array((k, dim))])
+
+
+PRIMITIVES = {
+    "guarded_norm": norm,
+    "guarded_power": power_of_size,
+    "nearest_centroid": centroids,
+    "penalized": penalty,
+    "scaled_gradient": scaled,
+    "watched_gradient": watched,
+}
 
 # Tables -------------------------------------------------------------------------------------------
 
@@ -301,7 +349,203 @@ def map_table(d):
     return Layer(module, x, [*x, d.array((1, m + 1))], "always")
 
 
+# Linear forms and looking up ----------------------------------------------------------------------
+
+
+def linear_weight_norm(d):
+    n_in, n_out = d.size("n_in"), d.size("n_out")
+    module = nn.LinearWeightNorm(n_in, n_out, d.choice([True, False]))
+    shape = d.shape("N")
+    return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), "always")
+
+
+def bilinear(d):
+    n, a, b = d.size("N"), d.size("A"), d.size("B")
+    module = nn.Bilinear(a, b, d.size("n_out"), d.choice([True, False]))
+    x = [d.array((n, a)), d.array((n, b))]
+    return Layer(module, x, [x[0], d.array((n, b + 1))], "always")
+
+
+def partial_linear(d):
+    n_in, n_out = d.size("n_in"), d.size("n_out", 2, 4)
+    module = nn.PartialLinear(n_in, n_out, d.choice([True, False]))
+    if d.choice([True, False]):
+        module.setPartition(d.integers((2,), 0, n_out))
+    shape = d.shape("N")
+    return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), "always")
+
+
+def lookup_table(d):
+    """Without padding and frequencies, whose gradients are not the derivatives; see the tests."""
+    count = d.size("count")
+    module = nn.LookupTable(count, d.size("n_out"))
+    chosen = d.integers(d.shape("N A?"), 0, count)
+    return Layer(module, chosen, chosen + count)
+
+
+def one_hot(d):
+    chosen = d.integers(d.shape("N A?"), 0, 4)
+    return Layer(nn.OneHot(4), chosen, chosen + 4)
+
+
+def index_linear(d):
+    n_in, n_out = 8, d.size("n_out")
+    module = nn.IndexLinear(n_in, n_out, True)
+    lengths = [d.integer(0, 3) for _ in range(d.integer(1, 3))]
+    keys = [d.integers((n,), 0, n_in) for n in lengths]
+    values = [d.array((n,)) for n in lengths]
+    form = d.choice(["single", "tables", "flat"])
+    if form == "single":
+        x = [keys[0], values[0]]
+    elif form == "tables":
+        x = [keys, values]
+    else:
+        x = [np.concatenate(keys), np.concatenate(values), np.array(lengths)]
+    return Layer(module, x, [np.array([n_in]), np.array([1.0])])
+
+
+def sparse_linear(d):
+    """Indices lie far enough from the ends that the other inputs of the laws stay inside."""
+    module = nn.SparseLinear(100, d.size("n_out"), True)
+
+    def sample(*shape):
+        chosen = d.integers((*shape, d.integer(1, 3), 1), 30, 70).astype(float)
+        return np.concatenate([chosen, d.array(chosen.shape)], axis=-1)
+
+    x = d.choice([sample, lambda: sample(d.size("N")), lambda: [sample(), sample()]])()
+    return Layer(module, x, np.array([[100.0, 1.0]]))
+
+
+# Decorators ---------------------------------------------------------------------------------------
+
+
+def decorated(make):
+    def draw(d):
+        n, m = d.size("N"), d.size("m")
+        module = make(nn.Linear(m, d.size("n_out")).double())
+        return Layer(module, d.array((n, m)), d.array((n, m + 1)), "always")
+
+    return draw
+
+
+def bottle(d):
+    m = d.size("m")
+    module = nn.Bottle(nn.Sequential(nn.Linear(m, 2), nn.LogSoftMax()))
+    return Layer(module, d.array((*d.shape("N A? B?"), m)), d.array((2, 2, m + 1)), "always")
+
+
+def weight_norm(d):
+    module, x, wrong = d.choice([
+        (nn.WeightNorm(nn.Linear(3, 2)), (3,), (4,)),
+        (nn.WeightNorm(nn.Linear(3, 2), 1), (3,), (4,)),
+        (nn.WeightNorm(nn.SpatialConvolution(2, 3, 2, 1)), (2, 3, 3), (1, 3, 3)),
+    ])  # fmt: skip
+    n = d.size("N")
+    return Layer(module, d.array((n, *x)), d.array((n, *wrong)), "always")
+
+
+# Distances ----------------------------------------------------------------------------------------
+
+
+def centred(kind):
+    """With next to no guard, so that the gradient is the derivative; records have the usual one."""
+
+    def draw(d):
+        n_in = d.size("n_in", 2, 4)
+        shape = d.shape("N?")
+        batch = "always" if shape else None
+        module = kind(n_in, d.size("n_out"))
+        module.small = 1e-30
+        return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), batch)
+
+    return draw
+
+
+def between(make):
+    def draw(d):
+        shape = (*d.shape("N?"), d.size("A", 2, 4))
+        x = [d.array(shape), d.array(shape)]
+        batch = "always" if len(shape) == 2 else None
+        module = make(d)
+        module.small = 1e-30
+        return Layer(module, x, [x[0], d.array((*shape, 2))], batch)
+
+    return draw
+
+
+def normalize(d):
+    shape = (*d.shape("N?"), d.size("A", 2, 4))
+    module = nn.Normalize(d.choice([2, 1, 1.5, 3, 4, np.inf]), 1e-10)
+    return Layer(module, d.array(shape), d.array((1, 1, 1)), "always" if len(shape) == 2 else None)
+
+
+def kmeans(d):
+    k, dim = d.size("k"), d.size("dim")
+    x = d.array((d.size("N"), dim))
+    return Layer(nn.Kmeans(k, dim, d.choice([None, 0.5])), x, d.array((2, dim + 1)))
+
+
+# Normalization, noise, gradients ------------------------------------------------------------------
+
+
+def layer_normalization(d):
+    n = d.size("A", 2, 4)
+    module = nn.LayerNormalization(n, 0.25, 1e-2, d.choice([True, False]))
+    return Layer(module, d.array((*d.shape("N"), n)), d.array((1, 1, n)), "always")
+
+
+def volumetric_normalization(d):
+    features = d.size("C", 1, 3)
+    module = nn.VolumetricBatchNormalization(features, 1e-2, 0.5, d.choice([True, False]))
+    shape = (d.size("N", 1, 3), features, *d.shape("T H W"))
+    return Layer(module, d.array(shape), d.array(shape[1:]), "evaluate")
+
+
+def map_dropout(kind, names):
+    def draw(d):
+        shape = d.shape(names)
+        batch = "evaluate" if len(shape) == len(names.split()) else None
+        return Layer(kind(d.choice([0.5, 0.25])), d.array(shape), d.array((2,)), batch)
+
+    return draw
+
+
+def white_noise(d):
+    return Layer(nn.WhiteNoise(0.25, 0.5), d.array(d.shape("N A? B?")), batch="evaluate")
+
+
 MODULES = {
+    "Bilinear": bilinear,
+    "Bottle": bottle,
+    "Decorator": decorated(nn.Decorator),
+    "DontCast": decorated(lambda module: nn.DontCast(module, True)),
+    "GPU": decorated(nn.GPU),
+    "NaN": decorated(lambda module: nn.NaN(module, 1)),
+    "Profile": decorated(nn.Profile),
+    "WeightNorm": weight_norm,
+    "Cosine": centred(nn.Cosine),
+    "CosineDistance": between(lambda _: nn.CosineDistance()),
+    "DotProduct": between(lambda _: nn.DotProduct()),
+    "Euclidean": centred(nn.Euclidean),
+    "GradientReversal": anywhere(lambda d: nn.GradientReversal(d.choice([1, 0.5]))),
+    "IndexLinear": index_linear,
+    "Kmeans": kmeans,
+    "L1Penalty": anywhere(lambda d: nn.L1Penalty(0.25, d.choice([True, False]))),
+    "LayerNormalization": layer_normalization,
+    "LinearWeightNorm": linear_weight_norm,
+    "LookupTable": lookup_table,
+    "Normalize": normalize,
+    "OneHot": one_hot,
+    "PairwiseDistance": between(lambda d: nn.PairwiseDistance(d.choice([2, 1, 1.5, 3]))),
+    "PartialLinear": partial_linear,
+    "PrintSize": anywhere(lambda _: nn.PrintSize("size")),
+    "SparseLinear": sparse_linear,
+    "SpatialDropout": map_dropout(nn.SpatialDropout, "N? C H W"),
+    "VolumetricBatchNormalization": volumetric_normalization,
+    "VolumetricDropout": map_dropout(nn.VolumetricDropout, "N? C T H W"),
+    "WeightedEuclidean": centred(nn.WeightedEuclidean),
+    "WhiteNoise": white_noise,
+    "ZeroGrad": anywhere(lambda _: nn.ZeroGrad()),
     "Add": add,
     "AddConstant": add_constant,
     "CAdd": componentwise(nn.CAdd),
@@ -349,4 +593,33 @@ MODULES = {
     "Unsqueeze": unsqueeze,
     "ZipTable": zip_table,
     "ZipTableOneToMany": zip_one_to_many,
+}
+
+# Layers and primitives whose gradient is on purpose not the derivative of what they compute.
+NOT_THE_DERIVATIVE = {
+    "scaled_gradient": "the gradient is multiplied on its way",
+    "penalized": "the gradient of a penalty is added that is not in the output",
+    "nearest_centroid": "the rule is k-means' step; the output is a whole number",
+    "GradientReversal": "the gradient is multiplied by -λ on its way",
+    "ZeroGrad": "the gradient is 0",
+    "L1Penalty": "the gradient of a penalty is added that is not in the output",
+    "Kmeans": "the gradient is k-means' step; the output is a whole number",
+}
+LAWS_OF_DERIVATIVES = {
+    True: ("its_gradients_are_the_derivatives", "its_second_derivatives_are_right"),
+    False: ("its_gradient_is_the_derivative", "its_second_derivative_is_right"),
+}
+EXCEPTIONS = {
+    (name, law): reason
+    for name, reason in NOT_THE_DERIVATIVE.items()
+    for law in LAWS_OF_DERIVATIVES[name[0].isupper()]
+} | {
+    ("penalized", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
+    ("nearest_centroid", "its_gradient_is_linear_in_the_cotangent"): "the cotangent is not used",
+    ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
+    ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",
+    ("DontCast", "float32_agrees_with_float64"): "its parameters keep their dtype",
+    ("DontCast", "conversion_to_float_and_back_keeps_structure"): "its parameters are not rounded",
+    ("NaN", "nan_stays_nan"): "a NaN is an error there",
+    ("WhiteNoise", "float32_agrees_with_float64"): "the two dtypes draw different numbers",
 }

@@ -247,17 +247,168 @@ def k_largest(d):
     return Layer(module, d.array(shape), wrong, "always" if len(shape) == 3 else None)
 
 
+# Pooling ------------------------------------------------------------------------------------------
+
+
+def pooling(make, axes):
+    """(N,) C and the sides, for a layer made of (draws, planes, kernel, stride, padding, …)."""
+
+    def draw(d):
+        kernel = tuple(d.integer(1, 3 if axes == 2 else 2) for _ in range(axes))
+        padding = tuple(d.integer(0, k // 2) for k in kernel)
+        stride = tuple(d.integer(1, 2) for _ in range(axes))
+        dilation = tuple(d.integer(1, 2) for _ in range(axes))
+        planes = d.size("C", 1, 2)
+        module = make(d, planes, kernel, stride, padding, dilation)
+        if hasattr(module, "ceil_mode") and d.choice([False, True]):
+            module.ceil()
+        shape, _, batch = sample(d, planes, sides_for(d, kernel, (0,) * axes, dilation))
+        return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+    return draw
+
+
+def adaptive(kind):
+    def draw(d):
+        module = kind(d.integer(1, 3), d.integer(1, 3))
+        shape, _, batch = sample(d, d.size("C", 1, 2), (d.integer(1, 5), d.integer(1, 5)))
+        return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+    return draw
+
+
+def fractional(kind, axes):
+    """With windows kept: else they are drawn in evaluation too, as in Torch7."""
+
+    def draw(d):
+        pools = tuple(d.integer(2, 3) for _ in range(axes))
+        if d.choice([True, False]):
+            module = kind(*pools, *(d.integer(1, 2) for _ in range(axes)))
+        else:
+            module = kind(*pools, *(d.choice([0.4, 0.5]) for _ in range(axes)))
+        module.fixPoolingRegions()
+        shape, _, _ = sample(d, d.size("C", 1, 2), tuple(d.integer(5, 6) for _ in range(axes)))
+        return Layer(module, d.array(shape), d.array((*shape[:-axes], *((1,) * axes))), None)
+
+    return draw
+
+
+def unpooling(pool, unpool, axes):
+    """Behind its pooling, which says where the entries go."""
+
+    def draw(d):
+        kernel = tuple(d.integer(1, 2) for _ in range(axes))
+        pooling = pool(*kernel)
+        shape, _, batch = sample(d, d.size("C", 1, 2), sides_for(d, kernel, (0,) * axes))
+        module = nn.Sequential(pooling, unpool(pooling))
+        return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+    return draw
+
+
+def feature_pooling(d):
+    """Positive entries: sums of odd powers of others may have no root."""
+    width, stride = d.integer(2, 3), d.integer(1, 2)
+    batched = d.choice([False, True])
+    module = nn.FeatureLPPooling(width, stride, d.choice([2, 1, 3]), batched)
+    features = width + d.integer(0, 3)
+    shape = (*((d.size("N", may_be_empty=True),) if batched else ()), features, *d.shape("A? B?"))
+    wrong = (*shape[: int(batched)], width - 1, *shape[int(batched) + 1 :])
+    return Layer(module, d.array(shape, 0), d.array(wrong, 0), "always" if batched else None)
+
+
+# Padding, upsampling, normalization ---------------------------------------------------------------
+
+
+def padding(kind, sides, least):
+    def draw(d):
+        module = kind(*(d.integer(least, 2) for _ in range(2 * sides)))
+        shape, _, batch = sample(d, d.size("C", 1, 2), tuple(d.integer(3, 4) for _ in range(sides)))
+        return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+    return draw
+
+
+def upsampling(make, *, films=False, singles=True):
+    def draw(d):
+        module = make(d)
+        sides = tuple(d.integer(1, 3) for _ in range(d.choice([2, 3]) if films else 2))
+        shape = (*d.shape("N?" if singles else "N"), d.size("C", 1, 2), *sides)
+        batch = "always" if len(shape) == len(sides) + 2 else None
+        return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+    return draw
+
+
+def output_sizes(d):
+    return {"oheight": d.integer(1, 5), "owidth": d.integer(1, 5)}
+
+
+def upsampling_of_films(d):
+    mode = d.choice(["nearest", "linear"])
+    if mode == "linear" and d.choice([False, True]):
+        return nn.UpSampling(output_sizes(d) | {"odepth": d.integer(1, 4)}, mode)
+    return nn.UpSampling(d.integer(1, 3), mode)
+
+
+def pixel_shuffle(d):
+    r = d.integer(1, 3)
+    planes = r * r * d.size("C", 1, 2)
+    shape, wrong, batch = sample(d, planes, (d.size("H", 1, 2), d.size("W", 1, 2)))
+    return Layer(nn.PixelShuffle(r), d.array(shape), d.array(wrong if r > 1 else shape[-1:]), batch)
+
+
+def local_normalization(kind):
+    def draw(d):
+        planes = d.size("C", 1, 2)
+        sizes = d.choice([(3,), (3, 3), (1, 3)])
+        kernel = d.choice([None, d.rng.uniform(0.5, 1.5, sizes)])
+        shape, wrong, batch = sample(d, planes, (d.integer(3, 4), d.integer(3, 4)))
+        return Layer(kind(planes, kernel), d.array(shape), d.array(wrong), batch)
+
+    return draw
+
+
+def across_maps(d):
+    module = nn.SpatialCrossMapLRN(d.choice([3, 1, 5]), d.choice([1.0, 1e-4]), 0.75, 1.5)
+    shape, _, batch = sample(d, d.size("C", 1, 4), (d.size("H", 1, 2), d.size("W", 1, 2)))
+    return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+
 MODULES = {
     "Conv1d": modern(nn.Conv1d, 1),
     "Conv2d": modern(nn.Conv2d, 2),
     "Conv3d": modern(nn.Conv3d, 3),
+    "FeatureLPPooling": feature_pooling,
+    "PixelShuffle": pixel_shuffle,
+    "SpatialAdaptiveAveragePooling": adaptive(nn.SpatialAdaptiveAveragePooling),
+    "SpatialAdaptiveMaxPooling": adaptive(nn.SpatialAdaptiveMaxPooling),
+    "SpatialContrastiveNormalization": local_normalization(nn.SpatialContrastiveNormalization),
     "SpatialConvolutionLocal": local_convolution,
     "SpatialConvolutionMM": convolution(nn.SpatialConvolutionMM, 2),
     "SpatialConvolutionMap": mapped(nn.SpatialConvolutionMap, batches=True),
+    "SpatialCrossMapLRN": across_maps,
     "SpatialDepthWiseConvolution": convolution(nn.SpatialDepthWiseConvolution, 2),
     "SpatialDilatedConvolution": convolution(nn.SpatialDilatedConvolution, 2, dilated=True),
+    "SpatialDilatedMaxPooling": pooling(
+        lambda d, _, *settings: nn.SpatialDilatedMaxPooling(*sum(settings, ())), 2
+    ),
+    "SpatialDivisiveNormalization": local_normalization(nn.SpatialDivisiveNormalization),
+    "SpatialFractionalMaxPooling": fractional(nn.SpatialFractionalMaxPooling, 2),
     "SpatialFullConvolution": full_convolution(nn.SpatialFullConvolution, 2),
     "SpatialFullConvolutionMap": mapped(nn.SpatialFullConvolutionMap, batches=False),
+    "SpatialMaxUnpooling": unpooling(nn.SpatialMaxPooling, nn.SpatialMaxUnpooling, 2),
+    "SpatialReflectionPadding": padding(nn.SpatialReflectionPadding, 2, 0),
+    "SpatialReplicationPadding": padding(nn.SpatialReplicationPadding, 2, -1),
+    "SpatialSubSampling": pooling(
+        lambda d, planes, kernel, stride, *_: nn.SpatialSubSampling(planes, *kernel, *stride), 2
+    ),
+    "SpatialSubtractiveNormalization": local_normalization(nn.SpatialSubtractiveNormalization),
+    "SpatialUpSamplingBilinear": upsampling(
+        lambda d: nn.SpatialUpSamplingBilinear(d.choice([2, 3, output_sizes(d)]))
+    ),
+    "SpatialUpSamplingNearest": upsampling(lambda d: nn.SpatialUpSamplingNearest(d.integer(1, 3))),
+    "SpatialZeroPadding": padding(nn.SpatialZeroPadding, 2, -1),
     "TemporalConvolution": sequence(
         lambda d, *sizes: nn.TemporalConvolution(sizes[0], d.integer(1, 3), *sizes[1:])
     ),
@@ -269,7 +420,20 @@ MODULES = {
     "TemporalSubSampling": sequence(
         lambda d, *sizes: nn.TemporalSubSampling(*sizes), batches=False
     ),
+    "UpSampling": upsampling(upsampling_of_films, films=True, singles=False),
+    "VolumetricAveragePooling": pooling(
+        lambda d, _, kernel, stride, *rest: nn.VolumetricAveragePooling(*kernel, *stride), 3
+    ),
     "VolumetricConvolution": convolution(nn.VolumetricConvolution, 3),
     "VolumetricDilatedConvolution": convolution(nn.VolumetricDilatedConvolution, 3, dilated=True),
+    "VolumetricDilatedMaxPooling": pooling(
+        lambda d, _, *settings: nn.VolumetricDilatedMaxPooling(*sum(settings, ())), 3
+    ),
+    "VolumetricFractionalMaxPooling": fractional(nn.VolumetricFractionalMaxPooling, 3),
     "VolumetricFullConvolution": full_convolution(nn.VolumetricFullConvolution, 3),
+    "VolumetricMaxPooling": pooling(
+        lambda d, _, *settings: nn.VolumetricMaxPooling(*sum(settings[:3], ())), 3
+    ),
+    "VolumetricMaxUnpooling": unpooling(nn.VolumetricMaxPooling, nn.VolumetricMaxUnpooling, 3),
+    "VolumetricReplicationPadding": padding(nn.VolumetricReplicationPadding, 3, -1),
 }

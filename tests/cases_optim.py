@@ -35,7 +35,9 @@ def adadelta(d):
 
 def rmsprop(d):
     config = {"learningRate": d.choice([0.02, 0.01])}
-    config |= maybe(d, alpha=0.9, initialMean=0.5, weightDecay=0.01, learningRateDecay=0.05)
+    config |= maybe(
+        d, momentum=0.5, alpha=0.9, initialMean=0.5, weightDecay=0.01, learningRateDecay=0.05
+    )
     return Setting(config, d.integer(1, 6))
 
 
@@ -57,7 +59,44 @@ def asgd(d):
     return Setting(config | maybe(d, alpha=0.5, t0=2, **{"lambda": 0.01}), d.integer(1, 6))
 
 
+def lion(d):
+    config = {"learningRate": d.choice([0.02, 0.01])}
+    return Setting(config | maybe(d, beta1=0.5, decoupledDecay=0.1), d.integer(4, 6))
+
+
+def signsgd(d):
+    # Steps of one size end by crossing the minimum to and fro: several entries, small steps.
+    config = {"learningRate": d.choice([0.005, 0.002])}
+    return Setting(config | maybe(d, momentum=0.5, weightDecay=0.1), d.integer(4, 6))
+
+
+def lamb(d):
+    config = {"learningRate": d.choice([0.02, 0.01])}
+    return Setting(config | maybe(d, beta1=0.5, decoupledDecay=0.1), d.integer(2, 6))
+
+
+def lars(d):
+    config = {"learningRate": d.choice([0.5, 0.1]), "trust": 0.1}
+    return Setting(config | maybe(d, momentum=0.5, weightDecay=0.1), d.integer(2, 6))
+
+
+def adafactor(d):
+    config = {"learningRate": d.choice([0.02, 0.01])}
+    return Setting(config | maybe(d, decoupledDecay=0.1), d.integer(2, 6))
+
+
+def muon(d):
+    config = {"learningRate": d.choice([0.02, 0.01]), "decoupledDecay": d.choice([0, 0.1])}
+    return Setting(config | maybe(d, nesterov=False, match=True), d.integer(2, 6))
+
+
 OPTIMIZERS = {
+    "adafactor": adafactor,
+    "lamb": lamb,
+    "lars": lars,
+    "lion": lion,
+    "muon": muon,
+    "signsgd": signsgd,
     "adadelta": adadelta,
     "adagrad": adagrad,
     "adam": adam,
@@ -78,7 +117,12 @@ def plain(xp, x, g, state, *, learningRate, factors):
 def optimizer_step(d):
     shape = d.shape()
     x, g, factors = (d.array(shape) for _ in range(3))
-    settings = {"rule": plain, "names": ("factors",), "options": (("learningRate", 0.25),)}
+    settings = {
+        "rule": plain,
+        "slot_names": (),
+        "names": ("factors",),
+        "options": (("learningRate", 0.25),),
+    }
     return Call([x, g, [], [factors]], settings)
 
 

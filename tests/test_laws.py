@@ -40,7 +40,7 @@ def obeys(subject, law, make_trial):
     if reason is None:
         run_law(law, make_trial, examples=examples)
         return
-    with pytest.raises(LawError):
+    with pytest.raises((LawError, FloatingPointError)):  # nn.NaN raises the second
         run_law(law, make_trial, examples=examples)
 
 

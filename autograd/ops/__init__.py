@@ -18,6 +18,11 @@ from tapegrad.autograd.ops.convolution import (
     conv3d,
     conv3d_input_gradient,
 )
+from tapegrad.autograd.ops.distance import (
+    guarded_norm,
+    guarded_power,
+    nearest_centroid,
+)
 from tapegrad.autograd.ops.elementwise import (
     absolute,
     add,
@@ -70,6 +75,11 @@ from tapegrad.autograd.ops.elementwise import (
     tan,
     tanh,
     where,
+)
+from tapegrad.autograd.ops.gradient import (
+    penalized,
+    scaled_gradient,
+    watched_gradient,
 )
 from tapegrad.autograd.ops.indexing import (
     getitem,
@@ -209,6 +219,8 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "guarded_norm",
+    "guarded_power",
     "identity",
     "index_add",
     "inner",
@@ -239,11 +251,13 @@ __all__ = [
     "minimum",
     "moveaxis",
     "multiply",
+    "nearest_centroid",
     "negative",
     "normal",
     "not_equal",
     "outer",
     "pad",
+    "penalized",
     "power",
     "prod",
     "ravel",
@@ -253,6 +267,7 @@ __all__ = [
     "repeat",
     "reshape",
     "rint",
+    "scaled_gradient",
     "sigmoid",
     "sign",
     "sin",
@@ -282,5 +297,6 @@ __all__ = [
     "uniform",
     "unslice",
     "var",
+    "watched_gradient",
     "where",
 ]

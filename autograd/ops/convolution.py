@@ -164,6 +164,14 @@ def _expect_axes(where: str, count: int, **shapes: tuple[int, ...]) -> None:
             raise ValueError(f"{where}: {name} must have {count} axes, found shape {shape}")
 
 
+def _expect_channels(where: str, channels: int, w: tuple[int, ...], groups: int) -> None:
+    if groups < 1 or w[1] * groups != channels or w[0] % groups:
+        raise ValueError(
+            f"{where}: x has {channels} channels, w of shape {w} takes {w[1]} in each of {groups} "
+            f"groups, which share its {w[0]} output planes"
+        )
+
+
 def _as_image(x: Any) -> Any:
     """(N, C, L) -> (N, C, 1, L)."""
     return s.reshape(x, (*x.shape[:2], 1, x.shape[2]))
@@ -224,6 +232,7 @@ def conv3d(
     _expect_axes(where, 5, x=x.shape, w=w.shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, _, height, width = x.shape
+    _expect_channels(where, c, w.shape, groups)
     o, taken, size = w.shape[:3]
     if paddings[0]:
         around = (paddings[0], paddings[0])
@@ -251,6 +260,7 @@ def conv3d_input_gradient(
     _expect_axes(where, 5, v=v.shape, w=w.shape, shape=shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, time, height, width = shape
+    _expect_channels(where, c, w.shape, groups)
     o, taken, size = w.shape[:3]
     count = v.shape[2]
     frames = s.reshape(s.transpose(v, (0, 2, 1, 3, 4)), (v.shape[0] * count, o, *v.shape[3:]))

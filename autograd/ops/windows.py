@@ -79,14 +79,15 @@ fold.vjp(
 def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
     """Where the `count` largest entries along `axis` are, in rising order of position.
 
-    x (…, n, …) -> int64 (…, count, …).  Of equal entries the earlier are taken.
+    x (…, n, …) -> int64 (…, count, …).  Of equal entries the earlier are taken; NaN counts as the
+    largest.
     Raises ValueError unless 1 <= count <= n.
     """
-    if not 1 <= count <= x.shape[axis]:
-        raise ValueError(
-            f"largest_positions: count is {count}, axis {axis} has {x.shape[axis]} entries"
-        )
-    falling = xp.argsort(-x, axis=axis, kind="stable")
+    n = x.shape[axis]
+    if not 1 <= count <= n:
+        raise ValueError(f"largest_positions: count is {count}, axis {axis} has {n} entries")
+    # Sorting puts NaN last; of the reversed array, so that the last of equals is the first here.
+    rising = xp.argsort(xp.flip(x, axis=axis), axis=axis, kind="stable")
     index: list[Any] = [slice(None)] * x.ndim
-    index[axis] = slice(0, count)
-    return xp.sort(falling[tuple(index)], axis=axis).astype(xp.int64, copy=False)
+    index[axis] = slice(n - count, n)
+    return xp.sort(n - 1 - rising[tuple(index)], axis=axis).astype(xp.int64, copy=False)

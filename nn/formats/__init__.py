@@ -3,7 +3,7 @@
 Nothing here runs code that a file brings along; see nn.formats.errors for what may be raised.
 """
 
-from tapegrad.nn.formats import torch7
+from tapegrad.nn.formats import native, safetensors_file, torch7
 from tapegrad.nn.formats.errors import (
     FormatError,
     LimitError,
@@ -13,6 +13,7 @@ from tapegrad.nn.formats.errors import (
     UnsafeError,
     UnsupportedError,
 )
+from tapegrad.nn.formats.native import register
 
 __all__ = [
     "FormatError",
@@ -22,5 +23,8 @@ __all__ = [
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",
+    "native",
+    "register",
+    "safetensors_file",
     "torch7",
 ]

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from tapegrad.nn.formats.atomic import replacing
 from tapegrad.nn.formats.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.torch7_modules import from_objects, to_objects
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7_reader import read
 from tapegrad.nn.formats.torch7_writer import Plan
@@ -97,8 +98,6 @@ def save(
     Raises UnsupportedError, naming the object, for what Torch7 has nothing for, before anything is
     written; OSError for the file itself.
     """
-    from tapegrad.nn.formats.torch7_modules import to_objects
-
     names = {cls: name for name, cls in (known() | dict(classes or {})).items()}
     plan = Plan(to_objects(obj, names))
     with replacing(path) as stream:
@@ -120,8 +119,6 @@ def known() -> dict[str, type]:
 
 
 def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:
-    from tapegrad.nn.formats.torch7_modules import from_objects
-
     name = None if isinstance(file, bytes) else os.fspath(file)
     result, unknown = from_objects(root, known() | dict(classes or {}), name)
     if unknown and strict:

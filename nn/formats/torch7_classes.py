@@ -36,17 +36,48 @@ _VERSIONS = {
 
 # Modules whose input is a table fill the entries of a gradInput that must be there as a table.
 _TABLES = {
-    "gradInput": set(
-        "CAddTable CAddTensorTable CDivTable CMaxTable CMinTable CMulTable CSubTable "
-        "CosineDistance CosineEmbeddingCriterion CriterionTable DistanceRatioCriterion DotProduct "
-        "FlattenTable Index JoinTable L1HingeEmbeddingCriterion MM MV MapTable "
-        "MarginRankingCriterion MaskedSelect MixtureTable NarrowTable PairwiseDistance "
-        "ParallelCriterion ParallelTable SelectTable ZipTable ZipTableOneToMany Bilinear".split()
-    ),
-    "output": set(
-        "CAddTensorTable ConcatTable FlattenTable MapTable NarrowTable ParallelTable ZipTable "
-        "ZipTableOneToMany".split()
-    ),
+    "gradInput": {
+        "CAddTable",
+        "CAddTensorTable",
+        "CDivTable",
+        "CMaxTable",
+        "CMinTable",
+        "CMulTable",
+        "CSubTable",
+        "CosineDistance",
+        "CosineEmbeddingCriterion",
+        "CriterionTable",
+        "DistanceRatioCriterion",
+        "DotProduct",
+        "FlattenTable",
+        "Index",
+        "JoinTable",
+        "L1HingeEmbeddingCriterion",
+        "MM",
+        "MV",
+        "MapTable",
+        "MarginRankingCriterion",
+        "MaskedSelect",
+        "MixtureTable",
+        "NarrowTable",
+        "PairwiseDistance",
+        "ParallelCriterion",
+        "ParallelTable",
+        "SelectTable",
+        "ZipTable",
+        "ZipTableOneToMany",
+        "Bilinear",
+    },
+    "output": {
+        "CAddTensorTable",
+        "ConcatTable",
+        "FlattenTable",
+        "MapTable",
+        "NarrowTable",
+        "ParallelTable",
+        "ZipTable",
+        "ZipTableOneToMany",
+    },
 }
 
 

@@ -7,6 +7,7 @@ they were.  The second writes.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Literal
@@ -159,7 +160,7 @@ def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
         elif isinstance(item, (Mapping, list, tuple)):
             for key, value in _pairs(item):
                 step = f".{key}" if isinstance(key, str) else f"[{key!r:.40}]"
-                if key is None or (isinstance(key, float) and key != key):
+                if key is None or (isinstance(key, float) and math.isnan(key)):
                     raise UnsupportedError("a key that Lua has", repr(key), path=path)
                 stack.extend(((path + step, value), (f"{path}.<key>", key)))
         elif not isinstance(item, (np.ndarray, Storage)):

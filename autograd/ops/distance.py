@@ -1,0 +1,79 @@
+"""Norms whose derivative is guarded against division by 0, and the nearest of some points.
+
+A norm has no derivative at 0.  Torch7 adds a small number to the denominator of its gradient there,
+and so do the rules here: 0 instead of NaN at 0, and elsewhere smaller than the derivative by a
+relative small/norm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["guarded_norm", "guarded_power", "nearest_centroid"]
+
+
+@primitive
+def guarded_norm(xp: Any, x: Any, *, axis: int = -1, p: float = 2, small: float = 0) -> Any:
+    """(Σ |x|ᵖ)^(1/p) along `axis`, which stays with length 1; p >= 1.
+
+    The rule is sign(x)·|x|ᵖ⁻¹ / (y + small)ᵖ⁻¹: the derivative, guarded against division by 0.
+    """
+    if p == 2:
+        return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True))
+    if p == 1:
+        return xp.sum(xp.abs(x), axis=axis, keepdims=True)
+    return xp.sum(xp.abs(x) ** p, axis=axis, keepdims=True) ** (1 / p)
+
+
+def _guarded_norm_rule(g: Any, x: Any, y: Any, p: float, small: float) -> Any:
+    if p == 2:
+        return g * (x / (y + small))
+    if p == 1:
+        return g * e.sign(x)
+    return g * e.sign(x) * (e.absolute(x) / (y + small)) ** (p - 1)
+
+
+guarded_norm.vjp(x=_guarded_norm_rule)
+
+
+@primitive
+def guarded_power(xp: Any, x: Any, *, p: float, small: float = 0) -> Any:
+    """|x|ᵖ, elementwise.  Its rule is p·x·(|x| + small)ᵖ⁻², the derivative guarded at 0."""
+    size = xp.abs(x)
+    return size if p == 1 else size * size if p == 2 else size**p
+
+
+def _guarded_power_rule(g: Any, x: Any, p: float, small: float) -> Any:
+    if p == 2:
+        return g * (x + x)
+    return g * (p * x * (e.absolute(x) + small) ** (p - 2))
+
+
+guarded_power.vjp(x=_guarded_power_rule)
+
+
+@primitive
+def nearest_centroid(xp: Any, x: Any, weight: Any) -> Any:
+    """For each row of x the number of the nearest row of `weight`, in x's dtype.
+
+    The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: that
+    of a number in a list has no meaning.
+    """
+    squares = xp.sum((x[:, None, :] - weight) ** 2, axis=-1)
+    return xp.argmin(squares, axis=-1).astype(x.dtype)
+
+
+def _centroid_rule(g: Any, x: Any, weight: Any, y: Any) -> Any:
+    one = weight[:, 0] * 0 + 1
+    member = e.cast(s.expand_dims(y, -1) == r.cumsum(one) - 1, dtype=x.dtype)  # (N, k)
+    count = s.expand_dims(r.sum(member, axis=0), -1)
+    total = s.transpose(member) @ x
+    return (weight * count - total) / (count + 1e-7)  # Torch7's guard for a centroid without rows
+
+
+nearest_centroid.vjp(x=lambda g, x: x * 0, weight=_centroid_rule)  # noqa: ARG005  # as said

@@ -1,0 +1,51 @@
+"""Identities that act on the gradient that passes back through them.
+
+What their rules hand back is on purpose not the derivative of what they compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.primitive import primitive
+
+__all__ = ["penalized", "scaled_gradient", "watched_gradient"]
+
+
+@primitive(view=True)
+def scaled_gradient(xp: Any, x: Any, factor: Any) -> Any:
+    """x itself; the gradient that passes is multiplied by `factor`, which broadcasts to x."""
+    return x
+
+
+scaled_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
+
+
+@primitive(view=True)
+def penalized(xp: Any, x: Any, *, weight: float, passing: bool = True) -> Any:
+    """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
+    return x
+
+
+def _penalized_rule(g: Any, x: Any, weight: float, passing: bool) -> Any:
+    penalty = e.sign(x) * weight
+    return g + penalty if passing else penalty
+
+
+penalized.vjp(x=_penalized_rule)
+
+
+@primitive(view=True)
+def watched_gradient(xp: Any, x: Any, *, watch: Callable[[Any], None]) -> Any:
+    """x itself; `watch` is called with the gradient that passes."""
+    return x
+
+
+def _watched_rule(g: Any, watch: Callable[[Any], None]) -> Any:
+    watch(g)
+    return g
+
+
+watched_gradient.vjp(x=_watched_rule)

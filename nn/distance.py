@@ -1,0 +1,297 @@
+"""Distances, similarities and norms, with learned centres or between two inputs.
+
+The Euclidean ones divide by (norm + small) in their gradients, as Torch7's do, so that the gradient
+at distance 0 is 0 and not NaN; that makes it smaller than the derivative by a relative small/norm,
+and is the rule of the primitive `guarded_norm`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.table import table
+
+__all__ = [
+    "Cosine",
+    "CosineDistance",
+    "DotProduct",
+    "Euclidean",
+    "Kmeans",
+    "Normalize",
+    "PairwiseDistance",
+    "WeightedEuclidean",
+]
+
+
+class Euclidean(Module):
+    """yⱼ = ‖x - wⱼ‖: distances to learned centres, the columns of weight.
+
+    x: (inputSize,) or (N, inputSize) -> (outputSize,) or (N, outputSize);  weight (inputSize,
+    outputSize), from U(-s, s), s = 1/√inputSize.  Gradients divide by distance + 10⁻⁷.
+    Raises ShapeError for other shapes.  Source: nn.Euclidean.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes
+    small = 1e-7  # guards the gradient; a smaller one brings it nearer to the derivative
+
+    def __init__(self, inputSize: int, outputSize: int) -> None:
+        self.weight = Parameter(np.empty((inputSize, outputSize), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s): s = 1/√inputSize, or stdv·√3."""
+        s = bound(self.weight.shape[0], stdv)
+        uniform_(self.weight, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        return self._norm(self._differences(x))
+
+    def _differences(self, x: Any) -> Any:
+        features(x, self.weight.shape[0])
+        return ops.expand_dims(x, -1) - self.weight
+
+    def _norm(self, differences: Any) -> Any:
+        y = ops.guarded_norm(differences, axis=-2, small=self.small)
+        return ops.squeeze(y, -2)
+
+
+class WeightedEuclidean(Euclidean):
+    """yⱼ = ‖cⱼ · (x - wⱼ)‖, entry by entry: distances to learned centres, on learned scales.
+
+    Shapes, errors and gradients as in Euclidean;  diagCov, the cⱼ, has the shape of weight and
+    starts at 1.  Source: nn.WeightedEuclidean.
+    """
+
+    def __init__(self, inputSize: int, outputSize: int) -> None:
+        super().__init__(inputSize, outputSize)
+        self.diagCov = Parameter(np.ones((inputSize, outputSize), default_dtype()))
+
+    def updateOutput(self, x: Any) -> Any:
+        return self._norm(self.diagCov * self._differences(x))
+
+
+class Cosine(Module):
+    """yⱼ = x·wⱼ / (‖x‖ ‖wⱼ‖): cosines between x and the rows of weight.
+
+    x: (inputSize,) or (N, inputSize) -> (outputSize,) or (N, outputSize);  weight (outputSize,
+    inputSize), from U(-s, s), s = 1/√inputSize.  10⁻¹² is added to both norms.
+    Raises ShapeError for other shapes.  Source: nn.Cosine.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes
+
+    def __init__(self, inputSize: int, outputSize: int) -> None:
+        self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s): s = 1/√inputSize, or stdv·√3."""
+        s = bound(self.weight.shape[1], stdv)
+        uniform_(self.weight, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        features(x, self.weight.shape[1])
+        return _unit(x) @ _unit(self.weight).T
+
+
+def _unit(x: Any) -> Any:
+    small = 1e-12
+    return x / (ops.guarded_norm(x, small=small) + small)
+
+
+class PairwiseDistance(Module):
+    """y = (Σ |a - b|ᵖ)^(1/p): the distance between two inputs.
+
+    [a, b]: (n,) and (n,), or (N, n) and (N, n) -> (1,) or (N,).  Where a and b are equal the
+    gradient is 0; gradients for p > 1 divide by distance + 10⁻⁶.
+    Raises ValueError for p < 1, ShapeError for other shapes.  Source: nn.PairwiseDistance.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number
+    small = 1e-6  # guards the gradient; a smaller one brings it nearer to the derivative
+
+    def __init__(self, p: float = 2) -> None:
+        if p < 1:
+            raise ValueError(f"PairwiseDistance: p is {p}, it must be at least 1")
+        self.norm = p
+
+    def updateOutput(self, x: Any) -> Any:
+        a, b = vectors(x)
+        return ops.squeeze(ops.guarded_norm(a - b, p=self.norm, small=self.small), -1).reshape(
+            (-1,)
+        )
+
+
+class CosineDistance(Module):
+    """y = a·b / (‖a‖ ‖b‖), the cosine (not one minus it).
+
+    [a, b]: (n,) and (n,), or (N, n) and (N, n) -> (1,) or (N,).  10⁻¹² is added to both squared
+    norms.  Raises ShapeError for other shapes.  Source: nn.CosineDistance.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        a, b = vectors(x)
+        small = 1e-12
+        squares = [ops.sum(ops.square(v), axis=-1) + small for v in (a, b)]
+        y = ops.sum(a * b, axis=-1) / (ops.sqrt(squares[0]) * ops.sqrt(squares[1]))
+        return y.reshape((-1,)) if y.ndim == 0 else y
+
+
+class DotProduct(Module):
+    """y = a·b.
+
+    [a, b]: (n,) and (n,), or (N, n) and (N, n) -> (1,) or (N,).  Raises ShapeError for other
+    shapes.  Source: nn.DotProduct.
+    """
+
+    def updateOutput(self, x: Any) -> Any:
+        a, b = vectors(x)
+        return ops.sum(a * b, axis=-1, keepdims=a.ndim == 1)
+
+
+class Normalize(Module):
+    """y = x / (Σ |x|ᵖ + eps)^(1/p), over the last axis; for p = inf, x / (the largest |x| + eps).
+
+    x: (n,) or (N, n) -> the same shape.  Of equal largest entries the first has the gradient.
+    Raises ValueError unless p > 0, ShapeError for other shapes.  Source: nn.Normalize.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers
+
+    def __init__(self, p: float, eps: float = 1e-10) -> None:
+        if not p > 0:
+            raise ValueError(f"Normalize: p is {p}, it must be positive (there is no 0-norm)")
+        self.p = p
+        self.eps = eps
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim not in (1, 2):
+            raise ShapeError(f"the input of shape {x.shape} is neither (n,) nor (N, n)")
+        # Where |x|ᵖ has a kink or a pole at 0, its derivative is guarded by eps, as in Torch7.
+        power = 1 if self.p == math.inf else self.p
+        powers = ops.guarded_power(x, p=power, small=self.eps if power < 2 else 0)
+        if self.p == math.inf:
+            place = ops.argmax(powers, axis=-1, keepdims=True)
+            return x / (ops.take_along_axis(powers, place, -1) + self.eps)
+        total = ops.sum(powers, axis=-1, keepdims=True) + self.eps
+        return x / total ** (1 / self.p)
+
+    def __repr__(self) -> str:
+        whole = self.p == math.inf or self.p % 1 == 0
+        return f"{torch7_name(self)}({self.p if whole else f'{self.p:f}'})"
+
+
+# Clustering ---------------------------------------------------------------------------------------
+
+
+class Kmeans(Module):
+    """For each row of x the number of the nearest of k centroids; the rows of weight.
+
+    x: (N, dim) -> (N,), whole numbers from 0 in x's dtype;  weight (k, dim), from U(-s, s),
+    s = 1/√dim.  Whatever gradOutput is, the gradient of a centroid is itself minus the mean of the
+    rows it is nearest to, times scale: with learning rate 1 that is Lloyd's step.  The gradient of
+    x is 0.  After a call `loss` is Σ ‖x - centroid‖², 0-d, and clusterSampleCount holds how many
+    rows each centroid has.  Raises ShapeError for other shapes.  Source: nn.Kmeans; S. Lloyd,
+    "Least Squares Quantization in PCM", 1982.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"output": "index"}  # three numbers
+
+    def __init__(self, k: int, dim: int, scale: float | None = None) -> None:
+        if k < 1 or dim < 1:
+            raise ValueError(f"Kmeans: k is {k} and dim {dim}, both must be positive")
+        self.k = k
+        self.dim = dim
+        self.scale = scale
+        self.loss: Any = 0
+        self.clusterSampleCount: Any = None
+        self.weight = Parameter(np.empty((k, dim), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s): s = 1/√dim, or stdv·√3."""
+        s = bound(self.dim, stdv)
+        uniform_(self.weight, -s, s)
+
+    def initRandom(self, x: Any) -> None:
+        """Put the centroids on k different rows of x, drawn at random.
+
+        Raises ShapeError when x has fewer.
+        """
+        rows = self._rows(x)
+        if len(rows) < self.k:
+            raise ShapeError(f"Kmeans: {len(rows)} rows are too few for {self.k} centroids")
+        draws = devices.generator("cpu").uniform((len(rows),), np.float64)
+        self._put(rows[np.argsort(draws)[: self.k]])
+
+    def initKmeansPlus(self, x: Any, p: float = 0.95) -> None:
+        """Put the centroids on rows of x that lie far from one another, as k-means++ does.
+
+        p: of the rows, sorted by their distance, the drawn one lies in the last 1 - p share.
+        Source: D. Arthur, S. Vassilvitskii, "k-means++", 2007.
+        """
+        rows = self._rows(x)
+        generator = devices.generator("cpu")
+        first, *draws = generator.uniform((self.k,), np.float64)
+        chosen = [rows[int(first * len(rows))]]
+        for draw in draws:
+            far = np.min([((rows - c) ** 2).sum(axis=1) for c in chosen], axis=0)
+            position = int((p + (1 - p) * draw) * len(rows))
+            chosen.append(rows[np.argsort(far)[min(position, len(rows) - 1)]])
+        self._put(np.stack(chosen))
+
+    def _rows(self, x: Any) -> np.ndarray[Any, Any]:
+        rows = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+        if rows.ndim != 2 or rows.shape[1] != self.dim or not len(rows):
+            raise ShapeError(f"Kmeans: {rows.shape} is not (N, {self.dim}) with N > 0")
+        return rows
+
+    def _put(self, rows: np.ndarray[Any, Any]) -> None:
+        weight = self.weight.detach()
+        ops.assign(weight, devices.to_device(rows.astype(weight.dtype), weight.device))
+
+    def updateOutput(self, x: Any) -> Any:
+        features(x, self.dim)
+        if x.ndim != 2:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, {self.dim})")
+        constant, weight = x.detach(), self.weight.detach()
+        squares = ops.sum(ops.square(ops.expand_dims(constant, 1) - weight), axis=-1)
+        self.loss = ops.sum(ops.min(squares, axis=-1))
+        y = ops.nearest_centroid(x, self.weight if self.scale is None else self._scaled())
+        every = ops.cumsum(weight[:, 0] * 0 + 1) - 1
+        self.clusterSampleCount = ops.sum(ops.expand_dims(y.detach(), -1) == every, axis=0)
+        return y
+
+    def _scaled(self) -> Any:
+        return ops.scaled_gradient(self.weight, self.scale)
+
+    def clearState(self) -> Self:
+        """Forget outputs, gradients of inputs, the loss and the counts."""
+        self.loss, self.clusterSampleCount = 0, None
+        return super().clearState()
+
+
+# Shapes -------------------------------------------------------------------------------------------
+
+
+def features(x: Any, length: int) -> None:
+    """Raise ShapeError unless x is (length,) or (N, length)."""
+    if x.ndim not in (1, 2) or x.shape[-1] != length:
+        raise ShapeError(f"the input of shape {x.shape} is neither ({length},) nor (N, {length})")
+
+
+def vectors(x: Any) -> tuple[Any, Any]:
+    """The two arrays of a table, (n,) and (n,) or (N, n) and (N, n).  Raises ShapeError else."""
+    a, b = table(x, 2)
+    if a.shape != b.shape or a.ndim not in (1, 2):
+        raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of (n,) or (N, n)")
+    return a, b

@@ -1,0 +1,100 @@
+"""Layers that leave their input as it is and act on the gradient that passes back.
+
+What such a layer hands back is on purpose not the derivative of what it computes, so each rests on
+a primitive with a rule of its own (`scaled_gradient`, `penalized`, `watched_gradient`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from tapegrad.autograd import ops
+from tapegrad.nn.module import Module
+
+__all__ = ["GradientReversal", "L1Penalty", "PrintSize", "ZeroGrad"]
+
+
+class GradientReversal(Module):
+    """y = x; the gradient is multiplied by -λ: any shape -> the same.
+
+    Source: nn.GradientReversal; Y. Ganin, V. Lempitsky, "Unsupervised Domain Adaptation by
+    Backpropagation", ICML 2015.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number
+
+    def __init__(self, lambda_: float = 1) -> None:
+        self.setLambda(lambda_)
+
+    def setLambda(self, lambda_: float) -> Self:
+        """Reverse by another factor from now on."""
+        vars(self)["lambda"] = lambda_  # its name in Torch7, a reserved word here
+        return self
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.scaled_gradient(x, -vars(self)["lambda"])
+
+
+class ZeroGrad(Module):
+    """y = x; the gradient is 0: any shape -> the same.  Source: nn.ZeroGrad."""
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.scaled_gradient(x, 0)
+
+
+class L1Penalty(Module):
+    """y = x; the gradient of λ·Σ|x| is added to the one that passes, as if it were in the loss.
+
+    λ is l1weight, divided by the number of entries with sizeAverage.  After a call `loss` is
+    λ·Σ|x|, 0-d.  provideOutput False: the penalty's gradient stands in the place of the other.
+    Source: nn.L1Penalty.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and two flags
+
+    def __init__(
+        self, l1weight: float, sizeAverage: bool = False, provideOutput: bool = True
+    ) -> None:
+        self.l1weight = l1weight
+        self.sizeAverage = bool(sizeAverage)
+        self.provideOutput = bool(provideOutput)
+        self.loss: Any = None
+
+    def updateOutput(self, x: Any) -> Any:
+        weight = self.l1weight / (max(x.size, 1) if self.sizeAverage else 1)
+        self.loss = ops.sum(ops.absolute(x.detach())) * weight
+        return ops.penalized(x, weight=weight, passing=self.provideOutput)
+
+    def clearState(self) -> Self:
+        """Forget outputs, gradients of inputs, and the loss."""
+        self.loss = None
+        return super().clearState()
+
+
+@dataclass(frozen=True)
+class _Announcement:
+    """Writes a line with a shape to standard output."""
+
+    text: str
+
+    def __call__(self, array: Any) -> None:
+        sys.stdout.write(f"{self.text} {tuple(array.shape)}\n")
+
+
+class PrintSize(Module):
+    """y = x; prints the shape of x, and on the way back that of the gradient, behind `prefix`.
+
+    Source: nn.PrintSize.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a text
+
+    def __init__(self, prefix: str = "PrintSize") -> None:
+        self.prefix = prefix
+
+    def updateOutput(self, x: Any) -> Any:
+        _Announcement(f"{self.prefix}: input")(x)
+        return ops.watched_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))

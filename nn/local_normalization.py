@@ -1,0 +1,190 @@
+"""Normalization of images by their neighbourhood: in the plane, or across feature maps.
+
+The layers of early vision networks.  A local mean is a convolution with one kernel for all planes,
+divided by what the same convolution makes of ones, so that it is a mean at the border, too.
+
+K. Jarrett, K. Kavukcuoglu, M. Ranzato, Y. LeCun, "What is the Best Multi-Stage Architecture for
+Object Recognition?", ICCV 2009, section 2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Tensor, default_dtype, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn._windows import batch_of, like_given
+from tapegrad.nn.container import Sequential
+from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.pooling import root
+
+__all__ = [
+    "SpatialContrastiveNormalization",
+    "SpatialCrossMapLRN",
+    "SpatialDivisiveNormalization",
+    "SpatialSubtractiveNormalization",
+]
+
+
+class _Local(Module):
+    """A kernel that averages over a neighbourhood and over all planes."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a count, weights and numbers
+    kernel: Any
+
+    def _normalized(self, nInputPlane: int, kernel: Any, share: float) -> None:
+        """Keep `kernel` divided by its sum and by `share`."""
+        self.nInputPlane = nInputPlane
+        if kernel is None:
+            given = np.ones((9, 9), default_dtype())
+        else:
+            given = np.array(kernel.numpy() if hasattr(kernel, "numpy") else kernel)
+        name = type(self).__name__
+        if given.ndim not in (1, 2):
+            raise ValueError(f"{name}: the kernel has {given.ndim} axes, it must have 1 or 2")
+        if not all(n % 2 for n in given.shape):
+            raise ValueError(
+                f"{name}: the kernel of shape {given.shape} has no middle: use odd lengths"
+            )
+        dtype = given.dtype if given.dtype.kind == "f" else default_dtype()
+        self.kernel = Buffer((given / (given.sum() * share)).astype(dtype))
+
+    def _local_sum(self, images: Any) -> Any:
+        """(N, C, H, W) -> (N, 1, H, W): the kernel's sum around each place, over all planes."""
+        kernel = self.kernel
+        planes = ops.sum(images, axis=1, keepdims=True)
+        n = kernel.shape[0]
+        if kernel.ndim == 2:
+            around = (n // 2, kernel.shape[1] // 2)
+            return ops.conv2d(planes, kernel.reshape((1, 1, *kernel.shape)), padding=around)
+        rows = ops.conv2d(planes, kernel.reshape((1, 1, 1, n)), padding=(0, n // 2))
+        return ops.conv2d(rows, kernel.reshape((1, 1, n, 1)), padding=(n // 2, 0))
+
+    def _border(self, images: Any) -> Any:
+        """(1, 1, H, W): the local sum of ones, less than in the middle where the image ends."""
+        shape = (1, *images.shape[1:])
+        return self._local_sum(Tensor(np.ones(shape), dtype=images.dtype, device=images.device))
+
+    def updateOutput(self, x: Any) -> Any:
+        images = batch_of(x, "C H W", self.nInputPlane)
+        return like_given(self.normalized(images), x, "C H W")
+
+    def normalized(self, images: Any) -> Any:
+        """(N, C, H, W) -> the same shape."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return torch7_name(self)
+
+
+class SpatialSubtractiveNormalization(_Local):
+    """y = x - the local mean over all planes, weighted by the kernel.
+
+    kernel: odd lengths, (k, k'), or (k,) for its outer product with itself; 9 x 9 ones when
+            omitted.  It is copied, and kept divided by its sum and nInputPlane
+    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> the same shape.
+    Raises ValueError for other kernels, ShapeError for other shapes.
+    Source: nn.SpatialSubtractiveNormalization.
+    """
+
+    def __init__(self, nInputPlane: int = 1, kernel: Any = None) -> None:
+        self._normalized(nInputPlane, kernel, nInputPlane)
+
+    def normalized(self, images: Any) -> Any:
+        return images - self._local_sum(images) / self._border(images)
+
+
+class SpatialDivisiveNormalization(_Local):
+    """y = x / σ with σ² the local mean of x² over all planes, weighted by the kernel.
+
+    Where σ is not above `threshold`, x is divided by `thresval` instead.
+    kernel, shapes and errors as in SpatialSubtractiveNormalization.
+    Source: nn.SpatialDivisiveNormalization.
+    """
+
+    def __init__(
+        self,
+        nInputPlane: int = 1,
+        kernel: Any = None,
+        threshold: float = 1e-4,
+        thresval: float | None = None,
+    ) -> None:
+        one_axis = kernel is not None and np.ndim(np.asarray(kernel)) == 1
+        self._normalized(nInputPlane, kernel, nInputPlane**0.5 if one_axis else nInputPlane)
+        self.threshold = threshold
+        self.thresval = threshold if thresval is None else thresval
+
+    def normalized(self, images: Any) -> Any:
+        deviation = root(self._local_sum(ops.square(images)), 2) / self._border(images)
+        small = ops.less_equal(deviation, self.threshold)  # so that NaN is not replaced
+        return images / ops.where(small, self.thresval, deviation)
+
+
+class SpatialContrastiveNormalization(Module):
+    """SpatialSubtractiveNormalization, then SpatialDivisiveNormalization, with one kernel.
+
+    Arguments, shapes and errors are theirs.  Source: nn.SpatialContrastiveNormalization.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # as above
+
+    def __init__(
+        self,
+        nInputPlane: int = 1,
+        kernel: Any = None,
+        threshold: float = 1e-4,
+        thresval: float | None = None,
+    ) -> None:
+        self.nInputPlane = nInputPlane
+        self.threshold = threshold
+        self.thresval = threshold if thresval is None else thresval
+        self.normalizer = Sequential(
+            SpatialSubtractiveNormalization(nInputPlane, kernel),
+            SpatialDivisiveNormalization(nInputPlane, kernel, threshold, thresval),
+        )
+
+    @property
+    def kernel(self) -> Any:
+        """The kernel as the second layer keeps it."""
+        last: Any = self.normalizer.get(1)
+        return last.kernel
+
+    def updateOutput(self, x: Any) -> Any:
+        return self.normalizer(x)
+
+    def __repr__(self) -> str:
+        return torch7_name(self)
+
+
+class SpatialCrossMapLRN(Module):
+    """y[c] = x[c] / (k + alpha / size · Σ x[c']²)^beta, over the `size` planes c' around c.
+
+    x: (C, H, W) or (N, C, H, W) -> the same shape.
+    Raises ValueError for an even size, ShapeError for other shapes.
+    Source: nn.SpatialCrossMapLRN; A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification
+    with Deep Convolutional Neural Networks", 2012, section 3.3.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a length and numbers
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        if size < 1 or not size % 2:
+            raise ValueError(
+                f"SpatialCrossMapLRN: size must be odd, so that planes have neighbours "
+                f"on both sides alike, found {size}"
+            )
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def updateOutput(self, x: Any) -> Any:
+        images = batch_of(x, "C H W")
+        beside = self.size // 2
+        squares = ops.pad(ops.square(images), ((0, 0), (beside, beside), (0, 0), (0, 0)))
+        sums = ops.sum(ops.unfold(squares, axis=1, size=self.size), axis=-1)
+        scale = sums * (self.alpha / self.size) + self.k
+        return like_given(images * scale**-self.beta, x, "C H W")
+
+    def __repr__(self) -> str:
+        return torch7_name(self)

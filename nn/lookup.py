@@ -1,0 +1,252 @@
+"""Layers whose input is indices: LookupTable, OneHot, and linear layers of sparse inputs.
+
+Indices count from 0; one that is not there is an error, negative ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd.node import note_write
+from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.nn import _span
+from tapegrad.nn.indexing import whole
+from tapegrad.nn.initialization import bound, fill_, normal_, uniform_
+from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.pointwise import buffer
+
+__all__ = ["IndexLinear", "LookupTable", "OneHot", "SparseLinear"]
+
+
+class LookupTable(Module):
+    """y = weight[x]: a learned vector for each index.
+
+    x: indices of any shape (…), integers, or whole numbers in any dtype -> (…, nOutput);  weight
+    (nIndex, nOutput), from N(0, 1).
+    paddingValue: an index whose vector is looked up but never learned; -1, the default: none.
+    maxNorm: before a vector is used it is scaled, in weight itself, to a p-norm of at most maxNorm,
+    p = normType.  `scaleGradByFreq()`: the gradient of a vector is divided by how often it occurs
+    in x.  Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source: nn.LookupTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {
+        "input": "index", "paddingValue": "label", "setPadding.paddingValue": "label"
+    }  # fmt: skip
+    shouldScaleGradByFreq = False
+
+    def __init__(
+        self,
+        nIndex: int,
+        nOutput: int,
+        paddingValue: int = -1,
+        maxNorm: float | None = None,
+        normType: float = 2,
+    ) -> None:
+        self.weight = Parameter(np.empty((nIndex, nOutput), default_dtype()))
+        self.setPadding(paddingValue)
+        self.setMaxNorm(maxNorm).setNormType(normType)
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from N(0, 1), or N(0, stdv²)."""
+        normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
+
+    def setPadding(self, paddingValue: int) -> Self:
+        """Never learn the vector of this index; -1 for none."""
+        self.paddingValue = paddingValue
+        return self
+
+    def setMaxNorm(self, maxNorm: float | None) -> Self:
+        """Scale vectors to this norm at most when they are used; None: leave them."""
+        self.maxNorm = maxNorm
+        return self
+
+    def setNormType(self, normType: float) -> Self:
+        """The p of that norm."""
+        if not normType > 0:
+            raise ValueError(f"LookupTable: normType is {normType}, it must be positive")
+        self.normType = normType
+        return self
+
+    def scaleGradByFreq(self) -> Self:
+        """Divide the gradient of a vector by how often it occurs in the input."""
+        self.shouldScaleGradByFreq = True
+        return self
+
+    def accUpdateOnly(self) -> Self:
+        """Accepted: gradients are kept only once one was asked for, anyway."""
+        return self
+
+    def updateOutput(self, x: Any) -> Any:
+        count = self.weight.shape[0]
+        x = whole(x, count)
+        if self.maxNorm is not None:
+            self._renormalize(x)
+        y = self.weight[x]
+        if self.paddingValue >= 0:
+            y = ops.scaled_gradient(y, ops.expand_dims(x != self.paddingValue, -1))
+        if self.shouldScaleGradByFreq:
+            flat = x.reshape((-1,))
+            one = ops.cast(flat * 0 + 1, dtype=y.dtype)
+            often = ops.index_add(one, [flat], template=(HOLE,), shape=(count,))
+            y = ops.scaled_gradient(y, ops.expand_dims(1 / often[x], -1))
+        return y
+
+    def _renormalize(self, x: Any) -> None:
+        weight = self.weight.detach()
+        _span.on_failure(id(self), lambda: _restorer(weight))
+        with no_grad():
+            flat = x.reshape((-1,))
+            rows = weight[flat]
+            powers = ops.absolute(rows) ** self.normType
+            norm = ops.sum(powers, axis=-1, keepdims=True) ** (1 / self.normType)
+            factor = ops.where(norm > self.maxNorm, self.maxNorm / (norm + 1e-7), 1)
+            ops.assign_at(weight, rows * factor, [flat], template=(HOLE,))
+
+
+def _restorer(tensor: Any) -> Callable[[], None]:
+    array, old = tensor._data, tensor._data.copy()
+
+    def restore() -> None:
+        array[...] = old
+        note_write(array)
+
+    return restore
+
+
+class OneHot(Module):
+    """y[…, j] = 1 where j = x, else 0: indices of any shape (…) -> (…, outputSize).
+
+    y has x's dtype if that is a floating point one, else the default dtype.  The gradient of x is
+    0.  Raises ShapeError for an index that is not in 0 … outputSize - 1.  Source: nn.OneHot.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "index"}  # and a size
+
+    def __init__(self, outputSize: int) -> None:
+        self.outputSize = outputSize
+
+    def updateOutput(self, x: Any) -> Any:
+        dtype = x.dtype if x.dtype.kind == "f" else default_dtype()
+        x = whole(x, self.outputSize)
+        places = ops.cumsum(ops.broadcast_to(x.reshape(-1)[:1] * 0 + 1, (self.outputSize,))) - 1
+        return ops.cast(ops.expand_dims(x, -1) == places, dtype=dtype)
+
+
+class SparseLinear(Module):
+    """y = W x + b for an x that is mostly zeros, given as rows (index, value).
+
+    x: (nnz, 2), or for a batch a table of those, or (N, nnz, 2) -> (outputSize,) or
+    (N, outputSize);  weight (outputSize, inputSize) from U(-s, s), s = 1/√inputSize, bias
+    (outputSize,) a millionth of that.
+    doGradInput: differentiate with respect to the values too; otherwise the gradient of x is 0.
+    It has x's structure, with zeros for the indices.
+    Raises ShapeError for indices that are not in 0 … inputSize - 1.  Source: nn.SparseLinear.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "pairs"}  # two sizes and a flag
+
+    def __init__(self, inputSize: int, outputSize: int, doGradInput: bool = False) -> None:
+        self.doGradInput = bool(doGradInput)
+        self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight from U(-s, s), s = 1/√inputSize, or stdv; bias from a millionth of it."""
+        s = bound(self.weight.shape[1], None) if stdv is None else stdv
+        uniform_(self.weight, -s, s)
+        uniform_(self.bias, -1e-6 * s, 1e-6 * s)
+
+    def updateOutput(self, x: Any) -> Any:
+        if isinstance(x, (list, tuple)):
+            return ops.stack([self._sample(part) for part in x])
+        return self._sample(x)
+
+    def _sample(self, x: Any) -> Any:
+        if x.ndim not in (2, 3) or x.shape[-1] != 2:
+            raise ShapeError(f"the input of shape {x.shape} is neither (nnz, 2) nor (N, nnz, 2)")
+        indices = whole(x[..., 0], self.weight.shape[1])
+        values = x[..., 1] if self.doGradInput else x[..., 1].detach()
+        return weighted(self.weight.T, indices, values) + self.bias
+
+
+class IndexLinear(Module):
+    """y = Σᵢ valueᵢ · weight[keyᵢ] + b: a linear layer of sparse inputs, given as keys and values.
+
+    [keys, values]: (nnz,) and (nnz,), or for a batch two tables of those, or
+    [keys, values, sizes] with all samples one after the other and their lengths (N,) ->
+    (outputSize,) or (N, outputSize);  weight (inputSize, outputSize) from 0, bias (outputSize,)
+    from U(-s, s), s = 1/√inputSize.
+    doGradInput: differentiate with respect to the values too; otherwise their gradient is 0.
+    keysOffset: added to every key.  weight, bias: arrays to start from.
+    Raises ShapeError for keys that are not in 0 … inputSize - 1.  Source: nn.IndexLinear, whose
+    `normalize` is not there.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, Any]] = {
+        "input": ("index", None, None)
+    }  # and two sizes, a flag, a difference, two arrays
+
+    def __init__(
+        self,
+        inputSize: int,
+        outputSize: int,
+        doGradInput: bool = False,
+        keysOffset: int = 0,
+        weight: Any = None,
+        bias: Any = None,
+    ) -> None:
+        self.inputSize = inputSize
+        self.outputSize = outputSize
+        self.doGradInput = bool(doGradInput)
+        self.keysOffset = keysOffset
+        dtype = default_dtype()
+        empty = np.zeros((inputSize, outputSize), dtype), np.zeros(outputSize, dtype)
+        self.weight = Parameter(empty[0] if weight is None else buffer(weight))
+        self.bias = Parameter(empty[1] if bias is None else buffer(bias))
+        if bias is None:
+            s = bound(inputSize, None)
+            uniform_(self.bias, -s, s)
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set weight to 0 and draw bias from U(-s, s): s = 1/√inputSize, or stdv·√3."""
+        s = bound(self.inputSize, stdv)
+        fill_(self.weight, 0.0)
+        uniform_(self.bias, -s, s)
+
+    def updateOutput(self, x: Any) -> Any:
+        if len(x) not in (2, 3):
+            raise ShapeError(f"the input has {len(x)} parts, it must be [keys, values(, sizes)]")
+        keys, values = x[0], x[1]
+        if len(x) == 3:
+            keys, values = (_parts(part, x[2]) for part in (keys, values))
+        if not isinstance(keys, (list, tuple)):
+            return self._sample(keys, values)
+        if len(keys) != len(values):
+            raise ShapeError(f"{len(keys)} arrays of keys, {len(values)} of values")
+        return ops.stack([self._sample(k, v) for k, v in zip(keys, values, strict=True)])
+
+    def _sample(self, keys: Any, values: Any) -> Any:
+        if keys.ndim != 1 or keys.shape != values.shape:
+            raise ShapeError(f"keys of shape {keys.shape} and values of {values.shape}")
+        keys = whole(keys + self.keysOffset if self.keysOffset else keys, self.inputSize)
+        values = values if self.doGradInput else values.detach()
+        return weighted(self.weight, keys, values) + self.bias
+
+
+def weighted(table: Any, indices: Any, values: Any) -> Any:
+    """Σ over the last axis of indices: values · table[indices], (…, nnz) -> (…, n_out)."""
+    return ops.sum(table[indices] * ops.expand_dims(values, -1), axis=-2)
+
+
+def _parts(x: Any, sizes: Any) -> Sequence[Any]:
+    """x cut into pieces of these lengths.  Raises ShapeError when they do not add up."""
+    lengths = [int(n) for n in np.ravel(sizes.detach()._data)]
+    if sum(lengths) != x.shape[0]:
+        raise ShapeError(f"sizes add up to {sum(lengths)}, there are {x.shape[0]} keys")
+    return ops.split(x, tuple(int(n) for n in np.cumsum(lengths)[:-1]), 0)

@@ -1,0 +1,222 @@
+"""Upsampling: larger images and films from smaller ones.
+
+Nearest neighbours are repeated entries.  Linear interpolation is one product with a small matrix
+for each axis, whose rows hold the two weights; that leaves the gradient to the rule of the product.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
+from tapegrad.nn._text import torch7_name
+from tapegrad.nn._windows import batch_of, like_given
+from tapegrad.nn.module import Module, ShapeError
+
+__all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
+
+
+def _factor(name: str, scale: Any) -> int:
+    """A scale as an int.  Raises ValueError for what is no whole number of at least 1."""
+    whole = isinstance(scale, (int, float, np.number)) and float(scale).is_integer()
+    if not whole or scale < 1:
+        raise ValueError(
+            f"{name}: scale_factor must be a whole number of at least 1, found {scale!r}"
+        )
+    return int(scale)
+
+
+def _sizes(name: str, sizes: Mapping[str, int]) -> dict[str, int | None]:
+    """`odepth`, `oheight` and `owidth` of a dict; the first may be missing."""
+    if not {"oheight", "owidth"} <= sizes.keys() <= {"odepth", "oheight", "owidth"}:
+        raise ValueError(
+            f"{name}: give oheight and owidth (and odepth for films), found {sorted(sizes)}"
+        )
+    found: dict[str, int | None] = {"odepth": None}
+    for key, size in sizes.items():
+        found[key] = operator.index(int(size) if float(size).is_integer() else size)
+        if found[key] < 1:  # type: ignore[operator]  # just set to an int
+            raise ValueError(f"{name}: {key} must be at least 1, found {size}")
+    return found
+
+
+def nearest(x: Any, scale: int) -> Any:
+    """Every entry of x (N, C, …) `scale` times along each axis behind the channels.
+
+    In the plane this is what the adjoint of summing over windows does, four times faster here, with
+    its gradient, than repeating along one axis after the other.
+    """
+    *front, height, width = x.shape
+    planes = x.reshape((int(np.prod(front)), 1, height, width))
+    shape = (planes.shape[0], 1, height * scale, width * scale)
+    y = ops.avg_pool2d_gradient(planes, shape=shape, kernel=scale, stride=scale, divide=False)
+    y = y.reshape((*front, *shape[2:]))
+    return ops.repeat(y, scale, axis=2) if x.ndim == 5 else y
+
+
+def linear(x: Any, sizes: tuple[int, ...]) -> Any:
+    """The last axes interpolated to `sizes`; the outermost entries stay where they are."""
+    for axis, size in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
+        n = x.shape[axis]
+        matrix = Tensor(interpolation(n, size), dtype=x.dtype, device=x.device)
+        if axis == x.ndim - 1:
+            x = x @ matrix.T
+        else:
+            after = x.shape[axis + 1 :]
+            flat = matrix @ x.reshape((*x.shape[: axis + 1], int(np.prod(after))))
+            x = flat.reshape((*flat.shape[:-1], *after))
+    return x
+
+
+@lru_cache(maxsize=256)
+def interpolation(n: int, size: int) -> np.ndarray:
+    """(size, n): row i holds the weights of the entries around i·(n - 1) / (size - 1).
+
+    That place is computed in single precision, as in Torch7: it is off by at most 1e-7 of itself.
+    """
+    step = np.float32(n - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
+    at = np.arange(size, dtype=np.float32) * step
+    low = np.minimum(at.astype(np.int64), n - 1)
+    share = at.astype(np.float64) - low
+    matrix = np.zeros((size, n))
+    rows = np.arange(size)
+    matrix[rows, low] += 1 - share
+    matrix[rows, np.minimum(low + 1, n - 1)] += share
+    return matrix
+
+
+class SpatialUpSamplingNearest(Module):
+    """Every entry scale_factor times along height and width.
+
+    x: (C, H, W) or (N, C, H, W) -> (N,) C, scale·H, scale·W.
+    Raises ValueError unless scale_factor is a whole number of at least 1, ShapeError for other
+    shapes.  Source: nn.SpatialUpSamplingNearest.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor
+
+    def __init__(self, scale_factor: int) -> None:
+        self.scale_factor = _factor(type(self).__name__, scale_factor)
+
+    def updateOutput(self, x: Any) -> Any:
+        return like_given(nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
+
+    def __repr__(self) -> str:
+        return torch7_name(self)
+
+
+class _Interpolating(Module):
+    """A scale factor, or the sizes of the output."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor, or lengths
+
+    def _set(self, params: Any) -> None:
+        self.scale_factor: int | None = None
+        self.odepth: int | None = None
+        self.oheight: int | None = None
+        self.owidth: int | None = None
+        if isinstance(params, Mapping):
+            vars(self).update(_sizes(type(self).__name__, params))
+        else:
+            self.scale_factor = _factor(type(self).__name__, params)
+
+    def _targets(self, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """The output's sizes along the last two or three axes."""
+        if self.scale_factor is not None:
+            return tuple(n * self.scale_factor for n in sides)
+        sizes = (self.odepth, self.oheight, self.owidth)[3 - len(sides) :]
+        if None in sizes:
+            raise ShapeError("films need odepth beside oheight and owidth")
+        return sizes  # type: ignore[return-value]  # None was ruled out
+
+
+class SpatialUpSamplingBilinear(_Interpolating):
+    """Bilinear interpolation between the entries, the corners of the image staying corners.
+
+    params: a factor (H' = factor·H, W' = factor·W), or {"oheight": H', "owidth": W'}
+    x: (C, H, W) or (N, C, H, W) -> (N,) C, H', W'.  Row i of the result lies at
+    i·(H - 1) / (H' - 1) between the rows of x, columns likewise.
+    Raises ValueError for other parameters, ShapeError for other shapes.
+    Source: nn.SpatialUpSamplingBilinear.
+    """
+
+    def __init__(self, params: Any) -> None:
+        self._set(params)
+
+    def updateOutput(self, x: Any) -> Any:
+        batch = batch_of(x, "C H W")
+        return like_given(linear(batch, self._targets(batch.shape[2:])), x, "C H W")
+
+    def __repr__(self) -> str:
+        sizes = f"{self.oheight}, {self.owidth}"
+        text = sizes if self.scale_factor is None else f"{self.scale_factor}"
+        return f"{torch7_name(self)}({text})"
+
+
+class UpSampling(_Interpolating):
+    """Nearest neighbours, or linear interpolation, of images and films.
+
+    params: a factor, or for linear interpolation {"oheight": H', "owidth": W'}, for films "odepth"
+    mode:   "linear", "bilinear" and "trilinear" interpolate as SpatialUpSamplingBilinear does;
+            everything else, "nearest" too, repeats entries
+    x: (N, C, H, W) or (N, C, T, H, W) -> the same with larger sides; no single samples.
+    Raises ValueError for sizes in mode "nearest", ShapeError for other shapes.
+    Source: nn.UpSampling.
+    """
+
+    def __init__(self, params: Any, mode: str = "nearest") -> None:
+        self.mode = "linear" if mode in ("linear", "bilinear", "trilinear") else "nearest"
+        if self.mode == "nearest" and isinstance(params, Mapping):
+            raise ValueError("UpSampling: nearest neighbours need a scale factor, not sizes")
+        self._set(params)
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim not in (4, 5):
+            raise ShapeError(
+                f"the input of shape {x.shape} is neither (N, C, H, W) nor (N, C, T, H, W)"
+            )
+        if self.scale_factor is not None and self.mode == "nearest":
+            return nearest(x, self.scale_factor)
+        return linear(x, self._targets(x.shape[2:]))
+
+    def __repr__(self) -> str:
+        sizes = (self.odepth, self.oheight, self.owidth)
+        known = "x".join(str(size) for size in sizes if size is not None)
+        text = known if self.scale_factor is None else f"{self.scale_factor}x"
+        return f"{torch7_name(self)}({text}, {self.mode})"
+
+
+class PixelShuffle(Module):
+    """Channels dealt out to places: y[c, h·r + i, w·r + j] = x[(c·r + i)·r + j, h, w].
+
+    x: (C·r², H, W) or (N, C·r², H, W) -> (N,) C, r·H, r·W with r = upscaleFactor.
+    Raises ShapeError for other shapes.  Source: nn.PixelShuffle; W. Shi et al., "Real-Time Single
+    Image and Video Super-Resolution", CVPR 2016.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor
+
+    def __init__(self, upscaleFactor: int) -> None:
+        self.upscaleFactor = _factor("PixelShuffle", upscaleFactor)
+        self.upscaleFactorSquared = self.upscaleFactor**2
+
+    def updateOutput(self, x: Any) -> Any:
+        batch = batch_of(x, "C H W")
+        n, channels, height, width = batch.shape
+        r = self.upscaleFactor
+        if channels % self.upscaleFactorSquared:
+            raise ShapeError(
+                f"the input of shape {x.shape} has {channels} channels, which is no multiple of "
+                f"{self.upscaleFactorSquared}, the square of upscaleFactor {r}"
+            )
+        planes = channels // self.upscaleFactorSquared
+        parts = batch.reshape((n, planes, r, r, height, width)).transpose((0, 1, 4, 2, 5, 3))
+        return like_given(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
+
+    def __repr__(self) -> str:
+        return torch7_name(self)

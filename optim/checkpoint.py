@@ -1,0 +1,188 @@
+"""Checkpoints that are whole or absent: files of arrays and numbers, written beside, then renamed.
+
+A file is written under a temporary name in the same folder, flushed to the disk (fsync), renamed
+over its final name, and the folder is flushed too: whenever the power goes, a complete file stands
+under the final name, the old one or the new.  A SHA-256 of the content stands at the file's end:
+damage is noticed when it is read.  The content is JSON for the structure and plain .npy records for
+arrays: no pickle, nothing in a file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Tensor
+
+__all__ = ["CheckpointError", "Checkpoints", "load_checkpoint", "save_checkpoint"]
+
+MAGIC = b"tapegrad checkpoint 1\n"
+DAMAGED = "{path} is not a whole checkpoint: {why}. Use an older one; Checkpoints.latest() does."
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint can't be read, or would not be worth keeping."""
+
+
+def save_checkpoint(path: str | Path, content: Any) -> None:
+    """Write nested dicts, lists, numbers, strings and arrays to `path`, whole or not at all.
+
+    Raises TypeError for other objects, OSError when the disk refuses; what stood under `path`
+    before then still stands there.
+    """
+    path = Path(path)
+    parts = encoded(content)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _flush_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(path: str | Path) -> Any:
+    """What `save_checkpoint` wrote.  Raises CheckpointError when the file is not whole."""
+    path = Path(path)
+    data = path.read_bytes()
+    if not data.startswith(MAGIC):
+        raise CheckpointError(DAMAGED.format(path=path, why="it begins otherwise"))
+    if len(data) < len(MAGIC) + 40 or hashlib.sha256(data[:-32]).digest() != data[-32:]:
+        raise CheckpointError(DAMAGED.format(path=path, why="its checksum does not fit"))
+    return decoded(data)
+
+
+def encoded(content: Any) -> list[bytes]:
+    """The bytes of a checkpoint file, in parts."""
+    arrays: list[np.ndarray[Any, Any]] = []
+    structure = json.dumps(_plain(content, arrays, "content"), allow_nan=False).encode()
+    parts = [MAGIC, len(structure).to_bytes(8, "little"), structure]
+    for array in arrays:
+        record = io.BytesIO()
+        np.lib.format.write_array(record, array, allow_pickle=False)
+        parts.append(record.getvalue())
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return [*parts, digest.digest()]
+
+
+def decoded(data: bytes) -> Any:
+    """The content of a checkpoint file whose checksum has been looked at."""
+    start = len(MAGIC) + 8
+    length = int.from_bytes(data[len(MAGIC) : start], "little")
+    rest = io.BytesIO(data[start + length : -32])
+    structure = json.loads(data[start : start + length])
+    arrays: list[Any] = []
+    while rest.tell() < len(data) - 32 - start - length:
+        arrays.append(np.lib.format.read_array(rest, allow_pickle=False))
+    return _restored(structure, arrays)
+
+
+def _plain(value: Any, arrays: list[Any], where: str) -> Any:
+    if isinstance(value, Tensor):
+        value = devices.to_numpy(value.detach()._data)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        if value.dtype == object:
+            raise TypeError(f"{where}: a checkpoint holds no arrays of Python objects")
+        arrays.append(value)
+        return {"$array": len(arrays) - 1}
+    if value is None or isinstance(value, (bool, str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, arrays, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str) or key.startswith("$"):
+                raise TypeError(f"{where}: keys are strings that do not begin with $, not {key!r}")
+        return {key: _plain(item, arrays, f"{where}.{key}") for key, item in value.items()}
+    raise TypeError(f"{where}: a checkpoint can't hold {type(value).__name__}")
+
+
+def _restored(value: Any, arrays: list[Any]) -> Any:
+    if isinstance(value, list):
+        return [_restored(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$array" in value:
+        return arrays[value["$array"]]
+    if "$float" in value:
+        return float(value["$float"])
+    return {key: _restored(item, arrays) for key, item in value.items()}
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # Windows opens no folders; its renames are logged by the file system
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Checkpoints:
+    """Numbered checkpoints in a folder: the last `keep` of them, and the best.
+
+    folder: made if it is not there; one process writes to it at a time
+    keep:   how many of the latest stay, at least 1
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 3) -> None:
+        if keep < 1:
+            raise ValueError(f"Checkpoints: keep must be at least 1, not {keep}")
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.keep = keep
+        for left in self.folder.glob(".*.ckpt.*.tmp"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+
+    def save(self, step: int, content: Any, *, best: bool = False) -> Path:
+        """Write step-N.ckpt, with `best` best.ckpt too, then delete what is older than the last."""
+        path = self.folder / f"step-{step:09d}.ckpt"
+        save_checkpoint(path, content)
+        if best:
+            save_checkpoint(self.folder / "best.ckpt", content)
+        for old in self.paths()[: -self.keep]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def paths(self) -> list[Path]:
+        """The numbered checkpoints, oldest first."""
+        found = [p for p in self.folder.iterdir() if re.fullmatch(r"step-\d+\.ckpt", p.name)]
+        return sorted(found)
+
+    def latest(self) -> Any | None:
+        """The content of the newest checkpoint that is whole, or None when there is none."""
+        return self._first_whole(reversed(self.paths()))
+
+    def best(self) -> Any | None:
+        """The content of best.ckpt, or None."""
+        return self._first_whole([self.folder / "best.ckpt"])
+
+    def _first_whole(self, paths: Any) -> Any | None:
+        for path in paths:
+            try:
+                return load_checkpoint(path)
+            except (CheckpointError, FileNotFoundError):
+                continue
+        return None

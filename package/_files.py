@@ -1,0 +1,243 @@
+"""The commands about model files: `tapegrad convert` and `tapegrad show`.
+
+`show` reads a file as data and builds nothing, so that it works for files with unknown classes and
+shows what is there rather than what we make of it.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS = ".safetensors"
+TORCH7 = (".t7", ".t7b", ".th", ".net", ".dat")
+LARGEST_LIST = 20  # entries of a list that are shown one by one
+
+
+def add_commands(commands: Any) -> None:
+    """Add both to the parser's subcommands."""
+    show = commands.add_parser(
+        "show",
+        help="print what is in a model file",
+        description="Prints the tree of modules in a Torch7 or safetensors file, with shapes, "
+        "parameters and sizes. Nothing of the file is executed, and no module is built.",
+    )
+    show.add_argument("file", help="a .t7 or .safetensors file")
+    show.set_defaults(run=_show)
+
+    convert = commands.add_parser(
+        "convert",
+        help="convert a model between Torch7 and safetensors",
+        description="Converts a Torch7 file to a safetensors file or back, by the names' endings.",
+    )
+    convert.add_argument("source", help="a .t7 or .safetensors file")
+    convert.add_argument("target", help="the file to write: .safetensors, or .t7 for Torch7")
+    convert.add_argument("--ascii", action="store_true", help="write a Torch7 file as text")
+    convert.set_defaults(run=_convert)
+
+
+def _is_ours(name: str) -> bool:
+    return Path(name).suffix == OURS
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from tapegrad import nn
+    from tapegrad.cli import CommandError
+    from tapegrad.nn.formats import FormatError, torch7
+
+    source, target = options.source, options.target
+    known = (OURS, *TORCH7)
+    for name in (source, target):
+        if Path(name).suffix not in known:
+            raise CommandError(f"{name}: the name must end in one of {', '.join(known)}")
+    try:
+        if _is_ours(source):
+            model = nn.load(source)
+        elif not _is_ours(target):
+            model = torch7.objects(source)  # nothing needs to be known to be written again
+        else:
+            model = torch7.load(source, strict=True)
+            if not isinstance(model, nn.Module):
+                raise CommandError(
+                    f"{source} holds a {type(model).__name__} and not a module; in Python, "
+                    "nn.formats.torch7.load reads it"
+                )
+        if _is_ours(target):
+            model.save(target)
+        else:
+            torch7.save(target, model, mode="ascii" if options.ascii else "binary")
+    except (FormatError, OSError) as error:
+        raise CommandError(str(error)) from error
+    print(f"{target}: {Path(target).stat().st_size:,} bytes")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tapegrad.cli import CommandError
+    from tapegrad.nn.formats import FormatError
+
+    try:
+        lines = list(_safetensors(options.file) if _is_ours(options.file) else _t7(options.file))
+    except (FormatError, OSError) as error:
+        raise CommandError(str(error)) from error
+    encoding = sys.stdout.encoding or "utf-8"
+    for line in lines:  # a file may hold any character, a terminal may not show each
+        printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+        print(printable.encode(encoding, "backslashreplace").decode(encoding))
+    return 0
+
+
+class _Count:
+    """Parameters seen so far, each memory once."""
+
+    def __init__(self) -> None:
+        self.seen: set[Any] = set()
+        self.entries = self.bytes = 0
+
+    def add(self, key: Any, array: np.ndarray) -> None:
+        if key not in self.seen:
+            self.seen.add(key)
+            self.entries += array.size
+            self.bytes += array.nbytes
+
+    def line(self, size: int) -> str:
+        return f"{self.entries:,} parameters, {self.bytes:,} bytes; the file has {size:,} bytes"
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'scalar'}"
+
+
+def _t7(file: str) -> Iterator[str]:
+    from tapegrad.nn.formats import torch7
+    from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
+
+    root = torch7.objects(file)
+    count = _Count()
+    seen: dict[int, int] = {}
+    stack: list[tuple[int, str, Any]] = [(0, "", root)]
+    while stack:
+        depth, name, item = stack.pop()
+        start = "  " * min(depth, 40) + (f"{name}: " if name else "")
+        if isinstance(item, np.ndarray):
+            yield start + _described(item)
+        elif isinstance(item, Storage):
+            yield start + f"storage {item.array.tolist() if item.array.size < 20 else item}"
+        elif not isinstance(item, (Table, TorchObject)):
+            yield start + f"{item!r:.100}"
+        elif id(item) in seen:
+            yield start + f"{_name(item)} (as above, no. {seen[id(item)]})"
+        else:
+            seen[id(item)] = len(seen)
+            fields = item.fields if isinstance(item, TorchObject) else item
+            again = isinstance(fields, Table) and fields is not item and id(fields) in seen
+            if not isinstance(fields, Table) or again:
+                yield start + _name(item)
+                continue
+            seen[id(fields)] = seen[id(item)]
+            yield start + _name(item) + _summary(item, fields, count)
+            below = list(_below(item, fields))
+            stack.extend((depth + 1, key, value) for key, value in reversed(below))
+    yield count.line(Path(file).stat().st_size)
+
+
+def _name(item: Any) -> str:
+    return getattr(item, "class_name", "table")
+
+
+def _summary(item: Any, fields: Any, count: _Count) -> str:
+    """The parameters and settings of a module on its line."""
+    if item is fields:
+        return f" of {len(fields)}"
+    texts = []
+    for key, value in fields.items():
+        if not isinstance(key, str) or key.startswith(("grad", "_")) or key == "output":
+            continue
+        if isinstance(value, np.ndarray):
+            gradient = fields.get(f"grad{key[:1].upper()}{key[1:]}")
+            if isinstance(gradient, np.ndarray):
+                texts.append(f"{key} {_described(value)}")
+                count.add(_address(value), value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            texts.append(f"{key} {value:g}")
+    return f" ({', '.join(sorted(texts))})" if texts else ""
+
+
+def _address(array: np.ndarray) -> Any:
+    return (array.__array_interface__["data"][0], array.shape)
+
+
+def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
+    """What gets lines of its own: modules inside a module, everything inside a table."""
+    from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+
+    for number, (key, value) in enumerate(fields.items()):
+        name = key if isinstance(key, str) else f"[{key!r:.40}]"
+        if item is fields:
+            if number == LARGEST_LIST:
+                yield "…", f"{len(fields) - number} more"
+                return
+            yield name, value
+        elif isinstance(value, TorchObject):
+            yield name, value
+        elif isinstance(value, Table) and any(isinstance(v, TorchObject) for v in value.values()):
+            for inner, part in value.items():
+                yield f"{name}[{inner!r:.40}]", part
+
+
+def _safetensors(file: str) -> Iterator[str]:
+    from tapegrad.nn.formats import FormatError, native, safetensors_file
+
+    arrays, metadata = safetensors_file.read(file, data=False)
+    count = _Count()
+    size = Path(file).stat().st_size
+    if metadata.get("format") != "tapegrad":
+        for name, array in arrays.items():
+            count.add(name, array)
+            yield f"{name}: {_described(array)}"
+        yield count.line(size)
+        return
+    header, _ = native.architecture(file)
+    modules, tensors = header["modules"], header["tensors"]
+    stack: list[tuple[int, str, int]] = [(0, "", 0)]
+    seen: set[int] = set()
+    while stack:
+        depth, name, number = stack.pop()
+        if not 0 <= number < len(modules):
+            raise FormatError("the number of a module", number, file=file)
+        module = modules[number]
+        start = "  " * min(depth, 40) + (f"{name}: " if name else "")
+        if number in seen:
+            yield f"{start}{module.get('class')} (as above, no. {number})"
+            continue
+        seen.add(number)
+        texts, below = [], []
+        attributes = module.get("attributes")
+        for key, value in attributes.items() if isinstance(attributes, dict) else ():
+            for inner, kind, index in _references(key, value):
+                if kind == "module":
+                    below.append((depth + 1, inner, index))
+                elif kind == "tensor" and 0 <= index < len(tensors):
+                    entry = tensors[index]
+                    array = arrays.get(str(entry.get("data")))
+                    if array is not None and entry.get("kind") == "parameter":
+                        count.add(entry["data"], array)
+                        texts.append(f"{inner} {_described(array)}")
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                texts.append(f"{key} {value:g}")
+        yield f"{start}{module.get('class')}" + (f" ({', '.join(sorted(texts))})" if texts else "")
+        stack.extend(reversed(below))
+    yield count.line(size)
+
+
+def _references(name: str, value: Any) -> Iterator[tuple[str, str, int]]:
+    """(name, "module" or "tensor", number) for what an attribute, or a list of them, refers to."""
+    items = enumerate(value) if isinstance(value, list) else [(None, value)]
+    for place, item in items:
+        if isinstance(item, dict) and len(item) == 1:
+            ((kind, number),) = item.items()
+            if kind in {"module", "tensor"} and type(number) is int:
+                yield (name if place is None else f"{name}[{place}]"), kind, number

@@ -1,0 +1,219 @@
+"""Our own model files, and the commands about files.
+
+tests/data/native holds a file of each released version of the format: they load for ever.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import CRITERIONS, MODULES
+from test_formats_torch7 import same_attributes
+
+from tapegrad import nn
+from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd.check import Draws
+from tapegrad.cli import main
+from tapegrad.nn.formats import FormatError, UnsupportedError, native, safetensors_file, torch7
+
+DATA = Path(__file__).parent / "data"
+TORCH7 = DATA / "torch7" / "t7"
+
+
+class Scale(nn.Module):
+    """A user's class."""
+
+    def __init__(self, factor: float) -> None:
+        self.weight = Parameter(np.array([factor], np.float32))
+        self.settings = {"names": ["a", ("b", 1)], 2: None, "limit": float("inf")}
+
+    def updateOutput(self, x: Any) -> Any:
+        return x * self.weight
+
+
+def shared_memory(module: nn.Module) -> list[tuple[int, int]]:
+    arrays = [p.numpy() for p in module.parameters()[0]]
+    pairs = [(i, j) for i in range(len(arrays)) for j in range(i)]
+    return [(i, j) for i, j in pairs if np.shares_memory(arrays[i], arrays[j])]
+
+
+# The format ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS}))
+def test_every_layer_comes_back_with_its_attributes_and_bits(name: str, tmp_path: Path) -> None:
+    for seed in range(3):
+        layer = (MODULES | CRITERIONS)[name](Draws(seed))
+        module = layer.module
+        module.save(tmp_path / "m.safetensors")
+        again = nn.load(tmp_path / "m.safetensors")
+        assert type(again) is type(module)
+        assert repr(again) == repr(module)
+        same_attributes(module, again, name)
+        state, found = module.state_dict(), again.state_dict()
+        assert list(found) == list(state)
+        assert all(found[key].tobytes() == state[key].tobytes() for key in state)
+        if layer.target is None:
+            x = layer.input
+            ours = module.evaluate().forward(x)
+            theirs = again.evaluate().forward(x)
+            if isinstance(ours, Tensor):
+                assert ours.numpy().tobytes() == theirs.numpy().tobytes()
+
+
+def test_files_of_every_released_version_load() -> None:
+    files = sorted((DATA / "native").glob("v*.safetensors"))
+    assert len(files) >= 6
+    for file in files:
+        assert isinstance(nn.load(file), nn.Module)
+    model = nn.load(DATA / "native" / "v1_convolutional.safetensors")
+    with np.load(DATA / "native" / "v1_convolutional.npz") as recorded:
+        error = np.abs(model.forward(recorded["input"]).numpy() - recorded["output"]).max()
+    assert error < 1e-5
+    assert not model.train
+    assert model.get(2).ceil_mode
+    assert model.get(5).bias is None
+
+
+@pytest.mark.parametrize("name", ["shared", "tied_transpose", "same_module_twice", "mlp_flattened"])
+def test_sharing_is_kept(name: str, tmp_path: Path) -> None:
+    module = torch7.load(TORCH7 / f"{name}.bin.t7")
+    module.save(tmp_path / "m.safetensors")
+    again = nn.load(tmp_path / "m.safetensors")
+    assert shared_memory(again) == shared_memory(module)
+    assert len(again.listModules()) == len(module.listModules())
+    for found, wanted in zip(again.parameters()[0], module.parameters()[0], strict=True):
+        assert np.array_equal(found.numpy(), wanted.numpy())
+
+
+def test_one_parameter_in_two_places_stays_one(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model.get(1).weight = model.get(0).weight
+    model.save(tmp_path / "m.safetensors")
+    again = nn.load(tmp_path / "m.safetensors")
+    assert again.get(1).weight is again.get(0).weight
+    assert len(again.parameters()[0]) == 3
+
+
+def test_a_loaded_model_can_be_trained(tmp_path: Path) -> None:
+    nn.Sequential(nn.Linear(3, 2), nn.Tanh()).save(tmp_path / "m.safetensors")
+    model = nn.load(tmp_path / "m.safetensors")
+    x = np.ones((4, 3), np.float32)
+    before = model.forward(x).numpy().copy()
+    model.backward(x, np.ones((4, 2), np.float32))
+    model.updateParameters(0.1)
+    assert (model.forward(x).numpy() < before).all()
+
+
+def test_a_users_class_loads_when_it_is_passed_or_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.safetensors"
+    nn.Sequential(Scale(2.0)).save(path)
+    with pytest.raises(UnsupportedError, match=r"classes=\[Scale\]"):
+        nn.load(path)
+    model = nn.load(path, classes=[Scale])
+    assert model.get(0).settings == {"names": ["a", ("b", 1)], 2: None, "limit": float("inf")}
+    monkeypatch.setattr(native, "_registered", {})
+    assert native.register(Scale) is Scale
+    assert nn.load(path).forward(np.ones(1, np.float32)).numpy().tolist() == [2.0]
+
+
+def test_a_class_that_takes_the_name_of_one_of_ours_is_refused(tmp_path: Path) -> None:
+    class Linear(nn.Module):
+        pass
+
+    with pytest.raises(UnsupportedError, match=r"nn\.Linear"):
+        Linear().save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="Linear"):
+        native.register(Linear)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_data_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    model.get(1).callback = lambda x: x
+    with pytest.raises(UnsupportedError, match=r"1\.callback.*function"):
+        model.save(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_safetensors_package_reads_our_files_and_we_read_its(tmp_path: Path) -> None:
+    package = pytest.importorskip("safetensors.numpy")
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNormalization(2))
+    model.save(tmp_path / "m.safetensors")
+    found = package.load_file(tmp_path / "m.safetensors")
+    state = model.state_dict()
+    assert {key: value.tobytes() for key, value in found.items()} == {
+        key: value.tobytes() for key, value in state.items()
+    }
+    arrays = {
+        name: np.arange(6).reshape(2, 3).astype(name)
+        for name in ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
+    } | {"empty": np.empty((0, 3), np.float32), "scalar": np.array(1.5)}
+    package.save_file(arrays, tmp_path / "theirs.safetensors", {"a": "b"})
+    ours, metadata = safetensors_file.read(tmp_path / "theirs.safetensors")
+    assert metadata == {"a": "b"}
+    assert ours.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert ours[name].dtype == array.dtype
+        assert np.array_equal(ours[name], array)
+    with pytest.raises(FormatError, match="saved by tapegrad"):
+        nn.load(tmp_path / "theirs.safetensors")
+
+
+# The commands -------------------------------------------------------------------------------------
+
+
+def test_convert_goes_there_and_back_with_the_same_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, ours, back = TORCH7 / "lenet.bin.t7", tmp_path / "m.safetensors", tmp_path / "m.t7"
+    assert main(["convert", str(source), str(ours)]) == 0
+    assert main(["convert", str(ours), str(back), "--ascii"]) == 0
+    assert back.read_bytes()[:4] == b"4\n1\n"
+    with np.load(TORCH7 / "lenet.npz") as recorded:
+        outputs = [
+            m.forward(recorded["input"]).numpy().tobytes()
+            for m in (torch7.load(source), nn.load(ours), torch7.load(back))
+        ]
+    assert len(set(outputs)) == 1
+    assert "bytes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ending", [".t7", ".safetensors"])
+def test_show_prints_the_tree_with_shapes_and_sizes(
+    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"m{ending}"
+    assert main(["convert", str(TORCH7 / "lenet.bin.t7"), str(path)]) == 0
+    assert main(["show", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "weight float64 3x1x5x5" in text
+    assert "404 parameters, 3,232 bytes" in text
+    assert text.count("SpatialConvolution") == 2
+
+
+@pytest.mark.parametrize("name", ["cyclic", "checkpoint", "gmodule", "tied_transpose", "noref"])
+def test_show_works_for_files_of_any_content(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(TORCH7 / f"{name}.bin.t7")]) == 0
+    assert "the file has" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", str(TORCH7 / "function.bin.t7")], "bytecode"),
+        (["show", "missing.t7"], "missing.t7"),
+        (["convert", str(TORCH7 / "dataset.bin.t7"), "x.safetensors"], "not a module"),
+        (["convert", "a.onnx", "x.t7"], "must end in"),
+    ],
+)
+def test_commands_end_in_one_message(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err

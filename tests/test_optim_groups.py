@@ -1,0 +1,361 @@
+"""Optimizers of modules: agreement with PyTorch where it is installed, groups, schedules, state."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tapegrad import nn, optim
+from tapegrad.autograd import Parameter, Tensor, replay
+
+STEPS = 100
+SHARED = [
+    ("SGD", {"lr": 0.05}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.05, "momentum": 0.9, "dampening": 0.5}),
+    ("Adam", {"lr": 0.01}),
+    ("Adam", {"lr": 0.01, "betas": (0.8, 0.99), "eps": 1e-3, "weight_decay": 0.1}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.01, "eps": 1e-8}),
+    ("Adagrad", {"lr": 0.05, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
+    ("Adadelta", {"lr": 1.0, "rho": 0.9, "weight_decay": 0.01}),
+    ("RMSprop", {"lr": 0.01}),
+    ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5, "eps": 1e-4}),
+    ("Rprop", {"lr": 0.01}),
+    ("ASGD", {"lr": 0.05, "lambd": 0.01, "t0": 10}),
+    ("Adafactor", {"lr": 0.01, "weight_decay": 0.01}),
+    ("Muon", {"lr": 0.01}),
+]
+
+
+def problem(dtype):
+    """Start, and smooth gradients that pull towards a point: one matrix, one vector."""
+    rng = np.random.default_rng(0)
+    starts = [rng.standard_normal((4, 3)).astype(dtype), rng.standard_normal(5).astype(dtype)]
+    goals = [rng.standard_normal(s.shape).astype(dtype) for s in starts]
+    return starts, goals
+
+
+@pytest.mark.parametrize(("name", "options"), SHARED, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_object_forms_agree_with_pytorch(name, options, dtype, tolerance, monkeypatch):
+    torch = pytest.importorskip("torch")
+    # Muon orthogonalises in bfloat16 there, in the parameters' own precision here.
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    # ASGD keeps its rate in the default dtype there, in float64 here.
+    monkeypatch.setattr(torch, "as_tensor", lambda v, **_: torch.tensor(v, dtype=torch.float64))
+    starts, goals = problem(dtype)
+    if name == "Muon":
+        starts, goals = starts[:1], goals[:1]
+    theirs = [torch.tensor(s.copy(), requires_grad=True) for s in starts]
+    ours = [Parameter(s.copy()) for s in starts]
+    reference = getattr(torch.optim, name)(theirs, **options)
+    optimizer = getattr(optim, name)(ours, **options)
+    for _ in range(STEPS):
+        for p, q, goal in zip(theirs, ours, goals, strict=True):
+            # One gradient for both, so that only the update is compared.
+            g = np.tanh(p.detach().numpy() - goal) + 0.1 * np.sin(3 * p.detach().numpy())
+            p.grad, q.grad = torch.tensor(g), g.copy()
+        reference.step()
+        optimizer.step()
+    for p, q in zip(theirs, ours, strict=True):
+        expected = p.detach().numpy()
+        assert q.dtype == dtype
+        assert np.max(np.abs(q.numpy() - expected)) <= tolerance * np.max(np.abs(expected))
+
+
+@pytest.mark.parametrize(
+    "name", ["step", "exponential", "cosine", "one_cycle", "multi_step", "poly"]
+)
+def test_schedules_agree_with_pytorch(name):
+    torch = pytest.importorskip("torch")
+    s = torch.optim.lr_scheduler
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    theirs, ours = {
+        "step": (lambda o: s.StepLR(o, 10, 0.3), optim.step(0.5, 10, 0.3)),
+        "exponential": (lambda o: s.ExponentialLR(o, 0.9), optim.exponential(0.5, 0.9)),
+        "cosine": (
+            lambda o: s.CosineAnnealingWarmRestarts(o, 10, 2, 0.01),
+            optim.cosine(0.5, 10, 0.01, restarts=True, stretch=2),
+        ),
+        "one_cycle": (
+            lambda o: s.OneCycleLR(o, 0.5, total_steps=50, cycle_momentum=False),
+            optim.one_cycle(0.5, 50),
+        ),
+        "multi_step": (
+            lambda o: s.MultiStepLR(o, [5, 20], 0.2),
+            optim.multi_step(0.5, (5, 20), 0.2),
+        ),
+        "poly": (lambda o: s.PolynomialLR(o, 40, 2.0), optim.poly(0.5, 40, 2.0)),
+    }[name]
+    scheduler = theirs(optimizer)
+    for t in range(50):
+        assert ours(t) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-12)
+        optimizer.step()
+        if t < 49:
+            scheduler.step()
+
+
+# Rules without a counterpart there, against their papers' formulas --------------------------------
+
+
+def by_hand(name, x, gradients, **o):
+    """Final x after one step per gradient, in plain float64 formulas."""
+    m, v = np.zeros_like(x), np.zeros_like(x)
+    for t, g in enumerate(gradients, 1):
+        if name == "Lion":
+            c = 0.9 * m + 0.1 * g
+            x = x - o["lr"] * (np.sign(c) + o["weight_decay"] * x)
+            m = 0.99 * m + 0.01 * g
+        elif name == "SignSGD":
+            m = o["momentum"] * m + (1 - o["momentum"]) * g
+            x = x - o["lr"] * (np.sign(m) + o["weight_decay"] * x)
+        elif name == "LAMB":
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            r = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-6) + o["weight_decay"] * x
+            x = x - o["lr"] * np.linalg.norm(x) / np.linalg.norm(r) * r
+        elif name == "LARS":
+            d = o["weight_decay"]
+            local = 1e-3 * np.linalg.norm(x) / (np.linalg.norm(g) + d * np.linalg.norm(x))
+            v = 0.9 * v + o["lr"] * local * (g + d * x)
+            x = x - v
+    return x
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("Lion", {"lr": 0.01, "weight_decay": 0.1}),
+        ("SignSGD", {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}),
+        ("LAMB", {"lr": 0.01, "weight_decay": 0.1}),
+        ("LARS", {"lr": 1.0, "weight_decay": 0.1}),
+    ],
+)
+def test_rules_follow_their_papers(name, options):
+    rng = np.random.default_rng(1)
+    starts = [rng.standard_normal((4, 3)), rng.standard_normal(5)]
+    gradients = [[rng.standard_normal(s.shape) for _ in range(20)] for s in starts]
+    parameters = [Parameter(s.copy()) for s in starts]
+    optimizer = getattr(optim, name)(parameters, **options)
+    for t in range(20):
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g[t].copy()
+        optimizer.step()
+    for p, s, g in zip(parameters, starts, gradients, strict=True):
+        np.testing.assert_allclose(p.numpy(), by_hand(name, s, g, **options), rtol=1e-12)
+
+
+# Modules, groups, state ---------------------------------------------------------------------------
+
+
+def network():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    rng = np.random.default_rng(2)
+    for p in model.parameters()[0]:
+        p.detach()[...] = rng.standard_normal(p.shape)
+    return model
+
+
+def loss_of(model, batch=0):
+    x = np.random.default_rng(3 + batch).standard_normal((6, 3))
+    return ((model(x) - 1) ** 2).mean()
+
+
+def train(model, optimizer, steps, start=0):
+    for t in range(start, start + steps):
+        optimizer.zero()
+        loss_of(model, t).backward()
+        optimizer.step()
+    return [p.numpy().copy() for p in model.parameters()[0]]
+
+
+OBJECTS = [name for name in optim.__all__
+           if isinstance(getattr(optim, name), type)
+           and issubclass(getattr(optim, name), optim.Optimizer)
+           and getattr(optim, name) is not optim.Optimizer]  # fmt: skip
+
+
+def made(name, model, **options):
+    """An optimizer of the whole model, or of its matrices for Muon."""
+    if name == "Muon":
+        model = {n: p for n, p in model.named_parameters() if p.ndim > 1}
+    return getattr(optim, name)(model, **options)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_flat_runs_equal_separate_parameters(name):
+    first, second = network(), network()
+    found = train(first, made(name, first), 5)
+    separate = dict(second.named_parameters())
+    if name == "Muon":
+        separate = {n: p for n, p in separate.items() if p.ndim > 1}
+    expected = train(second, getattr(optim, name)(separate), 5)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_saved_state_goes_on_with_equal_bits(name):
+    straight = network()
+    expected = train(straight, made(name, straight), 7)
+    first = network()
+    optimizer = made(name, first)
+    train(first, optimizer, 3)
+    second = network()
+    second.load_state_dict(first.state_dict())
+    resumed = made(name, second)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.steps == optimizer.steps
+    for a, b in zip(train(second, resumed, 4, start=3), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_a_replayed_step_equals_eager_with_a_schedule(name):
+    lr = 0.01 if name in {"Rprop", "ASGD"} else optim.cosine(0.01, 10)  # theirs starts, or decays
+    eager, recorded = network(), network()
+    expected = train(eager, made(name, eager, lr=lr), 6)
+    optimizer = made(name, recorded, lr=lr)
+    parameters = recorded.parameters()[0]
+
+    @replay
+    def step(x):
+        optimizer.zero()
+        ((recorded(x) - 1) ** 2).mean().backward()
+        optimizer.step()
+
+    for t in range(6):
+        step(Tensor(np.random.default_rng(3 + t).standard_normal((6, 3))))
+    assert step.recorded == 1
+    for p, b in zip(parameters, expected, strict=True):
+        np.testing.assert_array_equal(p.numpy(), b)
+
+
+def test_groups_have_their_own_options():
+    model = network()
+    before = [p.numpy().copy() for p in model.parameters()[0]]
+    optimizer = optim.SGD(
+        model, lr=0.5, groups=[{"params": "*.bias", "lr": 0.0}, {"params": model.get(2), "lr": 0.1}]
+    )
+    optimizer.zero()
+    loss_of(model).backward()
+    gradients = [p.grad.numpy().copy() for p in model.parameters()[0]]
+    optimizer.step()
+    rates = {"0.weight": 0.5, "0.bias": 0.0, "2.weight": 0.1, "2.bias": 0.0}
+    names = [n for n, _ in model.named_parameters()]
+    assert len(names) == 4
+    for p, b, g, (suffix, rate) in zip(
+        model.parameters()[0], before, gradients, rates.items(), strict=True
+    ):
+        np.testing.assert_allclose(p.numpy(), b - rate * g, rtol=1e-15, err_msg=suffix)
+    optimizer.lr = 0.25
+    assert optimizer.rates() == [0.25, 0.25, 0.25]
+
+
+def test_mistakes_are_named_and_change_nothing():
+    model = network()
+    with pytest.raises(TypeError, match="did you mean 'weight_decay'"):
+        optim.Adam(model, weight_decai=0.1)
+    with pytest.raises(ValueError, match="at least 0"):
+        optim.Adam(model, lr=-1.0)
+    with pytest.raises(ValueError, match="nesterov"):
+        optim.SGD(model, nesterov=True)
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+        optim.Adam(model, betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="matches none"):
+        optim.Adam(model, groups=[{"params": "*.wieght"}])
+    with pytest.raises(ValueError, match=r"bias.*another optimizer"):
+        optim.Muon(model)
+    optimizer = optim.Adam(model)
+    with pytest.raises(KeyError, match="nothing about"):
+        optimizer.load_state_dict({"state": {}, "rates": [0.1], "gathered": 0})
+
+
+def test_a_gradient_that_was_replaced_is_the_one_that_counts():
+    first, second = network(), network()
+    a, b = optim.SGD(first, lr=0.1), optim.SGD(dict(second.named_parameters()), lr=0.1)
+    for model, optimizer in ((first, a), (second, b)):
+        for i, p in enumerate(model.parameters()[0]):
+            p.grad = None if i == 1 else np.full(p.shape, i + 1.0)
+        optimizer.step()
+    for p, q in zip(first.parameters()[0], second.parameters()[0], strict=True):
+        np.testing.assert_array_equal(p.numpy(), q.numpy())
+
+
+def test_gathered_gradients_are_averaged():
+    first, second = network(), network()
+    gathering = optim.SGD(first, lr=0.1, accumulate=2)
+    for t in range(4):
+        gathering.zero()
+        loss_of(first, t % 2).backward()
+        assert gathering.step() == (t % 2 == 1)
+    plain = optim.SGD(second, lr=0.1)
+    for _ in range(2):
+        plain.zero()
+        ((loss_of(second, 0) + loss_of(second, 1)) / 2).backward()
+        plain.step()
+    for p, q in zip(first.parameters()[0], second.parameters()[0], strict=True):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-13)
+
+
+def test_gradients_are_clipped():
+    def fresh():
+        model = network()
+        (1000 * loss_of(model)).backward()
+        return model, [p.grad.numpy().copy() for p in model.parameters()[0]]
+
+    model, before = fresh()
+    total = math.sqrt(sum(float(np.sum(g**2)) for g in before))
+    assert float(optim.clip_global_norm(model, 2.0)) == pytest.approx(total)
+    for p, g in zip(model.parameters()[0], before, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), g * 2 / total, rtol=1e-6)
+    model, before = fresh()
+    optim.clip_norm(model, 1.0)
+    for p in model.parameters()[0]:
+        assert np.linalg.norm(p.grad.numpy()) == pytest.approx(1.0, rel=1e-5)
+    model, before = fresh()
+    optim.clip_value(model, 0.5)
+    for p, g in zip(model.parameters()[0], before, strict=True):
+        np.testing.assert_array_equal(p.grad.numpy(), np.clip(g, -0.5, 0.5))
+
+
+def test_a_converted_model_keeps_its_optimizer_state():
+    model = network()
+    optimizer = optim.Adam(model, lr=0.01)
+    train(model, optimizer, 3)
+    model.float()
+    train_float = train(model, optimizer, 1)
+    assert optimizer.steps == 4
+    assert all(p.dtype == np.float32 for p in train_float)
+
+
+def test_the_average_follows_and_is_put_in_place():
+    model = network()
+    average = optim.Average(model, 0.5)
+    start = {n: p.numpy().copy() for n, p in model.named_parameters()}
+    train(model, optim.SGD(model, lr=0.1), 1)
+    average.update()
+    now = {n: p.numpy().copy() for n, p in model.named_parameters()}
+    with average.applied():
+        for n, p in model.named_parameters():
+            np.testing.assert_allclose(p.numpy(), (start[n] + now[n]) / 2, rtol=1e-14)
+    for n, p in model.named_parameters():
+        np.testing.assert_array_equal(p.numpy(), now[n])
+
+
+def test_schedules_one_after_another_and_plateaus(tmp_path):
+    schedule = optim.sequential(
+        optim.warmup(optim.constant(1.0), 4), 10, optim.exponential(1.0, 0.5)
+    )
+    assert [schedule(t) for t in (0, 2, 4, 9, 10, 12)] == [0, 0.5, 1, 1, 1, 0.25]
+    optim.plot_schedule(schedule, 20, tmp_path / "rate.png")
+    assert (tmp_path / "rate.png").stat().st_size > 1000
+    plateau = optim.Plateau(1.0, factor=0.5, patience=1)
+    model = network()
+    optimizer = optim.SGD(model, lr=plateau.rate)
+    fell = [plateau.report(v) for v in (3.0, 2.0, 2.0, 2.0, 2.0)]
+    assert fell == [False, False, False, True, False]
+    assert optimizer.lr == 0.5
