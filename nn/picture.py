@@ -1,15 +1,16 @@
 """The graph of a module as a picture: boxes for modules, arrows for what flows between them.
 
-Layers of boxes by longest path from the input, each layer sorted by where its parents stand, long
-arrows bent around what lies between.  The result is SVG text: Jupyter shows it, and no program such
-as Graphviz is needed.  Containers whose wiring is known are drawn as their children; any other
-module is one box.
+Layers of boxes by longest path from the input, each layer sorted by where its parents stand; a long
+arrow has a place of its own in every layer that it passes (K. Sugiyama et al., 1981).  The result
+is SVG text: Jupyter shows it, and no program such as Graphviz is needed.  Containers whose wiring
+is known are drawn as their children; any other module is one box.
 """
 
 from __future__ import annotations
 
 import html
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ TIP = (
 
 @dataclass
 class Box:
-    """One module of the picture, or an input, an output, or a selected entry."""
+    """One module of the picture, or an input, an output, a selected entry, or a bend."""
 
     lines: list[str]
     kind: str = "module"
@@ -164,6 +165,28 @@ def _layers(boxes: list[Box]) -> list[list[int]]:
     return layers
 
 
+def _route(boxes: list[Box], layers: list[list[int]]) -> dict[tuple[int, int], list[int]]:
+    """The boxes that each arrow passes, ends included.
+
+    An arrow over several layers gets a box without text in each layer between, so that it has a
+    place of its own there; these are appended to `boxes` and `layers`.
+    """
+    level = {i: depth for depth, layer in enumerate(layers) for i in layer}
+    routes = {}
+    for end in range(len(boxes)):
+        last = []
+        for start in boxes[end].parents:
+            route = [start]
+            for depth in range(level[start] + 1, level[end]):
+                boxes.append(Box([""], "bend", [route[-1]]))
+                route.append(len(boxes) - 1)
+                layers[depth].append(route[-1])
+            last.append(route[-1])
+            routes[start, end] = [*route, end]
+        boxes[end].parents = last
+    return routes
+
+
 def _arrange(boxes: list[Box], layers: list[list[int]]) -> None:
     """Set every box's centre: layers from top to bottom, children under their parents."""
     top = float(MARGIN)
@@ -173,8 +196,13 @@ def _arrange(boxes: list[Box], layers: list[list[int]]) -> None:
         wanted = [_mean([boxes[p].x for p in boxes[i].parents]) for i in layer]
         width = sum(boxes[i].width for i in layer) + GAP * (len(layer) - 1)
         left = _mean(wanted) - width / 2
+        lines = max(len(boxes[i].lines) for i in layer)
         height = max(boxes[i].height for i in layer)
         for i in layer:
+            if (
+                boxes[i].kind == "bend"
+            ):  # as tall as its neighbours, so that curves begin below them
+                boxes[i].lines = [""] * lines
             boxes[i].x = left + boxes[i].width / 2
             boxes[i].y = top + height / 2
             left += boxes[i].width + GAP
@@ -185,30 +213,22 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _arrow(boxes: list[Box], layers: dict[int, int], start: int, end: int) -> str:
-    a, b = boxes[start], boxes[end]
-    y1, y2 = a.y + a.height / 2, b.y - b.height / 2
-    skipped = [
-        box
-        for i, box in enumerate(boxes)
-        if layers[start] < layers[i] < layers[end] and abs(box.x - a.x) < box.width / 2 + 6
-    ]
-    begin, finish = f"M{a.x:.1f},{y1:.1f}", f"{b.x:.1f},{y2:.1f}"
-    if not skipped:
+def _arrow(boxes: list[Box], route: list[int]) -> str:
+    """The path of an arrow: curves between layers, straight through the boxes without text."""
+    words = []
+    for start, end in pairwise(route):
+        a, b = boxes[start], boxes[end]
+        y1, y2 = a.y + a.height / 2, b.y - b.height / 2
         middle = (y1 + y2) / 2
-        return f"{begin} C{a.x:.1f},{middle:.1f} {b.x:.1f},{middle:.1f} {finish}"
-    side = max(box.x + box.width / 2 for box in skipped) + GAP / 2
-    first, last = skipped[0].y - skipped[0].height / 2, skipped[-1].y + skipped[-1].height / 2
-    return (
-        f"{begin} C{a.x:.1f},{first:.1f} {side:.1f},{y1:.1f} {side:.1f},{first:.1f} "
-        f"L{side:.1f},{last:.1f} C{side:.1f},{y2:.1f} {b.x:.1f},{last:.1f} {finish}"
-    )
+        words.append(f"{'L' if words else 'M'}{a.x:.1f},{y1:.1f}")
+        words.append(f"C{a.x:.1f},{middle:.1f} {b.x:.1f},{middle:.1f} {b.x:.1f},{y2:.1f}")
+    return " ".join(words)
 
 
 def _svg(boxes: list[Box]) -> str:
     layers = _layers(boxes)
+    routes = _route(boxes, layers)
     _arrange(boxes, layers)
-    level = {i: depth for depth, layer in enumerate(layers) for i in layer}
     left = min(box.x - box.width / 2 for box in boxes) - MARGIN
     right = max(box.x + box.width / 2 for box in boxes) + MARGIN + GAP
     bottom = max(box.y + box.height / 2 for box in boxes) + MARGIN
@@ -216,14 +236,14 @@ def _svg(boxes: list[Box]) -> str:
         OPENING.format(left=left, width=right - left, height=bottom),
         TIP,
     ]
-    for i, box in enumerate(boxes):
-        parts.extend(
-            f'<path d="{_arrow(boxes, level, parent, i)}" fill="none" stroke="#667" '
-            'marker-end="url(#tip)"/>'
-            for parent in box.parents
-        )
+    parts.extend(
+        f'<path d="{_arrow(boxes, route)}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
+        for route in routes.values()
+    )
     fills = {"module": "#e8eef9", "end": "#eef5ea", "entry": "#fbf3e2"}
     for box in boxes:
+        if box.kind == "bend":
+            continue
         x, y = box.x - box.width / 2, box.y - box.height / 2
         parts.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.width:.1f}" height="{box.height:.1f}" '

@@ -73,17 +73,17 @@ def _running(states: dict[Any, Any]) -> Iterator[None]:
 def lstm_step(gates: Any, c: Any) -> tuple[Any, Any]:
     """(h, c) of the next step; gates (N, 4·H): input, forget, output, candidate."""
     size = c.shape[-1]
-    i, f, o = ops.split(ops.sigmoid(gates[..., : 3 * size]), 3, -1)
-    c = f * c + i * ops.tanh(gates[..., 3 * size :])
+    three, candidate = ops.split(gates, (3 * size,), -1)
+    i, f, o = ops.split(ops.sigmoid(three), 3, -1)
+    c = f * c + i * ops.tanh(candidate)
     return o * ops.tanh(c), c
 
 
-def gru_step(x_part: Any, h: Any, weight: Any) -> Any:
-    """The next h; x_part (N, 3·H), weight (H, 3·H): reset, update, candidate."""
-    size = h.shape[-1]
-    both = ops.sigmoid(x_part[..., : 2 * size] + h @ weight[:, : 2 * size])
-    reset, update = ops.split(both, 2, -1)
-    candidate = ops.tanh(x_part[..., 2 * size :] + (reset * h) @ weight[:, 2 * size :])
+def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
+    """The next h; x_part (N, 3·H): reset, update, candidate; weights (H, 2·H) and (H, H)."""
+    both, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
+    reset, update = ops.split(ops.sigmoid(both + h @ weights[0]), 2, -1)
+    candidate = ops.tanh(candidate + (reset * h) @ weights[1])
     return candidate + update * (h - candidate)
 
 
@@ -191,9 +191,8 @@ class StepGRU(Module):
         x, h = _entries(inputs, 2, "[x, h]")
         checked_features(x, self.inputsize, (1, 2))
         checked_features(h, self.outputsize, (x.ndim,), "outputsize")
-        return gru_step(
-            x @ self.weight[: self.inputsize] + self.bias, h, self.weight[self.inputsize :]
-        )
+        weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
+        return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}{sizes(self)}"
@@ -670,10 +669,17 @@ def steps_of(x: Any) -> list[Any]:
     elif not x.ndim:
         raise ShapeError("the input is a single number, it has no steps")
     else:
-        steps = [x[t] for t in range(x.shape[0])]
+        steps = slices_of(x)
     if not steps:
         raise ShapeError("the sequence has no steps")
     return steps
+
+
+def slices_of(x: Any) -> list[Any]:
+    """x[0], x[1], …, by one operation, whose gradient is one array and not one for each of them."""
+    if not x.shape[0]:
+        return []
+    return [part.reshape(x.shape[1:]) for part in ops.split(x, x.shape[0], 0)]
 
 
 def stacked(outputs: list[Any]) -> Any:

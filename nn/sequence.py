@@ -22,6 +22,7 @@ from tapegrad.nn.recurrent import (
     checked_features,
     gru_step,
     lstm_step,
+    slices_of,
     zeros,
 )
 
@@ -80,8 +81,8 @@ class SeqLSTM(Masked, StepLSTM):
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weight = self.weight[self.inputsize :]
         outputs = []
-        for t in range(x.shape[0]):
-            h, c = lstm_step(x_part[t] + h @ weight, c)
+        for t, part in enumerate(slices_of(x_part)):
+            h, c = lstm_step(part + h @ weight, c)
             if self.weightO is not None:
                 h = h @ self.weightO
             if kept is not None:
@@ -112,10 +113,10 @@ class SeqGRU(Masked, StepGRU):
         h = self.remembered()
         h = zeros(x, x.shape[1], self.outputsize) if h is None else h
         x_part = x @ self.weight[: self.inputsize] + self.bias
-        weight = self.weight[self.inputsize :]
+        weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         outputs = []
-        for t in range(x.shape[0]):
-            h = gru_step(x_part[t], h, weight)
+        for t, part in enumerate(slices_of(x_part)):
+            h = gru_step(part, h, weights)
             if kept is not None:
                 h = h * kept[t]
             outputs.append(h)

@@ -136,6 +136,23 @@ def test_arrows_point_down():
         assert start < end
 
 
+def test_arrows_run_through_no_box():
+    """Sampled along its curves, an arrow is inside a box at its ends only."""
+    _, _, boxes, arrows = drawn(skip_connection())
+    for arrow in arrows:
+        points = [
+            np.array([float(part) for part in word.strip("MLC").split(",")])
+            for word in arrow.get("d").split()
+        ]
+        for first in range(0, len(points), 4):
+            a, b, c, d = points[first : first + 4]
+            for t in np.linspace(0.01, 0.99, 50):
+                u = 1 - t
+                x, y = u**3 * a + 3 * u * u * t * b + 3 * u * t * t * c + t**3 * d
+                hit = [(p, q) for p, q, w, h in boxes if p < x < p + w and q < y < q + h]
+                assert not hit
+
+
 def test_names_given_to_nodes_are_shown_and_escaped():
     x = nn.Identity()().annotate(name="<pixels>")
     svg = nn.picture(nn.gModule(x, nn.Tanh()(x))).svg
