@@ -63,9 +63,10 @@ def register(cls: C) -> C:
 
 
 def _known(classes: Iterable[type]) -> dict[str, type]:
-    from tapegrad.nn.formats.torch7 import known
+    from tapegrad import nn
 
-    own = {name.removeprefix("nn."): cls for name, cls in known().items()}
+    found = ((name, getattr(nn, name)) for name in nn.__all__)
+    own = {n: cls for n, cls in found if isinstance(cls, type) and issubclass(cls, Module)}
     return {cls.__name__: cls for cls in classes} | _registered | own
 
 

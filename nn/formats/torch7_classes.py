@@ -16,9 +16,49 @@ import numpy as np
 from tapegrad.nn.formats.errors import FormatError
 from tapegrad.nn.formats.torch7_objects import Storage
 
-__all__ = ["READ", "TENSORS", "WRITE", "has_table", "version"]
+__all__ = ["NAMES", "READ", "TENSORS", "WRITE", "has_table", "version"]
 
 Fields = dict[str, Any]
+
+# The classes of torch/nn and torch/rnn that files may have.  What else tapegrad.nn has, Torch7 does
+# not know.  Not translated, so that files with them load as tables: nngraph's gModule, stored as a
+# graph of nodes; rnn's LSTM, FastLSTM and GRU, stored as the modules that they are made of;
+# WeightNorm, whose sizes the file has and whose weight it has not.
+_NAMES = """
+Abs AbsCriterion Add AddConstant BCECriterion BatchNormalization Bilinear Bottle CAdd CAddTable
+CAddTensorTable CDivTable CMaxTable CMinTable CMul CMulTable CReLU CSubTable Clamp
+ClassNLLCriterion ClassSimplexCriterion Collapse Concat ConcatTable Constant Contiguous Convert
+Copy Cosine CosineDistance CosineEmbeddingCriterion CriterionTable CrossEntropyCriterion Decorator
+DepthConcat DistKLDivCriterion DistanceRatioCriterion DontCast DotProduct Dropout ELU Euclidean
+Exp FeatureLPPooling FlattenTable GPU GatedLinearUnit GradientReversal HardShrink HardTanh
+HingeEmbeddingCriterion Identity Index IndexLinear JoinTable Kmeans L1Cost
+L1HingeEmbeddingCriterion L1Penalty LayerNormalization LeakyReLU Linear LinearRNN LinearWeightNorm
+Log LogSigmoid LogSoftMax LookupTable LookupTableMaskZero MM MSECriterion MV MapTable
+MarginCriterion MarginRankingCriterion MaskZero MaskedSelect Max Maxout Mean Min MixtureTable
+ModuleCriterion Mul MulConstant MultiCriterion MultiLabelMarginCriterion
+MultiLabelSoftMarginCriterion MultiMarginCriterion NaN Narrow NarrowTable Normalize OneHot PReLU
+Padding PairwiseDistance Parallel ParallelCriterion ParallelTable PartialLinear PixelShuffle Power
+PrintSize Profile RReLU ReLU ReLU6 RecGRU RecLSTM Recursor Repeater Replicate Reshape SAdd Select
+SelectTable SeqBGRU SeqBLSTM SeqGRU SeqLSTM Sequencer Sequential Sigmoid SmoothL1Criterion
+SoftMarginCriterion SoftMax SoftMin SoftPlus SoftShrink SoftSign SparseLinear
+SpatialAdaptiveAveragePooling SpatialAdaptiveMaxPooling SpatialAutoCropMSECriterion
+SpatialAveragePooling SpatialBatchNormalization SpatialClassNLLCriterion
+SpatialContrastiveNormalization SpatialConvolution SpatialConvolutionLocal SpatialConvolutionMM
+SpatialConvolutionMap SpatialCrossMapLRN SpatialDepthWiseConvolution SpatialDilatedConvolution
+SpatialDilatedMaxPooling SpatialDivisiveNormalization SpatialDropout SpatialFractionalMaxPooling
+SpatialFullConvolution SpatialFullConvolutionMap SpatialLPPooling SpatialLogSoftMax
+SpatialMaxPooling SpatialMaxUnpooling SpatialReflectionPadding SpatialReplicationPadding
+SpatialSoftMax SpatialSubSampling SpatialSubtractiveNormalization SpatialUpSamplingBilinear
+SpatialUpSamplingNearest SpatialZeroPadding SplitTable Sqrt Square Squeeze StepGRU StepLSTM Sum
+Tanh TanhShrink TemporalConvolution TemporalDynamicKMaxPooling TemporalMaxPooling
+TemporalRowConvolution TemporalSubSampling Threshold Transpose Unsqueeze UpSampling View
+VolumetricAveragePooling VolumetricBatchNormalization VolumetricConvolution
+VolumetricDilatedConvolution VolumetricDilatedMaxPooling VolumetricDropout
+VolumetricFractionalMaxPooling VolumetricFullConvolution VolumetricMaxPooling
+VolumetricMaxUnpooling VolumetricReplicationPadding WeightedEuclidean WeightedMSECriterion
+WhiteNoise ZeroGrad ZipTable ZipTableOneToMany
+"""
+NAMES = frozenset(_NAMES.split())
 
 TENSORS = {
     np.dtype(np.float64): "torch.DoubleTensor",
@@ -184,6 +224,18 @@ def _read_unpooling(fields: Fields, version: int) -> Fields:
     return fields
 
 
+def _read_matrix_convolution(fields: Fields, version: int) -> Fields:
+    """SpatialConvolutionMM has one row for each output, as the oldest files have for all."""
+    weight = _array(fields, "weight")
+    return fields | {"weight": weight.reshape(weight.shape[0], -1) if weight.size else weight}
+
+
+def _read_fractional(fields: Fields, version: int) -> Fields:
+    """The output's sizes are given, or ratios; what is not given is nil, and so no field."""
+    sizes = [f"{kind}{axis}" for kind in ("out", "ratio") for axis in "TWH"]
+    return dict.fromkeys(sizes) | fields
+
+
 def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
     """What the last forward left behind is not kept."""
 
@@ -201,11 +253,14 @@ READ: dict[str, Callable[[Fields, int], Fields]] = {
     "Reshape": _read_reshape,
     "SpatialAveragePooling": _read_pooling,
     "SpatialConvolution": _read_convolution,
+    "SpatialConvolutionMM": _read_matrix_convolution,
     "SpatialDropout": _without_scratch("noise"),
+    "SpatialFractionalMaxPooling": _read_fractional,
     "SpatialMaxPooling": _read_pooling,
     "SpatialMaxUnpooling": _read_unpooling,
     "View": _read_view,
     "VolumetricDropout": _without_scratch("noise"),
+    "VolumetricFractionalMaxPooling": _read_fractional,
     "WhiteNoise": _without_scratch("noise"),
 }
 

@@ -180,19 +180,37 @@ def _set_attributes(
             fields = prepare(fields, version)
     kinds = getattr(cls, "torch7_arguments", {})
     defaults = _defaults(cls)
-    for name in attributes(cls):
+    assigned = attributes(cls)
+    others = [name for name, value in fields.items() if _is_setting(cls, name, value, fields)]
+    for name in dict.fromkeys((*assigned, *others)):
         if name not in fields:
             module.__dict__[name] = defaults.get(name)
             continue
         value = fields[name]
         if isinstance(value, np.ndarray):
-            value = _tensor(value, fields.get(f"grad{name[:1].upper()}{name[1:]}"), name, tensors)
+            gradient = fields.get(f"grad{name[:1].upper()}{name[1:]}")
+            learned = name in {"weight", "bias"} and not isinstance(module, Criterion)
+            value = _tensor(value, gradient, learned, tensors)
         if isinstance(value, Storage):
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
         module.__dict__[name] = value if kind is None else from_one_based(value, kind)
     _set_mode(module, fields)
     _check_parts(module)
+
+
+def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether a field that no statement of the class assigns by name is kept nevertheless.
+
+    Numbers, flags and texts are, and parameters; working memory of Torch7's is not.
+    """
+    if name in _OF_ALL or name.startswith(("_", "grad")) or not name.isidentifier():
+        return False
+    inherited = getattr(cls, name, None)
+    if callable(inherited) or isinstance(inherited, property):
+        return False
+    learned = isinstance(fields.get(f"grad{name[:1].upper()}{name[1:]}"), np.ndarray)
+    return isinstance(value, (bool, int, float, str, type(None))) or learned
 
 
 def _set_mode(module: Any, fields: dict[str, Any]) -> None:
@@ -202,7 +220,7 @@ def _set_mode(module: Any, fields: dict[str, Any]) -> None:
 
 def _check_parts(module: Any) -> None:
     """Refuse what would only be found out when the module runs."""
-    for name in ("weight", "bias", "running_mean", "running_var", "weights"):
+    for name in ("weight", "bias", "running_mean", "running_var"):
         value = module.__dict__.get(name)
         if value is not None and not isinstance(value, Tensor):
             raise FormatError(f"a tensor called {name}", type(value).__name__)
@@ -212,14 +230,13 @@ def _check_parts(module: Any) -> None:
 
 
 def _tensor(
-    array: np.ndarray[Any, Any], gradient: Any, name: str, tensors: dict[int, Tensor]
+    array: np.ndarray[Any, Any], gradient: Any, learned: bool, tensors: dict[int, Tensor]
 ) -> Tensor:
     """A tensor of a module: the same object wherever the file has the same tensor."""
     known = tensors.get(id(array))
     if known is not None:
         return known
-    learned = isinstance(gradient, np.ndarray) or name in {"weight", "bias"}
-    if not learned or array.dtype.kind != "f":
+    if not (learned or isinstance(gradient, np.ndarray)) or array.dtype.kind != "f":
         made: Tensor = Buffer(array)
     else:
         made = Parameter(array)
