@@ -313,6 +313,16 @@ def test_sets_of_entries_that_meet():
     np.testing.assert_array_equal(y.numpy(), [1.5, 0, 2])
 
 
+def test_histogram_between_given_borders_is_differentiated_by_its_weights():
+    x, w, borders = np.array([0.5, 1.5, 1.7, 7.0]), rng.standard_normal(4), [0.0, 1.0, 2.0]
+    for found, expected in zip(np.histogram(Tensor(x), borders), np.histogram(x, borders),
+                               strict=True):  # fmt: skip
+        np.testing.assert_array_equal(found.numpy(), expected)
+    y, pull = vjp(lambda w: np.histogram(x, borders, weights=w)[0], w)
+    np.testing.assert_allclose(y, np.histogram(x, borders, weights=w)[0])
+    np.testing.assert_array_equal(pull(np.array([2.0, 3.0]))[0], [2, 3, 3, 0])
+
+
 def test_ufunc_methods():
     x = rng.standard_normal((3, 2))
     for f in (

@@ -566,6 +566,8 @@ def _in_parts(result: Any) -> Any:
 
 
 def _is_complex(leaf: Any) -> bool:
+    if isinstance(leaf, type):  # NumPy's number types have those attributes, too
+        return False
     return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "c"
 
 
