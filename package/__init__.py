@@ -1,28 +1,42 @@
 """tapegrad: differentiable NumPy code, with Torch7's modules on top.
 
 The front door: the names most programs need, and the folders they come from. `tapegrad.autograd`
-has the rest of the engine, `tapegrad.autograd.check` the laws; neither numba nor CuPy nor anything
-else that is optional is imported until it is used.
+has the rest of the engine, `tapegrad.autograd.check` the laws.  The import stays light: `nn` and
+`optim` are imported when they are first named, and nothing optional before it is used.
 """
 
-from tapegrad import autograd, devices, nn, optim
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tapegrad import autograd, devices
 from tapegrad._version import __version__
 from tapegrad.autograd import (
     Parameter,
     Primitive,
     Tensor,
+    custom_vjp,
     default_dtype,
+    elementwise_grad,
     enable_grad,
     grad,
+    hessian,
+    hvp,
     is_recording,
+    jacobian,
+    jvp,
     no_grad,
     ops,
     primitive,
+    replay,
     set_default_dtype,
+    stop_gradient,
     value_and_grad,
     vjp,
 )
 from tapegrad.devices import device, manual_seed
+
+if TYPE_CHECKING:
+    from tapegrad import nn, optim
 
 __all__ = [
     "__version__",
@@ -34,12 +48,20 @@ __all__ = [
     # tensors and derivatives
     "Parameter",
     "Tensor",
+    "custom_vjp",
     "default_dtype",
+    "elementwise_grad",
     "enable_grad",
     "grad",
+    "hessian",
+    "hvp",
     "is_recording",
+    "jacobian",
+    "jvp",
     "no_grad",
+    "replay",
     "set_default_dtype",
+    "stop_gradient",
     "value_and_grad",
     "vjp",
     # operations, and how to declare one
@@ -50,3 +72,9 @@ __all__ = [
     "device",
     "manual_seed",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"nn", "optim"}:
+        return import_module(f"tapegrad.{name}")
+    raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")
