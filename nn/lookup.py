@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.autograd.node import note_write
 from tapegrad.autograd.ops.indexing import HOLE
@@ -246,7 +247,7 @@ def weighted(table: Any, indices: Any, values: Any) -> Any:
 
 def _parts(x: Any, sizes: Any) -> Sequence[Any]:
     """x cut into pieces of these lengths.  Raises ShapeError when they do not add up."""
-    lengths = [int(n) for n in np.ravel(sizes.detach()._data)]
+    lengths = [int(n) for n in devices.to_numpy(sizes._data).reshape(-1)]
     if sum(lengths) != x.shape[0]:
         raise ShapeError(f"sizes add up to {sum(lengths)}, there are {x.shape[0]} keys")
     return ops.split(x, tuple(int(n) for n in np.cumsum(lengths)[:-1]), 0)

@@ -245,6 +245,9 @@ def narrow(d):
     wrong = d.array((2, shorter, 3)) if shorter >= 0 else None
     return Layer(module, d.array(d.shape("N A B")), wrong, "always")
 
+    module = nn.Narrow(d.choice([1, -2]), start, d.choice([d.integer(1, a - start), -1]))
+    return Layer(module, d.array(d.shape("N A B")), d.array(()), "always")
+
 
 def index(d):
     a = d.size("A")
@@ -497,8 +500,9 @@ def layer_normalization(d):
 def volumetric_normalization(d):
     features = d.size("C", 1, 3)
     module = nn.VolumetricBatchNormalization(features, 1e-2, 0.5, d.choice([True, False]))
-    shape = (d.size("N", 1, 3), features, *d.shape("T H W"))
-    return Layer(module, d.array(shape), d.array(shape[1:]), "evaluate")
+    shape = (d.size("N", 1, 3), features, *d.shape("D H W"))
+    wrong = d.array((shape[0], features + 1, *shape[2:]))
+    return Layer(module, d.array(shape), wrong, "evaluate")
 
 
 def map_dropout(kind, names):
@@ -621,5 +625,6 @@ EXCEPTIONS = {
     ("DontCast", "float32_agrees_with_float64"): "its parameters keep their dtype",
     ("DontCast", "conversion_to_float_and_back_keeps_structure"): "its parameters are not rounded",
     ("NaN", "nan_stays_nan"): "a NaN is an error there",
+    ("SparseLinear", "nan_stays_nan"): "an index that is NaN is an error",
     ("WhiteNoise", "float32_agrees_with_float64"): "the two dtypes draw different numbers",
 }
