@@ -424,7 +424,7 @@ def hinge(d):
     return Layer(
         module,
         d.array(shape),
-        None if one else d.array((*shape, 2)),
+        None if one or np.prod(shape) == 1 else d.array((*shape, 2)),  # one sign is for all
         target=signs(d, () if one else shape),
     )
 
