@@ -30,10 +30,12 @@ def elementwise(name):
     def draw(d):
         shapes = d.broadcastable(len(primitive.arguments))
         large = LARGE.get(name, 1000.0)
-        return Call([
-            d.array(shape, *primitive.domain.get(argument, (None, None)), large=large)
-            for argument, shape in zip(primitive.arguments, shapes, strict=True)
-        ])
+        return Call(
+            [
+                d.array(shape, *primitive.domain.get(argument, (None, None)), large=large)
+                for argument, shape in zip(primitive.arguments, shapes, strict=True)
+            ]
+        )
 
     return draw
 
@@ -262,9 +264,7 @@ def windows(d, *, dilated=False):
     dilation = (1, d.integer(1, 2)) if dilated else (1, 1)
     if dilated:
         settings["dilation"] = dilation
-    height, width = (
-        dilation[i] * (kernel[i] - 1) + 1 + d.integer(0, 3) for i in range(2)
-    )
+    height, width = (dilation[i] * (kernel[i] - 1) + 1 + d.integer(0, 3) for i in range(2))
     return settings, (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), height, width)
 
 
@@ -425,7 +425,9 @@ def squeeze(d):
 def statistic(d):
     shape = d.shape("N A B")
     shape = (shape[0], shape[1] + 1, shape[2])
-    axis = d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
+    axis = (
+        d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
+    )
     return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
@@ -711,9 +713,7 @@ def mse(d):
     shape = d.shape("N A?")
     x = d.array(shape)
     target = d.rng.standard_normal(shape)
-    return Layer(
-        nn.MSECriterion(d.choice([True, False])), x, d.array((*shape, 2)), target=target
-    )
+    return Layer(nn.MSECriterion(d.choice([True, False])), x, d.array((*shape, 2)), target=target)
 
 
 def labelled(kind):
@@ -721,9 +721,7 @@ def labelled(kind):
         n, c = d.size("N"), d.size("C")
         weights = d.choice([None, d.rng.uniform(0.5, 2.0, c)])
         module = kind(weights, d.choice([True, False]))
-        return Layer(
-            module, d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c)
-        )
+        return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c))
 
     return draw
 
