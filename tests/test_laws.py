@@ -27,7 +27,6 @@ from tapegrad.autograd.check import (
     run_law,
 )
 
-
 def obeys(subject, law, make_trial):
     """Run a law on a subject; the table of exceptions is strict."""
     examples = settings.default.max_examples
@@ -110,7 +109,9 @@ def pairs(kind, laws, applies=always):
     ]
 
 
-@pytest.mark.parametrize(("name", "law"), pairs("operation", PRIMITIVE_LAWS, applies_to_primitive))
+@pytest.mark.parametrize(
+    ("name", "law"), pairs("operation", PRIMITIVE_LAWS, applies_to_primitive)
+)
 def test_operation_obeys(name, law):
     obeys(name, law, lambda draws: PrimitiveTrial(name, cases.OPERATIONS[name], draws))
 
@@ -128,4 +129,6 @@ def test_criterion_obeys(name, law):
 @pytest.mark.parametrize(("name", "law"), pairs("optimizer", OPTIMIZER_LAWS))
 def test_optimizer_obeys(name, law):
     function = getattr(optim, name)
-    obeys(name, law, lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws))
+    obeys(
+        name, law, lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws)
+    )
