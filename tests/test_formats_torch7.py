@@ -429,7 +429,8 @@ def test_a_layer_comes_back_from_torch7s_format_as_it_was(name: str, tmp_path: P
         try:
             t7.save(tmp_path / "x.t7", module)
         except UnsupportedError as error:
-            assert error.path != "root", error
+            if error.path == "root":
+                raise
             pytest.skip(f"its parts are no classes of Torch7: {error.found}")
         again = t7.load(tmp_path / "x.t7")
         assert type(again) is type(module)

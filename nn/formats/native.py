@@ -12,9 +12,11 @@ that the caller passes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -63,11 +65,37 @@ def register(cls: C) -> C:
 
 
 def _known(classes: Iterable[type]) -> dict[str, type]:
-    from tapegrad import nn
-
-    found = ((name, getattr(nn, name)) for name in nn.__all__)
-    own = {n: cls for n, cls in found if isinstance(cls, type) and issubclass(cls, Module)}
+    """Module classes by name: tapegrad.nn's, helpers included, the registered, the caller's."""
+    own: dict[str, type] = {}
+    pending: list[type] = [Module]
+    while pending:
+        cls = pending.pop()
+        pending.extend(cls.__subclasses__())
+        if cls.__module__.startswith("tapegrad.nn."):
+            own[cls.__name__] = cls
     return {cls.__name__: cls for cls in classes} | _registered | own
+
+
+def _records() -> dict[str, type]:
+    """The named tuples and dataclasses of tapegrad.nn, which modules keep among their attributes.
+
+    They are data: an instance is made of its fields, without calling its constructor.
+    """
+    found: dict[str, type] = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tapegrad.nn.") and not name.startswith("tapegrad.nn.formats"):
+            for cls in vars(module).values():
+                if isinstance(cls, type) and cls.__module__ == name and _record_fields(cls):
+                    found[cls.__name__] = cls
+    return found
+
+
+def _record_fields(cls: type) -> tuple[str, ...]:
+    if issubclass(cls, Module):
+        return ()
+    if issubclass(cls, tuple):
+        return getattr(cls, "_fields", ())
+    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
 
 
 # Saving ---------------------------------------------------------------------------------------
@@ -101,6 +129,7 @@ class _Description:
         self._tensor_numbers: dict[int, int] = {}
         self._handles: list[tuple[str, Any]] = []
         known = _known(())
+        self._records = _records()
         pending: list[tuple[str, Module]] = [("", root)]
         self._pending = pending
         self._number(root, "")
@@ -156,6 +185,10 @@ class _Description:
                 for k, v in value.items()
             ]
             return {"dict": pairs}
+        record = type(value).__name__
+        if self._records.get(record) is type(value):
+            content = [getattr(value, field) for field in _record_fields(type(value))]
+            return {"record": [record, self._encoded(content, name, depth + 1)]}
         if isinstance(value, np.dtype) and value.kind in "fiub":
             return {"dtype": value.name}
         expected = "something that a file can hold without holding code"
@@ -292,6 +325,7 @@ class _Builder:
     ) -> None:
         self.file, self.limits = name, limits
         self.expanded = 0
+        self.records = _records()
         self.arrays = arrays
         self.used: set[str] = set()
         self.tensors = [self._tensor(e, f"tensors[{i}]") for i, e in enumerate(header["tensors"])]
@@ -393,9 +427,26 @@ class _Builder:
             return np.dtype(content)
         if kind == "tuple" and isinstance(content, list):
             return tuple(self._decoded(item, path, depth + 1) for item in content)
+        if kind == "record" and isinstance(content, list) and len(content) == 2:
+            return self._record(*content, path, depth)
         if kind == "dict" and isinstance(content, list):
             return self._dict(content, path, depth)
         raise self._error("one of module, tensor, tuple, …", f"{value!r:.80}", path)
+
+    def _record(self, name: Any, content: Any, path: str, depth: int) -> Any:
+        cls = self.records.get(name) if isinstance(name, str) else None
+        if cls is None or not isinstance(content, list):
+            raise self._error("a known record, and its fields", f"{name!r:.60}", path)
+        values = [self._decoded(item, path, depth + 2) for item in content]
+        fields = _record_fields(cls)
+        if len(values) != len(fields):
+            raise self._error(f"{len(fields)} fields", len(values), path)
+        if issubclass(cls, tuple):
+            return tuple.__new__(cls, values)
+        made = object.__new__(cls)
+        for field, value in zip(fields, values, strict=True):
+            object.__setattr__(made, field, value)
+        return made
 
     def _dict(self, content: list[Any], path: str, depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
