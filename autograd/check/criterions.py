@@ -33,11 +33,11 @@ class CriterionTrial(ModuleTrial):
     def run(self, module: Any, x: Any) -> Any:
         """The stateful call."""
         self._target = self.target_for(x)
-        return module.forward(x, self._target)
+        return self.observed(f"{self._title(module)}.forward", module.forward, x, self._target)
 
     def call(self, module: Any, x: Any) -> Any:
         """The plain call, on the current tape."""
-        return module(x, self.target_for(x))
+        return self.observed(self._title(module), module, x, self.target_for(x))
 
     def backward(
         self, module: Any, x: Any, v: Sequence[np.ndarray], scale: float = 1
@@ -48,6 +48,7 @@ class CriterionTrial(ModuleTrial):
 
 
 for _name in (
+    "equal_calls_give_equal_tensors",
     "its_gradients_are_the_derivatives",
     "its_second_derivatives_are_right",
     "backward_with_another_input_is_an_error",
@@ -63,6 +64,8 @@ for _name in (
     "a_clone_is_equal_and_independent",
     "a_pickled_copy_gives_equal_results",
     "float32_agrees_with_float64",
+    "its_text_is_short_and_printing_changes_nothing",
+    "finite_data_give_finite_results",
     "nan_stays_nan",
     "a_wrong_shape_is_refused_and_changes_nothing",
     "replay_equals_eager",
