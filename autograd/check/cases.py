@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.check.draws import check_names
 from tapegrad.autograd.check.modules import Layer
 from tapegrad.autograd.check.primitives import Call
 
@@ -41,6 +42,7 @@ __all__ = [
     "ints",
     "module_case",
     "one_of",
+    "prepared",
     "primitive_case",
     "register_case",
 ]
@@ -107,6 +109,9 @@ class Array:
     high: float | None = None
     below: str | int | None = None
 
+    def __post_init__(self) -> None:
+        check_names(self.names)
+
     def draw(self, d: Draws) -> np.ndarray:
         """The array."""
         shape = d.shape(self.names)
@@ -126,10 +131,19 @@ def indices(names: str, below: str | int) -> Array:
     return Array(names, below=below)
 
 
-def drawn(spec: Any, d: Draws) -> Any:
-    """The arrays of a spec: a text, an `Array`, a function of the draws, or a nest of them."""
+def prepared(spec: Any) -> Any:
+    """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
     if isinstance(spec, str):
-        return Array(spec).draw(d)
+        return Array(spec)
+    if isinstance(spec, Mapping):
+        return {key: prepared(item) for key, item in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return [prepared(item) for item in spec]
+    return spec
+
+
+def drawn(spec: Any, d: Draws) -> Any:
+    """The arrays of a spec: an `Array`, a function of the draws, an array, or a nest of them."""
     if isinstance(spec, Array):
         return spec.draw(d)
     if isinstance(spec, Mapping):
@@ -151,7 +165,8 @@ class Case:
     draw:       a `Layer`, a `Call` or a `Setting` from a `Draws`
     kind:       "module", "criterion", "primitive" or "optimizer"; None to go by the subject
     inplace:    the layer overwrites its input, and says so
-    stochastic: the layer draws random numbers in training mode (from `tapegrad.devices`)
+    stochastic: whether the layer draws random numbers in training mode (from `tapegrad.devices`);
+                None where nothing is said, and checked
     kinks:      flat or broken almost everywhere (rounding, steps): examples at kinks are fine
     exceptions: law -> why it does not hold here; strict: one that is no longer needed is reported
     """
@@ -159,7 +174,7 @@ class Case:
     draw: Callable[[Draws], Any]
     kind: str | None = None
     inplace: bool = False
-    stochastic: bool = False
+    stochastic: bool | None = None
     kinks: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict)
 
@@ -197,6 +212,7 @@ def module_case(
                list of choices, or a value; integers are sizes of that name in the shapes
     The flags are those of `Case`.
     """
+    input, wrong, target = prepared(input), prepared(wrong), prepared(target)
     if batchwise not in BATCHWISE:
         raise ValueError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
     kinds = {name: as_option(value) for name, value in options.items()}
@@ -204,7 +220,8 @@ def module_case(
     def draw(d: Draws) -> Layer:
         picked = chosen(kinds, d)
         x = drawn(input, d)
-        batched = not isinstance(input, str) or not input.startswith("N?") or d.present("N")
+        names = input.names if isinstance(input, Array) else ""
+        batched = not names.startswith("N?") or d.present("N")
         return Layer(
             make(**picked),
             x,
@@ -237,6 +254,7 @@ def primitive_case(
     settings: its keyword settings, in the terms of `module_case`'s options
     """
     kinds = {name: as_option(value) for name, value in settings.items()}
+    args = [prepared(arg) for arg in args]
 
     def draw(d: Draws) -> Call:
         picked = chosen(kinds, d)

@@ -24,6 +24,7 @@ from tapegrad.autograd.check.cases import (
     criterion_case,
     drawn,
     module_case,
+    prepared,
     register_case,
 )
 from tapegrad.autograd.check.functions import Pair
@@ -99,6 +100,7 @@ def check_vjp(
     """
     kinds = {name: as_option(value) for name, value in options.items()}
     names = list(argument_names(fn, len(inputs)))
+    inputs = tuple(prepared(spec) for spec in inputs)
 
     def draw(d: Draws) -> Pair:
         picked = chosen(kinds, d)

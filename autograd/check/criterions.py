@@ -26,9 +26,16 @@ class CriterionTrial(ModuleTrial):
     """A criterion with an input and a target."""
 
     def target_for(self, x: Any) -> Any:
-        """The target, on the device of the input."""
-        device = leaves(x)[0].device
-        return map_leaves(lambda leaf: Tensor(leaf, device=device), self.layer.target)
+        """The target, on the device of the input and, if it is floating point, in its dtype."""
+        device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
+
+        def placed(leaf: Any) -> Tensor:
+            array = np.asarray(leaf)
+            if array.dtype.kind == dtype.kind == "f":
+                array = array.astype(dtype, copy=False)
+            return Tensor(array, device=device)
+
+        return map_leaves(placed, self.layer.target)
 
     def run(self, module: Any, x: Any) -> Any:
         """The stateful call."""

@@ -18,9 +18,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["REGIMES", "Draws", "RecordedDraws"]
+__all__ = ["REGIMES", "Draws", "RecordedDraws", "check_names"]
 
 REGIMES = ("ordinary", "grid", "constant", "large")
+
+
+def check_names(names: str) -> str:
+    """The names of a shape's axes as they are; ValueError where one is none."""
+    for axis in names.split():
+        if not re.fullmatch(r"\w+(?:[*+]\w+)*\??", axis):
+            raise ValueError(
+                f"{axis!r} is no axis of a shape: write a name, a number, or a sum or product of "
+                "them without blanks, such as N, 3, H+2, 2*C; a trailing ? for one that may miss"
+            )
+    return names
 
 
 class Draws:
@@ -89,7 +100,7 @@ class Draws:
             return tuple(sizes)
         return tuple(
             self._axis_size(axis.rstrip("?"))
-            for axis in names.split()
+            for axis in check_names(names).split()
             if not axis.endswith("?") or self.present(axis.rstrip("?"))
         )
 
@@ -105,11 +116,6 @@ class Draws:
         return size
 
     def _axis_size(self, axis: str) -> int:
-        if not re.fullmatch(r"\w+(?:[*+]\w+)*", axis):
-            raise ValueError(
-                f"{axis!r} is no axis of a shape: write a name, a number, or a sum or product of "
-                "them without blanks, such as N, 3, H+2, 2*C; a trailing ? for one that may miss"
-            )
         return sum(math.prod(map(self._factor, term.split("*"))) for term in axis.split("+"))
 
     def _factor(self, text: str) -> int:

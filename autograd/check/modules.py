@@ -574,7 +574,7 @@ def it_is_random_only_if_its_case_says_so(trial: ModuleTrial) -> NotCovered | No
     if not trial.stochastic:
         must(
             trial.stochastic is None or not _is_random(trial),
-            "random numbers are drawn, and the case says stochastic=False",
+            "random numbers are drawn: say stochastic=True in the case, if they are meant to be",
         )
         return (
             NotCovered("the case says nothing on randomness") if trial.stochastic is None else None

@@ -49,6 +49,7 @@ NO_CASE = (
     'law_case = {{"input": "N? n_in", "n_in": range(1, 6)}}, or with '
     "tapegrad.autograd.check.register_case"
 )
+_VERDICTS = ("holds", "broken", "unchecked", "obsolete exception", "excepted", "not covered")
 # What all other laws take for granted.
 FIRST = ("equal_calls_give_equal_tensors", "equal_calls_give_equal_results")
 # Laws that hand one input to several calls, which a layer that overwrites its input cannot pass.
@@ -164,9 +165,10 @@ class Summary:
 
     def counts(self) -> dict[str, int]:
         """How many laws ended in each verdict; how many examples, gradients, unresolved ones."""
-        counted: dict[str, int] = {}
+        counted: dict[str, int] = dict.fromkeys(_VERDICTS, 0)
         for _, outcome in self.outcomes:
             counted[outcome.verdict] = counted.get(outcome.verdict, 0) + 1
+        counted = {verdict: count for verdict, count in counted.items() if count}
         if self.unchecked:
             counted["subjects without a case"] = len(self.unchecked)
         counted["examples"] = sum(outcome.examples for _, outcome in self.outcomes)

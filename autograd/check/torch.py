@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import Array, as_option, chosen, drawn
+from tapegrad.autograd.check.cases import Array, as_option, chosen, drawn, prepared
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError
 
@@ -40,6 +40,7 @@ def torch_pair(
     import torch
 
     kinds = {name: as_option(value) for name, value in options.items()}
+    inputs = [prepared(spec) for spec in inputs]
 
     def draw(d: Draws) -> Pair:
         settings = chosen(kinds, d)
