@@ -177,7 +177,7 @@ def _checker(
             _checked(made, kind, case, **own)
 
         # pytest reads the signature of what it calls, and would ask for fixtures of these names
-        del test.__wrapped__  # type: ignore[attr-defined]  # functools.wraps sets it
+        del test.__wrapped__
         return test
 
     return decorate

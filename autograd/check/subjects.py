@@ -258,7 +258,8 @@ def kind_of(found: Any) -> str | None:
         owner = next(c for c in found.__mro__ if "updateOutput" in vars(c))
         if owner.__module__ == "tapegrad.nn.module" and owner.__name__ == "Module":
             return None
-        target = "target" in inspect.signature(found.updateGradInput).parameters
+        layer: Any = found
+        target = "target" in inspect.signature(layer.updateGradInput).parameters
         return "criterion" if target else "module"
     if callable(found):
         if hasattr(found, "options") and hasattr(found, "state_names"):

@@ -46,8 +46,9 @@ def torch_pair(
         settings = chosen(kinds, d)
         arrays = [drawn(spec, d) for spec in inputs]
         if inspect.isclass(subject) and issubclass(subject, torch.autograd.Function):
+            function: Any = subject
             return _pair(
-                torch, lambda *x: subject.apply(*x, *settings.values()), arrays, [], d.seed
+                torch, lambda *x: function.apply(*x, *settings.values()), arrays, [], d.seed
             )
         if isinstance(subject, torch.nn.Module):
             made = subject
