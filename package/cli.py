@@ -1,5 +1,8 @@
 """The command line: `tapegrad demo`, `info`, `show`, `convert`, `--version`.
 
+
+"""The command line: `tapegrad demo`, `tapegrad check`, `tapegrad info`, `tapegrad --version`.
+
 Everything optional is looked for before it is imported, so that a missing library ends in a line
 that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
 reason is on standard error), 2 a wrong command line, 130 interrupted.
@@ -80,6 +83,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
 
+    check = commands.add_parser(
+        "check",
+        help="hold the laws against your layers",
+        description="Checks gradients and promises of every layer, criterion and primitive named.",
+    )
+    check.add_argument("paths", nargs="+", metavar="MODULE[:CLASS]")
+    check.add_argument("--profile", default="pr", choices=("pr", "ci", "nightly"))
+    check.add_argument("--law", help="only this law")
+    check.add_argument("--seed", type=_natural, help="of the examples")
+    check.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    check.set_defaults(run=_check)
+
     info = commands.add_parser("info", help="print versions, devices, BLAS and threads")
     info.add_argument(
         "--ops", action="store_true", help="print which of NumPy's functions have derivatives"
@@ -133,6 +148,27 @@ def _info(options: argparse.Namespace) -> int:
 
         sys.stdout.write(coverage.markdown())
         return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("hypothesis") is None:
+        raise CommandError("needs hypothesis; install with\n    pip install hypothesis")
+    from tapegrad import _check as check
+
+    try:
+        summary = check.run(
+            options.paths,
+            profile=options.profile,
+            law=options.law,
+            seed=options.seed,
+            quiet=options.quiet,
+        )
+    except check.CheckFailed as error:
+        raise CommandError(str(error)) from error
+    return 0 if summary.ok else 1
+
+
+def _info(_: argparse.Namespace) -> int:
     rows = list(_facts())
     width = max(len(name) for name, _ in rows)
     for name, fact in rows:

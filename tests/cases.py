@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tapegrad import nn
+from tapegrad import nn, optim
 from tapegrad.autograd import primitives
-from tapegrad.autograd.check import Call, Layer, Setting
+from tapegrad.autograd.check import Call, Case, Layer, Setting, operations, register_case
 from tapegrad.autograd.ops.indexing import HOLE
 
 # Primitives ---------------------------------------------------------------------------------------
@@ -786,3 +786,14 @@ for _path in sorted(Path(__file__).parent.glob("cases_*.py")):
         globals()[_name].update(getattr(_area, _name, {}))
 
 OPERATIONS = {**PRIMITIVES, **COMPOSITES}
+
+
+def register():
+    """Declare every case to the checker, for `pytest --laws tapegrad.nn` and `tapegrad check`."""
+    homes = [(MODULES, nn), (CRITERIONS, nn), (OPTIMIZERS, optim)]
+    found = [(getattr(home, name), name, case) for table, home in homes
+             for name, case in table.items()]  # fmt: skip
+    found += [(operations()[name], name, case) for name, case in OPERATIONS.items()]
+    for subject, name, case in found:
+        exceptions = {law: why for (excepted, law), why in EXCEPTIONS.items() if excepted == name}
+        register_case(subject, Case(case, exceptions=exceptions))

@@ -39,6 +39,10 @@ def why_no_cuda() -> str | None:
 
 def pytest_configure(config):
     config.stash[_FIGURES] = []
+    if config.getoption("laws", None):  # `pytest --laws tapegrad.nn`: our cases stand in cases.py
+        import cases
+
+        cases.register()
 
 
 def pytest_collection_modifyitems(config, items):

@@ -14,22 +14,16 @@ from hypothesis import settings
 
 from tapegrad import nn, optim
 from tapegrad.autograd.check import (
-    CRITERION_LAWS,
-    MODULE_LAWS,
-    OPTIMIZER_LAWS,
-    PRIMITIVE_LAWS,
-    CriterionTrial,
+    LAWS,
+    Case,
     Law,
-    LawError,
-    ModuleTrial,
-    OptimizerTrial,
-    PrimitiveTrial,
-    applies_to_primitive,
+    Profile,
+    Subject,
+    discover,
     modules,
     operations,
     optimizers,
     primitives,
-    run_law,
 )
 from tapegrad.autograd.replay import ReplayError
 
@@ -45,152 +39,140 @@ def obeys(subject, law, make_trial):
     with pytest.raises((LawError, FloatingPointError, nn.ShapeError)):
         run_law(law, make_trial, examples=examples)
 
+
+TABLES = LAWS.values()
+PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
+PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.derandomize)
+
     with pytest.raises((LawError, ReplayError)):
         run_law(law, make_trial, examples=100)  # some break only on the entries that decide
 
 
-def public(package, kind):
-    """The names in a package's `__all__` that are of a kind."""
-    return {name for name in package.__all__ if kind(getattr(package, name))}
+def subjects(kind, table):
+    """Subjects of a kind, with the cases of `cases.py`; those without a case have None."""
+    if kind == "primitive":
+        found = [(name, f"tapegrad.autograd.ops:{name}", op) for name, op in operations().items()]
+    else:
+        found = [(s.short, s.name, s.target) for s in PUBLIC if s.kind == kind]
+    return {
+        name: Subject(path, kind, target, case_from(name, table), path=kind != "primitive")
+        for name, path, target in sorted(found)
+    }
 
 
-def is_layer(found):
-    """A module class with forward code, criterions aside."""
-    return (
-        isinstance(found, type)
-        and issubclass(found, nn.Module)
-        and not issubclass(found, nn.Criterion)
-        and found.updateOutput is not nn.Module.updateOutput
-    )
+def case_from(name, table):
+    if name not in table:
+        return None
+    exceptions = {law: why for (subject, law), why in cases.EXCEPTIONS.items() if subject == name}
+    return Case(table[name], exceptions=exceptions)
 
 
-def is_criterion(found):
-    """A criterion class with forward code."""
-    return (
-        isinstance(found, type)
-        and issubclass(found, nn.Criterion)
-        and found.updateOutput is not nn.Module.updateOutput
-    )
-
-
-def is_optimizer(found):
-    """A rule in Torch7's functional form."""
-    return hasattr(found, "options") and hasattr(found, "state_names")
-
-
-SUBJECTS = {
-    "operation": (set(operations()), cases.OPERATIONS),
-    "module": (public(nn, is_layer), cases.MODULES),
-    "criterion": (public(nn, is_criterion), cases.CRITERIONS),
-    "optimizer": (public(optim, is_optimizer), cases.OPTIMIZERS),
+CASES = {
+    "primitive": cases.OPERATIONS,
+    "module": cases.MODULES,
+    "criterion": cases.CRITERIONS,
+    "optimizer": cases.OPTIMIZERS,
 }
+SUBJECTS = {kind: subjects(kind, table) for kind, table in CASES.items()}
 
 
 @pytest.mark.parametrize("kind", SUBJECTS)
 def test_every_subject_has_a_case_and_every_case_a_subject(kind):
-    found, known = SUBJECTS[kind]
+    found, known = SUBJECTS[kind], CASES[kind]
     assert found, f"no {kind} was discovered"
-    missing, stale = sorted(found - known.keys()), sorted(known.keys() - found)
+    missing, stale = sorted(found.keys() - known.keys()), sorted(known.keys() - found.keys())
     assert not missing, f"no case in tests/cases.py: {missing}"
     assert not stale, f"cases without a subject: {stale}"
 
 
 def test_every_exception_names_a_subject_and_a_law():
-    names = {name for found, _ in SUBJECTS.values() for name in found}
+    names = {name for found in SUBJECTS.values() for name in found}
     laws = {law.name for table in TABLES for law in table}
     for subject, law in cases.EXCEPTIONS:
         assert subject in names, f"an exception for {subject}, which is gone"
         assert law in laws, f"an exception for the law {law}, which is gone"
 
 
-TABLES = (PRIMITIVE_LAWS, MODULE_LAWS, CRITERION_LAWS, OPTIMIZER_LAWS)
-
-
-def always(law, subject):  # every law is about every such subject
-    return True
-
-
-def pairs(kind, laws, applies=always):
-    found, known = SUBJECTS[kind]
+def pairs(kind):
     return [
-        pytest.param(subject, law, id=f"{subject}-{law.name}")
-        for subject in sorted(found & known.keys())
-        for law in laws
-        if applies(law, subject)
+        pytest.param(subject, law, id=f"{name}-{law.name}")
+        for name, subject in SUBJECTS[kind].items()
+        if subject.case is not None
+        for law in subject.laws()
     ]
 
 
-@pytest.mark.parametrize(("name", "law"), pairs("operation", PRIMITIVE_LAWS, applies_to_primitive))
-def test_operation_obeys(name, law):
-    obeys(name, law, lambda draws: PrimitiveTrial(name, cases.OPERATIONS[name], draws))
+def obeys(subject, law):
+    """Hold a law against a subject, as `pytest --laws` and `tapegrad check` do."""
+    subject.examine(law, PROFILE).raise_error()
 
 
-@pytest.mark.parametrize(("name", "law"), pairs("module", MODULE_LAWS))
-def test_module_obeys(name, law):
-    obeys(name, law, lambda draws: ModuleTrial(name, cases.MODULES[name], draws))
+@pytest.mark.parametrize(("subject", "law"), pairs("primitive"))
+def test_operation_obeys(subject, law):
+    obeys(subject, law)
 
 
-@pytest.mark.parametrize(("name", "law"), pairs("criterion", CRITERION_LAWS))
-def test_criterion_obeys(name, law):
-    obeys(name, law, lambda draws: CriterionTrial(name, cases.CRITERIONS[name], draws))
+@pytest.mark.parametrize(("subject", "law"), pairs("module"))
+def test_module_obeys(subject, law):
+    obeys(subject, law)
 
 
-@pytest.mark.parametrize(("name", "law"), pairs("optimizer", OPTIMIZER_LAWS))
-def test_optimizer_obeys(name, law):
-    function = getattr(optim, name)
-    obeys(name, law, lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws))
+@pytest.mark.parametrize(("subject", "law"), pairs("criterion"))
+def test_criterion_obeys(subject, law):
+    obeys(subject, law)
+
+
+@pytest.mark.parametrize(("subject", "law"), pairs("optimizer"))
+def test_optimizer_obeys(subject, law):
+    obeys(subject, law)
 
 
 # The same trials on a GPU, where there is one: `pytest -m cuda`.
 
+DEVICE_LAWS = {
+    "primitive": primitives.agree_on_device,
+    "module": modules.agree_on_device,
+    "criterion": modules.agree_on_device,
+    "optimizer": optimizers.agree_on_device,
+}
 
-def on_cuda(agree):
-    """A law like `strict_arrays_agree_with_numpy`, on a real device."""
-    return Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
 
-
-def names_on_device(kind, laws, applies=always):
-    strict = laws["strict_arrays_agree_with_numpy"]
-    found, known = SUBJECTS[kind]
+def on_device(kind):
+    """Those for which the law of strict arrays holds; a GPU's arrays are as strict."""
     return [
-        name
-        for name in sorted(found & known.keys())
-        if applies(strict, name) and (name, strict.name) not in cases.EXCEPTIONS
+        pytest.param(subject, id=name)
+        for name, subject in SUBJECTS[kind].items()
+        if subject.case is not None
+        and any(law.name == "strict_arrays_agree_with_numpy" for law in subject.laws())
+        and (name, "strict_arrays_agree_with_numpy") not in cases.EXCEPTIONS
     ]
 
 
-@pytest.mark.cuda
-@pytest.mark.parametrize("name", names_on_device("operation", PRIMITIVE_LAWS, applies_to_primitive))
-def test_operation_on_a_gpu_agrees_with_numpy(name):
-    run_law(
-        on_cuda(primitives.agree_on_device),
-        lambda draws: PrimitiveTrial(name, cases.OPERATIONS[name], draws),
-    )
+def agrees_on_cuda(subject):
+    agree = DEVICE_LAWS[subject.kind]
+    law = Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
+    subject.examine(law, Profile(25)).raise_error()
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", names_on_device("module", MODULE_LAWS))
-def test_module_on_a_gpu_agrees_with_numpy(name):
-    run_law(
-        on_cuda(modules.agree_on_device),
-        lambda draws: ModuleTrial(name, cases.MODULES[name], draws),
-    )
+@pytest.mark.parametrize("subject", on_device("primitive"))
+def test_operation_on_a_gpu_agrees_with_numpy(subject):
+    agrees_on_cuda(subject)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", names_on_device("criterion", CRITERION_LAWS))
-def test_criterion_on_a_gpu_agrees_with_numpy(name):
-    run_law(
-        on_cuda(modules.agree_on_device),
-        lambda draws: CriterionTrial(name, cases.CRITERIONS[name], draws),
-    )
+@pytest.mark.parametrize("subject", on_device("module"))
+def test_module_on_a_gpu_agrees_with_numpy(subject):
+    agrees_on_cuda(subject)
 
 
 @pytest.mark.cuda
-@pytest.mark.parametrize("name", names_on_device("optimizer", OPTIMIZER_LAWS))
-def test_optimizer_on_a_gpu_agrees_with_numpy(name):
-    function = getattr(optim, name)
-    run_law(
-        on_cuda(optimizers.agree_on_device),
-        lambda draws: OptimizerTrial(name, function, cases.OPTIMIZERS[name], draws),
-    )
+@pytest.mark.parametrize("subject", on_device("criterion"))
+def test_criterion_on_a_gpu_agrees_with_numpy(subject):
+    agrees_on_cuda(subject)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("subject", on_device("optimizer"))
+def test_optimizer_on_a_gpu_agrees_with_numpy(subject):
+    agrees_on_cuda(subject)

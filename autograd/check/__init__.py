@@ -1,9 +1,33 @@
 """tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
 
+from tapegrad.autograd.check.cases import (
+    Array,
+    Case,
+    Option,
+    array,
+    booleans,
+    case_of,
+    criterion_case,
+    floats,
+    indices,
+    ints,
+    module_case,
+    one_of,
+    primitive_case,
+    register_case,
+)
+from tapegrad.autograd.check.checkers import (
+    check_criterion,
+    check_module,
+    check_torch,
+    check_vjp,
+)
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
-from tapegrad.autograd.check.draws import REGIMES, Draws
+from tapegrad.autograd.check.draws import REGIMES, Draws, RecordedDraws
+from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial, Pair
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
-from tapegrad.autograd.check.laws import Law, Laws
+from tapegrad.autograd.check.laws import Law, Laws, NotCovered
+from tapegrad.autograd.check.layouts import LAYOUTS
 from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
 from tapegrad.autograd.check.primitives import (
@@ -14,7 +38,17 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
-from tapegrad.autograd.check.strategies import HypothesisDraws, UncheckedError, run_law
+from tapegrad.autograd.check.running import (
+    PROFILES,
+    Outcome,
+    Profile,
+    UncheckedError,
+    examine,
+    rerun_law,
+    run_law,
+)
+from tapegrad.autograd.check.strategies import HypothesisDraws
+from tapegrad.autograd.check.subjects import LAWS, Subject, Summary, check, discover, find
 
 __all__ = [
     # a function
@@ -26,10 +60,24 @@ __all__ = [
     "Probe",
     "Report",
     "UncheckedError",
+    # a layer
+    "check_criterion",
+    "check_module",
+    "check_torch",
+    "check_vjp",
+    "Summary",
+    # whatever a module of yours defines
+    "Subject",
+    "check",
+    "discover",
+    "find",
     # laws, and what they are about
+    "LAWS",
     "Law",
     "Laws",
+    "NotCovered",
     "CRITERION_LAWS",
+    "FUNCTION_LAWS",
     "MODULE_LAWS",
     "OPTIMIZER_LAWS",
     "PRIMITIVE_LAWS",
@@ -39,12 +87,37 @@ __all__ = [
     "Call",
     "Layer",
     "Setting",
+    "Pair",
     "CriterionTrial",
+    "FunctionTrial",
     "ModuleTrial",
     "OptimizerTrial",
     "PrimitiveTrial",
     "Draws",
     "HypothesisDraws",
+    "RecordedDraws",
+    "LAYOUTS",
     "REGIMES",
+    # cases: how examples are drawn, in one line
+    "Array",
+    "Case",
+    "Option",
+    "array",
+    "booleans",
+    "case_of",
+    "criterion_case",
+    "floats",
+    "indices",
+    "ints",
+    "module_case",
+    "one_of",
+    "primitive_case",
+    "register_case",
+    # running a law
+    "PROFILES",
+    "Outcome",
+    "Profile",
+    "examine",
+    "rerun_law",
     "run_law",
 ]

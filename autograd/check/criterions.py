@@ -26,18 +26,25 @@ class CriterionTrial(ModuleTrial):
     """A criterion with an input and a target."""
 
     def target_for(self, x: Any) -> Any:
-        """The target, on the device of the input."""
-        device = leaves(x)[0].device
-        return map_leaves(lambda leaf: Tensor(leaf, device=device), self.layer.target)
+        """The target, on the device of the input and, if it is floating point, in its dtype."""
+        device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
+
+        def placed(leaf: Any) -> Tensor:
+            array = np.asarray(leaf)
+            if array.dtype.kind == dtype.kind == "f":
+                array = array.astype(dtype, copy=False)
+            return Tensor(array, device=device)
+
+        return map_leaves(placed, self.layer.target)
 
     def run(self, module: Any, x: Any) -> Any:
         """The stateful call."""
         self._target = self.target_for(x)
-        return module.forward(x, self._target)
+        return self.observed(f"{self._title(module)}.forward", module.forward, x, self._target)
 
     def call(self, module: Any, x: Any) -> Any:
         """The plain call, on the current tape."""
-        return module(x, self.target_for(x))
+        return self.observed(self._title(module), module, x, self.target_for(x))
 
     def backward(
         self, module: Any, x: Any, v: Sequence[np.ndarray], scale: float = 1
@@ -48,6 +55,7 @@ class CriterionTrial(ModuleTrial):
 
 
 for _name in (
+    "equal_calls_give_equal_tensors",
     "its_gradients_are_the_derivatives",
     "its_second_derivatives_are_right",
     "backward_with_another_input_is_an_error",
@@ -63,6 +71,8 @@ for _name in (
     "a_clone_is_equal_and_independent",
     "a_pickled_copy_gives_equal_results",
     "float32_agrees_with_float64",
+    "its_text_is_short_and_printing_changes_nothing",
+    "finite_data_give_finite_results",
     "nan_stays_nan",
     "a_wrong_shape_is_refused_and_changes_nothing",
     "replay_equals_eager",

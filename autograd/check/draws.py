@@ -11,14 +11,27 @@ value everywhere; "large" Gaussian data times a thousand.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["REGIMES", "Draws"]
+__all__ = ["REGIMES", "Draws", "RecordedDraws", "check_names"]
 
 REGIMES = ("ordinary", "grid", "constant", "large")
+
+
+def check_names(names: str) -> str:
+    """The names of a shape's axes as they are; ValueError where one is none."""
+    for axis in names.split():
+        if not re.fullmatch(r"\w+(?:[*+]\w+)*\??", axis):
+            raise ValueError(
+                f"{axis!r} is no axis of a shape: write a name, a number, or a sum or product of "
+                "them without blanks, such as N, 3, H+2, 2*C; a trailing ? for one that may miss"
+            )
+    return names
 
 
 class Draws:
@@ -37,6 +50,8 @@ class Draws:
     ) -> None:
         self._choices = np.random.default_rng([seed, 1])
         self._named: dict[str, int] = {}
+        self._present: dict[str, bool] = {}
+        self.made: list[int] = []  # every choice so far: what `RecordedDraws` takes
         self.empties = empties
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
@@ -44,16 +59,22 @@ class Draws:
 
     # Two methods that a source of choices provides -----------------------------------------------
 
-    def integer(self, low: int, high: int) -> int:
-        """An integer in low … high, both included; smaller is simpler."""
+    def _next(self, low: int, high: int) -> int:
         return int(self._choices.integers(low, high + 1))
-
-    def choice(self, options: Sequence[Any]) -> Any:
-        """One of `options`; earlier is simpler."""
-        return options[self.integer(0, len(options) - 1)]
 
     def _draw_seed(self, seed: int) -> int:
         return seed
+
+    # Choices -------------------------------------------------------------------------------------
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer in low … high, both included; smaller is simpler."""
+        self.made.append(self._next(low, high))
+        return self.made[-1]
+
+    def choice(self, options: Sequence[Any]) -> Any:
+        """One of `options`; earlier is simpler."""
+        return options[self.integer(0, len(options) - 1)] if len(options) > 1 else options[0]
 
     # Sizes and shapes ----------------------------------------------------------------------------
 
@@ -67,8 +88,9 @@ class Draws:
     def shape(self, names: str | None = None, *, most: int = 3) -> tuple[int, ...]:
         """A shape from named sizes, ``"N? C H W"``; any shape of at most `most` axes without.
 
-        Sizes of one name are equal across the example.  A name with ``?`` may be missing, and N or
-        T may be empty, as batch axes may.
+        Sizes of one name are equal across the example, and an axis ``N?`` that may be missing is
+        missing everywhere or nowhere.  N and T may be empty, as batch axes may.  An axis may also
+        be a number or a sum or product: ``"N 3 H+2 2*C"``.
         """
         if names is None:
             axes = self.integer(0, most)
@@ -77,10 +99,27 @@ class Draws:
                 sizes = [*sizes, 0] if not sizes else [0, *sizes[1:]]
             return tuple(sizes)
         return tuple(
-            self.size(name.rstrip("?"), may_be_empty=name.rstrip("?") in ("N", "T"))
-            for name in names.split()
-            if not name.endswith("?") or self.choice([True, False])
+            self._axis_size(axis.rstrip("?"))
+            for axis in check_names(names).split()
+            if not axis.endswith("?") or self.present(axis.rstrip("?"))
         )
+
+    def present(self, name: str) -> bool:
+        """Whether the axis ``name?`` is there in this example."""
+        if name not in self._present:
+            self._present[name] = self.choice([False, True])
+        return self._present[name]
+
+    def let(self, name: str, size: int) -> int:
+        """Give a size its value, an option of the constructor for instance."""
+        self._named[name] = size
+        return size
+
+    def _axis_size(self, axis: str) -> int:
+        return sum(math.prod(map(self._factor, term.split("*"))) for term in axis.split("+"))
+
+    def _factor(self, text: str) -> int:
+        return int(text) if text.isdigit() else self.size(text, may_be_empty=text in ("N", "T"))
 
     def broadcastable(self, count: int, *, most: int = 3) -> list[tuple[int, ...]]:
         """Shapes that broadcast with one another; the first need not be the largest."""
@@ -157,3 +196,26 @@ class Draws:
             return self.axis(ndim)
         chosen = [axis for axis in range(ndim) if self.choice([True, False])]
         return tuple(chosen) if chosen else (0,)
+
+
+class RecordedDraws(Draws):
+    """The example again whose choices were `made`; it fits the case it was drawn for.
+
+    Raises ValueError where the choices do not fit the questions: the case has changed since.
+    """
+
+    def __init__(self, made: Sequence[int], **options: Any) -> None:
+        self._recorded = iter(made)
+        super().__init__(0, **options)
+
+    def _next(self, low: int, high: int) -> int:
+        value = next(self._recorded, None)
+        if value is None or not low <= value <= high:
+            raise ValueError(
+                f"the recorded choices do not fit the case: {value} where an integer in "
+                f"{low} … {high} was asked for. Has the case changed since they were recorded?"
+            )
+        return value
+
+    def _draw_seed(self, seed: int) -> int:
+        return self.integer(0, 2**32 - 1)

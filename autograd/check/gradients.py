@@ -23,7 +23,7 @@ from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.transform import vjp
 from tapegrad.autograd.tree import leaves, unflatten
 
-__all__ = ["CheckError", "check_gradients", "paths"]
+__all__ = ["CheckError", "argument_names", "check_gradients", "paths"]
 
 NOT_TENSORS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns "
@@ -106,7 +106,7 @@ class _Flat:
         self.names: list[str] = []
         self.point: list[np.ndarray] = []
         self._homes: list[Any] = []
-        for argument, tree in zip(_argument_names(fn, len(inputs)), inputs, strict=True):
+        for argument, tree in zip(argument_names(fn, len(inputs)), inputs, strict=True):
             for path, leaf in paths(tree, argument):
                 value = leaf.data if isinstance(leaf, Tensor) else leaf
                 dtype = np.asarray(value).dtype if not devices.is_array(value) else value.dtype
@@ -251,7 +251,7 @@ def _is_float_leaf(leaf: Any) -> bool:
     return np.dtype(dtype).kind == "f"
 
 
-def _argument_names(fn: Callable[..., Any], count: int) -> list[str]:
+def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     """The names fn gives its arguments, as far as it names them."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())

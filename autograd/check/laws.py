@@ -17,7 +17,14 @@ import numpy as np
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.report import LawError
 
-__all__ = ["Law", "Laws", "must", "must_be_close", "must_be_equal", "snapshot"]
+__all__ = ["Law", "Laws", "NotCovered", "must", "must_be_close", "must_be_equal", "snapshot"]
+
+
+@dataclass(frozen=True)
+class NotCovered:
+    """What a law returns on an example that it is not about; the summary counts these."""
+
+    reason: str
 
 
 @dataclass(frozen=True)

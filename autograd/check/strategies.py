@@ -1,90 +1,149 @@
-"""Hypothesis behind a `Draws`: the same cases, with examples that shrink.
+"""Hypothesis strategies: examples of a case, and the parts they are made of, for your own tests.
 
-Hypothesis is imported when an example is drawn and not before: the package does not depend on it.
-It chooses sizes, options, regime and seed; entries come from the seed, so that an example costs
-what its arrays cost, and shrinking works on what a reader wants small: the shapes.
+Hypothesis is imported when a strategy is made and not before: the package does not depend on it.
+It chooses sizes, options, regime, dtype, layout and seed; entries come from the seed, so that an
+example costs what its arrays cost, and shrinking works on what a reader wants small: the shapes.
+(Rejected: `hypothesis.extra.numpy.arrays`, three times slower, and most entries are equal.)
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from tapegrad.autograd.check.draws import Draws
-from tapegrad.autograd.check.report import LawError, Report
+import numpy as np
 
-if TYPE_CHECKING:
-    from tapegrad.autograd.check.laws import Law
+from tapegrad.autograd.check.cases import Option, as_option
+from tapegrad.autograd.check.draws import REGIMES, Draws
+from tapegrad.autograd.check.layouts import LAYOUTS
 
-__all__ = ["HypothesisDraws", "UncheckedError", "run_law"]
+__all__ = [
+    "DTYPES",
+    "HypothesisDraws",
+    "arrays",
+    "draws",
+    "dtypes",
+    "examples",
+    "layouts",
+    "options",
+    "regimes",
+    "seeds",
+    "shapes",
+]
 
-UNRESOLVED = 0.2
-
-
-class UncheckedError(LawError):
-    """Too many examples ended in "kink" or "noisy": nothing was proved, so nothing is passed."""
+DTYPES = ("float64", "float32", "float16")
 
 
 class HypothesisDraws(Draws):
-    """A `Draws` whose choices are Hypothesis's (`data` is a drawn ``st.data()`` object)."""
+    """A `Draws` whose choices are Hypothesis's.
 
-    def __init__(self, data: Any, **options: Any) -> None:
-        self._data = data
+    draw: the function that ``st.composite`` hands to its strategy, or a drawn ``st.data()`` object
+    """
+
+    def __init__(self, draw: Any, **options: Any) -> None:
+        self._draw = getattr(draw, "draw", draw)
         super().__init__(0, **options)
 
-    def integer(self, low: int, high: int) -> int:
-        """An integer in low … high; Hypothesis shrinks it towards low."""
+    def _next(self, low: int, high: int) -> int:
         from hypothesis import strategies as st
 
-        # Not `data.draw`: that lists every choice, and the message shows the example anyway.
-        return int(self._data.conjecture_data.draw(st.integers(low, high)))
-
-    def choice(self, options: Sequence[Any]) -> Any:
-        """One of `options`; Hypothesis shrinks towards the first."""
-        return options[self.integer(0, len(options) - 1)] if len(options) > 1 else options[0]
+        return int(self._draw(st.integers(low, high)))
 
     def _draw_seed(self, seed: int) -> int:
         return self.integer(0, 2**32 - 1)
 
 
-def run_law(law: Law, make_trial: Callable[[Draws], Any], *, examples: int = 25) -> list[Report]:
-    """Hold a law against drawn examples; the reports of those that were probed numerically.
+def draws(make: Callable[[Draws], Any] | None = None, **settings: Any) -> Any:
+    """Strategy for ``make(d)`` with d a `HypothesisDraws`; `settings` are those of `Draws`.
 
-    law:        what must hold
-    make_trial: a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
-    examples:   how many for a law of effort 1; a law of less effort gets its share
-    Raises what the smallest failing example raises, mostly LawError, with the example as a note;
-    UncheckedError where more than a fifth of the verdicts are unresolved.
+    >>> from hypothesis import given
+    >>> from tapegrad.autograd.check import strategies
+    >>> @given(strategies.draws(lambda d: d.array(d.shape("N? C"))))
+    ... def test_softmax_sums_to_one(x): ...
     """
-    from hypothesis import given, settings
     from hypothesis import strategies as st
 
-    reports: list[Report] = []
+    @st.composite
+    def drawn(draw: Any) -> Any:
+        source = HypothesisDraws(draw, **settings)
+        return source if make is None else make(source)
 
-    @settings(max_examples=max(2, round(examples * law.effort)), database=None)
-    @given(st.data())
-    def on_examples(data: Any) -> None:
-        trial = None
-        example = HypothesisDraws(data, regimes=law.regimes, empties=law.empties)
-        try:
-            # what NumPy says about overflow in large data is not what is tested here
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                trial = make_trial(example)
-                found = law.check(trial)
-        except Exception as error:
-            error.add_note(f"law:     {law.sentence}")
-            error.add_note(f"example: {trial!r}, {example.regime} data, seed {example.seed}")
-            raise
-        if isinstance(found, Report):
-            reports.append(found)
+    return drawn()
 
-    on_examples()
-    unresolved = [report for report in reports if not report.ok]
-    if len(unresolved) > UNRESOLVED * len(reports):
-        raise UncheckedError(
-            f"unchecked: {len(unresolved)} of {len(reports)} examples are unresolved, the last: "
-            f"{unresolved[-1]}"
-        )
-    return reports
+
+def examples(case: Callable[[Draws], Any], **settings: Any) -> Any:
+    """Strategy for what a case draws: a `Layer`, a `Call`, a `Setting`."""
+    return draws(case, **settings)
+
+
+def shapes(*names: str, empties: bool = False) -> Any:
+    """Strategy for shapes with named sizes, equal wherever a name is repeated.
+
+    names: ``"N? C H W"``, one text per array; one text gives a tuple, several a list of tuples
+    """
+    found = draws(lambda d: [d.shape(text) for text in names], empties=empties)
+    return found.map(lambda drawn: drawn[0]) if len(names) == 1 else found
+
+
+def options(**given: Any) -> Any:
+    """Strategy for keyword arguments: a dict of one value per option.
+
+    given: options such as ``ints(1, 5)`` or ``one_of("same", "valid")``, ranges, lists of choices,
+           or fixed values
+    """
+    kinds: dict[str, Option] = {name: as_option(value) for name, value in given.items()}
+    return draws(lambda d: {name: kind.draw(d) for name, kind in kinds.items()})
+
+
+def regimes(*names: str) -> Any:
+    """Strategy for the kind of data: ordinary, grid (with ties), constant, large."""
+    from hypothesis import strategies as st
+
+    return st.sampled_from(names or REGIMES)
+
+
+def dtypes(*names: str) -> Any:
+    """Strategy for floating point dtypes; shrinks to float64."""
+    from hypothesis import strategies as st
+
+    return st.sampled_from([np.dtype(name) for name in names or DTYPES])
+
+
+def layouts(*names: str) -> Any:
+    """Strategy for functions that lay an array out in memory and keep its values.
+
+    names: some of `LAYOUTS`: contiguous, Fortran-ordered, gapped, reversed, read-only
+    """
+    from hypothesis import strategies as st
+
+    return st.sampled_from([LAYOUTS[name] for name in names or LAYOUTS])
+
+
+def seeds() -> Any:
+    """Strategy for seeds; shrinks to 0."""
+    from hypothesis import strategies as st
+
+    return st.integers(0, 2**32 - 1)
+
+
+def arrays(
+    names: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    regimes: tuple[str, ...] = REGIMES,
+    dtypes: tuple[str, ...] = ("float64",),
+    layouts: tuple[str, ...] = ("contiguous",),
+    empties: bool = False,
+) -> Any:
+    """Strategy for one array of named sizes, inside the open interval (low, high).
+
+    names:   ``"N? C H W"``; any shape of at most three axes when omitted
+    regimes: kinds of data; dtypes, layouts: what it may be stored as; empties: N and T are 0
+    """
+
+    def make(d: Draws) -> np.ndarray:
+        array = d.array(d.shape(names), low, high).astype(d.choice(dtypes))
+        return LAYOUTS[d.choice(layouts)](array)
+
+    return draws(make, regimes=regimes, empties=empties)

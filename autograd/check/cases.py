@@ -1,0 +1,331 @@
+"""Cases: how to draw an example of a subject, written in one line.
+
+    case = module_case(nn.Linear, input="N? n_in", n_in=ints(1, 5), n_out=ints(1, 5))
+
+Options of the constructor are drawn first, under the names the constructor gives them; integer ones
+are also sizes of that name, so that ``"N? n_in"`` fits the layer that was made.  A case is a
+function of a `Draws` (see draws.py) with flags beside it, so whatever one line cannot say is
+written as such a function: ``Case(draw_my_layer)``.
+
+A class declares its case in an attribute, ``law_case = {"input": "N? n_in", "n_in": range(1, 6)}``,
+which needs no import of the checker; `register_case` declares one from outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.autograd.check.draws import check_names
+from tapegrad.autograd.check.modules import Layer
+from tapegrad.autograd.check.primitives import Call
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tapegrad.autograd.check.draws import Draws
+
+__all__ = [
+    "Array",
+    "Case",
+    "Option",
+    "array",
+    "as_option",
+    "booleans",
+    "case_of",
+    "chosen",
+    "criterion_case",
+    "drawn",
+    "floats",
+    "indices",
+    "ints",
+    "module_case",
+    "one_of",
+    "prepared",
+    "primitive_case",
+    "register_case",
+]
+
+BATCHWISE = {
+    None: None, "split": "always", "evaluate": "evaluate", "perm": "perm", "always": "always"
+}  # fmt: skip
+
+
+# Options ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """A choice for one option of a constructor or a call; `draw` makes it."""
+
+    draw: Callable[[Draws], Any]
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def ints(low: int, high: int) -> Option:
+    """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` says the same."""
+    return Option(lambda d: d.integer(low, high), f"ints({low}, {high})")
+
+
+def one_of(*values: Any) -> Option:
+    """One of `values`; shrinks to the first.  A list says the same."""
+    return Option(lambda d: d.choice(values), f"one_of{values!r}")
+
+
+def booleans() -> Option:
+    """False or True; shrinks to False."""
+    return one_of(False, True)
+
+
+def floats(low: float, high: float) -> Option:
+    """A number in low … high, one of 17 evenly spaced ones; shrinks to low."""
+    return Option(lambda d: low + (high - low) * d.integer(0, 16) / 16, f"floats({low}, {high})")
+
+
+def as_option(value: Any) -> Option:
+    """The option that a value stands for: itself, a range, a list of choices, or the one value."""
+    if isinstance(value, Option):
+        return value
+    if isinstance(value, range) and value.step == 1 and len(value):
+        return ints(value.start, value.stop - 1)
+    if isinstance(value, list):
+        return one_of(*value)
+    return Option(lambda _: value, repr(value))
+
+
+# Arrays -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Array:
+    """An argument with named sizes; `array` and `indices` make one, and so does a bare text."""
+
+    names: str
+    low: float | None = None
+    high: float | None = None
+    below: str | int | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.names)
+
+    def draw(self, d: Draws) -> np.ndarray:
+        """The array."""
+        shape = d.shape(self.names)
+        if self.below is None:
+            return d.array(shape, self.low, self.high)
+        below = d.size(self.below) if isinstance(self.below, str) else self.below
+        return d.integers(shape, 0, below)
+
+
+def array(names: str, low: float | None = None, high: float | None = None) -> Array:
+    """Floating point data of named sizes inside the open interval (low, high)."""
+    return Array(names, low, high)
+
+
+def indices(names: str, below: str | int) -> Array:
+    """Integers in 0 … below − 1, `below` being a number or the name of a size: class labels, …"""
+    return Array(names, below=below)
+
+
+def prepared(spec: Any) -> Any:
+    """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
+    if isinstance(spec, str):
+        return Array(spec)
+    if isinstance(spec, Mapping):
+        return {key: prepared(item) for key, item in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return [prepared(item) for item in spec]
+    return spec
+
+
+def drawn(spec: Any, d: Draws) -> Any:
+    """The arrays of a spec: an `Array`, a function of the draws, an array, or a nest of them."""
+    if isinstance(spec, Array):
+        return spec.draw(d)
+    if isinstance(spec, Mapping):
+        return {key: drawn(item, d) for key, item in spec.items()}
+    if isinstance(spec, (list, tuple)):
+        return [drawn(item, d) for item in spec]
+    if callable(spec):
+        return spec(d)
+    return spec
+
+
+# Cases --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """How to draw examples of one subject, and what is known about it.
+
+    draw:       a `Layer`, a `Call` or a `Setting` from a `Draws`
+    kind:       "module", "criterion", "primitive" or "optimizer"; None to go by the subject
+    inplace:    the layer overwrites its input, and says so
+    stochastic: whether the layer draws random numbers in training mode (from `tapegrad.devices`);
+                None where nothing is said, and checked
+    kinks:      flat or broken almost everywhere (rounding, steps): examples at kinks are fine
+    exceptions: law -> why it does not hold here; strict: one that is no longer needed is reported
+    """
+
+    draw: Callable[[Draws], Any]
+    kind: str | None = None
+    inplace: bool = False
+    stochastic: bool | None = None
+    kinks: bool = False
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, d: Draws) -> Any:
+        """What `draw` gives."""
+        return self.draw(d)
+
+
+_FLAGS = ("inplace", "stochastic", "kinks", "exceptions")
+
+
+def module_case(
+    make: Callable[..., Any],
+    *,
+    input: Any,
+    wrong: Any = None,
+    batchwise: str | None = None,
+    target: Any = None,
+    kind: str = "module",
+    inplace: bool = False,
+    stochastic: bool = False,
+    kinks: bool = False,
+    exceptions: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Case:
+    """The case of a layer that ``make(**options)`` makes.
+
+    input:     ``"N? C H W"``, `array`, `indices`, a function of the draws, or a nest of these
+    wrong:     an input that must be refused, in the same terms
+    batchwise: "split" if the outputs of a batch are those of its samples, "evaluate" if only in
+               evaluation mode, "perm" if the order of the samples alone does not matter, None if
+               the samples meet or there is no batch axis
+    target:    of criterions
+    options:   the constructor's: ``ints(1, 5)``, ``one_of("same", "valid")``, ``range(1, 6)``, a
+               list of choices, or a value; integers are sizes of that name in the shapes
+    The flags are those of `Case`.
+    """
+    input, wrong, target = prepared(input), prepared(wrong), prepared(target)
+    if batchwise not in BATCHWISE:
+        raise ValueError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
+    kinds = {name: as_option(value) for name, value in options.items()}
+
+    def draw(d: Draws) -> Layer:
+        picked = chosen(kinds, d)
+        x = drawn(input, d)
+        names = input.names if isinstance(input, Array) else ""
+        batched = not names.startswith("N?") or d.present("N")
+        return Layer(
+            make(**picked),
+            x,
+            None if wrong is None else drawn(wrong, d),
+            BATCHWISE[batchwise] if batched else None,
+            None if target is None else drawn(target, d),
+        )
+
+    return Case(draw, kind, inplace, stochastic, kinks, dict(exceptions or {}))
+
+
+def criterion_case(make: Callable[..., Any], *, input: Any, target: Any, **spec: Any) -> Case:
+    """The case of a criterion; `target` in the terms of `input`, the rest as in `module_case`.
+
+    >>> criterion_case(nn.CrossEntropyCriterion, input="N C", target=indices("N", below="C"))
+    """
+    return module_case(make, input=input, target=target, kind="criterion", **spec)
+
+
+def primitive_case(
+    args: Sequence[Any],
+    *,
+    kinks: bool = False,
+    exceptions: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Case:
+    """The case of an operation on Tensors.
+
+    args:     its arguments, in the terms of `module_case`'s input
+    settings: its keyword settings, in the terms of `module_case`'s options
+    """
+    kinds = {name: as_option(value) for name, value in settings.items()}
+    args = [prepared(arg) for arg in args]
+
+    def draw(d: Draws) -> Call:
+        picked = chosen(kinds, d)
+        return Call([drawn(arg, d) for arg in args], picked)
+
+    return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}))
+
+
+def chosen(kinds: Mapping[str, Option], d: Draws) -> dict[str, Any]:
+    """A value for each option; integers become sizes of that name."""
+    picked = {name: kind.draw(d) for name, kind in kinds.items()}
+    for name, value in picked.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            d.let(name, value)
+    return picked
+
+
+# Where cases are declared -------------------------------------------------------------------------
+
+_REGISTERED: dict[int, tuple[Any, Case]] = {}  # by id, with the subject so that the id stays its
+
+
+def register_case(subject: Any, case: Any = None, **spec: Any) -> Any:
+    """Declare the case of a class, primitive or optimizer from outside.
+
+    case: a `Case`, a function of a `Draws`, or None with the arguments of `module_case`,
+          `criterion_case` or `primitive_case` (told apart by ``target=`` and ``args=``) instead
+    Returns `subject`.
+    """
+    _REGISTERED[id(subject)] = (subject, _as_case(subject, spec if case is None else case))
+    return subject
+
+
+def case_of(subject: Any) -> Case | None:
+    """The case registered for `subject`, else the one its own class declares, else None.
+
+    A subclass does not inherit its parent's: it may take other options and other inputs.
+    """
+    if id(subject) in _REGISTERED:
+        return _REGISTERED[id(subject)][1]
+    declared = vars(subject).get("law_case") if hasattr(subject, "__dict__") else None
+    if declared is None:
+        return None
+    if isinstance(declared, (staticmethod, classmethod)):
+        declared = declared.__func__
+    return _as_case(subject, declared)
+
+
+def _as_case(subject: Any, declared: Any) -> Case:
+    if isinstance(declared, Case):
+        return declared
+    if isinstance(declared, Mapping):
+        spec = dict(declared)
+        if "args" in spec:
+            return primitive_case(**spec)
+        if "input" not in spec:
+            raise ValueError(
+                f"the case of {getattr(subject, '__name__', subject)} says nothing about input=, "
+                "the shape of what the layer takes"
+            )
+        make = spec.pop("make", subject)
+        return criterion_case(make, **spec) if "target" in spec else module_case(make, **spec)
+    if callable(declared):
+        return Case(declared)
+    raise TypeError(
+        f"the case of {getattr(subject, '__name__', subject)} is {type(declared).__name__}: it is "
+        "a Case, a dict of module_case's arguments, or a function of a Draws"
+    )
+
+
+def with_flags(case: Callable[[Draws], Any], **flags: Any) -> Case:
+    """A `Case` from a case or a plain function, with some of its flags set."""
+    base = case if isinstance(case, Case) else Case(case)
+    return replace(base, **flags)

@@ -1,0 +1,144 @@
+"""``pytest --laws mypackage.layers``: one test item per law per class, found without being listed.
+
+Items are appended to whatever else pytest collects, so ``-k``, ``-x`` and reports work as usual; a
+run with nothing but ``--laws`` collects nothing else.  A class without a case is one item that
+fails as unchecked.  What a law did not cover is a skip with its reason, and the summary counts
+examples, gradients proved, unresolved verdicts and laws not covered.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.check.running import PROFILES, Outcome
+from tapegrad.autograd.check.subjects import FIRST, NO_CASE, Subject, Summary, find
+
+__all__ = ["LawsPlugin"]
+
+
+class LawItem(pytest.Item):
+    """One law on one class; without a law, a class that has no case."""
+
+    def __init__(self, *, subject: Subject, law: Any, plugin: LawsPlugin, **options: Any) -> None:
+        super().__init__(**options)
+        self.subject = subject
+        self.law = law
+        self.plugin = plugin
+
+    def runtest(self) -> None:
+        """Hold the law, or say that nothing can be held."""
+        subject, plugin = self.subject, self.plugin
+        if self.law is None:
+            plugin.summary.unchecked.append(subject)
+            raise LawError(NO_CASE.format(name=subject.name))
+        if subject.name in plugin.impossible:
+            raise LawError(
+                f"unchecked: {subject.name} fails what every law needs: "
+                f"{plugin.impossible[subject.name]}"
+            )
+        seed = None
+        if plugin.seed is not None:
+            seed = zlib.crc32(f"{subject.short} {self.law.name} {plugin.seed}".encode())
+        outcome = subject.examine(self.law, plugin.profile, seed=seed)
+        plugin.summary.outcomes.append((subject, outcome))
+        if self.law.name in FIRST and not outcome.ok:
+            plugin.impossible[subject.name] = str(outcome.error).splitlines()[0]
+        _conclude(outcome)
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        """What the law saw, the example and how to make it again, without the checker's frames."""
+        error = excinfo.value
+        if isinstance(error, LawError) or self.config.getoption("tbstyle") == "no":
+            return "\n".join([str(error), *getattr(error, "__notes__", [])])
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """Where it stands in reports."""
+        return Path(self.subject.name.partition(":")[0]), None, self.name
+
+
+def _conclude(outcome: Outcome) -> None:
+    if outcome.verdict == "not covered":
+        pytest.skip("not covered: " + "; ".join(outcome.reasons))
+    if outcome.verdict == "excepted":
+        pytest.skip(f"excepted: {outcome.exception}")
+    outcome.raise_error()
+
+
+class _SubjectCollector(pytest.Collector):
+    def __init__(self, *, subject: Subject, plugin: LawsPlugin, **options: Any) -> None:
+        super().__init__(**options)
+        self.subject = subject
+        self.plugin = plugin
+
+    def collect(self) -> Iterator[Any]:
+        laws: list[Any] = [None] if self.subject.case is None else self.subject.laws()
+        for law in laws:
+            yield LawItem.from_parent(
+                self,
+                name="unchecked" if law is None else law.name,
+                subject=self.subject,
+                law=law,
+                plugin=self.plugin,
+            )
+
+
+class LawsPlugin:
+    """Collects the items, and sums up."""
+
+    def __init__(self, config: Any) -> None:
+        self.paths = config.getoption("laws")
+        self.profile = PROFILES[config.getoption("laws_profile")]
+        self.seed = config.getoption("laws_seed")
+        if self.seed is None and not self.profile.derandomize:
+            import secrets
+
+            self.seed = secrets.randbelow(2**32)
+        self.summary = Summary()
+        self.impossible: dict[str, str] = {}
+        self.alone = config.args_source.name in ("TESTPATHS", "INVOCATION_DIR")
+        # as `python -m pytest` does: the package that is named need not be installed
+        if str(config.invocation_params.dir) not in sys.path:
+            sys.path.insert(0, str(config.invocation_params.dir))
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Collect no test files where no path was given."""
+        return True if self.alone else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, session: Any, items: list[Any]) -> None:
+        """Append the laws' items, before ``-k`` and markers select."""
+        for path in self.paths:
+            try:
+                subjects = find(path)
+            except (ImportError, ValueError) as error:
+                raise pytest.UsageError(f"--laws {path}: {error}") from error
+            for subject in subjects:
+                collector = _SubjectCollector.from_parent(
+                    session, name=subject.name, nodeid=subject.name, subject=subject, plugin=self
+                )
+                items.extend(collector.collect())
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """What ran, what was unresolved, what was not covered."""
+        counted = self.summary.counts()
+        terminalreporter.section("laws")
+        parts = [f"{count} {what}" for what, count in counted.items()]
+        terminalreporter.write_line(", ".join(parts))
+        for subject in self.summary.unchecked:
+            terminalreporter.write_line(f"unchecked, has no case: {subject.name}")
+        uncovered: dict[str, int] = {}
+        for subject, outcome in self.summary.outcomes:
+            if outcome.verdict == "not covered":
+                uncovered[subject.name] = uncovered.get(subject.name, 0) + 1
+        for name, count in uncovered.items():
+            terminalreporter.write_line(f"not covered: {count} laws of {name} (-rs says why)")
+        if self.seed is not None:
+            terminalreporter.write_line(f"drawn with --laws-seed {self.seed}")

@@ -1,0 +1,323 @@
+"""Subjects: what laws are held against, found in other people's modules without being listed.
+
+A subject is a class or function with its kind, its case and the laws that are about it.  Layers are
+known by Torch7's methods, operations by the registry of primitives, optimizers by their options.
+What has no case is a subject too: it is reported as unchecked, never passed over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.autograd.check.cases import Case, case_of
+from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
+from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial
+from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
+from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
+from tapegrad.autograd.check.primitives import (
+    PRIMITIVE_LAWS,
+    PrimitiveTrial,
+    applies_to_primitive,
+    operations,
+)
+from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.check.running import PROFILES, Outcome, Profile, examine, rerun_law
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.draws import Draws
+    from tapegrad.autograd.check.laws import Law, Laws
+
+__all__ = ["LAWS", "Subject", "Summary", "check", "discover", "find", "kind_of"]
+
+LAWS: dict[str, Laws] = {
+    "module": MODULE_LAWS,
+    "criterion": CRITERION_LAWS,
+    "primitive": PRIMITIVE_LAWS,
+    "optimizer": OPTIMIZER_LAWS,
+    "function": FUNCTION_LAWS,
+}
+
+NO_CASE = (
+    "unchecked: {name} has no case, so no law was held against it. Declare one in the class, "
+    'law_case = {{"input": "N? n_in", "n_in": range(1, 6)}}, or with '
+    "tapegrad.autograd.check.register_case"
+)
+_VERDICTS = ("holds", "broken", "unchecked", "obsolete exception", "excepted", "not covered")
+# What all other laws take for granted.
+FIRST = ("equal_calls_give_equal_tensors", "equal_calls_give_equal_results")
+# Laws that hand one input to several calls, which a layer that overwrites its input cannot pass.
+_NOT_IN_PLACE = {
+    "inputs_grad_outputs_and_parameters_are_left_alone",
+    "grad_input_shares_no_memory",
+    "results_are_not_overwritten_by_the_next_call",
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One class or function with its laws.
+
+    name:   how it is written, ``mypackage.layers:MyLayer``
+    kind:   "module", "criterion", "primitive", "optimizer", or "function" with a gradient
+    target: the class or function
+    case:   how examples are drawn, None where nobody has said it
+    path:   whether `find(name)` finds it again
+    """
+
+    name: str
+    kind: str
+    target: Any
+    case: Case | None
+    path: bool = True
+
+    @property
+    def short(self) -> str:
+        """The name without its module."""
+        return self.name.rpartition(":")[2]
+
+    def laws(self) -> list[Law]:
+        """The laws that are about it."""
+        table = LAWS[self.kind]
+        if self.kind != "primitive" or self.short not in operations():
+            return list(table)
+        return [law for law in table if applies_to_primitive(law, self.short)]
+
+    def trial(self, draws: Draws) -> Any:
+        """One example."""
+        if self.case is None:
+            raise LawError(NO_CASE.format(name=self.name))
+        if self.kind == "module":
+            return ModuleTrial(self.short, self.case, draws)
+        if self.kind == "criterion":
+            return CriterionTrial(self.short, self.case, draws)
+        if self.kind == "optimizer":
+            return OptimizerTrial(self.short, self.target, self.case, draws)
+        if self.kind == "function":
+            return FunctionTrial(self.short, self.case, draws)
+        return PrimitiveTrial(self.short, self.case, draws, self.target)
+
+    def examine(
+        self, law: Law, profile: Profile | str = "pr", *, seed: int | None = None
+    ) -> Outcome:
+        """Hold one law against drawn examples.
+
+        seed: of the examples; when omitted, one made of the two names for a derandomized profile
+        """
+        if self.case is None:
+            raise LawError(NO_CASE.format(name=self.name))
+        profile = PROFILES[profile] if isinstance(profile, str) else profile
+        if seed is None and profile.derandomize:
+            seed = zlib.crc32(f"{self.short} {law.name}".encode())
+        if self.case.inplace and law.name in _NOT_IN_PLACE:
+            return Outcome(law, reasons={"the case says inplace=True": 1})
+        outcome = examine(
+            law, self.trial, examples=profile.examples, seed=seed, kinks=self.case.kinks
+        )
+        outcome.exception = self.case.exceptions.get(law.name, "")
+        if outcome.verdict == "broken" and outcome.error is not None:
+            outcome.error.add_note(self.reproduction(outcome))
+        return outcome
+
+    def rerun(self, law: str, choices: Sequence[int]) -> Any:
+        """One law on the one example that `choices` make; raises what it raises."""
+        return rerun_law(LAWS[self.kind][law], self.trial, choices)
+
+    def reproduction(self, outcome: Outcome) -> str:
+        """A few lines of Python that show a failure again."""
+        choices = ", ".join(map(str, outcome.choices))
+        head = ["reproduce it:", f"    # {outcome.example}"]
+        if not self.path:
+            return "\n".join([
+                *head,
+                "    # the arguments of this check_module, check_criterion, … and then",
+                f"    law={outcome.law.name!r}, choices=[{choices}]",
+            ])  # fmt: skip
+        declared = inspect.getmodule(self.case.draw) if self.case else None
+        where = getattr(declared, "__name__", "")
+        own = self.name.partition(":")[0]
+        foreign = where and not where.startswith("tapegrad.autograd.check") and where != own
+        return "\n".join([
+            *head,
+            *([f"    import {where}  # its case"] if foreign else []),
+            "    from tapegrad.autograd.check import find",
+            f"    find({self.name!r})[0].rerun({outcome.law.name!r}, [{choices}])",
+        ])  # fmt: skip
+
+
+@dataclass
+class Summary:
+    """What came of the laws of one or more subjects; ``str`` is the report."""
+
+    outcomes: list[tuple[Subject, Outcome]] = field(default_factory=list)
+    unchecked: list[Subject] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every law that was about a subject holds, and every subject has a case."""
+        return not self.unchecked and all(outcome.ok for _, outcome in self.outcomes)
+
+    def counts(self) -> dict[str, int]:
+        """How many laws ended in each verdict; how many examples, gradients, unresolved ones."""
+        counted: dict[str, int] = dict.fromkeys(_VERDICTS, 0)
+        for _, outcome in self.outcomes:
+            counted[outcome.verdict] = counted.get(outcome.verdict, 0) + 1
+        counted = {verdict: count for verdict, count in counted.items() if count}
+        if self.unchecked:
+            counted["subjects without a case"] = len(self.unchecked)
+        counted["examples"] = sum(outcome.examples for _, outcome in self.outcomes)
+        reports = [report for _, outcome in self.outcomes for report in outcome.reports]
+        counted["gradients proved"] = sum(report.ok for report in reports)
+        counted["unresolved"] = sum(not report.ok for report in reports)
+        return counted
+
+    def raise_errors(self) -> Summary:
+        """Raise LawError with the whole report unless all is well; else return itself."""
+        if not self.ok:
+            bad = [outcome for _, outcome in self.outcomes if not outcome.ok]
+            cause = next((outcome.error for outcome in bad if outcome.error), None)
+            raise LawError(str(self), getattr(cause, "report", None)) from cause
+        return self
+
+    def __str__(self) -> str:
+        counted = self.counts()
+        lines = [", ".join(f"{count} {what}" for what, count in counted.items() if count)]
+        lines += [NO_CASE.format(name=subject.name) for subject in self.unchecked]
+        for subject, outcome in self.outcomes:
+            if not outcome.ok:
+                lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
+                lines += ["    " + line for line in _told(outcome).splitlines()]
+        for subject, outcome in self.outcomes:
+            if outcome.verdict == "not covered":
+                why = "; ".join(outcome.reasons) or "no example was drawn"
+                lines.append(f"not covered: {subject.name}: {outcome.law.sentence} ({why})")
+            elif outcome.verdict == "excepted":
+                lines.append(
+                    f"excepted: {subject.name}: {outcome.law.sentence} ({outcome.exception})"
+                )
+        return "\n".join(lines)
+
+
+def _told(outcome: Outcome) -> str:
+    error = outcome.error
+    if error is None:
+        return f"declared an exception ({outcome.exception}), and it holds: remove the exception"
+    kind = "" if isinstance(error, LawError) else f"{type(error).__name__}: "
+    return "\n".join([kind + str(error), *getattr(error, "__notes__", [])])
+
+
+def check(
+    subjects: Sequence[Subject],
+    profile: Profile | str = "pr",
+    *,
+    laws: Callable[[Law], bool] | None = None,
+    seed: int | None = None,
+    progress: Callable[[Subject, Outcome], None] | None = None,
+) -> Summary:
+    """Hold every law against every subject.
+
+    laws:     which laws, all when omitted
+    seed:     of the examples, instead of one made of the names
+    progress: called after each law
+    A subject whose calls fail, or differ when they should not, is asked no further laws.
+    """
+    from tapegrad.autograd.check.gradients import CheckError
+
+    summary = Summary()
+    for subject in subjects:
+        if subject.case is None:
+            summary.unchecked.append(subject)
+            continue
+        for law in subject.laws():
+            if laws is not None and not laws(law):
+                continue
+            outcome = subject.examine(law, profile, seed=seed)
+            summary.outcomes.append((subject, outcome))
+            if progress is not None:
+                progress(subject, outcome)
+            impossible = law.name in FIRST and not outcome.ok
+            if impossible or isinstance(outcome.error, CheckError):
+                break
+    return summary
+
+
+# Finding ------------------------------------------------------------------------------------------
+
+
+def kind_of(found: Any) -> str | None:
+    """The kind of subject that an object is, None if it is none (an abstract class, say)."""
+    if isinstance(found, type):
+        if not all(hasattr(found, name) for name in ("updateOutput", "updateGradInput", "clone")):
+            return None
+        owner = next(c for c in found.__mro__ if "updateOutput" in vars(c))
+        if owner.__module__ == "tapegrad.nn.module" and owner.__name__ == "Module":
+            return None
+        layer: Any = found
+        target = "target" in inspect.signature(layer.updateGradInput).parameters
+        return "criterion" if target else "module"
+    if callable(found):
+        if hasattr(found, "options") and hasattr(found, "state_names"):
+            return "optimizer"
+        if any(found is operation for operation in operations().values()):
+            return "primitive"
+    return None
+
+
+def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
+    """Every subject that a module, or a package with its submodules, defines.
+
+    public: go by `__all__` of this module alone, wherever its names are defined
+    Private names (``_Base``) are left out, as are classes without forward code.
+    """
+    if public:
+        for name in module.__all__:
+            kind = kind_of(getattr(module, name))
+            if kind is not None:
+                yield _subject(module.__name__, name, getattr(module, name), kind)
+        return
+    parts = [module]
+    below = pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + ".")
+    names = [info.name for info in below if not info.name.endswith(".__main__")]
+    parts += map(importlib.import_module, names)
+    for part in parts:
+        for name, found in list(vars(part).items()):
+            if name.startswith("_") or getattr(found, "__module__", None) != part.__name__:
+                continue
+            kind = kind_of(found)
+            if kind is not None and getattr(found, "__name__", name) == name:
+                yield _subject(part.__name__, name, found, kind)
+
+
+def find(path: str) -> list[Subject]:
+    """The subjects that a path names: ``mypackage.layers:MyLayer``, or all of ``mypackage.layers``.
+
+    Raises ValueError where there is none, ImportError where the module cannot be imported.
+    """
+    place, _, name = path.partition(":")
+    module = importlib.import_module(place)
+    if not name:
+        found = list(discover(module))
+        if not found:
+            raise ValueError(f"{path} defines no module, criterion, primitive or optimizer")
+        return found
+    target: Any = module
+    for part in name.split("."):
+        if not hasattr(target, part):
+            raise ValueError(f"{place} has no {name!r}")
+        target = getattr(target, part)
+    kind = kind_of(target)
+    if kind is None:
+        raise ValueError(
+            f"{path} is no module with forward code, criterion, primitive or optimizer"
+        )
+    return [_subject(place, name, target, kind)]
+
+
+def _subject(place: str, name: str, target: Any, kind: str) -> Subject:
+    return Subject(f"{place}:{name}", kind, target, case_of(target))

@@ -1,0 +1,55 @@
+"""`tapegrad check mypackage.layers:MyLayer`: the laws on the command line.
+
+The report is that of `pytest --laws` and of `check_module`: what is broken with the smallest
+example and how to make it again, what is unchecked, what was not covered, and how much ran.
+"""
+
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tapegrad.autograd.check import PROFILES, Outcome, Subject, Summary, check, find
+
+__all__ = ["CheckFailed", "run"]
+
+
+class CheckFailed(Exception):  # noqa: N818  # a result, not an error of the program
+    """What cannot be checked, told to the user as one message."""
+
+
+def run(
+    paths: Sequence[str], *, profile: str, law: str | None, seed: int | None, quiet: bool
+) -> Summary:
+    """Check what the paths name and print the report; the caller turns it into an exit code."""
+    here = str(Path.cwd())
+    if here not in sys.path:  # as `python -m` does: the package need not be installed
+        sys.path.insert(0, here)
+    subjects: list[Subject] = []
+    for path in paths:
+        try:
+            subjects += find(path)
+        except (ImportError, ValueError) as error:
+            raise CheckFailed(f"{path}: {error}") from error
+    if law is not None and not any(law == known.name for s in subjects for known in s.laws()):
+        raise CheckFailed(f"no law called {law!r} is about {', '.join(paths)}")
+    if seed is None and not PROFILES[profile].derandomize:
+        seed = secrets.randbelow(2**32)
+    summary = check(
+        subjects,
+        profile,
+        laws=None if law is None else lambda known: known.name == law,
+        seed=seed,
+        progress=None if quiet else _progress,
+    )
+    if not quiet:
+        print(file=sys.stderr)
+    print(summary)
+    if seed is not None:
+        print(f"drawn with --seed {seed}")
+    return summary
+
+
+def _progress(_: Subject, outcome: Outcome) -> None:
+    mark = "." if outcome.verdict == "holds" else outcome.verdict[0]
+    print(mark, end="", file=sys.stderr, flush=True)
