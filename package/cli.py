@@ -1,7 +1,4 @@
-"""The command line: `tapegrad demo`, `info`, `show`, `convert`, `--version`.
-
-
-"""The command line: `tapegrad demo`, `tapegrad check`, `tapegrad info`, `tapegrad --version`.
+"""The command line: `tapegrad demo`, `check`, `info`, `show`, `convert`, `--version`.
 
 Everything optional is looked for before it is imported, so that a missing library ends in a line
 that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
@@ -142,14 +139,6 @@ def _demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def _info(options: argparse.Namespace) -> int:
-    if options.ops:
-        from tapegrad.autograd import coverage
-
-        sys.stdout.write(coverage.markdown())
-        return 0
-
-
 def _check(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("hypothesis") is None:
         raise CommandError("needs hypothesis; install with\n    pip install hypothesis")
@@ -168,7 +157,12 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if summary.ok else 1
 
 
-def _info(_: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> int:
+    if options.ops:
+        from tapegrad.autograd import coverage
+
+        sys.stdout.write(coverage.markdown())
+        return 0
     rows = list(_facts())
     width = max(len(name) for name, _ in rows)
     for name, fact in rows:

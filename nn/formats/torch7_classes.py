@@ -216,7 +216,7 @@ def _read_gradient_reversal(fields: Fields, version: int) -> Fields:
 
 
 def _read_unpooling(fields: Fields, version: int) -> Fields:
-    """The pooling that is undone has to remember what it picks; constructors see to it otherwise."""
+    """The pooling that is undone must remember what it picks; constructors see to it otherwise."""
     pooling = fields.get("pooling")
     if not hasattr(pooling, "_remembers"):
         raise FormatError("a pooling module called pooling", type(pooling).__name__)
