@@ -39,6 +39,14 @@ def localise(
     sentences: list[str] = []
     for position, name in enumerate(names):
         gradient = gradients[position]
+        lost = np.flatnonzero(np.isnan(gradient))
+        if lost.size:
+            sentences += [f"{name}: the gradient is NaN", *_where(name, np.isnan(gradient))]
+            entries += [
+                Entry(name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2])
+                for flat in lost[:_FOUND]
+            ]
+            continue
         moves = measure.moves_of(position)
         if not moves:
             continue
@@ -64,6 +72,8 @@ def localise(
             Entry(name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number)
             for move, analytic, number in wrong
         ]
+    if not entries:
+        entries, sentences = measure.worst(names)
     entries.sort(key=lambda entry: -_gap(entry.analytic, entry.numeric))
     return tuple(entries), tuple(sentences)
 
@@ -110,6 +120,22 @@ class _Measure:
             bad = not abs(analytic - slope.value) <= slack
             self._cache[key] = (analytic, slope.value, bad)
         return self._cache[key]
+
+    def worst(self, names: Sequence[str]) -> tuple[list[Entry], list[str]]:
+        """Where no entry is wrong beyond its own error bar: the one that comes nearest to it."""
+        if not self._cache:
+            return [], []
+
+        def excess(key: tuple[int, bytes]) -> float:
+            analytic, numeric, _ = self._cache[key]
+            return abs(analytic - numeric) / (abs(analytic) + abs(numeric) or 1.0)
+
+        position, move = max(self._cache, key=excess)
+        analytic, numeric, _ = self._cache[position, move]
+        shape, name = self.gradients[position].shape, names[position]
+        indices = tuple(_index(shape, flat) for flat in np.frombuffer(move, np.intp))
+        said = f"{name}: single entries differ within their error bars, this one most"
+        return [Entry(name, indices, analytic, numeric)], [said]
 
     def bisect(
         self, position: int, moves: list[np.ndarray]
