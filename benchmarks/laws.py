@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 import numpy as np  # noqa: E402  # threads are set before
 from hypothesis import HealthCheck, settings  # noqa: E402
 from planted.bugs import BUGS, Bug  # noqa: E402
+from planted.held_out import HELD_OUT  # noqa: E402
 from planted.hunting import hunt, label, smallest, trial_maker  # noqa: E402
 from planted.layers import LAYERS, LayerKind  # noqa: E402
 from planted.tape import WRONG_RULES, hunt_rule  # noqa: E402
@@ -51,6 +52,7 @@ class Clock:
         self.started = time.process_time(), time.perf_counter()
 
     def __call__(self) -> tuple[float, float]:
+        """(seconds of this process, seconds on the wall)."""
         return time.process_time() - self.started[0], time.perf_counter() - self.started[1]
 
 
@@ -105,6 +107,12 @@ def found(every: int) -> None:
             laws = Counter(hit.law for hit in every_hit.values() if hit is not None)
             for law, number in laws.most_common():
                 print(f"    {number:4d}  {law.replace('_', ' ')}")
+
+
+def held_out() -> None:
+    """Bugs that were written when everything else was finished."""
+    hits = sum(hunt(bug.kind, bug.make, examples=25) is not None for bug in HELD_OUT)
+    row("held-out bugs in 5 further layers found, 25 examples", share(hits, len(HELD_OUT)))
 
 
 def accusations(count: int) -> None:
@@ -180,7 +188,8 @@ def one_entry(trials: int) -> None:
                 place = (i, j) if len(point) == 2 else (j,)
                 named += any((place,) == e.indices for r in results for e in r.entries)
             row(f"one entry of a 512 × 512 {what} wrong by {100 * off:g} %, one probe",
-                f"{share(hits, runs)}, {1e3 * statistics.median(times):.0f} ms", wanted)  # fmt: skip
+                f"{share(hits, runs)}, {1e3 * statistics.median(times):.0f} ms",
+                wanted)  # fmt: skip
             row("    and named", share(named, runs))
 
 
@@ -341,6 +350,7 @@ def main() -> None:
     print(machine(1) + (f", PyTorch {torch.__version__}" if torch else ", no PyTorch"))
     row("figure", "measured", "wanted")
     found(every)
+    held_out()
     one_entry(20 if quick else 200)
     times(every)
     shrinking(3 * every)

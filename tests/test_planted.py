@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from planted.bugs import BUGS
+from planted.held_out import HELD_OUT, HELD_OUT_LAYERS
 from planted.hunting import hunt, label, laws_of, smallest
 from planted.layers import LAYERS
 from planted.tape import RIGHT, WRONG_RULES, WrongRule, hunt_rule
@@ -51,6 +52,16 @@ def test_there_are_enough_bugs_of_enough_kinds():
 @pytest.mark.parametrize("bug", named(BUGS[::4]))
 def test_a_planted_bug_is_found_and_named(bug):
     must_be_found(bug, FEW)
+
+
+@pytest.mark.parametrize("bug", named(HELD_OUT))
+def test_a_held_out_bug_is_found_and_named(bug):
+    must_be_found(bug, FEW)
+
+
+@pytest.mark.parametrize("name", HELD_OUT_LAYERS)
+def test_a_held_out_layer_is_not_accused(name):
+    assert hunt(HELD_OUT_LAYERS[name], examples=FEW) is None
 
 
 @pytest.mark.parametrize("wrong", named(WRONG_RULES[::3]))
