@@ -177,16 +177,16 @@ def judge(
             continue
         if agrees(slope):
             if accused is not None and _too_blunt_to_acquit(accused, slope, analytic):
-                longer = slope_at(line, 32 * accused.step)
-                if _same_wrong_value(accused, longer, analytic) and not agrees(longer):
-                    return _confirm(line, analytic, margin, accused, longer)
+                further = slope_at(line, 32 * accused.step)
+                if _same_wrong_value(accused, further, analytic) and not agrees(further):
+                    return _confirm(line, analytic, margin, accused, further)
             accused = None
             if best is None or slope.error < best.error:
                 best = slope
             if slope.error <= _SHARP * scale(slope):
                 break
             if slope.rounding > slope.truncation:
-                longer = [slope_at(line, 2.0**further) for further in _LONGER]
+                longer = [slope_at(line, 2.0**exponent) for exponent in _LONGER]
                 best = min(
                     [best, *[s for s in longer if math.isfinite(s.value)]], key=lambda s: s.error
                 )
