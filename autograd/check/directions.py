@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["gaussian", "groups_of", "has_ties", "jitter", "like"]
+__all__ = ["gaussian", "groups_of", "has_ties", "jitter", "like", "tied"]
 
 Arrays = list[np.ndarray]
 
@@ -64,6 +64,14 @@ def like(
         flat = flat[groups]
         flat[groups < 0] = 0.0
     return _split(flat, leaves)
+
+
+def tied(direction: Sequence[np.ndarray], groups: np.ndarray) -> Arrays:
+    """`direction` with entries of one group moving as one of them did, and group −1 not at all."""
+    flat = _flat(direction)
+    chosen = np.zeros(max(int(groups.max(initial=0)) + 1, 1))
+    chosen[groups[groups >= 0]] = flat[groups >= 0]
+    return _split(np.where(groups >= 0, chosen[groups], 0.0), direction)
 
 
 def jitter(
