@@ -880,6 +880,7 @@ EXCEPTIONS = {
                      "setxor1d", "trim_zeros", "union1d", "unique", "unique_all", "unique_counts",
                      "unique_inverse", "unique_values")
     },
+    ("digitize", "nan_stays_nan"): "the result is a position; NaN among the bins is refused",
     ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
     ("float_power", "float32_agrees_with_float64"): "it computes in double precision",
     ("spacing", "float32_agrees_with_float64"): "it tells the precision of the dtype",
