@@ -69,7 +69,7 @@ _NOT_SUPPORTED = {
     "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
 }
 
-# They return nothing, and write into their first argument what is differentiated there.
+# They write into their first argument, which a tracked Tensor refuses; untracked ones take it.
 _WRITES = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
 
 
@@ -126,9 +126,13 @@ def table() -> list[Row]:
             target = numpy_functions.get(function)
             if target is not None:
                 own = getattr(target, "primitive", target)
-                derives = bool(own.differentiable) or target.__name__ in _WRITES
-                column = COLUMNS[0] if derives else COLUMNS[1]
                 kind = made_of[target.__name__]
+                if target.__name__ in _WRITES:
+                    remark = "raises InPlaceError on a tracked Tensor: np.where, np.concatenate"
+                    rows.append(Row(namespace, name, COLUMNS[2], kind, remark, True))
+                    continue
+                derives = bool(own.differentiable)
+                column = COLUMNS[0] if derives else COLUMNS[1]
                 remark = "" if target.__name__ == name else f"as {target.__name__}"
                 rows.append(Row(namespace, name, column, kind, remark, derives))
                 continue
