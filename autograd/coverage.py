@@ -125,7 +125,7 @@ def table() -> list[Row]:
         for name, function in _functions(module).items():
             target = numpy_functions.get(function)
             if target is not None:
-                own = getattr(target, "primitive", target)
+                own: Any = getattr(target, "primitive", target)
                 kind = made_of[target.__name__]
                 if target.__name__ in _WRITES:
                     remark = "raises InPlaceError on a tracked Tensor: np.where, np.concatenate"

@@ -257,6 +257,8 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
         return _beside(np.asarray(bins), a) if isinstance(bins, (list, tuple)) else bins
     if isinstance(bins, str) or not a.size:
         return _beside(np.histogram_bin_edges(value_of(a), bins, range), a)
+    low: Any
+    high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
     low, high = (constant(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high))
     flat = e.equal(low, high)
