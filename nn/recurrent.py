@@ -690,12 +690,17 @@ def stacked(outputs: list[Any]) -> Any:
 
 
 class SAdd(Module):
-    """y = x + addend, elementwise: any shape -> the same shape.  Source: torch/rnn's nn.SAdd."""
+    """y = x + addend, or its negative, elementwise: any shape -> the same shape.
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number
+    negate: return -(x + addend).  Source: torch/rnn's nn.SAdd.
+    """
 
-    def __init__(self, addend: float) -> None:
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+
+    def __init__(self, addend: float, negate: bool = False) -> None:
         self.addend = addend
+        self.negate = negate
 
     def updateOutput(self, x: Any) -> Any:
-        return x + self.addend
+        y = x + self.addend
+        return -y if self.negate else y

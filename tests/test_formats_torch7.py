@@ -44,6 +44,9 @@ COVERED = {
     *("legacy_bn_v1", "legacy_noversion"),
 }
 
+# What other programs are not asked to read, but must load here.
+LOADED = COVERED | {"weightnorm", "rnn_fastlstm", "rnn_gru_lookup"}
+
 outcomes: Counter[str] = Counter()
 
 
@@ -81,7 +84,7 @@ def test_models_have_the_recorded_parameters_and_output(name: str, file: str) ->
     if not isinstance(module, nn.Module):
         assert isinstance(module, t7.TorchObject)
         assert unknown
-        assert name not in COVERED
+        assert name not in LOADED
         outcomes["not yet covered"] += 1
         pytest.skip(f"not yet covered: {unknown[0].split('here: ')[1].split('. Their')[0]}")
     record = recorded(name)
@@ -224,7 +227,7 @@ def test_a_saved_model_loads_with_the_same_output(
 ) -> None:
     module, _ = loaded(file)
     if not isinstance(module, nn.Module):
-        assert name not in COVERED
+        assert name not in LOADED
         pytest.skip("not yet covered")
     t7.save(tmp_path / "again.t7", module, mode=mode)
     again = t7.load(tmp_path / "again.t7")
@@ -416,7 +419,7 @@ def test_a_loaded_convolutional_model_is_tuned_saved_and_loaded_with_the_same_bi
 
 def test_models_of_the_first_version_are_covered_in_both_forms() -> None:
     if ROOT == OWN and sum(outcomes.values()) == len(MODELS):  # all of them were run
-        assert outcomes["covered"] >= 2 * len(COVERED)
+        assert outcomes["covered"] >= 2 * len(LOADED)
 
 
 @pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS}))

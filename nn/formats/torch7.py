@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from tapegrad.nn.formats.atomic import replacing
 from tapegrad.nn.formats.errors import Limits, UnknownClassWarning, UnsupportedError
-from tapegrad.nn.formats.torch7_classes import NAMES
+from tapegrad.nn.formats.torch7_classes import OTHERS
 from tapegrad.nn.formats.torch7_modules import from_objects, to_objects
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7_reader import read
@@ -115,7 +115,7 @@ def known() -> dict[str, type]:
     return {
         f"nn.{name}": cls
         for name, cls in found.items()
-        if name in NAMES and isinstance(cls, type) and issubclass(cls, Module)
+        if name not in OTHERS and isinstance(cls, type) and issubclass(cls, Module)
     }
 
 

@@ -13,52 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd import Tensor
+from tapegrad.nn.formats import torch7_cells as cells
 from tapegrad.nn.formats.errors import FormatError
 from tapegrad.nn.formats.torch7_objects import Storage
+from tapegrad.nn.module import Module
 
-__all__ = ["NAMES", "READ", "TENSORS", "WRITE", "has_table", "version"]
+__all__ = ["OTHERS", "READ", "TENSORS", "WRITE", "has_table", "version"]
 
 Fields = dict[str, Any]
 
-# The classes of torch/nn and torch/rnn that files may have.  What else tapegrad.nn has, Torch7 does
-# not know.  Not translated, so that files with them load as tables: nngraph's gModule, stored as a
-# graph of nodes; rnn's LSTM, FastLSTM and GRU, stored as the modules that they are made of;
-# WeightNorm, whose sizes the file has and whose weight it has not.
-_NAMES = """
-Abs AbsCriterion Add AddConstant BCECriterion BatchNormalization Bilinear Bottle CAdd CAddTable
-CAddTensorTable CDivTable CMaxTable CMinTable CMul CMulTable CReLU CSubTable Clamp
-ClassNLLCriterion ClassSimplexCriterion Collapse Concat ConcatTable Constant Contiguous Convert
-Copy Cosine CosineDistance CosineEmbeddingCriterion CriterionTable CrossEntropyCriterion Decorator
-DepthConcat DistKLDivCriterion DistanceRatioCriterion DontCast DotProduct Dropout ELU Euclidean
-Exp FeatureLPPooling FlattenTable GPU GatedLinearUnit GradientReversal HardShrink HardTanh
-HingeEmbeddingCriterion Identity Index IndexLinear JoinTable Kmeans L1Cost
-L1HingeEmbeddingCriterion L1Penalty LayerNormalization LeakyReLU Linear LinearRNN LinearWeightNorm
-Log LogSigmoid LogSoftMax LookupTable LookupTableMaskZero MM MSECriterion MV MapTable
-MarginCriterion MarginRankingCriterion MaskZero MaskedSelect Max Maxout Mean Min MixtureTable
-ModuleCriterion Mul MulConstant MultiCriterion MultiLabelMarginCriterion
-MultiLabelSoftMarginCriterion MultiMarginCriterion NaN Narrow NarrowTable Normalize OneHot PReLU
-Padding PairwiseDistance Parallel ParallelCriterion ParallelTable PartialLinear PixelShuffle Power
-PrintSize Profile RReLU ReLU ReLU6 RecGRU RecLSTM Recursor Repeater Replicate Reshape SAdd Select
-SelectTable SeqBGRU SeqBLSTM SeqGRU SeqLSTM Sequencer Sequential Sigmoid SmoothL1Criterion
-SoftMarginCriterion SoftMax SoftMin SoftPlus SoftShrink SoftSign SparseLinear
-SpatialAdaptiveAveragePooling SpatialAdaptiveMaxPooling SpatialAutoCropMSECriterion
-SpatialAveragePooling SpatialBatchNormalization SpatialClassNLLCriterion
-SpatialContrastiveNormalization SpatialConvolution SpatialConvolutionLocal SpatialConvolutionMM
-SpatialConvolutionMap SpatialCrossMapLRN SpatialDepthWiseConvolution SpatialDilatedConvolution
-SpatialDilatedMaxPooling SpatialDivisiveNormalization SpatialDropout SpatialFractionalMaxPooling
-SpatialFullConvolution SpatialFullConvolutionMap SpatialLPPooling SpatialLogSoftMax
-SpatialMaxPooling SpatialMaxUnpooling SpatialReflectionPadding SpatialReplicationPadding
-SpatialSoftMax SpatialSubSampling SpatialSubtractiveNormalization SpatialUpSamplingBilinear
-SpatialUpSamplingNearest SpatialZeroPadding SplitTable Sqrt Square Squeeze StepGRU StepLSTM Sum
-Tanh TanhShrink TemporalConvolution TemporalDynamicKMaxPooling TemporalMaxPooling
-TemporalRowConvolution TemporalSubSampling Threshold Transpose Unsqueeze UpSampling View
-VolumetricAveragePooling VolumetricBatchNormalization VolumetricConvolution
-VolumetricDilatedConvolution VolumetricDilatedMaxPooling VolumetricDropout
-VolumetricFractionalMaxPooling VolumetricFullConvolution VolumetricMaxPooling
-VolumetricMaxUnpooling VolumetricReplicationPadding WeightedEuclidean WeightedMSECriterion
-WhiteNoise ZeroGrad ZipTable ZipTableOneToMany
+# What tapegrad.nn has and Torch7 has not, or stores in a way that is not translated: rnn's LSTM,
+# LookupRNN and BiSequencer, as the modules that they are made of; MuFuRu, as a graph.  Files with
+# those load as tables.
+_OTHERS = """
+BiSequencer Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LSTM LayerNorm
+LookupRNN MaskZeroCriterion Mish Module MuFuRu MultiHeadAttention RMSNorm RepeaterCriterion
+SequencerCriterion SiLU TransformerEncoderLayer gModule
 """
-NAMES = frozenset(_NAMES.split())
+OTHERS = frozenset(_OTHERS.split())
 
 TENSORS = {
     np.dtype(np.float64): "torch.DoubleTensor",
@@ -153,6 +126,8 @@ def _read_convolution(fields: Fields, version: int) -> Fields:
         fields.setdefault("padH", fields["padding"])
     for name, default in (("padW", 0), ("padH", 0), ("dW", 1), ("dH", 1)):
         fields.setdefault(name, default)
+    if fields.get("weight") is None:  # inside a WeightNorm
+        return fields
     weight = _array(fields, "weight")
     if weight.ndim == 2:
         shape = tuple(int(_number(fields, n)) for n in ("nOutputPlane", "nInputPlane", "kH", "kW"))
@@ -226,6 +201,8 @@ def _read_unpooling(fields: Fields, version: int) -> Fields:
 
 def _read_matrix_convolution(fields: Fields, version: int) -> Fields:
     """SpatialConvolutionMM has one row for each output, as the oldest files have for all."""
+    if fields.get("weight") is None:
+        return fields
     weight = _array(fields, "weight")
     return fields | {"weight": weight.reshape(weight.shape[0], -1) if weight.size else weight}
 
@@ -234,6 +211,32 @@ def _read_fractional(fields: Fields, version: int) -> Fields:
     """The output's sizes are given, or ratios; what is not given is nil, and so no field."""
     sizes = [f"{kind}{axis}" for kind in ("out", "ratio") for axis in "TWH"]
     return dict.fromkeys(sizes) | fields
+
+
+def _read_weight_norm(fields: Fields, version: int) -> Fields:
+    """The module comes without its weight, which v and g make; its sizes are beside them."""
+    fields = _read_sizes("weightSize")(fields, version)
+    shape, axis = fields.get("weightSize"), fields.get("outputDim")
+    v, g, parts = _array(fields, "v"), _array(fields, "g"), fields.get("modules")
+    if not shape or not isinstance(axis, int) or not 1 <= abs(axis) <= len(shape):
+        raise FormatError("sizes and a dimension of them", f"{shape}, {axis!r:.40}")
+    rows = shape[axis - 1 if axis > 0 else axis]
+    count = 1
+    for n in shape:
+        count *= n
+    if min(shape) < 1 or v.shape != (rows, count // rows) or g.size != rows:
+        raise FormatError(f"v and g for a weight {shape}", f"shapes {v.shape} and {g.shape}")
+    if not isinstance(parts, list) or len(parts) != 1:
+        raise FormatError("a list of one module", type(parts).__name__)
+    if not isinstance(parts[0], Module):
+        raise FormatError("a module", type(parts[0]).__name__)
+    norm = np.sqrt(np.sum(np.square(v), axis=1, keepdims=True) + 1e-4)
+    axis = axis - 1 if axis > 0 else axis % len(shape)
+    made = (v * (g.reshape(rows, 1) / norm)).reshape(rows, *shape[:axis], *shape[axis + 1 :])
+    parts[0].__dict__["weight"] = Tensor(np.moveaxis(made, 0, axis))
+    kept = {name: fields[name] for name in ("modules", "v", "g", "outputDim")}
+    kept |= {name: fields.get(name) for name in ("gradV", "gradG")}
+    return kept | {"g": g.reshape(rows, 1), "shape": shape, "otherDims": count // rows}
 
 
 def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
@@ -248,6 +251,8 @@ def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
 READ: dict[str, Callable[[Fields, int], Fields]] = {
     "BatchNormalization": _read_batch_normalization,
     "Dropout": _without_scratch("noise"),
+    "FastLSTM": cells.read_fast_lstm,
+    "GRU": cells.read_gru,
     "GradientReversal": _read_gradient_reversal,
     "RReLU": _without_scratch("noise"),
     "Reshape": _read_reshape,
@@ -261,6 +266,7 @@ READ: dict[str, Callable[[Fields, int], Fields]] = {
     "View": _read_view,
     "VolumetricDropout": _without_scratch("noise"),
     "VolumetricFractionalMaxPooling": _read_fractional,
+    "WeightNorm": _read_weight_norm,
     "WhiteNoise": _without_scratch("noise"),
 }
 
@@ -309,6 +315,21 @@ def _write_lookup_table(module: Any, fields: Fields) -> Fields:
     return {"shouldScaleGradByFreq": False, "copiedInput": False} | extra | fields
 
 
+def _write_weight_norm(module: Any, fields: Fields) -> Fields:
+    """Its bias is the module's; the views are its own axis in front, with the rest flat and not."""
+    shape, axis = module.shape, module.outputDim % len(module.shape)
+    sizes = {
+        "weightSize": _longs(shape),
+        "viewIn": _longs((shape[axis], module.otherDims)),
+        "viewOut": _longs((shape[axis], *shape[:axis], *shape[axis + 1 :])),
+    }
+    dtype = fields["gradInput"].dtype
+    scratch = {"_norm": np.empty(0, dtype), "_scale": np.empty(0, dtype)}
+    bias = {"bias": module.bias, "outputDim": axis + 1}
+    fields = {name: value for name, value in fields.items() if name != "shape"}
+    return fields | sizes | scratch | bias
+
+
 def _longs(values: Any) -> Storage:
     return Storage(np.array(values, np.int64), "torch.LongStorage")
 
@@ -317,6 +338,8 @@ WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
     "ClassNLLCriterion": _write_class_nll,
     "Concat": _with(outputSize=lambda: _longs(())),
     "Dropout": _with_noise,
+    "FastLSTM": cells.write_fast_lstm,
+    "GRU": cells.write_gru,
     "GradientReversal": _write_gradient_reversal,
     "JoinTable": _with(size=lambda: _longs(())),
     "LookupTable": _write_lookup_table,
@@ -327,6 +350,7 @@ WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
     "SpatialDropout": _with_noise,
     "View": _write_sizes,
     "VolumetricDropout": _with_noise,
+    "WeightNorm": _write_weight_norm,
     "WhiteNoise": _with_noise,
 }
 

@@ -331,6 +331,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
         return results[id(item)]
 
     arrays: dict[int, np.ndarray[Any, Any]] = {}
+    zeros: dict[int, np.ndarray[Any, Any]] = {}  # gradients of parameters that have none
 
     def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
         """One array for each memory seen one way, so that sharing is seen when it is written."""
@@ -341,7 +342,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
     while pending:
         path, item, made = pending.pop()
         if isinstance(item, Module):
-            fields = _fields(item, path)
+            fields = _fields(item, path, zeros)
             made.fields = Table()
             for name, value in fields.items():
                 if value is not None:
@@ -369,7 +370,7 @@ def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
     return TorchObject(names[cls], None, classes_of_torch7.version(cls))
 
 
-def _fields(module: Module, path: str) -> dict[str, Any]:
+def _fields(module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]]) -> dict[str, Any]:
     """The fields that Torch7 would have, still with Tensors and modules among them."""
     fields: dict[str, Any] = {"train": module.train, **_type_fields(module)}
     if hasattr(module, "to_torch7"):
@@ -378,10 +379,6 @@ def _fields(module: Module, path: str) -> dict[str, Any]:
     for name, value in vars(module).items():
         if name.startswith("_") or value is None:
             continue
-        if isinstance(value, Parameter):
-            gradient = value.grad
-            grad_name = f"grad{name[:1].upper()}{name[1:]}"
-            fields[grad_name] = np.zeros(value.shape, value.dtype) if gradient is None else gradient
         kind = kinds.get(name)
         if kind is not None and isinstance(value, Tensor):
             fields[name] = to_one_based(devices.to_numpy(value._data), kind)
@@ -391,6 +388,12 @@ def _fields(module: Module, path: str) -> dict[str, Any]:
         finish = classes_of_torch7.WRITE.get(base.__name__)
         if finish is not None and base.__module__.startswith("tapegrad.nn."):
             fields = finish(module, fields)
+    for name, value in list(fields.items()):
+        if isinstance(value, Parameter):
+            gradient = value.grad
+            if gradient is None:
+                gradient = zeros.setdefault(id(value), np.zeros(value.shape, value.dtype))
+            fields[f"grad{name[:1].upper()}{name[1:]}"] = gradient
     for name, value in fields.items():
         if not _is_writable(value):
             raise UnsupportedError(
