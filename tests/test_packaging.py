@@ -255,10 +255,10 @@ def imported(statement, cwd):
 def test_importing_tapegrad_imports_nothing_heavy(tmp_path):
     modules = imported("import tapegrad", tmp_path)
     assert {"tapegrad", "tapegrad.autograd", "tapegrad.devices"} <= modules
-    assert not {"tapegrad.nn", "tapegrad.optim"} & modules
+    assert not any(module.startswith(("tapegrad.nn", "tapegrad.optim")) for module in modules)
     assert not {module.split(".")[0] for module in modules} & HEAVY
     modules = imported("import tapegrad as tg; tg.nn, tg.optim", tmp_path)
-    assert {"tapegrad.nn", "tapegrad.optim"} <= modules
+    assert {"tapegrad.nn.module", "tapegrad.optim.sgd"} <= modules
     assert not {module.split(".")[0] for module in modules} & HEAVY
 
 

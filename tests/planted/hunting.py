@@ -17,7 +17,15 @@ import numpy as np
 
 from tapegrad import nn
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.check import MODULE_LAWS, Draws, LawError, Layer, ModuleTrial, run_law
+from tapegrad.autograd.check import (
+    MODULE_LAWS,
+    Draws,
+    LawError,
+    Layer,
+    ModuleTrial,
+    Report,
+    run_law,
+)
 from tapegrad.autograd.tree import leaves
 
 if TYPE_CHECKING:
@@ -161,9 +169,10 @@ def hunt(kind: LayerKind, make: type[ByHand] = ByHand, *, examples: int, seed: i
                     return Finding(law.name, example, str(error), error.report)
                 except (ValueError, IndexError, TypeError) as error:
                     return Finding(law.name, example, f"{type(error).__name__}: {error}")
-            unresolved = [report for report in reports if report is not None and not report.ok]
-            if len(unresolved) > 0.2 * len(reports):
-                return Finding(law.name, len(reports), f"unchecked: {unresolved[-1]}")
+            found = [report for report in reports if isinstance(report, Report)]
+            unresolved = [report for report in found if not report.ok]
+            if len(unresolved) > 0.2 * len(found):
+                return Finding(law.name, len(found), f"unchecked: {unresolved[-1]}")
     return None
 
 
