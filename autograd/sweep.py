@@ -78,7 +78,9 @@ def sweep(
                 found[node] = g if node not in found else found[node] + g
             parents = node.parents
             given: Iterable[tuple[Node, Any]]
-            if needed is not None:
+            if needed is not None and not (
+                needed.issuperset(parents) if type(parents) is tuple else parents in needed
+            ):
                 given = _restricted(node, g, needed, taped)
             elif taped:
                 given = _taped(node, g)
