@@ -27,6 +27,7 @@ from tapegrad.autograd import Parameter, Tensor
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.formats import torch7_classes as classes_of_torch7
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7_graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 from tapegrad.nn.module import Buffer, Module
 
@@ -79,6 +80,8 @@ def from_objects(
                 ) from None
             expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
             raise FormatError(expected, file=file, path=found.path(raw)) from error
+    if any(cls.__name__ == "gModule" for cls in found.built.values()):
+        found.unknown -= GRAPH_PARTS  # which became its steps
     return result(root), sorted(found.unknown)
 
 
@@ -174,6 +177,7 @@ def _set_attributes(
         module.__dict__.update(cls.from_torch7(fields, version))
         _set_mode(module, fields)
         return
+    _set_mode(module, fields)
     for base in reversed(cls.__mro__):
         prepare = classes_of_torch7.READ.get(base.__name__)
         if prepare is not None and base.__module__.startswith("tapegrad.nn."):
@@ -195,7 +199,6 @@ def _set_attributes(
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
         module.__dict__[name] = value if kind is None else from_one_based(value, kind)
-    _set_mode(module, fields)
     _check_parts(module)
 
 
