@@ -388,6 +388,18 @@ class TestSaving:
         assert [p.name for p in tmp_path.iterdir()] == ["x.t7"]
 
 
+@pytest.mark.parametrize(("dtype", "name"), [("float64", "Double"), ("float32", "Float")])
+def test_layers_without_parameters_have_the_type_of_the_model(
+    dtype: str, name: str, tmp_path: Path
+) -> None:
+    inner = nn.ConcatTable(nn.Tanh(), nn.Identity())
+    t7.save(tmp_path / "x.t7", nn.Sequential(nn.Linear(3, 2), inner).type(dtype))
+    root = t7.objects(tmp_path / "x.t7")
+    table = root["modules"][2]
+    for module in (root, *root["modules"].values(), *table["modules"].values()):
+        assert module["_type"] == f"torch.{name}Tensor"
+
+
 class TestLayersThatAreStoredAsOthers:
     def test_a_step_with_dropout_in_it_is_refused(self) -> None:
         root = t7.objects(OWN / "rnn_fastlstm.bin.t7")
