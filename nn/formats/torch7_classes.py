@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor
 from tapegrad.nn.formats import torch7_cells as cells
+from tapegrad.nn.formats import torch7_graph as graph
 from tapegrad.nn.formats.errors import FormatError
 from tapegrad.nn.formats.torch7_objects import Storage
 from tapegrad.nn.module import Module
@@ -29,7 +30,7 @@ Fields = dict[str, Any]
 _OTHERS = """
 BiSequencer Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LSTM LayerNorm
 LookupRNN MaskZeroCriterion Mish Module MuFuRu MultiHeadAttention RMSNorm RepeaterCriterion
-SequencerCriterion SiLU TransformerEncoderLayer gModule
+SequencerCriterion SiLU TransformerEncoderLayer
 """
 OTHERS = frozenset(_OTHERS.split())
 
@@ -268,6 +269,7 @@ READ: dict[str, Callable[[Fields, int], Fields]] = {
     "VolumetricFractionalMaxPooling": _read_fractional,
     "WeightNorm": _read_weight_norm,
     "WhiteNoise": _without_scratch("noise"),
+    "gModule": graph.read_gmodule,
 }
 
 
@@ -352,6 +354,7 @@ WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
     "VolumetricDropout": _with_noise,
     "WeightNorm": _write_weight_norm,
     "WhiteNoise": _with_noise,
+    "gModule": graph.write_gmodule,
 }
 
 

@@ -27,6 +27,7 @@ from tapegrad.autograd import Parameter, Tensor
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.formats import torch7_classes as classes_of_torch7
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7_graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 from tapegrad.nn.module import Buffer, Module
 
@@ -79,6 +80,8 @@ def from_objects(
                 ) from None
             expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
             raise FormatError(expected, file=file, path=found.path(raw)) from error
+    if any(cls.__name__ == "gModule" for cls in found.built.values()):
+        found.unknown -= GRAPH_PARTS  # which became its steps
     return result(root), sorted(found.unknown)
 
 
@@ -174,6 +177,7 @@ def _set_attributes(
         module.__dict__.update(cls.from_torch7(fields, version))
         _set_mode(module, fields)
         return
+    _set_mode(module, fields)
     for base in reversed(cls.__mro__):
         prepare = classes_of_torch7.READ.get(base.__name__)
         if prepare is not None and base.__module__.startswith("tapegrad.nn."):
@@ -195,7 +199,6 @@ def _set_attributes(
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
         module.__dict__[name] = value if kind is None else from_one_based(value, kind)
-    _set_mode(module, fields)
     _check_parts(module)
 
 
@@ -317,9 +320,9 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
     """
     results: dict[int, Any] = {}
     kept: list[Any] = []
-    pending: list[tuple[str, Any, Any]] = []
+    pending: list[tuple[str, Any, Any, Any]] = []
 
-    def convert(item: Any, path: str) -> Any:
+    def convert(item: Any, path: str, dtype: Any = None) -> Any:
         if isinstance(item, Tensor):
             return _array(item)
         if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
@@ -327,7 +330,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
         if id(item) not in results:
             kept.append(item)
             results[id(item)] = made = _counterpart(item, names, path)
-            pending.append((path, item, made))
+            pending.append((path, item, made, dtype))
         return results[id(item)]
 
     arrays: dict[int, np.ndarray[Any, Any]] = {}
@@ -340,21 +343,22 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
 
     result = convert(root, "root")
     while pending:
-        path, item, made = pending.pop()
+        path, item, made, dtype = pending.pop()
         if isinstance(item, Module):
-            fields = _fields(item, path, zeros)
+            dtype = _dtype(item, dtype)
+            fields = _fields(item, path, zeros, dtype)
             made.fields = Table()
             for name, value in fields.items():
                 if value is not None:
-                    made.fields[name] = convert(value, f"{path}.{name}")
+                    made.fields[name] = convert(value, f"{path}.{name}", dtype)
         elif isinstance(item, TorchObject):
-            made.fields = convert(item.fields, path)
+            made.fields = convert(item.fields, path, dtype)
         elif isinstance(item, Mapping):
             for key, value in item.items():
                 step = f".{key}" if isinstance(key, str) else f"[{key!r:.40}]"
-                made[convert(key, f"{path}.<key>")] = convert(value, path + step)
+                made[convert(key, f"{path}.<key>", dtype)] = convert(value, path + step, dtype)
         else:
-            made.extend(convert(value, f"{path}[{i}]") for i, value in enumerate(item))
+            made.extend(convert(value, f"{path}[{i}]", dtype) for i, value in enumerate(item))
     return result
 
 
@@ -370,9 +374,11 @@ def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
     return TorchObject(names[cls], None, classes_of_torch7.version(cls))
 
 
-def _fields(module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]]) -> dict[str, Any]:
+def _fields(
+    module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]], dtype: np.dtype[Any]
+) -> dict[str, Any]:
     """The fields that Torch7 would have, still with Tensors and modules among them."""
-    fields: dict[str, Any] = {"train": module.train, **_type_fields(module)}
+    fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
     kinds = getattr(type(module), "torch7_arguments", {})
@@ -414,8 +420,7 @@ def _is_writable(value: Any) -> bool:
     return isinstance(value, (*plain, *parts))
 
 
-def _type_fields(module: Module) -> dict[str, Any]:
-    dtype = _dtype(module)
+def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
     name = classes_of_torch7.TENSORS[dtype]
     output: Any = np.empty(0, dtype)
     if isinstance(module, Criterion):
@@ -427,6 +432,8 @@ def _type_fields(module: Module) -> dict[str, Any]:
     return {"_type": name, "output": output, "gradInput": gradient}
 
 
-def _dtype(module: Module) -> np.dtype[Any]:
-    found = np.dtype(module.type())
+def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:
+    """The dtype of a module's parameters; without any, that of the module around it."""
+    own = next((p.dtype for p in module._parameters()), around)
+    found = np.dtype(module.type() if own is None else own)
     return found if found in classes_of_torch7.TENSORS else np.dtype(np.float64)

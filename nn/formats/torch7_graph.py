@@ -1,0 +1,205 @@
+"""nngraph's gModule, which is stored as two graphs of nodes, to a list of steps and back.
+
+Every node has a twin in the other graph, with edges the other way, and both have the same data: the
+module, and the data of the nodes whose values it takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad.nn.formats.errors import FormatError
+from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+from tapegrad.nn.module import Module
+
+__all__ = ["PARTS", "read_gmodule", "write_gmodule"]
+
+Fields = dict[str, Any]
+
+PARTS = frozenset({"graph.Edge", "graph.Graph", "graph.Node", "nngraph.Node"})
+
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def read_gmodule(fields: Fields, _version: int) -> Fields:
+    """A step for each node but those that only hand on the input, or a list that is split."""
+    from tapegrad.nn.graph import Step
+
+    modules, count = fields.get("modules"), fields.get("nInputs")
+    if not isinstance(modules, list) or not all(isinstance(m, Module) for m in modules):
+        raise FormatError("a list of modules", type(modules).__name__)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise FormatError("a number called nInputs", f"{count!r:.60}")
+    numbers = {id(module): i for i, module in enumerate(modules)}
+    nodes = fields.get("forwardnodes")
+    if not isinstance(nodes, list):
+        raise FormatError("a list of nodes called forwardnodes", type(nodes).__name__)
+    start, end = _data(fields.get("innode")), _data(fields.get("outnode"))
+    whole = {id(start)}  # the data of nodes whose value is the input, or the list of inputs
+    given = {id(start): 0} if count == 1 else {}  # and of those whose value is one of the inputs
+    places: dict[int, int] = {}
+    steps: list[Any] = []
+    for data in map(_data, nodes):
+        if data is start or data is end:
+            continue
+        parents = _parents(data)
+        if not parents:
+            raise FormatError("a node that takes a value", "one without any but the first")
+        module, selected, only = data.get("module"), data.get("selectindex"), id(parents[0])
+        if selected is not None and (not isinstance(selected, int) or selected < 1):
+            raise FormatError("a place in a list, from 1", f"{selected!r:.60}")
+        if module is None and len(parents) == 1:
+            if only in whole and count > 1 and selected is not None:
+                given[id(data)] = selected - 1
+                continue
+            if selected is None and only in whole:
+                whole.add(id(data))
+                given |= {id(data): given[only]} if only in given else {}
+                continue
+            if selected is None and only in places and data.get("nSplitOutputs") is not None:
+                places[id(data)] = places[only]
+                continue
+        if module is not None and id(module) not in numbers:
+            raise FormatError("one of the modules in a node", type(module).__name__)
+        taken = given.get(only) if len(parents) == 1 else None
+        places_of = () if taken is not None else tuple(_place(p, places) for p in parents)
+        words = data.get("annotations")
+        words = words if isinstance(words, Table) else Table()
+        places[id(data)] = len(steps)
+        steps.append(
+            Step(
+                None if module is None else numbers[id(module)],
+                places_of,
+                taken,
+                None if selected is None else selected - 1,
+                str(words.get("name", "")),
+                str(words.get("description", "")),
+            )
+        )
+    if any(step.input is not None and step.input >= count for step in steps):
+        raise FormatError(f"{count} inputs", "one beyond them")
+    outputs = tuple(_place(parent, places) for parent in _parents(end))
+    if not outputs:
+        raise FormatError("an output", "none")
+    return {"modules": modules, "steps": steps, "inputs": count, "outputs": outputs}
+
+
+def _data(node: Any) -> Table:
+    fields = node.fields if isinstance(node, TorchObject) else None
+    data = fields.get("data") if isinstance(fields, Table) else None
+    if not isinstance(data, Table):
+        raise FormatError("a node of a graph", type(node).__name__)
+    return data
+
+
+def _parents(data: Table) -> list[Any]:
+    """The data of the nodes whose values a node takes, in their order."""
+    found = data.get("mapindex", [])
+    if isinstance(found, list):
+        return found
+    if not isinstance(found, Table):
+        raise FormatError("a table called mapindex", type(found).__name__)
+    parents = []
+    while len(parents) + 1 in found:
+        parents.append(found[len(parents) + 1])
+    return parents
+
+
+def _place(data: Any, places: dict[int, int]) -> int:
+    place = places.get(id(data))
+    if place is None:
+        raise FormatError("nodes in an order in which they can run", "another")
+    return place
+
+
+# Writing --------------------------------------------------------------------------------------
+
+
+class _Graphs:
+    """Both graphs while they grow, a node after those whose values it takes."""
+
+    def __init__(self) -> None:
+        self.forward: list[TorchObject] = []
+        self.backward: list[TorchObject] = []
+        self.edges: list[tuple[int, int]] = []
+
+    def add(self, parents: list[int], **data: Any) -> int:
+        number = len(self.forward)
+        made = Table({"annotations": Table(), "input": Table(), **data})
+        made["mapindex"], made["reverseMap"] = Table(), Table()
+        made["forwardNodeId"] = number + 1
+        for nodes in (self.forward, self.backward):
+            plain = {"id": number + 1, "marked": False, "visited": False, "children": Table()}
+            nodes.append(TorchObject("nngraph.Node", Table({**plain, "data": made})))
+        for index, parent in enumerate(parents, 1):
+            theirs = self.forward[parent]["data"]
+            made["mapindex"][index] = theirs
+            made["mapindex"][theirs] = index
+            theirs["reverseMap"][self.backward[number]] = True
+            _append(self.forward[parent]["children"], self.forward[number])
+            _append(self.backward[number]["children"], self.backward[parent])
+            self.edges.append((parent, number))
+        return number
+
+    def graph(self, nodes: list[TorchObject], *, reverse: bool) -> TorchObject:
+        listed, edges = Table(), Table()
+        for node in nodes:
+            _append(listed, node)
+        for ends in self.edges:
+            start, end = reversed(ends) if reverse else ends
+            between = Table({"from": nodes[start], "to": nodes[end]})
+            _append(edges, TorchObject("graph.Edge", between))
+        return TorchObject("graph.Graph", Table({"nodes": listed, "edges": edges}))
+
+
+def _append(table: Table, item: Any) -> None:
+    """Add an item under the next number, and its number under the item."""
+    if item not in table:
+        number = len(table) // 2 + 1
+        table[number], table[item] = item, number
+
+
+def write_gmodule(module: Any, fields: Fields) -> Fields:
+    """Both graphs, with nodes that split what several inputs, and lists, consist of."""
+    graphs = _Graphs()
+    start = graphs.add([])
+    given = [start]
+    if module.inputs > 1:
+        split = graphs.add([start], nSplitOutputs=module.inputs)
+        given = [graphs.add([split], selectindex=i + 1) for i in range(module.inputs)]
+    entries: dict[int, int] = {}
+    for step in module.steps:
+        if step.selected is not None:
+            parent = step.parents[0]
+            entries[parent] = max(entries.get(parent, 0), step.selected + 1)
+    places: list[int] = []
+    splits: dict[int, int] = {}
+    for step in module.steps:
+        parents = [places[parent] for parent in step.parents]
+        if step.input is not None:
+            parents = [given[step.input]]
+        data: Fields = {}
+        if step.module is not None:
+            data["module"] = module.modules[step.module]
+        if step.selected is not None:
+            data["selectindex"] = step.selected + 1
+            parent = step.parents[0]
+            if parent not in splits:
+                splits[parent] = graphs.add(parents, nSplitOutputs=entries[parent])
+            parents = [splits[parent]]
+        words = {"name": step.name, "description": step.description}
+        data["annotations"] = Table({key: text for key, text in words.items() if text})
+        places.append(graphs.add(parents, **data))
+    graphs.add([places[place] for place in module.outputs])
+    kept = {k: v for k, v in fields.items() if k not in {"steps", "inputs", "outputs"}}
+    return kept | {
+        "fg": graphs.graph(graphs.forward, reverse=False),
+        "bg": graphs.graph(graphs.backward, reverse=True),
+        "forwardnodes": list(graphs.forward),
+        "backwardnodes": list(reversed(graphs.backward)),
+        "innode": graphs.forward[0],
+        "outnode": graphs.backward[-1],
+        "nInputs": module.inputs,
+        "verbose": False,
+    }
