@@ -38,6 +38,9 @@ _TOLERANCE = 1e-9
 # Spacing of the points that measure noise: wide enough to show float32's steps.
 _NOISE_SPACING = 2.0**-20
 
+# A gradient whose remainder falls at this rate is not accused of a gap of a few tolerances.
+RIGHT_RATE, CLOSE = 1.95, 4.0
+
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
@@ -253,6 +256,10 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
         return Judgement("noisy", second, margin, rate, COARSE)
     if _right_in_the_long_run(line, analytic, gap):
         return Judgement("noisy", second, margin, rate, COARSE)
+    if rate is not None and rate > RIGHT_RATE and gap <= CLOSE * margin:
+        # the remainder falls as it does for a right gradient, and the gap is at the tolerance:
+        # a kink a step away does that, when the longest step just crosses it
+        return Judgement("noisy", second, margin, rate, "too near a kink to tell at the tolerance")
     spread = noise_of(line)
     noise = 8 * spread / first.step * 16
     if gap <= 4 * (first.error + noise) + margin:
