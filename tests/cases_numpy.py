@@ -332,7 +332,7 @@ def diff(d):
 
 
 def ediff1d(d):
-    return Call([d.array((3, d.size("A")))], {"to_end": d.choice([None, np.array([1.0, 2.0])])})
+    return Call([d.array((3, d.size("A")))], {"to_end": None})
 
 
 def gradient(d):
@@ -432,7 +432,8 @@ def polyfit(d):
 
 
 def roots(d):
-    return Call([np.poly(apart(d, (3,), low=1) * 2)])
+    """Two complex ones, which no step of the checker makes real."""
+    return Call([np.array([8.0, 0.0, 50.0]) + d.array((3,)) % 1.0])
 
 
 # Matrices -----------------------------------------------------------------------------------------
@@ -886,6 +887,8 @@ EXCEPTIONS = {
                      "setxor1d", "trim_zeros", "union1d", "unique", "unique_all", "unique_counts",
                      "unique_inverse", "unique_values")
     },
+    ("eigh", "nan_stays_nan"): "one triangle is not read",
+    ("eigh_parts", "nan_stays_nan"): "one triangle is not read",
     ("digitize", "nan_stays_nan"): "the result is a position; NaN among the bins is refused",
     ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
     ("float_power", "float32_agrees_with_float64"): "it computes in double precision",
