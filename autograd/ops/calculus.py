@@ -93,7 +93,12 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     y = s.ravel(as_operand(ary))
     y = y[1:] - y[:-1]
     parts = [to_begin, y, to_end]
-    given = [s.ravel(as_operand(p)) for p in parts if p is not None]
+    given = [
+        # numbers and lists become arrays where x lives
+        s.ravel(p if hasattr(p, "dtype") else constant(np.asarray(p, y.dtype), y))
+        for p in parts
+        if p is not None
+    ]
     return s.concatenate(given, 0) if len(given) > 1 else y
 
 
