@@ -21,6 +21,7 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd import primitive as _primitive
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.views import Step, note_view
 
 __all__ = ["public_function"]
 
@@ -174,8 +175,11 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         "    _y = _asarray(_y)",
         "_result = _new(_Tensor)",
         "_result._data = _y",
+        "_result._alias = None",
     ]
     lines += _recording(primitive, scope)
+    if primitive.view:
+        lines += _viewing(primitive, scope)
     lines += ["return _result"]
     return _header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
@@ -208,6 +212,19 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
             "    _node.dtype = _y.dtype",
         ]
     return [*lines, "else:", "    _result._node = None"]
+
+
+def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
+    """Lines that remember a result which shares memory with the first operand."""
+    first, *others = primitive.arguments
+    scope.update(_note_view=note_view, _Step=Step, _function=scope["function"])
+    settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
+    shares = f"_y is _{first} or _y.base is not None and (_y.base is _{first} or _y.base is _{first}.base)"
+    given = "".join(f"{name}, " for name in others)
+    return [
+        f"if _{first} is not {first} and ({shares}):",
+        f"    _note_view(_result, {first}, _Step(_function, ({given}), {{{settings}}}, None))",
+    ]
 
 
 def _expression(primitive: Any, name: str, tracked: list[str]) -> str:

@@ -23,17 +23,19 @@ def composites() -> Mapping[str, Callable[..., Any]]:
 
 
 def composite(
-    *, numpy: Any = (), differentiable: bool = True, fact: bool = False
+    *, numpy: Any = (), differentiable: bool = True, fact: bool = False, writes: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function written in primitives, and the NumPy function(s) it answers.
 
     differentiable: False for results that carry no derivative
     fact:           the result tells something about arrays (a shape, a truth) and is no Tensor
+    writes:         it returns nothing, and writes into its first argument, by ``x[index] = v``
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         function.differentiable = differentiable and not fact  # type: ignore[attr-defined]  # a mark
         function.fact = fact  # type: ignore[attr-defined]  # a mark, read by coverage and the laws
+        function.writes = writes  # type: ignore[attr-defined]  # as `fact`
         _registry[function.__name__] = function
         for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
             numpy_functions[replaced] = function

@@ -69,10 +69,6 @@ _NOT_SUPPORTED = {
     "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
 }
 
-# They write into their first argument, which a tracked Tensor refuses; untracked ones take it.
-_WRITES = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
-
-
 class Row(NamedTuple):
     """One public function of NumPy."""
 
@@ -127,10 +123,6 @@ def table() -> list[Row]:
             if target is not None:
                 own: Any = getattr(target, "primitive", target)
                 kind = made_of[target.__name__]
-                if target.__name__ in _WRITES:
-                    remark = "raises InPlaceError on a tracked Tensor: np.where, np.concatenate"
-                    rows.append(Row(namespace, name, COLUMNS[2], kind, remark, True))
-                    continue
                 derives = bool(own.differentiable)
                 column = COLUMNS[0] if derives else COLUMNS[1]
                 remark = "" if target.__name__ == name else f"as {target.__name__}"

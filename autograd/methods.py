@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode, numpy_protocol
-from tapegrad.autograd.node import Leaf
+from tapegrad.autograd import numpy_protocol
 from tapegrad.autograd.ops import (
     counting,
     indexing,
-    inplace,
     linalg,
     rearranging,
     sorting,
     statistics,
+    writing,
 )
 from tapegrad.autograd.ops import (
     elementwise as e,
@@ -32,16 +31,10 @@ from tapegrad.autograd.ops import (
     shape as s,
 )
 from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.write import update, write
 
 __all__: list[str] = []
-
-WRITE_TO_TRACKED = (
-    "{action} would overwrite a tracked Tensor, whose old value its derivative needs: compute a "
-    "new one ({fix}), or write inside no_grad() if it is a Parameter."
-)
-
 
 def _power(x: Any, exponent: Any) -> Any:
     if type(exponent) is int and exponent == 2:
@@ -118,46 +111,31 @@ def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
     return e.clip(x, min, max)
 
 
-def _writable(x: Tensor, action: str, fix: str) -> None:
-    if x._node is None:
-        return
-    if isinstance(x._node, Leaf) and not _mode.is_recording():
-        return
-    raise InPlaceError(WRITE_TO_TRACKED.format(action=action, fix=fix))
-
-
-def _setitem(x: Tensor, index: Any, value: Any) -> None:
-    _writable(x, "x[i] = v", "np.where(mask, v, x), np.concatenate([...])")
-    _untracked_value(value, "x[i] = v")
-    parts = index if isinstance(index, tuple) else (index,)
-    template = tuple(indexing.HOLE if indexing._is_array(p) else p for p in parts)
-    arrays = [np.asarray(p) if type(p) is list else p for p in parts if indexing._is_array(p)]
-    inplace.assign_at(x, value, arrays, template)
-
-
-def _untracked_value(value: Any, action: str) -> None:
-    if isinstance(value, Tensor) and value._node is not None and _mode.is_recording():
-        raise InPlaceError(
-            f"{action} would drop the gradient of the tracked value v: build a new Tensor instead "
-            "(np.where, np.concatenate, np.stack), or write v.detach()."
-        )
-
-
 def _inplace(function: Any, sign: str) -> Any:
     def method(x: Tensor, value: Any) -> Tensor:
-        _writable(x, f"x {sign}= v", f"x = x {sign} v")
-        _untracked_value(value, f"x {sign}= v")
-        target = x.detach()
-        with _mode.no_grad():
-            result = function(target, value)
-            if result.shape != x.shape:
-                raise ValueError(
-                    f"x {sign}= v: the result has shape {result.shape}, x has {x.shape}"
-                )
-            inplace.assign(target, result)
-        return x
+        return update(x, function, value, sign)
 
     return method
+
+
+def _fill(x: Tensor, value: Any) -> None:
+    """Every entry becomes the number `value`."""
+    write(x, (...,), value, "x.fill(v)")
+
+
+def _sort(x: Tensor, axis: int = -1) -> None:
+    """The entries in rising order along `axis`, in place."""
+    write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
+
+
+def _set_real(x: Tensor, value: Any) -> None:
+    write(e.real(x), (...,), value, "x.real = v")
+
+
+def _set_imag(x: Tensor, value: Any) -> None:
+    if x.dtype.kind != "c":
+        raise TypeError(f"x.imag = v: x holds {x.dtype}, which has no imaginary part to set")
+    write(e.imag(x), (...,), value, "x.imag = v")
 
 
 def _attach() -> None:
@@ -188,25 +166,40 @@ def _attach() -> None:
         "__eq__": e.equal,
         "__ne__": e.not_equal,
         "__hash__": object.__hash__,
-        "__and__": e.logical_and,
-        "__rand__": e.logical_and,
-        "__or__": e.logical_or,
-        "__ror__": e.logical_or,
-        "__xor__": e.logical_xor,
-        "__rxor__": e.logical_xor,
-        "__invert__": e.logical_not,
+        "__and__": e.bitwise_and,
+        "__rand__": lambda x, other: e.bitwise_and(other, x),
+        "__or__": e.bitwise_or,
+        "__ror__": lambda x, other: e.bitwise_or(other, x),
+        "__xor__": e.bitwise_xor,
+        "__rxor__": lambda x, other: e.bitwise_xor(other, x),
+        "__lshift__": e.left_shift,
+        "__rlshift__": lambda x, other: e.left_shift(other, x),
+        "__rshift__": e.right_shift,
+        "__rrshift__": lambda x, other: e.right_shift(other, x),
+        "__divmod__": lambda x, other: (e.floor_divide(x, other), e.remainder(x, other)),
+        "__rdivmod__": lambda x, other: (e.floor_divide(other, x), e.remainder(other, x)),
+        "__invert__": e.invert,
         "__getitem__": indexing.getitem,
-        "__setitem__": _setitem,
+        "__setitem__": write,
         "__iadd__": _inplace(e.add, "+"),
         "__isub__": _inplace(e.subtract, "-"),
         "__imul__": _inplace(e.multiply, "*"),
         "__itruediv__": _inplace(e.divide, "/"),
+        "__ifloordiv__": _inplace(e.floor_divide, "//"),
+        "__imod__": _inplace(e.remainder, "%"),
+        "__ipow__": _inplace(_power, "**"),
+        "__imatmul__": _inplace(linalg.matmul, "@"),
+        "__iand__": _inplace(e.bitwise_and, "&"),
+        "__ior__": _inplace(e.bitwise_or, "|"),
+        "__ixor__": _inplace(e.bitwise_xor, "^"),
+        "__ilshift__": _inplace(e.left_shift, "<<"),
+        "__irshift__": _inplace(e.right_shift, ">>"),
         "__array_ufunc__": numpy_protocol.array_ufunc,
         "__array_function__": numpy_protocol.array_function,
         "T": property(s.transpose, doc="The axes reversed."),
         "mT": property(lambda x: s.swapaxes(x, -1, -2), doc="The last two axes exchanged."),
-        "real": property(e.real, doc="The real part."),
-        "imag": property(e.imag, doc="The imaginary part."),
+        "real": property(e.real, _set_real, doc="The real part."),
+        "imag": property(e.imag, _set_imag, doc="The imaginary part."),
         "sum": r.sum,
         "mean": r.mean,
         "max": r.max,
@@ -217,6 +210,9 @@ def _attach() -> None:
         "cumsum": r.cumsum,
         "cumprod": statistics.cumprod,
         "ptp": statistics.ptp,
+        "fill": _fill,
+        "put": writing.put,
+        "sort": _sort,
         "argsort": sorting.argsort,
         "argpartition": sorting.argpartition,
         "diagonal": rearranging.diagonal,

@@ -22,7 +22,8 @@ from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.primitive import numpy_functions
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.tensor import Tensor, as_array, fresh
+from tapegrad.autograd.write import add_at, written
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -31,8 +32,8 @@ UNKNOWN = (
     "Write it with functions that have one, or use .numpy() for a value without a gradient."
 )
 OUT_IS_TENSOR = (
-    "{name}(…, out=…): a Tensor or array cannot be overwritten with a Tensor's result; "
-    "write `y = …` instead of `y += …` or `out=y`."
+    "{name}(…, out=…): an ndarray cannot take a Tensor's result without losing its gradient; "
+    "write `y = …` instead of `y += …` or `out=y`, or make y a Tensor."
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
@@ -45,6 +46,7 @@ _REDUCTIONS = {
     np.logical_and: r.all,
 }
 _ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
+_ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
 def _unknown(name: str) -> TypeError:
@@ -60,7 +62,10 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
     name = f"numpy.{ufunc.__name__}"
     out = options.pop("out", None)
     if out is not None:
-        raise TypeError(OUT_IS_TENSOR.format(name=name))
+        [target] = out if len(out) == 1 else [None]
+        if not isinstance(target, Tensor):
+            raise TypeError(OUT_IS_TENSOR.format(name=name))
+        return written(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
     if method == "reduce" and ufunc in _REDUCTIONS:
         options.setdefault("axis", 0)
         if options.get("dtype", 0) is None:
@@ -75,6 +80,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         first, second = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
         wide = tuple(first.shape) + (1,) * second.ndim
         return numpy_functions[ufunc](first.reshape(wide), second)
+    if method == "at" and ufunc in _ADDITIONS and not options:
+        return add_at(*inputs, _ADDITIONS[ufunc])
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
     function = numpy_functions.get(ufunc) or of_scipy(ufunc)
@@ -95,6 +102,12 @@ def array_function(
     name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
     if target is None:
         raise _unknown(name)
+    if kwargs.get("out") is not None:
+        kwargs = dict(kwargs)
+        out = kwargs.pop("out")
+        if not isinstance(out, Tensor):
+            raise TypeError(OUT_IS_TENSOR.format(name=name))
+        return written(out, function(*args, **kwargs), f"{name}(…, out=x)")
     translate = _translators.get(function)
     if translate is None:
         translate = _translators[function] = _translator(name, function, target)
@@ -194,7 +207,7 @@ def _like(a: Any, fill: float, dtype: Any) -> Any:
     array = as_array(a)
     xp = devices.namespace(array)
     filled = xp.full(array.shape, fill, dtype=dtype or array.dtype)
-    return untracked(filled) if isinstance(a, Tensor) else filled
+    return fresh(filled) if isinstance(a, Tensor) else filled
 
 
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)

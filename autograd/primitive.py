@@ -22,8 +22,9 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
-from tapegrad.autograd.node import Node, next_serial, note_write
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
+from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
+from tapegrad.autograd.views import Step, note_view
 
 __all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives", "ufunc"]
 
@@ -128,7 +129,7 @@ class Primitive:
         aux: tuple[str, ...] = (),
         several: bool = False,
         mutates: str | None = None,
-        view: bool = False,
+        view: bool | str = False,
         random: bool = False,
         domain: Mapping[str, tuple[float | None, float | None]] | None = None,
         inline: np.ufunc | None = None,
@@ -366,9 +367,23 @@ def apply(
     if primitive.several:
         outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
     else:
-        outcome = untracked(y)
-        outcome._node = node
+        outcome = fresh(y, node)
+    if primitive.view and isinstance(operands[0], Tensor):
+        _note_views(primitive, outcome, operands, settings)
     return (outcome, *(untracked(_normal(xp, e)) for e in extra)) if aux else outcome
+
+
+def _note_views(
+    primitive: Primitive, outcome: Any, operands: tuple[Any, ...], settings: dict[str, Any]
+) -> None:
+    """Remember the results that share memory with the first operand."""
+    base: Any = operands[0]
+    owner = owner_of(base._data)
+    function = _registry[primitive.name]
+    for i, view in enumerate(outcome if primitive.several else [outcome]):
+        if owner_of(view._data) is owner:
+            item = i if primitive.several else None
+            note_view(view, base, Step(function, operands[1:], settings, item))
 
 
 class _Sequence(NamedTuple):
@@ -491,10 +506,7 @@ def item_node(node: Node, index: int, count: int, array: Any) -> Node:
 
 
 def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
-    result = untracked(array)
-    if node is not None:
-        result._node = item_node(node, index, count, array)
-    return result
+    return fresh(array, None if node is None else item_node(node, index, count, array))
 
 
 # Declaring --------------------------------------------------------------------------------------
@@ -508,7 +520,7 @@ def primitive(
     aux: tuple[str, ...] = (),
     several: bool = False,
     mutates: str | None = None,
-    view: bool = False,
+    view: bool | str = False,
     random: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Any:
@@ -523,7 +535,8 @@ def primitive(
     aux:            names of further results that rules may use; the call returns the first
     several:        the body returns a list of results
     mutates:        the argument that the body overwrites; such calls are recorded by replay only
-    view:           the result may share memory with the first argument
+    view:           the result may share memory with the first argument; "read-only" when a write
+                    to it cannot be passed on, since it shows entries several times
     random:         the body draws from a generator among its settings
     domain:         open interval in which an argument must lie, (low, high); None is unbounded
     """

@@ -1,21 +1,22 @@
 """Tensor: an array, and the node of the call that made it.
 
-A Tensor is a handle with two slots.  `_data` is the bare array, NumPy's or another backend's, and
+A Tensor is a handle with three slots.  `_data` is the bare array, NumPy's or another backend's, and
 decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
-differentiated.  All mathematics lives in the primitives: operators, methods and NumPy's protocols
+differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).  All mathematics lives in the primitives: operators, methods and NumPy's protocols
 are attached in `methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Leaf, Node
+from tapegrad.autograd.views import SHARED, Views
 
 __all__ = ["Parameter", "Tensor", "default_dtype", "set_default_dtype"]
 
@@ -69,15 +70,21 @@ class Tensor:
     Raises TypeError for what is not numeric, DeviceError for a device that is not there.
     """
 
-    __slots__ = ("__weakref__", "_data", "_node")
+    __slots__ = ("__weakref__", "_alias", "_data", "_node")
 
     _data: Any
     _node: Node | None
+    # None for a result that has no views, SHARED for memory that others hold too, else a View or
+    # the Views of a root.
+    _alias: Any
+    # State of a model: a write never gives it other memory, nor a past.
+    _state: ClassVar[bool] = False
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
         array = as_array(data, dtype)
         self._data = array if device is None else devices.to_device(array, device)
         self._node = None
+        self._alias = SHARED
 
     # What an array is ------------------------------------------------------------------------
 
@@ -122,12 +129,22 @@ class Tensor:
     def data(self) -> Any:
         """The bare array, sharing memory; writing to it goes behind the tape's back."""
         _refuse("reads .data")
+        self._hand_out()
         return self._data
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array: shares memory on the CPU, copies from other devices."""
         _refuse("calls .numpy()")
+        self._hand_out()
         return devices.to_numpy(self._data)
+
+    def _hand_out(self) -> None:
+        """From now on somebody else holds the memory, and sees writes that are not recorded."""
+        alias = self._alias
+        if alias is None:
+            self._alias = SHARED
+        elif type(alias) is Views:
+            alias.shared = True
 
     def item(self) -> Any:
         """The only entry, as a Python number.  Raises ValueError when there is not exactly one."""
@@ -175,6 +192,7 @@ class Tensor:
         if self._node is not None:
             raise TypeError(TRACKED_TO_NUMPY)
         _refuse("converts a Tensor to a NumPy array")
+        self._hand_out()
         return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
@@ -252,6 +270,13 @@ class Tensor:
         def __isub__(self, other: Any, /) -> Self: ...
         def __imul__(self, other: Any, /) -> Self: ...
         def __itruediv__(self, other: Any, /) -> Self: ...
+        def __ifloordiv__(self, other: Any, /) -> Self: ...
+        def __imod__(self, other: Any, /) -> Self: ...
+        def __ipow__(self, other: Any, /) -> Self: ...
+        def __imatmul__(self, other: Any, /) -> Self: ...
+        def __iand__(self, other: Any, /) -> Self: ...
+        def __ior__(self, other: Any, /) -> Self: ...
+        def __ixor__(self, other: Any, /) -> Self: ...
         def __neg__(self) -> Tensor: ...
         def __pos__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
@@ -272,6 +297,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
+    _state = True
     _node: Leaf
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
@@ -352,10 +378,20 @@ def _copied(array: Any, memo: dict[int, Any]) -> Any:
 
 
 def untracked(array: Any) -> Tensor:
-    """A Tensor around a bare array, without looking at it."""
+    """A Tensor around a bare array that others may hold too, without looking at it."""
     result = Tensor.__new__(Tensor)
     result._data = array
     result._node = None
+    result._alias = SHARED
+    return result
+
+
+def fresh(array: Any, node: Node | None = None) -> Tensor:
+    """A Tensor around the result of a call, which nobody else is promised to see."""
+    result = Tensor.__new__(Tensor)
+    result._data = array
+    result._node = node
+    result._alias = None
     return result
 
 

@@ -18,7 +18,7 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -39,7 +39,7 @@ _depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    result = untracked(x._data)
+    result = fresh(x._data)
     node = Node.__new__(Node)
     node.serial = next_serial()
     node.plan = e.identity.primitive.plan((x._node is not None,))

@@ -24,7 +24,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.autograd.node import note_write
 from tapegrad.autograd.replay import guard
-from tapegrad.autograd.tensor import as_array, untracked
+from tapegrad.autograd.tensor import as_array, fresh, untracked
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
@@ -54,6 +54,8 @@ class Buffer(Tensor):
     """
 
     __slots__ = ()
+
+    _state = True
 
     def assign(self, value: Any) -> None:
         """Overwrite the entries with `value`, broadcast and converted to this dtype."""
@@ -697,7 +699,7 @@ def _empty() -> Tensor:
 
 def _rebound(handle: Any, value: Any) -> Any:
     if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._data, handle._node = value._data, value._node
+        handle._data, handle._node, handle._alias = value._data, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
@@ -710,9 +712,7 @@ def _rebound(handle: Any, value: Any) -> Any:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebound(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        result = untracked(value._data)
-        result._node = value._node
-        return result
+        return fresh(value._data, value._node)
     return value
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tapegrad import nn, optim
-from tapegrad.autograd import primitives
+from tapegrad.autograd import ops, primitives
 from tapegrad.autograd.check import Call, Case, Layer, Setting, operations, register_case
 from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.views import Step
 
 # Primitives ---------------------------------------------------------------------------------------
 
@@ -201,6 +202,27 @@ def index_add(d):
     return Call([d.array(own), arrays], {"template": template, "shape": shape})
 
 
+def overwritten(d):
+    if d.choice(["arrays", "slices"]) == "arrays":
+        shape, template, indices = array_index(d)
+    else:
+        shape, indices = d.shape(), []
+        template = basic_index(d, shape)
+    value = [d.choice([1, n]) for n in np.empty(shape)[filled(template, indices)].shape]
+    path = ()
+    if d.choice(["itself", "a view"]) == "a view":
+        flips = [Step(ops.flip, (), {"axis": 0}, None)] if shape else []
+        path = (*flips, Step(ops.transpose, (), {"axes": None}, None))
+        shape = shape[::-1]
+    arguments = [d.array(shape), d.array(value), indices]
+    return Call(arguments, {"template": template, "path": path})
+
+
+def last_written(d):
+    shape, template, indices = array_index(d)
+    return Call([indices], {"template": template, "shape": shape})
+
+
 def assign(d):
     shape = d.shape()
     return Call([d.array(shape), d.array(shape[d.integer(0, len(shape)) :])])
@@ -374,6 +396,8 @@ PRIMITIVES = {
     "conv2d_weight_gradient": conv2d_weight_gradient,
     "flip": flip,
     "index_add": index_add,
+    "overwritten": overwritten,
+    "last_written": last_written,
     "matmul": matmul,
     "max_pool2d": max_pool2d,
     "max_pool2d_gather": max_pool2d_gather,

@@ -728,7 +728,7 @@ def finite_gaps(d):
 COMPOSITES = {
     **dict.fromkeys(("array_repr", "array_text", "common_type", "diag_indices_from",
                      "tril_indices_from", "triu_indices_from"), written()),
-    "copyto": lambda d: Call([d.array((3, 3)), d.array((3,))], {"where": d.booleans((3, 3))}),
+    "copyto": written(lambda d: d.array((3,))),
     "einsum_path": lambda d: Call(["ij,jk,kl->il", *(d.array((2, 2)) for _ in range(3))]),
     "fill_diagonal": written(1.5),
     "place": written(lambda d: d.booleans((3, 3)), lambda d: d.array((2,))),

@@ -17,7 +17,6 @@ import scipy.special
 
 from tapegrad import cli
 from tapegrad.autograd import Parameter, Tensor, coverage, grad, ops, vjp
-from tapegrad.autograd.sweep import InPlaceError
 
 ROOT = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -40,7 +39,7 @@ def test_a_function_in_no_column_is_an_error(monkeypatch):
 def test_most_functions_with_a_derivative_have_one_here(figures):
     share = coverage.differentiable_share()
     figures(f"NumPy's functions that have a derivative: {share:.1%} have one on Tensors")
-    assert share >= 0.93
+    assert share >= 0.95
 
 
 def test_the_page_is_what_the_registry_says():
@@ -333,17 +332,6 @@ def test_ufunc_methods():
         np.testing.assert_allclose(f(Tensor(x)).numpy(), f(x))
 
 
-def writes_are_recorded():
-    """Whether x[i] = v on a tracked Tensor is differentiated in this version."""
-    x = Parameter(np.zeros(2)) * 1.0
-    try:
-        x[0] = 1.0
-    except InPlaceError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not writes_are_recorded(), reason="x[i] = v is not recorded")
 def test_numpy_functions_that_write_are_differentiated():
     def f(x, v):
         y = x * 1.0

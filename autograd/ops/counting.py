@@ -17,7 +17,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, constant, observed, value_of
 from tapegrad.autograd.ops.indexing import HOLE, index_add
 from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor, untracked
+from tapegrad.autograd.tensor import Tensor, fresh
 
 __all__ = [
     "argwhere",
@@ -268,7 +268,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
 
 def _beside(array: Any, like: Any) -> Any:
     """A constant where `like` lives, and a Tensor if that is one."""
-    return untracked(constant(array, like)) if isinstance(like, Tensor) else array
+    return fresh(constant(array, like)) if isinstance(like, Tensor) else array
 
 
 @composite(numpy=np.histogram)

@@ -14,7 +14,7 @@ from tapegrad.autograd.primitive import primitive
 __all__ = ["penalized", "scaled_gradient", "watched_gradient"]
 
 
-@primitive(view=True)
+@primitive(view="read-only")
 def scaled_gradient(xp: Any, x: Any, factor: Any) -> Any:
     """x itself; the gradient that passes is multiplied by `factor`, which broadcasts to x."""
     return x
@@ -23,7 +23,7 @@ def scaled_gradient(xp: Any, x: Any, factor: Any) -> Any:
 scaled_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
 
 
-@primitive(view=True)
+@primitive(view="read-only")
 def penalized(xp: Any, x: Any, *, weight: float, passing: bool = True) -> Any:
     """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
     return x
@@ -37,7 +37,7 @@ def _penalized_rule(g: Any, x: Any, weight: float, passing: bool) -> Any:
 penalized.vjp(x=_penalized_rule)
 
 
-@primitive(view=True)
+@primitive(view="read-only")
 def watched_gradient(xp: Any, x: Any, *, watch: Callable[[Any], None]) -> Any:
     """x itself; `watch` is called with the gradient that passes."""
     return x

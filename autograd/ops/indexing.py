@@ -8,16 +8,30 @@ collect both cotangents.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops.elementwise import imag
+from tapegrad.autograd.ops.shape import reshape
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.views import Step, taken
 
-__all__ = ["getitem", "index_add", "take", "take_along_axis", "take_index", "take_slice", "unslice"]
+__all__ = [
+    "getitem",
+    "index_add",
+    "last_written",
+    "overwritten",
+    "take",
+    "take_along_axis",
+    "take_index",
+    "take_slice",
+    "unslice",
+]
 
 
 class _Hole:
@@ -82,21 +96,91 @@ take_index.vjp(
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
 
 
+def store(
+    array: Any, v: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+) -> None:
+    """Write v at an index of the view of a bare array that `path` leads to."""
+    taken(array, path)[_filled(template, indices)] = v
+
+
+@primitive
+def overwritten(
+    xp: Any,
+    x: Any,
+    v: Any,
+    indices: list[Any],
+    *,
+    template: tuple[Any, ...],
+    path: tuple[Step, ...] = (),
+) -> Any:
+    """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
+
+    path: the views of y that lead to where the index counts; y itself when empty
+    """
+    y = xp.array(x, copy=True)
+    store(y, v, indices, template, path)
+    return y
+
+
+def _value_rule(
+    g: Any,
+    indices: list[Any],
+    template: tuple[Any, ...],
+    path: tuple[Step, ...],
+    v_shape: tuple[int, ...],
+) -> Any:
+    for step in path:
+        # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
+        g = -imag(g) if step.function is imag else step.take(g)
+    if indices:
+        shape = g.shape
+        g = take_index(g, indices, template)
+        if any(index.dtype.kind in "iu" for index in indices):
+            g = g * last_written(indices, template, shape)
+    else:
+        g = take_slice(g, template)
+    # v may have more axes than the place it was written to, if they are of length 1
+    missing = len(v_shape) - g.ndim
+    return reshape(g, (1,) * missing + g.shape) if missing > 0 else g
+
+
+overwritten.vjp(
+    x=lambda g, indices, template, path: overwritten(g, 0, indices, template, path),
+    v=_value_rule,
+    indices=None,
+)
+
+
+@primitive(differentiable=False)
+def last_written(
+    xp: Any, indices: list[Any], *, template: tuple[Any, ...], shape: tuple[int, ...]
+) -> Any:
+    """For each entry that y[index] = v writes, whether it stays: of several at one place the last.
+
+    shape: y's; the result has the shape of y[index], booleans
+    """
+    index = _filled(template, indices)
+    writer = xp.zeros(shape, dtype=np.int64)
+    places = writer[index].shape
+    order = xp.arange(math.prod(places), dtype=np.int64).reshape(places)
+    writer[index] = order
+    return writer[index] == order
+
+
 def _is_array(part: Any) -> bool:
     return isinstance(part, (Tensor, list)) or (
         devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
     )
 
 
-def getitem(x: Any, index: Any) -> Any:
-    """x[index], with any index that NumPy takes.
+def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """An index as its arrays, and a template of the rest with a HOLE for each of them.
 
-    Raises IndexError for floating point indices, TypeError for tracked ones.
+    Raises IndexError for floating point indices.
     """
     parts = index if isinstance(index, tuple) else (index,)
     if not any(_is_array(part) for part in parts):
-        basic = tuple(part.item() if devices.is_array(part) else part for part in parts)
-        return take_slice(x, basic)
+        return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
     arrays: list[Any] = []
     template: list[Any] = []
     for part in parts:
@@ -110,7 +194,16 @@ def getitem(x: Any, index: Any) -> Any:
             )
         arrays.append(array)
         template.append(HOLE)
-    return take_index(x, arrays, tuple(template))
+    return arrays, tuple(template)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], with any index that NumPy takes.
+
+    Raises IndexError for floating point indices, TypeError for tracked ones.
+    """
+    arrays, template = parted(index)
+    return take_index(x, arrays, template) if arrays else take_slice(x, template)
 
 
 @composite(numpy=np.take)

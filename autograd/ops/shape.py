@@ -65,7 +65,7 @@ def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
 transpose.vjp(x=_transpose_rule)
 
 
-@primitive(numpy=np.broadcast_to, view=True)
+@primitive(numpy=np.broadcast_to, view="read-only")
 def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
     """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
     return xp.broadcast_to(x, shape)

@@ -18,7 +18,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.tensor import Tensor, as_array, fresh
 
 __all__ = [
     "argpartition",
@@ -256,7 +256,7 @@ def unique(
 
 
 def _wrapped(array: Any, like: Any) -> Any:
-    return untracked(as_array(array)) if isinstance(like, Tensor) else array
+    return fresh(as_array(array)) if isinstance(like, Tensor) else array
 
 
 @composite(numpy=np.unique_values)

@@ -25,7 +25,7 @@ def _count(where: str, length: int, size: int, step: int, dilation: int) -> int:
     return (length - extent) // step + 1
 
 
-@primitive(view=True)
+@primitive(view="read-only")
 def unfold(xp: Any, x: Any, *, axis: int, size: int, step: int = 1, dilation: int = 1) -> Any:
     """y[…, o, …, k] = x[…, o·step + k·dilation, …]: windows of `size` entries along `axis`.
 

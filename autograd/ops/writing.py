@@ -13,7 +13,10 @@ from tapegrad import devices
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
+from tapegrad.autograd.ops.reduction import cumsum
+from tapegrad.autograd.ops.shape import ravel
 from tapegrad.autograd.tensor import Tensor, as_array
 
 __all__ = [
@@ -44,14 +47,14 @@ def _target(x: Any, name: str) -> Any:
     return x
 
 
-@composite(numpy=np.copyto, fact=True)
+@composite(numpy=np.copyto, writes=True)
 def copyto(dst: Any, src: Any, where: Any = True) -> None:
     """dst[...] = src, only where `where` holds."""
     _target(dst, "copyto")
     dst[...] = src if where is True else e.where(where, src, dst)
 
 
-@composite(numpy=np.putmask, fact=True)
+@composite(numpy=np.putmask, writes=True)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
@@ -59,14 +62,15 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
     a[...] = e.where(mask, values if tuple(values.shape) == shape else resize(values, shape), a)
 
 
-@composite(numpy=np.place, fact=True)
+@composite(numpy=np.place, writes=True)
 def place(arr: Any, mask: Any, vals: Any) -> None:
     """The first entries of vals, repeated if needed, to where the mask holds."""
-    held = np.asarray(value_of(as_operand(mask)), dtype=bool)
-    _target(arr, "place")[constant(held, arr)] = resize(vals, int(held.sum()))
+    vals = ravel(as_operand(vals))
+    which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
+    _target(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
 
 
-@composite(numpy=np.put, fact=True)
+@composite(numpy=np.put, writes=True)
 def put(a: Any, ind: Any, v: Any) -> None:
     """The values v, repeated if needed, to the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
@@ -75,7 +79,7 @@ def put(a: Any, ind: Any, v: Any) -> None:
     a[tuple(constant(p, a) for p in places)] = resize(v, flat.size)
 
 
-@composite(numpy=np.put_along_axis, fact=True)
+@composite(numpy=np.put_along_axis, writes=True)
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
     """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
     axis = axis_of(axis, _target(arr, "put_along_axis").ndim)
@@ -87,7 +91,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
     arr[tuple(grid)] = values
 
 
-@composite(numpy=np.fill_diagonal, fact=True)
+@composite(numpy=np.fill_diagonal, writes=True)
 def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     """val on the main diagonal of a, of two axes or of several equal ones."""
     if wrap:

@@ -1,0 +1,272 @@
+"""Writes into Tensors: ``x[i] = v``, ``x += v``, and what NumPy's writing functions are made of.
+
+A recorded write is an ordinary call, ``y = overwritten(x, v, index)``, after which the Tensor
+stands for y: its handle gets the new array and the new past.  The views that others hold of it are
+taken from it anew, so they show the new entries and lead to the new past; a write to a view is a
+write to its root.  Nothing that a rule has saved and no array that was passed in is overwritten:
+where anybody else can still see the memory, it is copied first, and where nobody can, the copy is
+left out.  So a loop that fills an array costs its writes, not copies of the array.
+
+State is different: Parameters, Buffers, and Tensors made around memory that others hold are written
+as that memory lies, without being recorded, and the version counter (`node.py`) is told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import _mode
+from tapegrad.autograd.node import note_write
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import indexing, inplace, shape
+from tapegrad.autograd.primitive import NUMBERS, record
+from tapegrad.autograd.sweep import InPlaceError
+from tapegrad.autograd.tensor import Tensor, fresh
+from tapegrad.autograd.views import SHARED, Step, View, Views, alive, taken
+
+__all__ = ["add_at", "update", "write", "written"]
+
+WRITE_TO_STATE = (
+    "{action} would overwrite a {kind}, which stands for itself in every derivative: write under "
+    "no_grad() to change it, or compute from a copy of it (x = x.copy()) and write there."
+)
+GRADIENT_INTO_STATE = (
+    "{action} would put a tracked value into a {kind}, which cannot hold its past: write "
+    "v.detach(), or make the target an ordinary Tensor."
+)
+UNRECORDED_WRITE = (
+    "{action} under no_grad() would change a tracked Tensor without its derivative knowing: write "
+    "where it is recorded, or into x.detach().copy()."
+)
+READ_ONLY = (
+    "{action}: this Tensor was made by {name} and shows entries several times; write into a copy "
+    "of it (x = x.copy())"
+)
+CANNOT_HOLD = (
+    "{action}: x holds {own}, which cannot hold the tracked {given} v; convert x first "
+    "(x = x.astype({given}))"
+)
+OTHER_SHAPE = "{action}: the result has shape {found}, x has {wanted}"
+OTHER_KIND = (
+    "{action}: the result holds {found}, which x cannot hold as {own}; give the result a name of "
+    "its own"
+)
+INTO_ARRAY = (
+    "numpy.add.at: an ndarray cannot take a Tensor's entries without losing their gradient; make "
+    "the target a Tensor"
+)
+
+
+def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
+    """x[index] = value, by NumPy's rules, recorded where x or value is tracked.
+
+    index: any that NumPy takes; value: broadcasts to x[index], is converted to x's dtype
+    Raises InPlaceError where the derivative would be lost, IndexError and ValueError as NumPy
+    does, TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
+    """
+    arrays, template = indexing.parted(index)
+    root, path = _root_of(x)
+    if not arrays and _is_there(value, root, path, template):
+        return  # the end of x[i] += v, which has changed the view x[i] already
+    if _as_it_lies(root, value, action):
+        inplace.assign_at(x, value, arrays, template)
+        return
+    for step in path:
+        if step.function.primitive.view == "read-only":
+            raise ValueError(READ_ONLY.format(action=action, name=step.function.__name__))
+    if isinstance(value, Tensor) and value._node is not None:
+        if not np.can_cast(value.dtype, x.dtype, "same_kind"):
+            raise TypeError(CANNOT_HOLD.format(action=action, own=x.dtype, given=value.dtype))
+    elif type(value) not in NUMBERS and not hasattr(value, "dtype"):
+        value = np.asarray(value)
+    value, *arrays = (_apart(part) for part in (value, *arrays))
+    with _views_follow(root):
+        if type(root._data) is np.ndarray and not _observed():
+            _overwrite(root, value, arrays, template, path)
+        else:
+            result = indexing.overwritten(root, value, arrays, template, path)
+            root._data, root._node = result._data, result._node
+        root._alias.written, root._alias.shared = True, False
+
+
+def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Tensor:
+    """x = function(x, value) in the memory of x and of its views; returns x.
+
+    Raises as `write` does, and where the result has another shape or kind of number than x.
+    """
+    action = f"x {sign}= v"
+    root, _ = _root_of(x)
+    if _as_it_lies(root, value, action):
+        with _mode.no_grad():
+            result = function(x.detach(), value)
+            _must_fit(x, result, action)
+            inplace.assign(x, result)
+        return x
+    result = function(x, value)
+    _must_fit(x, result, action)
+    if result.dtype != x.dtype:
+        result = result.astype(x.dtype)
+    if root is x and next(alive(x), None) is None:
+        x._data, x._node, x._alias = result._data, result._node, None
+    else:
+        write(x, (...,), result, action)
+    return x
+
+
+def written(x: Tensor, result: Any, action: str) -> Tensor:
+    """x, after ``x[...] = result`` as NumPy's ``out=x`` does it: shapes and kinds must agree."""
+    _must_fit(x, result, action)
+    write(x, (...,), result, action)
+    return x
+
+
+def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
+    """x[index] += value, where entries named several times collect every value (np.add.at).
+
+    sign: "+", or "-" to subtract
+    Raises TypeError for an ndarray x, and otherwise what `update` raises.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(INTO_ARRAY)
+    arrays, template = indexing.parted(index)
+    place = indexing.getitem(x.detach(), index)
+    if not hasattr(value, "dtype"):
+        value = place._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
+    spread = shape.broadcast_to(value if value.shape else value.reshape(()), place.shape)
+    if arrays:
+        added = indexing.index_add(spread, arrays, template, x.shape)
+    else:
+        added = indexing.unslice(spread, template, x.shape)
+    update(x, e.add if sign == "+" else e.subtract, added, sign)
+
+
+def _must_fit(x: Tensor, result: Any, action: str) -> None:
+    if result.shape != x.shape:
+        raise ValueError(OTHER_SHAPE.format(action=action, found=result.shape, wanted=x.shape))
+    if not np.can_cast(result.dtype, x.dtype, "same_kind"):
+        raise TypeError(OTHER_KIND.format(action=action, found=result.dtype, own=x.dtype))
+
+
+def _root_of(x: Tensor) -> tuple[Tensor, tuple[Step, ...]]:
+    alias = x._alias
+    return (alias.root, alias.path) if type(alias) is View else (x, ())
+
+
+def _apart(part: Any) -> Any:
+    """The same value in a handle of its own, since views let go of theirs during a write."""
+    return fresh(part._data, part._node) if isinstance(part, Tensor) else part
+
+
+def _observed() -> bool:
+    mode = _mode.current()
+    return mode is not None and mode.observer is not None
+
+
+def _is_there(
+    value: Any, root: Tensor, path: tuple[Step, ...], template: tuple[Any, ...]
+) -> bool:
+    """Is `value` the very view that it is about to be written to?"""
+    if not isinstance(value, Tensor) or type(value._alias) is not View:
+        return False
+    alias = value._alias
+    if alias.root is not root or len(alias.path) != len(path) + 1:
+        return False
+    last = alias.path[-1]
+    return bool(
+        last.function is indexing.take_slice
+        and last.settings["index"] == template
+        and alias.path[:-1] == path
+    )
+
+
+def _as_it_lies(root: Tensor, value: Any, action: str) -> bool:
+    """Is the memory itself written, without a record?  Raises InPlaceError where that is wrong."""
+    recording = _mode.is_recording()
+    gains = recording and isinstance(value, Tensor) and value._node is not None
+    if root._state:
+        kind = type(root).__name__
+        if recording and root._node is not None:
+            raise InPlaceError(WRITE_TO_STATE.format(action=action, kind=kind))
+        if gains:
+            raise InPlaceError(GRADIENT_INTO_STATE.format(action=action, kind=kind))
+        return True
+    if root._node is not None and not recording:
+        raise InPlaceError(UNRECORDED_WRITE.format(action=action))
+    alias = root._alias
+    shared = alias is SHARED or (type(alias) is Views and alias.shared)
+    return shared and root._node is None and not gains
+
+
+@contextmanager
+def _views_follow(root: Tensor) -> Iterator[None]:
+    """The views of `root` let go of its memory, and are taken from it anew after the block."""
+    if type(root._alias) is not Views:
+        root._alias = Views(shared=root._alias is SHARED)
+    held = list(alive(root))
+    for view in held:
+        view._data = None
+    try:
+        yield
+    finally:
+        for view in held:
+            again = taken(root, view._alias.path)
+            view._data, view._node = again._data, again._node
+
+
+def _overwrite(
+    root: Tensor, value: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+) -> None:
+    """What `overwritten` does, in root's own memory where nobody else can see that."""
+    data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
+    bare = [index._data if isinstance(index, Tensor) else index for index in indices]
+    devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
+    alone = _alone(root)
+    if not alone:
+        root._data = root._data.copy(order="K")
+    indexing.store(root._data, data, bare, template, path)
+    if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
+        note_write(root._data)
+    if (root._node is not None or node is not None) and _mode.is_recording():
+        root._node = record(
+            indexing.overwritten.primitive,
+            [root._data, data, bare],
+            [root._node, node, (None,) * len(bare)],
+            {"template": template, "path": path},
+            root._data,
+            (),
+        )
+
+
+def _references(x: Tensor) -> int:
+    return sys.getrefcount(x._data)
+
+
+def _references_to_base(array: Any) -> int:
+    return sys.getrefcount(array.base)
+
+
+# What the two functions count when nobody else refers to the array; measured, since it depends on
+# how an interpreter counts what it holds on its stack.
+_probe = Tensor(np.empty((2, 2)))
+_ALONE = _references(_probe)
+_probe._data = np.empty((2, 2))[:1]
+_BASE_ALONE = _references_to_base(_probe._data)
+del _probe
+
+
+def _alone(x: Tensor) -> bool:
+    """Does nothing but x hold its memory: no rule, no view, no variable of the caller's?"""
+    if _references(x) > _ALONE:
+        return False
+    array = x._data
+    while array.base is not None:
+        if type(array.base) is not np.ndarray or _references_to_base(array) > _BASE_ALONE:
+            return False
+        array = array.base
+    return bool(array.flags.writeable)
