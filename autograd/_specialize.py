@@ -21,7 +21,7 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd import primitive as _primitive
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.views import Step, note_view
+from tapegrad.autograd.views import note_view
 
 __all__ = ["public_function"]
 
@@ -217,13 +217,12 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
 def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
     """Lines that remember a result which shares memory with the first operand."""
     first, *others = primitive.arguments
-    scope.update(_note_view=note_view, _Step=Step, _function=scope["function"])
-    settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
+    scope.update(_note_view=note_view, _function=scope["function"])
     shares = f"_y is _{first} or _y.base is not None and (_y.base is _{first} or _y.base is _{first}.base)"
-    given = "".join(f"{name}, " for name in others)
+    given = "".join(f"{name}, " for name in (*others, *primitive.settings))
     return [
         f"if _{first} is not {first} and ({shares}):",
-        f"    _note_view(_result, {first}, _Step(_function, ({given}), {{{settings}}}, None))",
+        f"    _note_view(_result, {first}, (_function, ({given}), None))",
     ]
 
 

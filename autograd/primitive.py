@@ -24,7 +24,7 @@ from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
 from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
-from tapegrad.autograd.views import Step, note_view
+from tapegrad.autograd.views import note_view
 
 __all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives", "ufunc"]
 
@@ -380,10 +380,10 @@ def _note_views(
     base: Any = operands[0]
     owner = owner_of(base._data)
     function = _registry[primitive.name]
+    given = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
         if owner_of(view._data) is owner:
-            item = i if primitive.several else None
-            note_view(view, base, Step(function, operands[1:], settings, item))
+            note_view(view, base, (function, given, i if primitive.several else None))
 
 
 class _Sequence(NamedTuple):

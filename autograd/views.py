@@ -12,13 +12,13 @@ variable and the array that was passed) never sees a recorded write: the root is
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
+from weakref import ref
 
 import numpy as np
 
-__all__ = ["SHARED", "Step", "View", "Views", "alive", "note_view", "taken"]
+__all__ = ["SHARED", "View", "Views", "alive", "note_view", "path_of", "root_of", "taken"]
 
 # A view smaller than this part of a root that has been written is copied at once: a rule that saves
 # it would otherwise keep the whole memory alive and force a copy of it at the next write, so that a
@@ -36,29 +36,19 @@ class _Shared:
 
 SHARED = _Shared()
 
-
-class Step(NamedTuple):
-    """One call that made a view of its first argument."""
-
-    function: Callable[..., Any]
-    operands: tuple[Any, ...]  # after the first
-    settings: dict[str, Any]
-    item: int | None  # which of several results
-
-    def take(self, x: Any) -> Any:
-        """The view of x, a Tensor or a bare array."""
-        result = self.function(x, *self.operands, **self.settings)
-        return result if self.item is None else result[self.item]
+# One call that made a view: the public function, what it was given after its first argument, and
+# which of its results the view is (None where it has one).
+Step = tuple[Callable[..., Any], tuple[Any, ...], int | None]
 
 
 class View:
-    """What a view remembers: its root, and the steps from there to it."""
+    """What a view remembers: the Tensor it was taken from, by which call, and the root of all."""
 
-    __slots__ = ("path", "root")
+    __slots__ = ("base", "root", "step")
 
-    def __init__(self, root: Any, path: tuple[Step, ...]) -> None:
-        self.root = root
-        self.path = path
+    base: Any
+    root: Any
+    step: Step
 
 
 class Views:
@@ -72,47 +62,78 @@ class Views:
         self.shared = shared
         self.written = False
 
-    def add(self, view: Any) -> None:
-        """Remember a view; dead references are swept out whenever their number may have doubled."""
-        if len(self.handles) >= self.limit:
-            self.handles = [h for h in self.handles if h() is not None]
-            self.limit = max(16, 2 * len(self.handles))
-        self.handles.append(weakref.ref(view))
+    def sweep(self) -> None:
+        """Forget the views that are gone, whenever their number may have doubled."""
+        self.handles = [handle for handle in self.handles if handle() is not None]
+        self.limit = max(16, 2 * len(self.handles))
 
 
 def note_view(view: Any, base: Any, step: Step) -> None:
-    """Remember that `view` was made from the Tensor `base` by `step`."""
+    """Remember that `view` was made from the Tensor `base` by `step`.
+
+    It is part of every call that makes a view, so it is written to be quick.
+    """
     alias = base._alias
+    view._alias = link = _new(View)
+    link.base = base
+    link.step = step
     if type(alias) is View:
-        root, path = alias.root, (*alias.path, step)
+        link.root = root = alias.root
         alias = root._alias
     else:
-        root, path = base, (step,)
-    view._alias = View(root, path)
+        link.root = root = base
     if root._state:  # its memory is only ever written as it lies, so its views stay right
         return
     if type(alias) is not Views:
         alias = root._alias = Views(shared=alias is SHARED)
-    alias.add(view)
-    data = view._data
-    if alias.written and data.size * SMALL <= root._data.size:
+    handles = alias.handles
+    handles.append(ref(view))
+    if len(handles) > alias.limit:
+        alias.sweep()
+    if alias.written:
+        data = view._data
         # Only where the copy can be viewed in all the ways, and no more, that the original can.
-        if type(data) is np.ndarray and (data.ndim == 1 or data.flags.forc):
+        if (
+            type(data) is np.ndarray
+            and data.size * SMALL <= root._data.size
+            and (data.ndim == 1 or data.flags.forc)
+        ):
             view._data = data.copy(order="K")
+
+
+_new = object.__new__
 
 
 def alive(root: Any) -> Iterator[Any]:
     """The views of `root` that somebody still holds."""
     views = root._alias
     if type(views) is Views:
-        for reference in views.handles:
-            view = reference()
+        for handle in views.handles:
+            view = handle()
             if view is not None:
                 yield view
 
 
+def root_of(x: Any) -> Any:
+    """The Tensor that the Tensor x is a view of, or x itself."""
+    alias = x._alias
+    return alias.root if type(alias) is View else x
+
+
+def path_of(x: Any) -> tuple[Step, ...]:
+    """The steps that lead from the root of the Tensor x to x."""
+    steps: list[Step] = []
+    alias = x._alias
+    while type(alias) is View:
+        steps.append(alias.step)
+        alias = alias.base._alias
+    return tuple(reversed(steps))
+
+
 def taken(x: Any, path: tuple[Step, ...]) -> Any:
     """What `path` leads to from x, a Tensor or a bare array."""
-    for step in path:
-        x = step.take(x)
+    for function, given, item in path:
+        x = function(x, *given)
+        if item is not None:
+            x = x[item]
     return x

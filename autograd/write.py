@@ -28,7 +28,7 @@ from tapegrad.autograd.ops import indexing, inplace, shape
 from tapegrad.autograd.primitive import NUMBERS, record
 from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Tensor, fresh
-from tapegrad.autograd.views import SHARED, Step, View, Views, alive, taken
+from tapegrad.autograd.views import SHARED, Step, View, Views, alive, path_of, root_of, taken
 
 __all__ = ["add_at", "update", "write", "written"]
 
@@ -71,15 +71,15 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
     does, TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
     """
     arrays, template = indexing.parted(index)
-    root, path = _root_of(x)
-    if not arrays and _is_there(value, root, path, template):
+    if not arrays and _is_there(value, x, template):
         return  # the end of x[i] += v, which has changed the view x[i] already
+    root, path = root_of(x), path_of(x)
     if _as_it_lies(root, value, action):
         inplace.assign_at(x, value, arrays, template)
         return
-    for step in path:
-        if step.function.primitive.view == "read-only":
-            raise ValueError(READ_ONLY.format(action=action, name=step.function.__name__))
+    for function, *_ in path:
+        if function.primitive.view == "read-only":
+            raise ValueError(READ_ONLY.format(action=action, name=function.__name__))
     if isinstance(value, Tensor) and value._node is not None:
         if not np.can_cast(value.dtype, x.dtype, "same_kind"):
             raise TypeError(CANNOT_HOLD.format(action=action, own=x.dtype, given=value.dtype))
@@ -101,7 +101,7 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
     Raises as `write` does, and where the result has another shape or kind of number than x.
     """
     action = f"x {sign}= v"
-    root, _ = _root_of(x)
+    root = root_of(x)
     if _as_it_lies(root, value, action):
         with _mode.no_grad():
             result = function(x.detach(), value)
@@ -153,11 +153,6 @@ def _must_fit(x: Tensor, result: Any, action: str) -> None:
         raise TypeError(OTHER_KIND.format(action=action, found=result.dtype, own=x.dtype))
 
 
-def _root_of(x: Tensor) -> tuple[Tensor, tuple[Step, ...]]:
-    alias = x._alias
-    return (alias.root, alias.path) if type(alias) is View else (x, ())
-
-
 def _apart(part: Any) -> Any:
     """The same value in a handle of its own, since views let go of theirs during a write."""
     return fresh(part._data, part._node) if isinstance(part, Tensor) else part
@@ -168,21 +163,12 @@ def _observed() -> bool:
     return mode is not None and mode.observer is not None
 
 
-def _is_there(
-    value: Any, root: Tensor, path: tuple[Step, ...], template: tuple[Any, ...]
-) -> bool:
-    """Is `value` the very view that it is about to be written to?"""
+def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
+    """Is `value` the very view x[template] that it is about to be written to?"""
     if not isinstance(value, Tensor) or type(value._alias) is not View:
         return False
-    alias = value._alias
-    if alias.root is not root or len(alias.path) != len(path) + 1:
-        return False
-    last = alias.path[-1]
-    return bool(
-        last.function is indexing.take_slice
-        and last.settings["index"] == template
-        and alias.path[:-1] == path
-    )
+    step = (indexing.take_slice, (template,), None)
+    return value._alias.base is x and value._alias.step == step
 
 
 def _as_it_lies(root: Tensor, value: Any, action: str) -> bool:
@@ -215,7 +201,7 @@ def _views_follow(root: Tensor) -> Iterator[None]:
         yield
     finally:
         for view in held:
-            again = taken(root, view._alias.path)
+            again = taken(root, path_of(view))
             view._data, view._node = again._data, again._node
 
 

@@ -17,7 +17,6 @@ from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
 from tapegrad.autograd.check import Call, Case, Layer, Setting, operations, register_case
 from tapegrad.autograd.ops.indexing import HOLE
-from tapegrad.autograd.views import Step
 
 # Primitives ---------------------------------------------------------------------------------------
 
@@ -211,8 +210,8 @@ def overwritten(d):
     value = [d.choice([1, n]) for n in np.empty(shape)[filled(template, indices)].shape]
     path = ()
     if d.choice(["itself", "a view"]) == "a view":
-        flips = [Step(ops.flip, (), {"axis": 0}, None)] if shape else []
-        path = (*flips, Step(ops.transpose, (), {"axes": None}, None))
+        flips = [(ops.flip, (0,), None)] if shape else []
+        path = (*flips, (ops.transpose, (None,), None))
         shape = shape[::-1]
     arguments = [d.array(shape), d.array(value), indices]
     return Call(arguments, {"template": template, "path": path})

@@ -131,7 +131,7 @@ def _value_rule(
 ) -> Any:
     for step in path:
         # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
-        g = -imag(g) if step.function is imag else step.take(g)
+        g = -imag(g) if step[0] is imag else taken(g, (step,))
     if indices:
         shape = g.shape
         g = take_index(g, indices, template)
