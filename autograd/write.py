@@ -215,7 +215,7 @@ def _overwrite(
     alone = _alone(root)
     if not alone:
         root._data = root._data.copy(order="K")
-    indexing.store(root._data, data, bare, template, path)
+    indexing.store(np, root._data, data, bare, template, path)
     if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
         note_write(root._data)
     if (root._node is not None or node is not None) and _mode.is_recording():

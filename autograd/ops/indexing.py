@@ -97,10 +97,21 @@ index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), i
 
 
 def store(
-    array: Any, v: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+    xp: Any,
+    array: Any,
+    v: Any,
+    indices: list[Any],
+    template: tuple[Any, ...],
+    path: tuple[Step, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
-    taken(array, path)[_filled(template, indices)] = v
+    for function, given, item in path:  # by the bodies: what happens inside a body is not recorded
+        primitive = function.primitive
+        operands = len(primitive.arguments) - 1
+        settings = dict(zip(primitive.settings, given[operands:], strict=True))
+        array = primitive.body_for(xp)(xp, array, *given[:operands], **settings)
+        array = array if item is None else array[item]
+    array[_filled(template, indices)] = v
 
 
 @primitive
@@ -118,7 +129,7 @@ def overwritten(
     path: the views of y that lead to where the index counts; y itself when empty
     """
     y = xp.array(x, copy=True)
-    store(y, v, indices, template, path)
+    store(xp, y, v, indices, template, path)
     return y
 
 

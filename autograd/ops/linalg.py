@@ -121,16 +121,9 @@ def _contract_rule(
     reached = "".join(c for c in axes if c in result or c in other_axes)
     partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
     if reached != axes:  # letters only this operand has were summed: spread over them
-        place = tuple(n if c in reached else 1 for c, n in zip(axes, shape, strict=True))
         kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
-        partial = s.broadcast_to(
-            s.reshape(partial, kept),
-            tuple(
-                builtin_max(a, b) if c not in reached else a
-                for c, a, b in zip(axes, kept, shape, strict=True)
-            ),
-        )
-        del place
+        wide = tuple(k if c in reached else n for c, k, n in zip(axes, kept, shape, strict=True))
+        partial = s.broadcast_to(s.reshape(partial, kept), wide)
     return partial
 
 
