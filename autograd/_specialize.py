@@ -218,7 +218,10 @@ def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
     """Lines that remember a result which shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
-    shares = f"_y is _{first} or _y.base is not None and (_y.base is _{first} or _y.base is _{first}.base)"
+    shares = (
+        f"_y is _{first} or _y.base is not None "
+        f"and (_y.base is _{first} or _y.base is _{first}.base)"
+    )
     given = "".join(f"{name}, " for name in (*others, *primitive.settings))
     return [
         f"if _{first} is not {first} and ({shares}):",

@@ -81,7 +81,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         wide = tuple(first.shape) + (1,) * second.ndim
         return numpy_functions[ufunc](first.reshape(wide), second)
     if method == "at" and ufunc in _ADDITIONS and not options:
-        return add_at(*inputs, _ADDITIONS[ufunc])
+        target, index, value = inputs
+        return add_at(target, index, value, _ADDITIONS[ufunc])
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
     function = numpy_functions.get(ufunc) or of_scipy(ufunc)

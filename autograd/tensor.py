@@ -2,8 +2,9 @@
 
 A Tensor is a handle with three slots.  `_data` is the bare array, NumPy's or another backend's, and
 decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
-differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).  All mathematics lives in the primitives: operators, methods and NumPy's protocols
-are attached in `methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
+differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).
+All mathematics lives in the primitives: operators, methods and NumPy's protocols are attached in
+`methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
 """
 
 from __future__ import annotations
