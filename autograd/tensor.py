@@ -212,6 +212,9 @@ class Tensor:
             return format(self._data.item(), spec)
         return format(str(self), spec)
 
+    def _before_write(self) -> None:
+        """Called on state that is about to be written where it lies; a Buffer keeps a way back."""
+
     # Its past ------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:

@@ -75,6 +75,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
         return  # the end of x[i] += v, which has changed the view x[i] already
     root, path = root_of(x), path_of(x)
     if _as_it_lies(root, value, action):
+        root._before_write()
         inplace.assign_at(x, value, arrays, template)
         return
     for function, *_ in path:
@@ -106,6 +107,7 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
         with _mode.no_grad():
             result = function(x.detach(), value)
             _must_fit(x, result, action)
+            root._before_write()
             inplace.assign(x, result)
         return x
     result = function(x, value)

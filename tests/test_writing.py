@@ -642,3 +642,21 @@ def test_outputs_of_a_module_can_be_changed_without_harm_to_backward():
     y[0] = 100.0
     s = 1 / (1 + np.exp(-x))
     np.testing.assert_allclose(layer.backward(x, np.ones(4)).numpy(), s * (1 - s), rtol=1e-12)
+
+
+def test_a_failing_forward_takes_back_what_it_wrote_into_buffers():
+    class Counting(nn.Module):
+        def __init__(self):
+            self.calls = nn.Buffer(np.zeros(2))
+
+        def updateOutput(self, x):
+            self.calls[0] = 7.0
+            self.calls += 1
+            return x + np.ones(5)
+
+    counting = Counting()
+    with pytest.raises(ValueError, match="broadcast"):
+        counting.forward(np.ones(3))
+    np.testing.assert_array_equal(counting.calls.numpy(), [0, 0])
+    counting.forward(np.ones(5))
+    np.testing.assert_array_equal(counting.calls.numpy(), [8, 1])
