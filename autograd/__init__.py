@@ -3,6 +3,7 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -20,6 +21,7 @@ from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_defau
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
+    "AnomalyError",
     "InPlaceError",
     "Parameter",
     "Primitive",
@@ -29,6 +31,7 @@ __all__ = [
     "composite",
     "composites",
     "default_dtype",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "is_recording",

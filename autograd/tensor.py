@@ -361,6 +361,6 @@ def untracked(array: Any) -> Tensor:
 
 def _refuse(action: str) -> None:
     """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
-    mode = _mode.current()
-    if mode is not None and mode.observer is not None:
-        mode.observer.refuse(action)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.refuse(action)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tapegrad.autograd import Parameter, Tensor, is_recording
+from tapegrad.autograd import Parameter, Tensor, _mode, is_recording
 from tapegrad.autograd.node import Node, next_serial
-from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable
-from tapegrad.autograd.tree import leaves, unflatten
+from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 from tapegrad.nn import _span
 
 __all__ = ["call"]
@@ -52,8 +52,14 @@ class _Plan:
 
     def pull(self, g: Any, module: Any, trace: Any, parameters: list[Parameter]) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
-        if any(isinstance(part, Tensor) for part in leaves(g)):
-            raise RuntimeError(SECOND_ORDER.format(name=self.name))
+        taped = any(isinstance(part, Tensor) for part in leaves(g))
+        if taped:  # recorded for a further derivative, or only observed?
+            if is_recording():
+                raise RuntimeError(SECOND_ORDER.format(name=self.name))
+            observer = _mode.observer()
+            if observer is not None:
+                observer.refuse(f"runs the hand-written gradient of {self.name}")
+            g = map_leaves(as_array, g)
         single = not isinstance(g, list)
         outputs = leaves(trace.root.output)
         given = [
@@ -78,6 +84,8 @@ class _Plan:
             for p, gradient in kept:
                 p.grad = gradient
             module._trace = newer
+        if taped:
+            results = [untracked(r) for r in results]
         return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -120,6 +128,9 @@ def _join(
     node.plan = _Plan(type(module).__name__)
     node.parents = parents[0] if len(parents) == 1 else tuple(parents)
     node.saved = (module, trace, parameters)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.recorded(node)
     if len(outputs) == 1:
         [only] = outputs
         node.shape, node.dtype = only.shape, only.dtype
