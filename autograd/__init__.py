@@ -17,7 +17,14 @@ from tapegrad.autograd.derivatives import (
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.sweep import InPlaceError
-from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_default_dtype
+from tapegrad.autograd.tape import Tape
+from tapegrad.autograd.tensor import (
+    Parameter,
+    Tensor,
+    default_dtype,
+    from_dlpack,
+    set_default_dtype,
+)
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
@@ -27,12 +34,14 @@ __all__ = [
     "Primitive",
     "Replay",
     "ReplayError",
+    "Tape",
     "Tensor",
     "composite",
     "composites",
     "default_dtype",
     "detect_anomaly",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "is_recording",
     "no_grad",

@@ -2,8 +2,8 @@
 
 The ContextVar holds None in the ordinary mode (calls on tracked Tensors are recorded), so that the
 hot path asks one question: ``is None``.  Anything else is a `Mode`: whether to track, and an
-observer that is told of every call (the replay recorder, anomaly mode).  A ContextVar and not a global, so that
-threads and asyncio tasks do not switch each other's recording off.
+observer that is told of every call (the replay recorder, anomaly mode).  A ContextVar and not a
+global, so that threads and asyncio tasks do not switch each other's recording off.
 """
 
 from __future__ import annotations

@@ -30,9 +30,7 @@ def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     """The callable that users see: arguments, then settings, by position or by keyword."""
     scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
     source = (
-        "def function(*args, **settings):\n"
-        "    specialize()\n"
-        "    return function(*args, **settings)"
+        "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)"
     )
     exec(compile(source, f"{GENERATED}>", "exec"), scope)  # noqa: S102  # a constant text
     function: Any = scope["function"]

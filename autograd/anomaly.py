@@ -281,7 +281,7 @@ class _Anomaly(_mode.Observer):
     # Judging ----------------------------------------------------------------------------------
 
     def _kind(self, value: Any) -> str:
-        """ "NaN" or "Inf" if `value` holds one that is looked for, else ""."""
+        """What `value` holds of what is looked for: "NaN", "Inf" or ""."""
         if not _holds(value, "NaN", "Inf"):
             return ""
         if self.nan and _holds(value, "NaN"):

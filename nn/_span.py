@@ -146,9 +146,7 @@ def name_of(array: Any) -> str:
     """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
     frame = _frame.get()
     own = {} if frame is None or frame.module is None else vars(frame.module)
-    return next(
-        (name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), ""
-    )
+    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
 _place.register(module_path, name_of)
