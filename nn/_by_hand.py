@@ -103,7 +103,8 @@ def call(module: Any, inputs: tuple[Any, ...]) -> Any:
     parameters = module._parameters()
     output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
-        _join(module, trace, flat, parameters, leaves(output))
+        with _span.entered(_span.Frame(module, outer, frame)):
+            _join(module, trace, flat, parameters, leaves(output))
     if outer is not None:
         outer.spans.append(_span.Span(weakref.ref(module), nodes, given, output))
     return output
