@@ -154,7 +154,7 @@ def _mean(values: list[float]) -> float:
 
 def _arrow(boxes: list[Box], route: list[int]) -> str:
     """The path of an arrow: curves between layers, straight through the boxes without text."""
-    words = []
+    words: list[str] = []
     for start, end in pairwise(route):
         a, b = boxes[start], boxes[end]
         y1, y2 = a.y + a.height / 2, b.y - b.height / 2

@@ -166,10 +166,10 @@ class _Anomaly(_mode.Observer):
         if not kind:
             return
         named = list(zip(primitive.arguments, operands, strict=True))
-        given = [*operands, *settings.values()]
-        if kind == "Inf" and _holds(given, "NaN", "Inf"):
+        given = [*named, *settings.items()]
+        if kind == "Inf" and _holds([value for _, value in given], "NaN", "Inf"):
             return
-        source = next(((n, v) for n, v in named if kind == "NaN" and _holds(v, "NaN")), None)
+        source = next(((n, v) for n, v in given if kind == "NaN" and _holds(v, "NaN")), None)
         if self._reversals:
             if source is None:
                 self._reversals[-1].began.setdefault(kind, primitive.name)
@@ -187,7 +187,7 @@ class _Anomaly(_mode.Observer):
             name, value = source
             raise _error(
                 CAME_IN, kind, value, operation=primitive.name, born=False, site=site,
-                argument=_titled(name, value),
+                argument=_titled("setting" if name in settings else "operand", name, value),
             )  # fmt: skip
         raise _error(
             BORN, kind, results[0], operation=primitive.name, site=site, operands=named
@@ -342,7 +342,8 @@ def _checksums(value: Any) -> Any:
         return [_checksums(item) for item in value]
     if not devices.is_array(value):
         return None
-    return zlib.crc32(np.ascontiguousarray(devices.to_numpy(value)).reshape(-1).view(np.uint8))
+    flat = np.ascontiguousarray(devices.to_numpy(value)).reshape(-1)
+    return zlib.crc32(flat.view(np.uint8).data)
 
 
 def _verify(node: Node, site: _Site) -> None:
@@ -400,10 +401,10 @@ def _in(module: str) -> str:
     return f" in {module}" if module else ""
 
 
-def _titled(name: str, value: Any) -> str:
-    """An operand, by what the running module calls it, if it is its own."""
+def _titled(what: str, name: str, value: Any) -> str:
+    """An operand or setting, by what the running module calls it, if it is its own."""
     known = _place.name_of(value)
-    return f"{known} (operand {name})" if known else f"operand {name}"
+    return f"{known} ({what} {name})" if known else f"{what} {name}"
 
 
 def _described(

@@ -189,22 +189,17 @@ def _observed(
 ) -> list[tuple[Node, Any]]:
     """(parent, its cotangent) for the parents at `places`, by rules that an observer may follow."""
     chosen = [parents[i] for i in places]
+    observer = _mode.observer()
+    if observer is None:
+        result = pull(g, *saved)
+        return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
 
     def run() -> list[Any]:
         result = pull(g, *saved)
-        return [result] if len(chosen) == 1 else list(result)
+        pairs = zip(chosen, (result,) if len(chosen) == 1 else result, strict=True)
+        return [c if p.shape is None else fit(c, p) for p, c in pairs]
 
-    def run_and_fit() -> list[Any]:
-        return [
-            c
-            if parent.shape is None or (c.shape == parent.shape and c.dtype is parent.dtype)
-            else fit(c, parent)
-            for parent, c in zip(chosen, run(), strict=True)
-        ]
-
-    observer = _mode.observer()
-    results = run() if observer is None else observer.reverse(node, places, g, run_and_fit)
-    return list(zip(chosen, results, strict=True))
+    return list(zip(chosen, observer.reverse(node, places, g, run), strict=True))
 
 
 def _wrapped(node: Node) -> list[Any]:

@@ -347,6 +347,13 @@ def test_nan_in_the_data_is_said_to_come_in():
     assert "the first at [1]" in text
 
 
+def test_nan_in_a_setting_is_said_to_come_in():
+    error = caught(lambda: np.pad(learned(1), 1, constant_values=np.nan))
+    assert (error.operation, error.argument, error.born) == ("pad", "setting value", False)
+    with detect_anomaly():
+        assert np.isinf(np.pad(learned(1), 1, constant_values=-np.inf).numpy()[0])
+
+
 def test_nan_in_a_parameter_is_said_to_come_in_by_its_name():
     model = nn.Sequential(nn.Tanh(), nn.Linear(3, 2))
     model[1].bias.data[1] = np.nan
