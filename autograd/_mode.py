@@ -48,8 +48,8 @@ class Observer:
     ) -> list[Any]:
         """Run the rules of a recorded call: returns what ``run()`` returns.
 
-        That is one cotangent for each of the node's parents at `places`, made to fit it; `g` is the
-        cotangent of the node's result.  What `run` calls is told of in between.
+        That is one cotangent for each of the node's parents at `places`; `g` is the cotangent of
+        the node's result.  What `run` calls is told of in between.
         """
         return run()
 

@@ -47,11 +47,12 @@ BORN_IN_REVERSE = (
     "{where}: the reverse of {operation}{module} makes the first {kind}: the cotangent of its "
     "operand {argument}, {array}, holds {count}, the first at {index}{operands}{inside}."
 )
-SUMMED = (
-    "{where}: the reverse of {operation}{module} makes the first {kind}: adding the cotangent of "
-    "its operand {argument} to what reached this from other calls gives {array}, which holds "
-    "{count}, the first at {index}."
+HANDED_ON = (
+    "{where}: the reverse of {operation}{module} makes the first {kind}: the cotangent of its "
+    "operand {argument}, {inside}, is {array} and holds {count}, the first at {index}."
 )
+SUMMED = "added to what reached this operand from other calls"
+FITTED = "brought to the operand's shape and dtype"
 CAME_INTO_REVERSE = (
     "{where}: a {kind} comes into the reverse of {operation}{module} with {argument}: {array}, "
     "holds {count}, the first at {index}. No rule made it that anomaly mode has seen."
@@ -174,13 +175,14 @@ class _Anomaly(_mode.Observer):
             if source is None:
                 self._reversals[-1].began.setdefault(kind, primitive.name)
             return
-        summed = _summed()
-        if summed is not None:
-            node, parent = summed
+        handing_on = _handing_on()
+        if handing_on is not None:
+            node, parent = handing_on
             site = _sites.get(node, _Site())
             raise _error(
-                SUMMED, kind, results[0], phase="reverse", operation=repr(node.plan),
-                argument=_operand_names(node)[_place_of(parent, node)], site=site,
+                HANDED_ON, kind, results[0], phase="reverse", operation=repr(node.plan), site=site,
+                argument=_operand_names(node)[_place_of(parent, node)],
+                inside=SUMMED if primitive.name == "add" else FITTED,
             )  # fmt: skip
         site = _Site(_place.user_line(), _place.module_path())
         if source is not None:
@@ -446,8 +448,8 @@ def _place_of(parent: Node, node: Node) -> int:
     return next(i for i, p in enumerate(parents) if p is parent)
 
 
-def _summed() -> tuple[Node, Node] | None:
-    """(node, parent) when a sweep is adding the cotangent that `node` hands to `parent`.
+def _handing_on() -> tuple[Node, Node] | None:
+    """(node, parent) when a sweep fits, or adds up, the cotangent that `node` hands to `parent`.
 
     The sweep's loop says so to nobody, since it must cost nothing; its frame still knows.
     """

@@ -196,8 +196,7 @@ def _observed(
 
     def run() -> list[Any]:
         result = pull(g, *saved)
-        pairs = zip(chosen, (result,) if len(chosen) == 1 else result, strict=True)
-        return [c if p.shape is None else fit(c, p) for p, c in pairs]
+        return [result] if len(chosen) == 1 else list(result)
 
     return list(zip(chosen, observer.reverse(node, places, g, run), strict=True))
 

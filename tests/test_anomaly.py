@@ -17,8 +17,9 @@ import pytest
 
 import tapegrad as tg
 from tapegrad import AnomalyError, Parameter, Tensor, detect_anomaly, grad, nn, ops, optim
-from tapegrad.autograd import InPlaceError, ReplayError, is_recording
+from tapegrad.autograd import InPlaceError, Primitive, ReplayError, is_recording
 from tapegrad.autograd._mode import observer
+from tapegrad.autograd._specialize import public_function
 from tapegrad.autograd.check.criterions import CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.modules import ModuleTrial
@@ -319,19 +320,21 @@ def test_a_hand_written_gradient_is_named_with_its_module():
     named(error, "Wrong", line_of(run), "Sequential[1].Wrong", "reverse", "NaN", "0")
 
 
-def test_a_hand_written_gradient_that_is_right_runs():
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+def test_a_hand_written_gradient_that_is_right_runs(device):
     class Doubled(nn.Linear):
         def accGradParameters(self, input, gradOutput, scale=1):
             super().accGradParameters(input, gradOutput, 2 * scale)
 
     tg.manual_seed(0)
-    model = nn.Sequential(Doubled(3, 2), nn.Tanh())
+    model = nn.Sequential(nn.Linear(3, 3), Doubled(3, 2), nn.Tanh()).to(device)
+    x, g = (Tensor(np.ones((2, n), F32), device=device) for n in (3, 2))
     found = []
     for mode in (nullcontext, detect_anomaly):
         model.zeroGradParameters()
         with mode():
-            model.forward(image(1))
-            model.backward(image(1), np.ones((2, 2), F32))
+            model.forward(x)
+            model.backward(x, g)
         found.append([g.numpy().tobytes() for g in model.parameters()[1]])
     assert found[0] == found[1]
 
@@ -382,6 +385,15 @@ def test_a_call_that_was_not_recorded_in_the_mode_is_named_without_its_line():
     assert (error.operation, error.where) == ("sqrt", "a line outside anomaly mode")
 
 
+def test_a_value_that_a_body_keeps_is_no_excuse_for_its_rule():
+    primitive = Primitive(lambda xp, x: (x * 1.0, 1 / (x - x)), aux=("slope",))
+    primitive.vjp(x=lambda g, slope: g * slope)
+    run = lambda x: public_function(primitive, ops.exp)(x)
+    p = learned(1)
+    error = caught(lambda: run(p).backward())
+    named(error, "<lambda>", line_of(run), "", "reverse", "Inf", "x")
+
+
 # Sums and writes ----------------------------------------------------------------------------------
 
 
@@ -402,6 +414,13 @@ def test_a_parameter_that_an_optimizer_lets_overflow_is_named():
     model.weight.grad = np.full((1, 2), -3e38, F32)
     error = caught(lambda: model.updateParameters(1))
     assert (error.operation, error.phase) == ("accumulate", "write")
+
+
+def test_the_words_say_how_a_cotangent_overflowed_outside_of_a_rule():
+    for name, words in (("two cotangents", "added to"), ("broadcast sum", "brought to")):
+        parameters, function, g, *_ = REVERSE[name]
+        error = caught(lambda f=function, p=parameters, g=g: f(*p).backward(np.array(g, F32)))
+        assert words in str(error)
 
 
 # Nothing to be found ------------------------------------------------------------------------------
