@@ -84,8 +84,6 @@ class _Plan:
             for p, gradient in kept:
                 p.grad = gradient
             module._trace = newer
-        if taped:
-            results = [untracked(r) for r in results]
         return results[0] if len(results) == 1 else tuple(results)
 
 

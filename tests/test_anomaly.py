@@ -379,6 +379,13 @@ def test_nan_that_a_call_removes_is_no_alarm():
     np.testing.assert_array_equal(y.numpy(), [1, 0])
 
 
+def test_nan_among_saved_values_is_said_to_come_in():
+    y = learned(1, 2) * np.array([1, np.nan])  # before the mode
+    error = caught(lambda: y.backward(np.ones(2)))
+    assert (error.operation, error.phase, error.born) == ("multiply", "reverse", False)
+    assert error.argument == "the value of x2 that it saved"
+
+
 def test_a_call_that_was_not_recorded_in_the_mode_is_named_without_its_line():
     y = np.sqrt(learned(0))
     error = caught(y.backward)
