@@ -3,6 +3,7 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -16,20 +17,31 @@ from tapegrad.autograd.derivatives import (
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.sweep import InPlaceError
-from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_default_dtype
+from tapegrad.autograd.tape import Tape
+from tapegrad.autograd.tensor import (
+    Parameter,
+    Tensor,
+    default_dtype,
+    from_dlpack,
+    set_default_dtype,
+)
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
+    "AnomalyError",
     "InPlaceError",
     "Parameter",
     "Primitive",
     "Replay",
     "ReplayError",
+    "Tape",
     "Tensor",
     "composite",
     "composites",
     "default_dtype",
+    "detect_anomaly",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "is_recording",
     "no_grad",

@@ -2,16 +2,16 @@
 
 The ContextVar holds None in the ordinary mode (calls on tracked Tensors are recorded), so that the
 hot path asks one question: ``is None``.  Anything else is a `Mode`: whether to track, and an
-observer that is told of every call (the replay recorder).  A ContextVar and not a global, so that
-threads and asyncio tasks do not switch each other's recording off.
+observer that is told of every call (the replay recorder, anomaly mode).  A ContextVar and not a
+global, so that threads and asyncio tasks do not switch each other's recording off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 __all__ = [
     "NO_GRAD",
@@ -22,17 +22,46 @@ __all__ = [
     "is_recording",
     "no_grad",
     "observed",
+    "observer",
 ]
 
 
-class Observer(Protocol):
-    """What is told of each primitive call and each in-place write while it is installed."""
+class Observer:
+    """What is told of each call, write and reversed call while it is installed.
+
+    This one does nothing; the recorder of replay and anomaly mode say what they do instead.
+    """
+
+    refuses = False  # does `refuse` raise?
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
-        """A primitive's body ran on bare `operands` and returned the bare arrays `results`."""
+        """A primitive's body ran on bare `operands` and returned the bare arrays `results`.
+
+        Of a call that writes into an operand the results are empty: it has been written.
+        """
+
+    def recorded(self, node: Any) -> None:
+        """The call that was just told of is on the tape, as `node`."""
+
+    def reverse(
+        self, node: Any, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Run the rules of a recorded call: returns what ``run()`` returns.
+
+        That is one cotangent for each of the node's parents at `places`; `g` is the cotangent of
+        the node's result.  What `run` calls is told of in between.
+        """
+        return run()
+
+    def overwritten(self, node: Any, array: Any) -> str:
+        """What to add to the error that `array`, saved by `node`, has been written since."""
+        return ""
 
     def refuse(self, action: str) -> None:
         """Someone reads a value (`action` says how); an observer may raise."""
+
+    def guard(self, owner: Any, attribute: str) -> None:
+        """What is being computed depends on ``owner.attribute``."""
 
 
 class Mode(NamedTuple):
@@ -58,21 +87,25 @@ def _switched(mode: Mode | None) -> Iterator[None]:
 
 def no_grad() -> Any:
     """A context in which nothing is recorded: results are untracked, memory stays small."""
-    mode = current()
-    observer = None if mode is None else mode.observer
-    return _switched(NO_GRAD if observer is None else Mode(False, observer))
+    told = observer()
+    return _switched(NO_GRAD if told is None else Mode(False, told))
 
 
 def enable_grad() -> Any:
     """A context in which calls are recorded again, inside `no_grad()`."""
-    mode = current()
-    observer = None if mode is None else mode.observer
-    return _switched(None if observer is None else Mode(True, observer))
+    told = observer()
+    return _switched(None if told is None else Mode(True, told))
 
 
 def observed(observer: Observer) -> Any:
     """A context in which `observer` is told of every primitive call."""
     return _switched(Mode(is_recording(), observer))
+
+
+def observer() -> Observer | None:
+    """The observer that is installed, or None."""
+    mode = current()
+    return None if mode is None else mode.observer
 
 
 def is_recording() -> bool:

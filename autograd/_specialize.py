@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad.autograd import _mode
 from tapegrad.autograd import primitive as _primitive
+from tapegrad.autograd._place import GENERATED
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.views import note_view
@@ -29,12 +30,10 @@ __all__ = ["public_function"]
 def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     """The callable that users see: arguments, then settings, by position or by keyword."""
     scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
-    exec(  # noqa: S102  # a constant text
-        "def function(*args, **settings):\n"
-        "    specialize()\n"
-        "    return function(*args, **settings)",
-        scope,
+    source = (
+        "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)"
     )
+    exec(compile(source, f"{GENERATED}>", "exec"), scope)  # noqa: S102  # a constant text
     function: Any = scope["function"]
     scope["specialize"] = lambda: _specialize(primitive, function)
     function.__name__ = function.__qualname__ = primitive.name
@@ -87,7 +86,8 @@ def _specialize(primitive: Any, function: FunctionType) -> None:
     scope = function.__globals__
     source = _source(primitive, scope)
     made: dict[str, Any] = {}
-    exec(compile(source, f"<{primitive.name}>", "exec"), scope, made)  # noqa: S102  # our own text
+    text = compile(source, f"{GENERATED} {primitive.name}>", "exec")
+    exec(text, scope, made)  # noqa: S102  # our own text
     [compiled] = made.values()
     function.__code__ = compiled.__code__
     function.__defaults__ = compiled.__defaults__

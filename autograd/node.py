@@ -23,6 +23,7 @@ __all__ = [
     "next_serial",
     "note_write",
     "owner_of",
+    "write_serial",
     "written_after",
 ]
 
@@ -101,7 +102,12 @@ def note_write(array: Any) -> None:
     _writes[key] = (serial, reference)
 
 
+def write_serial(array: Any) -> int:
+    """The number of the last write to the memory of `array`, LEAF if there was none."""
+    known = _writes.get(id(owner_of(array)))
+    return LEAF if known is None else known[0]
+
+
 def written_after(array: Any, serial: int) -> bool:
     """Has the memory of `array` been written in place after the call number `serial`?"""
-    known = _writes.get(id(owner_of(array)))
-    return known is not None and known[0] > serial
+    return write_serial(array) > serial

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._place import GENERATED
 from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
 from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
 from tapegrad.autograd.views import note_view
@@ -288,7 +289,8 @@ def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, .
         lines.append(f"    [c] = [{results[0]}]\n    return c")
     else:
         lines.append(f"    return ({', '.join(results)},)")
-    exec("\n".join(lines), scope)  # noqa: S102  # source made above from declared names only
+    source = compile("\n".join(lines), f"{GENERATED} {owner.name}>", "exec")
+    exec(source, scope)  # noqa: S102  # source made above from declared names only
     return names, scope["pull"]
 
 
@@ -364,6 +366,8 @@ def apply(
     node = None
     if primitive.differentiable and (mode is None or mode.track):
         node = record(primitive, datas, nodes, settings, y, extra)
+        if observer is not None and node is not None:
+            observer.recorded(node)
     if primitive.several:
         outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
     else:

@@ -14,7 +14,7 @@ Tensors with their own past again, and the sweep itself is recorded: the next or
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tapegrad import devices
@@ -155,7 +155,9 @@ def _check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
             if devices.is_array(array) and written_after(array, node.serial):
-                raise InPlaceError(OVERWRITTEN.format(primitive=node.plan))
+                observer = _mode.observer()
+                more = "" if observer is None else observer.overwritten(node, array)
+                raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
 def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tuple[Node, Any]]:
@@ -164,17 +166,39 @@ def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tupl
     if not wanted:
         return []
     pull, taken = node.plan.restricted(wanted)
-    saved = _wrapped(node) if taped else node.saved
-    result = pull(g, *[saved[i] for i in taken])
+    if taped:
+        saved = _wrapped(node)
+        return _observed(node, parents, wanted, pull, g, [saved[i] for i in taken])
+    result = pull(g, *[node.saved[i] for i in taken])
     results = (result,) if len(wanted) == 1 else result
     return list(zip([parents[i] for i in wanted], results, strict=True))
 
 
 def _taped(node: Node, g: Any) -> list[tuple[Node, Any]]:
-    result = node.plan.pull(g, *_wrapped(node))
-    if type(node.parents) is not tuple:
-        return [(node.parents, result)]
-    return list(zip(node.parents, result, strict=True))
+    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    return _observed(node, parents, range(len(parents)), node.plan.pull, g, _wrapped(node))
+
+
+def _observed(
+    node: Node,
+    parents: tuple[Node, ...],
+    places: Sequence[int],
+    pull: Callable[..., Any],
+    g: Any,
+    saved: list[Any],
+) -> list[tuple[Node, Any]]:
+    """(parent, its cotangent) for the parents at `places`, by rules that an observer may follow."""
+    chosen = [parents[i] for i in places]
+    observer = _mode.observer()
+    if observer is None:
+        result = pull(g, *saved)
+        return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
+
+    def run() -> list[Any]:
+        result = pull(g, *saved)
+        return [result] if len(chosen) == 1 else list(result)
+
+    return list(zip(chosen, observer.reverse(node, places, g, run), strict=True))
 
 
 def _wrapped(node: Node) -> list[Any]:
@@ -325,8 +349,7 @@ def observed_sweep(
     if targets is not None:
         needed = needed_for([node for node, _ in seeds], targets, floor)
         seeds = [(node, g) for node, g in seeds if node in needed]
-    mode = _mode.current()
-    if mode is None or mode.observer is None:
+    if _mode.observer() is None:
         bare = [(node, as_array(g)) for node, g in seeds]
         return sweep(bare, floor=floor, watched=watched, needed=needed)
     # The observer sees calls on Tensors, so the rules run on those, without being tracked.

@@ -19,12 +19,17 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Leaf, Node
 from tapegrad.autograd.views import SHARED, Views
 
-__all__ = ["Parameter", "Tensor", "default_dtype", "set_default_dtype"]
+__all__ = ["Parameter", "Tensor", "default_dtype", "from_dlpack", "set_default_dtype"]
 
 TRACKED_TO_NUMPY = (
     "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
     "Use x.numpy() for its value, or call the function on the Tensor itself."
 )
+TRACKED_TO_DLPACK = (
+    "this Tensor is tracked: handing its memory to another library would silently cut its "
+    "gradient. Use x.detach() for its value."
+)
+NO_DLPACK = "arrays on {device} cannot be handed on by DLPack; copy to the CPU first: x.to('cpu')"
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
     "Convert it: Parameter(x, dtype=np.float32)."
@@ -195,6 +200,40 @@ class Tensor:
         _refuse("converts a Tensor to a NumPy array")
         self._hand_out()
         return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The device in DLPack's numbers.  Raises BufferError where the library has none."""
+        if not hasattr(self._data, "__dlpack_device__"):
+            raise BufferError(NO_DLPACK.format(device=self.device))
+        kind, index = self._data.__dlpack_device__()
+        return int(kind), int(index)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """The memory of an untracked Tensor as a DLPack capsule, for other libraries to use.
+
+        It is shared, not copied: a write on one side shows on the other, and the tape does not
+        learn of it.  Read-only memory is marked so for a consumer that knows such a mark
+        (max_version 1.0 or later), and copied for one that does not, unless ``copy=False``.
+        Raises TypeError when tracked, BufferError for what the array library cannot hand on.
+        """
+        if self._node is not None:
+            raise TypeError(TRACKED_TO_DLPACK)
+        _refuse("hands out its memory by DLPack")
+        self.__dlpack_device__()
+        array = self._data
+        read_only = type(array) is np.ndarray and not array.flags.writeable
+        if read_only and copy is not False and (max_version is None or max_version[0] < 1):
+            array, copy = array.copy(), None
+        options = {"stream": stream, "max_version": max_version}
+        options |= {"dl_device": dl_device, "copy": copy}
+        return array.__dlpack__(**{k: v for k, v in options.items() if v is not None})
 
     def __repr__(self) -> str:
         values = np.array2string(
@@ -381,6 +420,18 @@ def _copied(array: Any, memo: dict[int, Any]) -> Any:
     )
 
 
+def from_dlpack(x: Any) -> Tensor:
+    """An untracked Tensor that shares memory with `x`, any object with the DLPack protocol.
+
+    x: an array of NumPy, CuPy, JAX, PyTorch, …, or an untracked Tensor; on the CPU or a CUDA device
+    Writes on one side show on the other, and the tape does not learn of those made elsewhere; the
+    memory of libraries whose arrays never change, such as JAX's, comes read-only.
+    Raises TypeError for an object without the protocol or a tracked Tensor, DeviceError for memory
+    of a device that is not known here.
+    """
+    return untracked(devices.from_dlpack(x))
+
+
 def untracked(array: Any) -> Tensor:
     """A Tensor around a bare array that others may hold too, without looking at it."""
     result = Tensor.__new__(Tensor)
@@ -401,6 +452,6 @@ def fresh(array: Any, node: Node | None = None) -> Tensor:
 
 def _refuse(action: str) -> None:
     """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
-    mode = _mode.current()
-    if mode is not None and mode.observer is not None:
-        mode.observer.refuse(action)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.refuse(action)

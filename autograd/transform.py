@@ -9,6 +9,7 @@ dicts of arrays; results keep that structure.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -17,6 +18,7 @@ from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
 from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
@@ -99,14 +101,16 @@ class _Call:
 
     def gradients(self, seeds: list[tuple[Node, Any]]) -> Any:
         """The cotangents of the variables, in the structure of the arguments."""
-        mode = _mode.current()
-        observed = mode is not None and mode.observer is not None
-        taped = self.tensors_in or _depth.get() > 0 or observed
-        if taped:
+        taped = self.tensors_in or _depth.get() > 0
+        observed = _mode.observer() is not None  # it sees calls on Tensors, recorded or not
+        if taped or observed:
             seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         else:
             seeds = [(n, as_array(g)) for n, g in seeds]
-        found = cotangents(seeds, self.targets, taped=taped)
+        with nullcontext() if taped else _mode.no_grad():
+            found = cotangents(seeds, self.targets, taped=taped or observed)
+            if observed and not taped:  # owned, as below
+                found = [g if g is None else copy(g) for g in found]
         results = [
             self._finished(g, variable) for g, variable in zip(found, self.like, strict=True)
         ]

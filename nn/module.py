@@ -641,6 +641,12 @@ class Module:
 
         return html(self) + picture(self).svg
 
+    def __tape__(self) -> Any:
+        """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
+        if self._trace is None:
+            raise ValueError(_span.NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
+        return self._trace.root.output
+
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         """What `forward` differentiates with respect to, and the code it runs on that."""
         return inputs, self.updateOutput

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from tapegrad import autograd, devices
 from tapegrad._version import __version__
 from tapegrad.autograd import (
+    AnomalyError,
     Parameter,
     Primitive,
+    Tape,
     Tensor,
     custom_vjp,
     default_dtype,
+    detect_anomaly,
     elementwise_grad,
     enable_grad,
+    from_dlpack,
     grad,
     hessian,
     hvp,
@@ -52,6 +56,7 @@ __all__ = [
     "default_dtype",
     "elementwise_grad",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "hessian",
     "hvp",
@@ -64,6 +69,10 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    # debugging
+    "AnomalyError",
+    "Tape",
+    "detect_anomaly",
     # operations, and how to declare one
     "Primitive",
     "ops",
