@@ -115,7 +115,7 @@ class TensorBoard(Callback):
             self.writer.add_scalar(name, value, trainer.step_count)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Finish the file: its `flush` would not wait for what the writer's thread has yet to write.
+        """Finish the file; `flush` would not wait for what the writer's thread has yet to write.
 
         A further run of the trainer goes on in a file of its own.
         """

@@ -1,17 +1,13 @@
-"""The tape as an object; what printing and the debugger show; docs/debugging.md, executed."""
+"""The tape as an object; what printing and the debugger show."""
 
 from __future__ import annotations
 
 import gc
 import io
-import os
 import pdb  # noqa: T100  # the debugger is what is tested
 import re
-import subprocess
-import sys
 import weakref
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -342,23 +338,3 @@ def test_the_debugger_shows_numbers(run):
 
 
 # The page -----------------------------------------------------------------------------------------
-
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "debugging.md"
-
-
-def test_the_page_prints_what_it_says(tmp_path):
-    page = PAGE.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(python|text)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    code = "".join(text for language, text in blocks if language == "python")
-    (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = done.stdout.replace(f"{tmp_path}{os.sep}", "")
-    assert printed == "".join(text for language, text in blocks if language == "text")
