@@ -36,6 +36,7 @@ from tapegrad.autograd.write import update, write
 
 __all__: list[str] = []
 
+
 def _power(x: Any, exponent: Any) -> Any:
     if type(exponent) is int and exponent == 2:
         return e.square(x)
