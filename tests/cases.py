@@ -20,6 +20,8 @@ from tapegrad.autograd.ops.indexing import HOLE
 
 # Primitives ---------------------------------------------------------------------------------------
 
+# Functions with a branch cut on the imaginary axis.
+CUT = {"arctan"}
 # Entries of the regime "large" where a thousand would overflow, or lose every digit.
 LARGE = {"exp": 10.0, "expm1": 10.0, "sinh": 10.0, "cosh": 10.0, "power": 5.0, "tan": 1.0}
 
@@ -33,7 +35,12 @@ def elementwise(name):
         large = LARGE.get(name, 1000.0)
         return Call(
             [
-                d.array(shape, *primitive.domain.get(argument, (None, None)), large=large)
+                d.array(
+                    shape,
+                    *primitive.domain.get(argument, (None, None)),
+                    large=large,
+                    cut=name in CUT,
+                )
                 for argument, shape in zip(primitive.arguments, shapes, strict=True)
             ]
         )
@@ -369,7 +376,7 @@ PRIMITIVES = {
             "greater_equal", "identity", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
             "log1p", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
             "maximum", "minimum", "multiply", "negative", "not_equal", "power", "real", "relu",
-            "remainder", "rint", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "subtract",
+            "phase", "remainder", "rint", "sigmoid", "signum", "sin", "sinh", "sqrt", "square", "subtract",
             "tan", "tanh",
         )
     },
@@ -545,8 +552,8 @@ def same_or_not(d):
 
 COMPOSITES = {
     **dict.fromkeys(
-        ("atleast_1d", "iscomplexobj", "isrealobj", "ndim", "ones_like", "ravel", "shape", "size",
-         "zeros_like"),
+        ("atleast_1d", "iscomplexobj", "isrealobj", "ndim", "ones_like", "ravel", "shape", "sign",
+         "size", "zeros_like"),
         one,
     ),
     "result_type": two,

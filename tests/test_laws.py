@@ -9,13 +9,17 @@ where they are more than a fifth, the pair counts as unchecked, and that is a fa
 from __future__ import annotations
 
 import cases
+import cases_complex
+import numpy as np
 import pytest
 from hypothesis import settings
 
 from tapegrad import nn, optim
+from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import (
     LAWS,
     Case,
+    Draws,
     Law,
     Profile,
     Subject,
@@ -25,6 +29,7 @@ from tapegrad.autograd.check import (
     optimizers,
     primitives,
 )
+from tapegrad.autograd.tree import leaves, map_leaves
 
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
@@ -44,10 +49,11 @@ def subjects(kind, table):
 
 
 def case_from(name, table):
-    if name not in table:
-        return None
-    exceptions = {law: why for (subject, law), why in cases.EXCEPTIONS.items() if subject == name}
-    return Case(table[name], exceptions=exceptions)
+    return None if name not in table else Case(table[name], exceptions=exceptions_of(name))
+
+
+def exceptions_of(*names):
+    return {law: why for (subject, law), why in cases.EXCEPTIONS.items() if subject in names}
 
 
 CASES = {
@@ -57,6 +63,30 @@ CASES = {
     "optimizer": cases.OPTIMIZERS,
 }
 SUBJECTS = {kind: subjects(kind, table) for kind, table in CASES.items()}
+
+# Operations with complex arguments: what concerns numbers, not memory, garbage or replay.
+COMPLEX_LAWS = (
+    "its_gradient_is_the_derivative",
+    "its_second_derivative_is_right",
+    "it_equals_numpy",
+    "strict_arrays_agree_with_numpy",
+)
+
+
+def complex_subjects():
+    found = {}
+    for name, subject in SUBJECTS["primitive"].items():
+        if subject.case is None or name in cases_complex.REASONS:
+            continue
+        draw = cases_complex.CASES.get(name, subject.case.draw)
+        exceptions = exceptions_of(name, f"{name} (complex)")
+        case = Case(draw, exceptions=exceptions, complex=True)
+        target = cases_complex.PHASE_FREE.get(name, subject.target)
+        found[f"{name} (complex)"] = Subject(subject.name, "primitive", target, case, path=False)
+    return found
+
+
+COMPLEX = complex_subjects()
 
 
 @pytest.mark.parametrize("kind", SUBJECTS)
@@ -69,19 +99,20 @@ def test_every_subject_has_a_case_and_every_case_a_subject(kind):
 
 
 def test_every_exception_names_a_subject_and_a_law():
-    names = {name for found in SUBJECTS.values() for name in found}
+    names = {name for found in (*SUBJECTS.values(), COMPLEX) for name in found}
     laws = {law.name for table in TABLES for law in table}
     for subject, law in cases.EXCEPTIONS:
         assert subject in names, f"an exception for {subject}, which is gone"
         assert law in laws, f"an exception for the law {law}, which is gone"
 
 
-def pairs(kind):
+def pairs(found, only=None):
     return [
         pytest.param(subject, law, id=f"{name}-{law.name}")
-        for name, subject in SUBJECTS[kind].items()
+        for name, subject in found.items()
         if subject.case is not None
         for law in subject.laws()
+        if only is None or law.name in only
     ]
 
 
@@ -90,22 +121,50 @@ def obeys(subject, law):
     subject.examine(law, PROFILE).raise_error()
 
 
-@pytest.mark.parametrize(("subject", "law"), pairs("primitive"))
+@pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["primitive"]))
 def test_operation_obeys(subject, law):
     obeys(subject, law)
 
 
-@pytest.mark.parametrize(("subject", "law"), pairs("module"))
+@pytest.mark.parametrize(("subject", "law"), pairs(COMPLEX, COMPLEX_LAWS))
+def test_operation_of_complex_numbers_obeys(subject, law):
+    obeys(subject, law)
+
+
+@pytest.mark.parametrize("name", sorted(cases_complex.REASONS))
+def test_what_is_real_by_nature_refuses_complex_numbers(name):
+    assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of cases_complex.py"
+    case = Case(cases.OPERATIONS[name], complex=True)
+    calls = [case(Draws(seed)) for seed in range(5)]
+    arrays = [[a for a in leaves(list(c.args)) if isinstance(a, np.ndarray)] for c in calls]
+    if cases_complex.REASONS[name] == "of integers, truths or shapes":
+        assert all(a.dtype.kind in "biu" for given in arrays for a in given)
+        return
+    refused = 0
+    for call, given in zip(calls, arrays, strict=True):
+        if not any(a.dtype.kind == "c" for a in given):
+            continue
+        refused += 1
+        arguments = map_leaves(
+            lambda a: Parameter(a) if isinstance(a, np.ndarray) and a.dtype.kind in "fc" else a,
+            list(call.args),
+        )
+        with pytest.raises(TypeError):
+            operations()[name](*arguments, **call.settings)
+    assert refused
+
+
+@pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["module"]))
 def test_module_obeys(subject, law):
     obeys(subject, law)
 
 
-@pytest.mark.parametrize(("subject", "law"), pairs("criterion"))
+@pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["criterion"]))
 def test_criterion_obeys(subject, law):
     obeys(subject, law)
 
 
-@pytest.mark.parametrize(("subject", "law"), pairs("optimizer"))
+@pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["optimizer"]))
 def test_optimizer_obeys(subject, law):
     obeys(subject, law)
 

@@ -169,6 +169,7 @@ class Case:
                 None where nothing is said, and checked
     kinks:      flat or broken almost everywhere (rounding, steps): examples at kinks are fine
     exceptions: law -> why it does not hold here; strict: one that is no longer needed is reported
+    complex:    arrays are drawn complex (of operations): laws are about real and imaginary parts
     """
 
     draw: Callable[[Draws], Any]
@@ -177,9 +178,11 @@ class Case:
     stochastic: bool | None = None
     kinks: bool = False
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    complex: bool = False
 
     def __call__(self, d: Draws) -> Any:
         """What `draw` gives."""
+        d.complex = self.complex
         return self.draw(d)
 
 
@@ -246,11 +249,13 @@ def primitive_case(
     *,
     kinks: bool = False,
     exceptions: Mapping[str, str] | None = None,
+    complex: bool = False,
     **settings: Any,
 ) -> Case:
     """The case of an operation on Tensors.
 
     args:     its arguments, in the terms of `module_case`'s input
+    complex:  whether its arrays are drawn complex
     settings: its keyword settings, in the terms of `module_case`'s options
     """
     kinds = {name: as_option(value) for name, value in settings.items()}
@@ -260,7 +265,7 @@ def primitive_case(
         picked = chosen(kinds, d)
         return Call([drawn(arg, d) for arg in args], picked)
 
-    return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}))
+    return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}), complex=complex)
 
 
 def chosen(kinds: Mapping[str, Option], d: Draws) -> dict[str, Any]:

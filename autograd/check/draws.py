@@ -7,6 +7,10 @@ Hypothesis (`strategies.py` overrides two methods), where a failure shrinks to t
 
 Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros; "constant" one
 value everywhere; "large" Gaussian data times a thousand.
+
+Where a case asks for complex arguments, `array`, `normal` and `uniform` give complex arrays in all
+arguments, or in every other one, since a real argument among complex ones has a rule of its own:
+its cotangent is the real part.
 """
 
 from __future__ import annotations
@@ -53,6 +57,8 @@ class Draws:
         self._present: dict[str, bool] = {}
         self.made: list[int] = []  # every choice so far: what `RecordedDraws` takes
         self.empties = empties
+        self.complex = False  # a `Case` of complex arguments sets it
+        self._turns: list[bool] = []  # whether the next arrays are complex, once one was asked for
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
         self.regime = self.choice([regimes[0], *regimes])
@@ -141,12 +147,64 @@ class Draws:
         *,
         large: float = 1000.0,
         distinct: bool = False,
+        real: bool = False,
+        cut: bool = False,
     ) -> np.ndarray:
         """A float64 array in the current regime, inside the open interval (low, high).
 
         large:    how large entries get in the regime of that name
         distinct: no ties in any regime (for functions whose *shape* of result depends on ties)
+        real:     stays real in a case of complex arguments
+        cut:      the function has a branch cut off the real axis, too
+        Complex entries (complex128) may lie anywhere; where an interval is given, or a cut, they
+        are 1/4 away from both axes at least, on which all branch cuts and poles of NumPy's
+        functions lie.
         """
+        if not real and self._is_complex():
+            if low is not None or high is not None or cut:
+                return self._off_axis(shape, large) + 1j * self._off_axis(shape, large)
+            parts = [self._real(shape, None, None, large, distinct) for _ in range(2)]
+            return np.asarray(parts[0] + 1j * parts[1])
+        return self._real(shape, low, high, large, distinct)
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Gaussian entries in every regime."""
+        if self._is_complex():
+            return np.asarray(
+                self.rng.standard_normal(shape) + 1j * self.rng.standard_normal(shape)
+            )
+        return np.asarray(self.rng.standard_normal(shape))
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+        """Entries in low … high in every regime; the imaginary parts of complex ones, too."""
+        if self._is_complex():
+            return np.asarray(
+                self.rng.uniform(low, high, shape) + 1j * self.rng.uniform(low, high, shape)
+            )
+        return np.asarray(self.rng.uniform(low, high, shape))
+
+    def _is_complex(self) -> bool:
+        """Whether the next array is complex: all are, or every other one."""
+        if not self.complex:
+            return False
+        if not self._turns:
+            self._turns = self.choice([[True], [True], [True, False], [False, True]])
+        now, *later = self._turns
+        self._turns = [*later, now]
+        return now
+
+    def _off_axis(self, shape: tuple[int, ...], large: float) -> np.ndarray:
+        size = self._real(shape, None, None, large, distinct=False)
+        return np.asarray(np.copysign(0.25 + np.abs(size), np.where(size == 0, 1, size)))
+
+    def _real(
+        self,
+        shape: tuple[int, ...],
+        low: float | None,
+        high: float | None,
+        large: float,
+        distinct: bool,
+    ) -> np.ndarray:
         rng = self.rng
         regime = "ordinary" if distinct and self.regime != "large" else self.regime
         if low is None and high is None:

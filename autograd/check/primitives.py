@@ -633,7 +633,12 @@ def _described(argument: Any) -> str:
 
 def _numpy_names(name: str) -> list[Callable[..., Any]]:
     target = operations()[name]
-    return [function for function, ours in numpy_functions.items() if ours is target]
+    # what empty_like holds is nobody's business
+    return [
+        function
+        for function, ours in numpy_functions.items()
+        if ours is target and function is not np.empty_like
+    ]
 
 
 def _numpy_settings(

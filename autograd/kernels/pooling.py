@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.kernels.windows import (
     Axis,
     batches,
@@ -144,7 +145,7 @@ def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> An
     expect_shape(where, "x", x, "(N, C, oH, oW)", tuple(indices.shape))
     plane = shape[2] * shape[3]
     y = xp.zeros(shape[0] * shape[1] * plane, dtype=x.dtype)
-    xp.add.at(y, _flat(xp, indices, plane), x.reshape(-1))
+    add_at(xp, y, _flat(xp, indices, plane), x.reshape(-1))
     return y.reshape(shape)
 
 

@@ -10,7 +10,15 @@ from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.tensor import Tensor, as_array
 
-__all__ = ["as_operand", "axis_of", "constant", "namespace_of", "observed", "value_of"]
+__all__ = [
+    "as_operand",
+    "axis_of",
+    "constant",
+    "must_be_ordered",
+    "namespace_of",
+    "observed",
+    "value_of",
+]
 
 
 def as_operand(x: Any) -> Any:
@@ -31,6 +39,12 @@ def constant(values: Any, like: Any) -> Any:
 def value_of(x: Any) -> Any:
     """x's value as a NumPy array, for what is decided by Python; refused while replay records."""
     return x.detach().numpy() if isinstance(x, Tensor) else devices.to_numpy(as_array(x))
+
+
+def must_be_ordered(x: Any, name: str) -> None:
+    """Raise TypeError for complex x, which has no order that the function `name` could go by."""
+    if x.dtype.kind == "c":
+        raise TypeError(f"{name} takes real numbers: complex ones have no order")
 
 
 def axis_of(axis: int, ndim: int) -> int:

@@ -24,6 +24,10 @@ relu.vjp(x=lambda g, y: g * (y > 0))
 @primitive
 def sigmoid(xp: Any, x: Any) -> Any:
     """1 / (1 + e⁻ˣ), elementwise, without overflow at either end."""
+    if x.dtype.kind == "c":
+        right = x.real >= 0
+        decay = xp.exp(xp.where(right, -x, x))
+        return xp.where(right, 1, decay) / (1 + decay)
     decay = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1, decay) / (1 + decay)
 

@@ -490,7 +490,7 @@ def sinc(xp: Any, x: Any) -> Any:
 @primitive
 def sinc_derivative(xp: Any, x: Any, *, order: int) -> Any:
     """The derivative of `sinc` of the given order >= 1, elementwise."""
-    wide = x.astype(np.float64)
+    wide = x.astype(np.result_type(x.dtype, np.float64))
     far = xp.abs(wide) > 4 + order
     # ∫₀¹ (πt)ᵏ cos(πxt + kπ/2) dt near 0, where the closed form cancels
     near = xp.where(far, 0.0, wide)
@@ -527,7 +527,7 @@ def i0_derivative(xp: Any, x: Any, *, order: int) -> Any:
     (1/π) ∫₀^π cosᵏθ e^(x cos θ) dθ by the midpoint rule, which converges geometrically for periodic
     functions: 256 points reach rounding for every |x| whose result is finite.
     """
-    wide = x.astype(np.float64)
+    wide = x.astype(np.result_type(x.dtype, np.float64))
     y = xp.zeros_like(wide)
     for cosine in np.cos(_ANGLES):
         y = y + float(cosine) ** order * xp.exp(wide * float(cosine))

@@ -14,7 +14,13 @@ from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant, observed, value_of
+from tapegrad.autograd.ops._arrays import (
+    as_operand,
+    constant,
+    must_be_ordered,
+    observed,
+    value_of,
+)
 from tapegrad.autograd.ops.indexing import HOLE, index_add
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor, fresh
@@ -158,12 +164,16 @@ def iscomplex(xp: Any, x: Any) -> Any:
 @composite(numpy=np.isposinf, differentiable=False)
 def isposinf(x: Any) -> Any:
     """Is the entry +∞?  Elementwise, as booleans."""
+    x = as_operand(x)
+    must_be_ordered(x, "numpy.isposinf")
     return e.equal(x, np.inf)
 
 
 @composite(numpy=np.isneginf, differentiable=False)
 def isneginf(x: Any) -> Any:
     """Is the entry -∞?  Elementwise, as booleans."""
+    x = as_operand(x)
+    must_be_ordered(x, "numpy.isneginf")
     return e.equal(x, -np.inf)
 
 
@@ -233,6 +243,8 @@ def ravel_multi_index(multi_index: Any, dims: Any) -> Any:
 def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     """How often each of 0, 1, 2, … is in x, or the sum of its weights, in which it derives."""
     x = as_operand(x)
+    if weights is not None and as_operand(weights).dtype.kind == "c":
+        raise TypeError("numpy.bincount: the weights are real numbers, NumPy takes no complex ones")
     held = value_of(x)
     return _counted(x, weights, builtin_max(int(held.max()) + 1 if held.size else 0, minlength))
 

@@ -12,9 +12,14 @@ from typing import Any
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import must_be_ordered
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["guarded_norm", "guarded_power", "nearest_centroid"]
+
+
+def _conjugate(x: Any) -> Any:
+    return e.conjugate(x) if x.dtype.kind == "c" else x
 
 
 @primitive
@@ -23,6 +28,8 @@ def guarded_norm(xp: Any, x: Any, *, axis: int = -1, p: float = 2, small: float 
 
     The rule is sign(x)·|x|ᵖ⁻¹ / (y + small)ᵖ⁻¹: the derivative, guarded against division by 0.
     """
+    if x.dtype.kind == "c":
+        x = xp.abs(x)
     if p == 2:
         return xp.sqrt(xp.sum(x * x, axis=axis, keepdims=True))
     if p == 1:
@@ -32,10 +39,10 @@ def guarded_norm(xp: Any, x: Any, *, axis: int = -1, p: float = 2, small: float 
 
 def _guarded_norm_rule(g: Any, x: Any, y: Any, p: float, small: float) -> Any:
     if p == 2:
-        return g * (x / (y + small))
+        return g * (_conjugate(x) / (y + small))
     if p == 1:
-        return g * e.sign(x)
-    return g * e.sign(x) * (e.absolute(x) / (y + small)) ** (p - 1)
+        return g * _conjugate(e.sign(x))
+    return g * _conjugate(e.sign(x)) * (e.absolute(x) / (y + small)) ** (p - 1)
 
 
 guarded_norm.vjp(x=_guarded_norm_rule)
@@ -49,9 +56,10 @@ def guarded_power(xp: Any, x: Any, *, p: float, small: float = 0) -> Any:
 
 
 def _guarded_power_rule(g: Any, x: Any, p: float, small: float) -> Any:
+    x_or_conjugate = _conjugate(x)
     if p == 2:
-        return g * (x + x)
-    return g * (p * x * (e.absolute(x) + small) ** (p - 2))
+        return g * (x_or_conjugate + x_or_conjugate)
+    return g * (p * x_or_conjugate * (e.absolute(x) + small) ** (p - 2))
 
 
 guarded_power.vjp(x=_guarded_power_rule)
@@ -64,6 +72,8 @@ def nearest_centroid(xp: Any, x: Any, weight: Any) -> Any:
     The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: that
     of a number in a list has no meaning.
     """
+    for points in (x, weight):
+        must_be_ordered(points, "nearest_centroid")
     squares = xp.sum((x[:, None, :] - weight) ** 2, axis=-1)
     return xp.argmin(squares, axis=-1).astype(x.dtype)
 

@@ -98,8 +98,10 @@ __all__ = [
     "remainder",
     "right_shift",
     "rint",
+    "phase",
     "sign",
     "signbit",
+    "signum",
     "sin",
     "sinh",
     "spacing",
@@ -118,8 +120,8 @@ LN2, LN10 = math.log(2), math.log(10)
 
 
 @ufunc(np.sign, differentiable=False)
-def sign(x: Any) -> Any:
-    """-1, 0 or 1, elementwise; NaN stays NaN.  Its derivative is 0 wherever it exists."""
+def signum(x: Any) -> Any:
+    """-1, 0 or 1 of real x, elementwise; NaN stays NaN.  Its derivative is 0 where it exists."""
 
 
 @ufunc(np.floor, differentiable=False)
@@ -215,11 +217,6 @@ def trunc(x: Any) -> Any:
 @ufunc(np.signbit, differentiable=False)
 def signbit(x: Any) -> Any:
     """Is the sign bit set?  Elementwise, as booleans."""
-
-
-@ufunc(np.heaviside, differentiable=False)
-def heaviside(x1: Any, x2: Any) -> Any:
-    """0 where x1 < 0, x2 where x1 is 0, 1 where x1 > 0, elementwise."""
 
 
 @ufunc(np.nextafter, differentiable=False)
@@ -350,7 +347,35 @@ def absolute(x: Any) -> Any:
     """|x|, elementwise, real for complex x; the derivative at 0 is taken as 0."""
 
 
-absolute.vjp(x=lambda g, x: g * conjugate(sign(x)) if x.dtype.kind == "c" else g * sign(x))
+absolute.vjp(x=lambda g, x: g * conjugate(phase(x)) if x.dtype.kind == "c" else g * signum(x))
+
+
+@primitive
+def phase(xp: Any, x: Any) -> Any:
+    """x / |x| of complex x, elementwise; 0 at 0, where the derivative is taken as 0."""
+    return xp.sign(x)
+
+
+@phase.on("cuda")
+def _phase_by_division(xp: Any, x: Any) -> Any:
+    size = xp.abs(x)  # CuPy's sign is that of the real part
+    return x / xp.where(size == 0, 1, size)
+
+
+def _phase_rule(g: Any, x: Any, y: Any) -> Any:
+    # Only what turns x changes its phase: dy = i·y·Im(conj(y)·dx) / |x|.
+    size = absolute(x)
+    return conjugate(y) * (imag(g * y) * 1j / (size + (size == 0)))
+
+
+phase.vjp(x=_phase_rule)
+
+
+@composite(numpy=np.sign)
+def sign(x: Any) -> Any:
+    """x / |x|, elementwise, 0 at 0: without a derivative of real x, with one of complex x."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return phase(x) if x.dtype.kind == "c" else signum(x)
 
 
 @ufunc(np.square)
@@ -382,7 +407,7 @@ def fabs(x: Any) -> Any:
     """|x| of real x, elementwise; the derivative at 0 is taken as 0."""
 
 
-fabs.vjp(x=lambda g, x: g * sign(x))
+fabs.vjp(x=lambda g, x: g * signum(x))
 
 
 @ufunc(np.reciprocal, domain={"x": (0, None)})
@@ -419,7 +444,15 @@ def copysign(x1: Any, x2: Any) -> Any:
     """|x1| with the sign of x2, elementwise; constant in x2 wherever it has a derivative."""
 
 
-copysign.vjp(x1=lambda g, x1, y: g * (sign(x1) * sign(y)), x2=None)
+copysign.vjp(x1=lambda g, x1, y: g * (signum(x1) * signum(y)), x2=None)
+
+
+@ufunc(np.heaviside)
+def heaviside(x1: Any, x2: Any) -> Any:
+    """0 where x1 < 0, x2 where x1 is 0, 1 where x1 > 0, elementwise; flat in x1."""
+
+
+heaviside.vjp(x1=None, x2=lambda g, x1: g * (x1 == 0))
 
 
 @ufunc(np.ldexp)

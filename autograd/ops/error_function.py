@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tapegrad import devices
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.primitive import primitive
 
@@ -46,7 +47,12 @@ def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
 
 @primitive
 def erf(xp: Any, x: Any) -> Any:
-    """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place."""
+    """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place.
+
+    Complex x needs SciPy.
+    """
+    if x.dtype.kind == "c":
+        return devices.special(xp).erf(x)
     size = xp.abs(x)
     small = x * _ratio(SMALL, xp.minimum(size, 0.5) ** 2)
     # 1 - erf: beyond 6 it is below the last place of 1, so larger arguments may be cut off there.

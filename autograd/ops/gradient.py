@@ -30,7 +30,7 @@ def penalized(xp: Any, x: Any, *, weight: float, passing: bool = True) -> Any:
 
 
 def _penalized_rule(g: Any, x: Any, weight: float, passing: bool) -> Any:
-    penalty = e.sign(x) * weight
+    penalty = e.conjugate(e.sign(x)) * weight
     return g + penalty if passing else penalty
 
 

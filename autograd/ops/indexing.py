@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops.elementwise import imag
 from tapegrad.autograd.ops.shape import reshape
 from tapegrad.autograd.primitive import primitive
@@ -84,9 +85,9 @@ def index_add(
         flat = indices[0] % shape[0]  # one flat index is much faster than several
         for index, n in zip(indices[1:], shape[1:], strict=True):
             flat = flat * n + index % n
-        xp.add.at(y.reshape(-1), flat, x)
+        add_at(xp, y.reshape(-1), flat, x)
         return y
-    xp.add.at(y, _filled(template, indices), x)
+    add_at(xp, y, _filled(template, indices), x)
     return y
 
 

@@ -78,6 +78,8 @@ def _trimmed(a: Any) -> Any:
 def polydiv(u: Any, v: Any) -> Any:
     """(quotient, remainder) of two polynomials."""
     u, v = _coefficients(u) * 1.0, _coefficients(v) * 1.0
+    wanted = np.result_type(u.dtype, v.dtype)
+    u, v = (x if x.dtype == wanted else e.cast(x, dtype=wanted) for x in (u, v))
     m, n = u.shape[0] - 1, v.shape[0] - 1
     quotient = []
     rest = u

@@ -15,6 +15,7 @@ from typing import Any
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import must_be_ordered
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -49,8 +50,9 @@ def max_pool2d(
     maxima the first in row-major order wins; a NaN in a window makes it NaN.
 
     Raises ValueError for padding above kernel // 2 (Torch7's rule) and windows larger than the
-    padded image.  Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
+    padded image, TypeError for complex x.  Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
     """
+    must_be_ordered(x, "max_pool2d")
     return kernels.max_pool2d(
         xp,
         x,

@@ -15,7 +15,7 @@ from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, must_be_ordered, value_of
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor, as_array, fresh
@@ -116,6 +116,8 @@ def _quantiles(
     if shares.size and not (shares.min() >= 0 and shares.max() <= 1):
         raise ValueError(f"{name}: q is outside its range")
     a = as_operand(a)
+    if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
+        must_be_ordered(a, f"numpy.{name}")
     flat, one = _flattened(a, axis)
     dtype = flat.dtype
     n = flat.shape[-1]
@@ -216,7 +218,7 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 @composite(numpy=np.nanmedian)
 def nanmedian(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The median of the entries that are not NaN."""
-    return nanquantile(a, 0.5, axis, keepdims=keepdims)
+    return _quantiles(a, 0.5, axis, "linear", keepdims, ignore_nan=True, name="nanmedian")
 
 
 # Sets: which entries are taken is decided by their values, so the number of results may change ----
@@ -300,7 +302,9 @@ def _kept(values: Any, mask: Any) -> Any:
 @composite(numpy=np.intersect1d, differentiable=False)
 def intersect1d(ar1: Any, ar2: Any) -> Any:
     """The distinct entries that are in both, sorted: none once either moves, so no derivative."""
+    ar1, ar2 = as_operand(ar1), as_operand(ar2)
     values = unique(ar1.detach() if isinstance(ar1, Tensor) else ar1)
+    values = values.astype(np.result_type(ar1.dtype, ar2.dtype))
     return _kept(values, np.isin(value_of(values), value_of(as_operand(ar2))))
 
 

@@ -1,8 +1,8 @@
 """SciPy's special functions, elementwise: `scipy.special`'s own ufuncs on Tensors.
 
 `scipy.special.erf(tensor)` arrives here by the ufunc's name; nothing imports SciPy before one is
-called, and everything else works without it.  An argument that is an order (of a Bessel
-function, a polygamma function) has no derivative here.  `logsumexp`, `softmax`, `log_softmax` and
+called, and everything else works without it.  The derivative with respect to an order (of
+a Bessel function, a polygamma function) raises TypeError.  `logsumexp`, `softmax`, `log_softmax` and
 `polygamma` are ordinary functions in SciPy, which cannot be reached through NumPy's protocols: call
 them from `tapegrad.autograd.ops`.
 """
@@ -104,6 +104,17 @@ def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
         return function
 
     return declare
+
+
+ORDER = (
+    "a special function's derivative with respect to its order is not known here: "
+    "pass order.detach()"
+)
+
+
+def _of_order(g: Any) -> Any:
+    """The rule of an order: it raises, since silence would be a gradient that is wrong."""
+    raise TypeError(ORDER)
 
 
 _ROOT_PI = math.sqrt(math.pi)
@@ -284,7 +295,7 @@ def i0e(x: Any) -> Any:
     """exp(-|x|)·I₀(x)."""
 
 
-i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.sign(x) * y))
+i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.signum(x) * y))
 
 
 @_special()
@@ -292,7 +303,7 @@ def i1e(x: Any) -> Any:
     """exp(-|x|)·I₁(x)."""
 
 
-i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.sign(x) * y))
+i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.signum(x) * y))
 
 
 @_special()
@@ -300,18 +311,21 @@ def iv(order: Any, x: Any) -> Any:
     """The modified Bessel function of the first kind, of a given order."""
 
 
-iv.vjp(order=None, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order + 1, x)) / 2))
+iv.vjp(order=_of_order, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order + 1, x)) / 2))
 
 
 @_special()
 def ive(order: Any, x: Any) -> Any:
-    """exp(-|x|)·I_v(x)."""
+    """exp(-|Re x|)·I_v(x)."""
 
 
-ive.vjp(
-    order=None,
-    x=lambda g, order, x, y: g * ((ive(order - 1, x) + ive(order + 1, x)) / 2 - e.sign(x) * y),
-)
+def _ive_rule(g: Any, order: Any, x: Any, y: Any) -> Any:
+    slope = g * ((ive(order - 1, x) + ive(order + 1, x)) / 2)
+    # the factor exp(-|Re x|) follows the real part alone
+    return slope - e.signum(e.real(x)) * e.real(g * y)
+
+
+ive.vjp(order=_of_order, x=_ive_rule)
 
 
 @_special(domain={"x": (0, None)})
@@ -335,7 +349,7 @@ def kv(order: Any, x: Any) -> Any:
     """The modified Bessel function of the second kind; x > 0."""
 
 
-kv.vjp(order=None, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(order + 1, x)) / 2)))
+kv.vjp(order=_of_order, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(order + 1, x)) / 2)))
 
 
 @_special()
@@ -359,7 +373,7 @@ def jv(order: Any, x: Any) -> Any:
     """The Bessel function of the first kind, of a given order."""
 
 
-jv.vjp(order=None, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order + 1, x)) / 2))
+jv.vjp(order=_of_order, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order + 1, x)) / 2))
 
 
 @_special(domain={"x": (0, None)})
@@ -383,7 +397,7 @@ def yv(order: Any, x: Any) -> Any:
     """The Bessel function of the second kind; x > 0."""
 
 
-yv.vjp(order=None, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order + 1, x)) / 2))
+yv.vjp(order=_of_order, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order + 1, x)) / 2))
 
 
 @_special()
@@ -423,7 +437,7 @@ def gammainc(order: Any, x: Any) -> Any:
     """The lower incomplete gamma function P(a, x), a > 0, x >= 0."""
 
 
-gammainc.vjp(order=None, x=lambda g, order, x: g * _gamma_density(order, x))
+gammainc.vjp(order=_of_order, x=lambda g, order, x: g * _gamma_density(order, x))
 
 
 @_special(domain={"x": (0, None)})
@@ -431,7 +445,7 @@ def gammaincc(order: Any, x: Any) -> Any:
     """The upper incomplete gamma function 1 - P(a, x)."""
 
 
-gammaincc.vjp(order=None, x=lambda g, order, x: -(g * _gamma_density(order, x)))
+gammaincc.vjp(order=_of_order, x=lambda g, order, x: -(g * _gamma_density(order, x)))
 
 
 def _gamma_density(order: Any, x: Any) -> Any:
@@ -443,7 +457,7 @@ def boxcox(x: Any, order: Any) -> Any:
     """(x^λ - 1) / λ, or log x where λ is 0; x > 0."""
 
 
-boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=None)
+boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=_of_order)
 
 
 @primitive(domain={"x": (0, None)})
@@ -452,4 +466,4 @@ def polygamma(xp: Any, n: Any, x: Any) -> Any:
     return devices.special(xp).polygamma(n, x).astype(x.dtype)
 
 
-polygamma.vjp(n=None, x=lambda g, n, x: g * polygamma(n + 1, x))
+polygamma.vjp(n=_of_order, x=lambda g, n, x: g * polygamma(n + 1, x))
