@@ -38,6 +38,9 @@ __all__ = ["read"]
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
 
+# Classes that write more than their fields: nn.GPU writes its type and device in front of them.
+OBJECTS = {"nn.GPU": 2}
+
 CODE = "data (functions are Lua bytecode; a file that holds code is refused)"
 NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8"
 TRAILING = "the end of the file (load_all reads files with several objects)"
@@ -228,7 +231,7 @@ class _Reader:
             if not frame.left:
                 self.stack.pop()
             elif isinstance(frame.target, TorchObject):
-                frame.left = 0
+                frame.left -= 1
                 frame.target.fields = self.begin()
             elif frame.has_key and frame.left > 0:
                 self.value_of(frame, frame.target)
@@ -329,7 +332,7 @@ class _Reader:
         if name.startswith("tds."):
             raise self.error(UnsupportedError, "a class whose layout is known", name)
         result = self.objects[index] = TorchObject(name, version=version)
-        self.push(result, 1)
+        self.push(result, OBJECTS.get(name, 1))
         return result
 
     def class_header(self) -> tuple[str, int]:

@@ -17,7 +17,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from tapegrad.nn.formats.errors import UnsupportedError
 from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, TorchObject
-from tapegrad.nn.formats.torch7_reader import BOOLEAN, NIL, NUMBER, STRING, TABLE, TORCH, Order
+from tapegrad.nn.formats.torch7_reader import (
+    BOOLEAN,
+    NIL,
+    NUMBER,
+    OBJECTS,
+    STRING,
+    TABLE,
+    TORCH,
+    Order,
+)
 
 __all__ = ["Plan"]
 
@@ -89,6 +98,13 @@ class Plan:
         copy = np.ascontiguousarray(array, dtype=_plain_dtype(array))
         start = np.lib.array_utils.byte_bounds(copy)[0]
         self.tensors[key] = (_Span(copy.reshape(-1), start), copy.reshape(array.shape))
+
+    def header(self, fields: Any) -> Any:
+        """What nn.GPU writes in front of its fields: its type and device."""
+        known = fields if isinstance(fields, Mapping) else {}
+        kept = {i: known.get(name) for i, name in enumerate(("_type", "device"), 1)}
+        self.kept.append(kept)
+        return kept
 
     def write(
         self,
@@ -199,6 +215,8 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
                 stack.append(item.fields)
+                if OBJECTS.get(item.class_name) == 2:
+                    stack.append(plan.header(item.fields))
             else:
                 pairs = _pairs(item)
                 out.integer(len(pairs))
