@@ -259,7 +259,7 @@ def _change_bytes(rng: random.Random, result: bytearray, seeds: list[Seed]) -> N
 
 
 def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
-    """What is under test: the whole way from bytes to modules, or to the lines of `tapegrad show`."""
+    """What is under test: from bytes to modules, or to the lines of `tapegrad show`."""
     from tapegrad import _files
     from tapegrad.nn import formats
 

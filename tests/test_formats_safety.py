@@ -1,8 +1,8 @@
 """A hostile file can do nothing but raise one family of errors.
 
 The mutants run in a process of their own (fuzz_formats.py) with a limit on address space, a timer
-and an audit hook; the nightly run is `python tests/fuzz_formats.py torch7 --count 1000000` and the
-same for `native`.  Attacks that a mutation would hardly find are written out here.
+and an audit hook; `python tests/fuzz_formats.py nightly` loads a million of each format, and cuts
+every file at every byte.  Attacks that a mutation would hardly find are written out here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,14 @@ class TestMutants:
         assert report["outcomes"]["loaded"] > 100  # they are not all rejected at the first byte
 
     @pytest.mark.parametrize("kind", ["torch7", "native"])
+    def test_five_thousand_are_shown_or_raise_format_errors(self, kind: str) -> None:
+        report = run(kind, "--show", "--count", "5000", "--seed", "1")
+        assert_harmless(report, 5_000)
+        assert report["outcomes"]["loaded"] > 100
+
+    @pytest.mark.parametrize("kind", ["torch7", "native"])
     def test_truncated_files_are_refused(self, kind: str) -> None:
+        """At every byte of files of up to 2,000, and at the ends of some fields of longer ones."""
         assert_harmless(run(kind, "--truncate", "all" if kind == "native" else "fields"), 1_000)
 
 
@@ -182,6 +189,7 @@ def test_attacks_raise_their_class_of_error(name: str, tmp_path: Path) -> None:
     tracemalloc.stop()
     assert isinstance(caught.value, error), caught.value
     assert peak < 64_000_000 + len(data)
+    assert caught.value.offset is not None
     (tmp_path / "attack.t7").write_bytes(data)
     with pytest.raises(error, match=r"attack\.t7"):
         torch7.load(tmp_path / "attack.t7")
@@ -372,3 +380,4 @@ def test_attacks_on_our_own_format_raise_their_class_of_error(name: str) -> None
     with pytest.raises(FormatError) as caught:
         native.load(data)
     assert isinstance(caught.value, error), caught.value
+    assert caught.value.offset is not None

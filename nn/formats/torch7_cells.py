@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from tapegrad.nn.container import Container
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7_networks import like, module_with, parts_of
@@ -425,7 +423,7 @@ def read_bi_sequencer(fields: Fields, _version: int) -> Fields:
         axis, inputs = merge.__dict__.get("dimension"), merge.__dict__.get("nInputDims")
         if inputs is not None or not isinstance(axis, int) or axis == 0:
             raise UnsupportedError(PER_STEP, repr(merge))
-        merge = None if axis == -1 else JoinTable(axis if axis < 0 else axis - 1)
+        merge = None if axis == -1 else _joining(merge, axis if axis < 0 else axis - 1)
     elif type(merge).__name__ not in _ENTRYWISE:
         raise UnsupportedError(PER_STEP, type(merge).__name__)
     return fields | {"modules": [ahead, back], "merge": merge}
@@ -449,10 +447,17 @@ def write_bi_sequencer(module: Any, fields: Fields) -> Fields:
     elif isinstance(merge, JoinTable):
         if merge.nInputDims is not None:
             raise UnsupportedError(PER_STEP, repr(merge))
-        merge = merge if merge.dimension < 0 else JoinTable(merge.dimension + 1)
+        merge = _joining(merge, merge.dimension + (merge.dimension >= 0))
     elif type(merge).__name__ not in _ENTRYWISE:
         raise UnsupportedError(PER_STEP, type(merge).__name__)
     return _written_both_ways(module, fields, merge)
+
+
+def _joining(merge: Any, axis: int) -> Any:
+    """The same merge along another axis."""
+    from tapegrad.nn import JoinTable
+
+    return module_with(JoinTable, merge, dimension=axis, nInputDims=None)
 
 
 _ENTRYWISE = {"CAddTable", "CSubTable", "CMulTable", "CDivTable", "CMaxTable", "CMinTable"}
@@ -474,7 +479,8 @@ def _written_both_ways(module: Any, fields: Fields, merge: Any) -> Fields:
     ahead, back = module.modules
     inner = Sequential(_ReverseSequence(), back, _ReverseSequence())
     both = ConcatTable(ahead, _ReverseUnreverse(inner))
-    network = like(Sequential(both, merge), module, ahead, back, module.merge)
+    given = (ahead, back, *(() if module.merge is None else (merge,)))
+    network = like(Sequential(both, merge), module, *given)
     return {k: v for k, v in fields.items() if k != "merge"} | {"modules": [network]}
 
 
@@ -508,6 +514,6 @@ def read_mask_zero_criterion(fields: Fields, _version: int) -> Fields:
     return {"criterion": fields.get("criterion")}
 
 
-def write_mask_zero_criterion(module: Any, fields: Fields) -> Fields:
+def write_mask_zero_criterion(_module: Any, fields: Fields) -> Fields:
     """The mask is given, and not in the file."""
     return fields | {"v2": True}

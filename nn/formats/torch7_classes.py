@@ -47,6 +47,7 @@ _VERSIONS = {
     "VolumetricMaxPooling": 2,
 }
 
+
 def version(cls: type) -> int:
     """The version that Torch7 wrote for this class or the nearest base that has one."""
     return next((_VERSIONS[b.__name__] for b in cls.__mro__ if b.__name__ in _VERSIONS), 1)

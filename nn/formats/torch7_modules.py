@@ -81,11 +81,11 @@ def from_objects(
         try:
             _set_attributes(results[id(raw)], fields, raw.version, tensors)
         except _MALFORMED as error:
+            place = {"file": file, "offset": raw.offset, "path": found.path(raw)}
             if isinstance(error, FormatError):
-                kind = type(error)
-                raise kind(error.expected, error.found, file=file, path=found.path(raw)) from None
+                raise type(error)(error.expected, error.found, **place) from None
             expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
-            raise FormatError(expected, file=file, path=found.path(raw)) from error
+            raise FormatError(expected, **place) from error
     if any(cls.__name__ == "gModule" for cls in found.built.values()):
         found.unknown -= GRAPH_PARTS  # which became its steps
     return result(root), sorted(found.unknown)
@@ -403,7 +403,10 @@ def _fields(
     for base in reversed(type(module).__mro__):
         finish = classes_of_torch7.WRITE.get(base.__name__)
         if finish is not None and base.__module__.startswith("tapegrad.nn."):
-            fields = finish(module, fields)
+            try:
+                fields = finish(module, fields)
+            except UnsupportedError as error:
+                raise UnsupportedError(error.expected, error.found, path=path) from None
     for name, value in made_there.state(type(module), dtype):
         fields.setdefault(name, value)
     for name, value in list(fields.items()):

@@ -318,6 +318,7 @@ class _Reader:
     def instance(self, index: int) -> Any:
         """A tensor, a storage, or an instance of another class, whose fields come next."""
         self.charge(_COST_TORCH)
+        start = self.stream.tell()
         name, version = self.class_header()
         match = _TENSOR.match(name)
         if match and match[1] in STORAGE_TYPES:
@@ -331,7 +332,7 @@ class _Reader:
             return value
         if name.startswith("tds."):
             raise self.error(UnsupportedError, "a class whose layout is known", name)
-        result = self.objects[index] = TorchObject(name, version=version)
+        result = self.objects[index] = TorchObject(name, version=version, offset=start)
         self.push(result, OBJECTS.get(name, 1))
         return result
 

@@ -55,16 +55,17 @@ _PAST = dict.fromkeys(("outputs", "gradOutputs", "_gradOutputs", "gradInputs"), 
 _RECURRENT = _PAST | {"step": 1, "seqlen": 99_999, "rho": 99_999, "rmInSharedClones": True}
 _CELLS = dict.fromkeys(("cells", "gradCells"), _table)
 _ZEROS = dict.fromkeys(("zeroOutput", "zeroCell"), tensor)
-_SEQUENCE = dict.fromkeys(
-    ("gates", "buffer1", "buffer2", "buffer3", "grad_a_buffer", "h0"), tensor
-)
+_SEQUENCE = dict.fromkeys(("gates", "buffer1", "buffer2", "buffer3", "grad_a_buffer", "h0"), tensor)
 _RECURRENCE = _RECURRENT | {"typeTensor": tensor, "zeroTensor": tensor}
 _UNFOLDED = {"finput": tensor, "fgradInput": tensor}
 _SCALED = {"inputSize": _longs(4), "outputSize": _longs(4)}
 
 _LOOKUP = {
-    **{"shouldScaleGradByFreq": False, "copiedInput": False, "paddingValue": 0},
-    **{"_count": lambda _: np.empty(0, np.int32), "_input": _integers},
+    "shouldScaleGradByFreq": False,
+    "copiedInput": False,
+    "paddingValue": 0,
+    "_count": lambda _: np.empty(0, np.int32),
+    "_input": _integers,
 }
 
 # Values, and functions that make them for a dtype.  A class has those of its bases too.
@@ -87,8 +88,11 @@ STATE: dict[str, dict[str, Any]] = {
     "GRU": _RECURRENT | _CELLS | {"zeroTensor": tensor},
     "IndexLinear": {
         **dict.fromkeys(("gradWeightBuffer", "valuesBuffer", "normalizedValues"), tensor),
-        **{"normalize": 0, "weightDecay": 0, "running": _running},
-        **{"sizesCache": _table, "cumSumSizesCache": _table},
+        "normalize": 0,
+        "weightDecay": 0,
+        "running": _running,
+        "sizesCache": _table,
+        "cumSumSizesCache": _table,
     },
     "JoinTable": {"size": _longs(0)},
     "LSTM": _RECURRENT | _CELLS | {"zeroTensor": tensor},
@@ -99,12 +103,18 @@ STATE: dict[str, dict[str, Any]] = {
     "LookupTableMaskZero": _LOOKUP,
     "MapTable": {"sharedparams": lambda _: ["weight", "bias", "gradWeight", "gradBias"]},
     "MaskedSelect": {
-        **{"_maskIndices": _integers, "_maskIndexBuffer": _integers, "_gradMask": _bytes},
-        **{"_maskIndexBufferCPU": lambda _: np.empty(0, np.float32), "_gradBuffer": tensor},
+        "_maskIndices": _integers,
+        "_maskIndexBuffer": _integers,
+        "_gradMask": _bytes,
+        "_maskIndexBufferCPU": lambda _: np.empty(0, np.float32),
+        "_gradBuffer": tensor,
     },
     "MixtureTable": {
         **dict.fromkeys(("_gaterView", "_expert", "_expertView", "_sum", "_expertView2"), tensor),
-        **{"size": _longs(0), "size2": _longs(0), "batchSize": 0, "backwardSetup": False},
+        "size": _longs(0),
+        "size2": _longs(0),
+        "batchSize": 0,
+        "backwardSetup": False,
     },
     "PReLU": {"gradWeightBuf": tensor, "gradWeightBuf2": tensor},
     "PairwiseDistance": {"diff": tensor},
@@ -143,7 +153,10 @@ STATE: dict[str, dict[str, Any]] = {
 _GRADIENTS = {
     **dict.fromkeys(("Bilinear", "CosineDistance", "CosineEmbeddingCriterion", "DotProduct"), 2),
     **dict.fromkeys(("Index", "L1HingeEmbeddingCriterion", "MM", "MV", "PairwiseDistance"), 2),
-    **{"MarginRankingCriterion": 2, "DistanceRatioCriterion": 2, "StepGRU": 2, "StepLSTM": 3},
+    "MarginRankingCriterion": 2,
+    "DistanceRatioCriterion": 2,
+    "StepGRU": 2,
+    "StepLSTM": 3,
     **dict.fromkeys(("CAddTable", "CAddTensorTable", "CDivTable", "CMaxTable", "CMinTable"), 0),
     **dict.fromkeys(("CMulTable", "CSubTable", "CriterionTable", "FlattenTable", "JoinTable"), 0),
     **dict.fromkeys(("MapTable", "NarrowTable", "ParallelCriterion", "ParallelTable"), 0),
@@ -152,7 +165,9 @@ _GRADIENTS = {
 _OUTPUTS = {
     **dict.fromkeys(("CAddTensorTable", "ConcatTable", "FlattenTable", "MapTable"), 0),
     **dict.fromkeys(("NarrowTable", "ParallelTable", "Repeater", "ZipTable"), 0),
-    **{"Sequencer": 0, "StepLSTM": 2, "ZipTableOneToMany": 0},
+    "Sequencer": 0,
+    "StepLSTM": 2,
+    "ZipTableOneToMany": 0,
 }
 
 
