@@ -167,6 +167,38 @@ def test_the_safetensors_package_reads_our_files_and_we_read_its(tmp_path: Path)
         nn.load(tmp_path / "theirs.safetensors")
 
 
+def test_what_the_format_does_not_have_is_named(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(70):
+        deep = [deep]
+    whole = np.arange(4.0)
+    cases = [
+        (deep, "lists nested at most 60 deep"),
+        (type("Mine", (Tensor,), {})(np.zeros(1)), "a Tensor, Parameter or Buffer, found Mine"),
+        ([whole, whole.view(np.int64)[1:]], "views of one memory with one dtype"),
+        (np.zeros(2, complex), "a dtype that safetensors has"),
+    ]
+    for value, message in cases:
+        module = nn.Tanh()
+        module.value = value
+        with pytest.raises(UnsupportedError, match=message):
+            module.save(tmp_path / "m.safetensors")
+    with pytest.raises(TypeError, match="a Module is saved, not dict"):
+        native.save(tmp_path / "m.safetensors", {})  # type: ignore[arg-type]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        nn.Tanh().save(tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_numbers_and_dtypes_of_numpy_come_back_as_what_they_are(tmp_path: Path) -> None:
+    module = nn.Tanh()
+    module.count, module.kind = np.int64(3), np.dtype(np.float32)
+    module.save(tmp_path / "m.safetensors")
+    again = nn.load(tmp_path / "m.safetensors")
+    assert (again.count, again.kind) == (3, np.float32)
+
+
 # The commands -------------------------------------------------------------------------------------
 
 

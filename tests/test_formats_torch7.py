@@ -371,6 +371,51 @@ class TestSaving:
         again = t7.load(tmp_path / "x.t7", classes={"my.Doubling": Doubling})
         assert again.forward(np.ones(3)).numpy().tolist() == [2, 2, 2]
 
+    def test_what_a_machine_of_4_bytes_can_not_hold_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.t7"
+        with pytest.raises(UnsupportedError, match=r"root\.n: longs of 4 bytes, found -2147483649"):
+            t7.save(path, {"n": np.array([5, -(2**31) - 1])}, long_size=4)
+        wide = t7.Storage(np.broadcast_to(np.uint8(0), 2**31))
+        with pytest.raises(UnsupportedError, match=r"root\[1\]: sizes of 4 bytes"):
+            t7.save(path, [wide], long_size=4)
+        assert list(tmp_path.iterdir()) == []
+        t7.save(path, np.array([-(2**31), 2**31 - 1]), long_size=4)
+        assert t7.load(path, long_size=4).tolist() == [-(2**31), 2**31 - 1]
+        with pytest.raises(ValueError, match="long_size"):
+            t7.save(path, 1, long_size=2)
+        with pytest.raises(ValueError, match="long_size"):
+            t7.load(path, long_size=2)
+
+    def test_a_key_that_lua_does_not_have_is_refused(self, tmp_path: Path) -> None:
+        for key in (None, float("nan")):
+            with pytest.raises(UnsupportedError, match="a key that Lua has"):
+                t7.save(tmp_path / "x.t7", {key: 1})
+
+    def test_arrays_of_one_memory_that_do_not_touch_have_storages_of_their_own(
+        self, tmp_path: Path
+    ) -> None:
+        whole = np.arange(30.0)
+        parts = [whole[:5], whole[3:8], whole[20:25], whole[::-1], whole[27:28]]
+        t7.save(tmp_path / "x.t7", parts)
+        found = t7.load(tmp_path / "x.t7")
+        assert [part.tolist() for part in found] == [part.tolist() for part in parts]
+        assert np.shares_memory(found[0], found[1])
+        assert not np.shares_memory(found[0], found[2])
+
+    def test_nil_is_an_object_between_others_and_no_entry_of_a_table(self) -> None:
+        number = (1).to_bytes(4, "little") + np.array(1.0).tobytes()
+        table = b"".join(n.to_bytes(4, "little") for n in (3, 1, 1)) + number + bytes(4)
+        assert t7.load_all(number + bytes(4) + number) == [1, None, 1]
+        assert t7.load_all(bytes(4)) == []
+        assert t7.load(table) == []
+
+    def test_tables_behave_as_mappings(self) -> None:
+        table = t7.Table({np.int64(1): "a", np.float64(2): "b"})
+        table[True] = "c"
+        del table[1]
+        assert list(table) == [2, True]
+        assert repr(t7.Storage(np.zeros(3))) == "Storage(float64, 3 entries)"
+
     def test_a_failing_write_leaves_the_file_that_was_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

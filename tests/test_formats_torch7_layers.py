@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ from tapegrad.nn.formats import (
     UnsupportedError,
 )
 from tapegrad.nn.formats import torch7 as t7
-from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7_writer import Plan
 
 RECORDS = {
@@ -223,7 +223,7 @@ def changed(root: Any, path: str, value: Any) -> bytes:
     if number:
         parent[name][int(number[:-1])] = value
     else:
-        parent.fields[name] = value
+        getattr(parent, "fields", parent)[name] = value
     return bytes_of(root)
 
 
@@ -417,3 +417,191 @@ def test_layers_that_draw_come_back_with_the_same_draws(tmp_path: Path) -> None:
         manual_seed(3)
         outputs.append(model.forward(ROWS).numpy().copy())
     assert np.array_equal(*outputs)
+
+
+# Fields that are not what a class needs ----------------------------------------------------------
+
+
+def normed() -> nn.Module:
+    return nn.WeightNorm(nn.SpatialConvolution(2, 3, 3, 3))
+
+
+def unpooling() -> nn.Module:
+    return nn.SpatialMaxUnpooling(nn.SpatialMaxPooling(2, 2, 2, 2))
+
+
+def graph() -> nn.Module:
+    first = nn.Linear(3, 2)()
+    second = nn.Linear(3, 2)()
+    return nn.gModule([first, second], [nn.CAddTable()([first, second])])
+
+
+LONG = np.array([3.0, 2.0])
+MALFORMED: dict[str, tuple[Any, str, Any, str]] = {
+    "no weight for its sizes": (
+        lambda: nn.SpatialConvolution(2, 3, 3, 3),
+        "weight",
+        np.zeros((3, 17)),
+        r"a weight for \(3, 2, 3, 3\)",
+    ),
+    "a weight that is a text": (lambda: nn.Linear(3, 2), "weight", "w", "a tensor called weight"),
+    "a convolution of a text": (
+        lambda: nn.SpatialConvolutionMM(2, 3, 3, 3),
+        "weight",
+        "w",
+        "a tensor called weight",
+    ),
+    "modules that are none": (nn.Sequential, "modules", 1, "a list of modules"),
+    "sizes that are a text": (lambda: nn.View(3, 2), "size", "3x2", "sizes called size"),
+    "no sizes": (lambda: nn.View(3, 2), "size", None, "at most one -1, found None"),
+    "two unknown sizes": (lambda: nn.View(3, 2), "size", -np.ones(2), "at most one -1"),
+    "a negative size": (lambda: nn.Reshape(3, 2), "size", -np.ones(2), "sizes"),
+    "an eps that is none": (
+        lambda: nn.IndexLinear(3, 2),
+        "offset",
+        "none",
+        "a number called offset",
+    ),
+    "no pooling": (unpooling, "pooling", IDENTITY, "a pooling module called pooling"),
+    "an axis that is none": (normed, "outputDim", 9, "a dimension of them"),
+    "other sizes": (normed, "v", np.zeros((3, 4)), "v and g for a weight"),
+    "two modules": (normed, "modules", [IDENTITY, IDENTITY], "a list of one module"),
+    "no module": (normed, "modules", [1], "a module"),
+    "no v": (normed, "v", 1, "a tensor called v"),
+    "a dimension that is a text": (lambda: nn.Sum(1), "dimension", "x", "a whole number"),
+    "dimension 0": (lambda: nn.Sum(1), "dimension", 0, "counts from 1"),
+    "graph: no modules": (graph, "modules", 1, "a list of modules"),
+    "graph: no inputs": (graph, "nInputs", 0, "a number called nInputs"),
+    "graph: no nodes": (graph, "forwardnodes", 1, "a list of nodes"),
+    "graph: a node that is none": (graph, "forwardnodes[2]", 1, "a node of a graph"),
+    "graph: no parents": (graph, "forwardnodes[5].data.mapindex", [], "takes a value"),
+    "graph: parents that are none": (graph, "forwardnodes[5].data.mapindex", 1, "mapindex"),
+    "graph: a place before the first": (
+        graph,
+        "forwardnodes[3].data.selectindex",
+        0,
+        "a place in a list, from 1",
+    ),
+    "graph: a place after the last": (graph, "forwardnodes[3].data.selectindex", 3, "2 inputs"),
+    "graph: a module of no list": (
+        graph,
+        "forwardnodes[5].data.module",
+        IDENTITY,
+        "one of the modules",
+    ),
+    "graph: no output": (graph, "outnode.data.mapindex", [], "an output"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_fields_that_a_class_can_not_use_are_refused_with_their_place(
+    name: str, tmp_path: Path
+) -> None:
+    make, path, value, message = MALFORMED[name]
+    data = changed(saved(make(), tmp_path), path, value)
+    (tmp_path / "bad.t7").write_bytes(data)
+    with pytest.raises(FormatError, match=rf"bad\.t7, byte 8, at root: .*{message}"):
+        t7.load(tmp_path / "bad.t7")
+
+
+def test_old_convolutions_have_matrices_and_one_padding(tmp_path: Path) -> None:
+    x = np.sin(np.arange(98.0)).reshape(2, 7, 7)
+    module = nn.SpatialConvolution(2, 3, 3, 3, 1, 1, 2, 2).double()
+    root = saved(module, tmp_path)
+    root.fields["padding"] = root.fields.pop("padW")
+    del root.fields["padH"]
+    root.fields["weight"] = root["weight"].reshape(3, -1)
+    assert_close(t7.load(bytes_of(root)).forward(x), module.forward(x), "output", 0)
+
+
+@pytest.mark.parametrize("kind", ["SpatialConvolution", "SpatialConvolutionMM"])
+def test_a_normed_convolution_comes_back(kind: str, tmp_path: Path) -> None:
+    x = np.sin(np.arange(98.0)).reshape(2, 7, 7)
+    module = nn.WeightNorm(getattr(nn, kind)(2, 3, 3, 3)).double()
+    root = saved(module, tmp_path)
+    assert_close(t7.load(tmp_path / "x.t7").forward(x), module.forward(x), "output", 1e-14)
+    del root["modules"][1].fields["weight"]  # Torch7 makes it from v and g
+    assert_close(t7.load(bytes_of(root)).forward(x), module.forward(x), "output", 1e-14)
+
+
+def test_a_normed_layer_without_bias_comes_back(tmp_path: Path) -> None:
+    module = nn.WeightNorm(nn.Linear(3, 2, False)).double()
+    assert "bias" not in saved(module, tmp_path).fields
+    assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 1e-14)
+
+
+def test_a_node_that_is_taken_twice_has_one_edge_of_each_number(tmp_path: Path) -> None:
+    first = nn.Linear(3, 2)()
+    module = nn.gModule([first], [nn.CAddTable()([first, first])]).double()
+    t7.save(tmp_path / "x.t7", module)
+    assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 0)
+
+
+def test_sizes_may_be_a_tensor(tmp_path: Path) -> None:
+    data = changed(saved(nn.View(3, 2), tmp_path), "size", LONG)
+    assert t7.load(data).size == (3, 2)
+
+
+def test_a_unpooling_comes_back(tmp_path: Path) -> None:
+    module = unpooling()
+    t7.save(tmp_path / "x.t7", nn.Sequential(module.pooling, module))
+    again = t7.load(tmp_path / "x.t7")
+    assert again.get(1).pooling is again.get(0)
+    x = np.random.default_rng(0).normal(size=(1, 4, 4)).astype(np.float32)
+    assert np.count_nonzero(again.forward(x).numpy()) == 4
+
+
+class Own(nn.Module):
+    """A user's class that says what its fields are."""
+
+    torch7_arguments: ClassVar = {"places": "index", "input": ("index", None)}
+
+    def __init__(self) -> None:
+        self.places, self.sizes, self.input = [0, 1], (2, 3), None
+
+    def updateOutput(self, x: Any) -> Any:
+        return x
+
+
+class Spelled(Own):
+    """One that translates by itself."""
+
+    @classmethod
+    def from_torch7(cls, fields: Any, version: int) -> dict[str, Any]:
+        return {"places": [n - 1 for n in fields["places"]], "version": version}
+
+    def to_torch7(self) -> dict[str, Any]:
+        return {"places": [n + 1 for n in self.places]}
+
+
+def test_a_class_of_ones_own_may_translate_its_fields(tmp_path: Path) -> None:
+    own = {"my.Own": Own, "my.Spelled": Spelled}
+    t7.save(tmp_path / "x.t7", [Own(), Spelled().evaluate()], classes=own)
+    first, second = t7.objects(tmp_path / "x.t7").as_list()
+    assert first["places"].as_list() == second["places"].as_list() == [1, 2]
+    first.fields["sizes"] = Storage(np.array([4, 5]))
+    first.fields["input"] = 1
+    first.fields["forward"] = 1  # no field of this name replaces a method
+    data = bytes_of([first, second])
+    a, b = t7.load(data, classes=own)
+    assert (a.places, a.sizes, a.input, b.places, b.version) == ([0, 1], (4, 5), 1, [0, 1], 1)
+    assert callable(a.forward)
+    assert (a.train, b.train) == (True, False)
+    del second.fields["places"]
+    with pytest.raises(FormatError, match=r"at root\[2\]: fields of a my.Spelled: KeyError"):
+        t7.load(bytes_of([first, second]), classes=own)
+
+
+def test_an_instance_without_fields_stays_what_it_is() -> None:
+    with pytest.warns(UnknownClassWarning, match=r"nn\.Linear"):
+        found = t7.load(bytes_of(TorchObject("nn.Linear", 1)))
+    assert isinstance(found, TorchObject)
+    assert found.fields == 1
+
+
+def test_an_attribute_that_torch7_has_nothing_for_is_named(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Tanh())
+    for bad in (lambda x: x, [{"deep": len}]):
+        model.get(0).callback = bad
+        with pytest.raises(UnsupportedError, match=r"root\.modules\[0\]\.callback: an attribute"):
+            t7.save(tmp_path / "x.t7", model)

@@ -155,7 +155,7 @@ def _fill(stream: BinaryIO, array: np.ndarray[Any, Any], name: str | None, key: 
             at = stream.tell()
             raise TruncatedError(f"{len(view)} bytes", done, file=name, offset=at, path=key)
         done += got
-    if sys.byteorder != "little":
+    if sys.byteorder != "little":  # pragma: no cover  # machines that the tests do not run on
         array.byteswap(inplace=True)
 
 

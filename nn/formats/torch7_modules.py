@@ -121,6 +121,8 @@ class _Discovered:
                     self.unknown.add(item.class_name)
                 elif isinstance(item.fields, Table):
                     self.built[id(item)] = cls
+                else:
+                    self.unknown.add(item.class_name)  # a class of this name, stored otherwise
         self._leave_plain_what_cannot_run()
 
     def _leave_plain_what_cannot_run(self) -> None:

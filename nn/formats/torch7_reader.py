@@ -18,6 +18,7 @@ import os
 import re
 import struct
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -151,7 +152,7 @@ class _Frame:
         return f"[{self.key!r:.60}]" if isinstance(self.key, (str, int, float)) else "[…]"
 
 
-class _Reader:
+class _Reader(ABC):
     """What binary and ASCII files have in common; they differ in how a number is written."""
 
     has_longs = False
@@ -167,25 +168,25 @@ class _Reader:
 
     # How a number is written ------------------------------------------------------------------
 
+    @abstractmethod
     def integer(self) -> int:
         """A 32-bit int."""
-        raise NotImplementedError
 
+    @abstractmethod
     def longs(self, count: int) -> list[int]:
         """`count` longs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def double(self) -> float:
         """A double."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw(self, count: int) -> bytes:
         """`count` chars, the bytes of a string."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entries(self, count: int, dtype: np.dtype[Any], kind: str) -> np.ndarray[Any, Any]:
         """The data of a storage."""
-        raise NotImplementedError
 
     # Where we are -----------------------------------------------------------------------------
 
