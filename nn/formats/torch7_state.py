@@ -161,12 +161,14 @@ _GRADIENTS = {
     **dict.fromkeys(("CMulTable", "CSubTable", "CriterionTable", "FlattenTable", "JoinTable"), 0),
     **dict.fromkeys(("MapTable", "NarrowTable", "ParallelCriterion", "ParallelTable"), 0),
     **dict.fromkeys(("SelectTable", "ZipTable", "ZipTableOneToMany"), 0),
+    **dict.fromkeys(("SeqGRU", "SeqLSTM"), -1),  # a tensor, other than their bases here
 }
 _OUTPUTS = {
     **dict.fromkeys(("CAddTensorTable", "ConcatTable", "FlattenTable", "MapTable"), 0),
     **dict.fromkeys(("NarrowTable", "ParallelTable", "Repeater", "ZipTable"), 0),
     "Sequencer": 0,
     "StepLSTM": 2,
+    "SeqLSTM": -1,
     "ZipTableOneToMany": 0,
 }
 
@@ -196,8 +198,8 @@ def gradients(cls: type, dtype: DType) -> Any:
 
 
 def _new(counts: dict[str, int], cls: type, dtype: DType) -> Any:
-    count = next((counts[b.__name__] for b in cls.__mro__ if b.__name__ in counts), None)
-    if count is None:
+    count = next((counts[b.__name__] for b in cls.__mro__ if b.__name__ in counts), -1)
+    if count < 0:
         return tensor(dtype)
     size = 1 if cls.__name__ == "MarginRankingCriterion" else 0
     return [np.zeros(size, dtype) for _ in range(count)] if count else Table()
