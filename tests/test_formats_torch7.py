@@ -38,9 +38,9 @@ RECORDS = {record["id"]: record for record in torch7_cases.index(ROOT)}
 FILES = [(i, file) for i, record in RECORDS.items() for file in record["files"]["$list"]]
 MODELS = [(i, file) for i, file in FILES if RECORDS[i]["kind"] == "t7-model"]
 
-# Models of layers that OpenCV knows.  What its importer makes of a second reference to a module, and
+# Models of layers that OpenCV knows.  What its importer makes of a second reference to a module, or
 # of a transposed view, is not what Torch7 does, with Torch7's own files either; it ignores training
-# mode, and wants a batch: same_module_twice, tied_transpose, bnnet_train and linear are not here.
+# mode, and wants a batch: same_module_twice, tied_transpose, bnnet_train and linear are left out.
 FOR_OPENCV = {
     *("linear_nobias", "mlp", "mlp_float", "mlp_flattened", "mlp_cleared", "lenet", "shared"),
     *("legacy_bn_v1", "legacy_noversion", "concat", "inception"),
