@@ -5,6 +5,7 @@ shows what is there rather than what we make of it.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,9 +85,13 @@ def _show(options: argparse.Namespace) -> int:
     except (FormatError, OSError) as error:
         raise CommandError(str(error)) from error
     encoding = sys.stdout.encoding or "utf-8"
-    for line in shown:  # a file may hold any character, a terminal may not show each
-        printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-        print(printable.encode(encoding, "backslashreplace").decode(encoding))
+    try:
+        for line in shown:  # a file may hold any character, a terminal may not show each
+            printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+            print(printable.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `tapegrad show model.t7 | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

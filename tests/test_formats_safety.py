@@ -274,6 +274,12 @@ def test_text_may_have_other_ends_of_lines_and_none_at_the_last() -> None:
     assert torch7.load(data).array.sum() == 32_768
 
 
+def test_a_stride_that_means_nothing_may_be_anything() -> None:
+    for stride in (0, 7, 2**62):
+        array = torch7.load(tensor((1, 4), (stride, 1), 1, FOUR))
+        assert array.tolist() == [[1, 2, 3, 4]]
+
+
 def test_limits_are_the_callers() -> None:
     many = i(3, 1, 100) + b"".join(i(1) + struct.pack("<d", n) + i(5, 1) for n in range(1, 101))
     assert torch7.load(many) == [True] * 100

@@ -49,6 +49,12 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _EXPANSION = 40  # bytes of Python objects that one byte of JSON may become, from above
 
 
+HEADER = (
+    "a safetensors file, whose header ends within the {left} bytes left (nn.formats.torch7.load "
+    "reads Torch7's files)"
+)
+
+
 def read(
     file: str | os.PathLike[str] | bytes, limits: Limits | None = None, *, data: bool = True
 ) -> tuple[Arrays, dict[str, str]]:
@@ -75,7 +81,7 @@ def _read(
         raise TruncatedError("the length of a header", f"{len(head)} bytes", file=name, offset=0)
     length = int.from_bytes(head, "little")
     if length > size - 8:
-        expected = f"a header within the {size - 8} bytes left"
+        expected = HEADER.format(left=size - 8)
         raise TruncatedError(expected, length, file=name, offset=0)
     longest = limits.overhead(size) // _EXPANSION
     if length > longest:

@@ -43,7 +43,7 @@ FUNCTIONS = (6, 7, 8)
 OBJECTS = {"nn.GPU": 2}
 
 CODE = "data (functions are Lua bytecode; a file that holds code is refused)"
-NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8"
+NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8 (nn.load reads safetensors files)"
 TRAILING = "the end of the file (load_all reads files with several objects)"
 MORE = "{what} within the file's end, {left} bytes away"
 RAISE_LIMIT = "; if the file is trusted, pass limits=Limits({name}=…)"
@@ -381,7 +381,8 @@ class _Reader(ABC):
                 raise self.error(LimitError, expected, count * dtype.itemsize)
         width = dtype.itemsize
         # Along an axis of length 1 the stride means nothing, and may be too large to be multiplied.
-        steps = [step * width if n > 1 else width for n, step in zip(sizes, strides, strict=True)]
+        usable = [n > 1 or step < _LARGEST for n, step in zip(sizes, strides, strict=True)]
+        steps = [(step if ok else 1) * width for step, ok in zip(strides, usable, strict=True)]
         return np.ndarray(sizes, dtype, entries, (first - 1) * width, steps)
 
     def tensor_storage(self, kind: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -564,3 +565,4 @@ class _Ascii(_Reader):
 
 
 _CHUNK = 1 << 16
+_LARGEST = 1 << 40
