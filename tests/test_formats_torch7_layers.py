@@ -605,14 +605,3 @@ def test_an_attribute_that_torch7_has_nothing_for_is_named(tmp_path: Path) -> No
         model.get(0).callback = bad
         with pytest.raises(UnsupportedError, match=r"root\.modules\[0\]\.callback: an attribute"):
             t7.save(tmp_path / "x.t7", model)
-
-
-def test_the_example_of_the_page_about_files_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = Path(__file__).parents[1] / "docs" / "torch7_files.md"
-    example = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    exec(example, names)  # our own page
-    assert isinstance(names["model"], nn.Sequential)
