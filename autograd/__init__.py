@@ -3,6 +3,7 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -20,12 +21,15 @@ from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_defau
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
+    "CheckpointError",
     "InPlaceError",
     "Parameter",
     "Primitive",
     "Replay",
     "ReplayError",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "composite",
     "composites",
     "default_dtype",

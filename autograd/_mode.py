@@ -8,7 +8,7 @@ threads and asyncio tasks do not switch each other's recording off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
@@ -17,11 +17,13 @@ __all__ = [
     "NO_GRAD",
     "Mode",
     "Observer",
+    "about_to_write",
     "current",
     "enable_grad",
     "is_recording",
     "no_grad",
     "observed",
+    "watched_writes",
 ]
 
 
@@ -79,3 +81,34 @@ def is_recording() -> bool:
     """True where a call on a tracked Tensor is recorded, False inside `no_grad()`."""
     mode = current()
     return mode is None or mode.track
+
+
+# Writes into arrays that exist already ------------------------------------------------------------
+#
+# Not part of the mode: whoever needs to undo them (checkpoints) must not slow down the other calls.
+
+_watcher: ContextVar[Callable[[Any], None] | None] = ContextVar("tapegrad_writes", default=None)
+
+
+def about_to_write(array: Any) -> None:
+    """Say that the bare `array` is going to be written in place."""
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher(array)
+
+
+@contextmanager
+def watched_writes(watcher: Callable[[Any], None]) -> Iterator[None]:
+    """A context in which `watcher`, and those outside it, hear of each write before it is done."""
+    outer = _watcher.get()
+
+    def both(array: Any) -> None:
+        watcher(array)
+        if outer is not None:
+            outer(array)
+
+    token = _watcher.set(both)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)

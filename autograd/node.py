@@ -23,6 +23,8 @@ __all__ = [
     "next_serial",
     "note_write",
     "owner_of",
+    "set_write",
+    "write_of",
     "written_after",
 ]
 
@@ -105,3 +107,16 @@ def written_after(array: Any, serial: int) -> bool:
     """Has the memory of `array` been written in place after the call number `serial`?"""
     known = _writes.get(id(owner_of(array)))
     return known is not None and known[0] > serial
+
+
+def write_of(array: Any) -> tuple[int, Any] | None:
+    """What is known of the last write to the memory of `array`: its serial number comes first."""
+    return _writes.get(id(owner_of(array)))
+
+
+def set_write(array: Any, write: tuple[int, Any] | None) -> None:
+    """Let `write`, which `write_of` gave, be the last one: its entries are what they were then."""
+    if write is None:
+        _writes.pop(id(owner_of(array)), None)
+    else:
+        _writes[id(owner_of(array))] = write

@@ -34,7 +34,7 @@ NOT_A_TENSOR = (
 NOT_FLOATING = "argument {which} holds {dtype}; only floating point arrays can be differentiated"
 
 # How many derivatives are being taken around this call: an inner one must then be recorded itself.
-_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
+depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _variable(value: Any, which: str) -> Tensor:
 
 def _released(x: Any) -> Any:
     """x without a past that only leads to this call's own variables, which nobody can reach."""
-    if _depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
+    if depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
         return x
     return x.detach()
 
@@ -83,17 +83,17 @@ class _Call:
         changed = list(args)
         for i, value in zip(argnums, unflatten(self.structure, variables), strict=True):
             changed[i] = value
-        token = _depth.set(_depth.get() + 1)
+        token = depth.set(depth.get() + 1)
         try:
             with _mode.enable_grad():
                 self.output = fn(*changed, **kwargs)
         finally:
-            _depth.reset(token)
+            depth.reset(token)
         self.name = name
 
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
-        if self.tensors_in or _depth.get() > 0:
+        if self.tensors_in or depth.get() > 0:
             return map_leaves(_released, self.output)
         return map_leaves(lambda output: output._data, self.output)
 
@@ -101,7 +101,7 @@ class _Call:
         """The cotangents of the variables, in the structure of the arguments."""
         mode = _mode.current()
         observed = mode is not None and mode.observer is not None
-        taped = self.tensors_in or _depth.get() > 0 or observed
+        taped = self.tensors_in or depth.get() > 0 or observed
         if taped:
             seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         else:

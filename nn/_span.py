@@ -20,6 +20,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, is_recording, ops
+from tapegrad.autograd.checkpoint import surroundings
 from tapegrad.autograd.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.replay import guard
 from tapegrad.autograd.sweep import add_to_grad, observed_sweep
@@ -99,10 +100,14 @@ class Trace:
 
 @dataclass(frozen=True)
 class Frame:
-    """The module that is being run, and the trace it belongs to (None in a plain call)."""
+    """The module that is being run, and the trace it belongs to (None in a plain call).
+
+    undo: the trace that changes are undone with when there is none to put spans in
+    """
 
     module: Any
     trace: Trace | None
+    undo: Trace | None = None
 
 
 _frame: ContextVar[Frame | None] = ContextVar("tapegrad_module", default=None)
@@ -110,7 +115,7 @@ current_frame = _frame.get
 
 
 @contextmanager
-def entered(frame: Frame) -> Iterator[None]:
+def entered(frame: Frame | None) -> Iterator[None]:
     """Run a block as part of `frame.module`."""
     token = _frame.set(frame)
     try:
@@ -122,8 +127,30 @@ def entered(frame: Frame) -> Iterator[None]:
 def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
     """Log, once per key and trace, how to undo a change that is about to be made."""
     frame = _frame.get()
-    if frame is not None and frame.trace is not None and key not in frame.trace.undo:
-        frame.trace.undo[key] = make()
+    trace = None if frame is None else frame.trace or frame.undo
+    if trace is not None and key not in trace.undo:
+        trace.undo[key] = make()
+
+
+def unseen() -> tuple[Any, Callable[[], Any]]:
+    """The contexts of the first and of later runs of a checkpoint: modules leave no spans in them.
+
+    Spans would keep what the checkpoint drops, and their nodes are not those of the later run.
+    """
+    frame = _frame.get()
+    if frame is None:
+        return entered(None), lambda: entered(None)
+    # The module may hold the tape, which holds this: a strong reference would be a cycle.
+    module = None if frame.module is None else weakref.ref(frame.module)
+
+    def later() -> Any:
+        return entered(Frame(None if module is None else module() or _GONE, None))
+
+    return entered(Frame(frame.module, None, frame.trace or frame.undo)), later
+
+
+_GONE = object()  # a module that was freed: no module is it, but one is being run
+surroundings.append(unseen)
 
 
 # Running ------------------------------------------------------------------------------------------
@@ -174,7 +201,8 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     trace = None if frame is None else frame.trace
     inputs = [as_tensors(x) for x in args]
     if trace is None:
-        with entered(Frame(module, None)), located(module):
+        undo = None if frame is None else frame.undo
+        with entered(Frame(module, None, undo)), located(module):
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
     with entered(Frame(module, trace)), located(module):

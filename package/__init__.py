@@ -14,6 +14,8 @@ from tapegrad.autograd import (
     Parameter,
     Primitive,
     Tensor,
+    checkpoint,
+    checkpoint_sequential,
     custom_vjp,
     default_dtype,
     elementwise_grad,
@@ -48,6 +50,8 @@ __all__ = [
     # tensors and derivatives
     "Parameter",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "custom_vjp",
     "default_dtype",
     "elementwise_grad",

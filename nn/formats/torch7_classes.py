@@ -28,9 +28,9 @@ Fields = dict[str, Any]
 # LookupRNN and BiSequencer, as the modules that they are made of; MuFuRu, as a graph.  Files with
 # those load as tables.
 _OTHERS = """
-BiSequencer Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LSTM LayerNorm
-LookupRNN MaskZeroCriterion Mish Module MuFuRu MultiHeadAttention RMSNorm RepeaterCriterion
-SequencerCriterion SiLU TransformerEncoderLayer
+BiSequencer Checkpoint Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LSTM
+LayerNorm LookupRNN MaskZeroCriterion Mish Module MuFuRu MultiHeadAttention RMSNorm
+RepeaterCriterion SequencerCriterion SiLU TransformerEncoderLayer
 """
 OTHERS = frozenset(_OTHERS.split())
 
