@@ -132,7 +132,7 @@ def test_jacobian_of_nests_is_a_nest_of_jacobians() -> None:
     both = jacobian(f, ("p", "x"))({"w": W, "b": B}, x=X)
     np.testing.assert_array_equal(both["y"][1], W)
     np.testing.assert_array_equal(both["s"][1][1], W.sum(axis=0))
-    assert isinstance(jacobian(f, "x")({"w": W, "b": B}, Tensor(X))["y"], Tensor)
+    assert isinstance(jacobian(model, "x")(Tensor(X), W, B), Tensor)
     with pytest.raises(TypeError, match="returned float, which holds no Tensor"):
         jacobian(lambda x: [x, 1.0])(X)
 
