@@ -4,6 +4,7 @@ from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
+from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -29,6 +30,7 @@ from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
     "AnomalyError",
+    "CheckpointError",
     "InPlaceError",
     "Parameter",
     "Primitive",
@@ -36,6 +38,8 @@ __all__ = [
     "ReplayError",
     "Tape",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "composite",
     "composites",
     "default_dtype",

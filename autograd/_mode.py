@@ -14,15 +14,18 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 __all__ = [
+    "Forwarder",
     "NO_GRAD",
     "Mode",
     "Observer",
+    "about_to_write",
     "current",
     "enable_grad",
     "is_recording",
     "no_grad",
     "observed",
     "observer",
+    "watched_writes",
 ]
 
 
@@ -62,6 +65,34 @@ class Observer:
 
     def guard(self, owner: Any, attribute: str) -> None:
         """What is being computed depends on ``owner.attribute``."""
+
+
+class Forwarder(Observer):
+    """An observer that tells the one that was installed before it, `outer`, of everything."""
+
+    def __init__(self, outer: Observer | None) -> None:
+        self.outer = Observer() if outer is None else outer
+        self.refuses = self.outer.refuses
+
+    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+        self.outer.call(primitive, operands, settings, results)
+
+    def recorded(self, node: Any) -> None:
+        self.outer.recorded(node)
+
+    def reverse(
+        self, node: Any, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+    ) -> list[Any]:
+        return self.outer.reverse(node, places, g, run)
+
+    def overwritten(self, node: Any, array: Any) -> str:
+        return self.outer.overwritten(node, array)
+
+    def refuse(self, action: str) -> None:
+        self.outer.refuse(action)
+
+    def guard(self, owner: Any, attribute: str) -> None:
+        self.outer.guard(owner, attribute)
 
 
 class Mode(NamedTuple):
@@ -112,3 +143,34 @@ def is_recording() -> bool:
     """True where a call on a tracked Tensor is recorded, False inside `no_grad()`."""
     mode = current()
     return mode is None or mode.track
+
+
+# Writes into arrays that exist already ------------------------------------------------------------
+#
+# Not part of the mode: whoever needs to undo them (checkpoints) must not slow down the other calls.
+
+_watcher: ContextVar[Callable[[Any], None] | None] = ContextVar("tapegrad_writes", default=None)
+
+
+def about_to_write(array: Any) -> None:
+    """Say that the bare `array` is going to be written in place."""
+    watcher = _watcher.get()
+    if watcher is not None:
+        watcher(array)
+
+
+@contextmanager
+def watched_writes(watcher: Callable[[Any], None]) -> Iterator[None]:
+    """A context in which `watcher`, and those outside it, hear of each write before it is done."""
+    outer = _watcher.get()
+
+    def both(array: Any) -> None:
+        watcher(array)
+        if outer is not None:
+            outer(array)
+
+    token = _watcher.set(both)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)

@@ -144,14 +144,13 @@ class _Reversal:
         self.began: dict[str, str] = {}  # kind -> primitive
 
 
-class _Anomaly(_mode.Observer):
+class _Anomaly(_mode.Forwarder):
     """The observer; `outer` is the one that was there before, and is told of everything."""
 
     def __init__(self, *, nan: bool, inf: bool, outer: _mode.Observer | None) -> None:
+        super().__init__(outer)
         self.nan = nan
         self.inf = inf
-        self.outer = _mode.Observer() if outer is None else outer
-        self.refuses = self.outer.refuses
         self._reversals: list[_Reversal] = []
         self._writes: dict[int, tuple[int, str]] = {}  # id of the owner -> (serial, line)
 
@@ -271,14 +270,6 @@ class _Anomaly(_mode.Observer):
         return OVERWRITTEN.format(
             where=site.where, module=_in(site.module), write=write
         ) + self.outer.overwritten(node, array)
-
-    def refuse(self, action: str) -> None:
-        """Values may be read here; the outer observer may not like it."""
-        self.outer.refuse(action)
-
-    def guard(self, owner: Any, attribute: str) -> None:
-        """Only the outer observer repeats what it saw."""
-        self.outer.guard(owner, attribute)
 
     # Judging ----------------------------------------------------------------------------------
 

@@ -347,6 +347,8 @@ def apply(
             datas[i] = xp.asarray(data.items)
         elif isinstance(data, list):
             datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
+    if primitive.mutates:
+        _mode.about_to_write(datas[primitive.arguments.index(primitive.mutates)])
     results = primitive.body_for(xp)(xp, *datas, **settings)
     mode = _mode.current()
     observer = None if mode is None else mode.observer

@@ -205,6 +205,7 @@ def _bound(entry: Entry, recording: Recording) -> Callable[[list[Any]], None]:
 
         def write(values: list[Any]) -> None:
             operands = [_value(part, values) for part in entry.operands]
+            _mode.about_to_write(operands[target])
             run(*operands)
             note_write(operands[target])
 

@@ -55,8 +55,9 @@ def sweep(
     """Push cotangents from `seeds` down the tape.
 
     seeds:   pairs (node, cotangent of its result)
-    floor:   calls with a smaller serial number are not visited; leaves always are
-    watched: nodes whose cotangents are returned as well (and still passed on)
+    floor:   calls with a smaller serial number are not visited; what arrives at leaves is returned
+    watched: nodes, above or below the floor, whose cotangents are returned as well (and still
+             passed on)
     needed:  when given, only operands that are in this set get cotangents
     taped:   run the rules on Tensors, so that the sweep is recorded itself
     Returns the cotangents of the leaves reached and of the watched nodes.
@@ -68,7 +69,7 @@ def sweep(
     newest_write = last_write[0]
     rest: Any = None
     for node, g in seeds:
-        _add(node, g, floor, found, waiting, heap)
+        _add(node, g, floor, watched, found, waiting, heap)
     while heap:
         node, g = waiting.pop(-heapq.heappop(heap))
         while True:  # stay with the newest call for as long as it is known without the heap
@@ -113,7 +114,7 @@ def sweep(
                     else:
                         waiting[serial] = (parent, g)
                         heapq.heappush(heap, -serial)
-                elif serial == LEAF:
+                elif serial == LEAF or parent in watched:
                     found[parent] = found[parent] + g if parent in found else g
             if following is None:
                 break
@@ -129,6 +130,7 @@ def _add(
     node: Node,
     g: Any,
     floor: int,
+    watched: frozenset[Node] | set[Node],
     found: dict[Node, Any],
     waiting: dict[int, tuple[Node, Any]],
     heap: list[int],
@@ -140,7 +142,7 @@ def _add(
         else:
             waiting[serial] = (node, g)
             heapq.heappush(heap, -serial)
-    elif serial == LEAF:
+    elif serial == LEAF or node in watched:
         found[node] = g if node not in found else found[node] + g
 
 

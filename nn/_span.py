@@ -21,6 +21,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import AnomalyError, Parameter, Tensor, _place, is_recording, ops
+from tapegrad.autograd.checkpoint import surroundings
 from tapegrad.autograd.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.replay import guard
 from tapegrad.autograd.sweep import add_to_grad, observed_sweep
@@ -102,11 +103,14 @@ class Trace:
 class Frame:
     """The module that is being run, the trace it belongs to (None in a plain call), and the frame
     of the module that called it.
+
+    undo: the trace that changes are undone with when there is none to put spans in
     """
 
     module: Any
     trace: Trace | None
     parent: Frame | None
+    undo: Trace | None = None
 
     @cached_property
     def path(self) -> str:
@@ -127,7 +131,7 @@ current_frame = _frame.get
 
 
 @contextmanager
-def entered(frame: Frame) -> Iterator[None]:
+def entered(frame: Frame | None) -> Iterator[None]:
     """Run a block as part of `frame.module`."""
     token = _frame.set(frame)
     try:
@@ -155,8 +159,45 @@ _place.register(module_path, name_of)
 def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
     """Log, once per key and trace, how to undo a change that is about to be made."""
     frame = _frame.get()
-    if frame is not None and frame.trace is not None and key not in frame.trace.undo:
-        frame.trace.undo[key] = make()
+    trace = None if frame is None else frame.trace or frame.undo
+    if trace is not None and key not in trace.undo:
+        trace.undo[key] = make()
+
+
+def unseen() -> tuple[Any, Callable[[], Any]]:
+    """The contexts of the first and of later runs of a checkpoint: modules leave no spans in them.
+
+    Spans would keep what the checkpoint drops, and their nodes are not those of the later run.
+    """
+    frame = _frame.get()
+    if frame is None:
+        return entered(None), lambda: entered(None)
+    # Modules may hold the tape, which holds this: strong references would be cycles.
+    callers, outer = [], frame
+    while outer is not None:
+        if outer.module is not None:
+            callers.append(weakref.ref(outer.module))
+        outer = outer.parent
+
+    def later() -> Any:
+        again = None if callers else Frame(None, None, None)
+        for reference in reversed(callers):
+            again = Frame(reference() or _GONE, None, again)
+        return entered(again)
+
+    first = Frame(frame.module, None, frame.parent, frame.trace or frame.undo)
+    return entered(first), later
+
+
+class _Gone:
+    """A module that was freed: no module is it, but one is being run."""
+
+    def name_of_child(self, _: Any) -> str:
+        return ""
+
+
+_GONE = _Gone()
+surroundings.append(unseen)
 
 
 # Running ------------------------------------------------------------------------------------------
@@ -207,7 +248,8 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     trace = None if frame is None else frame.trace
     inputs = [as_tensors(x) for x in args]
     if trace is None:
-        with entered(Frame(module, None, frame)), located():
+        undo = None if frame is None else frame.undo
+        with entered(Frame(module, None, frame, undo)), located():
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
     with entered(Frame(module, trace, frame)), located():

@@ -16,6 +16,8 @@ from tapegrad.autograd import (
     Primitive,
     Tape,
     Tensor,
+    checkpoint,
+    checkpoint_sequential,
     custom_vjp,
     default_dtype,
     detect_anomaly,
@@ -52,6 +54,8 @@ __all__ = [
     # tensors and derivatives
     "Parameter",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "custom_vjp",
     "default_dtype",
     "elementwise_grad",

@@ -28,8 +28,8 @@ Fields = dict[str, Any]
 # What tapegrad.nn has and Torch7 has not.  MuFuRu is there, but of torch/rnn's own no version is
 # known to compute what the one here does; files with it load as tables.
 _OTHERS = """
-Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LayerNorm Mish Module MuFuRu
-MultiHeadAttention RMSNorm SiLU TransformerEncoderLayer
+Checkpoint Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LayerNorm Mish Module
+MuFuRu MultiHeadAttention RMSNorm SiLU TransformerEncoderLayer
 """
 OTHERS = frozenset(_OTHERS.split())
 
