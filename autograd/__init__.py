@@ -3,6 +3,7 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -20,6 +21,7 @@ from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_defau
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
+    "BatchingError",
     "InPlaceError",
     "Parameter",
     "Primitive",
@@ -41,6 +43,7 @@ __all__ = [
     "elementwise_grad",
     "custom_vjp",
     "ops",
+    "per_sample_grad",
     "primitive",
     "primitives",
     "replay",
@@ -48,6 +51,7 @@ __all__ = [
     "ufunc",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 del _methods

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 __all__ = [
     "NO_GRAD",
@@ -22,14 +22,24 @@ __all__ = [
     "is_recording",
     "no_grad",
     "observed",
+    "reset",
+    "switch",
 ]
 
 
 class Observer(Protocol):
-    """What is told of each primitive call and each in-place write while it is installed."""
+    """What is told of each primitive call and each in-place write while it is installed.
+
+    takes_over: it runs the calls itself, by its method `take` (see `batching.py`)
+    """
+
+    takes_over: ClassVar[bool]
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
         """A primitive's body ran on bare `operands` and returned the bare arrays `results`."""
+
+    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
+        """Run a call, and return its result, as an observer that takes over."""
 
     def refuse(self, action: str) -> None:
         """Someone reads a value (`action` says how); an observer may raise."""
@@ -45,6 +55,8 @@ class Mode(NamedTuple):
 NO_GRAD = Mode(track=False, observer=None)
 _mode: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 current = _mode.get
+switch = _mode.set
+reset = _mode.reset
 
 
 @contextmanager

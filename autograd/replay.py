@@ -18,7 +18,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from tapegrad.autograd.node import note_write
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
-__all__ = ["Replay", "ReplayError", "guard", "replay"]
+__all__ = ["Replay", "ReplayError", "guard", "replay", "user_line"]
 
 _PACKAGE = __name__.rpartition(".autograd.")[0]
 
@@ -77,6 +77,7 @@ class Entry:
 class Recording:
     """What one run of the step did: an observer of primitive calls."""
 
+    takes_over: ClassVar[bool] = False
     entries: list[Entry] = field(default_factory=list)
     outside: dict[int, tuple[Any, str]] = field(default_factory=dict)  # slot -> (array, line)
     bits: dict[int, bytes] = field(default_factory=dict)
@@ -115,13 +116,17 @@ class Recording:
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
         """Note a call (see `_mode.Observer`)."""
-        where = _user_line()
+        where = user_line()
         noted = tuple(self._operand(value, where) for value in operands)
         slots = tuple(
             [self.slot(item) for item in r] if isinstance(r, list) else self.slot(r)
             for r in results
         )
         self.entries.append(Entry(primitive, noted, dict(settings), slots, where))
+
+    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
+        """Calls come by `call`."""
+        raise AssertionError("calls are observed, not taken over")
 
     def finish(self, result: Any) -> None:
         """Note what the step returned; an array that no call made comes from outside too."""
@@ -134,7 +139,7 @@ class Recording:
 
     def refuse(self, action: str) -> None:
         """A value is being read (see `_mode.Observer`)."""
-        raise ReplayError(READS.format(where=_user_line(), action=action))
+        raise ReplayError(READS.format(where=user_line(), action=action))
 
     def guard(self, owner: Any, attribute: str) -> None:
         """What was recorded holds while this attribute keeps its value."""
@@ -144,15 +149,18 @@ class Recording:
 def guard(owner: Any, attribute: str) -> None:
     """Tell a recording that the step depends on ``owner.attribute``: a change records it anew."""
     mode = _mode.current()
-    if mode is not None and isinstance(mode.observer, Recording):
-        mode.observer.guard(owner, attribute)
+    observer: Any = None if mode is None else mode.observer
+    while observer is not None and observer.takes_over:  # a batch that the step runs
+        observer = observer.outer
+    if isinstance(observer, Recording):
+        observer.guard(owner, attribute)
 
 
 def _bits(array: Any) -> bytes:
     return devices.to_numpy(array).tobytes()
 
 
-def _user_line() -> str:
+def user_line() -> str:
     """file:line of the innermost frame outside this package and outside generated code."""
     frame: Any = sys._getframe(1)
     while frame is not None:

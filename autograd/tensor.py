@@ -75,6 +75,8 @@ class Tensor:
     _node: Node | None
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        if isinstance(data, Tensor):
+            data._leave("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
         self._data = array if device is None else devices.to_device(array, device)
         self._node = None
@@ -208,6 +210,15 @@ class Tensor:
         from tapegrad.autograd.sweep import backward
 
         backward(self, gradient)
+
+    def with_node(self, node: Node | None) -> Tensor:
+        """The same memory with another past."""
+        result = untracked(self._data)
+        result._node = node
+        return result
+
+    def _leave(self, action: str) -> None:
+        """Someone takes the array out; a Sample (`_sample.py`), which has none, refuses."""
 
     def __copy__(self) -> Tensor:
         return untracked(self._data.copy())

@@ -15,6 +15,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
@@ -34,20 +35,18 @@ NOT_A_TENSOR = (
 NOT_FLOATING = "argument {which} holds {dtype}; only floating point arrays can be differentiated"
 
 # How many derivatives are being taken around this call: an inner one must then be recorded itself.
-_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
+derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    result = untracked(x._data)
     node = Node.__new__(Node)
     node.serial = next_serial()
     node.plan = e.identity.primitive.plan((x._node is not None,))
     node.parents = () if x._node is None else x._node
     node.saved = ()
     node.shape, node.dtype = x.shape, x.dtype
-    result._node = node
-    return result
+    return x.with_node(node)
 
 
 def _variable(value: Any, which: str) -> Tensor:
@@ -60,14 +59,19 @@ def _variable(value: Any, which: str) -> Tensor:
     return variable(tensor)
 
 
-def _released(x: Any) -> Any:
+def released(x: Any) -> Any:
     """x without a past that only leads to this call's own variables, which nobody can reach."""
-    if _depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
+    if (
+        derivative_depth.get()
+        or not isinstance(x, Tensor)
+        or x._node is None
+        or reaches_parameter(x._node)
+    ):
         return x
     return x.detach()
 
 
-class _Call:
+class Call:
     """One run of a function on fresh variables, and what is needed to reverse it."""
 
     def __init__(
@@ -83,30 +87,43 @@ class _Call:
         changed = list(args)
         for i, value in zip(argnums, unflatten(self.structure, variables), strict=True):
             changed[i] = value
-        token = _depth.set(_depth.get() + 1)
+        token = derivative_depth.set(derivative_depth.get() + 1)
         try:
             with _mode.enable_grad():
                 self.output = fn(*changed, **kwargs)
         finally:
-            _depth.reset(token)
+            derivative_depth.reset(token)
         self.name = name
 
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
-        if self.tensors_in or _depth.get() > 0:
-            return map_leaves(_released, self.output)
+        if self.tensors_in or derivative_depth.get() > 0:
+            return map_leaves(released, self.output)
         return map_leaves(lambda output: output._data, self.output)
 
-    def gradients(self, seeds: list[tuple[Node, Any]]) -> Any:
-        """The cotangents of the variables, in the structure of the arguments."""
+    def seeds(self) -> list[tuple[Node, Any]]:
+        """The cotangent 1 of the one number that fn returned."""
+        output = self.output
+        if not isinstance(output, Tensor):
+            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        if output.size != 1:
+            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        return [] if output._node is None else [(output._node, seed_for(output, None))]
+
+    def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
+        """The cotangent of each target, None where nothing reaches it."""
         mode = _mode.current()
         observed = mode is not None and mode.observer is not None
-        taped = self.tensors_in or _depth.get() > 0 or observed
+        taped = self.tensors_in or derivative_depth.get() > 0 or observed
         if taped:
             seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         else:
             seeds = [(n, as_array(g)) for n, g in seeds]
-        found = cotangents(seeds, self.targets, taped=taped)
+        return cotangents(seeds, targets, taped=taped)
+
+    def gradients(self, seeds: list[tuple[Node, Any]]) -> Any:
+        """The cotangents of the variables, in the structure of the arguments."""
+        found = self.cotangents(seeds, self.targets)
         results = [
             self._finished(g, variable) for g, variable in zip(found, self.like, strict=True)
         ]
@@ -119,14 +136,14 @@ class _Call:
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # arrays for arrays, unless the gradient itself depends on something tracked
-            g = _released(g)
-            return g if self.tensors_in or g.tracked else g._data
+            g = released(g)
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
         xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
         return xp.array(g, copy=True)
 
 
-def _numbers(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:
+def argument_numbers(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:
     chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in chosen:
         if not -len(args) <= i < len(args):
@@ -147,14 +164,8 @@ def value_and_grad(
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        call = _Call(fn, args, kwargs, _numbers(argnums, args))
-        output = call.output
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=call.name, type=type(output).__name__))
-        if output.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=call.name, shape=output.shape))
-        seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
-        gradients = call.gradients(seeds)
+        call = Call(fn, args, kwargs, argument_numbers(argnums, args))
+        gradients = call.gradients(call.seeds())
         return call.value(), gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return differentiated
@@ -180,7 +191,7 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[
     fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
     `pull` may be called several times.
     """
-    call = _Call(fn, args, {}, tuple(range(len(args))))
+    call = Call(fn, args, {}, tuple(range(len(args))))
     outputs = leaves(call.output)
     for output in outputs:
         if not isinstance(output, Tensor):

@@ -26,12 +26,14 @@ from tapegrad.autograd import (
     jvp,
     no_grad,
     ops,
+    per_sample_grad,
     primitive,
     replay,
     set_default_dtype,
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 from tapegrad.devices import device, manual_seed
 
@@ -59,11 +61,13 @@ __all__ = [
     "jacobian",
     "jvp",
     "no_grad",
+    "per_sample_grad",
     "replay",
     "set_default_dtype",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
     # operations, and how to declare one
     "Primitive",
     "ops",

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import elementwise, native
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
 
@@ -471,6 +472,7 @@ def real(xp: Any, x: Any) -> Any:
 
 
 real.vjp(x=lambda g: g)
+real.batch(native)
 
 
 @primitive(numpy=np.imag, view=True)
@@ -481,6 +483,7 @@ def imag(xp: Any, x: Any) -> Any:
 
 # d Im z = Re(-i dz); real arguments keep the real part of that, which is 0.
 imag.vjp(x=lambda g: g * -1j)
+imag.batch(native)
 
 
 @primitive(numpy=np.astype)
@@ -490,6 +493,7 @@ def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
 
 
 cast.vjp(x=lambda g: g)
+cast.batch(native)
 
 
 @primitive(view=True)
@@ -499,6 +503,7 @@ def identity(xp: Any, x: Any) -> Any:
 
 
 identity.vjp(x=lambda g: g)
+identity.batch(native)
 
 # Exponentials, logarithms ------------------------------------------------------------------------
 
@@ -744,6 +749,7 @@ where.vjp(
     x1=lambda g, condition: where(condition, g, 0),
     x2=lambda g, condition: where(condition, 0, g),
 )
+where.batch(elementwise)
 
 
 @primitive
@@ -756,6 +762,7 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
 
 
 clip.vjp(x=lambda g, x, y: g * (x == y))
+clip.batch(native)
 
 
 @composite()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.primitive import primitive
 
@@ -59,3 +60,4 @@ def erf(xp: Any, x: Any) -> Any:
 
 
 erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
+erf.batch(native)

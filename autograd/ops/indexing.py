@@ -14,6 +14,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._batched_index import batched_index
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor
 
@@ -48,6 +50,11 @@ take_slice.vjp(x=lambda g, index, x_shape: unslice(g, index, x_shape))
 unslice.vjp(x=lambda g, index: take_slice(g, index))
 
 
+# Samples of a batch: the batch is one more axis in front of the index.
+take_slice.batch(lambda x, index: take_slice(x, (slice(None), *index)))
+unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index), (samples, *shape)))
+
+
 def _filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
     arrays = iter(indices)
     return tuple(next(arrays) if part is HOLE else part for part in template)
@@ -80,6 +87,32 @@ take_index.vjp(
     x=lambda g, indices, template, x_shape: index_add(g, indices, template, x_shape), indices=None
 )
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
+
+
+@take_index.batch
+def _take_batch(
+    x: Any, indices: list[Any], batched: tuple[bool, bool], samples: int, template: Any
+) -> Any:
+    place = batched_index(template, indices, x.ndim - batched[0], batched[1], samples)
+    if not batched[0]:  # all samples read in one array
+        y = take_index(x, place.indices[1:], template)
+        return s.moveaxis(y, place.before, 0) if place.together else y
+    return place.read(take_index(x, place.indices, place.template))
+
+
+@index_add.batch
+def _index_add_batch(
+    x: Any,
+    indices: list[Any],
+    batched: tuple[bool, bool],
+    samples: int,
+    template: Any,
+    shape: tuple[int, ...],
+) -> Any:
+    if not batched[0]:
+        x = s.broadcast_to(x, (samples, *x.shape))
+    place = batched_index(template, indices, len(shape), batched[1], samples)
+    return index_add(place.written(x), place.indices, place.template, (samples, *shape))
 
 
 def _is_array(part: Any) -> bool:
