@@ -4,6 +4,7 @@ from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
+from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
@@ -30,6 +31,7 @@ from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
     "AnomalyError",
+    "BatchingError",
     "CheckpointError",
     "InPlaceError",
     "Parameter",
@@ -57,6 +59,7 @@ __all__ = [
     "elementwise_grad",
     "custom_vjp",
     "ops",
+    "per_sample_grad",
     "primitive",
     "primitives",
     "replay",
@@ -64,6 +67,7 @@ __all__ = [
     "ufunc",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 del _methods

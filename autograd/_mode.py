@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 __all__ = [
     "Forwarder",
@@ -25,6 +25,8 @@ __all__ = [
     "no_grad",
     "observed",
     "observer",
+    "reset",
+    "switch",
     "watched_writes",
 ]
 
@@ -32,10 +34,11 @@ __all__ = [
 class Observer:
     """What is told of each call, write and reversed call while it is installed.
 
-    This one does nothing; the recorder of replay and anomaly mode say what they do instead.
+    This one does nothing; the recorder of replay, anomaly mode and batches do more.
     """
 
     refuses = False  # does `refuse` raise?
+    takes_over: ClassVar[bool] = False  # does it run the calls itself, by `take`? (`batching.py`)
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
         """A primitive's body ran on bare `operands` and returned the bare arrays `results`.
@@ -59,6 +62,9 @@ class Observer:
     def overwritten(self, node: Any, array: Any) -> str:
         """What to add to the error that `array`, saved by `node`, has been written since."""
         return ""
+
+    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
+        """Run a call, and return its result, as an observer that takes over."""
 
     def refuse(self, action: str) -> None:
         """Someone reads a value (`action` says how); an observer may raise."""
@@ -105,6 +111,8 @@ class Mode(NamedTuple):
 NO_GRAD = Mode(track=False, observer=None)
 _mode: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 current = _mode.get
+switch = _mode.set
+reset = _mode.reset
 
 
 @contextmanager

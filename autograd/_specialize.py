@@ -41,8 +41,10 @@ def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     function.__module__ = described.__module__
     function.__signature__ = inspect.Signature(_parameters(primitive))
     function.primitive = primitive
+    primitive.function = function
     function.vjp = primitive.vjp
     function.joint_vjp = primitive.joint_vjp
+    function.batch = primitive.batch
     function.on = primitive.on
     function.with_aux = _with_aux(primitive, function)
     return function

@@ -46,7 +46,7 @@ from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.primitive import Primitive, apply, item_node
 from tapegrad.autograd.sweep import InPlaceError, cotangents
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.transform import depth, variable
+from tapegrad.autograd.transform import derivative_depth, variable
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 from tapegrad.devices._generators import watched_draws
 
@@ -98,8 +98,11 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(fn, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        if not _mode.is_recording():
-            return fn(*args, **kwargs)
+        observer = _mode.observer()
+        if not _mode.is_recording() or (observer is not None and observer.takes_over):
+            return fn(
+                *args, **kwargs
+            )  # nothing to keep; or a batch, whose wholes keep their own tape
         return _recorded(fn, args, kwargs)
 
     return checkpointed
@@ -280,7 +283,7 @@ class _Call:
         self.nest = nest
         # Tracked Tensors are given anew as variables; the others as they were.
         self.constants = [None if _is_tracked(value) else value for value in values]
-        self.depth = depth.get()
+        self.depth = derivative_depth.get()
         self.contexts: list[Callable[[], Context]] = []
         self.log = _Log()
 
@@ -342,12 +345,12 @@ class _Call:
                 stack.enter_context(make())
             if last_write[0] > self.made:
                 stack.enter_context(_mode.observed(_Reads(self.name, self.made, started)))
-            token = depth.set(self.depth)
+            token = derivative_depth.set(self.depth)
             floor = next_serial()
             try:
                 output = self.run(variables)
             finally:
-                depth.reset(token)
+                derivative_depth.reset(token)
         return self._checked(output, floor, variables)
 
     def _checked(self, output: Any, floor: int, variables: list[Any]) -> _Traced:

@@ -63,7 +63,7 @@ def jvp(fn: Callable[..., Any], args: Any, tangents: Any) -> Any:
     tangents = _matching("jvp", args, tangents)
     arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
     value, pull = vjp(_of_one(fn), map_leaves(_tensor, args))
-    zeros = map_leaves(lambda y: Tensor(np.zeros_like(y)), value)
+    zeros = map_leaves(lambda y: _tensor(np.zeros_like(y)), value)
     _, pull_back = vjp(lambda u: pull(u), zeros)
     [derivative] = pull_back([map_leaves(_tensor, tangents)])
     if arrays_in:

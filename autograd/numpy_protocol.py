@@ -22,7 +22,7 @@ from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.primitive import numpy_functions
-from tapegrad.autograd.tensor import Tensor, as_array, fresh
+from tapegrad.autograd.tensor import Tensor, as_array
 from tapegrad.autograd.write import add_at, written
 
 __all__ = ["array_function", "array_ufunc"]
@@ -205,10 +205,10 @@ def size(a: Any, axis: int | None = None) -> int:
 
 
 def _like(a: Any, fill: float, dtype: Any) -> Any:
+    if isinstance(a, Tensor):
+        return a.filled(fill, dtype or a.dtype)
     array = as_array(a)
-    xp = devices.namespace(array)
-    filled = xp.full(array.shape, fill, dtype=dtype or array.dtype)
-    return fresh(filled) if isinstance(a, Tensor) else filled
+    return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
 
 
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)

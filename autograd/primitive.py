@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._batch_rules import elementwise
 from tapegrad.autograd._place import GENERATED
 from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
 from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
@@ -57,6 +58,9 @@ class PrimitiveFunction(Protocol):
 
     def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
+
+    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
     def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
@@ -161,6 +165,8 @@ class Primitive:
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.rules: dict[str, Rule | None] = {}
+        self.batch_rule: BatchRule | None = None
+        self.function: Any = None  # the public callable, which calls this primitive
         self._plans: dict[tuple[Any, ...], Plan] = {}
         reserved = _RESERVED.intersection(self.arguments)
         if reserved:
@@ -201,6 +207,11 @@ class Primitive:
                 )
         rule = None if function is None else Rule(self, arguments, function)
         self.rules.update(dict.fromkeys(arguments, rule))
+
+    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """See `PrimitiveFunction.batch`."""
+        self.batch_rule = BatchRule(self, rule)
+        return rule
 
     def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """See `PrimitiveFunction.on`."""
@@ -250,6 +261,33 @@ class Rule:
             raise TypeError(
                 f"{owner.name}: the rule of {arguments[0]} names {', '.join(unknown)}, which is "
                 f"none of {', '.join(sorted(known))}"
+            )
+
+
+class BatchRule:
+    """How a call runs on all samples of a batch at once: a function that returns its results.
+
+    Its signature says what it needs: arguments and settings by name, `samples` (how many there
+    are), or `operands`, `settings` and the primitive's own `function`, for a rule that several
+    primitives share.  Operands that differ from sample to sample have the batch as a first axis.
+    The others come stretched to the batch, or, if the rule names `batched` (which are, a truth
+    for each argument), as they are; in a list, which is one operand, all or none have that axis.
+    The results have the batch in front: one, or a list of several, or a tuple with the auxiliary.
+    """
+
+    __slots__ = ("function", "names")
+
+    COMMON = frozenset({"batched", "function", "operands", "samples", "settings"})
+
+    def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.names = tuple(inspect.signature(function).parameters)
+        own = {*owner.arguments, *owner.settings}
+        unknown = [name for name in self.names if name not in own | self.COMMON]
+        if unknown or own & self.COMMON:
+            raise TypeError(
+                f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
+                f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
             )
 
 
@@ -324,6 +362,10 @@ def apply(
 
     Bare arrays in, bare arrays out; one Tensor among the operands makes the result a Tensor.
     """
+    mode = _mode.current()
+    observer = None if mode is None else mode.observer
+    if observer is not None and observer.takes_over:
+        return observer.take(primitive, operands, settings, aux)
     wrapped = False
     datas: list[Any] = []
     nodes: list[Any] = []
@@ -350,8 +392,6 @@ def apply(
     if primitive.mutates:
         _mode.about_to_write(datas[primitive.arguments.index(primitive.mutates)])
     results = primitive.body_for(xp)(xp, *datas, **settings)
-    mode = _mode.current()
-    observer = None if mode is None else mode.observer
     if primitive.mutates:
         target = primitive.arguments.index(primitive.mutates)
         note_write(datas[target])
@@ -385,11 +425,10 @@ def _note_views(
     """Remember the results that share memory with the first operand."""
     base: Any = operands[0]
     owner = owner_of(base._data)
-    function = _registry[primitive.name]
     given = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
         if owner_of(view._data) is owner:
-            note_view(view, base, (function, given, i if primitive.several else None))
+            note_view(view, base, (primitive.function, given, i if primitive.several else None))
 
 
 class _Sequence(NamedTuple):
@@ -584,7 +623,7 @@ def ufunc(
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__
-        return _publish(
+        published = _publish(
             Primitive(
                 body,
                 differentiable=differentiable,
@@ -595,6 +634,8 @@ def ufunc(
             function,
             stub,
         )
+        published.batch(elementwise)
+        return published
 
     return declare
 

@@ -123,6 +123,10 @@ class Recording(_mode.Observer):
         )
         self.entries.append(Entry(primitive, noted, dict(settings), slots, where))
 
+    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
+        """Calls come by `call`."""
+        raise AssertionError("calls are observed, not taken over")
+
     def finish(self, result: Any) -> None:
         """Note what the step returned; an array that no call made comes from outside too."""
         self.result = map_leaves(
@@ -276,10 +280,10 @@ class Replay:
         runs as it stands: a list of bodies would pass the observer by.
         """
         flat = leaves(list(args))
-        arrays = [as_array(a) if _is_value(a) else a for a in flat]
         if _mode.observer() is not None:
-            tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
+            tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
             return self._step(*unflatten(list(args), tensors))
+        arrays = [as_array(a) if _is_value(a) else a for a in flat]
         key = _key(args, arrays)
         program = self._programs.get(key)
         if program is not None:

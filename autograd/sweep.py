@@ -19,6 +19,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
@@ -212,9 +213,12 @@ def _wrapped(node: Node) -> list[Any]:
             values.append(untracked(value) if devices.is_array(value) else value)
         elif source == "y":
             if isinstance(value, list):
-                from tapegrad.autograd.primitive import _item
+                from tapegrad.autograd.primitive import item_node
 
-                values.append([_item(node, i, len(value), v) for i, v in enumerate(value)])
+                count = len(value)
+                values.append(
+                    [_with_past(v, item_node(node, i, count, v)) for i, v in enumerate(value)]
+                )
             else:
                 values.append(_with_past(value, node))
         elif isinstance(source, list):
@@ -230,6 +234,8 @@ def _wrapped(node: Node) -> list[Any]:
 
 
 def _with_past(value: Any, node: Node | None) -> Any:
+    if isinstance(value, Sample):
+        return value.with_node(node)
     if not devices.is_array(value):
         return value
     result = untracked(value)

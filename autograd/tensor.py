@@ -35,6 +35,11 @@ NOT_FLOATING = (
     "Convert it: Parameter(x, dtype=np.float32)."
 )
 
+BECOMES = (
+    "writes into a Tensor that all samples share, which would then hold one of them; make it with "
+    "np.zeros_like(x) of a sample x, so that each has its own"
+)
+
 _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
 
 
@@ -87,6 +92,8 @@ class Tensor:
     _state: ClassVar[bool] = False
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        if isinstance(data, Tensor):
+            data._leave("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
         self._data = array if device is None else devices.to_device(array, device)
         self._node = None
@@ -269,6 +276,26 @@ class Tensor:
         from tapegrad.autograd.sweep import backward
 
         backward(self, gradient)
+
+    def with_node(self, node: Node | None) -> Tensor:
+        """The same value with another past; writes to it leave this one as it is."""
+        return fresh(self._data, node)
+
+    def become(self, other: Tensor) -> None:
+        """Stand for the array of `other`, and for its past.
+
+        Raises BatchingError for one sample of a batch: this Tensor is one for all of them.
+        """
+        other._leave(BECOMES)
+        self._data, self._node = other._data, other._node
+
+    def filled(self, fill: float, dtype: Any) -> Tensor:
+        """`fill` in every entry, in this shape and device: a constant that can be written into."""
+        xp = devices.namespace(self._data)
+        return fresh(xp.full(self.shape, fill, dtype=dtype))
+
+    def _leave(self, action: str) -> None:
+        """Someone takes the array out; a Sample (`_sample.py`), which has none, refuses."""
 
     def __copy__(self) -> Tensor:
         return untracked(self._data.copy())

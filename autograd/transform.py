@@ -18,12 +18,13 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.arguments import Argnums, Arguments, name_of
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
-from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -41,20 +42,18 @@ NOT_FLOATING = (
 )
 
 # How many derivatives are being taken around this call: an inner one must then be recorded itself.
-depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
+derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    result = fresh(x._data)
     node = Node.__new__(Node)
     node.serial = next_serial()
     node.plan = e.identity.primitive.plan((x._node is not None,))
     node.parents = () if x._node is None else x._node
     node.saved = ()
     node.shape, node.dtype = x.shape, x.dtype
-    result._node = node
-    return result
+    return x.with_node(node)
 
 
 def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
@@ -67,9 +66,14 @@ def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
     return variable(tensor)
 
 
-def _released(x: Any) -> Any:
+def released(x: Any) -> Any:
     """x without a past that only leads to this call's own variables, which nobody can reach."""
-    if depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
+    if (
+        derivative_depth.get()
+        or not isinstance(x, Tensor)
+        or x._node is None
+        or reaches_parameter(x._node)
+    ):
         return x
     return x.detach()
 
@@ -98,15 +102,15 @@ class Call:
             else:
                 found = leaves(value)
                 self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
-                fresh = [_variable(x, fn, place) for x in found]
-                self.variables += fresh
-                new = unflatten(value, fresh)
+                parts = [_variable(x, fn, place) for x in found]
+                self.variables += parts
+                new = unflatten(value, parts)
             if isinstance(place, int):
                 changed[place] = new
             else:
                 kwargs = {**kwargs, place: new}
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
-        token = depth.set(depth.get() + 1)
+        token = derivative_depth.set(derivative_depth.get() + 1)
         try:
             if _mode.current() is None:
                 self.output = fn(*changed, **kwargs)
@@ -114,7 +118,7 @@ class Call:
                 with _mode.enable_grad():
                     self.output = fn(*changed, **kwargs)
         finally:
-            depth.reset(token)
+            derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
         """The Tensors that fn returned.  Raises TypeError for anything else among its results."""
@@ -126,22 +130,36 @@ class Call:
 
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
-        if self.tensors_in or depth.get() > 0:
-            return map_leaves(_released, self.output)
+        if self.tensors_in or derivative_depth.get() > 0:
+            return map_leaves(released, self.output)
         return map_leaves(lambda output: output._data, self.output)
 
-    def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
-        """The cotangents of the variables: for each place, in the structure of its argument."""
-        taped = self.tensors_in or depth.get() > 0
+    def seeds(self) -> list[tuple[Node, Any]]:
+        """The cotangent 1 of the one number that fn returned."""
+        output = self.output
+        if not isinstance(output, Tensor):
+            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        if output.size != 1:
+            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        return [] if output._node is None else [(output._node, seed_for(output, None))]
+
+    def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
+        """The cotangent of each target, None where nothing reaches it."""
+        taped = self.tensors_in or derivative_depth.get() > 0
         observed = _mode.observer() is not None  # it sees calls on Tensors, recorded or not
         if taped or observed:
             seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         else:
             seeds = [(n, as_array(g)) for n, g in seeds]
         with nullcontext() if taped else _mode.no_grad():
-            found = cotangents(seeds, self.targets, taped=taped or observed)
+            found = cotangents(seeds, targets, taped=taped or observed)
             if observed and not taped:  # owned, as below
                 found = [g if g is None else copy(g) for g in found]
+        return found
+
+    def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
+        """The cotangents of the variables: for each place, in the structure of its argument."""
+        found = self.cotangents(seeds, self.targets)
         results = [
             self._finished(g, variable) for g, variable in zip(found, self.variables, strict=True)
         ]
@@ -155,8 +173,8 @@ class Call:
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # arrays for arrays, unless the gradient itself depends on something tracked
-            g = _released(g)
-            return g if self.tensors_in or g.tracked else g._data
+            g = released(g)
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
         xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
         return xp.array(g, copy=True)
@@ -178,13 +196,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-        output = call.output
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=call.name, type=type(output).__name__))
-        if output.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=call.name, shape=output.shape))
-        seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
-        gradients = call.gradients(seeds)
+        gradients = call.gradients(call.seeds())
         return call.value(), gradients[0] if arguments.single else tuple(gradients)
 
     return differentiated

@@ -12,6 +12,7 @@ import weakref
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor, _mode, is_recording
+from tapegrad.autograd._sample import BatchingError, Sample
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable
@@ -23,6 +24,12 @@ __all__ = ["call"]
 SECOND_ORDER = (
     "{name} has a hand-written gradient, which is not recorded: only its first derivative exists. "
     "Delete updateGradInput and accGradParameters to have every order from its forward code."
+)
+
+
+ONE_BY_ONE = (
+    "{name} has a hand-written gradient, which runs on arrays and so not on all samples of a batch "
+    "at once. Delete updateGradInput and accGradParameters, or loop over the samples."
 )
 
 
@@ -52,6 +59,8 @@ class _Plan:
 
     def pull(self, g: Any, module: Any, trace: Any, parameters: list[Parameter]) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
+        if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
+            raise BatchingError(ONE_BY_ONE.format(name=self.name))
         taped = any(isinstance(part, Tensor) for part in leaves(g))
         if taped:  # recorded for a further derivative, or only observed?
             if is_recording():

@@ -32,12 +32,14 @@ from tapegrad.autograd import (
     jvp,
     no_grad,
     ops,
+    per_sample_grad,
     primitive,
     replay,
     set_default_dtype,
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 from tapegrad.devices import device, manual_seed
 
@@ -68,11 +70,13 @@ __all__ = [
     "jacobian",
     "jvp",
     "no_grad",
+    "per_sample_grad",
     "replay",
     "set_default_dtype",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
     # debugging
     "AnomalyError",
     "Tape",

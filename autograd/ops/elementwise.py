@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import elementwise, native
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
 
@@ -356,6 +357,9 @@ def phase(xp: Any, x: Any) -> Any:
     return xp.sign(x)
 
 
+phase.batch(elementwise)
+
+
 @phase.on("cuda")
 def _phase_by_division(xp: Any, x: Any) -> Any:
     size = xp.abs(x)  # CuPy's sign is that of the real part
@@ -504,6 +508,7 @@ def real(xp: Any, x: Any) -> Any:
 
 
 real.vjp(x=lambda g: g)
+real.batch(native)
 
 
 @primitive(numpy=np.imag, view=True)
@@ -514,6 +519,7 @@ def imag(xp: Any, x: Any) -> Any:
 
 # d Im z = Re(-i dz); real arguments keep the real part of that, which is 0.
 imag.vjp(x=lambda g: g * -1j)
+imag.batch(native)
 
 
 @primitive(numpy=np.astype)
@@ -523,6 +529,7 @@ def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
 
 
 cast.vjp(x=lambda g: g)
+cast.batch(native)
 
 
 @primitive(view=True)
@@ -532,6 +539,7 @@ def identity(xp: Any, x: Any) -> Any:
 
 
 identity.vjp(x=lambda g: g)
+identity.batch(native)
 
 # Exponentials, logarithms ------------------------------------------------------------------------
 
@@ -777,6 +785,7 @@ where.vjp(
     x1=lambda g, condition: where(condition, g, 0),
     x2=lambda g, condition: where(condition, 0, g),
 )
+where.batch(elementwise)
 
 
 @primitive
@@ -789,6 +798,7 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
 
 
 clip.vjp(x=lambda g, x, y: g * (x == y))
+clip.batch(native)
 
 
 @composite()

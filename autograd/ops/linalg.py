@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import opt_einsum
 
+from tapegrad.autograd._batch_rules import lifted, ndim_of
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -71,6 +72,26 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
 
 
 matmul.vjp(x1=_matmul_first, x2=_matmul_second)
+
+
+@matmul.batch
+def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
+    ndim1, ndim2 = ndim_of(x1, batched[0]), ndim_of(x2, batched[1])
+    if batched == (True, False) and ndim2 == 2:  # one product for all samples
+        y = matmul(s.reshape(x1, (-1, x1.shape[-1])) if ndim1 > 1 else x1, x2)
+        return s.reshape(y, (*x1.shape[:-1], x2.shape[-1])) if ndim1 > 1 else y
+    if batched == (False, True) and ndim2 == 1 and ndim1 == 2:
+        return matmul(x2, s.transpose(x1))
+    if ndim1 == 1:
+        x1 = s.expand_dims(x1, -2)
+    if ndim2 == 1:
+        x2 = s.expand_dims(x2, -1)
+    ndim = builtin_max(ndim1, ndim2, 2)
+    y = matmul(lifted(x1, ndim) if batched[0] else x1, lifted(x2, ndim) if batched[1] else x2)
+    if ndim2 == 1:
+        y = s.reshape(y, y.shape[:-1])
+        return s.reshape(y, y.shape[:-1]) if ndim1 == 1 else y
+    return s.reshape(y, (*y.shape[:-2], y.shape[-1])) if ndim1 == 1 else y
 
 
 # einsum ------------------------------------------------------------------------------------------
@@ -139,6 +160,19 @@ contract.vjp(
 )
 
 
+def _other_letter(text: str) -> str:
+    """A letter that is not in `text`."""
+    return next(c for c in map(chr, range(ord("A"), 0x250)) if c.isalpha() and c not in text)
+
+
+@contract.batch
+def _contract_batch(
+    x1: Any, x2: Any, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
+) -> Any:
+    c = _other_letter(axes1 + axes2 + result)
+    return contract(x1, x2, c * batched[0] + axes1, c * batched[1] + axes2, c + result)
+
+
 @primitive
 def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: str) -> Any:
     """Σ of the products of all arrays at once, over the letters that `result` lacks.
@@ -162,6 +196,12 @@ def _contract_all_rule(g: Any, arrays: list[Any], terms: tuple[str, ...], result
 
 
 contract_all.vjp(arrays=_contract_all_rule)
+
+
+@contract_all.batch
+def _contract_all_batch(arrays: list[Any], terms: tuple[str, ...], result: str) -> Any:
+    c = _other_letter("".join((*terms, result)))
+    return contract_all(arrays, tuple(c + term for term in terms), c + result)
 
 
 @lru_cache(maxsize=4096)
