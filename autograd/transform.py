@@ -44,15 +44,20 @@ depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    result = untracked(x._data)
-    node = Node.__new__(Node)
+    array = x._data
+    result = untracked(array)
+    result._node = node = Node.__new__(Node)
     node.serial = next_serial()
-    node.plan = e.identity.primitive.plan((x._node is not None,))
-    node.parents = () if x._node is None else x._node
+    if x._node is None:
+        node.plan, node.parents = _ALONE, ()
+    else:
+        node.plan, node.parents = _BEHIND, x._node
     node.saved = ()
-    node.shape, node.dtype = x.shape, x.dtype
-    result._node = node
+    node.shape, node.dtype = array.shape, array.dtype
     return result
+
+
+_ALONE, _BEHIND = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
 
 
 def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
@@ -84,6 +89,7 @@ class Call:
     ) -> None:
         self.name = name_of(fn)
         self.structure: list[Any] = []  # the arguments as they were, one for each place
+        self.flat = True  # is each of them one array?
         self.tensors_in = False
         self.variables: list[Tensor] = []
         changed = list(args)
@@ -94,6 +100,7 @@ class Call:
                 new: Any = _variable(value, fn, place)
                 self.variables.append(new)
             else:
+                self.flat = False
                 found = leaves(value)
                 self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
                 fresh = [_variable(x, fn, place) for x in found]
@@ -122,6 +129,15 @@ class Call:
                 raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
         return found
 
+    def scalar(self) -> Tensor:
+        """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
+        output = self.output
+        if not isinstance(output, Tensor):
+            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        if output._data.size != 1:
+            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        return output
+
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
         if self.tensors_in or depth.get() > 0:
@@ -141,6 +157,8 @@ class Call:
         results = [
             self._finished(g, variable) for g, variable in zip(found, self.variables, strict=True)
         ]
+        if self.flat:
+            return results
         gradients: list[Any] = unflatten(self.structure, results)
         return gradients
 
@@ -153,9 +171,8 @@ class Call:
             # arrays for arrays, unless the gradient itself depends on something tracked
             g = _released(g)
             return g if self.tensors_in or g.tracked else g._data
-        xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
-        return xp.array(g, copy=True)
+        return devices.namespace(g).array(g, copy=True)
 
 
 def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
@@ -174,16 +191,17 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-        output = call.output
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=call.name, type=type(output).__name__))
-        if output.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=call.name, shape=output.shape))
-        seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
-        gradients = call.gradients(seeds)
-        return call.value(), gradients[0] if arguments.single else tuple(gradients)
+        gradient = _gradient(call, arguments)
+        return call.value(), gradient
 
     return differentiated
+
+
+def _gradient(call: Call, arguments: Arguments) -> Any:
+    output = call.scalar()
+    seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
+    gradients = call.gradients(seeds)
+    return gradients[0] if arguments.single else tuple(gradients)
 
 
 def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -193,11 +211,12 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)
     """
-    both = value_and_grad(fn, argnums)
+    arguments = Arguments(fn, argnums)
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        return _gradient(call, arguments)
 
     return differentiated
 

@@ -10,12 +10,17 @@ from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd.tensor import Tensor, as_array
 
-__all__ = ["as_operand", "axis_of", "constant", "namespace_of", "observed", "value_of"]
+__all__ = ["as_operand", "axis_of", "constant", "namespace_of", "ndim_of", "observed", "value_of"]
 
 
 def as_operand(x: Any) -> Any:
     """x if it is an array or Tensor, else a NumPy array of it."""
     return x if isinstance(x, Tensor) or devices.is_array(x) else np.asarray(x)
+
+
+def ndim_of(x: Any) -> int:
+    """np.ndim, without the detour through NumPy's protocol for a Tensor."""
+    return int(x.ndim if hasattr(x, "ndim") else np.ndim(x))
 
 
 def namespace_of(x: Any) -> Any:

@@ -88,12 +88,17 @@ def _is_array(part: Any) -> bool:
     )
 
 
+_BASIC = frozenset({int, slice, type(None), type(...)})
+
+
 def getitem(x: Any, index: Any) -> Any:
     """x[index], with any index that NumPy takes.
 
     Raises IndexError for floating point indices, TypeError for tracked ones.
     """
     parts = index if isinstance(index, tuple) else (index,)
+    if _BASIC.issuperset(map(type, parts)):  # the ordinary case
+        return take_slice(x, parts)
     if not any(_is_array(part) for part in parts):
         basic = tuple(part.item() if devices.is_array(part) else part for part in parts)
         return take_slice(x, basic)

@@ -17,6 +17,7 @@ import opt_einsum
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import ndim_of
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -59,6 +60,8 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
             return g * x1
         return s.expand_dims(x1, -1) * s.expand_dims(g, -2)
     if len(x2_shape) == 1:
+        if x1.ndim == 2:
+            return s.transpose(x1) @ g
         return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
@@ -332,7 +335,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 @composite(numpy=np.dot)
 def dot(a: Any, b: Any) -> Any:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
-    if not np.ndim(a) or not np.ndim(b):
+    if not ndim_of(a) or not ndim_of(b):
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
         return matmul(a, b)
@@ -342,7 +345,7 @@ def dot(a: Any, b: Any) -> Any:
 @composite(numpy=np.inner)
 def inner(a: Any, b: Any) -> Any:
     """Σ a·b over the last axis of both."""
-    if not np.ndim(a) or not np.ndim(b):
+    if not ndim_of(a) or not ndim_of(b):
         return a * b
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
 
