@@ -131,6 +131,36 @@ def test_operation_of_complex_numbers_obeys(subject, law):
     obeys(subject, law)
 
 
+# Third derivatives: of everything whose second one is right, on a few examples of ordinary data.
+THIRD = Law("its_third_derivative_is_right", lambda trial: trial.check(order=3))
+
+
+def differentiable():
+    found = {**SUBJECTS["primitive"], **COMPLEX}
+    second = "its_second_derivative_is_right"
+    return [
+        pytest.param(subject, id=name)
+        for name, subject in found.items()
+        if subject.case is not None
+        and any(law.name == second for law in subject.laws())
+        and second not in subject.case.exceptions
+    ]
+
+
+@pytest.mark.parametrize("subject", differentiable())
+def test_third_derivatives_are_right(subject):
+    obeys(subject, THIRD)
+
+
+def test_third_derivatives_are_checked_everywhere():
+    """What is left out has an exception for its second derivative, and is a handful."""
+    names = [parameter.id for parameter in differentiable()]
+    families = {operations()[name.removesuffix(" (complex)")].__module__ for name in names}
+    assert len(families) >= 20
+    assert len([name for name in names if name.endswith(" (complex)")]) >= 250
+    assert len(names) >= 600
+
+
 @pytest.mark.parametrize("name", sorted(cases_complex.REASONS))
 def test_what_is_real_by_nature_refuses_complex_numbers(name):
     assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of cases_complex.py"
