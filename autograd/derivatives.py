@@ -84,7 +84,10 @@ def jacobian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape), by one sweep per row.
 
     x: an array, the argument number `argnum`.  The result is an array for an array, a Tensor for a
-    Tensor.  Raises TypeError when fn returns anything but one Tensor.
+    Tensor; for real x and complex fn(x) it is complex, by two sweeps per row.  Of complex x and
+    complex fn(x) it is the derivative of the real part, ∂Re fn/∂Re x - i·∂Re fn/∂Im x, which is all
+    of it where fn is holomorphic; `jvp` needs no such condition.  Raises TypeError when fn returns
+    anything but one Tensor.
     """
 
     @wraps(fn)
@@ -100,12 +103,16 @@ def jacobian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
             raise TypeError("jacobian needs a function that returns one array")
         data = as_array(value)
         xp = devices.namespace(data)
+        x = args[argnum]
+        # the gradient of a real x is the real part of what arrives: of Re y, and of Im y for -i
+        both = data.dtype.kind == "c" and as_array(x).dtype.kind != "c"
         rows = []
         for i in range(data.size):
             unit = xp.zeros((data.size,), dtype=data.dtype)
             unit[i] = 1
-            rows.append(pull(unit.reshape(data.shape))[0])
-        x = args[argnum]
+            unit = unit.reshape(data.shape)
+            row = pull(unit)[0]
+            rows.append(row + pull(unit * -1j)[0] * 1j if both else row)
         shape = tuple(data.shape) + tuple(np.shape(x) if not hasattr(x, "shape") else x.shape)
         if not rows:
             return xp.zeros(shape, dtype=data.dtype)
@@ -119,7 +126,11 @@ def jacobian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
 
 
 def hessian(fn: Callable[..., Any], argnum: int = 0) -> Callable[..., Any]:
-    """A function that returns ∂²fn/∂x∂x, of shape (*x.shape, *x.shape); fn returns one number."""
+    """A function that returns ∂²fn/∂x∂x, of shape (*x.shape, *x.shape); fn returns one number.
+
+    It is `jacobian` of the gradient, so for complex x all of it only where fn is holomorphic; `hvp`
+    needs no such condition.
+    """
     return jacobian(grad(fn, argnum), argnum)
 
 

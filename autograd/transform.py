@@ -141,6 +141,8 @@ def value_and_grad(
 
     fn returns one number (0-d, or one entry).  Gradients are arrays for arrays and Tensors for
     Tensors, in the structure of the arguments; with a tuple of `argnums`, a tuple of gradients.
+    Of a complex number it is the gradient of the real part: for a holomorphic fn of complex
+    arguments its derivative.
     Raises ValueError when fn returns several numbers, TypeError when it returns no Tensor or an
     argument is not floating point.
     """

@@ -24,6 +24,7 @@ REAL = {
         "isneginf isposinf max_pool2d max_pool3d nanpercentile nanquantile nearest_centroid "
         "percentile quantile"
     ),
+    "`sign` is `phase` of complex numbers": "signum",
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (
         "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "
