@@ -3,6 +3,9 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
+from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
+from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.composite import composite, composites
 from tapegrad.autograd.derivatives import (
     custom_vjp,
@@ -16,20 +19,35 @@ from tapegrad.autograd.derivatives import (
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.sweep import InPlaceError
-from tapegrad.autograd.tensor import Parameter, Tensor, default_dtype, set_default_dtype
+from tapegrad.autograd.tape import Tape
+from tapegrad.autograd.tensor import (
+    Parameter,
+    Tensor,
+    default_dtype,
+    from_dlpack,
+    set_default_dtype,
+)
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [
+    "AnomalyError",
+    "BatchingError",
+    "CheckpointError",
     "InPlaceError",
     "Parameter",
     "Primitive",
     "Replay",
     "ReplayError",
+    "Tape",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "composite",
     "composites",
     "default_dtype",
+    "detect_anomaly",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "is_recording",
     "no_grad",
@@ -41,6 +59,7 @@ __all__ = [
     "elementwise_grad",
     "custom_vjp",
     "ops",
+    "per_sample_grad",
     "primitive",
     "primitives",
     "replay",
@@ -48,6 +67,7 @@ __all__ = [
     "ufunc",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 del _methods

@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad.autograd import _mode
 from tapegrad.autograd import primitive as _primitive
+from tapegrad.autograd._place import GENERATED
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.views import note_view
@@ -29,12 +30,10 @@ __all__ = ["public_function"]
 def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     """The callable that users see: arguments, then settings, by position or by keyword."""
     scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
-    exec(  # noqa: S102  # a constant text
-        "def function(*args, **settings):\n"
-        "    specialize()\n"
-        "    return function(*args, **settings)",
-        scope,
+    source = (
+        "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)"
     )
+    exec(compile(source, f"{GENERATED}>", "exec"), scope)  # noqa: S102  # a constant text
     function: Any = scope["function"]
     scope["specialize"] = lambda: _specialize(primitive, function)
     function.__name__ = function.__qualname__ = primitive.name
@@ -42,8 +41,10 @@ def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     function.__module__ = described.__module__
     function.__signature__ = inspect.Signature(_parameters(primitive))
     function.primitive = primitive
+    primitive.function = function
     function.vjp = primitive.vjp
     function.joint_vjp = primitive.joint_vjp
+    function.batch = primitive.batch
     function.on = primitive.on
     function.with_aux = _with_aux(primitive, function)
     return function
@@ -87,7 +88,8 @@ def _specialize(primitive: Any, function: FunctionType) -> None:
     scope = function.__globals__
     source = _source(primitive, scope)
     made: dict[str, Any] = {}
-    exec(compile(source, f"<{primitive.name}>", "exec"), scope, made)  # noqa: S102  # our own text
+    text = compile(source, f"{GENERATED} {primitive.name}>", "exec")
+    exec(text, scope, made)  # noqa: S102  # our own text
     [compiled] = made.values()
     function.__code__ = compiled.__code__
     function.__defaults__ = compiled.__defaults__
@@ -218,7 +220,10 @@ def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
     """Lines that remember a result which shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
-    shares = f"_y is _{first} or _y.base is not None and (_y.base is _{first} or _y.base is _{first}.base)"
+    shares = (
+        f"_y is _{first} or _y.base is not None "
+        f"and (_y.base is _{first} or _y.base is _{first}.base)"
+    )
     given = "".join(f"{name}, " for name in (*others, *primitive.settings))
     return [
         f"if _{first} is not {first} and ({shares}):",

@@ -69,6 +69,7 @@ _NOT_SUPPORTED = {
     "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
 }
 
+
 class Row(NamedTuple):
     """One public function of NumPy."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import numpy_protocol, signatures
+from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.ops import (
     counting,
     indexing,
@@ -66,6 +67,9 @@ def to_integer(xp: Any, x: Any, *, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
+to_integer.batch(native)
+
+
 @primitive
 def to_device(xp: Any, x: Any, *, device: Any) -> Any:
     """x copied to `device` (x itself if it is there); the cotangent travels back."""
@@ -76,6 +80,7 @@ def to_device(xp: Any, x: Any, *, device: Any) -> Any:
 to_device.vjp(
     x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
 )
+to_device.batch(native)
 
 
 def _to(x: Tensor, device: Any) -> Tensor:

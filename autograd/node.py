@@ -23,6 +23,9 @@ __all__ = [
     "next_serial",
     "note_write",
     "owner_of",
+    "set_write",
+    "write_of",
+    "write_serial",
     "written_after",
 ]
 
@@ -101,7 +104,25 @@ def note_write(array: Any) -> None:
     _writes[key] = (serial, reference)
 
 
+def write_serial(array: Any) -> int:
+    """The number of the last write to the memory of `array`, LEAF if there was none."""
+    known = write_of(array)
+    return LEAF if known is None else known[0]
+
+
 def written_after(array: Any, serial: int) -> bool:
     """Has the memory of `array` been written in place after the call number `serial`?"""
-    known = _writes.get(id(owner_of(array)))
-    return known is not None and known[0] > serial
+    return write_serial(array) > serial
+
+
+def write_of(array: Any) -> tuple[int, Any] | None:
+    """What is known of the last write to the memory of `array`: its serial number comes first."""
+    return _writes.get(id(owner_of(array)))
+
+
+def set_write(array: Any, write: tuple[int, Any] | None) -> None:
+    """Let `write`, which `write_of` gave, be the last one: its entries are what they were then."""
+    if write is None:
+        _writes.pop(id(owner_of(array)), None)
+    else:
+        _writes[id(owner_of(array))] = write

@@ -23,7 +23,7 @@ from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.primitive import numpy_functions
 from tapegrad.autograd.signatures import FULL, OUT_IS_TENSOR, REDUCE
-from tapegrad.autograd.tensor import Tensor, as_array, fresh
+from tapegrad.autograd.tensor import Tensor, as_array
 from tapegrad.autograd.write import add_at, written
 
 __all__ = ["array_function", "array_ufunc"]
@@ -70,7 +70,8 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         wide = tuple(first.shape) + (1,) * second.ndim
         return numpy_functions[ufunc](first.reshape(wide), second)
     if method == "at" and ufunc in _ADDITIONS and not options:
-        return add_at(*inputs, _ADDITIONS[ufunc])
+        target, index, value = inputs
+        return add_at(target, index, value, _ADDITIONS[ufunc])
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
     function = numpy_functions.get(ufunc) or of_scipy(ufunc)
@@ -198,10 +199,10 @@ def size(a: Any, axis: int | None = None) -> int:
 
 
 def _like(a: Any, fill: float, dtype: Any) -> Any:
+    if isinstance(a, Tensor):
+        return a.filled(fill, dtype or a.dtype)
     array = as_array(a)
-    xp = devices.namespace(array)
-    filled = xp.full(array.shape, fill, dtype=dtype or array.dtype)
-    return fresh(filled) if isinstance(a, Tensor) else filled
+    return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
 
 
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)

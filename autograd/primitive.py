@@ -22,6 +22,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._batch_rules import elementwise
+from tapegrad.autograd._place import GENERATED
 from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
 from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
 from tapegrad.autograd.views import note_view
@@ -56,6 +58,9 @@ class PrimitiveFunction(Protocol):
 
     def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
+
+    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
     def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
@@ -160,6 +165,8 @@ class Primitive:
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
         self.rules: dict[str, Rule | None] = {}
+        self.batch_rule: BatchRule | None = None
+        self.function: Any = None  # the public callable, which calls this primitive
         self._plans: dict[tuple[Any, ...], Plan] = {}
         reserved = _RESERVED.intersection(self.arguments)
         if reserved:
@@ -200,6 +207,11 @@ class Primitive:
                 )
         rule = None if function is None else Rule(self, arguments, function)
         self.rules.update(dict.fromkeys(arguments, rule))
+
+    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """See `PrimitiveFunction.batch`."""
+        self.batch_rule = BatchRule(self, rule)
+        return rule
 
     def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """See `PrimitiveFunction.on`."""
@@ -252,6 +264,33 @@ class Rule:
             )
 
 
+class BatchRule:
+    """How a call runs on all samples of a batch at once: a function that returns its results.
+
+    Its signature says what it needs: arguments and settings by name, `samples` (how many there
+    are), or `operands`, `settings` and the primitive's own `function`, for a rule that several
+    primitives share.  Operands that differ from sample to sample have the batch as a first axis.
+    The others come stretched to the batch, or, if the rule names `batched` (which are, a truth
+    for each argument), as they are; in a list, which is one operand, all or none have that axis.
+    The results have the batch in front: one, or a list of several, or a tuple with the auxiliary.
+    """
+
+    __slots__ = ("function", "names")
+
+    COMMON = frozenset({"batched", "function", "operands", "samples", "settings"})
+
+    def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.names = tuple(inspect.signature(function).parameters)
+        own = {*owner.arguments, *owner.settings}
+        unknown = [name for name in self.names if name not in own | self.COMMON]
+        if unknown or own & self.COMMON:
+            raise TypeError(
+                f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
+                f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
+            )
+
+
 def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
     """What is saved, and the function (g, *saved) -> cotangents, for one mask.
 
@@ -288,7 +327,8 @@ def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, .
         lines.append(f"    [c] = [{results[0]}]\n    return c")
     else:
         lines.append(f"    return ({', '.join(results)},)")
-    exec("\n".join(lines), scope)  # noqa: S102  # source made above from declared names only
+    source = compile("\n".join(lines), f"{GENERATED} {owner.name}>", "exec")
+    exec(source, scope)  # noqa: S102  # source made above from declared names only
     return names, scope["pull"]
 
 
@@ -322,6 +362,10 @@ def apply(
 
     Bare arrays in, bare arrays out; one Tensor among the operands makes the result a Tensor.
     """
+    mode = _mode.current()
+    observer = None if mode is None else mode.observer
+    if observer is not None and observer.takes_over:
+        return observer.take(primitive, operands, settings, aux)
     wrapped = False
     datas: list[Any] = []
     nodes: list[Any] = []
@@ -345,9 +389,9 @@ def apply(
             datas[i] = xp.asarray(data.items)
         elif isinstance(data, list):
             datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
+    if primitive.mutates:
+        _mode.about_to_write(datas[primitive.arguments.index(primitive.mutates)])
     results = primitive.body_for(xp)(xp, *datas, **settings)
-    mode = _mode.current()
-    observer = None if mode is None else mode.observer
     if primitive.mutates:
         target = primitive.arguments.index(primitive.mutates)
         note_write(datas[target])
@@ -364,6 +408,8 @@ def apply(
     node = None
     if primitive.differentiable and (mode is None or mode.track):
         node = record(primitive, datas, nodes, settings, y, extra)
+        if observer is not None and node is not None:
+            observer.recorded(node)
     if primitive.several:
         outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
     else:
@@ -379,11 +425,10 @@ def _note_views(
     """Remember the results that share memory with the first operand."""
     base: Any = operands[0]
     owner = owner_of(base._data)
-    function = _registry[primitive.name]
     given = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
         if owner_of(view._data) is owner:
-            note_view(view, base, (function, given, i if primitive.several else None))
+            note_view(view, base, (primitive.function, given, i if primitive.several else None))
 
 
 class _Sequence(NamedTuple):
@@ -578,7 +623,7 @@ def ufunc(
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__
-        return _publish(
+        published = _publish(
             Primitive(
                 body,
                 differentiable=differentiable,
@@ -589,6 +634,8 @@ def ufunc(
             function,
             stub,
         )
+        published.batch(elementwise)
+        return published
 
     return declare
 

@@ -14,7 +14,6 @@ Reading a value (`float(t)`, `if t:`) lets Python decide by it, so that is an er
 from __future__ import annotations
 
 import math
-import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,13 +23,12 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._place import user_line
 from tapegrad.autograd.node import note_write
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["Replay", "ReplayError", "guard", "replay"]
-
-_PACKAGE = __name__.rpartition(".autograd.")[0]
 
 READS = (
     "{where}: the step {action} while it is recorded for replay: what Python does with the value "
@@ -74,8 +72,10 @@ class Entry:
 
 
 @dataclass
-class Recording:
+class Recording(_mode.Observer):
     """What one run of the step did: an observer of primitive calls."""
+
+    refuses = True
 
     entries: list[Entry] = field(default_factory=list)
     outside: dict[int, tuple[Any, str]] = field(default_factory=dict)  # slot -> (array, line)
@@ -115,13 +115,17 @@ class Recording:
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
         """Note a call (see `_mode.Observer`)."""
-        where = _user_line()
+        where = user_line()
         noted = tuple(self._operand(value, where) for value in operands)
         slots = tuple(
             [self.slot(item) for item in r] if isinstance(r, list) else self.slot(r)
             for r in results
         )
         self.entries.append(Entry(primitive, noted, dict(settings), slots, where))
+
+    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
+        """Calls come by `call`."""
+        raise AssertionError("calls are observed, not taken over")
 
     def finish(self, result: Any) -> None:
         """Note what the step returned; an array that no call made comes from outside too."""
@@ -134,7 +138,7 @@ class Recording:
 
     def refuse(self, action: str) -> None:
         """A value is being read (see `_mode.Observer`)."""
-        raise ReplayError(READS.format(where=_user_line(), action=action))
+        raise ReplayError(READS.format(where=user_line(), action=action))
 
     def guard(self, owner: Any, attribute: str) -> None:
         """What was recorded holds while this attribute keeps its value."""
@@ -143,24 +147,13 @@ class Recording:
 
 def guard(owner: Any, attribute: str) -> None:
     """Tell a recording that the step depends on ``owner.attribute``: a change records it anew."""
-    mode = _mode.current()
-    if mode is not None and isinstance(mode.observer, Recording):
-        mode.observer.guard(owner, attribute)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.guard(owner, attribute)
 
 
 def _bits(array: Any) -> bytes:
     return devices.to_numpy(array).tobytes()
-
-
-def _user_line() -> str:
-    """file:line of the innermost frame outside this package and outside generated code."""
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(_PACKAGE + ".") and not frame.f_code.co_filename.startswith("<"):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        frame = frame.f_back
-    return "unknown line"
 
 
 class Program:
@@ -216,6 +209,7 @@ def _bound(entry: Entry, recording: Recording) -> Callable[[list[Any]], None]:
 
         def write(values: list[Any]) -> None:
             operands = [_value(part, values) for part in entry.operands]
+            _mode.about_to_write(operands[target])
             run(*operands)
             note_write(operands[target])
 
@@ -280,8 +274,15 @@ class Replay:
         self.__doc__ = step.__doc__
 
     def __call__(self, *args: Any) -> Any:
-        """Run the step: recorded on the first calls with these shapes, replayed afterwards."""
+        """Run the step: recorded on the first calls with these shapes, replayed afterwards.
+
+        Where calls are observed, by anomaly mode or another step that is being recorded, the step
+        runs as it stands: a list of bodies would pass the observer by.
+        """
         flat = leaves(list(args))
+        if _mode.observer() is not None:
+            tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
+            return self._step(*unflatten(list(args), tensors))
         arrays = [as_array(a) if _is_value(a) else a for a in flat]
         key = _key(args, arrays)
         program = self._programs.get(key)

@@ -14,11 +14,12 @@ Tensors with their own past again, and the sweep itself is recorded: the next or
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
@@ -55,8 +56,9 @@ def sweep(
     """Push cotangents from `seeds` down the tape.
 
     seeds:   pairs (node, cotangent of its result)
-    floor:   calls with a smaller serial number are not visited; leaves always are
-    watched: nodes whose cotangents are returned as well (and still passed on)
+    floor:   calls with a smaller serial number are not visited; what arrives at leaves is returned
+    watched: nodes, above or below the floor, whose cotangents are returned as well (and still
+             passed on)
     needed:  when given, only operands that are in this set get cotangents
     taped:   run the rules on Tensors, so that the sweep is recorded itself
     Returns the cotangents of the leaves reached and of the watched nodes.
@@ -68,7 +70,7 @@ def sweep(
     newest_write = last_write[0]
     rest: Any = None
     for node, g in seeds:
-        _add(node, g, floor, found, waiting, heap)
+        _add(node, g, floor, watched, found, waiting, heap)
     while heap:
         node, g = waiting.pop(-heapq.heappop(heap))
         while True:  # stay with the newest call for as long as it is known without the heap
@@ -113,7 +115,7 @@ def sweep(
                     else:
                         waiting[serial] = (parent, g)
                         heapq.heappush(heap, -serial)
-                elif serial == LEAF:
+                elif serial == LEAF or parent in watched:
                     found[parent] = found[parent] + g if parent in found else g
             if following is None:
                 break
@@ -129,6 +131,7 @@ def _add(
     node: Node,
     g: Any,
     floor: int,
+    watched: frozenset[Node] | set[Node],
     found: dict[Node, Any],
     waiting: dict[int, tuple[Node, Any]],
     heap: list[int],
@@ -140,7 +143,7 @@ def _add(
         else:
             waiting[serial] = (node, g)
             heapq.heappush(heap, -serial)
-    elif serial == LEAF:
+    elif serial == LEAF or node in watched:
         found[node] = g if node not in found else found[node] + g
 
 
@@ -155,7 +158,9 @@ def _check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
             if devices.is_array(array) and written_after(array, node.serial):
-                raise InPlaceError(OVERWRITTEN.format(primitive=node.plan))
+                observer = _mode.observer()
+                more = "" if observer is None else observer.overwritten(node, array)
+                raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
 def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tuple[Node, Any]]:
@@ -164,17 +169,39 @@ def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tupl
     if not wanted:
         return []
     pull, taken = node.plan.restricted(wanted)
-    saved = _wrapped(node) if taped else node.saved
-    result = pull(g, *[saved[i] for i in taken])
+    if taped:
+        saved = _wrapped(node)
+        return _observed(node, parents, wanted, pull, g, [saved[i] for i in taken])
+    result = pull(g, *[node.saved[i] for i in taken])
     results = (result,) if len(wanted) == 1 else result
     return list(zip([parents[i] for i in wanted], results, strict=True))
 
 
 def _taped(node: Node, g: Any) -> list[tuple[Node, Any]]:
-    result = node.plan.pull(g, *_wrapped(node))
-    if type(node.parents) is not tuple:
-        return [(node.parents, result)]
-    return list(zip(node.parents, result, strict=True))
+    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    return _observed(node, parents, range(len(parents)), node.plan.pull, g, _wrapped(node))
+
+
+def _observed(
+    node: Node,
+    parents: tuple[Node, ...],
+    places: Sequence[int],
+    pull: Callable[..., Any],
+    g: Any,
+    saved: list[Any],
+) -> list[tuple[Node, Any]]:
+    """(parent, its cotangent) for the parents at `places`, by rules that an observer may follow."""
+    chosen = [parents[i] for i in places]
+    observer = _mode.observer()
+    if observer is None:
+        result = pull(g, *saved)
+        return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
+
+    def run() -> list[Any]:
+        result = pull(g, *saved)
+        return [result] if len(chosen) == 1 else list(result)
+
+    return list(zip(chosen, observer.reverse(node, places, g, run), strict=True))
 
 
 def _wrapped(node: Node) -> list[Any]:
@@ -186,9 +213,12 @@ def _wrapped(node: Node) -> list[Any]:
             values.append(untracked(value) if devices.is_array(value) else value)
         elif source == "y":
             if isinstance(value, list):
-                from tapegrad.autograd.primitive import _item
+                from tapegrad.autograd.primitive import item_node
 
-                values.append([_item(node, i, len(value), v) for i, v in enumerate(value)])
+                count = len(value)
+                values.append(
+                    [_with_past(v, item_node(node, i, count, v)) for i, v in enumerate(value)]
+                )
             else:
                 values.append(_with_past(value, node))
         elif isinstance(source, list):
@@ -204,6 +234,8 @@ def _wrapped(node: Node) -> list[Any]:
 
 
 def _with_past(value: Any, node: Node | None) -> Any:
+    if isinstance(value, Sample):
+        return value.with_node(node)
     if not devices.is_array(value):
         return value
     result = untracked(value)
@@ -325,8 +357,7 @@ def observed_sweep(
     if targets is not None:
         needed = needed_for([node for node, _ in seeds], targets, floor)
         seeds = [(node, g) for node, g in seeds if node in needed]
-    mode = _mode.current()
-    if mode is None or mode.observer is None:
+    if _mode.observer() is None:
         bare = [(node, as_array(g)) for node, g in seeds]
         return sweep(bare, floor=floor, watched=watched, needed=needed)
     # The observer sees calls on Tensors, so the rules run on those, without being tracked.

@@ -2,8 +2,9 @@
 
 A Tensor is a handle with three slots.  `_data` is the bare array, NumPy's or another backend's, and
 decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
-differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).  All mathematics lives in the primitives: operators, methods and NumPy's protocols
-are attached in `methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
+differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).
+All mathematics lives in the primitives: operators, methods and NumPy's protocols are attached in
+`methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
 """
 
 from __future__ import annotations
@@ -19,16 +20,26 @@ from tapegrad.autograd import _mode
 from tapegrad.autograd.node import Leaf, Node
 from tapegrad.autograd.views import SHARED, Views
 
-__all__ = ["Parameter", "Tensor", "default_dtype", "set_default_dtype"]
+__all__ = ["Parameter", "Tensor", "default_dtype", "from_dlpack", "set_default_dtype"]
 
 TRACKED_TO_NUMPY = (
     "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
     "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
     "tapegrad.autograd.ops."
 )
+TRACKED_TO_DLPACK = (
+    "this Tensor is tracked: handing its memory to another library would silently cut its "
+    "gradient. Use x.detach() for its value."
+)
+NO_DLPACK = "arrays on {device} cannot be handed on by DLPack; copy to the CPU first: x.to('cpu')"
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
     "Convert it: Parameter(x, dtype=np.float32)."
+)
+
+BECOMES = (
+    "writes into a Tensor that all samples share, which would then hold one of them; make it with "
+    "np.zeros_like(x) of a sample x, so that each has its own"
 )
 
 _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
@@ -83,6 +94,8 @@ class Tensor:
     _state: ClassVar[bool] = False
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+        if isinstance(data, Tensor):
+            data._leave("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
         self._data = array if device is None else devices.to_device(array, device)
         self._node = None
@@ -209,6 +222,40 @@ class Tensor:
         self._hand_out()
         return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
 
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The device in DLPack's numbers.  Raises BufferError where the library has none."""
+        if not hasattr(self._data, "__dlpack_device__"):
+            raise BufferError(NO_DLPACK.format(device=self.device))
+        kind, index = self._data.__dlpack_device__()
+        return int(kind), int(index)
+
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """The memory of an untracked Tensor as a DLPack capsule, for other libraries to use.
+
+        It is shared, not copied: a write on one side shows on the other, and the tape does not
+        learn of it.  Read-only memory is marked so for a consumer that knows such a mark
+        (max_version 1.0 or later), and copied for one that does not, unless ``copy=False``.
+        Raises TypeError when tracked, BufferError for what the array library cannot hand on.
+        """
+        if self._node is not None:
+            raise TypeError(TRACKED_TO_DLPACK)
+        _refuse("hands out its memory by DLPack")
+        self.__dlpack_device__()
+        array = self._data
+        read_only = type(array) is np.ndarray and not array.flags.writeable
+        if read_only and copy is not False and (max_version is None or max_version[0] < 1):
+            array, copy = array.copy(), None
+        options = {"stream": stream, "max_version": max_version}
+        options |= {"dl_device": dl_device, "copy": copy}
+        return array.__dlpack__(**{k: v for k, v in options.items() if v is not None})
+
     def __repr__(self) -> str:
         values = np.array2string(
             devices.to_numpy(self._data), separator=", ", prefix=f"{type(self).__name__}("
@@ -236,6 +283,9 @@ class Tensor:
             return format(self._data.item(), spec)
         return format(str(self), spec)
 
+    def _before_write(self) -> None:
+        """Called on state that is about to be written where it lies; a Buffer keeps a way back."""
+
     # Its past ------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
@@ -251,6 +301,26 @@ class Tensor:
         from tapegrad.autograd.sweep import backward
 
         backward(self, gradient)
+
+    def with_node(self, node: Node | None) -> Tensor:
+        """The same value with another past; writes to it leave this one as it is."""
+        return fresh(self._data, node)
+
+    def become(self, other: Tensor) -> None:
+        """Stand for the array of `other`, and for its past.
+
+        Raises BatchingError for one sample of a batch: this Tensor is one for all of them.
+        """
+        other._leave(BECOMES)
+        self._data, self._node = other._data, other._node
+
+    def filled(self, fill: float, dtype: Any) -> Tensor:
+        """`fill` in every entry, in this shape and device: a constant that can be written into."""
+        xp = devices.namespace(self._data)
+        return fresh(xp.full(self.shape, fill, dtype=dtype))
+
+    def _leave(self, action: str) -> None:
+        """Someone takes the array out; a Sample (`_sample.py`), which has none, refuses."""
 
     def __copy__(self) -> Tensor:
         return untracked(self._data.copy())
@@ -417,6 +487,18 @@ def _copied(array: Any, memo: dict[int, Any]) -> Any:
     )
 
 
+def from_dlpack(x: Any) -> Tensor:
+    """An untracked Tensor that shares memory with `x`, any object with the DLPack protocol.
+
+    x: an array of NumPy, CuPy, JAX, PyTorch, …, or an untracked Tensor; on the CPU or a CUDA device
+    Writes on one side show on the other, and the tape does not learn of those made elsewhere; the
+    memory of libraries whose arrays never change, such as JAX's, comes read-only.
+    Raises TypeError for an object without the protocol or a tracked Tensor, DeviceError for memory
+    of a device that is not known here.
+    """
+    return untracked(devices.from_dlpack(x))
+
+
 def untracked(array: Any) -> Tensor:
     """A Tensor around a bare array that others may hold too, without looking at it."""
     result = Tensor.__new__(Tensor)
@@ -437,6 +519,6 @@ def fresh(array: Any, node: Node | None = None) -> Tensor:
 
 def _refuse(action: str) -> None:
     """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
-    mode = _mode.current()
-    if mode is not None and mode.observer is not None:
-        mode.observer.refuse(action)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.refuse(action)

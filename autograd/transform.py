@@ -9,16 +9,22 @@ dicts of arrays; results keep that structure.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd._sample import Sample
+from tapegrad.autograd.arguments import Argnums, Arguments, name_of
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
-from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -31,86 +37,134 @@ NOT_A_TENSOR = (
     "{name} returned {type}, which holds no Tensor: its result does not depend on the arguments "
     "through tapegrad. Were they converted with .numpy(), float() or .data?"
 )
-NOT_FLOATING = "argument {which} holds {dtype}; only floating point arrays can be differentiated"
+NOT_FLOATING = (
+    "argument {which} of {name} holds {dtype}; only floating point arrays can be differentiated"
+)
 
 # How many derivatives are being taken around this call: an inner one must then be recorded itself.
-_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
+derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    result = fresh(x._data)
     node = Node.__new__(Node)
     node.serial = next_serial()
     node.plan = e.identity.primitive.plan((x._node is not None,))
     node.parents = () if x._node is None else x._node
     node.saved = ()
     node.shape, node.dtype = x.shape, x.dtype
-    result._node = node
-    return result
+    return x.with_node(node)
 
 
-def _variable(value: Any, which: str) -> Tensor:
-    """A variable for an argument of a function that is being differentiated."""
+def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
+    """A variable for an argument, or a part of one, of a function that is being differentiated."""
     tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
     if tensor.dtype.kind not in "fc":
         if hasattr(value, "dtype"):
-            raise TypeError(NOT_FLOATING.format(which=which, dtype=tensor.dtype))
+            raise TypeError(NOT_FLOATING.format(which=which, name=name_of(fn), dtype=tensor.dtype))
         tensor = untracked(as_array(value, float))  # a Python int: as in calculus, a number
     return variable(tensor)
 
 
-def _released(x: Any) -> Any:
+def released(x: Any) -> Any:
     """x without a past that only leads to this call's own variables, which nobody can reach."""
-    if _depth.get() or not isinstance(x, Tensor) or x._node is None or reaches_parameter(x._node):
+    if (
+        derivative_depth.get()
+        or not isinstance(x, Tensor)
+        or x._node is None
+        or reaches_parameter(x._node)
+    ):
         return x
     return x.detach()
 
 
-class _Call:
+class Call:
     """One run of a function on fresh variables, and what is needed to reverse it."""
 
     def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Any, argnums: tuple[int, ...]
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        places: tuple[int | str, ...],
     ) -> None:
-        name = getattr(fn, "__name__", type(fn).__name__)
-        self.structure: Any = [args[i] for i in argnums]
-        flat = leaves(self.structure)
-        self.tensors_in = any(isinstance(value, Tensor) for value in flat)
-        variables = [_variable(value, f"of {name}") for value in flat]
-        self.targets: list[Node] = [v._node for v in variables if v._node is not None]
-        self.like = variables
+        self.name = name_of(fn)
+        self.structure: list[Any] = []  # the arguments as they were, one for each place
+        self.tensors_in = False
+        self.variables: list[Tensor] = []
         changed = list(args)
-        for i, value in zip(argnums, unflatten(self.structure, variables), strict=True):
-            changed[i] = value
-        token = _depth.set(_depth.get() + 1)
+        for place in places:
+            value = args[place] if isinstance(place, int) else kwargs[place]
+            self.structure.append(value)
+            if type(value) is np.ndarray:
+                new: Any = _variable(value, fn, place)
+                self.variables.append(new)
+            else:
+                found = leaves(value)
+                self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
+                parts = [_variable(x, fn, place) for x in found]
+                self.variables += parts
+                new = unflatten(value, parts)
+            if isinstance(place, int):
+                changed[place] = new
+            else:
+                kwargs = {**kwargs, place: new}
+        self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
+        token = derivative_depth.set(derivative_depth.get() + 1)
         try:
-            with _mode.enable_grad():
+            if _mode.current() is None:
                 self.output = fn(*changed, **kwargs)
+            else:
+                with _mode.enable_grad():
+                    self.output = fn(*changed, **kwargs)
         finally:
-            _depth.reset(token)
-        self.name = name
+            derivative_depth.reset(token)
+
+    def outputs(self) -> list[Tensor]:
+        """The Tensors that fn returned.  Raises TypeError for anything else among its results."""
+        found = leaves(self.output)
+        for output in found:
+            if not isinstance(output, Tensor):
+                raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        return found
 
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
-        if self.tensors_in or _depth.get() > 0:
-            return map_leaves(_released, self.output)
+        if self.tensors_in or derivative_depth.get() > 0:
+            return map_leaves(released, self.output)
         return map_leaves(lambda output: output._data, self.output)
 
-    def gradients(self, seeds: list[tuple[Node, Any]]) -> Any:
-        """The cotangents of the variables, in the structure of the arguments."""
-        mode = _mode.current()
-        observed = mode is not None and mode.observer is not None
-        taped = self.tensors_in or _depth.get() > 0 or observed
-        if taped:
+    def seeds(self) -> list[tuple[Node, Any]]:
+        """The cotangent 1 of the one number that fn returned."""
+        output = self.output
+        if not isinstance(output, Tensor):
+            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        if output.size != 1:
+            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        return [] if output._node is None else [(output._node, seed_for(output, None))]
+
+    def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
+        """The cotangent of each target, None where nothing reaches it."""
+        taped = self.tensors_in or derivative_depth.get() > 0
+        observed = _mode.observer() is not None  # it sees calls on Tensors, recorded or not
+        if taped or observed:
             seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         else:
             seeds = [(n, as_array(g)) for n, g in seeds]
-        found = cotangents(seeds, self.targets, taped=taped)
+        with nullcontext() if taped else _mode.no_grad():
+            found = cotangents(seeds, targets, taped=taped or observed)
+            if observed and not taped:  # owned, as below
+                found = [g if g is None else copy(g) for g in found]
+        return found
+
+    def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
+        """The cotangents of the variables: for each place, in the structure of its argument."""
+        found = self.cotangents(seeds, self.targets)
         results = [
-            self._finished(g, variable) for g, variable in zip(found, self.like, strict=True)
+            self._finished(g, variable) for g, variable in zip(found, self.variables, strict=True)
         ]
-        return unflatten(self.structure, results)
+        gradients: list[Any] = unflatten(self.structure, results)
+        return gradients
 
     def _finished(self, g: Any, variable: Tensor) -> Any:
         if g is None:
@@ -119,53 +173,42 @@ class _Call:
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # arrays for arrays, unless the gradient itself depends on something tracked
-            g = _released(g)
-            return g if self.tensors_in or g.tracked else g._data
+            g = released(g)
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
         xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
         return xp.array(g, copy=True)
 
 
-def _numbers(argnums: int | tuple[int, ...], args: tuple[Any, ...]) -> tuple[int, ...]:
-    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    for i in chosen:
-        if not -len(args) <= i < len(args):
-            raise TypeError(f"argnums={argnums}, but the function was given {len(args)} arguments")
-    return tuple(i % len(args) for i in chosen)
-
-
-def value_and_grad(
-    fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0
-) -> Callable[..., tuple[Any, Any]]:
+def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
     """A function that returns (fn(…), its gradient with respect to argument(s) `argnums`).
 
-    fn returns one number (0-d, or one entry).  Gradients are arrays for arrays and Tensors for
-    Tensors, in the structure of the arguments; with a tuple of `argnums`, a tuple of gradients.
-    Of a complex number it is the gradient of the real part: for a holomorphic fn of complex
-    arguments its derivative.
-    Raises ValueError when fn returns several numbers, TypeError when it returns no Tensor or an
-    argument is not floating point.
+    fn:      returns one number (0-d, or one entry)
+    argnums: the position or the name of an argument, or a tuple of such, whether callers pass it by
+             position or by name
+    Gradients are arrays for arrays and Tensors for Tensors, in the structure of the arguments; with
+    a tuple of `argnums`, a tuple of gradients.  Of a complex number it is the gradient of the real
+    part: for a holomorphic fn of complex arguments its derivative.
+    Raises ValueError when fn returns several numbers, TypeError when it returns no Tensor, an
+    argument is not floating point, or `argnums` names one that fn was not given.
     """
+    arguments = Arguments(fn, argnums)
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        call = _Call(fn, args, kwargs, _numbers(argnums, args))
-        output = call.output
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=call.name, type=type(output).__name__))
-        if output.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=call.name, shape=output.shape))
-        seeds = [] if output._node is None else [(output._node, seed_for(output, None))]
-        gradients = call.gradients(seeds)
-        return call.value(), gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        gradients = call.gradients(call.seeds())
+        return call.value(), gradients[0] if arguments.single else tuple(gradients)
 
     return differentiated
 
 
-def grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns the gradient of fn with respect to argument(s) `argnums`.
 
     See `value_and_grad`.  Nest it for higher orders: ``grad(grad(f))``.
+
+    >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)
     """
     both = value_and_grad(fn, argnums)
 
@@ -176,19 +219,21 @@ def grad(fn: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable
     return differentiated
 
 
-def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-    """(fn(*args), pull) where pull(v) = vᵀ·J: one cotangent per argument, as a tuple.
+def vjp(
+    fn: Callable[..., Any], *args: Any, argnums: Argnums | None = None, **kwargs: Any
+) -> tuple[Any, Callable[[Any], Any]]:
+    """(fn(*args, **kwargs), pull) where pull(v) = vᵀ·J: a tuple, one cotangent per argument.
 
+    argnums: which arguments, by position or name, as in `value_and_grad`: all in `args` when
+             omitted; pull then returns one cotangent, or a tuple, as `argnums` is one or several
     fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
     `pull` may be called several times.
     """
-    call = _Call(fn, args, {}, tuple(range(len(args))))
-    outputs = leaves(call.output)
-    for output in outputs:
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=call.name, type=type(output).__name__))
+    arguments = Arguments(fn, range(len(args)) if argnums is None else argnums)
+    call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+    outputs = call.outputs()
 
-    def pull(v: Any) -> tuple[Any, ...]:
+    def pull(v: Any) -> Any:
         given = leaves(v)
         if len(given) != len(outputs):
             raise ValueError(f"{call.name} returned {len(outputs)} arrays, v has {len(given)}")
@@ -197,6 +242,7 @@ def vjp(fn: Callable[..., Any], *args: Any) -> tuple[Any, Callable[[Any], tuple[
             for output, g in zip(outputs, given, strict=True)
             if output._node is not None
         ]
-        return tuple(call.gradients(seeds))
+        gradients = call.gradients(seeds)
+        return gradients[0] if arguments.single else tuple(gradients)
 
     return call.value(), pull

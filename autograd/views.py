@@ -12,7 +12,7 @@ variable and the array that was passed) never sees a recorded write: the root is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
@@ -28,7 +28,8 @@ SMALL = 4
 
 class _Shared:
     """The mark of a Tensor whose memory belongs to others as well: an array that was passed in, a
-    Parameter, a flat buffer.  Writes that are not recorded go through to that memory."""
+    Parameter, a flat buffer.  Writes that are not recorded go through to that memory.
+    """
 
     def __repr__(self) -> str:
         return "<shared>"
@@ -38,7 +39,7 @@ SHARED = _Shared()
 
 # One call that made a view: the public function, what it was given after its first argument, and
 # which of its results the view is (None where it has one).
-Step = tuple[Callable[..., Any], tuple[Any, ...], int | None]
+Step = tuple[Any, tuple[Any, ...], int | None]
 
 
 class View:

@@ -27,7 +27,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
 from tapegrad.autograd.primitive import NUMBERS, record
 from tapegrad.autograd.sweep import InPlaceError
-from tapegrad.autograd.tensor import Tensor, fresh
+from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.views import SHARED, Step, View, Views, alive, path_of, root_of, taken
 
 __all__ = ["add_at", "update", "write", "written"]
@@ -75,6 +75,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
         return  # the end of x[i] += v, which has changed the view x[i] already
     root, path = root_of(x), path_of(x)
     if _as_it_lies(root, value, action):
+        root._before_write()
         inplace.assign_at(x, value, arrays, template)
         return
     for function, *_ in path:
@@ -91,7 +92,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
             _overwrite(root, value, arrays, template, path)
         else:
             result = indexing.overwritten(root, value, arrays, template, path)
-            root._data, root._node = result._data, result._node
+            root.become(result)
         root._alias.written, root._alias.shared = True, False
 
 
@@ -106,6 +107,7 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
         with _mode.no_grad():
             result = function(x.detach(), value)
             _must_fit(x, result, action)
+            root._before_write()
             inplace.assign(x, result)
         return x
     result = function(x, value)
@@ -113,7 +115,8 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
     if result.dtype != x.dtype:
         result = result.astype(x.dtype)
     if root is x and next(alive(x), None) is None:
-        x._data, x._node, x._alias = result._data, result._node, None
+        x.become(result)
+        x._alias = None
     else:
         write(x, (...,), result, action)
     return x
@@ -155,7 +158,7 @@ def _must_fit(x: Tensor, result: Any, action: str) -> None:
 
 def _apart(part: Any) -> Any:
     """The same value in a handle of its own, since views let go of theirs during a write."""
-    return fresh(part._data, part._node) if isinstance(part, Tensor) else part
+    return part.with_node(part._node) if isinstance(part, Tensor) else part
 
 
 def _observed() -> bool:
@@ -202,7 +205,7 @@ def _views_follow(root: Tensor) -> Iterator[None]:
     finally:
         for view in held:
             again = taken(root, path_of(view))
-            view._data, view._node = again._data, again._node
+            view.become(again)
 
 
 def _overwrite(
@@ -215,7 +218,7 @@ def _overwrite(
     alone = _alone(root)
     if not alone:
         root._data = root._data.copy(order="K")
-    indexing.store(root._data, data, bare, template, path)
+    indexing.store(np, root._data, data, bare, template, path)
     if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
         note_write(root._data)
     if (root._node is not None or node is not None) and _mode.is_recording():

@@ -21,7 +21,7 @@ from tapegrad.devices._registry import (
     register_backend,
 )
 from tapegrad.devices._special import special
-from tapegrad.devices._transfer import memory, synchronize, to_device, to_numpy
+from tapegrad.devices._transfer import from_dlpack, memory, synchronize, to_device, to_numpy
 
 __all__ = [
     # arrays
@@ -31,6 +31,7 @@ __all__ = [
     "device_of",
     "to_device",
     "to_numpy",
+    "from_dlpack",
     # devices
     "Device",
     "DeviceError",

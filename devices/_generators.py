@@ -14,13 +14,16 @@ from __future__ import annotations
 import math
 import operator
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from tapegrad.devices._registry import Device, backend_named, backend_of, device
 
-__all__ = ["Generator", "NumpyStream", "Stream", "generator", "manual_seed"]
+__all__ = ["Generator", "NumpyStream", "Stream", "generator", "manual_seed", "watched_draws"]
 
 Shape = int | tuple[int, ...]
 
@@ -75,6 +78,26 @@ class NumpyStream:
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._bits.state = cast("Any", state)
+
+
+_watcher: ContextVar[Callable[[Any], None] | None] = ContextVar("tapegrad_draws", default=None)
+
+
+@contextmanager
+def watched_draws(watcher: Callable[[Any], None]) -> Iterator[None]:
+    """A context in which `watcher`, and those outside it, get each generator before it draws."""
+    outer = _watcher.get()
+
+    def both(generator: Any) -> None:
+        watcher(generator)
+        if outer is not None:
+            outer(generator)
+
+    token = _watcher.set(both)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class Generator:
@@ -179,6 +202,7 @@ class Generator:
         ):
             raise ValueError(f"bernoulli: p of shape {p.shape} does not broadcast to {shape}")
         self._check_out(shape, dtype, out)
+        self._about_to_draw()
         chosen = self._stream.uniform(shape, np.dtype(np.float32), None) < p
         return self._delivered(self._xp.asarray(chosen, dtype=dtype), out)
 
@@ -195,15 +219,24 @@ class Generator:
         limits = np.iinfo(dtype)
         if not limits.min <= low < high <= int(limits.max) + 1:
             raise ValueError(f"integers: need low < high within {dtype}, not {low} and {high}")
+        self._about_to_draw()
         return self._stream.integers(low, high, shape, dtype)
 
     def permutation(self, n: int) -> Any:
         """The numbers 0 … n - 1 in random order, int64, shape (n,); all orders equally likely."""
-        return self._stream.permutation(_natural(n, "the length of a permutation"))
+        n = _natural(n, "the length of a permutation")
+        self._about_to_draw()
+        return self._stream.permutation(n)
+
+    def _about_to_draw(self) -> None:
+        watcher = _watcher.get()
+        if watcher is not None:
+            watcher(self)
 
     def _standard(self, what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
         """Draws of the standard distribution: `out` itself where that can be drawn into."""
         self._check_out(shape, dtype, out)
+        self._about_to_draw()
         draw = getattr(self._stream, what)
         if dtype.itemsize >= 4:
             into = out if out is not None and out.flags.c_contiguous else None
@@ -274,6 +307,7 @@ class Generator:
         Which they are depends on the seed and on how many were spawned before, not on what was
         drawn.
         """
+        self._about_to_draw()
         children = []
         for sequence in self._sequence.spawn(n):
             child = Generator(self._device, 0)

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.devices._registry import Device, MemoryInfo, backend_named, backend_of
+from tapegrad.devices._registry import (
+    Device,
+    DeviceError,
+    MemoryInfo,
+    backend_named,
+    backend_of,
+)
 from tapegrad.devices._registry import device as device_named
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["memory", "synchronize", "to_device", "to_numpy"]
+__all__ = ["from_dlpack", "memory", "synchronize", "to_device", "to_numpy"]
+
+# DLPack's numbers of devices -> the kind of ours whose library takes their memory as it is: the
+# CPU and pinned memory of it; CUDA and its managed memory.
+_DLPACK_KINDS = {1: "cpu", 3: "cpu", 2: "cuda", 13: "cuda"}
 
 
 def to_device(array: Any, device: str | Device) -> Any:
@@ -37,6 +47,25 @@ def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     Waits for the device to have computed it.  Raises TypeError for what is no array.
     """
     return backend_of(array).to_numpy(array)
+
+
+def from_dlpack(x: Any) -> Any:
+    """The array that shares memory with `x`, any object with the DLPack protocol.
+
+    x: a NumPy, CuPy, JAX or PyTorch array, say.  An array of NumPy for memory of the CPU, of CuPy
+    for that of a CUDA device.  It is read-only where its owner says so.
+    Raises TypeError for an object without the protocol, DeviceError for memory that no library
+    known here takes, and what the libraries raise for a dtype that they do not have.
+    """
+    if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
+        raise TypeError(
+            f"from_dlpack: {type(x).__module__}.{type(x).__qualname__} has no __dlpack__ and "
+            "__dlpack_device__"
+        )
+    number = int(x.__dlpack_device__()[0])
+    if number not in _DLPACK_KINDS:
+        raise DeviceError(f"from_dlpack: no library here takes memory of DLPack's device {number}")
+    return backend_named(_DLPACK_KINDS[number]).xp.from_dlpack(x)
 
 
 def memory(device: str | Device = "cpu") -> MemoryInfo:

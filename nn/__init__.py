@@ -92,6 +92,7 @@ from tapegrad.nn.criterion import (
 from tapegrad.nn.decorators import (
     GPU,
     Bottle,
+    Checkpoint,
     Decorator,
     DontCast,
     NaN,
@@ -513,6 +514,7 @@ __all__ = [
     "Sum",
     # decorators
     "Bottle",
+    "Checkpoint",
     "Decorator",
     "DontCast",
     "GPU",

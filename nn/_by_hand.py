@@ -11,11 +11,12 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tapegrad.autograd import Parameter, Tensor, is_recording
+from tapegrad.autograd import Parameter, Tensor, _mode, is_recording
+from tapegrad.autograd._sample import BatchingError, Sample
 from tapegrad.autograd.node import Node, next_serial
-from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable
-from tapegrad.autograd.tree import leaves, unflatten
+from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 from tapegrad.nn import _span
 
 __all__ = ["call"]
@@ -23,6 +24,12 @@ __all__ = ["call"]
 SECOND_ORDER = (
     "{name} has a hand-written gradient, which is not recorded: only its first derivative exists. "
     "Delete updateGradInput and accGradParameters to have every order from its forward code."
+)
+
+
+ONE_BY_ONE = (
+    "{name} has a hand-written gradient, which runs on arrays and so not on all samples of a batch "
+    "at once. Delete updateGradInput and accGradParameters, or loop over the samples."
 )
 
 
@@ -52,8 +59,16 @@ class _Plan:
 
     def pull(self, g: Any, module: Any, trace: Any, parameters: list[Parameter]) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
-        if any(isinstance(part, Tensor) for part in leaves(g)):
-            raise RuntimeError(SECOND_ORDER.format(name=self.name))
+        if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
+            raise BatchingError(ONE_BY_ONE.format(name=self.name))
+        taped = any(isinstance(part, Tensor) for part in leaves(g))
+        if taped:  # recorded for a further derivative, or only observed?
+            if is_recording():
+                raise RuntimeError(SECOND_ORDER.format(name=self.name))
+            observer = _mode.observer()
+            if observer is not None:
+                observer.refuse(f"runs the hand-written gradient of {self.name}")
+            g = map_leaves(as_array, g)
         single = not isinstance(g, list)
         outputs = leaves(trace.root.output)
         given = [
@@ -95,7 +110,8 @@ def call(module: Any, inputs: tuple[Any, ...]) -> Any:
     parameters = module._parameters()
     output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
-        _join(module, trace, flat, parameters, leaves(output))
+        with _span.entered(_span.Frame(module, outer, frame)):
+            _join(module, trace, flat, parameters, leaves(output))
     if outer is not None:
         outer.spans.append(_span.Span(weakref.ref(module), nodes, given, output))
     return output
@@ -120,6 +136,9 @@ def _join(
     node.plan = _Plan(type(module).__name__)
     node.parents = parents[0] if len(parents) == 1 else tuple(parents)
     node.saved = (module, trace, parameters)
+    observer = _mode.observer()
+    if observer is not None:
+        observer.recorded(node)
     if len(outputs) == 1:
         [only] = outputs
         node.shape, node.dtype = only.shape, only.dtype

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor, is_recording, ops
+from tapegrad.autograd import AnomalyError, Parameter, Tensor, _place, is_recording, ops
+from tapegrad.autograd.checkpoint import surroundings
 from tapegrad.autograd.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.replay import guard
 from tapegrad.autograd.sweep import add_to_grad, observed_sweep
@@ -99,10 +101,29 @@ class Trace:
 
 @dataclass(frozen=True)
 class Frame:
-    """The module that is being run, and the trace it belongs to (None in a plain call)."""
+    """The module that is being run, the trace it belongs to (None in a plain call), and the frame
+    of the module that called it.
+
+    undo: the trace that changes are undone with when there is none to put spans in
+    """
 
     module: Any
     trace: Trace | None
+    parent: Frame | None
+    undo: Trace | None = None
+
+    @cached_property
+    def path(self) -> str:
+        """The module's path in those that called it, ``Sequential[1].Linear``; "" without one."""
+        outer = self.parent
+        while outer is not None and outer.module is None:
+            outer = outer.parent
+        if outer is None or self.module is outer.module:
+            return "" if self.module is None else type(self.module).__name__
+        if self.module is None:
+            return outer.path
+        name = outer.module.name_of_child(self.module)
+        return f"{outer.path}{name}.{type(self.module).__name__}"
 
 
 _frame: ContextVar[Frame | None] = ContextVar("tapegrad_module", default=None)
@@ -110,7 +131,7 @@ current_frame = _frame.get
 
 
 @contextmanager
-def entered(frame: Frame) -> Iterator[None]:
+def entered(frame: Frame | None) -> Iterator[None]:
     """Run a block as part of `frame.module`."""
     token = _frame.set(frame)
     try:
@@ -119,11 +140,64 @@ def entered(frame: Frame) -> Iterator[None]:
         _frame.reset(token)
 
 
+def module_path() -> str:
+    """The path of the module that is being run, "" outside of every module."""
+    frame = _frame.get()
+    return "" if frame is None else frame.path
+
+
+def name_of(array: Any) -> str:
+    """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
+    frame = _frame.get()
+    own = {} if frame is None or frame.module is None else vars(frame.module)
+    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
+
+
+_place.register(module_path, name_of)
+
+
 def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
     """Log, once per key and trace, how to undo a change that is about to be made."""
     frame = _frame.get()
-    if frame is not None and frame.trace is not None and key not in frame.trace.undo:
-        frame.trace.undo[key] = make()
+    trace = None if frame is None else frame.trace or frame.undo
+    if trace is not None and key not in trace.undo:
+        trace.undo[key] = make()
+
+
+def unseen() -> tuple[Any, Callable[[], Any]]:
+    """The contexts of the first and of later runs of a checkpoint: modules leave no spans in them.
+
+    Spans would keep what the checkpoint drops, and their nodes are not those of the later run.
+    """
+    frame = _frame.get()
+    if frame is None:
+        return entered(None), lambda: entered(None)
+    # Modules may hold the tape, which holds this: strong references would be cycles.
+    callers, outer = [], frame
+    while outer is not None:
+        if outer.module is not None:
+            callers.append(weakref.ref(outer.module))
+        outer = outer.parent
+
+    def later() -> Any:
+        again = None if callers else Frame(None, None, None)
+        for reference in reversed(callers):
+            again = Frame(reference() or _GONE, None, again)
+        return entered(again)
+
+    first = Frame(frame.module, None, frame.parent, frame.trace or frame.undo)
+    return entered(first), later
+
+
+class _Gone:
+    """A module that was freed: no module is it, but one is being run."""
+
+    def name_of_child(self, _: Any) -> str:
+        return ""
+
+
+_GONE = _Gone()
+surroundings.append(unseen)
 
 
 # Running ------------------------------------------------------------------------------------------
@@ -174,10 +248,11 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     trace = None if frame is None else frame.trace
     inputs = [as_tensors(x) for x in args]
     if trace is None:
-        with entered(Frame(module, None)), located(module):
+        undo = None if frame is None else frame.undo
+        with entered(Frame(module, None, frame, undo)), located():
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
-    with entered(Frame(module, trace)), located(module):
+    with entered(Frame(module, trace, frame)), located():
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
@@ -203,7 +278,7 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
     """Run a module as the root of a new trace.  Raises what it raises, with state put back."""
     trace = Trace(next_serial())
     try:
-        with entered(Frame(None, trace)):
+        with entered(Frame(None, trace, _frame.get())):
             call(module, args, update)
     except BaseException:
         trace.restore()
@@ -213,23 +288,18 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
 
 
 @contextmanager
-def located(module: Any) -> Iterator[None]:
-    """Put the module's path in its parents into errors that leave it."""
+def located() -> Iterator[None]:
+    """Put the path of the module that is being run into errors; the innermost one that sees it."""
     try:
         yield
     except Exception as error:  # every error, since it is only annotated and raised again
         known = error.__dict__
-        inner = known.get("_tapegrad_module")
-        if inner is not module:
-            name = type(module).__name__
-            rest = known.get("_tapegrad_path")
-            path = name if rest is None else f"{name}{module.name_of_child(inner)}.{rest}"
-            known.update(_tapegrad_module=module, _tapegrad_path=path)
+        if "_tapegrad_path" not in known:
+            path = known["_tapegrad_path"] = module_path()
             if isinstance(error, ShapeError):
                 error.path = path
-            else:
-                notes = [n for n in known.get("__notes__", []) if not n.startswith(IN_MODULE)]
-                known["__notes__"] = [*notes, IN_MODULE + path]
+            elif not isinstance(error, AnomalyError):  # which names it itself
+                error.add_note(IN_MODULE + path)
         raise
 
 

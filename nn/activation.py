@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.nn._span import as_tensors
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.initialization import fill_
 from tapegrad.nn.module import Module, ShapeError
@@ -457,7 +458,7 @@ class RReLU(Module):
         stream = self.random_stream(x)
         # In double precision, so that equal seeds give equal slopes in every dtype.
         draws = ops.uniform(generator=stream, shape=x.shape, dtype=np.dtype(np.float64))
-        slopes = ops.cast(Tensor(draws) * (self.upper - self.lower) + self.lower, dtype=x.dtype)
+        slopes = ops.cast(as_tensors(draws) * (self.upper - self.lower) + self.lower, dtype=x.dtype)
         self.noise = ops.where(ops.greater(x, 0), 1, slopes)
         return x * self.noise
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops, primitive
+from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn._text import torch7_name
@@ -149,3 +150,6 @@ def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = No
             NO_CLASS.format(label=wrong, classes=classes, last=classes - 1, besides=besides)
         )
     return xp.where(skipped, -1, labels.astype(np.int64))
+
+
+class_labels.batch(native)

@@ -1,7 +1,7 @@
 """Decorators: modules around one module, which change how it is called and not what it learns.
 
 Bottle folds axes, WeightNorm computes the weight from others, DontCast keeps a dtype, NaN and
-Profile watch, GPU says where.
+Profile watch, GPU says where, Checkpoint saves memory.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor, ops
+from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
 from tapegrad.nn.initialization import fill_, normal_
 from tapegrad.nn.module import Module, ShapeError, shown
 
-__all__ = ["Bottle", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]
+__all__ = ["Bottle", "Checkpoint", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]
 
 NOT_A_NUMBER = "found NaN in {what} of {module}"
 
@@ -72,6 +72,22 @@ class Bottle(Decorator):
         if y.ndim != self.nOutputDim:
             raise ShapeError(f"the module returned {y.ndim} axes, nOutputDim is {self.nOutputDim}")
         return y.reshape((*batch, *y.shape[1:]))
+
+
+class Checkpoint(Decorator):
+    """y = m(x), where what m computes inside is computed again in the reverse sweep, not kept.
+
+    Gradients are those of m; memory is that of x and y, time one more run of m (`checkpoint`).
+    Random draws are repeated, and running statistics move once.  After `forward` and `backward`
+    the modules inside have no `output` and no `gradInput`: keeping these is what is saved.
+    Not in Torch7.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
+
+    def updateOutput(self, x: Any) -> Any:
+        """x: whatever the module takes -> what it returns."""
+        return checkpoint(self.modules[0])(x)
 
 
 class WeightNorm(Decorator):

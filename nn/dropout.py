@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd import ops
+from tapegrad.nn._span import as_tensors
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.module import Module, ShapeError
 
@@ -54,7 +55,7 @@ class Dropout(Module):
         if self.train or self.stochastic_inference:
             stream = self.random_stream(x)
             kept = ops.bernoulli(generator=stream, p=1 - self.p, shape=x.shape, dtype=x.dtype)
-            noise = Tensor(kept)
+            noise = as_tensors(kept)
             self.noise = noise / (1 - self.p) if self.v2 else noise
             return x * self.noise
         return x if self.v2 else x * (1 - self.p)
@@ -105,7 +106,7 @@ class SpatialDropout(Module):
         shape = (*x.shape[:places], *(1,) * (self.axes - 2))
         stream = self.random_stream(x)
         kept = ops.bernoulli(generator=stream, p=1 - self.p, shape=shape, dtype=x.dtype)
-        self.noise = Tensor(kept)
+        self.noise = as_tensors(kept)
         return x * self.noise
 
     def clearState(self) -> Self:
@@ -144,7 +145,7 @@ class WhiteNoise(Module):
         if not self.train:
             return x + self.mean
         stream = self.random_stream(x)
-        draws = Tensor(ops.normal(generator=stream, shape=x.shape, dtype=x.dtype))
+        draws = as_tensors(ops.normal(generator=stream, shape=x.shape, dtype=x.dtype))
         self.noise = draws * self.std + self.mean
         return x + self.noise
 

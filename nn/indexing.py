@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import ops, primitive
+from tapegrad.autograd._batch_rules import native
 from tapegrad.nn._axes import axis_of, position_of
 from tapegrad.nn.module import Module, ShapeError
 from tapegrad.nn.table import table
@@ -98,6 +99,22 @@ class MaskedSelect(Module):
         return values[mask.detach() != 0]
 
 
+@primitive(differentiable=False)
+def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
+    """The integer indices as they are, once it is known that all are in 0 … length-1.
+
+    A primitive, so that a replayed step looks at its new indices too.  Raises ShapeError unless
+    they are.
+    """
+    low, high = (int(xp.min(indices)), int(xp.max(indices))) if indices.size else (0, 0)
+    if low < 0 or (indices.size and high >= length):
+        raise ShapeError(f"indices reach from {low} to {high}, they must be in 0 … {length - 1}")
+    return indices
+
+
+indices_within.batch(native)
+
+
 def whole(indices: Any, length: int) -> Any:
     """Indices as integers, whatever their dtype.  Raises ShapeError unless all are in 0 … length-1.
 
@@ -106,10 +123,4 @@ def whole(indices: Any, length: int) -> Any:
     indices = indices.detach()
     if indices.dtype.kind == "f":
         indices = ops.cast(ops.rint(indices), dtype=np.dtype(np.int64))
-    array = indices._data
-    if array.size and not (int(array.min()) >= 0 and int(array.max()) < length):
-        raise ShapeError(
-            f"indices reach from {int(array.min())} to {int(array.max())}, "
-            f"they must be in 0 … {length - 1}"
-        )
-    return indices
+    return indices_within(indices, length=length)

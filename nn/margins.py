@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
+from tapegrad.autograd._batch_rules import native
 from tapegrad.nn.criterion import (
     Criterion,
     averaged,
@@ -306,3 +307,6 @@ def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
         wrong = labels[listed & ~known][0].item()
         raise ShapeError(NO_LABELS.format(label=wrong, classes=classes, last=classes - 1))
     return xp.where(listed, labels, -1).astype("int64")
+
+
+leading_labels.batch(native)

@@ -50,7 +50,7 @@ TORCH_TYPES = {
 class Buffer(Tensor):
     """State of a module that is not learned, such as a running mean; saved with its parameters.
 
-    It is written by `assign`, which replay repeats and a failing forward undoes.
+    It is written by `assign`, or by ``b[i] = v``; replay repeats that, a failing forward undoes it.
     """
 
     __slots__ = ()
@@ -59,7 +59,10 @@ class Buffer(Tensor):
 
     def assign(self, value: Any) -> None:
         """Overwrite the entries with `value`, broadcast and converted to this dtype."""
+        self._before_write()
+        ops.assign(self, value.detach() if isinstance(value, Tensor) else value)
 
+    def _before_write(self) -> None:
         def undo() -> Callable[[], None]:
             array, old = self._data, self._data.copy()
 
@@ -70,7 +73,6 @@ class Buffer(Tensor):
             return restore
 
         _span.on_failure(id(self), undo)
-        ops.assign(self, value.detach() if isinstance(value, Tensor) else value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
         result = Buffer(super().__deepcopy__(memo)._data)
@@ -638,6 +640,12 @@ class Module:
         from tapegrad.nn.summary import html
 
         return html(self) + picture(self).svg
+
+    def __tape__(self) -> Any:
+        """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
+        if self._trace is None:
+            raise ValueError(_span.NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
+        return self._trace.root.output
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         """What `forward` differentiates with respect to, and the code it runs on that."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn._span import as_tensors
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.activation import Power, Sqrt, Square
@@ -582,8 +583,9 @@ class _Fractional(Lengths, Module):
             stream = self.random_stream(batch)
             # In double precision whatever the input is, so that its windows are the same.
             double = np.dtype(np.float64)
-            kept = Tensor(ops.uniform(generator=stream, shape=shape, dtype=double))
-            self.randomSamples = kept
+            kept = as_tensors(ops.uniform(generator=stream, shape=shape, dtype=double))
+            if type(kept) is Tensor:  # and not one for each sample of a batch, which vmap draws
+                self.randomSamples = kept
         return kept
 
     def updateOutput(self, x: Any) -> Any:

@@ -246,9 +246,9 @@ class Optimizer:
     def step(self) -> bool:
         """Update the parameters from their gradients; False while gradients are being gathered."""
         if self.accumulate > 1:
-            mode = _mode.current()
-            if mode is not None and mode.observer is not None:
-                mode.observer.refuse("counts gathered gradients")
+            observer = _mode.observer()
+            if observer is not None:
+                observer.refuse("counts gathered gradients")
             self.gathered += 1
             if self.gathered < self.accumulate:
                 return False

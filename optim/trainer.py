@@ -115,8 +115,11 @@ class TensorBoard(Callback):
             self.writer.add_scalar(name, value, trainer.step_count)
 
     def on_end(self, trainer: Trainer) -> None:
-        """Flush the file."""
-        self.writer.flush()
+        """Finish the file; `flush` would not wait for what the writer's thread has yet to write.
+
+        A further run of the trainer goes on in a file of its own.
+        """
+        self.writer.close()
 
 
 class Trainer:

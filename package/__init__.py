@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 from tapegrad import autograd, devices
 from tapegrad._version import __version__
 from tapegrad.autograd import (
+    AnomalyError,
     Parameter,
     Primitive,
+    Tape,
     Tensor,
+    checkpoint,
+    checkpoint_sequential,
     custom_vjp,
     default_dtype,
+    detect_anomaly,
     elementwise_grad,
     enable_grad,
+    from_dlpack,
     grad,
     hessian,
     hvp,
@@ -26,12 +32,14 @@ from tapegrad.autograd import (
     jvp,
     no_grad,
     ops,
+    per_sample_grad,
     primitive,
     replay,
     set_default_dtype,
     stop_gradient,
     value_and_grad,
     vjp,
+    vmap,
 )
 from tapegrad.devices import device, manual_seed
 
@@ -48,10 +56,13 @@ __all__ = [
     # tensors and derivatives
     "Parameter",
     "Tensor",
+    "checkpoint",
+    "checkpoint_sequential",
     "custom_vjp",
     "default_dtype",
     "elementwise_grad",
     "enable_grad",
+    "from_dlpack",
     "grad",
     "hessian",
     "hvp",
@@ -59,11 +70,17 @@ __all__ = [
     "jacobian",
     "jvp",
     "no_grad",
+    "per_sample_grad",
     "replay",
     "set_default_dtype",
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
+    # debugging
+    "AnomalyError",
+    "Tape",
+    "detect_anomaly",
     # operations, and how to declare one
     "Primitive",
     "ops",

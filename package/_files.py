@@ -5,6 +5,7 @@ shows what is there rather than what we make of it.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,14 +81,27 @@ def _show(options: argparse.Namespace) -> int:
     from tapegrad.nn.formats import FormatError
 
     try:
-        lines = list(_safetensors(options.file) if _is_ours(options.file) else _t7(options.file))
+        shown = list(lines(options.file, ours=_is_ours(options.file)))
     except (FormatError, OSError) as error:
         raise CommandError(str(error)) from error
     encoding = sys.stdout.encoding or "utf-8"
-    for line in lines:  # a file may hold any character, a terminal may not show each
-        printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-        print(printable.encode(encoding, "backslashreplace").decode(encoding))
+    try:
+        for line in shown:  # a file may hold any character, a terminal may not show each
+            printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
+            print(printable.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `tapegrad show model.t7 | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def lines(file: str | bytes, *, ours: bool) -> Iterator[str]:
+    """What `tapegrad show` prints of a file, or of the bytes of one; ours: a safetensors file.
+
+    Raises FormatError for what is wrong with the content, OSError for the file itself.
+    """
+    size = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
+    yield from (_safetensors if ours else _t7)(file, size)
 
 
 class _Count:
@@ -111,7 +125,7 @@ def _described(array: np.ndarray) -> str:
     return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'scalar'}"
 
 
-def _t7(file: str) -> Iterator[str]:
+def _t7(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats import torch7
     from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
 
@@ -141,7 +155,7 @@ def _t7(file: str) -> Iterator[str]:
             yield start + _name(item) + _summary(item, fields, count)
             below = list(_below(item, fields))
             stack.extend((depth + 1, key, value) for key, value in reversed(below))
-    yield count.line(Path(file).stat().st_size)
+    yield count.line(size)
 
 
 def _name(item: Any) -> str:
@@ -162,8 +176,13 @@ def _summary(item: Any, fields: Any, count: _Count) -> str:
                 texts.append(f"{key} {_described(value)}")
                 count.add(_address(value), value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            texts.append(f"{key} {value:g}")
+            texts.append(f"{key} {_digits(value)}")
     return f" ({', '.join(sorted(texts))})" if texts else ""
+
+
+def _digits(value: float) -> str:
+    """A number in a few characters; JSON has integers that no float holds."""
+    return f"{value:g}" if isinstance(value, float) else f"{value!s:.30}"
 
 
 def _address(array: np.ndarray) -> Any:
@@ -188,12 +207,11 @@ def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{name}[{inner!r:.40}]", part
 
 
-def _safetensors(file: str) -> Iterator[str]:
+def _safetensors(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats import FormatError, native, safetensors_file
 
     arrays, metadata = safetensors_file.read(file, data=False)
     count = _Count()
-    size = Path(file).stat().st_size
     if metadata.get("format") != "tapegrad":
         for name, array in arrays.items():
             count.add(name, array)
@@ -227,7 +245,7 @@ def _safetensors(file: str) -> Iterator[str]:
                         count.add(entry["data"], array)
                         texts.append(f"{inner} {_described(array)}")
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                texts.append(f"{key} {value:g}")
+                texts.append(f"{key} {_digits(value)}")
         yield f"{start}{module.get('class')}" + (f" ({', '.join(sorted(texts))})" if texts else "")
         stack.extend(reversed(below))
     yield count.line(size)

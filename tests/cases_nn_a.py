@@ -431,6 +431,10 @@ def decorated(make):
     return draw
 
 
+def checkpointed(linear):
+    return nn.Checkpoint(nn.Sequential(linear, nn.Tanh()))
+
+
 def bottle(d):
     m = d.size("m")
     module = nn.Bottle(nn.Sequential(nn.Linear(m, 2), nn.LogSoftMax()))
@@ -521,6 +525,7 @@ def white_noise(d):
 MODULES = {
     "Bilinear": bilinear,
     "Bottle": bottle,
+    "Checkpoint": decorated(checkpointed),
     "Decorator": decorated(nn.Decorator),
     "DontCast": decorated(lambda module: nn.DontCast(module, True)),
     "GPU": decorated(nn.GPU),

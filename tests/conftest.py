@@ -27,6 +27,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 _FIGURES = pytest.StashKey[list[str]]()
 _NO_CUDA = pytest.StashKey[tuple[int, str]]()
 
+# The whole suite, and the planted bugs, run on every processor; a few tests that somebody picks run
+# where they are called, with their output and without the seconds it takes to start workers.
+_LARGE = {"", "planted", "not planted", "cuda"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """How many workers `-n auto` means."""
+    picked = config.option.keyword or config.args != config.getini("testpaths")
+    if picked or config.option.markexpr not in _LARGE:
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
 
 def why_no_cuda() -> str | None:
     """Why tests on a GPU can't run here, or None where they can."""
@@ -57,6 +70,23 @@ def pytest_collection_modifyitems(config, items):
     config.stash[_NO_CUDA] = (len(on_gpu), reason)
     for item in on_gpu:
         item.add_marker(pytest.mark.skip(reason=f"cuda: {reason}"))
+
+
+def pytest_sessionfinish(session):
+    """A worker hands its figures to the process that prints the summary."""
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["figures"] = config.stash[_FIGURES]
+        config.workeroutput["cuda"] = config.stash.get(_NO_CUDA, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """Gather what a worker hands over; every worker has collected every test."""
+    found = getattr(node, "workeroutput", {})
+    node.config.stash[_FIGURES] += found.get("figures", [])
+    if found.get("cuda"):
+        node.config.stash[_NO_CUDA] = tuple(found["cuda"])
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -1,7 +1,12 @@
 """Mutates model files and loads them, in a process that may do nothing but raise FormatError.
 
-    python tests/fuzz_formats.py torch7 --count 1000000 --seed 1
+    python tests/fuzz_formats.py nightly                           # everything; half an hour
+    python tests/fuzz_formats.py torch7 --count 1000000 --seed 1   # one part of it
     python tests/fuzz_formats.py torch7 --truncate all
+
+The nightly run cuts every file at every byte and loads 1,000,000 mutants of each format, and shows
+100,000 of each as `tapegrad show` does; the suite (test_formats_safety.py) does the same with a
+fiftieth of the mutants and a sample of the cuts.
 
 A mutant is a seed file with a few bytes or, more often, a few *fields* changed: the places of tags,
 lengths, sizes, strides, indices and numbers in a seed are recorded by reading it once, and get
@@ -14,21 +19,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
+import itertools
 import json
 import random
 import resource
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
+LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
+PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
     *(-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 31, 33, 100, 255, 65_536),
@@ -43,24 +55,77 @@ class Hang(BaseException):
     """One mutant took longer than SECONDS."""
 
 
-def torch7_seeds(root: Path) -> Iterator[Seed]:
-    """Small files of every kind with the places of their fields."""
+def seed_files(kind: str, root: Path) -> Iterator[Seed]:
+    """The files in the tests' data, each with the places of its fields."""
+    if kind == "torch7":
+        for path in sorted(root.glob("*.t7")):
+            yield torch7_seed(path.read_bytes(), path.name)
+    else:
+        for path in sorted((root.parents[1] / "native").glob("*.safetensors")):
+            yield native_seed(path.read_bytes(), path.name)
+
+
+def made_seeds(kind: str) -> Iterator[Seed]:
+    """What our own writers make of every layer, and of everything else that a file can hold."""
+    from cases import CRITERIONS, MODULES
+
+    from tapegrad.autograd.check import Draws
+    from tapegrad.nn.formats import UnsupportedError, torch7
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "seed"
+        for name, case in sorted((MODULES | CRITERIONS).items()):
+            module = case(Draws(0)).module
+            if kind == "native":
+                module.save(path)
+                yield native_seed(path.read_bytes(), f"{name}.safetensors")
+                continue
+            with contextlib.suppress(UnsupportedError):  # not one of Torch7's
+                torch7.save(path, module)
+                yield torch7_seed(path.read_bytes(), f"{name}.t7")
+    if kind == "torch7":
+        for mode, width, order in (
+            *(("binary", 8, "little"), ("binary", 4, "little"), ("binary", 8, "big")),
+            *(("binary", 4, "big"), ("ascii", 8, "little")),
+        ):
+            out = io.BytesIO()
+            _everything().write(out, mode, width, order)
+            yield torch7_seed(out.getvalue(), f"{mode}, {width} bytes, {order}.t7")
+
+
+def _everything() -> Any:
+    """Every type of tensor and storage, views, sharing, cycles and keys of all kinds."""
+    import numpy as np
+
+    from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, Table, TorchObject
+    from tapegrad.nn.formats.torch7_writer import Plan
+
+    root = Table()
+    for name, dtype in STORAGE_TYPES.items():
+        whole = np.arange(24).astype(dtype).reshape(2, 3, 4)
+        root[name] = [whole, whole.T, whole[1:, ::2], np.empty(0, dtype), whole[0, 0, 0]]
+        root[f"{name}Storage"] = Storage(whole.reshape(-1), f"torch.{name}Storage")
+    root["replicated"] = np.broadcast_to(np.arange(3.0), (5, 3))
+    root["self"], root[True], root[1], root[root] = root, False, "one", {2.5: None, "ü": "\udcff"}
+    root["numbers"] = [0, -0.0, 1.5, float("inf"), float("nan"), 2**53, -1]
+    root["unknown"] = [TorchObject("my.Class", {"a": [1, {"b": "c"}]}, 0), TorchObject("x", 1, 12)]
+    return Plan(root)
+
+
+def torch7_seed(data: bytes, name: str) -> Seed:
+    """The places of the numbers in a Torch7 file, found by reading it once."""
     from tapegrad.nn.formats import FormatError
     from tapegrad.nn.formats.torch7_reader import read
 
-    for path in sorted(root.glob("*.t7")):
-        data = path.read_bytes()
-        if len(data) > 12_000:
-            continue
-        fields: list[Field] = []
-        recording = _recording(data, fields)
-        try:
-            read(data, many=True)
-        except FormatError:
-            pass  # files that hold code are seeds too
-        finally:
-            recording()
-        yield data, sorted(set(fields)), path.name
+    fields: list[Field] = []
+    recording = _recording(data, fields)
+    try:
+        read(data, many=True)
+    except FormatError:
+        pass  # files that hold code are seeds too
+    finally:
+        recording()
+    return data, sorted(set(fields)), name
 
 
 def _recording(data: bytes, fields: list[Field]) -> Callable[[], None]:
@@ -95,21 +160,19 @@ def _recording(data: bytes, fields: list[Field]) -> Callable[[], None]:
     return stop
 
 
-def native_seeds(root: Path) -> Iterator[Seed]:
-    """Files of our own format with the places of the header's pieces."""
-    for path in sorted((root.parents[1] / "native").glob("*.safetensors")):
-        data = path.read_bytes()
-        end = 8 + int.from_bytes(data[:8], "little")
-        fields: list[Field] = [(0, 8, False)]
-        start = None
-        for i in range(8, end):
-            word = chr(data[i]).isalnum() or data[i] in b"-+._"
-            if word and start is None:
-                start = i
-            elif not word and start is not None:
-                fields.append((start, i - start, True))
-                start = None
-        yield data, fields, path.name
+def native_seed(data: bytes, name: str) -> Seed:
+    """The places of the words in the header of a file of our own format."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    fields: list[Field] = [(0, 8, False)]
+    start = None
+    for i in range(8, end):
+        word = chr(data[i]).isalnum() or data[i] in b"-+._"
+        if word and start is None:
+            start = i
+        elif not word and start is not None:
+            fields.append((start, i - start, True))
+            start = None
+    return data, fields, name
 
 
 def mutant(rng: random.Random, seeds: list[Seed]) -> bytes:
@@ -142,7 +205,7 @@ def _with_other_json(rng: random.Random, data: bytes) -> bytes:
     for _ in range(rng.choice((1, 1, 2, 3))):
         node, key = rng.choice(nodes)
         other, other_key = rng.choice(nodes)
-        choices = [rng.choice(BOUNDARIES), None, True, "x", [], {}, 1.5, [[]] * 3]
+        choices = [rng.choice(BOUNDARIES), 10**400, None, True, "x", [], {}, 1.5, [[]] * 3]
         with contextlib.suppress(LookupError):  # an earlier change may have taken the place away
             if rng.random() < 0.2:
                 del node[key]
@@ -195,10 +258,13 @@ def _change_bytes(rng: random.Random, result: bytearray, seeds: list[Seed]) -> N
         result[at:] = donor[rng.randrange(len(donor)) :]
 
 
-def loader(kind: str) -> Callable[[bytes], Any]:
-    """What is under test: the whole way from bytes to modules."""
+def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
+    """What is under test: from bytes to modules, or to the lines of `tapegrad show`."""
+    from tapegrad import _files
     from tapegrad.nn import formats
 
+    if show:
+        return lambda data: list(_files.lines(data, ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
 
 
@@ -210,12 +276,14 @@ def confine(extra: int) -> None:
 
 
 def run(
-    kind: str, mutants: Iterator[bytes], warm_up: list[bytes], keep: Path | None = None
+    load: Callable[[bytes], Any],
+    mutants: Iterator[bytes],
+    warm_up: list[bytes],
+    keep: Path | None = None,
 ) -> dict[str, Any]:
     """Load every mutant; what happened."""
     from tapegrad.nn.formats import FormatError
 
-    load = loader(kind)
     warnings.simplefilter("ignore")
     watching, events = False, Counter()
 
@@ -253,7 +321,7 @@ def run(
             watching = False
             failures.append(f"{number}: {type(error).__name__}: {error!s:.200}")
             if keep is not None and len(failures) < 20:
-                (keep / f"{kind}-{number}").write_bytes(data)
+                (keep / f"mutant-{number}").write_bytes(data)
         finally:
             watching = False
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -274,34 +342,69 @@ def truncations(seeds: list[Seed], *, everywhere: bool) -> Iterator[bytes]:
     """Each seed cut at every byte; a long one, unless `everywhere`, at the ends of its fields."""
     for data, fields, _ in seeds:
         places: Any = range(len(data))
-        if len(data) > 500 and not everywhere:
+        if len(data) > LONG and not everywhere:
             edges = {at + d for at, n, _ in fields for d in (-1, 0, 1, n)}
-            places = sorted(k for k in edges if 0 <= k < len(data))[:: 1 + len(edges) // 150]
+            places = sorted(k for k in edges if 0 <= k < len(data))[:: 1 + len(edges) // 100]
         for k in places:
             yield data[:k]
 
 
+def nightly(options: argparse.Namespace) -> int:
+    """Everything, in `options.processes` processes at a time; prints a line for each part."""
+    parts = []
+    for kind in ("torch7", "native"):
+        parts += [[kind, "--truncate", "all", "--part", f"{i}/{PARTS}"] for i in range(PARTS)]
+        for i in range(PARTS):
+            seed = str(PARTS * options.seed + i)
+            parts.append([kind, "--count", str(options.count // PARTS), "--seed", seed])
+        parts.append([kind, "--show", "--count", str(options.count // 10), "--seed", seed])
+    shared = ["--root", str(options.root)] + (["--keep", str(options.keep)] if options.keep else [])
+
+    def one(part: list[str]) -> int:
+        command = [sys.executable, __file__, *part, *shared]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        sys.stdout.write(f"{' '.join(part)}: {done.stdout or done.stderr[-2000:]}")
+        sys.stdout.flush()
+        return done.returncode
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        codes = list(pool.map(one, parts))
+    failed = [" ".join(part) for part, code in zip(parts, codes, strict=True) if code]
+    sys.stdout.write(f"{len(parts)} parts, failed: {failed}\n")
+    return 1 if failed else 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("format", choices=("torch7", "native"))
-    parser.add_argument("--count", type=int, default=0, help="how many mutants")
+    parser.add_argument("format", choices=("torch7", "native", "nightly"))
+    parser.add_argument("--count", type=int, help="how many mutants; nightly: 1,000,000")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--truncate", choices=("fields", "all"), help="cut seeds instead")
+    parser.add_argument("--truncate", choices=("fields", "all"), help="cut files instead")
+    parser.add_argument("--part", default="0/1", help="i/n: cuts number i, i + n, i + 2n, …")
+    parser.add_argument("--show", action="store_true", help="show the files instead of loading")
     parser.add_argument("--root", type=Path, default=OWN, help="where the seed files are")
     parser.add_argument("--keep", type=Path, help="folder for the mutants that fail")
+    parser.add_argument("--processes", type=int, default=1, help="nightly: how many at a time")
     options = parser.parse_args()
-    found = {"torch7": torch7_seeds, "native": native_seeds}[options.format](options.root)
-    seeds = list(found)
+    if options.format == "nightly":
+        options.count = options.count or 1_000_000
+        return nightly(options)
+    seeds = list(seed_files(options.format, options.root))
     if options.truncate:
-        mutants = truncations(seeds, everywhere=options.truncate == "all")
+        first, step = map(int, options.part.split("/"))
+        cuts = truncations(seeds, everywhere=options.truncate == "all")
+        mutants = itertools.islice(cuts, first, None, step)
     else:
+        seeds += made_seeds(options.format)
         rng = random.Random(options.seed)
-        mutants = (mutant(rng, seeds) for _ in range(options.count))
+        mutants = (mutant(rng, seeds) for _ in range(options.count or 0))
     started = time.perf_counter()
-    report = run(options.format, mutants, [data for data, _, _ in seeds], options.keep)
+    load = loader(options.format, show=options.show)
+    report = run(load, mutants, [data for data, _, _ in seeds], options.keep)
     report |= {"seeds": len(seeds), "seconds": round(time.perf_counter() - started, 1)}
     sys.stdout.write(json.dumps(report) + "\n")
-    failed = report["failures"] or report["audit_events"] or not report["memory_ok"]
+    slow = report["worst_seconds"] >= SECONDS
+    failed = report["failures"] or report["audit_events"] or not report["memory_ok"] or slow
     return 1 if failed else 0
 
 

@@ -5,6 +5,9 @@ tests/data/native holds a file of each released version of the format: they load
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +103,14 @@ def test_one_parameter_in_two_places_stays_one(tmp_path: Path) -> None:
     assert len(again.parameters()[0]) == 3
 
 
+def test_each_format_says_who_reads_the_other(tmp_path: Path) -> None:
+    nn.Linear(3, 2).save(tmp_path / "m.safetensors")
+    with pytest.raises(FormatError, match=r"m\.safetensors, byte 0: .*nn\.load reads"):
+        torch7.load(tmp_path / "m.safetensors")
+    with pytest.raises(FormatError, match=r"lenet\.bin\.t7, byte 0: .*torch7\.load"):
+        nn.load(TORCH7 / "lenet.bin.t7")
+
+
 def test_a_loaded_model_can_be_trained(tmp_path: Path) -> None:
     nn.Sequential(nn.Linear(3, 2), nn.Tanh()).save(tmp_path / "m.safetensors")
     model = nn.load(tmp_path / "m.safetensors")
@@ -167,6 +178,38 @@ def test_the_safetensors_package_reads_our_files_and_we_read_its(tmp_path: Path)
         nn.load(tmp_path / "theirs.safetensors")
 
 
+def test_what_the_format_does_not_have_is_named(tmp_path: Path) -> None:
+    deep: Any = 1
+    for _ in range(70):
+        deep = [deep]
+    whole = np.arange(4.0)
+    cases = [
+        (deep, "lists nested at most 60 deep"),
+        (type("Mine", (Tensor,), {})(np.zeros(1)), "a Tensor, Parameter or Buffer, found Mine"),
+        ([whole, whole.view(np.int64)[1:]], "views of one memory with one dtype"),
+        (np.zeros(2, complex), "a dtype that safetensors has"),
+    ]
+    for value, message in cases:
+        module = nn.Tanh()
+        module.value = value
+        with pytest.raises(UnsupportedError, match=message):
+            module.save(tmp_path / "m.safetensors")
+    with pytest.raises(TypeError, match="a Module is saved, not dict"):
+        native.save(tmp_path / "m.safetensors", {})  # type: ignore[arg-type]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match="folder"):
+        nn.Tanh().save(tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_numbers_and_dtypes_of_numpy_come_back_as_what_they_are(tmp_path: Path) -> None:
+    module = nn.Tanh()
+    module.count, module.kind = np.int64(3), np.dtype(np.float32)
+    module.save(tmp_path / "m.safetensors")
+    again = nn.load(tmp_path / "m.safetensors")
+    assert (again.count, again.kind) == (3, np.float32)
+
+
 # The commands -------------------------------------------------------------------------------------
 
 
@@ -183,6 +226,12 @@ def test_convert_goes_there_and_back_with_the_same_output(
             for m in (torch7.load(source), nn.load(ours), torch7.load(back))
         ]
     assert len(set(outputs)) == 1
+    for name in ("text.t7", "binary.t7"):  # from Torch7's format to Torch7's
+        flags = ["--ascii"] if name == "text.t7" else []
+        assert main(["convert", str(back), str(tmp_path / name), *flags]) == 0
+    assert (tmp_path / "text.t7").read_bytes() == back.read_bytes()
+    torch7.save(tmp_path / "direct.t7", nn.load(ours))
+    assert (tmp_path / "binary.t7").read_bytes() == (tmp_path / "direct.t7").read_bytes()
     assert "bytes" in capsys.readouterr().out
 
 
@@ -203,6 +252,16 @@ def test_show_prints_the_tree_with_shapes_and_sizes(
 def test_show_works_for_files_of_any_content(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(TORCH7 / f"{name}.bin.t7")]) == 0
     assert "the file has" in capsys.readouterr().out
+
+
+def test_show_ends_quietly_when_nobody_reads_on() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    code = "import sys; from tapegrad.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "show", str(TORCH7 / "lenet.bin.t7")]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """A hostile file can do nothing but raise one family of errors.
 
 The mutants run in a process of their own (fuzz_formats.py) with a limit on address space, a timer
-and an audit hook; the nightly run is `python tests/fuzz_formats.py torch7 --count 1000000` and the
-same for `native`.  Attacks that a mutation would hardly find are written out here.
+and an audit hook; `python tests/fuzz_formats.py nightly` loads a million of each format, and cuts
+every file at every byte.  Attacks that a mutation would hardly find are written out here.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import struct
@@ -29,7 +30,9 @@ from tapegrad.nn.formats import (
     UnsafeError,
     UnsupportedError,
     native,
+    safetensors_file,
     torch7,
+    torch7_reader,
 )
 
 HERE = Path(__file__).parent
@@ -68,7 +71,14 @@ class TestMutants:
         assert report["outcomes"]["loaded"] > 100  # they are not all rejected at the first byte
 
     @pytest.mark.parametrize("kind", ["torch7", "native"])
+    def test_five_thousand_are_shown_or_raise_format_errors(self, kind: str) -> None:
+        report = run(kind, "--show", "--count", "5000", "--seed", "1")
+        assert_harmless(report, 5_000)
+        assert report["outcomes"]["loaded"] > 100
+
+    @pytest.mark.parametrize("kind", ["torch7", "native"])
     def test_truncated_files_are_refused(self, kind: str) -> None:
+        """At every byte of files of up to 2,000, and at the ends of some fields of longer ones."""
         assert_harmless(run(kind, "--truncate", "all" if kind == "native" else "fields"), 1_000)
 
 
@@ -103,7 +113,13 @@ def tensor(
 
 
 FOUR = storage(4, struct.pack("<4d", 1, 2, 3, 4))
-NUMBER = i(1) + struct.pack("<d", 1.0)
+
+
+def number(value: float) -> bytes:
+    return i(1) + struct.pack("<d", value)
+
+
+NUMBER = number(1.0)
 
 ATTACKS = {
     "function, old": (i(6, 1), UnsafeError),
@@ -157,12 +173,62 @@ ATTACKS = {
     "not Torch7": (b"\x93NUMPY\1\0", FormatError),
     "a pickle": (b"\x80\4cos\nsystem\n(S'true'\ntR.", FormatError),
     "ascii: no number": (b"1\nfour\n", FormatError),
+    "ascii: a table of x": (b"3\n1\nx\n", FormatError),
     "ascii: an underscore in a number": (b"1\n1_0\n", FormatError),
     "ascii: a tag of many digits": (b"1" * 100_000, FormatError),
     "ascii: a table of 10^9": (b"3\n1\n1000000000\n", TruncatedError),
     "ascii: a function": (b"8\n1\n4\nabcd\n", UnsafeError),
     "ascii: a number that is no long": (
         b"4\n1\n3\nV 1\n17\ntorch.LongStorage\n1\n99999999999999999999\n",
+        FormatError,
+    ),
+    "a view of nothing": (tensor((2, 0), (1, 1), 1, i(4, 2, 99)), FormatError),
+    "a storage that is a tensor": (
+        i(3, 9, 2)
+        + NUMBER
+        + tensor((4,), (1,), 1, FOUR)
+        + number(2.0)
+        + i(4, 5)
+        + tensor((4,), (1,), 1, i(4, 1))[8:],
+        FormatError,
+    ),
+    "stride 0 bombs that are small one by one": (
+        i(3, 9, 3)
+        + b"".join(
+            i(1)
+            + struct.pack("<d", n)
+            + i(4, n)
+            + tensor((4_000_000,), (0,), 1, FOUR if n == 1 else i(4, 2))[8:]
+            for n in (1, 3, 4)
+        ),
+        LimitError,
+    ),
+    "a storage cut in its data": (storage(4, struct.pack("<2d", 1, 2)), TruncatedError),
+    "ascii: a line without end": (b"2\n" + b"1" * 100, FormatError),
+    "ascii: numbers on two lines": (
+        b"4\n1\n3\nV 1\n18\ntorch.DoubleTensor\n2\n1\n1 1\n1\n0\n",
+        FormatError,
+    ),
+    "ascii: a string without its newline": (b"2\n3\nabcd\n", FormatError),
+    "ascii: a string that is cut": (b"3\n1\n1\n2\n9\nabcdefg\n\n", TruncatedError),
+    "ascii: letters among numbers": (
+        b"4\n1\n3\nV 1\n19\ntorch.DoubleStorage\n2\n1.0 x\n",
+        FormatError,
+    ),
+    "ascii: more numbers than promised": (
+        b"4\n1\n3\nV 1\n19\ntorch.DoubleStorage\n2\n1.0 2.0 3.0\n",
+        FormatError,
+    ),
+    "ascii: a number of 1,000 digits": (
+        b"4\n1\n3\nV 1\n19\ntorch.DoubleStorage\n40000\n" + b"1 " * 32_500 + b"1" * 30_000,
+        FormatError,
+    ),
+    "ascii: a number that is none": (
+        b"4\n1\n3\nV 1\n19\ntorch.DoubleStorage\n2\n1.0 e-e\n",
+        FormatError,
+    ),
+    "ascii: an entry with a fraction": (
+        b"4\n1\n3\nV 1\n16\ntorch.IntStorage\n2\n1 2.5\n",
         FormatError,
     ),
     "ascii: fewer numbers than promised": (
@@ -182,6 +248,7 @@ def test_attacks_raise_their_class_of_error(name: str, tmp_path: Path) -> None:
     tracemalloc.stop()
     assert isinstance(caught.value, error), caught.value
     assert peak < 64_000_000 + len(data)
+    assert caught.value.offset is not None
     (tmp_path / "attack.t7").write_bytes(data)
     with pytest.raises(error, match=r"attack\.t7"):
         torch7.load(tmp_path / "attack.t7")
@@ -196,6 +263,21 @@ def test_errors_say_where() -> None:
     assert error.offset == len(data)
     assert error.found == "99"
     assert "tag" in error.expected
+
+
+def test_text_may_have_other_ends_of_lines_and_none_at_the_last() -> None:
+    assert torch7.load(b"5\n1") is True
+    assert torch7.load(b"2\r\n3\r\nabc\r\n") == "abc"
+    assert torch7.load(b"2\n3\nabc") == "abc"
+    many = b"1 " * 32_768  # as many characters as are read at once, then the end of the line
+    data = b"4\n1\n3\nV 1\n19\ntorch.DoubleStorage\n32768\n" + many + b"\n"
+    assert torch7.load(data).array.sum() == 32_768
+
+
+def test_a_stride_that_means_nothing_may_be_anything() -> None:
+    for stride in (0, 7, 2**62):
+        array = torch7.load(tensor((1, 4), (stride, 1), 1, FOUR))
+        assert array.tolist() == [[1, 2, 3, 4]]
 
 
 def test_limits_are_the_callers() -> None:
@@ -234,10 +316,6 @@ def test_a_large_file_takes_its_own_size_in_memory(tmp_path: Path) -> None:
     nn.Linear(4000, 4000).save(tmp_path / "x.safetensors")
     size = (tmp_path / "x.safetensors").stat().st_size
     assert peak_of(nn.load, tmp_path / "x.safetensors") < 1.02 * size + 1_000_000
-
-
-def number(value: float) -> bytes:
-    return i(1) + struct.pack("<d", value)
 
 
 # Entries of a table: the smallest files for the most Python objects of each kind.
@@ -359,6 +437,66 @@ NATIVE_ATTACKS = {
         FormatError,
     ),
     "architecture that is no JSON": (ours({}, architecture="{"), FormatError),
+    "no length": (b"1234567", TruncatedError),
+    "metadata that are no strings": (ours({"__metadata__": {"a": 1}}), FormatError),
+    "an array without shape": (ours({"w": {"dtype": "F32"}}), FormatError),
+    "a shape that is no list": (
+        ours({"w": {"dtype": "F32", "shape": "2", "data_offsets": [0, 8]}}, bytes(8)),
+        FormatError,
+    ),
+    "as many bytes as another shape": (
+        ours({"w": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}, bytes(8)),
+        FormatError,
+    ),
+    "too many axes": (
+        ours({"w": {"dtype": "F32", "shape": [1] * 33, "data_offsets": [0, 4]}}, bytes(4)),
+        LimitError,
+    ),
+    "a boolean of 2": (
+        ours({"w": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}, b"\0\2"),
+        FormatError,
+    ),
+    "a version that is no number": (ours({}, architecture=one(version="1")), FormatError),
+    "a part too many": (ours({}, architecture=one() | {"code": ""}), FormatError),
+    "modules that are no objects": (ours({}, architecture=one() | {"modules": [1]}), FormatError),
+    "a tensor of another kind": (
+        ours(ARRAY, bytes(8), one(tensors=[{"kind": "code", "data": "w"}])),
+        FormatError,
+    ),
+    "a tensor with half a view": (
+        ours(ARRAY, bytes(8), one(tensors=[VIEW | {"more": 1}])),
+        FormatError,
+    ),
+    "a view with a negative stride": (
+        ours(ARRAY, bytes(8), one(tensors=[VIEW | {"strides": [-1]}])),
+        FormatError,
+    ),
+    "a view of too many axes": (
+        ours(ARRAY, bytes(8), one(tensors=[VIEW | {"shape": [1] * 33, "strides": [1] * 33}])),
+        FormatError,
+    ),
+    "a module without attributes": (
+        ours({}, architecture=one() | {"modules": [{"class": "Tanh"}]}),
+        FormatError,
+    ),
+    "a mode that is none": (ours({}, architecture=one(attributes={"_training": 1})), FormatError),
+    "two kinds at once": (
+        ours({}, architecture=one(attributes={"a": {"module": 0, "tensor": 0}})),
+        FormatError,
+    ),
+    "a kind that is none": (ours({}, architecture=one(attributes={"a": {"code": 0}})), FormatError),
+    "a record that is none": (
+        ours({}, architecture=one(attributes={"a": {"record": ["Popen", []]}})),
+        FormatError,
+    ),
+    "a record of other fields": (
+        ours({}, architecture=one(attributes={"a": {"record": ["Step", [1]]}})),
+        FormatError,
+    ),
+    "half a pair": (
+        ours({}, architecture=one(attributes={"a": {"dict": [["key"]]}})),
+        FormatError,
+    ),
     "no modules": (
         ours({}, architecture={"version": 1, "modules": [], "tensors": []}),
         FormatError,
@@ -372,3 +510,52 @@ def test_attacks_on_our_own_format_raise_their_class_of_error(name: str) -> None
     with pytest.raises(FormatError) as caught:
         native.load(data)
     assert isinstance(caught.value, error), caught.value
+    assert caught.value.offset is not None
+
+
+def test_limits_of_our_own_format_are_the_callers(tmp_path: Path) -> None:
+    nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)).save(tmp_path / "x.safetensors")
+    data = (tmp_path / "x.safetensors").read_bytes()
+    for limits in (Limits(max_bytes=100), Limits(max_nodes=1), Limits(max_overhead=100)):
+        with pytest.raises(LimitError, match="at most"):
+            native.load(data, limits=limits)
+
+
+def test_a_view_within_the_limit_is_built() -> None:
+    wide = [VIEW | {"shape": [3, 2], "strides": [0, 1]}]
+    module = native.load(ours(ARRAY, bytes(8), one(tensors=wide, attributes={"a": {"tensor": 0}})))
+    assert module.a.shape == (3, 2)
+
+
+class Shrinking(io.BytesIO):
+    """A file that loses its end while it is being read."""
+
+    def __init__(self, data: bytes, after: int) -> None:
+        super().__init__(data)
+        self.after = after
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(min(size or 0, max(self.after - self.tell(), 0)))
+
+    def readinto(self, buffer: Any) -> int:
+        return super().readinto(buffer[: max(self.after - self.tell(), 0)])
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return super().readline(min(size or 0, max(self.after - self.tell(), 0)))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_truncated() -> None:
+    data = i(4, 1) + text("V 1") + text("torch.DoubleStorage") + q(4) + bytes(32)
+    for after in range(4, len(data)):
+        with pytest.raises(TruncatedError):
+            torch7_reader._read_stream(Shrinking(data, after), len(data), None, False, 8, Limits())
+    words = b"2\n7\nabcdefg\n"
+    for after in range(4, len(words) - 1):
+        with pytest.raises(TruncatedError):
+            torch7_reader._read_stream(
+                Shrinking(words, after), len(words), None, False, 8, Limits()
+            )
+    data = ours(ARRAY, bytes(8), one(tensors=[{"kind": "buffer", "data": "w"}]))
+    for after in range(len(data)):
+        with pytest.raises(TruncatedError):
+            safetensors_file._read(Shrinking(data, after), len(data), None, Limits(), data=True)

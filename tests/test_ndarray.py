@@ -109,6 +109,8 @@ SPECIAL = {
     "__copy__": "copy.copy(x)",
     "__deepcopy__": "copy.deepcopy(x)",
     "__divmod__": "divmod(x, 2)",
+    "__dlpack__": "",
+    "__dlpack_device__": "x.__dlpack_device__()",
     "__eq__": "x == x, x == 0",
     "__float__": "float(x[0, 0])",
     "__floordiv__": "x // 2",
@@ -173,8 +175,6 @@ WITHOUT = {
     "__buffer__": "as __array_interface__",
     "__class_getitem__": "of annotations",
     "__delitem__": "an array's entries cannot be deleted, nor can a Tensor's",
-    "__dlpack__": "as __array_interface__; x.numpy().__dlpack__() is the array's",
-    "__dlpack_device__": "as __dlpack__",
     "__setstate__": "pickled by __reduce__",
 }
 OF_OBJECT = set(dir(object)) - {*SPECIAL}

@@ -1,5 +1,6 @@
-"""The README is true: its code prints what it says, its two commands are the ones CI runs."""
+"""README and docs are true: their code prints what they say; the README's commands are CI's."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,20 +11,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+BLOCKS = BLOCK.findall(README)
+PAGES = {
+    page.name: blocks
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if "python" in dict(blocks := BLOCK.findall(page.read_text(encoding="utf-8")))
+}
 SETUP = "python3 -m venv .venv && . .venv/bin/activate && "
-MARK = "--- what was printed until here is shown here ---"
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
-def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(tmp_path):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(page, tmp_path):
     # In a process of its own: one block declares a wrong primitive, which must not outlive it.
-    blocks = [(language, text) for language, text in BLOCKS if language in {"python", "text"}]
-    script = "\n".join(
-        text if language == "python" else f"print({MARK!r})" for language, text in blocks
-    )
+    code = "".join(text for language, text in PAGES[page] if language == "python")
+    shown = "".join(text for language, text in PAGES[page] if language == "text")
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
+        [sys.executable, "-W", "error", "example.py"],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -31,15 +37,11 @@ def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    *printed, rest = done.stdout.split(f"{MARK}\n")
-    shown = [text for language, text in blocks if language == "text"]
-    assert len(shown) >= 4
-    assert not rest, "the README shows everything that its code prints"
-    for ours, stated in zip(printed, shown, strict=True):
-        # Decimal fractions are the machine's; all else is compared as it stands.
-        assert NUMBER.sub("#", ours) == NUMBER.sub("#", stated)
-        for number, claim in zip(NUMBER.findall(ours), NUMBER.findall(stated), strict=True):
-            assert float(number) == pytest.approx(float(claim), rel=0.05)
+    printed = done.stdout.replace(f"{tmp_path}{os.sep}", "")
+    # Decimal fractions are the machine's; all else is compared as it stands.
+    assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown)
+    for number, claim in zip(NUMBER.findall(printed), NUMBER.findall(shown), strict=True):
+        assert float(number) == pytest.approx(float(claim), rel=0.05)
 
 
 def test_the_first_example_is_a_layer_and_its_training_loop_in_fifteen_lines():

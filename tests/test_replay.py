@@ -178,3 +178,14 @@ def test_a_step_that_never_takes_the_same_path_is_refused() -> None:
     step(np.ones(2))  # one difference is forgiven: a first call may build state
     with pytest.raises(ReplayError, match="another path"):
         step(np.ones(2))
+
+
+def test_a_replayed_step_inside_another_is_part_of_it() -> None:
+    inner = replay(lambda x: np.tanh(x) * 2)
+    for _ in range(3):
+        inner(np.ones(2))
+    outer = replay(lambda x: inner(x + 1) + 1)
+    for i in range(5):
+        x = np.full(2, 0.25 * i)
+        np.testing.assert_array_equal(outer(x).numpy(), np.tanh(x + 1) * 2 + 1)
+    assert outer.recorded == 1

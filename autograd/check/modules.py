@@ -12,7 +12,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -295,14 +295,18 @@ def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
         return NotCovered(_FIRST_ONLY)
     count = len(_floats(trial.input))
 
-    def fn(*arguments: Tensor) -> Any:
-        devices.manual_seed(trial.draws.seed)
-        with trial.parameters_as(module, arguments[count:]):
+    with ExitStack() as stack:
+
+        def fn(*arguments: Tensor) -> Any:
+            devices.manual_seed(trial.draws.seed)
+            stack.close()
+            # until the next call, not for this one: a checkpoint reads parameters again in reverse
+            stack.enter_context(trial.parameters_as(module, arguments[count:]))
             return trial.call(module, trial.on_input(arguments[:count]))
 
-    return check_gradients(
-        fn, *trial.point(), order=2, seed=trial.draws.seed, probes=1, name=repr(trial)
-    )
+        return check_gradients(
+            fn, *trial.point(), order=2, seed=trial.draws.seed, probes=1, name=repr(trial)
+        )
 
 
 @MODULE_LAWS()

@@ -16,6 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import ops
+from tapegrad.autograd.batching import BatchingError, vmap
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.gradients import check_gradients
@@ -172,6 +173,8 @@ def applies_to_primitive(law: Law, name: str) -> bool:
         return law.name in _RANDOM_LAWS
     if law.name in _MUTATING_LAWS | _RANDOM_LAWS and law.name not in _GENERAL:
         return False
+    if law.name == "a_batch_agrees_with_the_loop_over_samples":
+        return primitive.batch_rule is not None
     if law.name == "out_receives_the_result":
         return bool(primitive.takes_out)
     if law.name == "it_equals_numpy":
@@ -511,6 +514,78 @@ def _replay_draws(trial: PrimitiveTrial) -> None:
     found = draws(devices.Generator(seed=trial.draws.seed), replay)
     for turn, (f, e) in enumerate(zip(found, expected, strict=True)):
         must_be_equal(f, e, f"draw {turn}")
+
+
+# Samples of a batch -------------------------------------------------------------------------------
+
+
+@PRIMITIVE_LAWS()
+def a_batch_agrees_with_the_loop_over_samples(trial: PrimitiveTrial) -> NotCovered | None:
+    """Values and gradients of each sample, each operand in turn with samples and shared."""
+    arrays = [x for x in leaves(list(trial.call.args)) if isinstance(x, np.ndarray)]
+    batches = [np.stack([x, _another(x)]) for x in arrays]
+    patterns = [{i} for i in range(len(arrays))]
+    if len(arrays) > 1:
+        patterns.append(set(range(len(arrays))))
+    refused: BatchingError | None = None
+    for pattern in patterns:
+        try:
+            _batch_agrees(trial, arrays, {i: batches[i] for i in pattern})
+        except BatchingError as error:
+            if trial.primitive is not None and not any(arrays[i].dtype == bool for i in pattern):
+                raise  # a mask may decide a shape; what composites read of a value is their concern
+            refused = error
+            patterns = [p for p in patterns if p is not pattern]
+    return None if patterns else NotCovered(f"no operand may differ: {refused}")
+
+
+def _another(x: np.ndarray) -> np.ndarray:
+    """Another example of the same kind: a matrix stays definite, an index within bounds."""
+    return x * x.dtype.type(0.875) if x.dtype.kind in "fc" else x[::-1] if x.ndim else x
+
+
+def _batch_agrees(
+    trial: PrimitiveTrial, arrays: list[np.ndarray], batches: dict[int, np.ndarray]
+) -> None:
+    """Hold vmap against a loop, for the arrays of the call that have samples."""
+    inner = [i for i, x in enumerate(arrays) if x.dtype.kind in "fc"]
+
+    def run(given: list[Any]) -> Any:
+        rest = iter(given)
+        flat = [
+            next(rest) if isinstance(x, np.ndarray) else x for x in leaves(list(trial.call.args))
+        ]
+        return _in_parts(trial.function(*unflatten(list(trial.call.args), flat), **settings))
+
+    def gradients(given: list[Any]) -> Any:
+        """The results, and the cotangents of what is floating point, of one sample."""
+
+        def floating(*point: Any) -> list[Tensor]:
+            changed = list(given)
+            for i, x in zip(inner, point, strict=True):
+                changed[i] = x
+            return _floating(run([Tensor(x) if type(x) is np.ndarray else x for x in changed]))
+
+        _, pull = vjp(floating, *[given[i] for i in inner])
+        return [_in_parts(g) for g in pull(cotangents)]
+
+    def one(samples: dict[int, Any]) -> Any:
+        given = [samples.get(i, x) for i, x in enumerate(arrays)]
+        y = run([Tensor(x) if type(x) is np.ndarray else x for x in given])
+        return [y, gradients(given) if trial.derives and inner else []]
+
+    settings = trial.call.settings
+    cotangents = trial.cotangents() if trial.derives else []
+    found = values_of(vmap(one)({i: Tensor(x) for i, x in batches.items()}))
+    rows = [values_of(one({i: Tensor(x[n]) for i, x in batches.items()})) for n in range(2)]
+    which = f"with samples in operand(s) {sorted(batches)}"
+    for i, (f, *e) in enumerate(zip(found, *rows, strict=True)):
+        for n in range(2):
+            what = f"array {i} of sample {n}, {which}"
+            if e[n].dtype.kind == "f":
+                must_be_close(f[n], e[n], what, relative=1e-12, scale=1.0)
+            else:
+                must_be_equal(f[n], e[n], what)
 
 
 # Arrays of other libraries ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd._batch_rules import native, over_axes
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.primitive import primitive
@@ -19,6 +20,7 @@ def relu(xp: Any, x: Any, *, out: Any = None) -> Any:
 
 # A product with the mask, not a selection: NumPy multiplies six times faster than it selects.
 relu.vjp(x=lambda g, y: g * (y > 0))
+relu.batch(native)
 
 
 @primitive
@@ -33,6 +35,7 @@ def sigmoid(xp: Any, x: Any) -> Any:
 
 
 sigmoid.vjp(x=lambda g, y: g * (y - y * y))
+sigmoid.batch(native)
 
 
 @primitive
@@ -43,6 +46,7 @@ def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 
 
 softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True)))
+softmax.batch(over_axes)
 
 
 @primitive
@@ -53,3 +57,4 @@ def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
 
 
 log_softmax.vjp(x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True))
+log_softmax.batch(over_axes)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
@@ -21,6 +22,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
+from tapegrad.autograd.ops.windows import unfold
 from tapegrad.autograd.primitive import primitive
 
 __all__ = [
@@ -241,6 +243,13 @@ convolve_full.vjp(
     a=lambda g, a_shape, v: _convolve_rule(g, v, a_shape[0]),
     v=lambda g, a, v_shape: _convolve_rule(g, a, v_shape[0]),
 )
+
+
+@convolve_full.batch
+def _convolve_batch(a: Any, v: Any) -> Any:
+    count = v.shape[1] - 1
+    windows = unfold(s.pad(a, ((0, 0), (count, count))), axis=1, size=v.shape[1])
+    return s.reshape(windows @ s.expand_dims(s.flip(v, axis=1), -1), windows.shape[:2])
 
 
 def _part(full: Any, n: int, m: int, mode: str, start: int) -> Any:
@@ -508,7 +517,9 @@ def sinc_derivative(xp: Any, x: Any, *, order: int) -> Any:
 
 
 sinc.vjp(x=lambda g, x: g * sinc_derivative(x, order=1))
+sinc.batch(native)
 sinc_derivative.vjp(x=lambda g, x, order: g * sinc_derivative(x, order=order + 1))
+sinc_derivative.batch(native)
 
 
 @primitive(numpy=np.i0)
@@ -535,4 +546,6 @@ def i0_derivative(xp: Any, x: Any, *, order: int) -> Any:
 
 
 i0.vjp(x=lambda g, x: g * i0_derivative(x, order=1))
+i0.batch(native)
 i0_derivative.vjp(x=lambda g, x, order: g * i0_derivative(x, order=order + 1))
+i0_derivative.batch(native)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from tapegrad.autograd._batch_rules import folded, unfolded
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
@@ -138,6 +139,96 @@ conv2d_weight_gradient.vjp(
         x, g, stride, padding, dilation, groups
     ),
 )
+
+
+# Samples of a batch -------------------------------------------------------------------------------
+#
+# With shared weights samples are more images of one call.  Weights of each sample's own are groups:
+# what one sample sees is then kept from the others by the convolution itself.
+
+
+def _side_by_side(x: Any) -> Any:
+    """(B, N, C, …) -> (N, B·C, …)."""
+    axes = (1, 0, *range(2, x.ndim))
+    y = s.transpose(x, axes)
+    return s.reshape(y, (x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
+
+
+def _apart(y: Any, samples: int, channels: int) -> Any:
+    """(N, B·C, …) -> (B, N, C, …) for B samples of C = `channels`."""
+    y = s.reshape(y, (y.shape[0], samples, channels, *y.shape[2:]))
+    return s.transpose(y, (1, 0, *range(2, y.ndim)))
+
+
+def _stretched(x: Any, batched: bool, samples: int) -> Any:
+    return x if batched else s.broadcast_to(x, (samples, *x.shape))
+
+
+@conv2d.batch
+def _conv2d_batch(
+    x: Any,
+    w: Any,
+    batched: Any,
+    samples: int,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    if not batched[1]:
+        y = conv2d(folded(x), w, stride, padding, dilation, groups)
+        return unfolded(y, samples, x.shape[1])
+    planes = w.shape[1]
+    if batched[0] or groups > 1:  # else one x meets the planes of all samples
+        x, groups = _side_by_side(_stretched(x, batched[0], samples)), groups * samples
+    return _apart(conv2d(x, folded(w), stride, padding, dilation, groups), samples, planes)
+
+
+@conv2d_input_gradient.batch
+def _conv2d_input_batch(
+    v: Any,
+    w: Any,
+    batched: Any,
+    samples: int,
+    shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    n, channels, *size = shape
+    if not batched[1]:
+        whole = (samples * n, channels, *size)
+        y = conv2d_input_gradient(folded(v), w, whole, stride, padding, dilation, groups)
+        return unfolded(y, samples, n)
+    v = _side_by_side(_stretched(v, batched[0], samples))
+    whole = (n, samples * channels, *size)
+    y = conv2d_input_gradient(v, folded(w), whole, stride, padding, dilation, groups * samples)
+    return _apart(y, samples, channels)
+
+
+@conv2d_weight_gradient.batch
+def _conv2d_weight_batch(
+    x: Any,
+    v: Any,
+    samples: int,
+    shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    planes, *rest = shape
+    y = conv2d_weight_gradient(
+        _side_by_side(x),
+        _side_by_side(v),
+        (samples * planes, *rest),
+        stride,
+        padding,
+        dilation,
+        groups * samples,
+    )
+    return unfolded(y, samples, planes)
 
 
 # One and three dimensions -------------------------------------------------------------------------

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import lifted, native, over_axes
+from tapegrad.autograd._place import user_line
+from tapegrad.autograd._sample import BatchingError
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -21,6 +24,7 @@ from tapegrad.autograd.ops._arrays import (
     observed,
     value_of,
 )
+from tapegrad.autograd.ops._batched_index import DIFFERENT_COUNTS
 from tapegrad.autograd.ops.indexing import HOLE, index_add
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor, fresh
@@ -64,16 +68,25 @@ def to_index(xp: Any, x: Any) -> Any:
     return x.astype(np.intp)
 
 
+to_index.batch(native)
+
+
 @primitive(differentiable=False)
 def binary_exponent(xp: Any, x: Any) -> Any:
     """The integer k with |x| = m · 2^k and 1/2 <= m < 1, elementwise."""
     return xp.frexp(x)[1]
 
 
+binary_exponent.batch(native)
+
+
 @primitive(differentiable=False)
 def round(xp: Any, x: Any, *, decimals: int = 0, out: Any = None) -> Any:
     """x rounded to `decimals` places, halves to even, elementwise."""
     return xp.round(x, decimals, out=out)
+
+
+round.batch(native)
 
 
 @composite(numpy=(np.round, np.around), differentiable=False)
@@ -94,10 +107,18 @@ def count_nonzero(xp: Any, a: Any, *, axis: Any = None, keepdims: bool = False) 
     return (a != 0).sum(axis=axis, keepdims=keepdims)
 
 
+count_nonzero.batch(over_axes)
+
+
 @primitive(differentiable=False, several=True)
 def nonzero_parts(xp: Any, a: Any) -> Any:
     """The indices of the entries that are not 0, an array for every axis."""
     return list(xp.nonzero(a))
+
+
+@nonzero_parts.batch
+def _nonzero_batch(a: Any) -> Any:
+    raise BatchingError(DIFFERENT_COUNTS.format(where=user_line(), name="nonzero"))
 
 
 @composite(numpy=np.nonzero, differentiable=False)
@@ -125,16 +146,48 @@ def searchsorted(xp: Any, a: Any, v: Any, *, side: str = "left") -> Any:
     return xp.searchsorted(a, v, side=side)
 
 
+@searchsorted.batch
+def _searchsorted_batch(a: Any, v: Any, batched: Any, side: str) -> Any:
+    if not batched[0]:
+        return searchsorted(a, v, side)
+    # The borders differ from sample to sample: count those that belong before each value.
+    v = s.expand_dims(v, -1)
+    borders = lifted(a, v.ndim - batched[1])
+    before = e.less(borders, v) if side == "left" else e.less_equal(borders, v)
+    after_all = e.logical_and(e.isnan(v), e.logical_not(e.isnan(borders)))
+    if side == "right":
+        after_all = e.isnan(v)
+    return count_nonzero(e.logical_or(before, after_all), axis=-1)
+
+
 @primitive(numpy=np.digitize, differentiable=False)
 def digitize(xp: Any, x: Any, bins: Any, *, right: bool = False) -> Any:
     """The number of the bin, between rising or falling borders, that each entry falls into."""
     return xp.digitize(x, bins, right=right)
 
 
+@digitize.batch
+def _digitize_batch(x: Any, bins: Any, batched: Any, right: bool) -> Any:
+    if not batched[1]:
+        return digitize(x, bins, right=right)
+    x = s.expand_dims(x, -1)
+    borders = lifted(bins, x.ndim - batched[0])
+    rising = e.less_equal(borders[..., :1], borders[..., -1:])
+    up = e.less(borders, x) if right else e.less_equal(borders, x)
+    down = e.greater_equal(borders, x) if right else e.greater(borders, x)
+    return count_nonzero(e.where(rising, up, down), axis=-1)
+
+
 @primitive(differentiable=False)
 def lexsort_rows(xp: Any, keys: Any, *, axis: int) -> Any:
     """The indices that sort by the last key, then the one before, …"""
     return xp.lexsort(keys) if axis == -1 else xp.lexsort(xp.moveaxis(keys, axis, -1))
+
+
+@lexsort_rows.batch
+def _lexsort_batch(keys: Any, axis: int) -> Any:
+    along = axis if axis < 0 else axis + 1
+    return lexsort_rows(s.moveaxis(keys, 0, 1), along)
 
 
 @composite(numpy=np.lexsort, differentiable=False)
@@ -149,16 +202,32 @@ def isin(xp: Any, element: Any, test_elements: Any, *, invert: bool = False) -> 
     return xp.isin(element, test_elements, invert=invert)
 
 
+@isin.batch
+def _isin_batch(element: Any, test_elements: Any, batched: Any, samples: int, invert: bool) -> Any:
+    if not batched[1]:
+        return isin(element, test_elements, invert=invert)
+    flat = s.reshape(test_elements, (samples, -1))
+    element = s.expand_dims(element, -1)
+    found = r.any(e.equal(element, lifted(flat, element.ndim - batched[0])), axis=-1)
+    return e.logical_not(found) if invert else found
+
+
 @primitive(numpy=np.isreal, differentiable=False)
 def isreal(xp: Any, x: Any) -> Any:
     """Is the imaginary part 0?  Elementwise, as booleans."""
     return xp.isreal(x)
 
 
+isreal.batch(native)
+
+
 @primitive(numpy=np.iscomplex, differentiable=False)
 def iscomplex(xp: Any, x: Any) -> Any:
     """Is the imaginary part not 0?  Elementwise, as booleans."""
     return xp.iscomplex(x)
+
+
+iscomplex.batch(native)
 
 
 @composite(numpy=np.isposinf, differentiable=False)

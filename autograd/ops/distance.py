@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd._batch_rules import native, over_axes
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -46,6 +47,7 @@ def _guarded_norm_rule(g: Any, x: Any, y: Any, p: float, small: float) -> Any:
 
 
 guarded_norm.vjp(x=_guarded_norm_rule)
+guarded_norm.batch(over_axes)
 
 
 @primitive
@@ -63,6 +65,7 @@ def _guarded_power_rule(g: Any, x: Any, p: float, small: float) -> Any:
 
 
 guarded_power.vjp(x=_guarded_power_rule)
+guarded_power.batch(native)
 
 
 @primitive

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import elementwise, native
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops._arrays import must_be_ordered
 from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
@@ -90,6 +91,7 @@ __all__ = [
     "nextafter",
     "not_equal",
     "numpy_clip",
+    "phase",
     "positive",
     "power",
     "rad2deg",
@@ -99,7 +101,6 @@ __all__ = [
     "remainder",
     "right_shift",
     "rint",
-    "phase",
     "sign",
     "signbit",
     "signum",
@@ -125,6 +126,9 @@ def signum(xp: Any, x: Any, *, out: Any = None) -> Any:
     """-1, 0 or 1 of real x, elementwise; NaN stays NaN.  Its derivative is 0 where it exists."""
     must_be_ordered(x, "signum")
     return xp.sign(x, out=out)
+
+
+signum.batch(elementwise)
 
 
 @ufunc(np.floor, differentiable=False)
@@ -354,6 +358,9 @@ def phase(xp: Any, x: Any) -> Any:
     return xp.sign(x)
 
 
+phase.batch(elementwise)
+
+
 @phase.on("cuda")
 def _phase_by_division(xp: Any, x: Any) -> Any:
     size = xp.abs(x)  # CuPy's sign is that of the real part
@@ -510,6 +517,7 @@ def real(xp: Any, x: Any) -> Any:
 
 
 real.vjp(x=lambda g: g)
+real.batch(native)
 
 
 @primitive(numpy=np.imag, view=True)
@@ -520,6 +528,7 @@ def imag(xp: Any, x: Any) -> Any:
 
 # d Im z = Re(-i dz); real arguments keep the real part of that, which is 0.
 imag.vjp(x=lambda g: g * -1j)
+imag.batch(native)
 
 
 @primitive(numpy=np.astype)
@@ -529,6 +538,7 @@ def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
 
 
 cast.vjp(x=lambda g: g)
+cast.batch(native)
 
 
 @primitive(view=True)
@@ -538,6 +548,7 @@ def identity(xp: Any, x: Any) -> Any:
 
 
 identity.vjp(x=lambda g: g)
+identity.batch(native)
 
 # Exponentials, logarithms ------------------------------------------------------------------------
 
@@ -783,6 +794,7 @@ where.vjp(
     x1=lambda g, condition: where(condition, g, 0),
     x2=lambda g, condition: where(condition, 0, g),
 )
+where.batch(elementwise)
 
 
 @primitive
@@ -795,6 +807,7 @@ def clip(xp: Any, x: Any, *, a_min: Any = None, a_max: Any = None, out: Any = No
 
 
 clip.vjp(x=lambda g, x, y: g * (x == y))
+clip.batch(native)
 
 
 @composite()

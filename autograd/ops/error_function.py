@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from tapegrad import devices
+from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.primitive import primitive
 
@@ -65,3 +66,4 @@ def erf(xp: Any, x: Any) -> Any:
 
 
 erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
+erf.batch(native)

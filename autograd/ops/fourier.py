@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import over_axes, shifted
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
@@ -60,7 +61,9 @@ def inverse_transform(xp: Any, x: Any, *, axes: Axes, norm: str) -> Any:
 
 
 forward_transform.vjp(x=lambda g, axes, norm: forward_transform(g, axes, norm))
+forward_transform.batch(lambda x, axes, norm: forward_transform(x, shifted(axes, x.ndim - 1), norm))
 inverse_transform.vjp(x=lambda g, axes, norm: inverse_transform(g, axes, norm))
+inverse_transform.batch(lambda x, axes, norm: inverse_transform(x, shifted(axes, x.ndim - 1), norm))
 
 
 @primitive
@@ -87,6 +90,7 @@ def double_interior(xp: Any, x: Any, *, length: int, axis: int) -> Any:
 
 
 double_interior.vjp(x=lambda g, length, axis: double_interior(g, length, axis))
+double_interior.batch(over_axes)
 
 
 def _half_rule(g: Any, x_shape: Axes, axis: int, norm: str) -> Any:
@@ -100,7 +104,9 @@ def _inverse_half_rule(g: Any, length: int, axis: int, norm: str) -> Any:
 
 
 half_transform.vjp(x=_half_rule)
+half_transform.batch(over_axes)
 inverse_half_transform.vjp(x=_inverse_half_rule)
+inverse_half_transform.batch(over_axes)
 
 
 def _resized(x: Any, n: int | None, axis: int) -> Any:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tapegrad.autograd._batch_rules import lifted, native
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["penalized", "scaled_gradient", "watched_gradient"]
@@ -23,6 +25,13 @@ def scaled_gradient(xp: Any, x: Any, factor: Any) -> Any:
 scaled_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
 
 
+@scaled_gradient.batch
+def _scaled_batch(x: Any, factor: Any, batched: Any, samples: int) -> Any:
+    if not batched[0]:
+        x = s.broadcast_to(x, (samples, *x.shape))
+    return scaled_gradient(x, lifted(factor, x.ndim - 1) if batched[1] else factor)
+
+
 @primitive(view="read-only")
 def penalized(xp: Any, x: Any, *, weight: float, passing: bool = True) -> Any:
     """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
@@ -35,6 +44,7 @@ def _penalized_rule(g: Any, x: Any, weight: float, passing: bool) -> Any:
 
 
 penalized.vjp(x=_penalized_rule)
+penalized.batch(native)
 
 
 @primitive(view="read-only")

@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd._batch_rules import lifted
+from tapegrad.autograd._place import user_line
+from tapegrad.autograd._sample import BatchingError
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels.scattering import add_at
-from tapegrad.autograd.ops.elementwise import imag
-from tapegrad.autograd.ops.shape import reshape
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._batched_index import batched_index
+from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.views import Step, taken
 
 __all__ = [
@@ -33,6 +37,14 @@ __all__ = [
     "take_slice",
     "unslice",
 ]
+
+
+PARTS = (
+    "{where}: a write to the real or imaginary part of a complex Tensor cannot be done for all "
+    "samples of a batch at once; write re + 1j * im instead"
+)
+
+builtin_max = max
 
 
 class _Hole:
@@ -61,6 +73,11 @@ def unslice(xp: Any, x: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) 
 
 take_slice.vjp(x=lambda g, index, x_shape: unslice(g, index, x_shape))
 unslice.vjp(x=lambda g, index: take_slice(g, index))
+
+
+# Samples of a batch: the batch is one more axis in front of the index.
+take_slice.batch(lambda x, index: take_slice(x, (slice(None), *index)))
+unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index), (samples, *shape)))
 
 
 def _filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
@@ -97,11 +114,48 @@ take_index.vjp(
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
 
 
+@take_index.batch
+def _take_batch(
+    x: Any, indices: list[Any], batched: tuple[bool, bool], samples: int, template: Any
+) -> Any:
+    place = batched_index(template, indices, x.ndim - batched[0], batched[1], samples)
+    if not batched[0]:  # all samples read in one array
+        y = take_index(x, place.indices[1:], template)
+        return s.moveaxis(y, place.before, 0) if place.together else y
+    return place.read(take_index(x, place.indices, place.template))
+
+
+@index_add.batch
+def _index_add_batch(
+    x: Any,
+    indices: list[Any],
+    batched: tuple[bool, bool],
+    samples: int,
+    template: Any,
+    shape: tuple[int, ...],
+) -> Any:
+    if not batched[0]:
+        x = s.broadcast_to(x, (samples, *x.shape))
+    place = batched_index(template, indices, len(shape), batched[1], samples)
+    return index_add(place.written(x), place.indices, place.template, (samples, *shape))
+
+
 def store(
-    array: Any, v: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+    xp: Any,
+    array: Any,
+    v: Any,
+    indices: list[Any],
+    template: tuple[Any, ...],
+    path: tuple[Step, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
-    taken(array, path)[_filled(template, indices)] = v
+    for function, given, item in path:  # by the bodies: what happens inside a body is not recorded
+        primitive = function.primitive
+        operands = len(primitive.arguments) - 1
+        settings = dict(zip(primitive.settings, given[operands:], strict=True))
+        array = primitive.body_for(xp)(xp, array, *given[:operands], **settings)
+        array = array if item is None else array[item]
+    array[_filled(template, indices)] = v
 
 
 @primitive
@@ -119,7 +173,7 @@ def overwritten(
     path: the views of y that lead to where the index counts; y itself when empty
     """
     y = xp.array(x, copy=True)
-    store(y, v, indices, template, path)
+    store(xp, y, v, indices, template, path)
     return y
 
 
@@ -142,7 +196,7 @@ def _value_rule(
         g = take_slice(g, template)
     # v may have more axes than the place it was written to, if they are of length 1
     missing = len(v_shape) - g.ndim
-    return reshape(g, (1,) * missing + g.shape) if missing > 0 else g
+    return s.reshape(g, (1,) * missing + g.shape) if missing > 0 else g
 
 
 overwritten.vjp(
@@ -150,6 +204,52 @@ overwritten.vjp(
     v=_value_rule,
     indices=None,
 )
+
+
+# A sample's entries are told by their places in its flat memory, which one array counts for all.
+@overwritten.batch
+def _overwritten_batch(
+    x: Any,
+    v: Any,
+    indices: list[Any],
+    batched: tuple[bool, bool, bool],
+    samples: int,
+    template: tuple[Any, ...],
+    path: tuple[Step, ...],
+) -> Any:
+    if not batched[0]:
+        x = s.broadcast_to(x, (samples, *x.shape))
+    ndim_of_v = getattr(v, "ndim", 0) - batched[1]
+    mask = batched[2] and not path and template == (HOLE,) and indices[0].dtype.kind == "b"
+    if mask and ndim_of_v == 0:  # samples may choose more or fewer entries, if all get one value
+        v = lifted(v, x.ndim - 1) if batched[1] else v
+        y = where(lifted(indices[0], x.ndim - 1), v, x)
+        return y if y.dtype == x.dtype else cast(y, dtype=x.dtype)
+    if any(step[0] in (real, imag) for step in path):
+        raise BatchingError(PARTS.format(where=user_line()))
+    shape = x.shape[1:]
+    xp = devices.namespace(as_array(x))
+    places = taken(xp.arange(math.prod(shape)).reshape(shape), path)
+    if batched[2]:
+        places = _take_batch(untracked(places), indices, (False, True), samples, template)
+    else:
+        places = take_index(places, indices, template) if indices else take_slice(places, template)
+    region = places.shape[1:] if batched[2] else places.shape
+    if hasattr(v, "ndim") and ndim_of_v:
+        own = v.shape[1:] if batched[1] else v.shape
+        v = s.reshape(v, v.shape[:1] * batched[1] + own[builtin_max(0, ndim_of_v - len(region)) :])
+        v = lifted(v, len(region)) if batched[1] else v
+        v = s.reshape(s.broadcast_to(v, (samples, *region)), (samples, math.prod(region)))
+    elif batched[1]:
+        v = s.reshape(v, (samples, 1))
+    flat = s.reshape(x, (samples, math.prod(shape)))
+    if batched[2]:
+        rows = xp.arange(samples).reshape(samples, 1)
+        index: list[Any] = [rows, s.reshape(places, (samples, math.prod(region)))]
+        y = overwritten(flat, v, index, (HOLE, HOLE))
+    else:
+        y = overwritten(flat, v, [s.reshape(places, (-1,))], (slice(None), HOLE))
+    return s.reshape(y, x.shape)
 
 
 @primitive(differentiable=False)
@@ -166,6 +266,18 @@ def last_written(
     order = xp.arange(math.prod(places), dtype=np.int64).reshape(places)
     writer[index] = order
     return writer[index] == order
+
+
+@last_written.batch
+def _last_written_batch(
+    indices: list[Any],
+    batched: tuple[bool],
+    samples: int,
+    template: tuple[Any, ...],
+    shape: tuple[int, ...],
+) -> Any:
+    place = batched_index(template, indices, len(shape), True, samples)
+    return place.read(last_written(place.indices, place.template, (samples, *shape)))
 
 
 def _is_array(part: Any) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import opt_einsum
 
+from tapegrad.autograd._batch_rules import lifted, ndim_of
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -73,6 +74,26 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
 matmul.vjp(x1=_matmul_first, x2=_matmul_second)
 
 
+@matmul.batch
+def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
+    ndim1, ndim2 = ndim_of(x1, batched[0]), ndim_of(x2, batched[1])
+    if batched == (True, False) and ndim2 == 2:  # one product for all samples
+        y = matmul(s.reshape(x1, (-1, x1.shape[-1])) if ndim1 > 1 else x1, x2)
+        return s.reshape(y, (*x1.shape[:-1], x2.shape[-1])) if ndim1 > 1 else y
+    if batched == (False, True) and ndim2 == 1 and ndim1 == 2:
+        return matmul(x2, s.transpose(x1))
+    if ndim1 == 1:
+        x1 = s.expand_dims(x1, -2)
+    if ndim2 == 1:
+        x2 = s.expand_dims(x2, -1)
+    ndim = builtin_max(ndim1, ndim2, 2)
+    y = matmul(lifted(x1, ndim) if batched[0] else x1, lifted(x2, ndim) if batched[1] else x2)
+    if ndim2 == 1:
+        y = s.reshape(y, y.shape[:-1])
+        return s.reshape(y, y.shape[:-1]) if ndim1 == 1 else y
+    return s.reshape(y, (*y.shape[:-2], y.shape[-1])) if ndim1 == 1 else y
+
+
 # einsum ------------------------------------------------------------------------------------------
 
 
@@ -121,16 +142,9 @@ def _contract_rule(
     reached = "".join(c for c in axes if c in result or c in other_axes)
     partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
     if reached != axes:  # letters only this operand has were summed: spread over them
-        place = tuple(n if c in reached else 1 for c, n in zip(axes, shape, strict=True))
         kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
-        partial = s.broadcast_to(
-            s.reshape(partial, kept),
-            tuple(
-                builtin_max(a, b) if c not in reached else a
-                for c, a, b in zip(axes, kept, shape, strict=True)
-            ),
-        )
-        del place
+        wide = tuple(k if c in reached else n for c, k, n in zip(axes, kept, shape, strict=True))
+        partial = s.broadcast_to(s.reshape(partial, kept), wide)
     return partial
 
 
@@ -144,6 +158,19 @@ contract.vjp(
         g, result, x1, axes1, x2_shape, axes2
     ),
 )
+
+
+def _other_letter(text: str) -> str:
+    """A letter that is not in `text`."""
+    return next(c for c in map(chr, range(ord("A"), 0x250)) if c.isalpha() and c not in text)
+
+
+@contract.batch
+def _contract_batch(
+    x1: Any, x2: Any, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
+) -> Any:
+    c = _other_letter(axes1 + axes2 + result)
+    return contract(x1, x2, c * batched[0] + axes1, c * batched[1] + axes2, c + result)
 
 
 @primitive
@@ -169,6 +196,12 @@ def _contract_all_rule(g: Any, arrays: list[Any], terms: tuple[str, ...], result
 
 
 contract_all.vjp(arrays=_contract_all_rule)
+
+
+@contract_all.batch
+def _contract_all_batch(arrays: list[Any], terms: tuple[str, ...], result: str) -> Any:
+    c = _other_letter("".join((*terms, result)))
+    return contract_all(arrays, tuple(c + term for term in terms), c + result)
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import lifted, native, ndim_of
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
@@ -179,6 +180,19 @@ def _solve_a(g: Any, a: Any, b_shape: tuple[int, ...], y: Any) -> Any:
 solve.vjp(a=_solve_a, b=_solve_b)
 
 
+@solve.batch
+def _solve_batch(a: Any, b: Any, batched: tuple[bool, bool]) -> Any:
+    ndim_a, ndim_b = ndim_of(a, batched[0]), ndim_of(b, batched[1])
+    if ndim_b > 1:
+        ndim = builtin_max(ndim_a, ndim_b)
+        return solve(lifted(a, ndim) if batched[0] else a, lifted(b, ndim) if batched[1] else b)
+    if ndim_a == 2 and not batched[0]:  # one factorization for all samples
+        return s.transpose(solve(a, s.transpose(b)))
+    columns = s.expand_dims(b, -1)
+    y = solve(a, lifted(columns, ndim_a) if batched[1] else columns)
+    return s.reshape(y, y.shape[:-1])
+
+
 @primitive(numpy=np.linalg.inv)
 def inv(xp: Any, a: Any) -> Any:
     """The inverse matrices.  Raises LinAlgError when one is singular."""
@@ -186,6 +200,7 @@ def inv(xp: Any, a: Any) -> Any:
 
 
 inv.vjp(a=lambda g, y: -(_t(y) @ g @ _t(y)))
+inv.batch(native)
 
 
 @primitive
@@ -208,6 +223,7 @@ def _pinv_rule(g: Any, a: Any, y: Any) -> Any:
 
 
 pseudo_inverse.vjp(a=_pinv_rule)
+pseudo_inverse.batch(native)
 
 
 @composite(numpy=np.linalg.pinv)
@@ -269,6 +285,9 @@ def int32(xp: Any, x: Any) -> Any:
     return x.astype(np.int32)
 
 
+int32.batch(native)
+
+
 # Determinants ------------------------------------------------------------------------------------
 
 
@@ -279,6 +298,7 @@ def det(xp: Any, a: Any) -> Any:
 
 
 det.vjp(a=lambda g, a, y: _column(_column(g * y)) * _t(inv(a)))
+det.batch(native)
 
 
 @primitive(several=True)
@@ -301,6 +321,7 @@ def _slogdet_rule(g: Any, a: Any, y: Any) -> Any:
 
 
 slogdet_parts.vjp(a=_slogdet_rule)
+slogdet_parts.batch(native)
 
 
 @composite(numpy=np.linalg.slogdet)
@@ -329,6 +350,7 @@ def _cholesky_rule(g: Any, y: Any) -> Any:
 
 
 cholesky_lower.vjp(a=_cholesky_rule)
+cholesky_lower.batch(native)
 
 
 @composite(numpy=np.linalg.cholesky)
@@ -367,6 +389,7 @@ def _real_like(x: Any) -> Any:
 
 
 qr_parts.vjp(a=_qr_rule)
+qr_parts.batch(native)
 
 
 @composite(numpy=np.linalg.qr)
@@ -407,6 +430,7 @@ def _zero_like(x: Any) -> Any:
 
 
 eigh_parts.vjp(a=_eigh_rule)
+eigh_parts.batch(native)
 
 
 @composite(numpy=np.linalg.eigh)
@@ -443,6 +467,7 @@ def _eig_rule(g: Any, y: Any) -> Any:
 
 
 eig_parts.vjp(a=_eig_rule)
+eig_parts.batch(native)
 
 
 @composite(numpy=np.linalg.eig)
@@ -494,6 +519,7 @@ def _svd_rule(g: Any, y: Any) -> Any:
 
 
 svd_parts.vjp(a=_svd_rule)
+svd_parts.batch(native)
 
 
 @composite(numpy=np.linalg.svd)
@@ -529,6 +555,9 @@ def rank_above(xp: Any, values: Any, *, size: int, rtol: float | None, tol: floa
         return (values > tol).sum(axis=-1)
     share = size * float(xp.finfo(values.dtype).eps) if rtol is None else rtol
     return (values > values.max(axis=-1, keepdims=True) * share).sum(axis=-1)
+
+
+rank_above.batch(native)
 
 
 @composite(numpy=np.linalg.matrix_rank, differentiable=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tapegrad.autograd._batch_rules import shifted
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.primitive import primitive
@@ -50,3 +51,4 @@ def _rule(g: Any, y: Any, axes: tuple[int, ...], eps: float) -> Any:
 
 
 standardize.vjp(x=_rule)
+standardize.batch(lambda x, axes, eps: standardize(x, shifted(axes, x.ndim - 1), eps))

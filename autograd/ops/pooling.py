@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd._batch_rules import folded, unfolded
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
@@ -86,6 +87,23 @@ def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> An
 max_pool2d.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape))
 max_pool2d_gather.vjp(x=lambda g, indices, x_shape: max_unpool2d(g, indices, x_shape), indices=None)
 max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=None)
+
+
+@max_pool2d.batch
+def _max_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
+    y, indices = max_pool2d.with_aux(folded(x), **settings)
+    return tuple(unfolded(part, samples, x.shape[1]) for part in (y, indices))
+
+
+@max_pool2d_gather.batch
+def _gather_batch(x: Any, indices: Any, samples: int) -> Any:
+    return unfolded(max_pool2d_gather(folded(x), folded(indices)), samples, x.shape[1])
+
+
+@max_unpool2d.batch
+def _unpool_batch(x: Any, indices: Any, samples: int, shape: Any) -> Any:
+    whole = (samples * shape[0], *shape[1:])
+    return unfolded(max_unpool2d(folded(x), folded(indices), whole), samples, shape[0])
 
 
 @primitive
@@ -164,6 +182,17 @@ avg_pool2d_gradient.vjp(
 )
 
 
+@avg_pool2d.batch
+def _avg_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
+    return unfolded(avg_pool2d(folded(x), **settings), samples, x.shape[1])
+
+
+@avg_pool2d_gradient.batch
+def _avg_gradient_batch(v: Any, settings: dict[str, Any], samples: int, shape: Any) -> Any:
+    whole = {**settings, "shape": (samples * shape[0], *shape[1:])}
+    return unfolded(avg_pool2d_gradient(folded(v), **whole), samples, shape[0])
+
+
 @primitive(differentiable=False)
 def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: int) -> Any:
     """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
@@ -181,6 +210,11 @@ def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: in
                 f"from 0 to {size - 1}"
             )
     return indices
+
+
+@checked_positions.batch
+def _positions_batch(indices: Any, samples: int, shape: Any, size: int) -> Any:
+    return checked_positions(indices, (samples, *shape), size)
 
 
 def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:

@@ -28,3 +28,11 @@ def normal(xp: Any, *, generator: Any, shape: tuple[int, ...], dtype: Any) -> An
 def bernoulli(xp: Any, *, generator: Any, p: float, shape: tuple[int, ...], dtype: Any) -> Any:
     """Independent draws that are 1 with probability `p`, else 0, of `shape` and `dtype`."""
     return generator.bernoulli(p, shape, dtype)
+
+
+# Every sample of a batch has draws of its own.
+uniform.batch(lambda samples, generator, shape, dtype: uniform(generator, (samples, *shape), dtype))
+normal.batch(lambda samples, generator, shape, dtype: normal(generator, (samples, *shape), dtype))
+bernoulli.batch(
+    lambda samples, generator, p, shape, dtype: bernoulli(generator, p, (samples, *shape), dtype)
+)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import shifted
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
@@ -92,6 +93,18 @@ diagonal.vjp(
 from_diagonal.vjp(x=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, axis2))
 
 
+@diagonal.batch
+def _diagonal_batch(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    return diagonal(x, offset, *shifted((axis1, axis2), x.ndim - 1))
+
+
+@from_diagonal.batch
+def _from_diagonal_batch(
+    x: Any, samples: int, shape: Any, offset: int, axis1: int, axis2: int
+) -> Any:
+    return from_diagonal(x, (samples, *shape), offset, *shifted((axis1, axis2), len(shape)))
+
+
 @primitive(numpy=np.tril)
 def tril(xp: Any, m: Any, *, k: int = 0) -> Any:
     """The last two axes on and below the diagonal k, zeros above."""
@@ -106,6 +119,15 @@ def triu(xp: Any, m: Any, *, k: int = 0) -> Any:
 
 tril.vjp(m=lambda g, k: tril(g, k))
 triu.vjp(m=lambda g, k: triu(g, k))
+
+
+def _as_matrices(m: Any) -> Any:
+    """NumPy takes a vector for a matrix of equal rows."""
+    return m if m.ndim > 2 else s.broadcast_to(s.expand_dims(m, 1), (*m.shape, m.shape[1]))
+
+
+tril.batch(lambda m, k: tril(_as_matrices(m), k))
+triu.batch(lambda m, k: triu(_as_matrices(m), k))
 
 
 @composite(numpy=np.linalg.diagonal)
@@ -145,6 +167,14 @@ def _back(shift: Any) -> Any:
 
 
 rolled.vjp(x=lambda g, shift, axis: rolled(g, _back(shift), axis))
+
+
+@rolled.batch
+def _rolled_batch(x: Any, shift: Any, axis: Any) -> Any:
+    if axis is not None:
+        return rolled(x, shift, shifted(axis, x.ndim - 1))
+    flat = s.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+    return s.reshape(rolled(flat, shift, 1), x.shape)
 
 
 @composite(numpy=np.roll)

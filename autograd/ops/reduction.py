@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import over_axes, over_axis
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
@@ -65,6 +66,7 @@ sum.vjp(
         with_reduced_axes(g, x_shape, axis, keepdims), x_shape
     )
 )
+sum.batch(over_axes)
 
 
 @primitive(numpy=np.mean)
@@ -80,6 +82,7 @@ def _mean_rule(g: Any, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> 
 
 
 mean.vjp(x=_mean_rule)
+mean.batch(over_axes)
 
 
 @primitive(numpy=(np.max, np.amax))
@@ -105,7 +108,9 @@ def _extremum_rule(g: Any, x: Any, y: Any, axis: Axis, keepdims: bool) -> Any:
 
 
 max.vjp(x=_extremum_rule)
+max.batch(over_axes)
 min.vjp(x=_extremum_rule)
+min.batch(over_axes)
 
 
 @primitive(numpy=np.cumsum)
@@ -120,6 +125,7 @@ def _cumsum_rule(g: Any, x_shape: tuple[int, ...], axis: int | None) -> Any:
 
 
 cumsum.vjp(x=_cumsum_rule)
+cumsum.batch(over_axis)
 
 
 @primitive(numpy=np.argmax, differentiable=False)
@@ -128,10 +134,16 @@ def argmax(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) 
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
+argmax.batch(over_axis)
+
+
 @primitive(numpy=np.argmin, differentiable=False)
 def argmin(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
     """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
     return xp.argmin(x, axis=axis, keepdims=keepdims)
+
+
+argmin.batch(over_axis)
 
 
 @primitive(numpy=np.any, differentiable=False)
@@ -140,10 +152,16 @@ def any(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return xp.any(x, axis=axis, keepdims=keepdims)
 
 
+any.batch(over_axes)
+
+
 @primitive(numpy=np.all, differentiable=False)
 def all(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """Are all entries over `axis` different from zero?  As booleans."""
     return xp.all(x, axis=axis, keepdims=keepdims)
+
+
+all.batch(over_axes)
 
 
 @composite(numpy=np.prod)
@@ -198,3 +216,4 @@ logsumexp.vjp(
         * e.exp(x - with_reduced_axes(y, x.shape, axis, keepdims))
     )
 )
+logsumexp.batch(over_axes)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd._batch_rules import lifted, native, over_axes, shifted
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.primitive import primitive
 from tapegrad.autograd.tensor import Tensor
@@ -49,6 +50,17 @@ def reshape(xp: Any, x: Any, *, shape: Shape) -> Any:
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
 
 
+def _tuple(shape: Shape) -> tuple[int, ...]:
+    return tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+
+
+@reshape.batch
+def _reshape_batch(x: Any, samples: int, shape: Shape) -> Any:
+    # The length that -1 stands for is that of one sample, also in a batch of none.
+    known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _tuple(shape)).shape
+    return reshape(x, (samples, *known))
+
+
 @primitive(numpy=np.transpose, view=True)
 def transpose(xp: Any, x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
     """x with its axes in the order `axes`; reversed when None."""
@@ -65,6 +77,12 @@ def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
 transpose.vjp(x=_transpose_rule)
 
 
+@transpose.batch
+def _transpose_batch(x: Any, axes: tuple[int, ...] | None) -> Any:
+    ndim = x.ndim - 1
+    return transpose(x, (0, *shifted(tuple(range(ndim))[::-1] if axes is None else axes, ndim)))
+
+
 @primitive(numpy=np.broadcast_to, view="read-only")
 def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
     """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
@@ -75,6 +93,12 @@ def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
 broadcast_to.vjp(x=lambda g: g)
 
 
+@broadcast_to.batch
+def _broadcast_batch(x: Any, samples: int, shape: Shape) -> Any:
+    wide = _tuple(shape)
+    return broadcast_to(lifted(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
+
+
 @primitive(numpy=np.flip, view=True)
 def flip(xp: Any, x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
     """x in reverse order along `axis`, an int, a tuple, or None for all."""
@@ -82,6 +106,7 @@ def flip(xp: Any, x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
 
 
 flip.vjp(x=lambda g, axis: flip(g, axis))
+flip.batch(over_axes)
 
 
 @primitive(numpy=np.copy)
@@ -91,6 +116,7 @@ def copy(xp: Any, x: Any) -> Any:
 
 
 copy.vjp(x=lambda g: g)
+copy.batch(native)
 
 
 @primitive(numpy=np.concatenate)
@@ -109,6 +135,14 @@ def _concatenate_rule(g: Any, arrays_shape: list[tuple[int, ...]], axis: int | N
 
 
 concatenate.vjp(arrays=_concatenate_rule)
+
+
+@concatenate.batch
+def _concatenate_batch(arrays: list[Any], samples: int, axis: int | None) -> Any:
+    if axis is None:
+        flat = [reshape(x, (samples, math.prod(x.shape[1:]))) for x in arrays]
+        return concatenate(flat, axis=1)
+    return concatenate(arrays, axis=shifted(axis, arrays[0].ndim - 1))
 
 
 @primitive(several=True, view=True)
@@ -143,6 +177,7 @@ def _split_rule(g: Any, y: Any, axis: int) -> Any:
 
 
 split.vjp(x=_split_rule)
+split.batch(over_axes)
 
 
 @primitive
@@ -166,6 +201,7 @@ def pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 
 builtin_max = max
 
 pad.vjp(x=lambda g, widths: pad(g, tuple((-before, -after) for before, after in widths)))
+pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 
 # Composites --------------------------------------------------------------------------------------

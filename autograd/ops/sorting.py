@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd._batch_rules import over_axis
 from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -53,10 +54,16 @@ def argsort(
     return xp.argsort(a, axis=axis, kind="stable")
 
 
+argsort.batch(over_axis)
+
+
 @primitive(numpy=np.argpartition, differentiable=False)
 def argpartition(xp: Any, a: Any, *, kth: Any, axis: int | None = -1) -> Any:
     """Indices that put the kth entries where sorting would, smaller before and larger after."""
     return xp.argpartition(a, kth, axis=axis)
+
+
+argpartition.batch(over_axis)
 
 
 def _along(a: Any, axis: int | None) -> tuple[Any, int]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd._batch_rules import elementwise
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.error_function import erf
 from tapegrad.autograd.primitive import primitive
@@ -101,6 +102,7 @@ def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
         body.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # the stub's
         body.__module__ = stub.__module__
         _by_name[name] = function = primitive(body, **declared)
+        function.batch(elementwise)
         return function
 
     return declare
@@ -467,3 +469,4 @@ def polygamma(xp: Any, n: Any, x: Any) -> Any:
 
 
 polygamma.vjp(n=_of_order, x=lambda g, n, x: g * polygamma(n + 1, x))
+polygamma.batch(elementwise)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd._batch_rules import over_axes, shifted
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["fold", "largest_positions", "unfold"]
@@ -74,6 +75,15 @@ fold.vjp(
     )
 )
 
+unfold.batch(over_axes)
+
+
+@fold.batch
+def _fold_batch(
+    x: Any, samples: int, shape: tuple[int, ...], axis: int, step: int, dilation: int
+) -> Any:
+    return fold(x, (samples, *shape), shifted(axis, len(shape)), step, dilation)
+
 
 @primitive(differentiable=False)
 def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
@@ -91,3 +101,6 @@ def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
     index: list[Any] = [slice(None)] * x.ndim
     index[axis] = slice(n - count, n)
     return xp.sort(n - 1 - rising[tuple(index)], axis=axis).astype(xp.int64, copy=False)
+
+
+largest_positions.batch(over_axes)

@@ -20,11 +20,14 @@ __all__ = ["replacing"]
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file open for writing that becomes `path` at the end of the block, if nothing is raised.
 
-    Raises OSError, with `path` as it was.
+    A link stays a link, to the new file.
+    Raises OSError, with `path` as it was, also for folders and devices.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{target} is no file that could be replaced")
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(beside, flags | getattr(os, "O_BINARY", 0), 0o666)
@@ -41,8 +44,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows has no such thing
+    if not hasattr(os, "O_DIRECTORY"):  # pragma: no cover  # Windows
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

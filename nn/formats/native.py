@@ -294,21 +294,25 @@ def architecture(
 
 def _header(metadata: Mapping[str, str], name: str | None) -> dict[str, Any]:
     if metadata.get("format") != "tapegrad" or "tapegrad" not in metadata:
-        raise FormatError(NOT_OURS, file=name)
-    header = safetensors_file.parse_json(metadata["tapegrad"], file=name, path="architecture")
+        raise FormatError(NOT_OURS, file=name, offset=8)
+    header = safetensors_file.parse_json(
+        metadata["tapegrad"], file=name, offset=8, path="architecture"
+    )
     if not isinstance(header, dict) or type(header.get("version")) is not int:
-        raise FormatError("a version", file=name, path="architecture")
+        raise FormatError("a version", file=name, offset=8, path="architecture")
     if not 1 <= header["version"] <= FORMAT_VERSION:
         expected = f"version 1 to {FORMAT_VERSION}; a newer tapegrad reads more"
-        raise UnsupportedError(expected, header["version"], file=name, path="architecture")
+        raise UnsupportedError(
+            expected, header["version"], file=name, offset=8, path="architecture"
+        )
     if header.keys() != {"version", "modules", "tensors"}:
-        raise FormatError("version, modules and tensors", file=name, path="architecture")
+        raise FormatError("version, modules and tensors", file=name, offset=8, path="architecture")
     for key in ("modules", "tensors"):
         entries = header[key]
         if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-            raise FormatError("a list of objects", file=name, path=key)
+            raise FormatError("a list of objects", file=name, offset=8, path=key)
     if not header["modules"]:
-        raise FormatError("a module", file=name, path="modules")
+        raise FormatError("a module", file=name, offset=8, path="modules")
     return header
 
 
@@ -339,7 +343,7 @@ class _Builder:
         self.root = self.modules[0]
 
     def _error(self, expected: str, found: Any, path: str) -> FormatError:
-        return FormatError(expected, found, file=self.file, path=path)
+        return FormatError(expected, found, file=self.file, offset=8, path=path)
 
     def _tensor(self, entry: dict[str, Any], path: str) -> Any:
         kind, name = entry.get("kind"), entry.get("data")
@@ -378,7 +382,7 @@ class _Builder:
             self.expanded += count * width
             if self.expanded > self.limits.max_expanded:
                 expected = f"at most {self.limits.max_expanded} bytes of repeated entries"
-                raise LimitError(expected, self.expanded, file=self.file, path=path)
+                raise LimitError(expected, self.expanded, file=self.file, offset=8, path=path)
         steps = [step * width if n > 1 else width for n, step in zip(shape, strides, strict=True)]
         return np.ndarray(shape, array.dtype, array, offset * width, steps)
 
@@ -389,7 +393,7 @@ class _Builder:
         cls = known.get(name) if isinstance(name, str) else None
         if cls is None:
             expected = UNKNOWN_CLASS.format(name=f"{name!s:.60}")
-            raise UnsupportedError(expected, f"{name!r:.60}", file=self.file, path=path)
+            raise UnsupportedError(expected, f"{name!r:.60}", file=self.file, offset=8, path=path)
         return cls.__new__(cls)
 
     def _fill(self, module: Any, attributes: dict[str, Any], path: str) -> None:
@@ -409,7 +413,7 @@ class _Builder:
     def _decoded(self, value: Any, path: str, depth: int) -> Any:
         if depth > _DEEPEST + 1:
             expected = f"lists nested at most {_DEEPEST} deep"
-            raise LimitError(expected, file=self.file, path=path)
+            raise LimitError(expected, file=self.file, offset=8, path=path)
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, list):

@@ -49,6 +49,12 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _EXPANSION = 40  # bytes of Python objects that one byte of JSON may become, from above
 
 
+HEADER = (
+    "a safetensors file, whose header ends within the {left} bytes left (nn.formats.torch7.load "
+    "reads Torch7's files)"
+)
+
+
 def read(
     file: str | os.PathLike[str] | bytes, limits: Limits | None = None, *, data: bool = True
 ) -> tuple[Arrays, dict[str, str]]:
@@ -75,7 +81,7 @@ def _read(
         raise TruncatedError("the length of a header", f"{len(head)} bytes", file=name, offset=0)
     length = int.from_bytes(head, "little")
     if length > size - 8:
-        expected = f"a header within the {size - 8} bytes left"
+        expected = HEADER.format(left=size - 8)
         raise TruncatedError(expected, length, file=name, offset=0)
     longest = limits.overhead(size) // _EXPANSION
     if length > longest:
@@ -97,7 +103,7 @@ def _read(
     for key, _, _, start, stop in entries:
         if start != end:
             expected = f"data from {end} on, without holes or overlaps"
-            raise FormatError(expected, start, file=name, path=key)
+            raise FormatError(expected, start, file=name, offset=8, path=f"{key:.80}")
         end = stop
     if end != size - 8 - length:
         kind = TruncatedError if end > size - 8 - length else FormatError
@@ -111,7 +117,8 @@ def _read(
         if stop > start:
             _fill(stream, array, name, key)
         if dtype == np.bool and array.view(np.uint8).max(initial=0) > 1:
-            raise FormatError("booleans, 0 or 1", file=name, path=key)
+            at = 8 + length + start
+            raise FormatError("booleans, 0 or 1", "another byte", file=name, offset=at, path=key)
     return arrays, metadata
 
 
@@ -120,20 +127,20 @@ def _entry(
 ) -> tuple[str, np.dtype[Any], tuple[int, ...], int, int]:
     """(name, dtype, shape, first byte, byte after the last) of one array."""
 
-    def wrong(expected: str, found: Any) -> FormatError:
-        return FormatError(expected, f"{found!r:.80}", file=name, offset=8, path=f"{key:.80}")
+    def wrong(expected: str, found: Any, kind: type[FormatError] = FormatError) -> FormatError:
+        return kind(expected, f"{found!r:.80}", file=name, offset=8, path=f"{key:.80}")
 
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
         raise wrong("dtype, shape and data_offsets", value)
     dtype = _DTYPES.get(value["dtype"]) if isinstance(value["dtype"], str) else None
     if dtype is None:
         error = UnsupportedError if isinstance(value["dtype"], str) else FormatError
-        raise error("a dtype that NumPy has", f"{value['dtype']!r:.80}", file=name, path=key)
+        raise wrong("a dtype that NumPy has", value["dtype"], error)
     shape, offsets = value["shape"], value["data_offsets"]
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
         raise wrong("a shape, and where the data begin and end", value)
     if len(shape) > limits.max_ndim:
-        raise LimitError(f"at most {limits.max_ndim} axes", len(shape), file=name, path=key)
+        raise wrong(f"at most {limits.max_ndim} axes", len(shape), LimitError)
     if math.prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
         raise wrong("as many bytes as the shape has", value)
     if max(shape, default=0) >= 2**60:
@@ -151,9 +158,10 @@ def _fill(stream: BinaryIO, array: np.ndarray[Any, Any], name: str | None, key: 
     while done < len(view):
         got = stream.readinto(view[done:])  # type: ignore[attr-defined]  # every binary file has it
         if not got:
-            raise TruncatedError(f"{len(view)} bytes", done, file=name, path=key)
+            at = stream.tell()
+            raise TruncatedError(f"{len(view)} bytes", done, file=name, offset=at, path=key)
         done += got
-    if sys.byteorder != "little":
+    if sys.byteorder != "little":  # pragma: no cover  # machines that the tests do not run on
         array.byteswap(inplace=True)
 
 
@@ -185,7 +193,8 @@ def parse_json(
     except FormatError:
         raise
     except RecursionError:
-        raise LimitError("JSON that is nested less deeply", file=file, path=path) from None
+        expected = "JSON that is nested less deeply"
+        raise LimitError(expected, file=file, offset=offset, path=path) from None
     except ValueError as error:  # not UTF-8, not JSON, or a number with thousands of digits
         raise FormatError(f"JSON: {error!s:.200}", file=file, offset=offset, path=path) from None
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from tapegrad.nn.formats.atomic import replacing
 from tapegrad.nn.formats.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.torch7_cells import HELPERS
 from tapegrad.nn.formats.torch7_classes import OTHERS
 from tapegrad.nn.formats.torch7_modules import from_objects, to_objects
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
@@ -112,7 +113,7 @@ def known() -> dict[str, type]:
     from tapegrad.nn import Module
 
     found = {name: getattr(nn, name) for name in nn.__all__}
-    return {
+    return HELPERS | {
         f"nn.{name}": cls
         for name, cls in found.items()
         if name not in OTHERS and isinstance(cls, type) and issubclass(cls, Module)

@@ -16,21 +16,20 @@ import numpy as np
 from tapegrad.autograd import Tensor
 from tapegrad.nn.formats import torch7_cells as cells
 from tapegrad.nn.formats import torch7_graph as graph
-from tapegrad.nn.formats.errors import FormatError
+from tapegrad.nn.formats import torch7_networks as networks
+from tapegrad.nn.formats.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7_objects import Storage
 from tapegrad.nn.module import Module
 
-__all__ = ["OTHERS", "READ", "TENSORS", "WRITE", "has_table", "version"]
+__all__ = ["OTHERS", "READ", "TENSORS", "WRITE", "version"]
 
 Fields = dict[str, Any]
 
-# What tapegrad.nn has and Torch7 has not, or stores in a way that is not translated: rnn's LSTM,
-# LookupRNN and BiSequencer, as the modules that they are made of; MuFuRu, as a graph.  Files with
-# those load as tables.
+# What tapegrad.nn has and Torch7 has not.  MuFuRu is there, but of torch/rnn's own no version is
+# known to compute what the one here does; files with it load as tables.
 _OTHERS = """
-BiSequencer Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LSTM LayerNorm
-LookupRNN MaskZeroCriterion Mish Module MuFuRu MultiHeadAttention RMSNorm RepeaterCriterion
-SequencerCriterion SiLU TransformerEncoderLayer
+Checkpoint Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LayerNorm Mish Module
+MuFuRu MultiHeadAttention RMSNorm SiLU TransformerEncoderLayer
 """
 OTHERS = frozenset(_OTHERS.split())
 
@@ -48,61 +47,10 @@ _VERSIONS = {
     "VolumetricMaxPooling": 2,
 }
 
-# Modules whose input is a table fill the entries of a gradInput that must be there as a table.
-_TABLES = {
-    "gradInput": {
-        "CAddTable",
-        "CAddTensorTable",
-        "CDivTable",
-        "CMaxTable",
-        "CMinTable",
-        "CMulTable",
-        "CSubTable",
-        "CosineDistance",
-        "CosineEmbeddingCriterion",
-        "CriterionTable",
-        "DistanceRatioCriterion",
-        "DotProduct",
-        "FlattenTable",
-        "Index",
-        "JoinTable",
-        "L1HingeEmbeddingCriterion",
-        "MM",
-        "MV",
-        "MapTable",
-        "MarginRankingCriterion",
-        "MaskedSelect",
-        "MixtureTable",
-        "NarrowTable",
-        "PairwiseDistance",
-        "ParallelCriterion",
-        "ParallelTable",
-        "SelectTable",
-        "ZipTable",
-        "ZipTableOneToMany",
-        "Bilinear",
-    },
-    "output": {
-        "CAddTensorTable",
-        "ConcatTable",
-        "FlattenTable",
-        "MapTable",
-        "NarrowTable",
-        "ParallelTable",
-        "ZipTable",
-        "ZipTableOneToMany",
-    },
-}
-
 
 def version(cls: type) -> int:
     """The version that Torch7 wrote for this class or the nearest base that has one."""
     return next((_VERSIONS[b.__name__] for b in cls.__mro__ if b.__name__ in _VERSIONS), 1)
-
-
-def has_table(cls: type, field: str) -> bool:
-    """Whether this class makes its `output` or `gradInput` a table from the start."""
-    return any(base.__name__ in _TABLES[field] for base in cls.__mro__)
 
 
 # Reading --------------------------------------------------------------------------------------
@@ -208,6 +156,20 @@ def _read_matrix_convolution(fields: Fields, version: int) -> Fields:
     return fields | {"weight": weight.reshape(weight.shape[0], -1) if weight.size else weight}
 
 
+def _read_index_linear(fields: Fields, version: int) -> Fields:
+    """What is added to a key there, which counts from 1, makes it one that counts from 0."""
+    if fields.get("normalize") not in {0, None}:
+        raise UnsupportedError("an IndexLinear that does not normalize", "one that does")
+    return fields | {"keysOffset": int(_number(fields, "offset")) + 1}
+
+
+def _read_kmeans(fields: Fields, version: int) -> Fields:
+    """Nothing was counted before the first call."""
+    counts = fields.get("clusterSampleCount")
+    counted = isinstance(counts, np.ndarray) and counts.any()
+    return fields | ({} if counted else {"clusterSampleCount": None})
+
+
 def _read_fractional(fields: Fields, version: int) -> Fields:
     """The output's sizes are given, or ratios; what is not given is nil, and so no field."""
     sizes = [f"{kind}{axis}" for kind in ("out", "ratio") for axis in "TWH"]
@@ -251,12 +213,24 @@ def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
 
 READ: dict[str, Callable[[Fields, int], Fields]] = {
     "BatchNormalization": _read_batch_normalization,
+    "BiSequencer": cells.read_bi_sequencer,
+    "Bidirectional": cells.read_bidirectional,
     "Dropout": _without_scratch("noise"),
     "FastLSTM": cells.read_fast_lstm,
     "GRU": cells.read_gru,
     "GradientReversal": _read_gradient_reversal,
+    "IndexLinear": _read_index_linear,
+    "Kmeans": _read_kmeans,
+    "LSTM": cells.read_lstm,
+    "LinearRNN": cells.read_linear_rnn,
+    "LookupRNN": cells.read_lookup_rnn,
+    "MaskZeroCriterion": cells.read_mask_zero_criterion,
+    "PartialLinear": networks.read_partial_linear,
     "RReLU": _without_scratch("noise"),
+    "Remembering": cells.read_remembering,
+    "RepeaterCriterion": cells.read_repeater_criterion,
     "Reshape": _read_reshape,
+    "SequencerCriterion": cells.read_criterion_over_time,
     "SpatialAveragePooling": _read_pooling,
     "SpatialConvolution": _read_convolution,
     "SpatialConvolutionMM": _read_matrix_convolution,
@@ -284,37 +258,13 @@ def _write_reshape(module: Any, fields: Fields) -> Fields:
     return fields | {"size": _longs(module.size), "batchsize": _longs((0, *module.size))}
 
 
-def _with(**extra: Any) -> Callable[[Any, Fields], Fields]:
-    """Fields of fixed value where the module has none; functions make theirs from the dtype."""
-
-    def write(module: Any, fields: Fields) -> Fields:
-        made = {name: value() if callable(value) else value for name, value in extra.items()}
-        return made | fields
-
-    return write
-
-
-def _with_noise(module: Any, fields: Fields) -> Fields:
-    """The noise of the last call stays here; Torch7 wants a tensor to put the next in."""
-    return fields | {"noise": np.empty(0, fields["gradInput"].dtype)}
-
-
-def _write_class_nll(module: Any, fields: Fields) -> Fields:
-    dtype = fields["gradInput"].dtype
-    extra = {"output_tensor": np.zeros(1, dtype), "total_weight_tensor": np.ones(1, dtype)}
-    return extra | {"target": np.zeros(1, np.int64)} | fields
-
-
 def _write_gradient_reversal(module: Any, fields: Fields) -> Fields:
     return {("lambda" if name == "lambda_" else name): value for name, value in fields.items()}
 
 
 def _write_lookup_table(module: Any, fields: Fields) -> Fields:
     """Padding -1, none, is 0 there."""
-    if fields.get("paddingValue") == -1:
-        fields = fields | {"paddingValue": 0}
-    extra = {"_count": np.empty(0, np.int32), "_input": np.empty(0, np.int64)}
-    return {"shouldScaleGradByFreq": False, "copiedInput": False} | extra | fields
+    return fields | ({"paddingValue": 0} if fields.get("paddingValue") == -1 else {})
 
 
 def _write_weight_norm(module: Any, fields: Fields) -> Fields:
@@ -325,35 +275,71 @@ def _write_weight_norm(module: Any, fields: Fields) -> Fields:
         "viewIn": _longs((shape[axis], module.otherDims)),
         "viewOut": _longs((shape[axis], *shape[:axis], *shape[axis + 1 :])),
     }
-    dtype = fields["gradInput"].dtype
-    scratch = {"_norm": np.empty(0, dtype), "_scale": np.empty(0, dtype)}
     bias = {"bias": module.bias, "outputDim": axis + 1}
     fields = {name: value for name, value in fields.items() if name != "shape"}
-    return fields | sizes | scratch | bias
+    return fields | sizes | bias
 
 
 def _longs(values: Any) -> Storage:
     return Storage(np.array(values, np.int64), "torch.LongStorage")
 
 
+def _write_bottle(module: Any, fields: Fields) -> Fields:
+    """Room for the sizes that are folded and unfolded, which Torch7 keeps in tensors."""
+    dtype = fields["gradInput"].dtype
+    sizes = {"inShape": module.nInputDim, "outShape": module.nOutputDim}
+    return fields | {name: np.zeros(count, dtype) for name, count in sizes.items()}
+
+
+def _write_map_table(module: Any, fields: Fields) -> Fields:
+    return fields | {"module": module.modules[0]} if module.modules else fields
+
+
+def _write_cross_entropy(module: Any, fields: Fields) -> Fields:
+    return fields | {"oldSizeAverage": module.sizeAverage}
+
+
+def _write_kmeans(module: Any, fields: Fields) -> Fields:
+    counts = np.zeros(module.k, fields["gradInput"].dtype)
+    return {"clusterSampleCount": counts} | fields
+
+
+def _write_index_linear(module: Any, fields: Fields) -> Fields:
+    """What is added to a key there, which counts from 1, makes it one that counts from 0."""
+    fields = {name: value for name, value in fields.items() if name != "keysOffset"}
+    return fields | {"offset": module.keysOffset - 1}
+
+
 WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
-    "ClassNLLCriterion": _write_class_nll,
-    "Concat": _with(outputSize=lambda: _longs(())),
-    "Dropout": _with_noise,
+    "BiSequencer": cells.write_bi_sequencer,
+    "Bidirectional": cells.write_bidirectional,
+    "Bottle": _write_bottle,
+    "CReLU": networks.write_crelu,
+    "CrossEntropyCriterion": _write_cross_entropy,
     "FastLSTM": cells.write_fast_lstm,
     "GRU": cells.write_gru,
     "GradientReversal": _write_gradient_reversal,
-    "JoinTable": _with(size=lambda: _longs(())),
+    "IndexLinear": _write_index_linear,
+    "Kmeans": _write_kmeans,
+    "LSTM": cells.write_lstm,
+    "LinearRNN": cells.write_linear_rnn,
+    "LookupRNN": cells.write_lookup_rnn,
     "LookupTable": _write_lookup_table,
-    "MapTable": _with(sharedparams=lambda: ["weight", "bias", "gradWeight", "gradBias"]),
-    "RReLU": _with_noise,
-    "ReLU": _with(threshold=0, val=0),
+    "MapTable": _write_map_table,
+    "MaskZeroCriterion": cells.write_mask_zero_criterion,
+    "PartialLinear": networks.write_partial_linear,
+    "RecGRU": cells.write_step,
+    "RecLSTM": cells.write_step,
+    "Recursor": cells.write_step,
+    "RepeaterCriterion": cells.write_criterion_over_time,
     "Reshape": _write_reshape,
-    "SpatialDropout": _with_noise,
+    "SequencerCriterion": cells.write_criterion_over_time,
+    "SpatialDivisiveNormalization": networks.write_divisive,
+    "SpatialSubtractiveNormalization": networks.write_subtractive,
+    "StepGRU": cells.write_masking,
+    "StepLSTM": cells.write_masking,
     "View": _write_sizes,
-    "VolumetricDropout": _with_noise,
     "WeightNorm": _write_weight_norm,
-    "WhiteNoise": _with_noise,
     "gModule": graph.write_gmodule,
 }
 

@@ -26,6 +26,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.formats import torch7_classes as classes_of_torch7
+from tapegrad.nn.formats import torch7_state as made_there
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7_graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
@@ -35,6 +36,10 @@ __all__ = ["from_objects", "to_objects"]
 
 # Fields that say something about every module, or that a forward or backward will make anew.
 _OF_ALL = {"output", "gradInput", "_type", "train"}
+
+# A Linear that has no bias, or one that is kept at 0.
+_ALIASES = {"nn.LinearNoBias": "nn.Linear"}
+_WITHOUT = {"bias", "gradBias"}
 
 # What code that is specific to a class may raise about fields that are not what it expects.
 _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -71,15 +76,16 @@ def from_objects(
         if cls is None:
             continue
         fields = {key: result(value) for key, value in raw.fields.items() if isinstance(key, str)}
+        if raw.class_name in _ALIASES:
+            fields = {key: value for key, value in fields.items() if key not in _WITHOUT}
         try:
             _set_attributes(results[id(raw)], fields, raw.version, tensors)
         except _MALFORMED as error:
+            place = {"file": file, "offset": raw.offset, "path": found.path(raw)}
             if isinstance(error, FormatError):
-                raise FormatError(
-                    error.expected, error.found, file=file, path=found.path(raw)
-                ) from None
+                raise type(error)(error.expected, error.found, **place) from None
             expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
-            raise FormatError(expected, file=file, path=found.path(raw)) from error
+            raise FormatError(expected, **place) from error
     if any(cls.__name__ == "gModule" for cls in found.built.values()):
         found.unknown -= GRAPH_PARTS  # which became its steps
     return result(root), sorted(found.unknown)
@@ -110,11 +116,13 @@ class _Discovered:
                         stack.append((k, item, "<key>"))
             else:
                 stack.append((item.fields, item, None))
-                cls = known.get(item.class_name)
+                cls = known.get(_ALIASES.get(item.class_name, item.class_name))
                 if cls is None:
                     self.unknown.add(item.class_name)
                 elif isinstance(item.fields, Table):
                     self.built[id(item)] = cls
+                else:
+                    self.unknown.add(item.class_name)  # a class of this name, stored otherwise
         self._leave_plain_what_cannot_run()
 
     def _leave_plain_what_cannot_run(self) -> None:
@@ -140,7 +148,8 @@ class _Discovered:
         for parent, _ in self._parents[id(table)]:
             cls = self.built.get(id(parent)) if isinstance(parent, TorchObject) else None
             if cls is not None and parent.fields is table:
-                return key in attributes(cls) or hasattr(cls, "from_torch7")
+                used = key == "modules" or key in attributes(cls)
+                return used or hasattr(cls, "from_torch7")
         return True
 
     def path(self, item: Any) -> str:
@@ -186,7 +195,8 @@ def _set_attributes(
     defaults = _defaults(cls)
     assigned = attributes(cls)
     others = [name for name, value in fields.items() if _is_setting(cls, name, value, fields)]
-    for name in dict.fromkeys((*assigned, *others)):
+    own = ("_remember",) if "_remember" in fields and hasattr(cls, "remember") else ()
+    for name in dict.fromkeys((*assigned, *others, *own)):
         if name not in fields:
             module.__dict__[name] = defaults.get(name)
             continue
@@ -208,6 +218,8 @@ def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> 
     Numbers, flags and texts are, and parameters; working memory of Torch7's is not.
     """
     if name in _OF_ALL or name.startswith(("_", "grad")) or not name.isidentifier():
+        return False
+    if made_there.is_state(cls, name):
         return False
     inherited = getattr(cls, name, None)
     if callable(inherited) or isinstance(inherited, property):
@@ -383,7 +395,7 @@ def _fields(
         return fields | module.to_torch7()
     kinds = getattr(type(module), "torch7_arguments", {})
     for name, value in vars(module).items():
-        if name.startswith("_") or value is None:
+        if value is None or (name.startswith("_") and name != "_remember"):
             continue
         kind = kinds.get(name)
         if kind is not None and isinstance(value, Tensor):
@@ -393,7 +405,12 @@ def _fields(
     for base in reversed(type(module).__mro__):
         finish = classes_of_torch7.WRITE.get(base.__name__)
         if finish is not None and base.__module__.startswith("tapegrad.nn."):
-            fields = finish(module, fields)
+            try:
+                fields = finish(module, fields)
+            except UnsupportedError as error:
+                raise UnsupportedError(error.expected, error.found, path=path) from None
+    for name, value in made_there.state(type(module), dtype):
+        fields.setdefault(name, value)
     for name, value in list(fields.items()):
         if isinstance(value, Parameter):
             gradient = value.grad
@@ -421,15 +438,10 @@ def _is_writable(value: Any) -> bool:
 
 
 def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
-    name = classes_of_torch7.TENSORS[dtype]
-    output: Any = np.empty(0, dtype)
-    if isinstance(module, Criterion):
-        output = 0
-    if classes_of_torch7.has_table(type(module), "output"):
-        output = Table()
-    table = classes_of_torch7.has_table(type(module), "gradInput")
-    gradient = Table() if table else np.empty(0, dtype)
-    return {"_type": name, "output": output, "gradInput": gradient}
+    cls = type(module)
+    output = 0 if isinstance(module, Criterion) else made_there.outputs(cls, dtype)
+    gradient = made_there.gradients(cls, dtype)
+    return {"_type": classes_of_torch7.TENSORS[dtype], "output": output, "gradInput": gradient}
 
 
 def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:

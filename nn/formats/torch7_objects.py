@@ -132,15 +132,19 @@ class Storage:
 class TorchObject:
     """An instance of a class by name: ``obj.class_name``, ``obj.version``, ``obj.fields``.
 
-    `fields` is a Table, or whatever the file has for a class that is stored as something else.
+    `fields` is a Table, or whatever the file has for a class that is stored as something else;
+    `offset` the byte of the file where the instance begins, None for one that was not read.
     """
 
-    __slots__ = ("class_name", "fields", "version")
+    __slots__ = ("class_name", "fields", "offset", "version")
 
-    def __init__(self, class_name: str, fields: Any = None, version: int = 1) -> None:
+    def __init__(
+        self, class_name: str, fields: Any = None, version: int = 1, offset: int | None = None
+    ) -> None:
         self.class_name = class_name
         self.fields = Table() if fields is None else fields
         self.version = version
+        self.offset = offset
 
     def __getitem__(self, name: Any) -> Any:
         return self.fields[name]

@@ -18,6 +18,7 @@ import os
 import re
 import struct
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -38,8 +39,11 @@ __all__ = ["read"]
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
 
+# Classes that write more than their fields: nn.GPU writes its type and device in front of them.
+OBJECTS = {"nn.GPU": 2}
+
 CODE = "data (functions are Lua bytecode; a file that holds code is refused)"
-NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8"
+NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8 (nn.load reads safetensors files)"
 TRAILING = "the end of the file (load_all reads files with several objects)"
 MORE = "{what} within the file's end, {left} bytes away"
 RAISE_LIMIT = "; if the file is trusted, pass limits=Limits({name}=…)"
@@ -148,7 +152,7 @@ class _Frame:
         return f"[{self.key!r:.60}]" if isinstance(self.key, (str, int, float)) else "[…]"
 
 
-class _Reader:
+class _Reader(ABC):
     """What binary and ASCII files have in common; they differ in how a number is written."""
 
     has_longs = False
@@ -164,25 +168,25 @@ class _Reader:
 
     # How a number is written ------------------------------------------------------------------
 
+    @abstractmethod
     def integer(self) -> int:
         """A 32-bit int."""
-        raise NotImplementedError
 
+    @abstractmethod
     def longs(self, count: int) -> list[int]:
         """`count` longs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def double(self) -> float:
         """A double."""
-        raise NotImplementedError
 
+    @abstractmethod
     def raw(self, count: int) -> bytes:
         """`count` chars, the bytes of a string."""
-        raise NotImplementedError
 
+    @abstractmethod
     def entries(self, count: int, dtype: np.dtype[Any], kind: str) -> np.ndarray[Any, Any]:
         """The data of a storage."""
-        raise NotImplementedError
 
     # Where we are -----------------------------------------------------------------------------
 
@@ -228,7 +232,7 @@ class _Reader:
             if not frame.left:
                 self.stack.pop()
             elif isinstance(frame.target, TorchObject):
-                frame.left = 0
+                frame.left -= 1
                 frame.target.fields = self.begin()
             elif frame.has_key and frame.left > 0:
                 self.value_of(frame, frame.target)
@@ -315,6 +319,7 @@ class _Reader:
     def instance(self, index: int) -> Any:
         """A tensor, a storage, or an instance of another class, whose fields come next."""
         self.charge(_COST_TORCH)
+        start = self.stream.tell()
         name, version = self.class_header()
         match = _TENSOR.match(name)
         if match and match[1] in STORAGE_TYPES:
@@ -328,8 +333,8 @@ class _Reader:
             return value
         if name.startswith("tds."):
             raise self.error(UnsupportedError, "a class whose layout is known", name)
-        result = self.objects[index] = TorchObject(name, version=version)
-        self.push(result, 1)
+        result = self.objects[index] = TorchObject(name, version=version, offset=start)
+        self.push(result, OBJECTS.get(name, 1))
         return result
 
     def class_header(self) -> tuple[str, int]:
@@ -376,7 +381,8 @@ class _Reader:
                 raise self.error(LimitError, expected, count * dtype.itemsize)
         width = dtype.itemsize
         # Along an axis of length 1 the stride means nothing, and may be too large to be multiplied.
-        steps = [step * width if n > 1 else width for n, step in zip(sizes, strides, strict=True)]
+        usable = [n > 1 or step < _LARGEST for n, step in zip(sizes, strides, strict=True)]
+        steps = [(step if ok else 1) * width for step, ok in zip(strides, usable, strict=True)]
         return np.ndarray(sizes, dtype, entries, (first - 1) * width, steps)
 
     def tensor_storage(self, kind: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
@@ -559,3 +565,4 @@ class _Ascii(_Reader):
 
 
 _CHUNK = 1 << 16
+_LARGEST = 1 << 40

@@ -17,7 +17,16 @@ from numpy.lib.stride_tricks import as_strided
 
 from tapegrad.nn.formats.errors import UnsupportedError
 from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, TorchObject
-from tapegrad.nn.formats.torch7_reader import BOOLEAN, NIL, NUMBER, STRING, TABLE, TORCH, Order
+from tapegrad.nn.formats.torch7_reader import (
+    BOOLEAN,
+    NIL,
+    NUMBER,
+    OBJECTS,
+    STRING,
+    TABLE,
+    TORCH,
+    Order,
+)
 
 __all__ = ["Plan"]
 
@@ -90,6 +99,26 @@ class Plan:
         start = np.lib.array_utils.byte_bounds(copy)[0]
         self.tensors[key] = (_Span(copy.reshape(-1), start), copy.reshape(array.shape))
 
+    def _check_short_longs(self) -> None:
+        """Raise UnsupportedError for what does not go into 32 bits, before a byte is written."""
+        for path, item in _walk(self.root):
+            array = item.array if isinstance(item, Storage) else item
+            if not isinstance(array, np.ndarray):
+                continue
+            wide = array.dtype == np.int64 and array.size and np.abs(array).max() >= 2**31
+            if wide and np.any(array != array.astype(np.int32)):
+                found = str(array.reshape(-1)[np.argmax(np.abs(array))])
+                raise UnsupportedError("longs of 4 bytes", found, path=path)
+            if array.size >= 2**31:
+                raise UnsupportedError("sizes of 4 bytes", str(array.size), path=path)
+
+    def header(self, fields: Any) -> Any:
+        """What nn.GPU writes in front of its fields: its type and device."""
+        known = fields if isinstance(fields, Mapping) else {}
+        kept = {i: known.get(name) for i, name in enumerate(("_type", "device"), 1)}
+        self.kept.append(kept)
+        return kept
+
     def write(
         self,
         stream: BinaryIO,
@@ -100,6 +129,8 @@ class Plan:
         """Write everything to `stream`."""
         if mode not in {"binary", "ascii"} or long_size not in {4, 8}:
             raise ValueError(f"mode is 'binary' or 'ascii', long_size 4 or 8: {mode}, {long_size}")
+        if mode == "binary" and long_size == 4:
+            self._check_short_longs()
         out = _AsciiOut(stream) if mode == "ascii" else _BinaryOut(stream, long_size, order)
         _emit(self, out)
 
@@ -199,6 +230,8 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
                 stack.append(item.fields)
+                if OBJECTS.get(item.class_name) == 2:
+                    stack.append(plan.header(item.fields))
             else:
                 pairs = _pairs(item)
                 out.integer(len(pairs))
@@ -253,10 +286,7 @@ class _BinaryOut:
     def longs(self, values: Any) -> None:
         width = self.long_size
         for value in values:
-            try:
-                self.stream.write(int(value).to_bytes(width, self.order, signed=True))
-            except OverflowError:
-                raise UnsupportedError(f"longs of {width} bytes", str(value)) from None
+            self.stream.write(int(value).to_bytes(width, self.order, signed=True))
 
     def double(self, value: float) -> None:
         self.stream.write(np.array(value, "<f8" if self.order == "little" else ">f8").tobytes())
@@ -270,8 +300,6 @@ class _BinaryOut:
         for at in range(0, data.size, _CHUNK):
             piece = data[at : at + _CHUNK]
             if kind == "Long" and self.long_size == 4:
-                if np.any(piece != piece.astype(np.int32)):
-                    raise UnsupportedError("longs of 4 bytes", str(np.abs(piece).max()))
                 piece = piece.astype(np.int32)
             if self.order != sys.byteorder:
                 piece = piece.byteswap()

@@ -1,0 +1,113 @@
+"""Batching rules that many primitives share, and what other rules are made of.
+
+A rule gets operands whose first axis is the batch (see `BatchRule`).  The operations that it calls
+are imported where they are used: the files that declare them declare these rules, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "elementwise",
+    "folded",
+    "lifted",
+    "native",
+    "ndim_of",
+    "over_axes",
+    "over_axis",
+    "shifted",
+    "unfolded",
+]
+
+
+def ndim_of(x: Any, batched: bool = False) -> int:
+    """The number of axes that one sample of x has; 0 for a number."""
+    return int(getattr(x, "ndim", 0)) - batched
+
+
+def lifted(x: Any, ndim: int) -> Any:
+    """The whole x with axes of length 1 after the batch, so that a sample has `ndim` axes."""
+    missing = ndim + 1 - x.ndim
+    if missing <= 0:
+        return x
+    from tapegrad.autograd.ops.shape import reshape
+
+    return reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]))
+
+
+def shifted(axis: Any, ndim: int) -> Any:
+    """`axis` of a sample with `ndim` axes as that of the whole: an int, or a tuple of them.
+
+    None is all axes of the sample.  Raises AxisError outside of the sample.
+    """
+    if axis is None:
+        return tuple(range(1, ndim + 1))
+    if isinstance(axis, (tuple, list)):
+        return tuple(shifted(a, ndim) for a in axis)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis % ndim + 1
+
+
+def elementwise(
+    function: Any, operands: list[Any], batched: tuple[bool, ...], settings: dict[str, Any]
+) -> Any:
+    """Entry by entry: the axes of samples are aligned from the right, behind the batch."""
+    if len(operands) == 1:
+        return function(operands[0], **settings)
+    ndim = max(ndim_of(x, b) for x, b in zip(operands, batched, strict=True))
+    return function(
+        *[lifted(x, ndim) if b else x for x, b in zip(operands, batched, strict=True)], **settings
+    )
+
+
+def native(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+    """One operand whose leading axes are a batch by themselves, or for which axes do not matter."""
+    return function(*operands, **settings)
+
+
+def over_axes(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+    """One operand, and a setting `axis`, an int, a tuple, or None for all axes."""
+    [x] = operands
+    return function(x, **{**settings, "axis": shifted(settings["axis"], x.ndim - 1)})
+
+
+def over_axis(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+    """One operand, and a setting `axis`, an int, or None for the flattened sample."""
+    from tapegrad.autograd.ops.shape import reshape
+
+    [x] = operands
+    if settings["axis"] is not None:
+        return function(x, **{**settings, "axis": shifted(settings["axis"], x.ndim - 1)})
+    flat = reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+    y = function(flat, **{**settings, "axis": 1})
+    if settings.get("keepdims"):
+        y = reshape(y, (x.shape[0], *(1,) * (x.ndim - 1)))
+    return y
+
+
+def folded(x: Any) -> Any:
+    """(B, N, …) -> (B·N, …): the samples' own batches as one."""
+    from tapegrad.autograd.ops.shape import reshape
+
+    return reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
+
+
+def unfolded(y: Any, samples: int, size: int) -> Any:
+    """(B·N, …) -> (B, N, …) for B samples of N = `size`."""
+    from tapegrad.autograd.ops.shape import reshape
+
+    return reshape(y, (samples, size, *y.shape[1:]))
+
+
+def of_folded(
+    function: Callable[..., Any], wholes: Sequence[Any], samples: int, settings: dict[str, Any]
+) -> Any:
+    """`function` of operands (B, N, …) as one call on (B·N, …)."""
+    size = wholes[0].shape[1]
+    return unfolded(function(*map(folded, wholes), **settings), samples, size)

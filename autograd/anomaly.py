@@ -1,0 +1,452 @@
+"""Anomaly mode: which call makes the first NaN or Inf, and which arrays change behind the tape.
+
+An observer looks at the result of every call.  A NaN is born where a result holds one and no
+operand does; what holds one already came in from outside.  In the reverse the cotangents that a
+rule hands out are judged against the one it took and the values it saved, not call by call: a rule
+may well compute an Inf that a `where` inside it removes.  The calls inside only say where it began.
+
+Every call that is recorded is noted with its line, its module and checksums of the arrays that it
+saves, so that the reverse can name the line whose derivative went wrong, and so that a write to a
+bare array, of which nothing else in tapegrad can know, is noticed before it does harm.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import _mode, _place, sweep
+from tapegrad.autograd.node import Node, last_write, owner_of, write_serial
+from tapegrad.autograd.sweep import InPlaceError
+from tapegrad.autograd.tensor import Tensor
+
+__all__ = ["AnomalyError", "detect_anomaly"]
+
+BORN = (
+    "{where}: {operation}{module} makes the first {kind}: its result, {array}, holds {count}, the "
+    "first at {index}{operands}."
+)
+CAME_IN = (
+    "{where}: a {kind} comes in with {argument} of {operation}{module}: {array}, holds {count}, "
+    "the first at {index}. No call made it that anomaly mode has seen: it is in the data, in a "
+    "parameter, or was computed before or outside."
+)
+WRITTEN = (
+    "{where}: {operation}{module} writes the first {kind}: the array it wrote, {array}, holds "
+    "{count}, the first at {index}, and what was written holds none."
+)
+BORN_IN_REVERSE = (
+    "{where}: the reverse of {operation}{module} makes the first {kind}: the cotangent of its "
+    "operand {argument}, {array}, holds {count}, the first at {index}{operands}{inside}."
+)
+HANDED_ON = (
+    "{where}: the reverse of {operation}{module} makes the first {kind}: the cotangent of its "
+    "operand {argument}, {inside}, is {array} and holds {count}, the first at {index}."
+)
+SUMMED = "added to what reached this operand from other calls"
+FITTED = "brought to the operand's shape and dtype"
+CAME_INTO_REVERSE = (
+    "{where}: a {kind} comes into the reverse of {operation}{module} with {argument}: {array}, "
+    "holds {count}, the first at {index}. No rule made it that anomaly mode has seen."
+)
+CHANGED = (
+    "{where}: {operation}{module} saved {argument}, an array of shape {shape}, for its derivative, "
+    "and the array has changed since, by a write that went past the tape (to a bare array, such as "
+    "x.data or what a Tensor was made of): copy it before the write, or compute a new array."
+)
+OVERWRITTEN = " The call is at {where}{module}{write}."
+NOT_SEEN = "a line outside anomaly mode"
+
+
+class AnomalyError(FloatingPointError):
+    """A NaN or an Inf was made, or a NaN came in; the message starts with the user's line.
+
+    operation: name of the primitive (or of the module whose gradient is written by hand)
+    where:     "file:line" of its call; in the reverse, of the call that is being reversed
+    module:    path of the module that made the call, ``Sequential[1].Linear``, or ""
+    phase:     "forward", "reverse" or "write" (a gradient or parameter that was added to)
+    kind:      "NaN" or "Inf"
+    argument:  in the reverse, the operand whose cotangent it is; else the one it came in with
+    born:      False for what came in from outside
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str = "",
+        where: str = "",
+        module: str = "",
+        phase: str = "forward",
+        kind: str = "NaN",
+        argument: str = "",
+        born: bool = True,
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.where = where
+        self.module = module
+        self.phase = phase
+        self.kind = kind
+        self.argument = argument
+        self.born = born
+
+
+@contextmanager
+def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
+    """A context, and a decorator, in which the call that makes the first NaN or Inf raises.
+
+    nan: look for NaN, made or coming in
+    inf: look for Inf that is made; one that is given, as in a mask of -inf, is no alarm
+
+    Forward and reverse, in modules and outside, of every order.  Raises AnomalyError, which names
+    operation, line and module; InPlaceError where an array that a recorded call saved was changed
+    behind the tape's back.  A block inside another has the inner one's options.  NumPy's warnings
+    about what is looked for are silent inside.  Everything is computed with equal bits, several
+    times slower: it is there for finding a mistake.
+    """
+    outer = _mode.observer()
+    if isinstance(outer, _Anomaly):
+        outer = outer.outer
+    quiet: Any = {"invalid": "ignore"} if nan else {}
+    if inf:
+        quiet |= {"divide": "ignore", "over": "ignore"}
+    with np.errstate(**quiet), _mode.observed(_Anomaly(nan=nan, inf=inf, outer=outer)):
+        yield
+
+
+class _Site(NamedTuple):
+    """Where a call was recorded, and checksums of what it saved, in the order of `Node.saved`."""
+
+    where: str = NOT_SEEN
+    module: str = ""
+    sums: tuple[Any, ...] = ()
+
+
+# Of all nodes that were recorded under anomaly mode, while they live: a backward pass may be in
+# another block than the forward pass.
+_sites: WeakKeyDictionary[Node, _Site] = WeakKeyDictionary()
+
+
+class _Reversal:
+    """A call that is being reversed, and the first call of its rules that made a NaN or Inf."""
+
+    def __init__(self, site: _Site) -> None:
+        self.site = site
+        self.began: dict[str, str] = {}  # kind -> primitive
+
+
+class _Anomaly(_mode.Forwarder):
+    """The observer; `outer` is the one that was there before, and is told of everything."""
+
+    def __init__(self, *, nan: bool, inf: bool, outer: _mode.Observer | None) -> None:
+        super().__init__(outer)
+        self.nan = nan
+        self.inf = inf
+        self._reversals: list[_Reversal] = []
+        self._writes: dict[int, tuple[int, str]] = {}  # id of the owner -> (serial, line)
+
+    # What an observer is told -----------------------------------------------------------------
+
+    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+        """Judge the result of a call (see `_mode.Observer`)."""
+        self.outer.call(primitive, operands, settings, results)
+        if primitive.mutates:
+            self._wrote(primitive, operands)
+            return
+        kind = self._kind(results[0])
+        if not kind:
+            return
+        named = list(zip(primitive.arguments, operands, strict=True))
+        given = [*named, *settings.items()]
+        if kind == "Inf" and _holds([value for _, value in given], "NaN", "Inf"):
+            return
+        source = next(((n, v) for n, v in given if kind == "NaN" and _holds(v, "NaN")), None)
+        if self._reversals:
+            if source is None:
+                self._reversals[-1].began.setdefault(kind, primitive.name)
+            return
+        handing_on = _handing_on()
+        if handing_on is not None:
+            node, parent = handing_on
+            site = _sites.get(node, _Site())
+            raise _error(
+                HANDED_ON, kind, results[0], phase="reverse", operation=repr(node.plan), site=site,
+                argument=_operand_names(node)[_place_of(parent, node)],
+                inside=SUMMED if primitive.name == "add" else FITTED,
+            )  # fmt: skip
+        site = _Site(_place.user_line(), _place.module_path())
+        if source is not None:
+            name, value = source
+            raise _error(
+                CAME_IN, kind, value, operation=primitive.name, born=False, site=site,
+                argument=_titled("setting" if name in settings else "operand", name, value),
+            )  # fmt: skip
+        raise _error(
+            BORN, kind, results[0], operation=primitive.name, site=site, operands=named
+        )  # fmt: skip
+
+    def recorded(self, node: Node) -> None:
+        """Note where a call was recorded, and what its saved arrays hold."""
+        self.outer.recorded(node)
+        sums = tuple(_checksums(value) for value in node.saved)
+        if self._reversals:  # what a rule calls stands for the line whose derivative it is
+            _sites[node] = self._reversals[-1].site._replace(sums=sums)
+        else:
+            _sites[node] = _Site(_place.user_line(), _place.module_path(), sums)
+
+    def reverse(
+        self, node: Node, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+    ) -> list[Any]:
+        """Judge the cotangents that a call's rules hand out."""
+        site = _sites.get(node, _Site())
+        operation = repr(node.plan)
+        _verify(node, site)
+        if self.nan and _holds(g, "NaN"):
+            raise _error(
+                CAME_INTO_REVERSE, "NaN", g, phase="reverse", operation=operation, born=False,
+                site=site, argument="the cotangent of its result",
+            )  # fmt: skip
+        reversal = _Reversal(site)
+        self._reversals.append(reversal)
+        try:
+            results = self.outer.reverse(node, places, g, run)
+        finally:
+            self._reversals.pop()
+        for place, result in zip(places, results, strict=True):
+            kind = self._kind(result)
+            if kind:
+                self._judge(node, site, place, result, kind, g, reversal)
+        return results
+
+    def _judge(
+        self,
+        node: Node,
+        site: _Site,
+        place: int,
+        result: Any,
+        kind: str,
+        g: Any,
+        reversal: _Reversal,
+    ) -> None:
+        """Raise for the cotangent of one operand, unless its Inf was given."""
+        aux = getattr(getattr(node.plan, "primitive", None), "aux", ())
+        saved = [
+            (name, value)
+            for name, value in zip(node.plan.names, node.saved, strict=True)
+            if name not in aux
+        ]
+        if kind == "Inf" and _holds([g, *[value for _, value in saved]], "NaN", "Inf"):
+            return
+        operation, argument = repr(node.plan), _operand_names(node)[place]
+        for name, value in saved if kind == "NaN" else ():
+            if _holds(value, "NaN"):
+                raise _error(
+                    CAME_INTO_REVERSE, kind, value, phase="reverse", operation=operation,
+                    born=False, site=site, argument=f"the value of {name} that it saved",
+                )  # fmt: skip
+        began = reversal.began.get(kind, operation)
+        inside = "" if began == operation else f"; it began in {began}, which the rule calls"
+        raise _error(
+            BORN_IN_REVERSE, kind, result, phase="reverse", operation=operation, site=site,
+            argument=argument, operands=[("the cotangent of its result", g), *saved],
+            inside=inside,
+        )  # fmt: skip
+
+    def overwritten(self, node: Node, array: Any) -> str:
+        """The line of the call whose saved array has been written, and of the write if known."""
+        site = _sites.get(node, _Site())
+        serial, line = self._writes.get(id(owner_of(array)), (None, ""))
+        known = serial is not None and serial == write_serial(array)
+        write = f"; the write at {line}" if known else ""
+        return OVERWRITTEN.format(
+            where=site.where, module=_in(site.module), write=write
+        ) + self.outer.overwritten(node, array)
+
+    # Judging ----------------------------------------------------------------------------------
+
+    def _kind(self, value: Any) -> str:
+        """What `value` holds of what is looked for: "NaN", "Inf" or ""."""
+        if not _holds(value, "NaN", "Inf"):
+            return ""
+        if self.nan and _holds(value, "NaN"):
+            return "NaN"
+        return "Inf" if self.inf and _holds(value, "Inf") else ""
+
+    def _wrote(self, primitive: Any, operands: Any) -> None:
+        """Note a write; judge it where the whole target is the result of one."""
+        target = operands[primitive.arguments.index(primitive.mutates)]
+        where = _place.user_line()
+        self._writes[id(owner_of(target))] = (last_write[0], where)
+        if primitive.name not in {"assign", "accumulate"}:  # others leave entries as they were
+            return
+        kind = self._kind(target)
+        given = [value for value in operands if value is not target]
+        if kind and not _holds(given, "NaN", "Inf"):
+            site = _Site(where, _place.module_path())
+            raise _error(WRITTEN, kind, target, phase="write", operation=primitive.name, site=site)
+
+
+# Looking at values --------------------------------------------------------------------------------
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """The arrays and numbers with a floating point in a nest of lists and tuples."""
+    if isinstance(value, Tensor):
+        value = value._data
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _numbers(item)
+    elif (devices.is_array(value) and value.dtype.kind in "fc") or isinstance(
+        value, (float, complex, np.inexact)
+    ):
+        yield value
+
+
+def _holds(value: Any, *kinds: str) -> bool:
+    """Does anything in `value` hold a number of these kinds?"""
+    return any(_test(number, kinds) for number in _numbers(value))
+
+
+def _test(number: Any, kinds: tuple[str, ...]) -> bool:
+    if devices.is_array(number):
+        xp = devices.namespace(number)
+        if len(kinds) == 2:
+            return not bool(xp.isfinite(number).all())
+        return bool((xp.isnan if kinds[0] == "NaN" else xp.isinf)(number).any())
+    parts = (number.real, number.imag)
+    return any(
+        (math.isnan(part) and "NaN" in kinds) or (math.isinf(part) and "Inf" in kinds)
+        for part in parts
+    )
+
+
+def _checksums(value: Any) -> Any:
+    """Checksums of the arrays in a saved value, in its structure; None for all else."""
+    if isinstance(value, (list, tuple)):
+        return [_checksums(item) for item in value]
+    if not devices.is_array(value):
+        return None
+    flat = np.ascontiguousarray(devices.to_numpy(value)).reshape(-1)
+    return zlib.crc32(flat.view(np.uint8).data)
+
+
+def _verify(node: Node, site: _Site) -> None:
+    """Raise InPlaceError if a saved array is not what it was when the call was recorded."""
+    for name, value, known in zip(node.plan.names, node.saved, site.sums, strict=False):
+        values = value if isinstance(value, (list, tuple)) else [value]
+        sums = known if isinstance(known, list) else [known]
+        for i, (array, old) in enumerate(zip(values, sums, strict=True)):
+            if old is not None and _checksums(array) != old:
+                what = "its result" if name == "y" else name
+                raise InPlaceError(
+                    CHANGED.format(
+                        where=site.where, operation=node.plan, module=_in(site.module),
+                        argument=f"{what}[{i}]" if isinstance(known, list) else what,
+                        shape=tuple(array.shape),
+                    )
+                )  # fmt: skip
+
+
+# Saying it ----------------------------------------------------------------------------------------
+
+
+def _error(
+    template: str,
+    kind: str,
+    value: Any,
+    *,
+    operation: str,
+    site: _Site,
+    phase: str = "forward",
+    argument: str = "",
+    born: bool = True,
+    operands: Iterable[tuple[str, Any]] = (),
+    inside: str = "",
+) -> AnomalyError:
+    """The error whose message shows the entries of `value` that are NaN or Inf."""
+    guilty = next(number for number in _numbers(value) if _test(number, (kind,)))
+    array = np.asarray(devices.to_numpy(guilty) if devices.is_array(guilty) else guilty)
+    bad = np.isnan(array) if kind == "NaN" else np.isinf(array)
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    facts = {"operation": operation, "where": site.where, "argument": argument, "kind": kind}
+    message = template.format(
+        **facts,
+        module=_in(site.module),
+        array=f"{array.dtype} {array.shape}",
+        count=f"{int(bad.sum())} {kind} among {array.size}",
+        index=list(index) if index else "its only entry",
+        operands="".join(f", {text}" for text in _described(operands, array.shape, index)),
+        inside=inside,
+    )
+    return AnomalyError(message, **facts, module=site.module, phase=phase, born=born)
+
+
+def _in(module: str) -> str:
+    return f" in {module}" if module else ""
+
+
+def _titled(what: str, name: str, value: Any) -> str:
+    """An operand or setting, by what the running module calls it, if it is its own."""
+    known = _place.name_of(value)
+    return f"{known} ({what} {name})" if known else f"{what} {name}"
+
+
+def _described(
+    operands: Iterable[tuple[str, Any]], shape: tuple[int, ...], index: tuple[int, ...]
+) -> Iterator[str]:
+    """What each operand is where the result went wrong, or from where to where it ranges."""
+    for name, value in operands:
+        value = value._data if isinstance(value, Tensor) else value
+        if isinstance(value, (bool, int, float, complex, np.number)):
+            yield f"{name} is {value}"
+        elif devices.is_array(value) and value.dtype.kind in "biufc" and value.size:
+            array = np.asarray(devices.to_numpy(value))
+            if array.shape == shape:
+                yield f"{name} is {array[index]} there"
+            elif array.size == 1:
+                yield f"{name} is {array.reshape(-1)[0]}"
+            elif array.dtype.kind != "c":
+                low, high = np.nanmin(array), np.nanmax(array)
+                yield f"{name} {array.shape} is between {low} and {high}"
+
+
+def _operand_names(node: Node) -> list[str]:
+    """What the operands are called whose nodes are the parents of `node`, in order."""
+    names: list[str] = []
+    primitive = getattr(node.plan, "primitive", None)
+    if primitive is None:  # a module with a hand-written gradient: inputs, then parameters
+        count = len(node.parents) if type(node.parents) is tuple else 1
+        return [str(i) for i in range(count)]
+    for name, tracked in zip(primitive.arguments, node.plan.mask, strict=True):
+        if isinstance(tracked, tuple):
+            names += [f"{name}[{i}]" for i, flag in enumerate(tracked) if flag]
+        elif tracked:
+            names.append(name)
+    return names
+
+
+def _place_of(parent: Node, node: Node) -> int:
+    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    return next(i for i, p in enumerate(parents) if p is parent)
+
+
+def _handing_on() -> tuple[Node, Node] | None:
+    """(node, parent) when a sweep fits, or adds up, the cotangent that `node` hands to `parent`.
+
+    The sweep's loop says so to nobody, since it must cost nothing; its frame still knows.
+    """
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is sweep.sweep.__code__:
+            return frame.f_locals["node"], frame.f_locals["parent"]
+        frame = frame.f_back
+    return None

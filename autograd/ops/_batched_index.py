@@ -1,0 +1,107 @@
+"""Indices that hold for a whole batch: where its axis goes beside those that index arrays make.
+
+NumPy puts the axes of index arrays where the arrays stand, if they stand together (with ints among
+them), and in front of everything if something is between them.  A batch in front moves both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd._batch_rules import lifted
+from tapegrad.autograd._place import user_line
+from tapegrad.autograd._sample import BatchingError
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import constant
+
+__all__ = ["BatchedIndex", "DIFFERENT_COUNTS", "batched_index"]
+
+DIFFERENT_COUNTS = (
+    "{where}: {name} gives as many entries as a condition holds for, which differs from sample to "
+    "sample of a batch: np.where(mask, x, 0) keeps the shape."
+)
+
+
+class BatchedIndex(NamedTuple):
+    """One index for the wholes, and where the axes are in what it reads.
+
+    together: whether one sample's index arrays stand together
+    before:   how many axes of a sample's result come before those of its index arrays
+    width:    how many axes these are
+    mixed:    whether the index differs from sample to sample
+    """
+
+    indices: list[Any]
+    template: tuple[Any, ...]
+    together: bool
+    before: int
+    width: int
+    mixed: bool
+
+    def _order(self, ndim: int) -> tuple[int, ...]:
+        """The axes of what is read, in the order that the batch's result has."""
+        if not self.mixed:  # (B, …), or the index arrays' axes in front of the batch
+            if self.together:
+                return tuple(range(ndim))
+            return (self.width, *(i for i in range(ndim) if i != self.width))
+        # (B, index arrays' axes, …)
+        first = 1 + self.width
+        middle = first + self.before if self.together else first
+        return (0, *range(first, middle), *range(1, first), *range(middle, ndim))
+
+    def read(self, y: Any) -> Any:
+        """What the index reads, with the axes where they belong."""
+        return s.transpose(y, self._order(y.ndim))
+
+    def written(self, x: Any) -> Any:
+        """The inverse of `read`."""
+        order = self._order(x.ndim)
+        return s.transpose(x, tuple(sorted(range(len(order)), key=lambda i: order[i])))
+
+
+def batched_index(
+    template: tuple[Any, ...], indices: list[Any], ndim: int, mixed: bool, samples: int
+) -> BatchedIndex:
+    """The index `template`, with arrays in its holes, for all samples of a batch.
+
+    ndim:  how many axes one sample of the indexed array has
+    mixed: whether `indices` have a batch axis
+    """
+    from tapegrad.autograd.ops.indexing import HOLE
+
+    kinds = [x.dtype.kind for x in indices]
+    if mixed and "b" in kinds:
+        raise BatchingError(DIFFERENT_COUNTS.format(where=user_line(), name="x[mask]"))
+    arrays = [
+        i
+        for i, part in enumerate(template)
+        if part is HOLE or not (part is None or part is Ellipsis or isinstance(part, slice))
+    ]
+    together = arrays[-1] - arrays[0] + 1 == len(arrays)
+    before = 0
+    for part in template[: arrays[0]]:
+        before += ndim - _consumed(template, indices) if part is Ellipsis else 1
+    if not mixed:
+        width = max(1 if x.dtype.kind == "b" else x.ndim for x in indices)
+        return BatchedIndex(indices, (slice(None), *template), together, before, width, False)
+    width = max(x.ndim for x in indices) - 1
+    counted = constant(np.arange(samples).reshape(samples, *(1,) * width), indices[0])
+    whole = [counted, *(lifted(x, width) for x in indices)]
+    return BatchedIndex(whole, (HOLE, *template), together, before, width, True)
+
+
+def _consumed(template: tuple[Any, ...], indices: list[Any]) -> int:
+    """How many axes of the indexed array the parts of the index stand for."""
+    from tapegrad.autograd.ops.indexing import HOLE
+
+    held = iter(indices)
+    count = 0
+    for part in template:
+        if part is HOLE:
+            array = next(held)
+            count += array.ndim if array.dtype.kind == "b" else 1
+        elif part is not None and part is not Ellipsis:
+            count += 1
+    return count

@@ -1,0 +1,288 @@
+"""The tape as an object: the calls behind a result, in the order they were made.
+
+The record hangs on the results themselves; a `Tape` is a sorted view of the ancestors of some.  It
+shows what recording costs in memory and draws what was computed.  Only what rules need is kept on
+the tape, so a setting that no rule names is not known any more, and neither is the value of an
+operand that is not tracked.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from tapegrad import devices
+from tapegrad.autograd._drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.autograd.node import LEAF, Node, owner_of
+from tapegrad.autograd.sweep import NOT_TRACKED
+from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.tree import leaves
+
+__all__ = ["Entry", "Tape"]
+
+CONSTANT = "constant"
+HEADER = ("serial", "operation", "operands", "settings", "result", "dtype", "saved")
+RIGHT = {"serial", "saved"}  # columns of numbers
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recorded call.
+
+    serial:    its number; calls were made in this order
+    operation: name of the primitive
+    operands:  for each argument the serial of the call that made it, or "parameter 0 (3, 4)",
+               "input 0 (3,)", "constant"; a tuple of these for a list argument
+    settings:  those that a rule needs; others are not kept
+    shape:     of the result; None for a call with several results
+    dtype:     of the result; None for a call with several results
+    nbytes:    of the arrays that it keeps for its derivative, views at their own size
+    """
+
+    serial: int
+    operation: str
+    operands: tuple[Any, ...]
+    settings: dict[str, Any]
+    shape: tuple[int, ...] | None
+    dtype: Any
+    nbytes: int
+
+
+class Tape:
+    """The record behind a result: its ancestors in the order of their calls.
+
+    ``Tape(y)`` for a tracked Tensor or a nest of them, or for a module after its ``forward``.
+    ``len`` is the number of recorded calls, iteration gives an `Entry` for each, `nbytes` is what
+    they keep alive, `show` prints them and `draw` draws them.  A Tape keeps the record alive while
+    it lives itself.  Raises ValueError when nothing is tracked.
+    """
+
+    def __init__(self, y: Any) -> None:
+        results = y.__tape__() if hasattr(y, "__tape__") else y
+        found = [t for t in leaves(results) if isinstance(t, Tensor) and t._node is not None]
+        if not found:
+            raise ValueError(NOT_TRACKED)
+        self._results: list[Node] = [t._node for t in found if t._node is not None]
+        self._nodes: list[Node] = []  # the calls
+        self._names: dict[Node, str] = {}  # of parameters and inputs
+        counts = {"parameter": 0, "input": 0}
+        for node in _ancestors(self._results):
+            kind = _kind(node)
+            if kind == "call":
+                self._nodes.append(node)
+            else:
+                self._names[node] = f"{kind} {counts[kind]}"
+                counts[kind] += 1
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, self._nodes)
+
+    def __repr__(self) -> str:
+        count = sum(node.serial == LEAF for node in self._names)
+        return (
+            f"<Tape of {_counted(len(self), 'call')} on {_counted(count, 'parameter')} and "
+            f"{_counted(len(self._names) - count, 'input')}, {_size(self.nbytes)}>"
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that the record keeps alive, each piece of memory counted once.
+
+        A view counts as the whole array that it is a view of; a parameter that a rule needs counts,
+        though it lives without the tape too.
+        """
+        owners = {id(owner): owner for a in _saved(self._nodes) for owner in [owner_of(a)]}
+        return sum(int(owner.nbytes) for owner in owners.values())
+
+    def show(self, file: TextIO | None = None, *, limit: int | None = 40) -> None:
+        """Print the calls as a table, with a total.
+
+        file:  where to; standard output when omitted
+        limit: how many rows; those in the middle are left out, and counted.  None: all
+        """
+        nodes, left_out = self._nodes, 0
+        if limit is not None and len(nodes) > limit:
+            left_out = len(nodes) - limit
+            nodes = [*nodes[: (limit + 1) // 2], *nodes[len(nodes) - limit // 2 :]]
+        rows = [HEADER, *(_row(self._entry(node)) for node in nodes)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                text.rjust(width) if name in RIGHT else text.ljust(width)
+                for text, width, name in zip(row, widths, HEADER, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        if left_out:
+            middle = 1 + (len(rows)) // 2
+            lines.insert(middle, f"{'…'.rjust(widths[0])}  {_counted(left_out, 'more call')}")
+        count = len({id(owner_of(a)) for a in _saved(self._nodes)})
+        kept = f"{_size(self.nbytes)} kept in {_counted(count, 'array')}"
+        lines.append(f"{_counted(len(self), 'call')}, {kept}")
+        (sys.stdout if file is None else file).write("\n".join(lines) + "\n")
+
+    def draw(self) -> Picture:
+        """The graph as a picture: a box for each call, parameter, input and result.
+
+        Jupyter shows it; ``.save("tape.svg")`` writes it.
+        """
+        boxes: list[Box] = []
+        places: dict[Node, int] = {}
+        for node in self._nodes:
+            parents = self._boxes_of(dict.fromkeys(_parents(node)), boxes, places)
+            places[node] = len(boxes)
+            # What comes from parameters alone, such as a transposed weight, stands at its use.
+            late = all(boxes[parent].late for parent in parents)
+            boxes.append(Box(self._lines(node), "module", parents, late))
+        for i, node in enumerate(self._results):
+            text = f"result {i}" if len(self._results) > 1 else "result"
+            boxes.append(Box([text], "end", self._boxes_of([node], boxes, places)))
+        if len(boxes) > MOST_BOXES:
+            boxes = [Box([repr(self)[1:-1], f"{len(boxes)} boxes: too many to draw"])]
+        return drawn(boxes)
+
+    def _boxes_of(
+        self, nodes: Iterable[Node], boxes: list[Box], places: dict[Node, int]
+    ) -> list[int]:
+        """The boxes of nodes; parameters and inputs get one for each use, beside it."""
+        found = []
+        for node in nodes:
+            if node in self._names:
+                lines = [self._names[node], shape_text(tuple(node.shape))]
+                boxes.append(Box(lines, "entry" if node.serial == LEAF else "end", late=True))
+                found.append(len(boxes) - 1)
+            else:
+                found.append(places[node])
+        return found
+
+    def _lines(self, node: Node) -> list[str]:
+        """The text of a call's box: settings that are not the primitive's own defaults, shape."""
+        entry = self._entry(node)
+        defaults = getattr(getattr(node.plan, "primitive", None), "settings", {})
+        settings = [
+            f"{key}={_short(value)}"
+            for key, value in entry.settings.items()
+            if value is not defaults[key]
+        ]
+        shape = [] if entry.shape is None else [shape_text(entry.shape)]
+        return [f"{entry.operation} {entry.serial}", *settings, *shape]
+
+    def _entry(self, node: Node) -> Entry:
+        names = getattr(node.plan, "names", ())
+        primitive = getattr(node.plan, "primitive", None)
+        kept = dict(zip(names, node.saved, strict=True))
+        settings = {} if primitive is None else primitive.settings
+        return Entry(
+            serial=node.serial,
+            operation=repr(node.plan),
+            operands=self._operands(node, kept),
+            settings={name: kept[name] for name in settings if name in kept},
+            shape=None if node.shape is None else tuple(node.shape),
+            dtype=node.dtype,
+            nbytes=sum(int(array.nbytes) for array in _saved([node])),
+        )
+
+    def _operands(self, node: Node, kept: dict[str, Any]) -> tuple[Any, ...]:
+        primitive = getattr(node.plan, "primitive", None)
+        source = map(self._name, _parents(node))
+        if primitive is None:  # a module with a hand-written gradient
+            return tuple(source)
+        operands: list[Any] = []
+        for name, tracked in zip(primitive.arguments, node.plan.mask, strict=True):
+            if isinstance(tracked, tuple):
+                operands.append(tuple(next(source) if flag else CONSTANT for flag in tracked))
+            elif tracked:
+                operands.append(next(source))
+            else:
+                operands.append(_constant(kept.get(name)))
+        return tuple(operands)
+
+    def _name(self, node: Node) -> Any:
+        name = self._names.get(node)
+        return node.serial if name is None else f"{name} {tuple(node.shape)}"
+
+
+# Walking ------------------------------------------------------------------------------------------
+
+
+def _parents(node: Node) -> tuple[Node, ...]:
+    parents = node.parents
+    return parents if type(parents) is tuple else (parents,)
+
+
+def _ancestors(results: Iterable[Node]) -> list[Node]:
+    """The nodes behind `results` and themselves, parameters first, then by serial number."""
+    seen: dict[Node, None] = {}
+    stack = list(results)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen[node] = None
+            stack.extend(reversed(_parents(node)))
+    return sorted(seen, key=lambda node: node.serial)
+
+
+def _kind(node: Node) -> str:
+    """What a node is: "parameter", "input" (a variable with no past) or "call"."""
+    if node.serial == LEAF:
+        return "parameter"
+    return "call" if _parents(node) else "input"
+
+
+def _saved(nodes: Iterable[Node]) -> Iterator[Any]:
+    """The arrays that nodes keep."""
+    for node in nodes:
+        for value in leaves(list(node.saved)):
+            if devices.is_array(value):
+                yield value
+
+
+# Words --------------------------------------------------------------------------------------------
+
+
+def _constant(value: Any) -> str:
+    if devices.is_array(value):
+        return f"{CONSTANT} {tuple(value.shape)}"
+    return CONSTANT if value is None else repr(value)
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    return (
+        str(entry.serial),
+        entry.operation,
+        ", ".join(_text(operand) for operand in entry.operands),
+        ", ".join(f"{key}={_short(value)}" for key, value in entry.settings.items()),
+        "several" if entry.shape is None else str(entry.shape),
+        "" if entry.dtype is None else str(entry.dtype),
+        _size(entry.nbytes) if entry.nbytes else "",
+    )
+
+
+def _text(operand: Any) -> str:
+    if isinstance(operand, tuple):
+        return f"[{', '.join(map(_text, operand))}]"
+    return str(operand)
+
+
+def _short(value: Any) -> str:
+    text = f"array {tuple(value.shape)}" if devices.is_array(value) else str(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    """Bytes in the unit that leaves a number below 1000: 96 B, 1.2 kB, 3.4 MB."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.95 or unit == "GB":
+            break
+        size /= 1000
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,153 @@
+"""Layers that are one piece here and keep a network inside in Torch7's files.
+
+Reading takes out of the network what the layer consists of; writing builds the network around it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd import Parameter
+from tapegrad.nn.formats.errors import FormatError
+from tapegrad.nn.module import Buffer
+
+__all__ = [
+    "like",
+    "module_with",
+    "parts_of",
+    "read_partial_linear",
+    "write_crelu",
+    "write_divisive",
+    "write_partial_linear",
+    "write_subtractive",
+]
+
+Fields = dict[str, Any]
+
+
+def parts_of(module: Any, *classes: type) -> list[Any]:
+    """The children of a container, if they are of these classes.  Raises FormatError otherwise."""
+    below = getattr(module, "__dict__", {}).get("modules")
+    found = below if isinstance(below, list) else []
+    same = len(found) == len(classes) and all(map(isinstance, found, classes))
+    if not same:
+        names = ", ".join(cls.__name__ for cls in classes)
+        raise FormatError(f"a network of {names}", f"{[type(part).__name__ for part in found]}")
+    return found
+
+
+def module_with(cls: type, like: Any, **attributes: Any) -> Any:
+    """An instance with these attributes, in the mode of `like`; no constructor is called."""
+    made = cls.__new__(cls)
+    made.__dict__.update(attributes)
+    if not like.train:
+        made.train = False
+    return made
+
+
+def like(network: Any, module: Any, *given: Any) -> Any:
+    """A new network in the mode of the layer that it is for; `given` modules in it stay as are."""
+    pending = [network]
+    while pending:
+        part = pending.pop()
+        if not any(part is other for other in given):
+            part.train = module.train
+            pending.extend(part.__dict__.get("modules", ()))
+    return network
+
+
+# PartialLinear ----------------------------------------------------------------------------------
+
+
+def read_partial_linear(fields: Fields, _version: int) -> Fields:
+    """The weight is that of a LookupTable, whose rows are multiplied with the input."""
+    from tapegrad.nn import MM, Identity, LookupTable, ParallelTable
+
+    both, product = parts_of(fields.get("network"), ParallelTable, MM)
+    _, table = parts_of(both, Identity, LookupTable)
+    weight, partition = table.__dict__.get("weight"), fields.get("partition")
+    if not isinstance(weight, Parameter) or (product.transA, product.transB) != (False, True):
+        raise FormatError("a weight that is transposed", type(weight).__name__)
+    if not isinstance(partition, np.ndarray):
+        raise FormatError("a tensor called partition", type(partition).__name__)
+    chosen = partition.reshape(-1).astype(np.int64) - 1
+    if np.any(chosen < 0) or np.any(chosen >= weight.shape[0]):
+        raise FormatError(f"a partition of {weight.shape[0]} outputs", f"{partition!r:.60}")
+    whole = np.array_equal(chosen, np.arange(weight.shape[0]))
+    kept = {name: value for name, value in fields.items() if name not in {"network", "allcolumns"}}
+    return kept | {"weight": weight, "partition": None if whole else Buffer(chosen)}
+
+
+def write_partial_linear(module: Any, fields: Fields) -> Fields:
+    """The network, and the numbers of all outputs and of those that are computed."""
+    from tapegrad.nn import MM, Identity, LookupTable, ParallelTable, Sequential
+
+    table = LookupTable(1, 1)
+    network = like(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
+    table.weight = module.weight
+    columns = np.arange(1, module.outputsize + 1).astype(fields["gradInput"].dtype)
+    chosen = columns if module.partition is None else columns[module.partition.numpy()]
+    kept = {name: value for name, value in fields.items() if name not in {"weight", "partition"}}
+    return kept | {"network": network, "allcolumns": columns, "partition": chosen}
+
+
+# CReLU ------------------------------------------------------------------------------------------
+
+
+def write_crelu(module: Any, fields: Fields) -> Fields:
+    """Its children: x beside -x, joined, and what is below 0 cut off."""
+    from tapegrad.nn import ConcatTable, Identity, JoinTable, MulConstant, ReLU
+
+    both = ConcatTable(Identity(), MulConstant(-1))
+    parts = [both, JoinTable(1), ReLU(module.inplace)]
+    return fields | {"modules": [like(part, module) for part in parts]}
+
+
+# Local normalization ----------------------------------------------------------------------------
+
+
+def write_subtractive(module: Any, fields: Fields) -> Fields:
+    """The modules that its forward runs: an estimator of local means, and two tables."""
+    from tapegrad.nn import CDivTable, CSubTable
+
+    extra = {"subtractor": CSubTable(), "divider": CDivTable(), "meanestimator": _estimator(module)}
+    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
+    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+
+
+def write_divisive(module: Any, fields: Fields) -> Fields:
+    """The modules that its forward runs: estimators of local means and deviations, and others."""
+    from tapegrad.nn import CDivTable, Sequential, Sqrt, Square, Threshold
+
+    extra = {
+        "meanestimator": _estimator(module),
+        "stdestimator": Sequential(Square(), *_estimator(module).modules, Sqrt()),
+        "normalizer": CDivTable(),
+        "divider": CDivTable(),
+        "thresholder": Threshold(module.threshold, module.thresval),
+    }
+    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
+    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+
+
+def _estimator(module: Any) -> Any:
+    """A network for the sum over a neighbourhood and all planes, in each plane."""
+    from tapegrad.nn import Sequential, SpatialConvolution, SpatialZeroPadding
+
+    planes, kernel = module.nInputPlane, module.kernel.numpy()
+    across, down = kernel.shape[-1] // 2, kernel.shape[0] // 2
+    network = Sequential(SpatialZeroPadding(across, across, down, down))
+    every = np.ones((planes, planes, 1, 1))
+    if kernel.ndim == 2:
+        weights = [every * kernel]
+    else:  # one convolution after the other; only the first adds the planes up
+        own = np.eye(planes)[:, :, None, None]
+        weights = [every * kernel[None, :], own * kernel[:, None]]
+    for weight in weights:
+        part = SpatialConvolution(planes, planes, weight.shape[3], weight.shape[2])
+        part.weight = Parameter(weight.astype(kernel.dtype))
+        part.bias = Parameter(np.zeros(planes, kernel.dtype))
+        network.add(part)
+    return network
