@@ -123,9 +123,11 @@ Sample.data = property(_reading("data", "reads .data"))  # type: ignore[method-a
 
 
 def bare(x: Any) -> Any:
-    """What a tape saves of x: its array; a Sample without its past; anything else as it is."""
+    """What a tape saves of x: its array; of a Sample, which writes change, another without a past;
+    anything else as it is.
+    """
     if isinstance(x, Sample):
-        return x if x._node is None else x.with_node(None)
+        return x.with_node(None)
     return x._data if isinstance(x, Tensor) else x
 
 

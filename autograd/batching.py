@@ -163,8 +163,17 @@ def _note_views(
     owner = owner_of(base.whole._data)
     given = (*operands[1:], *settings.values())
     for i, view in enumerate(y if primitive.several else [y]):
-        if owner_of(view.whole._data) is owner:
+        if owner_of(view.whole._data) is owner and (
+            view.shape or not _is_number(primitive, base, given)
+        ):
             note_view(view, base, (primitive.function, given, i if primitive.several else None))
+
+
+def _is_number(primitive: Primitive, base: Sample, given: tuple[Any, ...]) -> bool:
+    """Would NumPy give a number here, which is a copy, and no array of no axes?"""
+    array = np.broadcast_to(base.dtype.type(0), base.shape)
+    settings = dict(zip(primitive.settings, given, strict=True))
+    return not devices.is_array(primitive.body(np, array, **settings))
 
 
 def _node_of(x: Any) -> Any:

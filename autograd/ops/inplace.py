@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tapegrad.autograd.primitive import primitive
 
 __all__ = ["accumulate", "assign", "assign_at"]
@@ -23,9 +25,12 @@ def assign(xp: Any, target: Any, x: Any) -> Any:
 def assign_at(
     xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]
 ) -> Any:
-    """target[template with its arrays filled in] = x."""
+    """target[template with its arrays filled in] = x; an x that overlaps it is read first."""
     from tapegrad.autograd.ops.indexing import _filled
 
+    if xp is np and any(index.dtype.kind == "b" for index in indices):
+        # NumPy sees to it for every index but a mask
+        x = x.copy() if np.may_share_memory(target, x) else x
     target[_filled(template, indices)] = x
 
 
