@@ -110,6 +110,9 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
     The result is an array for an array, a Tensor for a Tensor.  Where fn returns a nest, x is one,
     or `argnums` is a tuple, it is a nest of such arrays: for each array that fn returns, one for
     each array in x, or a tuple of those.
+    Complex numbers: for real x and complex fn(x) it is complex, by two sweeps per row.  For complex
+    x and complex fn(x) it is the derivative of the real part, ∂Re fn/∂Re x - i·∂Re fn/∂Im x, which
+    is all of it where fn is holomorphic; `jvp` needs no such condition.
     Raises TypeError when fn returns anything but Tensors.
     """
     arguments = Arguments(fn, argnums)
@@ -130,12 +133,22 @@ def _columns(call: Call, output: Tensor) -> list[Any]:
     """The derivatives of one result of a call by each array of its arguments."""
     data = output._data
     xp = devices.namespace(data)
+    reals = [j for j, x in enumerate(call.variables) if x.dtype.kind != "c"]
     rows = []
     for i in range(data.size):
         unit = xp.zeros((data.size,), dtype=data.dtype)
         unit[i] = 1
-        seeds = [] if output._node is None else [(output._node, unit.reshape(data.shape))]
-        rows.append(leaves(call.gradients(seeds)))
+        unit = unit.reshape(data.shape)
+
+        def row(seed: Any) -> list[Any]:
+            return leaves(call.gradients([] if output._node is None else [(output._node, seed)]))
+
+        rows.append(row(unit))
+        if data.dtype.kind == "c" and reals:
+            # a real x keeps the real part of what arrives: that of Re y, and with -i that of Im y
+            turned = row(unit * -1j)
+            for j in reals:
+                rows[-1][j] = rows[-1][j] + turned[j] * 1j
     return [
         _stacked([row[j] for row in rows], (*data.shape, *x.shape), x)
         for j, x in enumerate(call.variables)
@@ -154,7 +167,8 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns ∂²fn/∂x∂x, of shape (*x.shape, *x.shape); fn returns one number.
 
     For an x that is a nest, or a tuple of `argnums`, it is a nest of nests, as `jacobian` makes it:
-    the block of two arrays of shapes s and t has the shape (*s, *t).
+    the block of two arrays of shapes s and t has the shape (*s, *t).  For complex x it is all of
+    the second derivative only where fn is holomorphic; `hvp` needs no such condition.
     """
     return jacobian(grad(fn, argnums), argnums)
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from tapegrad import devices
-from tapegrad.autograd import numpy_protocol
+from tapegrad.autograd import numpy_protocol, signatures
 from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.ops import (
     counting,
@@ -24,9 +22,6 @@ from tapegrad.autograd.ops import (
 )
 from tapegrad.autograd.ops import (
     elementwise as e,
-)
-from tapegrad.autograd.ops import (
-    reduction as r,
 )
 from tapegrad.autograd.ops import (
     shape as s,
@@ -51,24 +46,19 @@ def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
     return tuple(given) if given else None
 
 
-def _reshape(x: Any, *shape: Any) -> Any:
-    """The entries in another shape: x.reshape(2, 3) or x.reshape((2, 3)); one length may be -1."""
+def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
+    """The entries in another shape: x.reshape(2, 3) or x.reshape((2, 3)); one length may be -1.
+
+    Options are those of np.reshape, order="F" and copy=True.
+    """
     if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    return s.reshape(x, shape)
+    return signatures.reshape(x, shape, **options) if options else s.reshape(x, shape)
 
 
 def _transpose(x: Any, *axes: Any) -> Any:
     """The axes in another order; reversed without arguments."""
     return s.transpose(x, _axes(axes))
-
-
-def _astype(x: Tensor, dtype: Any) -> Any:
-    """The entries converted; a conversion to integers or booleans has no derivative."""
-    dtype = np.dtype(dtype)
-    if dtype.kind in "fc":
-        return e.cast(x, dtype=dtype)
-    return to_integer(x, dtype=dtype)
 
 
 @primitive(differentiable=False)
@@ -102,16 +92,6 @@ def _to(x: Tensor, device: Any) -> Tensor:
     return x if x.device == target else to_device(x, device=target)
 
 
-def _numpy_copy(x: Any) -> Any:
-    """A copy, tracked as x is."""
-    return s.copy(x)
-
-
-def _flatten(x: Any) -> Any:
-    """A copy with one axis."""
-    return s.copy(s.ravel(x))
-
-
 def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """x limited to min <= x <= max."""
     return e.clip(x, min, max)
@@ -132,6 +112,15 @@ def _fill(x: Tensor, value: Any) -> None:
 def _sort(x: Tensor, axis: int = -1) -> None:
     """The entries in rising order along `axis`, in place."""
     write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
+
+
+def _partition(x: Tensor, kth: Any, axis: int = -1) -> None:
+    """The kth entries where sorting along `axis` would put them, in place."""
+    write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
+
+
+def _set_flat(x: Tensor, value: Any) -> None:
+    signatures.Flat(x)[:] = value
 
 
 def _set_real(x: Tensor, value: Any) -> None:
@@ -206,19 +195,21 @@ def _attach() -> None:
         "mT": property(lambda x: s.swapaxes(x, -1, -2), doc="The last two axes exchanged."),
         "real": property(e.real, _set_real, doc="The real part."),
         "imag": property(e.imag, _set_imag, doc="The imaginary part."),
-        "sum": r.sum,
-        "mean": r.mean,
-        "max": r.max,
-        "min": r.min,
-        "prod": r.prod,
-        "var": r.var,
-        "std": r.std,
-        "cumsum": r.cumsum,
-        "cumprod": statistics.cumprod,
+        "sum": signatures.sum,
+        "mean": signatures.mean,
+        "max": signatures.max,
+        "min": signatures.min,
+        "prod": signatures.prod,
+        "var": signatures.var,
+        "std": signatures.std,
+        "cumsum": signatures.cumsum,
+        "cumprod": signatures.cumprod,
         "ptp": statistics.ptp,
         "fill": _fill,
         "put": writing.put,
         "sort": _sort,
+        "partition": _partition,
+        "flat": property(signatures.Flat, _set_flat, doc="The entries in row-major order."),
         "argsort": sorting.argsort,
         "argpartition": sorting.argpartition,
         "diagonal": rearranging.diagonal,
@@ -227,26 +218,27 @@ def _attach() -> None:
         "searchsorted": counting.searchsorted,
         "compress": lambda x, condition, axis=None: rearranging.compress(condition, x, axis),
         "choose": rearranging.choose,
-        "argmax": r.argmax,
-        "argmin": r.argmin,
-        "any": r.any,
-        "all": r.all,
+        "argmax": signatures.argmax,
+        "argmin": signatures.argmin,
+        "any": signatures.any,
+        "all": signatures.all,
         "reshape": _reshape,
         "transpose": _transpose,
-        "ravel": s.ravel,
-        "flatten": _flatten,
+        "ravel": signatures.ravel,
+        "flatten": signatures.flatten,
         "squeeze": s.squeeze,
         "swapaxes": s.swapaxes,
         "repeat": s.repeat,
-        "copy": _numpy_copy,
+        "copy": signatures.copy,
         "clip": _clip,
         "conj": e.conjugate,
         "conjugate": e.conjugate,
         "dot": linalg.dot,
-        "trace": linalg.trace,
-        "take": indexing.take,
-        "astype": _astype,
+        "trace": signatures.trace,
+        "take": signatures.take,
+        "astype": signatures.astype,
         "to": _to,
+        "to_device": _to,
     }
     for name, function in names.items():
         setattr(Tensor, name, function)

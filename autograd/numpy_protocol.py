@@ -22,6 +22,7 @@ from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.primitive import numpy_functions
+from tapegrad.autograd.signatures import FULL, OUT_IS_TENSOR, REDUCE
 from tapegrad.autograd.tensor import Tensor, as_array
 from tapegrad.autograd.write import add_at, written
 
@@ -31,20 +32,8 @@ UNKNOWN = (
     "{name} has no primitive, so it cannot be applied to a Tensor{nearest}. "
     "Write it with functions that have one, or use .numpy() for a value without a gradient."
 )
-OUT_IS_TENSOR = (
-    "{name}(…, out=…): an ndarray cannot take a Tensor's result without losing its gradient; "
-    "write `y = …` instead of `y += …` or `out=y`, or make y a Tensor."
-)
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_REDUCTIONS = {
-    np.add: r.sum,
-    np.maximum: r.max,
-    np.minimum: r.min,
-    np.multiply: r.prod,
-    np.logical_or: r.any,
-    np.logical_and: r.all,
-}
 _ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
@@ -68,11 +57,11 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         if not isinstance(target, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return written(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
-    if method == "reduce" and ufunc in _REDUCTIONS:
+    if method == "reduce" and ufunc in REDUCE:
         options.setdefault("axis", 0)
         if options.get("dtype", 0) is None:
             del options["dtype"]
-        return _REDUCTIONS[ufunc](*inputs, **options)
+        return REDUCE[ufunc](*inputs, **options)
     if method == "accumulate" and ufunc in _ACCUMULATIONS:
         if options.get("dtype", 0) is None:
             del options["dtype"]
@@ -118,10 +107,15 @@ def array_function(
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return written(out, function(*args, **kwargs), f"{name}(…, out=x)")
+    full, plain = FULL.get(function, (None, 0))
+    if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
+        return full(*args, **kwargs)
     args, kwargs = translate(args, kwargs)
     return target(*args, **kwargs)
 
 
+# Options that the primitives have themselves.
+_PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 
 

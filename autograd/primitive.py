@@ -383,7 +383,7 @@ def apply(
             nodes.append(node)
             flat.append(data)
             wrapped = wrapped or isinstance(operand, Tensor)
-    xp = devices.namespace(*[data for data in flat if data is not None])
+    xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _Sequence])
     for i, data in enumerate(datas):
         if isinstance(data, _Sequence):
             datas[i] = xp.asarray(data.items)

@@ -9,6 +9,7 @@ All mathematics lives in the primitives: operators, methods and NumPy's protocol
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,7 +24,8 @@ __all__ = ["Parameter", "Tensor", "default_dtype", "from_dlpack", "set_default_d
 
 TRACKED_TO_NUMPY = (
     "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
-    "Use x.numpy() for its value, or call the function on the Tensor itself."
+    "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
+    "tapegrad.autograd.ops."
 )
 TRACKED_TO_DLPACK = (
     "this Tensor is tracked: handing its memory to another library would silently cut its "
@@ -122,6 +124,11 @@ class Tensor:
         return self._data.size
 
     @property
+    def itemsize(self) -> int:
+        """Bytes that one entry takes."""
+        return self._data.dtype.itemsize
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the entries take."""
         return self._data.nbytes
@@ -159,10 +166,17 @@ class Tensor:
         elif type(alias) is Views:
             alias.shared = True
 
-    def item(self) -> Any:
-        """The only entry, as a Python number.  Raises ValueError when there is not exactly one."""
+    def item(self, *index: Any) -> Any:
+        """One entry as a Python number: the only one, the i-th in row-major order, or at (i, j, …).
+
+        Raises ValueError when there is not exactly one and no index.
+        """
         _refuse("calls .item()")
-        return self._data.item()
+        return self._data.item(*index)
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        """The bytes of the entries, row by row; column by column for order "F"."""
+        return self.numpy().tobytes(order)
 
     def tolist(self) -> Any:
         """The entries as nested Python lists."""
@@ -203,7 +217,7 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._node is not None:
-            raise TypeError(TRACKED_TO_NUMPY)
+            raise TypeError(TRACKED_TO_NUMPY + _own_function())
         _refuse("converts a Tensor to a NumPy array")
         self._hand_out()
         return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
@@ -252,6 +266,17 @@ class Tensor:
         if self._node is not None and type(self) is Tensor:
             notes += ", tracked"
         return f"{type(self).__name__}({values}{notes})"
+
+    def __getattr__(self, name: str) -> Any:
+        # reached by names that a Tensor does not have
+        from tapegrad.autograd.signatures import ELSEWHERE
+
+        advice = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{advice}",
+            name=name,
+            obj=self,
+        )
 
     def __format__(self, spec: str) -> str:
         if spec and not self._data.ndim:
@@ -353,7 +378,6 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
         def __getitem__(self, index: Any, /) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any, /) -> None: ...
-        def __getattr__(self, name: str) -> Any: ...
 
 
 class Parameter(Tensor):
@@ -416,6 +440,22 @@ class Parameter(Tensor):
     def __reduce__(self) -> Any:
         grad = None if self.grad is None else devices.to_numpy(self.grad._data)
         return (_restored, (devices.to_numpy(self._data), grad))
+
+
+def _own_function() -> str:
+    """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
+
+    Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
+    """
+    from tapegrad.autograd import ops
+
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_name
+        if str(frame.f_globals.get("__name__")).startswith("scipy.") and name in ops.__all__:
+            return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
+        frame = frame.f_back
+    return ""
 
 
 def _restored(data: Any, grad: Any) -> Parameter:

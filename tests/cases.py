@@ -381,8 +381,8 @@ PRIMITIVES = {
             "greater_equal", "identity", "isfinite", "isinf", "isnan", "less", "less_equal", "log",
             "log1p", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor",
             "maximum", "minimum", "multiply", "negative", "not_equal", "power", "real", "relu",
-            "phase", "remainder", "rint", "sigmoid", "signum", "sin", "sinh", "sqrt", "square", "subtract",
-            "tan", "tanh",
+            "phase", "remainder", "rint", "sigmoid", "signum", "sin", "sinh", "sqrt", "square",
+            "subtract", "tan", "tanh",
         )
     },
     **dict.fromkeys(("all", "any", "logsumexp", "max", "mean", "min", "sum"), reduction),

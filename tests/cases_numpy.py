@@ -180,7 +180,7 @@ def covariance(d):
     if kind == "bias":
         call.settings["bias"] = True
     if kind == "weights":
-        call.settings["aweights"] = d.rng.uniform(0.5, 2, 4)
+        call.settings["aweights"] = d.rng.uniform(0.5, 2, 4).tolist()
     return call
 
 

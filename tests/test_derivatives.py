@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tapegrad.autograd import (
+    Parameter,
     Tensor,
     custom_vjp,
     elementwise_grad,
@@ -84,3 +85,87 @@ def test_custom_vjp_replaces_the_derivative_at_every_order() -> None:
         assert run(np.array([2.0])).numpy() == [8.0]
     with pytest.raises(TypeError, match="nothing about x"):
         custom_vjp(lambda x: x)(np.ones(1))
+
+
+# Complex numbers ----------------------------------------------------------------------------------
+
+Z = RNG.normal(size=3) + 1j * RNG.normal(size=3)
+V = RNG.normal(size=3) + 1j * RNG.normal(size=3)
+M = RNG.normal(size=(2, 3)) + 1j * RNG.normal(size=(2, 3))
+
+
+def bent(z):
+    """Not holomorphic: phases, conjugates, parts."""
+    return np.sign(M @ z) * np.conj(z[:2]) + np.abs(z[1:]) * np.real(z[:2])
+
+
+def test_jvp_of_complex_functions_needs_no_holomorphy() -> None:
+    value, derivative = jvp(bent, (Z,), (V,))
+    np.testing.assert_allclose(value, bent(Z))
+    h = 1e-6
+    np.testing.assert_allclose(derivative, (bent(Z + h * V) - bent(Z - h * V)) / (2 * h), rtol=1e-7)
+
+
+def test_hvp_of_complex_arguments_is_how_the_gradient_changes() -> None:
+    def size(z):
+        return np.sum(np.abs(bent(z)) ** 3) + np.real(np.prod(z))
+
+    h = 1e-6
+    [product] = hvp(size, (Z,), (V,))
+    numeric = (grad(size)(Z + h * V) - grad(size)(Z - h * V)) / (2 * h)
+    np.testing.assert_allclose(product, numeric, rtol=1e-6)
+
+
+def test_jacobian_and_hessian_of_holomorphic_functions_are_complex_derivatives() -> None:
+    np.testing.assert_allclose(
+        jacobian(lambda z: np.exp(M @ z))(Z), np.exp(M @ Z)[:, None] * M, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        grad(lambda z: np.exp(z[0] * z[1]))(Z)[0], Z[1] * np.exp(Z[0] * Z[1])
+    )
+    np.testing.assert_allclose(hessian(lambda z: np.sum(z**3))(Z), np.diag(6 * Z), atol=1e-14)
+
+
+def test_jacobian_of_a_complex_function_of_real_numbers_is_complex() -> None:
+    got = jacobian(lambda x: np.exp(1j * x))(X)
+    np.testing.assert_allclose(got, np.diag(1j * np.exp(1j * X)), atol=1e-15)
+    spectrum = jacobian(np.fft.fft)(X)
+    np.testing.assert_allclose(spectrum, np.fft.fft(np.eye(4)), atol=1e-15)
+    assert isinstance(jacobian(np.fft.fft)(Tensor(X)), Tensor)
+
+
+def test_sign_of_complex_numbers_has_a_derivative_and_of_real_ones_has_none() -> None:
+    def turned(z):
+        return np.sum(np.real(np.sign(z) * np.array([1 + 2j, 3j, -1.0])))
+
+    g = grad(turned)(Z)
+    h = 1e-6
+    np.testing.assert_allclose(
+        np.sum(g * V).real, (turned(Tensor(Z + h * V)) - turned(Tensor(Z - h * V))).item() / (2 * h)
+    )
+    assert np.abs(np.real(g * Z)).max() < 1e-15  # along the ray it is flat
+    assert not np.sign(Parameter(X)).tracked
+    # at 0 it is taken as 0, to every order
+    assert grad(lambda z: np.sum(np.abs(z)))(np.zeros(2, complex)).tolist() == [0, 0]
+    assert grad(turned)(np.zeros(3, complex)).tolist() == [0, 0, 0]
+
+
+def test_the_second_derivative_of_a_complex_modulus_is_right() -> None:
+    """|z| has curvature 1/|z| across its ray and none along it."""
+    z = np.array([3 - 4j])
+    for direction, curvature in ((z, 0.0), (1j * z, 5.0)):
+        [product] = hvp(lambda z: np.sum(np.abs(z)), (z,), (direction,))
+        assert abs(np.sum(product * direction).real - curvature) < 1e-14
+
+
+def test_derivatives_by_an_order_are_refused_not_dropped() -> None:
+    import scipy.special
+
+    for name in ("iv", "jv", "kv", "yv", "gammainc", "gammaincc"):
+        function = getattr(scipy.special, name)
+        with pytest.raises(TypeError, match="with respect to its order"):
+            grad(lambda order, f=function: f(order, 1.5))(2.0)
+        np.testing.assert_allclose(
+            grad(lambda x, f=function: f(Parameter(2.0), x))(1.5),
+            grad(lambda x, f=function: f(2.0, x))(1.5),
+        )

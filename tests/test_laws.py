@@ -131,6 +131,64 @@ def test_operation_of_complex_numbers_obeys(subject, law):
     obeys(subject, law)
 
 
+# Third derivatives: of everything whose second one is right, on a few examples of ordinary data.
+THIRD = Law("its_third_derivative_is_right", lambda trial: trial.check(order=3))
+
+
+def differentiable():
+    found = {**SUBJECTS["primitive"], **COMPLEX}
+    second = "its_second_derivative_is_right"
+    return [
+        pytest.param(subject, id=name)
+        for name, subject in found.items()
+        if subject.case is not None
+        and any(law.name == second for law in subject.laws())
+        and second not in subject.case.exceptions
+    ]
+
+
+@pytest.mark.parametrize("subject", differentiable())
+def test_third_derivatives_are_right(subject):
+    obeys(subject, THIRD)
+
+
+def test_third_derivatives_are_checked_everywhere():
+    """What is left out has an exception for its second derivative, and is a handful."""
+    names = [parameter.id for parameter in differentiable()]
+    families = {operations()[name.removesuffix(" (complex)")].__module__ for name in names}
+    assert len(families) >= 20
+    assert len([name for name in names if name.endswith(" (complex)")]) >= 250
+    assert len(names) >= 600
+
+
+def flat_ones():
+    found = {**SUBJECTS["primitive"], **COMPLEX}
+    return [
+        pytest.param(subject, id=name)
+        for name, subject in found.items()
+        if subject.case is not None
+        and subject.laws()
+        and not subject.trial(Draws(0)).derives
+        and not getattr(subject.target, "fact", False)
+        and any(law.name == "memory_layout_does_not_matter" for law in subject.laws())
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("subject", flat_ones())
+def test_what_is_declared_without_a_derivative_is_flat(subject):
+    """Beside ordinary data its values do not change: a slope there would be a gradient cut off."""
+    for seed in range(5):
+        trial = subject.trial(Draws(seed))
+        moves = [1e-7 * np.cos(1.0 + np.arange(x.size)).reshape(x.shape) for x in trial.point]
+        before = trial.values()
+        after = trial.values([x + u for x, u in zip(trial.point, moves, strict=True)])
+        for b, a in zip(before, after, strict=True):
+            if b.dtype.kind == "f" and b.shape == a.shape:
+                # `spacing` itself is of the order of the last place
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", sorted(cases_complex.REASONS))
 def test_what_is_real_by_nature_refuses_complex_numbers(name):
     assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of cases_complex.py"

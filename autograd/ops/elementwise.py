@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad.autograd._batch_rules import elementwise, native
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.ops._arrays import must_be_ordered
 from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "nextafter",
     "not_equal",
     "numpy_clip",
+    "phase",
     "positive",
     "power",
     "rad2deg",
@@ -99,7 +101,6 @@ __all__ = [
     "remainder",
     "right_shift",
     "rint",
-    "phase",
     "sign",
     "signbit",
     "signum",
@@ -120,9 +121,14 @@ LN2, LN10 = math.log(2), math.log(10)
 # Without a derivative -----------------------------------------------------------------------------
 
 
-@ufunc(np.sign, differentiable=False)
-def signum(x: Any) -> Any:
+@primitive(differentiable=False)
+def signum(xp: Any, x: Any, *, out: Any = None) -> Any:
     """-1, 0 or 1 of real x, elementwise; NaN stays NaN.  Its derivative is 0 where it exists."""
+    must_be_ordered(x, "signum")
+    return xp.sign(x, out=out)
+
+
+signum.batch(elementwise)
 
 
 @ufunc(np.floor, differentiable=False)
@@ -218,11 +224,6 @@ def trunc(x: Any) -> Any:
 @ufunc(np.signbit, differentiable=False)
 def signbit(x: Any) -> Any:
     """Is the sign bit set?  Elementwise, as booleans."""
-
-
-@ufunc(np.nextafter, differentiable=False)
-def nextafter(x1: Any, x2: Any) -> Any:
-    """The number of its dtype next to x1 in the direction of x2, elementwise."""
 
 
 @ufunc(np.bitwise_and, differentiable=False)
@@ -457,6 +458,14 @@ def heaviside(x1: Any, x2: Any) -> Any:
 
 
 heaviside.vjp(x1=None, x2=lambda g, x1: g * (x1 == 0))
+
+
+@ufunc(np.nextafter)
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The number of its dtype next to x1 in the direction of x2, elementwise; flat in x2."""
+
+
+nextafter.vjp(x1=lambda g: g, x2=None)
 
 
 @ufunc(np.ldexp)
@@ -825,5 +834,6 @@ _BOUNDS = NUMBERS | {type(None)}
 @composite(numpy=np.spacing, differentiable=False)
 def spacing(x: Any) -> Any:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
+    x = x.detach() if hasattr(x, "detach") else x
     size = absolute(x)
     return copysign(nextafter(size, np.inf) - size, x)

@@ -51,7 +51,8 @@ def max_pool2d(
     maxima the first in row-major order wins; a NaN in a window makes it NaN.
 
     Raises ValueError for padding above kernel // 2 (Torch7's rule) and windows larger than the
-    padded image, TypeError for complex x.  Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
+    padded image, TypeError for complex x.  Source: Torch7's SpatialMaxPooling and
+    SpatialDilatedMaxPooling.
     """
     must_be_ordered(x, "max_pool2d")
     return kernels.max_pool2d(

@@ -1,8 +1,8 @@
 """SciPy's special functions, elementwise: `scipy.special`'s own ufuncs on Tensors.
 
 `scipy.special.erf(tensor)` arrives here by the ufunc's name; nothing imports SciPy before one is
-called, and everything else works without it.  The derivative with respect to an order (of
-a Bessel function, a polygamma function) raises TypeError.  `logsumexp`, `softmax`, `log_softmax` and
+called, and everything else works without it.  The derivative with respect to an order (of a Bessel
+function, a polygamma function) raises TypeError.  `logsumexp`, `softmax`, `log_softmax` and
 `polygamma` are ordinary functions in SciPy, which cannot be reached through NumPy's protocols: call
 them from `tapegrad.autograd.ops`.
 """

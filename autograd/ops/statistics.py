@@ -11,7 +11,7 @@ from tapegrad.autograd.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of
+from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
 
 __all__ = [
     "average",
@@ -97,9 +97,15 @@ def cov(
     """
     x = _rows(m, y, rowvar)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    weights = None if fweights is None else as_operand(fweights) * 1.0
+    # lists become arrays where x lives, of its precision
+    kind = _real(x.dtype) if x.dtype.kind in "fc" else None
+    fweights, aweights = (
+        w if w is None or hasattr(w, "dtype") else constant(np.asarray(w, kind), x)
+        for w in (fweights, aweights)
+    )
+    weights = None if fweights is None else fweights * 1.0
     if aweights is not None:
-        weights = as_operand(aweights) if weights is None else weights * as_operand(aweights)
+        weights = aweights if weights is None else weights * aweights
     if weights is None:
         mean, denominator = r.mean(x, axis=1, keepdims=True), x.shape[1] - ddof
         x = x - mean
@@ -110,7 +116,7 @@ def cov(
         if ddof == 0 or aweights is None:
             denominator = total - ddof
         else:
-            denominator = total - ddof * r.sum(weights * as_operand(aweights)) / total
+            denominator = total - ddof * r.sum(weights * aweights) / total
         scaled = x * weights
     products = scaled @ s.transpose(e.conjugate(x)) / denominator
     return s.reshape(products, ()) if products.size == 1 else products
