@@ -449,7 +449,7 @@ def test_broadcast_to_is_numpys_read_only_view(shape, wanted):
     assert ops.broadcast_to(x, wanted).shape == wanted
     assert ops.broadcast_to(np.float32(2), (2,)).tolist() == [2, 2]
     for wrong in ((2,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)):
-        with pytest.raises(ValueError, match="broadcast|more dimensions"):
+        with pytest.raises(ValueError, match=r"broadcast|more dimensions"):
             ops.broadcast_to(np.ones(wrong[0]), wrong[1])
 
 
