@@ -90,14 +90,14 @@ def array_function(
     self: Tensor, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
+    target = numpy_functions.get(function)
     known = _translators.get(function)
-    if known is None:
-        target = numpy_functions.get(function)
+    if known is None or known[0] is not target:
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if target is None:
             raise _unknown(name)
         known = _translators[function] = (target, *_translator(name, function, target))
-    target, leading, translate = known
+    _, leading, translate = known
     if not kwargs and len(args) <= leading:  # the ordinary call
         return target(*args)
     if kwargs.get("out") is not None:
