@@ -449,7 +449,7 @@ def _own_function() -> str:
     """
     from tapegrad.autograd import ops
 
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_name
         if str(frame.f_globals.get("__name__")).startswith("scipy.") and name in ops.__all__:
