@@ -209,6 +209,25 @@ def test_complex_derivatives(name):
     assert found == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
+def test_real_and_complex_arguments_make_complex_results():
+    a, z = np.array([3.0, 1.0, 2.0]), np.array([2.0 + 1j, 3.0])
+    for f in (np.polydiv, np.polyadd, np.intersect1d, np.union1d, np.convolve, np.kron):
+        for first, second in ((a, z), (z, a), (a, z[:1]), (z, a[:1])):
+            found, expected = f(Tensor(first), Tensor(second)), f(first, second)
+            if not isinstance(expected, tuple):
+                found, expected = [found], [expected]
+            for x, y in zip(found, expected, strict=True):
+                assert x.dtype == y.dtype
+                np.testing.assert_allclose(x.numpy(), y)
+
+
+def test_geomspace_between_negative_and_complex_ends():
+    for ends in ((-1.0, -8.0), (1j, 8j), (1 + 2j, -3j), (np.array([-2.0, 1]), np.array([-5.0, 4]))):
+        expected = np.geomspace(*ends, 4)
+        np.testing.assert_allclose(np.geomspace(Tensor(ends[0]), ends[1], 4).numpy(), expected)
+    assert grad(lambda x: np.geomspace(x, -8.0, 3)[1])(-2.0) == pytest.approx(1.0)  # -√(x·8)
+
+
 def test_a_real_argument_of_a_complex_function_keeps_the_real_part():
     x = rng.standard_normal(6)
     g = grad(lambda x: np.sum(np.abs(np.fft.fft(x)) ** 2))(x)

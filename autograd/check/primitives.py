@@ -82,6 +82,14 @@ class PrimitiveTrial:
                 self.point.append(leaf)
             elif _is_complex(leaf):
                 self.point += [np.array(leaf.real), np.array(leaf.imag)]
+        self.complex = any(map(_is_complex, leaves(list(self.call.args))))
+
+    def scale(self, arrays: Sequence[np.ndarray]) -> float | None:
+        """Magnitude on which rounding is judged: of parts of complex numbers, that of the whole."""
+        if not self.complex:
+            return None
+        finite = [np.abs(a[np.isfinite(a)]) for a in arrays if a.dtype.kind == "f"]
+        return max((float(np.max(a, initial=0.0)) for a in finite), default=0.0)
 
     @property
     def derives(self) -> bool:
@@ -299,13 +307,16 @@ def it_equals_numpy(trial: PrimitiveTrial) -> None:
             for result in [function(*arguments, *positional, **keywords)]
         )
         must(len(found) == len(expected), f"np.{function.__name__} gave {len(found)} results")
+        scale = trial.scale(expected)
         for f, e in zip(found, expected, strict=True):
             must(
                 f.dtype == e.dtype,
                 f"np.{function.__name__} on Tensors gave {f.dtype} instead of {e.dtype}",
             )
             if e.dtype.kind == "f":
-                must_be_close(f, e, f"np.{function.__name__} on Tensors", relative=1e-12)
+                must_be_close(
+                    f, e, f"np.{function.__name__} on Tensors", relative=1e-12, scale=scale
+                )
             else:
                 must_be_equal(f, e, f"np.{function.__name__} on Tensors")
 
@@ -328,11 +339,12 @@ def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
     single = [x.astype(np.float32) for x in trial.point]
     double = [x.astype(np.float64) for x in single]
     at_single, at_double = trial.values(single), trial.values(double)
+    scale = trial.scale(at_double)
     for i, (s, d) in enumerate(zip(at_single, at_double, strict=True)):
         if "dtype" not in trial.call.settings and d.dtype == np.float64 and single:
             must(s.dtype == np.float32, f"result {i} of float32 is {s.dtype}")
         if d.dtype.kind == "f":
-            must_be_close(s, d, f"result {i} in float32", relative=1e-5)
+            must_be_close(s, d, f"result {i} in float32", relative=1e-5, scale=scale)
         else:
             must_be_equal(s, d, f"result {i} in float32")
     if not trial.derives:
@@ -342,9 +354,10 @@ def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
     kinds = [s.dtype for s in at_single if s.dtype.kind == "f"]
     singles = trial.gradients([c.astype(kind) for c, kind in zip(v, kinds, strict=True)], single)
     doubles = trial.gradients([c.astype(np.float64) for c in v], double)
+    scale = trial.scale(doubles)
     for i, (s, d) in enumerate(zip(singles, doubles, strict=True)):
         must(s.dtype == np.float32, f"gradient {i} of float32 is {s.dtype}")
-        must_be_close(s, d, f"gradient {i} in float32", relative=2e-5)
+        must_be_close(s, d, f"gradient {i} in float32", relative=2e-5, scale=scale)
 
 
 @PRIMITIVE_LAWS(regimes=("ordinary", "grid"))

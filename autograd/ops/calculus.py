@@ -397,8 +397,13 @@ def logspace(
 
 @composite(numpy=np.geomspace)
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axis: int = 0) -> Any:
-    """`num` points from start to stop in equal ratios; both positive."""
+    """`num` points from start to stop in equal ratios, both of one sign; complex ones on a spiral.
+
+    Both are turned until start is positive, and the points are turned back.
+    """
     start, stop = as_operand(start), as_operand(stop)
+    sign = e.sign(start)
+    start, stop = start / sign, stop / sign
     y = e.power(10.0, linspace(e.log10(start), e.log10(stop), num, endpoint))
     if num > 0:
         first = s.expand_dims(s.broadcast_to(start * 1.0, tuple(y.shape[1:])), 0)
@@ -406,6 +411,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, ax
     if endpoint and num > 1:
         last = s.expand_dims(s.broadcast_to(stop * 1.0, tuple(y.shape[1:])), 0)
         y = s.concatenate([y[:-1], last], 0)
+    y = y * sign
     return s.moveaxis(y, 0, axis) if axis else y
 
 
