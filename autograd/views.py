@@ -18,7 +18,7 @@ from weakref import ref
 
 import numpy as np
 
-__all__ = ["SHARED", "View", "Views", "alive", "note_view", "path_of", "root_of", "taken"]
+__all__ = ["SHARED", "View", "Views", "alive", "note_view", "path_of", "root_of", "taken", "way_to"]
 
 # A view smaller than this part of a root that has been written is copied at once: a rule that saves
 # it would otherwise keep the whole memory alive and force a copy of it at the next write, so that a
@@ -43,13 +43,15 @@ Step = tuple[Any, tuple[Any, ...], int | None]
 
 
 class View:
-    """What a view remembers: the Tensor it was taken from, by which call, and the root of all."""
+    """What a view remembers: its root, and the way from there: (the way to its base, last step).
 
-    __slots__ = ("base", "root", "step")
+    No Tensor in between is kept: a view of a view of … may be 100,000 deep.
+    """
 
-    base: Any
+    __slots__ = ("root", "way")
+
     root: Any
-    step: Step
+    way: tuple[Any, Step]
 
 
 class Views:
@@ -76,13 +78,13 @@ def note_view(view: Any, base: Any, step: Step) -> None:
     """
     alias = base._alias
     view._alias = link = _new(View)
-    link.base = base
-    link.step = step
     if type(alias) is View:
         link.root = root = alias.root
+        link.way = (alias.way, step)
         alias = root._alias
     else:
         link.root = root = base
+        link.way = (None, step)
     if root._state:  # its memory is only ever written as it lies, so its views stay right
         return
     if type(alias) is not Views:
@@ -121,13 +123,18 @@ def root_of(x: Any) -> Any:
     return alias.root if type(alias) is View else x
 
 
+def way_to(x: Any) -> Any:
+    """How the Tensor x is reached from its root, None for a root."""
+    return x._alias.way if type(x._alias) is View else None
+
+
 def path_of(x: Any) -> tuple[Step, ...]:
     """The steps that lead from the root of the Tensor x to x."""
     steps: list[Step] = []
-    alias = x._alias
-    while type(alias) is View:
-        steps.append(alias.step)
-        alias = alias.base._alias
+    way = way_to(x)
+    while way is not None:
+        way, step = way
+        steps.append(step)
     return tuple(reversed(steps))
 
 

@@ -28,7 +28,17 @@ from tapegrad.autograd.ops import indexing, inplace, shape
 from tapegrad.autograd.primitive import NUMBERS, record
 from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.views import SHARED, Step, View, Views, alive, path_of, root_of, taken
+from tapegrad.autograd.views import (
+    SHARED,
+    Step,
+    View,
+    Views,
+    alive,
+    path_of,
+    root_of,
+    taken,
+    way_to,
+)
 
 __all__ = ["add_at", "update", "write", "written"]
 
@@ -170,8 +180,9 @@ def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
     """Is `value` the very view x[template] that it is about to be written to?"""
     if not isinstance(value, Tensor) or type(value._alias) is not View:
         return False
-    step = (indexing.take_slice, (template,), None)
-    return value._alias.base is x and value._alias.step == step
+    way, step = value._alias.way
+    here = value._alias.root is root_of(x) and way is way_to(x)
+    return here and step == (indexing.take_slice, (template,), None)
 
 
 def _as_it_lies(root: Tensor, value: Any, action: str) -> bool:

@@ -680,3 +680,13 @@ def test_a_failing_forward_takes_back_what_it_wrote_into_buffers():
     np.testing.assert_array_equal(counting.calls.numpy(), [0, 0])
     counting.forward(np.ones(5))
     np.testing.assert_array_equal(counting.calls.numpy(), [8, 1])
+
+
+def test_views_of_views_may_be_as_deep_as_anyone_likes():
+    x = Parameter(np.zeros((2, 2))) * 1
+    view = x
+    for _ in range(100_000):
+        view = view.T
+    view[0, 1] = 3.0
+    assert x[0, 1].item() == 3
+    del x, view  # without recursion
