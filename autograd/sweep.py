@@ -276,14 +276,17 @@ def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[N
     elsewhere = False  # does a path end at anything but a target?
     while stack:
         node = stack.pop()
-        if node in seen or node in targets:
+        if node in seen:
             continue
         if node.serial < floor:
-            elsewhere = True
+            elsewhere = elsewhere or node not in targets
             continue
         seen.add(node)
         parents = node.parents
-        if type(parents) is not tuple:
+        if node in targets:  # others may lie below it; what is older and no leaf is not visited
+            below = parents if type(parents) is tuple else (parents,)
+            stack.extend(p for p in below if p.serial >= floor or p.serial == LEAF)
+        elif type(parents) is not tuple:
             stack.append(parents)
         elif parents:
             stack.extend(parents)

@@ -26,6 +26,8 @@ from tapegrad.autograd import (
     value_and_grad,
     vjp,
 )
+from tapegrad.autograd.sweep import cotangents, needed_for
+from tapegrad.autograd.transform import variable
 
 RNG = np.random.default_rng(0)
 
@@ -111,6 +113,25 @@ def test_vjp_of_several_results_can_be_pulled_twice() -> None:
     for _ in range(2):
         [g] = pull((np.ones(2), np.zeros(2)))
         np.testing.assert_array_equal(g, [2, 4])
+
+
+def test_cotangents_of_nodes_that_lie_below_one_another() -> None:
+    p, q = Parameter(np.array([1.0, 2.0])), Parameter(np.array([3.0, 4.0]))
+    x = variable(Tensor(np.array([5.0, 6.0])))
+    low = x * x
+    high = low * p
+    out = high * q
+    targets = [high._node, low._node, x._node]
+    found = cotangents([(out._node, np.ones(2))], targets)
+    expected = [q.numpy(), p.numpy() * q.numpy(), 2 * x.numpy() * p.numpy() * q.numpy()]
+    for g, e in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(g, e)
+    # Without other parameters on the way every path leads to a target.
+    out = low * 3.0
+    assert needed_for([out._node], {low._node, x._node}, x._node.serial) is None
+    found = cotangents([(out._node, np.ones(2))], targets[1:])
+    np.testing.assert_array_equal(found[1], 6 * x.numpy())
+    assert cotangents([(out._node, np.ones(2))], [p._node, x._node])[0] is None
 
 
 def test_backward_accumulates_into_grad() -> None:
