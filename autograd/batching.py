@@ -172,8 +172,9 @@ def _note_views(
 def _is_number(primitive: Primitive, base: Sample, given: tuple[Any, ...]) -> bool:
     """Would NumPy give a number here, which is a copy, and no array of no axes?"""
     array = np.broadcast_to(base.dtype.type(0), base.shape)
-    settings = dict(zip(primitive.settings, given, strict=True))
-    return not devices.is_array(primitive.body(np, array, **settings))
+    operands = len(primitive.arguments) - 1
+    settings = dict(zip(primitive.settings, given[operands:], strict=True))
+    return not devices.is_array(primitive.body(np, array, *given[:operands], **settings))
 
 
 def _node_of(x: Any) -> Any:

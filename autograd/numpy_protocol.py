@@ -96,7 +96,10 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if target is None:
             raise _unknown(name)
-        known = _translators[function] = (target, *_translator(name, function, target))
+        leading, translate = _translator(name, function, target)
+        if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
+            leading = min(leading, FULL[function][1])
+        known = _translators[function] = (target, leading, translate)
     _, leading, translate = known
     if not kwargs and len(args) <= leading:  # the ordinary call
         return target(*args)

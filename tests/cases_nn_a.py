@@ -630,7 +630,6 @@ EXCEPTIONS = {
     ("DontCast", "float32_agrees_with_float64"): "its parameters keep their dtype",
     ("DontCast", "conversion_to_float_and_back_keeps_structure"): "its parameters are not rounded",
     ("NaN", "nan_stays_nan"): "a NaN is an error there",
-    ("Kmeans", "nan_stays_nan"): "its output is the number of a centroid",
     ("SparseLinear", "nan_stays_nan"): "an index that is NaN is an error",
     ("WhiteNoise", "float32_agrees_with_float64"): "the two dtypes draw different numbers",
 }

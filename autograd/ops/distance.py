@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tapegrad.autograd._batch_rules import native, over_axes
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -70,7 +72,7 @@ guarded_power.batch(native)
 
 @primitive
 def nearest_centroid(xp: Any, x: Any, weight: Any) -> Any:
-    """For each row of x the number of the nearest row of `weight`, in x's dtype.
+    """For each row of x the number of the nearest row of `weight`, in x's dtype; NaN for a NaN.
 
     The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: that
     of a number in a list has no meaning.
@@ -78,7 +80,8 @@ def nearest_centroid(xp: Any, x: Any, weight: Any) -> Any:
     for points in (x, weight):
         must_be_ordered(points, "nearest_centroid")
     squares = xp.sum((x[:, None, :] - weight) ** 2, axis=-1)
-    return xp.argmin(squares, axis=-1).astype(x.dtype)
+    nearest = xp.argmin(squares, axis=-1).astype(x.dtype)
+    return xp.where(xp.isnan(xp.sum(squares, axis=-1)), xp.asarray(np.nan, dtype=x.dtype), nearest)
 
 
 def _centroid_rule(g: Any, x: Any, weight: Any, y: Any) -> Any:
