@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 # Of 58 planted bugs, 10 examples of each law found 57.4 on average and 25 all; 16,000 laws at 25
 # examples would take half an hour of two cores, so `hundred` is for a run by hand.
-# `ci`, the default, draws the same examples everywhere: the suite that passes for us passes for you.
+# `ci`, the default, draws the same examples everywhere: what passes for us passes for you.
 # `dev` draws others each time.
 settings.register_profile("dev", max_examples=10, **_SHARED)
 settings.register_profile("ci", max_examples=10, derandomize=True, print_blob=True, **_SHARED)
