@@ -156,9 +156,7 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
             f"    _{name}_node = None",
         ]
     odd = " or ".join(
-        f"type(_{name}) is not _ndarray"
-        + (f" and type(_{name}) not in _NUMBERS" if len(operands) > 1 else "")
-        for name in operands
+        f"type(_{name}) is not _ndarray and type(_{name}) not in _NUMBERS" for name in operands
     )
     lines += [
         "_now = _mode()",

@@ -48,6 +48,8 @@ def _unknown(name: str) -> TypeError:
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy calls this when a ufunc meets a Tensor."""
+    if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
+        return numpy_functions[ufunc](*inputs)
     name = f"numpy.{ufunc.__name__}"
     out = options.pop("out", None)
     if out is not None:
@@ -89,44 +91,49 @@ def array_function(
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
     target = numpy_functions.get(function)
-    name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
-    if target is None:
-        raise _unknown(name)
+    known = _translators.get(function)
+    if known is None or known[0] is not target:
+        name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
+        if target is None:
+            raise _unknown(name)
+        known = _translators[function] = (target, *_translator(name, function, target))
+    _, leading, translate = known
+    if not kwargs and len(args) <= leading:  # the ordinary call
+        return target(*args)
     if kwargs.get("out") is not None:
         kwargs = dict(kwargs)
         out = kwargs.pop("out")
+        name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return written(out, function(*args, **kwargs), f"{name}(…, out=x)")
     full, plain = FULL.get(function, (None, 0))
     if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
         return full(*args, **kwargs)
-    translate = _translators.get(function)
-    if translate is None:
-        translate = _translators[function] = _translator(name, function, target)
     args, kwargs = translate(args, kwargs)
     return target(*args, **kwargs)
 
 
 # Options that the primitives have themselves.
 _PLAIN = frozenset({"axis", "keepdims"})
-_translators: dict[Callable[..., Any], Callable[..., Any]] = {}
+_translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 
 
-def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
+def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..., Any]]:
     """What brings a call from NumPy's parameter names and order to ours.
 
     Operands correspond by position, options by name.  Options that we do not have are accepted at
-    their defaults only.
+    their defaults only.  Returns how many leading arguments are in the same place in both, and the
+    function that translates other calls.
     """
     ours = list(inspect.signature(target).parameters.values())
     variadic = any(p.kind is p.VAR_POSITIONAL for p in ours)
     try:
         theirs = list(inspect.signature(function).parameters.values())
     except ValueError:  # no signature in some builds of NumPy: take the call as it is
-        return lambda args, kwargs: (args, kwargs)
+        return 0, lambda args, kwargs: (args, kwargs)
     if variadic or any(p.kind is p.VAR_POSITIONAL for p in theirs):
-        return lambda args, kwargs: (args, _without_defaults(name, theirs, ours, kwargs))
+        return 0, lambda args, kwargs: (args, _without_defaults(name, theirs, ours, kwargs))
     required = [p for p in ours if p.default is p.empty] or ours[:1]
     renamed: dict[str, str] = {}
     known = {p.name for p in ours}
@@ -136,7 +143,6 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
         elif i < len(required):
             renamed[p.name] = required[i].name
 
-    # How many leading parameters are the same place in both, and which names are the same.
     leading = 0
     while leading < min(len(theirs), len(ours)):
         mine = ours[leading]
@@ -146,7 +152,7 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
     same = frozenset(key for key, name in renamed.items() if key == name)
 
     def translate(args: Any, kwargs: dict[str, Any]) -> Any:
-        if len(args) <= leading and (not kwargs or kwargs.keys() <= same):
+        if len(args) <= leading and kwargs.keys() <= same:
             return args, kwargs
         if len(args) > len(theirs):
             raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
@@ -160,7 +166,7 @@ def _translator(name: str, function: Any, target: Any) -> Callable[..., Any]:
                 raise TypeError(OPTION.format(name=name, option=key, value=value))
         return (), result
 
-    return translate
+    return leading, translate
 
 
 def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:

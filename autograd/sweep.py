@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from tapegrad import devices
@@ -268,29 +269,37 @@ def fit(g: Any, node: Node) -> Any:
 # Readings ----------------------------------------------------------------------------------------
 
 
-def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node]:
-    """The nodes on a path from `outputs` down to `targets`, found without recursion."""
+def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node] | None:
+    """The nodes on a path from `outputs` down to `targets`; None if every path leads to them."""
     seen: set[Node] = set()
     stack = list(outputs)
-    order: list[Node] = []
+    elsewhere = False  # does a path end at anything but a target?
     while stack:
         node = stack.pop()
-        if node in seen or node.serial < floor:
+        if node in seen or node in targets:
+            continue
+        if node.serial < floor:
+            elsewhere = True
             continue
         seen.add(node)
-        order.append(node)
         parents = node.parents
-        if type(parents) is tuple:
+        if type(parents) is not tuple:
+            stack.append(parents)
+        elif parents:
             stack.extend(parents)
         else:
-            stack.append(parents)
-    order.sort(key=lambda node: node.serial)
+            elsewhere = True
+    if not elsewhere:
+        return None
     needed = set(targets)
-    for node in order:
+    for node in sorted(seen, key=_serial):
         parents = node.parents
         if parents in needed if type(parents) is not tuple else not needed.isdisjoint(parents):
             needed.add(node)
     return needed
+
+
+_serial = attrgetter("serial")
 
 
 def reaches_parameter(node: Node) -> bool:
@@ -319,7 +328,8 @@ def cotangents(
         floor = max(0, min((t.serial for t in targets), default=0))
     wanted = set(targets)
     needed = needed_for([node for node, _ in seeds], wanted, floor)
-    seeds = [(node, g) for node, g in seeds if node in needed]
+    if needed is not None:
+        seeds = [(node, g) for node, g in seeds if node in needed]
     found = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
     return [found.get(target) for target in targets]
 
@@ -329,8 +339,9 @@ def seed_for(output: Tensor, gradient: Any) -> Any:
     if gradient is None:
         if output.size != 1:
             raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
-        xp = devices.namespace(output._data)
-        return xp.ones(output.shape, dtype=output.dtype)
+        one = devices.namespace(output._data).empty(output.shape, dtype=output.dtype)
+        one.fill(1)
+        return one
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
         seed: Any = gradient
     else:
@@ -356,7 +367,8 @@ def observed_sweep(
     needed = None
     if targets is not None:
         needed = needed_for([node for node, _ in seeds], targets, floor)
-        seeds = [(node, g) for node, g in seeds if node in needed]
+        if needed is not None:
+            seeds = [(node, g) for node, g in seeds if node in needed]
     if _mode.observer() is None:
         bare = [(node, as_array(g)) for node, g in seeds]
         return sweep(bare, floor=floor, watched=watched, needed=needed)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -450,7 +449,7 @@ def _own_function() -> str:
     """
     from tapegrad.autograd import ops
 
-    frame: FrameType | None = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_name
         if str(frame.f_globals.get("__name__")).startswith("scipy.") and name in ops.__all__:

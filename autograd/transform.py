@@ -9,7 +9,6 @@ dicts of arrays; results keep that structure.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
@@ -49,11 +48,17 @@ def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
     node = Node.__new__(Node)
     node.serial = next_serial()
-    node.plan = e.identity.primitive.plan((x._node is not None,))
-    node.parents = () if x._node is None else x._node
+    if x._node is None:
+        node.plan, node.parents = _ALONE, ()
+    else:
+        node.plan, node.parents = _BEHIND, x._node
     node.saved = ()
-    node.shape, node.dtype = x.shape, x.dtype
+    array = x._data
+    node.shape, node.dtype = array.shape, array.dtype
     return x.with_node(node)
+
+
+_ALONE, _BEHIND = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
 
 
 def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
@@ -90,6 +95,7 @@ class Call:
     ) -> None:
         self.name = name_of(fn)
         self.structure: list[Any] = []  # the arguments as they were, one for each place
+        self.flat = True  # is each of them one array?
         self.tensors_in = False
         self.variables: list[Tensor] = []
         changed = list(args)
@@ -100,6 +106,7 @@ class Call:
                 new: Any = _variable(value, fn, place)
                 self.variables.append(new)
             else:
+                self.flat = False
                 found = leaves(value)
                 self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
                 parts = [_variable(x, fn, place) for x in found]
@@ -128,6 +135,15 @@ class Call:
                 raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
         return found
 
+    def scalar(self) -> Tensor:
+        """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
+        output = self.output
+        if not isinstance(output, Tensor):
+            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+        if output._data.size != 1:
+            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        return output
+
     def value(self) -> Any:
         """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
         if self.tensors_in or derivative_depth.get() > 0:
@@ -136,26 +152,21 @@ class Call:
 
     def seeds(self) -> list[tuple[Node, Any]]:
         """The cotangent 1 of the one number that fn returned."""
-        output = self.output
-        if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
-        if output.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+        output = self.scalar()
         return [] if output._node is None else [(output._node, seed_for(output, None))]
 
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
         """The cotangent of each target, None where nothing reaches it."""
         taped = self.tensors_in or derivative_depth.get() > 0
         observed = _mode.observer() is not None  # it sees calls on Tensors, recorded or not
-        if taped or observed:
-            seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
-        else:
-            seeds = [(n, as_array(g)) for n, g in seeds]
-        with nullcontext() if taped else _mode.no_grad():
-            found = cotangents(seeds, targets, taped=taped or observed)
-            if observed and not taped:  # owned, as below
-                found = [g if g is None else copy(g) for g in found]
-        return found
+        if not taped and not observed:
+            return cotangents([(n, as_array(g)) for n, g in seeds], targets)
+        seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
+        if taped:
+            return cotangents(seeds, targets, taped=True)
+        with _mode.no_grad():
+            found = cotangents(seeds, targets, taped=True)
+            return [g if g is None else copy(g) for g in found]  # owned, as below
 
     def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
         """The cotangents of the variables: for each place, in the structure of its argument."""
@@ -163,6 +174,8 @@ class Call:
         results = [
             self._finished(g, variable) for g, variable in zip(found, self.variables, strict=True)
         ]
+        if self.flat:
+            return results
         gradients: list[Any] = unflatten(self.structure, results)
         return gradients
 
@@ -175,9 +188,8 @@ class Call:
             # arrays for arrays, unless the gradient itself depends on something tracked
             g = released(g)
             return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
-        xp = devices.namespace(variable._data)
         # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
-        return xp.array(g, copy=True)
+        return devices.namespace(g).array(g, copy=True)
 
 
 def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
@@ -197,10 +209,15 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-        gradients = call.gradients(call.seeds())
-        return call.value(), gradients[0] if arguments.single else tuple(gradients)
+        gradient = _gradient(call, arguments)
+        return call.value(), gradient
 
     return differentiated
+
+
+def _gradient(call: Call, arguments: Arguments) -> Any:
+    gradients = call.gradients(call.seeds())
+    return gradients[0] if arguments.single else tuple(gradients)
 
 
 def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -210,11 +227,12 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     >>> grad(lambda x, w: np.sum(w * x), "w")(2.0, w=3.0)
     """
-    both = value_and_grad(fn, argnums)
+    arguments = Arguments(fn, argnums)
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        return _gradient(call, arguments)
 
     return differentiated
 

@@ -184,6 +184,109 @@ def neural_network(np: Any, grad: Any) -> Callable[[], Any]:
     return lambda: numpy.concatenate([numpy.ravel(a) for pair in slope(weights) for a in pair])
 
 
+def convolutional_network(np: Any, grad: Any) -> Callable[[], Any]:
+    """Gradient of a convolution, a pooling and a softmax on 16 pictures of 12 by 12."""
+    rng = numpy.random.default_rng(5)
+    pictures, labels = rng.standard_normal((16, 12, 12)), rng.integers(0, 4, 16)
+    start = [rng.standard_normal((6, 3, 3)) / 3, rng.standard_normal((150, 4)) / 12, numpy.zeros(4)]
+    rows = numpy.arange(16)
+
+    def loss(parameters):
+        kernels, w, b = parameters
+        maps = 0.0
+        for i in range(3):
+            for j in range(3):
+                window = pictures[:, None, i : i + 10, j : j + 10]
+                maps = maps + window * np.reshape(kernels[:, i, j], (1, 6, 1, 1))
+        pooled = np.max(np.reshape(np.tanh(maps), (16, 6, 5, 2, 5, 2)), axis=(3, 5))
+        scores = np.dot(np.reshape(pooled, (16, 150)), w) + b
+        top = np.max(scores, axis=1, keepdims=True)
+        total = np.log(np.sum(np.exp(scores - top), axis=1)) + top[:, 0]
+        return np.mean(total - scores[rows, labels])
+
+    slope = grad(loss)
+    return lambda: numpy.concatenate([numpy.ravel(a) for a in slope(start)])
+
+
+def lstm(np: Any, grad: Any) -> Callable[[], Any]:
+    """Gradient of an LSTM's error after 12 steps of 8 sequences."""
+    rng = numpy.random.default_rng(6)
+    x, wanted = rng.standard_normal((12, 8, 5)), rng.standard_normal((8, 10))
+    weights = rng.standard_normal((16, 40)) / 4
+
+    def gate(z):
+        return (np.tanh(z / 2) + 1) / 2
+
+    def loss(w):
+        h = c = numpy.zeros((8, 10))
+        for t in range(12):
+            z = np.dot(np.concatenate([x[t], h, numpy.ones((8, 1))], axis=1), w)
+            keep, write, read = gate(z[:, :10]), gate(z[:, 10:20]), gate(z[:, 20:30])
+            c = keep * c + write * np.tanh(z[:, 30:])
+            h = read * np.tanh(c)
+        return np.mean((h - wanted) ** 2)
+
+    slope = grad(loss)
+    return lambda: slope(weights)
+
+
+def control_flow(np: Any, grad: Any) -> Callable[[], Any]:
+    """The derivative of a root found by Newton's method, which stops when its value says so."""
+
+    def root(x):
+        y = x
+        while np.abs(plain(y * y * y - x)) > 1e-12:
+            y = y - (y * y * y - x) / (3 * y * y)
+        return y if plain(x) < 5 else -y
+
+    slope = grad(root)
+    return lambda: numpy.array([slope(x) for x in (0.3, 2.0, 7.0, 40.0)])
+
+
+def bayesian_regression(np: Any, grad: Any) -> Callable[[], Any]:
+    """Gradient of a linear model's evidence by the logarithms of its two precisions."""
+    rng = numpy.random.default_rng(7)
+    x = rng.standard_normal((60, 8))
+    y = x @ rng.standard_normal(8) + 0.3 * rng.standard_normal(60)
+    n, d = x.shape
+
+    def evidence(logs):
+        alpha, beta = np.exp(logs[0]), np.exp(logs[1])
+        precision = alpha * numpy.eye(d) + beta * (x.T @ x)
+        mean = beta * np.linalg.solve(precision, x.T @ y)
+        error = beta * np.sum((y - np.dot(x, mean)) ** 2) + alpha * np.sum(mean**2)
+        determinant = np.log(np.linalg.det(precision))
+        return (d * logs[0] + n * logs[1] - error - determinant) / 2
+
+    slope = grad(evidence)
+    return lambda: slope(numpy.array([0.1, 0.7]))
+
+
+def variational_inference(np: Any, grad: Any) -> Callable[[], Any]:
+    """20 steps of black-box variational inference: a Gaussian fitted to a bent density."""
+    rng = numpy.random.default_rng(8)
+    noise = rng.standard_normal((20, 50, 2))
+
+    def log_density(z):
+        width = 1.35
+        return -((z[:, 1] / width) ** 2) / 2 - (z[:, 0] / np.exp(z[:, 1])) ** 2 / 2 - z[:, 1]
+
+    def bound(parameters, e):
+        mean, log_std = parameters[:2], parameters[2:]
+        z = mean + np.exp(log_std) * e
+        return np.mean(log_density(z)) + np.sum(log_std)
+
+    slope = grad(bound)
+
+    def run():
+        parameters = numpy.array([0.0, 0.0, -1.0, -1.0])
+        for e in noise:
+            parameters = parameters + 0.05 * slope(parameters, e)
+        return parameters
+
+    return run
+
+
 EXAMPLES = {
     "logistic regression": logistic_regression,
     "tanh, fifth derivative": tanh_to_order_five,
@@ -192,6 +295,11 @@ EXAMPLES = {
     "Hamiltonian dynamics": hamiltonian,
     "Rosenbrock with scipy.optimize": rosenbrock,
     "neural network": neural_network,
+    "convolutional network": convolutional_network,
+    "LSTM": lstm,
+    "control flow by values": control_flow,
+    "Bayesian linear regression": bayesian_regression,
+    "variational inference": variational_inference,
 }
 
 

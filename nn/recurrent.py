@@ -470,8 +470,8 @@ class MuFuRu(AbstractRecurrent):
     p the softmax over the operations of W_p·[x, h] + b_p.
     x: (N, D) -> (N, H).  ops: names among OPERATIONS; all of them when None.
     Raises ValueError for another name, ShapeError for other sizes.
-    Source: torch/rnn's nn.MuFuRu; D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function
-    recurrent unit", 2016, section 2.
+    Source: D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function recurrent unit", 2016,
+    section 2; torch/rnn's module of this name departs from it (docs/torch7_files.md).
     """
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and names

@@ -535,3 +535,28 @@ def test_segments() -> None:
         with pytest.raises(ValueError, match=f"segments={wrong}, it must be 1 to 7"):
             checkpoint_sequential([f] * 7, X, wrong)
     assert tg.checkpoint is checkpoint
+
+
+def test_strict_arrays_are_checkpointed():
+    def run(wrapped):
+        tg.manual_seed(3)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNormalization(4), nn.Dropout(0.5)).double()
+        model.to("strict")
+        generator = devices.Generator("strict", 5)
+        x = Parameter(np.random.default_rng(0).standard_normal((6, 3)), device="strict")
+
+        def inside(x):
+            noise = tg.ops.uniform(generator=generator, shape=x.shape, dtype=np.float64)
+            y = np.zeros_like(x)
+            y[1:] = x[:-1] * noise[1:]
+            return np.tanh(model[1](model[0](y)))
+
+        loss = np.sum(wrapped(inside)(x) ** 2)
+        loss.backward()
+        return [loss, x.grad, *(p.grad for p in model.parameters()[0] if p.grad is not None)]
+
+    plain, kept = run(lambda f: f), run(checkpoint)
+    assert len(plain) == 6
+    for a, b in zip(plain, kept, strict=True):
+        assert str(b.device) == "strict"
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())

@@ -5,6 +5,7 @@ see: that no function is missing, what is refused and how, and whole programs.
 """
 
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import scipy.special
 
 from tapegrad import cli
 from tapegrad.autograd import Parameter, Tensor, coverage, grad, ops, vjp
+from tapegrad.autograd.primitive import numpy_functions
 
 ROOT = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -433,3 +435,55 @@ def test_examples_agree_with_hips_autograd(figures):
         theirs = sides[1][title]
         np.testing.assert_allclose(ours["value"], theirs["value"], rtol=1e-6, atol=1e-9)
         figures(f"{title}: {ours['seconds'] / theirs['seconds']:.2f} of HIPS autograd's time")
+
+
+# Bodies of our own where NumPy's Python costs more than the work ----------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((), (3,)), ((), ()), ((3,), (2, 3)), ((3, 1), (2, 3, 4)), ((1,), (0,)), ((2, 0), (2, 0))],
+)
+def test_broadcast_to_is_numpys_read_only_view(shape, wanted):
+    x = np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
+    for array in x, x.astype(np.float32), x[..., None][..., 0], x.view():
+        found = ops.broadcast_to(array, wanted)
+        np.testing.assert_array_equal(found, np.broadcast_to(array, wanted))
+        assert found.dtype == array.dtype
+        assert not found.flags.writeable
+        assert np.shares_memory(found, array) or not found.size
+    x.flags.writeable = False
+    assert ops.broadcast_to(x, wanted).shape == wanted
+    assert ops.broadcast_to(np.float32(2), (2,)).tolist() == [2, 2]
+    for wrong in ((2,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)):
+        with pytest.raises(ValueError, match=r"broadcast|more dimensions"):
+            ops.broadcast_to(np.ones(wrong[0]), wrong[1])
+
+
+def test_roll_is_numpys():
+    x = np.arange(12.0).reshape(3, 4)
+    for shift, axis in itertools.product((-5, -1, 0, 1, 3, 7), (0, 1, -1, -2, None)):
+        np.testing.assert_array_equal(ops.roll(x, shift, axis), np.roll(x, shift, axis))
+    assert ops.roll(np.zeros((0, 3)), 1, 0).shape == (0, 3)
+    with pytest.raises(np.exceptions.AxisError):
+        ops.roll(x, 1, 2)
+
+
+def test_operations_take_numbers_without_wrapping_them():
+    for value in 0.5, np.float32(0.5), 2:
+        for function in ops.exp, ops.sum, ops.negative, ops.square:
+            assert not isinstance(function(value), Tensor)
+            np.testing.assert_allclose(function(value), getattr(np, function.__name__)(value))
+
+
+def test_a_numpy_function_can_be_declared_anew():
+    def first(x):
+        return x * 2
+
+    original = numpy_functions[np.sinc]
+    assert np.sinc(Tensor(0.0)).item() == 1.0
+    try:
+        numpy_functions[np.sinc] = first
+        assert np.sinc(Tensor(4.0)).item() == 8.0
+    finally:
+        numpy_functions[np.sinc] = original

@@ -286,12 +286,17 @@ def _is_array(part: Any) -> bool:
     )
 
 
+_BASIC = frozenset({int, slice, type(None), type(...)})
+
+
 def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
     """An index as its arrays, and a template of the rest with a HOLE for each of them.
 
     Raises IndexError for floating point indices.
     """
     parts = index if isinstance(index, tuple) else (index,)
+    if _BASIC.issuperset(map(type, parts)):  # the ordinary case
+        return [], parts
     if not any(_is_array(part) for part in parts):
         return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
     arrays: list[Any] = []

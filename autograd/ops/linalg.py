@@ -60,6 +60,8 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
             return g * x1
         return s.expand_dims(x1, -1) * s.expand_dims(g, -2)
     if len(x2_shape) == 1:
+        if x1.ndim == 2:
+            return s.transpose(x1) @ g
         return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
@@ -365,7 +367,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 @composite(numpy=np.dot)
 def dot(a: Any, b: Any) -> Any:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
-    if not np.ndim(a) or not np.ndim(b):
+    if not ndim_of(a) or not ndim_of(b):
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
         return matmul(a, b)
@@ -375,7 +377,7 @@ def dot(a: Any, b: Any) -> Any:
 @composite(numpy=np.inner)
 def inner(a: Any, b: Any) -> Any:
     """Σ a·b over the last axis of both."""
-    if not np.ndim(a) or not np.ndim(b):
+    if not ndim_of(a) or not ndim_of(b):
         return a * b
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
 

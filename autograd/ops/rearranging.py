@@ -159,7 +159,12 @@ def diagflat(v: Any, k: int = 0) -> Any:
 @primitive
 def rolled(xp: Any, x: Any, *, shift: Any, axis: Any) -> Any:
     """The entries moved `shift` places along `axis`, round the end; ints or tuples of them."""
-    return xp.roll(x, shift, axis)
+    if type(shift) is not int or type(axis) is not int or not -x.ndim <= axis < x.ndim:
+        return xp.roll(x, shift, axis)
+    n = x.shape[axis]
+    start = -shift % n if n else 0
+    before = (slice(None),) * (axis % x.ndim)
+    return xp.concatenate((x[(*before, slice(start, n))], x[(*before, slice(start))]), axis)
 
 
 def _back(shift: Any) -> Any:

@@ -48,17 +48,22 @@ def normalized_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 
 def with_reduced_axes(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
-    """g with the reduced axes of `shape` put back as axes of length 1."""
-    if keepdims or g.ndim == len(shape):
+    """g with the reduced axes of `shape` put back as axes of length 1, or 0-d: it broadcasts."""
+    if keepdims or not g.ndim or g.ndim == len(shape):
         return g
     reduced = normalized_axes(axis, len(shape))
     return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
+def reducing(xp: Any, x: Any) -> Any:
+    """x with an array's methods: NumPy's functions cost up to 3 µs more than those do."""
+    return x if hasattr(x, "ndim") else xp.asarray(x)
+
+
 @primitive(numpy=np.sum)
 def sum(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
     """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
-    return xp.sum(x, axis=axis, keepdims=keepdims, out=out)
+    return reducing(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
 
 
 sum.vjp(
@@ -72,7 +77,7 @@ sum.batch(over_axes)
 @primitive(numpy=np.mean)
 def mean(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
     """The arithmetic mean of x over `axis`."""
-    return xp.mean(x, axis=axis, keepdims=keepdims, out=out)
+    return reducing(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
 
 
 def _mean_rule(g: Any, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
@@ -88,13 +93,13 @@ mean.batch(over_axes)
 @primitive(numpy=(np.max, np.amax))
 def max(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
     """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return xp.max(x, axis=axis, keepdims=keepdims, out=out)
+    return reducing(xp, x).max(axis=axis, keepdims=keepdims, out=out)
 
 
 @primitive(numpy=(np.min, np.amin))
 def min(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
     """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return xp.min(x, axis=axis, keepdims=keepdims, out=out)
+    return reducing(xp, x).min(axis=axis, keepdims=keepdims, out=out)
 
 
 def _extremum_rule(g: Any, x: Any, y: Any, axis: Axis, keepdims: bool) -> Any:
