@@ -96,7 +96,9 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if target is None:
             raise _unknown(name)
-        known = _translators[function] = (target, *_translator(name, function, target))
+        leading, translate = _translator(name, function, target)
+        leading = min(leading, FULL.get(function, (None, leading))[1])
+        known = _translators[function] = (target, leading, translate)
     _, leading, translate = known
     if not kwargs and len(args) <= leading:  # the ordinary call
         return target(*args)
