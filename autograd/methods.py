@@ -133,6 +133,16 @@ def _set_imag(x: Tensor, value: Any) -> None:
     write(e.imag(x), (...,), value, "x.imag = v")
 
 
+def _elsewhere(name: str, advice: str) -> Any:
+    # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
+    def absent(x: Tensor) -> Any:
+        raise AttributeError(
+            f"{type(x).__name__!r} object has no attribute {name!r}: {advice}", name=name, obj=x
+        )
+
+    return absent
+
+
 def _attach() -> None:
     names: dict[str, Any] = {
         "__add__": e.add,
@@ -242,6 +252,8 @@ def _attach() -> None:
     }
     for name, function in names.items():
         setattr(Tensor, name, function)
+    for name, advice in signatures.ELSEWHERE.items():
+        setattr(Tensor, name, property(_elsewhere(name, advice), doc=f"Not of Tensors: {advice}."))
 
 
 _attach()

@@ -267,17 +267,6 @@ class Tensor:
             notes += ", tracked"
         return f"{type(self).__name__}({values}{notes})"
 
-    def __getattr__(self, name: str) -> Any:
-        # reached by names that a Tensor does not have
-        from tapegrad.autograd.signatures import ELSEWHERE
-
-        advice = f": {ELSEWHERE[name]}" if name in ELSEWHERE else ""
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}{advice}",
-            name=name,
-            obj=self,
-        )
-
     def __format__(self, spec: str) -> str:
         if spec and not self._data.ndim:
             return format(self._data.item(), spec)
@@ -378,6 +367,7 @@ class Tensor:
         def __invert__(self) -> Tensor: ...
         def __getitem__(self, index: Any, /) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any, /) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
 
 
 class Parameter(Tensor):

@@ -9,11 +9,14 @@ from hypothesis import find, given, settings
 from tapegrad import nn
 from tapegrad.autograd.check import (
     LAYOUTS,
+    Draws,
     HypothesisDraws,
     RecordedDraws,
+    array,
     booleans,
     ints,
     module_case,
+    primitive_case,
     strategies,
 )
 
@@ -83,3 +86,28 @@ def test_examples_of_a_case_and_their_choices():
         1,
         1,
     )
+
+
+def complex_arrays(d):
+    d.complex = True
+    return [d.array((3,)), d.array((2, 2), 0, None), d.normal((3,)), d.array((3,), real=True)]
+
+
+@given(strategies.draws(complex_arrays, regimes=("ordinary", "grid", "constant", "large")))
+def test_a_case_of_complex_arguments_draws_all_of_them_or_every_other_one(arrays):
+    *drawn, real = arrays
+    kinds = "".join(a.dtype.kind for a in drawn)
+    assert kinds in {"ccc", "cfc", "fcf"}
+    assert real.dtype == np.float64
+    bounded = drawn[1]
+    if bounded.dtype.kind == "c":  # away from branch cuts and poles, in all four quadrants
+        assert np.abs(bounded.real).min() >= 0.25
+        assert np.abs(bounded.imag).min() >= 0.25
+
+
+def test_primitive_case_draws_complex_arrays_where_it_says_so():
+    case = primitive_case(["N C", array("C", 0, 1)], complex=True)
+    calls = [case(Draws(seed)) for seed in range(20)]
+    assert any(a.dtype.kind == "c" for call in calls for a in call.args)
+    plain = primitive_case(["N C"])
+    assert all(plain(Draws(seed)).args[0].dtype.kind == "f" for seed in range(20))

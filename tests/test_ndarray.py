@@ -85,7 +85,7 @@ ATTRIBUTES = {
     "std": "x.std(), x.std(axis=0, ddof=1), x.std(1, None, None, 1), x.std(where=m), z.std()",
     "sum": "x.sum(), x.sum(0, float, None, True), x.sum(initial=1.0), x.sum(1, where=m), m.sum()",
     "swapaxes": "x.swapaxes(0, 1)",
-    "take": "x.take([0, 1]), x.take(i, axis=0), x.take([0, 5], mode='wrap'), "
+    "take": "x.take([0, 1]), x.take(i, axis=0), x.take([0, 17, -15], mode='wrap'), "
     "x.take([99], 1, None, 'clip')",
     "to_device": "x.to_device('cpu')",
     "tobytes": "x.tobytes(), x.tobytes('F')",
