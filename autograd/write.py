@@ -98,7 +98,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
         value = np.asarray(value)
     value, *arrays = (_apart(part) for part in (value, *arrays))
     with _views_follow(root):
-        if type(root._data) is np.ndarray and not _observed():
+        if type(root._data) is np.ndarray and _mode.observer() is None:
             _overwrite(root, value, arrays, template, path)
         else:
             result = indexing.overwritten(root, value, arrays, template, path)
@@ -169,11 +169,6 @@ def _must_fit(x: Tensor, result: Any, action: str) -> None:
 def _apart(part: Any) -> Any:
     """The same value in a handle of its own, since views let go of theirs during a write."""
     return part.with_node(part._node) if isinstance(part, Tensor) else part
-
-
-def _observed() -> bool:
-    mode = _mode.current()
-    return mode is not None and mode.observer is not None
 
 
 def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
