@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tapegrad.nn.core.own import qualified_name
+
 __all__ = ["indented", "torch7_name"]
 
 
 def torch7_name(module: object) -> str:
     """The class as Torch7 writes it, "nn.Linear"; a class of somebody else's has its bare name."""
-    cls = type(module)
-    own = cls.__module__.startswith("tapegrad.nn.")
-    return f"nn.{cls.__name__}" if own else cls.__name__
+    return qualified_name(type(module))
 
 
 def indented(lines: Iterable[str], spaces: int) -> str:

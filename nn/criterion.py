@@ -18,6 +18,7 @@ from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.own import derived
 from tapegrad.nn.module import Buffer, Module, ShapeError
 
 __all__ = ["Criterion", "averaged", "class_labels", "constant", "paired", "spread", "weights_of"]
@@ -34,6 +35,7 @@ class Criterion(Module):
     Losses without a target may be called without one.  (Torch7's nn.Criterion.)
     """
 
+    @derived
     def backward(self, input: Any, target: Any = None) -> Any:  # type: ignore[override]  # as in Torch7
         """The gradient of the loss with respect to `input`, kept as `gradInput`.
 
@@ -41,6 +43,7 @@ class Criterion(Module):
         """
         return self.updateGradInput(input, target)
 
+    @derived
     def updateGradInput(self, input: Any, target: Any = None) -> Any:
         """See `backward`: a criterion without parameters has nothing else to do."""
         name, method = type(self).__name__, "backward"

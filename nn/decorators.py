@@ -19,6 +19,7 @@ from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
+from tapegrad.nn.core.own import derived
 from tapegrad.nn.initialization import fill_, normal_
 from tapegrad.nn.module import Module, ShapeError, shown
 
@@ -212,12 +213,14 @@ class NaN(Decorator):
         map_leaves(_NoNaN("output", name), y)
         return _watched(y, _NoNaN("gradOutput", name))
 
+    @derived
     def backward(self, input: Any, gradOutput: Any, scale: float = 1) -> Any:
         """As in Module; the gradients of parameters are looked at too."""
         result = super().backward(input, gradOutput, scale)
         self._look_at_gradients()
         return result
 
+    @derived
     def accGradParameters(self, input: Any, gradOutput: Any, scale: float = 1) -> None:
         """As in Module; the gradients of parameters are looked at too."""
         super().accGradParameters(input, gradOutput, scale)

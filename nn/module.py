@@ -30,6 +30,7 @@ from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
 from tapegrad.nn._span import ShapeError, shape_check
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.own import by_hand, derived
 
 __all__ = ["TORCH_TYPES", "Buffer", "Module", "ShapeError", "shape_check"]
 
@@ -110,18 +111,15 @@ class Module:
             cls.updateOutput = own["forward"]  # type: ignore[method-assign]  # people's habit
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
-        # A hand-written gradient is one defined outside this package's own base classes.
-        cls._by_hand = any(
-            not base.__module__.startswith("tapegrad.nn.")
-            and {"updateGradInput", "accGradParameters"} & vars(base).keys()
-            for base in cls.__mro__
-        )
+        cls._by_hand = by_hand(cls)
 
     # Running --------------------------------------------------------------------------------------
 
     def updateOutput(self, *inputs: Any) -> Any:
         """The module's forward code."""
         raise NotImplementedError(NO_UPDATE_OUTPUT.format(name=type(self).__name__))
+
+    updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws look for real ones
 
     def __call__(self, *inputs: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
@@ -144,6 +142,7 @@ class Module:
 
     forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
 
+    @derived
     def backward(self, input: Any, gradOutput: Any, scale: builtins.float = 1) -> Any:
         """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
 
@@ -162,6 +161,7 @@ class Module:
         _span.gradients_to_inputs(trace, found, gradOutput)
         return self.gradInput
 
+    @derived
     def updateGradInput(self, input: Any, gradOutput: Any) -> Any:
         """The gradient with respect to the input, kept as `gradInput`; parameters are untouched."""
         trace, found = self._reverse(
@@ -170,6 +170,7 @@ class Module:
         _span.gradients_to_inputs(trace, found, gradOutput)
         return self.gradInput
 
+    @derived
     def accGradParameters(self, input: Any, gradOutput: Any, scale: builtins.float = 1) -> None:
         """Add scale times the gradient with respect to each parameter to its gradient."""
         _, found = self._reverse(

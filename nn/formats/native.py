@@ -26,6 +26,7 @@ from numpy.lib.stride_tricks import as_strided
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.tensor import untracked
+from tapegrad.nn.core.own import is_own
 from tapegrad.nn.formats import safetensors_file
 from tapegrad.nn.formats.atomic import replacing
 from tapegrad.nn.formats.errors import FormatError, LimitError, Limits, UnsupportedError
@@ -71,7 +72,7 @@ def _known(classes: Iterable[type]) -> dict[str, type]:
     while pending:
         cls = pending.pop()
         pending.extend(cls.__subclasses__())
-        if cls.__module__.startswith("tapegrad.nn."):
+        if is_own(cls):
             own[cls.__name__] = cls
     return {cls.__name__: cls for cls in classes} | _registered | own
 

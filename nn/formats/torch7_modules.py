@@ -24,6 +24,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.core.own import is_own
 from tapegrad.nn.criterion import Criterion
 from tapegrad.nn.formats import torch7_classes as classes_of_torch7
 from tapegrad.nn.formats import torch7_state as made_there
@@ -189,7 +190,7 @@ def _set_attributes(
     _set_mode(module, fields)
     for base in reversed(cls.__mro__):
         prepare = classes_of_torch7.READ.get(base.__name__)
-        if prepare is not None and base.__module__.startswith("tapegrad.nn."):
+        if prepare is not None and is_own(base):
             fields = prepare(fields, version)
     kinds = getattr(cls, "torch7_arguments", {})
     defaults = _defaults(cls)
@@ -404,7 +405,7 @@ def _fields(
             fields[name] = to_one_based(value, kind)
     for base in reversed(type(module).__mro__):
         finish = classes_of_torch7.WRITE.get(base.__name__)
-        if finish is not None and base.__module__.startswith("tapegrad.nn."):
+        if finish is not None and is_own(base):
             try:
                 fields = finish(module, fields)
             except UnsupportedError as error:

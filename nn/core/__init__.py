@@ -1,0 +1,1 @@
+"""What a module is.  Nothing in this room knows any layer."""

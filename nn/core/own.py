@@ -1,0 +1,54 @@
+"""What is this package's own: its classes, and the methods that it derives from forward code.
+
+Both questions are asked in many rooms (running, printing, files, the laws), and both used to be
+answered from the names of files.  They are answered here, so that moving a file changes nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["by_hand", "derived", "is_own", "qualified_name"]
+
+_PACKAGE = "tapegrad.nn."
+_SYSTEMS = ("mxnet",)  # rooms whose classes may have the names of nn's
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def is_own(cls: type) -> bool:
+    """Whether the class is one of tapegrad.nn's, and its module has it under its name.
+
+    The second half keeps out classes that merely say so, and classes made inside functions.
+    """
+    module = sys.modules.get(cls.__module__) if cls.__module__.startswith(_PACKAGE) else None
+    return module is not None and vars(module).get(cls.__name__) is cls
+
+
+def qualified_name(cls: type) -> str:
+    """The class's name as texts and files have it: "nn.Linear", "mxnet.Module"; bare if not ours.
+
+    Somebody else's class may so be called as one of ours is.
+    """
+    if not is_own(cls):
+        return cls.__name__
+    room = cls.__module__.removeprefix(_PACKAGE).partition(".")[0]
+    return f"{room if room in _SYSTEMS else 'nn'}.{cls.__name__}"
+
+
+def derived(method: F) -> F:
+    """Mark a gradient method that leaves the gradient to the tape: it is not written by hand."""
+    method.derived = True  # type: ignore[attr-defined]  # a mark, read by `by_hand` and the laws
+    return method
+
+
+def by_hand(cls: type) -> bool:
+    """Whether the class or a base defines `updateGradInput` or `accGradParameters` by hand."""
+    return any(
+        not getattr(vars(base)[name], "derived", False)
+        for base in cls.__mro__
+        for name in ("updateGradInput", "accGradParameters")
+        if name in vars(base)
+    )
