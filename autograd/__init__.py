@@ -7,6 +7,7 @@ from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.composite import composite, composites
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.derivatives import (
     custom_vjp,
     elementwise_grad,
@@ -18,7 +19,6 @@ from tapegrad.autograd.derivatives import (
 )
 from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
-from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tape import Tape
 from tapegrad.autograd.tensor import (
     Parameter,

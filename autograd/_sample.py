@@ -18,19 +18,16 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd._place import user_line
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.tensor import Tensor, fresh
 
-__all__ = ["BatchingError", "Sample", "bare"]
+__all__ = ["Sample", "bare"]
 
 READS = (
     "{where}: the function {action}, but the value differs from sample to sample: what Python does "
     "with it cannot be done for all of them at once. Select with np.where(condition, x, y), or "
     "loop over the samples."
 )
-
-
-class BatchingError(TypeError):
-    """A function cannot run on all samples at once; the message starts with the line at fault."""
 
 
 class Sample(Tensor):

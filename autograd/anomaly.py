@@ -24,8 +24,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode, _place, sweep
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.node import Node, last_write, owner_of, write_serial
-from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Tensor
 
 __all__ = ["AnomalyError", "detect_anomaly"]

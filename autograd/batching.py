@@ -23,8 +23,9 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd._place import user_line
-from tapegrad.autograd._sample import BatchingError, Sample, bare
+from tapegrad.autograd._sample import Sample, bare
 from tapegrad.autograd.arguments import Argnums, Arguments
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.node import owner_of
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.primitive import Primitive, apply, item_node, record

@@ -32,6 +32,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.node import (
     Node,
     last_write,
@@ -44,7 +45,7 @@ from tapegrad.autograd.node import (
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.primitive import Primitive, apply, item_node
-from tapegrad.autograd.sweep import InPlaceError, cotangents
+from tapegrad.autograd.sweep import cotangents
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.transform import derivative_depth, variable
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten

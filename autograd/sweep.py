@@ -21,14 +21,11 @@ from typing import Any
 from tapegrad import devices
 from tapegrad.autograd import _mode
 from tapegrad.autograd._sample import Sample
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
 from tapegrad.autograd.tensor import Tensor, as_array, untracked
 
-__all__ = ["InPlaceError", "add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
-
-
-class InPlaceError(RuntimeError):
-    """An array was written in place where a derivative needs, or would lose, its old value."""
+__all__ = ["add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
 
 
 OVERWRITTEN = (

@@ -22,11 +22,11 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import _mode
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.node import note_write
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
 from tapegrad.autograd.primitive import NUMBERS, record
-from tapegrad.autograd.sweep import InPlaceError
 from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.views import (
     SHARED,

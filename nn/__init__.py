@@ -86,6 +86,7 @@ from tapegrad.nn.convolution import (
     VolumetricDilatedConvolution,
     VolumetricFullConvolution,
 )
+from tapegrad.nn.core.errors import ShapeError, shape_check
 from tapegrad.nn.criterion import (
     Criterion,
 )
@@ -192,12 +193,7 @@ from tapegrad.nn.masking import (
 from tapegrad.nn.maxout import (
     Maxout,
 )
-from tapegrad.nn.module import (
-    Buffer,
-    Module,
-    ShapeError,
-    shape_check,
-)
+from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.normalization import (
     BatchNormalization,
     LayerNormalization,

@@ -7,7 +7,7 @@ the end and is the same in both.
 
 from __future__ import annotations
 
-from tapegrad.nn.module import ShapeError
+from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["axis_of", "position_of"]
 

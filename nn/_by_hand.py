@@ -12,7 +12,8 @@ import weakref
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor, _mode, is_recording
-from tapegrad.autograd._sample import BatchingError, Sample
+from tapegrad.autograd._sample import Sample
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.node import Node, next_serial
 from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable

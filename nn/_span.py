@@ -28,8 +28,9 @@ from tapegrad.autograd.sweep import add_to_grad, observed_sweep
 from tapegrad.autograd.tensor import as_array, untracked
 from tapegrad.autograd.transform import variable
 from tapegrad.autograd.tree import leaves, map_leaves, unflatten
+from tapegrad.nn.core.errors import ShapeError
 
-__all__ = ["Frame", "ShapeError", "Trace", "current_frame", "same_input", "shape_check"]
+__all__ = ["Frame", "Trace", "current_frame", "same_input"]
 
 NO_FORWARD = "{name}.{method}: call forward(input) first, outside no_grad()"
 OTHER_INPUT = (
@@ -42,24 +43,6 @@ OTHER_TARGET = (
     "forward(input, target) again with this target, or pass the same one."
 )
 GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {expected}"
-
-
-class ShapeError(ValueError):
-    """An input does not fit a module; the message starts with the module's path in its parents."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.path = ""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.text}" if self.path else self.text
-
-
-def shape_check(fits: bool, text: str) -> None:
-    """Raise a ShapeError with `text` unless `fits`; the module's path is put before it."""
-    if not fits:
-        raise ShapeError(text)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.nn.module import ShapeError
+from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["Lengths", "batch_of", "like_given", "times"]
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.activation import LogSoftMax
-from tapegrad.nn.criterion import Criterion, class_labels, constant, weights_of
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.criterion import Criterion, constant, weights_of
 from tapegrad.nn.losses import MSECriterion
-from tapegrad.nn.module import Buffer, ShapeError
+from tapegrad.nn.module import Buffer
 
 __all__ = [
     "ClassNLLCriterion",

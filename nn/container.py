@@ -16,8 +16,9 @@ from tapegrad.autograd import ops
 from tapegrad.nn import _span
 from tapegrad.nn._axes import axis_of
 from tapegrad.nn._text import indented, torch7_name
-from tapegrad.nn.module import Module, ShapeError, shown
-from tapegrad.nn.table import joined, table
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.tables import joined, table
+from tapegrad.nn.module import Module, shown
 
 __all__ = [
     "Concat",

@@ -11,22 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from tapegrad.autograd import Tensor, ops, primitive
-from tapegrad.autograd._batch_rules import native
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.own import derived
-from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.module import Buffer, Module
 
-__all__ = ["Criterion", "averaged", "class_labels", "constant", "paired", "spread", "weights_of"]
-
-NO_CLASS = (
-    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
-    "0 to {last}{besides}"
-)
+__all__ = ["Criterion", "averaged", "constant", "paired", "spread", "weights_of"]
 
 
 class Criterion(Module):
@@ -135,24 +128,3 @@ def spread(weights: Any, x: Any) -> Any:
             f"{x.shape}"
         )
     return ops.cast(weights, dtype=x.dtype)
-
-
-@primitive(differentiable=False)
-def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = None) -> Any:
-    """The labels as integers, -1 where a label is `ignored`.
-
-    A primitive, so that a replayed step looks at its new labels too.  Raises ShapeError for a label
-    that is no class: NumPy would take it for an index from the end, CuPy for one of its neighbours.
-    """
-    skipped = xp.zeros(labels.shape, dtype=bool) if ignored is None else labels == ignored
-    known = (labels >= 0) & (labels < classes) & (labels == xp.floor(labels))
-    if not bool((known | skipped).all()):
-        wrong = labels[~(known | skipped)][0].item()
-        besides = "" if ignored is None else f", or ignoreIndex, {ignored}"
-        raise ShapeError(
-            NO_CLASS.format(label=wrong, classes=classes, last=classes - 1, besides=besides)
-        )
-    return xp.where(skipped, -1, labels.astype(np.int64))
-
-
-class_labels.batch(native)

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 from tapegrad.autograd import ops
 from tapegrad.nn._span import as_tensors
 from tapegrad.nn._text import torch7_name
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = ["Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 from tapegrad.nn._node import Node
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
-from tapegrad.nn.module import ShapeError
+from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["Node", "Step", "gModule"]
 

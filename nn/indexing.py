@@ -10,8 +10,9 @@ import numpy as np
 from tapegrad.autograd import ops, primitive
 from tapegrad.autograd._batch_rules import native
 from tapegrad.nn._axes import axis_of, position_of
-from tapegrad.nn.module import Module, ShapeError
-from tapegrad.nn.table import table
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.tables import table
+from tapegrad.nn.module import Module
 
 __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.initialization import fill_
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.tables import table
 from tapegrad.nn.indexing import whole
 from tapegrad.nn.initialization import bound, uniform_
-from tapegrad.nn.module import Buffer, Module, ShapeError
-from tapegrad.nn.table import table
+from tapegrad.nn.module import Buffer, Module
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.activation import magnitude
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterion import Criterion, averaged, paired, spread, weights_of
-from tapegrad.nn.module import ShapeError
 
 __all__ = [
     "AbsCriterion",

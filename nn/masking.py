@@ -11,8 +11,9 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
-from tapegrad.nn.criterion import class_labels
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent import normal_
 
 __all__ = ["Embedding", "LookupTableMaskZero", "MaskZero"]

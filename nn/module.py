@@ -28,11 +28,10 @@ from tapegrad.autograd.tensor import as_array, fresh, untracked
 from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
-from tapegrad.nn._span import ShapeError, shape_check
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.own import by_hand, derived
 
-__all__ = ["TORCH_TYPES", "Buffer", "Module", "ShapeError", "shape_check"]
+__all__ = ["TORCH_TYPES", "Buffer", "Module"]
 
 NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"

@@ -19,9 +19,10 @@ from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.activation import Identity
 from tapegrad.nn.container import ConcatTable, Sequential
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.distance import Normalize
 from tapegrad.nn.initialization import fill_, uniform_
-from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.pointwise import Add, CMul, MulConstant
 from tapegrad.nn.reduction import Mean
 from tapegrad.nn.shape import Replicate

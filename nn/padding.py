@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from tapegrad.autograd import ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import batch_of, like_given
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = [
     "SpatialReflectionPadding",

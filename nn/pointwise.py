@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.initialization import bound, uniform_
-from tapegrad.nn.module import Buffer, Module, ShapeError
+from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.shape import lengths_of
 
 __all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant"]

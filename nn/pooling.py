@@ -21,8 +21,9 @@ from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.activation import Power, Sqrt, Square
 from tapegrad.nn.container import Sequential
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.initialization import bound, uniform_
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.module import Module
 from tapegrad.nn.pointwise import MulConstant
 
 __all__ = [

@@ -26,10 +26,11 @@ from tapegrad.nn import _span
 from tapegrad.nn._text import indented, torch7_name
 from tapegrad.nn.activation import Sigmoid
 from tapegrad.nn.container import Container
-from tapegrad.nn.criterion import class_labels
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.initialization import bound, fill_, uniform_
 from tapegrad.nn.linear import Linear
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = [
     "AbstractRecurrent",

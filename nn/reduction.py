@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn._axes import axis_of
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = ["Max", "Mean", "Min", "Sum"]
 

@@ -7,14 +7,14 @@ left to the loop over time.  Weights and orders of gates are those of torch/rnn.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.recurrent import (
     Remembering,
     StepGRU,
@@ -25,6 +25,9 @@ from tapegrad.nn.recurrent import (
     slices_of,
     zeros,
 )
+
+if TYPE_CHECKING:
+    from tapegrad.nn.module import Module
 
 __all__ = ["SeqBGRU", "SeqBLSTM", "SeqGRU", "SeqLSTM"]
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterion import Criterion
-from tapegrad.nn.module import ShapeError
 from tapegrad.nn.recurrent import steps_of
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]

@@ -16,7 +16,8 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn._axes import axis_of
 from tapegrad.nn._text import torch7_name
-from tapegrad.nn.module import TORCH_TYPES, Module, ShapeError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.module import TORCH_TYPES, Module
 
 __all__ = [
     "Collapse",

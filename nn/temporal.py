@@ -15,8 +15,9 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn._windows import like_given
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.initialization import bound, uniform_
-from tapegrad.nn.module import Module, ShapeError
+from tapegrad.nn.module import Module
 
 __all__ = [
     "TemporalConvolution",

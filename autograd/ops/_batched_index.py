@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad.autograd._batch_rules import lifted
 from tapegrad.autograd._place import user_line
-from tapegrad.autograd._sample import BatchingError
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import constant
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from tapegrad.autograd._batch_rules import lifted, native, over_axes
 from tapegrad.autograd._place import user_line
-from tapegrad.autograd._sample import BatchingError
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s

@@ -16,8 +16,8 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd._batch_rules import lifted
 from tapegrad.autograd._place import user_line
-from tapegrad.autograd._sample import BatchingError
 from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._batched_index import batched_index

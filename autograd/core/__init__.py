@@ -1,0 +1,1 @@
+"""The engine: Tensors, nodes, how a primitive is declared and called.  It knows no operation."""

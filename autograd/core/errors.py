@@ -1,0 +1,13 @@
+"""Errors that several rooms raise or catch."""
+
+from __future__ import annotations
+
+__all__ = ["BatchingError", "InPlaceError"]
+
+
+class BatchingError(TypeError):
+    """A function cannot run on all samples at once; the message starts with the line at fault."""
+
+
+class InPlaceError(RuntimeError):
+    """An array was written in place where a derivative needs, or would lose, its old value."""
