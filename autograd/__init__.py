@@ -2,12 +2,20 @@
 
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
-from tapegrad.autograd._mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
-from tapegrad.autograd.composite import composite, composites
+from tapegrad.autograd.core.composite import composite, composites
+from tapegrad.autograd.core.declaration import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.core.errors import InPlaceError
+from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
+from tapegrad.autograd.core.tensor import (
+    Parameter,
+    Tensor,
+    default_dtype,
+    from_dlpack,
+    set_default_dtype,
+)
 from tapegrad.autograd.derivatives import (
     custom_vjp,
     elementwise_grad,
@@ -17,16 +25,8 @@ from tapegrad.autograd.derivatives import (
     jvp,
     stop_gradient,
 )
-from tapegrad.autograd.primitive import Primitive, primitive, primitives, ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.tape import Tape
-from tapegrad.autograd.tensor import (
-    Parameter,
-    Tensor,
-    default_dtype,
-    from_dlpack,
-    set_default_dtype,
-)
 from tapegrad.autograd.transform import grad, value_and_grad, vjp
 
 __all__ = [

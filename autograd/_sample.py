@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._place import user_line
+from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.tensor import Tensor, fresh
+from tapegrad.autograd.core.tensor import Tensor, fresh
 
 __all__ = ["Sample", "bare"]
 

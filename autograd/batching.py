@@ -21,18 +21,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
-from tapegrad.autograd._place import user_line
 from tapegrad.autograd._sample import Sample, bare
 from tapegrad.autograd.arguments import Argnums, Arguments
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.callsite import user_line
+from tapegrad.autograd.core.declaration import Primitive, apply, item_node, record
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.node import owner_of
+from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.tensor import Parameter, Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.primitive import Primitive, apply, item_node, record
-from tapegrad.autograd.tensor import Parameter, Tensor, as_array, untracked
 from tapegrad.autograd.transform import Call, derivative_depth, grad, released
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.views import note_view
 
 __all__ = ["BatchingError", "per_sample_grad", "vmap"]
 

@@ -31,9 +31,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.declaration import Primitive, apply, item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.node import (
+from tapegrad.autograd.core.node import (
     Node,
     last_write,
     next_serial,
@@ -42,13 +43,12 @@ from tapegrad.autograd.node import (
     write_of,
     write_serial,
 )
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
-from tapegrad.autograd.primitive import Primitive, apply, item_node
 from tapegrad.autograd.sweep import cotangents
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.transform import derivative_depth, variable
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 from tapegrad.devices._generators import watched_draws
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd.composite import composites
-from tapegrad.autograd.primitive import numpy_functions, primitives
+from tapegrad.autograd.core.composite import composites
+from tapegrad.autograd.core.declaration import numpy_functions, primitives
 
 __all__ = ["COLUMNS", "Row", "differentiable_share", "markdown", "summary", "table"]
 

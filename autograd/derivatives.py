@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
-from tapegrad.autograd._specialize import public_function
 from tapegrad.autograd.arguments import Argnums, Arguments
-from tapegrad.autograd.primitive import Primitive, PrimitiveFunction
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
+from tapegrad.autograd.core.specialize import public_function
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transform import Call, grad, vjp
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = [
     "custom_vjp",

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
-from tapegrad.autograd.primitive import numpy_functions
 from tapegrad.autograd.signatures import FULL, OUT_IS_TENSOR, REDUCE
-from tapegrad.autograd.tensor import Tensor, as_array
 from tapegrad.autograd.write import add_at, written
 
 __all__ = ["array_function", "array_ufunc"]

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
-from tapegrad.autograd._place import user_line
-from tapegrad.autograd.node import note_write
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.callsite import user_line
+from tapegrad.autograd.core.node import note_write
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 
 __all__ = ["Replay", "ReplayError", "guard", "replay"]
 

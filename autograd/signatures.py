@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import counting, indexing, statistics, writing
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand
-from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.write import written
 
 __all__ = ["ELSEWHERE", "FULL", "REDUCE", "Flat", "astype"]

@@ -19,11 +19,11 @@ from operator import attrgetter
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
 from tapegrad.autograd._sample import Sample
+from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.node import LEAF, Leaf, Node, last_write, written_after
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, written_after
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 
 __all__ = ["add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
 
@@ -211,7 +211,7 @@ def _wrapped(node: Node) -> list[Any]:
             values.append(untracked(value) if devices.is_array(value) else value)
         elif source == "y":
             if isinstance(value, list):
-                from tapegrad.autograd.primitive import item_node
+                from tapegrad.autograd.core.declaration import item_node
 
                 count = len(value)
                 values.append(

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from tapegrad import devices
-from tapegrad.autograd._drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.autograd.node import LEAF, Node, owner_of
+from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.autograd.core.node import LEAF, Node, owner_of
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.sweep import NOT_TRACKED
-from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.tree import leaves
 
 __all__ = ["Entry", "Tape"]
 

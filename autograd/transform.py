@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
 from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.arguments import Argnums, Arguments, name_of
-from tapegrad.autograd.node import Node, next_serial
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.node import Node, next_serial
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 

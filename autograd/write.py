@@ -21,14 +21,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.declaration import NUMBERS, record
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.node import note_write
-from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops import indexing, inplace, shape
-from tapegrad.autograd.primitive import NUMBERS, record
-from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.views import (
+from tapegrad.autograd.core.node import note_write
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.views import (
     SHARED,
     Step,
     View,
@@ -39,6 +37,8 @@ from tapegrad.autograd.views import (
     taken,
     way_to,
 )
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import indexing, inplace, shape
 
 __all__ = ["add_at", "update", "write", "written"]
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from tapegrad.autograd import Parameter, Tensor, _mode, is_recording
+from tapegrad.autograd import Parameter, Tensor, is_recording
 from tapegrad.autograd._sample import Sample
+from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.node import Node, next_serial
-from tapegrad.autograd.tensor import as_array, untracked
+from tapegrad.autograd.core.node import Node, next_serial
+from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transform import variable
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 from tapegrad.nn import _span
 
 __all__ = ["call"]
@@ -129,7 +130,7 @@ def _join(
     parameters: list[Parameter],
     outputs: list[Tensor],
 ) -> None:
-    from tapegrad.autograd.primitive import item_node
+    from tapegrad.autograd.core.declaration import item_node
 
     parents: list[Node] = [t._node for t in (*inputs, *parameters) if t._node is not None]
     node = Node.__new__(Node)

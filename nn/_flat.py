@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.node import owner_of
-from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.tensor import untracked
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor

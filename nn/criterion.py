@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd.tree import map_leaves
+from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.errors import ShapeError

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
-from tapegrad.autograd.tree import leaves, map_leaves
+from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
 from tapegrad.nn.core.errors import ShapeError

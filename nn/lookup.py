@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
-from tapegrad.autograd.node import note_write
+from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.ops.indexing import HOLE
 from tapegrad.nn import _span
 from tapegrad.nn.core.errors import ShapeError

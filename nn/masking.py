@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.tree import leaves, map_leaves
+from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
 from tapegrad.nn.core.errors import ShapeError

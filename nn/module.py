@@ -22,10 +22,10 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
-from tapegrad.autograd.node import note_write
+from tapegrad.autograd.core.node import note_write
+from tapegrad.autograd.core.tensor import as_array, fresh, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay import guard
-from tapegrad.autograd.tensor import as_array, fresh, untracked
-from tapegrad.autograd.tree import leaves, map_leaves
 from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
 from tapegrad.nn._text import torch7_name

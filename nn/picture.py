@@ -1,7 +1,7 @@
 """The graph of a module as a picture: boxes for modules, arrows for what flows between them.
 
 Containers whose wiring is known are drawn as their children; any other module is one box.  The
-picture itself is made in `tapegrad.autograd._drawing`.
+picture itself is made in `tapegrad.autograd.core.drawing`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
-from tapegrad.autograd._drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
 from tapegrad.nn.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
 from tapegrad.nn.graph import gModule
 

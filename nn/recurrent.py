@@ -21,7 +21,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.tree import map_leaves
+from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn import _span
 from tapegrad.nn._text import indented, torch7_name
 from tapegrad.nn.activation import Sigmoid

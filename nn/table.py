@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import ops
-from tapegrad.autograd.tree import leaves
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn._axes import axis_of
 from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.errors import ShapeError

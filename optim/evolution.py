@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.tensor import as_array
+from tapegrad.autograd.core.tensor import as_array
 from tapegrad.optim.line_search import Function
 from tapegrad.optim.rule import checked
 

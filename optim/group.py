@@ -22,8 +22,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor, _mode, no_grad, ops
-from tapegrad.autograd.tensor import as_array, untracked
+from tapegrad.autograd import Parameter, Tensor, no_grad, ops
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.optim.adam import adam, adamax
 from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
 from tapegrad.optim.clipping import clip_global_norm, clip_value

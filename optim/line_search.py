@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
-from tapegrad.autograd.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.optim.rule import checked
 
 __all__ = ["Function", "cg", "lbfgs", "lswolfe", "polyinterp"]

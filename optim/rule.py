@@ -22,7 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
-from tapegrad.autograd.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import as_array, untracked
 
 __all__ = ["Rule", "Slot", "cast", "checked", "decayed", "optimizer", "optimizer_step", "scalar"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.core.tensor import untracked
 
 __all__ = [
     "Plateau", "constant", "cosine", "exponential", "multi_step", "one_cycle", "plot_schedule",

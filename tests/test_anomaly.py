@@ -18,12 +18,12 @@ import pytest
 import tapegrad as tg
 from tapegrad import AnomalyError, Parameter, Tensor, detect_anomaly, grad, nn, ops, optim
 from tapegrad.autograd import InPlaceError, Primitive, ReplayError, is_recording
-from tapegrad.autograd._mode import observer
-from tapegrad.autograd._specialize import public_function
 from tapegrad.autograd.check.criterions import CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.modules import ModuleTrial
-from tapegrad.autograd.tree import leaves
+from tapegrad.autograd.core.mode import observer
+from tapegrad.autograd.core.specialize import public_function
+from tapegrad.autograd.core.tree import leaves
 
 # ruff: noqa: E501, E731, PLW0108  # a planted birth is a lambda on one line, whose number is tested
 

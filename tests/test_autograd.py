@@ -414,7 +414,7 @@ def primitives_registry() -> dict[str, object]:
 
     from tapegrad.autograd import primitive as _  # noqa: F401  # the module behind the function
 
-    return sys.modules["tapegrad.autograd.primitive"]._registry
+    return sys.modules["tapegrad.autograd.core.declaration"]._registry
 
 
 def test_a_users_primitive_is_differentiable_to_any_order() -> None:

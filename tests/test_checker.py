@@ -14,7 +14,6 @@ import pytest
 
 from tapegrad import nn
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd._specialize import public_function
 from tapegrad.autograd.check import (
     MODULE_LAWS,
     PRIMITIVE_LAWS,
@@ -31,7 +30,8 @@ from tapegrad.autograd.check import (
     run_law,
 )
 from tapegrad.autograd.check.probing import probe
-from tapegrad.autograd.primitive import Primitive
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.specialize import public_function
 
 
 def operation(body, **rules):

@@ -31,7 +31,7 @@ from tapegrad.autograd.check import (
     optimizers,
     primitives,
 )
-from tapegrad.autograd.tree import leaves, map_leaves
+from tapegrad.autograd.core.tree import leaves, map_leaves
 
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]

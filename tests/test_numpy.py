@@ -18,7 +18,7 @@ import scipy.special
 
 from tapegrad import cli
 from tapegrad.autograd import Parameter, Tensor, coverage, grad, ops, vjp
-from tapegrad.autograd.primitive import numpy_functions
+from tapegrad.autograd.core.declaration import numpy_functions
 
 ROOT = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)

@@ -334,7 +334,7 @@ def test_the_debugger_shows_numbers(run):
     assert "2.25" in text
     assert re.search(r"^\(Pdb\) 2\.5$", text, flags=re.MULTILINE)
     assert "[1.5, 2.25]" in text
-    assert "tapegrad.autograd.tensor.Tensor" in text
+    assert "tapegrad.autograd.core.tensor.Tensor" in text
 
 
 # The page -----------------------------------------------------------------------------------------

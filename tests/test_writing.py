@@ -31,7 +31,7 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.check import check_gradients
-from tapegrad.autograd.views import alive
+from tapegrad.autograd.core.views import alive
 
 rng = np.random.default_rng(0)
 

@@ -14,8 +14,8 @@ import numpy as np
 from tapegrad.autograd.check.laws import Laws, must, must_be_equal
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.report import LawError
-from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.tree import leaves, map_leaves
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, map_leaves
 
 __all__ = ["CRITERION_LAWS", "CriterionTrial"]
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._mode import no_grad
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import Probe, Report
-from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.core.mode import no_grad
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, unflatten
 from tapegrad.autograd.transform import vjp
-from tapegrad.autograd.tree import leaves, unflatten
 
 __all__ = ["CheckError", "argument_names", "check_gradients", "paths"]
 

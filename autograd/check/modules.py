@@ -35,9 +35,9 @@ from tapegrad.autograd.check.layouts import ODD_LAYOUTS
 from tapegrad.autograd.check.primitives import must_leave_no_cycles
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import LawError, Report
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay import replay
-from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 __all__ = ["MODULE_LAWS", "Layer", "ModuleTrial"]
 

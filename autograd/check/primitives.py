@@ -32,12 +32,12 @@ from tapegrad.autograd.check.laws import (
 )
 from tapegrad.autograd.check.layouts import ODD_LAYOUTS
 from tapegrad.autograd.check.slopes import Line, noise_of
-from tapegrad.autograd.composite import composites
-from tapegrad.autograd.primitive import Primitive, numpy_functions, primitives
+from tapegrad.autograd.core.composite import composites
+from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay import replay
-from tapegrad.autograd.tensor import Tensor
 from tapegrad.autograd.transform import vjp
-from tapegrad.autograd.tree import leaves, map_leaves, unflatten
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.report import Report

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
-from tapegrad.autograd.tensor import Tensor, as_array
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.tensor import Tensor, as_array
 
 __all__ = [
     "as_operand",

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd._batch_rules import lifted
-from tapegrad.autograd._place import user_line
+from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import constant

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd._batch_rules import native, over_axes
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.primitive import primitive
 
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax"]
 

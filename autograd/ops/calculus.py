@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd._batch_rules import native
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
@@ -23,7 +24,6 @@ from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 from tapegrad.autograd.ops.windows import unfold
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "angle",

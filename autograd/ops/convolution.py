@@ -15,12 +15,12 @@ import operator
 from typing import Any
 
 from tapegrad.autograd._batch_rules import folded, unfolded
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.indexing import take_slice
 from tapegrad.autograd.ops.windows import fold, unfold
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "conv1d",

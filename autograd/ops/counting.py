@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd._batch_rules import lifted, native, over_axes
-from tapegrad.autograd._place import user_line
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.callsite import user_line
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.errors import BatchingError
+from tapegrad.autograd.core.tensor import Tensor, fresh
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -26,8 +28,6 @@ from tapegrad.autograd.ops._arrays import (
 )
 from tapegrad.autograd.ops._batched_index import DIFFERENT_COUNTS
 from tapegrad.autograd.ops.indexing import HOLE, index_add
-from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor, fresh
 
 __all__ = [
     "argwhere",

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd._batch_rules import elementwise, native
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import NUMBERS, primitive, ufunc
 from tapegrad.autograd.ops._arrays import must_be_ordered
-from tapegrad.autograd.primitive import NUMBERS, primitive, ufunc
 
 __all__ = [
     "absolute",

@@ -11,8 +11,8 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd._batch_rules import native
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.primitive import primitive
 
 __all__ = ["erf"]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd._batch_rules import lifted, native
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.primitive import primitive
 
 __all__ = ["penalized", "scaled_gradient", "watched_gradient"]
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd._batch_rules import lifted
-from tapegrad.autograd._place import user_line
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.callsite import user_line
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.errors import BatchingError
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.views import Step, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
-from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.views import Step, taken
 
 __all__ = [
     "getitem",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.core.declaration import primitive
 
 __all__ = ["accumulate", "assign", "assign_at"]
 

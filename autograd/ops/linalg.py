@@ -15,10 +15,10 @@ import numpy as np
 import opt_einsum
 
 from tapegrad.autograd._batch_rules import lifted, ndim_of
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "contract",

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tapegrad.autograd._batch_rules import lifted, native, ndim_of
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
 from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal, tril, triu
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "EigResult",

@@ -11,9 +11,9 @@ import math
 from typing import Any
 
 from tapegrad.autograd._batch_rules import shifted
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.primitive import primitive
 
 __all__ = ["standardize"]
 

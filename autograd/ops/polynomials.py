@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s

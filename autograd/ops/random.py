@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.core.declaration import primitive
 
 __all__ = ["bernoulli", "normal", "uniform"]
 

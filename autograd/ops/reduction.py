@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd._batch_rules import over_axes, over_axis
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "all",

@@ -14,9 +14,9 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd._batch_rules import lifted, native, over_axes, shifted
-from tapegrad.autograd.composite import composite
-from tapegrad.autograd.primitive import primitive
-from tapegrad.autograd.tensor import Tensor
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.tensor import Tensor
 
 __all__ = [
     "atleast_1d",

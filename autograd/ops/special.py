@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 from tapegrad import devices
 from tapegrad.autograd._batch_rules import elementwise
+from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.error_function import erf
-from tapegrad.autograd.primitive import primitive
 
 __all__ = [
     "beta",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd._batch_rules import over_axes, shifted
-from tapegrad.autograd.primitive import primitive
+from tapegrad.autograd.core.declaration import primitive
 
 __all__ = ["fold", "largest_positions", "unfold"]
 

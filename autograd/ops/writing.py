@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.composite import composite
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
 from tapegrad.autograd.ops.shape import ravel
-from tapegrad.autograd.tensor import Tensor, as_array
 
 __all__ = [
     "array_repr",

@@ -25,7 +25,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
-from tapegrad.autograd.tensor import untracked
+from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.formats import safetensors_file
 from tapegrad.nn.formats.atomic import replacing

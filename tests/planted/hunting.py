@@ -26,7 +26,7 @@ from tapegrad.autograd.check import (
     Report,
     run_law,
 )
-from tapegrad.autograd.tree import leaves
+from tapegrad.autograd.core.tree import leaves
 
 if TYPE_CHECKING:
     from planted.layers import LayerKind

@@ -15,9 +15,9 @@ import numpy as np
 
 from planted.hunting import Finding
 from tapegrad.autograd import ops
-from tapegrad.autograd._specialize import public_function
 from tapegrad.autograd.check import PRIMITIVE_LAWS, Call, Draws, LawError, PrimitiveTrial
-from tapegrad.autograd.primitive import Primitive
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.specialize import public_function
 
 # ruff: noqa: E501  # a mistake is one line of a table
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tapegrad.autograd.primitive import numpy_functions
+from tapegrad.autograd.core.declaration import numpy_functions
 
 __all__ = ["composite", "composites"]
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import _mode
-from tapegrad.autograd import primitive as _primitive
-from tapegrad.autograd._place import GENERATED
-from tapegrad.autograd.node import Node, next_serial
-from tapegrad.autograd.tensor import Tensor
-from tapegrad.autograd.views import note_view
+from tapegrad.autograd.core import declaration as _primitive
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.callsite import GENERATED
+from tapegrad.autograd.core.node import Node, next_serial
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.views import note_view
 
 __all__ = ["public_function"]
 

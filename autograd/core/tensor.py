@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
-from tapegrad.autograd.node import Leaf, Node
-from tapegrad.autograd.views import SHARED, Views
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.node import Leaf, Node
+from tapegrad.autograd.core.views import SHARED, Views
 
 __all__ = ["Parameter", "Tensor", "default_dtype", "from_dlpack", "set_default_dtype"]
 
@@ -460,7 +460,7 @@ def _copied(array: Any, memo: dict[int, Any]) -> Any:
     `memo` is deepcopy's own.  Without this a clone of a flattened model would lose its flat buffer,
     and shared weights would part.
     """
-    from tapegrad.autograd.node import owner_of
+    from tapegrad.autograd.core.node import owner_of
 
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:

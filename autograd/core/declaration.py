@@ -21,12 +21,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import _mode
 from tapegrad.autograd._batch_rules import elementwise
-from tapegrad.autograd._place import GENERATED
-from tapegrad.autograd.node import Node, next_serial, note_write, owner_of
-from tapegrad.autograd.tensor import Tensor, as_array, fresh, untracked
-from tapegrad.autograd.views import note_view
+from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.callsite import GENERATED
+from tapegrad.autograd.core.node import Node, next_serial, note_write, owner_of
+from tapegrad.autograd.core.tensor import Tensor, as_array, fresh, untracked
+from tapegrad.autograd.core.views import note_view
 
 __all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives", "ufunc"]
 
@@ -641,7 +641,7 @@ def ufunc(
 
 
 def _publish(primitive: Primitive, numpy: Any, described: Callable[..., Any]) -> PrimitiveFunction:
-    from tapegrad.autograd._specialize import public_function
+    from tapegrad.autograd.core.specialize import public_function
 
     if primitive.name in _registry:
         raise TypeError(f"a primitive called {primitive.name} exists already")
