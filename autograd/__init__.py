@@ -6,7 +6,7 @@ from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.core.composite import composite, composites
-from tapegrad.autograd.core.declaration import Primitive, primitive, primitives, ufunc
+from tapegrad.autograd.core.declaration import Primitive, primitive, primitives
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.core.tensor import (
@@ -25,6 +25,7 @@ from tapegrad.autograd.derivatives import (
     jvp,
     stop_gradient,
 )
+from tapegrad.autograd.ops.ufunc import ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
 from tapegrad.autograd.tape import Tape
 from tapegrad.autograd.transform import grad, value_and_grad, vjp

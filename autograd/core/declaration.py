@@ -21,14 +21,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._batch_rules import elementwise
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.callsite import GENERATED
 from tapegrad.autograd.core.node import Node, next_serial, note_write, owner_of
 from tapegrad.autograd.core.tensor import Tensor, as_array, fresh, untracked
 from tapegrad.autograd.core.views import note_view
 
-__all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives", "ufunc"]
+__all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives"]
 
 # Numbers take part in an operation without an array of their own, and without deciding its dtype.
 NUMBERS: frozenset[type] = frozenset(
@@ -603,41 +602,6 @@ def primitive(
         )
 
     return declare if body is None else declare(body)
-
-
-def ufunc(
-    function: np.ufunc,
-    *,
-    differentiable: bool = True,
-    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
-) -> Callable[[Callable[..., Any]], PrimitiveFunction]:
-    """Make an elementwise primitive whose body is the namespace's own ufunc of that name.
-
-    The decorated function gives the arguments' names and the docstring; it is never run.
-    """
-
-    def declare(stub: Callable[..., Any]) -> PrimitiveFunction:
-        name = function.__name__
-
-        def body(xp: Any, *operands: Any, out: Any = None) -> Any:
-            return getattr(xp, name)(*operands, out=out)
-
-        body.__name__ = stub.__name__
-        published = _publish(
-            Primitive(
-                body,
-                differentiable=differentiable,
-                domain=domain,
-                inline=function,
-                signature=inspect.signature(stub),
-            ),
-            function,
-            stub,
-        )
-        published.batch(elementwise)
-        return published
-
-    return declare
 
 
 def _publish(primitive: Primitive, numpy: Any, described: Callable[..., Any]) -> PrimitiveFunction:
