@@ -10,7 +10,6 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import numpy_protocol, signatures
-from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
@@ -28,6 +27,7 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops import (
     shape as s,
 )
+from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.write import update, write
 
 __all__: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import ops, primitive
-from tapegrad.autograd._batch_rules import native
+from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn._axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import table

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
-from tapegrad.autograd._batch_rules import native
+from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterion import Criterion, averaged, constant, paired, weights_of

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import lifted
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import constant
+from tapegrad.autograd.ops.batch_rules import lifted
 
 __all__ = ["BatchedIndex", "DIFFERENT_COUNTS", "batched_index"]
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
@@ -21,6 +20,7 @@ from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 from tapegrad.autograd.ops.windows import unfold

@@ -14,11 +14,11 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from tapegrad.autograd._batch_rules import folded, unfolded
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.batch_rules import folded, unfolded
 from tapegrad.autograd.ops.indexing import take_slice
 from tapegrad.autograd.ops.windows import fold, unfold
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import lifted, native, over_axes
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
@@ -27,6 +26,7 @@ from tapegrad.autograd.ops._arrays import (
     value_of,
 )
 from tapegrad.autograd.ops._batched_index import DIFFERENT_COUNTS
+from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes
 from tapegrad.autograd.ops.indexing import HOLE, index_add
 
 __all__ = [

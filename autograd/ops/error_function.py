@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd._batch_rules import native
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.batch_rules import native
 
 __all__ = ["erf"]
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._batch_rules import lifted
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
@@ -24,6 +23,7 @@ from tapegrad.autograd.core.views import Step, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._batched_index import batched_index
+from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 
 __all__ = [

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import opt_einsum
 
-from tapegrad.autograd._batch_rules import lifted, ndim_of
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
 
 __all__ = [
     "contract",

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import lifted, native, ndim_of
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import elementwise as e
@@ -26,6 +25,7 @@ from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.batch_rules import lifted, native, ndim_of
 from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal, tril, triu
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._batch_rules import lifted, native, over_axes, shifted
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
 
 __all__ = [
     "atleast_1d",

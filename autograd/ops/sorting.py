@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import over_axis
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
@@ -19,6 +18,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, must_be_ordered, value_of
+from tapegrad.autograd.ops.batch_rules import over_axis
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 
 __all__ = [

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd._batch_rules import elementwise
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction, _publish
+from tapegrad.autograd.ops.batch_rules import elementwise
 
 __all__ = ["ufunc"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import primitive
-from tapegrad.autograd._batch_rules import native
+from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["class_labels"]
