@@ -23,12 +23,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import sweep
 from tapegrad.autograd.core import callsite as _place
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.node import Node, last_write, owner_of, write_serial
 from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.reverse import sweep
 
 __all__ = ["AnomalyError", "detect_anomaly"]
 

@@ -47,7 +47,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
-from tapegrad.autograd.sweep import cotangents
+from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.transform import derivative_depth, variable
 from tapegrad.devices._generators import watched_draws
 

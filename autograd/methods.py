@@ -28,7 +28,7 @@ from tapegrad.autograd.ops import (
     shape as s,
 )
 from tapegrad.autograd.ops.batch_rules import native
-from tapegrad.autograd.write import update, write
+from tapegrad.autograd.reverse.write import update, write
 
 __all__: list[str] = []
 

@@ -19,7 +19,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand
-from tapegrad.autograd.write import written
+from tapegrad.autograd.reverse.write import written
 
 __all__ = ["ELSEWHERE", "FULL", "REDUCE", "Flat", "astype"]
 

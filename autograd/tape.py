@@ -18,7 +18,7 @@ from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shap
 from tapegrad.autograd.core.node import LEAF, Node, owner_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.sweep import NOT_TRACKED
+from tapegrad.autograd.reverse.sweep import NOT_TRACKED
 
 __all__ = ["Entry", "Tape"]
 

@@ -24,7 +24,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
-from tapegrad.autograd.sweep import cotangents, reaches_parameter, seed_for
+from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 

@@ -27,7 +27,7 @@ from tapegrad.autograd.core.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay import guard
-from tapegrad.autograd.sweep import add_to_grad, observed_sweep
+from tapegrad.autograd.reverse.sweep import add_to_grad, observed_sweep
 from tapegrad.autograd.transform import variable
 from tapegrad.nn.core.errors import ShapeError
 

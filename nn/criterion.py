@@ -73,7 +73,7 @@ class Criterion(Module):
 
 
 def _one(output: Tensor) -> Any:
-    from tapegrad.autograd.sweep import seed_for
+    from tapegrad.autograd.reverse.sweep import seed_for
 
     return seed_for(output, None)
 

@@ -26,7 +26,7 @@ from tapegrad.autograd import (
     value_and_grad,
     vjp,
 )
-from tapegrad.autograd.sweep import cotangents, needed_for
+from tapegrad.autograd.reverse.sweep import cotangents, needed_for
 from tapegrad.autograd.transform import variable
 
 RNG = np.random.default_rng(0)

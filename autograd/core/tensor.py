@@ -287,7 +287,7 @@ class Tensor:
         gradient: array of this Tensor's shape; may be omitted when it holds one number.
         Raises ValueError when it is untracked, or holds several numbers and `gradient` is missing.
         """
-        from tapegrad.autograd.sweep import backward
+        from tapegrad.autograd.reverse.sweep import backward
 
         backward(self, gradient)
 

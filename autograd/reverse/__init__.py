@@ -1,0 +1,1 @@
+"""The reverse sweep, and writes into Tensors, which are recorded for it."""
