@@ -3,8 +3,6 @@
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
-from tapegrad.autograd.batching import BatchingError, per_sample_grad, vmap
-from tapegrad.autograd.checkpoint import CheckpointError, checkpoint, checkpoint_sequential
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitive, primitives
 from tapegrad.autograd.core.errors import InPlaceError
@@ -16,7 +14,16 @@ from tapegrad.autograd.core.tensor import (
     from_dlpack,
     set_default_dtype,
 )
-from tapegrad.autograd.derivatives import (
+from tapegrad.autograd.ops.ufunc import ufunc
+from tapegrad.autograd.replay import Replay, ReplayError, replay
+from tapegrad.autograd.tape import Tape
+from tapegrad.autograd.transforms.batching import BatchingError, per_sample_grad, vmap
+from tapegrad.autograd.transforms.checkpoint import (
+    CheckpointError,
+    checkpoint,
+    checkpoint_sequential,
+)
+from tapegrad.autograd.transforms.derivatives import (
     custom_vjp,
     elementwise_grad,
     hessian,
@@ -25,10 +32,7 @@ from tapegrad.autograd.derivatives import (
     jvp,
     stop_gradient,
 )
-from tapegrad.autograd.ops.ufunc import ufunc
-from tapegrad.autograd.replay import Replay, ReplayError, replay
-from tapegrad.autograd.tape import Tape
-from tapegrad.autograd.transform import grad, value_and_grad, vjp
+from tapegrad.autograd.transforms.gradient import grad, value_and_grad, vjp
 
 __all__ = [
     "AnomalyError",

@@ -12,13 +12,13 @@ import weakref
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor, is_recording
-from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.transform import variable
+from tapegrad.autograd.transforms.gradient import variable
+from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.nn import _span
 
 __all__ = ["call"]

@@ -21,14 +21,14 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import AnomalyError, Parameter, Tensor, is_recording, ops
-from tapegrad.autograd.checkpoint import surroundings
 from tapegrad.autograd.core import callsite as _place
 from tapegrad.autograd.core.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay import guard
 from tapegrad.autograd.reverse.sweep import add_to_grad, observed_sweep
-from tapegrad.autograd.transform import variable
+from tapegrad.autograd.transforms.checkpoint import surroundings
+from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["Frame", "Trace", "current_frame", "same_input"]

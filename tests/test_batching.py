@@ -29,8 +29,8 @@ from tapegrad import (
     vmap,
 )
 from tapegrad.autograd import BatchingError, primitives
-from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.check.primitives import must_leave_no_cycles
+from tapegrad.autograd.transforms.sample import Sample
 
 B = 5
 

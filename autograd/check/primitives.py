@@ -16,7 +16,6 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import ops
-from tapegrad.autograd.batching import BatchingError, vmap
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.gradients import check_gradients
@@ -37,7 +36,8 @@ from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primi
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay import replay
-from tapegrad.autograd.transform import vjp
+from tapegrad.autograd.transforms.batching import BatchingError, vmap
+from tapegrad.autograd.transforms.gradient import vjp
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.report import Report

@@ -19,11 +19,11 @@ from operator import attrgetter
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd._sample import Sample
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.transforms.sample import Sample
 
 __all__ = ["add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
 

@@ -21,8 +21,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._sample import Sample, bare
-from tapegrad.autograd.arguments import Argnums, Arguments
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.declaration import Primitive, apply, item_node, record
@@ -32,7 +30,9 @@ from tapegrad.autograd.core.tensor import Parameter, Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.transform import Call, derivative_depth, grad, released
+from tapegrad.autograd.transforms.arguments import Argnums, Arguments
+from tapegrad.autograd.transforms.gradient import Call, derivative_depth, grad, released
+from tapegrad.autograd.transforms.sample import Sample, bare
 
 __all__ = ["BatchingError", "per_sample_grad", "vmap"]
 

@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd._sample import Sample
-from tapegrad.autograd.arguments import Argnums, Arguments, name_of
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
@@ -25,6 +23,8 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
+from tapegrad.autograd.transforms.arguments import Argnums, Arguments, name_of
+from tapegrad.autograd.transforms.sample import Sample
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 

@@ -48,7 +48,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.reverse.sweep import cotangents
-from tapegrad.autograd.transform import derivative_depth, variable
+from tapegrad.autograd.transforms.gradient import derivative_depth, variable
 from tapegrad.devices._generators import watched_draws
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.arguments import Argnums, Arguments
 from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.transform import Call, grad, vjp
+from tapegrad.autograd.transforms.arguments import Argnums, Arguments
+from tapegrad.autograd.transforms.gradient import Call, grad, vjp
 
 __all__ = [
     "custom_vjp",
