@@ -2,7 +2,6 @@
 
 from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
-from tapegrad.autograd.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitive, primitives
 from tapegrad.autograd.core.errors import InPlaceError
@@ -14,9 +13,10 @@ from tapegrad.autograd.core.tensor import (
     from_dlpack,
     set_default_dtype,
 )
+from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
+from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.ops.ufunc import ufunc
 from tapegrad.autograd.replay import Replay, ReplayError, replay
-from tapegrad.autograd.tape import Tape
 from tapegrad.autograd.transforms.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.transforms.checkpoint import (
     CheckpointError,

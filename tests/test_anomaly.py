@@ -573,7 +573,7 @@ def test_it_ends_cleanly_after_an_exception_and_keeps_nothing():
 
 
 def test_it_keeps_no_tape_alive():
-    from tapegrad.autograd.anomaly import _sites
+    from tapegrad.autograd.debug.anomaly import _sites
 
     gc.collect()
     before = len(_sites)

@@ -1,0 +1,1 @@
+"""For finding mistakes: the tape to look at, and the first NaN."""
