@@ -16,7 +16,7 @@ from tapegrad.autograd.core.tensor import (
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.ops.ufunc import ufunc
-from tapegrad.autograd.replay import Replay, ReplayError, replay
+from tapegrad.autograd.replay.step import Replay, ReplayError, replay
 from tapegrad.autograd.transforms.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.transforms.checkpoint import (
     CheckpointError,

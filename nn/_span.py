@@ -25,7 +25,7 @@ from tapegrad.autograd.core import callsite as _place
 from tapegrad.autograd.core.node import Leaf, Node, next_serial, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.replay import guard
+from tapegrad.autograd.replay.step import guard
 from tapegrad.autograd.reverse.sweep import add_to_grad, observed_sweep
 from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.autograd.transforms.gradient import variable

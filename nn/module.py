@@ -25,7 +25,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, fresh, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay import guard
+from tapegrad.autograd.replay.step import guard
 from tapegrad.nn import _flat, _span
 from tapegrad.nn._node import are_nodes, node_of
 from tapegrad.nn._text import torch7_name

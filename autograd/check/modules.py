@@ -37,7 +37,7 @@ from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import LawError, Report
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.replay import replay
+from tapegrad.autograd.replay.step import replay
 
 __all__ = ["MODULE_LAWS", "Layer", "ModuleTrial"]
 

@@ -18,7 +18,7 @@ from tapegrad.autograd.check.laws import Laws, must, must_be_close, must_be_equa
 from tapegrad.autograd.check.primitives import must_leave_no_cycles
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.replay import replay
+from tapegrad.autograd.replay.step import replay
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws

@@ -35,7 +35,7 @@ from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.replay import replay
+from tapegrad.autograd.replay.step import replay
 from tapegrad.autograd.transforms.batching import BatchingError, vmap
 from tapegrad.autograd.transforms.gradient import vjp
 

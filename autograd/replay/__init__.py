@@ -1,0 +1,1 @@
+"""Replay: a step recorded once as a list of calls, and run again."""
