@@ -1,6 +1,5 @@
 """tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
 
-from tapegrad.autograd import methods as _methods
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitive, primitives
@@ -17,6 +16,7 @@ from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.ops.ufunc import ufunc
 from tapegrad.autograd.replay.step import Replay, ReplayError, replay
+from tapegrad.autograd.surface import methods as _methods
 from tapegrad.autograd.transforms.batching import BatchingError, per_sample_grad, vmap
 from tapegrad.autograd.transforms.checkpoint import (
     CheckpointError,

@@ -159,7 +159,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     if options.ops:
-        from tapegrad.autograd import coverage
+        from tapegrad.autograd.surface import coverage
 
         sys.stdout.write(coverage.markdown())
         return 0

@@ -17,8 +17,9 @@ import pytest
 import scipy.special
 
 from tapegrad import cli
-from tapegrad.autograd import Parameter, Tensor, coverage, grad, ops, vjp
+from tapegrad.autograd import Parameter, Tensor, grad, ops, vjp
 from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.surface import coverage
 
 ROOT = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -48,7 +49,7 @@ def test_the_page_is_what_the_registry_says():
     page = (ROOT / "docs" / "numpy_coverage.md").read_text()
     if coverage.markdown().split("NumPy ")[1][:4] != page.split("NumPy ")[1][:4]:
         pytest.skip("the page is of another NumPy")
-    assert page == coverage.markdown(), "python -m tapegrad.autograd.coverage writes it"
+    assert page == coverage.markdown(), "python -m tapegrad.autograd.surface.coverage writes it"
 
 
 def test_the_command_line_prints_it(capsys):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd import numpy_protocol, signatures
 from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
@@ -29,6 +28,7 @@ from tapegrad.autograd.ops import (
 )
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.reverse.write import update, write
+from tapegrad.autograd.surface import numpy_protocol, signatures
 
 __all__: list[str] = []
 

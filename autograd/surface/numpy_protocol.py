@@ -24,7 +24,7 @@ from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.reverse.write import add_at, written
-from tapegrad.autograd.signatures import FULL, OUT_IS_TENSOR, REDUCE
+from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
 __all__ = ["array_function", "array_ufunc"]
 

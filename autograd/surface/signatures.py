@@ -314,7 +314,7 @@ def astype(
         return x
     if dtype.kind in "fc":
         return e.cast(x, dtype=dtype)
-    from tapegrad.autograd.methods import to_integer
+    from tapegrad.autograd.surface.methods import to_integer
 
     return to_integer(x, dtype=dtype)
 

@@ -1,0 +1,1 @@
+"""What a Tensor answers: operators, array methods, NumPy's protocols."""
