@@ -7,9 +7,6 @@ from tapegrad.devices import (
     manual_seed,
 )
 from tapegrad.nn import (
-    initialization as init,
-)
-from tapegrad.nn import (
     tables,
 )
 from tapegrad.nn.activation import (
@@ -86,7 +83,11 @@ from tapegrad.nn.convolution import (
     VolumetricDilatedConvolution,
     VolumetricFullConvolution,
 )
+from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.errors import ShapeError, shape_check
+from tapegrad.nn.core.picture import (
+    picture,
+)
 from tapegrad.nn.criterion import (
     Criterion,
 )
@@ -205,9 +206,6 @@ from tapegrad.nn.padding import (
     SpatialReplicationPadding,
     SpatialZeroPadding,
     VolumetricReplicationPadding,
-)
-from tapegrad.nn.picture import (
-    picture,
 )
 from tapegrad.nn.pointwise import (
     Add,

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.activation import GELU, ReLU
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import fill_, uniform_
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.dropout import Dropout
-from tapegrad.nn.initialization import fill_, uniform_
 from tapegrad.nn.layer_normalization import LayerNorm
 from tapegrad.nn.linear import Linear
 from tapegrad.nn.module import Module

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import ops
-from tapegrad.nn import _span
-from tapegrad.nn._axes import axis_of
-from tapegrad.nn._text import indented, torch7_name
+from tapegrad.nn.core import trace as _span
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import joined, table
+from tapegrad.nn.core.text import indented, torch7_name
 from tapegrad.nn.module import Module, shown
 
 __all__ = [

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn._windows import batch_of, like_given
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.module import Module
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d"]

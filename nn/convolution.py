@@ -16,10 +16,10 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.ops.indexing import HOLE
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn._windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.module import Buffer, Module
 
 __all__ = [

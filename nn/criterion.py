@@ -13,10 +13,10 @@ from typing import Any
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.nn import _span
-from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.own import derived
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Buffer, Module
 
 __all__ = ["Criterion", "averaged", "constant", "paired", "spread", "weights_of"]

@@ -17,11 +17,11 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.own import derived
-from tapegrad.nn.initialization import fill_, normal_
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module, shown
 
 __all__ = ["Bottle", "Checkpoint", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]

@@ -15,10 +15,10 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import table
-from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
 __all__ = [

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import ops
-from tapegrad.nn._span import as_tensors
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.module import Module
 
 __all__ = ["Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from tapegrad.nn._node import Node
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.container import Container
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.graph_node import Node
+from tapegrad.nn.core.text import torch7_name
 
 __all__ = ["Node", "Step", "gModule"]
 

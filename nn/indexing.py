@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.ops.batch_rules import native
-from tapegrad.nn._axes import axis_of, position_of
+from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.module import Module

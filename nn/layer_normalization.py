@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.initialization import fill_
+from tapegrad.nn.core.initialization import fill_
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]

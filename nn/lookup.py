@@ -14,10 +14,10 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.ops.indexing import HOLE
-from tapegrad.nn import _span
+from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
 from tapegrad.nn.indexing import whole
-from tapegrad.nn.initialization import bound, fill_, normal_, uniform_
 from tapegrad.nn.module import Module
 from tapegrad.nn.pointwise import buffer
 

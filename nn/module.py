@@ -26,10 +26,11 @@ from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, fresh, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import guard
-from tapegrad.nn import _flat, _span
-from tapegrad.nn._node import are_nodes, node_of
-from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core import memory as _flat
+from tapegrad.nn.core import trace as _span
+from tapegrad.nn.core.graph_node import are_nodes, node_of
 from tapegrad.nn.core.own import by_hand, derived
+from tapegrad.nn.core.text import torch7_name
 
 __all__ = ["TORCH_TYPES", "Buffer", "Module"]
 
@@ -631,13 +632,13 @@ class Module:
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""
-        from tapegrad.nn.summary import text
+        from tapegrad.nn.core.summary import text
 
         return text(self)
 
     def _repr_html_(self) -> str:
-        from tapegrad.nn.picture import picture
-        from tapegrad.nn.summary import html
+        from tapegrad.nn.core.picture import picture
+        from tapegrad.nn.core.summary import html
 
         return html(self) + picture(self).svg
 
@@ -696,7 +697,7 @@ def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
 
 
 def _by_hand_call(module: Module, inputs: tuple[Any, ...]) -> Any:
-    from tapegrad.nn._by_hand import call
+    from tapegrad.nn.core.by_hand import call
 
     return call(module, inputs)
 

@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
-from tapegrad.nn._text import torch7_name
 from tapegrad.nn.activation import Identity
 from tapegrad.nn.container import ConcatTable, Sequential
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import fill_, uniform_
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.distance import Normalize
-from tapegrad.nn.initialization import fill_, uniform_
 from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.pointwise import Add, CMul, MulConstant
 from tapegrad.nn.reduction import Mean

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn._windows import batch_of, like_given
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.module import Module
 
 __all__ = [

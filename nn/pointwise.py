@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.shape import lengths_of
 

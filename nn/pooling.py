@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn._span import as_tensors
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn._windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.activation import Power, Sqrt, Square
 from tapegrad.nn.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.initialization import bound, uniform_
+from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import as_tensors
+from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.module import Module
 from tapegrad.nn.pointwise import MulConstant
 

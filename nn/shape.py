@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import ops
-from tapegrad.nn._axes import axis_of
-from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import TORCH_TYPES, Module
 
 __all__ = [

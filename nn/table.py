@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.nn._axes import axis_of
-from tapegrad.nn._text import torch7_name
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import joined, paired, table
+from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.nn._text import torch7_name
-from tapegrad.nn._windows import batch_of, like_given
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.module import Module
 
 __all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]

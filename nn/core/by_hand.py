@@ -19,7 +19,7 @@ from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
-from tapegrad.nn import _span
+from tapegrad.nn.core import trace as _span
 
 __all__ = ["call"]
 
