@@ -55,7 +55,7 @@ from tapegrad.nn.classification import (
     CrossEntropyCriterion,
     SpatialClassNLLCriterion,
 )
-from tapegrad.nn.container import (
+from tapegrad.nn.containers.container import (
     Concat,
     ConcatTable,
     Container,
@@ -64,6 +64,20 @@ from tapegrad.nn.container import (
     Parallel,
     ParallelTable,
     Sequential,
+)
+from tapegrad.nn.containers.decorators import (
+    GPU,
+    Bottle,
+    Checkpoint,
+    Decorator,
+    DontCast,
+    NaN,
+    Profile,
+    WeightNorm,
+)
+from tapegrad.nn.containers.graph import (
+    Node,
+    gModule,
 )
 from tapegrad.nn.conv import (
     Conv1d,
@@ -91,16 +105,6 @@ from tapegrad.nn.core.picture import (
 from tapegrad.nn.criterion import (
     Criterion,
 )
-from tapegrad.nn.decorators import (
-    GPU,
-    Bottle,
-    Checkpoint,
-    Decorator,
-    DontCast,
-    NaN,
-    Profile,
-    WeightNorm,
-)
 from tapegrad.nn.distance import (
     Cosine,
     CosineDistance,
@@ -125,10 +129,6 @@ from tapegrad.nn.gradient import (
     L1Penalty,
     PrintSize,
     ZeroGrad,
-)
-from tapegrad.nn.graph import (
-    Node,
-    gModule,
 )
 from tapegrad.nn.indexing import (
     Index,

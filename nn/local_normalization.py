@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, default_dtype, ops
-from tapegrad.nn.container import Sequential
+from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.module import Buffer, Module

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.container import Container
+from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name

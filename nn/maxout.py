@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tapegrad.nn.container import Sequential
+from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.linear import Linear
 from tapegrad.nn.reduction import Max
 from tapegrad.nn.shape import View

@@ -17,7 +17,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn.activation import Identity
-from tapegrad.nn.container import ConcatTable, Sequential
+from tapegrad.nn.containers.container import ConcatTable, Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name

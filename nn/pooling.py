@@ -17,7 +17,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.activation import Power, Sqrt, Square
-from tapegrad.nn.container import Sequential
+from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name

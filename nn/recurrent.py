@@ -23,7 +23,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.activation import Sigmoid
-from tapegrad.nn.container import Container
+from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, fill_, uniform_

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.nn.container import Concat, ConcatTable, DepthConcat, ParallelTable, Sequential
-from tapegrad.nn.graph import gModule
+from tapegrad.nn.containers.container import (
+    Concat,
+    ConcatTable,
+    DepthConcat,
+    ParallelTable,
+    Sequential,
+)
+from tapegrad.nn.containers.graph import gModule
 
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module

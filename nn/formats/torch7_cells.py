@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from tapegrad.nn.container import Container
+from tapegrad.nn.containers.container import Container
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7_networks import like, module_with, parts_of
 from tapegrad.nn.formats.torch7_objects import Table, TorchObject

@@ -24,7 +24,7 @@ PARTS = frozenset({"graph.Edge", "graph.Graph", "graph.Node", "nngraph.Node"})
 
 def read_gmodule(fields: Fields, _version: int) -> Fields:
     """A step for each node but those that only hand on the input, or a list that is split."""
-    from tapegrad.nn.graph import Step
+    from tapegrad.nn.containers.graph import Step
 
     modules, count = fields.get("modules"), fields.get("nInputs")
     if not isinstance(modules, list) or not all(isinstance(m, Module) for m in modules):

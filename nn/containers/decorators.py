@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.container import Container
+from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.own import derived
