@@ -6,10 +6,53 @@ from tapegrad.autograd import (
 from tapegrad.devices import (
     manual_seed,
 )
-from tapegrad.nn import (
-    tables,
+from tapegrad.nn.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+    SpatialClassNLLCriterion,
 )
-from tapegrad.nn.activation import (
+from tapegrad.nn.containers.container import (
+    Concat,
+    ConcatTable,
+    Container,
+    DepthConcat,
+    MapTable,
+    Parallel,
+    ParallelTable,
+    Sequential,
+)
+from tapegrad.nn.containers.decorators import (
+    GPU,
+    Bottle,
+    Checkpoint,
+    Decorator,
+    DontCast,
+    NaN,
+    Profile,
+    WeightNorm,
+)
+from tapegrad.nn.containers.graph import (
+    Node,
+    gModule,
+)
+from tapegrad.nn.core import initialization as init
+from tapegrad.nn.core.errors import ShapeError, shape_check
+from tapegrad.nn.core.picture import (
+    picture,
+)
+from tapegrad.nn.criterion import (
+    Criterion,
+)
+from tapegrad.nn.formats.native import (
+    load,
+)
+from tapegrad.nn.joint_criterions import (
+    ModuleCriterion,
+    MultiCriterion,
+    ParallelCriterion,
+)
+from tapegrad.nn.layers.activation import (
     ELU,
     GELU,
     Abs,
@@ -45,46 +88,17 @@ from tapegrad.nn.activation import (
     TanhShrink,
     Threshold,
 )
-from tapegrad.nn.attention import (
+from tapegrad.nn.layers.attention import (
     MultiHeadAttention,
     TransformerEncoderLayer,
 )
-from tapegrad.nn.classification import (
-    ClassNLLCriterion,
-    ClassSimplexCriterion,
-    CrossEntropyCriterion,
-    SpatialClassNLLCriterion,
-)
-from tapegrad.nn.containers.container import (
-    Concat,
-    ConcatTable,
-    Container,
-    DepthConcat,
-    MapTable,
-    Parallel,
-    ParallelTable,
-    Sequential,
-)
-from tapegrad.nn.containers.decorators import (
-    GPU,
-    Bottle,
-    Checkpoint,
-    Decorator,
-    DontCast,
-    NaN,
-    Profile,
-    WeightNorm,
-)
-from tapegrad.nn.containers.graph import (
-    Node,
-    gModule,
-)
-from tapegrad.nn.conv import (
+from tapegrad.nn.layers.convolution import connection_tables as tables
+from tapegrad.nn.layers.convolution.plain import (
     Conv1d,
     Conv2d,
     Conv3d,
 )
-from tapegrad.nn.convolution import (
+from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
     SpatialConvolutionLocal,
     SpatialConvolutionMap,
@@ -97,15 +111,7 @@ from tapegrad.nn.convolution import (
     VolumetricDilatedConvolution,
     VolumetricFullConvolution,
 )
-from tapegrad.nn.core import initialization as init
-from tapegrad.nn.core.errors import ShapeError, shape_check
-from tapegrad.nn.core.picture import (
-    picture,
-)
-from tapegrad.nn.criterion import (
-    Criterion,
-)
-from tapegrad.nn.distance import (
+from tapegrad.nn.layers.distance import (
     Cosine,
     CosineDistance,
     DotProduct,
@@ -115,54 +121,139 @@ from tapegrad.nn.distance import (
     PairwiseDistance,
     WeightedEuclidean,
 )
-from tapegrad.nn.dropout import (
+from tapegrad.nn.layers.dropout import (
     Dropout,
     SpatialDropout,
     VolumetricDropout,
     WhiteNoise,
 )
-from tapegrad.nn.formats.native import (
-    load,
-)
-from tapegrad.nn.gradient import (
+from tapegrad.nn.layers.gradient import (
     GradientReversal,
     L1Penalty,
     PrintSize,
     ZeroGrad,
 )
-from tapegrad.nn.indexing import (
+from tapegrad.nn.layers.indexing import (
     Index,
     MaskedSelect,
     Narrow,
     Select,
 )
-from tapegrad.nn.joint_criterions import (
-    ModuleCriterion,
-    MultiCriterion,
-    ParallelCriterion,
-)
-from tapegrad.nn.layer_normalization import (
-    GroupNorm,
-    LayerNorm,
-    RMSNorm,
-)
-from tapegrad.nn.linear import (
+from tapegrad.nn.layers.linear import (
     Bilinear,
     Linear,
     LinearWeightNorm,
     PartialLinear,
 )
-from tapegrad.nn.local_normalization import (
+from tapegrad.nn.layers.lookup import (
+    IndexLinear,
+    LookupTable,
+    OneHot,
+    SparseLinear,
+)
+from tapegrad.nn.layers.maxout import (
+    Maxout,
+)
+from tapegrad.nn.layers.normalization.batch import (
+    BatchNormalization,
+    LayerNormalization,
+    SpatialBatchNormalization,
+    VolumetricBatchNormalization,
+)
+from tapegrad.nn.layers.normalization.local import (
     SpatialContrastiveNormalization,
     SpatialCrossMapLRN,
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
-from tapegrad.nn.lookup import (
-    IndexLinear,
-    LookupTable,
-    OneHot,
-    SparseLinear,
+from tapegrad.nn.layers.normalization.sample import (
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+)
+from tapegrad.nn.layers.padding import (
+    SpatialReflectionPadding,
+    SpatialReplicationPadding,
+    SpatialZeroPadding,
+    VolumetricReplicationPadding,
+)
+from tapegrad.nn.layers.pointwise import (
+    Add,
+    AddConstant,
+    CAdd,
+    CMul,
+    Constant,
+    Mul,
+    MulConstant,
+)
+from tapegrad.nn.layers.pooling.fixed import (
+    FeatureLPPooling,
+    SpatialAdaptiveAveragePooling,
+    SpatialAdaptiveMaxPooling,
+    SpatialAveragePooling,
+    SpatialDilatedMaxPooling,
+    SpatialFractionalMaxPooling,
+    SpatialLPPooling,
+    SpatialMaxPooling,
+    SpatialMaxUnpooling,
+    SpatialSubSampling,
+    VolumetricAveragePooling,
+    VolumetricDilatedMaxPooling,
+    VolumetricFractionalMaxPooling,
+    VolumetricMaxPooling,
+    VolumetricMaxUnpooling,
+)
+from tapegrad.nn.layers.reduction import (
+    Max,
+    Mean,
+    Min,
+    Sum,
+)
+from tapegrad.nn.layers.shape import (
+    Collapse,
+    Contiguous,
+    Convert,
+    Copy,
+    Padding,
+    Replicate,
+    Reshape,
+    Squeeze,
+    Transpose,
+    Unsqueeze,
+    View,
+)
+from tapegrad.nn.layers.table import (
+    MM,
+    MV,
+    CAddTable,
+    CAddTensorTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CriterionTable,
+    CSubTable,
+    FlattenTable,
+    JoinTable,
+    MixtureTable,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+    ZipTable,
+    ZipTableOneToMany,
+)
+from tapegrad.nn.layers.temporal import (
+    TemporalConvolution,
+    TemporalDynamicKMaxPooling,
+    TemporalMaxPooling,
+    TemporalRowConvolution,
+    TemporalSubSampling,
+)
+from tapegrad.nn.layers.upsampling import (
+    PixelShuffle,
+    SpatialUpSamplingBilinear,
+    SpatialUpSamplingNearest,
+    UpSampling,
 )
 from tapegrad.nn.losses import (
     AbsCriterion,
@@ -191,48 +282,7 @@ from tapegrad.nn.masking import (
     LookupTableMaskZero,
     MaskZero,
 )
-from tapegrad.nn.maxout import (
-    Maxout,
-)
 from tapegrad.nn.module import Buffer, Module
-from tapegrad.nn.normalization import (
-    BatchNormalization,
-    LayerNormalization,
-    SpatialBatchNormalization,
-    VolumetricBatchNormalization,
-)
-from tapegrad.nn.padding import (
-    SpatialReflectionPadding,
-    SpatialReplicationPadding,
-    SpatialZeroPadding,
-    VolumetricReplicationPadding,
-)
-from tapegrad.nn.pointwise import (
-    Add,
-    AddConstant,
-    CAdd,
-    CMul,
-    Constant,
-    Mul,
-    MulConstant,
-)
-from tapegrad.nn.pooling import (
-    FeatureLPPooling,
-    SpatialAdaptiveAveragePooling,
-    SpatialAdaptiveMaxPooling,
-    SpatialAveragePooling,
-    SpatialDilatedMaxPooling,
-    SpatialFractionalMaxPooling,
-    SpatialLPPooling,
-    SpatialMaxPooling,
-    SpatialMaxUnpooling,
-    SpatialSubSampling,
-    VolumetricAveragePooling,
-    VolumetricDilatedMaxPooling,
-    VolumetricFractionalMaxPooling,
-    VolumetricMaxPooling,
-    VolumetricMaxUnpooling,
-)
 from tapegrad.nn.recurrent import (
     GRU,
     LSTM,
@@ -250,12 +300,6 @@ from tapegrad.nn.recurrent import (
     StepGRU,
     StepLSTM,
 )
-from tapegrad.nn.reduction import (
-    Max,
-    Mean,
-    Min,
-    Sum,
-)
 from tapegrad.nn.sequence import (
     SeqBGRU,
     SeqBLSTM,
@@ -267,54 +311,8 @@ from tapegrad.nn.sequence_criterions import (
     RepeaterCriterion,
     SequencerCriterion,
 )
-from tapegrad.nn.shape import (
-    Collapse,
-    Contiguous,
-    Convert,
-    Copy,
-    Padding,
-    Replicate,
-    Reshape,
-    Squeeze,
-    Transpose,
-    Unsqueeze,
-    View,
-)
 from tapegrad.nn.stochastic_gradient import (
     StochasticGradient,
-)
-from tapegrad.nn.table import (
-    MM,
-    MV,
-    CAddTable,
-    CAddTensorTable,
-    CDivTable,
-    CMaxTable,
-    CMinTable,
-    CMulTable,
-    CriterionTable,
-    CSubTable,
-    FlattenTable,
-    JoinTable,
-    MixtureTable,
-    NarrowTable,
-    SelectTable,
-    SplitTable,
-    ZipTable,
-    ZipTableOneToMany,
-)
-from tapegrad.nn.temporal import (
-    TemporalConvolution,
-    TemporalDynamicKMaxPooling,
-    TemporalMaxPooling,
-    TemporalRowConvolution,
-    TemporalSubSampling,
-)
-from tapegrad.nn.upsampling import (
-    PixelShuffle,
-    SpatialUpSamplingBilinear,
-    SpatialUpSamplingNearest,
-    UpSampling,
 )
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import ops
-from tapegrad.nn.activation import LogSoftMax
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterion import Criterion, constant, weights_of
+from tapegrad.nn.layers.activation import LogSoftMax
 from tapegrad.nn.losses import MSECriterion
 from tapegrad.nn.module import Buffer
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
-from tapegrad.nn.activation import magnitude
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterion import Criterion, averaged, paired, spread, weights_of
+from tapegrad.nn.layers.activation import magnitude
 
 __all__ = [
     "AbsCriterion",

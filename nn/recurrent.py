@@ -22,14 +22,14 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.nn.activation import Sigmoid
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, fill_, uniform_
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import indented, torch7_name
-from tapegrad.nn.linear import Linear
+from tapegrad.nn.layers.activation import Sigmoid
+from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 
 __all__ = [

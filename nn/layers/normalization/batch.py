@@ -16,17 +16,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
-from tapegrad.nn.activation import Identity
 from tapegrad.nn.containers.container import ConcatTable, Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.distance import Normalize
+from tapegrad.nn.layers.activation import Identity
+from tapegrad.nn.layers.distance import Normalize
+from tapegrad.nn.layers.pointwise import Add, CMul, MulConstant
+from tapegrad.nn.layers.reduction import Mean
+from tapegrad.nn.layers.shape import Replicate
+from tapegrad.nn.layers.table import CSubTable
 from tapegrad.nn.module import Buffer, Module
-from tapegrad.nn.pointwise import Add, CMul, MulConstant
-from tapegrad.nn.reduction import Mean
-from tapegrad.nn.shape import Replicate
-from tapegrad.nn.table import CSubTable
 
 __all__ = [
     "BatchNormalization",

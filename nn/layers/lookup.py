@@ -17,9 +17,9 @@ from tapegrad.autograd.ops.indexing import HOLE
 from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
-from tapegrad.nn.indexing import whole
+from tapegrad.nn.layers.indexing import whole
+from tapegrad.nn.layers.pointwise import buffer
 from tapegrad.nn.module import Module
-from tapegrad.nn.pointwise import buffer
 
 __all__ = ["IndexLinear", "LookupTable", "OneHot", "SparseLinear"]
 

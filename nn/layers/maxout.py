@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.nn.containers.container import Sequential
-from tapegrad.nn.linear import Linear
-from tapegrad.nn.reduction import Max
-from tapegrad.nn.shape import View
+from tapegrad.nn.layers.linear import Linear
+from tapegrad.nn.layers.reduction import Max
+from tapegrad.nn.layers.shape import View
 
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module

@@ -12,7 +12,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.indexing import whole
+from tapegrad.nn.layers.indexing import whole
 from tapegrad.nn.module import Buffer, Module
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]

@@ -16,15 +16,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn.activation import Power, Sqrt, Square
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.layers.activation import Power, Sqrt, Square
+from tapegrad.nn.layers.pointwise import MulConstant
 from tapegrad.nn.module import Module
-from tapegrad.nn.pointwise import MulConstant
 
 __all__ = [
     "FeatureLPPooling",
