@@ -277,13 +277,8 @@ from tapegrad.nn.margins import (
     MultiMarginCriterion,
     SoftMarginCriterion,
 )
-from tapegrad.nn.masking import (
-    Embedding,
-    LookupTableMaskZero,
-    MaskZero,
-)
 from tapegrad.nn.module import Buffer, Module
-from tapegrad.nn.recurrent import (
+from tapegrad.nn.recurrent.layers import (
     GRU,
     LSTM,
     BiSequencer,
@@ -300,7 +295,12 @@ from tapegrad.nn.recurrent import (
     StepGRU,
     StepLSTM,
 )
-from tapegrad.nn.sequence import (
+from tapegrad.nn.recurrent.masking import (
+    Embedding,
+    LookupTableMaskZero,
+    MaskZero,
+)
+from tapegrad.nn.recurrent.sequence import (
     SeqBGRU,
     SeqBLSTM,
     SeqGRU,

@@ -15,7 +15,7 @@ from tapegrad.nn.formats.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7_networks import like, module_with, parts_of
 from tapegrad.nn.formats.torch7_objects import Table, TorchObject
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent import MODES
+from tapegrad.nn.recurrent.layers import MODES
 
 __all__ = [
     "HELPERS",
@@ -71,7 +71,7 @@ def read_gru(fields: Fields, _version: int) -> Fields:
 def read_lstm(fields: Fields, _version: int) -> Fields:
     """Three gates and the hidden layer, each with two Linears, and the gates' peepholes."""
     from tapegrad.nn import CMul, Linear
-    from tapegrad.nn.recurrent import Gate, Peephole
+    from tapegrad.nn.recurrent.layers import Gate, Peephole
 
     step = _step(fields)
     for peepholes, dropout in ((True, True), (True, False), (False, True), (False, False)):

@@ -15,7 +15,7 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.recurrent import (
+from tapegrad.nn.recurrent.layers import (
     Remembering,
     StepGRU,
     StepLSTM,
