@@ -6,12 +6,6 @@ from tapegrad.autograd import (
 from tapegrad.devices import (
     manual_seed,
 )
-from tapegrad.nn.classification import (
-    ClassNLLCriterion,
-    ClassSimplexCriterion,
-    CrossEntropyCriterion,
-    SpatialClassNLLCriterion,
-)
 from tapegrad.nn.containers.container import (
     Concat,
     ConcatTable,
@@ -41,16 +35,49 @@ from tapegrad.nn.core.errors import ShapeError, shape_check
 from tapegrad.nn.core.picture import (
     picture,
 )
-from tapegrad.nn.criterion import (
+from tapegrad.nn.criterions.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+    SpatialClassNLLCriterion,
+)
+from tapegrad.nn.criterions.criterion import (
     Criterion,
 )
-from tapegrad.nn.formats.native import (
-    load,
-)
-from tapegrad.nn.joint_criterions import (
+from tapegrad.nn.criterions.joint import (
     ModuleCriterion,
     MultiCriterion,
     ParallelCriterion,
+)
+from tapegrad.nn.criterions.losses import (
+    AbsCriterion,
+    BCECriterion,
+    DistKLDivCriterion,
+    L1Cost,
+    MSECriterion,
+    MultiLabelSoftMarginCriterion,
+    SmoothL1Criterion,
+    SpatialAutoCropMSECriterion,
+    WeightedMSECriterion,
+)
+from tapegrad.nn.criterions.margins import (
+    CosineEmbeddingCriterion,
+    DistanceRatioCriterion,
+    HingeEmbeddingCriterion,
+    L1HingeEmbeddingCriterion,
+    MarginCriterion,
+    MarginRankingCriterion,
+    MultiLabelMarginCriterion,
+    MultiMarginCriterion,
+    SoftMarginCriterion,
+)
+from tapegrad.nn.criterions.over_time import (
+    MaskZeroCriterion,
+    RepeaterCriterion,
+    SequencerCriterion,
+)
+from tapegrad.nn.formats.native import (
+    load,
 )
 from tapegrad.nn.layers.activation import (
     ELU,
@@ -255,28 +282,6 @@ from tapegrad.nn.layers.upsampling import (
     SpatialUpSamplingNearest,
     UpSampling,
 )
-from tapegrad.nn.losses import (
-    AbsCriterion,
-    BCECriterion,
-    DistKLDivCriterion,
-    L1Cost,
-    MSECriterion,
-    MultiLabelSoftMarginCriterion,
-    SmoothL1Criterion,
-    SpatialAutoCropMSECriterion,
-    WeightedMSECriterion,
-)
-from tapegrad.nn.margins import (
-    CosineEmbeddingCriterion,
-    DistanceRatioCriterion,
-    HingeEmbeddingCriterion,
-    L1HingeEmbeddingCriterion,
-    MarginCriterion,
-    MarginRankingCriterion,
-    MultiLabelMarginCriterion,
-    MultiMarginCriterion,
-    SoftMarginCriterion,
-)
 from tapegrad.nn.module import Buffer, Module
 from tapegrad.nn.recurrent.layers import (
     GRU,
@@ -305,11 +310,6 @@ from tapegrad.nn.recurrent.sequence import (
     SeqBLSTM,
     SeqGRU,
     SeqLSTM,
-)
-from tapegrad.nn.sequence_criterions import (
-    MaskZeroCriterion,
-    RepeaterCriterion,
-    SequencerCriterion,
 )
 from tapegrad.nn.stochastic_gradient import (
     StochasticGradient,

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad import devices
 
 if TYPE_CHECKING:
-    from tapegrad.nn.criterion import Criterion
+    from tapegrad.nn.criterions.criterion import Criterion
     from tapegrad.nn.module import Module
 
 __all__ = ["StochasticGradient"]

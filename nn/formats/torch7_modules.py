@@ -25,7 +25,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats import torch7_classes as classes_of_torch7
 from tapegrad.nn.formats import torch7_state as made_there
 from tapegrad.nn.formats.errors import FormatError, UnsupportedError

@@ -19,7 +19,7 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
-    from tapegrad.nn.criterion import Criterion
+    from tapegrad.nn.criterions.criterion import Criterion
 
 __all__ = [
     "CAddTable",

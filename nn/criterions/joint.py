@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.criterions.criterion import Criterion
 
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.criterion import Criterion
+from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.recurrent.layers import steps_of
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
