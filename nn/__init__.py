@@ -311,7 +311,7 @@ from tapegrad.nn.recurrent.sequence import (
     SeqGRU,
     SeqLSTM,
 )
-from tapegrad.nn.stochastic_gradient import (
+from tapegrad.nn.training.stochastic_gradient import (
     StochasticGradient,
 )
 
