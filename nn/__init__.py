@@ -76,7 +76,7 @@ from tapegrad.nn.criterions.over_time import (
     RepeaterCriterion,
     SequencerCriterion,
 )
-from tapegrad.nn.formats.native import (
+from tapegrad.nn.formats.native.files import (
     load,
 )
 from tapegrad.nn.layers.activation import (

@@ -127,7 +127,7 @@ def _described(array: np.ndarray) -> str:
 
 def _t7(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats import torch7
-    from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
+    from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 
     root = torch7.objects(file)
     count = _Count()
@@ -191,7 +191,7 @@ def _address(array: np.ndarray) -> Any:
 
 def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
     """What gets lines of its own: modules inside a module, everything inside a table."""
-    from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+    from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 
     for number, (key, value) in enumerate(fields.items()):
         name = key if isinstance(key, str) else f"[{key!r:.40}]"
@@ -208,7 +208,8 @@ def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _safetensors(file: str | bytes, size: int) -> Iterator[str]:
-    from tapegrad.nn.formats import FormatError, native, safetensors_file
+    from tapegrad.nn.formats import FormatError, native
+    from tapegrad.nn.formats.native import safetensors_file
 
     arrays, metadata = safetensors_file.read(file, data=False)
     count = _Count()

@@ -97,8 +97,8 @@ def _everything() -> Any:
     """Every type of tensor and storage, views, sharing, cycles and keys of all kinds."""
     import numpy as np
 
-    from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, Table, TorchObject
-    from tapegrad.nn.formats.torch7_writer import Plan
+    from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
+    from tapegrad.nn.formats.torch7.writer import Plan
 
     root = Table()
     for name, dtype in STORAGE_TYPES.items():
@@ -115,7 +115,7 @@ def _everything() -> Any:
 def torch7_seed(data: bytes, name: str) -> Seed:
     """The places of the numbers in a Torch7 file, found by reading it once."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.torch7_reader import read
+    from tapegrad.nn.formats.torch7.reader import read
 
     fields: list[Field] = []
     recording = _recording(data, fields)
@@ -130,7 +130,7 @@ def torch7_seed(data: bytes, name: str) -> Seed:
 
 def _recording(data: bytes, fields: list[Field]) -> Callable[[], None]:
     """Note where the readers read numbers, until the result is called."""
-    from tapegrad.nn.formats import torch7_reader as reader
+    from tapegrad.nn.formats.torch7 import reader
 
     kept = []
     for cls, names in (

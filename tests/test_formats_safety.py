@@ -30,10 +30,10 @@ from tapegrad.nn.formats import (
     UnsafeError,
     UnsupportedError,
     native,
-    safetensors_file,
     torch7,
-    torch7_reader,
 )
+from tapegrad.nn.formats.native import safetensors_file
+from tapegrad.nn.formats.torch7 import reader as torch7_reader
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "fuzz_formats.py"

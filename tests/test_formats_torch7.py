@@ -27,9 +27,9 @@ from tapegrad.autograd import Tensor
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.formats import FormatError, UnknownClassWarning, UnsafeError, UnsupportedError
 from tapegrad.nn.formats import torch7 as t7
-from tapegrad.nn.formats.torch7_classes import OTHERS
-from tapegrad.nn.formats.torch7_reader import read
-from tapegrad.nn.formats.torch7_writer import Plan
+from tapegrad.nn.formats.torch7.classes import OTHERS
+from tapegrad.nn.formats.torch7.reader import read
+from tapegrad.nn.formats.torch7.writer import Plan
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 ROOT = Path(os.environ.get("TAPEGRAD_TORCH7_FILES") or OWN)

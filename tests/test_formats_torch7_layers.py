@@ -27,8 +27,8 @@ from tapegrad.nn.formats import (
     UnsupportedError,
 )
 from tapegrad.nn.formats import torch7 as t7
-from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
-from tapegrad.nn.formats.torch7_writer import Plan
+from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.writer import Plan
 
 RECORDS = {
     record["id"]: record

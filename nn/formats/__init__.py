@@ -3,8 +3,8 @@
 Nothing here runs code that a file brings along; see nn.formats.errors for what may be raised.
 """
 
-from tapegrad.nn.formats import native, safetensors_file, torch7
-from tapegrad.nn.formats.errors import (
+from tapegrad.nn.formats import native, torch7
+from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
     Limits,
@@ -13,7 +13,8 @@ from tapegrad.nn.formats.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.nn.formats.native import register
+from tapegrad.nn.formats.native import safetensors_file
+from tapegrad.nn.formats.native.files import register
 
 __all__ = [
     "FormatError",

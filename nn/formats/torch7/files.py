@@ -15,14 +15,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from tapegrad.nn.formats.atomic import replacing
-from tapegrad.nn.formats.errors import Limits, UnknownClassWarning, UnsupportedError
-from tapegrad.nn.formats.torch7_cells import HELPERS
-from tapegrad.nn.formats.torch7_classes import OTHERS
-from tapegrad.nn.formats.torch7_modules import from_objects, to_objects
-from tapegrad.nn.formats.torch7_objects import Storage, Table, TorchObject
-from tapegrad.nn.formats.torch7_reader import read
-from tapegrad.nn.formats.torch7_writer import Plan
+from tapegrad.nn.formats.common.atomic import replacing
+from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.torch7.cells import HELPERS
+from tapegrad.nn.formats.torch7.classes import OTHERS
+from tapegrad.nn.formats.torch7.modules import from_objects, to_objects
+from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.reader import read
+from tapegrad.nn.formats.torch7.writer import Plan
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.nn.formats.errors import FormatError
-from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
 
 __all__ = ["PARTS", "read_gmodule", "write_gmodule"]

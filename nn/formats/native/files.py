@@ -27,9 +27,9 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.formats import safetensors_file
-from tapegrad.nn.formats.atomic import replacing
-from tapegrad.nn.formats.errors import FormatError, LimitError, Limits, UnsupportedError
+from tapegrad.nn.formats.common.atomic import replacing
+from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
+from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.module import Buffer, Module
 
 __all__ = ["FORMAT_VERSION", "architecture", "load", "register", "save"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.nn.formats.torch7_objects import Storage, Table
+from tapegrad.nn.formats.torch7.objects import Storage, Table
 
 __all__ = ["gradients", "is_state", "outputs", "state", "tensor"]
 

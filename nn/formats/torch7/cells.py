@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from tapegrad.nn.containers.container import Container
-from tapegrad.nn.formats.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7_networks import like, module_with, parts_of
-from tapegrad.nn.formats.torch7_objects import Table, TorchObject
+from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of
+from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.layers import MODES
 

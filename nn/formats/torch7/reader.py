@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from tapegrad.nn.formats.errors import (
+from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
     Limits,
@@ -32,7 +32,7 @@ from tapegrad.nn.formats.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
 
 __all__ = ["read"]
 

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tapegrad.nn.formats.errors import UnsupportedError
-from tapegrad.nn.formats.torch7_objects import STORAGE_TYPES, Storage, TorchObject
-from tapegrad.nn.formats.torch7_reader import (
+from tapegrad.nn.formats.common.errors import UnsupportedError
+from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
+from tapegrad.nn.formats.torch7.reader import (
     BOOLEAN,
     NIL,
     NUMBER,

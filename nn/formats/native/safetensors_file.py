@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tapegrad.nn.formats.errors import (
+from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
     Limits,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Parameter
-from tapegrad.nn.formats.errors import FormatError
+from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.module import Buffer
 
 __all__ = [

@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Tensor
-from tapegrad.nn.formats import torch7_cells as cells
-from tapegrad.nn.formats import torch7_graph as graph
-from tapegrad.nn.formats import torch7_networks as networks
-from tapegrad.nn.formats.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7_objects import Storage
+from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7 import cells, graph, networks
+from tapegrad.nn.formats.torch7.objects import Storage
 from tapegrad.nn.module import Module
 
 __all__ = ["OTHERS", "READ", "TENSORS", "WRITE", "version"]
