@@ -215,7 +215,7 @@ from tapegrad.autograd.ops.fourier import (
     rfft2,
     rfftn,
 )
-from tapegrad.autograd.ops.gradient import (
+from tapegrad.autograd.ops.gradient_identities import (
     penalized,
     scaled_gradient,
     watched_gradient,
