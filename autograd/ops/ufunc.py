@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction, _publish
 from tapegrad.autograd.ops.batch_rules import elementwise
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["ufunc"]
 

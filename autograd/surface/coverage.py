@@ -164,8 +164,8 @@ def markdown() -> str:
     lines = [
         "# NumPy's functions on Tensors",
         "",
-        "Made from the registry by `python -m tapegrad.autograd.surface.coverage`; `tapegrad info --ops`",
-        f"prints it for the NumPy that is installed. This page is of NumPy {_numpy_version()}.",
+        "Made from the registry by `python -m tapegrad.autograd.surface.coverage`; `tapegrad info",
+        f"--ops` prints it for the NumPy that is installed. This page is of NumPy {_numpy_version()}.",
         "",
         "Complex cotangents pair without a conjugate, df = Re(g·dz), as in HIPS autograd and JAX.",
         "Functions in the second column give untracked Tensors, or take no array.",

@@ -21,7 +21,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.graph_node import Node
 from tapegrad.nn.core.text import torch7_name
 
-__all__ = ["Node", "Step", "gModule"]
+__all__ = ["Node", "gModule"]
 
 NOT_AN_INPUT = (
     "gModule: {node} has no parents, and is not among the inputs: list it there, or call its "

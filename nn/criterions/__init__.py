@@ -1,1 +1,18 @@
 """Losses."""
+
+from tapegrad.nn.criterions import classification, criterion, joint, losses, margins, over_time
+from tapegrad.nn.criterions.classification import *
+from tapegrad.nn.criterions.criterion import *
+from tapegrad.nn.criterions.joint import *
+from tapegrad.nn.criterions.losses import *
+from tapegrad.nn.criterions.margins import *
+from tapegrad.nn.criterions.over_time import *
+
+__all__ = [
+    *classification.__all__,
+    *criterion.__all__,
+    *joint.__all__,
+    *losses.__all__,
+    *margins.__all__,
+    *over_time.__all__,
+]

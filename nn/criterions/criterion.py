@@ -19,7 +19,7 @@ from tapegrad.nn.core.own import derived
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Buffer, Module
 
-__all__ = ["Criterion", "averaged", "constant", "paired", "spread", "weights_of"]
+__all__ = ["Criterion"]
 
 
 class Criterion(Module):

@@ -1,1 +1,64 @@
 """Layers, by family."""
+
+from tapegrad.nn.layers import (
+    activation,
+    attention,
+    convolution,
+    distance,
+    dropout,
+    gradient,
+    indexing,
+    linear,
+    lookup,
+    maxout,
+    normalization,
+    padding,
+    pointwise,
+    pooling,
+    reduction,
+    shape,
+    table,
+    temporal,
+    upsampling,
+)
+from tapegrad.nn.layers.activation import *
+from tapegrad.nn.layers.attention import *
+from tapegrad.nn.layers.convolution import *
+from tapegrad.nn.layers.distance import *
+from tapegrad.nn.layers.dropout import *
+from tapegrad.nn.layers.gradient import *
+from tapegrad.nn.layers.indexing import *
+from tapegrad.nn.layers.linear import *
+from tapegrad.nn.layers.lookup import *
+from tapegrad.nn.layers.maxout import *
+from tapegrad.nn.layers.normalization import *
+from tapegrad.nn.layers.padding import *
+from tapegrad.nn.layers.pointwise import *
+from tapegrad.nn.layers.pooling import *
+from tapegrad.nn.layers.reduction import *
+from tapegrad.nn.layers.shape import *
+from tapegrad.nn.layers.table import *
+from tapegrad.nn.layers.temporal import *
+from tapegrad.nn.layers.upsampling import *
+
+__all__ = [
+    *activation.__all__,
+    *attention.__all__,
+    *convolution.__all__,
+    *distance.__all__,
+    *dropout.__all__,
+    *gradient.__all__,
+    *indexing.__all__,
+    *linear.__all__,
+    *lookup.__all__,
+    *maxout.__all__,
+    *normalization.__all__,
+    *padding.__all__,
+    *pointwise.__all__,
+    *pooling.__all__,
+    *reduction.__all__,
+    *shape.__all__,
+    *table.__all__,
+    *temporal.__all__,
+    *upsampling.__all__,
+]

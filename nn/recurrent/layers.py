@@ -33,7 +33,6 @@ from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 
 __all__ = [
-    "AbstractRecurrent",
     "BiSequencer",
     "FastLSTM",
     "GRU",
@@ -49,8 +48,6 @@ __all__ = [
     "Sequencer",
     "StepGRU",
     "StepLSTM",
-    "gru_step",
-    "lstm_step",
 ]
 
 MODES = ("both", "train", "eval", "neither")
