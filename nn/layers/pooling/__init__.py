@@ -1,8 +1,16 @@
 """Pooling over windows, and its inverse."""
 
-from tapegrad.nn.layers.pooling import fixed
+from tapegrad.nn.layers.pooling import adaptive, fixed, fractional, powers, unpooling
+from tapegrad.nn.layers.pooling.adaptive import *
 from tapegrad.nn.layers.pooling.fixed import *
+from tapegrad.nn.layers.pooling.fractional import *
+from tapegrad.nn.layers.pooling.powers import *
+from tapegrad.nn.layers.pooling.unpooling import *
 
 __all__ = [
+    *adaptive.__all__,
     *fixed.__all__,
+    *fractional.__all__,
+    *powers.__all__,
+    *unpooling.__all__,
 ]

@@ -1,0 +1,159 @@
+"""Pooling over regions drawn at random, whose lengths are no whole multiples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import as_tensors
+from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.layers.pooling.adaptive import max_at
+from tapegrad.nn.module import Module
+
+__all__ = ["SpatialFractionalMaxPooling", "VolumetricFractionalMaxPooling"]
+
+
+class _Fractional(Lengths, Module):
+    """Max pooling over windows at random places whose distances are nearly equal."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, or shares of lengths
+
+    def _exact(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> bool:
+        """Whether `targets` are lengths, not ratios.  Raises ValueError when they are neither."""
+        name = type(self).__name__
+        if min(pools) < 2:
+            raise ValueError(
+                f"{name}: windows hold at least 2 entries along each axis, got {pools}"
+            )
+        exact = min(targets) >= 1
+        if not exact and not all(0 < target < 1 for target in targets):
+            raise ValueError(
+                f"{name}: give sizes of the output (at least 1) or ratios between 0 and 1, for "
+                f"all axes, found {targets}"
+            )
+        self.newRandomPool = False
+        self.randomSamples: Any = None
+        return exact
+
+    def fixPoolingRegions(self, val: bool = True) -> Self:
+        """Keep the windows of the last call from now on; with False, draw them at each call."""
+        self.newRandomPool = val
+        return self
+
+    def _targets(self, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """The output's lengths.  Raises ShapeError when the windows do not fit."""
+        exact = self._along("out")
+        lengths = tuple(
+            math.floor(n * ratio) if out is None else int(out)
+            for n, ratio, out in zip(sides, self._along("ratio"), exact, strict=True)
+        )
+        for n, length, pool in zip(sides, lengths, self._along("poolSize"), strict=True):
+            if length < 1 or length + pool - 1 > n:
+                raise ShapeError(
+                    f"an axis of {n} entries holds no {length} windows of {pool} entries that "
+                    f"begin at different places ({times(sides)} to {times(lengths)})"
+                )
+        return lengths
+
+    def _samples(self, batch: Any) -> Any:
+        """One number of U[0, 1) for each plane and axis, in Torch7's order of axes."""
+        shape = (*batch.shape[:2], len(self.order))
+        kept = self.randomSamples
+        if not self.newRandomPool or kept is None or kept.shape != shape:
+            stream = self.random_stream(batch)
+            # In double precision whatever the input is, so that its windows are the same.
+            double = np.dtype(np.float64)
+            kept = as_tensors(ops.uniform(generator=stream, shape=shape, dtype=double))
+            if type(kept) is Tensor:  # and not one for each sample of a batch, which vmap draws
+                self.randomSamples = kept
+        return kept
+
+    def updateOutput(self, x: Any) -> Any:
+        batch = batch_of(x, self.axes)
+        lengths = self._targets(tuple(batch.shape[2:]))
+        samples = self._samples(batch)
+        taps = []
+        for letter, n, length, pool in zip(
+            self.axes.split()[1:], batch.shape[2:], lengths, self._along("poolSize"), strict=True
+        ):
+            place = self.order.index(letter)
+            starts = _starts(samples[:, :, place : place + 1], n, length, pool)
+            entries = Tensor(np.arange(pool), device=batch.device)
+            taps.append(starts.reshape((*starts.shape, 1)) + entries)
+        return like_given(max_at(batch, taps), x, self.axes)
+
+    def clearState(self) -> Self:
+        """Forget outputs, gradients of inputs, and the windows."""
+        self.randomSamples = None
+        return super().clearState()
+
+    def __repr__(self) -> str:
+        target = "out" if getattr(self, f"out{self.order[0]}") is not None else "ratio"
+        return f"{torch7_name(self)}({self._text(target, 'x')}, {self._text('poolSize')})"
+
+
+def _starts(sample: Any, length: int, count: int, pool: int) -> Any:
+    """Where each of `count` windows begins: (N, C, 1) numbers of U[0, 1) -> int64 (N, C, count).
+
+    ⌊(i + u)·α⌋ - ⌊u·α⌋ with α = (length - pool) / (count - 1), but the last one ends at the end.
+    """
+    room = length - pool
+    last = Tensor(np.full((*sample.shape[:2], 1), room), device=sample.device)
+    if count == 1:
+        return last
+    step = room / (count - 1)
+    i = Tensor(np.arange(count - 1), dtype=sample.dtype, device=sample.device)
+    starts = ops.floor((sample + i) * step) - ops.floor(sample * step)
+    return ops.concatenate([starts.astype(np.int64), last], axis=2)
+
+
+class SpatialFractionalMaxPooling(_Fractional):
+    """The largest entry of windows poolSizeW x poolSizeH whose places are drawn anew at each call.
+
+    arg1, arg2: width and height of the output, or the ratios (0 … 1) of them to the input's
+    x: (C, H, W) or (N, C, H, W) -> the same with that height and width.  Along an axis of n entries
+    window i begins at ⌊(i + u)·α⌋ - ⌊u·α⌋ with α = (n - pool) / (out - 1) and u from U[0, 1), drawn
+    for each plane; the last one ends where the axis does.  `randomSamples` (N, C, 2) holds the last
+    u's, width first; `fixPoolingRegions()` keeps them.
+    Raises ValueError for sizes that make no sense, ShapeError for inputs that are too small.
+    Source: nn.SpatialFractionalMaxPooling; B. Graham, "Fractional Max-Pooling", arXiv:1412.6071.
+    """
+
+    def __init__(self, poolSizeW: int, poolSizeH: int, arg1: float, arg2: float) -> None:
+        exact = self._exact((poolSizeW, poolSizeH), (arg1, arg2))
+        self.poolSizeW, self.poolSizeH = poolSizeW, poolSizeH
+        self.outW, self.outH = (arg1, arg2) if exact else (None, None)
+        self.ratioW, self.ratioH = (None, None) if exact else (arg1, arg2)
+
+
+class VolumetricFractionalMaxPooling(_Fractional):
+    """SpatialFractionalMaxPooling over three axes, the last of which is time.
+
+    x: (C, H, W, T) or (N, C, H, W, T), time last, unlike in the other volumetric layers: so it is
+    in Torch7.  Arguments come in the order time, width, height; `randomSamples` is (N, C, 3) in
+    that order.  Everything else as there.  Source: nn.VolumetricFractionalMaxPooling.
+    """
+
+    order = "TWH"
+    axes = "C H W T"
+
+    def __init__(
+        self,
+        poolSizeT: int,
+        poolSizeW: int,
+        poolSizeH: int,
+        arg1: float,
+        arg2: float,
+        arg3: float,
+    ) -> None:
+        targets, nothing = (arg1, arg2, arg3), (None, None, None)
+        exact = self._exact((poolSizeT, poolSizeW, poolSizeH), targets)
+        self.poolSizeT, self.poolSizeW, self.poolSizeH = poolSizeT, poolSizeW, poolSizeH
+        self.outT, self.outW, self.outH = targets if exact else nothing
+        self.ratioT, self.ratioW, self.ratioH = nothing if exact else targets

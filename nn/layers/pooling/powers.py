@@ -1,0 +1,96 @@
+"""Pooling by means of powers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from tapegrad.autograd import ops
+from tapegrad.nn.containers.container import Sequential
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.layers.activation import Power, Sqrt, Square
+from tapegrad.nn.layers.pointwise import MulConstant
+from tapegrad.nn.layers.pooling.fixed import SpatialAveragePooling
+from tapegrad.nn.module import Module
+
+__all__ = ["FeatureLPPooling", "SpatialLPPooling"]
+
+
+class SpatialLPPooling(Sequential):
+    """(Σ of each window kW x kH of x^pnorm)^(1 / pnorm), as a Sequential of the layers that do it.
+
+    x: (C, H, W) or (N, C, H, W) -> as for SpatialAveragePooling, with strides that are the kernel
+    when omitted.  nInputPlane is not used, here as in Torch7.  Odd powers are of use for positive
+    entries only.  Raises ShapeError as SpatialAveragePooling does.  Source: nn.SpatialLPPooling;
+    P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers
+    Digit Classification", ICPR 2012, section 2.2.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts, lengths and an exponent
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        pnorm: float,
+        kW: int,
+        kH: int,
+        dW: int | None = None,
+        dH: int | None = None,
+    ) -> None:
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = kW if dW is None else dW, kH if dH is None else dH
+        super().__init__(
+            Square() if pnorm == 2 else Power(pnorm),
+            SpatialAveragePooling(kW, kH, self.dW, self.dH),
+            MulConstant(kW * kH),
+            Sqrt() if pnorm == 2 else Power(1 / pnorm),
+        )
+
+
+class FeatureLPPooling(Module):
+    """y[o] = (Σₖ x[o·stride + k]^power)^(1 / power), k < width, along the axis of features.
+
+    x: (F,), (F, A) or (F, A, B); with batch_mode an axis of samples in front of them
+    -> the same with ⌊(F - width) / stride⌋ + 1 features.  Where a sum is 0 the gradient is 0; odd
+    powers are of use for positive entries only.
+    Raises ValueError unless 2 <= width <= 16 and 1 <= stride <= 4, ShapeError for other shapes.
+    Source: nn.FeatureLPPooling.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, an exponent, a flag
+
+    def __init__(self, width: int, stride: int, power: float, batch_mode: bool = False) -> None:
+        if not 2 <= width <= 16 or not 1 <= stride <= 4:
+            raise ValueError(
+                f"FeatureLPPooling: width must be 2 … 16 and stride 1 … 4, found {width}, {stride}"
+            )
+        self.width, self.stride, self.power = width, stride, power
+        self.batch_mode = bool(batch_mode)
+
+    def updateOutput(self, x: Any) -> Any:
+        axis = int(self.batch_mode)
+        if not 1 <= x.ndim - axis <= 3:
+            raise ShapeError(
+                f"the input of shape {x.shape} has {x.ndim} axes, it must have {axis + 1} to "
+                f"{axis + 3}"
+            )
+        if x.shape[axis] < self.width:
+            raise ShapeError(
+                f"the input of shape {x.shape} has {x.shape[axis]} features, a window {self.width}"
+            )
+        powers = ops.square(x) if self.power == 2 else x**self.power
+        windows = ops.unfold(powers, axis=axis, size=self.width, step=self.stride)
+        return root(ops.sum(windows, axis=-1), self.power)
+
+    def __repr__(self) -> str:
+        text = f"w{self.width} s{self.stride} power {self.power} batch {int(self.batch_mode)}"
+        return f"{torch7_name(self)}({text})"
+
+
+def root(x: Any, power: float) -> Any:
+    """x^(1 / power); where x is 0, so is its derivative."""
+    nothing = ops.equal(x, 0)
+    base = ops.where(nothing, 1, x)
+    y = ops.sqrt(base) if power == 2 else base ** (1 / power)
+    return ops.where(nothing, 0, y)
