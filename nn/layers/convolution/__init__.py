@@ -1,10 +1,14 @@
 """Convolutions."""
 
-from tapegrad.nn.layers.convolution import plain, spatial
+from tapegrad.nn.layers.convolution import by_table, plain, spatial, volumetric
+from tapegrad.nn.layers.convolution.by_table import *
 from tapegrad.nn.layers.convolution.plain import *
 from tapegrad.nn.layers.convolution.spatial import *
+from tapegrad.nn.layers.convolution.volumetric import *
 
 __all__ = [
+    *by_table.__all__,
     *plain.__all__,
     *spatial.__all__,
+    *volumetric.__all__,
 ]

@@ -1,0 +1,184 @@
+"""What convolutions have in common: weights, sizes, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.module import Module
+
+__all__ = ["CONVOLUTIONS", "TRANSPOSED"]
+
+CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
+
+
+TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
+
+
+class _Convolution(Lengths, Module):
+    """What convolutions have in common: bias, starting values, shapes, text."""
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
+    nInputPlane: int
+    nOutputPlane: int
+    weight: Parameter
+    bias: Parameter | None
+
+    def _parameters_of(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
+        dtype = default_dtype()
+        self.weight = Parameter(np.empty(weight, dtype))
+        self.bias = Parameter(np.empty(bias, dtype))
+        self.reset()
+
+    def noBias(self) -> Self:
+        """Drop the bias."""
+        self.bias = None
+        return self
+
+    def _fan_in(self) -> int:
+        return math.prod(self._along("k")) * self.nInputPlane
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight, then bias, from U(-s, s): s = 1/√(kernel entries · planes), or stdv·√3."""
+        s = bound(self._fan_in(), stdv)
+        uniform_(self.weight, -s, s)
+        uniform_(self.bias, -s, s)
+
+    def _fits(self, x: Any, dilation: tuple[int, ...] | None = None) -> Any:
+        """x as a batch.  Raises ShapeError when it is none, or smaller than the kernel."""
+        batch = batch_of(x, self.axes, self.nInputPlane)
+        kernel, pad = self._along("k"), self._along("pad")
+        sides = tuple(n + 2 * p for n, p in zip(x.shape[-len(kernel) :], pad, strict=True))
+        spread = dilation or (1,) * len(kernel)
+        spans = tuple(a * (k - 1) + 1 for k, a in zip(kernel, spread, strict=True))
+        if any(n < k for n, k in zip(sides, spans, strict=True)):
+            raise ShapeError(
+                f"the input of shape {x.shape}, padded to {times(sides)}, is smaller than the "
+                f"kernel, which spans {times(spans)} ({' x '.join(self.axes.split()[1:])})"
+            )
+        return batch
+
+    def _finished(self, y: Any, x: Any) -> Any:
+        """y plus the bias, a single sample if x is one."""
+        if self.bias is not None:
+            y = y + self.bias.reshape((-1,) + (1,) * (y.ndim - 2))
+        return like_given(y, x, self.axes)
+
+    def _size_text(self) -> str:
+        return f"{self.nInputPlane} -> {self.nOutputPlane}, {self._text('k', 'x')}"
+
+    def _tail_text(self) -> str:
+        return ""
+
+    def __repr__(self) -> str:
+        text = self._size_text()
+        padded = any(self._along("pad"))
+        if padded or any(d != 1 for d in self._along("d")):
+            text += f", {self._text('d')}"
+        if padded:
+            text += f", {self._text('pad')}"
+        ending = "" if self.bias is not None else " without bias"
+        return f"{torch7_name(self)}({text}{self._tail_text()}){ending}"
+
+
+class _Plain(_Convolution):
+    """Convolution with one weight (nOutputPlane, nInputPlane, kernel) for all places."""
+
+    def _dilation(self) -> tuple[int, ...]:
+        return (1,) * (len(self.axes.split()) - 1)
+
+    def _kernels(self) -> Any:
+        return self.weight
+
+    def updateOutput(self, x: Any) -> Any:
+        dilation = self._dilation()
+        y = CONVOLUTIONS[len(dilation)](
+            self._fits(x, dilation),
+            self._kernels(),
+            stride=self._along("d"),
+            padding=self._along("pad"),
+            dilation=dilation,
+        )
+        return self._finished(y, x)
+
+
+class _Images(_Plain):
+    """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        nOutputPlane: int,
+        kW: int,
+        kH: int,
+        dW: int = 1,
+        dH: int = 1,
+        padW: int = 0,
+        padH: int | None = None,
+    ) -> None:
+        self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = dW, dH
+        self.padW, self.padH = padW, padW if padH is None else padH
+        self._parameters_of(self._weight_shape(), (nOutputPlane,))
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return (self.nOutputPlane, self.nInputPlane, self.kH, self.kW)
+
+
+class _Full(_Convolution):
+    """Transposed convolution with one weight (nInputPlane, nOutputPlane, kernel)."""
+
+    def _check_adjustment(self) -> None:
+        if any(a > d - 1 for a, d in zip(self._along("adj"), self._along("d"), strict=True)):
+            raise ValueError(
+                f"{type(self).__name__}: adj ({self._text('adj')}) must be smaller than the stride "
+                f"({self._text('d')}), axis by axis ({', '.join(self.order)})"
+            )
+
+    def updateOutput(self, x: Any) -> Any:
+        adjustment = self._along("adj")
+        if isinstance(x, (list, tuple)):
+            if len(x) != 2:
+                raise ShapeError(f"a table input holds an image and a reference, not {len(x)}")
+            x, reference = x
+            sizes = reference.shape[reference.ndim - len(adjustment) :]
+            adjustment = tuple(
+                (n + 2 * p - k) % d
+                for n, p, k, d in zip(
+                    sizes, self._along("pad"), self._along("k"), self._along("d"), strict=True
+                )
+            )
+        batch = batch_of(x, self.axes, self.nInputPlane)
+        lengths = tuple(
+            (n - 1) * d - 2 * p + k + a
+            for n, d, p, k, a in zip(
+                batch.shape[2:],
+                self._along("d"),
+                self._along("pad"),
+                self._along("k"),
+                adjustment,
+                strict=True,
+            )
+        )
+        if min(lengths) < 1:
+            raise ShapeError(f"the input of shape {x.shape} would give {times(lengths)} places")
+        y = TRANSPOSED[len(lengths)](
+            batch,
+            self.weight,
+            (batch.shape[0], self.nOutputPlane, *lengths),
+            stride=self._along("d"),
+            padding=self._along("pad"),
+        )
+        return self._finished(y, x)
+
+    def _tail_text(self) -> str:
+        return f", {self._text('adj')}" if any(self._along("adj")) else ""

@@ -1,0 +1,117 @@
+"""Convolutions over time, height and width."""
+
+from __future__ import annotations
+
+from tapegrad.nn.layers.convolution.common import _Full, _Plain
+
+__all__ = ["VolumetricConvolution", "VolumetricDilatedConvolution", "VolumetricFullConvolution"]
+
+
+class VolumetricConvolution(_Plain):
+    """SpatialConvolution with an axis of time in front: films, or volumes.
+
+    x: (nInputPlane, T, H, W) or (N, nInputPlane, T, H, W) -> (N,) nOutputPlane, T', H', W' with
+    T' = ⌊(T + 2·padT - kT) / dT⌋ + 1, the others likewise.  Arguments come in the order time,
+    width, height; padW and padH are padT when omitted.
+    weight (nOutputPlane, nInputPlane, kT, kH, kW) and bias (nOutputPlane,) or None start from
+    U(-s, s), s = 1/√(kT·kW·kH·nInputPlane).
+    Raises ShapeError for other shapes and for films smaller than the kernel.
+    Source: nn.VolumetricConvolution.
+    """
+
+    order = "TWH"
+    axes = "C T H W"
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        nOutputPlane: int,
+        kT: int,
+        kW: int,
+        kH: int,
+        dT: int = 1,
+        dW: int = 1,
+        dH: int = 1,
+        padT: int = 0,
+        padW: int | None = None,
+        padH: int | None = None,
+    ) -> None:
+        self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT = padT
+        self.padW, self.padH = (padT if pad is None else pad for pad in (padW, padH))
+        self._parameters_of((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
+
+
+class VolumetricDilatedConvolution(VolumetricConvolution):
+    """VolumetricConvolution with taps dilationT, dilationW and dilationH apart.
+
+    Everything else as there.  Source: nn.VolumetricDilatedConvolution.
+    """
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        nOutputPlane: int,
+        kT: int,
+        kW: int,
+        kH: int,
+        dT: int = 1,
+        dW: int = 1,
+        dH: int = 1,
+        padT: int = 0,
+        padW: int | None = None,
+        padH: int | None = None,
+        dilationT: int = 1,
+        dilationW: int = 1,
+        dilationH: int = 1,
+    ) -> None:
+        super().__init__(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH)
+        self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
+
+    def _dilation(self) -> tuple[int, ...]:
+        return self._along("dilation")
+
+    def _tail_text(self) -> str:
+        return f", {self._text('dilation')}"
+
+
+class VolumetricFullConvolution(_Full):
+    """The adjoint of VolumetricConvolution, plus a bias.
+
+    x: (nInputPlane, T, H, W) or (N, nInputPlane, T, H, W) -> (N,) nOutputPlane, T', H', W' with
+    T' = (T - 1)·dT - 2·padT + kT + adjT, the others likewise; also the table [x, reference], as in
+    SpatialFullConvolution.  weight (nInputPlane, nOutputPlane, kT, kH, kW) and bias (nOutputPlane,)
+    or None start from U(-s, s), s = 1/√(kT·kW·kH·nInputPlane).
+    Raises ValueError for an adj that is too large, ShapeError for other inputs.
+    Source: nn.VolumetricFullConvolution.
+    """
+
+    order = "TWH"
+    axes = "C T H W"
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        nOutputPlane: int,
+        kT: int,
+        kW: int,
+        kH: int,
+        dT: int = 1,
+        dW: int = 1,
+        dH: int = 1,
+        padT: int = 0,
+        padW: int = 0,
+        padH: int = 0,
+        adjT: int = 0,
+        adjW: int = 0,
+        adjH: int = 0,
+    ) -> None:
+        self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
+        self.kT, self.kW, self.kH = kT, kW, kH
+        self.dT, self.dW, self.dH = dT, dW, dH
+        self.padT, self.padW, self.padH = padT, padW, padH
+        self.adjT, self.adjW, self.adjH = adjT, adjW, adjH
+        self._check_adjustment()
+        self._parameters_of((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))
