@@ -17,7 +17,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion, constant, weights_of
 from tapegrad.nn.criterions.losses import MSECriterion
-from tapegrad.nn.layers.activation import LogSoftMax
+from tapegrad.nn.layers.softmax import LogSoftMax
 from tapegrad.nn.module import Buffer
 
 __all__ = [

@@ -17,6 +17,7 @@ from tapegrad.nn.layers import (
     pooling,
     reduction,
     shape,
+    softmax,
     table,
     temporal,
     upsampling,
@@ -37,6 +38,7 @@ from tapegrad.nn.layers.pointwise import *
 from tapegrad.nn.layers.pooling import *
 from tapegrad.nn.layers.reduction import *
 from tapegrad.nn.layers.shape import *
+from tapegrad.nn.layers.softmax import *
 from tapegrad.nn.layers.table import *
 from tapegrad.nn.layers.temporal import *
 from tapegrad.nn.layers.upsampling import *
@@ -58,6 +60,7 @@ __all__ = [
     *pooling.__all__,
     *reduction.__all__,
     *shape.__all__,
+    *softmax.__all__,
     *table.__all__,
     *temporal.__all__,
     *upsampling.__all__,

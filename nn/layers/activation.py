@@ -36,7 +36,6 @@ __all__ = [
     "LeakyReLU",
     "Log",
     "LogSigmoid",
-    "LogSoftMax",
     "Mish",
     "PReLU",
     "Power",
@@ -45,13 +44,9 @@ __all__ = [
     "ReLU6",
     "SiLU",
     "Sigmoid",
-    "SoftMax",
-    "SoftMin",
     "SoftPlus",
     "SoftShrink",
     "SoftSign",
-    "SpatialLogSoftMax",
-    "SpatialSoftMax",
     "Sqrt",
     "Square",
     "Tanh",
@@ -519,62 +514,6 @@ class GatedLinearUnit(Module):
 
 
 # Softmaxes ----------------------------------------------------------------------------------------
-
-
-class SoftMax(Module):
-    """y = eˣ / Σ eˣ over the classes.
-
-    x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C.
-    Raises ShapeError for other numbers of axes.  Source: nn.SoftMax.
-    """
-
-    def updateOutput(self, x: Any) -> Any:
-        return ops.softmax(x, axis=class_axis(x))
-
-
-class SoftMin(Module):
-    """y = e⁻ˣ / Σ e⁻ˣ over the classes: SoftMax of -x.
-
-    x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C.
-    Raises ShapeError for other numbers of axes.  Source: nn.SoftMin.
-    """
-
-    def updateOutput(self, x: Any) -> Any:
-        return ops.softmax(-x, axis=class_axis(x))
-
-
-class LogSoftMax(Module):
-    """y = x - log Σ eˣ over the classes, without overflow.
-
-    x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C.
-    Raises ShapeError for other numbers of axes.  Source: nn.LogSoftMax.
-    """
-
-    def updateOutput(self, x: Any) -> Any:
-        return ops.log_softmax(x, axis=class_axis(x))
-
-
-class SpatialSoftMax(SoftMax):
-    """SoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
-
-    Raises ShapeError as SoftMax does, whose code it shares.  Source: nn.SpatialSoftMax.
-    """
-
-
-class SpatialLogSoftMax(LogSoftMax):
-    """LogSoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
-
-    Raises ShapeError as LogSoftMax does, whose code it shares.  Source: nn.SpatialLogSoftMax.
-    """
-
-
-def class_axis(x: Any) -> int:
-    """The axis of the classes: the first of a single sample, the second of a batch."""
-    if not 1 <= x.ndim <= 4:
-        raise ShapeError(
-            f"the input of shape {x.shape} is none of (C,), (N, C), (C, H, W), (N, C, H, W)"
-        )
-    return 0 if x.ndim in (1, 3) else 1
 
 
 def magnitude(x: Any) -> Any:
