@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.recurrent.layers import steps_of
+from tapegrad.nn.recurrent.over_time import steps_of
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
 

@@ -18,7 +18,7 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.layers.shape import lengths_of
 from tapegrad.nn.module import Buffer, Module
 
-__all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant"]
+__all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd"]
 
 
 class CMul(Module):
@@ -181,3 +181,20 @@ def spread(parameter: Any, x: Any) -> Any:
     if x.ndim > 1 and math.prod(x.shape[1:]) == parameter.size:
         return parameter.reshape((1, *x.shape[1:]))
     raise ShapeError(f"the input of shape {x.shape} does not go with a {parameter.shape} parameter")
+
+
+class SAdd(Module):
+    """y = x + addend, or its negative, elementwise: any shape -> the same shape.
+
+    negate: return -(x + addend).  Source: torch/rnn's nn.SAdd.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+
+    def __init__(self, addend: float, negate: bool = False) -> None:
+        self.addend = addend
+        self.negate = negate
+
+    def updateOutput(self, x: Any) -> Any:
+        y = x + self.addend
+        return -y if self.negate else y

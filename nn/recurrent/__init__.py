@@ -1,12 +1,16 @@
 """Layers that run over time."""
 
-from tapegrad.nn.recurrent import layers, masking, sequence
+from tapegrad.nn.recurrent import layers, masking, over_time, sequence, steps
 from tapegrad.nn.recurrent.layers import *
 from tapegrad.nn.recurrent.masking import *
+from tapegrad.nn.recurrent.over_time import *
 from tapegrad.nn.recurrent.sequence import *
+from tapegrad.nn.recurrent.steps import *
 
 __all__ = [
     *layers.__all__,
     *masking.__all__,
+    *over_time.__all__,
     *sequence.__all__,
+    *steps.__all__,
 ]

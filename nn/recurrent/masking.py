@@ -14,7 +14,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.layers import normal_
+from tapegrad.nn.recurrent.steps import normal_
 
 __all__ = ["Embedding", "LookupTableMaskZero", "MaskZero"]
 

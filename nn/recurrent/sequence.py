@@ -15,14 +15,13 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.recurrent.layers import (
-    Remembering,
+from tapegrad.nn.recurrent.over_time import Remembering, slices_of
+from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
     checked_features,
     gru_step,
     lstm_step,
-    slices_of,
     zeros,
 )
 

@@ -15,7 +15,7 @@ from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of
 from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.layers import MODES
+from tapegrad.nn.recurrent.over_time import MODES
 
 __all__ = [
     "HELPERS",

@@ -1,0 +1,159 @@
+"""One step of a recurrent layer, and what the steps need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import fill_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.module import Module
+
+__all__ = ["StepGRU", "StepLSTM"]
+
+
+def lstm_step(gates: Any, c: Any) -> tuple[Any, Any]:
+    """(h, c) of the next step; gates (N, 4·H): input, forget, output, candidate."""
+    size = c.shape[-1]
+    three, candidate = ops.split(gates, (3 * size,), -1)
+    i, f, o = ops.split(ops.sigmoid(three), 3, -1)
+    c = f * c + i * ops.tanh(candidate)
+    return o * ops.tanh(c), c
+
+
+def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
+    """The next h; x_part (N, 3·H): reset, update, candidate; weights (H, 2·H) and (H, H)."""
+    both, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
+    reset, update = ops.split(ops.sigmoid(both + h @ weights[0]), 2, -1)
+    candidate = ops.tanh(candidate + (reset * h) @ weights[1])
+    return candidate + update * (h - candidate)
+
+
+def zeros(x: Any, *shape: int) -> Tensor:
+    """Zeros in the dtype, and on the device, of x."""
+    return Tensor(devices.namespace(x._data).zeros(shape, dtype=x.dtype))
+
+
+def normal_(parameter: Tensor, deviation: float) -> None:
+    """Overwrite `parameter` with normal draws of mean 0."""
+    stream = devices.generator(parameter.device)
+    draws = ops.normal(generator=stream, shape=parameter.shape, dtype=parameter.dtype)
+    ops.assign(parameter.detach(), draws * deviation)
+
+
+def checked_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
+    """Raise ShapeError unless x has one of these numbers of axes, the last `size` long."""
+    if x.ndim not in axes or x.shape[-1] != size:
+        wanted = " or ".join(map(str, axes))
+        raise ShapeError(
+            f"the input of shape {x.shape} must have {wanted} axes, the last of length {size}, "
+            f"{name}"
+        )
+
+
+class StepLSTM(Module):
+    """One step of an LSTM without peepholes: [x, h, c] -> [h', c'].
+
+    (i, f, o, g) = [x, h]·weight + bias;  c' = σ(f)·c + σ(i)·tanh g;  h' = σ(o)·tanh c'.
+    x: (N, D), h: (N, O), c: (N, H);  weight (D + O, 4·H), bias (4·H,).  With an outputsize O that
+    is not the hiddensize H, h' is projected by weightO (H, O).
+    Weights start from N(0, 1/(D + O)), biases at 0, those of the forget gate at 1.
+    Raises ShapeError for other sizes.  Source: torch/rnn's nn.StepLSTM; S. Hochreiter, J.
+    Schmidhuber, "Long short-term memory", 1997.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    maskzero = False
+    v2 = True
+
+    def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
+        self.inputsize = inputsize
+        self.hiddensize = hiddensize
+        self.outputsize = hiddensize if outputsize is None else outputsize
+        dtype = default_dtype()
+        rows = inputsize + self.outputsize
+        self.weight = Parameter(np.empty((rows, 4 * hiddensize), dtype))
+        self.bias = Parameter(np.empty(4 * hiddensize, dtype))
+        if self.outputsize != hiddensize:
+            self.weightO = Parameter(np.empty((hiddensize, self.outputsize), dtype))
+        self.reset()
+
+    weightO: Any = None
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw the weights from N(0, stdv²), stdv² = 1/(D + O) when None; biases to 0 and 1."""
+        deviation = 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv
+        normal_(self.weight, deviation)
+        fill_(self.bias, 0.0)
+        fill_(self.bias.detach()[self.hiddensize : 2 * self.hiddensize], 1.0)
+        if self.weightO is not None:
+            normal_(self.weightO, deviation)
+
+    def updateOutput(self, inputs: Any) -> Any:
+        x, h, c = _entries(inputs, 3, "[x, h, c]")
+        checked_features(x, self.inputsize, (1, 2))
+        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
+        checked_features(c, self.hiddensize, (x.ndim,), "hiddensize")
+        gates = x @ self.weight[: self.inputsize] + h @ self.weight[self.inputsize :] + self.bias
+        h, c = lstm_step(gates, c)
+        return [h if self.weightO is None else h @ self.weightO, c]
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}{sizes(self)}"
+
+
+class StepGRU(Module):
+    """One step of a GRU: [x, h] -> h'.
+
+    (r, u) = σ([x, h]·W₁ + b₁);  g = tanh([x, r·h]·W₂ + b₂);  h' = (1 - u)·g + u·h.
+    x: (N, D), h: (N, H);  weight (D + H, 3·H) holds W₁ and W₂, bias (3·H,).
+    Weights start from N(0, 1/(D + H)), biases at 0.
+    Raises ShapeError for other sizes.  Source: torch/rnn's nn.StepGRU; K. Cho et al., "Learning
+    phrase representations using RNN encoder-decoder", 2014.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    maskzero = False
+    v2 = True
+
+    def __init__(self, inputsize: int, outputsize: int) -> None:
+        self.inputsize = inputsize
+        self.outputsize = outputsize
+        dtype = default_dtype()
+        self.weight = Parameter(np.empty((inputsize + outputsize, 3 * outputsize), dtype))
+        self.bias = Parameter(np.empty(3 * outputsize, dtype))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw the weights from N(0, stdv²), stdv² = 1/(D + H) when None; biases to 0."""
+        normal_(self.weight, 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv)
+        fill_(self.bias, 0.0)
+
+    def updateOutput(self, inputs: Any) -> Any:
+        x, h = _entries(inputs, 2, "[x, h]")
+        checked_features(x, self.inputsize, (1, 2))
+        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
+        weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
+        return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}{sizes(self)}"
+
+
+def sizes(module: Any) -> str:
+    """The sizes of a recurrent layer as torch/rnn prints them: "(3 -> 5)", "(3 -> 5 -> 4)"."""
+    hidden = getattr(module, "hiddensize", module.outputsize)
+    middle = "" if hidden == module.outputsize else f"{hidden} -> "
+    return f"({module.inputsize} -> {middle}{module.outputsize})"
+
+
+def _entries(inputs: Any, count: int, names: str) -> Any:
+    if not isinstance(inputs, (list, tuple)) or len(inputs) != count:
+        raise ShapeError(f"the input must be a list {names}")
+    return inputs
