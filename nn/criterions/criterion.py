@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core import trace as _span
-from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.own import derived
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = ["Criterion"]
 
@@ -79,52 +78,3 @@ def _one(output: Tensor) -> Any:
 
 
 # What losses do with targets ----------------------------------------------------------------------
-
-
-def constant(target: Any, x: Any) -> Any:
-    """The target as a Tensor: numbers and lists go to the device of x.
-
-    Raises TypeError when there is none.
-    """
-    if target is None or (isinstance(target, list) and not target):
-        raise TypeError("the criterion needs a target")
-    if isinstance(target, Tensor):
-        return target
-    return Tensor(target, device=None if hasattr(target, "dtype") else x.device)
-
-
-def paired(x: Any, target: Any) -> Any:
-    """The target in the shape and dtype of x, entries paired in row order.
-
-    Raises ShapeError when the numbers of entries differ.
-    """
-    target = constant(target, x)
-    if x.size != target.size:
-        raise ShapeError(
-            f"the input of shape {x.shape} has {x.size} entries, "
-            f"the target of shape {target.shape} has {target.size}"
-        )
-    if target.dtype != x.dtype:
-        target = ops.cast(target, dtype=x.dtype)
-    return target.reshape(x.shape)
-
-
-def averaged(losses: Any, criterion: Any, count: int | None = None) -> Any:
-    """Σ losses, divided by `count`, or their number, if the criterion's sizeAverage is set."""
-    total = ops.sum(losses)
-    return total / (losses.size if count is None else count) if criterion.sizeAverage else total
-
-
-def weights_of(weights: Any) -> Buffer | None:
-    """Weights as state of a criterion, in the precision in which they were given."""
-    return None if weights is None else Buffer(weights)
-
-
-def spread(weights: Any, x: Any) -> Any:
-    """Weights of the last axes of x, in the dtype of x.  Raises ShapeError if they do not fit."""
-    if weights.ndim > x.ndim or weights.shape != x.shape[x.ndim - weights.ndim :]:
-        raise ShapeError(
-            f"the weights of shape {weights.shape} do not fit the last axes of the input of shape "
-            f"{x.shape}"
-        )
-    return ops.cast(weights, dtype=x.dtype)

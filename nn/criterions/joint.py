@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.tables import table
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.nn.criterions.criterion import Criterion
 
 if TYPE_CHECKING:
     from tapegrad.nn.module import Module
 
-__all__ = ["ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
+__all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
 
 
 class MultiCriterion(Criterion):
@@ -105,3 +110,19 @@ class ModuleCriterion(Criterion):
         if self.castTarget and hasattr(target, "dtype") and target.dtype != x.dtype:
             target = ops.cast(target, dtype=x.dtype)
         return self.criterion(x, target)
+
+
+class CriterionTable(Module):
+    """[x, target] -> criterion(x, target), a 0-d array: a criterion as a layer of a network.
+
+    The target's gradient is 0.  Source: nn.CriterionTable.
+    """
+
+    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+
+    def __init__(self, criterion: Criterion) -> None:
+        self.criterion = criterion
+
+    def updateOutput(self, x: Any) -> Any:
+        prediction, target = table(x, 2)
+        return self.criterion(prediction, target.detach())

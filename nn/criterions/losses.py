@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.criterions.criterion import Criterion, averaged, paired, spread, weights_of
+from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.targets import averaged, paired, spread, weights_of
 from tapegrad.nn.layers.activation import magnitude
 
 __all__ = [

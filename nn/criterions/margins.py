@@ -14,7 +14,8 @@ from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
-from tapegrad.nn.criterions.criterion import Criterion, averaged, constant, paired, weights_of
+from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.targets import averaged, constant, paired, weights_of
 
 __all__ = [
     "CosineEmbeddingCriterion",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import leaves
@@ -18,9 +18,6 @@ from tapegrad.nn.core.tables import joined, paired, table
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
-if TYPE_CHECKING:
-    from tapegrad.nn.criterions.criterion import Criterion
-
 __all__ = [
     "CAddTable",
     "CAddTensorTable",
@@ -29,7 +26,6 @@ __all__ = [
     "CMinTable",
     "CMulTable",
     "CSubTable",
-    "CriterionTable",
     "FlattenTable",
     "JoinTable",
     "MM",
@@ -314,22 +310,6 @@ class SplitTable(Module):
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         length = x.shape[axis]
         return [part.reshape(shape) for part in ops.split(x, length, axis)] if length else []
-
-
-class CriterionTable(Module):
-    """[x, target] -> criterion(x, target), a 0-d array: a criterion as a layer of a network.
-
-    The target's gradient is 0.  Source: nn.CriterionTable.
-    """
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
-
-    def __init__(self, criterion: Criterion) -> None:
-        self.criterion = criterion
-
-    def updateOutput(self, x: Any) -> Any:
-        prediction, target = table(x, 2)
-        return self.criterion(prediction, target.detach())
 
 
 # Helpers ------------------------------------------------------------------------------------------
