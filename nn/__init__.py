@@ -8,13 +8,14 @@ from tapegrad.devices import manual_seed
 from tapegrad.nn import containers, criterions, layers, recurrent, training
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError, shape_check
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.formats.native.files import load
 from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
 

@@ -22,17 +22,26 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
-from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import as_array, fresh, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import guard
 from tapegrad.nn.core import memory as _flat
-from tapegrad.nn.core import trace as _span
+from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.frames import Trace, current_frame, on_failure
 from tapegrad.nn.core.graph_node import are_nodes, node_of
 from tapegrad.nn.core.own import by_hand, derived
+from tapegrad.nn.core.reading import (
+    NO_FORWARD,
+    add_to_parameters,
+    gradients_to_inputs,
+    reverse,
+    same_input,
+    seeds_for,
+)
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import call, trace_call
 
-__all__ = ["TORCH_TYPES", "Buffer", "Module"]
+__all__ = ["TORCH_TYPES", "Module"]
 
 NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
@@ -48,45 +57,6 @@ TORCH_TYPES = {
 }
 
 
-class Buffer(Tensor):
-    """State of a module that is not learned, such as a running mean; saved with its parameters.
-
-    It is written by `assign`, or by ``b[i] = v``; replay repeats that, a failing forward undoes it.
-    """
-
-    __slots__ = ()
-
-    _state = True
-
-    def assign(self, value: Any) -> None:
-        """Overwrite the entries with `value`, broadcast and converted to this dtype."""
-        self._before_write()
-        ops.assign(self, value.detach() if isinstance(value, Tensor) else value)
-
-    def _before_write(self) -> None:
-        def undo() -> Callable[[], None]:
-            array, old = self._data, self._data.copy()
-
-            def restore() -> None:
-                array[...] = old
-                note_write(array)
-
-            return restore
-
-        _span.on_failure(id(self), undo)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        result = Buffer(super().__deepcopy__(memo)._data)
-        memo[id(self)] = result
-        return result
-
-    def __copy__(self) -> Buffer:
-        return Buffer(self._data.copy())
-
-    def __reduce__(self) -> Any:
-        return (Buffer, (devices.to_numpy(self._data),))
-
-
 class Module:
     """A layer or model: parameters, and forward code that is differentiated by recording it.
 
@@ -96,7 +66,7 @@ class Module:
     """
 
     modules: list[Module]  # containers set it; other modules have attributes instead
-    _trace: _span.Trace | None = None
+    _trace: Trace | None = None
     _training = True
     _frozen = False
     _keeps_type = False  # whether type() leaves what is below as it is
@@ -130,7 +100,7 @@ class Module:
             return node_of(self, inputs)
         if self._by_hand:
             return _by_hand_call(self, inputs)
-        return _span.call(self, inputs, self.updateOutput)
+        return call(self, inputs, self.updateOutput)
 
     def forward(self, *inputs: Any) -> Any:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
@@ -157,8 +127,8 @@ class Module:
             self.accGradParameters(input, gradOutput, scale)
             return self.gradInput
         trace, found = self._reverse("backward", input, gradOutput, inputs=True, parameters=None)
-        _span.add_to_parameters(found, scale)
-        _span.gradients_to_inputs(trace, found, gradOutput)
+        add_to_parameters(found, scale)
+        gradients_to_inputs(trace, found, gradOutput)
         return self.gradInput
 
     @derived
@@ -167,7 +137,7 @@ class Module:
         trace, found = self._reverse(
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
-        _span.gradients_to_inputs(trace, found, gradOutput)
+        gradients_to_inputs(trace, found, gradOutput)
         return self.gradInput
 
     @derived
@@ -176,7 +146,7 @@ class Module:
         _, found = self._reverse(
             "accGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
         )
-        _span.add_to_parameters(found, scale)
+        add_to_parameters(found, scale)
 
     def accUpdateGradParameters(self, input: Any, gradOutput: Any, lr: builtins.float) -> None:
         """p -= lr · gradient for each parameter, leaving the gathered gradients as they are."""
@@ -214,14 +184,14 @@ class Module:
         *,
         inputs: bool,
         parameters: list[Parameter] | None,
-    ) -> tuple[_span.Trace, dict[Any, Any]]:
+    ) -> tuple[Trace, dict[Any, Any]]:
         name = type(self).__name__
-        span = _span.same_input(name, method, given, self._trace)
+        span = same_input(name, method, given, self._trace)
         assert self._trace is not None  # same_input has raised otherwise
-        seeds = _span.seeds_for(name, method, span, grad_output)
+        seeds = seeds_for(name, method, span, grad_output)
         if not seeds and not any(n is not None for n in span.nodes) and self._parameters():
-            raise RuntimeError(_span.NO_FORWARD.format(name=name, method=method))
-        return self._trace, _span.reverse(self._trace, seeds, inputs=inputs, parameters=parameters)
+            raise RuntimeError(NO_FORWARD.format(name=name, method=method))
+        return self._trace, reverse(self._trace, seeds, inputs=inputs, parameters=parameters)
 
     # What a stateful call leaves behind -----------------------------------------------------------
 
@@ -596,7 +566,7 @@ class Module:
             state = generator.get_state()
             return lambda: generator.set_state(state)
 
-        _span.on_failure(id(generator), undo)
+        on_failure(id(generator), undo)
         return generator
 
     # Copying and showing --------------------------------------------------------------------------
@@ -645,7 +615,7 @@ class Module:
     def __tape__(self) -> Any:
         """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
         if self._trace is None:
-            raise ValueError(_span.NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
+            raise ValueError(NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
         return self._trace.root.output
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
@@ -674,7 +644,7 @@ def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
 
 
 def _forward(module: Module, inputs: tuple[Any, ...], cls: type[Module]) -> Any:
-    frame = _span.current_frame()
+    frame = current_frame()
     if frame is not None and frame.module is not None:
         if frame.module is module and cls is not type(module):
             return cls.updateOutput(module, *inputs)  # super().forward(x) in forward code
@@ -686,7 +656,7 @@ def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
     module.__dict__.pop("_trace", None)  # drop the previous tape before making the next
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)
-    trace = _span.trace_call(module, args, update)
+    trace = trace_call(module, args, update)
     for span in trace.spans:
         kept = span.output
         if not (tracked and span is trace.root):

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import ops
-from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.frames import on_failure
 from tapegrad.nn.core.tables import joined, table
 from tapegrad.nn.core.text import indented, torch7_name
 from tapegrad.nn.module import Module, shown
@@ -281,7 +281,7 @@ class MapTable(Container):
     def updateOutput(self, x: Any) -> list[Any]:
         """x: a table -> the list of outputs."""
         kept = list(self.modules)
-        _span.on_failure(id(self), lambda: lambda: self.modules.__setitem__(slice(None), kept))
+        on_failure(id(self), lambda: lambda: self.modules.__setitem__(slice(None), kept))
         self.resize(max(len(table(x)), len(self.modules)))
         return [module(part) for module, part in zip(self.modules, x, strict=False)]
 

@@ -19,7 +19,8 @@ from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
-from tapegrad.nn.core import trace as _span
+from tapegrad.nn.core.frames import Frame, Span, current_frame, entered
+from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
 
 __all__ = ["call"]
 
@@ -100,22 +101,22 @@ class _Plan:
 
 def call(module: Any, inputs: tuple[Any, ...]) -> Any:
     """Run the module on its own trace, and join that to the current tape by one record."""
-    given = [_span.as_tensors(x) for x in inputs]
-    frame = _span.current_frame()
+    given = [as_tensors(x) for x in inputs]
+    frame = current_frame()
     outer = None if frame is None else frame.trace
-    marked, nodes = _span.mark_inputs(given) if outer is not None else (given, [])
+    marked, nodes = mark_inputs(given) if outer is not None else (given, [])
     # The rule answers for every floating point input, so each has a node to answer to.
     marked = unflatten(marked, [_tracked(x) for x in leaves(marked)])
     flat = [x for x in leaves(marked) if x._node is not None]
     detached = unflatten(marked, [x.detach() for x in leaves(marked)])
-    trace = _span.trace_call(module, tuple(detached), module.updateOutput)
+    trace = trace_call(module, tuple(detached), module.updateOutput)
     parameters = module._parameters()
     output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
-        with _span.entered(_span.Frame(module, outer, frame)):
+        with entered(Frame(module, outer, frame)):
             _join(module, trace, flat, parameters, leaves(output))
     if outer is not None:
-        outer.spans.append(_span.Span(weakref.ref(module), nodes, given, output))
+        outer.spans.append(Span(weakref.ref(module), nodes, given, output))
     return output
 
 

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import constant, weights_of
 from tapegrad.nn.layers.softmax import LogSoftMax
-from tapegrad.nn.module import Buffer
 
 __all__ = [
     "ClassNLLCriterion",

@@ -9,14 +9,23 @@ its labels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.own import derived
+from tapegrad.nn.core.reading import (
+    gradients_to_inputs,
+    reverse,
+    same_input,
+    same_target,
+    seeds_for,
+)
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import as_tensors, call
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
 
 __all__ = ["Criterion"]
 
@@ -39,24 +48,24 @@ class Criterion(Module):
     def updateGradInput(self, input: Any, target: Any = None) -> Any:
         """See `backward`: a criterion without parameters has nothing else to do."""
         name, method = type(self).__name__, "backward"
-        span = _span.same_input(name, method, input, self._trace)
+        span = same_input(name, method, input, self._trace)
         assert self._trace is not None  # same_input has raised otherwise
-        _span.same_target(name, method, target, self._target)
-        seeds = _span.seeds_for(name, method, span, map_leaves(_one, span.output))
-        found = _span.reverse(self._trace, seeds, inputs=True, parameters=None)
-        _span.gradients_to_inputs(self._trace, found, None)
+        same_target(name, method, target, self._target)
+        seeds = seeds_for(name, method, span, map_leaves(_one, span.output))
+        found = reverse(self._trace, seeds, inputs=True, parameters=None)
+        gradients_to_inputs(self._trace, found, None)
         return self.gradInput
 
     def __call__(self, *inputs: Any) -> Any:
         """The loss of (input, target) as a Tensor on the current tape; no state is kept."""
         x, *target = self._checked(inputs)
-        target = _span.as_tensors(target)
+        target = as_tensors(target)
         # The target is no input of the span: a child's gradInput is that of its prediction alone.
-        return _span.call(self, (x,), lambda x: self.updateOutput(x, *target))
+        return call(self, (x,), lambda x: self.updateOutput(x, *target))
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
-        self._target = _span.as_tensors(target[0]) if target else None
+        self._target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), self._target)
         return (x,), lambda x: self.updateOutput(x, constants)
 

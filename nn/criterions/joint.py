@@ -6,19 +6,13 @@ The children stand in the list `criterions`, their factors in `weights`, as in T
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.module import Module
-
-if TYPE_CHECKING:
-    from tapegrad.nn.criterions.criterion import Criterion
-
-if TYPE_CHECKING:
-    from tapegrad.nn.module import Module
 
 __all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
 

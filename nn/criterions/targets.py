@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.module import Buffer
 
 __all__ = ["averaged", "constant", "paired", "spread", "weights_of"]
 

@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.indexing import whole
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 

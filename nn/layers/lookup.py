@@ -14,8 +14,8 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.ops.indexing import HOLE
-from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.frames import on_failure
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
 from tapegrad.nn.layers.indexing import whole
 from tapegrad.nn.layers.pointwise import buffer
@@ -100,7 +100,7 @@ class LookupTable(Module):
 
     def _renormalize(self, x: Any) -> None:
         weight = self.weight.detach()
-        _span.on_failure(id(self), lambda: _restorer(weight))
+        on_failure(id(self), lambda: _restorer(weight))
         with no_grad():
             flat = x.reshape((-1,))
             rows = weight[flat]

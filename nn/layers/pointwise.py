@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.layers.shape import lengths_of
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd"]
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
-from tapegrad.nn.core import trace as _span
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.frames import on_failure
 from tapegrad.nn.core.text import indented, torch7_name
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
@@ -125,7 +125,7 @@ class Remembering(Module):
 
             return restore
 
-        _span.on_failure(id(self), undo)
+        on_failure(id(self), undo)
         self._kept = map_leaves(lambda t: t.detach(), states)
 
 

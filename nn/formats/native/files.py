@@ -26,11 +26,12 @@ from numpy.lib.stride_tricks import as_strided
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import untracked
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = ["FORMAT_VERSION", "architecture", "load", "register", "save"]
 

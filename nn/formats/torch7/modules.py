@@ -24,6 +24,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
@@ -31,7 +32,7 @@ from tapegrad.nn.formats.torch7 import classes as classes_of_torch7
 from tapegrad.nn.formats.torch7 import state as made_there
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = ["from_objects", "to_objects"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Parameter
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
-from tapegrad.nn.module import Buffer
 
 __all__ = [
     "like",

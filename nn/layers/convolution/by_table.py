@@ -9,11 +9,11 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.convolution.common import _Convolution
-from tapegrad.nn.module import Buffer
 
 __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 

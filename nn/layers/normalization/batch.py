@@ -17,6 +17,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.nn.containers.container import ConcatTable, Sequential
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
@@ -26,7 +27,7 @@ from tapegrad.nn.layers.pointwise import Add, CMul, MulConstant
 from tapegrad.nn.layers.reduction import Mean
 from tapegrad.nn.layers.shape import Replicate
 from tapegrad.nn.layers.table import CSubTable
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = [
     "BatchNormalization",

@@ -16,10 +16,11 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, default_dtype, ops
 from tapegrad.nn.containers.container import Sequential
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.layers.pooling.powers import root
-from tapegrad.nn.module import Buffer, Module
+from tapegrad.nn.module import Module
 
 __all__ = [
     "SpatialContrastiveNormalization",

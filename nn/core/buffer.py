@@ -1,0 +1,52 @@
+"""Buffer: state of a module that is not learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tapegrad import devices
+from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd.core.node import note_write
+from tapegrad.nn.core.frames import on_failure
+
+__all__ = ["Buffer"]
+
+
+class Buffer(Tensor):
+    """State of a module that is not learned, such as a running mean; saved with its parameters.
+
+    It is written by `assign`, or by ``b[i] = v``; replay repeats that, a failing forward undoes it.
+    """
+
+    __slots__ = ()
+
+    _state = True
+
+    def assign(self, value: Any) -> None:
+        """Overwrite the entries with `value`, broadcast and converted to this dtype."""
+        self._before_write()
+        ops.assign(self, value.detach() if isinstance(value, Tensor) else value)
+
+    def _before_write(self) -> None:
+        def undo() -> Callable[[], None]:
+            array, old = self._data, self._data.copy()
+
+            def restore() -> None:
+                array[...] = old
+                note_write(array)
+
+            return restore
+
+        on_failure(id(self), undo)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
+        result = Buffer(super().__deepcopy__(memo)._data)
+        memo[id(self)] = result
+        return result
+
+    def __copy__(self) -> Buffer:
+        return Buffer(self._data.copy())
+
+    def __reduce__(self) -> Any:
+        return (Buffer, (devices.to_numpy(self._data),))

@@ -1,0 +1,191 @@
+"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.autograd import AnomalyError, Tensor
+from tapegrad.autograd.core import callsite as _place
+from tapegrad.autograd.transforms.checkpoint import surroundings
+from tapegrad.nn.core.errors import ShapeError
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.node import Node
+
+__all__ = [
+    "IN_MODULE",
+    "Frame",
+    "Span",
+    "Trace",
+    "current_frame",
+    "entered",
+    "located",
+    "module_path",
+    "on_failure",
+]
+
+IN_MODULE = "in module "
+
+
+@dataclass
+class Span:
+    """One call of a module inside a trace."""
+
+    reference: Any  # weak: the module keeps the trace, so a strong one would be a cycle
+    nodes: list[Node | None]  # the identity node of each input leaf, None where nothing is tracked
+    inputs: Any
+    output: Any
+
+    def keep(self, name: str, value: Any) -> None:
+        """Store a result on the module, if it is still there."""
+        module = self.reference()
+        if module is not None:
+            module.keep(name, value)
+
+
+@dataclass
+class Trace:
+    """A stateful call: the spans inside it, and how to undo what it changed."""
+
+    first: int
+    spans: list[Span] = field(default_factory=list)
+    undo: dict[int, Callable[[], None]] = field(default_factory=dict)
+    grad_output: Any = None
+
+    @property
+    def root(self) -> Span:
+        """The span of the module whose `forward` was called; the last to finish."""
+        return self.spans[-1]
+
+    def restore(self) -> None:
+        """Put back what changed since the trace was opened."""
+        for action in reversed(list(self.undo.values())):
+            action()
+        self.undo.clear()
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The module that is being run, the trace it belongs to (None in a plain call), and the frame
+    of the module that called it.
+
+    undo: the trace that changes are undone with when there is none to put spans in
+    """
+
+    module: Any
+    trace: Trace | None
+    parent: Frame | None
+    undo: Trace | None = None
+
+    @cached_property
+    def path(self) -> str:
+        """The module's path in those that called it, ``Sequential[1].Linear``; "" without one."""
+        outer = self.parent
+        while outer is not None and outer.module is None:
+            outer = outer.parent
+        if outer is None or self.module is outer.module:
+            return "" if self.module is None else type(self.module).__name__
+        if self.module is None:
+            return outer.path
+        name = outer.module.name_of_child(self.module)
+        return f"{outer.path}{name}.{type(self.module).__name__}"
+
+
+_frame: ContextVar[Frame | None] = ContextVar("tapegrad_module", default=None)
+
+
+current_frame = _frame.get
+
+
+@contextmanager
+def entered(frame: Frame | None) -> Iterator[None]:
+    """Run a block as part of `frame.module`."""
+    token = _frame.set(frame)
+    try:
+        yield
+    finally:
+        _frame.reset(token)
+
+
+def module_path() -> str:
+    """The path of the module that is being run, "" outside of every module."""
+    frame = _frame.get()
+    return "" if frame is None else frame.path
+
+
+def name_of(array: Any) -> str:
+    """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
+    frame = _frame.get()
+    own = {} if frame is None or frame.module is None else vars(frame.module)
+    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
+
+
+_place.register(module_path, name_of)
+
+
+def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
+    """Log, once per key and trace, how to undo a change that is about to be made."""
+    frame = _frame.get()
+    trace = None if frame is None else frame.trace or frame.undo
+    if trace is not None and key not in trace.undo:
+        trace.undo[key] = make()
+
+
+def unseen() -> tuple[Any, Callable[[], Any]]:
+    """The contexts of the first and of later runs of a checkpoint: modules leave no spans in them.
+
+    Spans would keep what the checkpoint drops, and their nodes are not those of the later run.
+    """
+    frame = _frame.get()
+    if frame is None:
+        return entered(None), lambda: entered(None)
+    # Modules may hold the tape, which holds this: strong references would be cycles.
+    callers, outer = [], frame
+    while outer is not None:
+        if outer.module is not None:
+            callers.append(weakref.ref(outer.module))
+        outer = outer.parent
+
+    def later() -> Any:
+        again = None if callers else Frame(None, None, None)
+        for reference in reversed(callers):
+            again = Frame(reference() or _GONE, None, again)
+        return entered(again)
+
+    first = Frame(frame.module, None, frame.parent, frame.trace or frame.undo)
+    return entered(first), later
+
+
+class _Gone:
+    """A module that was freed: no module is it, but one is being run."""
+
+    def name_of_child(self, _: Any) -> str:
+        return ""
+
+
+_GONE = _Gone()
+
+
+surroundings.append(unseen)
+
+
+@contextmanager
+def located() -> Iterator[None]:
+    """Put the path of the module that is being run into errors; the innermost one that sees it."""
+    try:
+        yield
+    except Exception as error:  # every error, since it is only annotated and raised again
+        known = error.__dict__
+        if "_tapegrad_path" not in known:
+            path = known["_tapegrad_path"] = module_path()
+            if isinstance(error, ShapeError):
+                error.path = path
+            elif not isinstance(error, AnomalyError):  # which names it itself
+                error.add_note(IN_MODULE + path)
+        raise
