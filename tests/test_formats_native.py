@@ -20,7 +20,8 @@ from tapegrad import manual_seed, nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import Draws
 from tapegrad.cli import main
-from tapegrad.nn.formats import FormatError, UnsupportedError, native, torch7
+from tapegrad.nn.formats import FormatError, UnsupportedError, torch7
+from tapegrad.nn.formats.native import files as native
 from tapegrad.nn.formats.native import safetensors_file
 
 DATA = Path(__file__).parent / "data"
