@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import on_failure
+from tapegrad.nn.core.frames import undo_attribute
 from tapegrad.nn.core.tables import joined, table
 from tapegrad.nn.core.text import indented, torch7_name
 from tapegrad.nn.module import Module, shown
@@ -268,9 +268,10 @@ class MapTable(Container):
         """Keep `count` copies, one for each entry of a table, making those that are missing."""
         module = self.get(0)
         kept = {id(p): p for p in module._parameters()} if self.shared else {}
-        del self.modules[max(count, 1) :]
-        while len(self.modules) < count:
-            self.modules.append(copy.deepcopy(module, dict(kept)))
+        copies = self.modules[: max(count, 1)]
+        while len(copies) < count:
+            copies.append(copy.deepcopy(module, dict(kept)))
+        self.modules = copies
 
     def clearState(self) -> Self:
         """Forget outputs and gradients of inputs; shared copies are dropped."""
@@ -280,8 +281,7 @@ class MapTable(Container):
 
     def updateOutput(self, x: Any) -> list[Any]:
         """x: a table -> the list of outputs."""
-        kept = list(self.modules)
-        on_failure(id(self), lambda: lambda: self.modules.__setitem__(slice(None), kept))
+        undo_attribute(self, "modules")
         self.resize(max(len(table(x)), len(self.modules)))
         return [module(part) for module, part in zip(self.modules, x, strict=False)]
 

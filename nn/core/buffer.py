@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd.core.node import note_write
-from tapegrad.nn.core.frames import on_failure
+from tapegrad.nn.core.frames import undo_write
 
 __all__ = ["Buffer"]
 
@@ -29,16 +27,7 @@ class Buffer(Tensor):
         ops.assign(self, value.detach() if isinstance(value, Tensor) else value)
 
     def _before_write(self) -> None:
-        def undo() -> Callable[[], None]:
-            array, old = self._data, self._data.copy()
-
-            def restore() -> None:
-                array[...] = old
-                note_write(array)
-
-            return restore
-
-        on_failure(id(self), undo)
+        undo_write(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
         result = Buffer(super().__deepcopy__(memo)._data)

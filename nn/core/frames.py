@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite as _place
+from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.nn.core.errors import ShapeError
 
@@ -28,6 +29,8 @@ __all__ = [
     "located",
     "module_path",
     "on_failure",
+    "undo_attribute",
+    "undo_write",
 ]
 
 IN_MODULE = "in module "
@@ -55,7 +58,7 @@ class Trace:
 
     first: int
     spans: list[Span] = field(default_factory=list)
-    undo: dict[int, Callable[[], None]] = field(default_factory=dict)
+    undo: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
     grad_output: Any = None
 
     @property
@@ -129,18 +132,47 @@ def name_of(array: Any) -> str:
 _place.register(module_path, name_of)
 
 
-def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:
-    """Log, once per key and trace, how to undo a change that is about to be made."""
+def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:
+    """Log, once per key and trace, how to undo a change that is about to be made.
+
+    make: called if this is the first change under `key`; keeps what is there, returns the undoing
+    """
     frame = _frame.get()
     trace = None if frame is None else frame.trace or frame.undo
     if trace is not None and key not in trace.undo:
         trace.undo[key] = make()
 
 
-def unseen() -> tuple[Any, Callable[[], Any]]:
-    """The contexts of the first and of later runs of a checkpoint: modules leave no spans in them.
+def undo_write(tensor: Tensor) -> None:
+    """Give `tensor` its present entries back if the call that is running fails."""
 
-    Spans would keep what the checkpoint drops, and their nodes are not those of the later run.
+    def keep() -> Callable[[], None]:
+        array, old = tensor._data, tensor._data.copy()
+
+        def restore() -> None:
+            array[...] = old
+            note_write(array)
+
+        return restore
+
+    on_failure(id(tensor._data), keep)  # the log keeps this array, so that its id stays its own
+
+
+def undo_attribute(owner: Any, name: str) -> None:
+    """Let ``owner.name`` be its present value again if the call that is running fails."""
+
+    def keep() -> Callable[[], None]:
+        old = getattr(owner, name)
+        return lambda: setattr(owner, name, old)
+
+    on_failure((id(owner), name), keep)
+
+
+def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
+    """Returns a context for a checkpoint's first run, and a function making one for each re-run.
+
+    Modules record no spans inside either.  Spans would keep what the checkpoint drops, and their
+    nodes would not be those of the re-run.
     """
     frame = _frame.get()
     if frame is None:
@@ -163,7 +195,9 @@ def unseen() -> tuple[Any, Callable[[], Any]]:
 
 
 class _Gone:
-    """A module that was freed: no module is it, but one is being run."""
+    """Stands in for a caller that was garbage-collected, so that code which a checkpoint runs again
+    still counts as inside a module.
+    """
 
     def name_of_child(self, _: Any) -> str:
         return ""
@@ -172,7 +206,7 @@ class _Gone:
 _GONE = _Gone()
 
 
-surroundings.append(unseen)
+surroundings.append(checkpoint_contexts)
 
 
 @contextmanager

@@ -5,17 +5,16 @@ Indices count from 0; one that is not there is an error, negative ones too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
-from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.ops.indexing import HOLE
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import on_failure
+from tapegrad.nn.core.frames import undo_write
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
 from tapegrad.nn.layers.indexing import whole
 from tapegrad.nn.layers.pointwise import buffer
@@ -100,7 +99,7 @@ class LookupTable(Module):
 
     def _renormalize(self, x: Any) -> None:
         weight = self.weight.detach()
-        on_failure(id(self), lambda: _restorer(weight))
+        undo_write(weight)
         with no_grad():
             flat = x.reshape((-1,))
             rows = weight[flat]
@@ -108,16 +107,6 @@ class LookupTable(Module):
             norm = ops.sum(powers, axis=-1, keepdims=True) ** (1 / self.normType)
             factor = ops.where(norm > self.maxNorm, self.maxNorm / (norm + 1e-7), 1)
             ops.assign_at(weight, rows * factor, [flat], template=(HOLE,))
-
-
-def _restorer(tensor: Any) -> Callable[[], None]:
-    array, old = tensor._data, tensor._data.copy()
-
-    def restore() -> None:
-        array[...] = old
-        note_write(array)
-
-    return restore
 
 
 class OneHot(Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self
@@ -11,7 +11,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import on_failure
+from tapegrad.nn.core.frames import undo_attribute
 from tapegrad.nn.core.text import indented, torch7_name
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
@@ -117,15 +117,7 @@ class Remembering(Module):
         mode = "train" if self.train else "eval"
         if self._remember not in {"both", mode}:
             return
-        before = self._kept
-
-        def undo() -> Callable[[], None]:
-            def restore() -> None:
-                self._kept = before
-
-            return restore
-
-        on_failure(id(self), undo)
+        undo_attribute(self, "_kept")
         self._kept = map_leaves(lambda t: t.detach(), states)
 
 
