@@ -16,9 +16,10 @@ from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.frames import undo_attribute
+from tapegrad.nn.core.part import shown
 from tapegrad.nn.core.tables import joined, table
 from tapegrad.nn.core.text import indented, torch7_name
-from tapegrad.nn.module import Module, shown
+from tapegrad.nn.module import Module
 
 __all__ = [
     "Concat",
@@ -102,6 +103,8 @@ class Sequential(Container):
     >>> Sequential(Linear(3, 4), Tanh()).add(Linear(4, 2))  # doctest: +SKIP
     """
 
+    drawn_as = "chain"
+
     def insert(self, module: Module, index: int | None = None) -> None:
         """Put `module` at position `index`, before what is there; at the end when omitted."""
         size = len(self.modules) + 1
@@ -153,6 +156,8 @@ class ConcatTable(_Branches):
     a list.  Source: nn.ConcatTable.
     """
 
+    drawn_as = "branches"
+
     def updateOutput(self, x: Any) -> list[Any]:
         """x: whatever all children take -> list of their outputs."""
         return [module(x) for module in self.modules]
@@ -163,6 +168,8 @@ class ParallelTable(_Branches):
 
     Raises ShapeError unless there are as many entries as children.  Source: nn.ParallelTable.
     """
+
+    drawn_as = "parallel"
 
     def updateOutput(self, x: Any) -> list[Any]:
         self._one_each(len(table(x)))
@@ -175,6 +182,8 @@ class Concat(_Branches):
     dimension: an axis of the outputs, a batch axis counted like any other.
     Raises ShapeError when the outputs differ along other axes.  Source: nn.Concat.
     """
+
+    drawn_as = "joined"
 
     torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 

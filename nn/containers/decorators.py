@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.own import derived
+from tapegrad.nn.core.part import shown
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.module import Module, shown
+
+if TYPE_CHECKING:
+    from tapegrad.nn.module import Module
 
 __all__ = ["Bottle", "Checkpoint", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]
 

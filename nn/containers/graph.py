@@ -51,6 +51,8 @@ class gModule(Container):  # noqa: N801  # nngraph's name
     Source: nngraph's nn.gModule.
     """
 
+    drawn_as = "graph"
+
     torch7_arguments: ClassVar[dict[str, str]] = {}  # nodes
 
     def __init__(self, inputs: Any, outputs: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor, is_recording
 from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.declaration import item_node
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
@@ -131,8 +132,6 @@ def _join(
     parameters: list[Parameter],
     outputs: list[Tensor],
 ) -> None:
-    from tapegrad.autograd.core.declaration import item_node
-
     parents: list[Node] = [t._node for t in (*inputs, *parameters) if t._node is not None]
     node = Node.__new__(Node)
     node.serial = next_serial()

@@ -1,7 +1,15 @@
 """The graph of a module as a picture: boxes for modules, arrows for what flows between them.
 
-Containers whose wiring is known are drawn as their children; any other module is one box.  The
-picture itself is made in `tapegrad.autograd.core.drawing`.
+A module says by `drawn_as` how it is wired:
+
+    "box"       one box, whatever is inside; what a module is when it says nothing
+    "chain"     its `modules` one after another
+    "branches"  its `modules` side by side, each fed by the whole input; their ends are the output
+    "joined"    as "branches", and a box of its own in which the ends come together
+    "parallel"  its `modules` side by side, the i-th fed by the i-th entry of the input
+    "graph"     its `steps`, from `inputs` to `outputs`, as `containers.graph` has them
+
+The picture itself is made in `tapegrad.autograd.core.drawing`.
 """
 
 from __future__ import annotations
@@ -10,22 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.nn.containers.container import (
-    Concat,
-    ConcatTable,
-    DepthConcat,
-    ParallelTable,
-    Sequential,
-)
-from tapegrad.nn.containers.graph import gModule
 
 if TYPE_CHECKING:
-    from tapegrad.nn.module import Module
+    from tapegrad.nn.core.part import Part
 
 __all__ = ["Picture", "picture"]
 
+UNKNOWN_WIRING = (
+    "{name}.drawn_as is {wiring!r}; it may be box, chain, branches, joined, parallel or graph"
+)
 
-def picture(module: Module) -> Picture:
+
+def picture(module: Part) -> Picture:
     """The graph of `module`; boxes hold output shapes after a `forward`."""
     return drawn(_boxes(module))
 
@@ -33,8 +37,8 @@ def picture(module: Module) -> Picture:
 # From modules to boxes ----------------------------------------------------------------------------
 
 
-def _boxes(module: Module) -> list[Box]:
-    count = module.inputs if isinstance(module, gModule) else 1
+def _boxes(module: Part) -> list[Box]:
+    count = module.inputs if module.drawn_as == "graph" else 1
     boxes = [Box([f"input {i}" if count > 1 else "input"], "end") for i in range(count)]
     ends = _draw(module, list(range(count)), boxes)
     for i, end in enumerate(ends):
@@ -46,25 +50,28 @@ def _boxes(module: Module) -> list[Box]:
 
 def _draw(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     """Add the boxes of `module`, fed by the boxes `sources`; returns those that its output is."""
-    if isinstance(module, gModule):
+    wiring = module.drawn_as
+    if wiring == "graph":
         return _draw_graph(module, sources, boxes)
-    children = getattr(module, "modules", None) or []
-    if isinstance(module, Sequential) and children:
+    children = getattr(module, "modules", None)
+    if wiring == "box" or not children:
+        return _one(module, sources, boxes)
+    if wiring == "chain":
         for child in children:
             sources = _draw(child, sources, boxes)
         return sources
-    if isinstance(module, (ConcatTable, Concat, DepthConcat)) and children:
-        ends = [end for child in children for end in _draw(child, sources, boxes)]
-        return ends if isinstance(module, ConcatTable) else _one(module, ends, boxes)
-    if isinstance(module, ParallelTable) and children:
+    if wiring == "parallel":
         if len(sources) != len(children):
             sources = [_entry(i, sources, boxes) for i in range(len(children))]
         pairs = zip(children, sources, strict=True)
         return [end for child, source in pairs for end in _draw(child, [source], boxes)]
-    return _one(module, sources, boxes)
+    if wiring not in {"branches", "joined"}:
+        raise ValueError(UNKNOWN_WIRING.format(name=type(module).__name__, wiring=wiring))
+    ends = [end for child in children for end in _draw(child, sources, boxes)]
+    return ends if wiring == "branches" else _one(module, ends, boxes)
 
 
-def _draw_graph(module: gModule, sources: list[int], boxes: list[Box]) -> list[int]:
+def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     if len(sources) != module.inputs:
         sources = [_entry(i, sources, boxes) for i in range(module.inputs)]
     ends: list[list[int]] = []

@@ -10,7 +10,7 @@ import html as _html
 from typing import Any, NamedTuple
 
 from tapegrad.autograd import Parameter, Tensor
-from tapegrad.nn.module import Module, fields
+from tapegrad.nn.core.part import Part, fields
 
 __all__ = ["Row", "html", "rows", "text"]
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
     size: int
 
 
-def rows(module: Module) -> list[Row]:
+def rows(module: Part) -> list[Row]:
     """One row for each module, parents first; parameters are counted where they are held."""
     table = []
     seen: set[int] = set()
@@ -62,7 +62,7 @@ def _shape(output: Any) -> str:
     return ""
 
 
-def _cells(module: Module) -> tuple[list[str], list[list[str]], str]:
+def _cells(module: Part) -> tuple[list[str], list[list[str]], str]:
     """Headings, cells and the line below the table."""
     table = rows(module)
     headings = ["name", "module", "output", "parameters", "count"]
@@ -91,7 +91,7 @@ def _cells(module: Module) -> tuple[list[str], list[list[str]], str]:
     )
 
 
-def text(module: Module) -> str:
+def text(module: Part) -> str:
     """The table as aligned text."""
     headings, cells, total = _cells(module)
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
@@ -103,7 +103,7 @@ def text(module: Module) -> str:
     return "\n".join([*lines, total])
 
 
-def html(module: Module) -> str:
+def html(module: Part) -> str:
     """The table as HTML, for Jupyter."""
     headings, cells, total = _cells(module)
     head = "".join(f"<th style='text-align:left'>{h}</th>" for h in headings)

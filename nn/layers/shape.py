@@ -17,7 +17,8 @@ from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.module import TORCH_TYPES, Module
+from tapegrad.nn.methods.torch7 import TORCH_TYPES
+from tapegrad.nn.module import Module
 
 __all__ = [
     "Collapse",

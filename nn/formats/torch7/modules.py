@@ -269,7 +269,7 @@ def attributes(cls: type) -> tuple[str, ...]:
 
     Read from our own compiled code; the constructor, which would say it too, is never called.
     """
-    bases = [base for base in cls.__mro__ if base not in {Module, Criterion, object}]
+    bases = [base for base in cls.__mro__ if base not in {*Module.__mro__, Criterion}]
     functions = [vars(base).get("__init__") for base in bases]
     functions += [function for base in bases for function in vars(base).values()]
     found: dict[str, None] = {}

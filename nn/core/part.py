@@ -1,0 +1,249 @@
+"""Part: the tree that modules form, walked by type.
+
+Parameters, buffers and modules below are found by their type among the attributes, in lists, tuples
+and dicts too, when they are asked for; nothing is registered.  Copying, converting, describing and
+what a stateful call leaves behind belong to the tree as well: every module has them, whichever
+system's methods stand on top (`tapegrad.nn.methods`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor, default_dtype
+from tapegrad.autograd.core.tensor import fresh, untracked
+from tapegrad.nn.core import memory
+from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.text import torch7_name
+
+if TYPE_CHECKING:
+    from tapegrad.nn.core.frames import Trace
+
+__all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
+
+
+class Part:
+    """A node of a tree of modules: it holds Parameters, Buffers and other Parts as attributes.
+
+    It computes nothing; `Module` does.
+    """
+
+    modules: list[Any]  # containers set it; other modules have attributes instead
+    _trace: Trace | None = None
+    _training = True
+    _frozen = False
+    drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
+    _keeps_type = False  # whether type() leaves what is below as it is
+    _flattened: Any = None
+
+    # The tree -------------------------------------------------------------------------------------
+
+    def children(self) -> list[Any]:
+        """The modules directly below this one, each once."""
+        return [module for _, module in _children(self)]
+
+    def named_modules(self) -> Iterator[tuple[str, Any]]:
+        """(dotted name, module) for this module, named "", and all below it, each once."""
+        yield from _named_modules(self, "", set())
+
+    def listModules(self) -> list[Any]:
+        """The module itself and all below it, parents first, each once."""
+        return [module for _, module in self.named_modules()]
+
+    def name_of_child(self, child: Any) -> str:
+        """How `child` is reached from here, as source text: ``[2]`` in a container, ``.conv1``."""
+        for name, module in _children(self):
+            if module is child:
+                return "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
+        return ""
+
+    def _parameters(self) -> list[Parameter]:
+        return [p for _, p in self.named_trainable()]
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, Parameter), each once, in the order of `parameters`."""
+        yield from _named(self, Parameter)
+
+    def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, Parameter), each once, without those of frozen modules."""
+        yield from _named(self, Parameter, frozen=False)
+
+    def own_parameters(self) -> list[Parameter]:
+        """The Parameters of this module itself, not of those below, each once."""
+        found = {id(p): p for _, p in fields(self) if isinstance(p, Parameter)}
+        return list(found.values())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """(dotted name, Buffer), each once."""
+        yield from _named(self, Buffer)
+
+    # What a stateful call leaves behind -----------------------------------------------------------
+
+    def keep(self, name: str, value: Any) -> None:
+        """Store `output` or `gradInput`: the same handles, bound to new arrays."""
+        key = f"_{name}"
+        self.__dict__[key] = _rebound(self.__dict__.get(key), value)
+
+    def clearState(self) -> Self:
+        """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
+        for module in self.listModules():
+            for name in ("_output", "_gradInput", "_trace"):
+                module.__dict__.pop(name, None)
+        return self
+
+    def _drop_traces(self) -> None:
+        for module in self.listModules():
+            module.__dict__.pop("_trace", None)
+            module.__dict__.pop("_flattened", None)
+
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _convert(self, convert: Callable[[Any], Any], kept: Collection[int] = ()) -> Self:
+        """Apply `convert` to all memory, once per storage, so that views stay views of one.
+
+        kept: ids of parameters and buffers that stay as they are
+        """
+        memo = memory.StorageMap(convert)
+        for _, p in self.named_parameters():
+            if id(p) in kept:
+                continue
+            gradient = None if p.grad is None else p.grad
+            array = memo(p._data)
+            if gradient is not None:
+                gradient._data = memo(gradient._data)
+            p.rebind(array, gradient)
+        for _, buffer in self.named_buffers():
+            if id(buffer) not in kept:
+                buffer._data = memo(buffer._data)
+        Part.clearState(self)  # of this class: results go, what layers keep beside them stays
+        self._drop_traces()
+        return self
+
+    # Copying and showing --------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        for name in ("_trace", "_flattened"):
+            state.pop(name, None)
+        return state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        result = self.__class__.__new__(self.__class__)
+        memo[id(self)] = result
+        result.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        return result
+
+    def describe(self, first: int) -> str:
+        """The module as text, with positions and dimensions counted from `first`: 0 here, 1 there.
+
+        `repr` counts from 0, and `__tostring__`, Torch7's text, from 1.
+        """
+        lines = []
+        for name, module in _children(self) if first == 0 else ():  # Torch7 shows the name only
+            lines.append(f"  ({name}): " + shown(module, first).replace("\n", "\n  "))
+        return torch7_name(self) + (" {\n" + "\n".join(lines) + "\n}" if lines else "")
+
+    def __repr__(self) -> str:
+        return self.describe(0)
+
+    def __tostring__(self) -> str:
+        """Torch7's text for this module: children and dimensions count from 1."""
+        return shown(self, 1)
+
+
+# What the methods above share ---------------------------------------------------------------------
+
+
+def shown(module: Part, first: int) -> str:
+    """`module.describe(first)`, unless its class says with a `__repr__` how it prints."""
+    said = type(module).__repr__ is not Part.__repr__
+    return repr(module) if said else module.describe(first)
+
+
+def fields(module: Part) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of the Tensors and Modules among a module's own attributes."""
+    seen: set[int] = set()
+    for name, value in vars(module).items():
+        if name == "modules" and isinstance(value, list):  # a container's children: "0", "1", …
+            for i, item in enumerate(value):
+                yield from _items(item, str(i), seen)
+        elif not name.startswith("_"):
+            yield from _items(value, name, seen)
+
+
+def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """(dotted name, thing) for everything reachable without entering a Module."""
+    if isinstance(value, (Tensor, Part)):
+        yield prefix, value
+    elif isinstance(value, (list, tuple, dict)) and id(value) not in seen:
+        seen.add(id(value))
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in pairs:
+            yield from _items(item, f"{prefix}.{key}", seen)
+
+
+def _children(module: Part) -> list[tuple[str, Any]]:
+    found: dict[int, tuple[str, Any]] = {}
+    for name, value in fields(module):
+        if isinstance(value, Part):
+            found.setdefault(id(value), (name, value))
+    return list(found.values())
+
+
+def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    yield prefix, module
+    for name, child in _children(module):
+        yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
+
+
+def _named(module: Part, kind: Any, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
+    """(dotted name, thing), each once; without those of frozen modules unless `frozen`."""
+    seen: set[int] = set()
+    for prefix, part in module.named_modules():
+        if part._frozen and not frozen:
+            continue
+        for name, value in fields(part):
+            if isinstance(value, kind) and id(value) not in seen:
+                seen.add(id(value))
+                yield (f"{prefix}.{name}" if prefix else name), value
+
+
+def gradient_of(parameter: Parameter) -> Tensor:
+    """The gradient gathered so far; zeros, which stay its gradient, before the first backward."""
+    if parameter.grad is None:
+        xp = devices.namespace(parameter._data)
+        parameter.grad = xp.zeros(parameter.shape, dtype=parameter.dtype)
+    assert parameter.grad is not None  # set above
+    return parameter.grad
+
+
+def empty() -> Tensor:
+    """What `output` and `gradInput` are before there was a call."""
+    return untracked(np.empty(0, default_dtype()))
+
+
+def _rebound(handle: Any, value: Any) -> Any:
+    if type(handle) is Tensor and isinstance(value, Tensor):
+        handle._data, handle._node, handle._alias = value._data, value._node, None
+        return handle
+    if isinstance(value, (list, tuple)):
+        old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
+        items = [_rebound(old[i] if old else None, v) for i, v in enumerate(value)]
+        if isinstance(old, list) and isinstance(value, list):
+            old[:] = items
+            return old
+        return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
+    if isinstance(value, dict):
+        known = handle if isinstance(handle, dict) else {}
+        return {key: _rebound(known.get(key), v) for key, v in value.items()}
+    if isinstance(value, Tensor):
+        return fresh(value._data, value._node)
+    return value

@@ -1,0 +1,1 @@
+"""The methods of every module, one mixin without state for each system they come from."""
