@@ -24,6 +24,7 @@ from tapegrad.nn.core.graph_node import are_nodes, node_of
 from tapegrad.nn.core.own import by_hand
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
+from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.trace import call, trace_call
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
@@ -101,9 +102,10 @@ class Module(Torch7, Python, Part):
 
     def __tape__(self) -> Any:
         """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
-        if self._trace is None:
+        trace = last(self, "trace")
+        if trace is None:
             raise ValueError(NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
-        return self._trace.root.output
+        return trace.root.output
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
@@ -125,7 +127,8 @@ def _forward(module: Module, inputs: tuple[Any, ...], cls: type[Module]) -> Any:
 
 
 def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
-    module.__dict__.pop("_trace", None)  # drop the previous tape before making the next
+    run = run_of(module)
+    run.trace = None  # drop the previous tape before making the next
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)
     trace = trace_call(module, args, update)
@@ -134,5 +137,5 @@ def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
         if not (tracked and span is trace.root):
             kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
         span.keep("output", kept)
-    module._trace = trace
+    run.trace = trace
     return module.output

@@ -332,7 +332,7 @@ def test_copies_leave_the_tape_behind(copier) -> None:
     net.backward(x, net.forward(x).numpy())
     other = copier(net)
     np.testing.assert_array_equal(other(x).numpy(), net(x).numpy())
-    assert other._trace is None
+    assert other._run.trace is None
     with pytest.raises(RuntimeError, match="call forward"):
         other.backward(x, np.ones((2, 2)))
 

@@ -302,9 +302,9 @@ def test_unpooling_looks_at_the_picks_before_it_uses_them():
     y = pooling.forward(random(5, 2, 4, 4)).numpy()
     with pytest.raises(nn.ShapeError, match="does not belong to what was pooled"):
         undoing.forward(np.ones((2, 3, 2)))
-    places, sides = pooling._picked
+    places, sides = pooling.picked
     for wrong, lowest, highest in ((places + 16, 16, 31), (places - 16, -16, -1)):
-        pooling._picked = (wrong, sides)
+        pooling._run.picked = (wrong, sides)
         with pytest.raises(nn.ShapeError, match=r"range from -?\d+ to -?\d+, .* from 0 to 15"):
             undoing.forward(y)
         assert lowest <= int(np.min(np.asarray(wrong))) <= int(np.max(np.asarray(wrong))) <= highest
@@ -313,7 +313,7 @@ def test_unpooling_looks_at_the_picks_before_it_uses_them():
 def test_a_pooling_without_unpooling_keeps_nothing():
     pooling = nn.SpatialMaxPooling(2, 2).double()
     pooling.forward(random(6, 1, 4, 4))
-    assert pooling._picked is None
+    assert pooling.picked is None
 
 
 def test_an_unpooling_from_a_file_works_as_the_one_that_was_written(tmp_path):
@@ -515,6 +515,6 @@ def test_unpooling_agrees_with_pytorch():
     undoing = nn.VolumetricMaxUnpooling(pooling).double()
     y, indices = torch.nn.functional.max_pool3d(torch.tensor(x), 2, return_indices=True)
     near(pooling.forward(x).numpy(), y.numpy())
-    np.testing.assert_array_equal(np.asarray(pooling._picked[0]), indices.numpy())
+    np.testing.assert_array_equal(np.asarray(pooling.picked[0]), indices.numpy())
     back = torch.nn.functional.max_unpool3d(y, indices, 2)
     near(undoing.forward(Tensor(y.numpy())).numpy(), back.numpy())

@@ -21,6 +21,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.nn.core.frames import Frame, Span, current_frame, entered
+from tapegrad.nn.core.run import run_of
 from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
 
 __all__ = ["call"]
@@ -82,7 +83,8 @@ class _Plan:
         grad_output = unflatten(trace.root.output, given)
         inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
         kept = [(p, p.grad) for p in parameters]
-        newer, module._trace = module._trace, trace
+        run = run_of(module)
+        newer, run.trace = run.trace, trace
         try:
             for p in parameters:
                 p.grad = p._data * 0
@@ -96,7 +98,7 @@ class _Plan:
         finally:
             for p, gradient in kept:
                 p.grad = gradient
-            module._trace = newer
+            run.trace = newer
         return results[0] if len(results) == 1 else tuple(results)
 
 

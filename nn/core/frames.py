@@ -59,7 +59,6 @@ class Trace:
     first: int
     spans: list[Span] = field(default_factory=list)
     undo: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
-    grad_output: Any = None
 
     @property
     def root(self) -> Span:

@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import untracked
+from tapegrad.nn.core.run import last, run_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
@@ -118,7 +119,7 @@ def _in_memory_order(owner: Any) -> Any:
 
 def current(module: Any) -> tuple[Tensor, Tensor] | None:
     """The flat buffers of an earlier `getParameters`, if every parameter still lies in them."""
-    known = module.__dict__.get("_flattened")
+    known = last(module, "flat")
     if known is None:
         return None
     flat, flat_grad, views = known
@@ -171,9 +172,9 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         p.grad = gradient
         views.append((p, p._data, gradient._data))
     for part in module.listModules():
-        part.__dict__.pop("_flattened", None)
-        part.__dict__.pop("_trace", None)
-    module._flattened = (flat, flat_grad, views)
+        if part._run is not None:
+            part._run.drop_tape()
+    run_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import fresh, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
 from tapegrad.nn.core.text import torch7_name
-
-if TYPE_CHECKING:
-    from tapegrad.nn.core.frames import Trace
 
 __all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
 
@@ -34,12 +32,11 @@ class Part:
     """
 
     modules: list[Any]  # containers set it; other modules have attributes instead
-    _trace: Trace | None = None
+    _run: Run | None = None  # what calls leave behind; see core.run
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
     _keeps_type = False  # whether type() leaves what is below as it is
-    _flattened: Any = None
 
     # The tree -------------------------------------------------------------------------------------
 
@@ -86,20 +83,20 @@ class Part:
 
     def keep(self, name: str, value: Any) -> None:
         """Store `output` or `gradInput`: the same handles, bound to new arrays."""
-        key = f"_{name}"
-        self.__dict__[key] = _rebound(self.__dict__.get(key), value)
+        run = run_of(self)
+        setattr(run, name, _rebound(getattr(run, name, None), value))
 
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
         for module in self.listModules():
-            for name in ("_output", "_gradInput", "_trace"):
-                module.__dict__.pop(name, None)
+            if module._run is not None:
+                module._run.clear()
         return self
 
     def _drop_traces(self) -> None:
         for module in self.listModules():
-            module.__dict__.pop("_trace", None)
-            module.__dict__.pop("_flattened", None)
+            if module._run is not None:
+                module._run.drop_tape()
 
     # Memory ---------------------------------------------------------------------------------------
 
@@ -128,8 +125,8 @@ class Part:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        for name in ("_trace", "_flattened"):
-            state.pop(name, None)
+        if self._run is not None:
+            state[ATTRIBUTE] = self._run.copied()
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.nn.core.run import last
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part
@@ -93,7 +94,7 @@ def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
 
 def _one(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     lines = [repr(module).partition(" {")[0].partition("\n")[0].removeprefix("nn.")]
-    if shape := _shape(module.__dict__.get("_output")):
+    if shape := _shape(last(module, "output")):
         lines.append(shape)
     boxes.append(Box(lines, "module", list(dict.fromkeys(sources))))
     return [len(boxes) - 1]

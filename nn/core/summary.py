@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.nn.core.part import Part, fields
+from tapegrad.nn.core.run import last
 
 __all__ = ["Row", "html", "rows", "text"]
 
@@ -42,7 +43,7 @@ def rows(module: Part) -> list[Row]:
                 name=name,
                 depth=name.count(".") + 1 if name else 0,
                 module=repr(part).partition(" {")[0].partition("\n")[0],
-                output=_shape(part.__dict__.get("_output")),
+                output=_shape(last(part, "output")),
                 parameters=", ".join(f"{field} {_times(p.shape)}" for field, p in own),
                 size=sum(p.size for _, p in own),
             )

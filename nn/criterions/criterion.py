@@ -19,6 +19,7 @@ from tapegrad.nn.core.reading import (
     same_target,
     seeds_for,
 )
+from tapegrad.nn.core.run import run_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors, call
 from tapegrad.nn.module import Module
@@ -47,12 +48,14 @@ class Criterion(Module):
     def updateGradInput(self, input: Any, target: Any = None) -> Any:
         """See `backward`: a criterion without parameters has nothing else to do."""
         name, method = type(self).__name__, "backward"
-        span = same_input(name, method, input, self._trace)
-        assert self._trace is not None  # same_input has raised otherwise
-        same_target(name, method, target, self._target)
+        run = run_of(self)
+        trace = run.trace
+        span = same_input(name, method, input, trace)
+        assert trace is not None  # same_input has raised otherwise
+        same_target(name, method, target, run.target)
         seeds = seeds_for(name, method, span, map_leaves(_one, span.output))
-        found = reverse(self._trace, seeds, inputs=True, parameters=None)
-        gradients_to_inputs(self._trace, found, None)
+        found = reverse(trace, seeds, inputs=True, parameters=None)
+        gradients_to_inputs(trace, found, None)
         return self.gradInput
 
     def __call__(self, *inputs: Any) -> Any:
@@ -64,8 +67,8 @@ class Criterion(Module):
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
-        self._target = as_tensors(target[0]) if target else None
-        constants = map_leaves(lambda t: t.detach(), self._target)
+        given = run_of(self).target = as_tensors(target[0]) if target else None
+        constants = map_leaves(lambda t: t.detach(), given)
         return (x,), lambda x: self.updateOutput(x, constants)
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -75,8 +78,6 @@ class Criterion(Module):
 
     def __repr__(self) -> str:
         return torch7_name(self)
-
-    _target: Any = None
 
 
 def _one(output: Tensor) -> Any:

@@ -26,6 +26,7 @@ from tapegrad.nn.core.reading import (
     same_input,
     seeds_for,
 )
+from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
@@ -128,32 +129,38 @@ class Torch7(Part):
         parameters: list[Parameter] | None,
     ) -> tuple[Trace, dict[Any, Any]]:
         name = type(self).__name__
-        span = same_input(name, method, given, self._trace)
-        assert self._trace is not None  # same_input has raised otherwise
+        trace = last(self, "trace")
+        span = same_input(name, method, given, trace)
         seeds = seeds_for(name, method, span, grad_output)
         if not seeds and not any(n is not None for n in span.nodes) and self._parameters():
             raise RuntimeError(NO_FORWARD.format(name=name, method=method))
-        return self._trace, reverse(self._trace, seeds, inputs=inputs, parameters=parameters)
+        return trace, reverse(trace, seeds, inputs=inputs, parameters=parameters)
 
     # Fields ---------------------------------------------------------------------------------------
 
     @property
     def output(self) -> Any:
         """The result of the last `forward`: one handle, bound to a new array each time."""
-        return self.__dict__.setdefault("_output", empty())
+        run = run_of(self)
+        if not hasattr(run, "output"):
+            run.output = empty()
+        return run.output
 
     @output.setter
     def output(self, value: Any) -> None:
-        self.__dict__["_output"] = value
+        run_of(self).output = value
 
     @property
     def gradInput(self) -> Any:
         """The gradient with respect to the input, of the last `backward`."""
-        return self.__dict__.setdefault("_gradInput", empty())
+        run = run_of(self)
+        if not hasattr(run, "gradInput"):
+            run.gradInput = empty()
+        return run.gradInput
 
     @gradInput.setter
     def gradInput(self, value: Any) -> None:
-        self.__dict__["_gradInput"] = value
+        run_of(self).gradInput = value
 
     @property
     def gradWeight(self) -> Tensor:

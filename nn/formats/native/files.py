@@ -28,6 +28,7 @@ from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
+from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
@@ -46,7 +47,7 @@ UNKNOWN_CLASS = (
 )
 
 _KINDS: dict[str, type] = {"parameter": Parameter, "buffer": Buffer, "tensor": Tensor}
-_NOT_SAVED = {"_output", "_gradInput", "_trace", "_flattened", "_target"}
+_NOT_SAVED = {ATTRIBUTE}
 _DEEPEST = 60  # lists in lists in … of one attribute
 
 _registered: dict[str, type] = {}

@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.run import last, leave
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import Lengths, batch_of, like_given
 from tapegrad.nn.module import Module
@@ -84,16 +85,25 @@ class _Rounded(_Pooling):
 
 
 class _MaxPooling(_Rounded):
-    """A pooling that remembers, for a layer that undoes it, what it picked and from where."""
+    """A pooling that remembers, for a layer that undoes it, what it picked and from where.
+
+    Once an unpooling refers to it, every call keeps its picks until the next one or `clearState`,
+    a plain call too: the unpooling is another module, which the result does not pass through.
+    Otherwise a plain call keeps nothing, as for every module.
+    """
 
     _remembers = False
-    _picked: tuple[Any, tuple[int, ...]] | None = None
+
+    @property
+    def picked(self) -> tuple[Any, tuple[int, ...]] | None:
+        """(positions of the last maxima in their planes, sides of the planes); None without."""
+        return last(self, "picked")
 
     def pooled(self, batch: Any) -> Any:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        self._picked = (indices, tuple(batch.shape[2:]))
+        leave(self, "picked", (indices, tuple(batch.shape[2:])))
         return y
 
     def _maxima(self, batch: Any) -> Any:
@@ -104,7 +114,7 @@ class _MaxPooling(_Rounded):
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and what was picked."""
-        self._picked = None
+        leave(self, "picked", None)
         return super().clearState()
 
 

@@ -46,9 +46,9 @@ class SpatialMaxUnpooling(Module):
     def updateOutput(self, x: Any) -> Any:
         axes = self.undoes.axes
         batch = batch_of(x, axes)
-        if self.pooling._picked is None:
+        if self.pooling.picked is None:
             raise ShapeError("nothing was pooled yet: run the pooling module before this one")
-        indices, sides = self.pooling._picked
+        indices, sides = self.pooling.picked
         try:
             places = ops.checked_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
         except ValueError as error:

@@ -1,0 +1,76 @@
+"""What calls leave on a module: passing state, which belongs in no file and no list of parameters.
+
+It lies in one object, made when there is first something to keep, under one name among the module's
+attributes.  The slots below are the only list of what is passing: a method that has to remember
+something between two calls gets a slot, and files, copies and conversions need no change.
+A plain call, ``module(x)``, does not come here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tapegrad.nn.core.frames import Trace
+
+__all__ = ["ATTRIBUTE", "Run", "last", "leave", "run_of"]
+
+ATTRIBUTE = "_run"  # its name on modules; whoever writes attributes to a file leaves this one out
+
+
+class Run:
+    """The passing state of one module.
+
+    output, gradInput: results of the last `forward` and `backward`; unset before the first
+    trace:  the tape of the last `forward`
+    target: the target of a criterion's last `forward`
+    flat:   the buffers that `getParameters` made, and what lay in them then
+    picked: what a max pooling found, for the unpooling that refers to it
+    """
+
+    __slots__ = ("flat", "gradInput", "output", "picked", "target", "trace")
+
+    output: Any
+    gradInput: Any
+
+    def __init__(self) -> None:
+        self.trace: Trace | None = None
+        self.target: Any = None
+        self.flat: Any = None
+        self.picked: Any = None
+
+    def copied(self) -> Run:
+        """What a copy of the module has: the results, but neither tape nor flat buffers."""
+        copy = Run()
+        copy.picked = self.picked
+        for name in ("output", "gradInput"):
+            if hasattr(self, name):
+                setattr(copy, name, getattr(self, name))
+        return copy
+
+    def clear(self) -> None:
+        """Forget the results and the tape; flat buffers stay those of the parameters."""
+        self.trace = self.target = None
+        for name in ("output", "gradInput"):
+            if hasattr(self, name):
+                delattr(self, name)
+
+    def drop_tape(self) -> None:
+        """Forget what refers to parameters as they were: the tape, and the flat buffers."""
+        self.trace = self.target = self.flat = None
+
+
+def run_of(module: Any) -> Run:
+    """The passing state of `module`; made now if there was none."""
+    run: Run | None = module._run
+    return module.__dict__.setdefault(ATTRIBUTE, Run()) if run is None else run
+
+
+def leave(module: Any, name: str, value: Any) -> None:
+    """Leave `value` under `name`, a slot of Run, for `last`."""
+    setattr(run_of(module), name, value)
+
+
+def last(module: Any, name: str) -> Any:
+    """What the last call left under `name`, a slot of Run; None if nothing."""
+    return getattr(module._run, name, None)
