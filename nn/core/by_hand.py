@@ -89,7 +89,8 @@ class _Plan:
             for p in parameters:
                 p.grad = p._data * 0
             grad_input = module.updateGradInput(inputs, grad_output)
-            module.accGradParameters(inputs, grad_output, 1)
+            if parameters or not module._frozen:
+                module.accGradParameters(inputs, grad_output, 1)
             results = [t._data for t in leaves(grad_input)]
             results = [
                 r for r, x in zip(results, leaves(inputs), strict=True) if x.dtype.kind in "fc"

@@ -6,9 +6,9 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite as _place
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IN_MODULE",
     "Frame",
+    "FrozenFrame",
     "Span",
     "Trace",
     "current_frame",
@@ -84,6 +85,7 @@ class Frame:
     trace: Trace | None
     parent: Frame | None
     undo: Trace | None = None
+    frozen: ClassVar[bool] = False  # are there Parameters that are constants to the module?
 
     @cached_property
     def path(self) -> str:
@@ -97,6 +99,26 @@ class Frame:
             return outer.path
         name = outer.module.name_of_child(self.module)
         return f"{outer.path}{name}.{type(self.module).__name__}"
+
+
+@dataclass(frozen=True)
+class FrozenFrame(Frame):
+    """The frame of a frozen module.
+
+    own: ids of the Parameters that the module itself holds
+    """
+
+    own: frozenset[int] = frozenset()
+    frozen: ClassVar[bool] = True
+
+    def has_constant(self, parameter: Any) -> bool:
+        """Whether the Parameter is the module's, or that of a frozen module below it."""
+        return id(parameter) in self.own or id(parameter) in self._below
+
+    @cached_property
+    def _below(self) -> frozenset[int]:
+        parts = [part for part in self.module.listModules() if part._frozen]
+        return frozenset(id(p) for part in parts for p in part.own_parameters())
 
 
 _frame: ContextVar[Frame | None] = ContextVar("tapegrad_module", default=None)
@@ -176,20 +198,21 @@ def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
     frame = _frame.get()
     if frame is None:
         return entered(None), lambda: entered(None)
+    alone: dict[str, Any] = {"trace": None, "parent": None, "undo": None}
     # Modules may hold the tape, which holds this: strong references would be cycles.
     callers, outer = [], frame
     while outer is not None:
         if outer.module is not None:
-            callers.append(weakref.ref(outer.module))
+            callers.append((weakref.ref(outer.module), replace(outer, module=None, **alone)))
         outer = outer.parent
 
     def later() -> Any:
         again = None if callers else Frame(None, None, None)
-        for reference in reversed(callers):
-            again = Frame(reference() or _GONE, None, again)
+        for reference, caller in reversed(callers):
+            again = replace(caller, module=reference() or _GONE, parent=again)
         return entered(again)
 
-    first = Frame(frame.module, None, frame.parent, frame.trace or frame.undo)
+    first = replace(frame, trace=None, undo=frame.trace or frame.undo)
     return entered(first), later
 
 
@@ -200,6 +223,9 @@ class _Gone:
 
     def name_of_child(self, _: Any) -> str:
         return ""
+
+    def listModules(self) -> list[Any]:
+        return []
 
 
 _GONE = _Gone()

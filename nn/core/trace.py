@@ -21,12 +21,10 @@ from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import guard
 from tapegrad.autograd.transforms.gradient import variable
-from tapegrad.nn.core.frames import Frame, Span, Trace, _frame, entered, located
+from tapegrad.nn.core.frames import Frame, FrozenFrame, Span, Trace, _frame, entered, located
+from tapegrad.nn.core.freezing import hold, without_constants
 
 __all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
-
-
-# Running ------------------------------------------------------------------------------------------
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -68,36 +66,29 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
     guard(module, "_frozen")
-    if module._frozen:
-        update = _constant(module, update)
     frame = _frame.get()
     trace = None if frame is None else frame.trace
     inputs = [as_tensors(x) for x in args]
+    if frame is not None and frame.frozen:
+        inputs = without_constants(inputs)
     if trace is None:
         undo = None if frame is None else frame.undo
-        with entered(Frame(module, None, frame, undo)), located():
-            return update(*inputs)
+        with entered(_frame_of(module, None, frame, undo)), located():
+            output = update(*inputs)
+            return without_constants(output) if module._frozen else output
     marked, nodes = mark_inputs(inputs)
-    with entered(Frame(module, trace, frame)), located():
+    with entered(_frame_of(module, trace, frame, None)), located():
         output = update(*marked)
+        if module._frozen:
+            output = without_constants(output)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
 
 
-def _constant(module: Any, update: Callable[..., Any]) -> Callable[..., Any]:
-    """`update` with the module's own Parameters as constants: calls on them are not recorded."""
-
-    def run(*inputs: Any) -> Any:
-        own = [(p, p._node) for p in module.own_parameters()]
-        try:
-            for p, _ in own:
-                p._node = None
-            return update(*inputs)
-        finally:
-            for p, node in own:
-                p._node = node
-
-    return run
+def _frame_of(module: Any, trace: Trace | None, caller: Frame | None, undo: Trace | None) -> Frame:
+    if module._frozen:
+        return FrozenFrame(module, trace, caller, undo, hold(module))
+    return Frame(module, trace, caller, undo)
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
@@ -111,6 +102,3 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
         raise
     trace.undo.clear()
     return trace
-
-
-# Reading the tape back ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import as_array
+from tapegrad.nn.core.freezing import hold
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.core.summary import html, text
@@ -39,6 +40,8 @@ class Python(Part):
     def _freeze(self, frozen: bool) -> Self:
         for module in self.listModules():
             module._frozen = frozen
+            if frozen:
+                hold(module)
         self._drop_traces()
         return self
 

@@ -67,7 +67,8 @@ class Torch7(Part):
         """
         if self._by_hand:
             self.updateGradInput(input, gradOutput)
-            self.accGradParameters(input, gradOutput, scale)
+            if not self._frozen or self._parameters():
+                self.accGradParameters(input, gradOutput, scale)
             return self.gradInput
         trace, found = self._reverse("backward", input, gradOutput, inputs=True, parameters=None)
         add_to_parameters(found, scale)

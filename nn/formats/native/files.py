@@ -27,6 +27,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.freezing import plain_class
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.formats.common.atomic import replacing
@@ -201,7 +202,7 @@ class _Description:
         number = self._tensor_numbers.get(id(value))
         if number is None:
             number = self._tensor_numbers[id(value)] = len(self.tensors)
-            kind = next((k for k, cls in _KINDS.items() if type(value) is cls), "array")
+            kind = next((k for k, cls in _KINDS.items() if plain_class(value) is cls), "array")
             if isinstance(value, Tensor) and kind == "array":
                 raise UnsupportedError("a Tensor, Parameter or Buffer", type(value).__name__)
             self.tensors.append({"kind": kind})

@@ -1,0 +1,90 @@
+"""Frozen modules: their Parameters are constants for them, and for nobody else.
+
+Other modules may hold the same Parameters, learn them, and run at the same time in another thread.
+So a call of a frozen module changes nothing about a Parameter.  Instead the Parameters that frozen
+modules hold have a class which asks who is computing: for the forward code of a frozen module that
+holds it, a Parameter has no node, so calls on it are not recorded; for everybody else it has its
+own.  Which code runs is known for each thread (`frames`).
+
+Rejected: exchanging the module's attributes for constants.  Done for the length of a call, another
+thread sees it; done in `freeze`, whoever takes ``frozen.weight`` for a module of his own gets
+something that never learns.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.nn.core.frames import current_frame, entered
+
+__all__ = ["hold", "plain_class", "without_constants"]
+
+_NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
+
+
+class _Asking:
+    """What the class of a Parameter gets when a frozen module holds it."""
+
+    __slots__ = ()
+
+    @property
+    def _node(self) -> Any:
+        frame = current_frame()
+        if frame is not None and frame.frozen and frame.has_constant(self):
+            return None
+        return _NODE.__get__(self)
+
+    @_node.setter
+    def _node(self, node: Any) -> None:
+        _NODE.__set__(self, node)
+
+    @property
+    def grad(self) -> Any:
+        """The Parameter's gradient, also for code to which it is a constant."""
+        return _NODE.__get__(self).grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        with entered(None):
+            Parameter.grad.__set__(self, value)
+
+
+@functools.cache
+def _asking(cls: type[Parameter]) -> type[Parameter]:
+    return type(cls.__name__, (_Asking, cls), {"__slots__": (), "__module__": cls.__module__})
+
+
+def plain_class(value: Any) -> type:
+    """The class that `value` was made of, whether a frozen module holds it or not."""
+    cls = type(value)
+    return cls.__bases__[1] if issubclass(cls, _Asking) else cls
+
+
+def hold(module: Any) -> frozenset[int]:
+    """Let the Parameters of a frozen module's own ask who is computing; returns their ids.
+
+    Asking costs a little, so others need not; they go on asking when the module is not frozen any
+    more, since another one that is may hold them.
+    """
+    own = module.own_parameters()
+    for p in own:
+        if not isinstance(p, _Asking):
+            p.__class__ = _asking(type(p))
+    return frozenset(map(id, own))
+
+
+def without_constants(nest: Any) -> Any:
+    """`nest` with what is a constant to the code that runs now as a constant for everybody.
+
+    Done with what passes from a frozen module to a module below it, and with what it returns.
+    """
+    if not any(map(_is_constant, leaves(nest))):
+        return nest
+    return map_leaves(lambda leaf: leaf.detach() if _is_constant(leaf) else leaf, nest)
+
+
+def _is_constant(leaf: Any) -> bool:
+    return isinstance(leaf, _Asking) and leaf._node is None
