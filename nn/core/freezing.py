@@ -81,7 +81,7 @@ def without_constants(nest: Any) -> Any:
 
     Done with what passes from a frozen module to a module below it, and with what it returns.
     """
-    if not any(map(_is_constant, leaves(nest))):
+    if type(nest) is Tensor or not any(map(_is_constant, leaves(nest))):
         return nest
     return map_leaves(lambda leaf: leaf.detach() if _is_constant(leaf) else leaf, nest)
 

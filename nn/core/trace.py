@@ -67,28 +67,29 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
     guard(module, "_frozen")
     frame = _frame.get()
-    trace = None if frame is None else frame.trace
+    trace = undo = None
     inputs = [as_tensors(x) for x in args]
-    if frame is not None and frame.frozen:
-        inputs = without_constants(inputs)
+    if frame is not None:
+        trace, undo = frame.trace, frame.undo
+        if frame.frozen:
+            inputs = [without_constants(x) for x in inputs]
+    if module._frozen:
+        inner: Frame = FrozenFrame(module, trace, frame, undo, hold(module))
+        update = _returning_no_constants(update)
+    else:
+        inner = Frame(module, trace, frame, undo)
     if trace is None:
-        undo = None if frame is None else frame.undo
-        with entered(_frame_of(module, None, frame, undo)), located():
-            output = update(*inputs)
-            return without_constants(output) if module._frozen else output
+        with entered(inner), located():
+            return update(*inputs)
     marked, nodes = mark_inputs(inputs)
-    with entered(_frame_of(module, trace, frame, None)), located():
+    with entered(inner), located():
         output = update(*marked)
-        if module._frozen:
-            output = without_constants(output)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
 
 
-def _frame_of(module: Any, trace: Trace | None, caller: Frame | None, undo: Trace | None) -> Frame:
-    if module._frozen:
-        return FrozenFrame(module, trace, caller, undo, hold(module))
-    return Frame(module, trace, caller, undo)
+def _returning_no_constants(update: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *inputs: without_constants(update(*inputs))
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
