@@ -5,14 +5,21 @@ The front door hands on what the rooms export.  Nothing in nn imports it.
 
 from tapegrad.autograd import Parameter
 from tapegrad.devices import manual_seed
-from tapegrad.nn import containers, criterions, layers, recurrent, training
+from tapegrad.nn import (
+    containers,
+    criterions,
+    formats,  # noqa: F401  # formats tell core.files of themselves
+    layers,
+    recurrent,
+    training,
+)
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError, shape_check
+from tapegrad.nn.core.files import load
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.criterions import *
-from tapegrad.nn.formats.native.files import load
 from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
 from tapegrad.nn.module import Module

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-OURS = ".safetensors"
-TORCH7 = (".t7", ".t7b", ".th", ".net", ".dat")
 LARGEST_LIST = 20  # entries of a list that are shown one by one
 
 
@@ -41,18 +39,22 @@ def add_commands(commands: Any) -> None:
 
 
 def _is_ours(name: str) -> bool:
-    return Path(name).suffix == OURS
+    from tapegrad.nn.core import files
+
+    kind = files.format_named(name)
+    return kind is not None and kind.name == files.OWN
 
 
 def _convert(options: argparse.Namespace) -> int:
     from tapegrad import nn
     from tapegrad.cli import CommandError
+    from tapegrad.nn.core import files
     from tapegrad.nn.formats import FormatError, torch7
 
     source, target = options.source, options.target
-    known = (OURS, *TORCH7)
+    known = [suffix for kind in files.formats() for suffix in kind.suffixes]
     for name in (source, target):
-        if Path(name).suffix not in known:
+        if files.format_named(name) is None:
             raise CommandError(f"{name}: the name must end in one of {', '.join(known)}")
     try:
         if _is_ours(source):

@@ -5,7 +5,9 @@ tests/data/native holds a file of each released version of the format: they load
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from tapegrad import manual_seed, nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import Draws
 from tapegrad.cli import main
+from tapegrad.nn.core import files
 from tapegrad.nn.formats import FormatError, UnsupportedError, torch7
 from tapegrad.nn.formats.native import files as native
 from tapegrad.nn.formats.native import safetensors_file
@@ -109,8 +112,54 @@ def test_each_format_says_who_reads_the_other(tmp_path: Path) -> None:
     nn.Linear(3, 2).save(tmp_path / "m.safetensors")
     with pytest.raises(FormatError, match=r"m\.safetensors, byte 0: .*nn\.load reads"):
         torch7.load(tmp_path / "m.safetensors")
-    with pytest.raises(FormatError, match=r"lenet\.bin\.t7, byte 0: .*torch7\.load"):
-        nn.load(TORCH7 / "lenet.bin.t7")
+    shutil.copy(TORCH7 / "lenet.bin.t7", tmp_path / "lenet.bin")
+    for load, file in ((nn.load, tmp_path / "lenet.bin"), (native.load, TORCH7 / "lenet.bin.t7")):
+        with pytest.raises(FormatError, match=rf"{file.name}, byte 0: .*torch7\.load"):
+            load(file)
+
+
+def test_the_name_or_the_first_bytes_say_which_format_a_file_has(tmp_path: Path) -> None:
+    x = np.ones((2, 3), np.float32)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+    y = model(x).numpy()
+    for name in ("m.safetensors", "m.t7", "m.model", "m"):
+        model.save(tmp_path / name)
+        np.testing.assert_array_equal(nn.load(tmp_path / name)(x).numpy(), y)
+        first = (tmp_path / name).read_bytes()[:9]
+        assert (first[8:] == b"{") is (name != "m.t7")
+    (tmp_path / "m.model").rename(tmp_path / "ours.t7")
+    np.testing.assert_array_equal(nn.load(tmp_path / "ours.t7")(x).numpy(), y)
+    lenet = nn.load(TORCH7 / "lenet.bin.t7")
+    assert repr(lenet) == repr(torch7.load(TORCH7 / "lenet.bin.t7"))
+    with pytest.raises(FileNotFoundError, match=r"gone\.t7"):
+        nn.load(tmp_path / "gone.t7")
+
+
+def test_a_format_that_registers_itself_is_loaded_and_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_formats", dict(files._formats))
+
+    def save(path: Any, module: nn.Module) -> None:
+        Path(path).write_text(f"toy {module.n}", encoding="utf-8")
+
+    def load(file: Any, *, limits: Any = None) -> nn.Module:
+        text = file.decode() if isinstance(file, bytes) else Path(file).read_text(encoding="utf-8")
+        made = nn.Sequential()
+        made.n = int(text.split()[1])
+        return made
+
+    toy = files.FileFormat("toy", (".toy",), load, save, lambda first: first[:4] == b"toy ")
+    files.register(toy)
+    model = nn.Sequential()
+    model.n = 7
+    model.save(tmp_path / "m.toy")
+    assert nn.load(tmp_path / "m.toy").n == 7
+    assert nn.load(b"toy 8").n == 8
+    (tmp_path / "m.toy").rename(tmp_path / "m.other")
+    assert nn.load(tmp_path / "m.other").n == 7
+    with pytest.raises(ValueError, match=r"second: \.toy belongs to toy"):
+        files.register(files.FileFormat("second", (".2", ".toy"), load, save))
 
 
 def test_a_loaded_model_can_be_trained(tmp_path: Path) -> None:
@@ -280,3 +329,25 @@ def test_commands_end_in_one_message(
 ) -> None:
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_calls_leave_behind_is_in_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    pooling = nn.SpatialMaxPooling(2, 2)
+    model = nn.Sequential(pooling, nn.SpatialMaxUnpooling(pooling), nn.View(-1), nn.Linear(16, 2))
+    model.save(path)
+    before = path.read_bytes()
+    x = np.random.default_rng(0).standard_normal((1, 4, 4)).astype(np.float32)
+    model.backward(x, model.forward(x))
+    model.zeroGradParameters()
+    assert pooling.picked is not None
+    model.save(path)
+    assert path.read_bytes() == before
+    header, arrays = native.architecture(path)
+    assert not any("_run" in module["attributes"] for module in header["modules"])
+    header["modules"][0]["attributes"]["_run"] = None
+    with path.open("wb") as stream:
+        metadata = {"format": "tapegrad", "tapegrad": json.dumps(header)}
+        safetensors_file.write(stream, {k: np.array(a) for k, a in arrays.items()}, metadata)
+    with pytest.raises(FormatError, match="the name of an attribute, found '_run'"):
+        nn.load(path)

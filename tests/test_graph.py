@@ -166,3 +166,22 @@ def test_a_notebook_shows_the_table_and_the_picture(tmp_path):
     target = tmp_path / "graph.svg"
     nn.picture(nn.Linear(3, 2)).save(target)
     assert target.read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_a_container_of_ones_own_says_how_it_is_drawn():
+    class Residual(nn.Container):
+        drawn_as = "chain"
+
+        def updateOutput(self, x):
+            for module in self.modules:
+                x = x + module(x)
+            return x
+
+    module = Residual(nn.Linear(3, 3), nn.Tanh())
+    assert nn.picture(module).svg == nn.picture(nn.Sequential(*module.modules)).svg
+    Residual.drawn_as = "box"
+    _, texts, _, _ = drawn(module)
+    assert "Tanh" not in texts
+    Residual.drawn_as = "spiral"
+    with pytest.raises(ValueError, match=r"Residual\.drawn_as is 'spiral'; it may be box, chain"):
+        nn.picture(module)

@@ -401,3 +401,44 @@ def test_a_module_shows_itself_as_a_table() -> None:
     assert html.startswith("<table>")
     assert "nn.Linear(4 -&gt; 5)" in html
     assert repr(net).startswith("Net {")
+
+
+def test_a_plain_call_leaves_nothing_and_a_stateful_one_an_object_of_its_own():
+    net, x = Net(), np.ones((2, 4), np.float32)
+    before = [dict(vars(part)) for part in net.listModules()]
+    net(x)
+    assert [dict(vars(part)) for part in net.listModules()] == before
+    net.backward(x, net.forward(x))
+    net.getParameters()
+    for part, old in zip(net.listModules(), before, strict=True):
+        assert vars(part).keys() - old.keys() == {"_run"}
+    net.clearState()
+    assert net.getParameters()[0] is net.getParameters()[0]
+    assert net.output.shape == (0,)
+
+
+def test_a_shallow_copy_has_a_tape_of_its_own():
+    layer, x = nn.Linear(4, 2), np.ones((3, 4), np.float32)
+    layer.forward(x)
+    other = copy.copy(layer)
+    assert other.weight is layer.weight
+    with pytest.raises(RuntimeError, match="call forward"):
+        other.backward(x, np.ones((3, 2)))
+    other.forward(2 * x)
+    layer.backward(x, np.ones((3, 2)))
+
+
+def test_a_failing_call_leaves_the_copies_of_a_map_as_they_were():
+    mapped = nn.MapTable(nn.Linear(2, 2))
+    model = nn.Sequential(mapped, nn.JoinTable(0), nn.Linear(5, 1))
+    [only] = mapped.modules
+    with pytest.raises(nn.ShapeError):
+        model.forward([np.ones((1, 2), np.float32)] * 3)
+    assert mapped.modules == [only]
+
+
+def test_methods_of_each_system_are_a_mixin_without_state():
+    assert [base.__name__ for base in nn.Module.__mro__[1:-1]] == ["Torch7", "Python", "Part"]
+    assert not nn.Module._by_hand
+    assert not nn.Linear._by_hand
+    assert [name for name in vars(nn.Module) if name in {"backward", "state_dict"}] == []

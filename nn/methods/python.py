@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import as_array
+from tapegrad.nn.core import files
 from tapegrad.nn.core.freezing import hold
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
@@ -90,10 +91,12 @@ class Python(Part):
         return self.to("cpu")
 
     def save(self, path: Any) -> None:
-        """Write the module to a safetensors file that `nn.load` reads; see nn.formats.native."""
-        from tapegrad.nn.formats import native
+        """Write the module to a file that `nn.load` reads.
 
-        native.save(path, self)
+        The ending of the name says which kind: ".t7" Torch7's, see nn.formats.torch7; any that no
+        other kind has a safetensors file of our own, see nn.formats.native.
+        """
+        files.save(path, self)
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tapegrad.nn.core import files
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
 from tapegrad.nn.formats.torch7.cells import HELPERS
@@ -129,3 +130,6 @@ def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: boo
         text = UNKNOWN.format(file=name or "the data", names=", ".join(unknown), first=unknown[0])
         warnings.warn(text, UnknownClassWarning, stacklevel=3)
     return result
+
+
+files.register(files.FileFormat("torch7", (".t7", ".t7b", ".th", ".net", ".dat"), load, save))

@@ -1,0 +1,97 @@
+"""File formats: which reader and which writer a file belongs to.
+
+Formats stand above the modules that `module.save` is a method of, so they tell this table of
+themselves when they are imported, and nobody below imports them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["OWN", "FileFormat", "format_named", "formats", "load", "register", "save"]
+
+OWN = "native"  # the kind of files whose name and first bytes say nothing
+_FIRST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A kind of file, and how it is read and written.
+
+    name:       "native", "torch7", …
+    suffixes:   endings of names of such files, the usual one first: ".t7"
+    load:       (path or bytes, options) -> what is in it
+    save:       (path, module)
+    recognises: whether the first bytes of a file are such a file's; None where they do not tell
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    load: Callable[..., Any]
+    save: Callable[..., None]
+    recognises: Callable[[bytes], bool] | None = None
+
+
+_formats: dict[str, FileFormat] = {}
+
+
+def register(kind: FileFormat) -> None:
+    """Let files of this kind be loaded and saved.
+
+    Raises ValueError for a name or a suffix that another kind has.
+    """
+    for known in _formats.values():
+        taken = {known.name, *known.suffixes} & {kind.name, *kind.suffixes}
+        if taken:
+            raise ValueError(f"{kind.name}: {', '.join(sorted(taken))} belongs to {known.name}")
+    _formats[kind.name] = kind
+
+
+def formats() -> list[FileFormat]:
+    """All kinds of files, in the order in which they were registered."""
+    return list(_formats.values())
+
+
+def format_named(path: str | os.PathLike[str]) -> FileFormat | None:
+    """The kind of file that the name's ending says, None for an ending that is nobody's."""
+    suffix = Path(path).suffix
+    return next((kind for kind in _formats.values() if suffix in kind.suffixes), None)
+
+
+def save(path: str | os.PathLike[str], module: Any) -> None:
+    """Write a module in the format that the name's ending says; in our own for any other ending."""
+    (format_named(path) or _formats[OWN]).save(path, module)
+
+
+def load(
+    file: str | os.PathLike[str] | bytes,
+    *,
+    classes: Iterable[type] | Mapping[str, type] = (),
+    limits: Any = None,
+) -> Any:
+    """What is in a model file: the module that `save` wrote, or another system's.
+
+    file:    path, or the bytes themselves.  What the first bytes say counts most, then the name's
+             ending; otherwise it is taken for a file of our own.
+    classes: your own Module classes that the file may have; for a Torch7 file by the names that it
+             has for them, {"nn.Mine": Mine}
+    limits:  how much of a file is accepted, nn.formats.Limits
+    Raises FormatError or one of its children for the content, OSError for the file itself.
+    """
+    options = {"classes": classes} if classes else {}
+    return _format_of(file).load(file, limits=limits, **options)
+
+
+def _format_of(file: str | os.PathLike[str] | bytes) -> FileFormat:
+    if isinstance(file, bytes):
+        first, named = file[:_FIRST_BYTES], None
+    else:
+        named = format_named(file)
+        with Path(file).open("rb") as stream:
+            first = stream.read(_FIRST_BYTES)
+    told = (kind for kind in _formats.values() if kind.recognises and kind.recognises(first))
+    return next(told, None) or named or _formats[OWN]
