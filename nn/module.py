@@ -5,9 +5,10 @@ found by type among the attributes when they are asked for (`core.part`); nothin
 there is no `super().__init__()` to forget.  The methods that other systems gave their modules are
 mixins without state, one for each system (`methods`).
 
-``module(x)`` composes on the current tape and keeps nothing.  ``module.forward(x)`` is Torch7's
-stateful call: it returns the value, keeps `output` and the tape for `backward`, for the module and
-all its children.
+``module(x)`` composes on the current tape and keeps neither results nor tape; what a class changes
+in a call (running means, noise, remembered states, picks for an unpooling) its docstring says.
+``module.forward(x)`` is Torch7's stateful call: it returns the value, keeps `output` and the tape
+for `backward`, for the module and all its children (`core.run`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tapegrad.nn.core.graph_node import are_nodes, node_of
 from tapegrad.nn.core.own import by_hand
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
-from tapegrad.nn.core.run import last, run_of
+from tapegrad.nn.core.run import ATTRIBUTE, last, run_of
 from tapegrad.nn.core.trace import call, trace_call
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
@@ -35,8 +36,11 @@ NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
 )
 
+TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.run): give it another name"
 
-# One mixin for each system whose methods a module has; where two use one name, the earlier answers.
+
+# One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
+# two systems use one name, the mixin that comes first answers to it.
 class Module(Torch7, Python, Part):
     """A layer or model: parameters, and forward code that is differentiated by recording it.
 
@@ -50,6 +54,8 @@ class Module(Torch7, Python, Part):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = vars(cls)
+        if ATTRIBUTE in own:
+            raise TypeError(TAKEN.format(name=cls.__name__, attribute=ATTRIBUTE))
         if "forward" in own and not getattr(own["forward"], "_stateful", False):
             if "updateOutput" in own:
                 raise TypeError(f"{cls.__name__} defines both forward and updateOutput: write one")

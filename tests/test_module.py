@@ -437,6 +437,25 @@ def test_a_failing_call_leaves_the_copies_of_a_map_as_they_were():
     assert mapped.modules == [only]
 
 
+def test_conversion_lets_go_of_flat_buffers_and_tape():
+    net, x = Net(), np.ones((2, 4), np.float32)
+    flat, _ = net.getParameters()
+    net.forward(x)
+    gone = weakref.ref(flat), weakref.ref(net._run.trace.root)
+    del flat
+    assert all(reference() is not None for reference in gone)
+    net.double()
+    assert all(reference() is None for reference in gone)
+
+
+def test_a_class_that_takes_the_name_of_passing_state_is_refused():
+    with pytest.raises(TypeError, match=r"Mine\._run is where calls leave their results"):
+
+        class Mine(nn.Module):
+            def _run(self, x):
+                return x
+
+
 def test_methods_of_each_system_are_a_mixin_without_state():
     assert [base.__name__ for base in nn.Module.__mro__[1:-1]] == ["Torch7", "Python", "Part"]
     assert not nn.Module._by_hand

@@ -310,6 +310,19 @@ def test_unpooling_looks_at_the_picks_before_it_uses_them():
         assert lowest <= int(np.min(np.asarray(wrong))) <= int(np.max(np.asarray(wrong))) <= highest
 
 
+def test_picks_are_kept_by_plain_calls_copied_and_cleared():
+    pooling = nn.SpatialMaxPooling(2, 2)
+    pair = nn.ConcatTable(pooling, nn.SpatialMaxUnpooling(pooling))
+    y = pooling(random(7, 1, 4, 4).astype(np.float32))
+    undone = pair.get(1)(y).numpy()
+    copied = pair.clone()
+    near(copied.get(1)(y).numpy(), undone)
+    assert copied.double().get(0).picked is not None
+    copied.get(0).clearState()
+    assert copied.get(0).picked is None
+    assert pooling.picked is not None
+
+
 def test_a_pooling_without_unpooling_keeps_nothing():
     pooling = nn.SpatialMaxPooling(2, 2).double()
     pooling.forward(random(6, 1, 4, 4))

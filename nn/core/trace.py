@@ -1,9 +1,10 @@
-"""Spans: the calls of modules, laid over the tape, and everything Torch7's methods read from them.
+"""Running modules: spans, the calls of modules laid over the tape.
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
 identity node at each of its inputs; the gradient that passes this node on the way back is that
 module's gradInput.  So one reverse sweep over the interval of the trace gives the gradient of the
-root, of every child, and of every parameter.  A plain call, ``module(x)``, keeps nothing.
+root, of every child, and of every parameter (`reading`).  A plain call, ``module(x)``, leaves no
+span.
 
 A trace also keeps an undo log: when a call inside it raises, buffers and random generators are put
 back, so that a wrong shape changes no state.
