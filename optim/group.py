@@ -23,7 +23,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.optim.adam import adam, adamax
 from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
@@ -247,9 +247,7 @@ class Optimizer:
     def step(self) -> bool:
         """Update the parameters from their gradients; False while gradients are being gathered."""
         if self.accumulate > 1:
-            observer = _mode.observer()
-            if observer is not None:
-                observer.refuse("counts gathered gradients")
+            refuse("counts gathered gradients")
             self.gathered += 1
             if self.gathered < self.accumulate:
                 return False

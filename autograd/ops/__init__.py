@@ -7,6 +7,7 @@ from tapegrad.autograd.ops import (
     _arrays,
     activation,
     calculus,
+    conversion,
     convolution,
     counting,
     distance,
@@ -14,6 +15,7 @@ from tapegrad.autograd.ops import (
     error_function,
     fourier,
     gradient_identities,
+    histograms,
     indexing,
     inplace,
     linalg,
@@ -24,6 +26,7 @@ from tapegrad.autograd.ops import (
     random,
     rearranging,
     reduction,
+    repetition,
     shape,
     sorting,
     special,
@@ -34,6 +37,7 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops._arrays import *
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.calculus import *
+from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
@@ -41,6 +45,7 @@ from tapegrad.autograd.ops.elementwise import *
 from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
+from tapegrad.autograd.ops.histograms import *
 from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
 from tapegrad.autograd.ops.linalg import *
@@ -51,6 +56,7 @@ from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.random import *
 from tapegrad.autograd.ops.rearranging import *
 from tapegrad.autograd.ops.reduction import *
+from tapegrad.autograd.ops.repetition import *
 from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
 from tapegrad.autograd.ops.special import *
@@ -62,6 +68,7 @@ __all__ = [
     *_arrays.__all__,
     *activation.__all__,
     *calculus.__all__,
+    *conversion.__all__,
     *convolution.__all__,
     *counting.__all__,
     *distance.__all__,
@@ -69,6 +76,7 @@ __all__ = [
     *error_function.__all__,
     *fourier.__all__,
     *gradient_identities.__all__,
+    *histograms.__all__,
     *indexing.__all__,
     *inplace.__all__,
     *linalg.__all__,
@@ -79,6 +87,7 @@ __all__ = [
     *random.__all__,
     *rearranging.__all__,
     *reduction.__all__,
+    *repetition.__all__,
     *shape.__all__,
     *sorting.__all__,
     *special.__all__,

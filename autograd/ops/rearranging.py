@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.batch_rules import shifted
-from tapegrad.autograd.ops.indexing import HOLE, getitem, index_add, take, take_along_axis
+from tapegrad.autograd.ops.index_template import HOLE
+from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 
 __all__ = [
     "append",
