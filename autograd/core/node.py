@@ -121,7 +121,7 @@ def record_call(plan: Plan, parents: Sequence[Node], saved: tuple[Any, ...], res
     node.plan = plan
     node.parents = parents[0] if len(parents) == 1 else tuple(parents)
     node.saved = saved
-    if isinstance(results, list):
+    if type(results) is list:
         node.shape = node.dtype = None
     else:
         node.shape, node.dtype = results.shape, results.dtype

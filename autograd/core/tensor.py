@@ -7,14 +7,14 @@ All mathematics lives in the primitives: operators, methods, `backward` and NumP
 attached in `surface/methods.py`, so that this file knows no calculus.
 
 Who may write which slot.  All three are set where a Tensor is made: here, by the specialised calls,
-and by `Sample`.  After that:
-`_data`   by `become` and `rebind` here; by `reverse/write.py`, which gives a root memory of its own
-          and takes its views anew; by `views.py`, which copies a small view of a root that was
-          written; by nn, where state gets other memory without a new past (`Buffer`, flat memory)
-`_node`   by `become` and `rebind` here; by `reverse/write.py`; by whoever records a call of his own
-          (`record_call`), on the results that it has just made: checkpoints, nn's hand-written
-          gradients; by nn, which hides the leaf of a frozen Parameter for the length of a call
-`_alias`  by `_hand_out` here, by `views.py` and `reverse/write.py`
+and by `Sample`.  On a Tensor that is there already,
+`_data`   is written by `become` and `rebind` here; by `reverse/`, which gives a root memory of its
+          own and takes its views anew; by `views.py`, which copies a small view; by nn where state
+          moves (sharing, flat memory) and where ``m.output`` gets another array
+`_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
+          (`record_call`), on its results; by nn, which hides the leaf of a frozen Parameter during
+          a call, and for ``m.output``
+`_alias`  by `_hand_out` here, by `views.py` and `reverse/write.py`, and for ``m.output``
 Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.
 """
 

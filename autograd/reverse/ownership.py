@@ -57,6 +57,8 @@ def _is_counted_alone(x: Tensor) -> bool:
     if _references(x) > _ALONE:
         return False
     array = x._data
+    if not array.flags.writeable:
+        return False
     while array.base is not None:
         if type(array.base) is not np.ndarray or _references_to_base(array) > _BASE_ALONE:
             return False
@@ -99,7 +101,7 @@ def _is_gone_when_let_go(x: Tensor) -> bool:
 def _copy_into_memory(x: Tensor) -> None:
     data = x._data
     like = np.empty_like(data)  # lies as a copy would
-    memory = np.empty(data.size, data.dtype).view(_Memory)
+    memory = _Memory(data.size, data.dtype)
     x._data = np.ndarray(data.shape, data.dtype, memory, 0, like.strides)
     x._data[...] = data
 
