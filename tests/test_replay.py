@@ -229,7 +229,8 @@ def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkey
     names = [entry.primitive.name for entry in program.entries]
     assert {"conv2d", "max_pool2d", "bernoulli", "accumulate", "assign"} <= set(names)
     numbers = [s.number for entry in program.entries for s in leaves(list(entry.results))]
-    assert len(numbers) == len(set(numbers)) and max(numbers) < program.length
+    assert len(numbers) == len(set(numbers))
+    assert max(numbers) < program.length
     assert all(entry.xp is np and __file__ in entry.where for entry in program.entries)
 
 

@@ -484,7 +484,8 @@ def test_memory_of_its_own_lies_as_a_copy_does(way, shape, order):
     array = np.ones(shape, order=order)
     for _ in range(3):
         assert way.holds_alone(x)
-        assert type(x._data) is np.ndarray and x._data.flags.writeable
+        assert type(x._data) is np.ndarray
+        assert x._data.flags.writeable
         assert (x._data.strides, x._data.dtype) == (array.strides, array.dtype)
         np.testing.assert_array_equal(x._data, array)
     transposed = fresh(np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0))
