@@ -15,7 +15,11 @@ from tapegrad.optim.confusion import ConfusionMatrix
 from tapegrad.optim.data import Batches
 from tapegrad.optim.evolution import cmaes, de
 from tapegrad.optim.fista import FistaLS
-from tapegrad.optim.group import (
+from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
+from tapegrad.optim.logger import Logger
+from tapegrad.optim.metrics import Metric
+from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
+from tapegrad.optim.optimizer import (
     ASGD,
     LAMB,
     LARS,
@@ -33,10 +37,6 @@ from tapegrad.optim.group import (
     Rprop,
     SignSGD,
 )
-from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
-from tapegrad.optim.logger import Logger
-from tapegrad.optim.metrics import Metric
-from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
 from tapegrad.optim.rule import Rule, optimizer
 from tapegrad.optim.schedules import (
     Plateau,

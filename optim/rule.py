@@ -8,7 +8,7 @@ fifteen array operations then reads and writes main memory once.  Step counts an
 arrays, and coefficients that depend on them are computed in float64 and cast at use.
 
 The same rule serves Torch7's functional form (the rule itself is called) and the object form with
-parameter groups (`group.py`).
+parameter groups (`optimizer.py`).
 """
 
 from __future__ import annotations
