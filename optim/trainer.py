@@ -20,8 +20,8 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.optim.checkpoint import CheckpointError, Checkpoints
 from tapegrad.optim.data import as_batches
+from tapegrad.optim.interrupt import uninterrupted
 from tapegrad.optim.metrics import metric
-from tapegrad.optim.optimizer import uninterrupted
 
 __all__ = ["Callback", "EarlyStopping", "TensorBoard", "Trainer"]
 
