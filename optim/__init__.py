@@ -37,6 +37,7 @@ from tapegrad.optim.logger import Logger
 from tapegrad.optim.metrics import Metric
 from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
 from tapegrad.optim.optimizer import Optimizer
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import Rule, optimizer
 from tapegrad.optim.schedules import (
     Plateau,
@@ -128,6 +129,7 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     # declaring one's own
+    "Option",
     "Rule",
     "optimizer",
 ]

@@ -11,7 +11,6 @@ both change from step to step in a recorded step too.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -23,12 +22,12 @@ from tapegrad.autograd.tensor import untracked
 from tapegrad.optim.clipping import clip_global_norm, clip_value
 from tapegrad.optim.groups import Group, matching, named_parameters
 from tapegrad.optim.interrupt import uninterrupted
+from tapegrad.optim.options import unknown_option
 from tapegrad.optim.rule import Rule  # noqa: TC001  # an annotation that people may resolve
 from tapegrad.optim.runs import fill, flat_runs, separate_runs
 
 __all__ = ["Optimizer"]
 
-UNKNOWN = "{name}: there is no option {option!r}{near}; the options are {known}"
 NOTHING = "{name}: the group {which} has no parameters: {given!r} matches none of {names}"
 
 
@@ -103,15 +102,7 @@ class Optimizer:
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         for option in given:
             if option not in self.defaults:
-                near = difflib.get_close_matches(option, self.defaults, n=1)
-                raise TypeError(
-                    UNKNOWN.format(
-                        name=type(self).__name__,
-                        option=option,
-                        near=f" (did you mean {near[0]!r}?)" if near else "",
-                        known=", ".join(self.defaults),
-                    )
-                )
+                raise unknown_option(type(self).__name__, option, self.defaults)
         options = {**self.defaults, **given}
         self.rule.chosen(self._translated(options))
         return options
