@@ -41,7 +41,8 @@ class Optimizer:
     accumulate: average the gradients of so many calls of `step` before updating
     clip_norm:  scale all gradients together to at most this Euclidean norm
     clip_value: limit each entry of the gradients to ±this
-    lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine(…)`).
+    lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine(…)`).  Setting `optimizer.lr`, or
+    another option in `optimizer.groups[i].options`, changes it for the next steps.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
     A subclass names its `rule`, `defaults`, and how the options translate.
     """
@@ -89,9 +90,9 @@ class Optimizer:
                     )
                 )
             left = {n: p for n, p in left.items() if n not in chosen}
-            self.groups.append(Group(chosen, own, self.rule))
+            self.groups.append(Group(chosen, own, self.rule, self._check))
         if left:
-            self.groups.append(Group(left, base, self.rule))
+            self.groups.append(Group(left, base, self.rule, self._check))
         for group in self.groups:
             self.check_parameters(group.named)
         self._lay_out()
@@ -104,18 +105,40 @@ class Optimizer:
             if option not in self.defaults:
                 raise unknown_option(type(self).__name__, option, self.defaults)
         options = {**self.defaults, **given}
-        self.rule.chosen(self._translated(options))
+        self.rule.chosen({**self.fixed, **self._translated(options)})
         return options
 
-    def _translated(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        result = dict(self.fixed)
+    @classmethod
+    def _translated(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options in the rule's words."""
+        result = {}
         for option, value in options.items():
-            target = self.translation.get(option, option)
+            target = cls.translation.get(option, option)
             if isinstance(target, tuple):
                 result.update(zip(target, value, strict=True))
             else:
                 result[target] = value
         return result
+
+    # A method of the class: groups that kept one of the optimizer would be in a cycle with it.
+    @classmethod
+    def _check(cls, options: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError for an option that the rule does not take."""
+        cls.rule.declared.given(cls._translated(options))
+
+    def _settings(self, group: Group) -> dict[str, Any]:
+        """What the rule is called with; made and checked anew when an option has changed."""
+        if group.changed():
+            options = group.options
+            live = options if group.rate is None else {**options, "lr": group.rate}
+            group.settings = self.rule.chosen({**self.fixed, **self._translated(live)})
+            group.lists = [
+                (value, tuple(value))
+                for option, value in options.items()
+                if isinstance(self.translation.get(option), tuple) and type(value) is not tuple
+            ]
+            options.changed = False
+        return group.settings
 
     # Memory ---------------------------------------------------------------------------------------
 
@@ -178,6 +201,7 @@ class Optimizer:
             self.gathered += 1
             if self.gathered < self.accumulate:
                 return False
+        settings = [self._settings(group) for group in self.groups]
         gradients = self.gradients()
         with no_grad(), uninterrupted():
             if self.accumulate > 1:
@@ -189,14 +213,10 @@ class Optimizer:
             if self.clip_norm is not None:
                 clip_global_norm(gradients, self.clip_norm)
             each = iter(gradients)
-            for group in self.groups:
-                options = self.rule.chosen(self._translated(self._live(group)))
+            for group, options in zip(self.groups, settings, strict=True):
                 for run in group.runs:
                     self.rule.update(run.x, next(each), run.state, options)
         return True
-
-    def _live(self, group: Group) -> dict[str, Any]:
-        return group.options if group.rate is None else {**group.options, "lr": group.rate}
 
     @property
     def lr(self) -> float:
@@ -208,13 +228,17 @@ class Optimizer:
         if not callable(value) and not float(value) >= 0:
             raise ValueError(f"{type(self).__name__}: lr must be at least 0, not {value}")
         for group in self.groups:
-            group.options = {**group.options, "lr": value}
+            if group.rate is not None and not callable(value):
+                ops.assign(group.rate, float(value))
+                # The settings hold this Tensor: they need not be made anew, and the options are not
+                # told of a change.
+                dict.__setitem__(group.options, "lr", value)
+                continue
+            group.options["lr"] = value
             if callable(value) or "learningRate" not in self.rule.options:
                 group.rate = None
-            elif group.rate is None:
-                group.rate = untracked(np.array(float(value)))
             else:
-                ops.assign(group.rate, float(value))
+                group.rate = untracked(np.array(float(value)))
 
     def rates(self) -> list[float]:
         """The learning rate of each group at the next step."""
@@ -267,7 +291,7 @@ class Optimizer:
             )
         fresh = []
         for group in self.groups:
-            options = self.rule.chosen(self._translated(self._live(group)))
+            options = self._settings(group)
             for run in group.runs:
                 slots: dict[str, Any] = {}
                 if state[run.members[0][0]]:
