@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -288,9 +289,7 @@ class Trainer:
         return results
 
     def _averaged(self) -> Any:
-        import contextlib
-
-        return contextlib.nullcontext() if self.average is None else self.average.applied()
+        return nullcontext() if self.average is None else self.average.applied()
 
     def _show(self, loss: float, speed: float) -> None:
         sys.stderr.write(
