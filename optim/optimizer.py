@@ -111,7 +111,7 @@ class Optimizer:
     @classmethod
     def _translated(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options in the rule's words."""
-        result = {}
+        result: dict[str, Any] = {}
         for option, value in options.items():
             target = cls.translation.get(option, option)
             if isinstance(target, tuple):
