@@ -162,7 +162,7 @@ def record(
     values.update(settings)
     values.update(zip(primitive.aux, extra, strict=True))
     values["y"] = y
-    return record_call(plan, parents, tuple(_saved(name, values) for name in plan.names), y)
+    return record_call(plan, tuple(parents), tuple(_saved(name, values) for name in plan.names), y)
 
 
 def _saved(name: str, values: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 __all__ = [
@@ -44,31 +44,23 @@ class Plan(Protocol):
 
     Its ``repr`` is what the call is named.  Whoever makes nodes has such a class, derived from this
     one: the calls of primitives, checkpoints, modules whose gradient is written by hand.
+
+    primitive: the primitive that was called, None where the call is of something else
+    mask:      which arguments of the primitive were tracked; for a list, a tuple of that
+    names:     what the saved values are called in the rules, in order; "y" is the result
+    sources:   where each saved value came from, for sweeps that are recorded themselves: its place
+               among the parents, None for an untracked operand, a list of these; "y" for the
+               result, "" for what is no Tensor's value
+    pull:      (g, *saved) -> the cotangent of the one parent, or a tuple of those of several
     """
 
     __slots__ = ()
 
-    @property
-    def primitive(self) -> Any:
-        """The primitive that was called, None where the call is of something else."""
-
-    @property
-    def mask(self) -> tuple[Any, ...]:
-        """Which arguments of the primitive were tracked; for a list, a tuple of that."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the saved values are called in the rules, in order; "y" is the result."""
-
-    @property
-    def sources(self) -> tuple[Any, ...]:
-        """Where each saved value came from, for sweeps that are recorded themselves: its place
-        among the parents, None for an untracked operand, a list of these; "y" for the result, ""
-        for what is no Tensor's value.
-        """
-
-    def pull(self, g: Any, *saved: Any) -> Any:
-        """The cotangent of the one parent, or a tuple of those of several, from the result's."""
+    primitive: Any
+    mask: tuple[Any, ...]
+    names: tuple[str, ...]
+    sources: tuple[Any, ...]
+    pull: Callable[..., Any]
 
     def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
         """The pull for the parents at the places `wanted` only, and which saved values it takes."""
@@ -109,7 +101,9 @@ class Leaf(Node):
         self.grad: Any = None
 
 
-def record_call(plan: Plan, parents: Sequence[Node], saved: tuple[Any, ...], results: Any) -> Node:
+def record_call(
+    plan: Plan, parents: tuple[Node, ...], saved: tuple[Any, ...], results: Any
+) -> Node:
     """The node of a call that was just made.
 
     results: the array that it returned, or a list of several; whoever makes these into Tensors
@@ -119,7 +113,7 @@ def record_call(plan: Plan, parents: Sequence[Node], saved: tuple[Any, ...], res
     node = _new(Node)
     node.serial = next_serial()
     node.plan = plan
-    node.parents = parents[0] if len(parents) == 1 else tuple(parents)
+    node.parents = parents[0] if len(parents) == 1 else parents
     node.saved = saved
     if type(results) is list:
         node.shape = node.dtype = None

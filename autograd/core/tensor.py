@@ -478,9 +478,12 @@ def from_dlpack(x: Any) -> Tensor:
     return untracked(devices.from_dlpack(x))
 
 
+_new: Any = object.__new__
+
+
 def untracked(array: Any) -> Tensor:
     """A Tensor around a bare array that others may hold too, without looking at it."""
-    result = Tensor.__new__(Tensor)
+    result = _new(Tensor)
     result._data = array
     result._node = None
     result._alias = SHARED
@@ -489,7 +492,7 @@ def untracked(array: Any) -> Tensor:
 
 def fresh(array: Any, node: Node | None = None) -> Tensor:
     """A Tensor around the new result of a call: no one else was given its array."""
-    result = Tensor.__new__(Tensor)
+    result = _new(Tensor)
     result._data = array
     result._node = node
     result._alias = None

@@ -152,7 +152,7 @@ def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     arrays = [array_of(y) for y in tracked]
     node = record_call(
         _CheckpointPlan(call.name, places),
-        parents,
+        tuple(parents),
         (call, [as_array(value) for value in values]),
         arrays[0] if len(arrays) == 1 else arrays,
     )

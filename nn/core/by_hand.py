@@ -15,7 +15,7 @@ from tapegrad.autograd import Parameter, Tensor, is_recording
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.mode import observer, refuse
-from tapegrad.autograd.core.node import Node, Plan, record_call
+from tapegrad.autograd.core.node import Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
@@ -133,7 +133,7 @@ def _join(
     parameters: list[Parameter],
     outputs: list[Tensor],
 ) -> None:
-    parents: list[Node] = [t._node for t in (*inputs, *parameters) if t._node is not None]
+    parents = tuple(t._node for t in (*inputs, *parameters) if t._node is not None)
     node = record_call(
         _ModulePlan(type(module).__name__),
         parents,
