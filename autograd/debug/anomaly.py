@@ -22,8 +22,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import callsite
-from tapegrad.autograd.core.callsite import module_path, user_line
+from tapegrad.autograd.core.callsite import module_path, name_of, user_line
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
@@ -408,7 +407,7 @@ def _in(module: str) -> str:
 
 def _titled(what: str, name: str, value: Any) -> str:
     """An operand or setting, by what the running module calls it, if it is its own."""
-    known = callsite.name_of(value)
+    known = name_of(value)
     return f"{known} ({what} {name})" if known else f"{what} {name}"
 
 
