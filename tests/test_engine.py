@@ -63,8 +63,8 @@ def test_a_plan_is_all_that_the_protocol_names(name):
     assert Plan in type(plan).__mro__
     named = set(Plan.__annotations__)
     assert named == {"mask", "names", "primitive", "pull", "sources"}
-    for name in named:
-        getattr(plan, name)
+    for attribute in named:
+        getattr(plan, attribute)
     assert type(plan).restricted is not Plan.restricted
     assert len(plan.names) == len(plan.sources) == len(node.saved)
     pull, taken = plan.restricted((0,))
