@@ -125,7 +125,9 @@ def leaves(value: Any) -> list[np.ndarray]:
     """The arrays of nested lists, in order."""
     if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in leaves(item)]
-    return [] if value is None else [np.asarray(value.numpy() if hasattr(value, "numpy") else value)]
+    return (
+        [] if value is None else [np.asarray(value.numpy() if hasattr(value, "numpy") else value)]
+    )
 
 
 def _outline(value: Any, arrays: dict[str, Any], name: str) -> Any:

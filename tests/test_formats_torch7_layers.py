@@ -27,13 +27,14 @@ from tapegrad.nn.formats import (
     UnsupportedError,
 )
 from tapegrad.nn.formats import torch7 as t7
+from tapegrad.nn.formats.torch7.files import known
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.writer import Plan
 
 RECORDS = {
     record["id"]: record
     for record in torch7_records.index()
-    if record["kind"] in {"module", "criterion"} and record["class"] in t7.known()
+    if record["kind"] in {"module", "criterion"} and record["class"] in known()
 }
 
 # A record's mode is not in its specification; layers without parameters have the type of the model
@@ -554,7 +555,7 @@ def test_a_unpooling_comes_back(tmp_path: Path) -> None:
 class Own(nn.Module):
     """A user's class that says what its fields are."""
 
-    torch7_arguments: ClassVar = {"places": "index", "input": ("index", None)}
+    counts: ClassVar = {"places": "index", "input": ("index", None)}
 
     def __init__(self) -> None:
         self.places, self.sizes, self.input = [0, 1], (2, 3), None

@@ -151,8 +151,8 @@ def input_for(module: Any, x: Any) -> Any:
 
 
 def output_kind(module: Any) -> Any:
-    """What `torch7_arguments` says about the output."""
-    return getattr(type(module), "torch7_arguments", {}).get("output")
+    """What `counts` says about the output."""
+    return type(module).counts.get("output")
 
 
 def snapshot(module: Any) -> list[Any]:
@@ -1037,7 +1037,7 @@ def test_torch7_record(position: int, tally: Tally, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("name", nn.__all__)
-def test_a_class_declares_which_of_its_torch7_arguments_count_from_one(name: str) -> None:
+def test_a_class_declares_which_of_its_counts_count_from_one(name: str) -> None:
     """Saying nothing would read a file's dimension 1 as the second one."""
     cls = getattr(nn, name)
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
@@ -1045,7 +1045,7 @@ def test_a_class_declares_which_of_its_torch7_arguments_count_from_one(name: str
     parameters = inspect.signature(cls).parameters
     if all(p.kind is p.VAR_POSITIONAL and p.name == "modules" for p in parameters.values()):
         return  # no arguments, or children only
-    declared = cls.torch7_arguments
+    declared = cls.counts
     kinds = {k for kind in declared.values() for k in (kind if type(kind) is tuple else (kind,))}
     assert kinds <= {None, *torch7.ONE_BASED}
     for argument in declared:
