@@ -68,8 +68,6 @@ class SeqLSTM(Masked, StepLSTM):
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqLSTM.
     """
 
-    keeps = ("maskzero",)
-
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         super().__init__(inputsize, hiddensize, outputsize)
         self.maskzero = False
@@ -101,8 +99,6 @@ class SeqGRU(Masked, StepGRU):
     weight (D + H, 3·H), bias (3·H,).
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqGRU.
     """
-
-    keeps = ("maskzero",)
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         super().__init__(inputsize, outputsize)

@@ -103,8 +103,9 @@ class Known:
 
     def module(self, name: str) -> type | None:
         """The class of modules that a file of this version calls so; None for an unknown one."""
-        if self._version == 1 and name in _OURS_IN_VERSION_1:
-            return self._ours.get(f"nn.{name}")
+        if self._version == 1:
+            ours = name in _OURS_IN_VERSION_1
+            return self._ours.get(f"nn.{name}") if ours else self._theirs.get(name)
         return self._ours.get(name) if "." in name else self._theirs.get(name)
 
     def record(self, name: str) -> type | None:
