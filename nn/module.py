@@ -577,8 +577,9 @@ class Module:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle has: what is kept (nn.core.state), and the last results."""
-        results = {name: value for name, value in vars(self).items() if name in RESULTS}
-        return kept(self) | results
+        state = kept(self)
+        state.update((name, vars(self)[name]) for name in RESULTS if name in vars(self))
+        return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         result = self.__class__.__new__(self.__class__)

@@ -190,12 +190,14 @@ def _foreign(base: type, module: str, name: str) -> type:
 
 def test_a_class_of_the_same_name_in_mxnets_room_is_another_one(room: Any, tmp_path: Path) -> None:
     mxnet = room("tapegrad.nn.mxnet.module")
-    mxnet.Linear = _foreign(Module, mxnet.__name__, "Linear")
+    mxnet.Linear = _foreign(nn.Linear, mxnet.__name__, "Linear")
+    mxnet.Module = _foreign(Module, mxnet.__name__, "Module")
     assert is_own(mxnet.Linear)
     assert qualified_name(mxnet.Linear) == "mxnet.Linear"
     path = tmp_path / "x.safetensors"
-    nn.Sequential(nn.Linear(3, 3), mxnet.Linear()).save(path)
-    assert [type(m) for m in nn.load(path)] == [nn.Linear, mxnet.Linear]
+    nn.Sequential(nn.Linear(3, 3), mxnet.Linear(3, 3), Module(), mxnet.Module()).save(path)
+    found = [type(module) for module in nn.load(path)]
+    assert found == [nn.Linear, mxnet.Linear, Module, mxnet.Module]
     with zipfile.ZipFile(DATA / "native" / "v1_classes.zip") as archive:
         assert type(nn.load(archive.read("Linear.safetensors"))) is nn.Linear
 

@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 # What a call leaves behind: never in a file.  A copy has the results, and no tape.
-RESULTS = frozenset({"_output", "_gradInput"})
-TRANSIENT = RESULTS | {"_run", "_trace", "_flattened", "_target"}
+RESULTS = ("_output", "_gradInput")
+TRANSIENT = frozenset({*RESULTS, "_run", "_trace", "_flattened", "_target"})
 
 NOT_NAMES = "{cls}.keeps is {found!r:.80}: it must be a tuple of names, such as ('weight',)"
 
@@ -69,7 +69,10 @@ def kept(module: Any) -> dict[str, Any]:
     A declared attribute that was never set is a default of the class and not among them.  What
     nobody declared is: a person has set it.
     """
-    return {name: value for name, value in vars(module).items() if name not in TRANSIENT}
+    found = dict(vars(module))
+    for name in TRANSIENT & found.keys():
+        del found[name]
+    return found
 
 
 def has_default(cls: type, name: str) -> bool:
