@@ -189,7 +189,7 @@ def _foreign(base: type, module: str, name: str) -> type:
 
 
 def test_a_class_of_the_same_name_in_mxnets_room_is_another_one(room: Any, tmp_path: Path) -> None:
-    mxnet = room("tapegrad.nn.mxnet.module")
+    mxnet = room("tapegrad.nn.mxnet.simulated")
     mxnet.Linear = _foreign(nn.Linear, mxnet.__name__, "Linear")
     mxnet.Module = _foreign(Module, mxnet.__name__, "Module")
     assert is_own(mxnet.Linear)
@@ -235,7 +235,7 @@ def test_a_strangers_class_never_takes_a_layers_place(
 
 
 def test_a_gradient_by_hand_inside_the_package_is_honoured(room: Any) -> None:
-    facade = room("tapegrad.nn.mxnet.operators")
+    facade = room("tapegrad.nn.mxnet.simulated")
 
     class Doubling(nn.Module):
         __module__ = facade.__name__
@@ -248,7 +248,7 @@ def test_a_gradient_by_hand_inside_the_package_is_honoured(room: Any) -> None:
             return self.gradInput
 
     facade.Doubling = Doubling
-    assert Doubling.__module__ == "tapegrad.nn.mxnet.operators"
+    assert Doubling.__module__ == "tapegrad.nn.mxnet.simulated"
     assert is_own(Doubling)
     model = nn.Sequential(nn.Identity(), Doubling(), nn.Identity())
     x = np.ones((2, 3))
