@@ -174,6 +174,16 @@ def test_a_graph_is_saved_and_loaded_beside_a_method_inputs(
         assert np.array_equal(again.forward(ROWS).numpy(), graph.forward(ROWS).numpy())
 
 
+def test_what_a_class_declares_may_be_in_a_file_whatever_it_is_called(tmp_path: Path) -> None:
+    class Named(nn.Module):
+        keeps = ("cpu",)  # a method of Module's, too
+
+    module = Named()
+    module.cpu = "i386"
+    module.save(tmp_path / "x.safetensors")
+    assert nn.load(tmp_path / "x.safetensors", classes=[Named]).cpu == "i386"
+
+
 # T4: no class takes another's place in a file -----------------------------------------------------
 
 
