@@ -16,7 +16,7 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from tapegrad.nn.core.reading import (
     same_input,
     seeds_for,
 )
+from tapegrad.nn.core.state import RESULTS, kept
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import call, trace_call
 
@@ -64,6 +65,9 @@ class Module:
     them, and define ``updateOutput(self, x)``; `x` and the result are Tensors or nested lists of
     them.  (Torch7's nn.Module.)
     """
+
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")
+    counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Module]  # containers set it; other modules have attributes instead
     _trace: Trace | None = None
@@ -572,9 +576,9 @@ class Module:
     # Copying and showing --------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        for name in ("_trace", "_flattened"):
-            state.pop(name, None)
+        """What a copy or a pickle has: what is kept (nn.core.state), and the last results."""
+        state = kept(self)
+        state.update((name, vars(self)[name]) for name in RESULTS if name in vars(self))
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -95,7 +95,7 @@ class Sqrt(Module):
     eps: kept, and without effect, as in Torch7.  Source: nn.Sqrt.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("eps",)
 
     def __init__(self, eps: float = 0) -> None:
         self.eps = eps
@@ -118,7 +118,7 @@ class Power(Module):
     Source: nn.Power.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("pow",)
 
     def __init__(self, p: float) -> None:
         self.pow = p
@@ -172,7 +172,7 @@ class SoftPlus(Module):
     Source: nn.SoftPlus.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("beta",)
     threshold = 20
 
     def __init__(self, beta: float = 1) -> None:
@@ -214,7 +214,7 @@ class GELU(Module):
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one word
+    keeps = ("approximate",)
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in {"none", "tanh"}:
@@ -237,7 +237,7 @@ class Threshold(Module):
     NaN stays NaN (in Torch7 it became val).  Source: nn.Threshold.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers and a flag
+    keeps = ("threshold", "val", "inplace")
 
     def __init__(self, threshold: float = 1e-6, val: float = 0, inplace: bool = False) -> None:
         self.threshold = threshold
@@ -255,8 +255,6 @@ class ReLU(Threshold):
     Source: nn.ReLU, a Threshold with threshold 0 and replacement value 0.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
-
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0, 0, inplace)
 
@@ -271,7 +269,7 @@ class HardTanh(Module):
     Source: nn.HardTanh.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers and a flag
+    keeps = ("min_val", "max_val", "inplace")
 
     def __init__(self, min_value: float = -1, max_value: float = 1, inplace: bool = False) -> None:
         if not max_value > min_value:
@@ -294,8 +292,6 @@ class Clamp(HardTanh):
     Source: nn.Clamp.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers
-
     def __init__(self, min_value: float, max_value: float) -> None:
         super().__init__(min_value, max_value)
 
@@ -306,7 +302,7 @@ class ReLU6(Module):
     Source: nn.ReLU6.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("inplace",)
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = bool(inplace)
@@ -321,7 +317,7 @@ class HardShrink(Module):
     The field is called `lambda`, which Python reads with getattr only.  Source: nn.HardShrink.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("lambda",)
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -336,7 +332,7 @@ class SoftShrink(Module):
     The field is called `lambda`, which Python reads with getattr only.  Source: nn.SoftShrink.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("lambda",)
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -356,7 +352,7 @@ class LeakyReLU(Module):
     network acoustic models", 2013.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+    keeps = ("negval", "inplace")
 
     def __init__(self, negval: float = 0.01, inplace: bool = False) -> None:
         # Torch7 also takes the flag alone: LeakyReLU(true).
@@ -378,7 +374,7 @@ class ELU(Module):
     linear units (ELUs)", ICLR 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+    keeps = ("alpha", "inplace")
 
     def __init__(self, alpha: float = 1, inplace: bool = False) -> None:
         self.alpha = alpha
@@ -402,7 +398,7 @@ class PReLU(Module):
     Source: nn.PReLU; K. He et al., "Delving deep into rectifiers", ICCV 2015.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size
+    keeps = ("nOutputPlane", "weight")
 
     def __init__(self, nOutputPlane: int = 0) -> None:
         self.nOutputPlane = nOutputPlane
@@ -438,7 +434,7 @@ class RReLU(Module):
     network", 2015.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers and a flag
+    keeps = ("lower", "upper", "inplace", "noise")
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
         if not 0 <= lower <= upper:
@@ -476,7 +472,7 @@ class CReLU(Module):
     via concatenated rectified linear units", ICML 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a count of axes, and a flag
+    keeps = ("nInputDims", "inplace")
 
     def __init__(self, nInputDims: int, inplace: bool = False) -> None:
         self.nInputDims = nInputDims
@@ -500,7 +496,8 @@ class GatedLinearUnit(Module):
     networks", ICML 2017.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
+    keeps = ("dim",)
+    counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim

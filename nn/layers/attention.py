@@ -6,8 +6,7 @@ Sequences have the batch first: (N, T, E).  Masks are constants: True means "mus
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,16 @@ class MultiHeadAttention(Module):
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = (
+        "embed_dim",
+        "num_heads",
+        "causal",
+        "in_proj_weight",
+        "in_proj_bias",
+        "out_proj",
+        "dropout",
+        "_mask",
+    )
 
     def __init__(
         self,
@@ -139,7 +147,18 @@ class TransformerEncoderLayer(Module):
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.1.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = (
+        "self_attn",
+        "linear1",
+        "linear2",
+        "norm1",
+        "norm2",
+        "activation",
+        "dropout",
+        "dropout1",
+        "dropout2",
+        "norm_first",
+    )
 
     def __init__(
         self,

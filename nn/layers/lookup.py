@@ -35,7 +35,8 @@ class LookupTable(Module):
     in x.  Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source: nn.LookupTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {
+    keeps = ("weight", "paddingValue", "maxNorm", "normType")
+    counts: ClassVar[Mapping[str, str]] = {
         "input": "index", "paddingValue": "label", "setPadding.paddingValue": "label"
     }  # fmt: skip
     shouldScaleGradByFreq = False
@@ -127,7 +128,8 @@ class OneHot(Module):
     0.  Raises ShapeError for an index that is not in 0 … outputSize - 1.  Source: nn.OneHot.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "index"}  # and a size
+    keeps = ("outputSize",)
+    counts: ClassVar[Mapping[str, str]] = {"input": "index"}
 
     def __init__(self, outputSize: int) -> None:
         self.outputSize = outputSize
@@ -150,7 +152,8 @@ class SparseLinear(Module):
     Raises ShapeError for indices that are not in 0 … inputSize - 1.  Source: nn.SparseLinear.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "pairs"}  # two sizes and a flag
+    keeps = ("doGradInput", "weight", "bias")
+    counts: ClassVar[Mapping[str, str]] = {"input": "pairs"}
 
     def __init__(self, inputSize: int, outputSize: int, doGradInput: bool = False) -> None:
         self.doGradInput = bool(doGradInput)
@@ -190,9 +193,8 @@ class IndexLinear(Module):
     `normalize` is not there.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, Any]] = {
-        "input": ("index", None, None)
-    }  # and two sizes, a flag, a difference, two arrays
+    keeps = ("inputSize", "outputSize", "doGradInput", "keysOffset", "weight", "bias")
+    counts: ClassVar[Mapping[str, Any]] = {"input": ("index", None, None)}
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class RecLSTM(AbstractRecurrent):
     x: (N, D) -> (N, O).  Raises ShapeError for other sizes.  Source: torch/rnn's nn.RecLSTM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("modules", "inputsize", "hiddensize", "outputsize")
 
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         self.modules = [StepLSTM(inputsize, hiddensize, outputsize)]
@@ -64,7 +64,7 @@ class RecGRU(AbstractRecurrent):
     x: (N, D) -> (N, H).  Raises ShapeError for other sizes.  Source: torch/rnn's nn.RecGRU.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("modules", "inputsize", "outputsize")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.modules = [StepGRU(inputsize, outputsize)]
@@ -84,7 +84,7 @@ class LinearRNN(AbstractRecurrent):
     structure in time", 1990.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+    keeps = ("inputsize", "outputsize", "modules")
 
     def __init__(self, inputsize: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = inputsize
@@ -105,7 +105,8 @@ class LookupRNN(AbstractRecurrent):
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupRNN.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "index"}
+    keeps = ("inputsize", "outputsize", "weight", "modules")
+    counts: ClassVar[Mapping[str, str]] = {"input": "index"}
 
     def __init__(self, nindex: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = nindex
@@ -136,6 +137,8 @@ class LookupRNN(AbstractRecurrent):
 class Peephole(Module):
     """y = weight·c, entry by entry, with weights from U(-s, s), s = 1/√size."""
 
+    keeps = ("weight",)
+
     def __init__(self, size: int) -> None:
         self.weight = Parameter(np.empty(size, default_dtype()))
         self.reset()
@@ -151,6 +154,8 @@ class Peephole(Module):
 
 class Gate(Module):
     """The input of a gate: V·x + b + U·h, and w·c where it sees the cell."""
+
+    keeps = ("input", "hidden", "cell")
 
     def __init__(self, inputsize: int, outputsize: int, *, cell: bool) -> None:
         self.input = Linear(inputsize, outputsize)
@@ -174,7 +179,7 @@ class LSTM(AbstractRecurrent):
     networks", 2013, equations 3 to 7.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "forgetGate", "inputGate", "hiddenLayer", "outputGate")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -203,7 +208,7 @@ class FastLSTM(AbstractRecurrent):
     Raises ShapeError for other sizes.  Source: torch/rnn's nn.FastLSTM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "i2g", "o2g")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -230,7 +235,7 @@ class GRU(AbstractRecurrent):
     Raises ShapeError for other sizes.  Source: torch/rnn's nn.GRU, without its dropout.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "i2g", "o2g", "i2h", "o2h")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -261,7 +266,7 @@ class MuFuRu(AbstractRecurrent):
     section 2; torch/rnn's module of this name departs from it (docs/torch7_files.md).
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and names
+    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,

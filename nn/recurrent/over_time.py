@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
@@ -75,8 +75,6 @@ class Recursor(Container):
     Source: torch/rnn's nn.Recursor.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
     def __init__(self, module: Module) -> None:
         super().__init__(module)
 
@@ -90,6 +88,7 @@ class Recursor(Container):
 class Remembering(Module):
     """What the modules over time share: states that may outlive a call."""
 
+    keeps = ("_remember", "_kept")
     _remember = "neither"
     _kept: Any = None
 
@@ -136,8 +135,6 @@ class Sequencer(Remembering, Container):
     Raises ShapeError for an input without steps.  Source: torch/rnn's nn.Sequencer.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
     def __init__(self, module: Module) -> None:
         stateful = isinstance(module, (AbstractRecurrent, Recursor))
         super().__init__(module if stateful else Recursor(module))
@@ -162,7 +159,7 @@ class Repeater(Container):
     Source: torch/rnn's nn.Repeater.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and a count
+    keeps = ("seqlen",)
 
     def __init__(self, module: Module, seqlen: int) -> None:
         if seqlen < 1:
@@ -197,7 +194,7 @@ class BiSequencer(Container):
     Raises ShapeError for an input without steps.  Source: torch/rnn's nn.BiSequencer.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # modules
+    keeps = ("merge",)
 
     def __init__(
         self, forward: Module, backward: Module | None = None, merge: Module | None = None

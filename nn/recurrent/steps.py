@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +67,7 @@ class StepLSTM(Module):
     Schmidhuber, "Long short-term memory", 1997.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "hiddensize", "outputsize", "weight", "bias", "weightO")
     maskzero = False
     v2 = True
 
@@ -118,7 +117,7 @@ class StepGRU(Module):
     phrase representations using RNN encoder-decoder", 2014.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "weight", "bias")
     maskzero = False
     v2 = True
 

@@ -21,7 +21,8 @@ __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 class _Map(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"connTable": "index"}
+    keeps = ("connTable", "nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH")
+    counts: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
     def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:

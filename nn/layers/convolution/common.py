@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,7 +25,7 @@ TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
 class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
+    keeps = ("weight", "bias")
     nInputPlane: int
     nOutputPlane: int
     weight: Parameter
@@ -112,6 +111,8 @@ class _Plain(_Convolution):
 
 class _Images(_Plain):
     """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,

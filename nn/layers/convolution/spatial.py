@@ -59,6 +59,8 @@ class SpatialDilatedConvolution(SpatialConvolution):
     F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
+    keeps = ("dilationW", "dilationH")
+
     def __init__(
         self,
         nInputPlane: int,
@@ -91,6 +93,8 @@ class SpatialDepthWiseConvolution(_Convolution):
     from U(-s, s), s = 1/√(kW·kH·nInputPlane).
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialDepthWiseConvolution.
     """
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,
@@ -133,6 +137,21 @@ class SpatialConvolutionLocal(_Convolution):
     Raises ValueError for a kernel larger than the padded image, ShapeError for other inputs.
     Source: nn.SpatialConvolutionLocal.
     """
+
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "iW",
+        "iH",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+        "oW",
+        "oH",
+    )
 
     def __init__(
         self,
@@ -197,6 +216,8 @@ class SpatialFullConvolution(_Full):
     Raises ValueError for an adj that is too large, ShapeError for other inputs.
     Source: nn.SpatialFullConvolution.
     """
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH", "adjW", "adjH")
 
     def __init__(
         self,

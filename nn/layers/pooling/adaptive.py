@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def adaptive_bins(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 class _Adaptive(Module):
     """Pooling to H x W places, whatever the size of the image."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+    keeps = ("W", "H")
 
     def __init__(self, W: int, H: int) -> None:
         if min(W, H) < 1:

@@ -8,8 +8,7 @@ up where it is, so that it has the derivative of a lookup.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,8 +36,6 @@ __all__ = [
 class _Pooling(Lengths, Module):
     """What windows of one size have in common: their sizes, a single sample, complaints, text."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
-
     def pooled(self, batch: Any) -> Any:
         """The primitive's result on (N, C, …)."""
         raise NotImplementedError
@@ -63,6 +60,7 @@ class _Pooling(Lengths, Module):
 class _Rounded(_Pooling):
     """Windows whose number is rounded down, or up."""
 
+    keeps = ("ceil_mode",)
     ceil_mode = False
 
     def ceil(self) -> Self:
@@ -86,8 +84,18 @@ class _Rounded(_Pooling):
 class _MaxPooling(_Rounded):
     """A pooling that remembers, for a layer that undoes it, what it picked and from where."""
 
+    keeps = ("_remembers", "_picked")
     _remembers = False
     _picked: tuple[Any, tuple[int, ...]] | None = None
+
+    def remember_picks(self) -> None:
+        """Keep, from now on, which entries a call picks, for a layer that puts values there."""
+        self._remembers = True
+
+    @property
+    def picks(self) -> tuple[Any, tuple[int, ...]] | None:
+        """(indices, sides of the image) of the last call; None before one that remembers."""
+        return self._picked
 
     def pooled(self, batch: Any) -> Any:
         if not self._remembers:
@@ -118,6 +126,8 @@ class SpatialMaxPooling(_MaxPooling):
     than half a kernel.  Source: nn.SpatialMaxPooling.
     """
 
+    keeps = ("kW", "kH", "dW", "dH", "padW", "padH")
+
     def __init__(
         self,
         kW: int,
@@ -139,6 +149,8 @@ class SpatialDilatedMaxPooling(SpatialMaxPooling):
     H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as there.
     Source: nn.SpatialDilatedMaxPooling.
     """
+
+    keeps = ("dilationW", "dilationH")
 
     def __init__(
         self,
@@ -163,6 +175,8 @@ class SpatialAveragePooling(_Rounded):
     With the field `divide` False the result is the sum where all of a window counts.
     Raises ShapeError as SpatialMaxPooling does.  Source: nn.SpatialAveragePooling.
     """
+
+    keeps = ("kW", "kH", "dW", "dH", "padW", "padH", "count_include_pad", "divide")
 
     def __init__(
         self, kW: int, kH: int, dW: int = 1, dH: int = 1, padW: int = 0, padH: int = 0
@@ -197,6 +211,8 @@ class SpatialSubSampling(_Pooling):
     Raises ShapeError for other shapes and windows larger than the image.
     Source: nn.SpatialSubSampling.
     """
+
+    keeps = ("nInputPlane", "kW", "kH", "dW", "dH", "weight", "bias")
 
     def __init__(self, nInputPlane: int, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         self.nInputPlane = nInputPlane
@@ -233,6 +249,7 @@ class VolumetricMaxPooling(_MaxPooling):
     Source: nn.VolumetricMaxPooling.
     """
 
+    keeps = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
     order = "TWH"
     axes = "C T H W"
 
@@ -268,6 +285,8 @@ class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
     Everything else as there.  Source: nn.VolumetricDilatedMaxPooling.
     """
 
+    keeps = ("dilationT", "dilationW", "dilationH")
+
     def __init__(
         self,
         kT: int,
@@ -296,6 +315,7 @@ class VolumetricAveragePooling(_Pooling):
     Source: nn.VolumetricAveragePooling.
     """
 
+    keeps = ("kT", "kW", "kH", "dT", "dW", "dH")
     order = "TWH"
     axes = "C T H W"
 
