@@ -17,7 +17,7 @@ from cases import CRITERIONS, MODULES
 
 from tapegrad import nn, optim
 from tapegrad.autograd.check import Draws
-from tapegrad.nn.formats import FormatError, torch7
+from tapegrad.nn.formats import torch7
 
 PAGE = Path(nn.__file__).parent / "methods" / "conflicts.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -161,8 +161,7 @@ def test_what_is_free_to_add_is_absent(owner: str) -> None:
 @pytest.mark.parametrize("owner", OWNERS)
 def test_the_page_knows_every_public_name(owner: str) -> None:
     public = {name for name in dir(getattr(nn, owner)) if not name.startswith("_")}
-    # What the formats know of a class's arguments is no method.
-    assert public - {"torch7_arguments"} <= {*NAMES, *ALREADY}
+    assert public <= {*NAMES, *ALREADY}
 
 
 def modules_of_all_classes() -> list[nn.Module]:
@@ -214,11 +213,6 @@ def test_a_new_method_leaves_files_as_they_are(name: str, tmp_path: Path, add_me
     with_and_without_the_methods(module, tmp_path / "m.safetensors", add_methods)
 
 
-@pytest.mark.xfail(
-    raises=FormatError,
-    reason="the reader refuses an attribute that has the name of a method: conflicts.md, "
-    "'Adding a method to Module', 4. Remove this mark with the repair",
-)
 @pytest.mark.parametrize("module", [SAMPLES["gModule"], Kept()], ids=["gModule", "Kept"])
 def test_a_new_method_with_the_name_of_an_attribute_leaves_files_readable(
     module: nn.Module, tmp_path: Path, add_methods: Any
