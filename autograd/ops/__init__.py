@@ -1,6 +1,6 @@
 """The primitives, in one flat namespace: `tapegrad.autograd.ops.log`, `.conv2d`, …
 
-Files group them by kind; importing this package declares them all.
+Files and rooms group them by kind; importing this package declares them all.
 """
 
 from tapegrad.autograd.ops import (
@@ -14,11 +14,14 @@ from tapegrad.autograd.ops import (
     error_function,
     fourier,
     gradient_identities,
+    grids,
     indexing,
     inplace,
+    integral_functions,
     linalg,
     matrices,
     normalization,
+    number_parts,
     polynomials,
     pooling,
     random,
@@ -28,6 +31,8 @@ from tapegrad.autograd.ops import (
     sorting,
     special,
     statistics,
+    vector_convolution,
+    vector_products,
     windows,
     writing,
 )
@@ -41,11 +46,14 @@ from tapegrad.autograd.ops.elementwise import *
 from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
+from tapegrad.autograd.ops.grids import *
 from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
+from tapegrad.autograd.ops.integral_functions import *
 from tapegrad.autograd.ops.linalg import *
 from tapegrad.autograd.ops.matrices import *
 from tapegrad.autograd.ops.normalization import *
+from tapegrad.autograd.ops.number_parts import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.random import *
@@ -55,6 +63,8 @@ from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
 from tapegrad.autograd.ops.special import *
 from tapegrad.autograd.ops.statistics import *
+from tapegrad.autograd.ops.vector_convolution import *
+from tapegrad.autograd.ops.vector_products import *
 from tapegrad.autograd.ops.windows import *
 from tapegrad.autograd.ops.writing import *
 
@@ -69,11 +79,14 @@ __all__ = [
     *error_function.__all__,
     *fourier.__all__,
     *gradient_identities.__all__,
+    *grids.__all__,
     *indexing.__all__,
     *inplace.__all__,
+    *integral_functions.__all__,
     *linalg.__all__,
     *matrices.__all__,
     *normalization.__all__,
+    *number_parts.__all__,
     *polynomials.__all__,
     *pooling.__all__,
     *random.__all__,
@@ -83,6 +96,8 @@ __all__ = [
     *sorting.__all__,
     *special.__all__,
     *statistics.__all__,
+    *vector_convolution.__all__,
+    *vector_products.__all__,
     *windows.__all__,
     *writing.__all__,
 ]

@@ -27,6 +27,7 @@ from tapegrad.autograd.ops._arrays import (
 )
 from tapegrad.autograd.ops._batched_index import DIFFERENT_COUNTS
 from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes
+from tapegrad.autograd.ops.grids import linspace
 from tapegrad.autograd.ops.indexing import HOLE, index_add
 
 __all__ = [
@@ -332,8 +333,6 @@ builtin_max = max
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
     """The borders of the bins of `histogram`, from the smallest to the largest entry."""
     a = as_operand(a)
-    from tapegrad.autograd.ops.calculus import linspace
-
     if np.ndim(bins):
         return _beside(np.asarray(bins), a) if isinstance(bins, (list, tuple)) else bins
     if isinstance(bins, str) or not a.size:

@@ -19,6 +19,7 @@ from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
+from tapegrad.autograd.ops.rearranging import diagonal
 
 __all__ = [
     "contract",
@@ -391,8 +392,6 @@ def outer(a: Any, b: Any) -> Any:
 @composite(numpy=np.trace)
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    from tapegrad.autograd.ops.rearranging import diagonal
-
     return r.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
