@@ -46,6 +46,7 @@ HEAVY = {
     "scipy",
     "tqdm",
     "threadpoolctl",
+    "opt_einsum",
     "safetensors",
     "IPython",
 }
