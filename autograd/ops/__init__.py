@@ -1,6 +1,7 @@
 """The primitives, in one flat namespace: `tapegrad.autograd.ops.log`, `.conv2d`, …
 
-Files and rooms group them by kind; importing this package declares them all.
+Files and rooms group them by kind; importing this package declares them all.  The files of a room
+are opened one by one, because mypy sees no name through two star imports.
 """
 
 from tapegrad.autograd.ops import (
@@ -42,7 +43,14 @@ from tapegrad.autograd.ops.calculus import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
-from tapegrad.autograd.ops.elementwise import *
+from tapegrad.autograd.ops.elementwise.arithmetic import *
+from tapegrad.autograd.ops.elementwise.comparisons import *
+from tapegrad.autograd.ops.elementwise.exponentials import *
+from tapegrad.autograd.ops.elementwise.integers import *
+from tapegrad.autograd.ops.elementwise.parts import *
+from tapegrad.autograd.ops.elementwise.representation import *
+from tapegrad.autograd.ops.elementwise.selection import *
+from tapegrad.autograd.ops.elementwise.trigonometry import *
 from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
@@ -51,13 +59,23 @@ from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
 from tapegrad.autograd.ops.integral_functions import *
 from tapegrad.autograd.ops.linalg import *
-from tapegrad.autograd.ops.matrices import *
+from tapegrad.autograd.ops.matrices.determinants import *
+from tapegrad.autograd.ops.matrices.eigenvalues import *
+from tapegrad.autograd.ops.matrices.factorizations import *
+from tapegrad.autograd.ops.matrices.norms import *
+from tapegrad.autograd.ops.matrices.products import *
+from tapegrad.autograd.ops.matrices.singular_values import *
+from tapegrad.autograd.ops.matrices.solving import *
 from tapegrad.autograd.ops.normalization import *
 from tapegrad.autograd.ops.number_parts import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.random import *
-from tapegrad.autograd.ops.rearranging import *
+from tapegrad.autograd.ops.rearranging.along_axes import *
+from tapegrad.autograd.ops.rearranging.choosing import *
+from tapegrad.autograd.ops.rearranging.diagonals import *
+from tapegrad.autograd.ops.rearranging.joining import *
+from tapegrad.autograd.ops.rearranging.order import *
 from tapegrad.autograd.ops.reduction import *
 from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
