@@ -22,9 +22,9 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
+from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.tensor import as_array, fresh, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay.step import guard
 from tapegrad.nn.core import memory as _flat
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.frames import Trace, current_frame, on_failure

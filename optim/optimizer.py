@@ -18,7 +18,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.optim.clipping import clip_global_norm, clip_value
 from tapegrad.optim.groups import Group, matching, named_parameters
@@ -196,9 +196,7 @@ class Optimizer:
     def step(self) -> bool:
         """Update the parameters from their gradients; False while gradients are being gathered."""
         if self.accumulate > 1:
-            observer = _mode.observer()
-            if observer is not None:
-                observer.refuse("counts gathered gradients")
+            refuse("counts gathered gradients")
             self.gathered += 1
             if self.gathered < self.accumulate:
                 return False

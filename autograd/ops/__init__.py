@@ -8,6 +8,7 @@ from tapegrad.autograd.ops import (
     _arrays,
     activation,
     calculus,
+    conversion,
     convolution,
     counting,
     distance,
@@ -16,6 +17,7 @@ from tapegrad.autograd.ops import (
     fourier,
     gradient_identities,
     grids,
+    histograms,
     indexing,
     inplace,
     integral_functions,
@@ -28,6 +30,7 @@ from tapegrad.autograd.ops import (
     random,
     rearranging,
     reduction,
+    repetition,
     shape,
     sorting,
     special,
@@ -40,6 +43,7 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops._arrays import *
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.calculus import *
+from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
@@ -55,6 +59,7 @@ from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
 from tapegrad.autograd.ops.grids import *
+from tapegrad.autograd.ops.histograms import *
 from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
 from tapegrad.autograd.ops.integral_functions import *
@@ -77,6 +82,7 @@ from tapegrad.autograd.ops.rearranging.diagonals import *
 from tapegrad.autograd.ops.rearranging.joining import *
 from tapegrad.autograd.ops.rearranging.order import *
 from tapegrad.autograd.ops.reduction import *
+from tapegrad.autograd.ops.repetition import *
 from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
 from tapegrad.autograd.ops.special import *
@@ -90,6 +96,7 @@ __all__ = [
     *_arrays.__all__,
     *activation.__all__,
     *calculus.__all__,
+    *conversion.__all__,
     *convolution.__all__,
     *counting.__all__,
     *distance.__all__,
@@ -98,6 +105,7 @@ __all__ = [
     *fourier.__all__,
     *gradient_identities.__all__,
     *grids.__all__,
+    *histograms.__all__,
     *indexing.__all__,
     *inplace.__all__,
     *integral_functions.__all__,
@@ -110,6 +118,7 @@ __all__ = [
     *random.__all__,
     *rearranging.__all__,
     *reduction.__all__,
+    *repetition.__all__,
     *shape.__all__,
     *sorting.__all__,
     *special.__all__,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import native
 
 __all__ = ["i0", "i0_derivative", "sinc", "sinc_derivative"]

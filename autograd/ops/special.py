@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.batch_rules import elementwise
 from tapegrad.autograd.ops.error_function import erf

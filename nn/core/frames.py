@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
-from tapegrad.autograd.core import callsite as _place
+from tapegrad.autograd.core import callsite
 from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.nn.core.errors import ShapeError
 
@@ -131,7 +131,7 @@ def name_of(array: Any) -> str:
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-_place.register(module_path, name_of)
+callsite.register(module_path, name_of)
 
 
 def on_failure(key: int, make: Callable[[], Callable[[], None]]) -> None:

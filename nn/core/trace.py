@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd import Tensor, is_recording
+from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay.step import guard
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.nn.core.frames import Frame, Span, Trace, _frame, entered, located
 

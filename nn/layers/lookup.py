@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.autograd.core.node import note_write
-from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.frames import on_failure
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.ops.elementwise.parts import absolute, copysign
 from tapegrad.autograd.ops.ufunc import ufunc

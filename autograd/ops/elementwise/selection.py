@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import NUMBERS, primitive
+from tapegrad.autograd.core.declaration import NUMBERS
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import elementwise, native
 from tapegrad.autograd.ops.elementwise.comparisons import isnan, logical_not, logical_or
 from tapegrad.autograd.ops.ufunc import ufunc

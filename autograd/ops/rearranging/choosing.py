@@ -11,7 +11,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
-from tapegrad.autograd.ops.indexing import HOLE, getitem, index_add, take, take_along_axis
+from tapegrad.autograd.ops.index_template import HOLE
+from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 
 __all__ = [
     "choose",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
