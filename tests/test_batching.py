@@ -1,7 +1,8 @@
 """`per_sample_grad` and `vmap` against the loop over samples, and what they refuse.
 
-That every primitive's batching rule agrees with the loop is a law (`autograd/check/primitives.py`);
-which primitives have none is said here, each with its reason.
+That every primitive's batching rule agrees with the loop is a law
+(`autograd/check/primitives/batches.py`); which primitives have none is said here, each with its
+reason.
 """
 
 import inspect
@@ -29,7 +30,7 @@ from tapegrad import (
     vmap,
 )
 from tapegrad.autograd import BatchingError, primitives
-from tapegrad.autograd.check.primitives import must_leave_no_cycles
+from tapegrad.autograd.check.laws import must_leave_no_cycles
 from tapegrad.autograd.transforms.sample import Sample
 
 B = 5

@@ -35,6 +35,7 @@ HEAVY = {
     "scipy",
     "tqdm",
     "threadpoolctl",
+    "opt_einsum",
     "safetensors",
     "IPython",
 }

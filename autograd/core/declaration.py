@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -294,7 +295,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)
+        self.names = _shared_names(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:
@@ -302,6 +303,12 @@ class BatchRule:
                 f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
                 f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
             )
+
+
+@lru_cache(maxsize=16)
+def _shared_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a batching rule's arguments: hundreds of primitives share a few such rules."""
+    return tuple(inspect.signature(function).parameters)
 
 
 def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:

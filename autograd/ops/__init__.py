@@ -1,6 +1,7 @@
 """The primitives, in one flat namespace: `tapegrad.autograd.ops.log`, `.conv2d`, …
 
-Files group them by kind; importing this package declares them all.
+Files and rooms group them by kind; importing this package declares them all.  The files of a room
+are opened one by one, because mypy sees no name through two star imports.
 """
 
 from tapegrad.autograd.ops import (
@@ -15,12 +16,15 @@ from tapegrad.autograd.ops import (
     error_function,
     fourier,
     gradient_identities,
+    grids,
     histograms,
     indexing,
     inplace,
+    integral_functions,
     linalg,
     matrices,
     normalization,
+    number_parts,
     polynomials,
     pooling,
     random,
@@ -31,6 +35,8 @@ from tapegrad.autograd.ops import (
     sorting,
     special,
     statistics,
+    vector_convolution,
+    vector_products,
     windows,
     writing,
 )
@@ -41,26 +47,48 @@ from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
-from tapegrad.autograd.ops.elementwise import *
+from tapegrad.autograd.ops.elementwise.arithmetic import *
+from tapegrad.autograd.ops.elementwise.comparisons import *
+from tapegrad.autograd.ops.elementwise.exponentials import *
+from tapegrad.autograd.ops.elementwise.integers import *
+from tapegrad.autograd.ops.elementwise.parts import *
+from tapegrad.autograd.ops.elementwise.representation import *
+from tapegrad.autograd.ops.elementwise.selection import *
+from tapegrad.autograd.ops.elementwise.trigonometry import *
 from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
+from tapegrad.autograd.ops.grids import *
 from tapegrad.autograd.ops.histograms import *
 from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
+from tapegrad.autograd.ops.integral_functions import *
 from tapegrad.autograd.ops.linalg import *
-from tapegrad.autograd.ops.matrices import *
+from tapegrad.autograd.ops.matrices.determinants import *
+from tapegrad.autograd.ops.matrices.eigenvalues import *
+from tapegrad.autograd.ops.matrices.factorizations import *
+from tapegrad.autograd.ops.matrices.norms import *
+from tapegrad.autograd.ops.matrices.products import *
+from tapegrad.autograd.ops.matrices.singular_values import *
+from tapegrad.autograd.ops.matrices.solving import *
 from tapegrad.autograd.ops.normalization import *
+from tapegrad.autograd.ops.number_parts import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.random import *
-from tapegrad.autograd.ops.rearranging import *
+from tapegrad.autograd.ops.rearranging.along_axes import *
+from tapegrad.autograd.ops.rearranging.choosing import *
+from tapegrad.autograd.ops.rearranging.diagonals import *
+from tapegrad.autograd.ops.rearranging.joining import *
+from tapegrad.autograd.ops.rearranging.order import *
 from tapegrad.autograd.ops.reduction import *
 from tapegrad.autograd.ops.repetition import *
 from tapegrad.autograd.ops.shape import *
 from tapegrad.autograd.ops.sorting import *
 from tapegrad.autograd.ops.special import *
 from tapegrad.autograd.ops.statistics import *
+from tapegrad.autograd.ops.vector_convolution import *
+from tapegrad.autograd.ops.vector_products import *
 from tapegrad.autograd.ops.windows import *
 from tapegrad.autograd.ops.writing import *
 
@@ -76,12 +104,15 @@ __all__ = [
     *error_function.__all__,
     *fourier.__all__,
     *gradient_identities.__all__,
+    *grids.__all__,
     *histograms.__all__,
     *indexing.__all__,
     *inplace.__all__,
+    *integral_functions.__all__,
     *linalg.__all__,
     *matrices.__all__,
     *normalization.__all__,
+    *number_parts.__all__,
     *polynomials.__all__,
     *pooling.__all__,
     *random.__all__,
@@ -92,6 +123,8 @@ __all__ = [
     *sorting.__all__,
     *special.__all__,
     *statistics.__all__,
+    *vector_convolution.__all__,
+    *vector_products.__all__,
     *windows.__all__,
     *writing.__all__,
 ]

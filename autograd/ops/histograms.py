@@ -12,8 +12,8 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
-from tapegrad.autograd.ops.calculus import linspace
 from tapegrad.autograd.ops.counting import searchsorted, to_index
+from tapegrad.autograd.ops.grids import linspace
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import index_add
 

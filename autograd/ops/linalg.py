@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import opt_einsum
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
@@ -214,6 +213,8 @@ def _path(
     optimize: str = "auto",
     memory_limit: int | str | None = None,
 ) -> tuple[tuple[int, ...], ...]:
+    import opt_einsum  # takes as long to import as some thirty files of ours
+
     path, _ = opt_einsum.contract_path(
         subscripts, *shapes, shapes=True, optimize=optimize, memory_limit=memory_limit
     )

@@ -23,9 +23,9 @@ from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import __all__ as own_functions
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
+from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, written
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 

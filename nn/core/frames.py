@@ -1,4 +1,9 @@
-"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one."""
+"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one.
+
+A frame says where in the tree of modules the program is, which errors and anomaly mode tell.  A
+trace holds the spans, one for each call of a module, and an undo log: when a call inside it raises,
+buffers and random generators are put back, so that a wrong shape changes no state.
+"""
 
 from __future__ import annotations
 

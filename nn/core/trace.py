@@ -1,12 +1,8 @@
-"""Spans: the calls of modules, laid over the tape, and everything Torch7's methods read from them.
+"""Running modules: plainly, or as spans of a trace laid over the tape.
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
 identity node at each of its inputs; the gradient that passes this node on the way back is that
-module's gradInput.  So one reverse sweep over the interval of the trace gives the gradient of the
-root, of every child, and of every parameter.  A plain call, ``module(x)``, keeps nothing.
-
-A trace also keeps an undo log: when a call inside it raises, buffers and random generators are put
-back, so that a wrong shape changes no state.
+module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, keeps nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +20,6 @@ from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.nn.core.frames import Frame, Span, Trace, _frame, entered, located
 
 __all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
-
-
-# Running ------------------------------------------------------------------------------------------
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -111,6 +104,3 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
         raise
     trace.undo.clear()
     return trace
-
-
-# Reading the tape back ----------------------------------------------------------------------------

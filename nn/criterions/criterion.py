@@ -1,9 +1,7 @@
 """Criterion: a module of two inputs whose output is one number, the loss.
 
 The gradient is taken with respect to the first input, the prediction; the target is a constant of
-the stateful methods.  ``criterion(x, target)`` composes on the tape as any module does.  Beside the
-class stand the two things every loss does with its target: put it beside the prediction, and count
-its labels.
+the stateful methods.  ``criterion(x, target)`` composes on the tape as any module does.
 """
 
 from __future__ import annotations
@@ -84,6 +82,3 @@ def _one(output: Tensor) -> Any:
     from tapegrad.autograd.reverse.sweep import seed_for
 
     return seed_for(output, None)
-
-
-# What losses do with targets ----------------------------------------------------------------------

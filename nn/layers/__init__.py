@@ -15,6 +15,7 @@ from tapegrad.nn.layers import (
     padding,
     pointwise,
     pooling,
+    rectifiers,
     reduction,
     shape,
     softmax,
@@ -36,6 +37,7 @@ from tapegrad.nn.layers.normalization import *
 from tapegrad.nn.layers.padding import *
 from tapegrad.nn.layers.pointwise import *
 from tapegrad.nn.layers.pooling import *
+from tapegrad.nn.layers.rectifiers import *
 from tapegrad.nn.layers.reduction import *
 from tapegrad.nn.layers.shape import *
 from tapegrad.nn.layers.softmax import *
@@ -58,6 +60,7 @@ __all__ = [
     *padding.__all__,
     *pointwise.__all__,
     *pooling.__all__,
+    *rectifiers.__all__,
     *reduction.__all__,
     *shape.__all__,
     *softmax.__all__,

@@ -14,10 +14,11 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.layers.activation import GELU, ReLU
+from tapegrad.nn.layers.activation import GELU
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.normalization.sample import LayerNorm
+from tapegrad.nn.layers.rectifiers import ReLU
 from tapegrad.nn.module import Module
 
 __all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]

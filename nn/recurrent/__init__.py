@@ -1,4 +1,4 @@
-"""Layers that run over time."""
+"""Recurrent layers: single steps, layers that see one step or a whole sequence, runs over time."""
 
 from tapegrad.nn.recurrent import layers, masking, over_time, sequence, steps
 from tapegrad.nn.recurrent.layers import *

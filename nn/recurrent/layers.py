@@ -1,12 +1,9 @@
-"""Recurrent layers that see one step at a time, and the decorators that run them over time.
+"""Recurrent layers that see one step at a time.
 
-A recurrent layer is a pure step, (x, state) -> (y, state).  While a Sequencer runs, the states of
-all the layers below it live in a table of that run, so that recurrent layers may stand anywhere
-inside the module that is run, and nothing is left behind afterwards.  Backpropagation through time
-is then the ordinary reverse sweep over the tape.  A recurrent layer called on its own takes one
-step from a state of zeros.
-
-The source is Element Research's torch/rnn, whose weights and orders of gates are kept.
+Each is a pure step, (x, state) -> (y, state), and the state to start from.  What runs them over
+time, and where their states live meanwhile, is in `over_time.py`.  A recurrent layer called on its
+own takes one step from a state of zeros.  The source is Element Research's torch/rnn, whose weights
+and orders of gates are kept.
 """
 
 from __future__ import annotations
@@ -28,12 +25,6 @@ from tapegrad.nn.recurrent.over_time import AbstractRecurrent
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, normal_, sizes, zeros
 
 __all__ = ["FastLSTM", "GRU", "LSTM", "LinearRNN", "LookupRNN", "MuFuRu", "RecGRU", "RecLSTM"]
-
-
-# Cells --------------------------------------------------------------------------------------------
-
-
-# Layers of one step -------------------------------------------------------------------------------
 
 
 class RecLSTM(AbstractRecurrent):
@@ -299,6 +290,3 @@ class MuFuRu(AbstractRecurrent):
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)
         h = ops.sum(ops.softmax(shares, axis=-2) * results, axis=-2)
         return h, h
-
-
-# Over time ----------------------------------------------------------------------------------------

@@ -1,4 +1,9 @@
-"""Modules run at every step of a sequence, and their memory between sequences."""
+"""Modules run at every step of a sequence, and their memory between sequences.
+
+While a Sequencer runs, the states of all the layers below it live in a table of that run, so that
+recurrent layers may stand anywhere inside the module that is run, and nothing is left behind
+afterwards.  Backpropagation through time is then the ordinary reverse sweep over the tape.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One step of a recurrent layer, and what the steps need."""
+"""The equations of one step, LSTM and GRU, as functions and as layers of (x, state).
+
+Layers that keep their state, and layers of whole sequences, run them.  The source is Element
+Research's torch/rnn, whose weights and orders of gates are kept.
+"""
 
 from __future__ import annotations
 

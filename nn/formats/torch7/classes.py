@@ -50,7 +50,7 @@ from tapegrad.nn.formats.torch7.entry import (
     zeros,
 )
 from tapegrad.nn.formats.torch7.objects import Table
-from tapegrad.nn.layers.activation import GELU, CReLU, Mish, PReLU, ReLU, RReLU, SiLU, SoftPlus
+from tapegrad.nn.layers.activation import GELU, Mish, SiLU, SoftPlus
 from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
@@ -91,6 +91,7 @@ from tapegrad.nn.layers.pooling.fractional import (
     VolumetricFractionalMaxPooling,
 )
 from tapegrad.nn.layers.pooling.unpooling import SpatialMaxUnpooling
+from tapegrad.nn.layers.rectifiers import CReLU, PReLU, ReLU, RReLU
 from tapegrad.nn.layers.shape import Convert, Reshape, View
 from tapegrad.nn.layers.table import (
     MM,

@@ -13,11 +13,12 @@ from tapegrad.autograd import Parameter
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
-from tapegrad.nn.layers.activation import Identity, ReLU, Sqrt, Square, Threshold
+from tapegrad.nn.layers.activation import Identity, Sqrt, Square
 from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
 from tapegrad.nn.layers.lookup import LookupTable
 from tapegrad.nn.layers.padding import SpatialZeroPadding
 from tapegrad.nn.layers.pointwise import MulConstant
+from tapegrad.nn.layers.rectifiers import ReLU, Threshold
 from tapegrad.nn.layers.table import MM, CDivTable, CSubTable, JoinTable
 
 if TYPE_CHECKING:

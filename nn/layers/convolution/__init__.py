@@ -1,4 +1,4 @@
-"""Convolutions."""
+"""Convolutions: banks of filters slid over feature maps and films."""
 
 from tapegrad.nn.layers.convolution import by_table, plain, spatial, volumetric
 from tapegrad.nn.layers.convolution.by_table import *

@@ -1,4 +1,8 @@
-"""Convolutions whose planes are connected by a table."""
+"""Convolutions whose planes are connected by a table: which input goes into which output.
+
+Each connection has a kernel of its own; the kernels are put in place in a full bank, zeros
+elsewhere, and slid by the primitives that the others use.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""What convolutions have in common: weights, sizes, padding."""
+"""What Torch7's convolutions have in common: weight and bias, sizes, padding, text.
+
+A layer says over how many axes it slides and how its weight is shaped; one body serves them all.
+Kernels, strides and paddings are kept under Torch7's names, width before height, time in front, and
+read from there in the order of the axes.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Convolutions: banks of filters slid over sequences, feature maps and films.
+"""Convolutions of images.
 
-One body serves them all.  A layer says over how many axes it slides and how its weight is shaped;
-kernels, strides and paddings are kept under Torch7's names, width before height, time in front, and
-read from there in the order of the axes.  Layers with unusual weights (local, depthwise, connection
-tables) arrange them for the same primitives.
+Layers with unusual weights (matrices, local, depthwise) arrange them for the primitives that the
+others use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolutions over time, height and width."""
+"""Convolutions of films and volumes: those of images with an axis of time in front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling over windows, and its inverse."""
+"""Pooling: one number for each window of a feature map, and the inverse of the largest one."""
 
 from tapegrad.nn.layers.pooling import adaptive, fixed, fractional, powers, unpooling
 from tapegrad.nn.layers.pooling.adaptive import *

@@ -1,4 +1,8 @@
-"""Pooling to a given number of bins, whatever the size of the input."""
+"""Pooling to a given number of bins, whatever the size of the input.
+
+Bins differ in size and may overlap, so the largest entries are looked up by lists of positions,
+which gives them the derivative of a lookup; means are products with one matrix for each axis.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Pooling: one number for each window of a feature map, a film or the features themselves.
+"""Pooling over windows of one size: one number for each window of a feature map or a film.
 
-Windows of one size, and what is wrong with them, are the primitives' business; the layers here name
-them in Torch7's order, width before height, time in front, and accept a single sample.  Windows
-that differ in size or place (adaptive, fractional) are lists of positions: their maximum is looked
-up where it is, so that it has the derivative of a lookup.
+The windows, and what is wrong with them, are the primitives' business; the layers here name them in
+Torch7's order, width before height, time in front, and accept a single sample.
 """
 
 from __future__ import annotations
@@ -28,9 +26,6 @@ __all__ = [
     "VolumetricDilatedMaxPooling",
     "VolumetricMaxPooling",
 ]
-
-
-# Windows of one size ------------------------------------------------------------------------------
 
 
 class _Pooling(Lengths, Module):
@@ -335,9 +330,3 @@ class VolumetricAveragePooling(_Pooling):
 
     def pooled(self, batch: Any) -> Any:
         return ops.avg_pool3d(batch, self._along("k"), self._along("d"))
-
-
-# Undoing a max pooling ----------------------------------------------------------------------------
-
-
-# Windows that differ ------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Pooling over regions drawn at random, whose lengths are no whole multiples."""
+"""Max pooling over windows at random places, to an output that is no whole fraction of the input.
+
+The windows are lists of positions, as in adaptive pooling.  Where they lie is drawn at each call
+and kept, so that `fixPoolingRegions()` can hold them still.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pooling by means of powers."""
+"""Pooling by p-norms: sums of powers over windows or neighbouring features, and their roots."""
 
 from __future__ import annotations
 

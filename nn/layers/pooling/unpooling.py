@@ -1,4 +1,4 @@
-"""The inverse of max pooling: each value at the place that was picked."""
+"""The inverse of max pooling: each value goes back to the place that the pooling layer picked."""
 
 from __future__ import annotations
 
