@@ -257,9 +257,9 @@ def kind_of(found: Any) -> str | None:
     if isinstance(found, type):
         if not all(hasattr(found, name) for name in ("updateOutput", "updateGradInput", "clone")):
             return None
-        if getattr(found.updateOutput, "abstract", False):  # a mark of the base class's own
-            return None
         layer: Any = found
+        if getattr(layer.updateOutput, "abstract", False):  # a mark of the base class's own
+            return None
         target = "target" in inspect.signature(layer.updateGradInput).parameters
         return "criterion" if target else "module"
     if callable(found):

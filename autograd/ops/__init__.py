@@ -1,8 +1,9 @@
 """The primitives, in one flat namespace: `tapegrad.autograd.ops.log`, `.conv2d`, …
 
-Files and rooms group them by kind; importing this package declares them all.  The files of a room
-are opened one by one, because mypy sees no name through two star imports.
+Files and rooms group them by kind; importing this package declares them all.
 """
+
+from typing import TYPE_CHECKING
 
 from tapegrad.autograd.ops import (
     _arrays,
@@ -47,14 +48,7 @@ from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
 from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
-from tapegrad.autograd.ops.elementwise.arithmetic import *
-from tapegrad.autograd.ops.elementwise.comparisons import *
-from tapegrad.autograd.ops.elementwise.exponentials import *
-from tapegrad.autograd.ops.elementwise.integers import *
-from tapegrad.autograd.ops.elementwise.parts import *
-from tapegrad.autograd.ops.elementwise.representation import *
-from tapegrad.autograd.ops.elementwise.selection import *
-from tapegrad.autograd.ops.elementwise.trigonometry import *
+from tapegrad.autograd.ops.elementwise import *
 from tapegrad.autograd.ops.error_function import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
@@ -64,23 +58,13 @@ from tapegrad.autograd.ops.indexing import *
 from tapegrad.autograd.ops.inplace import *
 from tapegrad.autograd.ops.integral_functions import *
 from tapegrad.autograd.ops.linalg import *
-from tapegrad.autograd.ops.matrices.determinants import *
-from tapegrad.autograd.ops.matrices.eigenvalues import *
-from tapegrad.autograd.ops.matrices.factorizations import *
-from tapegrad.autograd.ops.matrices.norms import *
-from tapegrad.autograd.ops.matrices.products import *
-from tapegrad.autograd.ops.matrices.singular_values import *
-from tapegrad.autograd.ops.matrices.solving import *
+from tapegrad.autograd.ops.matrices import *
 from tapegrad.autograd.ops.normalization import *
 from tapegrad.autograd.ops.number_parts import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
 from tapegrad.autograd.ops.random import *
-from tapegrad.autograd.ops.rearranging.along_axes import *
-from tapegrad.autograd.ops.rearranging.choosing import *
-from tapegrad.autograd.ops.rearranging.diagonals import *
-from tapegrad.autograd.ops.rearranging.joining import *
-from tapegrad.autograd.ops.rearranging.order import *
+from tapegrad.autograd.ops.rearranging import *
 from tapegrad.autograd.ops.reduction import *
 from tapegrad.autograd.ops.repetition import *
 from tapegrad.autograd.ops.shape import *
@@ -92,39 +76,40 @@ from tapegrad.autograd.ops.vector_products import *
 from tapegrad.autograd.ops.windows import *
 from tapegrad.autograd.ops.writing import *
 
-__all__ = [
-    *_arrays.__all__,
-    *activation.__all__,
-    *calculus.__all__,
-    *conversion.__all__,
-    *convolution.__all__,
-    *counting.__all__,
-    *distance.__all__,
-    *elementwise.__all__,
-    *error_function.__all__,
-    *fourier.__all__,
-    *gradient_identities.__all__,
-    *grids.__all__,
-    *histograms.__all__,
-    *indexing.__all__,
-    *inplace.__all__,
-    *integral_functions.__all__,
-    *linalg.__all__,
-    *matrices.__all__,
-    *normalization.__all__,
-    *number_parts.__all__,
-    *polynomials.__all__,
-    *pooling.__all__,
-    *random.__all__,
-    *rearranging.__all__,
-    *reduction.__all__,
-    *repetition.__all__,
-    *shape.__all__,
-    *sorting.__all__,
-    *special.__all__,
-    *statistics.__all__,
-    *vector_convolution.__all__,
-    *vector_products.__all__,
-    *windows.__all__,
-    *writing.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *_arrays.__all__,
+        *activation.__all__,
+        *calculus.__all__,
+        *conversion.__all__,
+        *convolution.__all__,
+        *counting.__all__,
+        *distance.__all__,
+        *elementwise.__all__,
+        *error_function.__all__,
+        *fourier.__all__,
+        *gradient_identities.__all__,
+        *grids.__all__,
+        *histograms.__all__,
+        *indexing.__all__,
+        *inplace.__all__,
+        *integral_functions.__all__,
+        *linalg.__all__,
+        *matrices.__all__,
+        *normalization.__all__,
+        *number_parts.__all__,
+        *polynomials.__all__,
+        *pooling.__all__,
+        *random.__all__,
+        *rearranging.__all__,
+        *reduction.__all__,
+        *repetition.__all__,
+        *shape.__all__,
+        *sorting.__all__,
+        *special.__all__,
+        *statistics.__all__,
+        *vector_convolution.__all__,
+        *vector_products.__all__,
+        *windows.__all__,
+        *writing.__all__,
+    ]

@@ -20,7 +20,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd.ops import __all__ as own_functions
+from tapegrad.autograd import ops
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import of_scipy
@@ -70,7 +70,9 @@ def _own_function() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_name
-        if str(frame.f_globals.get("__name__")).startswith("scipy.") and name in own_functions:
+        if str(frame.f_globals.get("__name__")).startswith("scipy.") and callable(
+            getattr(ops, name, None)
+        ):
             return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
         frame = frame.f_back
     return ""

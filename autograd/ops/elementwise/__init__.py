@@ -10,6 +10,8 @@ arguments (`multiply` gives g·x2).  The gradient of a real f is ∂f/∂x - i·
 and JAX; f falls fastest along -conj(g).
 """
 
+from typing import TYPE_CHECKING
+
 from tapegrad.autograd.ops.elementwise import (
     arithmetic,
     comparisons,
@@ -29,13 +31,14 @@ from tapegrad.autograd.ops.elementwise.representation import *
 from tapegrad.autograd.ops.elementwise.selection import *
 from tapegrad.autograd.ops.elementwise.trigonometry import *
 
-__all__ = [
-    *arithmetic.__all__,
-    *comparisons.__all__,
-    *exponentials.__all__,
-    *integers.__all__,
-    *parts.__all__,
-    *representation.__all__,
-    *selection.__all__,
-    *trigonometry.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *arithmetic.__all__,
+        *comparisons.__all__,
+        *exponentials.__all__,
+        *integers.__all__,
+        *parts.__all__,
+        *representation.__all__,
+        *selection.__all__,
+        *trigonometry.__all__,
+    ]

@@ -11,6 +11,8 @@ between exactly equal values the term is left out, which is right for what depen
 only.  Where vectors are complex, only what does not depend on their phase has a derivative.
 """
 
+from typing import TYPE_CHECKING
+
 from tapegrad.autograd.ops.matrices import (
     determinants,
     eigenvalues,
@@ -28,12 +30,13 @@ from tapegrad.autograd.ops.matrices.products import *
 from tapegrad.autograd.ops.matrices.singular_values import *
 from tapegrad.autograd.ops.matrices.solving import *
 
-__all__ = [
-    *determinants.__all__,
-    *eigenvalues.__all__,
-    *factorizations.__all__,
-    *norms.__all__,
-    *products.__all__,
-    *singular_values.__all__,
-    *solving.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *determinants.__all__,
+        *eigenvalues.__all__,
+        *factorizations.__all__,
+        *norms.__all__,
+        *products.__all__,
+        *singular_values.__all__,
+        *solving.__all__,
+    ]

@@ -4,6 +4,8 @@ Diagonals, triangles and `rolled` are primitives; the rest is composed of `shape
 `indexing.py`.
 """
 
+from typing import TYPE_CHECKING
+
 from tapegrad.autograd.ops.rearranging import (
     along_axes,
     choosing,
@@ -17,10 +19,11 @@ from tapegrad.autograd.ops.rearranging.diagonals import *
 from tapegrad.autograd.ops.rearranging.joining import *
 from tapegrad.autograd.ops.rearranging.order import *
 
-__all__ = [
-    *along_axes.__all__,
-    *choosing.__all__,
-    *diagonals.__all__,
-    *joining.__all__,
-    *order.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *along_axes.__all__,
+        *choosing.__all__,
+        *diagonals.__all__,
+        *joining.__all__,
+        *order.__all__,
+    ]
