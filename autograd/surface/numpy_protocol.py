@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd import ops
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import of_scipy
