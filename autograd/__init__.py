@@ -2,7 +2,8 @@
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite, composites
-from tapegrad.autograd.core.declaration import Primitive, primitive, primitives
+from tapegrad.autograd.core.declaration import Primitive, primitives
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.core.tensor import (

@@ -1,20 +1,28 @@
 """The array of the strict stand-in: an ndarray with CuPy's manners.
 
 `tapegrad.devices.strict` says what it is for.  Its methods are generated from the record of CuPy's,
-its operators from a table; what is written out is how arrays are wrapped, indexed and refused.
+its operators from a table (`_strict_tables.py`); what is written out here is how arrays are
+wrapped, indexed and refused.
 """
 
 from __future__ import annotations
 
 import copy as copy_module
-import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
 
-from tapegrad.devices._cupy_signatures import CUPY, RECORD, Parameters
+from tapegrad.devices._cupy_signatures import CUPY
 from tapegrad.devices._registry import Device, DeviceError
+from tapegrad.devices._strict_tables import (
+    ATTRIBUTES,
+    METHODS,
+    OPERATORS,
+    Flags,
+    methods,
+    operators,
+)
 
 __all__ = [
     "MIXED",
@@ -174,7 +182,7 @@ class StrictArray:
         if any(isinstance(value, np.ndarray) for value in (*inputs, *kwargs.get("out", ()))):
             raise DeviceError(MIXED.format(where=f"np.{ufunc.__name__}"))
         # `np.float32(2) * x`: NumPy's scalars hand their operators to the ufunc; CuPy takes them.
-        if ufunc in _OPERATORS and method == "__call__" and isinstance(inputs[0], np.generic):
+        if ufunc in OPERATORS and method == "__call__" and isinstance(inputs[0], np.generic):
             return wrapped(ufunc(inputs[0], inputs[1]._array), ())
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise TypeError(_STRAY.format(name=name))
@@ -229,9 +237,9 @@ class StrictArray:
         return self._base
 
     @property
-    def flags(self) -> _Flags:
+    def flags(self) -> Flags:
         """Memory layout: c_contiguous, f_contiguous, owndata and what else CuPy tells."""
-        return _Flags(self._array.flags)
+        return Flags(self._array.flags)
 
     @property
     def device(self) -> Device:
@@ -263,7 +271,7 @@ class StrictArray:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name in _METHODS or name in _ATTRIBUTES:
+        if name in METHODS or name in ATTRIBUTES:
             raise AttributeError(f"the strict stand-in does not model cupy.ndarray.{name}")
         raise AttributeError(f"{CUPY}: cupy.ndarray has no attribute {name!r}")
 
@@ -365,26 +373,6 @@ class StrictArray:
         self._array[index] = value
 
 
-class _Flags:
-    """The memory layout of a StrictArray, by the names that CuPy's flags have."""
-
-    __slots__ = ("_flags",)
-
-    def __init__(self, flags: Any) -> None:
-        self._flags = flags
-
-    def __getattr__(self, name: str) -> bool:
-        if name not in RECORD["flags"].split():
-            raise AttributeError(f"{CUPY}: an array's flags have no {name!r}")
-        return bool(getattr(self._flags, name))
-
-    def __getitem__(self, name: str) -> bool:
-        return bool(getattr(self, name.lower()))
-
-    def __repr__(self) -> str:
-        return "\n".join(f"  {name} : {self[name]}" for name in RECORD["flags"].split())
-
-
 def _ours(value: Any) -> bool:
     """May NumPy ask a StrictArray about `value`?  Other classes with an opinion come first."""
     return (
@@ -470,9 +458,6 @@ def scatter(ufunc: np.ufunc, array: Any, indices: Any, value: Any) -> None:
     ufunc.at(array._array, index, np.asarray(addend).astype(array.dtype, copy=False))
 
 
-# Operators ---------------------------------------------------------------------------------------
-
-
 def _operand(value: Any, symbol: str) -> Any:
     """The other side of an operator as NumPy takes it, or NotImplemented to leave it to that."""
     kind = type(value)
@@ -487,128 +472,11 @@ def _operand(value: Any, symbol: str) -> Any:
     return NotImplemented
 
 
-def _binary(symbol: str, ufunc: Callable[..., Any]) -> tuple[Any, Any, Any]:
-    """The methods of `x + y`, `y + x` and `x += y`."""
-
-    def forward(self: StrictArray, other: Any) -> Any:
-        other = _operand(other, symbol)
-        if other is NotImplemented:
-            return NotImplemented
-        return wrapped(ufunc(self._array, other), ())
-
-    def reflected(self: StrictArray, other: Any) -> Any:
-        other = _operand(other, symbol)
-        if other is NotImplemented:
-            return NotImplemented
-        return wrapped(ufunc(other, self._array), ())
-
-    def in_place(self: StrictArray, other: Any) -> Any:
-        other = _operand(other, f"{symbol}=")
-        if other is NotImplemented:
-            return NotImplemented
-        ufunc(self._array, other, out=self._array)
-        return self
-
-    return forward, reflected, in_place
-
-
-def _unary(function: Callable[..., Any]) -> Any:
-    def method(self: StrictArray) -> Any:
-        return wrapped(function(self._array), ())
-
-    return method
-
-
-_ARITHMETIC = {
-    "add": ("+", np.add),
-    "sub": ("-", np.subtract),
-    "mul": ("*", np.multiply),
-    "truediv": ("/", np.true_divide),
-    "floordiv": ("//", np.floor_divide),
-    "mod": ("%", np.remainder),
-    "pow": ("**", np.power),
-    "matmul": ("@", np.matmul),
-    "and": ("&", np.bitwise_and),
-    "or": ("|", np.bitwise_or),
-    "xor": ("^", np.bitwise_xor),
-    "lshift": ("<<", np.left_shift),
-    "rshift": (">>", np.right_shift),
-    "divmod": ("divmod", np.divmod),
-}
-_COMPARISONS = {
-    "eq": ("==", np.equal),
-    "ne": ("!=", np.not_equal),
-    "lt": ("<", np.less),
-    "le": ("<=", np.less_equal),
-    "gt": (">", np.greater),
-    "ge": (">=", np.greater_equal),
-}
-_OPERATORS = frozenset(ufunc for _, ufunc in (*_ARITHMETIC.values(), *_COMPARISONS.values()))
-
-
-def _give_operators() -> None:
-    for name, (symbol, ufunc) in _ARITHMETIC.items():
-        forward, reflected, in_place = _binary(symbol, ufunc)
-        setattr(StrictArray, f"__{name}__", forward)
-        setattr(StrictArray, f"__r{name}__", reflected)
-        if name not in {"divmod", "matmul"}:  # CuPy's arrays have no `@=`
-            setattr(StrictArray, f"__i{name}__", in_place)
-    for name, (symbol, ufunc) in _COMPARISONS.items():
-        setattr(StrictArray, f"__{name}__", _binary(symbol, ufunc)[0])
-    for name in ("neg", "pos", "abs", "invert"):
-        setattr(StrictArray, f"__{name}__", _unary(getattr(operator, name)))
-
-
-# Methods -----------------------------------------------------------------------------------------
-
-_METHODS: dict[str, str] = RECORD["methods"]
-_ATTRIBUTES = frozenset(RECORD["attributes"].split())
-_NOT_MODELLED = frozenset({"mdspan", "reduced_view", "toDlpack", "tofile", "dump"})
-_HOST = frozenset({"item", "tolist", "tobytes", "dumps"})
-_IN_PLACE = frozenset({"fill", "partition", "put", "sort"})
-
-# NumPy's methods of that name have no `dtype`.
-_DTYPE_ALONE = frozenset({"argmax", "argmin"})
-
-
-def _method(name: str, text: str) -> Callable[..., Any]:
-    """CuPy's array method, computed by ndarray's, or by NumPy's function where that is gone."""
-    own = getattr(np.ndarray, name, None)
-    call: Callable[..., Any] = getattr(np, name) if own is None else own
-    where = f"cupy.ndarray.{name}"
-    parameters = Parameters(where, text, call, method=True)
-    returns_bare = name in _HOST or name in _IN_PLACE
-    takes_dtype_alone = name in _DTYPE_ALONE
-
-    def method(self: StrictArray, *args: Any, **kwargs: Any) -> Any:
-        ordered, named = parameters.bind(args, kwargs)
-        # A parameter left at None is one that NumPy may call by another default, except for axes.
-        named = {key: value for key, value in named.items() if value is not None or key == "axis"}
-        dtype = named.pop("dtype", None) if takes_dtype_alone else None
-        out = parameters.out(args, kwargs)
-        result = call(
-            self._array,
-            *[unwrapped(value, where) for value in ordered],
-            **{key: unwrapped(value, where) for key, value in named.items()},
-        )
-        if returns_bare:
-            return result
-        if out is not None:
-            return out
-        result = wrapped(result, (self,))
-        return result if dtype is None else result.astype(dtype)
-
-    method.__name__ = name
-    method.__qualname__ = f"StrictArray.{name}"
-    method.__doc__ = f"{where}({text}), computed by NumPy; see CuPy's documentation."
-    return method
-
-
 def _give_methods() -> None:
-    for name, text in _METHODS.items():
-        if name not in _NOT_MODELLED and name not in vars(StrictArray):
-            setattr(StrictArray, name, _method(name, text))
+    for name, method in operators(_operand, wrapped).items():
+        setattr(StrictArray, name, method)
+    for name, method in methods(unwrapped, wrapped, beside=vars(StrictArray)).items():
+        setattr(StrictArray, name, method)
 
 
-_give_operators()
 _give_methods()

@@ -3,6 +3,8 @@
 The front door hands on what the rooms export.  Nothing in nn imports it.
 """
 
+from typing import TYPE_CHECKING
+
 from tapegrad.autograd import Parameter
 from tapegrad.devices import manual_seed
 from tapegrad.nn import (
@@ -26,20 +28,21 @@ from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
 
-__all__ = [
-    "Buffer",
-    "Module",
-    "Parameter",
-    "ShapeError",
-    "init",
-    "load",
-    "manual_seed",
-    "picture",
-    "shape_check",
-    "tables",
-    *containers.__all__,
-    *criterions.__all__,
-    *layers.__all__,
-    *recurrent.__all__,
-    *training.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        "Buffer",
+        "Module",
+        "Parameter",
+        "ShapeError",
+        "init",
+        "load",
+        "manual_seed",
+        "picture",
+        "shape_check",
+        "tables",
+        *containers.__all__,
+        *criterions.__all__,
+        *layers.__all__,
+        *recurrent.__all__,
+        *training.__all__,
+    ]

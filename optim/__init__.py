@@ -10,12 +10,7 @@ from tapegrad.optim.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from tapegrad.optim.clipping import clip_global_norm, clip_norm, clip_value
-from tapegrad.optim.confusion import ConfusionMatrix
-from tapegrad.optim.data import Batches
-from tapegrad.optim.evolution import cmaes, de
-from tapegrad.optim.fista import FistaLS
-from tapegrad.optim.group import (
+from tapegrad.optim.classes import (
     ASGD,
     LAMB,
     LARS,
@@ -28,15 +23,21 @@ from tapegrad.optim.group import (
     AdamW,
     Lion,
     Muon,
-    Optimizer,
     RMSprop,
     Rprop,
     SignSGD,
 )
+from tapegrad.optim.clipping import clip_global_norm, clip_norm, clip_value
+from tapegrad.optim.confusion import ConfusionMatrix
+from tapegrad.optim.data import Batches
+from tapegrad.optim.evolution import cmaes, de
+from tapegrad.optim.fista import FistaLS
 from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
 from tapegrad.optim.logger import Logger
 from tapegrad.optim.metrics import Metric
 from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
+from tapegrad.optim.optimizer import Optimizer
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import Rule, optimizer
 from tapegrad.optim.schedules import (
     Plateau,
@@ -128,6 +129,7 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     # declaring one's own
+    "Option",
     "Rule",
     "optimizer",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import BLOCK, cast, decayed, optimizer
 
 __all__ = ["adam", "adamax"]
@@ -15,13 +16,13 @@ __all__ = ["adam", "adamax"]
 @optimizer(
     counter="t",
     slots=("m", "v"),
-    learningRate=1e-3,
-    learningRateDecay=0.0,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-8,
-    weightDecay=0.0,
-    decoupledDecay=0.0,
+    learningRate=Option(1e-3, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
+    beta1=Option(0.9, at_least=0, below=1),
+    beta2=Option(0.999, at_least=0, below=1),
+    epsilon=Option(1e-8, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
+    decoupledDecay=Option(0.0, at_least=0),
     paper=False,
 )
 def adam(
@@ -135,12 +136,12 @@ adam.in_place, adam.compiled = _in_place, _compiled
 @optimizer(
     counter="t",
     slots=("m", "u"),
-    learningRate=2e-3,
-    learningRateDecay=0.0,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-38,
-    weightDecay=0.0,
+    learningRate=Option(2e-3, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
+    beta1=Option(0.9, at_least=0, below=1),
+    beta2=Option(0.999, at_least=0, below=1),
+    epsilon=Option(1e-38, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
 )
 def adamax(
     xp: Any,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import Slot, cast, decayed, optimizer
 
 __all__ = ["adadelta", "adagrad", "rmsprop", "rprop"]
@@ -12,11 +13,11 @@ __all__ = ["adadelta", "adagrad", "rmsprop", "rprop"]
 @optimizer(
     counter="evalCounter",
     slots={"paramVariance": Slot(start="initialMean")},
-    learningRate=1e-3,
-    learningRateDecay=0.0,
-    weightDecay=0.0,
-    epsilon=1e-10,
-    initialMean=0.0,
+    learningRate=Option(1e-3, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
+    epsilon=Option(1e-10, at_least=0),
+    initialMean=Option(0.0, at_least=0),
 )
 def adagrad(
     xp: Any,
@@ -47,10 +48,10 @@ def adagrad(
 @optimizer(
     counter="evalCounter",
     slots=("paramVariance", "accDelta"),
-    learningRate=1.0,
+    learningRate=Option(1.0, at_least=0),
     rho=0.9,
-    eps=1e-6,
-    weightDecay=0.0,
+    eps=Option(1e-6, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
 )
 def adadelta(
     xp: Any,
@@ -86,13 +87,13 @@ def adadelta(
         "mean": Slot(when="centered"),
         "velocity": Slot(when="momentum"),
     },
-    learningRate=1e-2,
-    learningRateDecay=0.0,
+    learningRate=Option(1e-2, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
     alpha=0.99,
-    epsilon=1e-8,
-    initialMean=0.0,
-    weightDecay=0.0,
-    momentum=0.0,
+    epsilon=Option(1e-8, at_least=0),
+    initialMean=Option(0.0, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
+    momentum=Option(0.0, at_least=0),
     centered=False,
 )
 def rmsprop(
@@ -136,11 +137,11 @@ def rmsprop(
 @optimizer(
     slots={"delta": Slot(), "stepsize": Slot(start="stepsize")},
     repeat="niter",
-    stepsize=0.1,
+    stepsize=Option(0.1, at_least=0),
     etaplus=1.2,
     etaminus=0.5,
-    stepsizemax=50.0,
-    stepsizemin=1e-6,
+    stepsizemax=Option(50.0, at_least=0),
+    stepsizemin=Option(1e-6, at_least=0),
     niter=1,
 )
 def rprop(

@@ -6,6 +6,7 @@ forward.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -85,8 +86,6 @@ class Stream:
 
 
 def _made(source: Callable[..., Iterable[Any]], number: int) -> Iterable[Any]:
-    import inspect
-
     return source(number) if inspect.signature(source).parameters else source()
 
 

@@ -16,7 +16,7 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import as_array
 from tapegrad.optim.line_search import Function
-from tapegrad.optim.rule import checked
+from tapegrad.optim.options import Options
 
 __all__ = ["cmaes", "de"]
 
@@ -46,10 +46,13 @@ def _on_cpu(name: str, x: Any) -> None:
         raise TypeError(f"{name} runs on NumPy arrays; x lies on {devices.device_of(array)}")
 
 
-DE = {
-    "popsize": None, "scaleFactor": 0.4, "crossoverRate": 0.9, "maxFEs": None,
-    "maxRegion": 30.0, "minRegion": -30.0, "generator": None,
-}  # fmt: skip
+DE = Options(
+    "de",
+    {
+        "popsize": None, "scaleFactor": 0.4, "crossoverRate": 0.9, "maxFEs": None,
+        "maxRegion": 30.0, "minRegion": -30.0, "generator": None,
+    },
+)  # fmt: skip
 
 
 def de(
@@ -69,7 +72,7 @@ def de(
     better than the best value known.
     Source: optim.de of torch/optim; R. Storn, K. Price, J. Global Optimization 11, 1997.
     """
-    o = checked("de", {} if config is None else config, DE, ())
+    o = DE.chosen({} if config is None else config)
     _on_cpu("de", x)
     function = _Values(feval, x)
     with function.restoring() as start:
@@ -111,10 +114,13 @@ def de(
     return x, function.met
 
 
-CMAES = {
-    "sigma": 0.5, "maxEval": None, "ftarget": None, "popsize": None, "min_iterations": 1,
-    "verb_disp": 0, "generator": None,
-}  # fmt: skip
+CMAES = Options(
+    "cmaes",
+    {
+        "sigma": 0.5, "maxEval": None, "ftarget": None, "popsize": None, "min_iterations": 1,
+        "verb_disp": 0, "generator": None,
+    },
+)  # fmt: skip
 
 
 def cmaes(
@@ -134,7 +140,7 @@ def cmaes(
     at a condition of 1e14.
     Source: optim.cmaes of torch/optim, after N. Hansen's barecmaes2; arXiv:1604.00772.
     """
-    o = checked("cmaes", {} if config is None else config, CMAES, ())
+    o = CMAES.chosen({} if config is None else config)
     _on_cpu("cmaes", x)
     draw = devices.generator("cpu") if o["generator"] is None else o["generator"]
     function = _Values(feval, x)

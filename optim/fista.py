@@ -7,14 +7,17 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from tapegrad.optim.line_search import Function, dot
-from tapegrad.optim.rule import checked
+from tapegrad.optim.options import Options
 
 __all__ = ["FistaLS"]
 
-OPTIONS = {
-    "L": 0.1, "Lstep": 1.5, "maxiter": 50, "maxline": 20, "errthres": 1e-4,
-    "doFistaUpdate": False, "verbose": False,
-}  # fmt: skip
+OPTIONS = Options(
+    "FistaLS",
+    {
+        "L": 0.1, "Lstep": 1.5, "maxiter": 50, "maxline": 20, "errthres": 1e-4,
+        "doFistaUpdate": False, "verbose": False,
+    },
+)  # fmt: skip
 
 
 def FistaLS(
@@ -36,7 +39,7 @@ def FistaLS(
     Source: optim.FistaLS of torch/optim; A. Beck, M. Teboulle, SIAM J. Imaging Sciences 2, 2009.
     """
     params = {} if params is None else params
-    o = checked("FistaLS", params, OPTIONS, ())
+    o = OPTIONS.chosen(params)
     L, t = o["L"], 1.0
     function = Function(f, xinit)
     history: list[dict[str, Any]] = []

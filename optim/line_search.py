@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import as_array, untracked
-from tapegrad.optim.rule import checked
+from tapegrad.optim.options import Option, Options
 
 __all__ = ["Function", "cg", "lbfgs", "lswolfe", "polyinterp"]
 
@@ -84,10 +84,13 @@ def _root(a: float) -> float:
 
 # Conjugate gradients ------------------------------------------------------------------------------
 
-CG = {
-    "rho": 0.01, "sig": 0.5, "int": 0.1, "ext": 3.0, "ratio": 100.0, "maxIter": 20,
-    "maxEval": None, "verbose": 0,
-}  # fmt: skip
+CG = Options(
+    "cg",
+    {
+        "rho": 0.01, "sig": 0.5, "int": 0.1, "ext": 3.0, "ratio": 100.0, "maxIter": 20,
+        "maxEval": None, "verbose": 0,
+    },
+)  # fmt: skip
 
 
 def cg(
@@ -106,7 +109,7 @@ def cg(
     Returns x, the values after each line search, and the number of evaluations; nothing is kept.
     Source: optim.cg of torch/optim; C. Rasmussen, "minimize", 2001.
     """
-    o = checked("cg", {} if config is None else config, CG, ())
+    o = CG.chosen({} if config is None else config)
     rho, sig, inside, beyond = o["rho"], o["sig"], o["int"], o["ext"]
     most = o["maxIter"] * 1.25 if o["maxEval"] is None else o["maxEval"]
     function = Function(feval, x)
@@ -192,12 +195,16 @@ def cg(
 
 # Limited-memory BFGS ------------------------------------------------------------------------------
 
-LBFGS = {
-    "maxIter": 20, "maxEval": None, "tolFun": 1e-5, "tolX": 1e-9, "nCorrection": 100,
-    "lineSearch": None, "lineSearchOptions": None, "learningRate": 1.0, "verbose": False,
-}  # fmt: skip
-LBFGS_STATE = (
-    "funcEval", "nIter", "d", "t", "old_dirs", "old_stps", "Hdiag", "g_old", "f_old",
+LBFGS = Options(
+    "lbfgs",
+    {
+        "maxIter": 20, "maxEval": None, "tolFun": 1e-5, "tolX": 1e-9, "nCorrection": 100,
+        "lineSearch": None, "lineSearchOptions": None, "learningRate": Option(1.0, at_least=0),
+        "verbose": False,
+    },
+    state=(
+        "funcEval", "nIter", "d", "t", "old_dirs", "old_stps", "Hdiag", "g_old", "f_old",
+    ),
 )  # fmt: skip
 
 
@@ -220,7 +227,7 @@ def lbfgs(
     """
     config = {} if config is None else config
     state = config if state is None else state
-    o = checked("lbfgs", config, LBFGS, LBFGS_STATE)
+    o = LBFGS.chosen(config)
     most = o["maxIter"] * 1.25 if o["maxEval"] is None else o["maxEval"]
     search = o["lineSearch"]
     total = state.get("nIter", 0)
@@ -305,6 +312,9 @@ def _two_loops(g: Any, steps: list[Any], changes: list[Any], diagonal: Any) -> A
     return r
 
 
+LSWOLFE = Options("lswolfe", {"c1": 1e-4, "c2": 0.9, "tolX": 1e-9, "maxIter": 20, "verbose": False})
+
+
 def lswolfe(
     feval: Callable[[Any], tuple[Any, Any]],
     x: Any,
@@ -323,8 +333,7 @@ def lswolfe(
     Source: optim.lswolfe of torch/optim, after M. Schmidt's minFunc; Nocedal and Wright,
     algorithms 3.5 and 3.6.
     """
-    known = {"c1": 1e-4, "c2": 0.9, "tolX": 1e-9, "maxIter": 20, "verbose": False}
-    o = checked("lswolfe", options or {}, known, ())
+    o = LSWOLFE.chosen(options or {})
     c1, c2, most = o["c1"], o["c2"], o["maxIter"]
     start, evaluations = x.copy(), 0
 

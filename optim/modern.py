@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import Slot, cast, decayed, optimizer
 
 __all__ = ["adafactor", "lamb", "lars", "lion", "muon", "signsgd"]
 
 
-@optimizer(counter="t", slots=("m",), learningRate=1e-4, beta1=0.9, beta2=0.99, decoupledDecay=0.0)
+@optimizer(
+    counter="t",
+    slots=("m",),
+    learningRate=Option(1e-4, at_least=0),
+    beta1=Option(0.9, at_least=0, below=1),
+    beta2=Option(0.99, at_least=0, below=1),
+    decoupledDecay=Option(0.0, at_least=0),
+)
 def lion(
     xp: Any,
     x: Any,
@@ -39,9 +47,9 @@ def lion(
 @optimizer(
     counter="t",
     slots={"m": Slot(when="momentum")},
-    learningRate=1e-3,
-    momentum=0.0,
-    weightDecay=0.0,
+    learningRate=Option(1e-3, at_least=0),
+    momentum=Option(0.0, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
 )
 def signsgd(
     xp: Any,
@@ -71,11 +79,11 @@ def signsgd(
     counter="t",
     slots=("m", "v"),
     whole=True,
-    learningRate=1e-3,
-    beta1=0.9,
-    beta2=0.999,
-    epsilon=1e-6,
-    decoupledDecay=0.0,
+    learningRate=Option(1e-3, at_least=0),
+    beta1=Option(0.9, at_least=0, below=1),
+    beta2=Option(0.999, at_least=0, below=1),
+    epsilon=Option(1e-6, at_least=0),
+    decoupledDecay=Option(0.0, at_least=0),
 )
 def lamb(
     xp: Any,
@@ -109,9 +117,9 @@ def lamb(
     counter="t",
     slots=("v",),
     whole=True,
-    learningRate=0.1,
-    momentum=0.9,
-    weightDecay=0.0,
+    learningRate=Option(0.1, at_least=0),
+    momentum=Option(0.9, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
     trust=1e-3,
 )
 def lars(
@@ -150,12 +158,12 @@ def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:
     counter="t",
     slots={"row": Slot(_rows), "column": Slot(_columns)},
     whole=True,
-    learningRate=1e-2,
+    learningRate=Option(1e-2, at_least=0),
     beta2Decay=-0.8,
-    epsilon=1e-3,
+    epsilon=Option(1e-3, at_least=0),
     smallest=None,
     clipping=1.0,
-    decoupledDecay=0.0,
+    decoupledDecay=Option(0.0, at_least=0),
 )
 def adafactor(
     xp: Any,
@@ -205,13 +213,13 @@ def adafactor(
     counter="t",
     slots=("m",),
     whole=True,
-    learningRate=1e-3,
-    momentum=0.95,
+    learningRate=Option(1e-3, at_least=0),
+    momentum=Option(0.95, at_least=0),
     nesterov=True,
-    decoupledDecay=0.1,
+    decoupledDecay=Option(0.1, at_least=0),
     steps=5,
     coefficients=(3.4445, -4.7750, 2.0315),
-    epsilon=1e-7,
+    epsilon=Option(1e-7, at_least=0),
     match=False,
 )
 def muon(

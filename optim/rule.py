@@ -8,12 +8,11 @@ fifteen array operations then reads and writes main memory once.  Step counts an
 arrays, and coefficients that depend on them are computed in float64 and cast at use.
 
 The same rule serves Torch7's functional form (the rule itself is called) and the object form with
-parameter groups (`group.py`).
+parameter groups (`optimizer.py`).
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
@@ -23,12 +22,12 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.optim.options import Options
 
-__all__ = ["Rule", "Slot", "cast", "checked", "decayed", "optimizer", "optimizer_step", "scalar"]
+__all__ = ["Rule", "Slot", "cast", "decayed", "optimizer", "optimizer_step", "scalar"]
 
 State = MutableMapping[str, Any]
 
-UNKNOWN = "{name}: there is no option {option!r}{nearest}; the options are {known}"
 SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 
 # Entries of a block, x and its gradient and slots together staying in the second-level cache.
@@ -36,13 +35,6 @@ BLOCK = 16384
 
 # Compiling a loop takes a second; below this many entries array code is as fast.
 COMPILED_FROM = 20_000
-
-# Options that may be any number from 0 on, and those that must lie in [0, 1).
-NOT_NEGATIVE = {
-    "learningRate", "learningRateDecay", "weightDecay", "momentum", "epsilon", "eps", "lambda",
-    "eta0", "t0", "stepsize", "stepsizemin", "stepsizemax", "initialMean", "decoupledDecay",
-}  # fmt: skip
-BELOW_ONE = {"beta1", "beta2"}
 
 
 class Slot(NamedTuple):
@@ -188,7 +180,6 @@ class Rule:
         self.function = function
         self.counter = counter
         self.slots = dict(slots)
-        self.options = dict(options)
         self.ahead = ahead
         self.repeat = repeat
         self.third = third
@@ -199,6 +190,8 @@ class Rule:
         self.in_place: Callable[..., None] | None = None
         self.compiled: Callable[..., None] | None = None
         self.state_names = (*((counter,) if counter else ()), *self.slots)
+        self.declared = Options(function.__name__, options, state=self.state_names)
+        self.options = self.declared.defaults
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = inspect.getdoc(function)
         self.__module__ = function.__module__
@@ -217,7 +210,7 @@ class Rule:
 
         Raises TypeError for an option that does not exist, ValueError for a bad value.
         """
-        result = checked(self.__name__, config, self.options, self.state_names)
+        result = self.declared.chosen(config)
         if self.check is not None:
             self.check(result)
         return result
@@ -304,36 +297,6 @@ class Rule:
         return f, g
 
 
-def checked(
-    name: str, config: Mapping[str, Any], options: Mapping[str, Any], others: tuple[str, ...]
-) -> dict[str, Any]:
-    """`options`, their defaults replaced by what `config` says; `others` may stand in it too.
-
-    Raises TypeError for a name that does not exist, ValueError for a number out of range.
-    """
-    result = dict(options)
-    for option, value in config.items():
-        if option in others and (option not in options or isinstance(value, Tensor)):
-            continue  # state that is kept in the configuration
-        if option not in options:
-            near = difflib.get_close_matches(str(option), options, n=1)
-            raise TypeError(
-                UNKNOWN.format(
-                    name=name,
-                    option=option,
-                    nearest=f" (did you mean {near[0]!r}?)" if near else "",
-                    known=", ".join(options),
-                )
-            )
-        if isinstance(value, (int, float)):
-            if option in NOT_NEGATIVE and not value >= 0:
-                raise ValueError(f"{name}: {option} must be at least 0, not {value}")
-            if option in BELOW_ONE and not 0 <= value < 1:
-                raise ValueError(f"{name}: {option} must lie in [0, 1), not {value}")
-        result[option] = value
-    return result
-
-
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or devices.is_array(value)
 
@@ -359,7 +322,8 @@ def optimizer(
     third:   name of the slot that a call returns beside x and the losses
     whole:   the rule is not elementwise: it must see an array at once, and each parameter alone
     check:   raises ValueError for options that do not go together
-    options: names and defaults of the options, beside those given by keyword
+    options: the options by name, beside those given by keyword: the default of each, or an `Option`
+             where not every number fits
 
     The rule is called as rule(xp, x, g, state, **options) on bare arrays and returns (new x, new
     slots by name); ``state[counter]`` holds the number of steps made before this one.

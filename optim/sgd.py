@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tapegrad.optim.options import Option
 from tapegrad.optim.rule import Slot, cast, decayed, optimizer, scalar
 
 __all__ = ["asgd", "nag", "sgd"]
@@ -24,11 +25,11 @@ def _nesterov_fits(o: Mapping[str, Any]) -> None:
     counter="evalCounter",
     slots={"dfdx": Slot(when="momentum")},
     check=_nesterov_fits,
-    learningRate=1e-3,
-    learningRateDecay=0.0,
-    weightDecay=0.0,
+    learningRate=Option(1e-3, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
     weightDecays=None,
-    momentum=0.0,
+    momentum=Option(0.0, at_least=0),
     dampening=None,
     nesterov=False,
     learningRates=None,
@@ -90,10 +91,10 @@ def _has_momentum(o: Mapping[str, Any]) -> None:
     slots=("dfdx",),
     ahead=_along_velocity,
     check=_has_momentum,
-    learningRate=1e-3,
-    learningRateDecay=0.0,
-    weightDecay=0.0,
-    momentum=0.9,
+    learningRate=Option(1e-3, at_least=0),
+    learningRateDecay=Option(0.0, at_least=0),
+    weightDecay=Option(0.0, at_least=0),
+    momentum=Option(0.9, at_least=0),
     dampening=None,
     learningRates=None,
 )
@@ -132,7 +133,12 @@ def nag(
     counter="t",
     slots={"ax": Slot(), "eta_t": Slot(scalar, "eta0"), "mu_t": Slot(scalar, 1.0)},
     third="ax",
-    options={"eta0": 1e-4, "lambda": 1e-4, "alpha": 0.75, "t0": 1e6},
+    options={
+        "eta0": Option(1e-4, at_least=0),
+        "lambda": Option(1e-4, at_least=0),
+        "alpha": 0.75,
+        "t0": Option(1e6, at_least=0),
+    },
 )
 def asgd(
     xp: Any, x: Any, g: Any, state: Any, *, eta0: float, alpha: float, t0: float, **rest: Any

@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.optim.checkpoint import CheckpointError, Checkpoints
 from tapegrad.optim.data import as_batches
-from tapegrad.optim.group import uninterrupted
+from tapegrad.optim.interrupt import uninterrupted
 from tapegrad.optim.metrics import metric
 
 __all__ = ["Callback", "EarlyStopping", "TensorBoard", "Trainer"]
@@ -288,9 +289,7 @@ class Trainer:
         return results
 
     def _averaged(self) -> Any:
-        import contextlib
-
-        return contextlib.nullcontext() if self.average is None else self.average.applied()
+        return nullcontext() if self.average is None else self.average.applied()
 
     def _show(self, loss: float, speed: float) -> None:
         sys.stderr.write(

@@ -2,6 +2,9 @@
 
 `show` reads a file as data and builds nothing, so that it works for files with unknown classes and
 shows what is there rather than what we make of it.
+
+`nn` and its formats are imported by the commands that need them: the command line reads this file
+for each of its commands, and `tapegrad --version` should not wait for all layers to be loaded.
 """
 
 import argparse
@@ -12,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tapegrad._errors import CommandError
 
 LARGEST_LIST = 20  # entries of a list that are shown one by one
 
@@ -47,7 +52,6 @@ def _is_ours(name: str) -> bool:
 
 def _convert(options: argparse.Namespace) -> int:
     from tapegrad import nn
-    from tapegrad.cli import CommandError
     from tapegrad.nn.core import files
     from tapegrad.nn.formats import FormatError, torch7
 
@@ -79,7 +83,6 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from tapegrad.cli import CommandError
     from tapegrad.nn.formats import FormatError
 
     try:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tapegrad import _files, devices
+from tapegrad._errors import CommandError
 from tapegrad._version import __version__
 
 # What the optional libraries are imported as, installed as, and the extra that brings them.
@@ -37,10 +38,6 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "OMP_NUM_THREADS",
 )
-
-
-class CommandError(Exception):
-    """What a command could not do, told to the user as one message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
 from tapegrad.autograd.check import Call, Case, Layer, Setting, operations, register_case
-from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.ops.index_template import HOLE
 
 # Primitives ---------------------------------------------------------------------------------------
 

@@ -462,7 +462,8 @@ def centred(kind):
         shape = d.shape("N?")
         batch = "always" if shape else None
         module = kind(n_in, d.size("n_out"))
-        module.small = 1e-30
+        if hasattr(module, "small"):
+            module.small = 1e-30
         return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), batch)
 
     return draw
@@ -474,7 +475,8 @@ def between(make):
         x = [d.array(shape), d.array(shape)]
         batch = "always" if len(shape) == 2 else None
         module = make(d)
-        module.small = 1e-30
+        if hasattr(module, "small"):
+            module.small = 1e-30
         return Layer(module, x, [x[0], d.array((*shape, 2))], batch)
 
     return draw

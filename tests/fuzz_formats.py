@@ -130,12 +130,12 @@ def torch7_seed(data: bytes, name: str) -> Seed:
 
 def _recording(data: bytes, fields: list[Field]) -> Callable[[], None]:
     """Note where the readers read numbers, until the result is called."""
-    from tapegrad.nn.formats.torch7 import reader
+    from tapegrad.nn.formats.torch7 import encodings
 
     kept = []
     for cls, names in (
-        (reader._Binary, ("integer", "longs", "double")),
-        (reader._Ascii, ("line",)),
+        (encodings.Binary, ("integer", "longs", "double")),
+        (encodings.Ascii, ("line",)),
     ):
         for name in names:
             original = vars(cls)[name]
@@ -144,7 +144,7 @@ def _recording(data: bytes, fields: list[Field]) -> Callable[[], None]:
                 start = self.stream.tell()
                 result = original(self, *args)
                 length = self.stream.tell() - start
-                text = cls is reader._Ascii
+                text = cls is encodings.Ascii
                 width = length if text or length <= 8 else getattr(self, "long_size", length)
                 offsets = range(start, start + length, max(width, 1))
                 fields.extend((offset, width - text, text) for offset in offsets)

@@ -1,7 +1,8 @@
 """`per_sample_grad` and `vmap` against the loop over samples, and what they refuse.
 
-That every primitive's batching rule agrees with the loop is a law (`autograd/check/primitives.py`);
-which primitives have none is said here, each with its reason.
+That every primitive's batching rule agrees with the loop is a law
+(`autograd/check/primitives/batches.py`); which primitives have none is said here, each with its
+reason.
 """
 
 import inspect
@@ -29,7 +30,7 @@ from tapegrad import (
     vmap,
 )
 from tapegrad.autograd import BatchingError, primitives
-from tapegrad.autograd.check.primitives import must_leave_no_cycles
+from tapegrad.autograd.check.laws import must_leave_no_cycles
 from tapegrad.autograd.transforms.sample import Sample
 
 B = 5
@@ -68,7 +69,7 @@ def drawn(*shapes, dtype=np.float64, seed=0):
 
 
 def bare(tree):
-    return [x.numpy() if isinstance(x, Tensor) else x for x in autograd.tree.leaves(tree)]
+    return [x.numpy() if isinstance(x, Tensor) else x for x in autograd.core.tree.leaves(tree)]
 
 
 def looped(loss, args, in_axes, argnums=0):
@@ -76,7 +77,7 @@ def looped(loss, args, in_axes, argnums=0):
     rows = []
     for i in range(B):
         one = [
-            a if axis is None else autograd.tree.map_leaves(lambda x, i=i: x[i], a)
+            a if axis is None else autograd.core.tree.map_leaves(lambda x, i=i: x[i], a)
             for a, axis in zip(args, in_axes, strict=True)
         ]
         rows.append(bare(grad(loss, argnums)(*one)))
@@ -239,7 +240,7 @@ def test_gradients_are_those_of_the_loop(name):
 @pytest.mark.parametrize("name", ["regression", "perceptron", "embedding", "convolution", "solve"])
 def test_float32_stays_float32(name):
     loss, args, axes = LOSSES[name]
-    single = autograd.tree.map_leaves(
+    single = autograd.core.tree.map_leaves(
         lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, list(args)
     )
     agrees(loss, single, axes, tolerance=2e-5)
@@ -254,7 +255,7 @@ def test_second_derivatives_pass_through(name):
 
     def squares(first):
         gradients = per_sample_grad(loss, in_axes=axes)(first, *args[1:])
-        return sum((np.abs(g) ** 2).sum() for g in autograd.tree.leaves(gradients))
+        return sum((np.abs(g) ** 2).sum() for g in autograd.core.tree.leaves(gradients))
 
     def one_by_one(first):
         total = 0
@@ -264,7 +265,9 @@ def test_second_derivatives_pass_through(name):
             ]
             own = first if shared else first[i]
             gradients = grad(loss)(own, *rest)
-            total = total + sum((np.abs(g) ** 2).sum() for g in autograd.tree.leaves(gradients))
+            total = total + sum(
+                (np.abs(g) ** 2).sum() for g in autograd.core.tree.leaves(gradients)
+            )
         return total
 
     found, expected = bare(grad(squares)(args[0])), bare(grad(one_by_one)(args[0]))
@@ -329,8 +332,8 @@ def test_strict_arrays_give_the_same_gradients():
     names = ("perceptron", "embedding", "convolution", "einsum", "solve with one matrix")
     for name in (*names, "statistics", "indices between slices"):
         loss, args, axes = LOSSES[name]
-        there = autograd.tree.map_leaves(lambda x: devices.to_device(x, home), list(args))
-        found = autograd.tree.leaves(per_sample_grad(loss, in_axes=axes)(*there))
+        there = autograd.core.tree.map_leaves(lambda x: devices.to_device(x, home), list(args))
+        found = autograd.core.tree.leaves(per_sample_grad(loss, in_axes=axes)(*there))
         for f, e in zip(found, looped(loss, args, axes), strict=True):
             assert devices.device_of(f) == home
             np.testing.assert_allclose(devices.to_numpy(f), e, rtol=1e-12, atol=1e-12)
@@ -699,7 +702,7 @@ def test_batches_leave_no_cyclic_garbage():
     for name in ("perceptron", "convolution", "statistics"):
         loss, args, axes = LOSSES[name]
         slopes = per_sample_grad(loss, in_axes=axes)
-        tensors = autograd.tree.map_leaves(Tensor, list(args))
+        tensors = autograd.core.tree.map_leaves(Tensor, list(args))
 
         def step(slopes=slopes, args=args, tensors=tensors):
             slopes(*args)

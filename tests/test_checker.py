@@ -6,7 +6,9 @@ would be found by the laws, which would rightly fail.
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import re
 
 import numpy as np
@@ -22,13 +24,17 @@ from tapegrad.autograd.check import (
     Draws,
     GradientError,
     LawError,
+    Laws,
     Layer,
     ModuleTrial,
     PrimitiveTrial,
     UncheckedError,
     check_gradients,
+    modules,
+    primitives,
     run_law,
 )
+from tapegrad.autograd.check.laws import joined
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
@@ -583,3 +589,29 @@ def test_float32_inputs_are_checked_in_float64():
 
 def test_reports_of_equal_seeds_are_equal():
     assert str(report_of(np.tanh, MATRIX, seed=3)) == str(report_of(np.tanh, MATRIX, seed=3))
+
+
+# Every law is asked -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("room", "table"), [(modules, MODULE_LAWS), (primitives, PRIMITIVE_LAWS)])
+def test_every_law_that_a_file_of_the_room_declares_is_in_the_rooms_table(room, table):
+    files = [
+        importlib.import_module(info.name)
+        for info in pkgutil.iter_modules(room.__path__, room.__name__ + ".")
+    ]
+    tables = [found for file in files for found in vars(file).values() if isinstance(found, Laws)]
+    assert len(tables) >= 5
+    assert {law for laws in tables for law in laws} == set(table)
+
+
+def test_two_laws_of_one_name_cannot_be_joined():
+    tables = Laws("module"), Laws("module")
+    for table in tables:
+
+        @table()
+        def it_holds(trial):
+            pass
+
+    with pytest.raises(ValueError, match="it_holds already"):
+        joined("module", *tables)

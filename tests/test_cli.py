@@ -52,6 +52,14 @@ def test_the_entry_point_is_installed(tmp_path):
     assert done.stdout == f"tapegrad {tapegrad.__version__}\n"
 
 
+def test_what_a_command_cannot_do_is_one_line_of_the_module_too(tmp_path):
+    """`python -m` runs cli.py as `__main__`: the error must not be a class of that file."""
+    done = tapegrad_command("convert", "a.onnx", "b.t7", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("tapegrad convert: a.onnx: the name must end in one of")
+    assert done.stderr.count("\n") == 1
+
+
 def test_info_names_versions_devices_blas_and_threads(capsys):
     assert cli.main(["info"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())

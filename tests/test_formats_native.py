@@ -25,7 +25,7 @@ from tapegrad.cli import main
 from tapegrad.nn.core import files
 from tapegrad.nn.formats import FormatError, UnsupportedError, torch7
 from tapegrad.nn.formats.native import files as native
-from tapegrad.nn.formats.native import safetensors_file
+from tapegrad.nn.formats.native import names, safetensors_file
 
 DATA = Path(__file__).parent / "data"
 TORCH7 = DATA / "torch7" / "t7"
@@ -181,20 +181,60 @@ def test_a_users_class_loads_when_it_is_passed_or_registered(
         nn.load(path)
     model = nn.load(path, classes=[Scale])
     assert model.get(0).settings == {"names": ["a", ("b", 1)], 2: None, "limit": float("inf")}
-    monkeypatch.setattr(native, "_registered", {})
+    monkeypatch.setattr(names, "_registered", {})
     assert native.register(Scale) is Scale
     assert nn.load(path).forward(np.ones(1, np.float32)).numpy().tolist() == [2.0]
 
 
-def test_a_class_that_takes_the_name_of_one_of_ours_is_refused(tmp_path: Path) -> None:
-    class Linear(nn.Module):
-        pass
+def stranger(name: str, **attributes: Any) -> type[nn.Module]:
+    """A class of a user's, by whatever name."""
+    return type(name, (nn.Module,), {"updateOutput": lambda _, x: x, **attributes})
 
-    with pytest.raises(UnsupportedError, match=r"nn\.Linear"):
-        Linear().save(tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match="Linear"):
-        native.register(Linear)
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_class_that_is_called_as_one_of_ours_is_not_mixed_up_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = stranger("Linear")
+    forged = stranger("Linear", __module__=nn.Linear.__module__)
+    path = tmp_path / "m.safetensors"
+    nn.Sequential(nn.Linear(3, 2), theirs()).save(path)
+    with pytest.raises(UnsupportedError, match=r"classes=\[Linear\]"):
+        nn.load(path)
+    for cls in (theirs, forged):
+        assert [type(m) for m in nn.load(path, classes=[cls])] == [nn.Linear, cls]
+    monkeypatch.setattr(names, "_registered", {})
+    native.register(theirs)
+    assert [type(m) for m in nn.load(path)] == [nn.Linear, theirs]
+    with pytest.raises(ValueError, match="another class is called Linear"):
+        native.register(forged)
+
+
+def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(UnsupportedError, match=r"1: one class called Own"):
+        nn.Sequential(stranger("Own")(), stranger("Own")()).save(path)
+    dotted = stranger("nn.Linear")
+    with pytest.raises(UnsupportedError, match=r"0: a class whose name is a word"):
+        nn.Sequential(dotted()).save(path)
+    with pytest.raises(ValueError, match="is a word"):
+        native.register(dotted)
+    nn.Linear(3, 2).save(path)
+    with pytest.raises(ValueError, match="is a word"):
+        nn.load(path, classes=[dotted])
+
+
+@pytest.mark.parametrize("name", ["forward", "updateOutput", "train", "_run", "not a name"])
+def test_an_attribute_that_no_file_may_have_is_refused_when_it_is_saved(
+    name: str, tmp_path: Path
+) -> None:
+    module = nn.Sequential(nn.Tanh())
+    vars(module.get(0))[name] = 1
+    if name == "_run":  # not kept
+        module.save(tmp_path / "m.safetensors")
+        assert name not in vars(nn.load(tmp_path / "m.safetensors").get(0))
+        return
+    with pytest.raises(UnsupportedError, match=rf"0\.{name}: an attribute that a file may have"):
+        module.save(tmp_path / "m.safetensors")
 
 
 def test_what_is_no_data_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -340,7 +380,7 @@ def test_what_calls_leave_behind_is_in_no_file(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((1, 4, 4)).astype(np.float32)
     model.backward(x, model.forward(x))
     model.zeroGradParameters()
-    assert pooling.picked is not None
+    assert pooling.picks is not None
     model.save(path)
     assert path.read_bytes() == before
     header, arrays = native.architecture(path)

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
+from tapegrad.nn.core.state import TRANSIENT
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,
@@ -32,6 +33,7 @@ from tapegrad.nn.formats import (
     native,
     torch7,
 )
+from tapegrad.nn.formats.common.names import PROTOCOL
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.torch7 import reader as torch7_reader
 
@@ -493,6 +495,32 @@ NATIVE_ATTACKS = {
         ours({}, architecture=one(attributes={"a": {"record": ["Step", [1]]}})),
         FormatError,
     ),
+    "a bare name in version 2": (ours({}, architecture=one(version=2)), UnsupportedError),
+    "a system that is none": (
+        ours({}, architecture=one("os.system", version=2)),
+        UnsupportedError,
+    ),
+    "a class that is called as ours, by its module": (
+        ours({}, architecture=one("tapegrad.nn.layers.activation.Tanh", version=2)),
+        UnsupportedError,
+    ),
+    "a full name in version 1": (ours({}, architecture=one("nn.Tanh")), UnsupportedError),
+    "a record of other fields, in version 2": (
+        ours({}, architecture=one("nn.Tanh", {"a": {"record": ["nn.Step", [1]]}}, version=2)),
+        FormatError,
+    ),
+    "a record's bare name in version 2": (
+        ours({}, architecture=one("nn.Tanh", {"a": {"record": ["Step", [0] * 6]}}, version=2)),
+        FormatError,
+    ),
+    "a dataclass that is no record": (
+        ours({}, architecture=one(attributes={"a": {"record": ["Limits", [0] * 6]}})),
+        FormatError,
+    ),
+    "a key that cannot be shown": (  # a module that is half built
+        ours({}, architecture=one("LSTM", {"a": {"dict": [[[{"module": 0}], 1]]}})),
+        FormatError,
+    ),
     "half a pair": (
         ours({}, architecture=one(attributes={"a": {"dict": [["key"]]}})),
         FormatError,
@@ -502,6 +530,15 @@ NATIVE_ATTACKS = {
         FormatError,
     ),
 }
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOL | TRANSIENT))
+@pytest.mark.parametrize(("cls", "version"), [("Tanh", 1), ("nn.Tanh", 2)])
+@pytest.mark.parametrize("value", [1, None, {"module": 0}])
+def test_no_file_replaces_what_runs_a_module(name: str, cls: str, version: int, value: Any) -> None:
+    data = ours({}, architecture=one(cls, {name: value}, version=version))
+    with pytest.raises(FormatError, match=rf"the name of an attribute, found '{name}'"):
+        native.load(data)
 
 
 @pytest.mark.parametrize("name", NATIVE_ATTACKS)

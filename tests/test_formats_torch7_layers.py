@@ -27,13 +27,15 @@ from tapegrad.nn.formats import (
     UnsupportedError,
 )
 from tapegrad.nn.formats import torch7 as t7
+from tapegrad.nn.formats.torch7.classes import CLASSES
+from tapegrad.nn.formats.torch7.files import known
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.writer import Plan
 
 RECORDS = {
     record["id"]: record
     for record in torch7_records.index()
-    if record["kind"] in {"module", "criterion"} and record["class"] in t7.known()
+    if record["kind"] in {"module", "criterion"} and record["class"] in known()
 }
 
 # A record's mode is not in its specification; layers without parameters have the type of the model
@@ -75,6 +77,23 @@ def test_fields_and_parameters_stand_where_torch7_has_them(name: str, tmp_path: 
 def test_the_recorded_layers_are_reached() -> None:
     if torch7_records.ROOT == torch7_records.OWN:
         assert len(RECORDS) >= 366
+
+
+# Classes whose records are files, of torch/rnn and nngraph.
+RECORDED_AS_FILES = {"BiSequencer", "LookupRNN", "MaskZeroCriterion", "Recursor", "gModule"}
+RECORDED_AS_FILES |= {"RepeaterCriterion", "ReverseSequence", "ReverseUnreverse"}
+RECORDED_AS_FILES |= {"SequencerCriterion"}
+
+
+def test_a_class_is_recorded_from_torch7_or_its_entry_says_that_torch7_has_none() -> None:
+    recorded = set(RECORDED_AS_FILES)
+    for record in torch7_records.index(torch7_records.OWN):
+        recorded |= torch7_records.classes_of(record)
+    names = {name.removeprefix("nn."): cls for name, cls in known().items()}
+    unknown = sorted(names.keys() - recorded)
+    assert not unknown, "no records: say Entry(absent=True) in formats/torch7/classes.py"
+    absent = {cls.__name__ for cls, entry in CLASSES.items() if entry.absent}
+    assert not absent & recorded
 
 
 # Layers that are networks there -----------------------------------------------------------------
@@ -542,6 +561,12 @@ def test_sizes_may_be_a_tensor(tmp_path: Path) -> None:
     assert t7.load(data).size == (3, 2)
 
 
+def test_a_constant_array_is_added_by_what_comes_back(tmp_path: Path) -> None:
+    module = nn.AddConstant(np.arange(3.0)).double()
+    t7.save(tmp_path / "x.t7", module)
+    assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 0)
+
+
 def test_a_unpooling_comes_back(tmp_path: Path) -> None:
     module = unpooling()
     t7.save(tmp_path / "x.t7", nn.Sequential(module.pooling, module))
@@ -554,7 +579,7 @@ def test_a_unpooling_comes_back(tmp_path: Path) -> None:
 class Own(nn.Module):
     """A user's class that says what its fields are."""
 
-    torch7_arguments: ClassVar = {"places": "index", "input": ("index", None)}
+    counts: ClassVar = {"places": "index", "input": ("index", None)}
 
     def __init__(self) -> None:
         self.places, self.sizes, self.input = [0, 1], (2, 3), None

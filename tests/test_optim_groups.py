@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -320,6 +322,160 @@ def test_mistakes_are_named_and_change_nothing():
     optimizer = optim.Adam(model)
     with pytest.raises(KeyError, match="nothing about"):
         optimizer.load_state_dict({"state": {}, "rates": [0.1], "gathered": 0})
+
+
+WAYS = {
+    "item": lambda group, **given: [group.options.__setitem__(k, v) for k, v in given.items()],
+    "update": lambda group, **given: group.options.update(given),
+    "update by keyword": lambda group, **given: group.options.update(**given),
+    "or": lambda group, **given: group.options.__ior__(given),
+    "another dict": lambda group, **given: setattr(group, "options", {**group.options, **given}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_options_that_are_set_later_count_from_the_next_step_on(way):
+    first, second = network(), network()
+    optimizer = optim.AdamW(first, lr=0.1)
+    train(first, optimizer, 2)
+    later = {"betas": (0.5, 0.9), "weight_decay": 0.3}
+    WAYS[way](optimizer.groups[0], **later)
+    found = train(first, optimizer, 2, start=2)
+    resumed = optim.AdamW(second, lr=0.1)
+    train(second, resumed, 2)
+    saved, resumed = resumed.state_dict(), optim.AdamW(second, lr=0.1, **later)
+    resumed.load_state_dict(saved)
+    for a, b in zip(found, train(second, resumed, 2, start=2), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ({"weight_decay": -1}, ValueError, "adam: weightDecay must be at least 0, not -1"),
+        ({"eps": math.nan}, ValueError, "adam: epsilon must be at least 0, not nan"),
+        ({"lr": -0.5}, ValueError, "adam: learningRate must be at least 0, not -0.5"),
+        ({"betas": (0.9, 1.0)}, ValueError, r"adam: beta2 must lie in \[0, 1\), not 1.0"),
+        ({"betas": (0.9,)}, ValueError, "shorter"),
+        ({"epz": 1e-3}, TypeError, "adam: there is no option 'epz'.*the options are"),
+    ],
+    ids=str,
+)
+def test_a_bad_option_is_refused_where_it_is_set(way, given, kind, message):
+    first, second = network(), network()
+    optimizer, other = optim.Adam(first, lr=0.1), optim.Adam(second, lr=0.1)
+    train(first, optimizer, 1)
+    train(second, other, 1)
+    before = dict(optimizer.groups[0].options)
+    with pytest.raises(kind, match=message):
+        WAYS[way](optimizer.groups[0], **given)
+    assert optimizer.groups[0].options == before
+    for a, b in zip(train(first, optimizer, 1), train(second, other, 1), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_of_several_options_all_are_set_or_none():
+    [group] = optim.Adam(network()).groups
+    before = dict(group.options)
+    for way in set(WAYS) - {"item"}:
+        with pytest.raises(ValueError, match="epsilon"):
+            WAYS[way](group, weight_decay=0.5, eps=-1)
+        assert group.options == before
+
+
+def test_options_that_do_not_go_together_are_refused_at_the_next_step():
+    model = network()
+    groups = [{"params": "0.*", "momentum": 0.5}]
+    optimizer = optim.SGD(model, lr=0.1, groups=groups, accumulate=2)
+    before = [p.numpy().copy() for p in model.parameters()[0]]
+    optimizer.groups[-1].options["nesterov"] = True  # it needs a momentum, which may come later
+    for _ in range(3):
+        loss_of(model).backward()
+        if optimizer.gathered:
+            with pytest.raises(ValueError, match="sgd: nesterov needs momentum > 0"):
+                optimizer.step()
+        else:
+            optimizer.step()
+    for p, b in zip(model.parameters()[0], before, strict=True):  # not those of the first group
+        np.testing.assert_array_equal(p.numpy(), b)
+    optimizer.groups[-1].options["momentum"] = 0.9
+    assert optimizer.step()
+    assert not np.array_equal(model.parameters()[0][0].numpy(), before[0])
+
+
+def test_a_list_among_the_options_is_checked_when_its_entries_change():
+    first, second = network(), network()
+    betas = [0.5, 0.9]
+    optimizer = optim.Adam(first, lr=0.1, betas=betas)
+    train(first, optimizer, 2)
+    betas[1] = 1.0
+    with pytest.raises(ValueError, match=r"adam: beta2 must lie in \[0, 1\), not 1.0"):
+        train(first, optimizer, 1)
+    betas[1] = 0.99
+    found = train(first, optimizer, 1, start=2)
+    other = optim.Adam(second, lr=0.1, betas=(0.5, 0.9))
+    train(second, other, 2)
+    other.groups[0].options["betas"] = (0.5, 0.99)
+    for a, b in zip(found, train(second, other, 1, start=2), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_option_that_is_removed_has_the_rule_s_default():
+    ways = (
+        lambda o: o.__delitem__("momentum"),
+        lambda o: o.pop("momentum"),
+        lambda o: o.popitem(),
+        lambda o: o.clear(),
+    )
+    for remove in ways:
+        first, second = network(), network()
+        optimizer = optim.SGD(first, lr=0.1, momentum=0.9)
+        options = optimizer.groups[0].options
+        options["momentum"] = options.pop("momentum")  # the last one, for popitem
+        train(first, optimizer, 1)
+        remove(options)
+        assert "momentum" not in options
+        found = train(first, optimizer, 1)
+        other = optim.SGD(second, lr=0.1, momentum=0.9)
+        train(second, other, 1)
+        other.groups[0].options["momentum"] = 0.0
+        for a, b in zip(found, train(second, other, 1), strict=True):
+            np.testing.assert_array_equal(a, b)
+        with pytest.raises(ValueError, match="momentum must be at least 0, not -1"):
+            options.setdefault("momentum", -1)
+        assert options.setdefault("momentum", 0.5) == options.setdefault("momentum") == 0.5
+
+
+def test_steps_check_no_options_that_are_as_they_were(monkeypatch):
+    model = network()
+    optimizer = optim.Adam(model, lr=0.1, groups=[{"params": "*.bias", "betas": [0.5, 0.9]}])
+    checks = []
+    chosen = optim.Rule.chosen
+    monkeypatch.setattr(
+        optim.Rule, "chosen", lambda self, config: checks.append(config) or chosen(self, config)
+    )
+    train(model, optimizer, 3)
+    assert len(checks) == 2  # one for each group
+    optimizer.lr = 0.01
+    train(model, optimizer, 2)
+    assert len(checks) == 2  # a rate is an array, which the rule reads in each step
+    optimizer.groups[0].options["eps"] = 1e-3
+    train(model, optimizer, 2)
+    assert len(checks) == 3
+    optimizer.lr = optim.constant(0.1)
+    train(model, optimizer, 2)
+    assert len(checks) == 5
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_a_copy_of_an_optimizer_checks_its_own_options(copied):
+    optimizer = optim.Adam(list(network().parameters()[0]))
+    other = copied(optimizer)
+    other.groups[0].options["eps"] = 0.5
+    assert optimizer.groups[0].options["eps"] == 1e-8
+    with pytest.raises(ValueError, match="adam: epsilon"):
+        other.groups[0].options["eps"] = -1
 
 
 def test_a_gradient_that_was_replaced_is_the_one_that_counts():

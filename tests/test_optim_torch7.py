@@ -82,6 +82,49 @@ def test_unknown_options_are_named(name):
         getattr(optim, name)(lambda v: (0.0, v), np.ones(2), {"maxItre": 3})
 
 
+def test_an_option_is_checked_as_it_was_declared_whatever_its_name():
+    @optim.optimizer(
+        pull=optim.Option(0.5, at_least=0),
+        share=optim.Option(0.5, at_least=0, below=1),
+        cap=optim.Option(1.0, below=2),
+        learningRate=0.1,
+    )
+    def drawn(xp, x, g, state, *, pull, share, cap, learningRate):
+        return x - pull * share * cap * learningRate * g, {}
+
+    def step(**config):
+        return drawn(lambda v: (0.0, np.ones(2)), np.ones(2), config)[0]
+
+    assert drawn.options == {"pull": 0.5, "share": 0.5, "cap": 1.0, "learningRate": 0.1}
+    np.testing.assert_array_equal(step(pull=0, share=0, cap=-1), 1)
+    np.testing.assert_allclose(step(learningRate=-1), 1.25)  # declared without limits
+    with pytest.raises(ValueError, match=r"^drawn: pull must be at least 0, not -0\.5$"):
+        step(pull=-0.5)
+    with pytest.raises(ValueError, match=r"^drawn: share must lie in \[0, 1\), not 1$"):
+        step(share=1)
+    with pytest.raises(ValueError, match=r"^drawn: cap must be below 2, not 2$"):
+        step(cap=2)
+    for option in ("pull", "share", "cap"):
+        with pytest.raises(ValueError, match=f"{option} must .* not nan"):
+            step(**{option: math.nan})
+        step(**{option: np.array(0.25)})  # an array's values are not looked at
+
+
+def test_rates_decays_and_betas_have_limits_in_every_rule():
+    """An option that is called a rate, a decay or a beta is never declared without limits."""
+    rules = [getattr(optim, name) for name in optim.__all__]
+    rules = [rule for rule in rules if isinstance(rule, optim.Rule)]
+    assert len(rules) >= 15
+    for rule in rules:
+        for option in rule.options:
+            if option in {"beta1", "beta2"}:
+                with pytest.raises(ValueError, match=rf"{option} must lie in \[0, 1\), not 1"):
+                    rule.chosen({option: 1})
+            if option.endswith(("Rate", "RateDecay", "weightDecay", "decoupledDecay", "momentum")):
+                with pytest.raises(ValueError, match=f"{option} must be at least 0, not -1"):
+                    rule.chosen({option: -1})
+
+
 def test_interpolation_of_values_alone_finds_a_parabola_s_minimum():
     points = [[x, (x - 0.3) ** 2, math.nan] for x in (-1.0, 0.0, 2.0)]
     assert optim.polyinterp(points) == pytest.approx(0.3)

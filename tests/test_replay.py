@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from tapegrad import devices, nn, optim
-from tapegrad.autograd import Parameter, ReplayError, Tensor, grad, replay
+from tapegrad.autograd import Parameter, ReplayError, Tensor, grad, ops, replay
+from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.replay import step as steps
+from tapegrad.autograd.replay.plain import plain
+from tapegrad.autograd.replay.recording import Slot
 
 RNG = np.random.default_rng(0)
 BATCHES = [RNG.normal(size=(6, 1, 8, 8)).astype(np.float32) for _ in range(7)]
@@ -189,3 +193,50 @@ def test_a_replayed_step_inside_another_is_part_of_it() -> None:
         x = np.full(2, 0.25 * i)
         np.testing.assert_array_equal(outer(x).numpy(), np.tanh(x + 1) * 2 + 1)
     assert outer.recorded == 1
+
+
+def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkeypatch) -> None:
+    """One that interprets the entries as they stand, with nothing but what the program holds."""
+    programs = []
+
+    def interpreted(program):
+        def run(arrays):
+            values = program.values(arrays)
+            for entry in program.entries:
+                given = [
+                    map_leaves(lambda part: values[part.number] if type(part) is Slot else part, x)
+                    for x in entry.operands
+                ]
+                body = entry.primitive.body_for(entry.xp)
+                y = body(entry.xp, *given, **entry.settings)
+                if not entry.primitive.mutates:
+                    slots = leaves(list(entry.results))
+                    parts = leaves([y] if len(slots) == 1 and not isinstance(y, list) else list(y))
+                    for slot, part in zip(slots, parts, strict=True):
+                        values[slot.number] = np.asarray(part)
+            return program.returned(values)
+
+        programs.append(program)
+        return run
+
+    losses = []
+    for back_end in (plain, interpreted):
+        monkeypatch.setattr(steps, "plain", back_end)
+        step = replay(training_step(network(), optim.sgd, {"learningRate": 0.1, "momentum": 0.9}))
+        losses.append([step(x, t).item() for x, t in zip(BATCHES, LABELS, strict=True)])
+    assert losses[0] == losses[1]
+    [program] = programs
+    names = [entry.primitive.name for entry in program.entries]
+    assert {"conv2d", "max_pool2d", "bernoulli", "accumulate", "assign"} <= set(names)
+    numbers = [s.number for entry in program.entries for s in leaves(list(entry.results))]
+    assert len(numbers) == len(set(numbers))
+    assert max(numbers) < program.length
+    assert all(entry.xp is np and __file__ in entry.where for entry in program.entries)
+
+
+def test_a_copy_to_another_device_is_replayed() -> None:
+    step = replay(lambda x: ops.to_device(np.exp(x), device=devices.device("strict")) * 2)
+    for value in (0.0, 1.0, 2.0, 3.0):
+        y = step(np.array([value]))
+        assert str(y.device) == "strict"
+        assert y.numpy() == 2 * np.exp(value)

@@ -24,6 +24,8 @@ from torch7_records import Record, assert_close
 
 from tapegrad import devices, nn, optim
 from tapegrad.autograd import Tensor, default_dtype, no_grad, set_default_dtype
+from tapegrad.nn.core.state import kept_names
+from tapegrad.nn.formats.torch7.files import known
 
 # Fields of the originals that have no counterpart here, and why.
 FIELDS_WITHOUT_COUNTERPART = {
@@ -151,8 +153,8 @@ def input_for(module: Any, x: Any) -> Any:
 
 
 def output_kind(module: Any) -> Any:
-    """What `torch7_arguments` says about the output."""
-    return getattr(type(module), "torch7_arguments", {}).get("output")
+    """What `counts` says about the output."""
+    return type(module).counts.get("output")
 
 
 def snapshot(module: Any) -> list[Any]:
@@ -1036,16 +1038,21 @@ def test_torch7_record(position: int, tally: Tally, monkeypatch: pytest.MonkeyPa
     tally.passed[record["kind"]] += 1
 
 
-@pytest.mark.parametrize("name", nn.__all__)
-def test_a_class_declares_which_of_its_torch7_arguments_count_from_one(name: str) -> None:
+# Arguments of these names are positions, which Torch7 counts from 1.  (How many there are of
+# something is called otherwise: nInputDims.)
+POSITIONS = {"dim", "dimension", "pos", "index", "offset", "permutations", "device", "outdevice"}
+POSITIONS |= {"inputDimension", "outputDimension", "outputDim", "connTable", "ignoreIndex"}
+NO_POSITIONS = {("Kmeans", "dim")}  # how many features a centroid has
+
+
+@pytest.mark.parametrize("name", [k.removeprefix("nn.") for k in sorted(known())])
+def test_a_class_declares_which_of_its_settings_count_from_one_elsewhere(name: str) -> None:
     """Saying nothing would read a file's dimension 1 as the second one."""
-    cls = getattr(nn, name)
-    if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
-        return
+    cls = known()[f"nn.{name}"]
     parameters = inspect.signature(cls).parameters
-    if all(p.kind is p.VAR_POSITIONAL and p.name == "modules" for p in parameters.values()):
-        return  # no arguments, or children only
-    declared = cls.torch7_arguments
+    declared = cls.counts
+    silent = {argument for argument in POSITIONS & set(parameters) if argument not in declared}
+    assert {(name, argument) for argument in silent} <= NO_POSITIONS
     kinds = {k for kind in declared.values() for k in (kind if type(kind) is tuple else (kind,))}
     assert kinds <= {None, *torch7.ONE_BASED}
     for argument in declared:
@@ -1053,8 +1060,7 @@ def test_a_class_declares_which_of_its_torch7_arguments_count_from_one(name: str
         if method:
             assert inner in inspect.signature(getattr(cls, method)).parameters
         else:
-            fields = cls.__init__.__code__.co_names
-            assert argument in {*parameters, *fields, "input", "target", "output"}
+            assert argument in {*parameters, *kept_names(cls), "input", "target", "output"}
 
 
 @pytest.mark.skipif(torch7.ROOT != torch7.OWN, reason="counts the records of the repository")

@@ -302,9 +302,9 @@ def test_unpooling_looks_at_the_picks_before_it_uses_them():
     y = pooling.forward(random(5, 2, 4, 4)).numpy()
     with pytest.raises(nn.ShapeError, match="does not belong to what was pooled"):
         undoing.forward(np.ones((2, 3, 2)))
-    places, sides = pooling.picked
+    places, sides = pooling.picks
     for wrong, lowest, highest in ((places + 16, 16, 31), (places - 16, -16, -1)):
-        pooling._run.picked = (wrong, sides)
+        pooling._run.picks = (wrong, sides)
         with pytest.raises(nn.ShapeError, match=r"range from -?\d+ to -?\d+, .* from 0 to 15"):
             undoing.forward(y)
         assert lowest <= int(np.min(np.asarray(wrong))) <= int(np.max(np.asarray(wrong))) <= highest
@@ -317,16 +317,16 @@ def test_picks_are_kept_by_plain_calls_copied_and_cleared():
     undone = pair.get(1)(y).numpy()
     copied = pair.clone()
     near(copied.get(1)(y).numpy(), undone)
-    assert copied.double().get(0).picked is not None
+    assert copied.double().get(0).picks is not None
     copied.get(0).clearState()
-    assert copied.get(0).picked is None
-    assert pooling.picked is not None
+    assert copied.get(0).picks is None
+    assert pooling.picks is not None
 
 
 def test_a_pooling_without_unpooling_keeps_nothing():
     pooling = nn.SpatialMaxPooling(2, 2).double()
     pooling.forward(random(6, 1, 4, 4))
-    assert pooling.picked is None
+    assert pooling.picks is None
 
 
 def test_an_unpooling_from_a_file_works_as_the_one_that_was_written(tmp_path):
@@ -528,6 +528,6 @@ def test_unpooling_agrees_with_pytorch():
     undoing = nn.VolumetricMaxUnpooling(pooling).double()
     y, indices = torch.nn.functional.max_pool3d(torch.tensor(x), 2, return_indices=True)
     near(pooling.forward(x).numpy(), y.numpy())
-    np.testing.assert_array_equal(np.asarray(pooling.picked[0]), indices.numpy())
+    np.testing.assert_array_equal(np.asarray(pooling.picks[0]), indices.numpy())
     back = torch.nn.functional.max_unpool3d(y, indices, 2)
     near(undoing.forward(Tensor(y.numpy())).numpy(), back.numpy())

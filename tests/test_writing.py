@@ -3,6 +3,8 @@
 The judge is NumPy: a random program of views, writes and arithmetic runs on plain complex arrays,
 whose imaginary part at a step of 10⁻³⁰ is the derivative to the last digits (W. Squire and
 G. Trapp, 1998), and the same program, unchanged, on Tensors.
+
+All of it runs both ways in which a write finds out whether somebody else holds the memory.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import gc
 import operator
 import random
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -31,7 +35,22 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.check import check_gradients
+from tapegrad.autograd.core.tensor import fresh
 from tapegrad.autograd.core.views import alive
+from tapegrad.autograd.reverse import ownership
+
+# What an interpreter cannot do is not tried; the second way must work on any.
+WAYS = {"by letting go": ownership.BY_LETTING_GO}
+if ownership.way is ownership.BY_COUNT:
+    WAYS["by count"] = ownership.BY_COUNT
+
+
+@pytest.fixture(params=WAYS, autouse=True)
+def way(request, monkeypatch):
+    """How writes find out whether somebody else holds the memory."""
+    monkeypatch.setattr(ownership, "way", WAYS[request.param])
+    return WAYS[request.param]
+
 
 rng = np.random.default_rng(0)
 
@@ -422,6 +441,125 @@ def test_small_parts_of_an_array_do_not_keep_all_of_it():
         return most
 
     assert peak(400) < 2.5 * peak(200)
+
+
+HOLDERS = {
+    "a variable": lambda array: array,
+    "a list": lambda array: [array],
+    "a rule": None,  # of its own below: it needs the Tensor
+    "a closure": lambda array: lambda: array,
+    "a view": lambda array: array[..., :1],
+    "a view of a view": lambda array: array.T[:1].T,
+    "a buffer": memoryview,
+    "another Tensor": fresh,
+}
+
+
+def own(way, shape=(2, 3), order="C"):
+    """A Tensor whose memory is its own, as after a first write."""
+    x = fresh(np.ones(shape, order=order))
+    way.take_own(x)
+    return x
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_whoever_holds_the_memory_is_noticed(way, holder):
+    x = own(way)
+    assert way.holds_alone(x)
+    if holder == "a rule":
+        held = np.exp(Parameter(np.ones(3)) * x)._node.parents  # multiply saved x
+    else:
+        held = HOLDERS[holder](x._data)
+    for _ in range(2):
+        assert not way.holds_alone(x)
+    del held
+    for _ in range(2):
+        assert way.holds_alone(x)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (5,), (2, 3, 4)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_of_its_own_lies_as_a_copy_does(way, shape, order):
+    x = own(way, shape, order)
+    array = np.ones(shape, order=order)
+    for _ in range(3):
+        assert way.holds_alone(x)
+        assert type(x._data) is np.ndarray
+        assert x._data.flags.writeable
+        assert (x._data.strides, x._data.dtype) == (array.strides, array.dtype)
+        np.testing.assert_array_equal(x._data, array)
+    transposed = fresh(np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0))
+    before = transposed._data.copy(order="K")
+    way.take_own(transposed)
+    assert transposed._data.strides == before.strides
+    np.testing.assert_array_equal(transposed._data, before)
+
+
+def test_memory_that_cannot_be_written_is_not_its_own(way):
+    x = own(way)
+    x._data.flags.writeable = False
+    held = x._data
+    assert not way.holds_alone(x)
+    del held
+    shown = fresh(np.broadcast_to(np.zeros(1), (3,)))
+    assert not way.holds_alone(shown)
+
+
+def test_the_owner_of_handed_out_memory_is_noticed(way):
+    y = Parameter(np.zeros(4)) * 1
+    y[0] = 1.0
+    y[1] = 2.0
+    owner = y.numpy().base  # NumPy shows it to everybody
+    before = None if owner is None else np.array(owner)
+    y[2] = 3.0
+    assert owner is None or np.array_equal(owner, before)
+    np.testing.assert_array_equal(y.numpy(), [1, 2, 3, 0])
+
+
+def test_a_loop_that_fills_an_array_copies_it_once(way, monkeypatch):
+    copies = []
+
+    def counted(x):
+        copies.append(x)
+        way.take_own(x)
+
+    monkeypatch.setattr(ownership, "way", way._replace(take_own=counted))
+    x = Parameter(np.ones(100))
+    y = np.zeros_like(x * 1)
+    for i in range(100):
+        y[i] = np.tanh(x[i])
+    assert len(copies) <= 1
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 1 / np.cosh(1) ** 2)
+
+
+@pytest.mark.parametrize("count", [lambda _: 2, lambda _: 2**30, None])
+def test_an_interpreter_that_counts_otherwise_is_found_out(monkeypatch, count):
+    if count is None:
+        monkeypatch.delattr(sys, "getrefcount")
+    else:
+        monkeypatch.setattr(sys, "getrefcount", count)
+    assert not ownership._counts_behave()
+
+
+def test_without_counts_the_other_way_is_taken():
+    code = """
+import sys
+del sys.getrefcount
+import numpy as np
+from tapegrad import grad
+from tapegrad.autograd.reverse import ownership
+assert ownership.way is ownership.BY_LETTING_GO
+
+def f(x):
+    y = np.zeros_like(x)
+    for i in range(4):
+        y[i] = x[i] ** 2
+    return y.sum()
+
+assert grad(f)(np.arange(4.0)).tolist() == [0, 2, 4, 6]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_roots_forget_views_that_are_gone_and_leave_no_cycles():

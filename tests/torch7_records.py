@@ -3,7 +3,7 @@
 The records are data: `index.json` says how each object was built (class, 1-based arguments, calls,
 children) and one `.npz` per class holds the arrays.  Torch7 counts dimensions, indices and labels
 from 1, tapegrad from 0; the numbers are translated here, at the border, by what each class declares
-in `torch7_arguments`, so that no layer knows of it.  Set TAPEGRAD_TORCH7_CASES to read another
+in `counts`, so that no layer knows of it.  Set TAPEGRAD_TORCH7_CASES to read another
 directory of the same layout.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 OWN = Path(__file__).parent / "data" / "torch7"
 ROOT = Path(os.environ.get("TAPEGRAD_TORCH7_CASES") or OWN)
 
-# What `torch7_arguments` may say about a number: the first three count from 1 in Torch7.  "pairs"
+# What `counts` may say about a number: the first three count from 1 in Torch7.  "pairs"
 # is an array of rows (index, value).  For a table it may say a tuple, one of these or None for each
 # entry.  Its names are those of the constructor's arguments, of fields, "input", "target" and
 # "output", and "method.argument".
@@ -115,7 +115,7 @@ def from_one_based(value: Any, kind: Any) -> Any:
     if isinstance(kind, tuple):
         return [from_one_based(item, k) for item, k in zip(value, kind, strict=False)]
     if kind not in ONE_BASED:
-        raise ValueError(f"torch7_arguments says {kind!r}, which is none of {ONE_BASED}")
+        raise ValueError(f"counts says {kind!r}, which is none of {ONE_BASED}")
     if value is None:
         return None
     if isinstance(value, list):
@@ -131,15 +131,15 @@ def from_one_based(value: Any, kind: Any) -> Any:
 
 def translated(cls: type, name: str, value: Any) -> Any:
     """What Torch7 calls `value`, said to the argument, target or field `name` of `cls`."""
-    return from_one_based(value, getattr(cls, "torch7_arguments", {}).get(name))
+    return from_one_based(value, getattr(cls, "counts", {}).get(name))
 
 
 def input_kind(module: Any) -> Any:
-    """What `torch7_arguments` says about the input of a module, or of those inside that receive it.
+    """What `counts` says about the input of a module, or of those inside that receive it.
 
     A container hands its input to its first child, or, a table of it, to each.
     """
-    declared = getattr(type(module), "torch7_arguments", {}).get("input")
+    declared = type(module).counts.get("input")
     children = list(getattr(module, "modules", ()))
     if declared is not None or not children:
         return declared

@@ -30,6 +30,7 @@ from tapegrad.autograd.check.cases import (
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import argument_names
 from tapegrad.autograd.check.subjects import Subject, Summary, check
+from tapegrad.autograd.check.torch import torch_pair
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -143,8 +144,6 @@ def check_torch(
 
     >>> check_torch(torch.nn.Linear, "N? i", in_features=ints(1, 5), …)  # doctest: +SKIP
     """
-    from tapegrad.autograd.check.torch import torch_pair
-
     case = Case(
         torch_pair(subject, inputs, options, training=training),
         "function",

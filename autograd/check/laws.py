@@ -8,16 +8,29 @@ everywhere: how many entries, the worst one, both values.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.report import LawError
 
-__all__ = ["Law", "Laws", "NotCovered", "must", "must_be_close", "must_be_equal", "snapshot"]
+__all__ = [
+    "Law",
+    "Laws",
+    "NotCovered",
+    "joined",
+    "must",
+    "must_all_be_equal",
+    "must_be_close",
+    "must_be_equal",
+    "must_be_unchanged",
+    "must_leave_no_cycles",
+    "must_refuse",
+    "snapshot",
+]
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,18 @@ class Laws:
         return self.laws[name]
 
 
-ALL_REGIMES = REGIMES
+def joined(subject: str, *tables: Laws) -> Laws:
+    """One table of several, in their order; raises ValueError where two laws have one name."""
+    whole = Laws(subject)
+    for table in tables:
+        for law in table:
+            if law.name in whole.laws:
+                raise ValueError(f"there is a law called {law.name} already")
+            whole.laws[law.name] = law
+    return whole
+
+
+# What laws state ----------------------------------------------------------------------------------
 
 
 def must(condition: object, message: str) -> None:
@@ -104,6 +128,13 @@ def must_be_equal(found: Any, expected: Any, what: str) -> None:
         same |= np.isnan(found) & np.isnan(expected)
     if not same.all():
         raise LawError(f"{what}: {_difference(found, expected, ~same)}")
+
+
+def must_all_be_equal(found: Sequence[Any], expected: Sequence[Any], what: str) -> None:
+    """As many arrays as expected, each equal to its own in shape, dtype and every bit."""
+    must(len(found) == len(expected), f"{what}: {len(found)} instead of {len(expected)}")
+    for i, (f, e) in enumerate(zip(found, expected, strict=True)):
+        must_be_equal(f, e, f"{what} {i}")
 
 
 def must_be_close(
@@ -135,6 +166,30 @@ def must_be_unchanged(before: Sequence[bytes], arrays: Iterable[Any], what: str)
     """The arrays hold the bytes that `snapshot` took."""
     for i, (old, array) in enumerate(zip(before, arrays, strict=True)):
         must(old == np.asarray(array).tobytes(), f"{what} {i} was overwritten")
+
+
+def must_refuse(action: Callable[[], Any], what: str) -> None:
+    """The action raises ValueError or TypeError."""
+    try:
+        action()
+    except (ValueError, TypeError):
+        return
+    raise LawError(f"{what} was accepted")
+
+
+def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
+    """Run `step` with the garbage collector off; collecting afterwards finds nothing."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(times):
+            step()
+        found = gc.collect()
+    finally:
+        if enabled:
+            gc.enable()
+    must(found == 0, f"{found} objects in reference cycles after {times} calls")
 
 
 def _difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:

@@ -14,8 +14,13 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.laws import Laws, must, must_be_close, must_be_equal
-from tapegrad.autograd.check.primitives import must_leave_no_cycles
+from tapegrad.autograd.check.laws import (
+    Laws,
+    must,
+    must_be_close,
+    must_be_equal,
+    must_leave_no_cycles,
+)
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.replay.step import replay

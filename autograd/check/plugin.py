@@ -8,6 +8,7 @@ examples, gradients proved, unresolved verdicts and laws not covered.
 
 from __future__ import annotations
 
+import secrets
 import sys
 import zlib
 from collections.abc import Iterator
@@ -98,8 +99,6 @@ class LawsPlugin:
         self.profile = PROFILES[config.getoption("laws_profile")]
         self.seed = config.getoption("laws_seed")
         if self.seed is None and not self.profile.derandomize:
-            import secrets
-
             self.seed = secrets.randbelow(2**32)
         self.summary = Summary()
         self.impossible: dict[str, str] = {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.check.cases import Case, case_of
 from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial
+from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial
 from tapegrad.autograd.check.primitives import (
@@ -230,8 +231,6 @@ def check(
     progress: called after each law
     A subject whose calls fail, or differ when they should not, is asked no further laws.
     """
-    from tapegrad.autograd.check.gradients import CheckError
-
     summary = Summary()
     for subject in subjects:
         if subject.case is None:
@@ -258,9 +257,9 @@ def kind_of(found: Any) -> str | None:
     if isinstance(found, type):
         if not all(hasattr(found, name) for name in ("updateOutput", "updateGradInput", "clone")):
             return None
-        if getattr(found.updateOutput, "abstract", False):  # a mark of the base class's own
-            return None
         layer: Any = found
+        if getattr(layer.updateOutput, "abstract", False):  # a mark of the base class's own
+            return None
         target = "target" in inspect.signature(layer.updateGradInput).parameters
         return "criterion" if target else "module"
     if callable(found):

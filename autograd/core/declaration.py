@@ -5,29 +5,36 @@ that turns the result's cotangent into the argument's.  A rule's signature is it
 does not name is not kept alive.  Rules are written in primitives themselves, so the derivative of a
 derivative, replay and other devices need nothing further.
 
-Everything that varies at run time (devices, `no_grad`, observers, list arguments) goes through
-`apply` below.  The ordinary case, recording on NumPy arrays, runs a function specialised for the
-declaration, generated on first use in `_specialize.py`; it does exactly what `apply` does.
+This file says what a declaration is and how its calls are reversed.  `call.py` runs one,
+`specialize.py` makes its public function, and `declaring.py` has the decorator `primitive`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.callsite import GENERATED
-from tapegrad.autograd.core.node import Node, next_serial, note_write, owner_of
-from tapegrad.autograd.core.tensor import Tensor, as_array, fresh, untracked
-from tapegrad.autograd.core.views import note_view
+from tapegrad.autograd.core.generated import compiled
+from tapegrad.autograd.core.node import Plan
 
-__all__ = ["Primitive", "PrimitiveFunction", "primitive", "primitives"]
+__all__ = [
+    "ASPECTS",
+    "NUMBERS",
+    "BatchRule",
+    "CallPlan",
+    "Primitive",
+    "PrimitiveFunction",
+    "Rule",
+    "numpy_functions",
+    "primitives",
+    "register",
+]
 
 # Numbers take part in an operation without an array of their own, and without deciding its dtype.
 NUMBERS: frozenset[type] = frozenset(
@@ -36,10 +43,10 @@ NUMBERS: frozenset[type] = frozenset(
 )
 
 # What a rule may save of an argument without keeping the argument: x_shape, x_dtype, x_layout.
-_ASPECTS = ("shape", "dtype", "layout")
+ASPECTS = ("shape", "dtype", "layout")
 _RESERVED = {"g", "y", "xp", "out"}
 _registry: dict[str, PrimitiveFunction] = {}
-# NumPy function -> what is called when it meets a Tensor; `numpy_protocol.py` reads it.
+# NumPy function -> what is called when it meets a Tensor; `surface/numpy_protocol.py` reads it.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
@@ -73,7 +80,15 @@ def primitives() -> Mapping[str, PrimitiveFunction]:
     return MappingProxyType(_registry)
 
 
-class Plan:
+def register(function: PrimitiveFunction) -> None:
+    """Make `function` known by its primitive's name.  Raises TypeError for a name that is taken."""
+    name = function.primitive.name
+    if name in _registry:
+        raise TypeError(f"a primitive called {name} exists already")
+    _registry[name] = function
+
+
+class CallPlan(Plan):
     """How calls with one combination of tracked operands are reversed; their nodes share it.
 
     ``pull(g, *saved)`` is the cotangent of the one tracked operand, or a tuple of those of several;
@@ -166,7 +181,7 @@ class Primitive:
         self.rules: dict[str, Rule | None] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
-        self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._plans: dict[tuple[Any, ...], CallPlan] = {}
         reserved = _RESERVED.intersection(self.arguments)
         if reserved:
             raise TypeError(f"{self.name}: arguments of a primitive may not be called {reserved}")
@@ -231,11 +246,11 @@ class Primitive:
                 return self.bodies["cuda"]
         return self.body
 
-    def plan(self, mask: tuple[Any, ...]) -> Plan:
+    def plan(self, mask: tuple[Any, ...]) -> CallPlan:
         """The plan of calls whose tracked operands are those where `mask` is true."""
         known = self._plans.get(mask)
         if known is None:
-            known = self._plans[mask] = Plan(self, mask)
+            known = self._plans[mask] = CallPlan(self, mask)
         return known
 
 
@@ -254,7 +269,7 @@ class Rule:
             raise TypeError(f"{owner.name}: the rule of {arguments[0]} must take `g` first")
         self.names = names[1:]
         known = {"y", *owner.arguments, *owner.settings, *owner.aux}
-        known.update(f"{name}_{what}" for name in owner.arguments for what in _ASPECTS)
+        known.update(f"{name}_{what}" for name in owner.arguments for what in ASPECTS)
         unknown = [name for name in self.names if name not in known]
         if unknown:
             raise TypeError(
@@ -280,7 +295,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = tuple(inspect.signature(function).parameters)
+        self.names = _shared_names(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:
@@ -288,6 +303,12 @@ class BatchRule:
                 f"{owner.name}: its batching rule may name {', '.join(sorted(own))}, none of which "
                 f"may be one of {', '.join(sorted(self.COMMON))}; it names {', '.join(unknown)}"
             )
+
+
+@lru_cache(maxsize=16)
+def _shared_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a batching rule's arguments: hundreds of primitives share a few such rules."""
+    return tuple(inspect.signature(function).parameters)
 
 
 def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
@@ -326,8 +347,8 @@ def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, .
         lines.append(f"    [c] = [{results[0]}]\n    return c")
     else:
         lines.append(f"    return ({', '.join(results)},)")
-    source = compile("\n".join(lines), f"{GENERATED} {owner.name}>", "exec")
-    exec(source, scope)  # noqa: S102  # source made above from declared names only
+    code = compiled("\n".join(lines), f"{owner.name} reversed")
+    exec(code, scope)  # noqa: S102  # source made above from declared names only
     return names, scope["pull"]
 
 
@@ -349,268 +370,3 @@ def _numba_installed() -> bool:
     if not _numba:
         _numba.append(find_spec("numba") is not None)
     return _numba[0]
-
-
-# Calling -----------------------------------------------------------------------------------------
-
-
-def apply(
-    primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool = False
-) -> Any:
-    """Run a primitive on any operands, on any device, in any mode, and record the call.
-
-    Bare arrays in, bare arrays out; one Tensor among the operands makes the result a Tensor.
-    """
-    mode = _mode.current()
-    observer = None if mode is None else mode.observer
-    if observer is not None and observer.takes_over:
-        return observer.take(primitive, operands, settings, aux)
-    wrapped = False
-    datas: list[Any] = []
-    nodes: list[Any] = []
-    flat: list[Any] = []
-    for name, operand in zip(primitive.arguments, operands, strict=True):
-        if name in primitive.lists:
-            pairs = [_unwrap(primitive, name, item) for item in operand]
-            datas.append([pair[0] for pair in pairs])
-            nodes.append(tuple(pair[1] for pair in pairs))
-            flat.extend(datas[-1])
-            wrapped = wrapped or any(isinstance(item, Tensor) for item in operand)
-        else:
-            data, node = _unwrap(primitive, name, operand)
-            datas.append(data)
-            nodes.append(node)
-            flat.append(data)
-            wrapped = wrapped or isinstance(operand, Tensor)
-    xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _Sequence])
-    for i, data in enumerate(datas):
-        if isinstance(data, _Sequence):
-            datas[i] = xp.asarray(data.items)
-        elif isinstance(data, list):
-            datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
-    if primitive.mutates:
-        _mode.about_to_write(datas[primitive.arguments.index(primitive.mutates)])
-    results = primitive.body_for(xp)(xp, *datas, **settings)
-    if primitive.mutates:
-        target = primitive.arguments.index(primitive.mutates)
-        note_write(datas[target])
-        if observer is not None:
-            observer.call(primitive, datas, settings, ())
-        return operands[target]
-    y, extra = (results[0], tuple(results[1:])) if primitive.aux else (results, ())
-    if wrapped or observer is not None:
-        y = [_normal(xp, part) for part in y] if primitive.several else _normal(xp, y)
-    if observer is not None:
-        observer.call(primitive, datas, settings, (y, *extra))
-    if not wrapped:
-        return (y, *extra) if aux else y
-    node = None
-    if primitive.differentiable and (mode is None or mode.track):
-        node = record(primitive, datas, nodes, settings, y, extra)
-        if observer is not None and node is not None:
-            observer.recorded(node)
-    if primitive.several:
-        outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
-    else:
-        outcome = fresh(y, node)
-    if primitive.view and isinstance(operands[0], Tensor):
-        _note_views(primitive, outcome, operands, settings)
-    return (outcome, *(untracked(_normal(xp, e)) for e in extra)) if aux else outcome
-
-
-def _note_views(
-    primitive: Primitive, outcome: Any, operands: tuple[Any, ...], settings: dict[str, Any]
-) -> None:
-    """Remember the results that share memory with the first operand."""
-    base: Any = operands[0]
-    owner = owner_of(base._data)
-    given = (*operands[1:], *settings.values())
-    for i, view in enumerate(outcome if primitive.several else [outcome]):
-        if owner_of(view._data) is owner:
-            note_view(view, base, (primitive.function, given, i if primitive.several else None))
-
-
-class _Sequence(NamedTuple):
-    """A nested sequence of numbers, to become an array once the namespace is known."""
-
-    items: Any
-
-
-def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | None]:
-    if isinstance(operand, Tensor):
-        return operand._data, operand._node
-    if type(operand) in NUMBERS or devices.is_array(operand):
-        return operand, None
-    if isinstance(operand, (list, tuple)):
-        return _Sequence(operand), None
-    if operand is None and name in primitive.optional:
-        return None, None
-    if isinstance(operand, np.ndarray):
-        return as_array(operand), None
-    raise TypeError(
-        f"{primitive.name}: argument {name} is {type(operand).__name__}, not an array or a number"
-    )
-
-
-def _normal(xp: Any, result: Any) -> Any:
-    """NumPy's reductions return scalars; inside Tensors everything is an array."""
-    return result if devices.is_array(result) else xp.asarray(result)
-
-
-def record(
-    primitive: Primitive,
-    datas: list[Any],
-    nodes: list[Any],
-    settings: dict[str, Any],
-    y: Any,
-    extra: tuple[Any, ...],
-) -> Node | None:
-    """The node of a call, or None when nothing tracked takes part in it."""
-    mask: list[Any] = []
-    parents: list[Node] = []
-    for name, node in zip(primitive.arguments, nodes, strict=True):
-        if primitive.rules[name] is None:
-            node = tuple(None for _ in node) if isinstance(node, tuple) else None
-        if isinstance(node, tuple):
-            mask.append(tuple(n is not None for n in node))
-            parents.extend(n for n in node if n is not None)
-        else:
-            mask.append(node is not None)
-            if node is not None:
-                parents.append(node)
-    if not parents:
-        return None
-    plan = primitive.plan(tuple(mask))
-    values: dict[str, Any] = dict(zip(primitive.arguments, datas, strict=True))
-    values.update(settings)
-    values.update(zip(primitive.aux, extra, strict=True))
-    values["y"] = y
-    result = Node.__new__(Node)
-    result.serial = next_serial()
-    result.plan = plan
-    result.parents = parents[0] if len(parents) == 1 else tuple(parents)
-    result.saved = tuple(_saved(name, values) for name in plan.names)
-    result.shape, result.dtype = (None, None) if primitive.several else (y.shape, y.dtype)
-    return result
-
-
-def _saved(name: str, values: dict[str, Any]) -> Any:
-    if name in values:
-        return values[name]
-    argument, _, what = name.rpartition("_")
-    value = values[argument]
-    of = aspects[what]
-    return [of(v) for v in value] if isinstance(value, list) else of(value)
-
-
-def shape_of(value: Any) -> tuple[int, ...]:
-    """The shape of an array of any backend, () for a number."""
-    return () if type(value) in NUMBERS else tuple(value.shape)
-
-
-def dtype_of(value: Any) -> Any:
-    """The dtype of an array of any backend, NumPy's for a number."""
-    return np.result_type(value) if type(value) in NUMBERS else value.dtype
-
-
-def layout_of(value: Any) -> str:
-    """The order of a matrix in memory: "F" if it lies there as its transpose does, else "C"."""
-    if type(value) in NUMBERS or value.ndim != 2:
-        return "C"
-    flags = value.flags
-    return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
-
-
-aspects: dict[str, Callable[[Any], Any]] = dict(
-    zip(_ASPECTS, (shape_of, dtype_of, layout_of), strict=True)
-)
-
-
-# The i-th of several results: its cotangent is a list that is empty elsewhere.
-
-
-def item(xp: Any, x: Any, *, index: int, count: int) -> Any:
-    """The result number `index` of a call with `count` results."""
-    raise AssertionError("recorded by the calls themselves")
-
-
-_ITEM = Primitive(item)
-_ITEM.vjp(x=lambda g, index, count: [g if i == index else None for i in range(count)])
-
-
-def item_node(node: Node, index: int, count: int, array: Any) -> Node:
-    """The node of the result number `index` of a call with `count` results."""
-    own = Node.__new__(Node)
-    own.serial = next_serial()
-    own.plan = _ITEM.plan((True,))
-    own.parents = node
-    own.saved = (index, count)
-    own.shape, own.dtype = array.shape, array.dtype
-    return own
-
-
-def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
-    return fresh(array, None if node is None else item_node(node, index, count, array))
-
-
-# Declaring --------------------------------------------------------------------------------------
-
-
-def primitive(
-    body: Callable[..., Any] | None = None,
-    *,
-    numpy: Any = (),
-    differentiable: bool = True,
-    aux: tuple[str, ...] = (),
-    several: bool = False,
-    mutates: str | None = None,
-    view: bool | str = False,
-    random: bool = False,
-    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
-) -> Any:
-    """Make the decorated body a primitive, and its name the public callable.
-
-    The body takes the array namespace `xp`, then arrays by position (annotate one with ``list`` if
-    it is a list of arrays, default None if it may be missing), then settings by keyword, and
-    ``out=None`` if it can write its result there.
-
-    numpy:          NumPy function(s) that run this primitive when they meet a Tensor
-    differentiable: False for results that carry no derivative (argmax, comparisons)
-    aux:            names of further results that rules may use; the call returns the first
-    several:        the body returns a list of results
-    mutates:        the argument that the body overwrites; such calls are recorded by replay only
-    view:           the result may share memory with the first argument; "read-only" when a write
-                    to it cannot be passed on, since it shows entries several times
-    random:         the body draws from a generator among its settings
-    domain:         open interval in which an argument must lie, (low, high); None is unbounded
-    """
-
-    def declare(body: Callable[..., Any]) -> PrimitiveFunction:
-        return _publish(
-            Primitive(
-                body,
-                differentiable=differentiable,
-                aux=aux,
-                several=several,
-                mutates=mutates,
-                view=view,
-                random=random,
-                domain=domain,
-            ),
-            numpy,
-            body,
-        )
-
-    return declare if body is None else declare(body)
-
-
-def _publish(primitive: Primitive, numpy: Any, described: Callable[..., Any]) -> PrimitiveFunction:
-    from tapegrad.autograd.core.specialize import public_function
-
-    if primitive.name in _registry:
-        raise TypeError(f"a primitive called {primitive.name} exists already")
-    function = public_function(primitive, described)
-    _registry[primitive.name] = function
-    for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
-        numpy_functions[replaced] = function
-    return function

@@ -1,9 +1,10 @@
 """The recording mode: one context-local switch that every primitive call reads.
 
 The ContextVar holds None in the ordinary mode (calls on tracked Tensors are recorded), so that the
-hot path asks one question: ``is None``.  Anything else is a `Mode`: whether to track, and an
-observer that is told of every call (the replay recorder, anomaly mode).  A ContextVar and not a
-global, so that threads and asyncio tasks do not switch each other's recording off.
+hot path asks one question: ``is None``.  Anything else is a `Mode`: whether to track, an observer
+that is told of every call (the recorder of replay, anomaly mode), and an interpreter that runs the
+calls itself (a batch).  A ContextVar and not a global, so that threads and asyncio tasks do not
+switch each other's recording off.
 """
 
 from __future__ import annotations
@@ -11,20 +12,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 __all__ = [
     "Forwarder",
+    "Interpreter",
     "NO_GRAD",
     "Mode",
     "Observer",
     "about_to_write",
+    "make_mode",
     "current",
     "enable_grad",
+    "guard",
+    "interpreter",
+    "is_followed",
     "is_recording",
     "no_grad",
     "observed",
     "observer",
+    "refuse",
     "reset",
     "switch",
     "watched_writes",
@@ -34,11 +41,10 @@ __all__ = [
 class Observer:
     """What is told of each call, write and reversed call while it is installed.
 
-    This one does nothing; the recorder of replay, anomaly mode and batches do more.
+    This one does nothing; the recorder of replay and anomaly mode do more.
     """
 
     refuses = False  # does `refuse` raise?
-    takes_over: ClassVar[bool] = False  # does it run the calls itself, by `take`? (`batching.py`)
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
         """A primitive's body ran on bare `operands` and returned the bare arrays `results`.
@@ -59,12 +65,15 @@ class Observer:
         """
         return run()
 
+    def handing_on(self, node: Any, parent: Any) -> None:
+        """From now on a sweep fits, and adds up, the cotangent that `node` hands to `parent`."""
+
+    def handed_on(self, node: Any) -> None:
+        """The cotangents that `node` hands on are where they belong."""
+
     def overwritten(self, node: Any, array: Any) -> str:
         """What to add to the error that `array`, saved by `node`, has been written since."""
         return ""
-
-    def take(self, primitive: Any, operands: Any, settings: dict[str, Any], aux: bool) -> Any:
-        """Run a call, and return its result, as an observer that takes over."""
 
     def refuse(self, action: str) -> None:
         """Someone reads a value (`action` says how); an observer may raise."""
@@ -81,34 +90,61 @@ class Forwarder(Observer):
         self.refuses = self.outer.refuses
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+        """Tell `outer` (see `Observer.call`)."""
         self.outer.call(primitive, operands, settings, results)
 
     def recorded(self, node: Any) -> None:
+        """Tell `outer` (see `Observer.recorded`)."""
         self.outer.recorded(node)
 
     def reverse(
         self, node: Any, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
     ) -> list[Any]:
+        """Let `outer` run the rules (see `Observer.reverse`)."""
         return self.outer.reverse(node, places, g, run)
 
+    def handing_on(self, node: Any, parent: Any) -> None:
+        """Tell `outer` (see `Observer.handing_on`)."""
+        self.outer.handing_on(node, parent)
+
+    def handed_on(self, node: Any) -> None:
+        """Tell `outer` (see `Observer.handed_on`)."""
+        self.outer.handed_on(node)
+
     def overwritten(self, node: Any, array: Any) -> str:
+        """Ask `outer` (see `Observer.overwritten`)."""
         return self.outer.overwritten(node, array)
 
     def refuse(self, action: str) -> None:
+        """Tell `outer` (see `Observer.refuse`)."""
         self.outer.refuse(action)
 
     def guard(self, owner: Any, attribute: str) -> None:
+        """Tell `outer` (see `Observer.guard`)."""
         self.outer.guard(owner, attribute)
+
+
+class Interpreter(Protocol):
+    """What runs the calls in the place of their bodies while it is installed.
+
+    It switches the mode for what it calls itself, by `make_mode`; the observer is told of that.
+    """
+
+    def take(
+        self, primitive: Any, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
+    ) -> Any:
+        """Run a call, and return its result (see `call.apply`)."""
 
 
 class Mode(NamedTuple):
     """A mode other than the ordinary one."""
 
     track: bool
-    observer: Observer | None
+    observer: Observer | None = None
+    interpreter: Interpreter | None = None
 
 
-NO_GRAD = Mode(track=False, observer=None)
+NO_GRAD = Mode(track=False)
 _mode: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 current = _mode.get
 switch = _mode.set
@@ -124,21 +160,28 @@ def _switched(mode: Mode | None) -> Iterator[None]:
         _mode.reset(token)
 
 
+def make_mode(
+    track: bool, observer: Observer | None, interpreter: Interpreter | None
+) -> Mode | None:
+    """The mode with these three, which is None for the ordinary one."""
+    if observer is None and interpreter is None:
+        return None if track else NO_GRAD
+    return Mode(track, observer, interpreter)
+
+
 def no_grad() -> Any:
     """A context in which nothing is recorded: results are untracked, memory stays small."""
-    told = observer()
-    return _switched(NO_GRAD if told is None else Mode(False, told))
+    return _switched(make_mode(False, observer(), interpreter()))
 
 
 def enable_grad() -> Any:
     """A context in which calls are recorded again, inside `no_grad()`."""
-    told = observer()
-    return _switched(None if told is None else Mode(True, told))
+    return _switched(make_mode(True, observer(), interpreter()))
 
 
 def observed(observer: Observer) -> Any:
-    """A context in which `observer` is told of every primitive call."""
-    return _switched(Mode(is_recording(), observer))
+    """A context in which `observer`, and no other, is told of every primitive call."""
+    return _switched(Mode(is_recording(), observer, interpreter()))
 
 
 def observer() -> Observer | None:
@@ -147,10 +190,36 @@ def observer() -> Observer | None:
     return None if mode is None else mode.observer
 
 
+def interpreter() -> Interpreter | None:
+    """The interpreter that is installed, or None."""
+    mode = current()
+    return None if mode is None else mode.interpreter
+
+
+def is_followed() -> bool:
+    """Is there an observer or an interpreter, so that calls must be made on Tensors, one by one?"""
+    mode = current()
+    return mode is not None and not (mode.observer is None and mode.interpreter is None)
+
+
 def is_recording() -> bool:
     """True where a call on a tracked Tensor is recorded, False inside `no_grad()`."""
     mode = current()
     return mode is None or mode.track
+
+
+def refuse(action: str) -> None:
+    """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
+    told = observer()
+    if told is not None:
+        told.refuse(action)
+
+
+def guard(owner: Any, attribute: str) -> None:
+    """Tell a recording that the step depends on ``owner.attribute``: a change records it anew."""
+    told = observer()
+    if told is not None:
+        told.guard(owner, attribute)
 
 
 # Writes into arrays that exist already ------------------------------------------------------------

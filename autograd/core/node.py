@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 __all__ = [
     "LEAF",
     "Leaf",
     "Node",
+    "Plan",
     "last_write",
     "next_serial",
     "note_write",
     "owner_of",
+    "parents_of",
+    "record_call",
     "set_write",
     "write_of",
     "write_serial",
@@ -35,6 +39,33 @@ next_serial = itertools.count().__next__
 LEAF = -1
 
 
+class Plan(Protocol):
+    """How a recorded call is reversed: what the sweep, the tape and anomaly mode ask of it.
+
+    Its ``repr`` is what the call is named.  Whoever makes nodes has such a class, derived from this
+    one: the calls of primitives, checkpoints, modules whose gradient is written by hand.
+
+    primitive: the primitive that was called, None where the call is of something else
+    mask:      which arguments of the primitive were tracked; for a list, a tuple of that
+    names:     what the saved values are called in the rules, in order; "y" is the result
+    sources:   where each saved value came from, for sweeps that are recorded themselves: its place
+               among the parents, None for an untracked operand, a list of these; "y" for the
+               result, "" for what is no Tensor's value
+    pull:      (g, *saved) -> the cotangent of the one parent, or a tuple of those of several
+    """
+
+    __slots__ = ()
+
+    primitive: Any
+    mask: tuple[Any, ...]
+    names: tuple[str, ...]
+    sources: tuple[Any, ...]
+    pull: Callable[..., Any]
+
+    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+        """The pull for the parents at the places `wanted` only, and which saved values it takes."""
+
+
 class Node:
     """One recorded call: serial number, plan (primitive and which operands are tracked), parents,
     saved values, and the shape and dtype that its cotangent must have.
@@ -45,7 +76,7 @@ class Node:
     __slots__ = ("__weakref__", "dtype", "parents", "plan", "saved", "serial", "shape")
 
     serial: int
-    plan: Any
+    plan: Any  # a Plan; None for a leaf
     parents: Any
     saved: tuple[Any, ...]
     shape: Any
@@ -68,6 +99,36 @@ class Leaf(Node):
         self.shape = shape
         self.dtype = dtype
         self.grad: Any = None
+
+
+def record_call(
+    plan: Plan, parents: tuple[Node, ...], saved: tuple[Any, ...], results: Any
+) -> Node:
+    """The node of a call that was just made.
+
+    results: the array that it returned, or a list of several; whoever makes these into Tensors
+             gives each a node of its own (`call.item_node`)
+    Specialised calls write the same into their code.
+    """
+    node = _new(Node)
+    node.serial = next_serial()
+    node.plan = plan
+    node.parents = parents[0] if len(parents) == 1 else parents
+    node.saved = saved
+    if type(results) is list:
+        node.shape = node.dtype = None
+    else:
+        node.shape, node.dtype = results.shape, results.dtype
+    return node
+
+
+_new = object.__new__
+
+
+def parents_of(node: Node) -> tuple[Node, ...]:
+    """The parents of a node as a tuple, also where it has one."""
+    parents = node.parents
+    return parents if type(parents) is tuple else (parents,)
 
 
 # In-place writes -------------------------------------------------------------------------------

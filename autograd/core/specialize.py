@@ -1,10 +1,16 @@
 """One function per primitive, generated from its declaration on first use.
 
-Interpreting a declaration at every call (`primitive.apply`) costs twice what recording needs.  So
-the public function of a primitive starts as a stub; when first called it writes Python source for
-the ordinary case (NumPy arrays, recording on, one or two operands), compiles it, and puts the code
-object into itself.  Names bound to it earlier, such as operators of Tensor, need no update.
-The rest is one call to `apply`, which stays the definition of what a call means.
+Interpreting a declaration at every call (`call.apply`) costs twice what recording needs.  So the
+public function of a primitive starts as a stub; when first called it writes Python source for the
+ordinary case (NumPy arrays, recording on, one or two operands), compiles it, and puts the code
+object into itself.  The rest is one call to `apply`, which stays the definition of what a call
+means.
+
+Why a function that replaces its own ``__code__``: operators of Tensor, NumPy's tables and every
+``from … import tanh`` hold the function from before its first call, and none of them needs to be
+found and told.  A function that calls another would cost a tenth of a recorded operation, and
+specialising all of them would make the import a third slower; rules may also be declared until
+the first call.
 """
 
 from __future__ import annotations
@@ -17,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core import declaration as _primitive
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.callsite import GENERATED
+from tapegrad.autograd.core.call import apply, aspects, normal
+from tapegrad.autograd.core.declaration import NUMBERS, Primitive
+from tapegrad.autograd.core.generated import compiled
+from tapegrad.autograd.core.mode import NO_GRAD, current
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
@@ -27,13 +34,16 @@ from tapegrad.autograd.core.views import note_view
 __all__ = ["public_function"]
 
 
-def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
+_STUB = compiled(
+    "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)\n",
+    "function before its first call",
+)
+
+
+def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     """The callable that users see: arguments, then settings, by position or by keyword."""
     scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
-    source = (
-        "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)"
-    )
-    exec(compile(source, f"{GENERATED}>", "exec"), scope)  # noqa: S102  # a constant text
+    exec(_STUB, scope)  # noqa: S102  # a constant text
     function: Any = scope["function"]
     scope["specialize"] = lambda: _specialize(primitive, function)
     function.__name__ = function.__qualname__ = primitive.name
@@ -50,7 +60,7 @@ def public_function(primitive: Any, described: Callable[..., Any]) -> Any:
     return function
 
 
-def _parameters(primitive: Any) -> list[inspect.Parameter]:
+def _parameters(primitive: Primitive) -> list[inspect.Parameter]:
     kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     empty = inspect.Parameter.empty
     parameters = [
@@ -66,12 +76,12 @@ def _parameters(primitive: Any) -> list[inspect.Parameter]:
     return parameters
 
 
-def _with_aux(primitive: Any, function: Any) -> Callable[..., Any]:
+def _with_aux(primitive: Primitive, function: Any) -> Callable[..., Any]:
     def with_aux(*args: Any, **settings: Any) -> Any:
         bound = function.__signature__.bind(*args, **settings)
         bound.apply_defaults()
         values = bound.arguments
-        return _primitive.apply(
+        return apply(
             primitive,
             tuple(values[name] for name in primitive.arguments),
             {name: values[name] for name in primitive.settings},
@@ -81,26 +91,24 @@ def _with_aux(primitive: Any, function: Any) -> Callable[..., Any]:
     return with_aux
 
 
-def _specialize(primitive: Any, function: FunctionType) -> None:
+def _specialize(primitive: Primitive, function: FunctionType) -> None:
     missing = [n for n in primitive.arguments if n not in primitive.rules]
     if primitive.differentiable and missing:
         raise TypeError(f"primitive {primitive.name} says nothing about {', '.join(missing)}")
     scope = function.__globals__
-    source = _source(primitive, scope)
-    made: dict[str, Any] = {}
-    text = compile(source, f"{GENERATED} {primitive.name}>", "exec")
-    exec(text, scope, made)  # noqa: S102  # our own text
-    [compiled] = made.values()
-    function.__code__ = compiled.__code__
-    function.__defaults__ = compiled.__defaults__
-    function.__kwdefaults__ = compiled.__kwdefaults__
+    code = compiled(_source(primitive, scope), primitive.name)
+    exec(code, scope)  # noqa: S102  # our own text
+    made = scope.pop("_call")
+    function.__code__ = made.__code__
+    function.__defaults__ = made.__defaults__
+    function.__kwdefaults__ = made.__kwdefaults__
 
 
 # In the source below every name of ours begins with an underscore, since arguments and settings are
 # called as their author likes.
 
 
-def _header(primitive: Any, scope: dict[str, Any]) -> str:
+def _header(primitive: Primitive, scope: dict[str, Any]) -> str:
     parts = []
     for parameter in _parameters(primitive):
         text = parameter.name
@@ -113,13 +121,13 @@ def _header(primitive: Any, scope: dict[str, Any]) -> str:
     return f"def _call({', '.join(parts)}):\n"
 
 
-def _source(primitive: Any, scope: dict[str, Any]) -> str:
+def _source(primitive: Primitive, scope: dict[str, Any]) -> str:
     operands = primitive.arguments
     settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
     general = (
         f"return _apply(_primitive, ({', '.join(operands)}{',' * bool(operands)}), {{{settings}}})"
     )
-    scope.update(_apply=_primitive.apply, _primitive=primitive)
+    scope.update(_apply=apply, _primitive=primitive)
     simple = (
         1 <= len(operands) <= 2
         and not primitive.lists
@@ -136,13 +144,13 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
         _Node=Node,
         _new=object.__new__,
         _ndarray=np.ndarray,
-        _asarray=partial(_primitive._normal, np),  # another device's array stays what it is
+        _asarray=partial(normal, np),  # another device's array stays what it is
         _np=np,
-        _NUMBERS=_primitive.NUMBERS,
-        _mode=_mode.current,
+        _NUMBERS=NUMBERS,
+        _mode=current,
         _serial=next_serial,
-        **{f"_{what}_of": function for what, function in _primitive.aspects.items()},
-        _NO_GRAD=_mode.NO_GRAD,
+        **{f"_{what}_of": function for what, function in aspects.items()},
+        _NO_GRAD=NO_GRAD,
         _body=primitive.inline or primitive.body_for(np),
     )
     lines = []
@@ -184,7 +192,7 @@ def _source(primitive: Any, scope: dict[str, Any]) -> str:
     return _header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
 
-def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
+def _recording(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     """Lines that hang a node on the result, by which operands are tracked."""
     ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
     if not primitive.differentiable or not ruled:
@@ -214,7 +222,7 @@ def _recording(primitive: Any, scope: dict[str, Any]) -> list[str]:
     return [*lines, "else:", "    _result._node = None"]
 
 
-def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
+def _viewing(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     """Lines that remember a result which shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
@@ -229,7 +237,7 @@ def _viewing(primitive: Any, scope: dict[str, Any]) -> list[str]:
     ]
 
 
-def _expression(primitive: Any, name: str, tracked: list[str]) -> str:
+def _expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
     """Source for the value that a rule calls `name`."""
     if name in primitive.arguments or name == "y":
         return f"_{name}"

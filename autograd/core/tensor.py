@@ -3,30 +3,45 @@
 A Tensor is a handle with three slots.  `_data` is the bare array, NumPy's or another backend's, and
 decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
 differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).
-All mathematics lives in the primitives: operators, methods and NumPy's protocols are attached in
-`methods.py` and `numpy_protocol.py`, so that this file knows no calculus.
+All mathematics lives in the primitives: operators, methods, `backward` and NumPy's protocols are
+attached in `surface/methods.py`, so that this file knows no calculus.
+
+Who may write which slot.  All three are set where a Tensor is made: here, by the specialised calls,
+and by `Sample`.  On a Tensor that is there already,
+`_data`   is written by `become` and `rebind` here; by `reverse/`, which gives a root memory of its
+          own and takes its views anew; by `views.py`, which copies a small view; by nn where state
+          moves (sharing, flat memory) and where ``m.output`` gets another array
+`_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
+          (`record_call`), on its results; by nn, which hides the leaf of a frozen Parameter during
+          a call, and for ``m.output``
+`_alias`  by `_hand_out` here, by `views.py` and `reverse/write.py`, and for ``m.output``
+Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.node import Leaf, Node
+from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.node import Leaf, Node, owner_of
 from tapegrad.autograd.core.views import SHARED, Views
 
-__all__ = ["Parameter", "Tensor", "default_dtype", "from_dlpack", "set_default_dtype"]
+__all__ = [
+    "Parameter",
+    "Tensor",
+    "array_of",
+    "as_array",
+    "default_dtype",
+    "fresh",
+    "from_dlpack",
+    "set_default_dtype",
+    "untracked",
+]
 
-TRACKED_TO_NUMPY = (
-    "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
-    "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
-    "tapegrad.autograd.ops."
-)
 TRACKED_TO_DLPACK = (
     "this Tensor is tracked: handing its memory to another library would silently cut its "
     "gradient. Use x.detach() for its value."
@@ -68,6 +83,11 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if array.dtype.kind not in "biufc":
         raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
     return array.view(np.ndarray)
+
+
+def array_of(x: Tensor) -> Any:
+    """The bare array of a Tensor, to be read only: neither an observer nor the tape is told."""
+    return x._data
 
 
 class Tensor:
@@ -148,13 +168,13 @@ class Tensor:
     @property
     def data(self) -> Any:
         """The bare array, sharing memory; writing to it goes behind the tape's back."""
-        _refuse("reads .data")
+        refuse("reads .data")
         self._hand_out()
         return self._data
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array: shares memory on the CPU, copies from other devices."""
-        _refuse("calls .numpy()")
+        refuse("calls .numpy()")
         self._hand_out()
         return devices.to_numpy(self._data)
 
@@ -171,7 +191,7 @@ class Tensor:
 
         Raises ValueError when there is not exactly one and no index.
         """
-        _refuse("calls .item()")
+        refuse("calls .item()")
         return self._data.item(*index)
 
     def tobytes(self, order: Any = "C") -> bytes:
@@ -180,27 +200,27 @@ class Tensor:
 
     def tolist(self) -> Any:
         """The entries as nested Python lists."""
-        _refuse("calls .tolist()")
+        refuse("calls .tolist()")
         return devices.to_numpy(self._data).tolist()
 
     def __float__(self) -> float:
-        _refuse("calls float()")
+        refuse("calls float()")
         return float(self._data)
 
     def __int__(self) -> int:
-        _refuse("calls int()")
+        refuse("calls int()")
         return int(self._data)
 
     def __complex__(self) -> complex:
-        _refuse("calls complex()")
+        refuse("calls complex()")
         return complex(self._data)
 
     def __index__(self) -> int:
-        _refuse("uses a Tensor as a Python index")
+        refuse("uses a Tensor as a Python index")
         return self._data.__index__()
 
     def __bool__(self) -> bool:
-        _refuse("asks a Tensor for true or false")
+        refuse("asks a Tensor for true or false")
         return bool(self._data)
 
     def __len__(self) -> int:
@@ -212,15 +232,8 @@ class Tensor:
         return (self[i] for i in range(len(self._data)))
 
     def __contains__(self, value: Any) -> bool:
-        _refuse("asks whether a Tensor contains a value")
+        refuse("asks whether a Tensor contains a value")
         return bool((self._data == as_array(value)).any())
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        if self._node is not None:
-            raise TypeError(TRACKED_TO_NUMPY + _own_function())
-        _refuse("converts a Tensor to a NumPy array")
-        self._hand_out()
-        return np.array(devices.to_numpy(self._data), dtype=dtype, copy=copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """The device in DLPack's numbers.  Raises BufferError where the library has none."""
@@ -246,7 +259,7 @@ class Tensor:
         """
         if self._node is not None:
             raise TypeError(TRACKED_TO_DLPACK)
-        _refuse("hands out its memory by DLPack")
+        refuse("hands out its memory by DLPack")
         self.__dlpack_device__()
         array = self._data
         read_only = type(array) is np.ndarray and not array.flags.writeable
@@ -281,16 +294,6 @@ class Tensor:
         """The same memory, untracked: a constant for whatever is computed from it."""
         return untracked(self._data)
 
-    def backward(self, gradient: Any = None) -> None:
-        """Accumulate d(self)/dp, times `gradient`, into ``p.grad`` of every Parameter behind it.
-
-        gradient: array of this Tensor's shape; may be omitted when it holds one number.
-        Raises ValueError when it is untracked, or holds several numbers and `gradient` is missing.
-        """
-        from tapegrad.autograd.reverse.sweep import backward
-
-        backward(self, gradient)
-
     def with_node(self, node: Node | None) -> Tensor:
         """The same value with another past; writes to it leave this one as it is."""
         return fresh(self._data, node)
@@ -309,7 +312,9 @@ class Tensor:
         return fresh(xp.full(self.shape, fill, dtype=dtype))
 
     def _leave(self, action: str) -> None:
-        """Someone takes the array out; a Sample (`_sample.py`), which has none, refuses."""
+        """Called before the array is taken out (`action` says how); one sample of a batch raises
+        (`transforms/sample.py`), since it has no array.
+        """
 
     def __copy__(self) -> Tensor:
         return untracked(self._data.copy())
@@ -323,10 +328,12 @@ class Tensor:
     def __reduce__(self) -> Any:
         return (Tensor, (devices.to_numpy(self._data),))
 
-    if TYPE_CHECKING:  # attached in methods.py from the primitives
+    if TYPE_CHECKING:  # attached in surface/methods.py
         T: Tensor
         mT: Tensor
 
+        def backward(self, gradient: Any = None) -> None: ...  # noqa: D102  # see reverse/sweep.py
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
         def __add__(self, other: Any, /) -> Tensor: ...
         def __radd__(self, other: Any, /) -> Tensor: ...
         def __sub__(self, other: Any, /) -> Tensor: ...
@@ -432,22 +439,6 @@ class Parameter(Tensor):
         return (_restored, (devices.to_numpy(self._data), grad))
 
 
-def _own_function() -> str:
-    """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
-
-    Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
-    """
-    from tapegrad.autograd import ops
-
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_name
-        if str(frame.f_globals.get("__name__")).startswith("scipy.") and name in ops.__all__:
-            return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
-        frame = frame.f_back
-    return ""
-
-
 def _restored(data: Any, grad: Any) -> Parameter:
     parameter = Parameter(data)
     parameter.grad = grad
@@ -460,8 +451,6 @@ def _copied(array: Any, memo: dict[int, Any]) -> Any:
     `memo` is deepcopy's own.  Without this a clone of a flattened model would lose its flat buffer,
     and shared weights would part.
     """
-    from tapegrad.autograd.core.node import owner_of
-
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
         if id(array) not in memo:
@@ -489,9 +478,12 @@ def from_dlpack(x: Any) -> Tensor:
     return untracked(devices.from_dlpack(x))
 
 
+_new: Any = object.__new__
+
+
 def untracked(array: Any) -> Tensor:
     """A Tensor around a bare array that others may hold too, without looking at it."""
-    result = Tensor.__new__(Tensor)
+    result = _new(Tensor)
     result._data = array
     result._node = None
     result._alias = SHARED
@@ -499,16 +491,9 @@ def untracked(array: Any) -> Tensor:
 
 
 def fresh(array: Any, node: Node | None = None) -> Tensor:
-    """A Tensor around the result of a call, which nobody else is promised to see."""
-    result = Tensor.__new__(Tensor)
+    """A Tensor around the new result of a call: no one else was given its array."""
+    result = _new(Tensor)
     result._data = array
     result._node = node
     result._alias = None
     return result
-
-
-def _refuse(action: str) -> None:
-    """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
-    observer = _mode.observer()
-    if observer is not None:
-        observer.refuse(action)

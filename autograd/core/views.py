@@ -2,9 +2,9 @@
 
 NumPy's ``row = x[0]`` shares memory with ``x``: writing to either changes both.  Tensors keep that
 promise by remembering it.  A view knows the *root* it was taken from and the steps that lead there;
-a root knows, by weak references, the views that are alive.  A recorded write gives the root a new
-value, and with it a new past, and takes its views from it anew (`writing.py`); so no view is ever
-left with an old value or with the derivative of one.
+a root knows, by weak references, the views that are alive.  A recorded write (`reverse/write.py`)
+gives the root a new value, and with it a new past, and takes its views from it anew; so no view is
+ever left with an old value or with the derivative of one.
 
 What shares memory without being a view in this sense (a result and the array that a rule saved, a
 variable and the array that was passed) never sees a recorded write: the root is copied first.

@@ -13,7 +13,6 @@ bare array, of which nothing else in tapegrad can know, is noticed before it doe
 from __future__ import annotations
 
 import math
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +22,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import callsite as _place
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.callsite import module_path, name_of, user_line
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.node import Node, last_write, owner_of, write_serial
+from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
+from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.reverse import sweep
 
 __all__ = ["AnomalyError", "detect_anomaly"]
 
@@ -115,13 +113,13 @@ def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
     about what is looked for are silent inside.  Everything is computed with equal bits, several
     times slower: it is there for finding a mistake.
     """
-    outer = _mode.observer()
+    outer = observer()
     if isinstance(outer, _Anomaly):
         outer = outer.outer
     quiet: Any = {"invalid": "ignore"} if nan else {}
     if inf:
         quiet |= {"divide": "ignore", "over": "ignore"}
-    with np.errstate(**quiet), _mode.observed(_Anomaly(nan=nan, inf=inf, outer=outer)):
+    with np.errstate(**quiet), observed(_Anomaly(nan=nan, inf=inf, outer=outer)):
         yield
 
 
@@ -146,20 +144,21 @@ class _Reversal:
         self.began: dict[str, str] = {}  # kind -> primitive
 
 
-class _Anomaly(_mode.Forwarder):
+class _Anomaly(Forwarder):
     """The observer; `outer` is the one that was there before, and is told of everything."""
 
-    def __init__(self, *, nan: bool, inf: bool, outer: _mode.Observer | None) -> None:
+    def __init__(self, *, nan: bool, inf: bool, outer: Observer | None) -> None:
         super().__init__(outer)
         self.nan = nan
         self.inf = inf
         self._reversals: list[_Reversal] = []
         self._writes: dict[int, tuple[int, str]] = {}  # id of the owner -> (serial, line)
+        self._handing_on: tuple[Node, Node] | None = None  # (node, parent): see `handing_on`
 
     # What an observer is told -----------------------------------------------------------------
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
-        """Judge the result of a call (see `_mode.Observer`)."""
+        """Judge the result of a call (see `Observer`)."""
         self.outer.call(primitive, operands, settings, results)
         if primitive.mutates:
             self._wrote(primitive, operands)
@@ -176,16 +175,15 @@ class _Anomaly(_mode.Forwarder):
             if source is None:
                 self._reversals[-1].began.setdefault(kind, primitive.name)
             return
-        handing_on = _handing_on()
-        if handing_on is not None:
-            node, parent = handing_on
+        if self._handing_on is not None:
+            (node, parent), self._handing_on = self._handing_on, None
             site = _sites.get(node, _Site())
             raise _error(
                 HANDED_ON, kind, results[0], phase="reverse", operation=repr(node.plan), site=site,
                 argument=_operand_names(node)[_place_of(parent, node)],
                 inside=SUMMED if primitive.name == "add" else FITTED,
             )  # fmt: skip
-        site = _Site(_place.user_line(), _place.module_path())
+        site = _Site(user_line(), module_path())
         if source is not None:
             name, value = source
             raise _error(
@@ -203,7 +201,7 @@ class _Anomaly(_mode.Forwarder):
         if self._reversals:  # what a rule calls stands for the line whose derivative it is
             _sites[node] = self._reversals[-1].site._replace(sums=sums)
         else:
-            _sites[node] = _Site(_place.user_line(), _place.module_path(), sums)
+            _sites[node] = _Site(user_line(), module_path(), sums)
 
     def reverse(
         self, node: Node, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
@@ -240,7 +238,8 @@ class _Anomaly(_mode.Forwarder):
         reversal: _Reversal,
     ) -> None:
         """Raise for the cotangent of one operand, unless its Inf was given."""
-        aux = getattr(getattr(node.plan, "primitive", None), "aux", ())
+        primitive = node.plan.primitive
+        aux = () if primitive is None else primitive.aux
         saved = [
             (name, value)
             for name, value in zip(node.plan.names, node.saved, strict=True)
@@ -262,6 +261,16 @@ class _Anomaly(_mode.Forwarder):
             argument=argument, operands=[("the cotangent of its result", g), *saved],
             inside=inside,
         )  # fmt: skip
+
+    def handing_on(self, node: Node, parent: Node) -> None:
+        """Note whose cotangent is fitted, or added up, by the calls that follow."""
+        self.outer.handing_on(node, parent)
+        self._handing_on = node, parent
+
+    def handed_on(self, node: Node) -> None:
+        """Note that it is done."""
+        self.outer.handed_on(node)
+        self._handing_on = None
 
     def overwritten(self, node: Node, array: Any) -> str:
         """The line of the call whose saved array has been written, and of the write if known."""
@@ -286,14 +295,14 @@ class _Anomaly(_mode.Forwarder):
     def _wrote(self, primitive: Any, operands: Any) -> None:
         """Note a write; judge it where the whole target is the result of one."""
         target = operands[primitive.arguments.index(primitive.mutates)]
-        where = _place.user_line()
+        where = user_line()
         self._writes[id(owner_of(target))] = (last_write[0], where)
         if primitive.name not in {"assign", "accumulate"}:  # others leave entries as they were
             return
         kind = self._kind(target)
         given = [value for value in operands if value is not target]
         if kind and not _holds(given, "NaN", "Inf"):
-            site = _Site(where, _place.module_path())
+            site = _Site(where, module_path())
             raise _error(WRITTEN, kind, target, phase="write", operation=primitive.name, site=site)
 
 
@@ -398,7 +407,7 @@ def _in(module: str) -> str:
 
 def _titled(what: str, name: str, value: Any) -> str:
     """An operand or setting, by what the running module calls it, if it is its own."""
-    known = _place.name_of(value)
+    known = name_of(value)
     return f"{known} ({what} {name})" if known else f"{what} {name}"
 
 
@@ -424,10 +433,9 @@ def _described(
 def _operand_names(node: Node) -> list[str]:
     """What the operands are called whose nodes are the parents of `node`, in order."""
     names: list[str] = []
-    primitive = getattr(node.plan, "primitive", None)
+    primitive = node.plan.primitive
     if primitive is None:  # a module with a hand-written gradient: inputs, then parameters
-        count = len(node.parents) if type(node.parents) is tuple else 1
-        return [str(i) for i in range(count)]
+        return [str(i) for i in range(len(parents_of(node)))]
     for name, tracked in zip(primitive.arguments, node.plan.mask, strict=True):
         if isinstance(tracked, tuple):
             names += [f"{name}[{i}]" for i, flag in enumerate(tracked) if flag]
@@ -437,18 +445,4 @@ def _operand_names(node: Node) -> list[str]:
 
 
 def _place_of(parent: Node, node: Node) -> int:
-    parents = node.parents if type(node.parents) is tuple else (node.parents,)
-    return next(i for i, p in enumerate(parents) if p is parent)
-
-
-def _handing_on() -> tuple[Node, Node] | None:
-    """(node, parent) when a sweep fits, or adds up, the cotangent that `node` hands to `parent`.
-
-    The sweep's loop says so to nobody, since it must cost nothing; its frame still knows.
-    """
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        if frame.f_code is sweep.sweep.__code__:
-            return frame.f_locals["node"], frame.f_locals["parent"]
-        frame = frame.f_back
-    return None
+    return next(i for i, p in enumerate(parents_of(node)) if p is parent)

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from tapegrad import devices
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.autograd.core.node import LEAF, Node, owner_of
+from tapegrad.autograd.core.node import LEAF, Node, owner_of, parents_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.reverse.sweep import NOT_TRACKED
@@ -134,7 +134,7 @@ class Tape:
         boxes: list[Box] = []
         places: dict[Node, int] = {}
         for node in self._nodes:
-            parents = self._boxes_of(dict.fromkeys(_parents(node)), boxes, places)
+            parents = self._boxes_of(dict.fromkeys(parents_of(node)), boxes, places)
             places[node] = len(boxes)
             # What comes from parameters alone, such as a transposed weight, stands at its use.
             late = all(boxes[parent].late for parent in parents)
@@ -163,7 +163,8 @@ class Tape:
     def _lines(self, node: Node) -> list[str]:
         """The text of a call's box: settings that are not the primitive's own defaults, shape."""
         entry = self._entry(node)
-        defaults = getattr(getattr(node.plan, "primitive", None), "settings", {})
+        primitive = node.plan.primitive
+        defaults = {} if primitive is None else primitive.settings
         settings = [
             f"{key}={_short(value)}"
             for key, value in entry.settings.items()
@@ -173,9 +174,8 @@ class Tape:
         return [f"{entry.operation} {entry.serial}", *settings, *shape]
 
     def _entry(self, node: Node) -> Entry:
-        names = getattr(node.plan, "names", ())
-        primitive = getattr(node.plan, "primitive", None)
-        kept = dict(zip(names, node.saved, strict=True))
+        primitive = node.plan.primitive
+        kept = dict(zip(node.plan.names, node.saved, strict=True))
         settings = {} if primitive is None else primitive.settings
         return Entry(
             serial=node.serial,
@@ -188,8 +188,8 @@ class Tape:
         )
 
     def _operands(self, node: Node, kept: dict[str, Any]) -> tuple[Any, ...]:
-        primitive = getattr(node.plan, "primitive", None)
-        source = map(self._name, _parents(node))
+        primitive = node.plan.primitive
+        source = map(self._name, parents_of(node))
         if primitive is None:  # a module with a hand-written gradient
             return tuple(source)
         operands: list[Any] = []
@@ -210,11 +210,6 @@ class Tape:
 # Walking ------------------------------------------------------------------------------------------
 
 
-def _parents(node: Node) -> tuple[Node, ...]:
-    parents = node.parents
-    return parents if type(parents) is tuple else (parents,)
-
-
 def _ancestors(results: Iterable[Node]) -> list[Node]:
     """The nodes behind `results` and themselves, parameters first, then by serial number."""
     seen: dict[Node, None] = {}
@@ -223,7 +218,7 @@ def _ancestors(results: Iterable[Node]) -> list[Node]:
         node = stack.pop()
         if node not in seen:
             seen[node] = None
-            stack.extend(reversed(_parents(node)))
+            stack.extend(reversed(parents_of(node)))
     return sorted(seen, key=lambda node: node.serial)
 
 
@@ -231,7 +226,7 @@ def _kind(node: Node) -> str:
     """What a node is: "parameter", "input" (a variable with no past) or "call"."""
     if node.serial == LEAF:
         return "parameter"
-    return "call" if _parents(node) else "input"
+    return "call" if parents_of(node) else "input"
 
 
 def _saved(nodes: Iterable[Node]) -> Iterator[Any]:

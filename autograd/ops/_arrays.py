@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.mode import observer
 from tapegrad.autograd.core.tensor import Tensor, as_array
 
 __all__ = [
@@ -56,5 +56,5 @@ def axis_of(axis: int, ndim: int) -> int:
 
 def observed() -> bool:
     """Is the call being recorded for replay?  Then checks of values are left out."""
-    observer = _mode.observer()
-    return observer is not None and observer.refuses
+    told = observer()
+    return told is not None and told.refuses

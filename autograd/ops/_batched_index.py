@@ -15,6 +15,7 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import constant
 from tapegrad.autograd.ops.batch_rules import lifted
+from tapegrad.autograd.ops.index_template import HOLE
 
 __all__ = ["BatchedIndex", "DIFFERENT_COUNTS", "batched_index"]
 
@@ -69,8 +70,6 @@ def batched_index(
     ndim:  how many axes one sample of the indexed array has
     mixed: whether `indices` have a batch axis
     """
-    from tapegrad.autograd.ops.indexing import HOLE
-
     kinds = [x.dtype.kind for x in indices]
     if mixed and "b" in kinds:
         raise BatchingError(DIFFERENT_COUNTS.format(where=user_line(), name="x[mask]"))
@@ -94,8 +93,6 @@ def batched_index(
 
 def _consumed(template: tuple[Any, ...], indices: list[Any]) -> int:
     """How many axes of the indexed array the parts of the index stand for."""
-    from tapegrad.autograd.ops.indexing import HOLE
-
     held = iter(indices)
     count = 0
     for part in template:

@@ -1,7 +1,7 @@
 """Batching rules that many primitives share, and what other rules are made of.
 
-A rule gets operands whose first axis is the batch (see `BatchRule`).  The operations that it calls
-are imported where they are used: the files that declare them declare these rules, too.
+A rule gets operands whose first axis is the batch (see `BatchRule`).  This file stands below those
+that declare primitives, and finds the one that it calls by its name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from tapegrad.autograd.core.declaration import primitives
 
 __all__ = [
     "elementwise",
@@ -25,6 +27,11 @@ __all__ = [
 ]
 
 
+def reshape(x: Any, shape: tuple[int, ...]) -> Any:
+    """x in another shape, by the primitive of that name."""
+    return primitives()["reshape"](x, shape)
+
+
 def ndim_of(x: Any, batched: bool = False) -> int:
     """np.ndim without the detour through NumPy's protocol; one less for all samples of a batch."""
     return int(x.ndim if hasattr(x, "ndim") else np.ndim(x)) - batched
@@ -35,8 +42,6 @@ def lifted(x: Any, ndim: int) -> Any:
     missing = ndim + 1 - x.ndim
     if missing <= 0:
         return x
-    from tapegrad.autograd.ops.shape import reshape
-
     return reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]))
 
 
@@ -79,8 +84,6 @@ def over_axes(function: Any, operands: list[Any], settings: dict[str, Any]) -> A
 
 def over_axis(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
     """One operand, and a setting `axis`, an int, or None for the flattened sample."""
-    from tapegrad.autograd.ops.shape import reshape
-
     [x] = operands
     if settings["axis"] is not None:
         return function(x, **{**settings, "axis": shifted(settings["axis"], x.ndim - 1)})
@@ -93,15 +96,11 @@ def over_axis(function: Any, operands: list[Any], settings: dict[str, Any]) -> A
 
 def folded(x: Any) -> Any:
     """(B, N, …) -> (B·N, …): the samples' own batches as one."""
-    from tapegrad.autograd.ops.shape import reshape
-
     return reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
 def unfolded(y: Any, samples: int, size: int) -> Any:
     """(B·N, …) -> (B, N, …) for B samples of N = `size`."""
-    from tapegrad.autograd.ops.shape import reshape
-
     return reshape(y, (samples, size, *y.shape[1:]))
 
 

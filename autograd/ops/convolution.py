@@ -15,7 +15,7 @@ import operator
 from typing import Any
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import folded, unfolded

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.batch_rules import native
 

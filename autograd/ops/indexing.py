@@ -1,8 +1,8 @@
 """Indexing: slices, integer arrays and masks, and their adjoints.
 
 Basic indices (ints, slices, None, Ellipsis) are settings: the result is a view.  Index arrays are
-operands, so that replay sees them change from step to step; `template` keeps the rest of the index,
-with None-like marks where the arrays go.  The adjoint of reading is adding: entries read twice
+operands, so that replay sees them change from step to step; `template` keeps the rest of the index
+(`index_template.py`).  The adjoint of reading is adding: entries read twice
 collect both cotangents.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.views import Step, taken
@@ -25,6 +25,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._batched_index import batched_index
 from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
+from tapegrad.autograd.ops.index_template import HOLE, filled, parted
 
 __all__ = [
     "getitem",
@@ -45,16 +46,6 @@ PARTS = (
 )
 
 builtin_max = max
-
-
-class _Hole:
-    """The place of an index array in a template."""
-
-    def __repr__(self) -> str:
-        return "<array>"
-
-
-HOLE = _Hole()
 
 
 @primitive(view=True)
@@ -80,15 +71,10 @@ take_slice.batch(lambda x, index: take_slice(x, (slice(None), *index)))
 unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index), (samples, *shape)))
 
 
-def _filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
-    arrays = iter(indices)
-    return tuple(next(arrays) if part is HOLE else part for part in template)
-
-
 @primitive
 def take_index(xp: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]) -> Any:
     """x indexed by integer or boolean arrays, and the basic indices of `template`."""
-    return x[_filled(template, indices)]
+    return x[filled(template, indices)]
 
 
 @primitive
@@ -104,7 +90,7 @@ def index_add(
             flat = flat * n + index % n
         add_at(xp, y.reshape(-1), flat, x)
         return y
-    add_at(xp, y, _filled(template, indices), x)
+    add_at(xp, y, filled(template, indices), x)
     return y
 
 
@@ -155,7 +141,7 @@ def store(
         settings = dict(zip(primitive.settings, given[operands:], strict=True))
         array = primitive.body_for(xp)(xp, array, *given[:operands], **settings)
         array = array if item is None else array[item]
-    array[_filled(template, indices)] = v
+    array[filled(template, indices)] = v
 
 
 @primitive
@@ -260,7 +246,7 @@ def last_written(
 
     shape: y's; the result has the shape of y[index], booleans
     """
-    index = _filled(template, indices)
+    index = filled(template, indices)
     writer = xp.zeros(shape, dtype=np.int64)
     places = writer[index].shape
     order = xp.arange(math.prod(places), dtype=np.int64).reshape(places)
@@ -278,41 +264,6 @@ def _last_written_batch(
 ) -> Any:
     place = batched_index(template, indices, len(shape), True, samples)
     return place.read(last_written(place.indices, place.template, (samples, *shape)))
-
-
-def _is_array(part: Any) -> bool:
-    return isinstance(part, (Tensor, list)) or (
-        devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
-    )
-
-
-_BASIC = frozenset({int, slice, type(None), type(...)})
-
-
-def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """An index as its arrays, and a template of the rest with a HOLE for each of them.
-
-    Raises IndexError for floating point indices.
-    """
-    parts = index if isinstance(index, tuple) else (index,)
-    if _BASIC.issuperset(map(type, parts)):  # the ordinary case
-        return [], parts
-    if not any(_is_array(part) for part in parts):
-        return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
-    arrays: list[Any] = []
-    template: list[Any] = []
-    for part in parts:
-        if not _is_array(part):
-            template.append(part)
-            continue
-        array = np.asarray(part, dtype=None if part else np.intp) if type(part) is list else part
-        if array.dtype.kind not in "iub":
-            raise IndexError(
-                f"an index must hold integers or booleans, this one holds {array.dtype}"
-            )
-        arrays.append(array)
-        template.append(HOLE)
-    return arrays, tuple(template)
 
 
 def getitem(x: Any, index: Any) -> Any:

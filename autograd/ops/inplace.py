@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops.index_template import filled
 
 __all__ = ["accumulate", "assign", "assign_at"]
 
@@ -26,12 +27,10 @@ def assign_at(
     xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]
 ) -> Any:
     """target[template with its arrays filled in] = x; an x that overlaps it is read first."""
-    from tapegrad.autograd.ops.indexing import _filled
-
     if xp is np and any(index.dtype.kind == "b" for index in indices):
         # NumPy sees to it for every index but a mask
         x = x.copy() if np.may_share_memory(target, x) else x
-    target[_filled(template, indices)] = x
+    target[filled(template, indices)] = x
 
 
 @primitive(mutates="target")

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import opt_einsum
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
+from tapegrad.autograd.ops.rearranging import diagonal
 
 __all__ = [
     "contract",
@@ -213,6 +213,8 @@ def _path(
     optimize: str = "auto",
     memory_limit: int | str | None = None,
 ) -> tuple[tuple[int, ...], ...]:
+    import opt_einsum  # takes as long to import as some thirty files of ours
+
     path, _ = opt_einsum.contract_path(
         subscripts, *shapes, shapes=True, optimize=optimize, memory_limit=memory_limit
     )
@@ -391,8 +393,6 @@ def outer(a: Any, b: Any) -> Any:
 @composite(numpy=np.trace)
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    from tapegrad.autograd.ops.rearranging import diagonal
-
     return r.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 

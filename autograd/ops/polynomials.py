@@ -11,8 +11,8 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
-from tapegrad.autograd.ops.calculus import convolve, vander
 from tapegrad.autograd.ops.matrices import eigvals, pinv
+from tapegrad.autograd.ops.vector_convolution import convolve
 
 __all__ = [
     "poly",
@@ -25,6 +25,7 @@ __all__ = [
     "polysub",
     "polyval",
     "roots",
+    "vander",
 ]
 
 
@@ -150,6 +151,18 @@ def roots(p: Any) -> Any:
     if not trailing:
         return y
     return s.concatenate([y, constant(np.zeros(trailing, dtype=y.dtype), y)], 0)
+
+
+@composite(numpy=np.vander)
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+    """The powers of the vector x as columns, falling unless `increasing`."""
+    x = as_operand(x)
+    count = x.shape[0] if N is None else N
+    columns = [x * 0 + 1]
+    for _ in range(count - 1):
+        columns.append(columns[-1] * x)
+    y = s.stack(columns[:count], 1) if count else s.reshape(x[:0], (x.shape[0], 0))
+    return y if increasing else s.flip(y, 1)
 
 
 @composite(numpy=np.polyfit)

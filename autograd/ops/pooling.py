@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import must_be_ordered

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 
 __all__ = ["bernoulli", "normal", "uniform"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import over_axes, over_axis

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
 
@@ -28,13 +27,11 @@ __all__ = [
     "moveaxis",
     "pad",
     "ravel",
-    "repeat",
     "reshape",
     "split",
     "squeeze",
     "stack",
     "swapaxes",
-    "tile",
     "transpose",
 ]
 
@@ -229,41 +226,6 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 # Composites --------------------------------------------------------------------------------------
 
 
-_BY_INDEX = ("edge", "reflect", "symmetric", "wrap")
-
-
-@composite(numpy=np.pad)
-def numpy_pad(
-    array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0
-) -> Any:
-    """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
-    if isinstance(pad_width, dict):
-        given = {a % array.ndim: w for a, w in pad_width.items()}
-        pad_width = [given.get(i, (0, 0)) for i in range(array.ndim)]
-        pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
-    widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
-    pairs = tuple((int(b), int(a)) for b, a in widths)
-    if mode == "constant" and not np.ndim(constant_values):
-        return pad(array, pairs, float(constant_values))
-    if mode not in _BY_INDEX:
-        raise TypeError(
-            f"np.pad on a Tensor: mode={mode!r} is not supported, or not with several values"
-        )
-    from tapegrad.autograd.ops.indexing import take
-
-    for axis, pair in enumerate(pairs):
-        if pair != (0, 0):
-            xp = devices.namespace(array._data if isinstance(array, Tensor) else array)
-            order = np.pad(np.arange(array.shape[axis]), pair, mode=mode)  # type: ignore[call-overload]  # one of four modes
-            array = take(array, xp.asarray(order), axis)
-    return (
-        copy(array) if not builtin_any(any_width for pair in pairs for any_width in pair) else array
-    )
-
-
-builtin_any = any
-
-
 @composite(numpy=np.expand_dims)
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     """x with new axes of length 1, at the places `axis` of the result."""
@@ -341,35 +303,3 @@ def _array(x: Any) -> Any:
 def atleast_1d(x: Any) -> Any:
     """x, or an axis of length 1 around it when it is 0-d."""
     return x if x.ndim else reshape(x, (1,))
-
-
-@composite(numpy=np.repeat)
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
-    """Each entry of x `repeats` times in a row along `axis`; flattened when None.
-
-    repeats: one number, or one for each place along the axis
-    """
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis %= x.ndim
-    if np.ndim(repeats):
-        from tapegrad.autograd.ops._arrays import constant, value_of
-        from tapegrad.autograd.ops.indexing import take
-
-        return take(x, constant(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis)
-    shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
-    wide = broadcast_to(expand_dims(x, axis + 1), shape)
-    return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
-
-
-@composite(numpy=np.tile)
-def tile(x: Any, reps: Shape) -> Any:
-    """x laid out `reps` times along each axis."""
-    times = reps if isinstance(reps, tuple) else (reps,)
-    ndim = builtin_max(x.ndim, len(times))
-    lengths = (1,) * (ndim - x.ndim) + x.shape
-    times = (1,) * (ndim - len(times)) + times
-    interleaved = tuple(n for pair in zip((1,) * ndim, lengths, strict=True) for n in pair)
-    wide = tuple(n for pair in zip(times, lengths, strict=True) for n in pair)
-    y = broadcast_to(reshape(x, interleaved), wide)
-    return reshape(y, tuple(t * n for t, n in zip(times, lengths, strict=True)))

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, must_be_ordered, value_of
 from tapegrad.autograd.ops.batch_rules import over_axis
+from tapegrad.autograd.ops.counting import to_index
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 
 __all__ = [
@@ -165,8 +166,6 @@ def _quantiles(
 
 
 def _integers(x: Any, shape: tuple[int, ...]) -> Any:
-    from tapegrad.autograd.ops.counting import to_index
-
     return s.broadcast_to(to_index(x), (*shape[:-1], 1))
 
 

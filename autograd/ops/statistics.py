@@ -12,6 +12,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.rearranging import diagonal
 
 __all__ = [
     "average",
@@ -128,8 +129,6 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
     c = cov(x, y, rowvar)
     if c.ndim == 0:
         return c / c
-    from tapegrad.autograd.ops.rearranging import diagonal
-
     deviation = e.sqrt(e.real(diagonal(c)))
     c = c / s.reshape(deviation, (-1, 1)) / deviation
     return e.clip(c, -1, 1) if c.dtype.kind == "f" else c

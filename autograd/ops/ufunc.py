@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction, _publish
+from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
+from tapegrad.autograd.core.declaring import publish
 from tapegrad.autograd.ops.batch_rules import elementwise
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def ufunc(
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__
-        published = _publish(
+        published = publish(
             Primitive(
                 body,
                 differentiable=differentiable,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.core.declaration import primitive
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import over_axes, shifted
 
 __all__ = ["fold", "largest_positions", "unfold"]

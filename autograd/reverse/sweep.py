@@ -14,16 +14,18 @@ Tensors with their own past again, and the sweep itself is recorded: the next or
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, written_after
+from tapegrad.autograd.core.mode import Observer, current, is_followed, no_grad
+from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.ops import elementwise, inplace, reduction
+from tapegrad.autograd.ops import shape as shapes
 
 __all__ = ["add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
 
@@ -156,13 +158,21 @@ def _check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
             if devices.is_array(array) and written_after(array, node.serial):
-                observer = _mode.observer()
+                observer = _follower()
                 more = "" if observer is None else observer.overwritten(node, array)
                 raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
-def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tuple[Node, Any]]:
-    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+def _follower() -> Observer | None:
+    """The observer that follows this sweep.  Of the sweep for one sample of a batch, where every
+    rule's calls run on the whole batch instead, it is told by those.
+    """
+    mode = current()
+    return None if mode is None or mode.interpreter is not None else mode.observer
+
+
+def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> Iterable[tuple[Node, Any]]:
+    parents = parents_of(node)
     wanted = tuple(i for i, parent in enumerate(parents) if parent in needed)
     if not wanted:
         return []
@@ -175,8 +185,8 @@ def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> list[tupl
     return list(zip([parents[i] for i in wanted], results, strict=True))
 
 
-def _taped(node: Node, g: Any) -> list[tuple[Node, Any]]:
-    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+def _taped(node: Node, g: Any) -> Iterable[tuple[Node, Any]]:
+    parents = parents_of(node)
     return _observed(node, parents, range(len(parents)), node.plan.pull, g, _wrapped(node))
 
 
@@ -187,10 +197,10 @@ def _observed(
     pull: Callable[..., Any],
     g: Any,
     saved: list[Any],
-) -> list[tuple[Node, Any]]:
+) -> Iterable[tuple[Node, Any]]:
     """(parent, its cotangent) for the parents at `places`, by rules that an observer may follow."""
     chosen = [parents[i] for i in places]
-    observer = _mode.observer()
+    observer = _follower()
     if observer is None:
         result = pull(g, *saved)
         return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
@@ -199,20 +209,33 @@ def _observed(
         result = pull(g, *saved)
         return [result] if len(chosen) == 1 else list(result)
 
-    return list(zip(chosen, observer.reverse(node, places, g, run), strict=True))
+    return _handed_on(node, chosen, observer.reverse(node, places, g, run), observer)
+
+
+def _handed_on(
+    node: Node, parents: list[Node], results: list[Any], observer: Observer
+) -> Iterator[tuple[Node, Any]]:
+    """(parent, its cotangent), told to the observer: the sweep fits and adds up each as it comes.
+
+    The sweep's loop knows no observer, so that ordinary sweeps pay nothing.
+    """
+    try:
+        for parent, g in zip(parents, results, strict=True):
+            observer.handing_on(node, parent)
+            yield parent, g
+    finally:
+        observer.handed_on(node)
 
 
 def _wrapped(node: Node) -> list[Any]:
     """The saved values as Tensors that know their past."""
-    parents = node.parents if type(node.parents) is tuple else (node.parents,)
+    parents = parents_of(node)
     values: list[Any] = []
     for source, value in zip(node.plan.sources, node.saved, strict=True):
         if source == "":
             values.append(untracked(value) if devices.is_array(value) else value)
         elif source == "y":
             if isinstance(value, list):
-                from tapegrad.autograd.core.declaration import item_node
-
                 count = len(value)
                 values.append(
                     [_with_past(v, item_node(node, i, count, v)) for i, v in enumerate(value)]
@@ -232,7 +255,7 @@ def _wrapped(node: Node) -> list[Any]:
 
 
 def _with_past(value: Any, node: Node | None) -> Any:
-    if isinstance(value, Sample):
+    if isinstance(value, Tensor):  # one sample of a batch, which has no array to save
         return value.with_node(node)
     if not devices.is_array(value):
         return value
@@ -243,9 +266,6 @@ def _with_past(value: Any, node: Node | None) -> Any:
 
 def fit(g: Any, node: Node) -> Any:
     """Bring a cotangent to its argument's shape (sum over broadcast axes) and dtype."""
-    from tapegrad.autograd.ops import elementwise, reduction
-    from tapegrad.autograd.ops import shape as shapes
-
     wanted = node.shape
     if g.shape != wanted:
         extra = g.ndim - len(wanted)
@@ -281,8 +301,7 @@ def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[N
         seen.add(node)
         parents = node.parents
         if node in targets:  # others may lie below it; what is older and no leaf is not visited
-            below = parents if type(parents) is tuple else (parents,)
-            stack.extend(p for p in below if p.serial >= floor or p.serial == LEAF)
+            stack.extend(p for p in parents_of(node) if p.serial >= floor or p.serial == LEAF)
         elif type(parents) is not tuple:
             stack.append(parents)
         elif parents:
@@ -312,7 +331,7 @@ def reaches_parameter(node: Node) -> bool:
             return True
         if node not in seen:
             seen.add(node)
-            stack.extend(node.parents if type(node.parents) is tuple else (node.parents,))
+            stack.extend(parents_of(node))
     return False
 
 
@@ -369,17 +388,21 @@ def observed_sweep(
         needed = needed_for([node for node, _ in seeds], targets, floor)
         if needed is not None:
             seeds = [(node, g) for node, g in seeds if node in needed]
-    if _mode.observer() is None:
+    if not is_followed():
         bare = [(node, as_array(g)) for node, g in seeds]
         return sweep(bare, floor=floor, watched=watched, needed=needed)
     # The observer sees calls on Tensors, so the rules run on those, without being tracked.
     tensors = [(node, g if isinstance(g, Tensor) else untracked(g)) for node, g in seeds]
-    with _mode.no_grad():
+    with no_grad():
         return sweep(tensors, floor=floor, watched=watched, needed=needed, taped=True)
 
 
 def backward(output: Tensor, gradient: Any = None) -> None:
-    """Accumulate the gradient of `output` into every Parameter behind it (`Tensor.backward`)."""
+    """Accumulate d(output)/dp, times `gradient`, into ``p.grad`` of every Parameter behind it.
+
+    gradient: array of the output's shape; may be omitted when it holds one number.
+    Raises ValueError when it is untracked, or holds several numbers and `gradient` is missing.
+    """
     if output._node is None:
         raise ValueError(NOT_TRACKED)
     found = observed_sweep([(output._node, seed_for(output, gradient))])
@@ -390,8 +413,6 @@ def backward(output: Tensor, gradient: Any = None) -> None:
 
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
     """leaf.grad += scale · g, in place once there is a gradient."""
-    from tapegrad.autograd.ops import inplace
-
     if leaf.grad is None:
         xp = devices.namespace(as_array(g))
         leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))

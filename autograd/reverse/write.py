@@ -5,7 +5,7 @@ stands for y: its handle gets the new array and the new past.  The views that ot
 taken from it anew, so they show the new entries and lead to the new past; a write to a view is a
 write to its root.  Nothing that a rule has saved and no array that was passed in is overwritten:
 where anybody else can still see the memory, it is copied first, and where nobody can, the copy is
-left out.  So a loop that fills an array costs its writes, not copies of the array.
+left out (`ownership.py`).  So a loop that fills an array costs its writes, not copies of the array.
 
 State is different: Parameters, Buffers, and Tensors made around memory that others hold are written
 as that memory lies, without being recorded, and the version counter (`node.py`) is told.
@@ -13,7 +13,6 @@ as that memory lies, without being recorded, and the version counter (`node.py`)
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.declaration import NUMBERS, record
+from tapegrad.autograd.core.call import record
+from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.errors import InPlaceError
+from tapegrad.autograd.core.mode import is_followed, is_recording, no_grad
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import (
@@ -39,6 +39,8 @@ from tapegrad.autograd.core.views import (
 )
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
+from tapegrad.autograd.ops.index_template import parted
+from tapegrad.autograd.reverse import ownership
 
 __all__ = ["add_at", "update", "write", "written"]
 
@@ -80,11 +82,11 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
     Raises InPlaceError where the derivative would be lost, IndexError and ValueError as NumPy
     does, TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
     """
-    arrays, template = indexing.parted(index)
+    arrays, template = parted(index)
     if not arrays and _is_there(value, x, template):
         return  # the end of x[i] += v, which has changed the view x[i] already
     root, path = root_of(x), path_of(x)
-    if _as_it_lies(root, value, action):
+    if _writes_unrecorded(root, value, action):
         root._before_write()
         inplace.assign_at(x, value, arrays, template)
         return
@@ -98,7 +100,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
         value = np.asarray(value)
     value, *arrays = (_apart(part) for part in (value, *arrays))
     with _views_follow(root):
-        if type(root._data) is np.ndarray and _mode.observer() is None:
+        if type(root._data) is np.ndarray and not is_followed():
             _overwrite(root, value, arrays, template, path)
         else:
             result = indexing.overwritten(root, value, arrays, template, path)
@@ -113,8 +115,8 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
     """
     action = f"x {sign}= v"
     root = root_of(x)
-    if _as_it_lies(root, value, action):
-        with _mode.no_grad():
+    if _writes_unrecorded(root, value, action):
+        with no_grad():
             result = function(x.detach(), value)
             _must_fit(x, result, action)
             root._before_write()
@@ -147,7 +149,7 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(INTO_ARRAY)
-    arrays, template = indexing.parted(index)
+    arrays, template = parted(index)
     place = indexing.getitem(x.detach(), index)
     if not hasattr(value, "dtype"):
         value = place._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
@@ -180,9 +182,12 @@ def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
     return here and step == (indexing.take_slice, (template,), None)
 
 
-def _as_it_lies(root: Tensor, value: Any, action: str) -> bool:
-    """Is the memory itself written, without a record?  Raises InPlaceError where that is wrong."""
-    recording = _mode.is_recording()
+def _writes_unrecorded(root: Tensor, value: Any, action: str) -> bool:
+    """True if the write goes straight into memory and is not put on the tape.
+
+    Raises InPlaceError if that would lose a gradient.
+    """
+    recording = is_recording()
     gains = recording and isinstance(value, Tensor) and value._node is not None
     if root._state:
         kind = type(root).__name__
@@ -221,13 +226,13 @@ def _overwrite(
     data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
     bare = [index._data if isinstance(index, Tensor) else index for index in indices]
     devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
-    alone = _alone(root)
+    alone = ownership.way.holds_alone(root)
     if not alone:
-        root._data = root._data.copy(order="K")
+        ownership.way.take_own(root)
     indexing.store(np, root._data, data, bare, template, path)
     if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
         note_write(root._data)
-    if (root._node is not None or node is not None) and _mode.is_recording():
+    if (root._node is not None or node is not None) and is_recording():
         root._node = record(
             indexing.overwritten.primitive,
             [root._data, data, bare],
@@ -236,32 +241,3 @@ def _overwrite(
             root._data,
             (),
         )
-
-
-def _references(x: Tensor) -> int:
-    return sys.getrefcount(x._data)
-
-
-def _references_to_base(array: Any) -> int:
-    return sys.getrefcount(array.base)
-
-
-# What the two functions count when nobody else refers to the array; measured, since it depends on
-# how an interpreter counts what it holds on its stack.
-_probe = Tensor(np.empty((2, 2)))
-_ALONE = _references(_probe)
-_probe._data = np.empty((2, 2))[:1]
-_BASE_ALONE = _references_to_base(_probe._data)
-del _probe
-
-
-def _alone(x: Tensor) -> bool:
-    """Does nothing but x hold its memory: no rule, no view, no variable of the caller's?"""
-    if _references(x) > _ALONE:
-        return False
-    array = x._data
-    while array.base is not None:
-        if type(array.base) is not np.ndarray or _references_to_base(array) > _BASE_ALONE:
-            return False
-        array = array.base
-    return bool(array.flags.writeable)

@@ -133,7 +133,7 @@ def table() -> list[Row]:
             if entry is None:
                 raise LookupError(
                     f"{namespace}.{name} is neither registered by a primitive or composite nor "
-                    "named in autograd/coverage.py"
+                    "named in autograd/surface/coverage.py"
                 )
             rows.append(Row(namespace, name, *entry))
     return rows

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd.core.declaration import primitive
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import (
     counting,
     indexing,
     linalg,
     rearranging,
+    repetition,
     sorting,
     statistics,
     writing,
@@ -26,7 +26,8 @@ from tapegrad.autograd.ops import (
 from tapegrad.autograd.ops import (
     shape as s,
 )
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.conversion import to_device
+from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
 from tapegrad.autograd.surface import numpy_protocol, signatures
 
@@ -59,28 +60,6 @@ def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
 def _transpose(x: Any, *axes: Any) -> Any:
     """The axes in another order; reversed without arguments."""
     return s.transpose(x, _axes(axes))
-
-
-@primitive(differentiable=False)
-def to_integer(xp: Any, x: Any, *, dtype: Any) -> Any:
-    """x converted to an integer or boolean `dtype`, towards zero."""
-    return x.astype(dtype)
-
-
-to_integer.batch(native)
-
-
-@primitive
-def to_device(xp: Any, x: Any, *, device: Any) -> Any:
-    """x copied to `device` (x itself if it is there); the cotangent travels back."""
-    return devices.to_device(x, device)
-
-
-# The cotangent is on the target device; its operand's device is that of the saved value.
-to_device.vjp(
-    x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
-)
-to_device.batch(native)
 
 
 def _to(x: Tensor, device: Any) -> Tensor:
@@ -199,6 +178,8 @@ def _attach() -> None:
         "__ixor__": _inplace(e.bitwise_xor, "^"),
         "__ilshift__": _inplace(e.left_shift, "<<"),
         "__irshift__": _inplace(e.right_shift, ">>"),
+        "backward": backward,
+        "__array__": numpy_protocol.array,
         "__array_ufunc__": numpy_protocol.array_ufunc,
         "__array_function__": numpy_protocol.array_function,
         "T": property(s.transpose, doc="The axes reversed."),
@@ -238,7 +219,7 @@ def _attach() -> None:
         "flatten": signatures.flatten,
         "squeeze": s.squeeze,
         "swapaxes": s.swapaxes,
-        "repeat": s.repeat,
+        "repeat": repetition.repeat,
         "copy": signatures.copy,
         "clip": _clip,
         "conj": e.conjugate,

@@ -9,25 +9,33 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import numpy_functions
+from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.calculus import vecdot
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
+from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, written
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
-__all__ = ["array_function", "array_ufunc"]
+__all__ = ["array", "array_function", "array_ufunc"]
 
+TRACKED = (
+    "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
+    "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
+    "tapegrad.autograd.ops."
+)
 UNKNOWN = (
     "{name} has no primitive, so it cannot be applied to a Tensor{nearest}. "
     "Write it with functions that have one, or use .numpy() for a value without a gradient."
@@ -44,6 +52,30 @@ def _unknown(name: str) -> TypeError:
     return TypeError(
         UNKNOWN.format(name=name, nearest=f" (nearest: numpy.{near[0]})" if near else "")
     )
+
+
+def array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+    """NumPy calls this to make an array of a Tensor."""
+    if self._node is not None:
+        raise TypeError(TRACKED + _own_function())
+    refuse("converts a Tensor to a NumPy array")
+    return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+
+def _own_function() -> str:
+    """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
+
+    Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_name
+        if str(frame.f_globals.get("__name__")).startswith("scipy.") and callable(
+            getattr(ops, name, None)
+        ):
+            return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
+        frame = frame.f_back
+    return ""
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops import counting, indexing, statistics, writing
+from tapegrad.autograd.ops import counting, indexing, linalg, statistics, writing
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.reverse.write import written
 
 __all__ = ["ELSEWHERE", "FULL", "REDUCE", "Flat", "astype"]
@@ -241,8 +242,6 @@ def trace(
     a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
 ) -> Any:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    from tapegrad.autograd.ops import linalg
-
     x = _of_dtype(as_operand(a), dtype)
     return _into(out, linalg.trace(x, offset, axis1, axis2), "trace")
 
@@ -314,8 +313,6 @@ def astype(
         return x
     if dtype.kind in "fc":
         return e.cast(x, dtype=dtype)
-    from tapegrad.autograd.surface.methods import to_integer
-
     return to_integer(x, dtype=dtype)
 
 

@@ -1,6 +1,6 @@
 """All samples of a batch at once: `vmap`, and `per_sample_grad`, which is vmap of grad.
 
-The function runs once, on Samples (`_sample.py`).  Every call on one is run on the wholes behind
+The function runs once, on Samples (`sample.py`).  Every call on one is run on the wholes behind
 its operands by the primitive's batching rule, in public primitives, so what runs is ordinary taped
 code and this is differentiable itself.  What does not differ from sample to sample stays one array:
 a shared weight meets the batch in one matrix product.
@@ -16,15 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
+from tapegrad.autograd.core.call import apply, item_node, record
 from tapegrad.autograd.core.callsite import user_line
-from tapegrad.autograd.core.declaration import Primitive, apply, item_node, record
 from tapegrad.autograd.core.errors import BatchingError
+from tapegrad.autograd.core.mode import (
+    Interpreter,
+    Mode,
+    current,
+    interpreter,
+    is_recording,
+    make_mode,
+    observer,
+    reset,
+    switch,
+)
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import Parameter, Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
@@ -33,6 +43,9 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import Call, derivative_depth, grad, released
 from tapegrad.autograd.transforms.sample import Sample, bare
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.declaration import Primitive
 
 __all__ = ["BatchingError", "per_sample_grad", "vmap"]
 
@@ -54,70 +67,51 @@ NO_AXIS = (
 )
 
 
-class Batching(_mode.Observer):
-    """One run of a function on a batch: an observer that takes calls on its Samples over.
+class Batching(Interpreter):
+    """One run of a function on a batch: an interpreter that runs calls on its Samples.
 
     samples: how many there are
     taped:   whether calls on wholes are recorded, for derivatives around the batch
     """
 
-    takes_over: ClassVar[bool] = True
-
     def __init__(self, samples: int, taped: bool) -> None:
         self.samples = samples
         self.taped = taped
-        self.outer = _mode.observer()
-        self.refuses = self.outer is not None and self.outer.refuses
-        self.track = _mode.is_recording()
+        self.outer = interpreter()  # of a batch around this one
+        self.track = is_recording()
         self.depth = derivative_depth.get() + 1
 
     def run(self, fn: Callable[[], Any]) -> Any:
         """fn() on Samples of this batch."""
         depth = derivative_depth.set(self.depth)  # results stay Tensors, whatever went in
-        token = _mode.switch(_mode.Mode(self.track, self))
+        token = switch(Mode(self.track, observer(), self))
         try:
             return fn()
         finally:
-            _mode.reset(token)
+            reset(token)
             derivative_depth.reset(depth)
-
-    # As an observer -------------------------------------------------------------------------------
-
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
-        """Calls come by `take`."""
-        raise AssertionError("calls are taken over")
-
-    def refuse(self, action: str) -> None:
-        """A value that all samples share is being read: no concern of the batch."""
-        if self.outer is not None:
-            self.outer.refuse(action)
-
-    def guard(self, owner: Any, attribute: str) -> None:
-        """A step that is being recorded around the batch depends on it."""
-        if self.outer is not None:
-            self.outer.guard(owner, attribute)
 
     def take(
         self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
         """Run a call: on wholes if it has to do with Samples of this batch, else around it."""
-        mode = _mode.current()
+        mode = current()
         track = mode is not None and mode.track
         inside = track and derivative_depth.get() > self.depth  # of a derivative for one sample
         if primitive.mutates:
             raise BatchingError(WRITES.format(where=user_line(), name=primitive.name))
         batched = tuple([self._differs(x) for x in operands])
         if True not in batched and not primitive.random:
-            token = _mode.switch(self._around(track and (self.taped or inside)))
+            token = switch(self._around(track and (self.taped or inside)))
             try:
                 return apply(primitive, operands, settings, aux)
             finally:
-                _mode.reset(token)
-        token = _mode.switch(self._around(track and self.taped))
+                reset(token)
+        token = switch(self._around(track and self.taped))
         try:
             results = _by_rule(self, primitive, operands, batched, settings)
         finally:
-            _mode.reset(token)
+            reset(token)
         whole, *rest = results if primitive.aux else (results,)
         y: Any = list(map(self._sample, whole)) if primitive.several else self._sample(whole)
         extra = list(map(self._sample, rest))
@@ -149,11 +143,9 @@ class Batching(_mode.Observer):
     def _sample(self, whole: Any) -> Sample:
         return Sample(whole if isinstance(whole, Tensor) else untracked(whole), self)
 
-    def _around(self, track: bool) -> _mode.Mode | None:
+    def _around(self, track: bool) -> Mode | None:
         """The mode outside the batch, recording or not."""
-        if self.outer is not None:
-            return _mode.Mode(track, self.outer)
-        return None if track else _mode.NO_GRAD
+        return make_mode(track, observer(), self.outer)
 
 
 def _note_views(

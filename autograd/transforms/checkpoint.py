@@ -18,11 +18,9 @@ closes over.
 
 from __future__ import annotations
 
-import json
-import weakref
 from array import array as compact
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
@@ -31,25 +29,21 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.declaration import Primitive, apply, item_node
-from tapegrad.autograd.core.errors import InPlaceError
+from tapegrad.autograd.core.call import item_node
+from tapegrad.autograd.core.mode import enable_grad, interpreter, is_recording, observed
 from tapegrad.autograd.core.node import (
     Node,
+    Plan,
     last_write,
     next_serial,
-    owner_of,
-    set_write,
-    write_of,
-    write_serial,
+    parents_of,
+    record_call,
 )
-from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.ops import inplace
-from tapegrad.autograd.ops import shape as shapes
 from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.transforms.gradient import derivative_depth, variable
-from tapegrad.devices._generators import watched_draws
+from tapegrad.autograd.transforms.run_log import Log, Reads
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]
 
@@ -67,14 +61,9 @@ OTHER_VALUES = (
     "changed since: random numbers that are not from tapegrad.devices, a number or a bare array "
     "that was overwritten. Pass it as an argument."
 )
-WRITTEN = (
-    "checkpoint({name}): {primitive} reads an array that was written in place after the call, so "
-    "it cannot be computed again. Take the gradient before the write, or pass a copy as argument."
-)
 
-# Who adds something to the context of calls (nn: which module is being run) says here how to be
-# taken out of a checkpoint: each entry returns the context of the first run, and a function that
-# makes the context of a later one.
+# Hooks of packages that keep something for each call (nn: which module is being run).  Each returns
+# the context of a checkpoint's first run, and a function that makes the contexts of later ones.
 Context = AbstractContextManager[Any]
 surroundings: list[Callable[[], tuple[Context, Callable[[], Context]]]] = []
 
@@ -99,11 +88,9 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(fn, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        observer = _mode.observer()
-        if not _mode.is_recording() or (observer is not None and observer.takes_over):
-            return fn(
-                *args, **kwargs
-            )  # nothing to keep; or a batch, whose wholes keep their own tape
+        if not is_recording() or interpreter() is not None:
+            # nothing to keep; or a batch, whose wholes keep their own tape
+            return fn(*args, **kwargs)
         return _recorded(fn, args, kwargs)
 
     return checkpointed
@@ -162,19 +149,20 @@ def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         return output
     call.traced = _Traced(tracked, floor, variables)
     parents, places = call.parents(values)
-    node = Node.__new__(Node)
-    node.serial = call.made = next_serial()
-    node.plan = _Plan(call.name, places)
-    node.parents = parents[0] if len(parents) == 1 else tuple(parents)
-    node.saved = (call, [as_array(value) for value in values])
-    results = [untracked(y._data) for y in tracked]
+    arrays = [array_of(y) for y in tracked]
+    node = record_call(
+        _CheckpointPlan(call.name, places),
+        tuple(parents),
+        (call, [as_array(value) for value in values]),
+        arrays[0] if len(arrays) == 1 else arrays,
+    )
+    call.made = node.serial
+    results = [untracked(array) for array in arrays]
     if len(results) == 1:
-        node.shape, node.dtype = results[0].shape, results[0].dtype
         results[0]._node = node
     else:
-        node.shape = node.dtype = None
         for i, result in enumerate(results):
-            result._node = item_node(node, i, len(results), result._data)
+            result._node = item_node(node, i, len(results), arrays[i])
     of = iter(results)
     return unflatten(output, [next(of) if _is_tracked(y) else y for y in outputs])
 
@@ -208,11 +196,12 @@ def _is_tracked(value: Any) -> bool:
     return isinstance(value, Tensor) and value._node is not None
 
 
-class _Plan:
-    """What stands in for a primitive's plan: the rule runs the function again."""
+class _CheckpointPlan(Plan):
+    """The plan of a checkpoint's record: its rule runs the function again."""
 
     __slots__ = ("name", "sources")
 
+    primitive = None
     mask = (True,)
     names = ("call", "arrays")
 
@@ -261,13 +250,11 @@ def _reached(nodes: list[Node], floor: int) -> tuple[list[Node], list[Node]]:
         if node in seen:
             continue
         seen.add(node)
-        parents = node.parents if type(node.parents) is tuple else (node.parents,)
-        stack.extend(parent for parent in parents if parent.serial >= floor)
+        stack.extend(parent for parent in parents_of(node) if parent.serial >= floor)
     inner = sorted(seen, key=lambda node: node.serial)
     used: dict[Node, None] = {}
     for node in inner:
-        parents = node.parents if type(node.parents) is tuple else (node.parents,)
-        used.update(dict.fromkeys(parent for parent in parents if parent.serial < floor))
+        used.update(dict.fromkeys(p for p in parents_of(node) if p.serial < floor))
     used.update(dict.fromkeys(node for node in nodes if node.serial < floor))
     return inner, list(used)
 
@@ -286,7 +273,7 @@ class _Call:
         self.constants = [None if _is_tracked(value) else value for value in values]
         self.depth = derivative_depth.get()
         self.contexts: list[Callable[[], Context]] = []
-        self.log = _Log()
+        self.log = Log()
 
     def run(self, values: list[Any]) -> Any:
         """What fn returns for these values in the places of the arguments' arrays."""
@@ -340,12 +327,12 @@ class _Call:
             for value, x in zip(self.constants, arrays, strict=True)
         ]
         with ExitStack() as stack:
-            stack.enter_context(_mode.enable_grad())
+            stack.enter_context(enable_grad())
             stack.enter_context(self.log.drawn_again())
             for make in self.contexts:
                 stack.enter_context(make())
             if last_write[0] > self.made:
-                stack.enter_context(_mode.observed(_Reads(self.name, self.made, started)))
+                stack.enter_context(observed(Reads(self.name, self.made, started)))
             token = derivative_depth.set(self.depth)
             floor = next_serial()
             try:
@@ -406,102 +393,3 @@ def _alike(old: Any, new: Any) -> bool:
     with np.errstate(all="ignore"):
         scale = within * np.max(np.abs(old), initial=0, where=np.isfinite(old))
         return np.allclose(old, new, rtol=within, atol=float(scale), equal_nan=True)
-
-
-# What a run draws and writes ----------------------------------------------------------------------
-
-
-def stream_state(xp: Any, *, generator: Any) -> Any:
-    """The state of a generator as bytes: an array, so that replay hands it on like any other."""
-    return np.frombuffer(json.dumps(generator.get_state()).encode().ljust(1024), np.uint8)
-
-
-def set_stream_state(xp: Any, state: Any, *, generator: Any) -> Any:
-    """Let a generator go on from `state`, which is returned."""
-    generator.set_state(json.loads(state.tobytes()))
-    return state
-
-
-# Not published: nobody else has a use for them, and the laws of random draws are about draws.
-_STATE = Primitive(stream_state, random=True)
-_SET_STATE = Primitive(set_stream_state, random=True)
-
-
-class _Log:
-    """What a run drew from and wrote to, with the state of it before the first time."""
-
-    def __init__(self) -> None:
-        self.streams: dict[Any, Any] = {}
-        # id -> (the array, or a weak reference to one that is written whole; what it held).  Arrays
-        # that fn made itself die with the tape, and then there is nothing to wind back.
-        self.written: dict[int, tuple[Any, Any]] = {}
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note what is drawn from and written to in this block."""
-        with watched_draws(self._drawn), _mode.watched_writes(self._write):
-            yield
-
-    def _drawn(self, generator: Any) -> None:
-        if generator not in self.streams:
-            self.streams[generator] = apply(_STATE, (), {"generator": generator})
-
-    def _write(self, array: Any) -> None:
-        owner = owner_of(array)
-        if owner.size == array.size:
-            known = self.written.get(id(owner))
-            if known is None or known[0]() is not owner:
-                self.written[id(owner)] = (weakref.ref(owner), shapes.copy(owner))
-        elif id(array) not in self.written:
-            # Views are kept: another one would be made anew each time, under a used id.
-            self.written[id(array)] = (lambda: array, shapes.copy(array))
-
-    @contextmanager
-    def drawn_again(self) -> Iterator[None]:
-        """A block in which the generators draw what the first run drew."""
-        present = [apply(_STATE, (), {"generator": stream}) for stream in self.streams]
-        for stream, state in self.streams.items():
-            apply(_SET_STATE, (state,), {"generator": stream})
-        try:
-            yield
-        finally:
-            for stream, state in zip(self.streams, present, strict=True):
-                apply(_SET_STATE, (state,), {"generator": stream})
-
-    @contextmanager
-    def undone(self, *, taped: bool) -> Iterator[None]:
-        """A block before whose begin nothing was written, and whose own writes are undone."""
-        pairs = [(array(), before) for array, before in self.written.values()]
-        pairs = [(array, before) for array, before in pairs if array is not None]
-        present = [(array, shapes.copy(array), write_of(array)) for array, _ in pairs]
-        for array, before in reversed(pairs):  # a view may have been noted before its owner
-            inplace.assign(array, before)
-        try:
-            yield
-        finally:
-            for array, value, write in present:
-                # A tape that stays must notice when what it saved changes under it.
-                changes = taped and not _equal(array, value)
-                inplace.assign(array, value)
-                if not changes:
-                    set_write(array, write)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return bool(devices.namespace(a, b).all(a == b))
-
-
-class _Reads(_mode.Forwarder):
-    """An observer that refuses arrays written between the first run and the second."""
-
-    def __init__(self, name: str, since: int, until: int) -> None:
-        super().__init__(_mode.observer())
-        self.name = name
-        self.since, self.until = since, until
-
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
-        """See `_mode.Observer`."""
-        for array in leaves(list(operands)):
-            if devices.is_array(array) and self.since < write_serial(array) < self.until:
-                raise InPlaceError(WRITTEN.format(name=self.name, primitive=primitive.name))
-        super().call(primitive, operands, settings, results)

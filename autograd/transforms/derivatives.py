@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
+from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
@@ -203,7 +203,7 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
     signature = inspect.signature(fn)
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
-        with _mode.no_grad():
+        with no_grad():
             given = [untracked(a) if devices.is_array(a) else a for a in arrays]
             return as_array(fn(*given, **settings))
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.node import Node, next_serial
+from tapegrad.autograd.core.mode import current, enable_grad, is_followed, no_grad
+from tapegrad.autograd.core.node import Node, record_call
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.ops import elementwise as e
@@ -46,16 +46,10 @@ derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 def variable(x: Tensor) -> Tensor:
     """A fresh variable with x's value, recorded as an identity call on x."""
-    node = Node.__new__(Node)
-    node.serial = next_serial()
-    if x._node is None:
-        node.plan, node.parents = _ALONE, ()
-    else:
-        node.plan, node.parents = _BEHIND, x._node
-    node.saved = ()
-    array = x._data
-    node.shape, node.dtype = array.shape, array.dtype
-    return x.with_node(node)
+    past = x._node
+    if past is None:
+        return x.with_node(record_call(_ALONE, (), (), x._data))
+    return x.with_node(record_call(_BEHIND, (past,), (), x._data))
 
 
 _ALONE, _BEHIND = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
@@ -119,10 +113,10 @@ class Call:
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
         try:
-            if _mode.current() is None:
+            if current() is None:
                 self.output = fn(*changed, **kwargs)
             else:
-                with _mode.enable_grad():
+                with enable_grad():
                     self.output = fn(*changed, **kwargs)
         finally:
             derivative_depth.reset(token)
@@ -158,13 +152,12 @@ class Call:
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
         """The cotangent of each target, None where nothing reaches it."""
         taped = self.tensors_in or derivative_depth.get() > 0
-        observed = _mode.observer() is not None  # it sees calls on Tensors, recorded or not
-        if not taped and not observed:
+        if not taped and not is_followed():
             return cotangents([(n, as_array(g)) for n, g in seeds], targets)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         if taped:
             return cotangents(seeds, targets, taped=True)
-        with _mode.no_grad():
+        with no_grad():
             found = cotangents(seeds, targets, taped=True)
             return [g if g is None else copy(g) for g in found]  # owned, as below
 

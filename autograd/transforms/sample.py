@@ -20,6 +20,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, fresh
+from tapegrad.autograd.ops.shape import broadcast_to
 
 __all__ = ["Sample", "bare"]
 
@@ -58,8 +59,6 @@ class Sample(Tensor):
         self.whole = other.whole if isinstance(other, Sample) else self._all_of(other)
 
     def _all_of(self, shared: Tensor) -> Tensor:
-        from tapegrad.autograd.ops.shape import broadcast_to
-
         whole: Tensor = broadcast_to(shared, (len(self.whole), *shared.shape))
         return whole
 

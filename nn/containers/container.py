@@ -40,6 +40,8 @@ class Container(Module):
     Source: nn.Container.
     """
 
+    keeps = ("modules",)
+
     def __init__(self, *modules: Module) -> None:
         self.modules: list[Module] = []
         for module in modules:
@@ -185,7 +187,8 @@ class Concat(_Branches):
 
     drawn_as = "joined"
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
+    keeps = ("dimension",)
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 
     def __init__(self, dimension: int, *modules: Module) -> None:
         super().__init__(*modules)
@@ -232,7 +235,8 @@ class Parallel(_Branches):
     Raises ShapeError for another number of slices.  Source: nn.Parallel.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {
+    keeps = ("inputDimension", "outputDimension")
+    counts: ClassVar[Mapping[str, str]] = {
         "inputDimension": "dimension", "outputDimension": "dimension"
     }  # fmt: skip
 
@@ -260,7 +264,7 @@ class MapTable(Container):
     Raises ShapeError for what is no table.  Source: nn.MapTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and a flag
+    keeps = ("shared",)
 
     def __init__(self, module: Module | None = None, shared: bool = True) -> None:
         self.shared = shared

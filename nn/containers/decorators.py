@@ -22,6 +22,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.own import derived
 from tapegrad.nn.core.part import shown
+from tapegrad.nn.core.state import record
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ NOT_A_NUMBER = "found NaN in {what} of {module}"
 
 class Decorator(Container):
     """y = m(x): one module, decorated by what subclasses do around it.  Source: nn.Decorator."""
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
 
     def __init__(self, module: Module) -> None:
         super().__init__(module)
@@ -59,7 +58,7 @@ class Bottle(Decorator):
     Raises ShapeError when m returns another number of axes.  Source: nn.Bottle.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and two counts
+    keeps = ("nInputDim", "nOutputDim", "dimDelta")
 
     def __init__(self, module: Module, nInputDim: int = 2, nOutputDim: int | None = None) -> None:
         super().__init__(module)
@@ -88,8 +87,6 @@ class Checkpoint(Decorator):
     Not in Torch7.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
     def updateOutput(self, x: Any) -> Any:
         """x: whatever the module takes -> what it returns."""
         return checkpoint(self.modules[0])(x)
@@ -105,7 +102,8 @@ class WeightNorm(Decorator):
     "Weight Normalization", 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"outputDim": "dimension"}  # and a module
+    keeps = ("outputDim", "shape", "otherDims", "v", "g")
+    counts: ClassVar[Mapping[str, str]] = {"outputDim": "dimension"}
 
     def __init__(self, module: Module, outputDim: int = 0) -> None:
         super().__init__(module)
@@ -156,7 +154,7 @@ class DontCast(Decorator):
     `to(device)` moves it as any other.  Source: nn.DontCast.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module, two flags, a type
+    keeps = ("castin", "castout")
     _keeps_type = True
 
     def __init__(
@@ -197,7 +195,7 @@ class NaN(Decorator):
     Raises FloatingPointError naming the module and the place.  Source: nn.NaN.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and a name
+    keeps = ("id",)
     _made: ClassVar[list[int]] = [0]
 
     def __init__(self, module: Module, id: int | str | None = None) -> None:
@@ -262,7 +260,7 @@ class Profile(Decorator):
     name: what the line calls the module.  Source: nn.Profile.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module, a count, a name
+    keeps = ("print_interval", "name", "_clocks")
 
     def __init__(self, module: Module, print_interval: int = 100, name: str | None = None) -> None:
         super().__init__(module)
@@ -300,6 +298,7 @@ class Profile(Decorator):
         return _watched(y, backward.start)
 
 
+@record
 @dataclass
 class _Clock:
     """Adds up the time between starts and stops; knows no module, so that no cycle arises."""
@@ -331,7 +330,8 @@ class GPU(Decorator):
     container is.  Source: nn.GPU.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"device": "index", "outdevice": "index"}
+    keeps = ("device", "outdevice")
+    counts: ClassVar[Mapping[str, str]] = {"device": "index", "outdevice": "index"}
 
     def __init__(self, module: Module, device: int = 0, outdevice: int | None = None) -> None:
         super().__init__(module)

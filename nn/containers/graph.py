@@ -14,11 +14,12 @@ parameters: depth first from the outputs, a node after its parents.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.graph_node import Node
+from tapegrad.nn.core.state import record
 from tapegrad.nn.core.text import torch7_name
 
 __all__ = ["Node", "gModule"]
@@ -29,6 +30,7 @@ NOT_AN_INPUT = (
 )
 
 
+@record
 class Step(NamedTuple):
     """One node of a finished graph; modules and parents are given by their positions."""
 
@@ -53,7 +55,7 @@ class gModule(Container):  # noqa: N801  # nngraph's name
 
     drawn_as = "graph"
 
-    torch7_arguments: ClassVar[dict[str, str]] = {}  # nodes
+    keeps = ("steps", "inputs", "outputs")
 
     def __init__(self, inputs: Any, outputs: Any) -> None:
         inputs, outputs = _nodes(inputs, "inputs"), _nodes(outputs, "outputs")

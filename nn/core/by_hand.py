@@ -12,11 +12,11 @@ import weakref
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor, is_recording
-from tapegrad.autograd.core import mode as _mode
-from tapegrad.autograd.core.declaration import item_node
+from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.core.node import Node, next_serial
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.mode import observer, refuse
+from tapegrad.autograd.core.node import Plan, record_call
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
@@ -38,15 +38,18 @@ ONE_BY_ONE = (
 )
 
 
-class _Plan:
-    """What stands in for a primitive's plan: the rule calls the module's own methods."""
+class _ModulePlan(Plan):
+    """The plan of a module's record: its rule calls the module's own methods."""
 
-    sources = ("", "", "")
+    __slots__ = ("name",)
+
+    primitive = None
     mask = (True,)
+    names = ("module", "trace", "parameters")
+    sources = ("", "", "")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.names = ("module", "trace", "parameters")
 
     def __repr__(self) -> str:
         return self.name
@@ -70,9 +73,7 @@ class _Plan:
         if taped:  # recorded for a further derivative, or only observed?
             if is_recording():
                 raise RuntimeError(SECOND_ORDER.format(name=self.name))
-            observer = _mode.observer()
-            if observer is not None:
-                observer.refuse(f"runs the hand-written gradient of {self.name}")
+            refuse(f"runs the hand-written gradient of {self.name}")
             g = map_leaves(as_array, g)
         single = not isinstance(g, list)
         outputs = leaves(trace.root.output)
@@ -135,20 +136,18 @@ def _join(
     parameters: list[Parameter],
     outputs: list[Tensor],
 ) -> None:
-    parents: list[Node] = [t._node for t in (*inputs, *parameters) if t._node is not None]
-    node = Node.__new__(Node)
-    node.serial = next_serial()
-    node.plan = _Plan(type(module).__name__)
-    node.parents = parents[0] if len(parents) == 1 else tuple(parents)
-    node.saved = (module, trace, parameters)
-    observer = _mode.observer()
-    if observer is not None:
-        observer.recorded(node)
+    parents = tuple(t._node for t in (*inputs, *parameters) if t._node is not None)
+    node = record_call(
+        _ModulePlan(type(module).__name__),
+        parents,
+        (module, trace, parameters),
+        outputs[0] if len(outputs) == 1 else outputs,
+    )
+    told = observer()
+    if told is not None:
+        told.recorded(node)
     if len(outputs) == 1:
-        [only] = outputs
-        node.shape, node.dtype = only.shape, only.dtype
-        only._node = node
+        outputs[0]._node = node
         return
-    node.shape = node.dtype = None
     for i, output in enumerate(outputs):
-        output._node = item_node(node, i, len(outputs), output._data)
+        output._node = item_node(node, i, len(outputs), array_of(output))

@@ -1,4 +1,8 @@
-"""The error of an input that does not fit a module."""
+"""ShapeError: an input does not fit a module.
+
+It is raised with what is wrong; the module's path in its parents is put before that on the way out,
+by what runs modules (`frames.py`).
+"""
 
 from __future__ import annotations
 

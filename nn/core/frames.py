@@ -1,4 +1,9 @@
-"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one."""
+"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one.
+
+A frame says where in the tree of modules the program is, which errors and anomaly mode tell.  A
+trace holds the spans, one for each call of a module, and an undo log: when a call inside it raises,
+buffers and random generators are put back, so that a wrong shape changes no state.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import AnomalyError, Tensor
-from tapegrad.autograd.core import callsite as _place
+from tapegrad.autograd.core import callsite
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.nn.core.errors import ShapeError
@@ -150,7 +155,7 @@ def name_of(array: Any) -> str:
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-_place.register(module_path, name_of)
+callsite.register(module_path, name_of)
 
 
 def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:

@@ -1,4 +1,7 @@
-"""Class labels: whole numbers from 0, looked at before anything is indexed with them."""
+"""Class labels: whole numbers from 0, looked at before anything is indexed with them.
+
+A label that is no class is an error that names it, not an entry from the other end of an array.
+"""
 
 from __future__ import annotations
 

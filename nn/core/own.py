@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["by_hand", "derived", "is_own", "qualified_name"]
+__all__ = ["by_hand", "derived", "is_own", "own_classes", "qualified_name"]
 
 _PACKAGE = "tapegrad.nn."
 _SYSTEMS = ("mxnet",)  # rooms whose classes may have the names of nn's
@@ -36,6 +36,26 @@ def qualified_name(cls: type) -> str:
         return cls.__name__
     room = cls.__module__.removeprefix(_PACKAGE).partition(".")[0]
     return f"{room if room in _SYSTEMS else 'nn'}.{cls.__name__}"
+
+
+def own_classes(root: type) -> dict[str, type]:
+    """The package's own classes at and below `root`, by their qualified names.
+
+    Raises RuntimeError where two have one name: neither may stand for the other in a file.
+    """
+    found: dict[str, type] = {}
+    seen: set[type] = set()
+    pending = [root]
+    while pending:
+        cls = pending.pop()
+        if cls in seen:
+            continue
+        seen.add(cls)
+        pending.extend(cls.__subclasses__())
+        if is_own(cls) and found.setdefault(qualified_name(cls), cls) is not cls:
+            both = f"{found[qualified_name(cls)].__module__} and {cls.__module__}"
+            raise RuntimeError(f"two classes are called {qualified_name(cls)}: in {both}")
+    return found
 
 
 def derived(method: F) -> F:

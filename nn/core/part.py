@@ -9,8 +9,8 @@ system's methods stand on top (`tapegrad.nn.methods`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, Self
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tapegrad.autograd.core.tensor import fresh, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
+from tapegrad.nn.core.state import kept
 from tapegrad.nn.core.text import torch7_name
 
 __all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
@@ -30,6 +31,9 @@ class Part:
 
     It computes nothing; `Module` does.
     """
+
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
+    counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Any]  # containers set it; other modules have attributes instead
     _run: Run | None = None  # what calls leave behind; see core.run
@@ -124,7 +128,8 @@ class Part:
     # Copying and showing --------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        """What a copy or a pickle has: what is kept (core.state), and the last results."""
+        state = kept(self)
         if self._run is not None:
             state[ATTRIBUTE] = self._run.copied()
         return state

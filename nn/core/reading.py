@@ -1,4 +1,8 @@
-"""Reading the tape of a stateful call back: gradients of inputs and parameters."""
+"""What Torch7's methods read from the trace of a stateful call: gradients of inputs, of parameters.
+
+One reverse sweep over the interval of the trace gives the gradient of the root, of every child and
+of every parameter.  The input and target of `backward` are held against those of the call first.
+"""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ class Run:
     trace:  the tape of the last `forward`
     target: the target of a criterion's last `forward`
     flat:   the buffers that `getParameters` made, and what lay in them then
-    picked: what a max pooling found, for the unpooling that refers to it
+    picks: what a max pooling found, for the unpooling that refers to it
     """
 
-    __slots__ = ("flat", "gradInput", "output", "picked", "target", "trace")
+    __slots__ = ("flat", "gradInput", "output", "picks", "target", "trace")
 
     output: Any
     gradInput: Any
@@ -37,12 +37,12 @@ class Run:
         self.trace: Trace | None = None
         self.target: Any = None
         self.flat: Any = None
-        self.picked: Any = None
+        self.picks: Any = None
 
     def copied(self) -> Run:
         """What a copy of the module has: the results, but neither tape nor flat buffers."""
         copy = Run()
-        copy.picked = self.picked
+        copy.picks = self.picks
         for name in ("output", "gradInput"):
             if hasattr(self, name):
                 setattr(copy, name, getattr(self, name))

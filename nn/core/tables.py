@@ -1,4 +1,4 @@
-"""What may be in a table: lists of arrays, taken apart and put together."""
+"""Tables, Torch7's lists of arrays: looked at, paired, joined, with errors that name the shapes."""
 
 from __future__ import annotations
 

@@ -1,13 +1,9 @@
-"""Running modules: spans, the calls of modules laid over the tape.
+"""Running modules: plainly, or as spans of a trace laid over the tape.
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
 identity node at each of its inputs; the gradient that passes this node on the way back is that
-module's gradInput.  So one reverse sweep over the interval of the trace gives the gradient of the
-root, of every child, and of every parameter (`reading`).  A plain call, ``module(x)``, leaves no
-span.
-
-A trace also keeps an undo log: when a call inside it raises, buffers and random generators are put
-back, so that a wrong shape changes no state.
+module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leaves
+no span.
 """
 
 from __future__ import annotations
@@ -17,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd import Tensor, is_recording
+from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.replay.step import guard
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.nn.core.frames import Frame, FrozenFrame, Span, Trace, _frame, entered, located
 from tapegrad.nn.core.freezing import hold, without_constants

@@ -1,5 +1,7 @@
 """Losses."""
 
+from typing import TYPE_CHECKING
+
 from tapegrad.nn.criterions import classification, criterion, joint, losses, margins, over_time
 from tapegrad.nn.criterions.classification import *
 from tapegrad.nn.criterions.criterion import *
@@ -8,11 +10,12 @@ from tapegrad.nn.criterions.losses import *
 from tapegrad.nn.criterions.margins import *
 from tapegrad.nn.criterions.over_time import *
 
-__all__ = [
-    *classification.__all__,
-    *criterion.__all__,
-    *joint.__all__,
-    *losses.__all__,
-    *margins.__all__,
-    *over_time.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *classification.__all__,
+        *criterion.__all__,
+        *joint.__all__,
+        *losses.__all__,
+        *margins.__all__,
+        *over_time.__all__,
+    ]

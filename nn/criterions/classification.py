@@ -40,7 +40,8 @@ class ClassNLLCriterion(Criterion):
     Source: nn.ClassNLLCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
+    keeps = ("weights", "sizeAverage", "ignoreIndex")
+    counts: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
     ignoreIndex: int | None
 
     def __init__(
@@ -92,7 +93,7 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
     Source: nn.SpatialClassNLLCriterion, which takes batches only.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
         super().__init__(weights, sizeAverage)
@@ -119,7 +120,8 @@ class CrossEntropyCriterion(Criterion):
     Source: nn.CrossEntropyCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    keeps = ("lsm", "nll", "sizeAverage")
+    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
         self.lsm = LogSoftMax()
@@ -144,7 +146,8 @@ class ClassSimplexCriterion(MSECriterion):
     Source: nn.ClassSimplexCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    keeps = ("nClasses", "simplex")
+    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
     def __init__(self, nClasses: int) -> None:
         if nClasses != int(nClasses) or nClasses < 2:

@@ -5,8 +5,7 @@ The children stand in the list `criterions`, their factors in `weights`, as in T
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
@@ -22,6 +21,8 @@ class MultiCriterion(Criterion):
 
     x, target: what every child takes -> 0-d.  Source: nn.MultiCriterion.
     """
+
+    keeps = ("criterions", "weights")
 
     def __init__(self) -> None:
         self.criterions: list[Criterion] = []
@@ -55,7 +56,7 @@ class ParallelCriterion(MultiCriterion):
     Raises ShapeError when the lengths differ.  Source: nn.ParallelCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("repeatTarget",)
 
     def __init__(self, repeatTarget: bool = False) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ class ModuleCriterion(Criterion):
     Source: nn.ModuleCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # modules and a flag
+    keeps = ("inputModule", "targetModule", "castTarget", "criterion")
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class CriterionTable(Module):
     The target's gradient is 0.  Source: nn.CriterionTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+    keeps = ("criterion",)
 
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion

@@ -6,8 +6,7 @@ over entries, not over samples, as in Torch7, unless sizeAverage is False.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
@@ -36,7 +35,7 @@ class MSECriterion(Criterion):
     differ.  Source: nn.MSECriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
@@ -52,7 +51,7 @@ class AbsCriterion(Criterion):
     divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.AbsCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
@@ -69,7 +68,7 @@ class SmoothL1Criterion(Criterion):
     P. Huber, "Robust estimation of a location parameter", 1964.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
@@ -88,7 +87,7 @@ class WeightedMSECriterion(MSECriterion):
     Raises ShapeError when the numbers of entries differ.  Source: nn.WeightedMSECriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # an array of factors
+    keeps = ("weight",)
 
     def __init__(self, weight: Any) -> None:
         super().__init__()
@@ -106,8 +105,6 @@ class SpatialAutoCropMSECriterion(MSECriterion):
     Raises ShapeError when the target is smaller, or its other axes differ.
     Source: nn.SpatialAutoCropMSECriterion.
     """
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
 
     def updateOutput(self, x: Any, target: Any) -> Any:
         if getattr(target, "ndim", 0) != x.ndim or x.ndim < 2 or x.shape[:-2] != target.shape[:-2]:
@@ -143,6 +140,8 @@ class DistKLDivCriterion(Criterion):
     differ.  Source: nn.DistKLDivCriterion.
     """
 
+    keeps = ("sizeAverage",)
+
     def __init__(self) -> None:
         self.sizeAverage = True
 
@@ -169,7 +168,7 @@ class BCECriterion(Criterion):
     Source: nn.BCECriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # factors and a flag
+    keeps = ("weights", "sizeAverage")
     eps = 1e-12
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
@@ -193,7 +192,7 @@ class MultiLabelSoftMarginCriterion(Criterion):
     Source: nn.MultiLabelSoftMarginCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # factors and a flag
+    keeps = ("weights", "sizeAverage")
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
         self.weights = weights_of(weights)

@@ -45,7 +45,7 @@ class MarginCriterion(Criterion):
     divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.MarginCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("margin", "sizeAverage")
 
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
@@ -62,6 +62,8 @@ class SoftMarginCriterion(Criterion):
     divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.SoftMarginCriterion.
     """
 
+    keeps = ("sizeAverage",)
+
     def __init__(self) -> None:
         self.sizeAverage = True
 
@@ -77,7 +79,7 @@ class HingeEmbeddingCriterion(Criterion):
     Source: nn.HingeEmbeddingCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("margin", "sizeAverage")
 
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
@@ -99,7 +101,7 @@ class L1HingeEmbeddingCriterion(Criterion):
     Raises ShapeError when the shapes differ.  Source: nn.L1HingeEmbeddingCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("margin",)
 
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
@@ -119,7 +121,7 @@ class CosineEmbeddingCriterion(Criterion):
     Raises ShapeError for other shapes.  Source: nn.CosineEmbeddingCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("margin", "sizeAverage")
     eps = 1e-12
 
     def __init__(self, margin: float = 0) -> None:
@@ -144,7 +146,7 @@ class MarginRankingCriterion(Criterion):
     Raises ShapeError for other shapes.  Source: nn.MarginRankingCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one number
+    keeps = ("margin", "sizeAverage")
 
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
@@ -165,7 +167,7 @@ class DistanceRatioCriterion(Criterion):
     network", 2014.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
@@ -188,7 +190,8 @@ class MultiMarginCriterion(Criterion):
     Source: nn.MultiMarginCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    keeps = ("p", "margin", "weights", "sizeAverage")
+    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
     def __init__(self, p: int = 1, weights: Any = None, margin: float = 1) -> None:
         if p not in (1, 2):
@@ -232,7 +235,8 @@ class MultiLabelMarginCriterion(Criterion):
     Source: nn.MultiLabelMarginCriterion, where the labels end at the first 0.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"target": "label"}
+    keeps = ("sizeAverage",)
+    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
     def __init__(self) -> None:
         self.sizeAverage = True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class SequencerCriterion(Criterion):
     Raises ShapeError when the numbers of steps differ.  Source: torch/rnn's nn.SequencerCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion and a flag
+    keeps = ("criterion", "sizeAverage")
 
     def __init__(self, criterion: Criterion, sizeAverage: bool = False) -> None:
         self.criterion = criterion
@@ -44,7 +43,7 @@ class RepeaterCriterion(Criterion):
     Raises ShapeError for an input without steps.  Source: torch/rnn's nn.RepeaterCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+    keeps = ("criterion",)
 
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
@@ -62,7 +61,7 @@ class MaskZeroCriterion(Criterion):
     Source: torch/rnn's nn.MaskZeroCriterion.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a criterion
+    keeps = ("criterion", "_mask")
 
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion

@@ -1,4 +1,7 @@
-"""What losses do with targets: put them beside the prediction, weigh, average."""
+"""What losses do with targets: put them beside the prediction, weigh, average.
+
+Errors name both shapes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Layers, by family."""
 
+from typing import TYPE_CHECKING
+
 from tapegrad.nn.layers import (
     activation,
     attention,
@@ -15,6 +17,7 @@ from tapegrad.nn.layers import (
     padding,
     pointwise,
     pooling,
+    rectifiers,
     reduction,
     shape,
     softmax,
@@ -36,6 +39,7 @@ from tapegrad.nn.layers.normalization import *
 from tapegrad.nn.layers.padding import *
 from tapegrad.nn.layers.pointwise import *
 from tapegrad.nn.layers.pooling import *
+from tapegrad.nn.layers.rectifiers import *
 from tapegrad.nn.layers.reduction import *
 from tapegrad.nn.layers.shape import *
 from tapegrad.nn.layers.softmax import *
@@ -43,25 +47,27 @@ from tapegrad.nn.layers.table import *
 from tapegrad.nn.layers.temporal import *
 from tapegrad.nn.layers.upsampling import *
 
-__all__ = [
-    *activation.__all__,
-    *attention.__all__,
-    *convolution.__all__,
-    *distance.__all__,
-    *dropout.__all__,
-    *gradient.__all__,
-    *indexing.__all__,
-    *linear.__all__,
-    *lookup.__all__,
-    *maxout.__all__,
-    *normalization.__all__,
-    *padding.__all__,
-    *pointwise.__all__,
-    *pooling.__all__,
-    *reduction.__all__,
-    *shape.__all__,
-    *softmax.__all__,
-    *table.__all__,
-    *temporal.__all__,
-    *upsampling.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *activation.__all__,
+        *attention.__all__,
+        *convolution.__all__,
+        *distance.__all__,
+        *dropout.__all__,
+        *gradient.__all__,
+        *indexing.__all__,
+        *linear.__all__,
+        *lookup.__all__,
+        *maxout.__all__,
+        *normalization.__all__,
+        *padding.__all__,
+        *pointwise.__all__,
+        *pooling.__all__,
+        *rectifiers.__all__,
+        *reduction.__all__,
+        *shape.__all__,
+        *softmax.__all__,
+        *table.__all__,
+        *temporal.__all__,
+        *upsampling.__all__,
+    ]

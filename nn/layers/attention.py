@@ -6,8 +6,7 @@ Sequences have the batch first: (N, T, E).  Masks are constants: True means "mus
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +14,11 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.layers.activation import GELU, ReLU
+from tapegrad.nn.layers.activation import GELU
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.normalization.sample import LayerNorm
+from tapegrad.nn.layers.rectifiers import ReLU
 from tapegrad.nn.module import Module
 
 __all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]
@@ -36,7 +36,16 @@ class MultiHeadAttention(Module):
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = (
+        "embed_dim",
+        "num_heads",
+        "causal",
+        "in_proj_weight",
+        "in_proj_bias",
+        "out_proj",
+        "dropout",
+        "_mask",
+    )
 
     def __init__(
         self,
@@ -139,7 +148,18 @@ class TransformerEncoderLayer(Module):
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.1.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = (
+        "self_attn",
+        "linear1",
+        "linear2",
+        "norm1",
+        "norm2",
+        "activation",
+        "dropout",
+        "dropout1",
+        "dropout2",
+        "norm_first",
+    )
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class Euclidean(Module):
     Raises ShapeError for other shapes.  Source: nn.Euclidean.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes
+    keeps = ("weight", "small")
     small = 1e-7  # guards the gradient; a smaller one brings it nearer to the derivative
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
@@ -72,6 +72,8 @@ class WeightedEuclidean(Euclidean):
     starts at 1.  Source: nn.WeightedEuclidean.
     """
 
+    keeps = ("diagCov",)
+
     def __init__(self, inputSize: int, outputSize: int) -> None:
         super().__init__(inputSize, outputSize)
         self.diagCov = Parameter(np.ones((inputSize, outputSize), default_dtype()))
@@ -88,7 +90,7 @@ class Cosine(Module):
     Raises ShapeError for other shapes.  Source: nn.Cosine.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes
+    keeps = ("weight",)
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
         self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
@@ -117,7 +119,7 @@ class PairwiseDistance(Module):
     Raises ValueError for p < 1, ShapeError for other shapes.  Source: nn.PairwiseDistance.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number
+    keeps = ("norm", "small")
     small = 1e-6  # guards the gradient; a smaller one brings it nearer to the derivative
 
     def __init__(self, p: float = 2) -> None:
@@ -166,7 +168,7 @@ class Normalize(Module):
     Raises ValueError unless p > 0, ShapeError for other shapes.  Source: nn.Normalize.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers
+    keeps = ("p", "eps")
 
     def __init__(self, p: float, eps: float = 1e-10) -> None:
         if not p > 0:
@@ -205,7 +207,8 @@ class Kmeans(Module):
     "Least Squares Quantization in PCM", 1982.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"output": "index"}  # three numbers
+    keeps = ("k", "dim", "scale", "loss", "clusterSampleCount", "weight")
+    counts: ClassVar[Mapping[str, str]] = {"output": "index"}
 
     def __init__(self, k: int, dim: int, scale: float | None = None) -> None:
         if k < 1 or dim < 1:

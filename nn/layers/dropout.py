@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
@@ -28,7 +27,7 @@ class Dropout(Module):
     15 (2014).
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a probability and three flags
+    keeps = ("v2", "inplace", "stochastic_inference", "noise", "p")
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class SpatialDropout(Module):
     J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a probability and a flag
+    keeps = ("stochastic_inference", "noise", "p")
     axes = 4
 
     def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
@@ -135,7 +134,7 @@ class WhiteNoise(Module):
     Source: nn.WhiteNoise.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two numbers
+    keeps = ("mean", "std", "noise")
 
     def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
         self.mean = mean

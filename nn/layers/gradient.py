@@ -7,9 +7,8 @@ a primitive with a rule of its own (`scaled_gradient`, `penalized`, `watched_gra
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from tapegrad.autograd import ops
 from tapegrad.nn.module import Module
@@ -24,7 +23,7 @@ class GradientReversal(Module):
     Backpropagation", ICML 2015.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number
+    keeps = ("lambda",)
 
     def __init__(self, lambda_: float = 1) -> None:
         self.setLambda(lambda_)
@@ -53,7 +52,7 @@ class L1Penalty(Module):
     Source: nn.L1Penalty.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and two flags
+    keeps = ("l1weight", "sizeAverage", "provideOutput", "loss")
 
     def __init__(
         self, l1weight: float, sizeAverage: bool = False, provideOutput: bool = True
@@ -90,7 +89,7 @@ class PrintSize(Module):
     Source: nn.PrintSize.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a text
+    keeps = ("prefix",)
 
     def __init__(self, prefix: str = "PrintSize") -> None:
         self.prefix = prefix

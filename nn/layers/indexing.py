@@ -24,7 +24,8 @@ class Select(Module):
     or entry.  Source: nn.Select.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+    keeps = ("dimension", "index")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
 
     def __init__(self, dimension: int, index: int) -> None:
         self.dimension = dimension
@@ -44,7 +45,8 @@ class Narrow(Module):
     there are not so many entries.  Source: nn.Narrow.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+    keeps = ("dimension", "index", "length")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
 
     def __init__(self, dimension: int, index: int, length: int = 1) -> None:
         self.dimension = dimension
@@ -73,7 +75,8 @@ class Index(Module):
     have none.  Raises ShapeError when one is not in 0 … length - 1.  Source: nn.Index.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, Any]] = {
+    keeps = ("dimension",)
+    counts: ClassVar[Mapping[str, Any]] = {
         "dimension": "dimension", "input": (None, "index")
     }  # fmt: skip
 

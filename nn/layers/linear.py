@@ -27,7 +27,7 @@ class Linear(Module):
     not n_in long.  Source: nn.Linear, which takes one or two axes only.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes and a flag: nothing to translate
+    keeps = ("weight", "bias")
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True) -> None:
         self.weight = Parameter(np.empty((n_out, n_in), default_dtype()))
@@ -67,7 +67,7 @@ class LinearWeightNorm(Module):
     n_in long.  Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two sizes, a flag, a number
+    keeps = ("inputSize", "outputSize", "eps", "v", "g", "bias")
 
     def __init__(self, n_in: int, n_out: int, bias: bool = True, eps: float = 1e-16) -> None:
         self.inputSize, self.outputSize, self.eps = n_in, n_out, eps
@@ -135,7 +135,7 @@ class Bilinear(Module):
     Source: nn.Bilinear.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # three sizes and a flag
+    keeps = ("weight", "bias")
 
     def __init__(self, n_in1: int, n_in2: int, n_out: int, bias: bool = True) -> None:
         self.weight = Parameter(np.empty((n_out, n_in1, n_in2), default_dtype()))
@@ -174,7 +174,8 @@ class PartialLinear(Module):
     Source: nn.PartialLinear.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"setPartition.indices": "index"}
+    keeps = ("inputsize", "outputsize", "weight", "bias", "partition")
+    counts: ClassVar[Mapping[str, str]] = {"setPartition.indices": "index"}
 
     def __init__(self, inputsize: int, outputsize: int, bias: bool = True) -> None:
         self.inputsize, self.outputsize = inputsize, outputsize

@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
-from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.frames import undo_write
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
@@ -34,7 +34,8 @@ class LookupTable(Module):
     in x.  Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source: nn.LookupTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {
+    keeps = ("weight", "paddingValue", "maxNorm", "normType")
+    counts: ClassVar[Mapping[str, str]] = {
         "input": "index", "paddingValue": "label", "setPadding.paddingValue": "label"
     }  # fmt: skip
     shouldScaleGradByFreq = False
@@ -116,7 +117,8 @@ class OneHot(Module):
     0.  Raises ShapeError for an index that is not in 0 … outputSize - 1.  Source: nn.OneHot.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "index"}  # and a size
+    keeps = ("outputSize",)
+    counts: ClassVar[Mapping[str, str]] = {"input": "index"}
 
     def __init__(self, outputSize: int) -> None:
         self.outputSize = outputSize
@@ -139,7 +141,8 @@ class SparseLinear(Module):
     Raises ShapeError for indices that are not in 0 … inputSize - 1.  Source: nn.SparseLinear.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "pairs"}  # two sizes and a flag
+    keeps = ("doGradInput", "weight", "bias")
+    counts: ClassVar[Mapping[str, str]] = {"input": "pairs"}
 
     def __init__(self, inputSize: int, outputSize: int, doGradInput: bool = False) -> None:
         self.doGradInput = bool(doGradInput)
@@ -179,9 +182,8 @@ class IndexLinear(Module):
     `normalize` is not there.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, Any]] = {
-        "input": ("index", None, None)
-    }  # and two sizes, a flag, a difference, two arrays
+    keeps = ("inputSize", "outputSize", "doGradInput", "keysOffset", "weight", "bias")
+    counts: ClassVar[Mapping[str, Any]] = {"input": ("index", None, None)}
 
     def __init__(
         self,

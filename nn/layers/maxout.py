@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.layers.linear import Linear
@@ -25,8 +24,6 @@ class Maxout(Sequential):
     Raises ShapeError when the last axis of x is not inputSize long.
     Source: nn.Maxout; I. Goodfellow et al., "Maxout networks", ICML 2013.
     """
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
 
     def __init__(
         self,

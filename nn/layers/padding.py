@@ -6,7 +6,7 @@ entry comes back to where it was taken from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
@@ -56,7 +56,6 @@ def _replication(x: Any, axis: int, before: int, after: int) -> list[Any]:
 class _Padding(Module):
     """Padding of the last axes of an array; `widths` says by how much."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
     axes = "C H W"
     edges: ClassVar[Callable[..., list[Any]]]  # of (array, axis, before, after)
 
@@ -89,6 +88,8 @@ class _Padding(Module):
 
 class _SpatialPadding(_Padding):
     """Left, right, top and bottom."""
+
+    keeps = ("pad_l", "pad_r", "pad_t", "pad_b")
 
     def __init__(
         self,
@@ -152,6 +153,7 @@ class VolumetricReplicationPadding(_Padding):
     Source: nn.VolumetricReplicationPadding.
     """
 
+    keeps = ("pleft", "pright", "ptop", "pbottom", "pfront", "pback")
     axes = "C T H W"
     edges = staticmethod(_replication)
 

@@ -7,8 +7,8 @@ in-place variants of Torch7 are accepted and compute the same; nobody's array is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class CMul(Module):
     Raises ShapeError for other shapes.  Source: nn.CMul.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+    keeps = ("weight",)
 
     def __init__(self, *sizes: int | Iterable[int]) -> None:
         self.weight = Parameter(np.empty(lengths_of(sizes), default_dtype()))
@@ -48,7 +48,7 @@ class CMul(Module):
 class CAdd(Module):
     """y = x + bias, entry by entry; shapes, start and errors as in CMul.  Source: nn.CAdd."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+    keeps = ("bias",)
 
     def __init__(self, *sizes: int | Iterable[int]) -> None:
         self.bias = Parameter(np.empty(lengths_of(sizes), default_dtype()))
@@ -68,6 +68,8 @@ class Mul(Module):
 
     Source: nn.Mul.
     """
+
+    keeps = ("weight",)
 
     def __init__(self) -> None:
         self.weight = Parameter(np.empty(1, default_dtype()))
@@ -90,7 +92,7 @@ class Add(Module):
     Raises ShapeError for other shapes.  Source: nn.Add.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size and a flag
+    keeps = ("scalar", "bias")
 
     def __init__(self, inputSize: int, scalar: bool = False) -> None:
         self.scalar = bool(scalar)
@@ -109,7 +111,7 @@ class Add(Module):
 class MulConstant(Module):
     """y = c · x: any shape -> the same.  `ip` is accepted and kept.  Source: nn.MulConstant."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+    keeps = ("constant_scalar", "inplace")
 
     def __init__(self, constant_scalar: float, ip: bool = False) -> None:
         self.constant_scalar = constant_scalar
@@ -126,19 +128,21 @@ class AddConstant(Module):
     broadcast.  Source: nn.AddConstant.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number or array, and a flag
+    keeps = ("constant_scalar", "constant_tensor", "inplace")
+    constant_scalar: float | None = None  # one of these is set
+    constant_tensor: Any = None
 
     def __init__(self, constant: Any, ip: bool = False) -> None:
         if isinstance(constant, (int, float)):
-            self.constant_scalar: float = constant
+            self.constant_scalar = constant
         else:
             self.constant_tensor = buffer(constant)
         self.inplace = bool(ip)
 
     def updateOutput(self, x: Any) -> Any:
-        if "constant_scalar" in vars(self):
-            return x + self.constant_scalar
         c = self.constant_tensor
+        if c is None:
+            return x + self.constant_scalar
         fits = c.ndim <= x.ndim and all(
             a in (1, b) for a, b in zip(c.shape[::-1], x.shape[::-1], strict=False)
         )
@@ -154,7 +158,7 @@ class Constant(Module):
     (N, …) -> (N, *value.shape).  Source: nn.Constant.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number or array, and a count
+    keeps = ("value", "nInputDim")
 
     def __init__(self, value: Any, nInputDim: int | None = None) -> None:
         self.value = buffer(np.atleast_1d(value) if isinstance(value, (int, float)) else value)
@@ -190,7 +194,7 @@ class SAdd(Module):
     negate: return -(x + addend).  Source: torch/rnn's nn.SAdd.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a number and a flag
+    keeps = ("addend", "negate")
 
     def __init__(self, addend: float, negate: bool = False) -> None:
         self.addend = addend

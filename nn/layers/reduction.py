@@ -25,7 +25,8 @@ class Max(Module):
     axis, or it is empty.  Source: nn.Max.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+    keeps = ("dimension", "nInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
     _position = staticmethod(ops.argmax)
 
     def __init__(self, dimension: int = 0, nInputDims: int | None = None) -> None:
@@ -55,7 +56,8 @@ class Sum(Module):
     Source: nn.Sum.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # a count, two flags
+    keeps = ("dimension", "nInputDims", "sizeAverage", "squeeze")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class Sum(Module):
 class Mean(Sum):
     """The mean of x along `dimension`: a Sum with sizeAverage.  Source: nn.Mean."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 
     def __init__(self, dimension: int = 0, nInputDims: int | None = None) -> None:
         super().__init__(dimension, nInputDims, sizeAverage=True)

@@ -45,7 +45,7 @@ class Reshape(Module):
     Raises ShapeError when the numbers of entries differ.  Source: nn.Reshape.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths and a flag
+    keeps = ("size", "nelement", "batchMode")
 
     def __init__(
         self, *sizes: int | Iterable[int] | bool | None, batchMode: bool | None = None
@@ -84,7 +84,7 @@ class View(Module):
     Raises ShapeError when the entries do not fit.  Source: nn.View.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, and a count of axes
+    keeps = ("numInputDims", "size", "numElements")
 
     def __init__(self, *sizes: int | Iterable[int]) -> None:
         self.numInputDims: int | None = None
@@ -143,7 +143,7 @@ class Copy(Module):
     and have no meaning here.  Source: nn.Copy.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two types, two flags
+    keeps = ("intype", "outtype")
 
     def __init__(
         self,
@@ -168,7 +168,8 @@ class Squeeze(Module):
     which is never dropped.  If nothing remains, one axis of length 1 does.  Source: nn.Squeeze.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension"}  # and a count
+    keeps = ("dim", "numInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None, numInputDims: int | None = None) -> None:
         self.dim = dim
@@ -197,7 +198,8 @@ class Unsqueeze(Module):
     which takes the axes of the first input it meets for a sample's when numInputDims is omitted.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"pos": "dimension"}  # and a count
+    keeps = ("pos", "numInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"pos": "dimension"}
 
     def __init__(self, pos: int, numInputDims: int | None = None) -> None:
         self.pos = pos
@@ -225,7 +227,8 @@ class Replicate(Module):
     Raises ShapeError when there is no such axis.  Source: nn.Replicate.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension"}  # and two counts
+    keeps = ("nfeatures", "dim", "ndim")
+    counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, nfeatures: int, dim: int = 0, ndim: int | None = None) -> None:
         self.nfeatures = nfeatures
@@ -247,7 +250,8 @@ class Transpose(Module):
     Source: nn.Transpose.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"permutations": "dimension"}
+    keeps = ("permutations", "numInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"permutations": "dimension"}
 
     def __init__(self, *permutations: Iterable[int]) -> None:
         self.permutations = [tuple(pair) for pair in permutations]
@@ -274,7 +278,8 @@ class Padding(Module):
     Raises ShapeError when there is no such place.  Source: nn.Padding.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension", "index": "index"}
+    keeps = ("dim", "pad", "nInputDim", "value", "index")
+    counts: ClassVar[Mapping[str, str]] = {"dim": "dimension", "index": "index"}
 
     def __init__(
         self, dim: int, pad: int, nInputDim: int | None = None, value: float = 0, index: int = 0
@@ -304,7 +309,7 @@ class Collapse(Module):
     Source: nn.Collapse.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a count
+    keeps = ("nInputDim",)
 
     def __init__(self, nInputDim: int) -> None:
         self.nInputDim = nInputDim
@@ -325,7 +330,16 @@ class Convert(Module):
     Source: nn.Convert.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {
+    keeps = (
+        "inputShape",
+        "outputShape",
+        "inputBatchDim",
+        "outputBatchDim",
+        "nInputDim",
+        "nOutputDim",
+        "transposition",
+    )
+    counts: ClassVar[Mapping[str, str]] = {
         "inputBatchDim": "dimension", "outputBatchDim": "dimension"
     }  # fmt: skip
 

@@ -49,7 +49,7 @@ class CAddTable(Module):
     differ.  Source: nn.CAddTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("inplace",)
 
     def __init__(self, ip: bool = False) -> None:
         self.inplace = bool(ip)
@@ -127,7 +127,7 @@ class MM(Module):
     Raises ShapeError when the shapes do not match.  Source: nn.MM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # two flags
+    keeps = ("transA", "transB")
 
     def __init__(self, transA: bool = False, transB: bool = False) -> None:
         self.transA = bool(transA)
@@ -152,7 +152,7 @@ class MV(Module):
     Raises ShapeError when the shapes do not match.  Source: nn.MV.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # one flag
+    keeps = ("trans",)
 
     def __init__(self, trans: bool = False) -> None:
         self.trans = bool(trans)
@@ -177,7 +177,8 @@ class MixtureTable(Module):
     Raises ShapeError when the number of experts is not E.  Source: nn.MixtureTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
+    keeps = ("dim",)
+    counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
@@ -209,7 +210,8 @@ class SelectTable(Module):
     Source: nn.SelectTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"index": "index"}
+    keeps = ("index",)
+    counts: ClassVar[Mapping[str, str]] = {"index": "index"}
 
     def __init__(self, index: int | str) -> None:
         self.index = index
@@ -233,7 +235,8 @@ class NarrowTable(Module):
     Raises ShapeError when there are not so many.  Source: nn.NarrowTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"offset": "index"}  # and a length
+    keeps = ("offset", "length")
+    counts: ClassVar[Mapping[str, str]] = {"offset": "index"}
 
     def __init__(self, offset: int, length: int = 1) -> None:
         self.offset = offset
@@ -282,7 +285,8 @@ class JoinTable(Module):
     Raises ShapeError when other axes differ.  Source: nn.JoinTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+    keeps = ("dimension", "nInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 
     def __init__(self, dimension: int, nInputDims: int | None = None) -> None:
         self.dimension = dimension
@@ -299,7 +303,8 @@ class SplitTable(Module):
     Raises ShapeError when there is no such axis.  Source: nn.SplitTable.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}  # and a count
+    keeps = ("dimension", "nInputDims")
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
 
     def __init__(self, dimension: int, nInputDims: int | None = None) -> None:
         self.dimension = dimension

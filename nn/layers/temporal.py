@@ -7,8 +7,7 @@ of frames are taken as an axis of their own, and everything after that is a prod
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -48,7 +47,7 @@ def _sequences(x: Any, features: int | None, kW: int, *, batches: bool = True) -
 class _Weighted(Module):
     """A weight and a bias that start from U(-s, s)."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
+    keeps = ("weight", "bias")
     weight: Parameter
     bias: Parameter | None
 
@@ -88,6 +87,8 @@ class TemporalConvolution(_Weighted):
     Raises ShapeError for other shapes and fewer than kW frames.  Source: nn.TemporalConvolution.
     """
 
+    keeps = ("inputFrameSize", "outputFrameSize", "kW", "dW")
+
     def __init__(self, inputFrameSize: int, outputFrameSize: int, kW: int, dW: int = 1) -> None:
         self.inputFrameSize, self.outputFrameSize = inputFrameSize, outputFrameSize
         self.kW, self.dW = kW, dW
@@ -110,6 +111,8 @@ class TemporalSubSampling(_Weighted):
     weight and bias (inputFrameSize,) start from U(-s, s), s = 1/√kW.
     Raises ShapeError for other shapes and fewer than kW frames.  Source: nn.TemporalSubSampling.
     """
+
+    keeps = ("inputFrameSize", "kW", "dW")
 
     def __init__(self, inputFrameSize: int, kW: int, dW: int = 1) -> None:
         self.inputFrameSize, self.kW, self.dW = inputFrameSize, kW, dW
@@ -134,6 +137,8 @@ class TemporalRowConvolution(_Weighted):
     Raises ShapeError for other shapes and fewer than kW frames.
     Source: nn.TemporalRowConvolution; D. Amodei et al., "Deep Speech 2", ICML 2016, section 3.5.
     """
+
+    keeps = ("inputFrameSize", "kW", "dW", "featFirst")
 
     def __init__(self, inputFrameSize: int, kW: int, dW: int = 1, featFirst: bool = False) -> None:
         self.inputFrameSize, self.kW, self.dW = inputFrameSize, kW, dW
@@ -166,7 +171,7 @@ class TemporalMaxPooling(Module):
     Source: nn.TemporalMaxPooling.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+    keeps = ("kW", "dW")
 
     def __init__(self, kW: int, dW: int | None = None) -> None:
         self.kW, self.dW = kW, kW if dW is None else dW
@@ -191,7 +196,7 @@ class TemporalDynamicKMaxPooling(Module):
     Convolutional Neural Network for Modelling Sentences", ACL 2014, section 3.3.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a count and a share
+    keeps = ("minK", "factor")
 
     def __init__(self, minK: int, factor: float = 0) -> None:
         self.minK, self.factor = minK, factor

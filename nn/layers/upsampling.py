@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class SpatialUpSamplingNearest(Module):
     shapes.  Source: nn.SpatialUpSamplingNearest.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor
+    keeps = ("scale_factor",)
 
     def __init__(self, scale_factor: int) -> None:
         self.scale_factor = _factor(type(self).__name__, scale_factor)
@@ -114,7 +114,7 @@ class SpatialUpSamplingNearest(Module):
 class _Interpolating(Module):
     """A scale factor, or the sizes of the output."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor, or lengths
+    keeps = ("scale_factor", "odepth", "oheight", "owidth")
 
     def _set(self, params: Any) -> None:
         self.scale_factor: int | None = None
@@ -170,6 +170,8 @@ class UpSampling(_Interpolating):
     Source: nn.UpSampling.
     """
 
+    keeps = ("mode",)
+
     def __init__(self, params: Any, mode: str = "nearest") -> None:
         self.mode = "linear" if mode in ("linear", "bilinear", "trilinear") else "nearest"
         if self.mode == "nearest" and isinstance(params, Mapping):
@@ -200,7 +202,7 @@ class PixelShuffle(Module):
     Image and Video Super-Resolution", CVPR 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a factor
+    keeps = ("upscaleFactor", "upscaleFactorSquared")
 
     def __init__(self, upscaleFactor: int) -> None:
         self.upscaleFactor = _factor("PixelShuffle", upscaleFactor)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.replay.step import guard
+from tapegrad.autograd.core.mode import guard
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import derived
 from tapegrad.nn.core.part import Part, empty, gradient_of

@@ -1,4 +1,6 @@
-"""Layers that run over time."""
+"""Recurrent layers: single steps, layers that see one step or a whole sequence, runs over time."""
+
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.recurrent import layers, masking, over_time, sequence, steps
 from tapegrad.nn.recurrent.layers import *
@@ -7,10 +9,11 @@ from tapegrad.nn.recurrent.over_time import *
 from tapegrad.nn.recurrent.sequence import *
 from tapegrad.nn.recurrent.steps import *
 
-__all__ = [
-    *layers.__all__,
-    *masking.__all__,
-    *over_time.__all__,
-    *sequence.__all__,
-    *steps.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *layers.__all__,
+        *masking.__all__,
+        *over_time.__all__,
+        *sequence.__all__,
+        *steps.__all__,
+    ]

@@ -1,12 +1,9 @@
-"""Recurrent layers that see one step at a time, and the decorators that run them over time.
+"""Recurrent layers that see one step at a time.
 
-A recurrent layer is a pure step, (x, state) -> (y, state).  While a Sequencer runs, the states of
-all the layers below it live in a table of that run, so that recurrent layers may stand anywhere
-inside the module that is run, and nothing is left behind afterwards.  Backpropagation through time
-is then the ordinary reverse sweep over the tape.  A recurrent layer called on its own takes one
-step from a state of zeros.
-
-The source is Element Research's torch/rnn, whose weights and orders of gates are kept.
+Each is a pure step, (x, state) -> (y, state), and the state to start from.  What runs them over
+time, and where their states live meanwhile, is in `over_time.py`.  A recurrent layer called on its
+own takes one step from a state of zeros.  The source is Element Research's torch/rnn, whose weights
+and orders of gates are kept.
 """
 
 from __future__ import annotations
@@ -30,19 +27,13 @@ from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, normal_, sizes, zeros
 __all__ = ["FastLSTM", "GRU", "LSTM", "LinearRNN", "LookupRNN", "MuFuRu", "RecGRU", "RecLSTM"]
 
 
-# Cells --------------------------------------------------------------------------------------------
-
-
-# Layers of one step -------------------------------------------------------------------------------
-
-
 class RecLSTM(AbstractRecurrent):
     """An LSTM without peepholes, step by step: x -> h', with StepLSTM's equations and weights.
 
     x: (N, D) -> (N, O).  Raises ShapeError for other sizes.  Source: torch/rnn's nn.RecLSTM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("modules", "inputsize", "hiddensize", "outputsize")
 
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         self.modules = [StepLSTM(inputsize, hiddensize, outputsize)]
@@ -64,7 +55,7 @@ class RecGRU(AbstractRecurrent):
     x: (N, D) -> (N, H).  Raises ShapeError for other sizes.  Source: torch/rnn's nn.RecGRU.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("modules", "inputsize", "outputsize")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.modules = [StepGRU(inputsize, outputsize)]
@@ -84,7 +75,7 @@ class LinearRNN(AbstractRecurrent):
     structure in time", 1990.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+    keeps = ("inputsize", "outputsize", "modules")
 
     def __init__(self, inputsize: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = inputsize
@@ -105,7 +96,8 @@ class LookupRNN(AbstractRecurrent):
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupRNN.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "index"}
+    keeps = ("inputsize", "outputsize", "weight", "modules")
+    counts: ClassVar[Mapping[str, str]] = {"input": "index"}
 
     def __init__(self, nindex: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = nindex
@@ -136,6 +128,8 @@ class LookupRNN(AbstractRecurrent):
 class Peephole(Module):
     """y = weight·c, entry by entry, with weights from U(-s, s), s = 1/√size."""
 
+    keeps = ("weight",)
+
     def __init__(self, size: int) -> None:
         self.weight = Parameter(np.empty(size, default_dtype()))
         self.reset()
@@ -151,6 +145,8 @@ class Peephole(Module):
 
 class Gate(Module):
     """The input of a gate: V·x + b + U·h, and w·c where it sees the cell."""
+
+    keeps = ("input", "hidden", "cell")
 
     def __init__(self, inputsize: int, outputsize: int, *, cell: bool) -> None:
         self.input = Linear(inputsize, outputsize)
@@ -174,7 +170,7 @@ class LSTM(AbstractRecurrent):
     networks", 2013, equations 3 to 7.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "forgetGate", "inputGate", "hiddenLayer", "outputGate")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -203,7 +199,7 @@ class FastLSTM(AbstractRecurrent):
     Raises ShapeError for other sizes.  Source: torch/rnn's nn.FastLSTM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "i2g", "o2g")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -230,7 +226,7 @@ class GRU(AbstractRecurrent):
     Raises ShapeError for other sizes.  Source: torch/rnn's nn.GRU, without its dropout.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "i2g", "o2g", "i2h", "o2h")
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -261,7 +257,7 @@ class MuFuRu(AbstractRecurrent):
     section 2; torch/rnn's module of this name departs from it (docs/torch7_files.md).
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and names
+    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,
@@ -294,6 +290,3 @@ class MuFuRu(AbstractRecurrent):
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)
         h = ops.sum(ops.softmax(shares, axis=-2) * results, axis=-2)
         return h, h
-
-
-# Over time ----------------------------------------------------------------------------------------

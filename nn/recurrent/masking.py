@@ -28,7 +28,7 @@ class MaskZero(Container):
     Source: torch/rnn's nn.MaskZero.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and flags
+    keeps = ("v2", "maskinput", "maskoutput", "_mask")
 
     def __init__(
         self,
@@ -88,7 +88,8 @@ class LookupTableMaskZero(Module):
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupTableMaskZero.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"input": "label"}
+    keeps = ("weight",)
+    counts: ClassVar[Mapping[str, str]] = {"input": "label"}
     paddingValue = 0
 
     def __init__(self, nIndex: int, nOutput: int) -> None:
@@ -114,7 +115,7 @@ class Embedding(Module):
     Raises ShapeError for other indices, ValueError for a padding_idx that is no row.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = ("padding_idx", "weight")
 
     def __init__(
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None

@@ -1,11 +1,16 @@
-"""Modules run at every step of a sequence, and their memory between sequences."""
+"""Modules run at every step of a sequence, and their memory between sequences.
+
+While a Sequencer runs, the states of all the layers below it live in a table of that run, so that
+recurrent layers may stand anywhere inside the module that is run, and nothing is left behind
+afterwards.  Backpropagation through time is then the ordinary reverse sweep over the tape.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
@@ -75,8 +80,6 @@ class Recursor(Container):
     Source: torch/rnn's nn.Recursor.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
     def __init__(self, module: Module) -> None:
         super().__init__(module)
 
@@ -90,6 +93,7 @@ class Recursor(Container):
 class Remembering(Module):
     """What the modules over time share: states that may outlive a call."""
 
+    keeps = ("_remember", "_kept")
     _remember = "neither"
     _kept: Any = None
 
@@ -128,8 +132,6 @@ class Sequencer(Remembering, Container):
     Raises ShapeError for an input without steps.  Source: torch/rnn's nn.Sequencer.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
     def __init__(self, module: Module) -> None:
         stateful = isinstance(module, (AbstractRecurrent, Recursor))
         super().__init__(module if stateful else Recursor(module))
@@ -154,7 +156,7 @@ class Repeater(Container):
     Source: torch/rnn's nn.Repeater.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module and a count
+    keeps = ("seqlen",)
 
     def __init__(self, module: Module, seqlen: int) -> None:
         if seqlen < 1:
@@ -189,7 +191,7 @@ class BiSequencer(Container):
     Raises ShapeError for an input without steps.  Source: torch/rnn's nn.BiSequencer.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # modules
+    keeps = ("merge",)
 
     def __init__(
         self, forward: Module, backward: Module | None = None, merge: Module | None = None

@@ -6,8 +6,7 @@ left to the loop over time.  Weights and orders of gates are those of torch/rnn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -34,6 +33,7 @@ __all__ = ["SeqBGRU", "SeqBLSTM", "SeqGRU", "SeqLSTM"]
 class Masked(Remembering):
     """Sequences of several lengths in one array: steps that are masked give 0 and forget."""
 
+    keeps = ("maskzero", "_mask")
     maskzero: bool
     _mask: Any = None
 
@@ -68,8 +68,6 @@ class SeqLSTM(Masked, StepLSTM):
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqLSTM.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
-
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         super().__init__(inputsize, hiddensize, outputsize)
         self.maskzero = False
@@ -101,8 +99,6 @@ class SeqGRU(Masked, StepGRU):
     weight (D + H, 3·H), bias (3·H,).
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqGRU.
     """
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         super().__init__(inputsize, outputsize)
@@ -151,7 +147,7 @@ class SeqBLSTM(Bidirectional):
     "Framewise phoneme classification with bidirectional LSTM", 2005.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+    keeps = ("merge",)
 
     def __init__(self, inputsize: int, outputsize: int, merge: Module | None = None) -> None:
         super().__init__(SeqLSTM(inputsize, outputsize), SeqLSTM(inputsize, outputsize))
@@ -165,7 +161,7 @@ class SeqBGRU(Bidirectional):
     Raises ShapeError for other shapes.  Source: torch/rnn's nn.SeqBGRU.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes and a module
+    keeps = ("merge",)
 
     def __init__(self, inputsize: int, outputsize: int, merge: Module | None = None) -> None:
         super().__init__(SeqGRU(inputsize, outputsize), SeqGRU(inputsize, outputsize))

@@ -1,10 +1,13 @@
-"""One step of a recurrent layer, and what the steps need."""
+"""The equations of one step, LSTM and GRU, as functions and as layers of (x, state).
+
+Layers that keep their state, and layers of whole sequences, run them.  The source is Element
+Research's torch/rnn, whose weights and orders of gates are kept.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +71,7 @@ class StepLSTM(Module):
     Schmidhuber, "Long short-term memory", 1997.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "hiddensize", "outputsize", "weight", "bias", "weightO")
     maskzero = False
     v2 = True
 
@@ -118,7 +121,7 @@ class StepGRU(Module):
     phrase representations using RNN encoder-decoder", 2014.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # sizes
+    keeps = ("inputsize", "outputsize", "weight", "bias")
     maskzero = False
     v2 = True
 

@@ -7,53 +7,54 @@ writing builds it around them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.nn.containers.container import Container
+from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of
+from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of, step_of
 from tapegrad.nn.formats.torch7.objects import Table, TorchObject
+from tapegrad.nn.layers.activation import Identity, Sigmoid, Tanh
+from tapegrad.nn.layers.dropout import Dropout
+from tapegrad.nn.layers.linear import Linear
+from tapegrad.nn.layers.lookup import LookupTable
+from tapegrad.nn.layers.pointwise import CMul, SAdd
+from tapegrad.nn.layers.shape import Reshape
+from tapegrad.nn.layers.table import (
+    CAddTable,
+    CMulTable,
+    FlattenTable,
+    JoinTable,
+    NarrowTable,
+    SelectTable,
+    SplitTable,
+)
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.over_time import MODES
+from tapegrad.nn.recurrent.layers import Gate, Peephole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tapegrad.nn.formats.torch7.entry import Fields
 
 __all__ = [
-    "HELPERS",
-    "read_bi_sequencer",
-    "read_bidirectional",
-    "read_criterion_over_time",
     "read_fast_lstm",
     "read_gru",
     "read_linear_rnn",
     "read_lookup_rnn",
     "read_lstm",
-    "read_mask_zero_criterion",
-    "read_remembering",
-    "read_repeater_criterion",
-    "write_bi_sequencer",
-    "write_bidirectional",
-    "write_criterion_over_time",
     "write_fast_lstm",
     "write_gru",
     "write_linear_rnn",
     "write_lookup_rnn",
     "write_lstm",
-    "write_mask_zero_criterion",
     "write_masking",
     "write_step",
 ]
-
-Fields = dict[str, Any]
 
 OTHER_STEP = (
     "the modules of a step as torch/rnn builds them, without dropout, batch normalization or "
     "nngraph"
 )
-PER_STEP = (
-    "a merge that does the same to a step as to a sequence: CAddTable or another of these tables "
-    "of single entries, or a JoinTable along an axis counted from the end"
-)
-
 
 # Steps ------------------------------------------------------------------------------------------
 
@@ -70,10 +71,7 @@ def read_gru(fields: Fields, _version: int) -> Fields:
 
 def read_lstm(fields: Fields, _version: int) -> Fields:
     """Three gates and the hidden layer, each with two Linears, and the gates' peepholes."""
-    from tapegrad.nn import CMul, Linear
-    from tapegrad.nn.recurrent.layers import Gate, Peephole
-
-    step = _step(fields)
+    step = step_of(fields)
     for peepholes, dropout in ((True, True), (True, False), (False, True), (False, False)):
         size = 1
         wanted = _lstm([_gate_parts(Linear, CMul, size, peepholes) for _ in range(4)], dropout)
@@ -98,9 +96,7 @@ def read_lstm(fields: Fields, _version: int) -> Fields:
 
 def read_linear_rnn(fields: Fields, _version: int) -> Fields:
     """The Linear and the transfer function."""
-    from tapegrad.nn import JoinTable, Linear
-
-    joined, linear, transfer = parts_of(_step(fields), JoinTable, Linear, Module)
+    joined, linear, transfer = parts_of(step_of(fields), JoinTable, Linear, Module)
     if _signature(joined) != _signature(JoinTable(0, 1)):
         raise UnsupportedError(OTHER_STEP, repr(joined))
     return fields | {"modules": [linear, transfer]}
@@ -108,9 +104,7 @@ def read_linear_rnn(fields: Fields, _version: int) -> Fields:
 
 def read_lookup_rnn(fields: Fields, _version: int) -> Fields:
     """The weight of the LookupTable, the Linear and the transfer function."""
-    from tapegrad.nn import CAddTable, Linear, LookupTable, ParallelTable
-
-    both, _, transfer = parts_of(_step(fields), ParallelTable, CAddTable, Module)
+    both, _, transfer = parts_of(step_of(fields), ParallelTable, CAddTable, Module)
     table, linear = parts_of(both, LookupTable, Linear)
     weight = table.__dict__.get("weight")
     if weight is None:
@@ -137,8 +131,6 @@ def write_gru(module: Any, fields: Fields) -> Fields:
 
 def write_lstm(module: Any, fields: Fields) -> Fields:
     """The step, and as fields the parts of it that torch/rnn names."""
-    from tapegrad.nn import CMul
-
     parts = []
     for name, _ in _GATES:
         gate = getattr(module, name)
@@ -163,16 +155,12 @@ def write_lstm(module: Any, fields: Fields) -> Fields:
 
 def write_linear_rnn(module: Any, fields: Fields) -> Fields:
     """The step around the Linear and the transfer function."""
-    from tapegrad.nn import JoinTable, Sequential
-
     step = Sequential(JoinTable(0, 1), *module.modules)
     return _recurrence(module, fields, step, *module.modules)
 
 
 def write_lookup_rnn(module: Any, fields: Fields) -> Fields:
     """The step around the LookupTable, the Linear and the transfer function."""
-    from tapegrad.nn import CAddTable, LookupTable, ParallelTable, Sequential
-
     linear, transfer = module.modules
     table = LookupTable(1, 1)
     step = Sequential(ParallelTable(table, linear), CAddTable(), transfer)
@@ -210,18 +198,9 @@ def _sizes(fields: Fields) -> Fields:
     return sizes
 
 
-def _step(fields: Fields) -> Any:
-    parts = fields.get("modules")
-    if not isinstance(parts, list) or not parts:
-        raise FormatError("a list of modules", type(parts).__name__)
-    return parts[0]
-
-
 def _linears(fields: Fields, build: Callable[..., Any], names: tuple[str, ...]) -> Fields:
-    from tapegrad.nn import Linear
-
     wanted = _parts(build(*[Linear(1, 1) for _ in names], 1), 1000)
-    found = _parts(_step(fields), len(wanted))
+    found = _parts(step_of(fields), len(wanted))
     if [_signature(part) for part in found] != [_signature(part) for part in wanted]:
         raise UnsupportedError(OTHER_STEP, _names(found))
     return dict(zip(names, (part for part in found if isinstance(part, Linear)), strict=True))
@@ -234,7 +213,7 @@ _DECIDING = ("index", "offset", "length", "dimension", "nInputDims", "addend", "
 def _signature(part: Any) -> tuple[Any, ...]:
     """The class of a module and what it does with its input, sizes aside."""
     own = getattr(part, "__dict__", {})
-    return (type(part).__name__, *(own.get(name) for name in _DECIDING))
+    return (type(part), *(own.get(name) for name in _DECIDING))
 
 
 def _names(parts: list[Any]) -> str:
@@ -272,59 +251,55 @@ def _stored(module: Any, fields: Fields, step: Any) -> Fields:
 
 def _fast_lstm(i2g: Any, o2g: Any, size: int) -> Any:
     """[x, h, c] -> [h', c']."""
-    from tapegrad import nn
-
-    each, both, chain = nn.ParallelTable, nn.ConcatTable, nn.Sequential
+    each, both, chain = ParallelTable, ConcatTable, Sequential
     gates = chain(
-        nn.NarrowTable(0, 2),
+        NarrowTable(0, 2),
         each(i2g, o2g),
-        nn.CAddTable(),
-        nn.Reshape(4, size),
-        nn.SplitTable(0, 2),
-        each(nn.Sigmoid(), nn.Tanh(), nn.Sigmoid(), nn.Sigmoid()),
+        CAddTable(),
+        Reshape(4, size),
+        SplitTable(0, 2),
+        each(Sigmoid(), Tanh(), Sigmoid(), Sigmoid()),
     )
-    written = chain(nn.NarrowTable(0, 2), nn.CMulTable())
-    kept = chain(both(nn.SelectTable(2), nn.SelectTable(4)), nn.CMulTable())
+    written = chain(NarrowTable(0, 2), CMulTable())
+    kept = chain(both(SelectTable(2), SelectTable(4)), CMulTable())
     shown = chain(
-        both(chain(nn.SelectTable(0), nn.Tanh()), nn.SelectTable(1)),
-        nn.CMulTable(),
+        both(chain(SelectTable(0), Tanh()), SelectTable(1)),
+        CMulTable(),
     )
     return chain(
-        both(gates, nn.SelectTable(2)),
-        nn.FlattenTable(),
-        both(chain(both(written, kept), nn.CAddTable()), nn.SelectTable(3)),
-        nn.FlattenTable(),
-        both(shown, nn.SelectTable(0)),
+        both(gates, SelectTable(2)),
+        FlattenTable(),
+        both(chain(both(written, kept), CAddTable()), SelectTable(3)),
+        FlattenTable(),
+        both(shown, SelectTable(0)),
     )
 
 
 def _gru(i2g: Any, o2g: Any, i2h: Any, o2h: Any, size: int) -> Any:
     """[x, h] -> h'."""
-    from tapegrad import nn
-
-    each, both, chain = nn.ParallelTable, nn.ConcatTable, nn.Sequential
+    each, both, chain = ParallelTable, ConcatTable, Sequential
     gates = chain(
         each(i2g, o2g),
-        nn.CAddTable(),
-        nn.Reshape(2, size),
-        nn.SplitTable(0, 2),
-        each(nn.Sigmoid(), nn.Sigmoid()),
+        CAddTable(),
+        Reshape(2, size),
+        SplitTable(0, 2),
+        each(Sigmoid(), Sigmoid()),
     )
-    reset = chain(nn.NarrowTable(1, 2), nn.CMulTable(), o2h)
-    candidate = chain(both(chain(nn.SelectTable(0), i2h), reset), nn.CAddTable(), nn.Tanh())
-    share = chain(nn.SelectTable(3), nn.SAdd(-1, negate=True))
+    reset = chain(NarrowTable(1, 2), CMulTable(), o2h)
+    candidate = chain(both(chain(SelectTable(0), i2h), reset), CAddTable(), Tanh())
+    share = chain(SelectTable(3), SAdd(-1, negate=True))
     mixed = chain(
         both(
-            chain(both(candidate, share), nn.CMulTable()),
-            chain(nn.NarrowTable(3, 2), nn.CMulTable()),
+            chain(both(candidate, share), CMulTable()),
+            chain(NarrowTable(3, 2), CMulTable()),
         ),
-        nn.CAddTable(),
+        CAddTable(),
     )
     return chain(
-        both(nn.Identity(), gates),
-        nn.FlattenTable(),
-        both(nn.NarrowTable(0, 4), nn.SelectTable(1)),
-        nn.FlattenTable(),
+        both(Identity(), gates),
+        FlattenTable(),
+        both(NarrowTable(0, 4), SelectTable(1)),
+        FlattenTable(),
         mixed,
     )
 
@@ -340,180 +315,23 @@ def _gate_parts(linear: Any, cmul: Any, size: int, peepholes: bool) -> tuple[Any
 
 def _lstm(gates: list[tuple[Any, Any, Any]], dropout: bool = True) -> Any:
     """[x, h, c] -> [h', c'], with a Dropout(0) in front of each Linear unless it is an old one."""
-    from tapegrad import nn
-
-    each, both, chain = nn.ParallelTable, nn.ConcatTable, nn.Sequential
+    each, both, chain = ParallelTable, ConcatTable, Sequential
 
     def sums(linear: Any, hidden: Any, peephole: Any, transfer: Any) -> Any:
-        parts = [chain(nn.Dropout(0), p) if dropout else p for p in (linear, hidden)]
-        start = [] if peephole is not None else [nn.NarrowTable(0, 2)]
+        parts = [chain(Dropout(0), p) if dropout else p for p in (linear, hidden)]
+        start = [] if peephole is not None else [NarrowTable(0, 2)]
         parts += [] if peephole is None else [peephole]
-        return chain(*start, each(*parts), nn.CAddTable(), transfer)
+        return chain(*start, each(*parts), CAddTable(), transfer)
 
     forget, write, hidden, show = gates
-    kept = chain(both(sums(*forget, nn.Sigmoid()), nn.SelectTable(2)), nn.CMulTable())
-    inner = sums(*hidden[:2], None, nn.Tanh())
-    written = chain(both(sums(*write, nn.Sigmoid()), inner), nn.CMulTable())
-    cell = chain(both(kept, written), nn.CAddTable())
-    activated = chain(nn.SelectTable(2), nn.Tanh())
-    shown = chain(both(sums(*show, nn.Sigmoid()), activated), nn.CMulTable())
+    kept = chain(both(sums(*forget, Sigmoid()), SelectTable(2)), CMulTable())
+    inner = sums(*hidden[:2], None, Tanh())
+    written = chain(both(sums(*write, Sigmoid()), inner), CMulTable())
+    cell = chain(both(kept, written), CAddTable())
+    activated = chain(SelectTable(2), Tanh())
+    shown = chain(both(sums(*show, Sigmoid()), activated), CMulTable())
     return chain(
-        both(nn.NarrowTable(0, 2), cell),
-        nn.FlattenTable(),
-        both(shown, nn.SelectTable(2)),
+        both(NarrowTable(0, 2), cell),
+        FlattenTable(),
+        both(shown, SelectTable(2)),
     )
-
-
-# Over time --------------------------------------------------------------------------------------
-
-
-class _ReverseSequence(Module):
-    """The steps from the last to the first: (T, …) or a list of steps -> the same kind."""
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none
-
-    def updateOutput(self, x: Any) -> Any:
-        return list(reversed(x)) if isinstance(x, (list, tuple)) else x[::-1]
-
-
-class _ReverseUnreverse(Container):
-    """A module that is run against the sequence, and its output turned around again."""
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
-
-    def updateOutput(self, x: Any) -> Any:
-        return self.modules[0](x)
-
-
-# Only files have them: parts of BiSequencer and its like.
-HELPERS: dict[str, type] = {
-    "nn.ReverseSequence": _ReverseSequence,
-    "nn.ReverseUnreverse": _ReverseUnreverse,
-}
-
-
-def read_remembering(fields: Fields, _version: int) -> Fields:
-    """States may be kept from one call to the next: in one of four modes."""
-    if fields.get("_remember", "neither") not in MODES:
-        raise FormatError(f"one of {MODES}", f"{fields['_remember']!r:.60}")
-    return fields
-
-
-def read_bidirectional(fields: Fields, _version: int) -> Fields:
-    """The layer that runs along the sequence, the one against it, and their merge."""
-    from tapegrad.nn import CAddTable
-
-    ahead, back, merge = _both_ways(fields)
-    plain = type(merge) is CAddTable
-    return {k: v for k, v in fields.items() if k != "modules"} | {
-        "modules": [ahead, back],
-        "merge": None if plain else merge,
-    }
-
-
-def read_bi_sequencer(fields: Fields, _version: int) -> Fields:
-    """As read_bidirectional; the merge is given single steps here, and whole sequences there."""
-    from tapegrad.nn import JoinTable, Sequencer
-
-    ahead, back, merge = _both_ways(fields)
-    for module in (ahead, back):
-        if not isinstance(module, Sequencer):
-            raise UnsupportedError("Sequencers in a BiSequencer", type(module).__name__)
-    if isinstance(merge, JoinTable):
-        axis, inputs = merge.__dict__.get("dimension"), merge.__dict__.get("nInputDims")
-        if inputs is not None or not isinstance(axis, int) or axis == 0:
-            raise UnsupportedError(PER_STEP, repr(merge))
-        merge = None if axis == -1 else _joining(merge, axis if axis < 0 else axis - 1)
-    elif type(merge).__name__ not in _ENTRYWISE:
-        raise UnsupportedError(PER_STEP, type(merge).__name__)
-    return fields | {"modules": [ahead, back], "merge": merge}
-
-
-def write_bidirectional(module: Any, fields: Fields) -> Fields:
-    """The network of both layers, with the sum that is the merge of none."""
-    from tapegrad.nn import CAddTable
-
-    merge = CAddTable() if module.merge is None else module.merge
-    return _written_both_ways(module, fields, merge)
-
-
-def write_bi_sequencer(module: Any, fields: Fields) -> Fields:
-    """The network of both layers, with a merge that takes whole sequences."""
-    from tapegrad.nn import JoinTable
-
-    merge = module.merge
-    if merge is None:
-        merge = JoinTable(-1)
-    elif isinstance(merge, JoinTable):
-        if merge.nInputDims is not None:
-            raise UnsupportedError(PER_STEP, repr(merge))
-        merge = _joining(merge, merge.dimension + (merge.dimension >= 0))
-    elif type(merge).__name__ not in _ENTRYWISE:
-        raise UnsupportedError(PER_STEP, type(merge).__name__)
-    return _written_both_ways(module, fields, merge)
-
-
-def _joining(merge: Any, axis: int) -> Any:
-    """The same merge along another axis."""
-    from tapegrad.nn import JoinTable
-
-    return module_with(JoinTable, merge, dimension=axis, nInputDims=None)
-
-
-_ENTRYWISE = {"CAddTable", "CSubTable", "CMulTable", "CDivTable", "CMaxTable", "CMinTable"}
-
-
-def _both_ways(fields: Fields) -> tuple[Any, Any, Any]:
-    from tapegrad.nn import ConcatTable, Sequential
-
-    both, merge = parts_of(_step(fields), ConcatTable, Module)
-    ahead, reversing = parts_of(both, Module, _ReverseUnreverse)
-    (inner,) = parts_of(reversing, Sequential)
-    _, back, _ = parts_of(inner, _ReverseSequence, Module, _ReverseSequence)
-    return ahead, back, merge
-
-
-def _written_both_ways(module: Any, fields: Fields, merge: Any) -> Fields:
-    from tapegrad.nn import ConcatTable, Sequential
-
-    ahead, back = module.modules
-    inner = Sequential(_ReverseSequence(), back, _ReverseSequence())
-    both = ConcatTable(ahead, _ReverseUnreverse(inner))
-    given = (ahead, back, *(() if module.merge is None else (merge,)))
-    network = like(Sequential(both, merge), module, *given)
-    return {k: v for k, v in fields.items() if k != "merge"} | {"modules": [network]}
-
-
-def read_criterion_over_time(fields: Fields, _version: int) -> Fields:
-    """The criterion of the first step; those of others are its clones."""
-    clones = fields.get("clones")
-    first = clones[0] if isinstance(clones, list) and clones else fields.get("criterion")
-    if not isinstance(first, Module):
-        raise FormatError("a criterion", type(first).__name__)
-    return {k: v for k, v in fields.items() if k != "clones"} | {"criterion": first}
-
-
-def read_repeater_criterion(fields: Fields, version: int) -> Fields:
-    """As read_criterion_over_time; an average over the steps is not there."""
-    if fields.get("sizeAverage"):
-        raise UnsupportedError("a RepeaterCriterion without sizeAverage", "one with it")
-    fields = read_criterion_over_time(fields, version)
-    return {k: v for k, v in fields.items() if k != "sizeAverage"}
-
-
-def write_criterion_over_time(module: Any, fields: Fields) -> Fields:
-    """The criterion as the first of its clones."""
-    fields = {k: v for k, v in fields.items() if k != "criterion"}
-    return {"sizeAverage": False} | fields | {"clones": [module.criterion]}
-
-
-def read_mask_zero_criterion(fields: Fields, _version: int) -> Fields:
-    """The mask is given; the first version made it from the input."""
-    if not fields.get("v2"):
-        raise UnsupportedError("a MaskZeroCriterion that is given its mask", "one that makes it")
-    return {"criterion": fields.get("criterion")}
-
-
-def write_mask_zero_criterion(_module: Any, fields: Fields) -> Fields:
-    """The mask is given, and not in the file."""
-    return fields | {"v2": True}

@@ -1,356 +1,422 @@
-"""What single classes need on the way from Torch7's files and back, beside the general rule.
+"""Every class that Torch7's format needs to know something particular about: one table.
 
-READ[name](fields, version) returns the fields as a file written today would have them: it brings
-old layouts up to date.  WRITE[name](module, fields) returns the fields with what Torch7's code
-expects to be there and this one does without, such as buffers that only a constructor makes.  A
-class is found under its own name and those of its bases, bases first.
+A class that is not here, or says nothing of some matter, follows the nearest base that does, and
+else the general rule (modules.py).  What is to be done with fields is found for a class and all its
+bases, bases first.  A new layer needs an entry only where it differs from that rule, or where
+Torch7 has no such class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Tensor
-from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7 import cells, graph, networks
-from tapegrad.nn.formats.torch7.objects import Storage
+from tapegrad.nn.containers.container import Concat, ConcatTable, Container, MapTable, ParallelTable
+from tapegrad.nn.containers.decorators import Bottle, Checkpoint, Profile, WeightNorm
+from tapegrad.nn.containers.graph import gModule
+from tapegrad.nn.criterions.classification import (
+    ClassNLLCriterion,
+    ClassSimplexCriterion,
+    CrossEntropyCriterion,
+)
+from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.joint import CriterionTable, ParallelCriterion
+from tapegrad.nn.criterions.losses import WeightedMSECriterion
+from tapegrad.nn.criterions.margins import (
+    CosineEmbeddingCriterion,
+    DistanceRatioCriterion,
+    L1HingeEmbeddingCriterion,
+    MarginRankingCriterion,
+)
+from tapegrad.nn.criterions.over_time import (
+    MaskZeroCriterion,
+    RepeaterCriterion,
+    SequencerCriterion,
+)
+from tapegrad.nn.formats.torch7 import cells, graph, layers, networks, over_time
+from tapegrad.nn.formats.torch7.entry import (
+    DType,
+    Entry,
+    bytes_,
+    integers,
+    longs,
+    one,
+    table,
+    tables,
+    tensor,
+    tensors,
+    zeros,
+)
+from tapegrad.nn.formats.torch7.objects import Table
+from tapegrad.nn.layers.activation import GELU, Mish, SiLU, SoftPlus
+from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
+from tapegrad.nn.layers.convolution.spatial import (
+    SpatialConvolution,
+    SpatialConvolutionLocal,
+    SpatialConvolutionMM,
+    SpatialFullConvolution,
+)
+from tapegrad.nn.layers.convolution.volumetric import VolumetricFullConvolution
+from tapegrad.nn.layers.distance import (
+    CosineDistance,
+    DotProduct,
+    Euclidean,
+    Kmeans,
+    PairwiseDistance,
+    WeightedEuclidean,
+)
+from tapegrad.nn.layers.dropout import Dropout, SpatialDropout, VolumetricDropout, WhiteNoise
+from tapegrad.nn.layers.gradient import GradientReversal
+from tapegrad.nn.layers.indexing import Index, MaskedSelect
+from tapegrad.nn.layers.linear import Bilinear, LinearWeightNorm, PartialLinear
+from tapegrad.nn.layers.lookup import IndexLinear, LookupTable, SparseLinear
+from tapegrad.nn.layers.normalization.batch import BatchNormalization
+from tapegrad.nn.layers.normalization.local import (
+    SpatialDivisiveNormalization,
+    SpatialSubtractiveNormalization,
+)
+from tapegrad.nn.layers.normalization.sample import GroupNorm, LayerNorm, RMSNorm
+from tapegrad.nn.layers.pointwise import Add
+from tapegrad.nn.layers.pooling.fixed import (
+    SpatialAveragePooling,
+    SpatialMaxPooling,
+    VolumetricDilatedMaxPooling,
+    VolumetricMaxPooling,
+)
+from tapegrad.nn.layers.pooling.fractional import (
+    SpatialFractionalMaxPooling,
+    VolumetricFractionalMaxPooling,
+)
+from tapegrad.nn.layers.pooling.unpooling import SpatialMaxUnpooling
+from tapegrad.nn.layers.rectifiers import CReLU, PReLU, ReLU, RReLU
+from tapegrad.nn.layers.shape import Convert, Reshape, View
+from tapegrad.nn.layers.table import (
+    MM,
+    MV,
+    CAddTable,
+    CAddTensorTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CSubTable,
+    FlattenTable,
+    JoinTable,
+    MixtureTable,
+    NarrowTable,
+    SelectTable,
+    ZipTable,
+    ZipTableOneToMany,
+)
+from tapegrad.nn.layers.upsampling import (
+    SpatialUpSamplingBilinear,
+    SpatialUpSamplingNearest,
+    UpSampling,
+)
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.layers import (
+    GRU,
+    LSTM,
+    FastLSTM,
+    LinearRNN,
+    LookupRNN,
+    MuFuRu,
+    RecGRU,
+    RecLSTM,
+)
+from tapegrad.nn.recurrent.masking import Embedding, LookupTableMaskZero
+from tapegrad.nn.recurrent.over_time import BiSequencer, Recursor, Remembering, Repeater, Sequencer
+from tapegrad.nn.recurrent.sequence import Bidirectional, SeqGRU, SeqLSTM
+from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM
 
-__all__ = ["OTHERS", "READ", "TENSORS", "WRITE", "version"]
+__all__ = [
+    "CLASSES",
+    "absent",
+    "entries",
+    "gradient",
+    "is_state",
+    "output",
+    "private",
+    "state",
+    "version",
+]
 
-Fields = dict[str, Any]
 
-# What tapegrad.nn has and Torch7 has not.  MuFuRu is there, but of torch/rnn's own no version is
-# known to compute what the one here does; files with it load as tables.
-_OTHERS = """
-Checkpoint Container Conv1d Conv2d Conv3d Criterion Embedding GELU GroupNorm LayerNorm Mish Module
-MuFuRu MultiHeadAttention RMSNorm SiLU TransformerEncoderLayer
-"""
-OTHERS = frozenset(_OTHERS.split())
+def _running(_: DType) -> Any:
+    """Where IndexLinear gathers keys and gradients."""
+    kept = {"cumSumSizes": Table(), "keys": Table(), "gradWeight": Table(), "counter": 1}
+    return Table(kept)
 
-TENSORS = {
-    np.dtype(np.float64): "torch.DoubleTensor",
-    np.dtype(np.float32): "torch.FloatTensor",
-    np.dtype(np.float16): "torch.HalfTensor",
+
+_PAST = tables("outputs", "gradOutputs", "_gradOutputs", "gradInputs")
+_RECURRENT = _PAST | {"step": 1, "seqlen": 99_999, "rho": 99_999, "rmInSharedClones": True}
+_CELLS = tables("cells", "gradCells")
+_ZEROS = dict.fromkeys(("zeroOutput", "zeroCell"), tensor)
+_SEQUENCE = dict.fromkeys(("gates", "buffer1", "buffer2", "buffer3", "grad_a_buffer", "h0"), tensor)
+_RECURRENCE = _RECURRENT | {"typeTensor": tensor, "zeroTensor": tensor}
+_UNFOLDED = {"finput": tensor, "fgradInput": tensor}
+_SCALED = {"inputSize": longs(4), "outputSize": longs(4)}
+_LOOKUP = {
+    "shouldScaleGradByFreq": False,
+    "copiedInput": False,
+    "paddingValue": 0,
+    "_count": lambda _: np.empty(0, np.int32),
+    "_input": integers,
 }
 
-# The numbers that the last Torch7 wrote; all others are 1.
-_VERSIONS = {
-    "BatchNormalization": 2,
-    "LookupTable": 4,
-    "VolumetricDilatedMaxPooling": 2,
-    "VolumetricMaxPooling": 2,
+CLASSES: dict[type, Entry] = {
+    Add: Entry(state={"_ones": one}),
+    BatchNormalization: Entry(read=layers.read_batch_normalization, version=2),
+    BiSequencer: Entry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
+    Bidirectional: Entry(read=over_time.read_bidirectional, write=over_time.write_bidirectional),
+    Bilinear: Entry(gradient=tensors(2)),
+    Bottle: Entry(write=layers.write_bottle),
+    CAddTable: Entry(gradient=table),
+    CAddTensorTable: Entry(output=table, gradient=table),
+    CDivTable: Entry(gradient=table),
+    CMaxTable: Entry(
+        state=dict.fromkeys(("maxIdx", "mask", "maxVals", "gradMaxVals"), tensor), gradient=table
+    ),
+    CMinTable: Entry(
+        state=dict.fromkeys(("minIdx", "mask", "minVals", "gradMaxVals"), tensor), gradient=table
+    ),
+    CMulTable: Entry(gradient=table),
+    CReLU: Entry(write=networks.write_crelu),
+    CSubTable: Entry(gradient=table),
+    Checkpoint: Entry(absent=True),
+    ClassNLLCriterion: Entry(
+        state={
+            "output_tensor": zeros(1),
+            "total_weight_tensor": one,
+            "target": lambda _: np.zeros(1, np.int64),
+        }
+    ),
+    ClassSimplexCriterion: Entry(state={"_target": tensor}),
+    Concat: Entry(state={"outputSize": longs(0)}),
+    ConcatTable: Entry(output=table),
+    Container: Entry(absent=True),
+    Conv1d: Entry(absent=True),
+    Conv2d: Entry(absent=True),
+    Conv3d: Entry(absent=True),
+    Convert: Entry(state={"modules": table}),
+    CosineDistance: Entry(gradient=tensors(2)),
+    CosineEmbeddingCriterion: Entry(gradient=tensors(2)),
+    Criterion: Entry(output=lambda _: 0, absent=True),
+    CriterionTable: Entry(gradient=table),
+    CrossEntropyCriterion: Entry(write=layers.write_cross_entropy),
+    DistanceRatioCriterion: Entry(gradient=tensors(2)),
+    DotProduct: Entry(gradient=tensors(2)),
+    Dropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
+    Embedding: Entry(absent=True),
+    Euclidean: Entry(state={"fastBackward": True}),
+    FastLSTM: Entry(
+        read=cells.read_fast_lstm,
+        write=cells.write_fast_lstm,
+        state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
+    ),
+    FlattenTable: Entry(state={"input_map": table}, output=table, gradient=table),
+    GELU: Entry(absent=True),
+    GRU: Entry(
+        read=cells.read_gru,
+        write=cells.write_gru,
+        state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
+    ),
+    GradientReversal: Entry(read=layers.read_gradient_reversal),
+    GroupNorm: Entry(absent=True),
+    Index: Entry(gradient=tensors(2)),
+    IndexLinear: Entry(
+        read=layers.read_index_linear,
+        write=layers.write_index_linear,
+        state={
+            **dict.fromkeys(("gradWeightBuffer", "valuesBuffer", "normalizedValues"), tensor),
+            "normalize": 0,
+            "weightDecay": 0,
+            "running": _running,
+            "sizesCache": table,
+            "cumSumSizesCache": table,
+        },
+    ),
+    JoinTable: Entry(state={"size": longs(0)}, gradient=table),
+    Kmeans: Entry(read=layers.read_kmeans, write=layers.write_kmeans),
+    L1HingeEmbeddingCriterion: Entry(gradient=tensors(2)),
+    LSTM: Entry(
+        read=cells.read_lstm,
+        write=cells.write_lstm,
+        state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
+    ),
+    LayerNorm: Entry(absent=True),
+    LinearRNN: Entry(
+        read=cells.read_linear_rnn,
+        write=cells.write_linear_rnn,
+        state=_RECURRENCE | {"nInputDim": 1},
+    ),
+    LinearWeightNorm: Entry(
+        state={"weight": tensor, "norm": tensor, "scale": tensor, "dirty": True}
+    ),
+    LookupRNN: Entry(
+        read=cells.read_lookup_rnn,
+        write=cells.write_lookup_rnn,
+        state=_RECURRENCE | {"nInputDim": 0},
+    ),
+    LookupTable: Entry(write=layers.write_lookup_table, state=_LOOKUP, version=4),
+    LookupTableMaskZero: Entry(state=_LOOKUP),
+    MM: Entry(gradient=tensors(2)),
+    MV: Entry(gradient=tensors(2)),
+    MapTable: Entry(
+        write=layers.write_map_table,
+        state={"sharedparams": lambda _: ["weight", "bias", "gradWeight", "gradBias"]},
+        output=table,
+        gradient=table,
+    ),
+    MarginRankingCriterion: Entry(gradient=tensors(2, 1)),
+    MaskZeroCriterion: Entry(
+        read=over_time.read_mask_zero_criterion, write=over_time.write_mask_zero_criterion
+    ),
+    MaskedSelect: Entry(
+        state={
+            "_maskIndices": integers,
+            "_maskIndexBuffer": integers,
+            "_gradMask": bytes_,
+            "_maskIndexBufferCPU": lambda _: np.empty(0, np.float32),
+            "_gradBuffer": tensor,
+        }
+    ),
+    Mish: Entry(absent=True),
+    MixtureTable: Entry(
+        state={
+            **dict.fromkeys(
+                ("_gaterView", "_expert", "_expertView", "_sum", "_expertView2"), tensor
+            ),
+            "size": longs(0),
+            "size2": longs(0),
+            "batchSize": 0,
+            "backwardSetup": False,
+        },
+        gradient=lambda dtype: [tensor(dtype), Table()],
+    ),
+    Module: Entry(absent=True),
+    MuFuRu: Entry(absent=True),
+    MultiHeadAttention: Entry(absent=True),
+    NarrowTable: Entry(output=table, gradient=table),
+    PReLU: Entry(state={"gradWeightBuf": tensor, "gradWeightBuf2": tensor}),
+    PairwiseDistance: Entry(state={"diff": tensor}, gradient=tensors(2)),
+    ParallelCriterion: Entry(gradient=table),
+    ParallelTable: Entry(output=table, gradient=table),
+    PartialLinear: Entry(read=networks.read_partial_linear, write=networks.write_partial_linear),
+    Profile: Entry(
+        state=dict.fromkeys(("numFwds", "numBwds", "summedFwdTime", "summedBwdTime"), 0)
+    ),
+    RMSNorm: Entry(absent=True),
+    RReLU: Entry(read=layers.without("noise"), state={"noise": tensor}),
+    ReLU: Entry(state={"threshold": 0, "val": 0}),
+    RecGRU: Entry(write=cells.write_step, state=_RECURRENT | _ZEROS),
+    RecLSTM: Entry(write=cells.write_step, state=_RECURRENT | _CELLS | _ZEROS),
+    Recursor: Entry(write=cells.write_step, state=_RECURRENT),
+    Remembering: Entry(read=over_time.read_remembering, private=("_remember",)),
+    Repeater: Entry(state={"_remember": "neither"}, output=table),
+    RepeaterCriterion: Entry(
+        read=over_time.read_repeater_criterion, write=over_time.write_criterion_over_time
+    ),
+    Reshape: Entry(read=layers.read_reshape, write=layers.write_reshape),
+    SelectTable: Entry(gradient=table),
+    SeqGRU: Entry(state=_SEQUENCE, gradient=tensor),
+    SeqLSTM: Entry(
+        state=_SEQUENCE | {"cell": tensor, "c0": tensor}, output=tensor, gradient=tensor
+    ),
+    Sequencer: Entry(state=tables("tableoutput", "tablegradInput", "_output"), output=table),
+    SequencerCriterion: Entry(
+        read=over_time.read_criterion_over_time, write=over_time.write_criterion_over_time
+    ),
+    SiLU: Entry(absent=True),
+    SoftPlus: Entry(state={"threshold": 20}),
+    SparseLinear: Entry(state={"weightDecay": 0, "sparseUpdate": 0}),
+    SpatialAveragePooling: Entry(read=layers.read_pooling),
+    SpatialConvolution: Entry(read=layers.read_convolution),
+    SpatialConvolutionLocal: Entry(state=_UNFOLDED),
+    SpatialConvolutionMM: Entry(read=layers.read_matrix_convolution),
+    SpatialDivisiveNormalization: Entry(write=networks.write_divisive),
+    SpatialDropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
+    SpatialFractionalMaxPooling: Entry(read=layers.read_fractional, state={"indices": integers}),
+    SpatialFullConvolution: Entry(state={"ones": tensor}),
+    SpatialMaxPooling: Entry(read=layers.read_pooling),
+    SpatialMaxUnpooling: Entry(read=layers.read_unpooling),
+    SpatialSubtractiveNormalization: Entry(write=networks.write_subtractive),
+    SpatialUpSamplingBilinear: Entry(state=_SCALED),
+    SpatialUpSamplingNearest: Entry(state=_SCALED),
+    StepGRU: Entry(write=cells.write_masking, state={"gates": tensor}, gradient=tensors(2)),
+    StepLSTM: Entry(
+        write=cells.write_masking, state={"gates": tensor}, output=tensors(2), gradient=tensors(3)
+    ),
+    TransformerEncoderLayer: Entry(absent=True),
+    UpSampling: Entry(state={"inputSize": longs(5), "outputSize": longs(5)}),
+    View: Entry(read=layers.read_view, write=layers.write_sizes),
+    VolumetricDilatedMaxPooling: Entry(version=2),
+    VolumetricDropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
+    VolumetricFractionalMaxPooling: Entry(read=layers.read_fractional, state={"indices": integers}),
+    VolumetricFullConvolution: Entry(state=_UNFOLDED),
+    VolumetricMaxPooling: Entry(version=2),
+    WeightNorm: Entry(
+        read=layers.read_weight_norm,
+        write=layers.write_weight_norm,
+        state={"_norm": tensor, "_scale": tensor},
+    ),
+    WeightedEuclidean: Entry(state={"fastBackward": True}),
+    WeightedMSECriterion: Entry(state={"buffer": tensor}),
+    WhiteNoise: Entry(read=layers.without("noise"), state={"noise": tensor}),
+    ZipTable: Entry(output=table, gradient=table),
+    ZipTableOneToMany: Entry(output=table, gradient=table),
+    gModule: Entry(read=graph.read_gmodule, write=graph.write_gmodule),
 }
+
+
+# Questions ----------------------------------------------------------------------------------------
+
+
+def absent(cls: type) -> bool:
+    """Whether Torch7 has no class like this one."""
+    return cls in CLASSES and CLASSES[cls].absent
+
+
+def entries(cls: type) -> Iterator[Entry]:
+    """The entries of the bases of a class, and its own, the most general first."""
+    return (CLASSES[base] for base in reversed(cls.__mro__) if base in CLASSES)
+
+
+def state(cls: type, dtype: DType) -> Iterator[tuple[str, Any]]:
+    """(name, value) of the fields that a module of this class must have, its own first."""
+    for entry in reversed(list(entries(cls))):
+        for name, value in entry.state.items():
+            yield name, value(dtype) if callable(value) else value
+
+
+def is_state(cls: type, name: str) -> bool:
+    """Whether a field of this name is such a one."""
+    return any(name in entry.state for entry in entries(cls))
+
+
+def output(cls: type, dtype: DType) -> Any:
+    """The `output` of a new module."""
+    return _nearest(cls, "output", tensor)(dtype)
+
+
+def gradient(cls: type, dtype: DType) -> Any:
+    """The `gradInput` of a new module."""
+    return _nearest(cls, "gradient", tensor)(dtype)
 
 
 def version(cls: type) -> int:
     """The version that Torch7 wrote for this class or the nearest base that has one."""
-    return next((_VERSIONS[b.__name__] for b in cls.__mro__ if b.__name__ in _VERSIONS), 1)
+    return _nearest(cls, "version", 1)
 
 
-# Reading --------------------------------------------------------------------------------------
+def private(cls: type) -> tuple[str, ...]:
+    """The declared names with an underscore in front that are fields in Torch7's files."""
+    return tuple(name for entry in entries(cls) for name in entry.private)
 
 
-def _read_batch_normalization(fields: Fields, version: int) -> Fields:
-    """Before version 2 there was running_std, the inverse standard deviation."""
-    fields = dict(fields)
-    if version < 2 and "running_std" in fields and "running_var" not in fields:
-        inverse = _array(fields, "running_std")
-        with np.errstate(all="ignore"):
-            fields["running_var"] = inverse**-2.0 - _number(fields, "eps")
-    fields.setdefault("affine", fields.get("weight") is not None)
-    return fields
-
-
-def _read_convolution(fields: Fields, version: int) -> Fields:
-    """Once, weights were matrices with a row for each output, and padding was one number."""
-    fields = dict(fields)
-    if "padding" in fields:
-        fields.setdefault("padW", fields["padding"])
-        fields.setdefault("padH", fields["padding"])
-    for name, default in (("padW", 0), ("padH", 0), ("dW", 1), ("dH", 1)):
-        fields.setdefault(name, default)
-    if fields.get("weight") is None:  # inside a WeightNorm
-        return fields
-    weight = _array(fields, "weight")
-    if weight.ndim == 2:
-        shape = tuple(int(_number(fields, n)) for n in ("nOutputPlane", "nInputPlane", "kH", "kW"))
-        if int(np.prod([float(n) for n in shape])) != weight.size or min(shape) < 1:
-            raise FormatError(f"a weight for {shape}", f"shape {weight.shape}")
-        fields["weight"] = weight.reshape(shape)
-    return fields
-
-
-def _read_pooling(fields: Fields, version: int) -> Fields:
-    """Padding, rounding and counting came later; without them windows were counted as below."""
-    defaults = {"padW": 0, "padH": 0, "ceil_mode": False}
-    return defaults | {"count_include_pad": True, "divide": True} | fields
-
-
-def _read_sizes(*names: str) -> Callable[[Fields, int], Fields]:
-    """Storages of sizes are tuples here."""
-
-    def read(fields: Fields, version: int) -> Fields:
-        fields = dict(fields)
-        for name in names:
-            value = fields.get(name)
-            if isinstance(value, Storage):
-                fields[name] = tuple(value.array.tolist())
-            elif isinstance(value, np.ndarray) and value.ndim == 1 and value.size <= 32:
-                fields[name] = tuple(int(n) for n in value)
-            elif value is not None and not isinstance(value, tuple):
-                raise FormatError(f"sizes called {name}", type(value).__name__)
-        return fields
-
-    return read
-
-
-def _read_view(fields: Fields, version: int) -> Fields:
-    """numElements is worked out from the sizes, whatever the file says."""
-    fields = _read_sizes("size")(fields, version)
-    sizes = fields.get("size")
-    if sizes is None or sum(n == -1 for n in sizes) > 1 or any(n < -1 or n == 0 for n in sizes):
-        raise FormatError("positive sizes and at most one -1", f"{sizes}")
-    known = 1
-    for n in sizes:
-        known *= n if n != -1 else 1
-    return fields | {"numElements": known}
-
-
-def _read_reshape(fields: Fields, version: int) -> Fields:
-    fields = _read_sizes("size")(fields, version)
-    sizes = fields.get("size")
-    if sizes is None or any(n < 0 for n in sizes):
-        raise FormatError("sizes", f"{sizes}")
-    count = 1
-    for n in sizes:
-        count *= n
-    return fields | {"nelement": count}
-
-
-def _read_gradient_reversal(fields: Fields, version: int) -> Fields:
-    """Version 1 had no factor, which was 1."""
-    factor = fields.get("lambda", 1)
-    return fields | {"lambda": factor, "lambda_": factor}
-
-
-def _read_unpooling(fields: Fields, version: int) -> Fields:
-    """The pooling that is undone must remember what it picks; constructors see to it otherwise."""
-    pooling = fields.get("pooling")
-    if not hasattr(pooling, "_remembers"):
-        raise FormatError("a pooling module called pooling", type(pooling).__name__)
-    pooling._remembers = True
-    return fields
-
-
-def _read_matrix_convolution(fields: Fields, version: int) -> Fields:
-    """SpatialConvolutionMM has one row for each output, as the oldest files have for all."""
-    if fields.get("weight") is None:
-        return fields
-    weight = _array(fields, "weight")
-    return fields | {"weight": weight.reshape(weight.shape[0], -1) if weight.size else weight}
-
-
-def _read_index_linear(fields: Fields, version: int) -> Fields:
-    """What is added to a key there, which counts from 1, makes it one that counts from 0."""
-    if fields.get("normalize") not in {0, None}:
-        raise UnsupportedError("an IndexLinear that does not normalize", "one that does")
-    return fields | {"keysOffset": int(_number(fields, "offset")) + 1}
-
-
-def _read_kmeans(fields: Fields, version: int) -> Fields:
-    """Nothing was counted before the first call."""
-    counts = fields.get("clusterSampleCount")
-    counted = isinstance(counts, np.ndarray) and counts.any()
-    return fields | ({} if counted else {"clusterSampleCount": None})
-
-
-def _read_fractional(fields: Fields, version: int) -> Fields:
-    """The output's sizes are given, or ratios; what is not given is nil, and so no field."""
-    sizes = [f"{kind}{axis}" for kind in ("out", "ratio") for axis in "TWH"]
-    return dict.fromkeys(sizes) | fields
-
-
-def _read_weight_norm(fields: Fields, version: int) -> Fields:
-    """The module comes without its weight, which v and g make; its sizes are beside them."""
-    fields = _read_sizes("weightSize")(fields, version)
-    shape, axis = fields.get("weightSize"), fields.get("outputDim")
-    v, g, parts = _array(fields, "v"), _array(fields, "g"), fields.get("modules")
-    if not shape or not isinstance(axis, int) or not 1 <= abs(axis) <= len(shape):
-        raise FormatError("sizes and a dimension of them", f"{shape}, {axis!r:.40}")
-    rows = shape[axis - 1 if axis > 0 else axis]
-    count = 1
-    for n in shape:
-        count *= n
-    if min(shape) < 1 or v.shape != (rows, count // rows) or g.size != rows:
-        raise FormatError(f"v and g for a weight {shape}", f"shapes {v.shape} and {g.shape}")
-    if not isinstance(parts, list) or len(parts) != 1:
-        raise FormatError("a list of one module", type(parts).__name__)
-    if not isinstance(parts[0], Module):
-        raise FormatError("a module", type(parts[0]).__name__)
-    norm = np.sqrt(np.sum(np.square(v), axis=1, keepdims=True) + 1e-4)
-    axis = axis - 1 if axis > 0 else axis % len(shape)
-    made = (v * (g.reshape(rows, 1) / norm)).reshape(rows, *shape[:axis], *shape[axis + 1 :])
-    parts[0].__dict__["weight"] = Tensor(np.moveaxis(made, 0, axis))
-    kept = {name: fields[name] for name in ("modules", "v", "g", "outputDim")}
-    kept |= {name: fields.get(name) for name in ("gradV", "gradG")}
-    return kept | {"g": g.reshape(rows, 1), "shape": shape, "otherDims": count // rows}
-
-
-def _without_scratch(*names: str) -> Callable[[Fields, int], Fields]:
-    """What the last forward left behind is not kept."""
-
-    def read(fields: Fields, version: int) -> Fields:
-        return {name: value for name, value in fields.items() if name not in names}
-
-    return read
-
-
-READ: dict[str, Callable[[Fields, int], Fields]] = {
-    "BatchNormalization": _read_batch_normalization,
-    "BiSequencer": cells.read_bi_sequencer,
-    "Bidirectional": cells.read_bidirectional,
-    "Dropout": _without_scratch("noise"),
-    "FastLSTM": cells.read_fast_lstm,
-    "GRU": cells.read_gru,
-    "GradientReversal": _read_gradient_reversal,
-    "IndexLinear": _read_index_linear,
-    "Kmeans": _read_kmeans,
-    "LSTM": cells.read_lstm,
-    "LinearRNN": cells.read_linear_rnn,
-    "LookupRNN": cells.read_lookup_rnn,
-    "MaskZeroCriterion": cells.read_mask_zero_criterion,
-    "PartialLinear": networks.read_partial_linear,
-    "RReLU": _without_scratch("noise"),
-    "Remembering": cells.read_remembering,
-    "RepeaterCriterion": cells.read_repeater_criterion,
-    "Reshape": _read_reshape,
-    "SequencerCriterion": cells.read_criterion_over_time,
-    "SpatialAveragePooling": _read_pooling,
-    "SpatialConvolution": _read_convolution,
-    "SpatialConvolutionMM": _read_matrix_convolution,
-    "SpatialDropout": _without_scratch("noise"),
-    "SpatialFractionalMaxPooling": _read_fractional,
-    "SpatialMaxPooling": _read_pooling,
-    "SpatialMaxUnpooling": _read_unpooling,
-    "View": _read_view,
-    "VolumetricDropout": _without_scratch("noise"),
-    "VolumetricFractionalMaxPooling": _read_fractional,
-    "WeightNorm": _read_weight_norm,
-    "WhiteNoise": _without_scratch("noise"),
-    "gModule": graph.read_gmodule,
-}
-
-
-# Writing --------------------------------------------------------------------------------------
-
-
-def _write_sizes(module: Any, fields: Fields) -> Fields:
-    return fields | {"size": _longs(module.size)}
-
-
-def _write_reshape(module: Any, fields: Fields) -> Fields:
-    return fields | {"size": _longs(module.size), "batchsize": _longs((0, *module.size))}
-
-
-def _write_gradient_reversal(module: Any, fields: Fields) -> Fields:
-    return {("lambda" if name == "lambda_" else name): value for name, value in fields.items()}
-
-
-def _write_lookup_table(module: Any, fields: Fields) -> Fields:
-    """Padding -1, none, is 0 there."""
-    return fields | ({"paddingValue": 0} if fields.get("paddingValue") == -1 else {})
-
-
-def _write_weight_norm(module: Any, fields: Fields) -> Fields:
-    """Its bias is the module's; the views are its own axis in front, with the rest flat and not."""
-    shape, axis = module.shape, module.outputDim % len(module.shape)
-    sizes = {
-        "weightSize": _longs(shape),
-        "viewIn": _longs((shape[axis], module.otherDims)),
-        "viewOut": _longs((shape[axis], *shape[:axis], *shape[axis + 1 :])),
-    }
-    bias = {"bias": module.bias, "outputDim": axis + 1}
-    fields = {name: value for name, value in fields.items() if name != "shape"}
-    return fields | sizes | bias
-
-
-def _longs(values: Any) -> Storage:
-    return Storage(np.array(values, np.int64), "torch.LongStorage")
-
-
-def _write_bottle(module: Any, fields: Fields) -> Fields:
-    """Room for the sizes that are folded and unfolded, which Torch7 keeps in tensors."""
-    dtype = fields["gradInput"].dtype
-    sizes = {"inShape": module.nInputDim, "outShape": module.nOutputDim}
-    return fields | {name: np.zeros(count, dtype) for name, count in sizes.items()}
-
-
-def _write_map_table(module: Any, fields: Fields) -> Fields:
-    return fields | {"module": module.modules[0]} if module.modules else fields
-
-
-def _write_cross_entropy(module: Any, fields: Fields) -> Fields:
-    return fields | {"oldSizeAverage": module.sizeAverage}
-
-
-def _write_kmeans(module: Any, fields: Fields) -> Fields:
-    counts = np.zeros(module.k, fields["gradInput"].dtype)
-    return {"clusterSampleCount": counts} | fields
-
-
-def _write_index_linear(module: Any, fields: Fields) -> Fields:
-    """What is added to a key there, which counts from 1, makes it one that counts from 0."""
-    fields = {name: value for name, value in fields.items() if name != "keysOffset"}
-    return fields | {"offset": module.keysOffset - 1}
-
-
-WRITE: dict[str, Callable[[Any, Fields], Fields]] = {
-    "BiSequencer": cells.write_bi_sequencer,
-    "Bidirectional": cells.write_bidirectional,
-    "Bottle": _write_bottle,
-    "CReLU": networks.write_crelu,
-    "CrossEntropyCriterion": _write_cross_entropy,
-    "FastLSTM": cells.write_fast_lstm,
-    "GRU": cells.write_gru,
-    "GradientReversal": _write_gradient_reversal,
-    "IndexLinear": _write_index_linear,
-    "Kmeans": _write_kmeans,
-    "LSTM": cells.write_lstm,
-    "LinearRNN": cells.write_linear_rnn,
-    "LookupRNN": cells.write_lookup_rnn,
-    "LookupTable": _write_lookup_table,
-    "MapTable": _write_map_table,
-    "MaskZeroCriterion": cells.write_mask_zero_criterion,
-    "PartialLinear": networks.write_partial_linear,
-    "RecGRU": cells.write_step,
-    "RecLSTM": cells.write_step,
-    "Recursor": cells.write_step,
-    "RepeaterCriterion": cells.write_criterion_over_time,
-    "Reshape": _write_reshape,
-    "SequencerCriterion": cells.write_criterion_over_time,
-    "SpatialDivisiveNormalization": networks.write_divisive,
-    "SpatialSubtractiveNormalization": networks.write_subtractive,
-    "StepGRU": cells.write_masking,
-    "StepLSTM": cells.write_masking,
-    "View": _write_sizes,
-    "WeightNorm": _write_weight_norm,
-    "gModule": graph.write_gmodule,
-}
-
-
-def _array(fields: Fields, name: str) -> np.ndarray[Any, Any]:
-    value = fields.get(name)
-    if not isinstance(value, np.ndarray):
-        raise FormatError(f"a tensor called {name}", type(value).__name__)
-    return value
-
-
-def _number(fields: Fields, name: str) -> float:
-    value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise FormatError(f"a number called {name}", type(value).__name__)
-    return value
+def _nearest(cls: type, what: str, default: Any) -> Any:
+    found = (getattr(entry, what) for entry in reversed(list(entries(cls))))
+    return next((value for value in found if value is not None), default)

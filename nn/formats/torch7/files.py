@@ -15,15 +15,17 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
-from tapegrad.nn.formats.torch7.cells import HELPERS
-from tapegrad.nn.formats.torch7.classes import OTHERS
+from tapegrad.nn.formats.torch7.classes import absent
 from tapegrad.nn.formats.torch7.modules import from_objects, to_objects
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.over_time import HELPERS
 from tapegrad.nn.formats.torch7.reader import read
 from tapegrad.nn.formats.torch7.writer import Plan
+from tapegrad.nn.module import Module
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
 
@@ -110,15 +112,11 @@ def save(
 @functools.cache
 def known() -> dict[str, type]:
     """The classes here that Torch7 has too, by its names."""
-    from tapegrad import nn
-    from tapegrad.nn import Module
-
-    found = {name: getattr(nn, name) for name in nn.__all__}
-    return HELPERS | {
-        f"nn.{name}": cls
-        for name, cls in found.items()
-        if name not in OTHERS and isinstance(cls, type) and issubclass(cls, Module)
-    }
+    found: dict[str, Any] = {}
+    for room in (containers, layers, recurrent, criterions):
+        found |= {f"nn.{name}": getattr(room, name) for name in room.__all__}
+    modules = {k: v for k, v in found.items() if isinstance(v, type) and issubclass(v, Module)}
+    return HELPERS | {name: cls for name, cls in modules.items() if not absent(cls)}
 
 
 def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:

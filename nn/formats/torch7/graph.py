@@ -6,15 +6,17 @@ module, and the data of the nodes whose values it takes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tapegrad.nn.containers.graph import Step
 from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
 
-__all__ = ["PARTS", "read_gmodule", "write_gmodule"]
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.torch7.entry import Fields
 
-Fields = dict[str, Any]
+__all__ = ["PARTS", "read_gmodule", "write_gmodule"]
 
 PARTS = frozenset({"graph.Edge", "graph.Graph", "graph.Node", "nngraph.Node"})
 
@@ -24,8 +26,6 @@ PARTS = frozenset({"graph.Edge", "graph.Graph", "graph.Node", "nngraph.Node"})
 
 def read_gmodule(fields: Fields, _version: int) -> Fields:
     """A step for each node but those that only hand on the input, or a list that is split."""
-    from tapegrad.nn.containers.graph import Step
-
     modules, count = fields.get("modules"), fields.get("nInputs")
     if not isinstance(modules, list) or not all(isinstance(m, Module) for m in modules):
         raise FormatError("a list of modules", type(modules).__name__)

@@ -2,21 +2,19 @@
 
 Layers keep Torch7's names for their attributes, so most need nothing said: an instance is made
 without calling its constructor (nothing in a file may decide how much memory that takes), and each
-attribute that the class assigns anywhere gets the field of that name.  Numbers that count from 1
-there and from 0 here are shifted by what the class declares in `torch7_arguments`.  A tensor with a
-gradient beside it is a Parameter, another a Buffer.
+attribute that the class declares (`keeps`) gets the field of that name.  Numbers that count from 1
+there and from 0 here are shifted by what the class declares in `counts`.  A tensor with a gradient
+beside it is a Parameter, another a Buffer.
 
-What that rule gets wrong is said per class in torch7_classes, or by the class itself:
+What that rule gets wrong is said per class in the table of classes.py, or by the class itself:
 `from_torch7(cls, fields, version)`, a classmethod, returns the attributes to set, and `to_torch7()`
 the fields to write.
 """
 
 from __future__ import annotations
 
-import dis
 import functools
 import inspect
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,12 +22,14 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
+from tapegrad.nn.core.state import has_default, kept, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7 import classes as classes_of_torch7
-from tapegrad.nn.formats.torch7 import state as made_there
+from tapegrad.nn.formats.common.names import may_be_attribute
+from tapegrad.nn.formats.torch7 import classes as torch7_classes
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.module import Module
@@ -38,6 +38,12 @@ __all__ = ["from_objects", "to_objects"]
 
 # Fields that say something about every module, or that a forward or backward will make anew.
 _OF_ALL = {"output", "gradInput", "_type", "train"}
+
+_TYPES = {
+    np.dtype(np.float64): "torch.DoubleTensor",
+    np.dtype(np.float32): "torch.FloatTensor",
+    np.dtype(np.float16): "torch.HalfTensor",
+}
 
 # A Linear that has no bias, or one that is kept at 0.
 _ALIASES = {"nn.LinearNoBias": "nn.Linear"}
@@ -88,7 +94,7 @@ def from_objects(
                 raise type(error)(error.expected, error.found, **place) from None
             expected = f"fields of a {raw.class_name}: {type(error).__name__}: {error!s:.200}"
             raise FormatError(expected, **place) from error
-    if any(cls.__name__ == "gModule" for cls in found.built.values()):
+    if gModule in found.built.values():
         found.unknown -= GRAPH_PARTS  # which became its steps
     return result(root), sorted(found.unknown)
 
@@ -151,7 +157,7 @@ class _Discovered:
             cls = self.built.get(id(parent)) if isinstance(parent, TorchObject) else None
             if cls is not None and parent.fields is table:
                 used = key == "modules" or key in attributes(cls)
-                return used or hasattr(cls, "from_torch7")
+                return used or hasattr(cls, "from_torch7") or not _declares(cls)
         return True
 
     def path(self, item: Any) -> str:
@@ -189,18 +195,18 @@ def _set_attributes(
         _set_mode(module, fields)
         return
     _set_mode(module, fields)
-    for base in reversed(cls.__mro__):
-        prepare = classes_of_torch7.READ.get(base.__name__)
-        if prepare is not None and is_own(base):
-            fields = prepare(fields, version)
-    kinds = getattr(cls, "torch7_arguments", {})
-    defaults = _defaults(cls)
-    assigned = attributes(cls)
+    for entry in torch7_classes.entries(cls):
+        if entry.read is not None:
+            fields = entry.read(fields, version)
+    kinds = getattr(cls, "counts", {})
+    defaults, declared = _defaults(cls), kept_names(cls)
     others = [name for name, value in fields.items() if _is_setting(cls, name, value, fields)]
-    own = ("_remember",) if "_remember" in fields and hasattr(cls, "remember") else ()
-    for name in dict.fromkeys((*assigned, *others, *own)):
+    for name in dict.fromkeys((*attributes(cls), *others)):
         if name not in fields:
-            module.__dict__[name] = defaults.get(name)
+            if name in defaults:
+                module.__dict__[name] = defaults[name]
+            elif name in declared and not has_default(cls, name):
+                module.__dict__[name] = None
             continue
         value = fields[name]
         if isinstance(value, np.ndarray):
@@ -214,20 +220,49 @@ def _set_attributes(
     _check_parts(module)
 
 
-def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> bool:
-    """Whether a field that no statement of the class assigns by name is kept nevertheless.
+def attributes(cls: type) -> tuple[str, ...]:
+    """The attributes of a class that get the fields of their names, whatever these hold.
 
-    Numbers, flags and texts are, and parameters; working memory of Torch7's is not.
+    Those that it declares; for a class of somebody else's that declares none, those of its bases
+    and the parameters of its constructor.  The constructor itself is never called.
     """
-    if name in _OF_ALL or name.startswith(("_", "grad")) or not name.isidentifier():
+    shown = [name for name in kept_names(cls) if not name.startswith("_")]
+    names = dict.fromkeys((*shown, *torch7_classes.private(cls)))
+    return tuple(names if _declares(cls) else names | dict.fromkeys(_parameters(cls)))
+
+
+def _declares(cls: type) -> bool:
+    """Whether the class says what it keeps: ours do, others may."""
+    return is_own(cls) or any("keeps" in vars(b) and not is_own(b) for b in cls.__mro__)
+
+
+def _parameters(cls: type) -> list[str]:
+    """The parameters of the constructor, if that is not one of ours."""
+    owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if owner is object or is_own(owner):
+        return []
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(cls).parameters.values()
+    return [p.name for p in found if p.kind not in kinds and may_be_attribute(cls, p.name)]
+
+
+def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether a field that no declaration names is kept nevertheless.
+
+    Numbers, flags and texts are, and parameters: a person has set them.  Working memory of Torch7's
+    is not.  In a class that declares nothing modules and lists may be what it consists of.
+    """
+    if name in _OF_ALL or name.startswith(("_", "grad")) or not may_be_attribute(cls, name):
         return False
-    if made_there.is_state(cls, name):
-        return False
-    inherited = getattr(cls, name, None)
-    if callable(inherited) or isinstance(inherited, property):
+    if torch7_classes.is_state(cls, name) or callable(getattr(cls, name, None)):
         return False
     learned = isinstance(fields.get(f"grad{name[:1].upper()}{name[1:]}"), np.ndarray)
-    return isinstance(value, (bool, int, float, str, type(None))) or learned
+    if learned or isinstance(value, (bool, int, float, str, type(None))):
+        return True
+    if _declares(cls):
+        return False
+    named = name in {"weight", "bias"} and isinstance(value, np.ndarray)
+    return named or isinstance(value, (Module, Storage, list))
 
 
 def _set_mode(module: Any, fields: dict[str, Any]) -> None:
@@ -261,24 +296,6 @@ def _tensor(
             made.grad = gradient.reshape(array.shape).astype(array.dtype, copy=False)
     tensors[id(array)] = made
     return made
-
-
-@functools.cache
-def attributes(cls: type) -> tuple[str, ...]:
-    """The public attributes that methods of `cls` assign, constructors' first: what instances have.
-
-    Read from our own compiled code; the constructor, which would say it too, is never called.
-    """
-    bases = [base for base in cls.__mro__ if base not in {*Module.__mro__, Criterion}]
-    functions = [vars(base).get("__init__") for base in bases]
-    functions += [function for base in bases for function in vars(base).values()]
-    found: dict[str, None] = {}
-    for function in functions:
-        code = getattr(inspect.unwrap(getattr(function, "fget", function)), "__code__", None)
-        if isinstance(code, types.CodeType):
-            steps = dis.get_instructions(code)
-            found.update((step.argval, None) for step in steps if step.opname == "STORE_ATTR")
-    return tuple(name for name in found if name not in _OF_ALL and not name.startswith("_"))
 
 
 @functools.cache
@@ -385,7 +402,7 @@ def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
     if cls not in names:
         expected = "a class that Torch7 has, or one passed in `classes`"
         raise UnsupportedError(expected, f"{cls.__module__}.{cls.__qualname__}", path=path)
-    return TorchObject(names[cls], None, classes_of_torch7.version(cls))
+    return TorchObject(names[cls], None, torch7_classes.version(cls))
 
 
 def _fields(
@@ -395,23 +412,22 @@ def _fields(
     fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
-    kinds = getattr(type(module), "torch7_arguments", {})
-    for name, value in vars(module).items():
-        if value is None or (name.startswith("_") and name != "_remember"):
+    kinds, private = type(module).counts, torch7_classes.private(type(module))
+    for name, value in kept(module).items():
+        if value is None or (name.startswith("_") and name not in private):
             continue
         kind = kinds.get(name)
         if kind is not None and isinstance(value, Tensor):
             fields[name] = to_one_based(devices.to_numpy(value._data), kind)
         else:
             fields[name] = to_one_based(value, kind)
-    for base in reversed(type(module).__mro__):
-        finish = classes_of_torch7.WRITE.get(base.__name__)
-        if finish is not None and is_own(base):
+    for entry in torch7_classes.entries(type(module)):
+        if entry.write is not None:
             try:
-                fields = finish(module, fields)
+                fields = entry.write(module, fields)
             except UnsupportedError as error:
                 raise UnsupportedError(error.expected, error.found, path=path) from None
-    for name, value in made_there.state(type(module), dtype):
+    for name, value in torch7_classes.state(type(module), dtype):
         fields.setdefault(name, value)
     for name, value in list(fields.items()):
         if isinstance(value, Parameter):
@@ -441,13 +457,15 @@ def _is_writable(value: Any) -> bool:
 
 def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
     cls = type(module)
-    output = 0 if isinstance(module, Criterion) else made_there.outputs(cls, dtype)
-    gradient = made_there.gradients(cls, dtype)
-    return {"_type": classes_of_torch7.TENSORS[dtype], "output": output, "gradInput": gradient}
+    return {
+        "_type": _TYPES[dtype],
+        "output": torch7_classes.output(cls, dtype),
+        "gradInput": torch7_classes.gradient(cls, dtype),
+    }
 
 
 def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:
     """The dtype of a module's parameters; without any, that of the module around it."""
     own = next((p.dtype for p in module._parameters()), around)
     found = np.dtype(module.type() if own is None else own)
-    return found if found in classes_of_torch7.TENSORS else np.dtype(np.float64)
+    return found if found in _TYPES else np.dtype(np.float64)

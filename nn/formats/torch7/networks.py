@@ -5,26 +5,36 @@ Reading takes out of the network what the layer consists of; writing builds the 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Parameter
+from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.layers.activation import Identity, Sqrt, Square
+from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
+from tapegrad.nn.layers.lookup import LookupTable
+from tapegrad.nn.layers.padding import SpatialZeroPadding
+from tapegrad.nn.layers.pointwise import MulConstant
+from tapegrad.nn.layers.rectifiers import ReLU, Threshold
+from tapegrad.nn.layers.table import MM, CDivTable, CSubTable, JoinTable
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.torch7.entry import Fields
 
 __all__ = [
     "like",
     "module_with",
     "parts_of",
     "read_partial_linear",
+    "step_of",
     "write_crelu",
     "write_divisive",
     "write_partial_linear",
     "write_subtractive",
 ]
-
-Fields = dict[str, Any]
 
 
 def parts_of(module: Any, *classes: type) -> list[Any]:
@@ -58,13 +68,19 @@ def like(network: Any, module: Any, *given: Any) -> Any:
     return network
 
 
+def step_of(fields: Fields) -> Any:
+    """The network of one step, the first module of a recurrent layer."""
+    parts = fields.get("modules")
+    if not isinstance(parts, list) or not parts:
+        raise FormatError("a list of modules", type(parts).__name__)
+    return parts[0]
+
+
 # PartialLinear ----------------------------------------------------------------------------------
 
 
 def read_partial_linear(fields: Fields, _version: int) -> Fields:
     """The weight is that of a LookupTable, whose rows are multiplied with the input."""
-    from tapegrad.nn import MM, Identity, LookupTable, ParallelTable
-
     both, product = parts_of(fields.get("network"), ParallelTable, MM)
     _, table = parts_of(both, Identity, LookupTable)
     weight, partition = table.__dict__.get("weight"), fields.get("partition")
@@ -82,8 +98,6 @@ def read_partial_linear(fields: Fields, _version: int) -> Fields:
 
 def write_partial_linear(module: Any, fields: Fields) -> Fields:
     """The network, and the numbers of all outputs and of those that are computed."""
-    from tapegrad.nn import MM, Identity, LookupTable, ParallelTable, Sequential
-
     table = LookupTable(1, 1)
     network = like(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
     table.weight = module.weight
@@ -98,8 +112,6 @@ def write_partial_linear(module: Any, fields: Fields) -> Fields:
 
 def write_crelu(module: Any, fields: Fields) -> Fields:
     """Its children: x beside -x, joined, and what is below 0 cut off."""
-    from tapegrad.nn import ConcatTable, Identity, JoinTable, MulConstant, ReLU
-
     both = ConcatTable(Identity(), MulConstant(-1))
     parts = [both, JoinTable(1), ReLU(module.inplace)]
     return fields | {"modules": [like(part, module) for part in parts]}
@@ -110,8 +122,6 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
 
 def write_subtractive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: an estimator of local means, and two tables."""
-    from tapegrad.nn import CDivTable, CSubTable
-
     extra = {"subtractor": CSubTable(), "divider": CDivTable(), "meanestimator": _estimator(module)}
     coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
     return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
@@ -119,8 +129,6 @@ def write_subtractive(module: Any, fields: Fields) -> Fields:
 
 def write_divisive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: estimators of local means and deviations, and others."""
-    from tapegrad.nn import CDivTable, Sequential, Sqrt, Square, Threshold
-
     extra = {
         "meanestimator": _estimator(module),
         "stdestimator": Sequential(Square(), *_estimator(module).modules, Sqrt()),
@@ -134,8 +142,6 @@ def write_divisive(module: Any, fields: Fields) -> Fields:
 
 def _estimator(module: Any) -> Any:
     """A network for the sum over a neighbourhood and all planes, in each plane."""
-    from tapegrad.nn import Sequential, SpatialConvolution, SpatialZeroPadding
-
     planes, kernel = module.nInputPlane, module.kernel.numpy()
     across, down = kernel.shape[-1] // 2, kernel.shape[0] // 2
     network = Sequential(SpatialZeroPadding(across, across, down, down))

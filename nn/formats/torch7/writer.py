@@ -1,4 +1,4 @@
-"""Writes the bytes of a Torch7 file: the other direction of torch7_reader.
+"""Writes the bytes of a Torch7 file: the other direction of reader.py.
 
 Two walks over the objects, neither recursive.  The first looks whether everything can be written,
 and which arrays see the same memory: those become tensors of one storage with their strides, as
@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
-from tapegrad.nn.formats.torch7.reader import (
+from tapegrad.nn.formats.torch7.object_reader import (
     BOOLEAN,
     NIL,
     NUMBER,
@@ -25,8 +24,11 @@ from tapegrad.nn.formats.torch7.reader import (
     STRING,
     TABLE,
     TORCH,
-    Order,
 )
+from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.torch7.encodings import Order
 
 __all__ = ["Plan"]
 

@@ -1,4 +1,6 @@
-"""Convolutions."""
+"""Convolutions: banks of filters slid over feature maps and films."""
+
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.layers.convolution import by_table, plain, spatial, volumetric
 from tapegrad.nn.layers.convolution.by_table import *
@@ -6,9 +8,10 @@ from tapegrad.nn.layers.convolution.plain import *
 from tapegrad.nn.layers.convolution.spatial import *
 from tapegrad.nn.layers.convolution.volumetric import *
 
-__all__ = [
-    *by_table.__all__,
-    *plain.__all__,
-    *spatial.__all__,
-    *volumetric.__all__,
-]
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *by_table.__all__,
+        *plain.__all__,
+        *spatial.__all__,
+        *volumetric.__all__,
+    ]

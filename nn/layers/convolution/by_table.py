@@ -1,4 +1,8 @@
-"""Convolutions whose planes are connected by a table."""
+"""Convolutions whose planes are connected by a table: which input goes into which output.
+
+Each connection has a kernel of its own; the kernels are put in place in a full bank, zeros
+elsewhere, and slid by the primitives that the others use.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.autograd.ops.indexing import HOLE
+from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
@@ -21,7 +25,8 @@ __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 class _Map(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {"connTable": "index"}
+    keeps = ("connTable", "nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH")
+    counts: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
     def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:

@@ -1,10 +1,14 @@
-"""What convolutions have in common: weights, sizes, padding."""
+"""What Torch7's convolutions have in common: weight and bias, sizes, padding, text.
+
+A layer says over how many axes it slides and how its weight is shaped; one body serves them all.
+Kernels, strides and paddings are kept under Torch7's names, width before height, time in front, and
+read from there in the order of the axes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,7 +30,7 @@ TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
 class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts and lengths
+    keeps = ("weight", "bias")
     nInputPlane: int
     nOutputPlane: int
     weight: Parameter
@@ -112,6 +116,8 @@ class _Plain(_Convolution):
 
 class _Images(_Plain):
     """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +28,7 @@ Lengths = int | tuple[int, ...]
 class _Conv(Module):
     """Convolution over the axes that `axes` names."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # not classes of Torch7
+    keeps = ("n_in", "n_out", "groups", "kernel", "stride", "padding", "dilation", "weight", "bias")
     axes = ""
     convolve: ClassVar[Callable[..., Any]]
 

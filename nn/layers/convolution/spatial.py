@@ -1,9 +1,7 @@
-"""Convolutions: banks of filters slid over sequences, feature maps and films.
+"""Convolutions of images.
 
-One body serves them all.  A layer says over how many axes it slides and how its weight is shaped;
-kernels, strides and paddings are kept under Torch7's names, width before height, time in front, and
-read from there in the order of the axes.  Layers with unusual weights (local, depthwise, connection
-tables) arrange them for the same primitives.
+Layers with unusual weights (matrices, local, depthwise) arrange them for the primitives that the
+others use.
 """
 
 from __future__ import annotations
@@ -59,6 +57,8 @@ class SpatialDilatedConvolution(SpatialConvolution):
     F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016.
     """
 
+    keeps = ("dilationW", "dilationH")
+
     def __init__(
         self,
         nInputPlane: int,
@@ -91,6 +91,8 @@ class SpatialDepthWiseConvolution(_Convolution):
     from U(-s, s), s = 1/√(kW·kH·nInputPlane).
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialDepthWiseConvolution.
     """
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,
@@ -133,6 +135,21 @@ class SpatialConvolutionLocal(_Convolution):
     Raises ValueError for a kernel larger than the padded image, ShapeError for other inputs.
     Source: nn.SpatialConvolutionLocal.
     """
+
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "iW",
+        "iH",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+        "oW",
+        "oH",
+    )
 
     def __init__(
         self,
@@ -197,6 +214,8 @@ class SpatialFullConvolution(_Full):
     Raises ValueError for an adj that is too large, ShapeError for other inputs.
     Source: nn.SpatialFullConvolution.
     """
+
+    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH", "adjW", "adjH")
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Convolutions over time, height and width."""
+"""Convolutions of films and volumes: those of images with an axis of time in front."""
 
 from __future__ import annotations
 
@@ -19,6 +19,19 @@ class VolumetricConvolution(_Plain):
     Source: nn.VolumetricConvolution.
     """
 
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "kT",
+        "kW",
+        "kH",
+        "dT",
+        "dW",
+        "dH",
+        "padT",
+        "padW",
+        "padH",
+    )
     order = "TWH"
     axes = "C T H W"
 
@@ -49,6 +62,8 @@ class VolumetricDilatedConvolution(VolumetricConvolution):
 
     Everything else as there.  Source: nn.VolumetricDilatedConvolution.
     """
+
+    keeps = ("dilationT", "dilationW", "dilationH")
 
     def __init__(
         self,
@@ -88,6 +103,22 @@ class VolumetricFullConvolution(_Full):
     Source: nn.VolumetricFullConvolution.
     """
 
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "kT",
+        "kW",
+        "kH",
+        "dT",
+        "dW",
+        "dH",
+        "padT",
+        "padW",
+        "padH",
+        "adjT",
+        "adjW",
+        "adjH",
+    )
     order = "TWH"
     axes = "C T H W"
 

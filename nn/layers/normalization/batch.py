@@ -10,8 +10,7 @@ S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class BatchNormalization(Module):
     Raises ShapeError for other shapes.  Source: nn.BatchNormalization.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size, two numbers and a flag
+    keeps = ("eps", "momentum", "affine", "running_mean", "running_var", "weight", "bias")
     nDim = 2
 
     def __init__(
@@ -144,7 +143,7 @@ class LayerNormalization(Sequential):
     G. Hinton, "Layer Normalization", 2016.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a size, two numbers and a flag
+    keeps = ("start",)
 
     def __init__(
         self, nOutput: int, bias: float = 0, eps: float = 1e-10, affine: bool = True

@@ -9,8 +9,7 @@ Object Recognition?", ICCV 2009, section 2.1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ __all__ = [
 class _Local(Module):
     """A kernel that averages over a neighbourhood and over all planes."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a count, weights and numbers
+    keeps = ("nInputPlane", "kernel")
     kernel: Any
 
     def _normalized(self, nInputPlane: int, kernel: Any, share: float) -> None:
@@ -106,6 +105,8 @@ class SpatialDivisiveNormalization(_Local):
     Source: nn.SpatialDivisiveNormalization.
     """
 
+    keeps = ("threshold", "thresval")
+
     def __init__(
         self,
         nInputPlane: int = 1,
@@ -130,7 +131,7 @@ class SpatialContrastiveNormalization(Module):
     Arguments, shapes and errors are theirs.  Source: nn.SpatialContrastiveNormalization.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # as above
+    keeps = ("nInputPlane", "threshold", "thresval", "normalizer")
 
     def __init__(
         self,
@@ -169,7 +170,7 @@ class SpatialCrossMapLRN(Module):
     with Deep Convolutional Neural Networks", 2012, section 3.3.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a length and numbers
+    keeps = ("size", "alpha", "beta", "k")
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
         if size < 1 or not size % 2:

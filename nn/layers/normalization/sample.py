@@ -8,8 +8,8 @@ it where it is installed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class LayerNorm(_LastAxes):
     Source: J. L. Ba, J. R. Kiros, G. Hinton, "Layer normalization", 2016, equation 3.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = ("normalized_shape", "eps", "weight", "bias")
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class RMSNorm(_LastAxes):
     Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019, equation 4.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = ("normalized_shape", "eps", "weight")
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class GroupNorm(Module):
     Source: Y. Wu, K. He, "Group normalization", ECCV 2018.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # none of Torch7's
+    keeps = ("num_groups", "num_channels", "eps", "weight", "bias")
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True

@@ -1,11 +1,14 @@
-"""Pooling to a given number of bins, whatever the size of the input."""
+"""Pooling to a given number of bins, whatever the size of the input.
+
+Bins differ in size and may overlap, so the largest entries are looked up by lists of positions,
+which gives them the derivative of a lookup; means are products with one matrix for each axis.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +63,7 @@ def adaptive_bins(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 class _Adaptive(Module):
     """Pooling to H x W places, whatever the size of the image."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
+    keeps = ("W", "H")
 
     def __init__(self, W: int, H: int) -> None:
         if min(W, H) < 1:

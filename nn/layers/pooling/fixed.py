@@ -1,15 +1,12 @@
-"""Pooling: one number for each window of a feature map, a film or the features themselves.
+"""Pooling over windows of one size: one number for each window of a feature map or a film.
 
-Windows of one size, and what is wrong with them, are the primitives' business; the layers here name
-them in Torch7's order, width before height, time in front, and accept a single sample.  Windows
-that differ in size or place (adaptive, fractional) are lists of positions: their maximum is looked
-up where it is, so that it has the derivative of a lookup.
+The windows, and what is wrong with them, are the primitives' business; the layers here name them in
+Torch7's order, width before height, time in front, and accept a single sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -32,13 +29,8 @@ __all__ = [
 ]
 
 
-# Windows of one size ------------------------------------------------------------------------------
-
-
 class _Pooling(Lengths, Module):
     """What windows of one size have in common: their sizes, a single sample, complaints, text."""
-
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths
 
     def pooled(self, batch: Any) -> Any:
         """The primitive's result on (N, C, …)."""
@@ -64,6 +56,7 @@ class _Pooling(Lengths, Module):
 class _Rounded(_Pooling):
     """Windows whose number is rounded down, or up."""
 
+    keeps = ("ceil_mode",)
     ceil_mode = False
 
     def ceil(self) -> Self:
@@ -92,18 +85,23 @@ class _MaxPooling(_Rounded):
     Otherwise a plain call keeps nothing, as for every module.
     """
 
+    keeps = ("_remembers",)
     _remembers = False
 
+    def remember_picks(self) -> None:
+        """Keep, from now on, which entries a call picks, for a layer that puts values there."""
+        self._remembers = True
+
     @property
-    def picked(self) -> tuple[Any, tuple[int, ...]] | None:
-        """(positions of the last maxima in their planes, sides of the planes); None without."""
-        return last(self, "picked")
+    def picks(self) -> tuple[Any, tuple[int, ...]] | None:
+        """(indices, sides of the image) of the last call; None before one that remembers."""
+        return last(self, "picks")
 
     def pooled(self, batch: Any) -> Any:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        leave(self, "picked", (indices, tuple(batch.shape[2:])))
+        leave(self, "picks", (indices, tuple(batch.shape[2:])))
         return y
 
     def _maxima(self, batch: Any) -> Any:
@@ -114,7 +112,7 @@ class _MaxPooling(_Rounded):
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and what was picked."""
-        leave(self, "picked", None)
+        leave(self, "picks", None)
         return super().clearState()
 
 
@@ -127,6 +125,8 @@ class SpatialMaxPooling(_MaxPooling):
     Raises ShapeError for other shapes, windows larger than the padded image, and padding of more
     than half a kernel.  Source: nn.SpatialMaxPooling.
     """
+
+    keeps = ("kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,
@@ -149,6 +149,8 @@ class SpatialDilatedMaxPooling(SpatialMaxPooling):
     H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as there.
     Source: nn.SpatialDilatedMaxPooling.
     """
+
+    keeps = ("dilationW", "dilationH")
 
     def __init__(
         self,
@@ -173,6 +175,8 @@ class SpatialAveragePooling(_Rounded):
     With the field `divide` False the result is the sum where all of a window counts.
     Raises ShapeError as SpatialMaxPooling does.  Source: nn.SpatialAveragePooling.
     """
+
+    keeps = ("kW", "kH", "dW", "dH", "padW", "padH", "count_include_pad", "divide")
 
     def __init__(
         self, kW: int, kH: int, dW: int = 1, dH: int = 1, padW: int = 0, padH: int = 0
@@ -207,6 +211,8 @@ class SpatialSubSampling(_Pooling):
     Raises ShapeError for other shapes and windows larger than the image.
     Source: nn.SpatialSubSampling.
     """
+
+    keeps = ("nInputPlane", "kW", "kH", "dW", "dH", "weight", "bias")
 
     def __init__(self, nInputPlane: int, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         self.nInputPlane = nInputPlane
@@ -243,6 +249,7 @@ class VolumetricMaxPooling(_MaxPooling):
     Source: nn.VolumetricMaxPooling.
     """
 
+    keeps = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
     order = "TWH"
     axes = "C T H W"
 
@@ -278,6 +285,8 @@ class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
     Everything else as there.  Source: nn.VolumetricDilatedMaxPooling.
     """
 
+    keeps = ("dilationT", "dilationW", "dilationH")
+
     def __init__(
         self,
         kT: int,
@@ -306,6 +315,7 @@ class VolumetricAveragePooling(_Pooling):
     Source: nn.VolumetricAveragePooling.
     """
 
+    keeps = ("kT", "kW", "kH", "dT", "dW", "dH")
     order = "TWH"
     axes = "C T H W"
 
@@ -325,9 +335,3 @@ class VolumetricAveragePooling(_Pooling):
 
     def pooled(self, batch: Any) -> Any:
         return ops.avg_pool3d(batch, self._along("k"), self._along("d"))
-
-
-# Undoing a max pooling ----------------------------------------------------------------------------
-
-
-# Windows that differ ------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
-"""Pooling over regions drawn at random, whose lengths are no whole multiples."""
+"""Max pooling over windows at random places, to an output that is no whole fraction of the input.
+
+The windows are lists of positions, as in adaptive pooling.  Where they lie is drawn at each call
+and kept, so that `fixPoolingRegions()` can hold them still.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,7 +25,7 @@ __all__ = ["SpatialFractionalMaxPooling", "VolumetricFractionalMaxPooling"]
 class _Fractional(Lengths, Module):
     """Max pooling over windows at random places whose distances are nearly equal."""
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, or shares of lengths
+    keeps = ("newRandomPool", "randomSamples")
 
     def _exact(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> bool:
         """Whether `targets` are lengths, not ratios.  Raises ValueError when they are neither."""
@@ -125,6 +128,8 @@ class SpatialFractionalMaxPooling(_Fractional):
     Source: nn.SpatialFractionalMaxPooling; B. Graham, "Fractional Max-Pooling", arXiv:1412.6071.
     """
 
+    keeps = ("poolSizeW", "poolSizeH", "outW", "outH", "ratioW", "ratioH")
+
     def __init__(self, poolSizeW: int, poolSizeH: int, arg1: float, arg2: float) -> None:
         exact = self._exact((poolSizeW, poolSizeH), (arg1, arg2))
         self.poolSizeW, self.poolSizeH = poolSizeW, poolSizeH
@@ -140,6 +145,17 @@ class VolumetricFractionalMaxPooling(_Fractional):
     that order.  Everything else as there.  Source: nn.VolumetricFractionalMaxPooling.
     """
 
+    keeps = (
+        "poolSizeT",
+        "poolSizeW",
+        "poolSizeH",
+        "outT",
+        "outW",
+        "outH",
+        "ratioT",
+        "ratioW",
+        "ratioH",
+    )
     order = "TWH"
     axes = "C H W T"
 

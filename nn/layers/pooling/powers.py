@@ -1,9 +1,8 @@
-"""Pooling by means of powers."""
+"""Pooling by p-norms: sums of powers over windows or neighbouring features, and their roots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from tapegrad.autograd import ops
 from tapegrad.nn.containers.container import Sequential
@@ -27,7 +26,7 @@ class SpatialLPPooling(Sequential):
     Digit Classification", ICPR 2012, section 2.2.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # counts, lengths and an exponent
+    keeps = ("kW", "kH", "dW", "dH")
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class FeatureLPPooling(Module):
     Source: nn.FeatureLPPooling.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # lengths, an exponent, a flag
+    keeps = ("width", "stride", "power", "batch_mode")
 
     def __init__(self, width: int, stride: int, power: float, batch_mode: bool = False) -> None:
         if not 2 <= width <= 16 or not 1 <= stride <= 4:

@@ -1,9 +1,8 @@
-"""The inverse of max pooling: each value at the place that was picked."""
+"""The inverse of max pooling: each value goes back to the place that the pooling layer picked."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
@@ -26,7 +25,7 @@ class SpatialMaxUnpooling(Module):
     belong together, or a pick lies outside the output.  Source: nn.SpatialMaxUnpooling.
     """
 
-    torch7_arguments: ClassVar[Mapping[str, str]] = {}  # a module
+    keeps = ("pooling",)
     undoes: ClassVar[type[_MaxPooling]] = SpatialMaxPooling
 
     def __init__(self, poolingModule: Any) -> None:
@@ -41,14 +40,14 @@ class SpatialMaxUnpooling(Module):
                 f"its kernel {poolingModule._text('k')}, so that its windows do not overlap"
             )
         self.pooling = poolingModule
-        poolingModule._remembers = True
+        poolingModule.remember_picks()
 
     def updateOutput(self, x: Any) -> Any:
         axes = self.undoes.axes
         batch = batch_of(x, axes)
-        if self.pooling.picked is None:
+        if self.pooling.picks is None:
             raise ShapeError("nothing was pooled yet: run the pooling module before this one")
-        indices, sides = self.pooling.picked
+        indices, sides = self.pooling.picks
         try:
             places = ops.checked_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
         except ValueError as error:

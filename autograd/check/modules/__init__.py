@@ -1,0 +1,31 @@
+"""Laws of modules: what every layer and container must do, whoever wrote it.
+
+Each file holds the laws of one idea in a table of its own; `MODULE_LAWS` joins them in the order in
+which they are asked.
+"""
+
+from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.modules import (
+    copies,
+    data,
+    derivatives,
+    memory,
+    methods,
+    modes,
+    ways_to_run,
+)
+from tapegrad.autograd.check.modules.trial import Layer, ModuleTrial
+from tapegrad.autograd.check.modules.ways_to_run import agree_on_device
+
+__all__ = ["MODULE_LAWS", "Layer", "ModuleTrial", "agree_on_device"]
+
+MODULE_LAWS = joined(
+    "module",
+    derivatives.LAWS,  # first of all, that equal calls give equal Tensors
+    methods.LAWS,
+    memory.LAWS,
+    modes.LAWS,
+    copies.LAWS,
+    data.LAWS,
+    ways_to_run.LAWS,
+)

@@ -1,0 +1,124 @@
+"""Laws of a module's derivatives, and before them what all other laws take for granted.
+
+Derivatives are checked twice: through `backward`, as users of the methods see them, and through the
+tape, to second order, with the parameters put in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.check.draws import REGIMES
+from tapegrad.autograd.check.gradients import CheckError, check_gradients
+from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
+from tapegrad.autograd.check.modules.trial import FIRST_ONLY, ModuleTrial, by_hand, floats_of
+from tapegrad.autograd.check.probing import probe
+from tapegrad.autograd.check.report import Report
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+
+__all__ = ["LAWS"]
+
+LAWS = Laws("module")
+
+
+NOT_DETERMINISTIC = (
+    "{name} is not deterministic: equal modules, seeds and inputs gave different values in calls "
+    "{first} and {call} (largest difference {gap:.3g}). Take random numbers from tapegrad's own "
+    "generator (random_stream() of a Module), which equal seeds make equal"
+)
+
+
+@LAWS()
+def equal_calls_give_equal_tensors(trial: ModuleTrial) -> None:
+    """Equal modules, seeds and inputs give equal bits; what is returned are Tensors."""
+    x = trial.on_input()
+    first = trial.forward(trial.copy(), x)
+    call = trial.calls
+    second = trial.forward(trial.copy(), x)
+    gaps = [
+        float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64)), initial=0))
+        for a, b in zip(first, second, strict=True)
+        if a.tobytes() != b.tobytes() and not (np.isnan(a) & np.isnan(b)).all()
+    ]
+    if gaps:
+        raise CheckError(
+            NOT_DETERMINISTIC.format(
+                name=repr(trial), first=call, call=trial.calls, gap=max(gaps)
+            )
+        )  # fmt: skip
+
+
+@LAWS(regimes=REGIMES, effort=1.0)
+def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
+    """gradInput and the parameters' gradients, through forward and backward."""
+    if not trial.point():
+        return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
+    module = trial.copy()
+    count = len(floats_of(trial.input))
+
+    def placed(point: Sequence[np.ndarray]) -> Any:
+        for parameter, value in zip(trial.parameters(module), point[count:], strict=True):
+            parameter.data[...] = value
+        return trial.on_input(point[:count])
+
+    def evaluate(point: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return trial.forward(module, placed(point))
+
+    def pull(point: Sequence[np.ndarray], v: Sequence[np.ndarray]) -> list[np.ndarray]:
+        x = placed(point)
+        trial.zeroed(module)
+        trial.forward(module, x)
+        found = trial.backward(module, x, v)
+        structure = [tuple(g.shape) for g in found]
+        expected = [tuple(np.shape(leaf)) for leaf in floats_of(trial.input)]
+        must(structure == expected, f"gradInput has shapes {structure}, the input has {expected}")
+        return [*found, *trial.gradients(module)]
+
+    probes = probe(evaluate, pull, trial.point(), trial.rng, names=trial.names)
+    return Report(repr(trial), probes).raise_if_wrong()
+
+
+@LAWS(regimes=("ordinary", "grid"), effort=0.4)
+def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
+    """Through the tape, with inputs and parameters as arguments."""
+    if not trial.point():
+        return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
+    module = trial.copy()
+    if by_hand(module):
+        return NotCovered(FIRST_ONLY)
+    count = len(floats_of(trial.input))
+
+    with ExitStack() as stack:
+
+        def fn(*arguments: Tensor) -> Any:
+            devices.manual_seed(trial.draws.seed)
+            stack.close()
+            # until the next call, not for this one: a checkpoint reads parameters again in reverse
+            stack.enter_context(trial.parameters_as(module, arguments[count:]))
+            return trial.call(module, trial.on_input(arguments[:count]))
+
+        return check_gradients(
+            fn, *trial.point(), order=2, seed=trial.draws.seed, probes=1, name=repr(trial)
+        )
+
+
+@LAWS()
+def backward_is_linear_in_grad_output(trial: ModuleTrial) -> None:
+    """gradInput of 2u − 3v is 2·gradInput(u) − 3·gradInput(v); of 0 it is 0."""
+    module, x, u = trial.prepared()
+    v = trial.cotangents(module)
+    of_u, of_v = trial.backward(module, x, u), trial.backward(module, x, v)
+    mixed = trial.backward(module, x, [2 * a - 3 * b for a, b in zip(u, v, strict=True)])
+    for i, (m, a, b) in enumerate(zip(mixed, of_u, of_v, strict=True)):
+        # terms that cancel inside are about as large as the cotangents, and leave their rounding
+        scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in (a, b, *u, *v))
+        must_be_close(m, 2 * a - 3 * b, f"gradInput {i}", relative=1e-12, scale=scale)
+    for i, zero in enumerate(trial.backward(module, x, [0 * c for c in u])):
+        must(not zero.any(), f"gradInput {i} of gradOutput 0 is not 0")

@@ -1,0 +1,69 @@
+"""Laws of the two modes and of random numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_all_be_equal, must_be_equal
+from tapegrad.autograd.core.tree import leaves
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.modules.trial import ModuleTrial
+
+__all__ = ["LAWS"]
+
+LAWS = Laws("module")
+
+
+@LAWS()
+def evaluation_is_deterministic_and_changes_nothing(trial: ModuleTrial) -> None:
+    """In evaluation mode two seeds give equal bits, and parameters and buffers stay."""
+    module, x = trial.copy().evaluate(), trial.on_input()
+    state = module.state_dict()
+    devices.manual_seed(1)
+    first = [np.array(y.numpy()) for y in leaves(trial.run(module, x))]
+    devices.manual_seed(2)
+    second = [np.array(y.numpy()) for y in leaves(trial.run(module, x))]
+    must_all_be_equal(second, first, "output with another seed,")
+    for name, value in module.state_dict().items():
+        must_be_equal(value, state[name], name)
+
+
+@LAWS()
+def equal_seeds_give_equal_results(trial: ModuleTrial) -> None:
+    """Two equal modules with one seed give equal outputs, gradients and buffers."""
+    first, second, x = trial.zeroed(trial.copy()), trial.zeroed(trial.copy()), trial.on_input()
+    must_all_be_equal(trial.forward(second, x), trial.forward(first, x), "output")
+    v = trial.cotangents(first)
+    must_all_be_equal(trial.backward(second, x, v), trial.backward(first, x, v), "gradInput")
+    must_all_be_equal(trial.gradients(second), trial.gradients(first), "gradient of parameter")
+    for name, value in first.state_dict().items():
+        must_be_equal(second.state_dict()[name], value, name)
+
+
+@LAWS(effort=0.1)
+def it_is_random_only_if_its_case_says_so(trial: ModuleTrial) -> NotCovered | None:
+    """stochastic=True: random numbers are drawn in training mode; False: in no mode."""
+    if not trial.stochastic:
+        must(
+            trial.stochastic is None or not trial.is_random(),
+            "random numbers are drawn: say stochastic=True in the case, if they are meant to be",
+        )
+        return (
+            NotCovered("the case says nothing on randomness") if trial.stochastic is None else None
+        )
+    must(not trial.training or trial.is_random(), "no random number was drawn in training mode")
+    return None
+
+
+@LAWS(effort=0.1)
+def training_and_evaluate_reach_every_module(trial: ModuleTrial) -> None:
+    """The mode of the whole tree follows, and comes back."""
+    module = trial.copy()
+    for method, mode in (("evaluate", False), ("training", True), ("evaluate", False)):
+        getattr(module, method)()
+        for part in module.listModules():
+            must(part.train is mode, f"{type(part).__name__}.train is {part.train} after {method}")

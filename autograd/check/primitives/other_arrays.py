@@ -1,0 +1,44 @@
+"""Laws of arrays of other libraries: results and gradients are those of NumPy's arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapegrad import devices
+from tapegrad.autograd.check.laws import Laws, must
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, must_agree
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.transforms.gradient import vjp
+
+__all__ = ["LAWS", "agree_on_device"]
+
+LAWS = Laws("primitive")
+
+
+@LAWS()
+def strict_arrays_agree_with_numpy(trial: PrimitiveTrial) -> None:
+    """The body and the rules use nothing but the array namespace they are given."""
+    agree_on_device(trial, "strict")
+
+
+def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
+    """Values and gradients on `device` are those of NumPy arrays, and stay on the device."""
+    home = devices.device(device)
+
+    def there(x: Any) -> Tensor:
+        return Tensor(x, device=home) if not isinstance(x, Tensor) else x
+
+    expected = trial.values()
+    results = leaves(trial.run(wrap=there))
+    for i, (result, e) in enumerate(zip(results, expected, strict=True)):
+        if isinstance(result, Tensor):
+            must(result.device == home, f"result {i} came back from {device} to {result.device}")
+            must_agree(result.numpy(), e, f"result {i} on {device}")
+    if not trial.derives:
+        return
+    v = trial.cotangents()
+    _, pull = vjp(lambda *x: floats_of(trial.run(x, wrap=there)), *[there(p) for p in trial.point])
+    for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
+        must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
+        must_agree(g.numpy(), e, f"gradient {i} on {device}")

@@ -1,0 +1,77 @@
+"""Which laws are about which operations: an operation without out= has no law of out=.
+
+Also under which names NumPy knows an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd.check.primitives.trial import operations
+from tapegrad.autograd.core.declaration import numpy_functions
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.laws import Law
+
+__all__ = ["applies_to_primitive", "numpy_names"]
+
+
+def applies_to_primitive(law: Law, name: str) -> bool:
+    """Whether the law is about such an operation at all (out= needs a body that takes it, …)."""
+    function = operations()[name]
+    primitive = getattr(function, "primitive", None)
+    if primitive is None:
+        # results of these are facts about arrays (shapes, dtypes, truth), not arrays
+        if function.fact:  # type: ignore[attr-defined]  # set by @composite
+            return law.name == "it_equals_numpy"
+        if not function.differentiable and law.name in _DERIVATIVE_LAWS:  # type: ignore[attr-defined]  # too
+            return False
+        if law.name == "it_equals_numpy":
+            return bool(numpy_names(name))
+        return law.name not in _PRIMITIVE_ONLY
+    if primitive.mutates:
+        return law.name in _MUTATING_LAWS
+    if primitive.random:
+        return law.name in _RANDOM_LAWS
+    if law.name in _MUTATING_LAWS | _RANDOM_LAWS and law.name not in _GENERAL:
+        return False
+    if law.name == "a_batch_agrees_with_the_loop_over_samples":
+        return primitive.batch_rule is not None
+    if law.name == "out_receives_the_result":
+        return bool(primitive.takes_out)
+    if law.name == "it_equals_numpy":
+        return bool(numpy_names(name))
+    return primitive.differentiable or law.name not in _DERIVATIVE_LAWS
+
+
+_PRIMITIVE_ONLY = {
+    "out_receives_the_result",
+    "only_its_target_is_overwritten",
+    "equal_seeds_give_equal_draws",
+}
+_MUTATING_LAWS = {"only_its_target_is_overwritten", "replay_equals_eager"}
+_RANDOM_LAWS = {"equal_seeds_give_equal_draws", "replay_equals_eager"}
+_GENERAL = {"replay_equals_eager"}
+_DERIVATIVE_LAWS = {
+    "its_gradient_is_the_derivative",
+    "its_second_derivative_is_right",
+    "its_gradient_is_linear_in_the_cotangent",
+    "tracking_fewer_arguments_changes_no_gradient",
+    "a_recorded_sweep_gives_the_same_gradient",
+    "gradients_share_no_memory",
+    "float64_results_carry_no_float32_noise",
+}
+
+
+def numpy_names(name: str) -> list[Callable[..., Any]]:
+    """NumPy's functions that run the operation of that name on Tensors."""
+    target = operations()[name]
+    # what empty_like holds is nobody's business
+    return [
+        function
+        for function, ours in numpy_functions.items()
+        if ours is target and function is not np.empty_like
+    ]

@@ -1,0 +1,223 @@
+"""One operation on one drawn example: what the laws of operations ask of a subject.
+
+The operation is tried as users call it, so tracking, specialisation, broadcasting sums and dtype
+casts are all inside the check.  Complex arrays are tried as pairs of real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.autograd.check.directions import gaussian
+from tapegrad.autograd.check.gradients import check_gradients
+from tapegrad.autograd.check.laws import must, must_be_close, must_be_equal
+from tapegrad.autograd.core.composite import composites
+from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
+from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.transforms.gradient import vjp
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.draws import Draws
+    from tapegrad.autograd.check.report import Report
+
+__all__ = [
+    "Call",
+    "PrimitiveTrial",
+    "floats_of",
+    "in_parts",
+    "must_agree",
+    "operations",
+    "values_of",
+]
+
+
+@dataclass
+class Call:
+    """The arguments of one call: arrays, lists of arrays, numbers; and its settings."""
+
+    args: Sequence[Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def operations() -> dict[str, Callable[..., Any]]:
+    """Every primitive and composite by name."""
+    return {**primitives(), **composites()}
+
+
+class PrimitiveTrial:
+    """One operation on one example: `case(draws)` gives the call.
+
+    function: the operation; the registered one called `name` when omitted
+    """
+
+    def __init__(
+        self, name: str, case: Callable[[Draws], Call], draws: Draws, function: Any = None
+    ) -> None:
+        self.name = name
+        self.function = _of_values(operations()[name] if function is None else function)
+        self.primitive: Primitive | None = getattr(self.function, "primitive", None)
+        self.draws = draws
+        self.rng = draws.rng
+        self.call = case(draws)
+        # Complex arrays are tried as pairs of real ones: every law is then about real numbers.
+        self.point: list[Any] = []
+        for leaf in leaves(list(self.call.args)):
+            if _is_float(leaf):
+                self.point.append(leaf)
+            elif _is_complex(leaf):
+                self.point += [np.array(leaf.real), np.array(leaf.imag)]
+        self.complex = any(map(_is_complex, leaves(list(self.call.args))))
+
+    def scale(self, arrays: Sequence[np.ndarray]) -> float | None:
+        """Magnitude on which rounding is judged: of parts of complex numbers, that of the whole."""
+        if not self.complex:
+            return None
+        finite = [np.abs(a[np.isfinite(a)]) for a in arrays if a.dtype.kind == "f"]
+        return max((float(np.max(a, initial=0.0)) for a in finite), default=0.0)
+
+    @property
+    def derives(self) -> bool:
+        """Whether the operation has derivatives."""
+        if self.primitive is None:
+            return bool(getattr(self.function, "differentiable", True))
+        return self.primitive.differentiable
+
+    def __repr__(self) -> str:
+        shown = [_described(argument) for argument in self.call.args]
+        shown += [f"{name}={value!r}" for name, value in self.call.settings.items()]
+        return f"{self.name}({', '.join(shown)})"
+
+    def run(self, point: Sequence[Any] | None = None, wrap: Any = None) -> Any:
+        """Call the operation, with other float arrays if given, each array wrapped by `wrap`."""
+        return in_parts(self.function(*self.arguments(point, wrap), **self.call.settings))
+
+    def arguments(self, point: Sequence[Any] | None = None, wrap: Any = None) -> list[Any]:
+        """The call's arguments, with other float arrays if given, each array wrapped."""
+        given = iter(self.point if point is None else point)
+
+        def wrapped(leaf: Any) -> Any:
+            bare = wrap is not None and isinstance(leaf, np.ndarray)
+            return wrap(leaf) if bare and not isinstance(leaf, Tensor) else leaf
+
+        flat = []
+        for leaf in leaves(list(self.call.args)):
+            if _is_float(leaf):
+                flat.append(wrapped(next(given)))
+            elif _is_complex(leaf):
+                re, im = wrapped(next(given)), wrapped(next(given))
+                flat.append(re + im * 1j)
+            else:
+                flat.append(wrapped(leaf))
+        return unflatten(list(self.call.args), flat)
+
+    def values(self, point: Sequence[Any] | None = None) -> list[np.ndarray]:
+        """The result's arrays from bare arrays."""
+        return values_of(self.run(point))
+
+    def on_tensors(self, *point: Tensor) -> Any:
+        """The operation as a function of its float arguments as Tensors."""
+        return self.run(point, wrap=Tensor)
+
+    def gradients(
+        self, cotangents: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """vᵀ·J from the tape, as bare arrays from bare arrays."""
+        point = self.point if point is None else point
+        _, pull = vjp(lambda *x: floats_of(self.on_tensors(*x)), *point)
+        return [np.asarray(g) for g in pull(list(cotangents))]
+
+    def cotangents(self) -> list[np.ndarray]:
+        """A random cotangent for every floating point result."""
+        return [
+            gaussian(self.rng, value.shape).astype(value.dtype)
+            for value in self.values()
+            if value.dtype.kind == "f"
+        ]
+
+    def check(self, order: int) -> Report:
+        """check_gradients of the operation on this example; raises LawError when wrong."""
+        return check_gradients(
+            lambda *x: floats_of(self.on_tensors(*x)),
+            *self.point,
+            order=order,
+            seed=self.draws.seed,
+            probes=1,
+            name=repr(self),
+        )
+
+
+def _of_values(function: Any) -> Any:
+    """The operation; one that writes into its first argument as a function that returns it.
+
+    So the laws of results hold for writes as well.  On arrays, NumPy's own function writes.
+    """
+    if not getattr(function, "writes", False):
+        return function
+    [in_numpy] = [theirs for theirs, ours in numpy_functions.items() if ours is function]
+
+    def writing(target: Any, *rest: Any, **settings: Any) -> Any:
+        target = ops.copy(target)
+        (function if isinstance(target, Tensor) else in_numpy)(target, *rest, **settings)
+        return target
+
+    return writing
+
+
+def in_parts(result: Any) -> Any:
+    """A result with each complex array as the list of its real and imaginary part."""
+
+    def parts(leaf: Any) -> Any:
+        return [ops.real(leaf), ops.imag(leaf)] if _is_complex(leaf) else leaf
+
+    return map_leaves(parts, result)
+
+
+def _is_complex(leaf: Any) -> bool:
+    if isinstance(leaf, type):  # NumPy's number types have those attributes, too
+        return False
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "c"
+
+
+def values_of(result: Any) -> list[np.ndarray]:
+    """The arrays of a result, as NumPy arrays; facts (shapes, dtypes, truth) as arrays too."""
+    found = []
+    for leaf in leaves(in_parts(result)):
+        if isinstance(leaf, Tensor):
+            found.append(np.asarray(leaf.numpy()))
+        elif isinstance(leaf, (np.dtype, type)):
+            found.append(np.asarray(str(leaf)))
+        else:
+            found.append(np.asarray(leaf))
+    return found
+
+
+def must_agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """One dtype; floating point numbers equal to rounding, others exactly."""
+    must(found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}")
+    if expected.dtype.kind == "f":
+        must_be_close(found, expected, what, relative=1e-12, scale=1.0)
+    else:
+        must_be_equal(found, expected, what)
+
+
+def floats_of(result: Any) -> list[Tensor]:
+    """The floating point Tensors of a result, which have cotangents."""
+    return [leaf for leaf in leaves(result) if leaf.dtype.kind == "f"]
+
+
+def _is_float(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "f"
+
+
+def _described(argument: Any) -> str:
+    if isinstance(argument, (list, tuple)):
+        return f"[{', '.join(map(_described, argument))}]"
+    if isinstance(argument, np.ndarray):
+        return f"{argument.dtype}{argument.shape}"
+    return repr(argument)

@@ -1,0 +1,59 @@
+"""How a number is stored: its dtype, its neighbours, its exponent; and x itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.elementwise.parts import absolute, copysign
+from tapegrad.autograd.ops.ufunc import ufunc
+
+__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing"]
+
+
+@ufunc(np.nextafter)
+def nextafter(x1: Any, x2: Any) -> Any:
+    """The number of its dtype next to x1 in the direction of x2, elementwise; flat in x2."""
+
+
+nextafter.vjp(x1=lambda g: g, x2=None)
+
+
+@ufunc(np.ldexp)
+def ldexp(x1: Any, x2: Any) -> Any:
+    """x1 · 2^x2 for integers x2, elementwise."""
+
+
+ldexp.vjp(x1=lambda g, x2: ldexp(g, x2), x2=None)
+
+
+@primitive(numpy=np.astype)
+def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
+    """x converted to another floating point `dtype`; the cotangent is converted back."""
+    return x.astype(dtype)
+
+
+cast.vjp(x=lambda g: g)
+cast.batch(native)
+
+
+@primitive(view=True)
+def identity(xp: Any, x: Any) -> Any:
+    """x itself, as a call of its own: what marks a place on the tape."""
+    return x
+
+
+identity.vjp(x=lambda g: g)
+identity.batch(native)
+
+
+@composite(numpy=np.spacing, differentiable=False)
+def spacing(x: Any) -> Any:
+    """The distance from x to the next number of its dtype away from 0, with the sign of x."""
+    x = x.detach() if hasattr(x, "detach") else x
+    size = absolute(x)
+    return copysign(nextafter(size, np.inf) - size, x)

@@ -1,0 +1,160 @@
+"""Trigonometric and hyperbolic functions, their inverses, degrees and radians."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.ops.elementwise.arithmetic import sqrt
+from tapegrad.autograd.ops.ufunc import ufunc
+
+__all__ = [
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "degrees",
+    "rad2deg",
+    "radians",
+    "sin",
+    "sinh",
+    "tan",
+    "tanh",
+]
+
+
+@ufunc(np.deg2rad)
+def deg2rad(x: Any) -> Any:
+    """Degrees to radians: x · π / 180, elementwise."""
+
+
+@ufunc(np.radians)
+def radians(x: Any) -> Any:
+    """Degrees to radians: x · π / 180, elementwise."""
+
+
+@ufunc(np.rad2deg)
+def rad2deg(x: Any) -> Any:
+    """Radians to degrees: x · 180 / π, elementwise."""
+
+
+@ufunc(np.degrees)
+def degrees(x: Any) -> Any:
+    """Radians to degrees: x · 180 / π, elementwise."""
+
+
+deg2rad.vjp(x=lambda g: deg2rad(g))
+radians.vjp(x=lambda g: radians(g))
+rad2deg.vjp(x=lambda g: rad2deg(g))
+degrees.vjp(x=lambda g: degrees(g))
+
+
+@ufunc(np.sin)
+def sin(x: Any) -> Any:
+    """Sine, elementwise; x in radians."""
+
+
+@ufunc(np.cos)
+def cos(x: Any) -> Any:
+    """Cosine, elementwise; x in radians."""
+
+
+sin.vjp(x=lambda g, x: g * cos(x))
+cos.vjp(x=lambda g, x: -(g * sin(x)))
+
+
+@ufunc(np.tan)
+def tan(x: Any) -> Any:
+    """Tangent, elementwise; x in radians."""
+
+
+tan.vjp(x=lambda g, y: g + g * (y * y))
+
+
+@ufunc(np.arcsin, domain={"x": (-1, 1)})
+def arcsin(x: Any) -> Any:
+    """Inverse sine in radians, elementwise; -1 <= x <= 1."""
+
+
+arcsin.vjp(x=lambda g, x: g / sqrt(1 - x * x))
+
+
+@ufunc(np.arccos, domain={"x": (-1, 1)})
+def arccos(x: Any) -> Any:
+    """Inverse cosine in radians, elementwise; -1 <= x <= 1."""
+
+
+arccos.vjp(x=lambda g, x: -(g / sqrt(1 - x * x)))
+
+
+@ufunc(np.arctan)
+def arctan(x: Any) -> Any:
+    """Inverse tangent in radians, elementwise."""
+
+
+arctan.vjp(x=lambda g, x: g / (x * x + 1))
+
+
+@ufunc(np.arctan2)
+def arctan2(x1: Any, x2: Any) -> Any:
+    """The angle of the point (x2, x1) in radians, elementwise."""
+
+
+arctan2.vjp(
+    x1=lambda g, x1, x2: g * (x2 / (x1 * x1 + x2 * x2)),
+    x2=lambda g, x1, x2: -(g * (x1 / (x1 * x1 + x2 * x2))),
+)
+
+
+@ufunc(np.sinh)
+def sinh(x: Any) -> Any:
+    """Hyperbolic sine, elementwise."""
+
+
+@ufunc(np.cosh)
+def cosh(x: Any) -> Any:
+    """Hyperbolic cosine, elementwise."""
+
+
+sinh.vjp(x=lambda g, x: g * cosh(x))
+cosh.vjp(x=lambda g, x: g * sinh(x))
+
+
+@ufunc(np.tanh)
+def tanh(x: Any) -> Any:
+    """Hyperbolic tangent, elementwise."""
+
+
+tanh.vjp(x=lambda g, y: g - g * (y * y))
+
+
+@ufunc(np.arcsinh)
+def arcsinh(x: Any) -> Any:
+    """Inverse hyperbolic sine, elementwise."""
+
+
+arcsinh.vjp(x=lambda g, x: g / sqrt(x * x + 1))
+
+
+@ufunc(np.arccosh, domain={"x": (1, None)})
+def arccosh(x: Any) -> Any:
+    """Inverse hyperbolic cosine, elementwise; x >= 1."""
+
+
+# Two roots: √(x² - 1) of complex x takes the wrong branch where Re x < 0.
+arccosh.vjp(x=lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
+
+
+@ufunc(np.arctanh, domain={"x": (-1, 1)})
+def arctanh(x: Any) -> Any:
+    """Inverse hyperbolic tangent, elementwise; -1 <= x <= 1."""
+
+
+arctanh.vjp(x=lambda g, x: g / (1 - x * x))

@@ -1,0 +1,63 @@
+"""Index templates: an index as its arrays, which are operands, and the rest, which is a setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.core.tensor import Tensor
+
+__all__ = ["HOLE", "filled", "parted"]
+
+
+class _Hole:
+    """The place of an index array in a template."""
+
+    def __repr__(self) -> str:
+        return "<array>"
+
+
+HOLE = _Hole()
+
+
+def filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
+    """The index again: the arrays in the holes of the template."""
+    arrays = iter(indices)
+    return tuple(next(arrays) if part is HOLE else part for part in template)
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, (Tensor, list)) or (
+        devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
+    )
+
+
+_BASIC = frozenset({int, slice, type(None), type(...)})
+
+
+def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """An index as its arrays, and a template of the rest with a HOLE for each of them.
+
+    Raises IndexError for floating point indices.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if _BASIC.issuperset(map(type, parts)):  # the ordinary case
+        return [], parts
+    if not any(_is_array(part) for part in parts):
+        return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
+    arrays: list[Any] = []
+    template: list[Any] = []
+    for part in parts:
+        if not _is_array(part):
+            template.append(part)
+            continue
+        array = np.asarray(part, dtype=None if part else np.intp) if type(part) is list else part
+        if array.dtype.kind not in "iub":
+            raise IndexError(
+                f"an index must hold integers or booleans, this one holds {array.dtype}"
+            )
+        arrays.append(array)
+        template.append(HOLE)
+    return arrays, tuple(template)

@@ -1,0 +1,120 @@
+"""Eigenvalues and eigenvectors, of Hermitian matrices and of square ones."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.matrices.solving import solve
+from tapegrad.autograd.ops.matrices.stacks import (
+    adjoint,
+    as_diagonal,
+    conj,
+    diagonal_of,
+    in_triangle,
+    inverse_gaps,
+    must_be_square,
+    row,
+    zero_like,
+)
+
+__all__ = [
+    "EigResult",
+    "EighResult",
+    "eig",
+    "eig_parts",
+    "eigh",
+    "eigh_parts",
+    "eigvals",
+    "eigvalsh",
+]
+
+
+class EigResult(NamedTuple):
+    """What `eig` returns."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class EighResult(NamedTuple):
+    """What `eigh` returns."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+@primitive(several=True)
+def eigh_parts(xp: Any, a: Any, *, UPLO: str = "L") -> Any:
+    """Eigenvalues (…, n), rising, and eigenvectors (…, n, n), of the Hermitian matrices."""
+    return list(xp.linalg.eigh(a, UPLO=UPLO))
+
+
+def _eigh_rule(g: Any, y: Any, UPLO: str) -> Any:
+    (of_w, of_v), (w, v) = g, y
+    inner = 0
+    if of_w is not None:
+        inner = as_diagonal(of_w)
+    if of_v is not None:
+        inner = inner + inverse_gaps(w) * (adjoint(v) @ conj(of_v))
+    return conj(in_triangle(v @ (inner + zero_like(v)) @ adjoint(v), UPLO.upper() == "L"))
+
+
+eigh_parts.vjp(a=_eigh_rule)
+eigh_parts.batch(native)
+
+
+@composite(numpy=np.linalg.eigh)
+def eigh(a: Any, UPLO: str = "L") -> Any:
+    """(eigenvalues, eigenvectors) of symmetric or Hermitian a, of which one triangle is read."""
+    return EighResult(*eigh_parts(a, UPLO))
+
+
+@composite(numpy=np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: str = "L") -> Any:
+    """The eigenvalues, rising, of symmetric or Hermitian a, of which one triangle is read."""
+    return eigh_parts(a, UPLO)[0]
+
+
+@primitive(several=True)
+def eig_parts(xp: Any, a: Any) -> Any:
+    """Eigenvalues (…, n) and eigenvectors of length 1 (…, n, n); real if all values are."""
+    return list(xp.linalg.eig(a))
+
+
+def _eig_rule(g: Any, y: Any) -> Any:
+    (of_w, of_v), (w, v) = g, y
+    inner = 0
+    if of_w is not None:
+        inner = as_diagonal(conj(of_w))
+    if of_v is not None:
+        of_v = conj(of_v)
+        vh = adjoint(v)
+        free = vh @ of_v
+        # Vectors keep length 1: what would lengthen them does not reach them.
+        free = free - (vh @ v) * row(e.real(diagonal_of(free)))
+        inner = inner + free * conj(inverse_gaps(w))
+    return conj(solve(adjoint(v), (inner + zero_like(v)) @ adjoint(v)))
+
+
+eig_parts.vjp(a=_eig_rule)
+eig_parts.batch(native)
+
+
+@composite(numpy=np.linalg.eig)
+def eig(a: Any) -> Any:
+    """(eigenvalues, eigenvectors) of square matrices with distinct eigenvalues."""
+    must_be_square(a, "eig")
+    return EigResult(*eig_parts(a))
+
+
+@composite(numpy=np.linalg.eigvals)
+def eigvals(a: Any) -> Any:
+    """The eigenvalues, in no particular order, of square matrices with distinct eigenvalues."""
+    must_be_square(a, "eigvals")
+    return eig_parts(a)[0]

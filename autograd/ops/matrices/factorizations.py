@@ -1,0 +1,108 @@
+"""Products of triangular and orthogonal matrices: Cholesky and QR."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.matrices.solving import solve
+from tapegrad.autograd.ops.matrices.stacks import (
+    adjoint,
+    as_diagonal,
+    conj,
+    diagonal_of,
+    in_triangle,
+    transposed,
+)
+from tapegrad.autograd.ops.rearranging import tril
+
+__all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
+
+
+class QRResult(NamedTuple):
+    """What `qr` returns."""
+
+    Q: Any
+    R: Any
+
+
+@primitive
+def cholesky_lower(xp: Any, a: Any) -> Any:
+    """L, lower triangular with positive diagonal, such that L Lᴴ is the matrix of a's triangle."""
+    return xp.linalg.cholesky(a)
+
+
+def _cholesky_rule(g: Any, y: Any) -> Any:
+    # Murray, "Differentiation of the Cholesky decomposition" (2016): A̅ = L⁻ᴴ Φ(Lᴴ L̅) L⁻¹, where Φ
+    # takes the lower triangle and half the diagonal.
+    p = tril(adjoint(y) @ conj(g))
+    p = p - as_diagonal(diagonal_of(p)) / 2
+    lh = adjoint(y)
+    left = solve(lh, p)
+    return conj(in_triangle(adjoint(solve(lh, adjoint(left))), lower=True))
+
+
+cholesky_lower.vjp(a=_cholesky_rule)
+cholesky_lower.batch(native)
+
+
+@composite(numpy=np.linalg.cholesky)
+def cholesky(a: Any, upper: bool = False) -> Any:
+    """L with L Lᴴ = a, of positive definite a, of which the lower triangle is read; or U = Lᴴ.
+
+    Raises LinAlgError when a is not positive definite.
+    """
+    return adjoint(cholesky_lower(adjoint(a))) if upper else cholesky_lower(a)
+
+
+@primitive(several=True)
+def qr_parts(xp: Any, a: Any) -> Any:
+    """Q (…, m, n) with orthonormal columns and R (…, n, n) upper triangular, Q R = a, m >= n."""
+    return list(xp.linalg.qr(a))
+
+
+def _qr_rule(g: Any, y: Any) -> Any:
+    q, upper = y
+    of_q, of_r = (None if part is None else conj(part) for part in g)
+    middle = 0
+    if of_r is not None:
+        middle = upper @ adjoint(of_r)
+    if of_q is not None:
+        middle = middle - adjoint(of_q) @ q
+    below = tril(middle, -1)
+    hermitian = below + adjoint(below) + as_diagonal(_real_like(diagonal_of(middle)))
+    total = q @ hermitian
+    if of_q is not None:
+        total = total + of_q
+    return conj(transposed(solve(conj(upper), transposed(total))))
+
+
+def _real_like(x: Any) -> Any:
+    return e.real(x) + 0j if x.dtype.kind == "c" else x
+
+
+qr_parts.vjp(a=_qr_rule)
+qr_parts.batch(native)
+
+
+@composite(numpy=np.linalg.qr)
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
+
+    Differentiable where the first k columns are independent.  Other modes raise TypeError.
+    """
+    if mode not in ("reduced", "r"):
+        raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
+    m, n = a.shape[-2:]
+    if m >= n:
+        q, upper = qr_parts(a)
+    else:
+        q, left = qr_parts(a[..., :m])
+        upper = s.concatenate([left, adjoint(q) @ a[..., m:]], -1)
+    return upper if mode == "r" else QRResult(q, upper)

@@ -1,0 +1,193 @@
+"""Singular values, and what is made of them: ranks, pseudo-inverses, least squares."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.matrices.stacks import (
+    adjoint,
+    as_diagonal,
+    column,
+    conj,
+    diagonal_of,
+    inverse_gaps,
+    row,
+    transposed,
+    zero_like,
+)
+
+__all__ = [
+    "SVDResult",
+    "int32",
+    "lstsq",
+    "matrix_rank",
+    "pinv",
+    "pseudo_inverse",
+    "rank_above",
+    "svd",
+    "svd_parts",
+    "svdvals",
+]
+
+
+class SVDResult(NamedTuple):
+    """What `svd` returns."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+@primitive(several=True)
+def svd_parts(xp: Any, a: Any) -> Any:
+    """U (…, m, k), the singular values (…, k), falling, and Vᴴ (…, k, n); k = min(m, n)."""
+    return list(xp.linalg.svd(a, full_matrices=False))
+
+
+def _svd_rule(g: Any, y: Any) -> Any:
+    (of_u, of_s, of_vh), (u, values, vh) = g, y
+    zero = zero_like(u)
+    v = adjoint(vh)
+    sigma = values + zero
+    inner = 0 if of_s is None else as_diagonal(of_s + zero)
+    gaps = inverse_gaps(e.square(values)) if of_u is not None or of_vh is not None else None
+    total = 0
+    if of_u is not None:
+        of_u = conj(of_u)
+        free = adjoint(u) @ of_u
+        inner = inner + gaps * (free - adjoint(free)) * row(sigma)
+        if u.dtype.kind == "c":
+            phase = e.imag(diagonal_of(free)) / values
+            inner = inner + as_diagonal(phase * 1j)
+        if u.shape[-2] > u.shape[-1]:
+            scaled = of_u / row(sigma)
+            total = (scaled - u @ (adjoint(u) @ scaled)) @ vh
+    if of_vh is not None:
+        # conj(conj(transposed)): the cotangent of V in the conjugate pairing
+        of_v = transposed(of_vh)
+        free = vh @ of_v
+        inner = inner + column(sigma) * (gaps * (free - adjoint(free)))
+        if v.shape[-2] > v.shape[-1]:
+            scaled = adjoint(of_v) / column(sigma)
+            total = total + u @ (scaled - (scaled @ v) @ vh)
+    return conj(u @ inner @ vh + total)
+
+
+svd_parts.vjp(a=_svd_rule)
+svd_parts.batch(native)
+
+
+@composite(numpy=np.linalg.svd)
+def svd(
+    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+) -> Any:
+    """(U, S, Vᴴ) with U diag(S) Vᴴ = a; only S without `compute_uv`.
+
+    Raises TypeError for `full_matrices` of matrices that are not square: their further vectors are
+    arbitrary and have no derivative.
+    """
+    del hermitian  # a shortcut: the result is the same up to signs
+    if not compute_uv:
+        return svd_parts(a)[1]
+    if full_matrices and a.shape[-1] != a.shape[-2]:
+        raise TypeError(
+            f"numpy.linalg.svd on a Tensor of shape {tuple(a.shape)}: the full matrices' further "
+            "vectors have no derivative; say full_matrices=False"
+        )
+    return SVDResult(*svd_parts(a))
+
+
+@composite(numpy=np.linalg.svdvals)
+def svdvals(x: Any) -> Any:
+    """The singular values, falling: (…, m, n) -> (…, min(m, n))."""
+    return svd_parts(x)[1]
+
+
+@primitive(differentiable=False)
+def rank_above(xp: Any, values: Any, *, size: int, rtol: float | None, tol: float | None) -> Any:
+    """How many of the singular values (…, k) are above the tolerance."""
+    if tol is not None:
+        return (values > tol).sum(axis=-1)
+    share = size * float(xp.finfo(values.dtype).eps) if rtol is None else rtol
+    return (values > values.max(axis=-1, keepdims=True) * share).sum(axis=-1)
+
+
+rank_above.batch(native)
+
+
+@composite(numpy=np.linalg.matrix_rank, differentiable=False)
+def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """How many singular values are above `tol`, or above `rtol` times the largest."""
+    del hermitian
+    if A.ndim < 2:
+        return r.any(A)
+    size = max(A.shape[-2:])
+    limits = [None if x is None else float(x) for x in (rtol, tol)]
+    return rank_above(svdvals(A), size, limits[0], limits[1])
+
+
+@primitive
+def pseudo_inverse(xp: Any, a: Any, *, rcond: float | None = None) -> Any:
+    """The Moore-Penrose inverses; singular values below rcond times the largest count as 0."""
+    n = max(a.shape[-2:])
+    limit = n * float(xp.finfo(a.dtype).eps) if rcond is None else rcond
+    return xp.linalg.pinv(a, limit)
+
+
+def _pinv_rule(g: Any, a: Any, y: Any) -> Any:
+    # dP = -P dA P + P Pᴴ dAᴴ (I - A P) + (I - P A) dAᴴ Pᴴ P, for matrices of locally constant rank
+    g, p, ph = conj(g), y, adjoint(y)
+    gh = adjoint(g)
+    left, right = gh @ p @ ph, ph @ p @ gh
+    return conj(-(ph @ g @ ph) + (left - a @ (p @ left)) + (right - (right @ p) @ a))
+
+
+pseudo_inverse.vjp(a=_pinv_rule)
+pseudo_inverse.batch(native)
+
+
+@composite(numpy=np.linalg.pinv)
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    """The Moore-Penrose inverses (…, m, n) -> (…, n, m); differentiable where the rank is constant.
+
+    rcond, rtol: singular values below this times the largest count as 0
+    """
+    del hermitian  # a shortcut: the result is the same
+    limit = rtol if rcond is None else rcond
+    return pseudo_inverse(a, None if limit is None else float(limit))
+
+
+@composite(numpy=np.linalg.lstsq)
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
+    """(x, residuals, rank, singular values): x has the least |b - a x|, of full-rank a (m, n)."""
+    a, b = as_operand(a), as_operand(b)
+    m, n = a.shape
+    limit = float(np.finfo(np.result_type(a.dtype, np.float32)).eps) * max(m, n)
+    x = pinv(a, limit if rcond is None or rcond < 0 else rcond) @ b
+    values = svdvals(a)
+    rank = matrix_rank(a, rtol=limit if rcond is None or rcond < 0 else rcond)
+    difference = b - a @ x
+    squares = r.sum(e.absolute_square(difference), axis=0)
+    if m <= n:
+        squares = squares.reshape(-1)[:0]
+    elif b.ndim == 1:
+        squares = s.reshape(squares, (1,))
+    return x, squares, int32(rank), values
+
+
+@primitive(differentiable=False)
+def int32(xp: Any, x: Any) -> Any:
+    """x as 32-bit integers, which LAPACK counts in."""
+    return x.astype(np.int32)
+
+
+int32.batch(native)

@@ -1,0 +1,96 @@
+"""Numbers taken apart, repaired, or raised in double precision, elementwise.
+
+These need reductions or counting, which stand above `elementwise`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.counting import binary_exponent
+
+__all__ = [
+    "angle",
+    "divmod",
+    "float_power",
+    "frexp",
+    "modf",
+    "nan_to_num",
+    "real_if_close",
+]
+
+
+@composite(numpy=np.angle)
+def angle(z: Any, deg: bool = False) -> Any:
+    """The angle of a complex number, in radians or degrees; of real numbers 0 or π."""
+    y = e.arctan2(e.imag(z), e.real(z))
+    return y * (180 / math.pi) if deg else y
+
+
+@composite(numpy=np.nan_to_num)
+def nan_to_num(
+    x: Any,
+    copy: bool = True,
+    nan: float = 0.0,
+    posinf: float | None = None,
+    neginf: float | None = None,
+) -> Any:
+    """x with NaN and the infinities replaced by numbers, a new array."""
+    del copy
+    x = as_operand(x)
+    if x.dtype.kind == "c":
+        return nan_to_num(e.real(x), True, nan, posinf, neginf) + 1j * nan_to_num(
+            e.imag(x), True, nan, posinf, neginf
+        )
+    limits = np.finfo(x.dtype)
+    high = float(limits.max) if posinf is None else posinf
+    low = float(limits.min) if neginf is None else neginf
+    y = e.where(e.isnan(x), nan, x)
+    infinite = e.isinf(x)
+    y = e.where(e.logical_and(infinite, x > 0), high, y)
+    return e.where(e.logical_and(infinite, x < 0), low, y)
+
+
+@composite(numpy=np.real_if_close)
+def real_if_close(a: Any, tol: float = 100) -> Any:
+    """The real part if no imaginary part exceeds `tol` times the machine epsilon, else x."""
+    a = as_operand(a)
+    if a.dtype.kind != "c":
+        return a
+    limit = tol * float(np.finfo(a.dtype).eps) if tol > 1 else tol
+    return e.real(a) if bool(r.all(e.less(e.absolute(e.imag(a)), limit))) else a
+
+
+@composite(numpy=np.float_power)
+def float_power(x1: Any, x2: Any) -> Any:
+    """x1 raised to x2 in double precision."""
+    x1, x2 = as_operand(x1), as_operand(x2)
+    wanted = np.result_type(x1.dtype, x2.dtype, np.float64)
+    return e.power(e.cast(x1, dtype=wanted), e.cast(x2, dtype=wanted))
+
+
+@composite(numpy=np.divmod)
+def divmod(x1: Any, x2: Any) -> Any:
+    """(floor(x1 / x2), the remainder), elementwise; the first has no derivative."""
+    return e.floor_divide(x1, x2), e.remainder(x1, x2)
+
+
+@composite(numpy=np.modf)
+def modf(x: Any) -> Any:
+    """(fractional part, integer part), both with the sign of x; the second has no derivative."""
+    whole = e.trunc(x)
+    return e.copysign(e.where(e.isinf(x), 0, x - whole), x), whole
+
+
+@composite(numpy=np.frexp)
+def frexp(x: Any) -> Any:
+    """(m, k) with x = m · 2^k and 1/2 <= |m| < 1; the second has no derivative."""
+    exponent = binary_exponent(x)
+    return e.ldexp(x, e.negative(exponent)), exponent

@@ -1,0 +1,42 @@
+"""A function of vectors or of axes, run along one axis after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand, axis_of
+
+__all__ = ["apply_along_axis", "apply_over_axes"]
+
+
+@composite(numpy=np.apply_along_axis)
+def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+    """func1d of every vector along `axis`; the axes of its result take that axis's place."""
+    axis = axis_of(axis, arr.ndim)
+    moved = s.moveaxis(arr, axis, -1)
+    outer = moved.shape[:-1]
+    rows = s.reshape(moved, (math.prod(outer), moved.shape[-1]))
+    if not len(rows):
+        raise ValueError("apply_along_axis: there is no vector to apply the function to")
+    results = [as_operand(func1d(row, *args, **kwargs)) for row in rows]
+    inner = tuple(results[0].shape)
+    y = s.reshape(s.stack(results), (*outer, *inner))
+    return s.moveaxis(
+        y,
+        tuple(range(len(outer), len(outer) + len(inner))),
+        tuple(range(axis, axis + len(inner))),
+    )
+
+
+@composite(numpy=np.apply_over_axes)
+def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+    """func(a, axis) for one axis after the other, each result with the axis kept."""
+    for axis in (axes,) if isinstance(axes, int) else axes:
+        y = func(a, axis)
+        a = y if y.ndim == a.ndim else s.expand_dims(y, axis_of(axis, a.ndim))
+    return a

@@ -1,0 +1,144 @@
+"""Choosing entries, inserting them, leaving them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.index_template import HOLE
+from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
+
+__all__ = [
+    "choose",
+    "compress",
+    "delete",
+    "extract",
+    "insert",
+    "piecewise",
+    "select",
+    "trim_zeros",
+]
+
+
+@composite(numpy=np.compress)
+def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+    """The slices of a along `axis` where `condition` holds; of the flattened a when None."""
+    a, condition = as_operand(a), as_operand(condition)
+    if axis is None:
+        a, axis = s.ravel(a), 0
+    axis = axis_of(axis, a.ndim)
+    a = a[(slice(None),) * axis + (slice(len(condition)),)]
+    return getitem(a, (slice(None),) * axis + (e.not_equal(condition, 0),))
+
+
+@composite(numpy=np.extract)
+def extract(condition: Any, arr: Any) -> Any:
+    """The entries of arr where `condition` holds, flattened."""
+    return compress(s.ravel(as_operand(condition)), s.ravel(as_operand(arr)), 0)
+
+
+@composite(numpy=np.delete)
+def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
+    """arr without the slices at the indices, slice or mask `obj` along `axis`."""
+    if axis is None:
+        arr, axis = s.ravel(arr), 0
+    axis = axis_of(axis, arr.ndim)
+    index = obj if isinstance(obj, slice) else value_of(obj)
+    kept = np.delete(np.arange(arr.shape[axis]), index)
+    return take(arr, constant(kept, arr), axis)
+
+
+@composite(numpy=np.insert)
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    """arr with `values` put in before the indices `obj` along `axis`."""
+    arr, values = as_operand(arr), as_operand(values)
+    if axis is None:
+        arr, axis = s.ravel(arr), 0
+    axis = axis_of(axis, arr.ndim)
+    n = arr.shape[axis]
+    single = not isinstance(obj, slice) and np.ndim(obj) == 0
+    index = obj if isinstance(obj, slice) else value_of(obj)
+    # NumPy itself says where things go: place i of the result holds entry order[i] of arr, or of
+    # the new values when that is n or more.
+    many = len(np.insert(np.arange(n), index, 0)) - n
+    if single and values.ndim:
+        many = values.shape[axis] if values.ndim == arr.ndim else 1
+        if arr.ndim == 1:
+            many = values.size
+    order = np.insert(np.arange(n), index, np.arange(n, n + many) if many > 1 else n)
+    shape = list(arr.shape)
+    shape[axis] = many
+    if single and values.ndim and values.ndim < arr.ndim:
+        values = s.expand_dims(values, axis - arr.ndim) if axis else values
+    values = s.broadcast_to(e.cast(values, dtype=arr.dtype), tuple(shape))
+    return take(s.concatenate([arr, values], axis), constant(order, arr), axis)
+
+
+@composite(numpy=np.trim_zeros)
+def trim_zeros(filt: Any, trim: str = "fb") -> Any:
+    """A vector without the zeros at its front ("f") and back ("b")."""
+    places = np.flatnonzero(value_of(filt))
+    n = len(filt)
+    first = int(places[0]) if len(places) else n
+    last = int(places[-1]) + 1 if len(places) else n
+    return filt[first if "f" in trim.lower() else 0 : last if "b" in trim.lower() else n]
+
+
+@composite(numpy=np.choose)
+def choose(a: Any, choices: Sequence[Any]) -> Any:
+    """The entry of choices[a], elementwise with broadcasting; a holds integers.
+
+    Raises IndexError when one is not the number of a choice.
+    """
+    a = as_operand(a)
+    if a.dtype.kind not in "iub":
+        raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
+    options = [as_operand(c) for c in choices]
+    shape = np.broadcast_shapes(tuple(a.shape), *[tuple(c.shape) for c in options])
+    stacked = s.stack([s.broadcast_to(c, shape) for c in options])
+    index = s.expand_dims(s.broadcast_to(a, shape), 0)
+    return take_along_axis(stacked, index, 0)[0]
+
+
+@composite(numpy=np.select)
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+    """The entry of the first choice whose condition holds, elementwise, else `default`."""
+    if len(condlist) != len(choicelist):
+        raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices")
+    y = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        y = e.where(condition, choice, y)
+    return y
+
+
+@composite(numpy=np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any:
+    """f_i(x) where the condition i holds: each function sees only the entries that it is for."""
+    if not isinstance(condlist, (list, tuple)) or not np.ndim(condlist[0]):
+        condlist = [condlist] if np.ndim(condlist) == x.ndim else list(condlist)
+    masks = [as_operand(c) for c in condlist]
+    functions = list(funclist)
+    if len(functions) == len(masks) + 1:
+        rest = masks[0]
+        for mask in masks[1:]:
+            rest = e.logical_or(rest, mask)
+        masks.append(e.logical_not(rest))
+    if len(functions) != len(masks):
+        raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
+    taken = constant(np.zeros(x.shape, dtype=bool), x)
+    y = x * 0
+    for mask, function in zip(reversed(masks), reversed(functions), strict=True):
+        mask = e.logical_and(mask, e.logical_not(taken))
+        taken = e.logical_or(taken, mask)
+        part = function(getitem(x, mask), *args, **kw) if callable(function) else function
+        part = constant(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
+        part = s.broadcast_to(part, getitem(x, mask).shape)
+        placed = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
+        y = e.where(mask, placed, y)
+    return y

@@ -1,0 +1,107 @@
+"""Diagonals and triangles: primitives, since indexing would cost several calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import shifted
+
+__all__ = [
+    "diag",
+    "diagflat",
+    "diagonal",
+    "from_diagonal",
+    "matrix_diagonal",
+    "tril",
+    "triu",
+]
+
+
+@primitive(numpy=np.diagonal)
+def diagonal(xp: Any, x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The diagonal of two axes, moved to the end: x[i, i + offset]."""
+    return xp.array(xp.diagonal(x, offset, axis1, axis2), copy=True)
+
+
+@primitive
+def from_diagonal(
+    xp: Any, x: Any, *, shape: tuple[int, ...], offset: int = 0, axis1: int = 0, axis2: int = 1
+) -> Any:
+    """Zeros of `shape` with the last axis of x on a diagonal: the adjoint of `diagonal`."""
+    y = xp.zeros(shape, dtype=x.dtype)
+    places = xp.arange(x.shape[-1])
+    view = xp.moveaxis(y, (axis1, axis2), (-2, -1))
+    view[..., places + max(0, -offset), places + max(0, offset)] = x
+    return y
+
+
+diagonal.vjp(
+    x=lambda g, x_shape, offset, axis1, axis2: from_diagonal(g, x_shape, offset, axis1, axis2)
+)
+from_diagonal.vjp(x=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, axis2))
+
+
+@diagonal.batch
+def _diagonal_batch(x: Any, offset: int, axis1: int, axis2: int) -> Any:
+    return diagonal(x, offset, *shifted((axis1, axis2), x.ndim - 1))
+
+
+@from_diagonal.batch
+def _from_diagonal_batch(
+    x: Any, samples: int, shape: Any, offset: int, axis1: int, axis2: int
+) -> Any:
+    return from_diagonal(x, (samples, *shape), offset, *shifted((axis1, axis2), len(shape)))
+
+
+@primitive(numpy=np.tril)
+def tril(xp: Any, m: Any, *, k: int = 0) -> Any:
+    """The last two axes on and below the diagonal k, zeros above."""
+    return xp.tril(m, k)
+
+
+@primitive(numpy=np.triu)
+def triu(xp: Any, m: Any, *, k: int = 0) -> Any:
+    """The last two axes on and above the diagonal k, zeros below."""
+    return xp.triu(m, k)
+
+
+tril.vjp(m=lambda g, k: tril(g, k))
+triu.vjp(m=lambda g, k: triu(g, k))
+
+
+def _as_matrices(m: Any) -> Any:
+    """NumPy takes a vector for a matrix of equal rows."""
+    return m if m.ndim > 2 else s.broadcast_to(s.expand_dims(m, 1), (*m.shape, m.shape[1]))
+
+
+tril.batch(lambda m, k: tril(_as_matrices(m), k))
+triu.batch(lambda m, k: triu(_as_matrices(m), k))
+
+
+@composite(numpy=np.linalg.diagonal)
+def matrix_diagonal(x: Any, offset: int = 0) -> Any:
+    """The diagonals of matrices (…, m, n)."""
+    return diagonal(x, offset, -2, -1)
+
+
+@composite(numpy=np.diag)
+def diag(v: Any, k: int = 0) -> Any:
+    """A matrix with v on its diagonal k; of a matrix, that diagonal."""
+    if v.ndim == 2:
+        return diagonal(v, k)
+    if v.ndim != 1:
+        raise ValueError(f"diag takes one axis or two, not {v.ndim}")
+    n = len(v) + abs(k)
+    return from_diagonal(v, (n, n), k)
+
+
+@composite(numpy=np.diagflat)
+def diagflat(v: Any, k: int = 0) -> Any:
+    """A matrix with the entries of v on its diagonal k."""
+    return diag(s.ravel(as_operand(v)), k)

@@ -1,0 +1,86 @@
+"""Products of vectors, with one another and with matrices: inner, vector, Kronecker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import linalg as la
+from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops._arrays import as_operand
+
+__all__ = [
+    "cross",
+    "kron",
+    "linalg_cross",
+    "matvec",
+    "vdot",
+    "vecdot",
+    "vecmat",
+]
+
+
+@composite(numpy=np.vdot)
+def vdot(a: Any, b: Any) -> Any:
+    """Σ conj(a)·b over all entries."""
+    return la.matmul(s.ravel(e.conjugate(as_operand(a))), s.ravel(as_operand(b)))
+
+
+@composite(numpy=(np.vecdot, np.linalg.vecdot))
+def vecdot(x1: Any, x2: Any, *, axis: int = -1) -> Any:
+    """Σ conj(x1)·x2 along `axis`, with broadcasting."""
+    x1, x2 = as_operand(x1), as_operand(x2)
+    if axis != -1:
+        x1, x2 = s.moveaxis(x1, axis, -1), s.moveaxis(x2, axis, -1)
+    return r.sum(e.conjugate(x1) * x2, axis=-1)
+
+
+@composite(numpy=np.matvec)
+def matvec(x1: Any, x2: Any) -> Any:
+    """Matrices times vectors: (…, m, n), (…, n) -> (…, m)."""
+    return la.matmul(as_operand(x1), s.expand_dims(as_operand(x2), -1))[..., 0]
+
+
+@composite(numpy=np.vecmat)
+def vecmat(x1: Any, x2: Any) -> Any:
+    """Conjugate vectors times matrices: (…, m), (…, m, n) -> (…, n)."""
+    return la.matmul(s.expand_dims(e.conjugate(as_operand(x1)), -2), as_operand(x2))[..., 0, :]
+
+
+@composite(numpy=np.kron)
+def kron(a: Any, b: Any) -> Any:
+    """The Kronecker product: blocks a_ij·b."""
+    a, b = as_operand(a), as_operand(b)
+    ndim = max(a.ndim, b.ndim)
+    first, second = ((1,) * (ndim - x.ndim) + tuple(x.shape) for x in (a, b))
+    wide = s.reshape(a, tuple(n for m in first for n in (m, 1)))
+    narrow = s.reshape(b, tuple(n for m in second for n in (1, m)))
+    return s.reshape(wide * narrow, tuple(p * q for p, q in zip(first, second, strict=True)))
+
+
+def _cross(a: Any, b: Any) -> Any:
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError("cross: both operands must have vectors of 3 components")
+    (a0, a1, a2), (b0, b1, b2) = ([x[..., i] for i in range(3)] for x in (a, b))
+    return s.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], -1)
+
+
+@composite(numpy=np.cross)
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    """The vector product of vectors of 3 components, with broadcasting."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = s.moveaxis(as_operand(a), axisa, -1), s.moveaxis(as_operand(b), axisb, -1)
+    return s.moveaxis(_cross(a, b), -1, axisc)
+
+
+@composite(numpy=np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, *, axis: int = -1) -> Any:
+    """The vector product along `axis`."""
+    return cross(x1, x2, axis=axis)

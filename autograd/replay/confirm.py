@@ -1,0 +1,88 @@
+"""Confirming: what two recordings of a step agree on may be replayed.
+
+An array that is the same object in both is state (parameters, gradients, running means) and is read
+where it is.  Any other array from outside must hold the same bits in both, and is a constant; one
+that changes would be frozen wrongly, so it is an error at the line that used it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tapegrad.autograd.replay.recording import Entry, Recording, ReplayError, Slot
+
+__all__ = ["confirmed"]
+
+CHANGED_ARRAY = (
+    "{where}: an array of shape {shape} comes from outside the step, is neither an argument nor "
+    "state, and changed between two calls. Pass it as an argument, or write new values into it in "
+    "place (Buffer.assign, x[...] = v)."
+)
+CHANGED_NUMBER = (
+    "{where}: the number {old!r} became {new!r} between two calls; replay would repeat the first. "
+    "Pass it as an argument, or keep it in a 0-d array that the step updates in place."
+)
+OTHER_PATH = (
+    "{where}: the step took another path than before ({old}, now {new}); a step that is replayed "
+    "must make the same calls each time."
+)
+
+
+def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
+    """The arrays from outside that a program reads, by slot.  Raises ReplayError."""
+    for a, b in zip(old.entries, new.entries, strict=False):
+        if a.primitive is not b.primitive or not _same_shape(a, b):
+            error = ReplayError(
+                OTHER_PATH.format(
+                    where=b.where, old=f"{a.primitive.name} at {a.where}", new=b.primitive.name
+                )
+            )
+            error.forgivable = True
+            raise error
+    if len(old.entries) != len(new.entries):
+        longer = max(old.entries, new.entries, key=len)
+        extra = longer[min(len(old.entries), len(new.entries))]
+        error = ReplayError(
+            OTHER_PATH.format(
+                where=extra.where, old=f"{len(old.entries)} calls", new=f"{len(new.entries)} calls"
+            )
+        )
+        error.forgivable = True
+        raise error
+    for a, b in zip(old.entries, new.entries, strict=True):
+        _same_numbers(list(a.operands), list(b.operands), b.where)
+        for name, value in a.settings.items():
+            _same_numbers(value, b.settings[name], b.where)
+    state = {}
+    for number, (array, where) in new.outside.items():
+        before = old.outside.get(number)
+        if before is not None and before[0] is not array and old.bits[number] != new.bits[number]:
+            raise ReplayError(CHANGED_ARRAY.format(where=where, shape=array.shape))
+        state[number] = array
+    return state
+
+
+def _same_shape(a: Entry, b: Entry) -> bool:
+    """Do two calls have slots in the same places?"""
+    return _places(a.operands) == _places(b.operands) and a.results == b.results
+
+
+def _places(value: Any) -> Any:
+    if isinstance(value, Slot):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_places(item) for item in value]
+    return None
+
+
+def _same_numbers(old: Any, new: Any, where: str) -> None:
+    if isinstance(old, (list, tuple)) and type(old) is type(new) and len(old) == len(new):
+        for a, b in zip(old, new, strict=True):
+            _same_numbers(a, b, where)
+        return
+    if old is new or old == new:
+        return
+    if isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new):
+        return
+    raise ReplayError(CHANGED_NUMBER.format(where=where, old=old, new=new))

@@ -1,0 +1,98 @@
+"""The plain way to run a program: the primitives' own bodies in order, with equal bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.core.mode import about_to_write
+from tapegrad.autograd.core.node import note_write
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.replay.recording import Entry, Slot
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.replay.program import Program, Run
+
+__all__ = ["plain"]
+
+
+def plain(program: Program) -> Run:
+    """What runs `program` by the primitives' own bodies."""
+    actions = [_bound(entry) for entry in program.entries]
+
+    def run(arrays: list[Any]) -> Any:
+        values = program.values(arrays)
+        for action in actions:
+            action(values)
+        return program.returned(values)
+
+    return run
+
+
+def _bound(entry: Entry) -> Callable[[list[Any]], None]:
+    """A recorded call as a function of the list of values, with all that is known looked up."""
+    primitive, settings, xp = entry.primitive, entry.settings, entry.xp
+    body = primitive.body_for(xp)
+    if primitive.inline is not None and xp is np:
+        run: Callable[..., Any] = primitive.inline
+    else:
+
+        def run(*operands: Any) -> Any:
+            return body(xp, *operands, **settings)
+
+    if primitive.mutates:
+        target = primitive.arguments.index(primitive.mutates)
+
+        def write(values: list[Any]) -> None:
+            operands = [_value(part, values) for part in entry.operands]
+            about_to_write(operands[target])
+            run(*operands)
+            note_write(operands[target])
+
+        return write
+
+    if primitive.aux or primitive.several:
+
+        def call_several(values: list[Any]) -> None:
+            results = run(*[_value(part, values) for part in entry.operands])
+            for slot, result in zip(leaves(list(entry.results)), results, strict=True):
+                values[slot.number] = result
+
+        return call_several
+
+    place = entry.results[0].number
+    numbers = [part.number for part in entry.operands if isinstance(part, Slot)]
+    if len(numbers) == len(entry.operands) <= 2:
+        first, *rest = numbers or [0]
+        if len(numbers) == 1:
+
+            def call_one(values: list[Any]) -> None:
+                y = run(values[first])
+                values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+            return call_one
+        if len(numbers) == 2:
+            second = rest[0]
+
+            def call_two(values: list[Any]) -> None:
+                y = run(values[first], values[second])
+                values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+            return call_two
+
+    def call(values: list[Any]) -> None:
+        y = run(*[_value(part, values) for part in entry.operands])
+        values[place] = y if devices.is_array(y) else xp.asarray(y)
+
+    return call
+
+
+def _value(part: Any, values: list[Any]) -> Any:
+    if isinstance(part, Slot):
+        return values[part.number]
+    if isinstance(part, list):
+        return [_value(item, values) for item in part]
+    return part

@@ -1,0 +1,180 @@
+"""The decorators of torch/rnn that run layers over time, and its criterions of sequences.
+
+Two layers in both directions are a network there: one module for both, in which one of them stands
+between modules that turn the sequence around.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.nn.containers.container import ConcatTable, Container, Sequential
+from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of, step_of
+from tapegrad.nn.layers.table import (
+    CAddTable,
+    CDivTable,
+    CMaxTable,
+    CMinTable,
+    CMulTable,
+    CSubTable,
+    JoinTable,
+)
+from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.over_time import MODES, Sequencer
+
+if TYPE_CHECKING:
+    from tapegrad.nn.formats.torch7.entry import Fields
+
+__all__ = [
+    "HELPERS",
+    "read_bi_sequencer",
+    "read_bidirectional",
+    "read_criterion_over_time",
+    "read_mask_zero_criterion",
+    "read_remembering",
+    "read_repeater_criterion",
+    "write_bi_sequencer",
+    "write_bidirectional",
+    "write_criterion_over_time",
+    "write_mask_zero_criterion",
+]
+
+PER_STEP = (
+    "a merge that does the same to a step as to a sequence: CAddTable or another of these tables "
+    "of single entries, or a JoinTable along an axis counted from the end"
+)
+
+
+class _ReverseSequence(Module):
+    """The steps from the last to the first: (T, …) or a list of steps -> the same kind."""
+
+    def updateOutput(self, x: Any) -> Any:
+        return list(reversed(x)) if isinstance(x, (list, tuple)) else x[::-1]
+
+
+class _ReverseUnreverse(Container):
+    """A module that is run against the sequence, and its output turned around again."""
+
+    def updateOutput(self, x: Any) -> Any:
+        return self.modules[0](x)
+
+
+# Only files have them: parts of BiSequencer and its like.
+HELPERS: dict[str, type] = {
+    "nn.ReverseSequence": _ReverseSequence,
+    "nn.ReverseUnreverse": _ReverseUnreverse,
+}
+
+
+def read_remembering(fields: Fields, _version: int) -> Fields:
+    """States may be kept from one call to the next: in one of four modes."""
+    if fields.get("_remember", "neither") not in MODES:
+        raise FormatError(f"one of {MODES}", f"{fields['_remember']!r:.60}")
+    return fields
+
+
+def read_bidirectional(fields: Fields, _version: int) -> Fields:
+    """The layer that runs along the sequence, the one against it, and their merge."""
+    ahead, back, merge = _both_ways(fields)
+    plain = type(merge) is CAddTable
+    return {k: v for k, v in fields.items() if k != "modules"} | {
+        "modules": [ahead, back],
+        "merge": None if plain else merge,
+    }
+
+
+def read_bi_sequencer(fields: Fields, _version: int) -> Fields:
+    """As read_bidirectional; the merge is given single steps here, and whole sequences there."""
+    ahead, back, merge = _both_ways(fields)
+    for module in (ahead, back):
+        if not isinstance(module, Sequencer):
+            raise UnsupportedError("Sequencers in a BiSequencer", type(module).__name__)
+    if isinstance(merge, JoinTable):
+        axis, inputs = merge.__dict__.get("dimension"), merge.__dict__.get("nInputDims")
+        if inputs is not None or not isinstance(axis, int) or axis == 0:
+            raise UnsupportedError(PER_STEP, repr(merge))
+        merge = None if axis == -1 else _joining(merge, axis if axis < 0 else axis - 1)
+    elif type(merge) not in _ENTRYWISE:
+        raise UnsupportedError(PER_STEP, type(merge).__name__)
+    return fields | {"modules": [ahead, back], "merge": merge}
+
+
+def write_bidirectional(module: Any, fields: Fields) -> Fields:
+    """The network of both layers, with the sum that is the merge of none."""
+    merge = CAddTable() if module.merge is None else module.merge
+    return _written_both_ways(module, fields, merge)
+
+
+def write_bi_sequencer(module: Any, fields: Fields) -> Fields:
+    """The network of both layers, with a merge that takes whole sequences."""
+    merge = module.merge
+    if merge is None:
+        merge = JoinTable(-1)
+    elif isinstance(merge, JoinTable):
+        if merge.nInputDims is not None:
+            raise UnsupportedError(PER_STEP, repr(merge))
+        merge = _joining(merge, merge.dimension + (merge.dimension >= 0))
+    elif type(merge) not in _ENTRYWISE:
+        raise UnsupportedError(PER_STEP, type(merge).__name__)
+    return _written_both_ways(module, fields, merge)
+
+
+def _joining(merge: Any, axis: int) -> Any:
+    """The same merge along another axis."""
+    return module_with(JoinTable, merge, dimension=axis, nInputDims=None)
+
+
+_ENTRYWISE = (CAddTable, CSubTable, CMulTable, CDivTable, CMaxTable, CMinTable)
+
+
+def _both_ways(fields: Fields) -> tuple[Any, Any, Any]:
+    both, merge = parts_of(step_of(fields), ConcatTable, Module)
+    ahead, reversing = parts_of(both, Module, _ReverseUnreverse)
+    (inner,) = parts_of(reversing, Sequential)
+    _, back, _ = parts_of(inner, _ReverseSequence, Module, _ReverseSequence)
+    return ahead, back, merge
+
+
+def _written_both_ways(module: Any, fields: Fields, merge: Any) -> Fields:
+    ahead, back = module.modules
+    inner = Sequential(_ReverseSequence(), back, _ReverseSequence())
+    both = ConcatTable(ahead, _ReverseUnreverse(inner))
+    given = (ahead, back, *(() if module.merge is None else (merge,)))
+    network = like(Sequential(both, merge), module, *given)
+    return {k: v for k, v in fields.items() if k != "merge"} | {"modules": [network]}
+
+
+def read_criterion_over_time(fields: Fields, _version: int) -> Fields:
+    """The criterion of the first step; those of others are its clones."""
+    clones = fields.get("clones")
+    first = clones[0] if isinstance(clones, list) and clones else fields.get("criterion")
+    if not isinstance(first, Module):
+        raise FormatError("a criterion", type(first).__name__)
+    return {k: v for k, v in fields.items() if k != "clones"} | {"criterion": first}
+
+
+def read_repeater_criterion(fields: Fields, version: int) -> Fields:
+    """As read_criterion_over_time; an average over the steps is not there."""
+    if fields.get("sizeAverage"):
+        raise UnsupportedError("a RepeaterCriterion without sizeAverage", "one with it")
+    fields = read_criterion_over_time(fields, version)
+    return {k: v for k, v in fields.items() if k != "sizeAverage"}
+
+
+def write_criterion_over_time(module: Any, fields: Fields) -> Fields:
+    """The criterion as the first of its clones."""
+    fields = {k: v for k, v in fields.items() if k != "criterion"}
+    return {"sizeAverage": False} | fields | {"clones": [module.criterion]}
+
+
+def read_mask_zero_criterion(fields: Fields, _version: int) -> Fields:
+    """The mask is given; the first version made it from the input."""
+    if not fields.get("v2"):
+        raise UnsupportedError("a MaskZeroCriterion that is given its mask", "one that makes it")
+    return {"criterion": fields.get("criterion")}
+
+
+def write_mask_zero_criterion(_module: Any, fields: Fields) -> Fields:
+    """The mask is given, and not in the file."""
+    return fields | {"v2": True}

@@ -1,0 +1,209 @@
+"""Rectifiers: x where it is positive, and below that nothing, a slope, or a bend.
+
+Each is forward code of a line or two.  The derivative at 0 is that of the side below, as in
+Torch7; conditions are written so that NaN stays NaN.  `inplace` is accepted and kept, and saves no
+memory here: the caller's arrays are never overwritten.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import fill_
+from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.trace import as_tensors
+from tapegrad.nn.module import Module
+
+__all__ = ["CReLU", "ELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6", "Threshold"]
+
+
+class Threshold(Module):
+    """y = x where x > threshold, else val, elementwise: any shape -> the same shape.
+
+    NaN stays NaN (in Torch7 it became val).  Source: nn.Threshold.
+    """
+
+    keeps = ("threshold", "val", "inplace")
+
+    def __init__(self, threshold: float = 1e-6, val: float = 0, inplace: bool = False) -> None:
+        self.threshold = threshold
+        self.val = val
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.where(ops.less_equal(x, self.threshold), self.val, x)
+
+
+class ReLU(Threshold):
+    """y = max(x, 0), elementwise: any shape -> the same shape.
+
+    The derivative at 0 is 0, and NaN stays NaN (in Torch7 it became 0).
+    Source: nn.ReLU, a Threshold with threshold 0 and replacement value 0.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(0, 0, inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.relu(x)
+
+
+class ReLU6(Module):
+    """y = min(max(x, 0), 6), elementwise: any shape -> the same shape; derivative 0 at 0 and 6.
+
+    Source: nn.ReLU6.
+    """
+
+    keeps = ("inplace",)
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.minimum(6, ops.relu(x))
+
+
+class LeakyReLU(Module):
+    """y = x where x > 0, else negval·x, elementwise: any shape -> the same shape.
+
+    Source: nn.LeakyReLU; A. Maas, A. Hannun, A. Ng, "Rectifier nonlinearities improve neural
+    network acoustic models", 2013.
+    """
+
+    keeps = ("negval", "inplace")
+
+    def __init__(self, negval: float = 0.01, inplace: bool = False) -> None:
+        # Torch7 also takes the flag alone: LeakyReLU(true).
+        negval, inplace = (0.01, negval) if isinstance(negval, bool) else (negval, inplace)
+        self.negval = negval
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        return ops.where(ops.greater(x, 0), x, x * self.negval)
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.negval:g})"
+
+
+class ELU(Module):
+    """y = x where x > 0, else alpha·(eˣ - 1), elementwise: any shape -> the same shape.
+
+    Source: nn.ELU; D.-A. Clevert et al., "Fast and accurate deep network learning by exponential
+    linear units (ELUs)", ICLR 2016.
+    """
+
+    keeps = ("alpha", "inplace")
+
+    def __init__(self, alpha: float = 1, inplace: bool = False) -> None:
+        self.alpha = alpha
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        below = ops.expm1(ops.minimum(x, 0)) * self.alpha  # eˣ must not overflow where x is large
+        return ops.where(ops.greater(x, 0), x, below)
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)} (alpha:{self.alpha:f})"
+
+
+class PReLU(Module):
+    """y = x where x > 0, else weight·x, with a slope that is learned.
+
+    x: any shape -> the same shape, with one slope for all entries, weight (1,), if nOutputPlane is
+    0; else x: (nOutputPlane,) or (N, nOutputPlane, …), weight (nOutputPlane,): the planes are the
+    second axis of everything but vectors.  Slopes start at 0.25.
+    Raises ShapeError for another number of planes.
+    Source: nn.PReLU; K. He et al., "Delving deep into rectifiers", ICCV 2015.
+    """
+
+    keeps = ("nOutputPlane", "weight")
+
+    def __init__(self, nOutputPlane: int = 0) -> None:
+        self.nOutputPlane = nOutputPlane
+        self.weight = Parameter(np.empty(nOutputPlane or 1, default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set every slope to 0.25; stdv has no meaning here."""
+        fill_(self.weight, 0.25)
+
+    def updateOutput(self, x: Any) -> Any:
+        planes, axis = self.nOutputPlane, min(x.ndim - 1, 1)
+        slope = self.weight
+        if planes:
+            if not x.ndim or x.shape[axis] != planes:
+                raise ShapeError(
+                    f"the input of shape {x.shape} has not {planes} planes, nOutputPlane, "
+                    f"along axis {max(axis, 0)}"
+                )
+            slope = slope.reshape([planes if a == axis else 1 for a in range(x.ndim)])
+        else:
+            slope = slope.reshape((1,) * x.ndim)
+        return ops.where(ops.greater(x, 0), x, x * slope)
+
+
+class RReLU(Module):
+    """y = x where x > 0, else noise·x, elementwise: any shape -> the same shape.
+
+    While training, each factor is drawn from U(lower, upper); `noise` holds them, with 1 where
+    x > 0.  In evaluate() the slope is (lower + upper) / 2.
+    Raises ValueError unless lower <= upper.
+    Source: nn.RReLU; B. Xu et al., "Empirical evaluation of rectified activations in convolutional
+    network", 2015.
+    """
+
+    keeps = ("lower", "upper", "inplace", "noise")
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        if not 0 <= lower <= upper:
+            raise ValueError(f"RReLU: 0 <= lower <= upper must hold, they are {lower} and {upper}")
+        self.lower = lower
+        self.upper = upper
+        self.inplace = bool(inplace)
+        self.noise: Any = None
+
+    def updateOutput(self, x: Any) -> Any:
+        if not self.train:
+            return ops.where(ops.greater(x, 0), x, x * ((self.lower + self.upper) / 2))
+        stream = self.random_stream(x)
+        # In double precision, so that equal seeds give equal slopes in every dtype.
+        draws = ops.uniform(generator=stream, shape=x.shape, dtype=np.dtype(np.float64))
+        slopes = ops.cast(as_tensors(draws) * (self.upper - self.lower) + self.lower, dtype=x.dtype)
+        self.noise = ops.where(ops.greater(x, 0), 1, slopes)
+        return x * self.noise
+
+    def clearState(self) -> RReLU:
+        """Forget outputs, gradients of inputs, and the factors."""
+        self.noise = None
+        return super().clearState()
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)} (l:{self.lower:f}, u:{self.upper:f})"
+
+
+class CReLU(Module):
+    """y = (max(x, 0), max(-x, 0)), concatenated along the features.
+
+    x: (…, F, …) -> (…, 2·F, …), where F is the first of the last nInputDims axes.
+    Raises ShapeError for an input with fewer axes.
+    Source: nn.CReLU; W. Shang et al., "Understanding and improving convolutional neural networks
+    via concatenated rectified linear units", ICML 2016.
+    """
+
+    keeps = ("nInputDims", "inplace")
+
+    def __init__(self, nInputDims: int, inplace: bool = False) -> None:
+        self.nInputDims = nInputDims
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Any) -> Any:
+        if x.ndim < self.nInputDims:
+            raise ShapeError(f"the input has {x.ndim} axes, nInputDims is {self.nInputDims}")
+        return ops.relu(ops.concatenate([x, -x], axis=x.ndim - self.nInputDims))
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self).removeprefix('nn.')}()"
