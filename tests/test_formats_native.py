@@ -223,13 +223,15 @@ def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_pat
         nn.load(path, classes=[dotted])
 
 
-@pytest.mark.parametrize("name", ["forward", "updateOutput", "train", "_run", "not a name"])
+@pytest.mark.parametrize(
+    "name", ["forward", "updateOutput", "train", "_tapegrad_run", "not a name"]
+)
 def test_an_attribute_that_no_file_may_have_is_refused_when_it_is_saved(
     name: str, tmp_path: Path
 ) -> None:
     module = nn.Sequential(nn.Tanh())
     vars(module.get(0))[name] = 1
-    if name == "_run":  # not kept
+    if name == "_tapegrad_run":  # not kept
         module.save(tmp_path / "m.safetensors")
         assert name not in vars(nn.load(tmp_path / "m.safetensors").get(0))
         return
@@ -384,10 +386,10 @@ def test_what_calls_leave_behind_is_in_no_file(tmp_path: Path) -> None:
     model.save(path)
     assert path.read_bytes() == before
     header, arrays = native.architecture(path)
-    assert not any("_run" in module["attributes"] for module in header["modules"])
-    header["modules"][0]["attributes"]["_run"] = None
+    assert not any("_tapegrad_run" in module["attributes"] for module in header["modules"])
+    header["modules"][0]["attributes"]["_tapegrad_run"] = None
     with path.open("wb") as stream:
         metadata = {"format": "tapegrad", "tapegrad": json.dumps(header)}
         safetensors_file.write(stream, {k: np.array(a) for k, a in arrays.items()}, metadata)
-    with pytest.raises(FormatError, match="the name of an attribute, found '_run'"):
+    with pytest.raises(FormatError, match="the name of an attribute, found '_tapegrad_run'"):
         nn.load(path)

@@ -332,7 +332,7 @@ def test_copies_leave_the_tape_behind(copier) -> None:
     net.backward(x, net.forward(x).numpy())
     other = copier(net)
     np.testing.assert_array_equal(other(x).numpy(), net(x).numpy())
-    assert other._run.trace is None
+    assert other._tapegrad_run.trace is None
     with pytest.raises(RuntimeError, match="call forward"):
         other.backward(x, np.ones((2, 2)))
 
@@ -411,7 +411,7 @@ def test_a_plain_call_leaves_nothing_and_a_stateful_one_an_object_of_its_own():
     net.backward(x, net.forward(x))
     net.getParameters()
     for part, old in zip(net.listModules(), before, strict=True):
-        assert vars(part).keys() - old.keys() == {"_run"}
+        assert vars(part).keys() - old.keys() == {"_tapegrad_run"}
     net.clearState()
     assert net.getParameters()[0] is net.getParameters()[0]
     assert net.output.shape == (0,)
@@ -441,7 +441,7 @@ def test_conversion_lets_go_of_flat_buffers_and_tape():
     net, x = Net(), np.ones((2, 4), np.float32)
     flat, _ = net.getParameters()
     net.forward(x)
-    gone = weakref.ref(flat), weakref.ref(net._run.trace.root)
+    gone = weakref.ref(flat), weakref.ref(net._tapegrad_run.trace.root)
     del flat
     assert all(reference() is not None for reference in gone)
     net.double()
@@ -449,10 +449,10 @@ def test_conversion_lets_go_of_flat_buffers_and_tape():
 
 
 def test_a_class_that_takes_the_name_of_passing_state_is_refused():
-    with pytest.raises(TypeError, match=r"Mine\._run is where calls leave their results"):
+    with pytest.raises(TypeError, match=r"Mine\._tapegrad_run is where calls leave their results"):
 
         class Mine(nn.Module):
-            def _run(self, x):
+            def _tapegrad_run(self, x):
                 return x
 
 

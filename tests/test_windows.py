@@ -304,7 +304,7 @@ def test_unpooling_looks_at_the_picks_before_it_uses_them():
         undoing.forward(np.ones((2, 3, 2)))
     places, sides = pooling.picks
     for wrong, lowest, highest in ((places + 16, 16, 31), (places - 16, -16, -1)):
-        pooling._run.picks = (wrong, sides)
+        pooling._tapegrad_run.picks = (wrong, sides)
         with pytest.raises(nn.ShapeError, match=r"range from -?\d+ to -?\d+, .* from 0 to 15"):
             undoing.forward(y)
         assert lowest <= int(np.min(np.asarray(wrong))) <= int(np.max(np.asarray(wrong))) <= highest

@@ -172,8 +172,8 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         p.grad = gradient
         views.append((p, p._data, gradient._data))
     for part in module.listModules():
-        if part._run is not None:
-            part._run.drop_tape()
+        if part._tapegrad_run is not None:
+            part._tapegrad_run.drop_tape()
     run_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 

@@ -36,7 +36,7 @@ class Part:
     counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Any]  # containers set it; other modules have attributes instead
-    _run: Run | None = None  # what calls leave behind; see core.run
+    _tapegrad_run: Run | None = None  # what calls leave behind; see core.run
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
@@ -93,14 +93,14 @@ class Part:
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
         for module in self.listModules():
-            if module._run is not None:
-                module._run.clear()
+            if module._tapegrad_run is not None:
+                module._tapegrad_run.clear()
         return self
 
     def _drop_traces(self) -> None:
         for module in self.listModules():
-            if module._run is not None:
-                module._run.drop_tape()
+            if module._tapegrad_run is not None:
+                module._tapegrad_run.drop_tape()
 
     # Memory ---------------------------------------------------------------------------------------
 
@@ -130,8 +130,8 @@ class Part:
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle has: what is kept (core.state), and the last results."""
         state = kept(self)
-        if self._run is not None:
-            state[ATTRIBUTE] = self._run.copied()
+        if self._tapegrad_run is not None:
+            state[ATTRIBUTE] = self._tapegrad_run.copied()
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

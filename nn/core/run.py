@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "Run", "last", "leave", "run_of"]
 
-ATTRIBUTE = "_run"  # its name on modules; whoever writes attributes to a file leaves this one out
+# Its name on modules, unlike any that people's classes have.  No file has an attribute of this name.
+ATTRIBUTE = "_tapegrad_run"
 
 
 class Run:
@@ -62,7 +63,7 @@ class Run:
 
 def run_of(module: Any) -> Run:
     """The passing state of `module`; made now if there was none."""
-    run: Run | None = module._run
+    run: Run | None = module._tapegrad_run
     return module.__dict__.setdefault(ATTRIBUTE, Run()) if run is None else run
 
 
@@ -73,4 +74,4 @@ def leave(module: Any, name: str, value: Any) -> None:
 
 def last(module: Any, name: str) -> Any:
     """What the last call left under `name`, a slot of Run; None if nothing."""
-    return getattr(module._run, name, None)
+    return getattr(module._tapegrad_run, name, None)
