@@ -10,7 +10,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 
 __all__ = ["Average"]
 
@@ -29,7 +29,7 @@ class Average:
             raise ValueError(f"Average: decay must lie in [0, 1), not {decay}")
         self.module, self.decay, self.warm = module, decay, warm
         self.count = untracked(np.array(0.0))
-        self.values = {name: untracked(p._data.copy()) for name, p in module.named_parameters()}
+        self.values = {name: untracked(array_of(p).copy()) for name, p in module.named_parameters()}
 
     def update(self) -> None:
         """Take the parameters as they are into the averages; replay repeats it."""
@@ -49,7 +49,7 @@ class Average:
     def applied(self) -> Iterator[Any]:
         """The module with the averages as parameters, inside a with statement; then as before."""
         named = dict(self.module.named_parameters())
-        kept = {name: p._data.copy() for name, p in named.items()}
+        kept = {name: array_of(p).copy() for name, p in named.items()}
         with no_grad():
             try:
                 for name, p in named.items():
@@ -61,7 +61,7 @@ class Average:
 
     def state_dict(self) -> dict[str, Any]:
         """The averages and the count, as NumPy arrays."""
-        values = {name: np.array(devices.to_numpy(a._data)) for name, a in self.values.items()}
+        values = {name: np.array(devices.to_numpy(array_of(a))) for name, a in self.values.items()}
         return {"count": float(self.count), "values": values}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:

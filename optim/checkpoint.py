@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.tensor import array_of
 
 __all__ = ["CheckpointError", "Checkpoints", "load_checkpoint", "save_checkpoint"]
 
@@ -95,7 +96,7 @@ def decoded(data: bytes) -> Any:
 
 def _plain(value: Any, arrays: list[Any], where: str) -> Any:
     if isinstance(value, Tensor):
-        value = devices.to_numpy(value.detach()._data)
+        value = devices.to_numpy(array_of(value.detach()))
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):

@@ -9,6 +9,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.tensor import array_of
 
 __all__ = ["ConfusionMatrix"]
 
@@ -129,7 +130,7 @@ class ConfusionMatrix:
 
 
 def _values(given: Any) -> Any:
-    return devices.to_numpy(given.detach()._data) if isinstance(given, Tensor) else given
+    return devices.to_numpy(array_of(given.detach())) if isinstance(given, Tensor) else given
 
 
 def _mean(values: Any, where: Any) -> float:

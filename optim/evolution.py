@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.tensor import as_array
+from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.optim.line_search import Function
 from tapegrad.optim.options import Options
 
@@ -41,7 +41,7 @@ class _Values(Function):
 
 
 def _on_cpu(name: str, x: Any) -> None:
-    array = x._data if isinstance(x, Tensor) else as_array(x)
+    array = array_of(x) if isinstance(x, Tensor) else as_array(x)
     if type(array) is not np.ndarray:
         raise TypeError(f"{name} runs on NumPy arrays; x lies on {devices.device_of(array)}")
 

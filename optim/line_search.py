@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.options import Option, Options
 
 __all__ = ["Function", "cg", "lbfgs", "lswolfe", "polyinterp"]
@@ -35,7 +35,7 @@ class Function:
 
     def position(self) -> Any:
         """A flat copy of x."""
-        return self._target._data.reshape(-1).copy()
+        return array_of(self._target).reshape(-1).copy()
 
     def move(self, position: Any) -> None:
         """Overwrite x."""
@@ -46,7 +46,7 @@ class Function:
         """f and a copy of its gradient at x."""
         f, gradient = self.feval(self.x)
         self.count += 1
-        g = gradient._data if isinstance(gradient, Tensor) else as_array(gradient)
+        g = array_of(gradient) if isinstance(gradient, Tensor) else as_array(gradient)
         if g.shape != self._target.shape:
             raise ValueError(f"the gradient has shape {g.shape}, x has shape {self._target.shape}")
         return float(f), g.reshape(-1).copy()

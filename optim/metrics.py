@@ -9,6 +9,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.optim.confusion import ConfusionMatrix
 
 __all__ = ["METRICS", "Metric", "metric"]
@@ -111,5 +112,7 @@ def metric(given: Any) -> Any:
 
 def _array(value: Any) -> Any:
     return (
-        devices.to_numpy(value.detach()._data) if isinstance(value, Tensor) else np.asarray(value)
+        devices.to_numpy(array_of(value.detach()))
+        if isinstance(value, Tensor)
+        else np.asarray(value)
     )

@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse
-from tapegrad.autograd.core.tensor import untracked
+from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.clipping import clip_global_norm, clip_value
 from tapegrad.optim.groups import Group, matching, named_parameters
 from tapegrad.optim.interrupt import uninterrupted
@@ -154,11 +154,11 @@ class Optimizer:
         for group in self.groups:
             runs = None if flat is None else flat_runs(group.named, flat, taken)
             group.runs = separate_runs(group.named) if runs is None else runs
-        self._arrays = [(p, p._data) for p in self.named.values()]
+        self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
     def _current(self) -> None:
         """Parameters that were rebound (converted, flattened, loaded) get new runs, same state."""
-        if all(p._data is array for p, array in self._arrays):
+        if all(array_of(p) is array for p, array in self._arrays):
             return
         saved = self.state_dict()
         self._lay_out()
@@ -172,14 +172,14 @@ class Optimizer:
             for run in group.runs:
                 if run.g is not None:
                     for p, view in run.views:
-                        if p.grad is None or p.grad._data is not view:
+                        if p.grad is None or array_of(p.grad) is not view:
                             ops.assign(untracked(view), 0 if p.grad is None else p.grad.detach())
                             p.grad = view
                     found.append(run.g)
                     continue
                 [(_, p, _)] = run.members
                 if p.grad is None:
-                    p.grad = devices.namespace(p._data).zeros_like(p._data)
+                    p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
                 found.append(p.grad.detach())
         return found
 
@@ -267,7 +267,7 @@ class Optimizer:
                 for name, p, part in run.members:
                     slots = state.setdefault(name, {})
                     for key, value in run.state.items():
-                        array = devices.to_numpy(value._data)
+                        array = devices.to_numpy(array_of(value))
                         alone = value.shape != run.x.shape or len(run.members) == 1
                         own = array if alone else array[part]
                         slots[key] = np.array(own.reshape(-1) if own.size == p.size else own)

@@ -21,7 +21,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.options import Options
 
 __all__ = ["Rule", "Slot", "cast", "decayed", "optimizer", "optimizer_step", "scalar"]
@@ -217,7 +217,7 @@ class Rule:
 
     def prepare(self, state: State, x: Any, options: Mapping[str, Any]) -> None:
         """Create what is missing in `state` for parameters `x`, a Tensor."""
-        xp = devices.namespace(x._data)
+        xp = devices.namespace(array_of(x))
         if self.counter and not isinstance(state.get(self.counter), Tensor):
             start = np.array(float(state.get(self.counter, 0)))
             state[self.counter] = Tensor(start, device=x.device)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
@@ -51,9 +51,9 @@ def flat_runs(
         return None
     runs = []
     for start, stop, members in places:
-        run = Run(untracked(values._data[start:stop]), members)
-        run.g = untracked(gradients._data[start:stop])
-        run.views = [(p, p.grad._data) for _, p, _ in members if p.grad is not None]
+        run = Run(untracked(array_of(values)[start:stop]), members)
+        run.g = untracked(array_of(gradients)[start:stop])
+        run.views = [(p, array_of(p.grad)) for _, p, _ in members if p.grad is not None]
         runs.append(run)
         taken.append((start, stop))
     return runs
@@ -63,13 +63,13 @@ def _places(
     named: dict[str, Parameter], flat: Tensor, taken: list[tuple[int, int]]
 ) -> list[tuple[int, int, list[tuple[str, Parameter, slice]]]] | None:
     """Runs (start, stop, members) in the flat buffer, or None where memory tells no addresses."""
-    base = _address(flat._data)
+    base = _address(array_of(flat))
     if base is None:
         return None
     spans = []
     for name, p in named.items():
-        start = (_address(p._data) - base) // p.dtype.itemsize
-        if not p._data.flags.forc:
+        start = (_address(array_of(p)) - base) // p.dtype.itemsize
+        if not array_of(p).flags.forc:
             return None
         spans.append((start, start + p.size, name, p))
     runs: list[tuple[int, int, list[tuple[str, Parameter, slice]]]] = []
@@ -104,7 +104,7 @@ def fill(slot: Tensor, value: Any, part: slice, run: Run, name: str) -> None:
     Raises ValueError for another number of entries.
     """
     value = np.asarray(value)
-    array = slot._data
+    array = array_of(slot)
     whole = slot.shape != run.x.shape or len(run.members) == 1
     target = array if whole else array[part]
     if target.size != value.size:

@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.optim.checkpoint import CheckpointError, Checkpoints
 from tapegrad.optim.data import as_batches
 from tapegrad.optim.interrupt import uninterrupted
@@ -315,7 +316,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "gradients": {
-                name: None if p.grad is None else devices.to_numpy(p.grad.detach()._data).copy()
+                name: None if p.grad is None else devices.to_numpy(array_of(p.grad.detach())).copy()
                 for name, p in self.model.named_parameters()
             }
             if self.optimizer.gathered

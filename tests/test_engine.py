@@ -1,9 +1,11 @@
 """The engine's own contracts: plans, records, observers and interpreters, generated source."""
 
+import ast
 import inspect
 import linecache
 import pdb  # noqa: T100  # a debugger is what is tried
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +307,36 @@ def test_generated_source_is_kept_once_for_each_text():
     f(np.ones(2))
     assert inspect.getsource(f).startswith("def _call(x):")
     assert inspect.getsource(two) == own
+
+
+# Who writes the slots of a Tensor, as the docstring of core/tensor.py says.
+WRITERS = {
+    "_data": """
+        autograd/check/modules/trial.py autograd/core/tensor.py autograd/core/views.py
+        autograd/reverse/ownership.py autograd/reverse/write.py autograd/transforms/sample.py
+        nn/core/memory.py nn/core/part.py nn/methods/torch7.py
+    """,
+    "_node": """
+        autograd/check/modules/trial.py autograd/core/tensor.py autograd/reverse/sweep.py
+        autograd/reverse/write.py autograd/transforms/checkpoint.py autograd/transforms/sample.py
+        nn/core/by_hand.py nn/core/part.py
+    """,
+    "_alias": """
+        autograd/core/tensor.py autograd/core/views.py autograd/reverse/write.py
+        autograd/transforms/sample.py nn/core/part.py
+    """,
+}
+
+
+@pytest.mark.parametrize("slot", WRITERS)
+def test_a_slot_of_a_tensor_is_written_where_the_page_says(slot):
+    root = Path(__file__).resolve().parents[1]
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("package", "devices", "autograd", "nn", "optim")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == slot
+        if not isinstance(node.ctx, ast.Load)
+    }
+    assert found == set(WRITERS[slot].split())

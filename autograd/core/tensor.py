@@ -12,10 +12,11 @@ and by `Sample`.  On a Tensor that is there already,
           own and takes its views anew; by `views.py`, which copies a small view; by nn where state
           moves (sharing, flat memory) and where ``m.output`` gets another array
 `_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
-          (`record_call`), on its results; by nn, which hides the leaf of a frozen Parameter during
-          a call, and for ``m.output``
+          (`record_call`: checkpoints, hand-written gradients), on its results; for ``m.output``
 `_alias`  by `_hand_out` here, by `views.py` and `reverse/write.py`, and for ``m.output``
-Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.
+The laws put other parameters into a module by `_data` and `_node`, and put them back.
+Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.  The linter says who may even read
+a slot (SLF001 in pyproject.toml), and a test who writes one.
 """
 
 from __future__ import annotations

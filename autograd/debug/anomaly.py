@@ -26,7 +26,7 @@ from tapegrad.autograd.core.callsite import module_path, name_of, user_line
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
-from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tensor import Tensor, array_of
 
 __all__ = ["AnomalyError", "detect_anomaly"]
 
@@ -312,7 +312,7 @@ class _Anomaly(Forwarder):
 def _numbers(value: Any) -> Iterator[Any]:
     """The arrays and numbers with a floating point in a nest of lists and tuples."""
     if isinstance(value, Tensor):
-        value = value._data
+        value = array_of(value)
     if isinstance(value, (list, tuple)):
         for item in value:
             yield from _numbers(item)
@@ -416,7 +416,7 @@ def _described(
 ) -> Iterator[str]:
     """What each operand is where the result went wrong, or from where to where it ranges."""
     for name, value in operands:
-        value = value._data if isinstance(value, Tensor) else value
+        value = array_of(value) if isinstance(value, Tensor) else value
         if isinstance(value, (bool, int, float, complex, np.number)):
             yield f"{name} is {value}"
         elif devices.is_array(value) and value.dtype.kind in "biufc" and value.size:

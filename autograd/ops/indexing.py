@@ -18,7 +18,7 @@ from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import Step, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
@@ -289,7 +289,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """For each place, the entry of x whose position along `axis` is in `indices`."""
     axis %= x.ndim
-    xp = devices.namespace(indices._data if isinstance(indices, Tensor) else indices)
+    xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)
     grid = [
         xp.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(indices.shape)
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops._arrays import constant, value_of
 from tapegrad.autograd.ops.indexing import take
@@ -37,7 +37,7 @@ def numpy_pad(
         )
     for axis, pair in enumerate(pairs):
         if pair != (0, 0):
-            xp = devices.namespace(array._data if isinstance(array, Tensor) else array)
+            xp = devices.namespace(array_of(array) if isinstance(array, Tensor) else array)
             order = np.pad(np.arange(array.shape[axis]), pair, mode=mode)  # type: ignore[call-overload]  # one of four modes
             array = take(array, xp.asarray(order), axis)
     return s.copy(array) if not any(any_width for pair in pairs for any_width in pair) else array

@@ -280,7 +280,7 @@ class MapTable(Container):
     def resize(self, count: int) -> None:
         """Keep `count` copies, one for each entry of a table, making those that are missing."""
         module = self.get(0)
-        kept = {id(p): p for p in module._parameters()} if self.shared else {}
+        kept = {id(p): p for _, p in module.named_trainable()} if self.shared else {}
         copies = self.modules[: max(count, 1)]
         while len(copies) < count:
             copies.append(copy.deepcopy(module, dict(kept)))

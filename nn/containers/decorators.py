@@ -16,6 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, checkpoint, ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
@@ -241,7 +242,7 @@ class _NoNaN:
     module: str
 
     def __call__(self, array: Any) -> None:
-        array = array._data if isinstance(array, Tensor) else array
+        array = array_of(array) if isinstance(array, Tensor) else array
         if array.dtype.kind == "f" and bool(devices.namespace(array).isnan(array).any()):
             raise FloatingPointError(NOT_A_NUMBER.format(what=self.what, module=self.module))
 

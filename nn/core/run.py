@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "Run", "last", "leave", "run_of"]
 
-# Its name on modules, unlike any that people's classes have.  No file has an attribute of this name.
+# Its name on modules, unlike any that people's classes have; no file has such an attribute.
 ATTRIBUTE = "_tapegrad_run"
 
 

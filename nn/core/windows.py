@@ -35,11 +35,11 @@ class Lengths:
     padH: int
     padW: int
 
-    def _along(self, name: str) -> tuple[int, ...]:
+    def along(self, name: str) -> tuple[int, ...]:
         """The lengths called `name`, in the order of the array's axes."""
         return tuple(getattr(self, name + letter) for letter in self.axes.split()[1:])
 
-    def _text(self, name: str, separator: str = ",") -> str:
+    def lengths_text(self, name: str, separator: str = ",") -> str:
         """The lengths called `name`, in Torch7's order."""
         return separator.join(str(getattr(self, name + letter)) for letter in self.order)
 

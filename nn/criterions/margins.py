@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
@@ -291,7 +292,7 @@ def class_rows(x: Any) -> Any:
 
 def positions(x: Any, count: int) -> Any:
     """0 … count - 1, on the device of x."""
-    return devices.namespace(x._data).arange(count)
+    return devices.namespace(array_of(x)).arange(count)
 
 
 @primitive(differentiable=False)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.frames import undo_write
@@ -240,7 +241,7 @@ def weighted(table: Any, indices: Any, values: Any) -> Any:
 def _parts(x: Any, sizes: Any) -> Sequence[Any]:
     """x cut into pieces of these lengths.  Raises ShapeError when they do not add up."""
     sizes._leave("reads how long the pieces are")
-    lengths = [int(n) for n in devices.to_numpy(sizes._data).reshape(-1)]
+    lengths = [int(n) for n in devices.to_numpy(array_of(sizes)).reshape(-1)]
     if sum(lengths) != x.shape[0]:
         raise ShapeError(f"sizes add up to {sum(lengths)}, there are {x.shape[0]} keys")
     return ops.split(x, tuple(int(n) for n in np.cumsum(lengths)[:-1]), 0)

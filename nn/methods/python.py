@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
-from tapegrad.autograd.core.tensor import as_array
+from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.nn.core import files
 from tapegrad.nn.core.freezing import hold
 from tapegrad.nn.core.part import Part
@@ -49,7 +49,7 @@ class Python(Part):
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Parameters and buffers by dotted name, as NumPy arrays (copies)."""
         named = [*self.named_parameters(), *self.named_buffers()]
-        return {name: np.array(devices.to_numpy(t._data)) for name, t in named}
+        return {name: np.array(devices.to_numpy(array_of(t))) for name, t in named}
 
     def load_state_dict(
         self, state: Mapping[str, Any], *, strict: bool = True

@@ -13,6 +13,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
@@ -40,7 +41,7 @@ def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
 
 def zeros(x: Any, *shape: int) -> Tensor:
     """Zeros in the dtype, and on the device, of x."""
-    return Tensor(devices.namespace(x._data).zeros(shape, dtype=x.dtype))
+    return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
 def normal_(parameter: Tensor, deviation: float) -> None:

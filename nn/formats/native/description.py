@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.freezing import plain_class
 from tapegrad.nn.core.own import is_own, qualified_name
@@ -130,7 +131,7 @@ class Description:
         """Find out which tensors see the same memory, and give each memory a name in the file."""
         views = []
         for number, (name, handle) in enumerate(self._handles):
-            data = handle._data if isinstance(handle, Tensor) else handle
+            data = array_of(handle) if isinstance(handle, Tensor) else handle
             array = devices.to_numpy(data)
             # On a GPU the copies do not overlap; there sharing is seen where views are the same.
             low, high = np.lib.array_utils.byte_bounds(array) if array.size else (-1 - number, 0)

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
@@ -369,8 +370,8 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
 
     def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
         """One array for each memory seen one way, so that sharing is seen when it is written."""
-        kept.append(tensor._data)
-        return arrays.setdefault(id(tensor._data), devices.to_numpy(tensor._data))
+        kept.append(array_of(tensor))
+        return arrays.setdefault(id(array_of(tensor)), devices.to_numpy(array_of(tensor)))
 
     result = convert(root, "root")
     while pending:
@@ -418,7 +419,7 @@ def _fields(
             continue
         kind = kinds.get(name)
         if kind is not None and isinstance(value, Tensor):
-            fields[name] = to_one_based(devices.to_numpy(value._data), kind)
+            fields[name] = to_one_based(devices.to_numpy(array_of(value)), kind)
         else:
             fields[name] = to_one_based(value, kind)
     for entry in torch7_classes.entries(type(module)):
@@ -466,6 +467,6 @@ def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
 
 def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:
     """The dtype of a module's parameters; without any, that of the module around it."""
-    own = next((p.dtype for p in module._parameters()), around)
+    own = next((p.dtype for _, p in module.named_trainable()), around)
     found = np.dtype(module.type() if own is None else own)
     return found if found in _TYPES else np.dtype(np.float64)

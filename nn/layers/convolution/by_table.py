@@ -81,7 +81,7 @@ class SpatialConvolutionMap(_Map):
     def updateOutput(self, x: Any) -> Any:
         batch = self._fits(x)
         kernels = self._dense(1, 0, (self.nOutputPlane, self.nInputPlane))
-        return self._finished(ops.conv2d(batch, kernels, stride=self._along("d")), x)
+        return self._finished(ops.conv2d(batch, kernels, stride=self.along("d")), x)
 
 
 class SpatialFullConvolutionMap(_Map):
@@ -98,10 +98,10 @@ class SpatialFullConvolutionMap(_Map):
             raise ShapeError(f"the input of shape {x.shape} is not ({self.nInputPlane}, H, W)")
         sides = tuple(
             (n - 1) * d + k
-            for n, d, k in zip(x.shape[1:], self._along("d"), self._along("k"), strict=True)
+            for n, d, k in zip(x.shape[1:], self.along("d"), self.along("k"), strict=True)
         )
         kernels = self._dense(0, 1, (self.nInputPlane, self.nOutputPlane))
         shape = (1, self.nOutputPlane, *sides)
         images = x.reshape((1, *x.shape))
-        y = ops.conv2d_input_gradient(images, kernels, shape, stride=self._along("d"))
+        y = ops.conv2d_input_gradient(images, kernels, shape, stride=self.along("d"))
         return self._finished(y, x)

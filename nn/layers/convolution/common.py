@@ -48,7 +48,7 @@ class _Convolution(Lengths, Module):
         return self
 
     def _fan_in(self) -> int:
-        return math.prod(self._along("k")) * self.nInputPlane
+        return math.prod(self.along("k")) * self.nInputPlane
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw weight, then bias, from U(-s, s): s = 1/√(kernel entries · planes), or stdv·√3."""
@@ -59,7 +59,7 @@ class _Convolution(Lengths, Module):
     def _fits(self, x: Any, dilation: tuple[int, ...] | None = None) -> Any:
         """x as a batch.  Raises ShapeError when it is none, or smaller than the kernel."""
         batch = batch_of(x, self.axes, self.nInputPlane)
-        kernel, pad = self._along("k"), self._along("pad")
+        kernel, pad = self.along("k"), self.along("pad")
         sides = tuple(n + 2 * p for n, p in zip(x.shape[-len(kernel) :], pad, strict=True))
         spread = dilation or (1,) * len(kernel)
         spans = tuple(a * (k - 1) + 1 for k, a in zip(kernel, spread, strict=True))
@@ -77,18 +77,18 @@ class _Convolution(Lengths, Module):
         return like_given(y, x, self.axes)
 
     def _size_text(self) -> str:
-        return f"{self.nInputPlane} -> {self.nOutputPlane}, {self._text('k', 'x')}"
+        return f"{self.nInputPlane} -> {self.nOutputPlane}, {self.lengths_text('k', 'x')}"
 
     def _tail_text(self) -> str:
         return ""
 
     def __repr__(self) -> str:
         text = self._size_text()
-        padded = any(self._along("pad"))
-        if padded or any(d != 1 for d in self._along("d")):
-            text += f", {self._text('d')}"
+        padded = any(self.along("pad"))
+        if padded or any(d != 1 for d in self.along("d")):
+            text += f", {self.lengths_text('d')}"
         if padded:
-            text += f", {self._text('pad')}"
+            text += f", {self.lengths_text('pad')}"
         ending = "" if self.bias is not None else " without bias"
         return f"{torch7_name(self)}({text}{self._tail_text()}){ending}"
 
@@ -107,8 +107,8 @@ class _Plain(_Convolution):
         y = CONVOLUTIONS[len(dilation)](
             self._fits(x, dilation),
             self._kernels(),
-            stride=self._along("d"),
-            padding=self._along("pad"),
+            stride=self.along("d"),
+            padding=self.along("pad"),
             dilation=dilation,
         )
         return self._finished(y, x)
@@ -144,14 +144,14 @@ class _Full(_Convolution):
     """Transposed convolution with one weight (nInputPlane, nOutputPlane, kernel)."""
 
     def _check_adjustment(self) -> None:
-        if any(a > d - 1 for a, d in zip(self._along("adj"), self._along("d"), strict=True)):
+        if any(a > d - 1 for a, d in zip(self.along("adj"), self.along("d"), strict=True)):
             raise ValueError(
-                f"{type(self).__name__}: adj ({self._text('adj')}) must be smaller than the stride "
-                f"({self._text('d')}), axis by axis ({', '.join(self.order)})"
+                f"{type(self).__name__}: adj ({self.lengths_text('adj')}) must be smaller than the "
+                f"stride ({self.lengths_text('d')}), axis by axis ({', '.join(self.order)})"
             )
 
     def updateOutput(self, x: Any) -> Any:
-        adjustment = self._along("adj")
+        adjustment = self.along("adj")
         if isinstance(x, (list, tuple)):
             if len(x) != 2:
                 raise ShapeError(f"a table input holds an image and a reference, not {len(x)}")
@@ -160,7 +160,7 @@ class _Full(_Convolution):
             adjustment = tuple(
                 (n + 2 * p - k) % d
                 for n, p, k, d in zip(
-                    sizes, self._along("pad"), self._along("k"), self._along("d"), strict=True
+                    sizes, self.along("pad"), self.along("k"), self.along("d"), strict=True
                 )
             )
         batch = batch_of(x, self.axes, self.nInputPlane)
@@ -168,9 +168,9 @@ class _Full(_Convolution):
             (n - 1) * d - 2 * p + k + a
             for n, d, p, k, a in zip(
                 batch.shape[2:],
-                self._along("d"),
-                self._along("pad"),
-                self._along("k"),
+                self.along("d"),
+                self.along("pad"),
+                self.along("k"),
                 adjustment,
                 strict=True,
             )
@@ -181,10 +181,10 @@ class _Full(_Convolution):
             batch,
             self.weight,
             (batch.shape[0], self.nOutputPlane, *lengths),
-            stride=self._along("d"),
-            padding=self._along("pad"),
+            stride=self.along("d"),
+            padding=self.along("pad"),
         )
         return self._finished(y, x)
 
     def _tail_text(self) -> str:
-        return f", {self._text('adj')}" if any(self._along("adj")) else ""
+        return f", {self.lengths_text('adj')}" if any(self.along("adj")) else ""

@@ -76,10 +76,10 @@ class SpatialDilatedConvolution(SpatialConvolution):
         self.dilationW, self.dilationH = dilationW, dilationH
 
     def _dilation(self) -> tuple[int, ...]:
-        return self._along("dilation")
+        return self.along("dilation")
 
     def _tail_text(self) -> str:
-        return f", {self._text('dilation')}"
+        return f", {self.lengths_text('dilation')}"
 
 
 class SpatialDepthWiseConvolution(_Convolution):
@@ -117,8 +117,8 @@ class SpatialDepthWiseConvolution(_Convolution):
         y = ops.conv2d(
             self._fits(x),
             kernels.transpose((1, 0, 2, 3)).reshape((planes, 1, self.kH, self.kW)),
-            stride=self._along("d"),
-            padding=self._along("pad"),
+            stride=self.along("d"),
+            padding=self.along("pad"),
             groups=self.nInputPlane,
         )
         if self.bias is not None:

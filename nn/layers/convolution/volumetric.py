@@ -86,10 +86,10 @@ class VolumetricDilatedConvolution(VolumetricConvolution):
         self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
 
     def _dilation(self) -> tuple[int, ...]:
-        return self._along("dilation")
+        return self.along("dilation")
 
     def _tail_text(self) -> str:
-        return f", {self._text('dilation')}"
+        return f", {self.lengths_text('dilation')}"
 
 
 class VolumetricFullConvolution(_Full):

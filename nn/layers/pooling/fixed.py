@@ -45,11 +45,11 @@ class _Pooling(Lengths, Module):
         return like_given(y, x, self.axes)
 
     def __repr__(self) -> str:
-        text = f"{self._text('k', 'x')}, {self._text('d')}"
-        if hasattr(self, "padW") and any(self._along("pad")):
-            text += f", {self._text('pad')}"
+        text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
+        if hasattr(self, "padW") and any(self.along("pad")):
+            text += f", {self.lengths_text('pad')}"
         if hasattr(self, "dilationW"):
-            text += f", {self._text('dilation')}"
+            text += f", {self.lengths_text('dilation')}"
         return f"{torch7_name(self)}({text})"
 
 
@@ -71,9 +71,9 @@ class _Rounded(_Pooling):
 
     def _windows(self) -> dict[str, Any]:
         names = ("kernel", "k"), ("stride", "d"), ("padding", "pad")
-        settings: dict[str, Any] = {name: self._along(letter) for name, letter in names}
+        settings: dict[str, Any] = {name: self.along(letter) for name, letter in names}
         if hasattr(self, "dilationW"):
-            settings["dilation"] = self._along("dilation")
+            settings["dilation"] = self.along("dilation")
         return settings | {"ceil_mode": self.ceil_mode}
 
 
@@ -233,7 +233,7 @@ class SpatialSubSampling(_Pooling):
         return super().updateOutput(x)
 
     def pooled(self, batch: Any) -> Any:
-        sums = ops.avg_pool2d(batch, self._along("k"), self._along("d"), divide=False)
+        sums = ops.avg_pool2d(batch, self.along("k"), self.along("d"), divide=False)
         return sums * self.weight.reshape((-1, 1, 1)) + self.bias.reshape((-1, 1, 1))
 
     def __repr__(self) -> str:
@@ -334,4 +334,4 @@ class VolumetricAveragePooling(_Pooling):
         )
 
     def pooled(self, batch: Any) -> Any:
-        return ops.avg_pool3d(batch, self._along("k"), self._along("d"))
+        return ops.avg_pool3d(batch, self.along("k"), self.along("d"))

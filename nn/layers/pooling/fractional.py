@@ -51,12 +51,12 @@ class _Fractional(Lengths, Module):
 
     def _targets(self, sides: tuple[int, ...]) -> tuple[int, ...]:
         """The output's lengths.  Raises ShapeError when the windows do not fit."""
-        exact = self._along("out")
+        exact = self.along("out")
         lengths = tuple(
             math.floor(n * ratio) if out is None else int(out)
-            for n, ratio, out in zip(sides, self._along("ratio"), exact, strict=True)
+            for n, ratio, out in zip(sides, self.along("ratio"), exact, strict=True)
         )
-        for n, length, pool in zip(sides, lengths, self._along("poolSize"), strict=True):
+        for n, length, pool in zip(sides, lengths, self.along("poolSize"), strict=True):
             if length < 1 or length + pool - 1 > n:
                 raise ShapeError(
                     f"an axis of {n} entries holds no {length} windows of {pool} entries that "
@@ -83,7 +83,7 @@ class _Fractional(Lengths, Module):
         samples = self._samples(batch)
         taps = []
         for letter, n, length, pool in zip(
-            self.axes.split()[1:], batch.shape[2:], lengths, self._along("poolSize"), strict=True
+            self.axes.split()[1:], batch.shape[2:], lengths, self.along("poolSize"), strict=True
         ):
             place = self.order.index(letter)
             starts = _starts(samples[:, :, place : place + 1], n, length, pool)
@@ -98,7 +98,8 @@ class _Fractional(Lengths, Module):
 
     def __repr__(self) -> str:
         target = "out" if getattr(self, f"out{self.order[0]}") is not None else "ratio"
-        return f"{torch7_name(self)}({self._text(target, 'x')}, {self._text('poolSize')})"
+        sizes = f"{self.lengths_text(target, 'x')}, {self.lengths_text('poolSize')}"
+        return f"{torch7_name(self)}({sizes})"
 
 
 def _starts(sample: Any, length: int, count: int, pool: int) -> Any:

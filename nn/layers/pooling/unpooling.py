@@ -34,10 +34,11 @@ class SpatialMaxUnpooling(Module):
             raise ValueError(
                 f"{type(self).__name__} undoes a {wanted}, not a {type(poolingModule).__name__}"
             )
-        if poolingModule._along("k") != poolingModule._along("d"):
+        if poolingModule.along("k") != poolingModule.along("d"):
             raise ValueError(
-                f"{type(self).__name__}: the pooling's stride {poolingModule._text('d')} must be "
-                f"its kernel {poolingModule._text('k')}, so that its windows do not overlap"
+                f"{type(self).__name__}: the pooling's stride {poolingModule.lengths_text('d')} "
+                f"must be its kernel {poolingModule.lengths_text('k')}, so that its windows do "
+                "not overlap"
             )
         self.pooling = poolingModule
         poolingModule.remember_picks()
