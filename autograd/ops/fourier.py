@@ -1,6 +1,6 @@
 """Discrete Fourier transforms: NumPy's `fft` in four primitives, the others composed of them.
 
-The transform's matrix is symmetric, and cotangents pair without a conjugate (`elementwise.py`), so
+The transform's matrix is symmetric, and cotangents pair without a conjugate (see `elementwise`), so
 the rule of a transform is the same transform.  Lengths are cut or padded before it, by a call of
 its own.  norm is "backward" (default), "ortho" or "forward", as in NumPy; results are complex64 for
 float32 and complex128 for float64.

@@ -8,7 +8,7 @@ where anybody else can still see the memory, it is copied first, and where nobod
 left out (`ownership.py`).  So a loop that fills an array costs its writes, not copies of the array.
 
 State is different: Parameters, Buffers, and Tensors made around memory that others hold are written
-as that memory lies, without being recorded, and the version counter (`node.py`) is told.
+as that memory lies, without being recorded, and the version counter (`core/node.py`) is told.
 """
 
 from __future__ import annotations

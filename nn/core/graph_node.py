@@ -1,7 +1,7 @@
 """Node: the place of a module in a graph that is still being described.
 
 A module called on nodes computes nothing: it becomes a node whose parents are those.  The class
-stands apart from `graph.py` because `Module.__call__` asks for it.
+stands apart from `containers/graph.py` because `Module.__call__` asks for it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
 identity node at each of its inputs; the gradient that passes this node on the way back is that
-module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leaves
-no span.
+module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leaves no span.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """NumPy's further ways of moving entries: rolling, diagonals, triangles, stacking, inserting.
 
-Diagonals, triangles and `rolled` are primitives; the rest is composed of `shape.py` and
-`indexing.py`.
+Diagonals, triangles and `rolled` are primitives; the rest is composed of `ops/shape.py` and
+`ops/indexing.py`.
 """
 
 from typing import TYPE_CHECKING

@@ -33,7 +33,7 @@ def read(
     """The objects in a file, or in bytes: one, or with `many` as many as there are.
 
     long_size: 8 or 4, the bytes of a long in a binary file; None: whichever fits
-    Raises FormatError (see nn.formats.errors), and OSError where the file can't be opened or read.
+    Raises FormatError or one of its children, and OSError where the file can't be opened or read.
     """
     limits = limits or Limits()
     if isinstance(file, bytes):
