@@ -4,7 +4,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.core.errors import InPlaceError
+from tapegrad.autograd.core.errors import BatchingError, InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
 from tapegrad.autograd.core.tensor import (
     Parameter,
@@ -16,9 +16,10 @@ from tapegrad.autograd.core.tensor import (
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.ops.ufunc import ufunc
-from tapegrad.autograd.replay.step import Replay, ReplayError, replay
+from tapegrad.autograd.replay.recording import ReplayError
+from tapegrad.autograd.replay.step import Replay, replay
 from tapegrad.autograd.surface import methods as _methods
-from tapegrad.autograd.transforms.batching import BatchingError, per_sample_grad, vmap
+from tapegrad.autograd.transforms.batching import per_sample_grad, vmap
 from tapegrad.autograd.transforms.checkpoint import (
     CheckpointError,
     checkpoint,

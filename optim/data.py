@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "as_batches"]
 
 
 class Batches:

@@ -19,7 +19,7 @@ from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.options import Option, Options
 
-__all__ = ["Function", "cg", "lbfgs", "lswolfe", "polyinterp"]
+__all__ = ["Function", "cg", "dot", "lbfgs", "lswolfe", "polyinterp"]
 
 State = MutableMapping[str, Any]
 

@@ -24,7 +24,16 @@ from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.options import Options
 
-__all__ = ["Rule", "Slot", "cast", "decayed", "optimizer", "optimizer_step", "scalar"]
+__all__ = [
+    "BLOCK",
+    "Rule",
+    "Slot",
+    "cast",
+    "decayed",
+    "optimizer",
+    "optimizer_step",
+    "scalar",
+]
 
 State = MutableMapping[str, Any]
 

@@ -18,7 +18,7 @@ import scipy.special
 
 from tapegrad.autograd import Parameter, Tensor, grad, no_grad, ops
 from tapegrad.autograd.check import check_gradients
-from tapegrad.autograd.surface.signatures import ELSEWHERE
+from tapegrad.autograd.surface.methods import ELSEWHERE
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

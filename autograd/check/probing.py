@@ -20,7 +20,6 @@ from tapegrad.autograd.check.slopes import Judgement, Line, judge
 
 __all__ = ["compare", "probe"]
 
-Arrays = list[np.ndarray]
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 Pull = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Sequence[np.ndarray]]
 

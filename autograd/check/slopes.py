@@ -22,7 +22,6 @@ import numpy as np
 
 __all__ = ["Judgement", "Line", "Slope", "judge", "noise_of", "slope_at", "taylor_rate"]
 
-Arrays = list[np.ndarray]
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 # Exponents of the first step: shorter and shorter where truncation or kinks are in the way, longer

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
     from tapegrad.autograd.check.laws import Law, Laws
 
-__all__ = ["LAWS", "Subject", "Summary", "check", "discover", "find", "kind_of"]
+__all__ = [
+    "FIRST",
+    "LAWS",
+    "NO_CASE",
+    "Subject",
+    "Summary",
+    "check",
+    "discover",
+    "find",
+    "kind_of",
+]
 
 LAWS: dict[str, Laws] = {
     "module": MODULE_LAWS,

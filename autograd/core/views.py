@@ -18,7 +18,18 @@ from weakref import ref
 
 import numpy as np
 
-__all__ = ["SHARED", "View", "Views", "alive", "note_view", "path_of", "root_of", "taken", "way_to"]
+__all__ = [
+    "SHARED",
+    "Step",
+    "View",
+    "Views",
+    "alive",
+    "note_view",
+    "path_of",
+    "root_of",
+    "taken",
+    "way_to",
+]
 
 # A view smaller than this part of a root that has been written is copied at once: a rule that saves
 # it would otherwise keep the whole memory alive and force a copy of it at the next write, so that a

@@ -7,7 +7,6 @@ that declare primitives, and finds the one that it calls by its name.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,11 +101,3 @@ def folded(x: Any) -> Any:
 def unfolded(y: Any, samples: int, size: int) -> Any:
     """(B·N, …) -> (B, N, …) for B samples of N = `size`."""
     return reshape(y, (samples, size, *y.shape[1:]))
-
-
-def of_folded(
-    function: Callable[..., Any], wholes: Sequence[Any], samples: int, settings: dict[str, Any]
-) -> Any:
-    """`function` of operands (B, N, …) as one call on (B·N, …)."""
-    size = wholes[0].shape[1]
-    return unfolded(function(*map(folded, wholes), **settings), samples, size)

@@ -2,7 +2,8 @@
 
 Basic indices (ints, slices, None, Ellipsis) are settings: the result is a view.  Index arrays are
 operands, so that replay sees them change from step to step; `template` keeps the rest of the index
-(`index_template.py`).  The adjoint of reading is adding: entries read twice collect both cotangents.
+(`index_template.py`).  The adjoint of reading is adding: entries that are read twice collect both
+cotangents.
 """
 
 from __future__ import annotations

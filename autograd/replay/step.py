@@ -24,7 +24,7 @@ from tapegrad.autograd.replay.plain import plain
 from tapegrad.autograd.replay.program import Program, Run
 from tapegrad.autograd.replay.recording import Recording, ReplayError, Slot, is_value
 
-__all__ = ["Replay", "ReplayError", "replay"]
+__all__ = ["Replay", "replay"]
 
 
 class Replay:

@@ -27,8 +27,16 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
 from tapegrad.autograd.ops import shape as shapes
 
-__all__ = ["add_to_grad", "backward", "cotangents", "observed_sweep", "sweep"]
-
+__all__ = [
+    "NOT_TRACKED",
+    "add_to_grad",
+    "backward",
+    "cotangents",
+    "observed_sweep",
+    "reaches_parameter",
+    "seed_for",
+    "sweep",
+]
 
 OVERWRITTEN = (
     "{primitive} saved an array for its derivative that was written in place afterwards: "

@@ -1,7 +1,8 @@
 """Tensor's operators and array methods, attached from the primitives.
 
 Operators are the primitives' own functions, not wrappers around them: a wrapper would cost as much
-as a tenth of a recorded operation.
+as a tenth of a recorded operation.  An attribute that arrays have and Tensors do not is an error
+that says what to write instead.
 """
 
 from __future__ import annotations
@@ -20,18 +21,31 @@ from tapegrad.autograd.ops import (
     statistics,
     writing,
 )
-from tapegrad.autograd.ops import (
-    elementwise as e,
-)
-from tapegrad.autograd.ops import (
-    shape as s,
-)
+from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
 from tapegrad.autograd.surface import numpy_protocol, signatures
 
 __all__: list[str] = []
+
+# Attributes of arrays that Tensors do not have -> what to write instead.
+ELSEWHERE = {
+    "base": "a Tensor says nothing about whose memory it uses; np.shares_memory(x, y) does",
+    "byteswap": "x.numpy().byteswap() for a value without a gradient",
+    "ctypes": "x.numpy().ctypes",
+    "dump": "pickle.dump(x, file)",
+    "dumps": "pickle.dumps(x)",
+    "flags": "a Tensor shows no memory layout; x.numpy().flags does",
+    "getfield": "x.numpy().getfield(…) for a value without a gradient",
+    "resize": "a Tensor keeps its shape; np.resize(x, shape) and x.reshape(shape) give another",
+    "setfield": "write x[i] = v",
+    "setflags": "a Tensor shows no memory layout; x.numpy().setflags(…) is the array's",
+    "strides": "a Tensor shows no memory layout; x.numpy().strides does",
+    "tofile": "x.numpy().tofile(file)",
+    "view": "x[...] is the same memory, x.astype(dtype) converts, x.numpy().view(dtype) sees bytes",
+}
 
 
 def _power(x: Any, exponent: Any) -> Any:
@@ -233,7 +247,7 @@ def _attach() -> None:
     }
     for name, function in names.items():
         setattr(Tensor, name, function)
-    for name, advice in signatures.ELSEWHERE.items():
+    for name, advice in ELSEWHERE.items():
         setattr(Tensor, name, property(_elsewhere(name, advice), doc=f"Not of Tensors: {advice}."))
 
 

@@ -3,7 +3,8 @@
 The primitives take what their rules need, ``sum(x, axis, keepdims)``.  NumPy's functions and array
 methods have further options at places of their own, ``x.sum(axis, dtype, out, keepdims, …)``; those
 are met here, so that a positional dtype is never taken for `keepdims`.  Methods of Tensor are these
-functions; NumPy's functions come here when a call uses an option that the primitive lacks.
+functions; NumPy's functions come here when a call uses an option that the primitive lacks.  `Flat`
+is what ``x.flat`` gives.
 """
 
 from __future__ import annotations
@@ -22,7 +23,32 @@ from tapegrad.autograd.ops._arrays import as_operand
 from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.reverse.write import written
 
-__all__ = ["ELSEWHERE", "FULL", "REDUCE", "Flat", "astype"]
+__all__ = [
+    "FULL",
+    "OUT_IS_TENSOR",
+    "REDUCE",
+    "Flat",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "astype",
+    "copy",
+    "cumprod",
+    "cumsum",
+    "flatten",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "ravel",
+    "reshape",
+    "std",
+    "sum",
+    "take",
+    "trace",
+    "var",
+]
 
 OUT_IS_TENSOR = (
     "{name}(…, out=…): an ndarray cannot take a Tensor's result without losing its gradient; "
@@ -403,22 +429,3 @@ class Flat:
     def copy(self) -> Any:
         """The entries as a Tensor of one axis."""
         return flatten(self.base)
-
-
-# What arrays have and Tensors do not --------------------------------------------------------------
-
-ELSEWHERE = {
-    "base": "a Tensor says nothing about whose memory it uses; np.shares_memory(x, y) does",
-    "byteswap": "x.numpy().byteswap() for a value without a gradient",
-    "ctypes": "x.numpy().ctypes",
-    "dump": "pickle.dump(x, file)",
-    "dumps": "pickle.dumps(x)",
-    "flags": "a Tensor shows no memory layout; x.numpy().flags does",
-    "getfield": "x.numpy().getfield(…) for a value without a gradient",
-    "resize": "a Tensor keeps its shape; np.resize(x, shape) and x.reshape(shape) give another",
-    "setfield": "write x[i] = v",
-    "setflags": "a Tensor shows no memory layout; x.numpy().setflags(…) is the array's",
-    "strides": "a Tensor shows no memory layout; x.numpy().strides does",
-    "tofile": "x.numpy().tofile(file)",
-    "view": "x[...] is the same memory, x.astype(dtype) converts, x.numpy().view(dtype) sees bytes",
-}

@@ -47,7 +47,7 @@ from tapegrad.autograd.transforms.sample import Sample, bare
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
 
-__all__ = ["BatchingError", "per_sample_grad", "vmap"]
+__all__ = ["per_sample_grad", "vmap"]
 
 NO_RULE = (
     "{where}: {name} has no batching rule, so it cannot run on all samples of a batch at once. "

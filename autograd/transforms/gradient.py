@@ -26,7 +26,15 @@ from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, name_of
 from tapegrad.autograd.transforms.sample import Sample
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = [
+    "Call",
+    "derivative_depth",
+    "grad",
+    "released",
+    "value_and_grad",
+    "variable",
+    "vjp",
+]
 
 NOT_SCALAR = (
     "grad needs a function that returns one number; {name} returned shape {shape}. "

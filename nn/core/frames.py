@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Node
 
 __all__ = [
-    "IN_MODULE",
     "Frame",
     "FrozenFrame",
     "Span",
@@ -127,8 +126,6 @@ class FrozenFrame(Frame):
 
 
 _frame: ContextVar[Frame | None] = ContextVar("tapegrad_module", default=None)
-
-
 current_frame = _frame.get
 
 
@@ -144,13 +141,13 @@ def entered(frame: Frame | None) -> Iterator[None]:
 
 def module_path() -> str:
     """The path of the module that is being run, "" outside of every module."""
-    frame = _frame.get()
+    frame = current_frame()
     return "" if frame is None else frame.path
 
 
 def name_of(array: Any) -> str:
     """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
-    frame = _frame.get()
+    frame = current_frame()
     own = {} if frame is None or frame.module is None else vars(frame.module)
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
@@ -163,7 +160,7 @@ def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:
 
     make: called if this is the first change under `key`; keeps what is there, returns the undoing
     """
-    frame = _frame.get()
+    frame = current_frame()
     trace = None if frame is None else frame.trace or frame.undo
     if trace is not None and key not in trace.undo:
         trace.undo[key] = make()
@@ -200,7 +197,7 @@ def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
     Modules record no spans inside either.  Spans would keep what the checkpoint drops, and their
     nodes would not be those of the re-run.
     """
-    frame = _frame.get()
+    frame = current_frame()
     if frame is None:
         return entered(None), lambda: entered(None)
     alone: dict[str, Any] = {"trace": None, "parent": None, "undo": None}

@@ -17,7 +17,15 @@ from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.transforms.gradient import variable
-from tapegrad.nn.core.frames import Frame, FrozenFrame, Span, Trace, _frame, entered, located
+from tapegrad.nn.core.frames import (
+    Frame,
+    FrozenFrame,
+    Span,
+    Trace,
+    current_frame,
+    entered,
+    located,
+)
 from tapegrad.nn.core.freezing import hold, without_constants
 
 __all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
@@ -62,7 +70,7 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
     guard(module, "_frozen")
-    frame = _frame.get()
+    frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]
     if frame is not None:
@@ -92,7 +100,7 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
     """Run a module as the root of a new trace.  Raises what it raises, with state put back."""
     trace = Trace(next_serial())
     try:
-        with entered(Frame(None, trace, _frame.get())):
+        with entered(Frame(None, trace, current_frame())):
             call(module, args, update)
     except BaseException:
         trace.restore()

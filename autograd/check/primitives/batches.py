@@ -8,9 +8,10 @@ import numpy as np
 
 from tapegrad.autograd.check.laws import Laws, NotCovered, must_be_close, must_be_equal
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, in_parts, values_of
+from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, unflatten
-from tapegrad.autograd.transforms.batching import BatchingError, vmap
+from tapegrad.autograd.transforms.batching import vmap
 from tapegrad.autograd.transforms.gradient import vjp
 
 __all__ = ["LAWS"]
