@@ -29,7 +29,9 @@ __all__ = [
     "must_be_unchanged",
     "must_leave_no_cycles",
     "must_refuse",
+    "must_show_nan",
     "snapshot",
+    "spoil",
 ]
 
 
@@ -175,6 +177,24 @@ def must_refuse(action: Callable[[], Any], what: str) -> None:
     except (ValueError, TypeError):
         return
     raise LawError(f"{what} was accepted")
+
+
+def spoil(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Two copies of x that differ from it in one drawn entry: there it is NaN, or another number.
+
+    An entry that matters changes the result in the second; then NaN must show in the first.
+    """
+    place = int(rng.integers(x.size))
+    bad, moved = x.copy(), x.copy()
+    bad.reshape(-1)[place] = np.nan
+    moved.reshape(-1)[place] += 0.03125
+    return bad, moved
+
+
+def must_show_nan(before: np.ndarray, moved: np.ndarray, bad: np.ndarray, what: str) -> None:
+    """A result is NaN wherever another number in the spoiled entry gave another value."""
+    lost = (before != moved) & ~np.isnan(bad)
+    must(not lost.any(), f"NaN in {what} gives {bad[lost][:1]}")
 
 
 def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
