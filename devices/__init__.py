@@ -7,12 +7,19 @@ does not either until a CuPy array or a CUDA device is met.
 """
 
 from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
-from tapegrad.devices._generators import Generator, Stream, generator, manual_seed
+from tapegrad.devices._generators import (
+    Generator,
+    Stream,
+    generator,
+    manual_seed,
+    watched_draws,
+)
 from tapegrad.devices._registry import (
     Backend,
     Device,
     DeviceError,
     MemoryInfo,
+    address_of,
     available_devices,
     device,
     device_of,
@@ -29,6 +36,7 @@ __all__ = [
     "namespace",
     "special",
     "device_of",
+    "address_of",
     "to_device",
     "to_numpy",
     "from_dlpack",
@@ -44,6 +52,7 @@ __all__ = [
     "Generator",
     "generator",
     "manual_seed",
+    "watched_draws",
     # declaring an array library
     "Backend",
     "Stream",

@@ -30,6 +30,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "MemoryInfo",
+    "address_of",
     "available_devices",
     "backend_named",
     "backend_of",
@@ -328,6 +329,15 @@ def is_array(x: Any) -> bool:
 def device_of(array: Any) -> Device:
     """Where `array` lives.  Raises TypeError for what is no array."""
     return backend_of(array).device_of(array)
+
+
+def address_of(array: Any) -> int | None:
+    """Where the first entry of `array` lies in memory; None if its library does not tell."""
+    for protocol in ("__array_interface__", "__cuda_array_interface__"):
+        interface = getattr(array, protocol, None)
+        if interface is not None:
+            return int(interface["data"][0])
+    return None
 
 
 _NAME = re.compile(r"([a-z][a-z_]*)(?::(\d+))?")

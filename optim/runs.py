@@ -63,14 +63,15 @@ def _places(
     named: dict[str, Parameter], flat: Tensor, taken: list[tuple[int, int]]
 ) -> list[tuple[int, int, list[tuple[str, Parameter, slice]]]] | None:
     """Runs (start, stop, members) in the flat buffer, or None where memory tells no addresses."""
-    base = _address(array_of(flat))
+    base = devices.address_of(array_of(flat))
     if base is None:
         return None
     spans = []
     for name, p in named.items():
-        start = (_address(array_of(p)) - base) // p.dtype.itemsize
-        if not array_of(p).flags.forc:
+        address = devices.address_of(array_of(p))
+        if address is None or not array_of(p).flags.forc:
             return None
+        start = (address - base) // p.dtype.itemsize
         spans.append((start, start + p.size, name, p))
     runs: list[tuple[int, int, list[tuple[str, Parameter, slice]]]] = []
     for start, stop, name, p in sorted(spans, key=lambda span: span[:2]):
@@ -88,14 +89,6 @@ def _places(
         else:
             runs.append((start, stop, [(name, p, slice(0, stop - start))]))
     return runs or None
-
-
-def _address(array: Any) -> Any:
-    for protocol in ("__array_interface__", "__cuda_array_interface__"):
-        interface = getattr(array, protocol, None)
-        if interface is not None:
-            return int(interface["data"][0])
-    return None
 
 
 def fill(slot: Tensor, value: Any, part: slice, run: Run, name: str) -> None:

@@ -24,7 +24,6 @@ from tapegrad.autograd.core.node import owner_of, set_write, write_of, write_ser
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
-from tapegrad.devices._generators import watched_draws
 
 __all__ = ["Log", "Reads"]
 
@@ -62,7 +61,7 @@ class Log:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Note what is drawn from and written to in this block."""
-        with watched_draws(self._drawn), watched_writes(self._write):
+        with devices.watched_draws(self._drawn), watched_writes(self._write):
             yield
 
     def _drawn(self, generator: Any) -> None:

@@ -36,15 +36,6 @@ MISMATCH = (
 )
 
 
-def _address(array: Any) -> int | None:
-    """Where the first element of `array` lies in memory, if the backend tells."""
-    for protocol in ("__array_interface__", "__cuda_array_interface__"):
-        interface = getattr(array, protocol, None)
-        if interface is not None:
-            return int(interface["data"][0])
-    return None
-
-
 def view_of(buffer: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """A view of a 1-D `buffer`, from element `offset`, with strides in bytes."""
     if type(buffer) is np.ndarray:
@@ -63,7 +54,7 @@ class _Layout:
         self.places: list[tuple[Any, int]] = []  # (owner, element offset inside it)
         for _, array in named:
             owner = owner_of(array)
-            here, start = _address(array), _address(owner)
+            here, start = devices.address_of(array), devices.address_of(owner)
             offset = 0 if here is None or start is None else (here - start) // array.itemsize
             if here is None:
                 owner = array  # without addresses, arrays are told apart by identity only
@@ -171,9 +162,7 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         gradient._data = view_of(flat_grad._data, grads.offsets[i], p.shape, grads.strides[i])
         p.grad = gradient
         views.append((p, p._data, gradient._data))
-    for part in module.listModules():
-        if part._tapegrad_run is not None:
-            part._tapegrad_run.drop_tape()
+    module._drop_traces()
     run_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 
@@ -203,7 +192,7 @@ class StorageMap:
     def __call__(self, array: Any) -> Any:
         """The converted array: a view of the converted storage where `array` is a view of one."""
         owner = owner_of(array)
-        here, start = _address(array), _address(owner)
+        here, start = devices.address_of(array), devices.address_of(owner)
         if owner is array or here is None or start is None:
             return self._of(array)
         whole = self._of(owner)

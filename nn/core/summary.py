@@ -10,6 +10,7 @@ import html as _html
 from typing import Any, NamedTuple
 
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd.core.drawing import shape_text
 from tapegrad.nn.core.part import Part, fields
 from tapegrad.nn.core.run import last
 
@@ -44,20 +45,16 @@ def rows(module: Part) -> list[Row]:
                 depth=name.count(".") + 1 if name else 0,
                 module=repr(part).partition(" {")[0].partition("\n")[0],
                 output=_shape(last(part, "output")),
-                parameters=", ".join(f"{field} {_times(p.shape)}" for field, p in own),
+                parameters=", ".join(f"{field} {shape_text(p.shape)}" for field, p in own),
                 size=sum(p.size for _, p in own),
             )
         )
     return table
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) if shape else "scalar"
-
-
 def _shape(output: Any) -> str:
     if isinstance(output, Tensor):
-        return _times(output.shape)
+        return shape_text(output.shape)
     if isinstance(output, (list, tuple)):
         return f"[{', '.join(_shape(part) for part in output)}]"
     return ""

@@ -15,14 +15,14 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.initialization import bound, uniform_
+from tapegrad.nn.core.initialization import bound, normal_, uniform_
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
-from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, normal_, sizes, zeros
+from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes, zeros
 
 __all__ = ["FastLSTM", "GRU", "LSTM", "LinearRNN", "LookupRNN", "MuFuRu", "RecGRU", "RecLSTM"]
 
@@ -104,11 +104,11 @@ class LookupRNN(AbstractRecurrent):
         self.outputsize = outputsize
         self.weight = Parameter(np.empty((nindex, outputsize), default_dtype()))
         self.modules = [Linear(outputsize, outputsize), transfer or Sigmoid()]
-        normal_(self.weight, 1.0)
+        normal_(self.weight, 0.0, 1.0)
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw V from N(0, stdv²), 1 when None, and the rest by its own rule."""
-        normal_(self.weight, 1.0 if stdv is None else stdv)
+        normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
         self.modules[0].reset(stdv)
 
     def check(self, x: Any) -> None:

@@ -11,10 +11,10 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.initialization import normal_
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.steps import normal_
 
 __all__ = ["Embedding", "LookupTableMaskZero", "MaskZero"]
 
@@ -98,7 +98,7 @@ class LookupTableMaskZero(Module):
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw the weight from N(0, stdv²), 1 when None."""
-        normal_(self.weight, 1.0 if stdv is None else stdv)
+        normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
 
     def updateOutput(self, x: Any) -> Any:
         padding = ops.less(x, 0)
@@ -130,7 +130,7 @@ class Embedding(Module):
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw the weight from N(0, stdv²), 1 when None; the padding row is 0."""
-        normal_(self.weight, 1.0 if stdv is None else stdv)
+        normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
         if self.padding_idx is not None:
             ops.assign(self.weight.detach()[self.padding_idx], 0)
 

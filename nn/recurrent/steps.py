@@ -15,7 +15,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.initialization import fill_
+from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
@@ -42,13 +42,6 @@ def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
 def zeros(x: Any, *shape: int) -> Tensor:
     """Zeros in the dtype, and on the device, of x."""
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
-
-
-def normal_(parameter: Tensor, deviation: float) -> None:
-    """Overwrite `parameter` with normal draws of mean 0."""
-    stream = devices.generator(parameter.device)
-    draws = ops.normal(generator=stream, shape=parameter.shape, dtype=parameter.dtype)
-    ops.assign(parameter.detach(), draws * deviation)
 
 
 def checked_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
@@ -93,11 +86,11 @@ class StepLSTM(Module):
     def reset(self, stdv: float | None = None) -> None:
         """Draw the weights from N(0, stdv²), stdv² = 1/(D + O) when None; biases to 0 and 1."""
         deviation = 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv
-        normal_(self.weight, deviation)
+        normal_(self.weight, 0.0, deviation)
         fill_(self.bias, 0.0)
         fill_(self.bias.detach()[self.hiddensize : 2 * self.hiddensize], 1.0)
         if self.weightO is not None:
-            normal_(self.weightO, deviation)
+            normal_(self.weightO, 0.0, deviation)
 
     def updateOutput(self, inputs: Any) -> Any:
         x, h, c = _entries(inputs, 3, "[x, h, c]")
@@ -136,7 +129,7 @@ class StepGRU(Module):
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw the weights from N(0, stdv²), stdv² = 1/(D + H) when None; biases to 0."""
-        normal_(self.weight, 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv)
+        normal_(self.weight, 0.0, 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv)
         fill_(self.bias, 0.0)
 
     def updateOutput(self, inputs: Any) -> Any:
