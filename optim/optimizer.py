@@ -258,8 +258,9 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Everything the next step depends on beside parameters and gradients, as NumPy arrays.
 
-        "state": by parameter name, arrays by slot; "steps"; "rates" of the groups that have one in
-        an array; "gathered".
+        "state":    for each parameter by name, its arrays by slot, the count of steps among them
+        "rates":    the learning rate of each group; None for a schedule, and where it is taken once
+        "gathered": how many gradients have been added up for the next update
         """
         state: dict[str, dict[str, Any]] = {}
         for group in self.groups:

@@ -47,8 +47,11 @@ COMPILED_FROM = 20_000
 
 
 class Slot(NamedTuple):
-    """A state array: its shape from x's, its first value (a number or the name of an option), and
-    the name of the option without which it is not needed.
+    """What a state array of a rule is like.
+
+    shape: function of x's shape that gives the array's; None for x's own
+    start: its first value, a number or the name of the option that holds it
+    when:  name of the option that must be true, or not 0, for the rule to have this array
     """
 
     shape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None

@@ -166,7 +166,7 @@ def judge(
         return abs(analytic - slope.value) <= 4 * slope.error + margin
 
     def scale(slope: Slope) -> float:
-        # a gradient that is nought is judged on the scale of the values it leaves alone
+        # a gradient of 0 is judged on the scale of the values, which it says do not change
         size = magnitude + abs(slope.value)
         return 1e-3 * line.magnitude if size <= 1e-12 * line.magnitude else size
 
@@ -213,7 +213,7 @@ def judge(
 
 
 def taylor_rate(line: Line, analytic: float, steps: Sequence[float]) -> float | None:
-    """The exponent r in |φ(t) − φ(0) − t·analytic| ∝ tʳ, fitted over `steps`; None if nought."""
+    """The exponent r in |φ(t) − φ(0) − t·analytic| ∝ tʳ, fitted over `steps`; None at 0."""
     remainders = [abs(line(step) - step * analytic) for step in steps]
     usable = [
         (math.log2(step), math.log2(remainder))

@@ -197,7 +197,8 @@ aspects: dict[str, Callable[[Any], Any]] = dict(
 )
 
 
-# The i-th of several results: its cotangent is a list that is empty elsewhere.
+# A call with several results has one node.  Each result gets a node of its own behind that, whose
+# rule turns the result's cotangent into the call's: a list with None for the other results.
 
 
 def item(xp: Any, x: Any, *, index: int, count: int) -> Any:

@@ -42,8 +42,8 @@ LEAF = -1
 class Plan(Protocol):
     """How a recorded call is reversed: what the sweep, the tape and anomaly mode ask of it.
 
-    Its ``repr`` is what the call is named.  Whoever makes nodes has such a class, derived from this
-    one: the calls of primitives, checkpoints, modules whose gradient is written by hand.
+    Its ``repr`` names the call.  Each maker of nodes derives a class from this one: calls of
+    primitives, checkpoints, modules whose gradient is written by hand.
 
     primitive: the primitive that was called, None where the call is of something else
     mask:      which arguments of the primitive were tracked; for a list, a tuple of that
@@ -108,7 +108,7 @@ def record_call(
 
     results: the array that it returned, or a list of several; whoever makes these into Tensors
              gives each a node of its own (`call.item_node`)
-    Specialised calls write the same into their code.
+    The source that `specialize.py` generates has these lines written out, which is faster.
     """
     node = _new(Node)
     node.serial = next_serial()

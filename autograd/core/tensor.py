@@ -13,7 +13,7 @@ and by `Sample`.  On a Tensor that is there already,
           moves (sharing, flat memory) and where ``m.output`` gets another array
 `_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
           (`record_call`: checkpoints, hand-written gradients), on its results; for ``m.output``
-`_alias`  by `_hand_out` here, by `views.py` and `reverse/write.py`, and for ``m.output``
+`_alias`  by `_mark_shared` here, by `views.py` and `reverse/write.py`, and for ``m.output``
 The laws put other parameters into a module by `_data` and `_node`, and put them back.
 Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.  The linter says who may even read
 a slot (SLF001 in pyproject.toml), and a test who writes one.
@@ -116,7 +116,7 @@ class Tensor:
 
     def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
         if isinstance(data, Tensor):
-            data._leave("makes a Tensor of a Tensor")
+            data.refuse_if_sample("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
         self._data = array if device is None else devices.to_device(array, device)
         self._node = None
@@ -170,17 +170,17 @@ class Tensor:
     def data(self) -> Any:
         """The bare array, sharing memory; writing to it goes behind the tape's back."""
         refuse("reads .data")
-        self._hand_out()
+        self._mark_shared()
         return self._data
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array: shares memory on the CPU, copies from other devices."""
         refuse("calls .numpy()")
-        self._hand_out()
+        self._mark_shared()
         return devices.to_numpy(self._data)
 
-    def _hand_out(self) -> None:
-        """From now on somebody else holds the memory, and sees writes that are not recorded."""
+    def _mark_shared(self) -> None:
+        """Note that somebody else holds the memory now, and sees writes that are not recorded."""
         alias = self._alias
         if alias is None:
             self._alias = SHARED
@@ -304,7 +304,7 @@ class Tensor:
 
         Raises BatchingError for one sample of a batch: this Tensor is one for all of them.
         """
-        other._leave(BECOMES)
+        other.refuse_if_sample(BECOMES)
         self._data, self._node = other._data, other._node
 
     def filled(self, fill: float, dtype: Any) -> Tensor:
@@ -312,9 +312,10 @@ class Tensor:
         xp = devices.namespace(self._data)
         return fresh(xp.full(self.shape, fill, dtype=dtype))
 
-    def _leave(self, action: str) -> None:
-        """Called before the array is taken out (`action` says how); one sample of a batch raises
-        (`transforms/sample.py`), since it has no array.
+    def refuse_if_sample(self, action: str) -> None:
+        """Called before the array is taken out; `action` says by what.
+
+        One sample of a batch (`transforms/sample.py`) has no array, and raises BatchingError.
         """
 
     def __copy__(self) -> Tensor:

@@ -106,7 +106,7 @@ def note_view(view: Any, base: Any, step: Step) -> None:
         alias.sweep()
     if alias.written:
         data = view._data
-        # Only where the copy can be viewed in all the ways, and no more, that the original can.
+        # Copied only if reshaping the copy gives a view where reshaping the original would.
         if (
             type(data) is np.ndarray
             and data.size * SMALL <= root._data.size

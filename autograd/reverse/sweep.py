@@ -172,8 +172,10 @@ def _check_saved(node: Node) -> None:
 
 
 def _follower() -> Observer | None:
-    """The observer that follows this sweep.  Of the sweep for one sample of a batch, where every
-    rule's calls run on the whole batch instead, it is told by those.
+    """The observer to tell of this sweep, if any.
+
+    None in the sweep for one sample of a batch: there the rules call operations on the whole batch,
+    and these calls tell the observer.
     """
     mode = current()
     return None if mode is None or mode.interpreter is not None else mode.observer
@@ -223,7 +225,8 @@ def _observed(
 def _handed_on(
     node: Node, parents: list[Node], results: list[Any], observer: Observer
 ) -> Iterator[tuple[Node, Any]]:
-    """(parent, its cotangent), told to the observer: the sweep fits and adds up each as it comes.
+    """Yield (parent, its cotangent), and tell the observer before each: the sweep that takes it
+    fits it and adds it up.
 
     The sweep's loop knows no observer, so that ordinary sweeps pay nothing.
     """

@@ -45,8 +45,9 @@ from tapegrad.autograd.reverse import ownership
 __all__ = ["add_at", "update", "write", "written"]
 
 WRITE_TO_STATE = (
-    "{action} would overwrite a {kind}, which stands for itself in every derivative: write under "
-    "no_grad() to change it, or compute from a copy of it (x = x.copy()) and write there."
+    "{action} would record a write into a {kind}, which would then be the result of a call and no "
+    "longer what derivatives are taken by: write under no_grad() to change it, or compute from a "
+    "copy of it (x = x.copy()) and write there."
 )
 GRADIENT_INTO_STATE = (
     "{action} would put a tracked value into a {kind}, which cannot hold its past: write "
@@ -98,7 +99,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
             raise TypeError(CANNOT_HOLD.format(action=action, own=x.dtype, given=value.dtype))
     elif type(value) not in NUMBERS and not hasattr(value, "dtype"):
         value = np.asarray(value)
-    value, *arrays = (_apart(part) for part in (value, *arrays))
+    value, *arrays = (_with_own_handle(part) for part in (value, *arrays))
     with _views_follow(root):
         if type(root._data) is np.ndarray and not is_followed():
             _overwrite(root, value, arrays, template, path)
@@ -168,8 +169,8 @@ def _must_fit(x: Tensor, result: Any, action: str) -> None:
         raise TypeError(OTHER_KIND.format(action=action, found=result.dtype, own=x.dtype))
 
 
-def _apart(part: Any) -> Any:
-    """The same value in a handle of its own, since views let go of theirs during a write."""
+def _with_own_handle(part: Any) -> Any:
+    """The same value in a Tensor of its own: a view lets go of its array during a write."""
     return part.with_node(part._node) if isinstance(part, Tensor) else part
 
 

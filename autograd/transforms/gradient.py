@@ -74,7 +74,7 @@ def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
 
 
 def released(x: Any) -> Any:
-    """x without a past that only leads to this call's own variables, which nobody can reach."""
+    """x, detached if its past leads only to this call's own variables, which nobody can reach."""
     if (
         derivative_depth.get()
         or not isinstance(x, Tensor)

@@ -89,13 +89,14 @@ class Sample(Tensor):
     def __format__(self, spec: str) -> str:
         return repr(self)
 
-    def _leave(self, action: str) -> None:
+    def refuse_if_sample(self, action: str) -> None:
+        """Raise BatchingError, which says what the function does (`action`)."""
         raise BatchingError(READS.format(where=user_line(), action=action))
 
 
 def _reading(name: str, action: str) -> Any:
     def read(self: Sample, *_: Any, **__: Any) -> Any:
-        self._leave(action)
+        self.refuse_if_sample(action)
 
     read.__name__ = name
     return read

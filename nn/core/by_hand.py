@@ -31,7 +31,6 @@ SECOND_ORDER = (
     "Delete updateGradInput and accGradParameters to have every order from its forward code."
 )
 
-
 ONE_BY_ONE = (
     "{name} has a hand-written gradient, which runs on arrays and so not on all samples of a batch "
     "at once. Delete updateGradInput and accGradParameters, or loop over the samples."

@@ -64,10 +64,10 @@ def plain_class(value: Any) -> type:
 
 
 def hold(module: Any) -> frozenset[int]:
-    """Let the Parameters of a frozen module's own ask who is computing; returns their ids.
+    """Make a frozen module's own Parameters ask who is computing, and return their ids.
 
-    Asking costs a little, so others need not; they go on asking when the module is not frozen any
-    more, since another one that is may hold them.
+    Other Parameters do not ask, which would cost a little.  These go on asking after `unfreeze`,
+    since another frozen module may hold them too.
     """
     own = module.own_parameters()
     for p in own:
@@ -77,9 +77,10 @@ def hold(module: Any) -> frozenset[int]:
 
 
 def without_constants(nest: Any) -> Any:
-    """`nest` with what is a constant to the code that runs now as a constant for everybody.
+    """`nest` with each Parameter that is a constant to the running code as one for everybody.
 
-    Done with what passes from a frozen module to a module below it, and with what it returns.
+    A frozen module's inputs to the modules below it pass through here, and so does its result:
+    those who get them would otherwise find a Parameter that learns.
     """
     if type(nest) is Tensor or not any(map(_is_constant, leaves(nest))):
         return nest

@@ -1,8 +1,12 @@
-"""Flat parameters: every parameter of a module as a view of one buffer, as Torch7 did it.
+"""Memory of parameters: one flat buffer for all of them, as Torch7 had it, and conversions.
 
-Storages are taken in the order of first appearance and joined; a parameter keeps its shape and its
-strides, so that weights tied through a transpose stay tied.  Elements that no parameter refers to
-are left out.  Optimizers then update the whole model in one pass.
+`flattened` makes every parameter of a module a view of one buffer.  Storages are taken in the order
+of first appearance and joined; a parameter keeps its shape and its strides, so that weights tied
+through a transpose stay tied.  Elements that no parameter refers to are left out.  Optimizers then
+update the whole model in one pass.
+
+`StorageMap` converts memory (to a dtype, to a device) so that views of one storage stay views of
+one.
 """
 
 from __future__ import annotations

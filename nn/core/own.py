@@ -1,7 +1,7 @@
 """What is this package's own: its classes, and the methods that it derives from forward code.
 
-Both questions are asked in many rooms (running, printing, files, the laws), and both used to be
-answered from the names of files.  They are answered here, so that moving a file changes nothing.
+Many rooms ask one of these (running, printing, files, the laws).  The answers come from the classes
+and from marks on methods, never from the name of a file, so that moving a file changes nothing.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Part:
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
-    _keeps_type = False  # whether type() leaves what is below as it is
+    _keeps_type = False  # if True, type() converts neither this module nor those below it
 
     # The tree -------------------------------------------------------------------------------------
 
@@ -104,24 +104,24 @@ class Part:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _convert(self, convert: Callable[[Any], Any], kept: Collection[int] = ()) -> Self:
+    def _convert(self, convert: Callable[[Any], Any], spared: Collection[int] = ()) -> Self:
         """Apply `convert` to all memory, once per storage, so that views stay views of one.
 
-        kept: ids of parameters and buffers that stay as they are
+        spared: ids of parameters and buffers that stay as they are
         """
         memo = memory.StorageMap(convert)
         for _, p in self.named_parameters():
-            if id(p) in kept:
+            if id(p) in spared:
                 continue
-            gradient = None if p.grad is None else p.grad
+            gradient = p.grad
             array = memo(p._data)
             if gradient is not None:
                 gradient._data = memo(gradient._data)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
-            if id(buffer) not in kept:
+            if id(buffer) not in spared:
                 buffer._data = memo(buffer._data)
-        Part.clearState(self)  # of this class: results go, what layers keep beside them stays
+        Part.clearState(self)  # not the layer's own, which may drop more than the results
         self._drop_traces()
         return self
 
@@ -141,9 +141,9 @@ class Part:
         return result
 
     def describe(self, first: int) -> str:
-        """The module as text, with positions and dimensions counted from `first`: 0 here, 1 there.
+        """The module as text, with positions and dimensions counted from `first`.
 
-        `repr` counts from 0, and `__tostring__`, Torch7's text, from 1.
+        That is 0 for `repr`, and 1 for `__tostring__`, Torch7's text.
         """
         lines = []
         for name, module in _children(self) if first == 0 else ():  # Torch7 shows the name only

@@ -32,18 +32,15 @@ __all__ = [
 
 NO_FORWARD = "{name}.{method}: call forward(input) first, outside no_grad()"
 
-
 OTHER_INPUT = (
     "{name}.{method}: the input is not the one of the last forward ({how}). Call "
     "forward(input) again with this input, or pass the same one."
 )
 
-
 OTHER_TARGET = (
     "{name}.{method}: the target is not the one of the last forward ({how}). Call "
     "forward(input, target) again with this target, or pass the same one."
 )
-
 
 GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {expected}"
 

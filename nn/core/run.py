@@ -26,7 +26,7 @@ class Run:
     trace:  the tape of the last `forward`
     target: the target of a criterion's last `forward`
     flat:   the buffers that `getParameters` made, and what lay in them then
-    picks: what a max pooling found, for the unpooling that refers to it
+    picks:  what a max pooling found, for the unpooling that refers to it
     """
 
     __slots__ = ("flat", "gradInput", "output", "picks", "target", "trace")

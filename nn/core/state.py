@@ -64,13 +64,10 @@ def kept_names(cls: type) -> tuple[str, ...]:
 def kept(module: Any) -> dict[str, Any]:
     """The attributes of a module that a file of it holds, in the order in which they were set.
 
-    A declared attribute that was never set is a default of the class and not among them.  What
-    nobody declared is: a person has set it.
+    These are the instance's own: a declared attribute that was never set is missing, since the
+    class has its default, and one that was set without being declared is there.
     """
-    found = dict(vars(module))
-    for name in TRANSIENT & found.keys():
-        del found[name]
-    return found
+    return {name: value for name, value in vars(module).items() if name not in TRANSIENT}
 
 
 def has_default(cls: type, name: str) -> bool:

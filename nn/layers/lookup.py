@@ -240,7 +240,7 @@ def weighted(table: Any, indices: Any, values: Any) -> Any:
 
 def _parts(x: Any, sizes: Any) -> Sequence[Any]:
     """x cut into pieces of these lengths.  Raises ShapeError when they do not add up."""
-    sizes._leave("reads how long the pieces are")
+    sizes.refuse_if_sample("reads how long the pieces are")
     lengths = [int(n) for n in devices.to_numpy(array_of(sizes)).reshape(-1)]
     if sum(lengths) != x.shape[0]:
         raise ShapeError(f"sizes add up to {sum(lengths)}, there are {x.shape[0]} keys")

@@ -103,5 +103,4 @@ class Python(Part):
         return text(self)
 
     def _repr_html_(self) -> str:
-
         return html(self) + picture(self).svg

@@ -23,7 +23,6 @@ __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
 CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
 
-
 TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
 
 
