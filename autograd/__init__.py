@@ -6,13 +6,8 @@ from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError, InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, is_recording, no_grad
-from tapegrad.autograd.core.tensor import (
-    Parameter,
-    Tensor,
-    default_dtype,
-    from_dlpack,
-    set_default_dtype,
-)
+from tapegrad.autograd.core.parameter import Parameter, default_dtype, set_default_dtype
+from tapegrad.autograd.core.tensor import Tensor, from_dlpack
 from tapegrad.autograd.debug.anomaly import AnomalyError, detect_anomaly
 from tapegrad.autograd.debug.tape import Tape
 from tapegrad.autograd.ops.ufunc import ufunc

@@ -312,14 +312,14 @@ def test_generated_source_is_kept_once_for_each_text():
 # Who writes the slots of a Tensor, as the docstring of core/tensor.py says.
 WRITERS = {
     "_data": """
-        autograd/check/modules/trial.py autograd/core/tensor.py autograd/core/views.py
-        autograd/reverse/ownership.py autograd/reverse/write.py autograd/transforms/sample.py
-        nn/core/memory.py nn/core/part.py nn/methods/torch7.py
+        autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py
+        autograd/core/views.py autograd/reverse/ownership.py autograd/reverse/write.py
+        autograd/transforms/sample.py nn/core/memory.py nn/core/part.py nn/methods/torch7.py
     """,
     "_node": """
-        autograd/check/modules/trial.py autograd/core/tensor.py autograd/reverse/sweep.py
-        autograd/reverse/write.py autograd/transforms/checkpoint.py autograd/transforms/sample.py
-        nn/core/by_hand.py nn/core/part.py
+        autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py
+        autograd/reverse/sweep.py autograd/reverse/write.py autograd/transforms/checkpoint.py
+        autograd/transforms/sample.py nn/core/by_hand.py nn/core/part.py
     """,
     "_alias": """
         autograd/core/tensor.py autograd/core/views.py autograd/reverse/write.py

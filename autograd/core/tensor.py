@@ -8,9 +8,9 @@ attached in `surface/methods.py`, so that this file knows no calculus.
 
 Who may write which slot.  All three are set where a Tensor is made: here, by the specialised calls,
 and by `Sample`.  On a Tensor that is there already,
-`_data`   is written by `become` and `rebind` here; by `reverse/`, which gives a root memory of its
-          own and takes its views anew; by `views.py`, which copies a small view; by nn where state
-          moves (sharing, flat memory) and where ``m.output`` gets another array
+`_data`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
+          memory of its own and takes its views anew; by `views.py`, which copies a small view; by
+          nn where state moves (sharing, flat memory) and where ``m.output`` gets another array
 `_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
           (`record_call`: checkpoints, hand-written gradients), on its results; for ``m.output``
 `_alias`  by `_mark_shared` here, by `views.py` and `reverse/write.py`, and for ``m.output``
@@ -28,50 +28,21 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
-from tapegrad.autograd.core.node import Leaf, Node, owner_of
+from tapegrad.autograd.core.node import Node, owner_of
 from tapegrad.autograd.core.views import SHARED, Views
 
-__all__ = [
-    "Parameter",
-    "Tensor",
-    "array_of",
-    "as_array",
-    "default_dtype",
-    "fresh",
-    "from_dlpack",
-    "set_default_dtype",
-    "untracked",
-]
+__all__ = ["Tensor", "array_of", "as_array", "copied", "fresh", "from_dlpack", "untracked"]
 
 TRACKED_TO_DLPACK = (
     "this Tensor is tracked: handing its memory to another library would silently cut its "
     "gradient. Use x.detach() for its value."
 )
 NO_DLPACK = "arrays on {device} cannot be handed on by DLPack; copy to the CPU first: x.to('cpu')"
-NOT_FLOATING = (
-    "only floating point arrays can be differentiated; this one holds {dtype}. "
-    "Convert it: Parameter(x, dtype=np.float32)."
-)
 
 BECOMES = (
     "writes into a Tensor that all samples share, which would then hold one of them; make it with "
     "np.zeros_like(x) of a sample x, so that each has its own"
 )
-
-_default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
-
-
-def default_dtype() -> np.dtype[Any]:
-    """The dtype that new parameters of layers get; float32 unless set otherwise."""
-    return _default_dtype[0]
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """Make `dtype` (a floating point one) the dtype of parameters created from now on."""
-    wanted = np.dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"the default dtype must be floating point, not {wanted}")
-    _default_dtype[0] = wanted
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
@@ -323,7 +294,7 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         # The copy leaves the tape behind, and keeps what shares memory shared.
-        copy = untracked(_copied(self._data, memo))
+        copy = untracked(copied(self._data, memo))
         memo[id(self)] = copy
         return copy
 
@@ -379,75 +350,7 @@ class Tensor:
         def __getattr__(self, name: str) -> Any: ...
 
 
-class Parameter(Tensor):
-    """A Tensor that is learned: always tracked, and ``.grad`` collects its gradient.
-
-    ``Parameter(data)`` shares memory with a floating point array and keeps its dtype; numbers and
-    lists get the default dtype, float32 unless set otherwise.  `grad` is None until the
-    first backward pass, then an untracked Tensor that each further pass adds to.
-    Raises TypeError for integer or boolean data.
-    """
-
-    __slots__ = ()
-
-    _state = True
-    _node: Leaf
-
-    def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
-        if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
-            dtype = default_dtype()
-        super().__init__(data, dtype=dtype, device=device)
-        if self._data.dtype.kind not in "fc":
-            raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
-        self._node = Leaf(self._data.shape, self._data.dtype)
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient gathered so far (untracked, same shape and dtype), or None."""
-        return self._node.grad
-
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        if value is not None:
-            value = untracked(as_array(value))
-            if value.shape != self.shape:
-                raise ValueError(
-                    f"grad has shape {value.shape}, but its Parameter has shape {self.shape}"
-                )
-        self._node.grad = value
-
-    def rebind(self, array: Any, grad: Any = None) -> None:
-        """Hold another array, and gradient, from now on: flattening and conversion use this.
-
-        What was recorded with the old array stays differentiable and keeps its old leaf.
-        """
-        self._data = array
-        self._node = Leaf(array.shape, array.dtype)
-        if grad is not None:
-            self.grad = grad
-
-    def __copy__(self) -> Parameter:
-        return Parameter(self._data.copy())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = Parameter(_copied(self._data, memo))
-        memo[id(self)] = copy
-        if self.grad is not None:
-            copy.grad = untracked(_copied(self.grad._data, memo))
-        return copy
-
-    def __reduce__(self) -> Any:
-        grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restored, (devices.to_numpy(self._data), grad))
-
-
-def _restored(data: Any, grad: Any) -> Parameter:
-    parameter = Parameter(data)
-    parameter.grad = grad
-    return parameter
-
-
-def _copied(array: Any, memo: dict[int, Any]) -> Any:
+def copied(array: Any, memo: dict[int, Any]) -> Any:
     """A copy of `array`; views of one storage become views of one copied storage.
 
     `memo` is deepcopy's own.  Without this a clone of a flattened model would lose its flat buffer,

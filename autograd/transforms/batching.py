@@ -36,7 +36,8 @@ from tapegrad.autograd.core.mode import (
     switch,
 )
 from tapegrad.autograd.core.node import owner_of
-from tapegrad.autograd.core.tensor import Parameter, Tensor, as_array, untracked
+from tapegrad.autograd.core.parameter import Parameter
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
