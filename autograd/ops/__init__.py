@@ -6,8 +6,8 @@ Files and rooms group them by kind; importing this package declares them all.
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.ops import (
-    _arrays,
     activation,
+    arrays,
     calculus,
     conversion,
     convolution,
@@ -41,8 +41,8 @@ from tapegrad.autograd.ops import (
     windows,
     writing,
 )
-from tapegrad.autograd.ops._arrays import *
 from tapegrad.autograd.ops.activation import *
+from tapegrad.autograd.ops.arrays import *
 from tapegrad.autograd.ops.calculus import *
 from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
@@ -78,7 +78,7 @@ from tapegrad.autograd.ops.writing import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
-        *_arrays.__all__,
+        *arrays.__all__,
         *activation.__all__,
         *calculus.__all__,
         *conversion.__all__,

@@ -16,14 +16,14 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import (
+from tapegrad.autograd.ops.arrays import (
     as_operand,
     must_be_ordered,
     observed,
     value_of,
 )
-from tapegrad.autograd.ops._batched_index import DIFFERENT_COUNTS
 from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes
+from tapegrad.autograd.ops.batched_index import DIFFERENT_COUNTS
 
 __all__ = [
     "argwhere",

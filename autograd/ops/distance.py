@@ -15,7 +15,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import must_be_ordered
+from tapegrad.autograd.ops.arrays import must_be_ordered
 from tapegrad.autograd.ops.batch_rules import native, over_axes
 
 __all__ = ["guarded_norm", "guarded_power", "nearest_centroid"]

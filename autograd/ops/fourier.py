@@ -16,7 +16,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of
+from tapegrad.autograd.ops.arrays import as_operand, axis_of
 from tapegrad.autograd.ops.batch_rules import over_axes, shifted
 from tapegrad.autograd.ops.rearranging import roll
 

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, constant
 
 __all__ = ["geomspace", "linspace", "logspace"]
 

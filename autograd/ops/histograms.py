@@ -11,7 +11,7 @@ from tapegrad.autograd.core.tensor import Tensor, fresh
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
 from tapegrad.autograd.ops.counting import searchsorted, to_index
 from tapegrad.autograd.ops.grids import linspace
 from tapegrad.autograd.ops.index_template import HOLE

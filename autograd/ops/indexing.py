@@ -22,8 +22,8 @@ from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import Step, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._batched_index import batched_index
 from tapegrad.autograd.ops.batch_rules import lifted
+from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 from tapegrad.autograd.ops.index_template import HOLE, filled, parted
 

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.counting import binary_exponent
 
 __all__ = [

@@ -10,7 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
 from tapegrad.autograd.ops.matrices import eigvals, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
 

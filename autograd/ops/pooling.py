@@ -16,7 +16,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import must_be_ordered
+from tapegrad.autograd.ops.arrays import must_be_ordered
 from tapegrad.autograd.ops.batch_rules import folded, unfolded
 
 __all__ = [

@@ -10,7 +10,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import constant, value_of
+from tapegrad.autograd.ops.arrays import constant, value_of
 from tapegrad.autograd.ops.indexing import take
 
 __all__ = ["repeat", "tile"]

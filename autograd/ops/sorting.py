@@ -17,7 +17,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, must_be_ordered, value_of
+from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, must_be_ordered, value_of
 from tapegrad.autograd.ops.batch_rules import over_axis
 from tapegrad.autograd.ops.counting import to_index
 from tapegrad.autograd.ops.indexing import take, take_along_axis

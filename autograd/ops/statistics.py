@@ -11,7 +11,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
 from tapegrad.autograd.ops.rearranging import diagonal
 
 __all__ = [

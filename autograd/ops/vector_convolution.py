@@ -10,7 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.windows import unfold
 
 __all__ = ["convolve", "convolve_full", "correlate"]

@@ -11,7 +11,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 
 __all__ = [
     "cross",

@@ -13,7 +13,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum

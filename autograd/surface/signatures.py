@@ -19,7 +19,7 @@ from tapegrad.autograd.ops import counting, indexing, linalg, statistics, writin
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.reverse.write import written
 

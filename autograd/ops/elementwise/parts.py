@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops._arrays import must_be_ordered
+from tapegrad.autograd.ops.arrays import must_be_ordered
 from tapegrad.autograd.ops.batch_rules import elementwise, native
 from tapegrad.autograd.ops.elementwise.arithmetic import square
 from tapegrad.autograd.ops.ufunc import ufunc

@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, constant
 from tapegrad.autograd.ops.matrices.solving import inv
 from tapegrad.autograd.ops.matrices.stacks import must_be_square
 

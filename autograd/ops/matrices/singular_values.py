@@ -11,7 +11,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,

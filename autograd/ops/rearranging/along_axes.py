@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of
+from tapegrad.autograd.ops.arrays import as_operand, axis_of
 
 __all__ = ["apply_along_axis", "apply_over_axes"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import shifted
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops._arrays import constant
+from tapegrad.autograd.ops.arrays import constant
 from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.index_template import HOLE
 
