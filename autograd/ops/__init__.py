@@ -15,6 +15,7 @@ from tapegrad.autograd.ops import (
     distance,
     elementwise,
     error_function,
+    facts,
     fourier,
     gradient_identities,
     grids,
@@ -50,6 +51,7 @@ from tapegrad.autograd.ops.counting import *
 from tapegrad.autograd.ops.distance import *
 from tapegrad.autograd.ops.elementwise import *
 from tapegrad.autograd.ops.error_function import *
+from tapegrad.autograd.ops.facts import *
 from tapegrad.autograd.ops.fourier import *
 from tapegrad.autograd.ops.gradient_identities import *
 from tapegrad.autograd.ops.grids import *
@@ -87,6 +89,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *distance.__all__,
         *elementwise.__all__,
         *error_function.__all__,
+        *facts.__all__,
         *fourier.__all__,
         *gradient_identities.__all__,
         *grids.__all__,

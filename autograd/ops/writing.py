@@ -1,4 +1,4 @@
-"""NumPy's functions that write into an array, and those that only tell something about one.
+"""NumPy's functions that write into an array.
 
 Writing is ``x[index] = v`` on the Tensor, by its rules: differentiated where that is.
 """
@@ -20,19 +20,12 @@ from tapegrad.autograd.ops.reduction import cumsum
 from tapegrad.autograd.ops.shape import ravel
 
 __all__ = [
-    "array_repr",
-    "array_text",
-    "common_type",
     "copyto",
-    "diag_indices_from",
-    "einsum_path",
     "fill_diagonal",
     "place",
     "put",
     "put_along_axis",
     "putmask",
-    "tril_indices_from",
-    "triu_indices_from",
 ]
 
 NOT_A_TENSOR = (
@@ -99,49 +92,3 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
     n = min(_target(a, "fill_diagonal").shape)
     places = constant(np.arange(n), a)
     a[(places,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)
-
-
-# Facts -------------------------------------------------------------------------------------------
-
-
-@composite(numpy=(np.array2string, np.array_str), fact=True)
-def array_text(a: Any, **options: Any) -> str:
-    """The entries as text, as NumPy writes them."""
-    return np.array2string(value_of(a), **options)
-
-
-@composite(numpy=np.array_repr, fact=True)
-def array_repr(a: Any, **options: Any) -> str:
-    """The text of the NumPy array that holds the entries."""
-    return np.array_repr(value_of(a), **options)
-
-
-@composite(numpy=np.common_type, fact=True)
-def common_type(*arrays: Any) -> Any:
-    """The floating point type that holds the entries of all arrays."""
-    return np.common_type(*[value_of(as_operand(a)) for a in arrays])
-
-
-@composite(numpy=np.diag_indices_from, fact=True)
-def diag_indices_from(arr: Any) -> Any:
-    """The indices of the main diagonal."""
-    return np.diag_indices_from(np.broadcast_to(0, arr.shape))
-
-
-@composite(numpy=np.tril_indices_from, fact=True)
-def tril_indices_from(arr: Any, k: int = 0) -> Any:
-    """The indices of the lower triangle."""
-    return np.tril_indices(arr.shape[-2], k=k, m=arr.shape[-1])
-
-
-@composite(numpy=np.triu_indices_from, fact=True)
-def triu_indices_from(arr: Any, k: int = 0) -> Any:
-    """The indices of the upper triangle."""
-    return np.triu_indices(arr.shape[-2], k=k, m=arr.shape[-1])
-
-
-@composite(numpy=np.einsum_path, fact=True)
-def einsum_path(subscripts: str, *operands: Any, optimize: Any = "greedy") -> Any:
-    """NumPy's plan for a contraction; `einsum` on Tensors follows opt_einsum's."""
-    shapes = [np.broadcast_to(0.0, x.shape) for x in operands]
-    return np.einsum_path(subscripts, *shapes, optimize=optimize)

@@ -15,13 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import devices
 from tapegrad.autograd import ops
-from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
-from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
@@ -216,99 +213,3 @@ def _without_defaults(
         if key not in known and not _is_default(theirs, key, value):
             raise TypeError(OPTION.format(name=name, option=key, value=value))
     return {key: value for key, value in kwargs.items() if key in known}
-
-
-# Functions that only look, or that make constants ------------------------------------------------
-
-
-@composite(numpy=np.shape, fact=True)
-def shape(a: Any) -> tuple[int, ...]:
-    """The lengths of the axes."""
-    return tuple(a.shape)
-
-
-@composite(numpy=np.ndim, fact=True)
-def ndim(a: Any) -> int:
-    """The number of axes."""
-    return int(a.ndim)
-
-
-@composite(numpy=np.size, fact=True)
-def size(a: Any, axis: int | None = None) -> int:
-    """The number of entries, or the length of one axis."""
-    return int(a.size if axis is None else a.shape[axis])
-
-
-def _like(a: Any, fill: float, dtype: Any) -> Any:
-    if isinstance(a, Tensor):
-        return a.filled(fill, dtype or a.dtype)
-    array = as_array(a)
-    return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
-
-
-@composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)
-def zeros_like(a: Any, dtype: Any = None) -> Any:
-    """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 0, dtype)
-
-
-@composite(numpy=np.ones_like, differentiable=False)
-def ones_like(a: Any, dtype: Any = None) -> Any:
-    """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 1, dtype)
-
-
-@composite(numpy=np.full_like, differentiable=False)
-def full_like(a: Any, fill_value: float, dtype: Any = None) -> Any:
-    """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, fill_value, dtype)
-
-
-@composite(numpy=np.result_type, fact=True)
-def result_type(*operands: Any) -> Any:
-    """The dtype that an operation on the operands has, as in NumPy."""
-    return np.result_type(*[x.dtype if isinstance(x, Tensor) else x for x in operands])
-
-
-@composite(numpy=np.isclose, differentiable=False)
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
-    """|a - b| <= atol + rtol·|b|, elementwise, as booleans."""
-    a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
-    close = e.less_equal(e.absolute(a - b), atol + rtol * e.absolute(b))
-    close = e.where(e.isfinite(b), close, e.equal(a, b))
-    if equal_nan:
-        close = e.logical_or(close, e.logical_and(e.isnan(a), e.isnan(b)))
-    return close
-
-
-@composite(numpy=np.allclose, fact=True)
-def allclose(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> bool:
-    """Are all entries close, as `isclose` says?"""
-    return bool(r.all(isclose(a, b, rtol, atol, equal_nan)))
-
-
-@composite(numpy=np.array_equal, fact=True)
-def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    """Have a1 and a2 one shape and equal entries?"""
-    a1, a2 = (devices.to_numpy(as_array(x)) for x in (a1, a2))
-    return bool(np.array_equal(a1, a2, equal_nan=equal_nan))
-
-
-@composite(numpy=(np.shares_memory, np.may_share_memory), fact=True)
-def shares_memory(a: Any, b: Any) -> bool:
-    """Do a and b overlap in memory?"""
-    return bool(np.shares_memory(as_array(a), as_array(b)))
-
-
-@composite(numpy=np.iscomplexobj, fact=True)
-def iscomplexobj(x: Any) -> bool:
-    """Is the dtype complex?"""
-    return bool(x.dtype.kind == "c")
-
-
-@composite(numpy=np.isrealobj, fact=True)
-def isrealobj(x: Any) -> bool:
-    """Is the dtype not complex?"""
-    return bool(x.dtype.kind != "c")
