@@ -7,18 +7,13 @@ does not either until a CuPy array or a CUDA device is met.
 """
 
 from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
-from tapegrad.devices._generators import (
-    Generator,
-    Stream,
-    generator,
-    manual_seed,
-    watched_draws,
-)
+from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
 from tapegrad.devices._registry import (
     Backend,
     Device,
     DeviceError,
     MemoryInfo,
+    Stream,
     address_of,
     available_devices,
     device,

@@ -17,39 +17,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 
 from tapegrad.devices._registry import Device, backend_named, backend_of, device
 
-__all__ = ["Generator", "NumpyStream", "Stream", "generator", "manual_seed", "watched_draws"]
+__all__ = ["Generator", "NumpyStream", "generator", "manual_seed", "watched_draws"]
 
 Shape = int | tuple[int, ...]
-
-
-class Stream(Protocol):
-    """What a backend's random numbers can do: `dtype` is float32 or float64, `out` contiguous."""
-
-    algorithm: str
-
-    def uniform(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
-        """U[0, 1), into `out` unless that is None."""
-
-    def normal(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
-        """N(0, 1), into `out` unless that is None."""
-
-    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Whole numbers from low to high - 1, all equally likely."""
-
-    def permutation(self, n: int) -> Any:
-        """0 … n - 1 in random order, int64."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Everything that decides what is drawn next, as JSON's types."""
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `get_state` returned."""
 
 
 class NumpyStream:

@@ -18,18 +18,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from tapegrad.devices._generators import Stream
 
 __all__ = [
     "Backend",
     "Device",
     "DeviceError",
     "MemoryInfo",
+    "Stream",
     "address_of",
     "available_devices",
     "backend_named",
@@ -149,6 +147,30 @@ def _nothing(_: Device) -> None:
 
 def _no_context(_: Device) -> AbstractContextManager[Any]:
     return nullcontext()
+
+
+class Stream(Protocol):
+    """What a backend's random numbers can do: `dtype` is float32 or float64, `out` contiguous."""
+
+    algorithm: str
+
+    def uniform(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+        """U[0, 1), into `out` unless that is None."""
+
+    def normal(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+        """N(0, 1), into `out` unless that is None."""
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """Whole numbers from low to high - 1, all equally likely."""
+
+    def permutation(self, n: int) -> Any:
+        """0 … n - 1 in random order, int64."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that decides what is drawn next, as JSON's types."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `get_state` returned."""
 
 
 @dataclass(frozen=True)
