@@ -19,14 +19,15 @@ from typing import Any
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.by_hand import call as call_by_hand
-from tapegrad.nn.core.frames import current_frame, on_failure
+from tapegrad.nn.core.by_hand import call_by_hand
+from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import are_nodes, node_of
 from tapegrad.nn.core.own import by_hand
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
 from tapegrad.nn.core.run import ATTRIBUTE, last, run_of
 from tapegrad.nn.core.trace import call, trace_call
+from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Self
 from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import undo_attribute
 from tapegrad.nn.core.part import shown
 from tapegrad.nn.core.tables import joined, table
 from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, ops
-from tapegrad.nn.core.frames import undo_write
+from tapegrad.nn.core.undo import undo_write
 
 __all__ = ["Buffer"]
 

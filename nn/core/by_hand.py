@@ -20,11 +20,11 @@ from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
-from tapegrad.nn.core.frames import Frame, Span, current_frame, entered
+from tapegrad.nn.core.frames import Frame, current_frame, entered
 from tapegrad.nn.core.run import run_of
-from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
+from tapegrad.nn.core.trace import Span, as_tensors, mark_inputs, trace_call
 
-__all__ = ["call"]
+__all__ = ["call_by_hand"]
 
 SECOND_ORDER = (
     "{name} has a hand-written gradient, which is not recorded: only its first derivative exists. "
@@ -103,7 +103,7 @@ class _ModulePlan(Plan):
         return results[0] if len(results) == 1 else tuple(results)
 
 
-def call(module: Any, inputs: tuple[Any, ...]) -> Any:
+def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
     """Run the module on its own trace, and join that to the current tape by one record."""
     given = [as_tensors(x) for x in inputs]
     frame = current_frame()

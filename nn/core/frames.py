@@ -1,80 +1,37 @@
-"""Which module runs: frames, the spans of a stateful call, and the way back from a failed one.
+"""Which module runs: a frame for each call, inside the frame of the module that called it.
 
-A frame says where in the tree of modules the program is, which errors and anomaly mode tell.  A
-trace holds the spans, one for each call of a module, and an undo log: when a call inside it raises,
-buffers and random generators are put back, so that a wrong shape changes no state.
+Errors and anomaly mode name the path that the frames say.  Inside a checkpoint other frames stand
+for them: its function runs again when the modules that called it may be gone.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite
-from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.node import Node
+    from tapegrad.nn.core.trace import Trace
 
 __all__ = [
     "Frame",
     "FrozenFrame",
-    "Span",
-    "Trace",
     "current_frame",
     "entered",
     "located",
     "module_path",
-    "on_failure",
-    "undo_attribute",
-    "undo_write",
 ]
 
 IN_MODULE = "in module "
-
-
-@dataclass
-class Span:
-    """One call of a module inside a trace."""
-
-    reference: Any  # weak: the module keeps the trace, so a strong one would be a cycle
-    nodes: list[Node | None]  # the identity node of each input leaf, None where nothing is tracked
-    inputs: Any
-    output: Any
-
-    def keep(self, name: str, value: Any) -> None:
-        """Store a result on the module, if it is still there."""
-        module = self.reference()
-        if module is not None:
-            module.keep(name, value)
-
-
-@dataclass
-class Trace:
-    """A stateful call: the spans inside it, and how to undo what it changed."""
-
-    first: int
-    spans: list[Span] = field(default_factory=list)
-    undo: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
-
-    @property
-    def root(self) -> Span:
-        """The span of the module whose `forward` was called; the last to finish."""
-        return self.spans[-1]
-
-    def restore(self) -> None:
-        """Put back what changed since the trace was opened."""
-        for action in reversed(list(self.undo.values())):
-            action()
-        self.undo.clear()
 
 
 @dataclass(frozen=True)
@@ -153,42 +110,6 @@ def name_of(array: Any) -> str:
 
 
 callsite.register(module_path, name_of)
-
-
-def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:
-    """Log, once per key and trace, how to undo a change that is about to be made.
-
-    make: called if this is the first change under `key`; keeps what is there, returns the undoing
-    """
-    frame = current_frame()
-    trace = None if frame is None else frame.trace or frame.undo
-    if trace is not None and key not in trace.undo:
-        trace.undo[key] = make()
-
-
-def undo_write(tensor: Tensor) -> None:
-    """Give `tensor` its present entries back if the call that is running fails."""
-
-    def keep() -> Callable[[], None]:
-        array, old = tensor._data, tensor._data.copy()
-
-        def restore() -> None:
-            array[...] = old
-            note_write(array)
-
-        return restore
-
-    on_failure(id(tensor._data), keep)  # the log keeps this array, so that its id stays its own
-
-
-def undo_attribute(owner: Any, name: str) -> None:
-    """Let ``owner.name`` be its present value again if the call that is running fails."""
-
-    def keep() -> Callable[[], None]:
-        old = getattr(owner, name)
-        return lambda: setattr(owner, name, old)
-
-    on_failure((id(owner), name), keep)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:

@@ -15,8 +15,8 @@ from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import undo_write
 from tapegrad.nn.core.initialization import bound, fill_, normal_, uniform_
+from tapegrad.nn.core.undo import undo_write
 from tapegrad.nn.layers.indexing import whole
 from tapegrad.nn.layers.pointwise import buffer
 from tapegrad.nn.module import Module

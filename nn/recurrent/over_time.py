@@ -16,8 +16,8 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.frames import undo_attribute
 from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
 
