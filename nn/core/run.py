@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tapegrad.nn.core.trace import Trace
 
-__all__ = ["ATTRIBUTE", "Run", "last", "leave", "run_of"]
+__all__ = ["ATTRIBUTE", "Run", "last", "run_of"]
 
 # Its name on modules, unlike any that people's classes have; no file has such an attribute.
 ATTRIBUTE = "_tapegrad_run"
@@ -65,11 +65,6 @@ def run_of(module: Any) -> Run:
     """The passing state of `module`; made now if there was none."""
     run: Run | None = module._tapegrad_run
     return module.__dict__.setdefault(ATTRIBUTE, Run()) if run is None else run
-
-
-def leave(module: Any, name: str, value: Any) -> None:
-    """Leave `value` under `name`, a slot of Run, for `last`."""
-    setattr(run_of(module), name, value)
 
 
 def last(module: Any, name: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.run import last, leave
+from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import Lengths, batch_of, like_given
 from tapegrad.nn.module import Module
@@ -101,7 +101,7 @@ class _MaxPooling(_Rounded):
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        leave(self, "picks", (indices, tuple(batch.shape[2:])))
+        run_of(self).picks = indices, tuple(batch.shape[2:])
         return y
 
     def _maxima(self, batch: Any) -> Any:
@@ -112,7 +112,7 @@ class _MaxPooling(_Rounded):
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and what was picked."""
-        leave(self, "picks", None)
+        run_of(self).picks = None
         return super().clearState()
 
 
