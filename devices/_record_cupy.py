@@ -22,6 +22,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = ["main", "record"]
 
 _NAMESPACES = ("", "linalg", "fft", "random", "lib", "lib.stride_tricks")
@@ -46,8 +48,6 @@ _REFUSES_LISTS = re.compile(
 
 def record(cupy: Any) -> dict[str, Any]:
     """The namespace of the module `cupy`, in the form of the file."""
-    import numpy as np
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {

@@ -1,7 +1,7 @@
 """Facts about arrays, which are no Tensors: shapes, types, truths, text; and constants like one.
 
-Nothing here has a derivative.  NumPy's functions find all of these in the registry; `ops` hands on
-only some, since `shape` would hide the file of that name.
+Nothing here has a derivative.  `ops` hands on all but `shape`, which would hide the file of that
+name; NumPy's function finds it in the registry.
 """
 
 from __future__ import annotations
@@ -18,13 +18,25 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.arrays import as_operand, value_of
 
 __all__ = [
+    "allclose",
+    "array_equal",
     "array_repr",
     "array_text",
     "common_type",
     "diag_indices_from",
     "einsum_path",
+    "full_like",
+    "isclose",
+    "iscomplexobj",
+    "isrealobj",
+    "ndim",
+    "ones_like",
+    "result_type",
+    "shares_memory",
+    "size",
     "tril_indices_from",
     "triu_indices_from",
+    "zeros_like",
 ]
 
 

@@ -51,6 +51,7 @@ class Torch7(Part):
 
     weight: Any
     bias: Any
+    to: Any  # of the mixin Python; `cuda` calls it
     _by_hand: bool  # whether the class writes its gradient itself; Module finds out
 
     # Gradients ------------------------------------------------------------------------------------
