@@ -22,7 +22,8 @@ from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.nn.core.frames import Frame, current_frame, entered
 from tapegrad.nn.core.run import run_of
-from tapegrad.nn.core.trace import Span, as_tensors, mark_inputs, trace_call
+from tapegrad.nn.core.spans import Span
+from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
 
 __all__ = ["call_by_hand"]
 

@@ -20,7 +20,7 @@ from tapegrad.autograd.transforms.checkpoint import surroundings
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
-    from tapegrad.nn.core.trace import Trace
+    from tapegrad.nn.core.spans import Trace
 
 __all__ = [
     "Frame",

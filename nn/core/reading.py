@@ -18,7 +18,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
 if TYPE_CHECKING:
-    from tapegrad.nn.core.trace import Span, Trace
+    from tapegrad.nn.core.spans import Span, Trace
 
 __all__ = [
     "NO_FORWARD",

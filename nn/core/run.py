@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tapegrad.nn.core.trace import Trace
+    from tapegrad.nn.core.spans import Trace
 
 __all__ = ["ATTRIBUTE", "Run", "last", "run_of"]
 

@@ -8,8 +8,7 @@ module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leav
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd import Tensor, is_recording
@@ -20,44 +19,9 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.nn.core.frames import Frame, FrozenFrame, current_frame, entered, located
 from tapegrad.nn.core.freezing import hold, without_constants
+from tapegrad.nn.core.spans import Span, Trace
 
-__all__ = ["Span", "Trace", "as_tensors", "call", "mark_inputs", "trace_call"]
-
-
-@dataclass
-class Span:
-    """One call of a module inside a trace."""
-
-    reference: Any  # weak: the module keeps the trace, so a strong one would be a cycle
-    nodes: list[Node | None]  # the identity node of each input leaf, None where nothing is tracked
-    inputs: Any
-    output: Any
-
-    def keep(self, name: str, value: Any) -> None:
-        """Store a result on the module, if it is still there."""
-        module = self.reference()
-        if module is not None:
-            module.keep(name, value)
-
-
-@dataclass
-class Trace:
-    """A stateful call: the spans inside it, and how to undo what it changed."""
-
-    first: int
-    spans: list[Span] = field(default_factory=list)
-    undo: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
-
-    @property
-    def root(self) -> Span:
-        """The span of the module whose `forward` was called; the last to finish."""
-        return self.spans[-1]
-
-    def restore(self) -> None:
-        """Put back what changed since the trace was opened."""
-        for action in reversed(list(self.undo.values())):
-            action()
-        self.undo.clear()
+__all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:

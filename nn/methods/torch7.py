@@ -30,7 +30,7 @@ from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
-    from tapegrad.nn.core.trace import Trace
+    from tapegrad.nn.core.spans import Trace
 
 __all__ = ["TORCH_TYPES", "Torch7"]
 

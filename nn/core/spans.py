@@ -1,0 +1,52 @@
+"""What a stateful call leaves: a trace, with a span for each module that was called inside it.
+
+A span holds the nodes at a module's inputs, and so says where on the tape the module begins.  Its
+trace also logs how to undo what the call changed, until it is known that the call succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.node import Node
+
+__all__ = ["Span", "Trace"]
+
+
+@dataclass
+class Span:
+    """One call of a module inside a trace."""
+
+    reference: Any  # weak: the module keeps the trace, so a strong one would be a cycle
+    nodes: list[Node | None]  # the identity node of each input leaf, None where nothing is tracked
+    inputs: Any
+    output: Any
+
+    def keep(self, name: str, value: Any) -> None:
+        """Store a result on the module, if it is still there."""
+        module = self.reference()
+        if module is not None:
+            module.keep(name, value)
+
+
+@dataclass
+class Trace:
+    """A stateful call: the spans inside it, and how to undo what it changed."""
+
+    first: int
+    spans: list[Span] = field(default_factory=list)
+    undo: dict[Hashable, Callable[[], None]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Span:
+        """The span of the module whose `forward` was called; the last to finish."""
+        return self.spans[-1]
+
+    def restore(self) -> None:
+        """Put back what changed since the trace was opened."""
+        for action in reversed(list(self.undo.values())):
+            action()
+        self.undo.clear()
