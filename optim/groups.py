@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
 
 if TYPE_CHECKING:
@@ -28,22 +28,37 @@ class GroupOptions(dict[str, Any]):
     """Options by name; where `check` raises for one of those to be set, none of them is set.
 
     changed: True after an option was set or removed, until the optimizer has read the options
+    rate:    the option "lr" as a 0-d Tensor, where it is neither a schedule nor taken only once;
+             a number that is set as "lr" is written there, for steps that are recorded read it
     """
 
-    def __init__(self, options: Mapping[str, Any], check: Check) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], check: Check, rate: Tensor | None = None
+    ) -> None:
         super().__init__(options)
         self.check = check
         self.changed = True
+        self.rate = rate
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self), self.check)
+        return type(self), (dict(self), self.check, self.rate)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
         given = dict(*options, **more)
         self.check(given)
+        if "lr" in given and self.rate is not None:
+            self._set_rate(self.rate, given["lr"])
         self.changed = True
         super().update(given)
+
+    def _set_rate(self, rate: Tensor, value: Any) -> None:
+        if callable(value):
+            self.rate = None
+        elif isinstance(value, Tensor):
+            self.rate = value
+        else:
+            ops.assign(rate, float(value))
 
     def __setitem__(self, option: str, value: Any) -> None:
         self.update({option: value})
@@ -94,15 +109,16 @@ class Group:
         self, named: dict[str, Parameter], options: Mapping[str, Any], rule: Rule, check: Check
     ) -> None:
         self.named = named
-        self._options = GroupOptions(options, check)
         self.settings: dict[str, Any] = {}
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.runs: list[Run] = []
         rate = options.get("lr")
         # Only of rules that read it in each step; the others take a number once.
-        self._rate: Tensor | None = None
-        if "learningRate" in rule.options and not callable(rate):
-            self._rate = rate if isinstance(rate, Tensor) else untracked(np.array(float(rate)))
+        if "learningRate" not in rule.options or callable(rate):
+            rate = None
+        elif not isinstance(rate, Tensor):
+            rate = untracked(np.array(float(rate)))
+        self._options = GroupOptions(options, check, rate)
 
     @property
     def options(self) -> GroupOptions:
@@ -111,8 +127,9 @@ class Group:
 
     @options.setter
     def options(self, options: Mapping[str, Any]) -> None:
-        self._options.check(options)
-        self._options = GroupOptions(options, self._options.check)
+        made = GroupOptions({}, self._options.check, self._options.rate)
+        made.update(options)
+        self._options = made
 
     def changed(self) -> bool:
         """Do the settings have to be made anew?"""
@@ -123,11 +140,11 @@ class Group:
     @property
     def rate(self) -> Tensor | None:
         """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
-        return self._rate
+        return self._options.rate
 
     @rate.setter
     def rate(self, rate: Tensor | None) -> None:
-        self._rate = rate
+        self._options.rate = rate
         self._options.changed = True
 
 

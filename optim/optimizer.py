@@ -11,7 +11,7 @@ both change from step to step in a recorded step too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,12 +102,17 @@ class Optimizer:
         """Raise ValueError for parameters that the rule is not meant for."""
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        for option in given:
-            if option not in self.defaults:
-                raise unknown_option(type(self).__name__, option, self.defaults)
+        self._know(given)
         options = {**self.defaults, **given}
         self.rule.chosen({**self.fixed, **self._translated(options)})
         return options
+
+    @classmethod
+    def _know(cls, options: Iterable[str]) -> None:
+        """Raise TypeError for an option that the optimizer does not have under this name."""
+        for option in options:
+            if option not in cls.defaults:
+                raise unknown_option(cls.__name__, option, cls.defaults)
 
     @classmethod
     def _translated(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +130,7 @@ class Optimizer:
     @classmethod
     def _check(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
+        cls._know(options)
         cls.rule.declared.given(cls._translated(options))
 
     def _settings(self, group: Group) -> dict[str, Any]:

@@ -454,16 +454,24 @@ def weight_norm(d):
 # Distances ----------------------------------------------------------------------------------------
 
 
-def centred(kind):
+GUARDED = (nn.Euclidean, nn.WeightedEuclidean, nn.PairwiseDistance)  # by `small`, under the root
+
+
+def unguarded(module):
     """With next to no guard, so that the gradient is the derivative; records have the usual one."""
+    if isinstance(module, GUARDED):
+        assert module.small, "the guard has another name"
+        module.small = 1e-30
+    return module
+
+
+def centred(kind):
 
     def draw(d):
         n_in = d.size("n_in", 2, 4)
         shape = d.shape("N?")
         batch = "always" if shape else None
-        module = kind(n_in, d.size("n_out"))
-        if hasattr(module, "small"):
-            module.small = 1e-30
+        module = unguarded(kind(n_in, d.size("n_out")))
         return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), batch)
 
     return draw
@@ -474,9 +482,7 @@ def between(make):
         shape = (*d.shape("N?"), d.size("A", 2, 4))
         x = [d.array(shape), d.array(shape)]
         batch = "always" if len(shape) == 2 else None
-        module = make(d)
-        if hasattr(module, "small"):
-            module.small = 1e-30
+        module = unguarded(make(d))
         return Layer(module, x, [x[0], d.array((*shape, 2))], batch)
 
     return draw

@@ -20,7 +20,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.core.own import is_own, own_classes
 from tapegrad.nn.core.state import TRANSIENT, has_default, kept, kept_names
-from tapegrad.nn.formats import native
+from tapegrad.nn.formats import native, torch7
 from tapegrad.nn.module import Module
 
 OF_NOBODY = {"attributes of a person's", "a stranger's classes"}
@@ -105,6 +105,22 @@ def test_a_declaration_that_is_no_tuple_of_names_says_so() -> None:
         cls = type("Mine", (nn.Module,), {"keeps": wrong})
         with pytest.raises(TypeError, match=r"Mine\.keeps is .*must be a tuple of names"):
             kept_names(cls)
+
+
+@pytest.mark.parametrize("name", ["keeps", "counts"])
+def test_a_method_of_somebody_s_class_that_is_called_so_declares_nothing(
+    name: str, tmp_path: Path
+) -> None:
+    for method in (lambda self: 3, property(lambda self: 3)):
+        cls = type("Mine", (Scale,), {name: method})
+        module = cls(2.0)
+        module.save(tmp_path / "m.safetensors")
+        assert nn.load(tmp_path / "m.safetensors", classes=[cls]).settings == module.settings
+        plain = type("Plain", (nn.Module,), {name: method, "updateOutput": lambda _, x: x})()
+        plain.running = nn.Buffer(np.ones(3))
+        known = {"my.Plain": type(plain)}
+        torch7.save(tmp_path / "m.t7", plain, classes=known)
+        assert torch7.load(tmp_path / "m.t7", classes=known).running.shape == (3,)
 
 
 def copies(module: Module, tmp_path: Path) -> list[Any]:

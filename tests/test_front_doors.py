@@ -2,12 +2,16 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from tapegrad import nn
+from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
 from tapegrad.nn.core.own import own_classes
+from tapegrad.optim.rule import Rule
 
 # Classes that no user makes: what others are made of, or bases of a family.
 INSIDE = {
@@ -18,6 +22,10 @@ INSIDE = {
     "Peephole": "a part of LSTM",
     "Remembering": "base of what remembers states between sequences",
 }
+
+
+# Rules that are called as functions only.
+WITHOUT_CLASS = {"nag"}
 
 
 def import_all_of(package):
@@ -41,10 +49,39 @@ def test_every_primitive_of_ops_is_handed_on():
     import_all_of(ops)
     own = {n: f for n, f in primitives().items() if f.__module__.startswith(f"{ops.__name__}.")}
     assert len(own) > 200
-    assert [
-        name for name, function in own.items() if getattr(ops, name, None) is not function
-    ] == []
+    hidden = [name for name, function in own.items() if getattr(ops, name, None) is not function]
+    assert hidden == [], (
+        "a primitive that `ops` does not have: put its name into its file's __all__, and its file "
+        "into the room's __init__"
+    )
     assert own.keys() <= set(ops.__all__)
+
+
+def test_every_rule_of_an_optimizer_is_handed_on():
+    import_all_of(optim)
+    files = [file for name, file in sys.modules.items() if name.startswith(f"{optim.__name__}.")]
+    rules = {n: rule for file in files for n, rule in vars(file).items() if isinstance(rule, Rule)}
+    assert len(rules) > 10
+    hidden = [name for name, rule in rules.items() if getattr(optim, name, None) is not rule]
+    assert hidden == [], "a rule that `optim` does not have: put it into optim/__init__.py"
+    assert rules.keys() <= set(optim.__all__)
+    classes = {cls.rule for cls in vars(optim.classes).values() if hasattr(cls, "rule")}
+    assert {name for name, rule in rules.items() if rule not in classes} == WITHOUT_CLASS, (
+        "a rule that no optimizer runs: give it a class in optim/classes.py"
+    )
+
+
+def test_every_format_is_there_when_nn_is():
+    """A room of formats registers itself when it is imported, which somebody must do."""
+    rooms = {path.parent.name for path in Path(nn.formats.__file__).parent.glob("*/files.py")}
+    code = (
+        "from tapegrad import nn; kinds = nn.core.files.formats();"
+        "print(*(kind.load.__module__.split('.')[3] for kind in kinds))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert set(found.split()) == rooms, "import the room in nn/formats/__init__.py"
 
 
 @pytest.mark.parametrize("door", [nn, ops], ids=lambda door: door.__name__)

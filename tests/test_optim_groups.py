@@ -338,13 +338,14 @@ def test_options_that_are_set_later_count_from_the_next_step_on(way):
     first, second = network(), network()
     optimizer = optim.AdamW(first, lr=0.1)
     train(first, optimizer, 2)
-    later = {"betas": (0.5, 0.9), "weight_decay": 0.3}
+    later = {"lr": 0.02, "betas": (0.5, 0.9), "weight_decay": 0.3}
     WAYS[way](optimizer.groups[0], **later)
     found = train(first, optimizer, 2, start=2)
     resumed = optim.AdamW(second, lr=0.1)
     train(second, resumed, 2)
-    saved, resumed = resumed.state_dict(), optim.AdamW(second, lr=0.1, **later)
-    resumed.load_state_dict(saved)
+    saved, resumed = resumed.state_dict(), optim.AdamW(second, **later)
+    resumed.load_state_dict(saved | {"rates": [0.02]})
+    assert optimizer.lr == resumed.lr == 0.02
     for a, b in zip(found, train(second, resumed, 2, start=2), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -358,7 +359,9 @@ def test_options_that_are_set_later_count_from_the_next_step_on(way):
         ({"lr": -0.5}, ValueError, "adam: learningRate must be at least 0, not -0.5"),
         ({"betas": (0.9, 1.0)}, ValueError, r"adam: beta2 must lie in \[0, 1\), not 1.0"),
         ({"betas": (0.9,)}, ValueError, "shorter"),
-        ({"epz": 1e-3}, TypeError, "adam: there is no option 'epz'.*the options are"),
+        ({"epz": 1e-3}, TypeError, "Adam: there is no option 'epz'.*the options are lr, betas"),
+        ({"learningRate": 1e-3}, TypeError, "Adam: there is no option 'learningRate'"),
+        ({"lr": "fast"}, ValueError, "could not convert"),
     ],
     ids=str,
 )
@@ -373,6 +376,31 @@ def test_a_bad_option_is_refused_where_it_is_set(way, given, kind, message):
     assert optimizer.groups[0].options == before
     for a, b in zip(train(first, optimizer, 1), train(second, other, 1), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_rate_among_the_options_is_read_by_a_recorded_step_and_may_be_a_schedule():
+    model = network()
+    optimizer = optim.SGD(model, lr=0.1)
+    [group] = optimizer.groups
+
+    @replay
+    def moved(x):
+        optimizer.zero()
+        (model(x) ** 2).sum().backward()
+        before = model.get(0).weight.detach().copy()
+        optimizer.step()
+        return abs(model.get(0).weight - before).sum()
+
+    x = np.ones((2, 3))
+    assert all(float(moved(x)) > 0 for _ in range(3))
+    group.options["lr"] = 0.0
+    assert float(moved(x)) == 0
+    group.options["lr"] = Tensor(np.array(0.25))
+    assert optimizer.lr == 0.25
+    group.options["lr"] = lambda step: 0.5 + step
+    assert optimizer.lr == 0.5 + optimizer.steps
+    group.options["lr"] = 0.125
+    assert optimizer.lr == copy.deepcopy(optimizer).lr == 0.125
 
 
 def test_of_several_options_all_are_set_or_none():

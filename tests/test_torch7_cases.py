@@ -1042,6 +1042,7 @@ def test_torch7_record(position: int, tally: Tally, monkeypatch: pytest.MonkeyPa
 # something is called otherwise: nInputDims.)
 POSITIONS = {"dim", "dimension", "pos", "index", "offset", "permutations", "device", "outdevice"}
 POSITIONS |= {"inputDimension", "outputDimension", "outputDim", "connTable", "ignoreIndex"}
+POSITIONS |= {"axis", "axes", "dims", "dimensions", "indices", "label", "labels", "position"}
 NO_POSITIONS = {("Kmeans", "dim")}  # how many features a centroid has
 
 

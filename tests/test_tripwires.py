@@ -6,6 +6,7 @@ into another room.  Each fails on commit 90bdff7.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import types
@@ -21,7 +22,7 @@ from saved_modules import STRANGERS
 from tapegrad import nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import check_module, ints
-from tapegrad.nn.core.own import is_own, own_classes, qualified_name
+from tapegrad.nn.core.own import by_hand, is_own, own_classes, qualified_name
 from tapegrad.nn.formats import FormatError, native, torch7
 from tapegrad.nn.module import Module
 
@@ -114,6 +115,21 @@ def test_a_mixin_puts_nothing_into_loaded_modules(tmp_path: Path) -> None:
     module = Custom(2)
     again = saved(nn.Sequential(module), tmp_path / "x.t7", Custom=Custom).get(0)
     assert set(vars(again)) - {"_training"} == {"n", "weight", "inner", "choice"}
+    assert np.array_equal(again.forward(ROWS).numpy(), module.forward(ROWS).numpy())
+
+
+def test_a_strangers_class_that_says_nothing_loses_nothing(tmp_path: Path) -> None:
+    class Custom(nn.Module):
+        def __init__(self) -> None:
+            self.running = nn.Buffer(np.arange(3.0))
+            self.names = {"one": 1, "two": [2, 3]}
+
+        def updateOutput(self, x: Any) -> Any:
+            return x * self.running + self.names["two"][1]
+
+    module = nn.Sequential(Custom())
+    again = saved(module, tmp_path / "x.t7", Custom=Custom)
+    assert isinstance(again.get(0).running, nn.Buffer)
     assert np.array_equal(again.forward(ROWS).numpy(), module.forward(ROWS).numpy())
 
 
@@ -266,6 +282,37 @@ def test_a_gradient_by_hand_inside_the_package_is_honoured(room: Any) -> None:
     assert model.backward(x, x).numpy().tolist() == (2 * x).tolist()
     model = nn.Sequential(nn.Linear(3, 3), nn.Tanh()).double()  # and no other gradient is
     assert not any(part._by_hand for part in model.listModules())
+
+
+def test_a_gradient_that_borrows_a_docstring_is_by_hand_nevertheless() -> None:
+    """`functools.wraps` copies the mark of a derived method onto somebody's own."""
+
+    class Doubling(nn.Module):
+        def updateOutput(self, x: Any) -> Any:
+            return x * 1
+
+        @functools.wraps(nn.Module.updateGradInput)
+        def updateGradInput(self, input: Any, gradOutput: Any) -> Any:
+            self.gradInput = Tensor(np.asarray(gradOutput) * 2)
+            return self.gradInput
+
+    model, x = nn.Sequential(Doubling()), np.ones((2, 3))
+    model.forward(x)
+    assert model.backward(x, x).numpy().tolist() == (2 * x).tolist()
+
+
+def test_a_wrapper_around_module_s_own_method_makes_no_gradient_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody may count or time the calls."""
+    original = Module.updateGradInput
+
+    @functools.wraps(original)
+    def timed(*arguments: Any) -> Any:
+        return original(*arguments)
+
+    monkeypatch.setattr(nn.methods.torch7.Torch7, "updateGradInput", timed)
+    assert not by_hand(nn.Linear)
 
 
 def test_no_method_is_by_hand_for_where_it_stands() -> None:

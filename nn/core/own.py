@@ -67,8 +67,17 @@ def derived(method: F) -> F:
 def by_hand(cls: type) -> bool:
     """Whether the class or a base defines `updateGradInput` or `accGradParameters` by hand."""
     return any(
-        not getattr(vars(base)[name], "derived", False)
+        not _is_derived(base, vars(base)[name])
         for base in cls.__mro__
         for name in ("updateGradInput", "accGradParameters")
         if name in vars(base)
     )
+
+
+def _is_derived(cls: type, method: Any) -> bool:
+    """Whether `cls` has the method with the mark.
+
+    `functools.wraps` copies marks, and so does somebody's method that borrows our docstring: from
+    such a copy the mark counts in our own classes only.
+    """
+    return getattr(method, "derived", False) and (not hasattr(method, "__wrapped__") or is_own(cls))

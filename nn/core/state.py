@@ -54,6 +54,8 @@ def kept_names(cls: type) -> tuple[str, ...]:
         names: dict[str, None] = {}
         for base in reversed(cls.__mro__):
             declared = vars(base).get("keeps", ())
+            if hasattr(declared, "__get__"):  # somebody's method or property that is called so
+                continue
             if not isinstance(declared, tuple) or not all(type(n) is str for n in declared):
                 raise TypeError(NOT_NAMES.format(cls=base.__name__, found=declared))
             names.update(dict.fromkeys(declared))

@@ -1,6 +1,6 @@
 """tapegrad.nn.formats: model files, ours and other systems'.
 
-Nothing here runs code that a file brings along; `common/errors.py` has what may be raised.
+Nothing here runs code that a file brings along; what is wrong with a file is a FormatError.
 """
 
 from tapegrad.nn.formats import native, torch7

@@ -46,6 +46,8 @@ _TYPES = {
     np.dtype(np.float16): "torch.HalfTensor",
 }
 
+_PLAIN = (bool, int, float, str, type(None))
+
 # A Linear that has no bias, or one that is kept at 0.
 _ALIASES = {"nn.LinearNoBias": "nn.Linear"}
 _WITHOUT = {"bias", "gradBias"}
@@ -199,7 +201,7 @@ def _set_attributes(
     for entry in torch7_classes.entries(cls):
         if entry.read is not None:
             fields = entry.read(fields, version)
-    kinds = getattr(cls, "counts", {})
+    kinds = _counts(cls)
     defaults, declared = _defaults(cls), kept_names(cls)
     others = [name for name, value in fields.items() if _is_setting(cls, name, value, fields)]
     for name in dict.fromkeys((*attributes(cls), *others)):
@@ -232,9 +234,18 @@ def attributes(cls: type) -> tuple[str, ...]:
     return tuple(names if _declares(cls) else names | dict.fromkeys(_parameters(cls)))
 
 
+def _counts(cls: type) -> Mapping[str, Any]:
+    """Which attributes count from 1 in Torch7; none if somebody's class has a method `counts`."""
+    found = getattr(cls, "counts", {})
+    return found if isinstance(found, Mapping) else {}
+
+
 def _declares(cls: type) -> bool:
     """Whether the class says what it keeps: ours do, others may."""
-    return is_own(cls) or any("keeps" in vars(b) and not is_own(b) for b in cls.__mro__)
+    theirs = (
+        vars(base)["keeps"] for base in cls.__mro__ if "keeps" in vars(base) and not is_own(base)
+    )
+    return is_own(cls) or any(isinstance(names, tuple) for names in theirs)
 
 
 def _parameters(cls: type) -> list[str]:
@@ -251,19 +262,14 @@ def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> 
     """Whether a field that no declaration names is kept nevertheless.
 
     Numbers, flags and texts are, and parameters: a person has set them.  Working memory of Torch7's
-    is not.  In a class that declares nothing modules and lists may be what it consists of.
+    is not.  A class that declares nothing may consist of whatever there is.
     """
     if name in _OF_ALL or name.startswith(("_", "grad")) or not may_be_attribute(cls, name):
         return False
     if torch7_classes.is_state(cls, name) or callable(getattr(cls, name, None)):
         return False
     learned = isinstance(fields.get(f"grad{name[:1].upper()}{name[1:]}"), np.ndarray)
-    if learned or isinstance(value, (bool, int, float, str, type(None))):
-        return True
-    if _declares(cls):
-        return False
-    named = name in {"weight", "bias"} and isinstance(value, np.ndarray)
-    return named or isinstance(value, (Module, Storage, list))
+    return learned or isinstance(value, _PLAIN) or not _declares(cls)
 
 
 def _set_mode(module: Any, fields: dict[str, Any]) -> None:
@@ -413,7 +419,7 @@ def _fields(
     fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
-    kinds, private = type(module).counts, torch7_classes.private(type(module))
+    kinds, private = _counts(type(module)), torch7_classes.private(type(module))
     for name, value in kept(module).items():
         if value is None or (name.startswith("_") and name not in private):
             continue
