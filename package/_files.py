@@ -43,27 +43,28 @@ def add_commands(commands: Any) -> None:
     convert.set_defaults(run=_convert)
 
 
-def _is_ours(name: str) -> bool:
+def _is_ours(file: str, *, there: bool = True) -> bool:
+    """Whether a file that is there, or that is to be written, is one of our own format."""
     from tapegrad.nn.core import files
 
-    kind = files.format_named(name)
+    kind = files.format_of(file) if there else files.format_named(file)
     return kind is not None and kind.name == files.OWN
 
 
 def _convert(options: argparse.Namespace) -> int:
     from tapegrad import nn
     from tapegrad.nn.core import files
-    from tapegrad.nn.formats import FormatError, torch7
+    from tapegrad.nn.formats import FormatError, native, torch7
 
     source, target = options.source, options.target
-    known = [suffix for kind in files.formats() for suffix in kind.suffixes]
+    known = [suffix for kind in files.formats() for suffix in (*kind.suffixes, *kind.shared)]
     for name in (source, target):
         if files.format_named(name) is None:
             raise CommandError(f"{name}: the name must end in one of {', '.join(known)}")
     try:
         if _is_ours(source):
             model = nn.load(source)
-        elif not _is_ours(target):
+        elif not _is_ours(target, there=False):
             model = torch7.objects(source)  # nothing needs to be known to be written again
         else:
             model = torch7.load(source, strict=True)
@@ -72,8 +73,8 @@ def _convert(options: argparse.Namespace) -> int:
                     f"{source} holds a {type(model).__name__} and not a module; in Python, "
                     "nn.formats.torch7.load reads it"
                 )
-        if _is_ours(target):
-            model.save(target)
+        if _is_ours(target, there=False):
+            native.save(target, model)
         else:
             torch7.save(target, model, mode="ascii" if options.ascii else "binary")
     except (FormatError, OSError) as error:

@@ -162,6 +162,39 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
         files.register(files.FileFormat("second", (".2", ".toy"), load, save))
 
 
+def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) -> None:
+    model, x = nn.Sequential(nn.Linear(3, 2)), np.ones((1, 3), np.float32)
+    y = model.forward(x).numpy()
+    for name, ours in (("m.T7", False), ("m.t7b", False), ("m.dat", True), ("m.net", True)):
+        model.save(tmp_path / name)
+        assert (files.format_of(tmp_path / name).name == files.OWN) is ours
+        np.testing.assert_array_equal(nn.load(tmp_path / name).forward(x).numpy(), y)
+    (tmp_path / "m.T7").rename(tmp_path / "theirs.dat")
+    np.testing.assert_array_equal(nn.load(tmp_path / "theirs.dat").forward(x).numpy(), y)
+
+
+def test_classes_may_come_with_names_or_without_for_each_format(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    nn.Sequential(Scale(2.0)).save(path)
+    for given in ([Scale], {"any.Name": Scale}):
+        assert isinstance(nn.load(path, classes=given).get(0), Scale)
+    plain = stranger("Plain")
+    for name in ("Plain", "nn.Plain"):
+        torch7.save(tmp_path / "m.t7", nn.Sequential(plain()), classes={name: plain})
+        for given in ([plain], {name: plain}):
+            assert isinstance(nn.load(tmp_path / "m.t7", classes=given).get(0), plain)
+
+
+def test_the_command_line_reads_our_own_files_by_any_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    native.save(tmp_path / "m.t7", nn.Sequential(nn.Linear(3, 2)))
+    assert main(["show", str(tmp_path / "m.t7")]) == 0
+    assert "nn.Linear" in capsys.readouterr().out
+    assert main(["convert", str(tmp_path / "m.t7"), str(tmp_path / "n.t7")]) == 0
+    assert isinstance(torch7.load(tmp_path / "n.t7"), nn.Sequential)
+
+
 def test_a_loaded_model_can_be_trained(tmp_path: Path) -> None:
     nn.Sequential(nn.Linear(3, 2), nn.Tanh()).save(tmp_path / "m.safetensors")
     model = nn.load(tmp_path / "m.safetensors")

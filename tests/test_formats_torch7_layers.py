@@ -630,3 +630,11 @@ def test_an_attribute_that_torch7_has_nothing_for_is_named(tmp_path: Path) -> No
         model.get(0).callback = bad
         with pytest.raises(UnsupportedError, match=r"root\.modules\[0\]\.callback: an attribute"):
             t7.save(tmp_path / "x.t7", model)
+
+
+def test_a_profile_from_a_file_counts_from_zero(tmp_path: Path) -> None:
+    t7.save(tmp_path / "m.t7", nn.Profile(nn.Linear(3, 2)))
+    loaded = t7.load(tmp_path / "m.t7")
+    assert loaded.numFwds == 0
+    loaded.forward(np.ones((1, 3), np.float32))
+    assert loaded.numFwds == 1

@@ -267,31 +267,37 @@ class Profile(Decorator):
         super().__init__(module)
         self.print_interval = print_interval
         self.name = torch7_name(module) if name is None else name
-        self._clocks = _Clock(self.name, print_interval), _Clock(self.name, print_interval)
+        self._both()
+
+    def _both(self) -> tuple[_Clock, _Clock]:
+        """The clocks, forward and backward; a module from a Torch7 file has none yet."""
+        if "_clocks" not in vars(self):
+            self._clocks = tuple(_Clock(self.name, self.print_interval) for _ in range(2))
+        return self._clocks
 
     @property
     def numFwds(self) -> int:
         """How many calls of the module were timed."""
-        return self._clocks[0].count
+        return self._both()[0].count
 
     @property
     def numBwds(self) -> int:
         """How many backward passes through it were timed."""
-        return self._clocks[1].count
+        return self._both()[1].count
 
     @property
     def summedFwdTime(self) -> float:
         """Seconds spent in its forward code."""
-        return self._clocks[0].total
+        return self._both()[0].total
 
     @property
     def summedBwdTime(self) -> float:
         """Seconds between the arrival of a gradient at its output and at its input."""
-        return self._clocks[1].total
+        return self._both()[1].total
 
     def updateOutput(self, x: Any) -> Any:
         """x: whatever the module takes -> what it returns."""
-        forward, backward = self._clocks
+        forward, backward = self._both()
         x = _watched(x, backward.stop)
         forward.start()
         y = self.modules[0](x)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OWN", "FileFormat", "format_named", "formats", "load", "register", "save"]
+__all__ = ["OWN", "FileFormat", "format_named", "format_of", "formats", "load", "register", "save"]
 
 OWN = "native"  # the kind of files whose name and first bytes say nothing
 _FIRST_BYTES = 16
@@ -23,7 +23,9 @@ class FileFormat:
     """A kind of file, and how it is read and written.
 
     name:       "native", "torch7", …
-    suffixes:   endings of names of such files, the usual one first: ".t7"
+    suffixes:   endings of names of such files, the usual one first: ".t7"; capitals do not matter
+    shared:     endings that other programs' files have too: such a file is read, and `save` does
+                not go by them
     load:       (path or bytes, options) -> what is in it
     save:       (path, module)
     recognises: whether the first bytes of a file are such a file's; None where they do not tell
@@ -34,6 +36,7 @@ class FileFormat:
     load: Callable[..., Any]
     save: Callable[..., None]
     recognises: Callable[[bytes], bool] | None = None
+    shared: tuple[str, ...] = ()
 
 
 _formats: dict[str, FileFormat] = {}
@@ -45,7 +48,8 @@ def register(kind: FileFormat) -> None:
     Raises ValueError for a name or a suffix that another kind has.
     """
     for known in _formats.values():
-        taken = {known.name, *known.suffixes} & {kind.name, *kind.suffixes}
+        taken = {known.name, *known.suffixes, *known.shared}
+        taken &= {kind.name, *kind.suffixes, *kind.shared}
         if taken:
             raise ValueError(f"{kind.name}: {', '.join(sorted(taken))} belongs to {known.name}")
     _formats[kind.name] = kind
@@ -56,15 +60,36 @@ def formats() -> list[FileFormat]:
     return list(_formats.values())
 
 
-def format_named(path: str | os.PathLike[str]) -> FileFormat | None:
-    """The kind of file that the name's ending says, None for an ending that is nobody's."""
-    suffix = Path(path).suffix
-    return next((kind for kind in _formats.values() if suffix in kind.suffixes), None)
+def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFormat | None:
+    """The kind of file that the name's ending says, None for an ending that is nobody's.
+
+    shared: whether endings count that other programs' files have too
+    """
+    suffix = Path(path).suffix.lower()
+    for kind in _formats.values():
+        if suffix in kind.suffixes or (shared and suffix in kind.shared):
+            return kind
+    return None
+
+
+def format_of(file: str | os.PathLike[str] | bytes) -> FileFormat | None:
+    """The kind of a file that is there: what its first bytes say counts most, then its name.
+
+    None where neither says anything.  Raises OSError for the file itself.
+    """
+    if isinstance(file, bytes):
+        first, named = file[:_FIRST_BYTES], None
+    else:
+        named = format_named(file)
+        with Path(file).open("rb") as stream:
+            first = stream.read(_FIRST_BYTES)
+    told = (kind for kind in _formats.values() if kind.recognises and kind.recognises(first))
+    return next(told, None) or named
 
 
 def save(path: str | os.PathLike[str], module: Any) -> None:
     """Write a module in the format that the name's ending says; in our own for any other ending."""
-    (format_named(path) or _formats[OWN]).save(path, module)
+    (format_named(path, shared=False) or _formats[OWN]).save(path, module)
 
 
 def load(
@@ -77,21 +102,10 @@ def load(
 
     file:    path, or the bytes themselves.  What the first bytes say counts most, then the name's
              ending; otherwise it is taken for a file of our own.
-    classes: your own Module classes that the file may have; for a Torch7 file by the names that it
-             has for them, {"nn.Mine": Mine}
+    classes: your own Module classes that the file may have, or such by the names that the file has
+             for them, {"nn.Mine": Mine}
     limits:  how much of a file is accepted, nn.formats.Limits
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """
     options = {"classes": classes} if classes else {}
-    return _format_of(file).load(file, limits=limits, **options)
-
-
-def _format_of(file: str | os.PathLike[str] | bytes) -> FileFormat:
-    if isinstance(file, bytes):
-        first, named = file[:_FIRST_BYTES], None
-    else:
-        named = format_named(file)
-        with Path(file).open("rb") as stream:
-            first = stream.read(_FIRST_BYTES)
-    told = (kind for kind in _formats.values() if kind.recognises and kind.recognises(first))
-    return next(told, None) or named or _formats[OWN]
+    return (format_of(file) or _formats[OWN]).load(file, limits=limits, **options)

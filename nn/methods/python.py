@@ -30,7 +30,9 @@ class Python(Part):
 
         They are left out of `parameters()`, and no work is spent on their gradients; gradients
         with respect to inputs pass as before.  `state_dict` still holds them.  Buffers, such as
-        running means, go on moving in training mode.  Returns self.
+        running means, go on moving in training mode.  As with `no_grad`, a thread that forward
+        code starts by itself does not know of it, unless it runs in a copy of the context
+        (`contextvars.copy_context`).  Returns self.
         """
         return self._freeze(True)
 

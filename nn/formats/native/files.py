@@ -62,16 +62,19 @@ def save(path: str | os.PathLike[str], module: Module) -> None:
 def load(
     file: str | os.PathLike[str] | bytes,
     *,
-    classes: Iterable[type] = (),
+    classes: Iterable[type] | Mapping[str, type] = (),
     limits: Limits | None = None,
 ) -> Module:
     """The module that `save` wrote: same classes, attributes, sharing, mode and bits.
 
-    file: path, or the bytes themselves;  classes: your own Module classes that the file may have
+    file:    path, or the bytes themselves
+    classes: your own Module classes that the file may have, under their own names
     Raises FormatError or one of its children (UnsupportedError for a class that is not known),
     OSError for the file itself, ValueError for a class in `classes` whose name is no word.
     """
     limits = limits or Limits()
+    if isinstance(classes, Mapping):
+        classes = classes.values()
     arrays, metadata = safetensors_file.read(file, limits)
     name = None if isinstance(file, bytes) else os.fspath(file)
     header = _header(metadata, name)

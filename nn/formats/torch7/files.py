@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from tapegrad.nn import containers, criterions, layers, recurrent
@@ -130,4 +130,18 @@ def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: boo
     return result
 
 
-files.register(files.FileFormat("torch7", (".t7", ".t7b", ".th", ".net", ".dat"), load, save))
+def _load_model(
+    file: str | os.PathLike[str] | bytes,
+    *,
+    classes: Iterable[type] | Mapping[str, type] = (),
+    limits: Limits | None = None,
+) -> Any:
+    """`load` for `nn.load`: classes without names go by their own, with and without "nn."."""
+    if not isinstance(classes, Mapping):
+        classes = {name: c for c in classes for name in (c.__name__, f"nn.{c.__name__}")}
+    return load(file, classes=classes, limits=limits)
+
+
+files.register(
+    files.FileFormat("torch7", (".t7", ".t7b"), _load_model, save, shared=(".th", ".net", ".dat"))
+)
