@@ -3,23 +3,17 @@
 The front door hands on what the rooms export.  Nothing in nn imports it.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Parameter
 from tapegrad.devices import manual_seed
-from tapegrad.nn import (
-    containers,
-    criterions,
-    formats,  # noqa: F401  # formats tell core.files of themselves
-    layers,
-    recurrent,
-    training,
-)
+from tapegrad.nn import containers, criterions, layers, recurrent, training
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError, shape_check
-from tapegrad.nn.core.files import load
+from tapegrad.nn.core.files import load, opened_by
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
@@ -27,6 +21,9 @@ from tapegrad.nn.layers.convolution import connection_tables as tables
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
+
+if TYPE_CHECKING:
+    from tapegrad.nn import formats as formats
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -46,3 +43,12 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *recurrent.__all__,
         *training.__all__,
     ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "formats":  # imported when first named, or when a file is read or written
+        return import_module("tapegrad.nn.formats")
+    raise AttributeError(f"module 'tapegrad.nn' has no attribute {name!r}")
+
+
+opened_by(lambda: import_module("tapegrad.nn.formats"))

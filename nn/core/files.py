@@ -1,7 +1,9 @@
 """File formats: which reader and which writer a file belongs to.
 
 Formats stand above the modules that `module.save` is a method of, so they tell this table of
-themselves when they are imported, and nobody below imports them.
+themselves when they are imported, and nobody below imports them.  The package's own are imported
+when a format is first asked for, by a function that the front door leaves here: most programs that
+import nn read no file.
 """
 
 from __future__ import annotations
@@ -10,9 +12,20 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
-__all__ = ["OWN", "FileFormat", "format_named", "format_of", "formats", "load", "register", "save"]
+__all__ = [
+    "OWN",
+    "FileFormat",
+    "format_named",
+    "format_of",
+    "formats",
+    "load",
+    "opened_by",
+    "register",
+    "save",
+]
 
 OWN = "native"  # the kind of files whose name and first bytes say nothing
 _FIRST_BYTES = 16
@@ -40,6 +53,20 @@ class FileFormat:
 
 
 _formats: dict[str, FileFormat] = {}
+_openers: list[Callable[[], Any]] = []
+_opening = RLock()  # others wait until the formats are there; a format registers in between
+
+
+def opened_by(opener: Callable[[], Any]) -> None:
+    """Let `opener`, which imports formats, be called once a format is asked for."""
+    _openers.append(opener)
+
+
+def _known() -> dict[str, FileFormat]:
+    with _opening:
+        while _openers:
+            _openers.pop()()
+        return _formats
 
 
 def register(kind: FileFormat) -> None:
@@ -47,7 +74,7 @@ def register(kind: FileFormat) -> None:
 
     Raises ValueError for a name or a suffix that another kind has.
     """
-    for known in _formats.values():
+    for known in _known().values():
         taken = {known.name, *known.suffixes, *known.shared}
         taken &= {kind.name, *kind.suffixes, *kind.shared}
         if taken:
@@ -57,7 +84,7 @@ def register(kind: FileFormat) -> None:
 
 def formats() -> list[FileFormat]:
     """All kinds of files, in the order in which they were registered."""
-    return list(_formats.values())
+    return list(_known().values())
 
 
 def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFormat | None:
@@ -66,7 +93,7 @@ def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFo
     shared: whether endings count that other programs' files have too
     """
     suffix = Path(path).suffix.lower()
-    for kind in _formats.values():
+    for kind in _known().values():
         if suffix in kind.suffixes or (shared and suffix in kind.shared):
             return kind
     return None
@@ -83,13 +110,13 @@ def format_of(file: str | os.PathLike[str] | bytes) -> FileFormat | None:
         named = format_named(file)
         with Path(file).open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
-    told = (kind for kind in _formats.values() if kind.recognises and kind.recognises(first))
+    told = (kind for kind in _known().values() if kind.recognises and kind.recognises(first))
     return next(told, None) or named
 
 
 def save(path: str | os.PathLike[str], module: Any) -> None:
     """Write a module in the format that the name's ending says; in our own for any other ending."""
-    (format_named(path, shared=False) or _formats[OWN]).save(path, module)
+    (format_named(path, shared=False) or _known()[OWN]).save(path, module)
 
 
 def load(
@@ -108,4 +135,4 @@ def load(
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """
     options = {"classes": classes} if classes else {}
-    return (format_of(file) or _formats[OWN]).load(file, limits=limits, **options)
+    return (format_of(file) or _known()[OWN]).load(file, limits=limits, **options)
