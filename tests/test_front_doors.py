@@ -72,7 +72,7 @@ def test_every_rule_of_an_optimizer_is_handed_on():
 
 
 def test_every_format_is_there_when_nn_is():
-    """A room of formats registers itself when it is imported, as it is when formats are asked for."""
+    """A room of formats registers itself when it is imported: when formats are asked for."""
     rooms = {path.parent.name for path in Path(nn.formats.__file__).parent.glob("*/files.py")}
     code = (
         "import sys; from tapegrad import nn;"
