@@ -27,7 +27,7 @@ from tapegrad.autograd import (
     vjp,
 )
 from tapegrad.autograd.reverse.sweep import cotangents, needed_for
-from tapegrad.autograd.transforms.gradient import variable
+from tapegrad.autograd.transforms.variables import variable
 
 RNG = np.random.default_rng(0)
 

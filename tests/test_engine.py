@@ -27,7 +27,7 @@ from tapegrad import (
 from tapegrad.autograd.core import mode
 from tapegrad.autograd.core.node import Node, Plan, parents_of, record_call
 from tapegrad.autograd.debug.tape import Tape
-from tapegrad.autograd.transforms.gradient import variable
+from tapegrad.autograd.transforms.variables import variable
 
 
 class ByHand(nn.Module):

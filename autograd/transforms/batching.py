@@ -42,8 +42,9 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.gradient import Call, derivative_depth, grad, released
+from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.sample import Sample, bare
+from tapegrad.autograd.transforms.variables import Call, derivative_depth, released
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive

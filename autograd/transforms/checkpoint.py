@@ -42,8 +42,8 @@ from tapegrad.autograd.core.node import (
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.reverse.sweep import cotangents
-from tapegrad.autograd.transforms.gradient import derivative_depth, variable
 from tapegrad.autograd.transforms.run_log import Log, Reads
+from tapegrad.autograd.transforms.variables import derivative_depth, variable
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]
 

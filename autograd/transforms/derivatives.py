@@ -20,7 +20,8 @@ from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.gradient import Call, grad, vjp
+from tapegrad.autograd.transforms.gradient import grad, vjp
+from tapegrad.autograd.transforms.variables import Call
 
 __all__ = [
     "custom_vjp",

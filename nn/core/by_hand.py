@@ -18,8 +18,8 @@ from tapegrad.autograd.core.mode import observer, refuse
 from tapegrad.autograd.core.node import Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.transforms.gradient import variable
 from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, entered
 from tapegrad.nn.core.run import run_of
 from tapegrad.nn.core.spans import Span

@@ -16,7 +16,7 @@ from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.autograd.transforms.gradient import variable
+from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, FrozenFrame, current_frame, entered, located
 from tapegrad.nn.core.freezing import hold, without_constants
 from tapegrad.nn.core.spans import Span, Trace
