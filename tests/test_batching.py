@@ -56,7 +56,10 @@ def test_every_primitive_has_a_batching_rule_or_a_reason():
         if f.__module__.startswith("tapegrad.")
     }
     without = {name for name, primitive in own.items() if primitive.batch_rule is None}
-    assert without == WITHOUT_RULE.keys()
+    assert without == WITHOUT_RULE.keys(), (
+        "declare a batching rule, `name.batch(rule)`, beside the primitive (ops/batch_rules.py has "
+        "the usual ones), or give a reason in WITHOUT_RULE"
+    )
     assert all(own[name].mutates for name, why in WITHOUT_RULE.items() if why == "it writes")
 
 

@@ -113,7 +113,8 @@ def built(tmp_path_factory):
 
 def test_every_package_folder_is_listed_and_every_listed_one_exists():
     found = {module_name(path) for _, path in sources() if path.name == "__init__.py"}
-    assert sorted(project()["tool"]["setuptools"]["packages"]) == sorted(found)
+    listed = project()["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(found), "list each folder under `packages` in pyproject.toml"
 
 
 def test_every_folder_that_holds_modules_is_a_package():
