@@ -7,6 +7,7 @@ what must hold of several of them together at the next step, so that they can be
 from __future__ import annotations
 
 import fnmatch
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,38 +28,48 @@ Check = Callable[[Mapping[str, Any]], object]
 class GroupOptions(dict[str, Any]):
     """Options by name; where `check` raises for one of those to be set, none of them is set.
 
-    changed: True after an option was set or removed, until the optimizer has read the options
-    rate:    the option "lr" as a 0-d Tensor, where it is neither a schedule nor taken only once;
-             a number that is set as "lr" is written there, for steps that are recorded read it
+    live:    whether the rule reads the learning rate in each step; another takes a number once
+    rate:    the option "lr" as a 0-d Tensor, None for a schedule and where it is taken once; a
+             number that is set as "lr" is written there, since steps that were recorded read it
+    changed: True after an option was set or removed, until the optimizer has read the options; not
+             after a write into `rate`, which the optimizer holds
     """
 
     def __init__(
-        self, options: Mapping[str, Any], check: Check, rate: Tensor | None = None
+        self, options: Mapping[str, Any], check: Check, *, live: bool, rate: Tensor | None = None
     ) -> None:
         super().__init__(options)
         self.check = check
-        self.changed = True
+        self.live = live
         self.rate = rate
+        self.changed = True
+        if rate is None and "lr" in self:
+            self._set_rate(self["lr"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self), self.check, self.rate)
+        made = functools.partial(type(self), live=self.live, rate=self.rate)
+        return made, (dict(self), self.check)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
         given = dict(*options, **more)
         self.check(given)
-        if "lr" in given and self.rate is not None:
-            self._set_rate(self.rate, given["lr"])
-        self.changed = True
+        rate = self.rate
+        if "lr" in given:
+            self._set_rate(given["lr"])
+        if rate is None or self.rate is not rate or given.keys() != {"lr"}:
+            self.changed = True
         super().update(given)
 
-    def _set_rate(self, rate: Tensor, value: Any) -> None:
-        if callable(value):
+    def _set_rate(self, value: Any) -> None:
+        if not self.live or callable(value):
             self.rate = None
         elif isinstance(value, Tensor):
             self.rate = value
+        elif self.rate is None:
+            self.rate = untracked(np.array(float(value)))
         else:
-            ops.assign(rate, float(value))
+            ops.assign(self.rate, float(value))
 
     def __setitem__(self, option: str, value: Any) -> None:
         self.update({option: value})
@@ -112,13 +123,7 @@ class Group:
         self.settings: dict[str, Any] = {}
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
         self.runs: list[Run] = []
-        rate = options.get("lr")
-        # Only of rules that read it in each step; the others take a number once.
-        if "learningRate" not in rule.options or callable(rate):
-            rate = None
-        elif not isinstance(rate, Tensor):
-            rate = untracked(np.array(float(rate)))
-        self._options = GroupOptions(options, check, rate)
+        self._options = GroupOptions(options, check, live="learningRate" in rule.options)
 
     @property
     def options(self) -> GroupOptions:
@@ -127,8 +132,10 @@ class Group:
 
     @options.setter
     def options(self, options: Mapping[str, Any]) -> None:
-        made = GroupOptions({}, self._options.check, self._options.rate)
+        old = self._options
+        made = GroupOptions({}, old.check, live=old.live, rate=old.rate)
         made.update(options)
+        made.changed = True
         self._options = made
 
     def changed(self) -> bool:
@@ -141,11 +148,6 @@ class Group:
     def rate(self) -> Tensor | None:
         """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
         return self._options.rate
-
-    @rate.setter
-    def rate(self, rate: Tensor | None) -> None:
-        self._options.rate = rate
-        self._options.changed = True
 
 
 def named_parameters(parameters: Any) -> dict[str, Parameter]:

@@ -233,17 +233,7 @@ class Optimizer:
         if not callable(value) and not float(value) >= 0:
             raise ValueError(f"{type(self).__name__}: lr must be at least 0, not {value}")
         for group in self.groups:
-            if group.rate is not None and not callable(value):
-                ops.assign(group.rate, float(value))
-                # The settings hold this Tensor: they need not be made anew, and the options are not
-                # told of a change.
-                dict.__setitem__(group.options, "lr", value)
-                continue
-            group.options["lr"] = value
-            if callable(value) or "learningRate" not in self.rule.options:
-                group.rate = None
-            else:
-                group.rate = untracked(np.array(float(value)))
+            group.options["lr"] = value if callable(value) else float(value)
 
     def rates(self) -> list[float]:
         """The learning rate of each group at the next step."""

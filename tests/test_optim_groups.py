@@ -378,6 +378,44 @@ def test_a_bad_option_is_refused_where_it_is_set(way, given, kind, message):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("way", [*WAYS, "lr"])
+def test_a_number_after_a_schedule_is_a_rate_that_recorded_steps_read(way):
+    model = network()
+    optimizer = optim.SGD(model, lr=lambda _: 0.5)
+
+    def give(lr):
+        if way == "lr":
+            optimizer.lr = lr
+        else:
+            WAYS[way](optimizer.groups[0], lr=lr)
+
+    give(0.25)
+    assert isinstance(optimizer.groups[0].rate, Tensor)
+    gradients = [np.ones_like(p.numpy()) for p in model.parameters()[0]]
+
+    @replay
+    def step():
+        for p, g in zip(model.parameters()[0], gradients, strict=True):
+            p.grad = g
+        optimizer.step()
+
+    moved = []
+    for lr in (0.25, 0.25, 0.25, 0.125):
+        give(lr)
+        before = model.parameters()[0][0].numpy().copy()
+        step()
+        moved.append(float((before - model.parameters()[0][0].numpy()).max()))
+    assert step.recorded == 1
+    np.testing.assert_allclose(moved, [0.25, 0.25, 0.25, 0.125], rtol=1e-5)
+
+
+def test_a_copy_has_the_rate_that_was_loaded():
+    optimizer, other = optim.Adam(network(), lr=0.1), optim.Adam(network(), lr=0.05)
+    optimizer.load_state_dict(other.state_dict())
+    assert optimizer.lr == 0.05
+    assert copy.deepcopy(optimizer).lr == pickle.loads(pickle.dumps(optimizer)).lr == 0.05
+
+
 def test_a_rate_among_the_options_is_read_by_a_recorded_step_and_may_be_a_schedule():
     model = network()
     optimizer = optim.SGD(model, lr=0.1)
