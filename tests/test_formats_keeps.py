@@ -19,7 +19,8 @@ from tapegrad import nn
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.core.own import is_own, own_classes
-from tapegrad.nn.core.state import TRANSIENT, has_default, kept, kept_names
+from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.state import has_default, kept, kept_names
 from tapegrad.nn.formats import native, torch7
 from tapegrad.nn.module import Module
 
@@ -98,7 +99,7 @@ def test_what_is_declared_is_declared_once() -> None:
         above = {n for base in cls.__mro__[1:] for n in vars(base).get("keeps", ())}
         assert len(set(own)) == len(own), name
         assert not set(own) & above, name
-        assert not set(own) & TRANSIENT, name
+        assert ATTRIBUTE not in own, name
 
 
 def test_a_declaration_that_is_no_tuple_of_names_says_so() -> None:
@@ -157,7 +158,7 @@ def test_no_result_is_in_a_file_and_no_tape_in_a_copy(tmp_path: Path) -> None:
     y = module.forward(x)
     module.backward(x, np.ones((2, 2)))
     loaded, *others = copies(module, tmp_path)
-    assert all(not TRANSIENT & set(vars(part)) for part in loaded.listModules())
+    assert all(ATTRIBUTE not in vars(part) for part in loaded.listModules())
     for again in others:  # as in Torch7
         assert np.array_equal(again.output.numpy(), y.numpy())
         assert [leaf.shape for leaf in leaves(again.gradInput)] == [(2, 3)]

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.nn.core.state import TRANSIENT
+from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,
@@ -532,7 +532,7 @@ NATIVE_ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(PROTOCOL | TRANSIENT))
+@pytest.mark.parametrize("name", sorted(PROTOCOL | {ATTRIBUTE}))
 @pytest.mark.parametrize(("cls", "version"), [("Tanh", 1), ("nn.Tanh", 2)])
 @pytest.mark.parametrize("value", [1, None, {"module": 0}])
 def test_no_file_replaces_what_runs_a_module(name: str, cls: str, version: int, value: Any) -> None:

@@ -25,7 +25,6 @@ from tapegrad.nn.core.own import qualified_name
 from tapegrad.nn.core.run import ATTRIBUTE
 
 __all__ = [
-    "TRANSIENT",
     "has_default",
     "kept",
     "kept_names",
@@ -33,8 +32,6 @@ __all__ = [
     "record_fields",
     "records",
 ]
-
-TRANSIENT = frozenset({ATTRIBUTE})  # what calls leave behind: never in a file
 
 NOT_NAMES = "{cls}.keeps is {found!r:.80}: it must be a tuple of names, such as ('weight',)"
 
@@ -69,7 +66,7 @@ def kept(module: Any) -> dict[str, Any]:
     These are the instance's own: a declared attribute that was never set is missing, since the
     class has its default, and one that was set without being declared is there.
     """
-    return {name: value for name, value in vars(module).items() if name not in TRANSIENT}
+    return {name: value for name, value in vars(module).items() if name != ATTRIBUTE}
 
 
 def has_default(cls: type, name: str) -> bool:

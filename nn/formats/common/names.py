@@ -10,7 +10,8 @@ method does no harm but to the module that has it, since nothing in a file is co
 
 from __future__ import annotations
 
-from tapegrad.nn.core.state import TRANSIENT, kept_names
+from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.state import kept_names
 
 __all__ = ["PROTOCOL", "may_be_attribute"]
 
@@ -30,7 +31,7 @@ PROTOCOL = frozenset(_PROTOCOL.split())
 
 def may_be_attribute(cls: type, name: str) -> bool:
     """Whether a file may give an instance of `cls` an attribute of this name."""
-    if not name.isidentifier() or name.startswith("__") or name in TRANSIENT:
+    if not name.isidentifier() or name.startswith("__") or name == ATTRIBUTE:
         return False
     if name in kept_names(cls):
         return True
