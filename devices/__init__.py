@@ -7,6 +7,7 @@ does not either until a CuPy array or a CUDA device is met.
 """
 
 from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
+from tapegrad.devices._errors import TapegradError
 from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
 from tapegrad.devices._registry import (
     Backend,
@@ -24,6 +25,7 @@ from tapegrad.devices._registry import (
 )
 from tapegrad.devices._special import special
 from tapegrad.devices._transfer import from_dlpack, memory, synchronize, to_device, to_numpy
+from tapegrad.devices._types import Array, DTypeLike, Namespace, Shape
 
 __all__ = [
     # arrays
@@ -52,4 +54,10 @@ __all__ = [
     "Backend",
     "Stream",
     "register_backend",
+    # names for annotations, and the base of all errors
+    "Array",
+    "DTypeLike",
+    "Namespace",
+    "Shape",
+    "TapegradError",
 ]

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
 import numpy as np
 
+from tapegrad.devices._errors import TapegradError
+
 __all__ = [
     "Backend",
     "Device",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 
-class DeviceError(TypeError, RuntimeError):
+class DeviceError(TapegradError, TypeError, RuntimeError):
     """Arrays of different devices in one call, or a device that is not there.
 
     A TypeError, as Python's operators raise for operands that don't go together; also a

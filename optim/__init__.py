@@ -5,8 +5,8 @@ from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
 from tapegrad.optim.average import Average
 from tapegrad.optim.checkgrad import checkgrad
 from tapegrad.optim.checkpoint import (
-    CheckpointError,
     Checkpoints,
+    ResumeError,
     load_checkpoint,
     save_checkpoint,
 )
@@ -120,7 +120,7 @@ __all__ = [
     # training
     "Batches",
     "Callback",
-    "CheckpointError",
+    "ResumeError",
     "Checkpoints",
     "EarlyStopping",
     "Metric",

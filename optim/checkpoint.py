@@ -23,14 +23,15 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.devices import TapegradError
 
-__all__ = ["CheckpointError", "Checkpoints", "load_checkpoint", "save_checkpoint"]
+__all__ = ["ResumeError", "Checkpoints", "load_checkpoint", "save_checkpoint"]
 
 MAGIC = b"tapegrad checkpoint 1\n"
 DAMAGED = "{path} is not a whole checkpoint: {why}. Use an older one; Checkpoints.latest() does."
 
 
-class CheckpointError(RuntimeError):
+class ResumeError(TapegradError, RuntimeError):
     """A checkpoint can't be read, or would not be worth keeping."""
 
 
@@ -57,13 +58,13 @@ def save_checkpoint(path: str | Path, content: Any) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Any:
-    """What `save_checkpoint` wrote.  Raises CheckpointError when the file is not whole."""
+    """What `save_checkpoint` wrote.  Raises ResumeError when the file is not whole."""
     path = Path(path)
     data = path.read_bytes()
     if not data.startswith(MAGIC):
-        raise CheckpointError(DAMAGED.format(path=path, why="it begins otherwise"))
+        raise ResumeError(DAMAGED.format(path=path, why="it begins otherwise"))
     if len(data) < len(MAGIC) + 40 or hashlib.sha256(data[:-32]).digest() != data[-32:]:
-        raise CheckpointError(DAMAGED.format(path=path, why="its checksum does not fit"))
+        raise ResumeError(DAMAGED.format(path=path, why="its checksum does not fit"))
     return decoded(data)
 
 
@@ -184,6 +185,6 @@ class Checkpoints:
         for path in paths:
             try:
                 return load_checkpoint(path)
-            except (CheckpointError, FileNotFoundError):
+            except (ResumeError, FileNotFoundError):
                 continue
         return None

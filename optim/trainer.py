@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.optim.checkpoint import CheckpointError, Checkpoints
+from tapegrad.optim.checkpoint import Checkpoints, ResumeError
 from tapegrad.optim.data import as_batches
 from tapegrad.optim.interrupt import uninterrupted
 from tapegrad.optim.metrics import metric
@@ -301,13 +301,13 @@ class Trainer:
     # Saving ---------------------------------------------------------------------------------------
 
     def save(self, *, best: bool = False) -> Path:
-        """Write a checkpoint now.  Raises CheckpointError when a parameter is not finite."""
+        """Write a checkpoint now.  Raises ResumeError when a parameter is not finite."""
         if self.checkpoints is None:
             raise ValueError("Trainer.save: there is no folder; give folder=")
         content = self.state_dict()
         for name, array in content["model"].items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise CheckpointError(f"{name} is not finite; no checkpoint was written")
+                raise ResumeError(f"{name} is not finite; no checkpoint was written")
         return self.checkpoints.save(self.step_count, content, best=best)
 
     def state_dict(self) -> dict[str, Any]:

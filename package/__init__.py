@@ -44,15 +44,17 @@ from tapegrad.autograd import (
 from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
-    from tapegrad import nn, optim
+    from tapegrad import errors, nn, optim, typing
 
 __all__ = [
     "__version__",
     # folders
     "autograd",
     "devices",
+    "errors",
     "nn",
     "optim",
+    "typing",
     # tensors and derivatives
     "Parameter",
     "Tensor",
@@ -92,6 +94,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"nn", "optim"}:
+    if name in {"errors", "nn", "optim", "typing"}:
         return import_module(f"tapegrad.{name}")
     raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")

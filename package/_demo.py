@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import Tensor, no_grad
-from tapegrad.devices import manual_seed
+from tapegrad.devices import TapegradError, manual_seed
 
 BATCH = 32
 LEARNING_RATE = 2e-3
@@ -25,7 +25,7 @@ TEST_FRACTION = 0.2
 MISTAKES_SHOWN = 32
 
 
-class DemoError(Exception):
+class DemoError(TapegradError):
     """What the demo could not do, or a promise that it found broken."""
 
 

@@ -124,10 +124,10 @@ def test_any_damaged_byte_is_noticed(tmp_path):
     good = path.read_bytes()
     for i in range(len(good)):
         path.write_bytes(good[:i] + bytes([good[i] ^ 1]) + good[i + 1 :])
-        with pytest.raises(optim.CheckpointError):
+        with pytest.raises(optim.ResumeError):
             optim.load_checkpoint(path)
         path.write_bytes(good[:i])
-        with pytest.raises(optim.CheckpointError):
+        with pytest.raises(optim.ResumeError):
             optim.load_checkpoint(path)
 
 
@@ -231,7 +231,7 @@ for _ in range(kills):
         if name.endswith(".ckpt"):
             try:
                 optim.load_checkpoint(os.path.join(folder, name))
-            except optim.CheckpointError:
+            except optim.ResumeError:
                 unreadable += 1
     assert start.latest() is not None
 print(unreadable, interrupted, start.latest()["step"])
@@ -312,7 +312,7 @@ def test_a_nan_changes_no_parameter_and_no_checkpoint(tmp_path):
         np.testing.assert_array_equal(p.numpy(), b)
     assert trainer.checkpoints.paths()[-1].read_bytes() == newest
     trainer.model.get(0).weight.detach()[...] = np.nan
-    with pytest.raises(optim.CheckpointError, match=r"0\.weight is not finite"):
+    with pytest.raises(optim.ResumeError, match=r"0\.weight is not finite"):
         trainer.save()
     assert trainer.checkpoints.paths()[-1].read_bytes() == newest
 

@@ -22,6 +22,7 @@ from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, unflatten
 from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.devices import TapegradError
 
 __all__ = ["CheckError", "argument_names", "check_gradients", "paths"]
 
@@ -43,7 +44,7 @@ NOT_DETERMINISTIC = (
 COMPLEX = "{name}: {path} is complex; only real derivatives are checked"
 
 
-class CheckError(ValueError):
+class CheckError(TapegradError, ValueError):
     """The check itself cannot be carried out; the message says why and in which call."""
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tapegrad.devices import TapegradError
+
 __all__ = ["Entry", "GradientError", "LawError", "Probe", "Report"]
 
 # From best to worst; "kink" and "noisy" are unresolved: nothing was proved and nobody is accused.
@@ -132,7 +134,7 @@ class Report:
         return "\n".join(lines)
 
 
-class LawError(AssertionError):
+class LawError(TapegradError, AssertionError):
     """A law does not hold; the message names subject, law and what was seen."""
 
     def __init__(self, message: str, report: Report | None = None):

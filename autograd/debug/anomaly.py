@@ -27,6 +27,7 @@ from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
 from tapegrad.autograd.core.tensor import Tensor, array_of
+from tapegrad.devices import TapegradError
 
 __all__ = ["AnomalyError", "detect_anomaly"]
 
@@ -66,7 +67,7 @@ OVERWRITTEN = " The call is at {where}{module}{write}."
 NOT_SEEN = "a line outside anomaly mode"
 
 
-class AnomalyError(FloatingPointError):
+class AnomalyError(TapegradError, FloatingPointError):
     """A NaN or an Inf was made, or a NaN came in; the message starts with the user's line.
 
     operation: name of the primitive (or of the module whose gradient is written by hand)

@@ -17,6 +17,7 @@ from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.mode import Observer
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.devices import TapegradError
 
 __all__ = ["Entry", "Recording", "ReplayError", "Slot", "is_value"]
 
@@ -26,7 +27,7 @@ READS = (
 )
 
 
-class ReplayError(RuntimeError):
+class ReplayError(TapegradError, RuntimeError):
     """A step cannot be replayed; the message starts with the line that is the reason."""
 
     forgivable = False  # may the next recording still be confirmed by a later one?

@@ -44,6 +44,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.transforms.run_log import Log, Reads
 from tapegrad.autograd.transforms.variables import derivative_depth, variable
+from tapegrad.devices import TapegradError
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]
 
@@ -68,7 +69,7 @@ Context = AbstractContextManager[Any]
 surroundings: list[Callable[[], tuple[Context, Callable[[], Context]]]] = []
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(TapegradError, RuntimeError):
     """A checkpointed function did something else when it was run again; the message names it."""
 
 

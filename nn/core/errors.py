@@ -6,10 +6,12 @@ by what runs modules (`frames.py`).
 
 from __future__ import annotations
 
+from tapegrad.devices import TapegradError
+
 __all__ = ["ShapeError", "shape_check"]
 
 
-class ShapeError(ValueError):
+class ShapeError(TapegradError, ValueError):
     """An input does not fit a module; the message starts with the module's path in its parents."""
 
     def __init__(self, text: str) -> None:

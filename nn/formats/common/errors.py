@@ -12,6 +12,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from tapegrad.devices import TapegradError
+
 __all__ = [
     "FormatError",
     "LimitError",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-class FormatError(ValueError):
+class FormatError(TapegradError, ValueError):
     """The file is not what its format says it is.
 
     file, offset, path: where: the file's name, the byte, and the object ("root.modules[1].weight",

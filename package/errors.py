@@ -1,0 +1,42 @@
+"""Every error class of tapegrad; each derives from `TapegradError` and from a built-in class."""
+
+from tapegrad.autograd.check.gradients import CheckError
+from tapegrad.autograd.check.report import GradientError, LawError
+from tapegrad.autograd.check.running import UncheckedError
+from tapegrad.autograd.core.errors import BatchingError, InPlaceError
+from tapegrad.autograd.debug.anomaly import AnomalyError
+from tapegrad.autograd.replay.recording import ReplayError
+from tapegrad.autograd.transforms.checkpoint import CheckpointError
+from tapegrad.devices import DeviceError, TapegradError
+from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.formats.common.errors import (
+    FormatError,
+    LimitError,
+    TruncatedError,
+    UnknownClassWarning,
+    UnsafeError,
+    UnsupportedError,
+)
+from tapegrad.optim.checkpoint import ResumeError
+
+__all__ = [
+    "AnomalyError",
+    "BatchingError",
+    "CheckError",
+    "CheckpointError",
+    "DeviceError",
+    "FormatError",
+    "GradientError",
+    "InPlaceError",
+    "LawError",
+    "LimitError",
+    "ReplayError",
+    "ResumeError",
+    "ShapeError",
+    "TapegradError",
+    "TruncatedError",
+    "UncheckedError",
+    "UnknownClassWarning",
+    "UnsafeError",
+    "UnsupportedError",
+]
