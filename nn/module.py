@@ -13,15 +13,15 @@ for `backward`, for the module and all its children (`core.run`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
-from tapegrad.nn.core.graph_node import are_nodes, node_of
+from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
 from tapegrad.nn.core.own import by_hand
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
@@ -31,6 +31,9 @@ from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
 __all__ = ["Module"]
 
 NO_UPDATE_OUTPUT = (
@@ -38,6 +41,19 @@ NO_UPDATE_OUTPUT = (
 )
 
 TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.run): give it another name"
+
+
+Output_co = TypeVar("Output_co", covariant=True)
+
+
+class HasForwardCode(Protocol[Output_co]):
+    """What type checkers read the result of a call from: the class's own `updateOutput`.
+
+    A Linear returns a Tensor, a ConcatTable a list, and a Sequential whatever its last child does.
+    """
+
+    @property
+    def updateOutput(self) -> Callable[..., Output_co]: ...
 
 
 # One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
@@ -65,30 +81,45 @@ class Module(Torch7, Python, Part):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
         cls._by_hand = by_hand(cls)
 
-    def updateOutput(self, *inputs: Any) -> Any:
+    # `**named` says to type checkers that a subclass may have any signature.
+    def updateOutput(self, *inputs: Any, **named: Any) -> Any:
         """The module's forward code."""
         raise NotImplementedError(NO_UPDATE_OUTPUT.format(name=type(self).__name__))
 
     updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws look for real ones
 
+    @overload
+    def __call__(
+        self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
+    ) -> GraphNode: ...
+    @overload
+    def __call__(self: HasForwardCode[Output_co], x: Nest, /, *inputs: Nest) -> Output_co: ...
     def __call__(self, *inputs: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
-        Called on Nodes, or on nothing, it is a Node of a graph that is being described.
+        Called on nodes it returns a node of the graph that is being described (`nn.node`).
+        Raises TypeError for a call without an input, if the forward code needs one.
         """
         if are_nodes(inputs):
-            return node_of(self, inputs)
+            return node(self, *inputs)
+        if not inputs:
+            refuse_no_input(self)
+        return self._compose(inputs)
+
+    def _compose(self, inputs: tuple[Nest, ...]) -> Any:
+        """The output for `inputs`, as a part of the current tape."""
         if self._by_hand:
             return call_by_hand(self, inputs)
         return call(self, inputs, self.updateOutput)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self: HasForwardCode[Output_co], *inputs: Any, **named: Any) -> Output_co:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
 
         Returns `output`: untracked unless an input is tracked.  Inside another module's forward
         code it composes as a plain call does.
         """
-        return _forward(self, inputs, type(self))
+        module: Any = self
+        return _forward(module, inputs, type(module))
 
     forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
 

@@ -295,7 +295,7 @@ def test_a_graph_of_modules_and_attributes_give_paths():
         def updateOutput(self, x):
             return self.body["first"](x)
 
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     graph = nn.gModule(x, Model()(x))
     error = caught(lambda: graph.forward(image(-1)))
     assert error.module == "gModule[1].Model.body.first.Log"

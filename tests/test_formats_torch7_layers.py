@@ -450,8 +450,8 @@ def unpooling() -> nn.Module:
 
 
 def graph() -> nn.Module:
-    first = nn.Linear(3, 2)()
-    second = nn.Linear(3, 2)()
+    first = nn.node(nn.Linear(3, 2))
+    second = nn.node(nn.Linear(3, 2))
     return nn.gModule([first, second], [nn.CAddTable()([first, second])])
 
 
@@ -550,7 +550,7 @@ def test_a_normed_layer_without_bias_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_taken_twice_has_one_edge_of_each_number(tmp_path: Path) -> None:
-    first = nn.Linear(3, 2)()
+    first = nn.node(nn.Linear(3, 2))
     module = nn.gModule([first], [nn.CAddTable()([first, first])]).double()
     t7.save(tmp_path / "x.t7", module)
     assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 0)

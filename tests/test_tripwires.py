@@ -182,7 +182,7 @@ def test_a_graph_is_saved_and_loaded_beside_a_method_inputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Module, "inputs", lambda self, *nodes: None, raising=False)
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     graph = nn.gModule([x], [nn.Linear(3, 2)(x)])
     graph.save(tmp_path / "x.safetensors")
     torch7.save(tmp_path / "x.t7", graph)

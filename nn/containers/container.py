@@ -40,7 +40,7 @@ class Container(Module):
     Source: nn.Container.
     """
 
-    keeps = ("modules",)
+    keeps: ClassVar[tuple[str, ...]] = ("modules",)
 
     def __init__(self, *modules: Module) -> None:
         self.modules: list[Module] = []

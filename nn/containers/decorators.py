@@ -272,7 +272,10 @@ class Profile(Decorator):
     def _both(self) -> tuple[_Clock, _Clock]:
         """The clocks, forward and backward; a module from a Torch7 file has none yet."""
         if "_clocks" not in vars(self):
-            self._clocks = tuple(_Clock(self.name, self.print_interval) for _ in range(2))
+            self._clocks = (
+                _Clock(self.name, self.print_interval),
+                _Clock(self.name, self.print_interval),
+            )
         return self._clocks
 
     @property

@@ -2,7 +2,7 @@
 
 The graph is described by calling modules on nodes::
 
-    x = Identity()()
+    x = node(Identity())
     h = Tanh()(Linear(4, 3)(x))
     module = gModule([x], [Linear(3, 2)(h), h])
 
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.graph_node import Node
+from tapegrad.nn.core.graph_node import GraphNode, node
 from tapegrad.nn.core.state import record
 from tapegrad.nn.core.text import torch7_name
 
-__all__ = ["Node", "gModule"]
+__all__ = ["GraphNode", "gModule", "node"]
 
 NOT_AN_INPUT = (
     "gModule: {node} has no parents, and is not among the inputs: list it there, or call its "
@@ -32,7 +32,7 @@ NOT_AN_INPUT = (
 
 @record
 class Step(NamedTuple):
-    """One node of a finished graph; modules and parents are given by their positions."""
+    """One node of a finished graph, which names its module and its parents by their numbers."""
 
     module: int | None  # among `modules`; None where an entry of a list is selected
     parents: tuple[int, ...]  # among the steps
@@ -57,74 +57,79 @@ class gModule(Container):  # noqa: N801  # nngraph's name
 
     keeps = ("steps", "inputs", "outputs")
 
-    def __init__(self, inputs: Any, outputs: Any) -> None:
-        inputs, outputs = _nodes(inputs, "inputs"), _nodes(outputs, "outputs")
+    def __init__(
+        self,
+        inputs: GraphNode | Sequence[GraphNode],
+        outputs: GraphNode | Sequence[GraphNode],
+    ) -> None:
+        inputs, outputs = _node_list(inputs, "inputs"), _node_list(outputs, "outputs")
         super().__init__()
         order = _forward_order(outputs)
-        unreached = [node for node in inputs if node not in set(order)]
+        unreached = [each for each in inputs if each not in set(order)]
         order = [*unreached, *order]
-        place = {node: i for i, node in enumerate(order)}
-        given = {node: i for i, node in enumerate(inputs)}
+        step_of = {each: number for number, each in enumerate(order)}
+        input_of = {each: number for number, each in enumerate(inputs)}
         self.steps: list[Step] = []
-        for node in order:
-            if not node.parents and node not in given:
-                raise ValueError(NOT_AN_INPUT.format(node=node))
-            position = None
-            if node.module is not None:
-                position = len(self.modules)
-                self.modules.append(self._checked(node.module))
-            parents = () if node in given else tuple(place[parent] for parent in node.parents)
+        for each in order:
+            if not each.parents and each not in input_of:
+                raise ValueError(NOT_AN_INPUT.format(node=each))
+            child = None
+            if each.module is not None:
+                child = len(self.modules)
+                self.modules.append(self._checked(each.module))
+            parents = () if each in input_of else tuple(step_of[p] for p in each.parents)
             self.steps.append(
-                Step(position, parents, given.get(node), node.selected, node.name, node.description)
+                Step(child, parents, input_of.get(each), each.selected, each.name, each.description)
             )
         self.inputs = len(inputs)
-        self.outputs = tuple(place[node] for node in outputs)
+        self.outputs = tuple(step_of[each] for each in outputs)
 
     def updateOutput(self, x: Any) -> Any:
-        given = [x] if self.inputs == 1 else x
-        if not isinstance(given, (list, tuple)) or len(given) != self.inputs:
-            found = len(given) if isinstance(given, (list, tuple)) else "a single array"
+        entries = [x] if self.inputs == 1 else x
+        if not isinstance(entries, (list, tuple)) or len(entries) != self.inputs:
+            found = len(entries) if isinstance(entries, (list, tuple)) else "a single array"
             raise ShapeError(f"the graph has {self.inputs} inputs, and was given {found}")
         values: list[Any] = []
         for step in self.steps:
             parents = [values[parent] for parent in step.parents]
             if step.input is not None:
-                parents = [given[step.input]]
+                parents = [entries[step.input]]
             value = parents[0] if len(parents) == 1 else parents
             if step.selected is not None:
                 value = _entry(value, step.selected)
             values.append(value if step.module is None else self.modules[step.module](value))
-        results = [values[place] for place in self.outputs]
+        results = [values[step_number] for step_number in self.outputs]
         return results[0] if len(results) == 1 else results
 
     def describe(self, first: int) -> str:
         return torch7_name(self)
 
 
-def _nodes(given: Any, what: str) -> list[Node]:
-    nodes = [given] if isinstance(given, Node) else given
+def _node_list(nodes_or_one: Any, what: str) -> list[GraphNode]:
+    is_one = isinstance(nodes_or_one, GraphNode)
+    nodes = [nodes_or_one] if is_one else nodes_or_one
     if not isinstance(nodes, Sequence) or not nodes:
-        raise TypeError(f"gModule: {what} is a node or a list of nodes, not {given!r:.60}")
-    for node in nodes:
-        if not isinstance(node, Node):
-            raise TypeError(f"gModule: {what} holds {node!r:.60}, which is no node")
+        raise TypeError(f"gModule: {what} is a node or a list of nodes, not {nodes!r:.60}")
+    for each in nodes:
+        if not isinstance(each, GraphNode):
+            raise TypeError(f"gModule: {what} holds {each!r:.60}, which is no node")
     return list(nodes)
 
 
-def _forward_order(outputs: Sequence[Node]) -> list[Node]:
+def _forward_order(outputs: Sequence[GraphNode]) -> list[GraphNode]:
     """Every node that the outputs depend on, parents first; without recursion."""
-    order: list[Node] = []
-    seen: set[Node] = set()
+    order: list[GraphNode] = []
+    seen: set[GraphNode] = set()
     for root in outputs:
         pending = [(root, False)]
         while pending:
-            node, finished = pending.pop()
+            current, finished = pending.pop()
             if finished:
-                order.append(node)
-            elif node not in seen:
-                seen.add(node)
-                pending.append((node, True))
-                pending.extend((parent, False) for parent in reversed(node.parents))
+                order.append(current)
+            elif current not in seen:
+                seen.add(current)
+                pending.append((current, True))
+                pending.extend((parent, False) for parent in reversed(current.parents))
     return order
 
 

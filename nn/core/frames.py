@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite
@@ -46,7 +46,6 @@ class Frame:
     trace: Trace | None
     parent: Frame | None
     undo: Trace | None = None
-    frozen: ClassVar[bool] = False  # are there Parameters that are constants to the module?
 
     @cached_property
     def path(self) -> str:
@@ -70,7 +69,6 @@ class FrozenFrame(Frame):
     """
 
     own: frozenset[int] = frozenset()
-    frozen: ClassVar[bool] = True
 
     def has_constant(self, parameter: Any) -> bool:
         """Whether the Parameter is the module's, or that of a frozen module below it."""
@@ -123,14 +121,15 @@ def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
         return entered(None), lambda: entered(None)
     alone: dict[str, Any] = {"trace": None, "parent": None, "undo": None}
     # Modules may hold the tape, which holds this: strong references would be cycles.
-    callers, outer = [], frame
+    callers: list[tuple[Any, Frame]] = []
+    outer: Frame | None = frame
     while outer is not None:
         if outer.module is not None:
             callers.append((weakref.ref(outer.module), replace(outer, module=None, **alone)))
         outer = outer.parent
 
     def later() -> Any:
-        again = None if callers else Frame(None, None, None)
+        again: Frame | None = None if callers else Frame(None, None, None)
         for reference, caller in reversed(callers):
             again = replace(caller, module=reference() or _GONE, parent=again)
         return entered(again)

@@ -13,16 +13,16 @@ something that never learns.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.frames import current_frame, entered
+from tapegrad.nn.core.frames import FrozenFrame, current_frame, entered
 
 __all__ = ["hold", "plain_class", "without_constants"]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
+_GRAD: Any = vars(Parameter)["grad"]
 
 
 class _Asking:
@@ -33,7 +33,7 @@ class _Asking:
     @property
     def _node(self) -> Any:
         frame = current_frame()
-        if frame is not None and frame.frozen and frame.has_constant(self):
+        if isinstance(frame, FrozenFrame) and frame.has_constant(self):
             return None
         return _NODE.__get__(self)
 
@@ -49,12 +49,18 @@ class _Asking:
     @grad.setter
     def grad(self, value: Any) -> None:
         with entered(None):
-            Parameter.grad.__set__(self, value)
+            _GRAD.__set__(self, value)
 
 
-@functools.cache
-def _asking(cls: type[Parameter]) -> type[Parameter]:
-    return type(cls.__name__, (_Asking, cls), {"__slots__": (), "__module__": cls.__module__})
+_asking_classes: dict[type[Parameter], type[Parameter]] = {}
+
+
+def _asking_class(cls: type[Parameter]) -> type[Parameter]:
+    """The class of those Parameters of `cls` that a frozen module holds; one for each `cls`."""
+    if cls not in _asking_classes:
+        namespace = {"__slots__": (), "__module__": cls.__module__}
+        _asking_classes.setdefault(cls, type(cls.__name__, (_Asking, cls), namespace))
+    return _asking_classes[cls]
 
 
 def plain_class(value: Any) -> type:
@@ -69,10 +75,10 @@ def hold(module: Any) -> frozenset[int]:
     Other Parameters do not ask, which would cost a little.  These go on asking after `unfreeze`,
     since another frozen module may hold them too.
     """
-    own = module.own_parameters()
+    own: list[Parameter] = module.own_parameters()
     for p in own:
         if not isinstance(p, _Asking):
-            p.__class__ = _asking(type(p))
+            p.__class__ = _asking_class(type(p))
     return frozenset(map(id, own))
 
 

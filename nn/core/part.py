@@ -40,6 +40,7 @@ class Part:
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
+    _in_graphs = True  # whether it may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
 
     # The tree -------------------------------------------------------------------------------------

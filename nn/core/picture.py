@@ -38,7 +38,7 @@ def picture(module: Part) -> Picture:
 # From modules to boxes ----------------------------------------------------------------------------
 
 
-def _boxes(module: Part) -> list[Box]:
+def _boxes(module: Any) -> list[Box]:
     count = module.inputs if module.drawn_as == "graph" else 1
     boxes = [Box([f"input {i}" if count > 1 else "input"], "end") for i in range(count)]
     ends = _draw(module, list(range(count)), boxes)

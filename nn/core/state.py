@@ -92,8 +92,9 @@ def records() -> Mapping[str, type]:
     return {qualified_name(cls): cls for cls in _records}
 
 
-def record_fields(cls: type) -> tuple[str, ...]:
+def record_fields(cls: Any) -> tuple[str, ...]:
     """The names of a record's fields, in order."""
     if issubclass(cls, tuple):
-        return cls._fields  # type: ignore[attr-defined]  # a named tuple's
+        names: tuple[str, ...] = cls._fields  # a named tuple's
+        return names
     return tuple(field.name for field in dataclasses.fields(cls))

@@ -68,7 +68,7 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     inputs = [as_tensors(x) for x in args]
     if frame is not None:
         trace, undo = frame.trace, frame.undo
-        if frame.frozen:
+        if isinstance(frame, FrozenFrame):
             inputs = [without_constants(x) for x in inputs]
     if module._frozen:
         inner: Frame = FrozenFrame(module, trace, frame, undo, hold(module))

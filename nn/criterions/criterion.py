@@ -36,6 +36,12 @@ class Criterion(Module):
     Losses without a target may be called without one.  (Torch7's nn.Criterion.)
     """
 
+    _in_graphs = False
+
+    if TYPE_CHECKING:  # each loss has its own; the type says what all of them return
+
+        def updateOutput(self, *inputs: Any, **named: Any) -> Tensor: ...
+
     @derived
     def backward(self, input: Any, target: Any = None) -> Any:  # type: ignore[override]  # as in Torch7
         """The gradient of the loss with respect to `input`, kept as `gradInput`.
@@ -58,8 +64,8 @@ class Criterion(Module):
         gradients_to_inputs(trace, found, None)
         return self.gradInput
 
-    def __call__(self, *inputs: Any) -> Any:
-        """The loss of (input, target) as a Tensor on the current tape; no state is kept."""
+    def _compose(self, inputs: tuple[Any, ...]) -> Any:
+        """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span: a child's gradInput is that of its prediction alone.

@@ -5,7 +5,7 @@ The children stand in the list `criterions`, their factors in `weights`, as in T
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
@@ -22,7 +22,7 @@ class MultiCriterion(Criterion):
     x, target: what every child takes -> 0-d.  Source: nn.MultiCriterion.
     """
 
-    keeps = ("criterions", "weights")
+    keeps: ClassVar[tuple[str, ...]] = ("criterions", "weights")
 
     def __init__(self) -> None:
         self.criterions: list[Criterion] = []

@@ -6,7 +6,7 @@ over entries, not over samples, as in Torch7, unless sizeAverage is False.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
@@ -35,7 +35,7 @@ class MSECriterion(Criterion):
     differ.  Source: nn.MSECriterion.
     """
 
-    keeps = ("sizeAverage",)
+    keeps: ClassVar[tuple[str, ...]] = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage

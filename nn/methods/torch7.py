@@ -370,7 +370,7 @@ def _field(module: Part, name: str) -> Any:
 
 
 def _replaced(value: Any, function: Callable[[Any], Any]) -> Any:
-    if isinstance(value, Part):
+    if isinstance(value, Torch7):
         return value.replace(function)
     if isinstance(value, dict):
         return {key: _replaced(item, function) for key, item in value.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
@@ -93,7 +93,7 @@ class Recursor(Container):
 class Remembering(Module):
     """What the modules over time share: states that may outlive a call."""
 
-    keeps = ("_remember", "_kept")
+    keeps: ClassVar[tuple[str, ...]] = ("_remember", "_kept")
     _remember = "neither"
     _kept: Any = None
 

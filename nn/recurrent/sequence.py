@@ -6,7 +6,7 @@ left to the loop over time.  Weights and orders of gates are those of torch/rnn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -33,7 +33,7 @@ __all__ = ["SeqBGRU", "SeqBLSTM", "SeqGRU", "SeqLSTM"]
 class Masked(Remembering):
     """Sequences of several lengths in one array: steps that are masked give 0 and forget."""
 
-    keeps = ("maskzero", "_mask")
+    keeps: ClassVar[tuple[str, ...]] = ("maskzero", "_mask")
     maskzero: bool
     _mask: Any = None
 

@@ -7,7 +7,7 @@ Research's torch/rnn, whose weights and orders of gates are kept.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -65,7 +65,14 @@ class StepLSTM(Module):
     Schmidhuber, "Long short-term memory", 1997.
     """
 
-    keeps = ("inputsize", "hiddensize", "outputsize", "weight", "bias", "weightO")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "inputsize",
+        "hiddensize",
+        "outputsize",
+        "weight",
+        "bias",
+        "weightO",
+    )
     maskzero = False
     v2 = True
 
@@ -115,7 +122,7 @@ class StepGRU(Module):
     phrase representations using RNN encoder-decoder", 2014.
     """
 
-    keeps = ("inputsize", "outputsize", "weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = ("inputsize", "outputsize", "weight", "bias")
     maskzero = False
     v2 = True
 
