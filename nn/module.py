@@ -22,11 +22,11 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
-from tapegrad.nn.core.own import by_hand
+from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
-from tapegrad.nn.core.run import ATTRIBUTE, last, run_of
-from tapegrad.nn.core.trace import call, trace_call
+from tapegrad.nn.core.run import ATTRIBUTE, last_result, transient_state_of
+from tapegrad.nn.core.trace import run_module, trace_call
 from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
@@ -46,14 +46,23 @@ TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.run): gi
 Output_co = TypeVar("Output_co", covariant=True)
 
 
-class HasForwardCode(Protocol[Output_co]):
-    """What type checkers read the result of a call from: the class's own `updateOutput`.
-
-    A Linear returns a Tensor, a ConcatTable a list, and a Sequential whatever its last child does.
-    """
+# From these two, type checkers read what a call of a module returns: what the class's own forward
+# code does.  A Linear returns a Tensor, a ConcatTable a list, a Sequential whatever its last child
+# returns.
+class HasUpdateOutput(Protocol[Output_co]):
+    """A class with forward code, from whose type that of `forward` follows."""
 
     @property
     def updateOutput(self) -> Callable[..., Output_co]: ...
+
+
+class HasForward(Protocol[Output_co]):
+    """A class with `forward`, derived or written by its author, from whose type that of a call
+    follows.
+    """
+
+    @property
+    def forward(self) -> Callable[..., Output_co]: ...
 
 
 # One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
@@ -79,7 +88,7 @@ class Module(Torch7, Python, Part):
             cls.updateOutput = own["forward"]  # type: ignore[method-assign]  # people's habit
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
-        cls._by_hand = by_hand(cls)
+        cls._by_hand = has_handwritten_gradient(cls)
 
     # `**named` says to type checkers that a subclass may have any signature.
     def updateOutput(self, *inputs: Any, **named: Any) -> Any:
@@ -93,7 +102,7 @@ class Module(Torch7, Python, Part):
         self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
     ) -> GraphNode: ...
     @overload
-    def __call__(self: HasForwardCode[Output_co], x: Nest, /, *inputs: Nest) -> Output_co: ...
+    def __call__(self: HasForward[Output_co], x: Nest, /, *inputs: Nest) -> Output_co: ...
     def __call__(self, *inputs: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
@@ -110,9 +119,9 @@ class Module(Torch7, Python, Part):
         """The output for `inputs`, as a part of the current tape."""
         if self._by_hand:
             return call_by_hand(self, inputs)
-        return call(self, inputs, self.updateOutput)
+        return run_module(self, inputs, self.updateOutput)
 
-    def forward(self: HasForwardCode[Output_co], *inputs: Any, **named: Any) -> Output_co:
+    def forward(self: HasUpdateOutput[Output_co], *inputs: Any, **named: Any) -> Output_co:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
 
         Returns `output`: untracked unless an input is tracked.  Inside another module's forward
@@ -140,7 +149,7 @@ class Module(Torch7, Python, Part):
 
     def __tape__(self) -> Any:
         """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
-        trace = last(self, "trace")
+        trace = last_result(self, "trace")
         if trace is None:
             raise ValueError(NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
         return trace.root.output
@@ -165,7 +174,7 @@ def _forward(module: Module, inputs: tuple[Any, ...], cls: type[Module]) -> Any:
 
 
 def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
-    run = run_of(module)
+    run = transient_state_of(module)
     run.trace = None  # drop the previous tape before making the next
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)

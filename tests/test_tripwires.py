@@ -22,7 +22,7 @@ from saved_modules import STRANGERS
 from tapegrad import nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import check_module, ints
-from tapegrad.nn.core.own import by_hand, is_own, own_classes, qualified_name
+from tapegrad.nn.core.own import has_handwritten_gradient, is_own, own_classes, qualified_name
 from tapegrad.nn.formats import FormatError, native, torch7
 from tapegrad.nn.module import Module
 
@@ -312,7 +312,7 @@ def test_a_wrapper_around_module_s_own_method_makes_no_gradient_by_hand(
         return original(*arguments)
 
     monkeypatch.setattr(nn.methods.torch7.Torch7, "updateGradInput", timed)
-    assert not by_hand(nn.Linear)
+    assert not has_handwritten_gradient(nn.Linear)
 
 
 def test_no_method_is_by_hand_for_where_it_stands() -> None:

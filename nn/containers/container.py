@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Self
 from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.part import shown
-from tapegrad.nn.core.tables import joined, table
-from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.part import text_of
+from tapegrad.nn.core.tables import concatenate_parts, entries_of
+from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
 
@@ -75,11 +75,11 @@ class Container(Module):
     def describe(self, first: int) -> str:
         """The tree of children as text, children numbered from `first`."""
         lines = [f"({number}): {text}" for number, text in enumerate(self._children(first), first)]
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
     def _children(self, first: int) -> Iterator[str]:
         for module in self.modules:
-            yield shown(module, first)
+            yield text_of(module, first)
 
     def _checked(self, module: Any) -> Module:
         if not isinstance(module, Module):
@@ -130,7 +130,7 @@ class Sequential(Container):
         for number, text in zip(numbers, self._children(first), strict=True):
             lines.append(f"({number}): {text}")
         name = "nn.Sequential" if first else torch7_name(self)  # Torch7 hides subclasses' names
-        return f"{name} {{\n  {indented(lines, 2)}\n}}"
+        return f"{name} {{\n  {indent(lines, 2)}\n}}"
 
 
 class _Branches(Container):
@@ -144,7 +144,7 @@ class _Branches(Container):
             mark, margin = ("  |`-> ", "  |    ") if left else ("   `-> ", "       ")
             lines.append(f"{mark}({number}): " + text.replace("\n", "\n" + margin))
         lines.append("   ... -> output")
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
     def _one_each(self, count: int) -> None:
         if count != len(self.modules):
@@ -174,7 +174,7 @@ class ParallelTable(_Branches):
     drawn_as = "parallel"
 
     def updateOutput(self, x: Any) -> list[Any]:
-        self._one_each(len(table(x)))
+        self._one_each(len(entries_of(x)))
         return [module(part) for module, part in zip(self.modules, x, strict=True)]
 
 
@@ -199,7 +199,7 @@ class Concat(_Branches):
         outputs = [module(x) for module in self.modules]
         if not outputs:
             raise ShapeError("there is nothing to join: the container is empty")
-        return joined(outputs, axis_of(self.dimension, outputs[0].ndim))
+        return concatenate_parts(outputs, axis_of(self.dimension, outputs[0].ndim))
 
 
 class DepthConcat(Concat):
@@ -251,7 +251,7 @@ class Parallel(_Branches):
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         parts = [part.reshape(shape) for part in ops.split(x, x.shape[axis], axis)]
         outputs = [module(part) for module, part in zip(self.modules, parts, strict=True)]
-        return joined(outputs, axis_of(self.outputDimension, outputs[0].ndim))
+        return concatenate_parts(outputs, axis_of(self.outputDimension, outputs[0].ndim))
 
 
 class MapTable(Container):
@@ -295,9 +295,9 @@ class MapTable(Container):
     def updateOutput(self, x: Any) -> list[Any]:
         """x: a table -> the list of outputs."""
         undo_attribute(self, "modules")
-        self.resize(max(len(table(x)), len(self.modules)))
+        self.resize(max(len(entries_of(x)), len(self.modules)))
         return [module(part) for module, part in zip(self.modules, x, strict=False)]
 
     def describe(self, first: int) -> str:
         inner = next(self._children(first), "")
-        return f"{torch7_name(self)} {{\n  {indented([inner], 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent([inner], 2)}\n}}"

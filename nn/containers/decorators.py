@@ -21,9 +21,9 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_
-from tapegrad.nn.core.own import derived
-from tapegrad.nn.core.part import shown
-from tapegrad.nn.core.state import record
+from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import text_of
+from tapegrad.nn.core.state import saved_record
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Decorator(Container):
         return self.modules[0](x)
 
     def describe(self, first: int) -> str:
-        return f"{torch7_name(self)}{self._note(first)} @ {shown(self.modules[0], first)}"
+        return f"{torch7_name(self)}{self._note(first)} @ {text_of(self.modules[0], first)}"
 
     def _note(self, first: int) -> str:
         return ""
@@ -216,14 +216,14 @@ class NaN(Decorator):
         map_leaves(_NoNaN("output", name), y)
         return _watched(y, _NoNaN("gradOutput", name))
 
-    @derived
+    @gradient_from_tape
     def backward(self, input: Any, gradOutput: Any, scale: float = 1) -> Any:
         """As in Module; the gradients of parameters are looked at too."""
         result = super().backward(input, gradOutput, scale)
         self._look_at_gradients()
         return result
 
-    @derived
+    @gradient_from_tape
     def accGradParameters(self, input: Any, gradOutput: Any, scale: float = 1) -> None:
         """As in Module; the gradients of parameters are looked at too."""
         super().accGradParameters(input, gradOutput, scale)
@@ -308,7 +308,7 @@ class Profile(Decorator):
         return _watched(y, backward.start)
 
 
-@record
+@saved_record
 @dataclass
 class _Clock:
     """Adds up the time between starts and stops; knows no module, so that no cycle arises."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.graph_node import GraphNode, node
-from tapegrad.nn.core.state import record
+from tapegrad.nn.core.state import saved_record
 from tapegrad.nn.core.text import torch7_name
 
 __all__ = ["GraphNode", "gModule", "node"]
@@ -30,7 +30,7 @@ NOT_AN_INPUT = (
 )
 
 
-@record
+@saved_record
 class Step(NamedTuple):
     """One node of a finished graph, which names its module and its parents by their numbers."""
 

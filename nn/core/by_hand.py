@@ -20,8 +20,8 @@ from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
-from tapegrad.nn.core.frames import Frame, current_frame, entered
-from tapegrad.nn.core.run import run_of
+from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
+from tapegrad.nn.core.run import transient_state_of
 from tapegrad.nn.core.spans import Span
 from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
 
@@ -84,7 +84,7 @@ class _ModulePlan(Plan):
         grad_output = unflatten(trace.root.output, given)
         inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
         kept = [(p, p.grad) for p in parameters]
-        run = run_of(module)
+        run = transient_state_of(module)
         newer, run.trace = run.trace, trace
         try:
             for p in parameters:
@@ -118,7 +118,7 @@ def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
     parameters = module._parameters()
     output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
-        with entered(Frame(module, outer, frame)):
+        with enter_frame(Frame(module, outer, frame)):
             _join(module, trace, flat, parameters, leaves(output))
     if outer is not None:
         outer.spans.append(Span(weakref.ref(module), nodes, given, output))

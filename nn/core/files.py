@@ -22,7 +22,7 @@ __all__ = [
     "format_of",
     "formats",
     "load",
-    "opened_by",
+    "import_formats_with",
     "register",
     "save",
 ]
@@ -57,12 +57,12 @@ _openers: list[Callable[[], Any]] = []
 _opening = RLock()  # others wait until the formats are there; a format registers in between
 
 
-def opened_by(opener: Callable[[], Any]) -> None:
+def import_formats_with(opener: Callable[[], Any]) -> None:
     """Let `opener`, which imports formats, be called once a format is asked for."""
     _openers.append(opener)
 
 
-def _known() -> dict[str, FileFormat]:
+def _registered_formats() -> dict[str, FileFormat]:
     with _opening:
         while _openers:
             _openers.pop()()
@@ -74,7 +74,7 @@ def register(kind: FileFormat) -> None:
 
     Raises ValueError for a name or a suffix that another kind has.
     """
-    for known in _known().values():
+    for known in _registered_formats().values():
         taken = {known.name, *known.suffixes, *known.shared}
         taken &= {kind.name, *kind.suffixes, *kind.shared}
         if taken:
@@ -84,7 +84,7 @@ def register(kind: FileFormat) -> None:
 
 def formats() -> list[FileFormat]:
     """All kinds of files, in the order in which they were registered."""
-    return list(_known().values())
+    return list(_registered_formats().values())
 
 
 def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFormat | None:
@@ -93,7 +93,7 @@ def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFo
     shared: whether endings count that other programs' files have too
     """
     suffix = Path(path).suffix.lower()
-    for kind in _known().values():
+    for kind in _registered_formats().values():
         if suffix in kind.suffixes or (shared and suffix in kind.shared):
             return kind
     return None
@@ -110,13 +110,17 @@ def format_of(file: str | os.PathLike[str] | bytes) -> FileFormat | None:
         named = format_named(file)
         with Path(file).open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
-    told = (kind for kind in _known().values() if kind.recognises and kind.recognises(first))
+    told = (
+        kind
+        for kind in _registered_formats().values()
+        if kind.recognises and kind.recognises(first)
+    )
     return next(told, None) or named
 
 
 def save(path: str | os.PathLike[str], module: Any) -> None:
     """Write a module in the format that the name's ending says; in our own for any other ending."""
-    (format_named(path, shared=False) or _known()[OWN]).save(path, module)
+    (format_named(path, shared=False) or _registered_formats()[OWN]).save(path, module)
 
 
 def load(
@@ -135,4 +139,4 @@ def load(
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """
     options = {"classes": classes} if classes else {}
-    return (format_of(file) or _known()[OWN]).load(file, limits=limits, **options)
+    return (format_of(file) or _registered_formats()[OWN]).load(file, limits=limits, **options)

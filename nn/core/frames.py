@@ -26,9 +26,9 @@ __all__ = [
     "Frame",
     "FrozenFrame",
     "current_frame",
-    "entered",
-    "located",
-    "module_path",
+    "enter_frame",
+    "naming_the_module",
+    "running_module_path",
 ]
 
 IN_MODULE = "in module "
@@ -85,7 +85,7 @@ current_frame = _frame.get
 
 
 @contextmanager
-def entered(frame: Frame | None) -> Iterator[None]:
+def enter_frame(frame: Frame | None) -> Iterator[None]:
     """Run a block as part of `frame.module`."""
     token = _frame.set(frame)
     try:
@@ -94,20 +94,20 @@ def entered(frame: Frame | None) -> Iterator[None]:
         _frame.reset(token)
 
 
-def module_path() -> str:
+def running_module_path() -> str:
     """The path of the module that is being run, "" outside of every module."""
     frame = current_frame()
     return "" if frame is None else frame.path
 
 
-def name_of(array: Any) -> str:
+def attribute_name_of(array: Any) -> str:
     """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
     frame = current_frame()
     own = {} if frame is None or frame.module is None else vars(frame.module)
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-callsite.register(module_path, name_of)
+callsite.register(running_module_path, attribute_name_of)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
@@ -118,7 +118,7 @@ def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
     """
     frame = current_frame()
     if frame is None:
-        return entered(None), lambda: entered(None)
+        return enter_frame(None), lambda: enter_frame(None)
     alone: dict[str, Any] = {"trace": None, "parent": None, "undo": None}
     # Modules may hold the tape, which holds this: strong references would be cycles.
     callers: list[tuple[Any, Frame]] = []
@@ -131,14 +131,14 @@ def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
     def later() -> Any:
         again: Frame | None = None if callers else Frame(None, None, None)
         for reference, caller in reversed(callers):
-            again = replace(caller, module=reference() or _GONE, parent=again)
-        return entered(again)
+            again = replace(caller, module=reference() or _COLLECTED, parent=again)
+        return enter_frame(again)
 
     first = replace(frame, trace=None, undo=frame.trace or frame.undo)
-    return entered(first), later
+    return enter_frame(first), later
 
 
-class _Gone:
+class _CollectedModule:
     """Stands in for a caller that was garbage-collected, so that code which a checkpoint runs again
     still counts as inside a module.
     """
@@ -150,21 +150,21 @@ class _Gone:
         return []
 
 
-_GONE = _Gone()
+_COLLECTED = _CollectedModule()
 
 
 surroundings.append(checkpoint_contexts)
 
 
 @contextmanager
-def located() -> Iterator[None]:
+def naming_the_module() -> Iterator[None]:
     """Put the path of the module that is being run into errors; the innermost one that sees it."""
     try:
         yield
     except Exception as error:  # every error, since it is only annotated and raised again
         known = error.__dict__
         if "_tapegrad_path" not in known:
-            path = known["_tapegrad_path"] = module_path()
+            path = known["_tapegrad_path"] = running_module_path()
             if isinstance(error, ShapeError):
                 error.path = path
             elif not isinstance(error, AnomalyError):  # which names it itself

@@ -17,15 +17,15 @@ from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.frames import FrozenFrame, current_frame, entered
+from tapegrad.nn.core.frames import FrozenFrame, current_frame, enter_frame
 
-__all__ = ["hold", "plain_class", "without_constants"]
+__all__ = ["mark_frozen_parameters", "class_before_freezing", "detach_constants"]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
 _GRAD: Any = vars(Parameter)["grad"]
 
 
-class _Asking:
+class _FrozenAware:
     """What the class of a Parameter gets when a frozen module holds it."""
 
     __slots__ = ()
@@ -48,28 +48,28 @@ class _Asking:
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        with entered(None):
+        with enter_frame(None):
             _GRAD.__set__(self, value)
 
 
-_asking_classes: dict[type[Parameter], type[Parameter]] = {}
+_frozen_aware_classes: dict[type[Parameter], type[Parameter]] = {}
 
 
-def _asking_class(cls: type[Parameter]) -> type[Parameter]:
+def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
     """The class of those Parameters of `cls` that a frozen module holds; one for each `cls`."""
-    if cls not in _asking_classes:
+    if cls not in _frozen_aware_classes:
         namespace = {"__slots__": (), "__module__": cls.__module__}
-        _asking_classes.setdefault(cls, type(cls.__name__, (_Asking, cls), namespace))
-    return _asking_classes[cls]
+        _frozen_aware_classes.setdefault(cls, type(cls.__name__, (_FrozenAware, cls), namespace))
+    return _frozen_aware_classes[cls]
 
 
-def plain_class(value: Any) -> type:
+def class_before_freezing(value: Any) -> type:
     """The class that `value` was made of, whether a frozen module holds it or not."""
     cls = type(value)
-    return cls.__bases__[1] if issubclass(cls, _Asking) else cls
+    return cls.__bases__[1] if issubclass(cls, _FrozenAware) else cls
 
 
-def hold(module: Any) -> frozenset[int]:
+def mark_frozen_parameters(module: Any) -> frozenset[int]:
     """Make a frozen module's own Parameters ask who is computing, and return their ids.
 
     Other Parameters do not ask, which would cost a little.  These go on asking after `unfreeze`,
@@ -77,12 +77,12 @@ def hold(module: Any) -> frozenset[int]:
     """
     own: list[Parameter] = module.own_parameters()
     for p in own:
-        if not isinstance(p, _Asking):
-            p.__class__ = _asking_class(type(p))
+        if not isinstance(p, _FrozenAware):
+            p.__class__ = _frozen_aware_class(type(p))
     return frozenset(map(id, own))
 
 
-def without_constants(nest: Any) -> Any:
+def detach_constants(nest: Any) -> Any:
     """`nest` with each Parameter that is a constant to the running code as one for everybody.
 
     A frozen module's inputs to the modules below it pass through here, and so does its result:
@@ -94,4 +94,4 @@ def without_constants(nest: Any) -> Any:
 
 
 def _is_constant(leaf: Any) -> bool:
-    return isinstance(leaf, _Asking) and leaf._node is None
+    return isinstance(leaf, _FrozenAware) and leaf._node is None

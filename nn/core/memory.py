@@ -19,12 +19,12 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import untracked
-from tapegrad.nn.core.run import last, run_of
+from tapegrad.nn.core.run import last_result, transient_state_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
 
-__all__ = ["StorageMap", "current", "flatten", "flattened"]
+__all__ = ["StorageMap", "current_flat_buffers", "flatten_tensors", "flatten_parameters"]
 
 MIXED = (
     "getParameters needs one dtype and one device for all parameters; found {found}. Convert the "
@@ -99,7 +99,7 @@ class _Layout:
         flat = xp.empty((self.size,), dtype=dtype)
         start = 0
         for owner, kept in self.pieces:
-            values = _in_memory_order(owner)
+            values = _ravel_in_memory_order(owner)
             if kept is not None:
                 values = values[xp.asarray(kept)]
             flat[start : start + values.size] = values
@@ -107,14 +107,14 @@ class _Layout:
         return flat
 
 
-def _in_memory_order(owner: Any) -> Any:
+def _ravel_in_memory_order(owner: Any) -> Any:
     xp = devices.namespace(owner)
     return xp.ravel(owner if owner.flags.c_contiguous else owner.T)
 
 
-def current(module: Any) -> tuple[Tensor, Tensor] | None:
+def current_flat_buffers(module: Any) -> tuple[Tensor, Tensor] | None:
     """The flat buffers of an earlier `getParameters`, if every parameter still lies in them."""
-    known = last(module, "flat")
+    known = last_result(module, "flat")
     if known is None:
         return None
     flat, flat_grad, views = known
@@ -129,9 +129,9 @@ def current(module: Any) -> tuple[Tensor, Tensor] | None:
     return flat, flat_grad
 
 
-def flattened(module: Any) -> tuple[Tensor, Tensor]:
+def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     """See `Module.getParameters`."""
-    known = current(module)
+    known = current_flat_buffers(module)
     if known is not None:
         return known
     named: list[tuple[str, Parameter]] = list(module.named_trainable())
@@ -167,11 +167,11 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         p.grad = gradient
         views.append((p, p._data, gradient._data))
     module._drop_traces()
-    run_of(module).flat = (flat, flat_grad, views)
+    transient_state_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 
 
-def flatten(tensors: Sequence[Tensor]) -> Tensor:
+def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
     """See `Module.flatten`."""
     if not tensors:
         return untracked(np.empty(0, np.float32))

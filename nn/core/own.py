@@ -10,7 +10,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["by_hand", "derived", "is_own", "own_classes", "qualified_name"]
+__all__ = [
+    "has_handwritten_gradient",
+    "gradient_from_tape",
+    "is_own",
+    "own_classes",
+    "qualified_name",
+]
 
 _PACKAGE = "tapegrad.nn."
 _SYSTEMS = ("mxnet",)  # rooms whose classes may have the names of nn's
@@ -58,13 +64,13 @@ def own_classes(root: type) -> dict[str, type]:
     return found
 
 
-def derived(method: F) -> F:
+def gradient_from_tape(method: F) -> F:
     """Mark a gradient method that leaves the gradient to the tape: it is not written by hand."""
     method.derived = True  # type: ignore[attr-defined]  # a mark, read by `by_hand` and the laws
     return method
 
 
-def by_hand(cls: type) -> bool:
+def has_handwritten_gradient(cls: type) -> bool:
     """Whether the class or a base defines `updateGradInput` or `accGradParameters` by hand."""
     return any(
         not _is_derived(base, vars(base)[name])

@@ -19,11 +19,11 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import fresh, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
-from tapegrad.nn.core.state import kept
+from tapegrad.nn.core.run import ATTRIBUTE, TransientState, transient_state_of
+from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.text import torch7_name
 
-__all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
+__all__ = ["Part", "empty_result", "named_fields", "gradient_of", "text_of"]
 
 
 class Part:
@@ -36,7 +36,7 @@ class Part:
     counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Any]  # containers set it; other modules have attributes instead
-    _tapegrad_run: Run | None = None  # what calls leave behind; see core.run
+    _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.run
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
@@ -69,27 +69,27 @@ class Part:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, in the order of `parameters`."""
-        yield from _named(self, Parameter)
+        yield from _named_of_kind(self, Parameter)
 
     def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, without those of frozen modules."""
-        yield from _named(self, Parameter, frozen=False)
+        yield from _named_of_kind(self, Parameter, frozen=False)
 
     def own_parameters(self) -> list[Parameter]:
         """The Parameters of this module itself, not of those below, each once."""
-        found = {id(p): p for _, p in fields(self) if isinstance(p, Parameter)}
+        found = {id(p): p for _, p in named_fields(self) if isinstance(p, Parameter)}
         return list(found.values())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """(dotted name, Buffer), each once."""
-        yield from _named(self, Buffer)
+        yield from _named_of_kind(self, Buffer)
 
     # What a stateful call leaves behind -----------------------------------------------------------
 
     def keep(self, name: str, value: Any) -> None:
         """Store `output` or `gradInput`: the same handles, bound to new arrays."""
-        run = run_of(self)
-        setattr(run, name, _rebound(getattr(run, name, None), value))
+        run = transient_state_of(self)
+        setattr(run, name, _rebind_result(getattr(run, name, None), value))
 
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
@@ -130,7 +130,7 @@ class Part:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle has: what is kept (core.state), and the last results."""
-        state = kept(self)
+        state = kept_attributes(self)
         if self._tapegrad_run is not None:
             state[ATTRIBUTE] = self._tapegrad_run.copied()
         return state
@@ -148,7 +148,7 @@ class Part:
         """
         lines = []
         for name, module in _children(self) if first == 0 else ():  # Torch7 shows the name only
-            lines.append(f"  ({name}): " + shown(module, first).replace("\n", "\n  "))
+            lines.append(f"  ({name}): " + text_of(module, first).replace("\n", "\n  "))
         return torch7_name(self) + (" {\n" + "\n".join(lines) + "\n}" if lines else "")
 
     def __repr__(self) -> str:
@@ -156,19 +156,19 @@ class Part:
 
     def __tostring__(self) -> str:
         """Torch7's text for this module: children and dimensions count from 1."""
-        return shown(self, 1)
+        return text_of(self, 1)
 
 
 # What the methods above share ---------------------------------------------------------------------
 
 
-def shown(module: Part, first: int) -> str:
+def text_of(module: Part, first: int) -> str:
     """`module.describe(first)`, unless its class says with a `__repr__` how it prints."""
     said = type(module).__repr__ is not Part.__repr__
     return repr(module) if said else module.describe(first)
 
 
-def fields(module: Part) -> Iterator[tuple[str, Any]]:
+def named_fields(module: Part) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of the Tensors and Modules among a module's own attributes."""
     seen: set[int] = set()
     for name, value in vars(module).items():
@@ -192,7 +192,7 @@ def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]
 
 def _children(module: Part) -> list[tuple[str, Any]]:
     found: dict[int, tuple[str, Any]] = {}
-    for name, value in fields(module):
+    for name, value in named_fields(module):
         if isinstance(value, Part):
             found.setdefault(id(value), (name, value))
     return list(found.values())
@@ -207,13 +207,13 @@ def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[
         yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
-def _named(module: Part, kind: Any, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
+def _named_of_kind(module: Part, kind: Any, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
     """(dotted name, thing), each once; without those of frozen modules unless `frozen`."""
     seen: set[int] = set()
     for prefix, part in module.named_modules():
         if part._frozen and not frozen:
             continue
-        for name, value in fields(part):
+        for name, value in named_fields(part):
             if isinstance(value, kind) and id(value) not in seen:
                 seen.add(id(value))
                 yield (f"{prefix}.{name}" if prefix else name), value
@@ -228,25 +228,25 @@ def gradient_of(parameter: Parameter) -> Tensor:
     return parameter.grad
 
 
-def empty() -> Tensor:
+def empty_result() -> Tensor:
     """What `output` and `gradInput` are before there was a call."""
     return untracked(np.empty(0, default_dtype()))
 
 
-def _rebound(handle: Any, value: Any) -> Any:
+def _rebind_result(handle: Any, value: Any) -> Any:
     if type(handle) is Tensor and isinstance(value, Tensor):
         handle._data, handle._node, handle._alias = value._data, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
-        items = [_rebound(old[i] if old else None, v) for i, v in enumerate(value)]
+        items = [_rebind_result(old[i] if old else None, v) for i, v in enumerate(value)]
         if isinstance(old, list) and isinstance(value, list):
             old[:] = items
             return old
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     if isinstance(value, dict):
         known = handle if isinstance(handle, dict) else {}
-        return {key: _rebound(known.get(key), v) for key, v in value.items()}
+        return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
         return fresh(value._data, value._node)
     return value

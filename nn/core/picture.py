@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.nn.core.run import last
+from tapegrad.nn.core.run import last_result
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part
@@ -56,32 +56,32 @@ def _draw(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
         return _draw_graph(module, sources, boxes)
     children = getattr(module, "modules", None)
     if wiring == "box" or not children:
-        return _one(module, sources, boxes)
+        return _box_for_module(module, sources, boxes)
     if wiring == "chain":
         for child in children:
             sources = _draw(child, sources, boxes)
         return sources
     if wiring == "parallel":
         if len(sources) != len(children):
-            sources = [_entry(i, sources, boxes) for i in range(len(children))]
+            sources = [_box_for_entry(i, sources, boxes) for i in range(len(children))]
         pairs = zip(children, sources, strict=True)
         return [end for child, source in pairs for end in _draw(child, [source], boxes)]
     if wiring not in {"branches", "joined"}:
         raise ValueError(UNKNOWN_WIRING.format(name=type(module).__name__, wiring=wiring))
     ends = [end for child in children for end in _draw(child, sources, boxes)]
-    return ends if wiring == "branches" else _one(module, ends, boxes)
+    return ends if wiring == "branches" else _box_for_module(module, ends, boxes)
 
 
 def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     if len(sources) != module.inputs:
-        sources = [_entry(i, sources, boxes) for i in range(module.inputs)]
+        sources = [_box_for_entry(i, sources, boxes) for i in range(module.inputs)]
     ends: list[list[int]] = []
     for step in module.steps:
         found = [end for parent in step.parents for end in ends[parent]]
         if step.input is not None:
             found = [sources[step.input]]
         if step.selected is not None:
-            found = [_entry(step.selected, found, boxes)]
+            found = [_box_for_entry(step.selected, found, boxes)]
         if step.module is not None:
             first = len(boxes)
             found = _draw(module.modules[step.module], found, boxes)
@@ -92,22 +92,22 @@ def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     return [end for place in module.outputs for end in ends[place]]
 
 
-def _one(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
+def _box_for_module(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     lines = [repr(module).partition(" {")[0].partition("\n")[0].removeprefix("nn.")]
-    if shape := _shape(last(module, "output")):
+    if shape := _shapes_text(last_result(module, "output")):
         lines.append(shape)
     boxes.append(Box(lines, "module", list(dict.fromkeys(sources))))
     return [len(boxes) - 1]
 
 
-def _entry(index: int, sources: list[int], boxes: list[Box]) -> int:
+def _box_for_entry(index: int, sources: list[int], boxes: list[Box]) -> int:
     boxes.append(Box([f"[{index}]"], "entry", list(dict.fromkeys(sources))))
     return len(boxes) - 1
 
 
-def _shape(output: Any) -> str:
+def _shapes_text(output: Any) -> str:
     if isinstance(output, Tensor):
         return shape_text(output.shape)
     if isinstance(output, (list, tuple)):
-        return ", ".join(_shape(part) for part in output)
+        return ", ".join(_shapes_text(part) for part in output)
     return ""

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NO_FORWARD",
-    "add_to_parameters",
-    "gradients_to_inputs",
-    "reverse",
-    "same_input",
-    "same_target",
+    "add_to_parameter_gradients",
+    "store_input_gradients",
+    "sweep_trace",
+    "checked_root_span",
+    "check_same_target",
     "seeds_for",
 ]
 
@@ -45,18 +45,18 @@ OTHER_TARGET = (
 GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {expected}"
 
 
-def same_input(name: str, method: str, given: Any, trace: Trace | None) -> Span:
+def checked_root_span(name: str, method: str, given: Any, trace: Trace | None) -> Span:
     """The root span, if `given` is what it ran on: the same memory and layout, or equal bits."""
     if trace is None:
         raise RuntimeError(NO_FORWARD.format(name=name, method=method))
     span = trace.root
-    how = _difference(given, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
+    how = _describe_difference(given, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
     if how:
         raise ValueError(OTHER_INPUT.format(name=name, method=method, how=how))
     return span
 
 
-def _difference(given: Any, last: Any) -> str:
+def _describe_difference(given: Any, last: Any) -> str:
     """How two nests of arrays differ, in words; "" when they are the same."""
     now_leaves, then_leaves = leaves(as_tensors(given)), leaves(last)
     if len(now_leaves) != len(then_leaves):
@@ -71,9 +71,9 @@ def _difference(given: Any, last: Any) -> str:
     return ""
 
 
-def same_target(name: str, method: str, given: Any, last: Any) -> None:
+def check_same_target(name: str, method: str, given: Any, last: Any) -> None:
     """Raise ValueError unless `given` is the target of the last forward."""
-    how = _difference(given, last)
+    how = _describe_difference(given, last)
     if how:
         raise ValueError(OTHER_TARGET.format(name=name, method=method, how=how))
 
@@ -105,7 +105,7 @@ def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tupl
     return seeds
 
 
-def reverse(
+def sweep_trace(
     trace: Trace,
     seeds: list[tuple[Node, Any]],
     *,
@@ -125,7 +125,7 @@ def reverse(
     return observed_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
 
 
-def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
+def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
     """Give every module of the trace its gradInput, root last."""
     owners = {id(owner_of(g._data)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
@@ -150,7 +150,7 @@ def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) 
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)
 
 
-def add_to_parameters(found: dict[Node, Any], scale: float) -> None:
+def add_to_parameter_gradients(found: dict[Node, Any], scale: float) -> None:
     """Accumulate what reached the Parameters, times `scale`, into their gradients."""
     for node, g in found.items():
         if isinstance(node, Leaf):

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace
 
-__all__ = ["ATTRIBUTE", "Run", "last", "run_of"]
+__all__ = ["ATTRIBUTE", "TransientState", "last_result", "transient_state_of"]
 
 # Its name on modules, unlike any that people's classes have; no file has such an attribute.
 ATTRIBUTE = "_tapegrad_run"
 
 
-class Run:
+class TransientState:
     """The passing state of one module.
 
     output, gradInput: results of the last `forward` and `backward`; unset before the first
@@ -40,9 +40,9 @@ class Run:
         self.flat: Any = None
         self.picks: Any = None
 
-    def copied(self) -> Run:
+    def copied(self) -> TransientState:
         """What a copy of the module has: the results, but neither tape nor flat buffers."""
-        copy = Run()
+        copy = TransientState()
         copy.picks = self.picks
         for name in ("output", "gradInput"):
             if hasattr(self, name):
@@ -61,12 +61,12 @@ class Run:
         self.trace = self.target = self.flat = None
 
 
-def run_of(module: Any) -> Run:
+def transient_state_of(module: Any) -> TransientState:
     """The passing state of `module`; made now if there was none."""
-    run: Run | None = module._tapegrad_run
-    return module.__dict__.setdefault(ATTRIBUTE, Run()) if run is None else run
+    run: TransientState | None = module._tapegrad_run
+    return module.__dict__.setdefault(ATTRIBUTE, TransientState()) if run is None else run
 
 
-def last(module: Any, name: str) -> Any:
+def last_result(module: Any, name: str) -> Any:
     """What the last call left under `name`, a slot of Run; None if nothing."""
     return getattr(module._tapegrad_run, name, None)

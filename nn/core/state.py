@@ -26,11 +26,11 @@ from tapegrad.nn.core.run import ATTRIBUTE
 
 __all__ = [
     "has_default",
-    "kept",
+    "kept_attributes",
     "kept_names",
-    "record",
-    "record_fields",
-    "records",
+    "saved_record",
+    "saved_record_fields",
+    "saved_records",
 ]
 
 NOT_NAMES = "{cls}.keeps is {found!r:.80}: it must be a tuple of names, such as ('weight',)"
@@ -60,7 +60,7 @@ def kept_names(cls: type) -> tuple[str, ...]:
     return found
 
 
-def kept(module: Any) -> dict[str, Any]:
+def kept_attributes(module: Any) -> dict[str, Any]:
     """The attributes of a module that a file of it holds, in the order in which they were set.
 
     These are the instance's own: a declared attribute that was never set is missing, since the
@@ -78,7 +78,7 @@ def has_default(cls: type, name: str) -> bool:
 # Records ------------------------------------------------------------------------------------------
 
 
-def record(cls: C) -> C:
+def saved_record(cls: C) -> C:
     """Let modules keep instances of a named tuple or dataclass among their attributes; a decorator.
 
     Files hold the fields.  An instance is made of them without calling its constructor.
@@ -87,12 +87,12 @@ def record(cls: C) -> C:
     return cls
 
 
-def records() -> Mapping[str, type]:
+def saved_records() -> Mapping[str, type]:
     """The classes that `record` was told of, by the names that files have for them."""
     return {qualified_name(cls): cls for cls in _records}
 
 
-def record_fields(cls: Any) -> tuple[str, ...]:
+def saved_record_fields(cls: Any) -> tuple[str, ...]:
     """The names of a record's fields, in order."""
     if issubclass(cls, tuple):
         names: tuple[str, ...] = cls._fields  # a named tuple's

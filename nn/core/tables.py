@@ -8,10 +8,10 @@ from typing import Any
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 
-__all__ = ["joined", "paired", "table"]
+__all__ = ["concatenate_parts", "entries_of_one_shape", "entries_of"]
 
 
-def table(x: Any, length: int | None = None) -> Sequence[Any]:
+def entries_of(x: Any, length: int | None = None) -> Sequence[Any]:
     """x, if it is a table (of that length).  Raises ShapeError otherwise."""
     if not isinstance(x, (list, tuple)) or (length is not None and len(x) != length):
         wanted = "a table" if length is None else f"a table of {length}"
@@ -22,15 +22,15 @@ def table(x: Any, length: int | None = None) -> Sequence[Any]:
     return x
 
 
-def paired(x: Any, length: int | None = None) -> list[Any]:
+def entries_of_one_shape(x: Any, length: int | None = None) -> list[Any]:
     """The entries of the table x in the shape of the first.  Raises ShapeError if they differ."""
-    first, *rest = table(x, length)
+    first, *rest = entries_of(x, length)
     if any(other.size != first.size for other in rest):
         raise ShapeError(f"entries of shapes {[other.shape for other in x]} cannot be paired")
     return [first, *(x if x.shape == first.shape else x.reshape(first.shape) for x in rest)]
 
 
-def joined(parts: Sequence[Any], axis: int) -> Any:
+def concatenate_parts(parts: Sequence[Any], axis: int) -> Any:
     """The arrays joined along `axis`.  Raises ShapeError when their other axes differ."""
     if len({(p.ndim, p.shape[:axis], p.shape[axis + 1 :]) for p in parts}) > 1:
         shapes = ", ".join(str(p.shape) for p in parts)

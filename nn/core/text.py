@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from tapegrad.nn.core.own import qualified_name
 
-__all__ = ["indented", "torch7_name"]
+__all__ = ["indent", "torch7_name"]
 
 
 def torch7_name(module: object) -> str:
@@ -18,6 +18,6 @@ def torch7_name(module: object) -> str:
     return qualified_name(type(module))
 
 
-def indented(lines: Iterable[str], spaces: int) -> str:
+def indent(lines: Iterable[str], spaces: int) -> str:
     """The lines as one text, every one but the first moved right."""
     return "\n".join(lines).replace("\n", "\n" + " " * spaces)

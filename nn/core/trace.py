@@ -17,11 +17,17 @@ from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.transforms.variables import variable
-from tapegrad.nn.core.frames import Frame, FrozenFrame, current_frame, entered, located
-from tapegrad.nn.core.freezing import hold, without_constants
+from tapegrad.nn.core.frames import (
+    Frame,
+    FrozenFrame,
+    current_frame,
+    enter_frame,
+    naming_the_module,
+)
+from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.spans import Span, Trace
 
-__all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
+__all__ = ["as_tensors", "run_module", "mark_inputs", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -60,7 +66,7 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
     return map_leaves(mark, inputs), nodes
 
 
-def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
+def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run a module on `args`: as a part of the open trace, or plainly."""
     guard(module, "_frozen")
     frame = current_frame()
@@ -69,32 +75,32 @@ def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     if frame is not None:
         trace, undo = frame.trace, frame.undo
         if isinstance(frame, FrozenFrame):
-            inputs = [without_constants(x) for x in inputs]
+            inputs = [detach_constants(x) for x in inputs]
     if module._frozen:
-        inner: Frame = FrozenFrame(module, trace, frame, undo, hold(module))
-        update = _returning_no_constants(update)
+        inner: Frame = FrozenFrame(module, trace, frame, undo, mark_frozen_parameters(module))
+        update = _detach_constants_of_result(update)
     else:
         inner = Frame(module, trace, frame, undo)
     if trace is None:
-        with entered(inner), located():
+        with enter_frame(inner), naming_the_module():
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
-    with entered(inner), located():
+    with enter_frame(inner), naming_the_module():
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
 
 
-def _returning_no_constants(update: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *inputs: without_constants(update(*inputs))
+def _detach_constants_of_result(update: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *inputs: detach_constants(update(*inputs))
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
     """Run a module as the root of a new trace.  Raises what it raises, with state put back."""
     trace = Trace(next_serial())
     try:
-        with entered(Frame(None, trace, current_frame())):
-            call(module, args, update)
+        with enter_frame(Frame(None, trace, current_frame())):
+            run_module(module, args, update)
     except BaseException:
         trace.restore()
         raise

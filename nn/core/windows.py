@@ -12,7 +12,7 @@ from typing import Any
 
 from tapegrad.nn.core.errors import ShapeError
 
-__all__ = ["Lengths", "batch_of", "like_given", "times"]
+__all__ = ["Lengths", "batch_of", "drop_added_batch", "cross_text"]
 
 
 class Lengths:
@@ -44,7 +44,7 @@ class Lengths:
         return separator.join(str(getattr(self, name + letter)) for letter in self.order)
 
 
-def times(lengths: tuple[int, ...]) -> str:
+def cross_text(lengths: tuple[int, ...]) -> str:
     """The lengths with crosses in between: (3, 4) is 3 x 4."""
     return " x ".join(map(str, lengths))
 
@@ -65,7 +65,7 @@ def batch_of(x: Any, axes: str, planes: int | None = None, name: str = "nInputPl
     return x.reshape((1, *x.shape)) if single else x
 
 
-def like_given(y: Any, x: Any, axes: str) -> Any:
+def drop_added_batch(y: Any, x: Any, axes: str) -> Any:
     """y without its batch axis, if x was a single sample."""
     return y.reshape(y.shape[1:]) if x.ndim == len(axes.split()) else y
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import constant, weights_of
 from tapegrad.nn.layers.softmax import LogSoftMax
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "ClassNLLCriterion",
@@ -51,7 +55,7 @@ class ClassNLLCriterion(Criterion):
         self.sizeAverage = sizeAverage
         self.ignoreIndex = ignoreIndex
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
         rows = x.reshape((-1, x.shape[-1]))
@@ -99,7 +103,7 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
         super().__init__(weights, sizeAverage)
         self.ignoreIndex = None
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (3, 4):
             raise ShapeError(f"the input of shape {x.shape} is neither (C, H, W) nor (N, C, H, W)")
         target = constant(target, x)
@@ -128,7 +132,7 @@ class CrossEntropyCriterion(Criterion):
         self.nll = ClassNLLCriterion(weights, sizeAverage)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         target = constant(target, x)
         if x.ndim > 2:
             x = x.reshape([length for length in x.shape if length != 1] or [1])
@@ -158,7 +162,7 @@ class ClassSimplexCriterion(MSECriterion):
         self.nClasses = int(nClasses)
         self.simplex = Buffer(simplex(self.nClasses))
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         self._fitting(x)
         target = constant(target, x)
         if target.size * self.nClasses != x.size:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
-from tapegrad.nn.core.own import derived
+from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.reading import (
-    gradients_to_inputs,
-    reverse,
-    same_input,
-    same_target,
+    check_same_target,
+    checked_root_span,
     seeds_for,
+    store_input_gradients,
+    sweep_trace,
 )
-from tapegrad.nn.core.run import run_of
+from tapegrad.nn.core.run import transient_state_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.trace import as_tensors, call
+from tapegrad.nn.core.trace import as_tensors, run_module
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Criterion(Module):
 
         def updateOutput(self, *inputs: Any, **named: Any) -> Tensor: ...
 
-    @derived
+    @gradient_from_tape
     def backward(self, input: Any, target: Any = None) -> Any:  # type: ignore[override]  # as in Torch7
         """The gradient of the loss with respect to `input`, kept as `gradInput`.
 
@@ -50,18 +50,18 @@ class Criterion(Module):
         """
         return self.updateGradInput(input, target)
 
-    @derived
+    @gradient_from_tape
     def updateGradInput(self, input: Any, target: Any = None) -> Any:
         """See `backward`: a criterion without parameters has nothing else to do."""
         name, method = type(self).__name__, "backward"
-        run = run_of(self)
+        run = transient_state_of(self)
         trace = run.trace
-        span = same_input(name, method, input, trace)
+        span = checked_root_span(name, method, input, trace)
         assert trace is not None  # same_input has raised otherwise
-        same_target(name, method, target, run.target)
+        check_same_target(name, method, target, run.target)
         seeds = seeds_for(name, method, span, map_leaves(_one, span.output))
-        found = reverse(trace, seeds, inputs=True, parameters=None)
-        gradients_to_inputs(trace, found, None)
+        found = sweep_trace(trace, seeds, inputs=True, parameters=None)
+        store_input_gradients(trace, found, None)
         return self.gradInput
 
     def _compose(self, inputs: tuple[Any, ...]) -> Any:
@@ -69,11 +69,11 @@ class Criterion(Module):
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span: a child's gradInput is that of its prediction alone.
-        return call(self, (x,), lambda x: self.updateOutput(x, *target))
+        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
-        given = run_of(self).target = as_tensors(target[0]) if target else None
+        given = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), given)
         return (x,), lambda x: self.updateOutput(x, constants)
 

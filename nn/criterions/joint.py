@@ -5,13 +5,17 @@ The children stand in the list `criterions`, their factors in `weights`, as in T
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
 
@@ -36,7 +40,7 @@ class MultiCriterion(Criterion):
         self.weights.append(weight)
         return self
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
         return self._total([x] * count, [target] * count)
 
@@ -62,7 +66,7 @@ class ParallelCriterion(MultiCriterion):
         super().__init__()
         self.repeatTarget = bool(repeatTarget)
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
         targets = [target] * count if self.repeatTarget else target
         for what, given in (("input", x), ("target", targets)):
@@ -96,13 +100,13 @@ class ModuleCriterion(Criterion):
             raise ValueError("ModuleCriterion: inputModule and targetModule must not be the same")
         self.criterion = criterion
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         if self.inputModule is not None:
             x = self.inputModule(x)
         if self.targetModule is not None:
             with no_grad():
                 target = self.targetModule(target)
-        if self.castTarget and hasattr(target, "dtype") and target.dtype != x.dtype:
+        if self.castTarget and getattr(target, "dtype", x.dtype) != x.dtype:
             target = ops.cast(target, dtype=x.dtype)
         return self.criterion(x, target)
 
@@ -118,6 +122,6 @@ class CriterionTable(Module):
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
 
-    def updateOutput(self, x: Any) -> Any:
-        prediction, target = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        prediction, target = entries_of(x, 2)
         return self.criterion(prediction, target.detach())

@@ -6,13 +6,17 @@ over entries, not over samples, as in Torch7, unless sizeAverage is False.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import averaged, paired, spread, weights_of
 from tapegrad.nn.layers.activation import magnitude
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "AbsCriterion",
@@ -40,7 +44,7 @@ class MSECriterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return averaged(ops.square(x - paired(x, target)), self)
 
 
@@ -56,7 +60,7 @@ class AbsCriterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return averaged(magnitude(x - paired(x, target)), self)
 
 
@@ -73,7 +77,7 @@ class SmoothL1Criterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         difference = x - paired(x, target)
         size = magnitude(difference)
         halves = ops.square(difference) * 0.5
@@ -93,7 +97,7 @@ class WeightedMSECriterion(MSECriterion):
         super().__init__()
         self.weight = weights_of(weight)
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return super().updateOutput(x, paired(x, target) * spread(self.weight, x))
 
 
@@ -106,7 +110,7 @@ class SpatialAutoCropMSECriterion(MSECriterion):
     Source: nn.SpatialAutoCropMSECriterion.
     """
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if getattr(target, "ndim", 0) != x.ndim or x.ndim < 2 or x.shape[:-2] != target.shape[:-2]:
             raise ShapeError(
                 f"the input of shape {x.shape} and the target of shape "
@@ -128,7 +132,7 @@ class L1Cost(Criterion):
     x: any shape -> 0-d.  Source: nn.L1Cost.
     """
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest = None) -> Tensor:
         return ops.sum(ops.absolute(x))
 
 
@@ -145,7 +149,7 @@ class DistKLDivCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if getattr(target, "shape", None) != x.shape:
             raise ShapeError(
                 f"the input has shape {x.shape}, the target {getattr(target, 'shape', ())}; "
@@ -175,7 +179,7 @@ class BCECriterion(Criterion):
         self.weights = weights_of(weights)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = paired(x, target)
         terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
         if self.weights is not None:
@@ -198,7 +202,7 @@ class MultiLabelSoftMarginCriterion(Criterion):
         self.weights = weights_of(weights)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = paired(x, target)
         # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
         terms = t * ops.logaddexp(-x, 0) + (1 - t) * ops.logaddexp(x, 0)

@@ -7,7 +7,7 @@ opposite; those of the multi-class losses are labels, counted from 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
@@ -17,6 +17,10 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import averaged, constant, paired, weights_of
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "CosineEmbeddingCriterion",
@@ -52,7 +56,7 @@ class MarginCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return averaged(ops.relu(self.margin - x * paired(x, target)), self)
 
 
@@ -68,7 +72,7 @@ class SoftMarginCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return averaged(ops.logaddexp(-(x * paired(x, target)), 0), self)
 
 
@@ -86,7 +90,7 @@ class HingeEmbeddingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         alike = ops.greater(signs(target, x, x.shape), 0)
         hinges = ops.maximum(self.margin - x, 0)
         return averaged(ops.where(alike, x, hinges), self)
@@ -107,7 +111,7 @@ class L1HingeEmbeddingCriterion(Criterion):
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         a, b = pair(x)
         distance = ops.sum(ops.absolute(a - b))
         alike = ops.greater(signs(target, a, ()), 0)
@@ -129,7 +133,7 @@ class CosineEmbeddingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         a, b = pair(x)
         if a.ndim not in (1, 2):
             raise ShapeError(f"the inputs of shape {a.shape} are neither (F,) nor (N, F)")
@@ -153,7 +157,7 @@ class MarginRankingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         a, b = pair(x)
         lead = (a - b) * signs(target, a, a.shape)
         return averaged(ops.maximum(self.margin - lead, 0), self)
@@ -173,7 +177,7 @@ class DistanceRatioCriterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         near, far = pair(x)
         return averaged(ops.logaddexp(near - far, 0), self)
 
@@ -202,7 +206,7 @@ class MultiMarginCriterion(Criterion):
         self.weights = weights_of(weights)
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
         target = constant(target, x)
@@ -242,7 +246,7 @@ class MultiLabelMarginCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
         target = constant(target, x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.recurrent.over_time import steps_of
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
 
@@ -27,7 +30,7 @@ class SequencerCriterion(Criterion):
         self.criterion = criterion
         self.sizeAverage = bool(sizeAverage)
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         steps, targets = steps_of(x), steps_of(target)
         if len(steps) != len(targets):
             raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
@@ -48,7 +51,7 @@ class RepeaterCriterion(Criterion):
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         return ops.sum(ops.stack([self.criterion(step, target) for step in steps_of(x)]))
 
 
@@ -72,7 +75,7 @@ class MaskZeroCriterion(Criterion):
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if self._mask is None or self._mask.shape != x.shape[:1]:
             raise ShapeError(
                 f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape {x.shape}"

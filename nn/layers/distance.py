@@ -17,7 +17,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
@@ -295,7 +295,7 @@ def features(x: Any, length: int) -> None:
 
 def vectors(x: Any) -> tuple[Any, Any]:
     """The two arrays of a table, (n,) and (n,) or (N, n) and (N, n).  Raises ShapeError else."""
-    a, b = table(x, 2)
+    a, b = entries_of(x, 2)
     if a.shape != b.shape or a.ndim not in (1, 2):
         raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of (n,) or (N, n)")
     return a, b

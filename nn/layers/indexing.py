@@ -11,7 +11,7 @@ from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.module import Module
 
 __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
@@ -84,7 +84,7 @@ class Index(Module):
         self.dimension = dimension
 
     def updateOutput(self, x: Any) -> Any:
-        values, indices = table(x, 2)
+        values, indices = entries_of(x, 2)
         axis = axis_of(self.dimension, values.ndim)
         return ops.take(values, whole(indices, values.shape[axis]), axis=axis)
 
@@ -97,7 +97,7 @@ class MaskedSelect(Module):
     """
 
     def updateOutput(self, x: Any) -> Any:
-        values, mask = table(x, 2)
+        values, mask = entries_of(x, 2)
         if values.shape != mask.shape:
             raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
         return values[mask.detach() != 0]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -72,7 +72,7 @@ class _Padding(Module):
                     f"the input of shape {x.shape} is too small: of {n} entries along one axis, "
                     f"{before} before and {after} after leave nothing"
                 )
-        return like_given(self.padded(batch), x, self.axes)
+        return drop_added_batch(self.padded(batch), x, self.axes)
 
     def padded(self, batch: Any) -> Any:
         """(N, C, …) with its edges."""

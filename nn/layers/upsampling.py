@@ -16,7 +16,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
@@ -105,7 +105,7 @@ class SpatialUpSamplingNearest(Module):
         self.scale_factor = _factor(type(self).__name__, scale_factor)
 
     def updateOutput(self, x: Any) -> Any:
-        return like_given(nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
+        return drop_added_batch(nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)
@@ -151,7 +151,7 @@ class SpatialUpSamplingBilinear(_Interpolating):
 
     def updateOutput(self, x: Any) -> Any:
         batch = batch_of(x, "C H W")
-        return like_given(linear(batch, self._targets(batch.shape[2:])), x, "C H W")
+        return drop_added_batch(linear(batch, self._targets(batch.shape[2:])), x, "C H W")
 
     def __repr__(self) -> str:
         sizes = f"{self.oheight}, {self.owidth}"
@@ -219,7 +219,7 @@ class PixelShuffle(Module):
             )
         planes = channels // self.upscaleFactorSquared
         parts = batch.reshape((n, planes, r, r, height, width)).transpose((0, 1, 4, 2, 5, 3))
-        return like_given(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
+        return drop_added_batch(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)

@@ -14,10 +14,10 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.nn.core import files
-from tapegrad.nn.core.freezing import hold
+from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
-from tapegrad.nn.core.summary import html, text
+from tapegrad.nn.core.summary import summary_html, summary_text
 
 __all__ = ["Python"]
 
@@ -44,7 +44,7 @@ class Python(Part):
         for module in self.listModules():
             module._frozen = frozen
             if frozen:
-                hold(module)
+                mark_frozen_parameters(module)
         self._drop_traces()
         return self
 
@@ -102,7 +102,7 @@ class Python(Part):
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""
-        return text(self)
+        return summary_text(self)
 
     def _repr_html_(self) -> str:
-        return html(self) + picture(self).svg
+        return summary_html(self) + picture(self).svg

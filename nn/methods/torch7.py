@@ -16,17 +16,17 @@ import numpy as np
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import guard
 from tapegrad.nn.core import memory
-from tapegrad.nn.core.own import derived
-from tapegrad.nn.core.part import Part, empty, gradient_of
+from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import Part, empty_result, gradient_of
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
-    add_to_parameters,
-    gradients_to_inputs,
-    reverse,
-    same_input,
+    add_to_parameter_gradients,
+    checked_root_span,
     seeds_for,
+    store_input_gradients,
+    sweep_trace,
 )
-from tapegrad.nn.core.run import last, run_of
+from tapegrad.nn.core.run import last_result, transient_state_of
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Torch7(Part):
 
     # Gradients ------------------------------------------------------------------------------------
 
-    @derived
+    @gradient_from_tape
     def backward(self, input: Any, gradOutput: Any, scale: Number = 1) -> Any:
         """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
 
@@ -72,26 +72,26 @@ class Torch7(Part):
                 self.accGradParameters(input, gradOutput, scale)
             return self.gradInput
         trace, found = self._reverse("backward", input, gradOutput, inputs=True, parameters=None)
-        add_to_parameters(found, scale)
-        gradients_to_inputs(trace, found, gradOutput)
+        add_to_parameter_gradients(found, scale)
+        store_input_gradients(trace, found, gradOutput)
         return self.gradInput
 
-    @derived
+    @gradient_from_tape
     def updateGradInput(self, input: Any, gradOutput: Any) -> Any:
         """The gradient with respect to the input, kept as `gradInput`; parameters are untouched."""
         trace, found = self._reverse(
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
-        gradients_to_inputs(trace, found, gradOutput)
+        store_input_gradients(trace, found, gradOutput)
         return self.gradInput
 
-    @derived
+    @gradient_from_tape
     def accGradParameters(self, input: Any, gradOutput: Any, scale: Number = 1) -> None:
         """Add scale times the gradient with respect to each parameter to its gradient."""
         _, found = self._reverse(
             "accGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
         )
-        add_to_parameters(found, scale)
+        add_to_parameter_gradients(found, scale)
 
     def accUpdateGradParameters(self, input: Any, gradOutput: Any, lr: Number) -> None:
         """p -= lr · gradient for each parameter, leaving the gathered gradients as they are."""
@@ -131,38 +131,38 @@ class Torch7(Part):
         parameters: list[Parameter] | None,
     ) -> tuple[Trace, dict[Any, Any]]:
         name = type(self).__name__
-        trace = last(self, "trace")
-        span = same_input(name, method, given, trace)
+        trace = last_result(self, "trace")
+        span = checked_root_span(name, method, given, trace)
         seeds = seeds_for(name, method, span, grad_output)
         if not seeds and not any(n is not None for n in span.nodes) and self._parameters():
             raise RuntimeError(NO_FORWARD.format(name=name, method=method))
-        return trace, reverse(trace, seeds, inputs=inputs, parameters=parameters)
+        return trace, sweep_trace(trace, seeds, inputs=inputs, parameters=parameters)
 
     # Fields ---------------------------------------------------------------------------------------
 
     @property
     def output(self) -> Any:
         """The result of the last `forward`: one handle, bound to a new array each time."""
-        run = run_of(self)
+        run = transient_state_of(self)
         if not hasattr(run, "output"):
-            run.output = empty()
+            run.output = empty_result()
         return run.output
 
     @output.setter
     def output(self, value: Any) -> None:
-        run_of(self).output = value
+        transient_state_of(self).output = value
 
     @property
     def gradInput(self) -> Any:
         """The gradient with respect to the input, of the last `backward`."""
-        run = run_of(self)
+        run = transient_state_of(self)
         if not hasattr(run, "gradInput"):
-            run.gradInput = empty()
+            run.gradInput = empty_result()
         return run.gradInput
 
     @gradInput.setter
     def gradInput(self, value: Any) -> None:
-        run_of(self).gradInput = value
+        transient_state_of(self).gradInput = value
 
     @property
     def gradWeight(self) -> Tensor:
@@ -202,7 +202,7 @@ class Torch7(Part):
 
     def zeroGradParameters(self) -> None:
         """Set every gradient to zero."""
-        flat = memory.current(self)
+        flat = memory.current_flat_buffers(self)
         gradients = [flat[1]] if flat else [gradient_of(p) for p in self._parameters()]
         for gradient in gradients:
             ops.assign(gradient, 0)
@@ -227,7 +227,7 @@ class Torch7(Part):
         buffers while nothing was rebound.  Raises ValueError for mixed dtypes or devices, and where
         parameters and gradients are not shared alike.
         """
-        return memory.flattened(self)
+        return memory.flatten_parameters(self)
 
     @staticmethod
     def flatten(tensors: Sequence[Tensor]) -> Tensor:
@@ -235,7 +235,7 @@ class Torch7(Part):
 
         Those that share memory share it there.  Raises ValueError for mixed dtypes or devices.
         """
-        return memory.flatten(tensors)
+        return memory.flatten_tensors(tensors)
 
     def share(self, other: Part, *names: str) -> Self:
         """Let each named field present here use `other`'s memory, recursively; returns self."""

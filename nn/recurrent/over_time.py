@@ -16,7 +16,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
@@ -179,7 +179,7 @@ class Repeater(Container):
             arrows,
             f"[output({first}),output({first + 1}),...,output({last})]",
         ]
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
 
 class BiSequencer(Container):

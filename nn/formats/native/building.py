@@ -11,7 +11,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.core.state import record_fields
+from tapegrad.nn.core.state import saved_record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import may_be_attribute
 from tapegrad.nn.formats.native.description import DEEPEST, KINDS
@@ -151,7 +151,7 @@ class Builder:
         if cls is None or not isinstance(content, list):
             raise self._error("a known record, and its fields", f"{name!r:.60}", path)
         values = [self._decoded(item, path, depth + 2) for item in content]
-        fields = record_fields(cls)
+        fields = saved_record_fields(cls)
         if len(values) != len(fields):
             raise self._error(f"{len(fields)} fields", len(values), path)
         if issubclass(cls, tuple):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from tapegrad.nn.core.own import is_own, own_classes, qualified_name
-from tapegrad.nn.core.state import records
+from tapegrad.nn.core.state import saved_records
 from tapegrad.nn.module import Module
 
 __all__ = ["Known", "name_in_files", "register"]
@@ -99,7 +99,7 @@ class Known:
         self._ours = own_classes(Module)
         theirs = {_word(cls): cls for cls in classes if not is_own(cls)}
         self._theirs: Mapping[str, type] = theirs | _registered
-        self._records = records()
+        self._records = saved_records()
 
     def module(self, name: str) -> type | None:
         """The class of modules that a file of this version calls so; None for an unknown one."""

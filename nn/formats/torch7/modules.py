@@ -26,7 +26,7 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.core.state import has_default, kept, kept_names
+from tapegrad.nn.core.state import has_default, kept_attributes, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.common.names import may_be_attribute
@@ -357,7 +357,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
     that Torch7 has nothing for.
     """
     results: dict[int, Any] = {}
-    kept: list[Any] = []
+    keep_alive: list[Any] = []
     pending: list[tuple[str, Any, Any, Any]] = []
 
     def convert(item: Any, path: str, dtype: Any = None) -> Any:
@@ -366,7 +366,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
         if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
             return item
         if id(item) not in results:
-            kept.append(item)
+            keep_alive.append(item)
             results[id(item)] = made = _counterpart(item, names, path)
             pending.append((path, item, made, dtype))
         return results[id(item)]
@@ -376,7 +376,7 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
 
     def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
         """One array for each memory seen one way, so that sharing is seen when it is written."""
-        kept.append(array_of(tensor))
+        keep_alive.append(array_of(tensor))
         return arrays.setdefault(id(array_of(tensor)), devices.to_numpy(array_of(tensor)))
 
     result = convert(root, "root")
@@ -420,7 +420,7 @@ def _fields(
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
     kinds, private = _counts(type(module)), torch7_classes.private(type(module))
-    for name, value in kept(module).items():
+    for name, value in kept_attributes(module).items():
         if value is None or (name.startswith("_") and name not in private):
             continue
         kind = kinds.get(name)

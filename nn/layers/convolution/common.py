@@ -16,7 +16,7 @@ from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.core.windows import Lengths, batch_of, cross_text, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
@@ -64,8 +64,8 @@ class _Convolution(Lengths, Module):
         spans = tuple(a * (k - 1) + 1 for k, a in zip(kernel, spread, strict=True))
         if any(n < k for n, k in zip(sides, spans, strict=True)):
             raise ShapeError(
-                f"the input of shape {x.shape}, padded to {times(sides)}, is smaller than the "
-                f"kernel, which spans {times(spans)} ({' x '.join(self.axes.split()[1:])})"
+                f"the input of shape {x.shape}, padded to {cross_text(sides)}, is smaller than the "
+                f"kernel, which spans {cross_text(spans)} ({' x '.join(self.axes.split()[1:])})"
             )
         return batch
 
@@ -73,7 +73,7 @@ class _Convolution(Lengths, Module):
         """y plus the bias, a single sample if x is one."""
         if self.bias is not None:
             y = y + self.bias.reshape((-1,) + (1,) * (y.ndim - 2))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def _size_text(self) -> str:
         return f"{self.nInputPlane} -> {self.nOutputPlane}, {self.lengths_text('k', 'x')}"
@@ -175,7 +175,9 @@ class _Full(_Convolution):
             )
         )
         if min(lengths) < 1:
-            raise ShapeError(f"the input of shape {x.shape} would give {times(lengths)} places")
+            raise ShapeError(
+                f"the input of shape {x.shape} would give {cross_text(lengths)} places"
+            )
         y = TRANSPOSED[len(lengths)](
             batch,
             self.weight,

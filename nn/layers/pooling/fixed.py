@@ -13,9 +13,9 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.run import last, run_of
+from tapegrad.nn.core.run import last_result, transient_state_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given
+from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -42,7 +42,7 @@ class _Pooling(Lengths, Module):
             y = self.pooled(batch)
         except ValueError as error:  # the primitive has looked at the windows
             raise ShapeError(f"the input of shape {x.shape} does not fit: {error}") from error
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
@@ -95,13 +95,13 @@ class _MaxPooling(_Rounded):
     @property
     def picks(self) -> tuple[Any, tuple[int, ...]] | None:
         """(indices, sides of the image) of the last call; None before one that remembers."""
-        return last(self, "picks")
+        return last_result(self, "picks")
 
     def pooled(self, batch: Any) -> Any:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        run_of(self).picks = indices, tuple(batch.shape[2:])
+        transient_state_of(self).picks = indices, tuple(batch.shape[2:])
         return y
 
     def _maxima(self, batch: Any) -> Any:
@@ -112,7 +112,7 @@ class _MaxPooling(_Rounded):
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and what was picked."""
-        run_of(self).picks = None
+        transient_state_of(self).picks = None
         return super().clearState()
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.layers.pooling.fixed import SpatialMaxPooling, VolumetricMaxPooling, _MaxPooling
 from tapegrad.nn.module import Module
 
@@ -61,7 +61,7 @@ class SpatialMaxUnpooling(Module):
             places.reshape((*planes, 1, math.prod(batch.shape[2:]))),
             (*planes, 1, math.prod(sides)),
         )
-        return like_given(y.reshape((*planes, *sides)), x, axes)
+        return drop_added_batch(y.reshape((*planes, *sides)), x, axes)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)} associated to {self.pooling!r}"
