@@ -8,7 +8,7 @@ mixins without state, one for each system (`methods`).
 ``module(x)`` composes on the current tape and keeps neither results nor tape; what a class changes
 in a call (running means, noise, remembered states, picks for an unpooling) its docstring says.
 ``module.forward(x)`` is Torch7's stateful call: it returns the value, keeps `output` and the tape
-for `backward`, for the module and all its children (`core.run`).
+for `backward`, for the module and all its children (`core.transient`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_in
 from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
-from tapegrad.nn.core.run import ATTRIBUTE, last_result, transient_state_of
 from tapegrad.nn.core.trace import run_module, trace_call
+from tapegrad.nn.core.transient import ATTRIBUTE, last_result, transient_state_of
 from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
@@ -40,7 +40,7 @@ NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
 )
 
-TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.run): give it another name"
+TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.transient): give it another name"
 
 
 Output_co = TypeVar("Output_co", covariant=True)

@@ -19,8 +19,8 @@ from tapegrad import nn
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.core.own import is_own, own_classes
-from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.core.state import has_default, kept_attributes, kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import native, torch7
 from tapegrad.nn.module import Module
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,

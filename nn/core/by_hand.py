@@ -21,9 +21,9 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
-from tapegrad.nn.core.run import transient_state_of
 from tapegrad.nn.core.spans import Span
 from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
+from tapegrad.nn.core.transient import transient_state_of
 
 __all__ = ["call_by_hand"]
 

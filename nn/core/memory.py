@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import untracked
-from tapegrad.nn.core.run import last_result, transient_state_of
+from tapegrad.nn.core.transient import last_result, transient_state_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor

@@ -19,9 +19,9 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import fresh, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.run import ATTRIBUTE, TransientState, transient_state_of
 from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_state_of
 
 __all__ = ["Part", "empty_result", "named_fields", "gradient_of", "text_of"]
 
@@ -36,7 +36,7 @@ class Part:
     counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Any]  # containers set it; other modules have attributes instead
-    _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.run
+    _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.nn.core.run import last_result
+from tapegrad.nn.core.transient import last_result
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part

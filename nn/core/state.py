@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from tapegrad.nn.core.own import qualified_name
-from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.transient import ATTRIBUTE
 
 __all__ = [
     "has_default",

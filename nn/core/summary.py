@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.drawing import shape_text
 from tapegrad.nn.core.part import Part, named_fields
-from tapegrad.nn.core.run import last_result
+from tapegrad.nn.core.transient import last_result
 
 __all__ = ["SummaryRow", "summary_html", "summary_rows", "summary_text"]
 

@@ -19,9 +19,9 @@ from tapegrad.nn.core.reading import (
     store_input_gradients,
     sweep_trace,
 )
-from tapegrad.nn.core.run import transient_state_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors, run_module
+from tapegrad.nn.core.transient import transient_state_of
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:

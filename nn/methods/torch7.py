@@ -26,8 +26,8 @@ from tapegrad.nn.core.reading import (
     store_input_gradients,
     sweep_trace,
 )
-from tapegrad.nn.core.run import last_result, transient_state_of
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.transient import last_result, transient_state_of
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace

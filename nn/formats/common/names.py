@@ -10,8 +10,8 @@ method does no harm but to the module that has it, since nothing in a file is co
 
 from __future__ import annotations
 
-from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.core.state import kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
 
 __all__ = ["PROTOCOL", "may_be_attribute"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.run import last_result, transient_state_of
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.transient import last_result, transient_state_of
 from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
