@@ -5,16 +5,17 @@ found by type among the attributes when they are asked for (`core.part`); nothin
 there is no `super().__init__()` to forget.  The methods that other systems gave their modules are
 mixins without state, one for each system (`methods`).
 
-``module(x)`` composes on the current tape and keeps neither results nor tape; what a class changes
-in a call (running means, noise, remembered states, picks for an unpooling) its docstring says.
+``module(x)`` composes on the current tape and keeps neither results nor tape.  A class that changes
+something in a call (running means, noise, remembered states, picks for an unpooling) says so in its
+docstring.
 ``module.forward(x)`` is Torch7's stateful call: it returns the value, keeps `output` and the tape
 for `backward`, for the module and all its children (`core.transient`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
@@ -26,13 +27,18 @@ from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
 from tapegrad.nn.core.trace import run_module, trace_call
-from tapegrad.nn.core.transient import ATTRIBUTE, last_result, transient_state_of
+from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Nest
+    from tapegrad.autograd.core.types import Nest, Operand
+
+    # What a module runs on; a Nest that is no node of a graph, nor a list of nodes.
+    Value: TypeAlias = (
+        Operand | Sequence[Operand | Sequence[Any] | Mapping[str, Any]] | Mapping[str, Any] | None
+    )
 
 __all__ = ["Module"]
 
@@ -40,8 +46,10 @@ NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
 )
 
-TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.transient): give it another name"
-
+TAKEN = (
+    "{name}.{attribute}: calls leave their results under this name (nn.core.transient); choose "
+    "another"
+)
 
 Output_co = TypeVar("Output_co", covariant=True)
 
@@ -90,19 +98,19 @@ class Module(Torch7, Python, Part):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
         cls._by_hand = has_handwritten_gradient(cls)
 
-    # `**named` says to type checkers that a subclass may have any signature.
+    # `**named` tells type checkers that a subclass may have any signature.
     def updateOutput(self, *inputs: Any, **named: Any) -> Any:
-        """The module's forward code."""
+        """Compute the output from the inputs: the module's forward code, which subclasses write."""
         raise NotImplementedError(NO_UPDATE_OUTPUT.format(name=type(self).__name__))
 
-    updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws look for real ones
+    updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws skip this one
 
+    @overload
+    def __call__(self: HasForward[Output_co], x: Value, /, *inputs: Value) -> Output_co: ...
     @overload
     def __call__(
         self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
     ) -> GraphNode: ...
-    @overload
-    def __call__(self: HasForward[Output_co], x: Nest, /, *inputs: Nest) -> Output_co: ...
     def __call__(self, *inputs: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
@@ -132,24 +140,24 @@ class Module(Torch7, Python, Part):
 
     forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
 
-    def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
-        """What `forward` differentiates with respect to, and the code it runs on that."""
+    def _traced(self, inputs: tuple[Nest, ...]) -> tuple[tuple[Nest, ...], Callable[..., Any]]:
+        """The inputs that `forward` differentiates for, and the code that it runs on them."""
         return inputs, self.updateOutput
 
     def random_stream(self, like: Tensor) -> devices.Generator:
-        """The random generator of the device that `like` is on; put back if this forward fails."""
+        """The random generator of the device of `like`; a failing forward puts its state back."""
         generator = devices.generator(like.device)
 
-        def undo() -> Callable[[], None]:
+        def keep_state() -> Callable[[], None]:
             state = generator.get_state()
             return lambda: generator.set_state(state)
 
-        on_failure(id(generator), undo)
+        on_failure(id(generator), keep_state)
         return generator
 
     def __tape__(self) -> Any:
         """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
-        trace = last_result(self, "trace")
+        trace = transient_value(self, "trace")
         if trace is None:
             raise ValueError(NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
         return trace.root.output

@@ -146,7 +146,7 @@ class _Branches(Container):
         lines.append("   ... -> output")
         return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
-    def _one_each(self, count: int) -> None:
+    def _check_one_each(self, count: int) -> None:
         if count != len(self.modules):
             raise ShapeError(f"{count} inputs for {len(self.modules)} modules")
 
@@ -174,7 +174,7 @@ class ParallelTable(_Branches):
     drawn_as = "parallel"
 
     def updateOutput(self, x: Any) -> list[Any]:
-        self._one_each(len(entries_of(x)))
+        self._check_one_each(len(entries_of(x)))
         return [module(part) for module, part in zip(self.modules, x, strict=True)]
 
 
@@ -217,10 +217,10 @@ class DepthConcat(Concat):
             raise ShapeError(f"shapes {[y.shape for y in outputs]} cannot be joined")
         axis = axis_of(self.dimension, outputs[0].ndim)
         largest = [max(lengths) for lengths in zip(*(y.shape for y in outputs), strict=True)]
-        return ops.concatenate([_centred(y, axis, largest) for y in outputs], axis=axis)
+        return ops.concatenate([_pad_to_centre(y, axis, largest) for y in outputs], axis=axis)
 
 
-def _centred(y: Any, axis: int, largest: list[int]) -> Any:
+def _pad_to_centre(y: Any, axis: int, largest: list[int]) -> Any:
     missing = [0 if a == axis else largest[a] - n for a, n in enumerate(y.shape)]
     if not any(missing):
         return y
@@ -247,7 +247,7 @@ class Parallel(_Branches):
 
     def updateOutput(self, x: Any) -> Any:
         axis = axis_of(self.inputDimension, x.ndim)
-        self._one_each(x.shape[axis])
+        self._check_one_each(x.shape[axis])
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         parts = [part.reshape(shape) for part in ops.split(x, x.shape[axis], axis)]
         outputs = [module(part) for module, part in zip(self.modules, parts, strict=True)]

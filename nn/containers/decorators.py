@@ -175,11 +175,11 @@ class DontCast(Decorator):
         """x: whatever the module takes -> what it returns."""
         module = self.modules[0]
         given = next((a.dtype for a in leaves(x) if a.dtype.kind == "f"), None)
-        y = module(_cast(x, module.type()) if self.castin else x)
-        return _cast(y, given) if self.castout else y
+        y = module(_cast_floats(x, module.type()) if self.castin else x)
+        return _cast_floats(y, given) if self.castout else y
 
 
-def _cast(x: Any, dtype: Any) -> Any:
+def _cast_floats(x: Any, dtype: Any) -> Any:
     def cast(a: Any) -> Any:
         kept = a.dtype.kind != "f" or a.dtype == dtype or dtype is None
         return a if kept else ops.cast(a, dtype=dtype)
@@ -212,32 +212,32 @@ class NaN(Decorator):
     def updateOutput(self, x: Any) -> Any:
         """x: whatever the module takes -> what it returns."""
         name = f"{type(self.modules[0]).__name__} (id {self.id})"
-        y = self.modules[0](_watched(x, _NoNaN("gradInput", name)))
-        map_leaves(_NoNaN("output", name), y)
-        return _watched(y, _NoNaN("gradOutput", name))
+        y = self.modules[0](_watch_gradient(x, _NaNCheck("gradInput", name)))
+        map_leaves(_NaNCheck("output", name), y)
+        return _watch_gradient(y, _NaNCheck("gradOutput", name))
 
     @gradient_from_tape
     def backward(self, input: Any, gradOutput: Any, scale: float = 1) -> Any:
         """As in Module; the gradients of parameters are looked at too."""
         result = super().backward(input, gradOutput, scale)
-        self._look_at_gradients()
+        self._check_parameter_gradients()
         return result
 
     @gradient_from_tape
     def accGradParameters(self, input: Any, gradOutput: Any, scale: float = 1) -> None:
         """As in Module; the gradients of parameters are looked at too."""
         super().accGradParameters(input, gradOutput, scale)
-        self._look_at_gradients()
+        self._check_parameter_gradients()
 
-    def _look_at_gradients(self) -> None:
+    def _check_parameter_gradients(self) -> None:
         for name, parameter in self.modules[0].named_parameters():
             if parameter.grad is not None:
                 module = f"{type(self.modules[0]).__name__} (id {self.id})"
-                _NoNaN(f"the gradient of {name}", module)(parameter.grad)
+                _NaNCheck(f"the gradient of {name}", module)(parameter.grad)
 
 
 @dataclass(frozen=True)
-class _NoNaN:
+class _NaNCheck:
     what: str
     module: str
 
@@ -247,7 +247,7 @@ class _NoNaN:
             raise FloatingPointError(NOT_A_NUMBER.format(what=self.what, module=self.module))
 
 
-def _watched(x: Any, watch: Any) -> Any:
+def _watch_gradient(x: Any, watch: Any) -> Any:
     return map_leaves(
         lambda a: ops.watched_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x
     )
@@ -267,9 +267,9 @@ class Profile(Decorator):
         super().__init__(module)
         self.print_interval = print_interval
         self.name = torch7_name(module) if name is None else name
-        self._both()
+        self._clock_pair()
 
-    def _both(self) -> tuple[_Clock, _Clock]:
+    def _clock_pair(self) -> tuple[_Clock, _Clock]:
         """The clocks, forward and backward; a module from a Torch7 file has none yet."""
         if "_clocks" not in vars(self):
             self._clocks = (
@@ -281,31 +281,31 @@ class Profile(Decorator):
     @property
     def numFwds(self) -> int:
         """How many calls of the module were timed."""
-        return self._both()[0].count
+        return self._clock_pair()[0].count
 
     @property
     def numBwds(self) -> int:
         """How many backward passes through it were timed."""
-        return self._both()[1].count
+        return self._clock_pair()[1].count
 
     @property
     def summedFwdTime(self) -> float:
         """Seconds spent in its forward code."""
-        return self._both()[0].total
+        return self._clock_pair()[0].total
 
     @property
     def summedBwdTime(self) -> float:
         """Seconds between the arrival of a gradient at its output and at its input."""
-        return self._both()[1].total
+        return self._clock_pair()[1].total
 
     def updateOutput(self, x: Any) -> Any:
         """x: whatever the module takes -> what it returns."""
-        forward, backward = self._both()
-        x = _watched(x, backward.stop)
+        forward, backward = self._clock_pair()
+        x = _watch_gradient(x, backward.stop)
         forward.start()
         y = self.modules[0](x)
         forward.stop()
-        return _watched(y, backward.start)
+        return _watch_gradient(y, backward.start)
 
 
 @saved_record
@@ -353,8 +353,8 @@ class GPU(Decorator):
 
     def updateOutput(self, x: Any) -> Any:
         """x: whatever the module takes -> what it returns."""
-        y = self.modules[0](_on_gpu(x, self.device))
-        return _on_gpu(y, self.outdevice)
+        y = self.modules[0](_move_to_gpu(x, self.device))
+        return _move_to_gpu(y, self.outdevice)
 
     def to(self, device: Any) -> Any:
         """Move to the CPU, or to the GPU of its own whichever `device` names; returns self."""
@@ -362,7 +362,7 @@ class GPU(Decorator):
         return super().to(f"cuda:{self.device}" if str(target).startswith("cuda") else target)
 
 
-def _on_gpu(x: Any, index: int) -> Any:
+def _move_to_gpu(x: Any, index: int) -> Any:
     def move(a: Any) -> Any:
         return a.to(f"cuda:{index}") if str(a.device).startswith("cuda") else a
 

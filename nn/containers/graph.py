@@ -62,7 +62,7 @@ class gModule(Container):  # noqa: N801  # nngraph's name
         inputs: GraphNode | Sequence[GraphNode],
         outputs: GraphNode | Sequence[GraphNode],
     ) -> None:
-        inputs, outputs = _node_list(inputs, "inputs"), _node_list(outputs, "outputs")
+        inputs, outputs = _list_of_nodes(inputs, "inputs"), _list_of_nodes(outputs, "outputs")
         super().__init__()
         order = _forward_order(outputs)
         unreached = [each for each in inputs if each not in set(order)]
@@ -96,7 +96,7 @@ class gModule(Container):  # noqa: N801  # nngraph's name
                 parents = [entries[step.input]]
             value = parents[0] if len(parents) == 1 else parents
             if step.selected is not None:
-                value = _entry(value, step.selected)
+                value = _select_entry(value, step.selected)
             values.append(value if step.module is None else self.modules[step.module](value))
         results = [values[step_number] for step_number in self.outputs]
         return results[0] if len(results) == 1 else results
@@ -105,7 +105,7 @@ class gModule(Container):  # noqa: N801  # nngraph's name
         return torch7_name(self)
 
 
-def _node_list(nodes_or_one: Any, what: str) -> list[GraphNode]:
+def _list_of_nodes(nodes_or_one: Any, what: str) -> list[GraphNode]:
     is_one = isinstance(nodes_or_one, GraphNode)
     nodes = [nodes_or_one] if is_one else nodes_or_one
     if not isinstance(nodes, Sequence) or not nodes:
@@ -133,7 +133,7 @@ def _forward_order(outputs: Sequence[GraphNode]) -> list[GraphNode]:
     return order
 
 
-def _entry(value: Any, index: int) -> Any:
+def _select_entry(value: Any, index: int) -> Any:
     if not isinstance(value, (list, tuple)) or index >= len(value):
         found = f"{len(value)} entries" if isinstance(value, (list, tuple)) else "one array"
         raise ShapeError(f"split: entry {index} is wanted of a value that has {found}")

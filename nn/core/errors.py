@@ -1,7 +1,7 @@
 """ShapeError: an input does not fit a module.
 
-It is raised with what is wrong; the module's path in its parents is put before that on the way out,
-by what runs modules (`frames.py`).
+Forward code raises it with what is wrong.  `frames.py`, which runs modules, puts the module's path
+in its parents before the text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ class ShapeError(TapegradError, ValueError):
 
 
 def shape_check(fits: bool, text: str) -> None:
-    """Raise a ShapeError with `text` unless `fits`; the module's path is put before it."""
+    """Raise a ShapeError with `text` unless `fits`; the message starts with the module's path."""
     if not fits:
         raise ShapeError(text)

@@ -1,14 +1,14 @@
 """Frozen modules: their Parameters are constants for them, and for nobody else.
 
 Other modules may hold the same Parameters, learn them, and run at the same time in another thread.
-So a call of a frozen module changes nothing about a Parameter.  Instead the Parameters that frozen
-modules hold have a class which asks who is computing: for the forward code of a frozen module that
-holds it, a Parameter has no node, so calls on it are not recorded; for everybody else it has its
-own.  Which code runs is known for each thread (`frames`).
+So a call of a frozen module changes nothing about a Parameter.  Instead, the Parameters that frozen
+modules hold have a class that looks up which module runs in this thread (`frames`).  To the forward
+code of a frozen module that holds it, such a Parameter shows no node, so operations on it are not
+recorded; to all other code it shows its own.
 
-Rejected: exchanging the module's attributes for constants.  Done for the length of a call, another
-thread sees it; done in `freeze`, whoever takes ``frozen.weight`` for a module of his own gets
-something that never learns.
+Rejected: to replace the module's attributes by constants.  If each call did it, other threads would
+see the constants.  If `freeze` did it, a module that is given ``frozen.weight`` would get a
+constant and never learn it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GRAD: Any = vars(Parameter)["grad"]
 
 
 class _FrozenAware:
-    """What the class of a Parameter gets when a frozen module holds it."""
+    """The mixin in the class of each Parameter that a frozen module holds."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class _FrozenAware:
 
     @property
     def grad(self) -> Any:
-        """The Parameter's gradient, also for code to which it is a constant."""
+        """The Parameter's gradient, also for code that sees it as a constant."""
         return _NODE.__get__(self).grad
 
     @grad.setter
@@ -56,7 +56,7 @@ _frozen_aware_classes: dict[type[Parameter], type[Parameter]] = {}
 
 
 def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
-    """The class of those Parameters of `cls` that a frozen module holds; one for each `cls`."""
+    """The subclass of `cls` for Parameters that a frozen module holds; made once for each `cls`."""
     if cls not in _frozen_aware_classes:
         namespace = {"__slots__": (), "__module__": cls.__module__}
         _frozen_aware_classes.setdefault(cls, type(cls.__name__, (_FrozenAware, cls), namespace))
@@ -64,16 +64,16 @@ def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
 
 
 def class_before_freezing(value: Any) -> type:
-    """The class that `value` was made of, whether a frozen module holds it or not."""
+    """The class of `value` as it was before a frozen module held it."""
     cls = type(value)
     return cls.__bases__[1] if issubclass(cls, _FrozenAware) else cls
 
 
 def mark_frozen_parameters(module: Any) -> frozenset[int]:
-    """Make a frozen module's own Parameters ask who is computing, and return their ids.
+    """Give a frozen module's own Parameters the class that sees freezing, and return their ids.
 
-    Other Parameters do not ask, which would cost a little.  These go on asking after `unfreeze`,
-    since another frozen module may hold them too.
+    Parameters of modules that were never frozen keep their class, which is a little faster.  After
+    `unfreeze` a Parameter keeps the new class, since another frozen module may hold it too.
     """
     own: list[Parameter] = module.own_parameters()
     for p in own:
@@ -83,10 +83,10 @@ def mark_frozen_parameters(module: Any) -> frozenset[int]:
 
 
 def detach_constants(nest: Any) -> Any:
-    """`nest` with each Parameter that is a constant to the running code as one for everybody.
+    """`nest`, with a detached Tensor for each Parameter that the running code sees as a constant.
 
-    A frozen module's inputs to the modules below it pass through here, and so does its result:
-    those who get them would otherwise find a Parameter that learns.
+    The results of a frozen module pass through this function, and what it hands to the modules
+    below it does too: the receiving code would otherwise see a Parameter that learns.
     """
     if type(nest) is Tensor or not any(map(_is_constant, leaves(nest))):
         return nest

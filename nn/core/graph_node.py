@@ -30,7 +30,7 @@ NO_CRITERION = (
 
 
 class GraphNode:
-    """A module, and the nodes that it takes its input from.
+    """A module in a graph, and the nodes from which it takes its input.
 
     ``nn.node(module)`` makes an input of the graph, which has no parents; ``module(node, …)`` makes
     the others.  Several parents are given to the module as one list.  (nngraph's Node.)
@@ -52,7 +52,7 @@ class GraphNode:
         return [GraphNode(None, (self,), selected=i) for i in range(count)]
 
     def annotate(self, *, name: str = "", description: str = "") -> GraphNode:
-        """Words for the picture of the graph; returns self."""
+        """Set the words that a picture of the graph shows for this node; returns self."""
         self.name, self.description = name, description
         return self
 
@@ -66,7 +66,7 @@ class GraphNode:
 
 
 def are_nodes(inputs: tuple[Any, ...]) -> bool:
-    """Whether a module's arguments describe a graph: nodes, or a list with one."""
+    """Whether a module's arguments describe a graph: they are nodes, or a list with a node."""
     if not inputs:
         return False
     first = inputs[0]
@@ -101,7 +101,7 @@ def node(module: Part, *parents: GraphNode | Sequence[GraphNode]) -> GraphNode:
 
 
 def refuse_no_input(module: Any) -> None:
-    """Raise TypeError if the module's forward code needs an input, for a call that has none."""
+    """Raise TypeError, for a call without an input, if the module's forward code needs one."""
     signature = inspect.signature(module.updateOutput)
     try:
         signature.bind()

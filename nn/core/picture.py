@@ -4,8 +4,8 @@ A module says by `drawn_as` how it is wired:
 
     "box"       one box, whatever is inside; what a module is when it says nothing
     "chain"     its `modules` one after another
-    "branches"  its `modules` side by side, each fed by the whole input; their ends are the output
-    "joined"    as "branches", and a box of its own in which the ends come together
+    "branches"  its `modules` side by side, each fed by the entire input; the results are the output
+    "joined"    as "branches", and a box of its own that joins the results
     "parallel"  its `modules` side by side, the i-th fed by the i-th entry of the input
     "graph"     its `steps`, from `inputs` to `outputs`, as `containers.graph` has them
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
-from tapegrad.nn.core.transient import last_result
+from tapegrad.nn.core.transient import transient_value
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part
@@ -50,7 +50,7 @@ def _boxes(module: Any) -> list[Box]:
 
 
 def _draw(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
-    """Add the boxes of `module`, fed by the boxes `sources`; returns those that its output is."""
+    """Add the boxes of `module`, fed by the boxes `sources`; returns the boxes of its output."""
     wiring = module.drawn_as
     if wiring == "graph":
         return _draw_graph(module, sources, boxes)
@@ -77,24 +77,24 @@ def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
         sources = [_box_for_entry(i, sources, boxes) for i in range(module.inputs)]
     ends: list[list[int]] = []
     for step in module.steps:
-        found = [end for parent in step.parents for end in ends[parent]]
+        current = [end for parent in step.parents for end in ends[parent]]
         if step.input is not None:
-            found = [sources[step.input]]
+            current = [sources[step.input]]
         if step.selected is not None:
-            found = [_box_for_entry(step.selected, found, boxes)]
+            current = [_box_for_entry(step.selected, current, boxes)]
         if step.module is not None:
             first = len(boxes)
-            found = _draw(module.modules[step.module], found, boxes)
+            current = _draw(module.modules[step.module], current, boxes)
             words = [word for word in (step.name, step.description) if word]
             if words and len(boxes) > first:
                 boxes[-1].lines[:0] = words
-        ends.append(found)
-    return [end for place in module.outputs for end in ends[place]]
+        ends.append(current)
+    return [end for step_number in module.outputs for end in ends[step_number]]
 
 
 def _box_for_module(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
     lines = [repr(module).partition(" {")[0].partition("\n")[0].removeprefix("nn.")]
-    if shape := _shapes_text(last_result(module, "output")):
+    if shape := _shapes_text(transient_value(module, "output")):
         lines.append(shape)
     boxes.append(Box(lines, "module", list(dict.fromkeys(sources))))
     return [len(boxes) - 1]

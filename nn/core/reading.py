@@ -1,7 +1,8 @@
-"""What Torch7's methods read from the trace of a stateful call: gradients of inputs, of parameters.
+"""Torch7's gradients, read from the trace of a stateful call.
 
-One reverse sweep over the interval of the trace gives the gradient of the root, of every child and
-of every parameter.  The input and target of `backward` are held against those of the call first.
+One reverse sweep over the trace gives the gradient at the inputs of the root and of every child,
+and that of every parameter.  Before it, the input and target of `backward` are compared with those
+of `forward`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {exp
 
 
 def checked_root_span(name: str, method: str, given: Any, trace: Trace | None) -> Span:
-    """The root span, if `given` is what it ran on: the same memory and layout, or equal bits."""
+    """The root span of the trace, after a check that the module ran on `given`.
+
+    The same memory and layout counts as the same input, and so do equal bits.  Raises RuntimeError
+    without a trace, ValueError for another input.
+    """
     if trace is None:
         raise RuntimeError(NO_FORWARD.format(name=name, method=method))
     span = trace.root
@@ -57,7 +62,7 @@ def checked_root_span(name: str, method: str, given: Any, trace: Trace | None) -
 
 
 def _describe_difference(given: Any, last: Any) -> str:
-    """How two nests of arrays differ, in words; "" when they are the same."""
+    """A text that says how two nests of arrays differ; "" when they are the same."""
     now_leaves, then_leaves = leaves(as_tensors(given)), leaves(last)
     if len(now_leaves) != len(then_leaves):
         return f"{len(then_leaves)} arrays then, {len(now_leaves)} now"
@@ -84,15 +89,15 @@ def _same_bits(a: Any, b: Any) -> bool:
 
 
 def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tuple[Node, Any]]:
-    """(node, cotangent) for each output leaf.  Raises ShapeError when they do not match."""
+    """(node, cotangent) for each tracked output.  Raises ShapeError when shapes do not match."""
     outputs = leaves(as_tensors(span.output))
-    given = leaves(as_tensors(grad_output))
-    if len(outputs) != len(given):
+    cotangents = leaves(as_tensors(grad_output))
+    if len(outputs) != len(cotangents):
         raise ShapeError(
-            f"{name}.{method}: gradOutput holds {len(given)} arrays, the output {len(outputs)}"
+            f"{name}.{method}: gradOutput holds {len(cotangents)} arrays, the output {len(outputs)}"
         )
     seeds = []
-    for output, g in zip(outputs, given, strict=True):
+    for output, g in zip(outputs, cotangents, strict=True):
         if g.shape != output.shape:
             raise ShapeError(
                 GRAD_SHAPE.format(name=name, method=method, found=g.shape, expected=output.shape)
@@ -112,10 +117,10 @@ def sweep_trace(
     inputs: bool,
     parameters: list[Parameter] | None,
 ) -> dict[Node, Any]:
-    """One sweep over the trace.
+    """Run one reverse sweep over the trace; returns the cotangents by node.
 
-    inputs:     gather the gradient at every module's inputs
-    parameters: None for whatever Parameters are reached, [] for none, else exactly these
+    inputs:     whether to return the cotangents at every module's inputs
+    parameters: None for every Parameter that the sweep reaches, [] for none, else exactly these
     """
     marks = {n for span in trace.spans for n in span.nodes if n is not None} if inputs else set()
     if inputs and parameters is None:
@@ -126,7 +131,10 @@ def sweep_trace(
 
 
 def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
-    """Give every module of the trace its gradInput, root last."""
+    """Store its gradInput on every module of the trace, the root last.
+
+    found: cotangents by node.  The root's gradInput shares no memory with its input and gradOutput.
+    """
     owners = {id(owner_of(g._data)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
         is_root = span is trace.root
@@ -151,7 +159,7 @@ def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any
 
 
 def add_to_parameter_gradients(found: dict[Node, Any], scale: float) -> None:
-    """Accumulate what reached the Parameters, times `scale`, into their gradients."""
+    """Add the cotangents of Parameters, times `scale`, to their gradients."""
     for node, g in found.items():
         if isinstance(node, Leaf):
             add_to_grad(node, g, scale)

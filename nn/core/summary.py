@@ -1,7 +1,7 @@
-"""A module as a table: what is in it, with which shapes, and how many parameters.
+"""A module as a table: the modules in it, their output shapes, and how many parameters they have.
 
 Jupyter shows a module this way, and the command line prints it.  Output shapes are those of the
-last `forward`; before one they are not known, and the column is left out.
+last `forward`; before the first one the table has no such column.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.drawing import shape_text
 from tapegrad.nn.core.part import Part, named_fields
-from tapegrad.nn.core.transient import last_result
+from tapegrad.nn.core.transient import transient_value
 
 __all__ = ["SummaryRow", "summary_html", "summary_rows", "summary_text"]
 
@@ -29,7 +29,7 @@ class SummaryRow(NamedTuple):
 
 
 def summary_rows(module: Part) -> list[SummaryRow]:
-    """One row for each module, parents first; parameters are counted where they are held."""
+    """One row for each module, parents first; the first module that holds a Parameter counts it."""
     table = []
     seen: set[int] = set()
     for name, part in module.named_modules():
@@ -44,7 +44,7 @@ def summary_rows(module: Part) -> list[SummaryRow]:
                 name=name,
                 depth=name.count(".") + 1 if name else 0,
                 module=repr(part).partition(" {")[0].partition("\n")[0],
-                output=_shape_cell(last_result(part, "output")),
+                output=_shape_cell(transient_value(part, "output")),
                 parameters=", ".join(f"{field} {shape_text(p.shape)}" for field, p in own),
                 size=sum(p.size for _, p in own),
             )

@@ -1,7 +1,7 @@
-"""Running modules: plainly, or as spans of a trace laid over the tape.
+"""Running modules: plainly, or as spans of a trace.
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
-identity node at each of its inputs; the gradient that passes this node on the way back is that
+identity node at each of its inputs.  The gradient that passes this node in the reverse sweep is the
 module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leaves no span.
 """
 
@@ -31,9 +31,9 @@ __all__ = ["as_tensors", "run_module", "mark_inputs", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:
-    """The same nest with bare arrays and numbers as untracked Tensors.
+    """The same nest, with untracked Tensors for bare arrays and numbers.
 
-    A list of nothing but numbers, nested or not, is an array written out and not a table.
+    A list that contains numbers only, nested or not, becomes one array and is no table.
     """
     if isinstance(inputs, Tensor):
         return inputs
@@ -47,12 +47,15 @@ def as_tensors(inputs: Any) -> Any:
 
 
 def _only_numbers(inputs: Any) -> bool:
-    found = leaves(inputs)
-    return bool(found) and all(isinstance(x, (bool, int, float, complex)) for x in found)
+    values = leaves(inputs)
+    return bool(values) and all(isinstance(x, (bool, int, float, complex)) for x in values)
 
 
 def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
-    """The inputs behind identity nodes of their own, which see the gradient that passes."""
+    """(inputs behind an identity node each, these nodes), which receive the inputs' gradients.
+
+    An input that cannot be tracked stays as it is, with None for its node.
+    """
     nodes: list[Node | None] = []
 
     def mark(x: Tensor) -> Tensor:
@@ -67,7 +70,7 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 
 
 def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
-    """Run a module on `args`: as a part of the open trace, or plainly."""
+    """Run `update` on `args` as the module's forward code: in the open trace, or plainly."""
     guard(module, "_frozen")
     frame = current_frame()
     trace = undo = None
@@ -96,7 +99,10 @@ def _detach_constants_of_result(update: Callable[..., Any]) -> Callable[..., Any
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
-    """Run a module as the root of a new trace.  Raises what it raises, with state put back."""
+    """Run a module as the root of a new trace.
+
+    An error in it passes on, after all state that the call changed was put back.
+    """
     trace = Trace(next_serial())
     try:
         with enter_frame(Frame(None, trace, current_frame())):

@@ -1,9 +1,9 @@
-"""What calls leave on a module: passing state, which belongs in no file and no list of parameters.
+"""What calls leave on a module: transient state, which belongs in no file and is no parameter.
 
-It lies in one object, made when there is first something to keep, under one name among the module's
-attributes.  The slots below are the only list of what is passing: a method that has to remember
-something between two calls gets a slot, and files, copies and conversions need no change.
-A plain call, ``module(x)``, does not come here.
+One object holds all of it, under one name among the module's attributes; the first value to keep
+makes it.  Its slots are the only list of what is transient: a method that must remember something
+between two calls gets a slot, and files, copies and conversions need no change.
+A plain call, ``module(x)``, keeps nothing here.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace
 
-__all__ = ["ATTRIBUTE", "TransientState", "last_result", "transient_state_of"]
+__all__ = ["ATTRIBUTE", "TransientState", "transient_value", "transient_state_of"]
 
-# Its name on modules, unlike any that people's classes have; no file has such an attribute.
+# The attribute of modules that holds it, a name that nobody's class has; no file contains it.
 ATTRIBUTE = "_tapegrad_run"
 
 
 class TransientState:
-    """The passing state of one module.
+    """The transient state of one module.
 
     output, gradInput: results of the last `forward` and `backward`; unset before the first
     trace:  the tape of the last `forward`
     target: the target of a criterion's last `forward`
-    flat:   the buffers that `getParameters` made, and what lay in them then
-    picks:  what a max pooling found, for the unpooling that refers to it
+    flat:   the buffers that `getParameters` made, and the arrays that lay in them then
+    picks:  the indices of a max pooling's maxima, for the unpooling that refers to it
     """
 
     __slots__ = ("flat", "gradInput", "output", "picks", "target", "trace")
@@ -41,7 +41,7 @@ class TransientState:
         self.picks: Any = None
 
     def copied(self) -> TransientState:
-        """What a copy of the module has: the results, but neither tape nor flat buffers."""
+        """The state for a copy of the module: the results, but neither tape nor flat buffers."""
         copy = TransientState()
         copy.picks = self.picks
         for name in ("output", "gradInput"):
@@ -50,23 +50,23 @@ class TransientState:
         return copy
 
     def clear(self) -> None:
-        """Forget the results and the tape; flat buffers stay those of the parameters."""
+        """Drop the results and the tape; parameters stay in their flat buffers."""
         self.trace = self.target = None
         for name in ("output", "gradInput"):
             if hasattr(self, name):
                 delattr(self, name)
 
     def drop_tape(self) -> None:
-        """Forget what refers to parameters as they were: the tape, and the flat buffers."""
+        """Drop what holds old memory of parameters: the tape, and the flat buffers."""
         self.trace = self.target = self.flat = None
 
 
 def transient_state_of(module: Any) -> TransientState:
-    """The passing state of `module`; made now if there was none."""
-    run: TransientState | None = module._tapegrad_run
-    return module.__dict__.setdefault(ATTRIBUTE, TransientState()) if run is None else run
+    """The transient state of `module`, which is made if there was none."""
+    state: TransientState | None = module._tapegrad_run
+    return module.__dict__.setdefault(ATTRIBUTE, TransientState()) if state is None else state
 
 
-def last_result(module: Any, name: str) -> Any:
-    """What the last call left under `name`, a slot of Run; None if nothing."""
+def transient_value(module: Any, name: str) -> Any:
+    """The slot `name` of the module's transient state; None if no call has set it."""
     return getattr(module._tapegrad_run, name, None)

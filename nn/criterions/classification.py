@@ -18,7 +18,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
-from tapegrad.nn.criterions.targets import constant, weights_of
+from tapegrad.nn.criterions.targets import target_tensor, weights_buffer
 from tapegrad.nn.layers.softmax import LogSoftMax
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class ClassNLLCriterion(Criterion):
     def __init__(
         self, weights: Any = None, sizeAverage: bool = True, ignoreIndex: int = -100
     ) -> None:
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
         self.ignoreIndex = ignoreIndex
 
@@ -59,7 +59,7 @@ class ClassNLLCriterion(Criterion):
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
         rows = x.reshape((-1, x.shape[-1]))
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.ndim == 0 and rows.shape[0] == 1:
             target = target.reshape((1,))
         if target.shape != rows.shape[:1]:
@@ -67,9 +67,9 @@ class ClassNLLCriterion(Criterion):
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
-        return self._of_rows(rows, target)
+        return self._loss_of_rows(rows, target)
 
-    def _of_rows(self, rows: Any, target: Any) -> Any:
+    def _loss_of_rows(self, rows: Any, target: Any) -> Any:
         """The loss of log-probabilities (N, C) and N labels."""
         samples, classes = rows.shape
         if self.weights is not None and self.weights.shape != (classes,):
@@ -106,14 +106,14 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (3, 4):
             raise ShapeError(f"the input of shape {x.shape} is neither (C, H, W) nor (N, C, H, W)")
-        target = constant(target, x)
+        target = target_tensor(target, x)
         last = ops.moveaxis(x, -3, -1)
         if target.shape != last.shape[:-1]:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"places {last.shape[:-1]} of the input of shape {x.shape}"
             )
-        return self._of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
+        return self._loss_of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
 
 
 class CrossEntropyCriterion(Criterion):
@@ -133,7 +133,7 @@ class CrossEntropyCriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if x.ndim > 2:
             x = x.reshape([length for length in x.shape if length != 1] or [1])
         self.nll.sizeAverage = self.sizeAverage
@@ -163,8 +163,8 @@ class ClassSimplexCriterion(MSECriterion):
         self.simplex = Buffer(simplex(self.nClasses))
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        self._fitting(x)
-        target = constant(target, x)
+        self._check_shape(x)
+        target = target_tensor(target, x)
         if target.size * self.nClasses != x.size:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each sample of "
@@ -175,14 +175,14 @@ class ClassSimplexCriterion(MSECriterion):
 
     def getPredictions(self, x: Any) -> Any:
         """How near x is to each corner: x·simplexᵀ, of the shape of x."""
-        self._fitting(x)
+        self._check_shape(x)
         return ops.matmul(x, ops.cast(self.simplex, dtype=x.dtype).T)
 
     def getTopPrediction(self, x: Any) -> Any:
         """The label of the nearest corner: 0-d, or (N,) for a batch."""
         return ops.argmax(self.getPredictions(x), axis=-1)
 
-    def _fitting(self, x: Any) -> None:
+    def _check_shape(self, x: Any) -> None:
         if x.ndim not in (1, 2) or x.shape[-1] != self.nClasses:
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (C,) nor (N, C) with C = {self.nClasses}"

@@ -59,7 +59,7 @@ class Criterion(Module):
         span = checked_root_span(name, method, input, trace)
         assert trace is not None  # same_input has raised otherwise
         check_same_target(name, method, target, run.target)
-        seeds = seeds_for(name, method, span, map_leaves(_one, span.output))
+        seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
         found = sweep_trace(trace, seeds, inputs=True, parameters=None)
         store_input_gradients(trace, found, None)
         return self.gradInput
@@ -86,5 +86,5 @@ class Criterion(Module):
         return torch7_name(self)
 
 
-def _one(output: Tensor) -> Any:
+def _unit_seed(output: Tensor) -> Any:
     return seed_for(output, None)

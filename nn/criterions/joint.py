@@ -42,9 +42,9 @@ class MultiCriterion(Criterion):
 
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
-        return self._total([x] * count, [target] * count)
+        return self._weighted_sum([x] * count, [target] * count)
 
-    def _total(self, inputs: Any, targets: Any) -> Any:
+    def _weighted_sum(self, inputs: Any, targets: Any) -> Any:
         if not self.criterions:
             raise ValueError(f"{type(self).__name__} has no criterions: add(criterion, weight)")
         children = zip(self.criterions, self.weights, inputs, targets, strict=True)
@@ -72,7 +72,7 @@ class ParallelCriterion(MultiCriterion):
         for what, given in (("input", x), ("target", targets)):
             if not isinstance(given, (list, tuple)) or len(given) != count:
                 raise ShapeError(f"the {what} is not a list of {count} entries, one a criterion")
-        return self._total(x, targets)
+        return self._weighted_sum(x, targets)
 
 
 class ModuleCriterion(Criterion):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import averaged, paired, spread, weights_of
+from tapegrad.nn.criterions.targets import sum_or_mean, target_like, weights_buffer, weights_for
 from tapegrad.nn.layers.activation import magnitude
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class MSECriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return averaged(ops.square(x - paired(x, target)), self)
+        return sum_or_mean(ops.square(x - target_like(x, target)), self)
 
 
 class AbsCriterion(Criterion):
@@ -61,7 +61,7 @@ class AbsCriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return averaged(magnitude(x - paired(x, target)), self)
+        return sum_or_mean(magnitude(x - target_like(x, target)), self)
 
 
 class SmoothL1Criterion(Criterion):
@@ -78,10 +78,10 @@ class SmoothL1Criterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        difference = x - paired(x, target)
+        difference = x - target_like(x, target)
         size = magnitude(difference)
         halves = ops.square(difference) * 0.5
-        return averaged(ops.where(ops.less(size, 1), halves, size - 0.5), self)
+        return sum_or_mean(ops.where(ops.less(size, 1), halves, size - 0.5), self)
 
 
 class WeightedMSECriterion(MSECriterion):
@@ -95,10 +95,10 @@ class WeightedMSECriterion(MSECriterion):
 
     def __init__(self, weight: Any) -> None:
         super().__init__()
-        self.weight = weights_of(weight)
+        self.weight = weights_buffer(weight)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return super().updateOutput(x, paired(x, target) * spread(self.weight, x))
+        return super().updateOutput(x, target_like(x, target) * weights_for(self.weight, x))
 
 
 class SpatialAutoCropMSECriterion(MSECriterion):
@@ -155,12 +155,12 @@ class DistKLDivCriterion(Criterion):
                 f"the input has shape {x.shape}, the target {getattr(target, 'shape', ())}; "
                 "both must have the same"
             )
-        t = paired(x, target)
+        t = target_like(x, target)
         positive = ops.greater(t, 0)
         # Where t is 0 the term is 0·(log 1 - 0), whatever x is, -∞ included.
         logarithms = ops.log(ops.where(positive, t, 1))
         terms = ops.where(positive, t * (logarithms - x), 0)
-        return averaged(terms, self)
+        return sum_or_mean(terms, self)
 
 
 class BCECriterion(Criterion):
@@ -176,15 +176,15 @@ class BCECriterion(Criterion):
     eps = 1e-12
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        t = paired(x, target)
+        t = target_like(x, target)
         terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
         if self.weights is not None:
-            terms = terms * spread(self.weights, x)
-        return -averaged(terms, self)
+            terms = terms * weights_for(self.weights, x)
+        return -sum_or_mean(terms, self)
 
 
 class MultiLabelSoftMarginCriterion(Criterion):
@@ -199,13 +199,13 @@ class MultiLabelSoftMarginCriterion(Criterion):
     keeps = ("weights", "sizeAverage")
 
     def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        t = paired(x, target)
+        t = target_like(x, target)
         # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
         terms = t * ops.logaddexp(-x, 0) + (1 - t) * ops.logaddexp(x, 0)
         if self.weights is not None:
-            terms = terms * spread(self.weights, x)
-        return averaged(terms, self)
+            terms = terms * weights_for(self.weights, x)
+        return sum_or_mean(terms, self)

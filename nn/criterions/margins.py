@@ -16,7 +16,7 @@ from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import averaged, constant, paired, weights_of
+from tapegrad.nn.criterions.targets import sum_or_mean, target_like, target_tensor, weights_buffer
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
@@ -57,7 +57,7 @@ class MarginCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return averaged(ops.relu(self.margin - x * paired(x, target)), self)
+        return sum_or_mean(ops.relu(self.margin - x * target_like(x, target)), self)
 
 
 class SoftMarginCriterion(Criterion):
@@ -73,7 +73,7 @@ class SoftMarginCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return averaged(ops.logaddexp(-(x * paired(x, target)), 0), self)
+        return sum_or_mean(ops.logaddexp(-(x * target_like(x, target)), 0), self)
 
 
 class HingeEmbeddingCriterion(Criterion):
@@ -93,7 +93,7 @@ class HingeEmbeddingCriterion(Criterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         alike = ops.greater(signs(target, x, x.shape), 0)
         hinges = ops.maximum(self.margin - x, 0)
-        return averaged(ops.where(alike, x, hinges), self)
+        return sum_or_mean(ops.where(alike, x, hinges), self)
 
 
 # Pairs --------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class L1HingeEmbeddingCriterion(Criterion):
         self.margin = margin
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        a, b = pair(x)
+        a, b = two_arrays(x)
         distance = ops.sum(ops.absolute(a - b))
         alike = ops.greater(signs(target, a, ()), 0)
         return ops.where(alike, distance, ops.relu(self.margin - distance))
@@ -134,13 +134,13 @@ class CosineEmbeddingCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        a, b = pair(x)
+        a, b = two_arrays(x)
         if a.ndim not in (1, 2):
             raise ShapeError(f"the inputs of shape {a.shape} are neither (F,) nor (N, F)")
         squares = [ops.sum(ops.square(v), axis=-1) + self.eps for v in (a, b)]
         cosine = ops.sum(a * b, axis=-1) / ops.sqrt(squares[0] * squares[1])
         alike = ops.greater(signs(target, a, cosine.shape), 0)
-        return averaged(ops.where(alike, 1 - cosine, ops.relu(cosine - self.margin)), self)
+        return sum_or_mean(ops.where(alike, 1 - cosine, ops.relu(cosine - self.margin)), self)
 
 
 class MarginRankingCriterion(Criterion):
@@ -158,9 +158,9 @@ class MarginRankingCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        a, b = pair(x)
+        a, b = two_arrays(x)
         lead = (a - b) * signs(target, a, a.shape)
-        return averaged(ops.maximum(self.margin - lead, 0), self)
+        return sum_or_mean(ops.maximum(self.margin - lead, 0), self)
 
 
 class DistanceRatioCriterion(Criterion):
@@ -178,8 +178,8 @@ class DistanceRatioCriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
-        near, far = pair(x)
-        return averaged(ops.logaddexp(near - far, 0), self)
+        near, far = two_arrays(x)
+        return sum_or_mean(ops.logaddexp(near - far, 0), self)
 
 
 # One score for each class -------------------------------------------------------------------------
@@ -203,13 +203,13 @@ class MultiMarginCriterion(Criterion):
             raise ValueError(f"MultiMarginCriterion: p is {p}, only 1 and 2 are supported")
         self.p = p
         self.margin = margin
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.size != samples:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
@@ -224,11 +224,11 @@ class MultiMarginCriterion(Criterion):
         hinges = ops.relu(self.margin - ops.take_along_axis(rows, places, axis=1) + rows)
         if self.p == 2:
             hinges = ops.square(hinges)
-        others = ops.not_equal(places, positions(rows, classes))
+        others = ops.not_equal(places, class_numbers(rows, classes))
         hinges = ops.where(others, hinges, 0)
         if self.weights is not None:
             hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(places.shape)
-        return averaged(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
+        return sum_or_mean(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
 
 
 class MultiLabelMarginCriterion(Criterion):
@@ -249,11 +249,11 @@ class MultiLabelMarginCriterion(Criterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.shape != x.shape:
             raise ShapeError(f"the target of shape {target.shape} has not the input's, {x.shape}")
         labels = leading_labels(target.reshape(rows.shape), classes=classes)
-        wanted = ops.equal(labels.reshape((samples, -1, 1)), positions(rows, classes))
+        wanted = ops.equal(labels.reshape((samples, -1, 1)), class_numbers(rows, classes))
         free = ops.logical_not(ops.any(wanted, axis=1)).reshape((samples, 1, classes))
         listed = ops.greater_equal(labels, 0).reshape((samples, -1, 1))
         chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
@@ -268,7 +268,7 @@ class MultiLabelMarginCriterion(Criterion):
 
 def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
     """The target in `shape`, or a single sign for all, in the dtype of x."""
-    target = constant(target, x)
+    target = target_tensor(target, x)
     if target.size != 1 and target.shape != shape:
         raise ShapeError(
             f"the target of shape {target.shape} holds neither one sign nor signs of shape {shape}"
@@ -277,7 +277,7 @@ def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return target.reshape(shape if target.shape == shape else ())
 
 
-def pair(x: Any) -> tuple[Any, Any]:
+def two_arrays(x: Any) -> tuple[Any, Any]:
     """The two arrays of a pair.  Raises ShapeError unless they are two of one shape."""
     if not isinstance(x, (list, tuple)) or len(x) != 2:
         raise ShapeError("the input is a list of two arrays")
@@ -294,7 +294,7 @@ def class_rows(x: Any) -> Any:
     return x.reshape((-1, x.shape[-1]))
 
 
-def positions(x: Any, count: int) -> Any:
+def class_numbers(x: Any, count: int) -> Any:
     """0 … count - 1, on the device of x."""
     return devices.namespace(array_of(x)).arange(count)
 

@@ -27,7 +27,7 @@ from tapegrad.nn.core.reading import (
     sweep_trace,
 )
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.transient import last_result, transient_state_of
+from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace
@@ -131,7 +131,7 @@ class Torch7(Part):
         parameters: list[Parameter] | None,
     ) -> tuple[Trace, dict[Any, Any]]:
         name = type(self).__name__
-        trace = last_result(self, "trace")
+        trace = transient_value(self, "trace")
         span = checked_root_span(name, method, given, trace)
         seeds = seeds_for(name, method, span, grad_output)
         if not seeds and not any(n is not None for n in span.nodes) and self._parameters():
@@ -241,7 +241,7 @@ class Torch7(Part):
         """Let each named field present here use `other`'s memory, recursively; returns self."""
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
-                own, source = _field(mine, name), _field(theirs, name)
+                own, source = _named_tensor(mine, name), _named_tensor(theirs, name)
                 if own is None or source is None:
                     continue
                 if isinstance(own, Parameter):
@@ -356,12 +356,12 @@ class Torch7(Part):
         result = function(self)
         for name, value in vars(self).items():
             if not name.startswith("_"):
-                vars(self)[name] = _replaced(value, function)
+                vars(self)[name] = _replace_in(value, function)
         self._drop_traces()
         return result
 
 
-def _field(module: Part, name: str) -> Any:
+def _named_tensor(module: Part, name: str) -> Any:
     if name in {"gradWeight", "gradBias"}:
         own = vars(module).get(name[4:].lower())
         return gradient_of(own) if isinstance(own, Parameter) else None
@@ -369,11 +369,11 @@ def _field(module: Part, name: str) -> Any:
     return value if isinstance(value, Tensor) else None
 
 
-def _replaced(value: Any, function: Callable[[Any], Any]) -> Any:
+def _replace_in(value: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(value, Torch7):
         return value.replace(function)
     if isinstance(value, dict):
-        return {key: _replaced(item, function) for key, item in value.items()}
+        return {key: _replace_in(item, function) for key, item in value.items()}
     if type(value) in (list, tuple):
-        return type(value)([_replaced(item, function) for item in value])
+        return type(value)([_replace_in(item, function) for item in value])
     return value

@@ -22,7 +22,7 @@ from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
-from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes, zeros
+from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes_text, zeros_beside
 
 __all__ = ["FastLSTM", "GRU", "LSTM", "LinearRNN", "LookupRNN", "MuFuRu", "RecGRU", "RecLSTM"]
 
@@ -42,7 +42,7 @@ class RecLSTM(AbstractRecurrent):
         self.outputsize = hiddensize if outputsize is None else outputsize
 
     def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], size) for size in (self.outputsize, self.hiddensize)]
+        return [zeros_beside(x, *x.shape[:-1], size) for size in (self.outputsize, self.hiddensize)]
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         h, c = self.modules[0]([x, *state])
@@ -116,7 +116,7 @@ class LookupRNN(AbstractRecurrent):
             raise ShapeError(f"the input of shape {x.shape} holds not one index a sample")
 
     def start(self, x: Any) -> Any:
-        return zeros(self.weight, *x.shape, self.outputsize)
+        return zeros_beside(self.weight, *x.shape, self.outputsize)
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         linear, transfer = self.modules
@@ -181,7 +181,7 @@ class LSTM(AbstractRecurrent):
         self.outputGate = Gate(inputsize, outputsize, cell=True)
 
     def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], self.outputsize)] * 2
+        return [zeros_beside(x, *x.shape[:-1], self.outputsize)] * 2
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         h, c = state
@@ -208,7 +208,7 @@ class FastLSTM(AbstractRecurrent):
         self.o2g = Linear(outputsize, 4 * outputsize, bias=False)
 
     def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], self.outputsize)] * 2
+        return [zeros_beside(x, *x.shape[:-1], self.outputsize)] * 2
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         h, c = state
@@ -243,7 +243,7 @@ class GRU(AbstractRecurrent):
         return h, h
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self).removesuffix(')')}, 0.00)"
+        return f"{torch7_name(self)}{sizes_text(self).removesuffix(')')}, 0.00)"
 
 
 class MuFuRu(AbstractRecurrent):

@@ -53,9 +53,9 @@ class MaskZero(Container):
         if mask is None:
             return self.modules[0](x)
         if self.maskinput:
-            x = map_leaves(lambda leaf: _without(leaf, mask), x)
+            x = map_leaves(lambda leaf: _zero_masked(leaf, mask), x)
         y = self.modules[0](x)
-        return map_leaves(lambda leaf: _without(leaf, mask), y) if self.maskoutput else y
+        return map_leaves(lambda leaf: _zero_masked(leaf, mask), y) if self.maskoutput else y
 
     def _mask_of(self, x: Any) -> Any:
         if not self.v2:
@@ -75,7 +75,7 @@ class MaskZero(Container):
         return f"{torch7_name(self)} @ {next(self._children(first))}"
 
 
-def _without(x: Any, mask: Any) -> Any:
+def _zero_masked(x: Any, mask: Any) -> Any:
     return ops.where(mask.reshape((-1, *(1,) * (x.ndim - 1))), 0, x)
 
 
@@ -102,7 +102,7 @@ class LookupTableMaskZero(Module):
 
     def updateOutput(self, x: Any) -> Any:
         padding = ops.less(x, 0)
-        return rows_of(self.weight[1:], ops.where(padding, 0, x), padding)
+        return lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
 
 
 class Embedding(Module):
@@ -137,11 +137,11 @@ class Embedding(Module):
     def updateOutput(self, x: Any) -> Any:
         weight = self.weight
         if self.padding_idx is None:
-            return rows_of(weight, x, None)
+            return lookup_rows(weight, x, None)
         # The padding row keeps its values, whatever they are, and passes no gradient.
         padding = ops.equal(x, self.padding_idx)
         fixed = weight.detach()[self.padding_idx]
-        return rows_of(weight, x, padding, fixed)
+        return lookup_rows(weight, x, padding, fixed)
 
     def __repr__(self) -> str:
         rows, columns = self.weight.shape
@@ -149,7 +149,7 @@ class Embedding(Module):
         return f"{torch7_name(self)}({rows}, {columns}{ending})"
 
 
-def rows_of(weight: Any, x: Any, padding: Any, fixed: Any = 0) -> Any:
+def lookup_rows(weight: Any, x: Any, padding: Any, fixed: Any = 0) -> Any:
     """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
     indices = class_labels(x.reshape((-1,)), classes=weight.shape[0])
     rows = weight[indices].reshape((*x.shape, weight.shape[1]))

@@ -19,7 +19,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
+from tapegrad.nn.recurrent.steps import check_features, sizes_text, zeros_beside
 
 __all__ = ["BiSequencer", "Recursor", "Repeater", "Sequencer"]
 
@@ -31,7 +31,7 @@ _states: ContextVar[dict[Any, Any] | None] = ContextVar("tapegrad_states", defau
 
 
 @contextmanager
-def _running(states: dict[Any, Any]) -> Iterator[None]:
+def _use_states(states: dict[Any, Any]) -> Iterator[None]:
     token = _states.set(states)
     try:
         yield
@@ -51,7 +51,7 @@ class AbstractRecurrent(Module):
 
     def start(self, x: Any) -> Any:
         """The state before the first step; zeros."""
-        return zeros(x, *x.shape[:-1], self.outputsize)
+        return zeros_beside(x, *x.shape[:-1], self.outputsize)
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """(output, next state)."""
@@ -68,10 +68,10 @@ class AbstractRecurrent(Module):
 
     def check(self, x: Any) -> None:
         """Raise ShapeError for an input that does not fit."""
-        checked_features(x, self.inputsize, (1, 2))
+        check_features(x, self.inputsize, (1, 2))
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
 class Recursor(Container):
@@ -111,7 +111,7 @@ class Remembering(Module):
         self._kept = None
         return self
 
-    def remembered(self) -> Any:
+    def start_states(self) -> Any:
         """The states to start from, None for zeros."""
         mode = "train" if self.train else "eval"
         return self._kept if self._remember in {"both", mode} else None
@@ -139,11 +139,11 @@ class Sequencer(Remembering, Container):
 
     def updateOutput(self, x: Any) -> Any:
         steps = steps_of(x)
-        states: dict[Any, Any] = dict(self.remembered() or {})
-        with _running(states):
+        states: dict[Any, Any] = dict(self.start_states() or {})
+        with _use_states(states):
             outputs = [self.modules[0](step) for step in steps]
         self.keep_states(states)
-        return outputs if isinstance(x, (list, tuple)) else stacked(outputs)
+        return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
 
     def describe(self, first: int) -> str:
         return f"{torch7_name(self)} @ {next(self._children(first))}"
@@ -166,7 +166,7 @@ class Repeater(Container):
         self.seqlen = seqlen
 
     def updateOutput(self, x: Any) -> Any:
-        with _running({}):
+        with _use_states({}):
             return [self.modules[0](x) for _ in range(self.seqlen)]
 
     def describe(self, first: int) -> str:
@@ -210,7 +210,7 @@ class BiSequencer(Container):
             ops.concatenate([a, b], axis=-1) if self.merge is None else self.merge([a, b])
             for a, b in pairs
         ]
-        return outputs if isinstance(x, (list, tuple)) else stacked(outputs)
+        return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
 
 
 def steps_of(x: Any) -> list[Any]:
@@ -233,8 +233,8 @@ def slices_of(x: Any) -> list[Any]:
     return [part.reshape(x.shape[1:]) for part in ops.split(x, x.shape[0], 0)]
 
 
-def stacked(outputs: list[Any]) -> Any:
+def stack_steps(outputs: list[Any]) -> Any:
     """Outputs of steps along a new first axis, entry by entry where they are lists."""
     if isinstance(outputs[0], (list, tuple)):
-        return [stacked(list(parts)) for parts in zip(*outputs, strict=True)]
+        return [stack_steps(list(parts)) for parts in zip(*outputs, strict=True)]
     return ops.stack(outputs)

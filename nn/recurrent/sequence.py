@@ -18,10 +18,10 @@ from tapegrad.nn.recurrent.over_time import Remembering, slices_of
 from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
-    checked_features,
+    check_features,
     gru_step,
     lstm_step,
-    zeros,
+    zeros_beside,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Masked(Remembering):
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def kept_steps(self, x: Any) -> Any:
+    def step_factors(self, x: Any) -> Any:
         """1 where a step counts and 0 where it is padding, (T, N, 1); None when all count."""
         if self._mask is not None:
             if self._mask.shape != x.shape[:2]:
@@ -74,10 +74,10 @@ class SeqLSTM(Masked, StepLSTM):
         self._remember = "neither"
 
     def updateOutput(self, x: Any) -> Any:
-        checked_features(x, self.inputsize, (3,))
-        kept = self.kept_steps(x)
-        start = [zeros(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
-        h, c = self.remembered() or start
+        check_features(x, self.inputsize, (3,))
+        kept = self.step_factors(x)
+        start = [zeros_beside(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
+        h, c = self.start_states() or start
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weight = self.weight[self.inputsize :]
         outputs = []
@@ -89,7 +89,7 @@ class SeqLSTM(Masked, StepLSTM):
                 h, c = h * kept[t], c * kept[t]
             outputs.append(h)
         self.keep_states([h, c])
-        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+        return ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
 
 
 class SeqGRU(Masked, StepGRU):
@@ -106,10 +106,10 @@ class SeqGRU(Masked, StepGRU):
         self._remember = "neither"
 
     def updateOutput(self, x: Any) -> Any:
-        checked_features(x, self.inputsize, (3,))
-        kept = self.kept_steps(x)
-        h = self.remembered()
-        h = zeros(x, x.shape[1], self.outputsize) if h is None else h
+        check_features(x, self.inputsize, (3,))
+        kept = self.step_factors(x)
+        h = self.start_states()
+        h = zeros_beside(x, x.shape[1], self.outputsize) if h is None else h
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         outputs = []
@@ -119,7 +119,7 @@ class SeqGRU(Masked, StepGRU):
                 h = h * kept[t]
             outputs.append(h)
         self.keep_states(h)
-        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+        return ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
 
 
 class Bidirectional(Container):

@@ -39,12 +39,12 @@ def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
     return candidate + update * (h - candidate)
 
 
-def zeros(x: Any, *shape: int) -> Tensor:
+def zeros_beside(x: Any, *shape: int) -> Tensor:
     """Zeros in the dtype, and on the device, of x."""
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
-def checked_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
+def check_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
     """Raise ShapeError unless x has one of these numbers of axes, the last `size` long."""
     if x.ndim not in axes or x.shape[-1] != size:
         wanted = " or ".join(map(str, axes))
@@ -100,16 +100,16 @@ class StepLSTM(Module):
             normal_(self.weightO, 0.0, deviation)
 
     def updateOutput(self, inputs: Any) -> Any:
-        x, h, c = _entries(inputs, 3, "[x, h, c]")
-        checked_features(x, self.inputsize, (1, 2))
-        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
-        checked_features(c, self.hiddensize, (x.ndim,), "hiddensize")
+        x, h, c = _check_list(inputs, 3, "[x, h, c]")
+        check_features(x, self.inputsize, (1, 2))
+        check_features(h, self.outputsize, (x.ndim,), "outputsize")
+        check_features(c, self.hiddensize, (x.ndim,), "hiddensize")
         gates = x @ self.weight[: self.inputsize] + h @ self.weight[self.inputsize :] + self.bias
         h, c = lstm_step(gates, c)
         return [h if self.weightO is None else h @ self.weightO, c]
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
 class StepGRU(Module):
@@ -140,24 +140,24 @@ class StepGRU(Module):
         fill_(self.bias, 0.0)
 
     def updateOutput(self, inputs: Any) -> Any:
-        x, h = _entries(inputs, 2, "[x, h]")
-        checked_features(x, self.inputsize, (1, 2))
-        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
+        x, h = _check_list(inputs, 2, "[x, h]")
+        check_features(x, self.inputsize, (1, 2))
+        check_features(h, self.outputsize, (x.ndim,), "outputsize")
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
-def sizes(module: Any) -> str:
+def sizes_text(module: Any) -> str:
     """The sizes of a recurrent layer as torch/rnn prints them: "(3 -> 5)", "(3 -> 5 -> 4)"."""
     hidden = getattr(module, "hiddensize", module.outputsize)
     middle = "" if hidden == module.outputsize else f"{hidden} -> "
     return f"({module.inputsize} -> {middle}{module.outputsize})"
 
 
-def _entries(inputs: Any, count: int, names: str) -> Any:
+def _check_list(inputs: Any, count: int, names: str) -> Any:
     if not isinstance(inputs, (list, tuple)) or len(inputs) != count:
         raise ShapeError(f"the input must be a list {names}")
     return inputs

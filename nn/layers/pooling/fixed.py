@@ -14,7 +14,7 @@ from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.transient import last_result, transient_state_of
+from tapegrad.nn.core.transient import transient_state_of, transient_value
 from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
@@ -95,7 +95,7 @@ class _MaxPooling(_Rounded):
     @property
     def picks(self) -> tuple[Any, tuple[int, ...]] | None:
         """(indices, sides of the image) of the last call; None before one that remembers."""
-        return last_result(self, "picks")
+        return transient_value(self, "picks")
 
     def pooled(self, batch: Any) -> Any:
         if not self._remembers:
