@@ -47,8 +47,8 @@ NO_UPDATE_OUTPUT = (
 )
 
 TAKEN = (
-    "{name}.{attribute}: calls leave their results under this name (nn.core.transient); choose "
-    "another"
+    "{name}.{attribute} is where calls leave their results (nn.core.transient): give it another "
+    "name"
 )
 
 Output_co = TypeVar("Output_co", covariant=True)

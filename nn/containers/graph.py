@@ -1,26 +1,29 @@
 """gModule: a module whose children form any graph without cycles.
 
-The graph is described by calling modules on nodes::
+A graph is described by calling modules on nodes::
 
     x = node(Identity())
     h = Tanh()(Linear(4, 3)(x))
     module = gModule([x], [Linear(3, 2)(h), h])
 
-A gModule keeps no nodes but a flat list of steps in the order in which they run, so that a graph of
-any depth can be copied and pickled.  The order is that of nngraph, which fixes the order of
-parameters: depth first from the outputs, a node after its parents.
+A gModule keeps a flat list of steps in the order in which they run, and no nodes, so that a graph
+of any depth can be copied and pickled.  The order is nngraph's, depth first from the outputs and
+parents before a node; it fixes the order of the parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.graph_node import GraphNode, node
 from tapegrad.nn.core.state import saved_record
 from tapegrad.nn.core.text import torch7_name
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["GraphNode", "gModule", "node"]
 
@@ -45,9 +48,9 @@ class Step(NamedTuple):
 class gModule(Container):  # noqa: N801  # nngraph's name
     """The outputs of a graph of modules, as functions of its inputs.
 
-    inputs, outputs: nodes, or lists of them.
-    x: what the input node takes, or a list with one entry for each input node -> the value of the
-    output node, or a list of the values of several.
+    inputs, outputs: a node, or a list of nodes.
+    x: the input of the input node, or a list with one entry for each input node -> the value of the
+    output node, or a list with the values of several.
     Raises ValueError for a graph with an input that is not listed, TypeError for anything but
     nodes, ShapeError for a wrong number of inputs, and for a list with too few entries to split.
     Source: nngraph's nn.gModule.
@@ -84,7 +87,7 @@ class gModule(Container):  # noqa: N801  # nngraph's name
         self.inputs = len(inputs)
         self.outputs = tuple(step_of[each] for each in outputs)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         entries = [x] if self.inputs == 1 else x
         if not isinstance(entries, (list, tuple)) or len(entries) != self.inputs:
             found = len(entries) if isinstance(entries, (list, tuple)) else "a single array"
@@ -117,7 +120,7 @@ def _list_of_nodes(nodes_or_one: Any, what: str) -> list[GraphNode]:
 
 
 def _forward_order(outputs: Sequence[GraphNode]) -> list[GraphNode]:
-    """Every node that the outputs depend on, parents first; without recursion."""
+    """Every node on which the outputs depend, parents first; found without recursion."""
     order: list[GraphNode] = []
     seen: set[GraphNode] = set()
     for root in outputs:
@@ -133,7 +136,7 @@ def _forward_order(outputs: Sequence[GraphNode]) -> list[GraphNode]:
     return order
 
 
-def _select_entry(value: Any, index: int) -> Any:
+def _select_entry(value: Nest, index: int) -> Nest:
     if not isinstance(value, (list, tuple)) or index >= len(value):
         found = f"{len(value)} entries" if isinstance(value, (list, tuple)) else "one array"
         raise ShapeError(f"split: entry {index} is wanted of a value that has {found}")

@@ -1,8 +1,8 @@
 """Torch7's methods of a module, derived from its forward code.
 
-Everything Torch7 asked for by hand is read off the tape, here, once: `backward`, `updateGradInput`,
-`accGradParameters` and the fields `output`, `gradInput`, `gradWeight`.  The mixin has no state; it
-stands on `Part` and knows no layer.
+In Torch7 each layer wrote `updateGradInput` and `accGradParameters` by hand; here both are read
+off the tape, and so are `backward` and the fields `output`, `gradInput` and `gradWeight`.  The
+mixin has no state; it stands on `Part` and knows no layer.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import DTypeLike, Nest, Operand
     from tapegrad.nn.core.spans import Trace
 
 __all__ = ["TORCH_TYPES", "Torch7"]
@@ -47,24 +48,24 @@ Class = type
 
 
 class Torch7(Part):
-    """What Torch7's nn.Module offers beside `forward`."""
+    """The methods and fields of Torch7's nn.Module beside `forward`."""
 
     weight: Any
     bias: Any
-    to: Any  # of the mixin Python; `cuda` calls it
-    _by_hand: bool  # whether the class writes its gradient itself; Module finds out
+    to: Any  # a method of the mixin Python, which `cuda` calls
+    _by_hand: bool  # whether the class writes its gradient itself; Module sets it
 
     # Gradients ------------------------------------------------------------------------------------
 
     @gradient_from_tape
-    def backward(self, input: Any, gradOutput: Any, scale: Number = 1) -> Any:
+    def backward(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> Nest:
         """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
 
-        input:      what the last `forward` ran on: the same memory, or equal bits
+        input:      the input of the last `forward`: the same memory, or equal bits
         gradOutput: gradient with respect to `output`, of its shape
-        scale:      factor on what is added to the parameters' gradients
+        scale:      factor on the summands of the parameters' gradients
         Raises ValueError for another input, RuntimeError without a forward, ShapeError when
-        gradOutput does not fit.  May be repeated.
+        gradOutput does not fit.  A second call adds to the gradients again.
         """
         if self._by_hand:
             self.updateGradInput(input, gradOutput)
@@ -77,8 +78,11 @@ class Torch7(Part):
         return self.gradInput
 
     @gradient_from_tape
-    def updateGradInput(self, input: Any, gradOutput: Any) -> Any:
-        """The gradient with respect to the input, kept as `gradInput`; parameters are untouched."""
+    def updateGradInput(self, input: Nest, gradOutput: Nest) -> Nest:
+        """Compute, keep and return `gradInput`, the gradient with respect to the input.
+
+        The gradients of parameters stay as they are.
+        """
         trace, found = self._reverse(
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
@@ -86,22 +90,22 @@ class Torch7(Part):
         return self.gradInput
 
     @gradient_from_tape
-    def accGradParameters(self, input: Any, gradOutput: Any, scale: Number = 1) -> None:
+    def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
         """Add scale times the gradient with respect to each parameter to its gradient."""
         _, found = self._reverse(
             "accGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
         )
         add_to_parameter_gradients(found, scale)
 
-    def accUpdateGradParameters(self, input: Any, gradOutput: Any, lr: Number) -> None:
-        """p -= lr · gradient for each parameter, leaving the gathered gradients as they are."""
+    def accUpdateGradParameters(self, input: Nest, gradOutput: Nest, lr: Number) -> None:
+        """p -= lr · gradient of the last forward, for each parameter; gathered gradients stay."""
         if type(self).accGradParameters is not Torch7.accGradParameters:
-            kept = [(p, p.grad) for p in self._parameters()]
-            for p, _ in kept:
+            gathered = [(p, p.grad) for p in self._parameters()]
+            for p, _ in gathered:
                 p.grad = np.zeros(p.shape, p.dtype)
             self.accGradParameters(input, gradOutput, 1)
             self.updateParameters(lr)
-            for p, gradient in kept:
+            for p, gradient in gathered:
                 p.grad = gradient
             return
         _, found = self._reverse(
@@ -115,7 +119,7 @@ class Torch7(Part):
             if p._node in found:
                 ops.accumulate(p.detach(), found[p._node] * -lr)
 
-    def backwardUpdate(self, input: Any, gradOutput: Any, lr: Number) -> Any:
+    def backwardUpdate(self, input: Nest, gradOutput: Nest, lr: Number) -> Nest:
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
@@ -141,27 +145,27 @@ class Torch7(Part):
     # Fields ---------------------------------------------------------------------------------------
 
     @property
-    def output(self) -> Any:
-        """The result of the last `forward`: one handle, bound to a new array each time."""
+    def output(self) -> Nest:
+        """The result of the last `forward`: the same Tensor each time, bound to a new array."""
         run = transient_state_of(self)
         if not hasattr(run, "output"):
             run.output = empty_result()
         return run.output
 
     @output.setter
-    def output(self, value: Any) -> None:
+    def output(self, value: Nest) -> None:
         transient_state_of(self).output = value
 
     @property
-    def gradInput(self) -> Any:
-        """The gradient with respect to the input, of the last `backward`."""
+    def gradInput(self) -> Nest:
+        """The gradient with respect to the input, from the last `backward`."""
         run = transient_state_of(self)
         if not hasattr(run, "gradInput"):
             run.gradInput = empty_result()
         return run.gradInput
 
     @gradInput.setter
-    def gradInput(self, value: Any) -> None:
+    def gradInput(self, value: Nest) -> None:
         transient_state_of(self).gradInput = value
 
     @property
@@ -170,7 +174,7 @@ class Torch7(Part):
         return self._gradient_of("weight")
 
     @gradWeight.setter
-    def gradWeight(self, value: Any) -> None:
+    def gradWeight(self, value: Operand | None) -> None:
         self.weight.grad = value
 
     @property
@@ -179,13 +183,13 @@ class Torch7(Part):
         return self._gradient_of("bias")
 
     @gradBias.setter
-    def gradBias(self, value: Any) -> None:
+    def gradBias(self, value: Operand | None) -> None:
         self.bias.grad = value
 
     def _gradient_of(self, name: str) -> Tensor:
         parameter = self.__dict__.get(name)
         if not isinstance(parameter, Parameter):
-            raise AttributeError(  # noqa: TRY004  # hasattr must say no
+            raise AttributeError(  # noqa: TRY004  # so that hasattr is False
                 f"{type(self).__name__} has no parameter {name!r}"
             )
         return gradient_of(parameter)
@@ -195,10 +199,10 @@ class Torch7(Part):
     def parameters(self) -> tuple[list[Parameter], list[Tensor]]:
         """(parameters, their gradients): each Parameter once, own ones first, children in order.
 
-        Frozen ones are left out.
+        Those of frozen modules are left out.
         """
-        found = self._parameters()
-        return found, [gradient_of(p) for p in found]
+        parameters = self._parameters()
+        return parameters, [gradient_of(p) for p in parameters]
 
     def zeroGradParameters(self) -> None:
         """Set every gradient to zero."""
@@ -213,9 +217,9 @@ class Torch7(Part):
             ops.accumulate(p.detach(), gradient_of(p) * -learningRate)
 
     def reset(self, stdv: Number | None = None) -> None:
-        """Draw parameters anew, each layer by its own rule; a layer without one has nothing to do.
+        """Draw the parameters again, each layer by its own rule.
 
-        stdv: the standard deviation to use instead of the layer's own, where it has a meaning
+        stdv: the standard deviation, for layers that draw from a distribution which has one
         """
         for child in self.children():
             child.reset(stdv)
@@ -224,8 +228,8 @@ class Torch7(Part):
         """(flat parameters, flat gradients): every parameter becomes a view of one buffer.
 
         Parameters that share memory share it in the buffer too.  A second call returns the same
-        buffers while nothing was rebound.  Raises ValueError for mixed dtypes or devices, and where
-        parameters and gradients are not shared alike.
+        buffers if every parameter still lies in them.  Raises ValueError for mixed dtypes or
+        devices, and for gradients that are not shared as their parameters are.
         """
         return memory.flatten_parameters(self)
 
@@ -233,12 +237,16 @@ class Torch7(Part):
     def flatten(tensors: Sequence[Tensor]) -> Tensor:
         """Move `tensors` into one new buffer, as `getParameters` does, and return it.
 
-        Those that share memory share it there.  Raises ValueError for mixed dtypes or devices.
+        Tensors that share memory share it there too.  Raises ValueError for mixed dtypes or
+        devices.
         """
         return memory.flatten_tensors(tensors)
 
     def share(self, other: Part, *names: str) -> Self:
-        """Let each named field present here use `other`'s memory, recursively; returns self."""
+        """Make the named fields use the memory of `other`'s, here and below; returns self.
+
+        A field that either module lacks is skipped.
+        """
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
                 own, source = _named_tensor(mine, name), _named_tensor(theirs, name)
@@ -252,7 +260,7 @@ class Torch7(Part):
         return self
 
     def clone(self, *names: str) -> Self:
-        """A deep copy without the tape; with `names`, sharing the memory of those fields."""
+        """A deep copy without the tape, which shares the memory of the fields called `names`."""
         result = copy.deepcopy(self)
         return result.share(self, *names) if names else result
 
@@ -269,21 +277,22 @@ class Torch7(Part):
         self._training = bool(value)
 
     def training(self) -> Self:
-        """Training mode, for this module and all below it; returns self."""
+        """Set training mode, here and in all modules below; returns self."""
         for module in self.listModules():
             module.train = True
         return self
 
     def evaluate(self) -> Self:
-        """Evaluation mode, for this module and all below it; returns self."""
+        """Set evaluation mode, here and in all modules below; returns self."""
         for module in self.listModules():
             module.train = False
         return self
 
-    def type(self, dtype: Any = None) -> Any:
-        """Convert parameters and buffers to `dtype`, keeping what is shared shared; returns self.
+    def type(self, dtype: DTypeLike | None = None) -> Any:
+        """Convert parameters and buffers to `dtype`, and return self.  type() returns the dtype.
 
-        Without an argument, returns the dtype.  Torch7's names ("torch.FloatTensor") are accepted.
+        Shared memory stays shared.  Torch7's names ("torch.FloatTensor") are accepted.
+        Raises TypeError for a dtype that is not floating point.
         """
         if dtype is None:
             return next((p.dtype for p in self._parameters()), default_dtype())
@@ -298,7 +307,7 @@ class Torch7(Part):
         )
 
     def _kept_types(self) -> set[int]:
-        """Parameters and buffers that `type` leaves alone."""
+        """The ids of the parameters and buffers that `type` does not convert."""
         keepers = [module for module in self.listModules() if module._keeps_type]
         return {
             id(t)
@@ -333,25 +342,26 @@ class Torch7(Part):
         return self
 
     def findModules(self, kind: str | Class) -> tuple[list[Any], list[Any]]:
-        """(modules of exactly this class, what each of them is in), parents first.
+        """(modules of exactly this class, the module that contains each), parents first.
 
         kind: a class, or its name as Torch7 writes it, "nn.Linear"; subclasses do not count.  The
         container of the root is the root itself.
         """
-        nodes, containers = [], []
+        matches, containers = [], []
         parents: dict[int, Any] = {id(self): self}
         for module in self.listModules():
             if kind in (type(module), torch7_name(module)):
-                nodes.append(module)
+                matches.append(module)
                 containers.append(parents[id(module)])
             for child in module.children():
                 parents.setdefault(id(child), module)
-        return nodes, containers
+        return matches, containers
 
     def replace(self, function: Callable[[Any], Any]) -> Any:
-        """`function` of this module, after every module below was replaced in the same way.
+        """Replace this module and all below it by what `function` returns for them.
 
-        The function is called on parents first; what it makes of a module stands in its place.
+        The function is called on a module first, and then on those below its result.  Returns the
+        replacement of this module.
         """
         result = function(self)
         for name, value in vars(self).items():

@@ -1,13 +1,13 @@
 """The equations of one step, LSTM and GRU, as functions and as layers of (x, state).
 
-Layers that keep their state, and layers of whole sequences, run them.  The source is Element
-Research's torch/rnn, whose weights and orders of gates are kept.
+Layers that keep their state, and layers over sequences, run them.  Weights and orders of gates are
+those of the source, Element Research's torch/rnn.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,33 +19,38 @@ from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.autograd.core.types import Nest
+
 __all__ = ["StepGRU", "StepLSTM"]
 
 
-def lstm_step(gates: Any, c: Any) -> tuple[Any, Any]:
+def lstm_step(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """(h, c) of the next step; gates (N, 4·H): input, forget, output, candidate."""
     size = c.shape[-1]
-    three, candidate = ops.split(gates, (3 * size,), -1)
-    i, f, o = ops.split(ops.sigmoid(three), 3, -1)
+    openings, candidate = ops.split(gates, (3 * size,), -1)
+    i, f, o = ops.split(ops.sigmoid(openings), 3, -1)
     c = f * c + i * ops.tanh(candidate)
     return o * ops.tanh(c), c
 
 
-def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
+def gru_step(x_part: Tensor, h: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """The next h; x_part (N, 3·H): reset, update, candidate; weights (H, 2·H) and (H, H)."""
-    both, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
-    reset, update = ops.split(ops.sigmoid(both + h @ weights[0]), 2, -1)
+    gates, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
+    reset, update = ops.split(ops.sigmoid(gates + h @ weights[0]), 2, -1)
     candidate = ops.tanh(candidate + (reset * h) @ weights[1])
     return candidate + update * (h - candidate)
 
 
-def zeros_beside(x: Any, *shape: int) -> Tensor:
-    """Zeros in the dtype, and on the device, of x."""
+def zeros_beside(x: Tensor, *shape: int) -> Tensor:
+    """Zeros of `shape`, in the dtype and on the device of x."""
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
-def check_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
-    """Raise ShapeError unless x has one of these numbers of axes, the last `size` long."""
+def check_features(x: Tensor, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
+    """Raise ShapeError unless x has one of these numbers of axes, the last of length `size`."""
     if x.ndim not in axes or x.shape[-1] != size:
         wanted = " or ".join(map(str, axes))
         raise ShapeError(
@@ -99,7 +104,7 @@ class StepLSTM(Module):
         if self.weightO is not None:
             normal_(self.weightO, 0.0, deviation)
 
-    def updateOutput(self, inputs: Any) -> Any:
+    def updateOutput(self, inputs: Nest) -> Nest:
         x, h, c = _check_list(inputs, 3, "[x, h, c]")
         check_features(x, self.inputsize, (1, 2))
         check_features(h, self.outputsize, (x.ndim,), "outputsize")
@@ -139,7 +144,7 @@ class StepGRU(Module):
         normal_(self.weight, 0.0, 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv)
         fill_(self.bias, 0.0)
 
-    def updateOutput(self, inputs: Any) -> Any:
+    def updateOutput(self, inputs: Nest) -> Tensor:
         x, h = _check_list(inputs, 2, "[x, h]")
         check_features(x, self.inputsize, (1, 2))
         check_features(h, self.outputsize, (x.ndim,), "outputsize")
@@ -157,7 +162,8 @@ def sizes_text(module: Any) -> str:
     return f"({module.inputsize} -> {middle}{module.outputsize})"
 
 
-def _check_list(inputs: Any, count: int, names: str) -> Any:
+def _check_list(inputs: Nest, count: int, names: str) -> Nest:
+    """`inputs`.  Raises ShapeError unless it is a list of `count` entries."""
     if not isinstance(inputs, (list, tuple)) or len(inputs) != count:
         raise ShapeError(f"the input must be a list {names}")
     return inputs
