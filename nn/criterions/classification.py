@@ -1,7 +1,7 @@
 """Losses of class labels.
 
-Class labels count from 0, and a negative one is no class, not one counted from the end: -1 is what
-people write for "unknown".
+Class labels count from 0.  A negative label is no class, and does not count from the end, because
+people write -1 for "unknown".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tapegrad.nn.layers.softmax import LogSoftMax
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
-    from tapegrad.autograd.core.types import Nest
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "ClassNLLCriterion",
@@ -38,8 +38,8 @@ class ClassNLLCriterion(Criterion):
 
     x: log-probabilities (C,) or (N, C);  target: one label, or N of them, any numeric dtype -> 0-d.
     weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
-    divided.  Samples whose label is `ignoreIndex` count neither above nor below the line; if that
-    leaves nothing, the loss is 0.
+    divided.  Samples whose label is `ignoreIndex` are left out of both sums; the loss of no samples
+    is 0.
     Raises ShapeError for other shapes, and for a label that is no class.
     Source: nn.ClassNLLCriterion.
     """
@@ -49,7 +49,7 @@ class ClassNLLCriterion(Criterion):
     ignoreIndex: int | None
 
     def __init__(
-        self, weights: Any = None, sizeAverage: bool = True, ignoreIndex: int = -100
+        self, weights: Operand | None = None, sizeAverage: bool = True, ignoreIndex: int = -100
     ) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
@@ -69,7 +69,7 @@ class ClassNLLCriterion(Criterion):
             )
         return self._loss_of_rows(rows, target)
 
-    def _loss_of_rows(self, rows: Any, target: Any) -> Any:
+    def _loss_of_rows(self, rows: Tensor, target: Tensor) -> Tensor:
         """The loss of log-probabilities (N, C) and N labels."""
         samples, classes = rows.shape
         if self.weights is not None and self.weights.shape != (classes,):
@@ -90,7 +90,7 @@ class ClassNLLCriterion(Criterion):
 
 
 class SpatialClassNLLCriterion(ClassNLLCriterion):
-    """ClassNLLCriterion at every place of an image, averaged over all of them by their weights.
+    """ClassNLLCriterion at every pixel of an image: the weighted mean over all pixels.
 
     x: log-probabilities (N, C, H, W) or (C, H, W);  target: labels (N, H, W) or (H, W) -> 0-d.
     weights, sizeAverage: as in ClassNLLCriterion.  Raises as it does.
@@ -99,7 +99,7 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
 
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         super().__init__(weights, sizeAverage)
         self.ignoreIndex = None
 
@@ -111,7 +111,7 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
         if target.shape != last.shape[:-1]:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
-                f"places {last.shape[:-1]} of the input of shape {x.shape}"
+                f"pixels {last.shape[:-1]} of the input of shape {x.shape}"
             )
         return self._loss_of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
 
@@ -127,7 +127,7 @@ class CrossEntropyCriterion(Criterion):
     keeps = ("lsm", "nll", "sizeAverage")
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         self.lsm = LogSoftMax()
         self.nll = ClassNLLCriterion(weights, sizeAverage)
         self.sizeAverage = sizeAverage
@@ -173,23 +173,23 @@ class ClassSimplexCriterion(MSECriterion):
         labels = class_labels(target.reshape((-1,)), classes=self.nClasses)
         return super().updateOutput(x, self.simplex[labels].reshape(x.shape))
 
-    def getPredictions(self, x: Any) -> Any:
-        """How near x is to each corner: x·simplexᵀ, of the shape of x."""
+    def getPredictions(self, x: Tensor) -> Tensor:
+        """The scores of all classes, x·simplexᵀ: the nearest corner has the largest."""
         self._check_shape(x)
         return ops.matmul(x, ops.cast(self.simplex, dtype=x.dtype).T)
 
-    def getTopPrediction(self, x: Any) -> Any:
+    def getTopPrediction(self, x: Tensor) -> Tensor:
         """The label of the nearest corner: 0-d, or (N,) for a batch."""
         return ops.argmax(self.getPredictions(x), axis=-1)
 
-    def _check_shape(self, x: Any) -> None:
+    def _check_shape(self, x: Tensor) -> None:
         if x.ndim not in (1, 2) or x.shape[-1] != self.nClasses:
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (C,) nor (N, C) with C = {self.nClasses}"
             )
 
 
-def simplex(corners: int) -> Any:
+def simplex(corners: int) -> np.ndarray[Any, Any]:
     """The corners of a regular simplex on the unit sphere, as rows: (corners, corners)."""
     rows = np.zeros((corners, corners))
     for k in range(corners - 1):

@@ -1,6 +1,7 @@
-"""Criterions made of criterions: weighted sums, one per entry of a list, and through modules.
+"""Criterions made of criterions: weighted sums, one for each entry of a list, modules in front.
 
-The children stand in the list `criterions`, their factors in `weights`, as in Torch7.
+A weighted sum keeps the criterions in the list `criterions` and their factors in `weights`, as in
+Torch7.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCrite
 class MultiCriterion(Criterion):
     """loss = Σₖ weightₖ·criterionₖ(x, target): several criterions of one prediction and target.
 
-    x, target: what every child takes -> 0-d.  Source: nn.MultiCriterion.
+    x, target: as every criterion takes them -> 0-d.  Source: nn.MultiCriterion.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("criterions", "weights")
@@ -55,8 +56,8 @@ class MultiCriterion(Criterion):
 class ParallelCriterion(MultiCriterion):
     """loss = Σₖ weightₖ·criterionₖ(x[k], target[k]): one criterion for each entry of a list.
 
-    x: list with an entry for each child;  target: a list likewise, or, with repeatTarget, one
-    target for all of them -> 0-d.
+    x: a list with an entry for each criterion;  target: such a list too, or, with repeatTarget,
+    one target for all -> 0-d.
     Raises ShapeError when the lengths differ.  Source: nn.ParallelCriterion.
     """
 
@@ -112,7 +113,7 @@ class ModuleCriterion(Criterion):
 
 
 class CriterionTable(Module):
-    """[x, target] -> criterion(x, target), a 0-d array: a criterion as a layer of a network.
+    """y = criterion(x, target) of the list [x, target], 0-d: a criterion as a layer of a network.
 
     The target's gradient is 0.  Source: nn.CriterionTable.
     """

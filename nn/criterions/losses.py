@@ -1,12 +1,12 @@
 """Losses that compare entry by entry: squares, magnitudes, and divergences of probabilities.
 
-The prediction comes first, the target second; entries are paired in row order.  Means are taken
-over entries, not over samples, as in Torch7, unless sizeAverage is False.
+The prediction comes first and the target second, with entries in the same row order.  The losses
+are means over entries, not over samples, as in Torch7; with sizeAverage False they are sums.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
@@ -16,7 +16,7 @@ from tapegrad.nn.layers.activation import magnitude
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
-    from tapegrad.autograd.core.types import Nest
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "AbsCriterion",
@@ -93,7 +93,7 @@ class WeightedMSECriterion(MSECriterion):
 
     keeps = ("weight",)
 
-    def __init__(self, weight: Any) -> None:
+    def __init__(self, weight: Operand) -> None:
         super().__init__()
         self.weight = weights_buffer(weight)
 
@@ -116,12 +116,13 @@ class SpatialAutoCropMSECriterion(MSECriterion):
                 f"the input of shape {x.shape} and the target of shape "
                 f"{getattr(target, 'shape', ())} may differ in height and width only"
             )
-        margins = [wide - own for wide, own in zip(target.shape[-2:], x.shape[-2:], strict=True)]
+        sides = list(zip(target.shape[-2:], x.shape[-2:], strict=True))
+        margins = [target_side - side for target_side, side in sides]
         if min(margins) < 0:
             raise ShapeError(f"the target of shape {target.shape} is smaller than {x.shape}")
         rows, columns = (
-            slice(margin // 2, margin // 2 + own)
-            for margin, own in zip(margins, x.shape[-2:], strict=True)
+            slice(margin // 2, margin // 2 + side)
+            for margin, (_, side) in zip(margins, sides, strict=True)
         )
         return super().updateOutput(x, target[..., rows, columns])
 
@@ -157,7 +158,7 @@ class DistKLDivCriterion(Criterion):
             )
         t = target_like(x, target)
         positive = ops.greater(t, 0)
-        # Where t is 0 the term is 0·(log 1 - 0), whatever x is, -∞ included.
+        # Where t is 0 the term is 0 for every x, also for x = -∞.
         logarithms = ops.log(ops.where(positive, t, 1))
         terms = ops.where(positive, t * (logarithms - x), 0)
         return sum_or_mean(terms, self)
@@ -175,7 +176,7 @@ class BCECriterion(Criterion):
     keeps = ("weights", "sizeAverage")
     eps = 1e-12
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 
@@ -198,7 +199,7 @@ class MultiLabelSoftMarginCriterion(Criterion):
 
     keeps = ("weights", "sizeAverage")
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 

@@ -1,13 +1,13 @@
 """Losses with a margin: hinges, rankings and embeddings.
 
-Targets of the pairwise losses are signs, +1 for "alike" or "first is larger" and -1 for the
-opposite; those of the multi-class losses are labels, counted from 0.
+Targets of the pairwise losses are signs: +1 means "alike" or "the first is larger", -1 the
+opposite.  Targets of the multi-class losses are labels, counted from 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
@@ -20,7 +20,8 @@ from tapegrad.nn.criterions.targets import sum_or_mean, target_like, target_tens
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
-    from tapegrad.autograd.core.types import Nest
+    from tapegrad.autograd.core.types import Nest, Operand
+    from tapegrad.devices import Array, Namespace, Shape
 
 __all__ = [
     "CosineEmbeddingCriterion",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 NO_LABELS = (
-    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
+    "the target holds {label}, and the input has {classes} classes: labels are integers from "
     "0 to {last}, and a negative one ends the list"
 )
 
@@ -198,7 +199,7 @@ class MultiMarginCriterion(Criterion):
     keeps = ("p", "margin", "weights", "sizeAverage")
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, p: int = 1, weights: Any = None, margin: float = 1) -> None:
+    def __init__(self, p: int = 1, weights: Operand | None = None, margin: float = 1) -> None:
         if p not in (1, 2):
             raise ValueError(f"MultiMarginCriterion: p is {p}, only 1 and 2 are supported")
         self.p = p
@@ -220,14 +221,16 @@ class MultiMarginCriterion(Criterion):
                 f"the input has {classes} classes, weights has shape {self.weights.shape}"
             )
         labels = class_labels(target.reshape((samples,)), classes=classes)
-        places = labels.reshape((samples, 1))
-        hinges = ops.relu(self.margin - ops.take_along_axis(rows, places, axis=1) + rows)
+        columns = labels.reshape((samples, 1))
+        hinges = ops.relu(self.margin - ops.take_along_axis(rows, columns, axis=1) + rows)
         if self.p == 2:
             hinges = ops.square(hinges)
-        others = ops.not_equal(places, class_numbers(rows, classes))
+        others = ops.not_equal(columns, class_numbers(rows, classes))
         hinges = ops.where(others, hinges, 0)
         if self.weights is not None:
-            hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(places.shape)
+            hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(
+                columns.shape
+            )
         return sum_or_mean(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
 
 
@@ -266,8 +269,11 @@ class MultiLabelMarginCriterion(Criterion):
 # Shared -------------------------------------------------------------------------------------------
 
 
-def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
-    """The target in `shape`, or a single sign for all, in the dtype of x."""
+def signs(target: Nest, x: Tensor, shape: Shape) -> Tensor:
+    """The target as signs of `shape`, or as a single sign, in the dtype of x.
+
+    Raises ShapeError for another number of signs.
+    """
     target = target_tensor(target, x)
     if target.size != 1 and target.shape != shape:
         raise ShapeError(
@@ -277,8 +283,8 @@ def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return target.reshape(shape if target.shape == shape else ())
 
 
-def two_arrays(x: Any) -> tuple[Any, Any]:
-    """The two arrays of a pair.  Raises ShapeError unless they are two of one shape."""
+def two_arrays(x: Nest) -> tuple[Tensor, Tensor]:
+    """The two arrays in the list x.  Raises ShapeError unless there are two, of one shape."""
     if not isinstance(x, (list, tuple)) or len(x) != 2:
         raise ShapeError("the input is a list of two arrays")
     a, b = x
@@ -287,23 +293,23 @@ def two_arrays(x: Any) -> tuple[Any, Any]:
     return a, b
 
 
-def class_rows(x: Any) -> Any:
-    """Scores as (N, C)."""
+def class_rows(x: Tensor) -> Tensor:
+    """The scores x, (C,) or (N, C), as (N, C).  Raises ShapeError for other numbers of axes."""
     if x.ndim not in (1, 2):
         raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
     return x.reshape((-1, x.shape[-1]))
 
 
-def class_numbers(x: Any, count: int) -> Any:
-    """0 … count - 1, on the device of x."""
+def class_numbers(x: Tensor, count: int) -> Array:
+    """The numbers 0 … count - 1, on the device of x."""
     return devices.namespace(array_of(x)).arange(count)
 
 
 @primitive(differentiable=False)
-def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
-    """Rows of labels as integers, -1 from the first negative one of each row on.
+def leading_labels(xp: Namespace, labels: Array, *, classes: int) -> Array:
+    """Rows of labels as integers, with -1 from the first negative label of a row on.
 
-    Raises ShapeError for a label before that which is no class.
+    Raises ShapeError for a label before it that is no class.
     """
     listed = xp.cumsum(labels < 0, axis=-1) == 0
     known = (labels < classes) & (labels == xp.floor(labels))

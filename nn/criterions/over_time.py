@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.recurrent.over_time import steps_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tapegrad.autograd.core.types import Nest
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
@@ -56,10 +58,10 @@ class RepeaterCriterion(Criterion):
 
 
 class MaskZeroCriterion(Criterion):
-    """loss = criterion of the samples that are not masked.
+    """loss = criterion(x, target) of the samples that are not masked.
 
-    x, target: (N, …) -> 0-d.  The mask is what `setZeroMask` was given, booleans (N,), True where a
-    sample is left out; the loss is 0 when none is left.
+    x, target: (N, …) -> 0-d.  `setZeroMask` sets the mask, booleans (N,), True for a sample to
+    leave out; the loss of no samples is 0.
     Raises ShapeError for a mask that does not fit, and without one.
     Source: torch/rnn's nn.MaskZeroCriterion.
     """
@@ -70,8 +72,8 @@ class MaskZeroCriterion(Criterion):
         self.criterion = criterion
         self._mask: Any = None
 
-    def setZeroMask(self, mask: Any) -> MaskZeroCriterion:
-        """Say which samples are left out; returns self."""
+    def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
+        """Set which samples to leave out, as booleans (N,); returns self."""
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
@@ -80,8 +82,9 @@ class MaskZeroCriterion(Criterion):
             raise ShapeError(
                 f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape {x.shape}"
             )
-        [places] = np.nonzero(~self._mask)
-        if not places.size:
-            return ops.sum(x) * 0
-        indices = Tensor(places, device=x.device)
+        [left] = np.nonzero(~self._mask)
+        if not left.size:
+            nothing: Tensor = ops.sum(x) * 0
+            return nothing
+        indices = Tensor(left, device=x.device)
         return self.criterion(x[indices], target[indices])
