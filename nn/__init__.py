@@ -14,8 +14,8 @@ from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer as Buffer
 from tapegrad.nn.core.errors import ShapeError as ShapeError
 from tapegrad.nn.core.errors import shape_check as shape_check
-from tapegrad.nn.core.files import import_formats_with
 from tapegrad.nn.core.files import load as load
+from tapegrad.nn.core.files import opened_by
 from tapegrad.nn.core.picture import picture as picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
@@ -53,4 +53,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tapegrad.nn' has no attribute {name!r}")
 
 
-import_formats_with(lambda: import_module("tapegrad.nn.formats"))
+opened_by(lambda: import_module("tapegrad.nn.formats"))

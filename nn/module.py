@@ -138,7 +138,7 @@ class Module(Torch7, Python, Part):
         module: Any = self
         return _forward(module, inputs, type(module))
 
-    forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
+    forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
 
     def _traced(self, inputs: tuple[Nest, ...]) -> tuple[tuple[Nest, ...], Callable[..., Any]]:
         """The inputs that `forward` differentiates for, and the code that it runs on them."""
@@ -168,7 +168,7 @@ def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
         return _forward(self, inputs, cls)
 
     forward.__doc__ = Module.forward.__doc__
-    forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
+    forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
     return forward
 
 

@@ -78,8 +78,8 @@ def are_nodes(inputs: tuple[Any, ...]) -> bool:
 def node(module: Part, *parents: GraphNode | Sequence[GraphNode]) -> GraphNode:
     """A node of a graph: `module`, fed by `parents`, which are nodes or one list of nodes.
 
-    Without parents it is an input of the graph: the module runs on what the graph is given.  With
-    parents it is what ``module(*parents)`` returns.
+    Without parents it is an input of the graph: the module runs on the graph's own input.  With
+    parents it is the same as ``module(*parents)``.
     Raises TypeError for what is no module, a criterion, and parents that are no nodes.
 
     >>> x = nn.node(nn.Identity())  # doctest: +SKIP
@@ -89,15 +89,15 @@ def node(module: Part, *parents: GraphNode | Sequence[GraphNode]) -> GraphNode:
         raise TypeError(NOT_A_MODULE.format(found=type(module).__name__))
     if not module._in_graphs:
         raise TypeError(NO_CRITERION.format(name=type(module).__name__))
-    given: Sequence[Any] = parents
-    if len(given) == 1 and isinstance(given[0], (list, tuple)):
-        given = given[0]
-    for parent in given:
+    nodes: Sequence[Any] = parents
+    if len(nodes) == 1 and isinstance(nodes[0], (list, tuple)):
+        nodes = nodes[0]
+    for parent in nodes:
         if not isinstance(parent, GraphNode):
             raise TypeError(
                 TOO_DEEP.format(name=type(module).__name__, found=type(parent).__name__)
             )
-    return GraphNode(module, given)
+    return GraphNode(module, nodes)
 
 
 def refuse_no_input(module: Any) -> None:

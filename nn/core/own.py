@@ -49,7 +49,7 @@ def own_classes(root: type) -> dict[str, type]:
 
     Raises RuntimeError where two have one name: neither may stand for the other in a file.
     """
-    found: dict[str, type] = {}
+    classes: dict[str, type] = {}
     seen: set[type] = set()
     pending = [root]
     while pending:
@@ -58,10 +58,10 @@ def own_classes(root: type) -> dict[str, type]:
             continue
         seen.add(cls)
         pending.extend(cls.__subclasses__())
-        if is_own(cls) and found.setdefault(qualified_name(cls), cls) is not cls:
-            both = f"{found[qualified_name(cls)].__module__} and {cls.__module__}"
+        if is_own(cls) and classes.setdefault(qualified_name(cls), cls) is not cls:
+            both = f"{classes[qualified_name(cls)].__module__} and {cls.__module__}"
             raise RuntimeError(f"two classes are called {qualified_name(cls)}: in {both}")
-    return found
+    return classes
 
 
 def gradient_from_tape(method: F) -> F:

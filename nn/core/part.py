@@ -81,8 +81,8 @@ class Part:
 
     def own_parameters(self) -> list[Parameter]:
         """The Parameters of this module itself, not of those below, each once."""
-        found = {id(p): p for _, p in named_fields(self) if isinstance(p, Parameter)}
-        return list(found.values())
+        parameters = {id(p): p for _, p in named_fields(self) if isinstance(p, Parameter)}
+        return list(parameters.values())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """(dotted name, Buffer), each once."""
@@ -195,11 +195,11 @@ def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]
 
 
 def _children(module: Part) -> list[tuple[str, Any]]:
-    found: dict[int, tuple[str, Any]] = {}
+    children: dict[int, tuple[str, Any]] = {}
     for name, value in named_fields(module):
         if isinstance(value, Part):
-            found.setdefault(id(value), (name, value))
-    return list(found.values())
+            children.setdefault(id(value), (name, value))
+    return list(children.values())
 
 
 def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:

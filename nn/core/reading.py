@@ -19,6 +19,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
     from tapegrad.nn.core.spans import Span, Trace
 
 __all__ = [
@@ -46,8 +47,8 @@ OTHER_TARGET = (
 GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {expected}"
 
 
-def checked_root_span(name: str, method: str, given: Any, trace: Trace | None) -> Span:
-    """The root span of the trace, after a check that the module ran on `given`.
+def checked_root_span(name: str, method: str, input: Nest, trace: Trace | None) -> Span:
+    """The root span of the trace, after a check that the module ran on `input`.
 
     The same memory and layout counts as the same input, and so do equal bits.  Raises RuntimeError
     without a trace, ValueError for another input.
@@ -55,15 +56,15 @@ def checked_root_span(name: str, method: str, given: Any, trace: Trace | None) -
     if trace is None:
         raise RuntimeError(NO_FORWARD.format(name=name, method=method))
     span = trace.root
-    how = _describe_difference(given, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
+    how = _describe_difference(input, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
     if how:
         raise ValueError(OTHER_INPUT.format(name=name, method=method, how=how))
     return span
 
 
-def _describe_difference(given: Any, last: Any) -> str:
+def _describe_difference(current: Nest, last: Nest) -> str:
     """A text that says how two nests of arrays differ; "" when they are the same."""
-    now_leaves, then_leaves = leaves(as_tensors(given)), leaves(last)
+    now_leaves, then_leaves = leaves(as_tensors(current)), leaves(last)
     if len(now_leaves) != len(then_leaves):
         return f"{len(then_leaves)} arrays then, {len(now_leaves)} now"
     for now, then in zip(now_leaves, then_leaves, strict=True):
@@ -76,9 +77,9 @@ def _describe_difference(given: Any, last: Any) -> str:
     return ""
 
 
-def check_same_target(name: str, method: str, given: Any, last: Any) -> None:
-    """Raise ValueError unless `given` is the target of the last forward."""
-    how = _describe_difference(given, last)
+def check_same_target(name: str, method: str, target: Nest, last: Nest) -> None:
+    """Raise ValueError unless `target` is the target of the last forward."""
+    how = _describe_difference(target, last)
     if how:
         raise ValueError(OTHER_TARGET.format(name=name, method=method, how=how))
 
@@ -88,7 +89,7 @@ def _same_bits(a: Any, b: Any) -> bool:
     return bool(xp.all(xp.logical_or(a == b, xp.logical_and(xp.isnan(a), xp.isnan(b)))))
 
 
-def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tuple[Node, Any]]:
+def seeds_for(name: str, method: str, span: Span, grad_output: Nest) -> list[tuple[Node, Any]]:
     """(node, cotangent) for each tracked output.  Raises ShapeError when shapes do not match."""
     outputs = leaves(as_tensors(span.output))
     cotangents = leaves(as_tensors(grad_output))
@@ -130,10 +131,10 @@ def sweep_trace(
     return observed_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
 
 
-def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
+def store_input_gradients(trace: Trace, cotangents: dict[Node, Any], grad_output: Nest) -> None:
     """Store its gradInput on every module of the trace, the root last.
 
-    found: cotangents by node.  The root's gradInput shares no memory with its input and gradOutput.
+    cotangents: by node.  The root's gradInput shares no memory with its input and gradOutput.
     """
     owners = {id(owner_of(g._data)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
@@ -145,7 +146,7 @@ def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any
             if x.dtype.kind not in "fc":
                 values.append(None)
                 continue
-            g = None if node is None else found.get(node)
+            g = None if node is None else cotangents.get(node)
             if g is None:
                 g = untracked(devices.namespace(x._data).zeros(x.shape, dtype=x.dtype))
             g = g if isinstance(g, Tensor) else untracked(as_array(g))
@@ -158,8 +159,8 @@ def store_input_gradients(trace: Trace, found: dict[Node, Any], grad_output: Any
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)
 
 
-def add_to_parameter_gradients(found: dict[Node, Any], scale: float) -> None:
+def add_to_parameter_gradients(cotangents: dict[Node, Any], scale: float) -> None:
     """Add the cotangents of Parameters, times `scale`, to their gradients."""
-    for node, g in found.items():
+    for node, g in cotangents.items():
         if isinstance(node, Leaf):
             add_to_grad(node, g, scale)

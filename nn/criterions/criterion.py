@@ -62,8 +62,8 @@ class Criterion(Module):
         assert trace is not None  # checked_root_span raises otherwise
         check_same_target(name, method, target, run.target)
         seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
-        found = sweep_trace(trace, seeds, inputs=True, parameters=None)
-        store_input_gradients(trace, found, None)
+        cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
+        store_input_gradients(trace, cotangents, None)
         return self.gradInput
 
     def _compose(self, inputs: tuple[Any, ...]) -> Any:

@@ -70,8 +70,8 @@ class ParallelCriterion(MultiCriterion):
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
         targets = [target] * count if self.repeatTarget else target
-        for what, given in (("input", x), ("target", targets)):
-            if not isinstance(given, (list, tuple)) or len(given) != count:
+        for what, entries in (("input", x), ("target", targets)):
+            if not isinstance(entries, (list, tuple)) or len(entries) != count:
                 raise ShapeError(f"the {what} is not a list of {count} entries, one a criterion")
         return self._weighted_sum(x, targets)
 

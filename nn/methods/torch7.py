@@ -72,9 +72,11 @@ class Torch7(Part):
             if not self._frozen or self._parameters():
                 self.accGradParameters(input, gradOutput, scale)
             return self.gradInput
-        trace, found = self._reverse("backward", input, gradOutput, inputs=True, parameters=None)
-        add_to_parameter_gradients(found, scale)
-        store_input_gradients(trace, found, gradOutput)
+        trace, cotangents = self._reverse(
+            "backward", input, gradOutput, inputs=True, parameters=None
+        )
+        add_to_parameter_gradients(cotangents, scale)
+        store_input_gradients(trace, cotangents, gradOutput)
         return self.gradInput
 
     @gradient_from_tape
@@ -83,19 +85,19 @@ class Torch7(Part):
 
         The gradients of parameters stay as they are.
         """
-        trace, found = self._reverse(
+        trace, cotangents = self._reverse(
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
-        store_input_gradients(trace, found, gradOutput)
+        store_input_gradients(trace, cotangents, gradOutput)
         return self.gradInput
 
     @gradient_from_tape
     def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
         """Add scale times the gradient with respect to each parameter to its gradient."""
-        _, found = self._reverse(
+        _, cotangents = self._reverse(
             "accGradParameters", input, gradOutput, inputs=False, parameters=self._parameters()
         )
-        add_to_parameter_gradients(found, scale)
+        add_to_parameter_gradients(cotangents, scale)
 
     def accUpdateGradParameters(self, input: Nest, gradOutput: Nest, lr: Number) -> None:
         """p -= lr · gradient of the last forward, for each parameter; gathered gradients stay."""
@@ -108,7 +110,7 @@ class Torch7(Part):
             for p, gradient in gathered:
                 p.grad = gradient
             return
-        _, found = self._reverse(
+        _, cotangents = self._reverse(
             "accUpdateGradParameters",
             input,
             gradOutput,
@@ -116,8 +118,8 @@ class Torch7(Part):
             parameters=self._parameters(),
         )
         for p in self._parameters():
-            if p._node in found:
-                ops.accumulate(p.detach(), found[p._node] * -lr)
+            if p._node in cotangents:
+                ops.accumulate(p.detach(), cotangents[p._node] * -lr)
 
     def backwardUpdate(self, input: Nest, gradOutput: Nest, lr: Number) -> Nest:
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
@@ -128,15 +130,15 @@ class Torch7(Part):
     def _reverse(
         self,
         method: str,
-        given: Any,
-        grad_output: Any,
+        input: Nest,
+        grad_output: Nest,
         *,
         inputs: bool,
         parameters: list[Parameter] | None,
     ) -> tuple[Trace, dict[Any, Any]]:
         name = type(self).__name__
         trace = transient_value(self, "trace")
-        span = checked_root_span(name, method, given, trace)
+        span = checked_root_span(name, method, input, trace)
         seeds = seeds_for(name, method, span, grad_output)
         if not seeds and not any(n is not None for n in span.nodes) and self._parameters():
             raise RuntimeError(NO_FORWARD.format(name=name, method=method))
