@@ -27,7 +27,7 @@ __all__ = [
     "FrozenFrame",
     "current_frame",
     "enter_frame",
-    "naming_the_module",
+    "name_module_in_errors",
     "running_module_path",
 ]
 
@@ -160,7 +160,7 @@ surroundings.append(checkpoint_contexts)
 
 
 @contextmanager
-def naming_the_module() -> Iterator[None]:
+def name_module_in_errors() -> Iterator[None]:
     """Put the running module's path into an error from the block, once, in the innermost block."""
     try:
         yield

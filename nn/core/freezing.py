@@ -19,7 +19,7 @@ from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.frames import FrozenFrame, current_frame, enter_frame
 
-__all__ = ["mark_frozen_parameters", "class_before_freezing", "detach_constants"]
+__all__ = ["class_before_freezing", "detach_constants", "mark_frozen_parameters"]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
 _GRAD: Any = vars(Parameter)["grad"]

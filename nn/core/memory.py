@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
     from tapegrad.devices import Array, DTypeLike, Namespace, Shape
 
-__all__ = ["StorageMap", "current_flat_buffers", "flatten_tensors", "flatten_parameters"]
+__all__ = ["StorageMap", "current_flat_buffers", "flatten_parameters", "flatten_tensors"]
 
 MIXED = (
     "getParameters needs one dtype and one device for all parameters; found {found}. Convert the "

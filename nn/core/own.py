@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 __all__ = [
-    "has_handwritten_gradient",
     "gradient_from_tape",
+    "has_handwritten_gradient",
     "is_own",
     "own_classes",
     "qualified_name",

@@ -26,7 +26,7 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "named_fields", "gradient_of", "text_of"]
+__all__ = ["Part", "empty_result", "gradient_of", "named_fields", "text_of"]
 
 
 class Part:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_FORWARD",
     "add_to_parameter_gradients",
+    "check_same_target",
+    "checked_root_span",
+    "seeds_for",
     "store_input_gradients",
     "sweep_trace",
-    "checked_root_span",
-    "check_same_target",
-    "seeds_for",
 ]
 
 NO_FORWARD = "{name}.{method}: call forward(input) first, outside no_grad()"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["concatenate_parts", "entries_of_one_shape", "entries_of"]
+__all__ = ["concatenate_parts", "entries_of", "entries_of_one_shape"]
 
 
 def entries_of(x: Nest, length: int | None = None) -> Sequence[Any]:

@@ -22,12 +22,12 @@ from tapegrad.nn.core.frames import (
     FrozenFrame,
     current_frame,
     enter_frame,
-    naming_the_module,
+    name_module_in_errors,
 )
 from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.spans import Span, Trace
 
-__all__ = ["as_tensors", "run_module", "mark_inputs", "trace_call"]
+__all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -85,10 +85,10 @@ def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
     else:
         inner = Frame(module, trace, frame, undo)
     if trace is None:
-        with enter_frame(inner), naming_the_module():
+        with enter_frame(inner), name_module_in_errors():
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
-    with enter_frame(inner), naming_the_module():
+    with enter_frame(inner), name_module_in_errors():
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace
 
-__all__ = ["ATTRIBUTE", "TransientState", "transient_value", "transient_state_of"]
+__all__ = ["ATTRIBUTE", "TransientState", "transient_state_of", "transient_value"]
 
 # The attribute of modules that holds it, a name that nobody's class has; no file contains it.
 ATTRIBUTE = "_tapegrad_run"

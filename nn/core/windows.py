@@ -15,7 +15,7 @@ from tapegrad.nn.core.errors import ShapeError
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
 
-__all__ = ["Lengths", "batch_of", "drop_added_batch", "cross_text"]
+__all__ = ["Lengths", "batch_of", "cross_text", "drop_added_batch"]
 
 
 class Lengths:

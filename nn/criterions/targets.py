@@ -11,7 +11,7 @@ from tapegrad.nn.core.errors import ShapeError
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest, Operand
 
-__all__ = ["sum_or_mean", "target_tensor", "target_like", "weights_for", "weights_buffer"]
+__all__ = ["sum_or_mean", "target_like", "target_tensor", "weights_buffer", "weights_for"]
 
 
 def target_tensor(target: Nest, x: Tensor) -> Tensor:
