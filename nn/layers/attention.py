@@ -139,12 +139,12 @@ class MultiHeadAttention(Module):
 class TransformerEncoderLayer(Module):
     """x' = norm1(x + attention(x));  y = norm2(x' + W₂·activation(W₁·x' + b₁) + b₂).
 
-    x: (N, T, d_model) or (T, d_model) -> the same shape.  norm_first: normalize what goes into
+    x: (N, T, embed_dim) or (T, embed_dim) -> the same shape.  norm_first: normalize what goes into
     attention and into the feed-forward layer, instead of the sums.
     activation: "relu" or "gelu".  Dropout with probability `dropout` in training: of attention
     weights, of the hidden layer, and of what is added to x.
-    Raises ValueError for another activation and where nhead does not divide d_model, ShapeError for
-    other shapes.
+    Raises ValueError for another activation and where num_heads does not divide embed_dim,
+    ShapeError for other shapes.
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.1.
     """
 
@@ -163,12 +163,12 @@ class TransformerEncoderLayer(Module):
 
     def __init__(
         self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
+        embed_dim: int,
+        num_heads: int,
+        feedforward_dim: int = 2048,
         dropout: float = 0.1,
         activation: str = "relu",
-        layer_norm_eps: float = 1e-5,
+        eps: float = 1e-5,
         *,
         norm_first: bool = False,
         causal: bool = False,
@@ -178,11 +178,11 @@ class TransformerEncoderLayer(Module):
                 f'TransformerEncoderLayer: activation is {activation!r}, it must be "relu" or '
                 '"gelu"'
             )
-        self.self_attn = MultiHeadAttention(d_model, nhead, dropout, causal=causal)
-        self.linear1 = Linear(d_model, dim_feedforward)
-        self.linear2 = Linear(dim_feedforward, d_model)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps)
+        self.self_attn = MultiHeadAttention(embed_dim, num_heads, dropout, causal=causal)
+        self.linear1 = Linear(embed_dim, feedforward_dim)
+        self.linear2 = Linear(feedforward_dim, embed_dim)
+        self.norm1 = LayerNorm(embed_dim, eps)
+        self.norm2 = LayerNorm(embed_dim, eps)
         self.activation = ReLU() if activation == "relu" else GELU()
         self.dropout = Dropout(dropout)
         self.dropout1 = Dropout(dropout)

@@ -38,19 +38,21 @@ class Select(Module):
 
 
 class Narrow(Module):
-    """`length` entries of x along `dimension`, from `index` on (Torch7's offset).
+    """y = the `length` entries of x along `dimension` from `offset` on.
 
     A negative length counts from the end: -1 is all that follow, -2 all but the last one.  With a
-    negative index, of any value, the last `length` entries are left out.  Raises ShapeError when
+    negative offset, of any value, the last `length` entries are left out.  Raises ShapeError when
     there are not so many entries.  Source: nn.Narrow.
     """
 
     keeps = ("dimension", "index", "length")
-    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+    counts: ClassVar[Mapping[str, str]] = {
+        "dimension": "dimension", "offset": "index", "index": "index"
+    }  # fmt: skip
 
-    def __init__(self, dimension: int, index: int, length: int = 1) -> None:
+    def __init__(self, dimension: int, offset: int, length: int = 1) -> None:
         self.dimension = dimension
-        self.index = index
+        self.index = offset  # Torch7's field has another name than its argument
         self.length = length
 
     def updateOutput(self, x: Any) -> Any:

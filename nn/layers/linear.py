@@ -22,16 +22,17 @@ __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 class Linear(Module):
     """y = x Wᵀ + b.
 
-    x: (n_in,) or (…, n_in) -> (…, n_out);  weight (n_out, n_in), bias (n_out,) or None.
-    Weight and bias start from U(-s, s), s = 1/√n_in.  Raises ShapeError when the last axis of x is
-    not n_in long.  Source: nn.Linear, which takes one or two axes only.
+    x: (inputSize,) or (…, inputSize) -> (…, outputSize).
+    weight (outputSize, inputSize) and bias (outputSize,), or None, start from U(-s, s),
+    s = 1/√inputSize.  Raises ShapeError when the last axis of x is not inputSize long.
+    Source: nn.Linear, which takes one or two axes only.
     """
 
     keeps = ("weight", "bias")
 
-    def __init__(self, n_in: int, n_out: int, bias: bool = True) -> None:
-        self.weight = Parameter(np.empty((n_out, n_in), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(self, inputSize: int, outputSize: int, bias: bool = True) -> None:
+        self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     def noBias(self) -> Self:
@@ -40,7 +41,7 @@ class Linear(Module):
         return self
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw weight, then bias, from U(-s, s): s = 1/√n_in, or stdv·√3."""
+        """Draw weight, then bias, from U(-s, s): s = 1/√inputSize, or stdv·√3."""
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
@@ -49,7 +50,7 @@ class Linear(Module):
         n_in = self.weight.shape[1]
         if not x.ndim or x.shape[-1] != n_in:
             found = x.shape[-1] if x.ndim else "missing (a single number)"
-            raise ShapeError(f"last axis of the input is {found}, n_in is {n_in}")
+            raise ShapeError(f"last axis of the input is {found}, inputSize is {n_in}")
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
@@ -62,18 +63,22 @@ class Linear(Module):
 class LinearWeightNorm(Module):
     """y = x Wᵀ + b, each row of W given by its length g and its direction v: W = g · v/‖v‖.
 
-    x: (n_in,) or (…, n_in) -> (…, n_out);  v (n_out, n_in), g (n_out, 1), bias (n_out,) or None.
-    W starts as in Linear.  eps is added to ‖v‖².  Raises ShapeError when the last axis of x is not
-    n_in long.  Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
+    x: (inputSize,) or (…, inputSize) -> (…, outputSize).
+    v (outputSize, inputSize), g (outputSize, 1) and bias (outputSize,), or None; W and bias start
+    as in Linear.  eps is added to ‖v‖².
+    Raises ShapeError when the last axis of x is not inputSize long.
+    Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
     """
 
     keeps = ("inputSize", "outputSize", "eps", "v", "g", "bias")
 
-    def __init__(self, n_in: int, n_out: int, bias: bool = True, eps: float = 1e-16) -> None:
-        self.inputSize, self.outputSize, self.eps = n_in, n_out, eps
-        self.v = Parameter(np.empty((n_out, n_in), default_dtype()))
-        self.g = Parameter(np.empty((n_out, 1), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(
+        self, inputSize: int, outputSize: int, bias: bool = True, eps: float = 1e-16
+    ) -> None:
+        self.inputSize, self.outputSize, self.eps = inputSize, outputSize, eps
+        self.v = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.g = Parameter(np.empty((outputSize, 1), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     @property
@@ -85,14 +90,14 @@ class LinearWeightNorm(Module):
         return ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + self.eps)
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw W, then bias, from U(-s, s): s = 1/√n_in, or stdv·√3."""
+        """Draw W, then bias, from U(-s, s): s = 1/√inputSize, or stdv·√3."""
         s = bound(self.inputSize, stdv)
         uniform_(self.v, -s, s)
         uniform_(self.bias, -s, s)
         self.initFromWeight(self.v)
 
     def initFromWeight(self, weight: Any) -> Self:
-        """Make W equal to `weight`, (n_out, n_in)."""
+        """Make W equal to `weight`, (outputSize, inputSize)."""
         with no_grad():
             ops.assign(self.v.detach(), weight.detach() if hasattr(weight, "detach") else weight)
             ops.assign(self.g.detach(), self._norm())
@@ -130,20 +135,23 @@ class LinearWeightNorm(Module):
 class Bilinear(Module):
     """yₖ = aᵀ Wₖ b + biasₖ: a form in two inputs.
 
-    [a, b]: (N, n_in1) and (N, n_in2) -> (N, n_out);  weight (n_out, n_in1, n_in2), bias (n_out,)
-    or None, from U(-s, s), s = 1/√n_in1.  Raises ShapeError for other shapes.
+    [a, b]: (N, inputSize1) and (N, inputSize2) -> (N, outputSize).
+    weight (outputSize, inputSize1, inputSize2) and bias (outputSize,), or None, start from
+    U(-s, s), s = 1/√inputSize1.  Raises ShapeError for other shapes.
     Source: nn.Bilinear.
     """
 
     keeps = ("weight", "bias")
 
-    def __init__(self, n_in1: int, n_in2: int, n_out: int, bias: bool = True) -> None:
-        self.weight = Parameter(np.empty((n_out, n_in1, n_in2), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(
+        self, inputSize1: int, inputSize2: int, outputSize: int, bias: bool = True
+    ) -> None:
+        self.weight = Parameter(np.empty((outputSize, inputSize1, inputSize2), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw weight, then bias, from U(-s, s): s = 1/√n_in1, or stdv·√3."""
+        """Draw weight, then bias, from U(-s, s): s = 1/√inputSize1, or stdv·√3."""
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)

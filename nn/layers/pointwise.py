@@ -109,13 +109,16 @@ class Add(Module):
 
 
 class MulConstant(Module):
-    """y = c · x: any shape -> the same.  `ip` is accepted and kept.  Source: nn.MulConstant."""
+    """y = c · x: any shape -> the same.  `inplace` is accepted and kept.
+
+    Source: nn.MulConstant.
+    """
 
     keeps = ("constant_scalar", "inplace")
 
-    def __init__(self, constant_scalar: float, ip: bool = False) -> None:
+    def __init__(self, constant_scalar: float, inplace: bool = False) -> None:
         self.constant_scalar = constant_scalar
-        self.inplace = bool(ip)
+        self.inplace = bool(inplace)
 
     def updateOutput(self, x: Any) -> Any:
         return x * self.constant_scalar
@@ -124,7 +127,7 @@ class MulConstant(Module):
 class AddConstant(Module):
     """y = x + c, with c a number, or an array that broadcasts to x, such as one sample's.
 
-    x: any shape -> the same.  `ip` is accepted and kept.  Raises ShapeError when c does not
+    x: any shape -> the same.  `inplace` is accepted and kept.  Raises ShapeError when c does not
     broadcast.  Source: nn.AddConstant.
     """
 
@@ -132,12 +135,12 @@ class AddConstant(Module):
     constant_scalar: float | None = None  # one of these is set
     constant_tensor: Any = None
 
-    def __init__(self, constant: Any, ip: bool = False) -> None:
-        if isinstance(constant, (int, float)):
-            self.constant_scalar = constant
+    def __init__(self, constant_scalar: Any, inplace: bool = False) -> None:
+        if isinstance(constant_scalar, (int, float)):
+            self.constant_scalar = constant_scalar
         else:
-            self.constant_tensor = buffer(constant)
-        self.inplace = bool(ip)
+            self.constant_tensor = buffer(constant_scalar)
+        self.inplace = bool(inplace)
 
     def updateOutput(self, x: Any) -> Any:
         c = self.constant_tensor

@@ -51,8 +51,8 @@ class CAddTable(Module):
 
     keeps = ("inplace",)
 
-    def __init__(self, ip: bool = False) -> None:
-        self.inplace = bool(ip)
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = bool(inplace)
 
     def updateOutput(self, x: Any) -> Any:
         return functools.reduce(ops.add, paired(x))

@@ -101,8 +101,8 @@ class SpatialUpSamplingNearest(Module):
 
     keeps = ("scale_factor",)
 
-    def __init__(self, scale_factor: int) -> None:
-        self.scale_factor = _factor(type(self).__name__, scale_factor)
+    def __init__(self, scale: int) -> None:
+        self.scale_factor = _factor(type(self).__name__, scale)
 
     def updateOutput(self, x: Any) -> Any:
         return like_given(nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")

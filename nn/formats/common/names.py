@@ -10,10 +10,12 @@ method does no harm but to the module that has it, since nothing in a file is co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.core.state import kept_names
 
-__all__ = ["PROTOCOL", "may_be_attribute"]
+__all__ = ["PROTOCOL", "attribute_name", "may_be_attribute"]
 
 # The methods and properties of Module and Criterion when version 1 was fixed.  Never add to them:
 # a file may have an attribute of that name.
@@ -36,3 +38,15 @@ def may_be_attribute(cls: type, name: str) -> bool:
     if name in kept_names(cls):
         return True
     return name not in PROTOCOL and not hasattr(getattr(cls, name, None), "__set__")
+
+
+def attribute_name(cls: type, name: str) -> str:
+    """Return today's name of the attribute that a file written earlier may call `name`.
+
+    A class declares its renamed attributes in `renamed`: {"kernel": "kernel_size"}.
+    """
+    for base in cls.__mro__:
+        renamed = vars(base).get("renamed")
+        if isinstance(renamed, Mapping) and name in renamed:
+            return str(renamed[name])
+    return name

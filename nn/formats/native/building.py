@@ -13,7 +13,7 @@ from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.state import record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
-from tapegrad.nn.formats.common.names import may_be_attribute
+from tapegrad.nn.formats.common.names import attribute_name, may_be_attribute
 from tapegrad.nn.formats.native.description import DEEPEST, KINDS
 from tapegrad.nn.module import Module
 
@@ -109,9 +109,10 @@ class Builder:
 
     def _fill(self, module: Any, attributes: dict[str, Any], path: str) -> None:
         cls = type(module)
-        for name, value in attributes.items():
-            if not may_be_attribute(cls, name):
-                raise self._error("the name of an attribute", f"{name!r:.60}", path)
+        for name_in_file, value in attributes.items():
+            name = attribute_name(cls, name_in_file)
+            if not may_be_attribute(cls, name) or name in module.__dict__:
+                raise self._error("the name of an attribute", f"{name_in_file!r:.60}", path)
             module.__dict__[name] = self._decoded(value, f"{path}.{name}", 0)
         if type(module.__dict__.get("_training", True)) is not bool:
             raise self._error("true or false", "something else", f"{path}._training")

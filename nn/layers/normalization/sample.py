@@ -58,7 +58,7 @@ class LayerNorm(_LastAxes):
     """y = (x - mean) / √(var + eps) · weight + bias, over the last axes of each sample.
 
     x: (…, *normalized_shape) -> the same shape;  weight, bias: normalized_shape, starting from 1
-    and 0; None without elementwise_affine, or without `bias`.  var is divided by the number of
+    and 0; None without affine, or without `bias`.  var is divided by the number of
     entries.
     Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
     Source: J. L. Ba, J. R. Kiros, G. Hinton, "Layer normalization", 2016, equation 3.
@@ -70,13 +70,13 @@ class LayerNorm(_LastAxes):
         self,
         normalized_shape: int | Sequence[int],
         eps: float = 1e-5,
-        elementwise_affine: bool = True,
+        affine: bool = True,
         bias: bool = True,
     ) -> None:
         self.normalized_shape = shape_of(normalized_shape)
         self.eps = eps
         dtype = default_dtype()
-        if elementwise_affine:
+        if affine:
             self.weight = Parameter(np.empty(self.normalized_shape, dtype))
             self.bias = Parameter(np.empty(self.normalized_shape, dtype)) if bias else None
         else:
@@ -93,7 +93,7 @@ class RMSNorm(_LastAxes):
     """y = x / √(mean x² + eps) · weight, over the last axes of each sample.
 
     x: (…, *normalized_shape) -> the same shape;  weight: normalized_shape, starting from 1; None
-    without elementwise_affine.  eps None: the spacing of the dtype of x at 1.
+    without affine.  eps None: the spacing of the dtype of x at 1.
     Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
     Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019, equation 4.
     """
@@ -104,14 +104,12 @@ class RMSNorm(_LastAxes):
         self,
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
-        elementwise_affine: bool = True,
+        affine: bool = True,
     ) -> None:
         self.normalized_shape = shape_of(normalized_shape)
         self.eps = eps
         dtype = default_dtype()
-        self.weight = (
-            Parameter(np.empty(self.normalized_shape, dtype)) if elementwise_affine else None
-        )
+        self.weight = Parameter(np.empty(self.normalized_shape, dtype)) if affine else None
         self.reset()
 
     def updateOutput(self, x: Any) -> Any:
