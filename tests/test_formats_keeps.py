@@ -121,7 +121,7 @@ def test_a_method_of_somebody_s_class_that_is_called_so_declares_nothing(
         plain = type("Plain", (nn.Module,), {name: method, "updateOutput": lambda _, x: x})()
         plain.running = nn.Buffer(np.ones(3))
         known = {"my.Plain": type(plain)}
-        torch7.save(tmp_path / "m.t7", plain, classes=known)
+        torch7.save(plain, tmp_path / "m.t7", classes=known)
         assert torch7.load(tmp_path / "m.t7", classes=known).running.shape == (3,)
 
 

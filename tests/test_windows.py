@@ -333,7 +333,7 @@ def test_an_unpooling_from_a_file_works_as_the_one_that_was_written(tmp_path):
     pooling = nn.SpatialMaxPooling(2, 2)
     model = nn.Sequential(pooling, nn.SpatialMaxUnpooling(pooling)).double()
     x = random(15, 2, 1, 4, 4)
-    torch7.save(tmp_path / "model.t7", model)
+    torch7.save(model, tmp_path / "model.t7")
     near(torch7.load(tmp_path / "model.t7").forward(x).numpy(), model.forward(x).numpy())
 
 
