@@ -1,9 +1,9 @@
 """Transfer functions: elementwise nonlinearities, and gated halves.
 
-Each is forward code of a line or two; stable forms and derivatives live with the primitives.  What
-Torch7 does at a kink is kept: maximum and minimum give the gradient of a tie to their first
-operand, so the order of the operands says on which side the kink belongs.  Conditions are written
-so that NaN stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
+Each class is forward code of a line or two; the primitives have the stable forms and the
+derivatives.  At a kink the derivative is Torch7's: maximum and minimum give the gradient of a tie
+to their first operand, so the order of the operands decides it.  Conditions are written so that NaN
+stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Log(Module):
 class Sqrt(Module):
     """y = √x, elementwise, x >= 0: any shape -> the same shape; the derivative at 0 is 0.
 
-    eps: kept, and without effect, as in Torch7.  Source: nn.Sqrt.
+    eps: accepted and kept without effect, as in Torch7.  Source: nn.Sqrt.
     """
 
     keeps = ("eps",)
@@ -100,7 +100,7 @@ class Square(Module):
 
 
 class Power(Module):
-    """y = xᵖ, elementwise: any shape -> the same shape.  x >= 0 unless p is a whole number.
+    """y = xᵖ, elementwise: any shape -> the same shape.  x >= 0 unless p is an integer.
 
     Source: nn.Power.
     """
@@ -195,7 +195,7 @@ class Mish(Module):
 class GELU(Module):
     """y = x·Φ(x), Φ the normal distribution function, elementwise: any shape -> the same shape.
 
-    approximate "tanh": Φ(x) is taken to be (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, as the
+    approximate "tanh": Φ(x) ≈ (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, as the
     weights of many published models expect; "none", the default: Φ(x) = (1 + erf(x/√2)) / 2.
     Raises ValueError for other words.
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
@@ -210,8 +210,8 @@ class GELU(Module):
 
     def updateOutput(self, x: Any) -> Any:
         if self.approximate == "tanh":
-            bent = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
-            return x * 0.5 * (ops.tanh(bent) + 1)
+            argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
+            return x * 0.5 * (ops.tanh(argument) + 1)
         return x * 0.5 * (ops.erf(x * float(np.sqrt(0.5))) + 1)
 
 
@@ -255,7 +255,7 @@ class Clamp(HardTanh):
 class HardShrink(Module):
     """y = x where |x| > lambda, else 0, elementwise: any shape -> the same shape.
 
-    The field is called `lambda`, which Python reads with getattr only.  Source: nn.HardShrink.
+    The field is called `lambda`, a reserved word: read it with getattr.  Source: nn.HardShrink.
     """
 
     keeps = ("lambda",)
@@ -270,7 +270,7 @@ class HardShrink(Module):
 class SoftShrink(Module):
     """y = x moved towards 0 by lambda, and 0 where |x| <= lambda: any shape -> the same shape.
 
-    The field is called `lambda`, which Python reads with getattr only.  Source: nn.SoftShrink.
+    The field is called `lambda`, a reserved word: read it with getattr.  Source: nn.SoftShrink.
     """
 
     keeps = ("lambda",)
@@ -313,5 +313,5 @@ class GatedLinearUnit(Module):
 
 
 def magnitude(x: Any) -> Any:
-    """|x| whose derivative at 0 is 1, as that of Torch7's absolute values."""
+    """Return |x| with derivative 1 at 0, as Torch7's absolute values have it."""
     return ops.where(ops.greater_equal(x, 0), x, -x)

@@ -1,6 +1,7 @@
 """Attention, and the encoder layer of the Transformer.
 
-Sequences have the batch first: (N, T, E).  Masks are constants: True means "must not be looked at".
+Sequences have the batch first: (N, T, E).  A mask is a constant array of booleans; True forbids to
+attend to a step.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ __all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]
 class MultiHeadAttention(Module):
     """y = concat(head₁, …)·Wₒᵀ + bₒ, headₖ = softmax(QₖKₖᵀ / √d)·Vₖ, d = embed_dim / num_heads.
 
-    x: (N, T, E) or (T, E), which attends to itself, or a list [query, key, value] of (N, T, E),
-    (N, S, E) and (N, S, E) -> (N, T, E), E = embed_dim.
+    x: (N, T, E) or (T, E), which attends to itself -> the same shape, E = embed_dim;
+    or a list [query, key, value] of (N, T, E), (N, S, E) and (N, S, E) -> (N, T, E).
     in_proj_weight (3·E, E) and in_proj_bias (3·E,) make Q, K and V; out_proj is a Linear.
-    causal: step t looks at no later step.  dropout: the probability with which an attention weight
+    causal: no step attends to a later one.  dropout: the probability with which an attention weight
     becomes 0 in training.  Weights start from Xavier's uniform distribution, biases at 0.
     Raises ValueError unless num_heads divides embed_dim, ShapeError for other shapes.
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
@@ -80,8 +81,10 @@ class MultiHeadAttention(Module):
         fill_(self.out_proj.bias, 0.0)
 
     def setMask(self, mask: Any) -> MultiHeadAttention:
-        """Positions not to be looked at, booleans that broadcast against (N, heads, T, S): True
-        is masked; None for none; returns self.  A row that is masked throughout gives NaN.
+        """Forbid attention where `mask` is True; returns self.
+
+        mask: booleans that broadcast to (N, heads, T, S), or None for no mask.  Where all of a row
+        is True, the output is NaN.
         """
         self._mask = None if mask is None else np.array(mask, bool)
         return self
@@ -91,19 +94,19 @@ class MultiHeadAttention(Module):
         single = query.ndim == 2
         if single:
             query, key, value = (part.reshape((1, *part.shape)) for part in (query, key, value))
-        self._check(query, key, value)
+        self._check_shapes(query, key, value)
         q, k, v = (
-            self._heads(part, i) for i, part in enumerate((query, key, value))
+            self._project_heads(part, i) for i, part in enumerate((query, key, value))
         )  # each (N, heads, steps, d)
         scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose((0, 1, 3, 2))
-        mask = self._masked(scores)
+        mask = self._joint_mask(scores)
         if mask is not None:
             scores = ops.where(mask, -math.inf, scores)
         mixed = self.dropout(ops.softmax(scores, axis=-1)) @ v
         y = self.out_proj(mixed.transpose((0, 2, 1, 3)).reshape(query.shape))
         return y.reshape(y.shape[1:]) if single else y
 
-    def _heads(self, x: Any, which: int) -> Any:
+    def _project_heads(self, x: Any, which: int) -> Any:
         rows = slice(which * self.embed_dim, (which + 1) * self.embed_dim)
         y = x @ self.in_proj_weight[rows].T
         if self.in_proj_bias is not None:
@@ -111,7 +114,7 @@ class MultiHeadAttention(Module):
         width = self.embed_dim // self.num_heads
         return y.reshape((*x.shape[:2], self.num_heads, width)).transpose((0, 2, 1, 3))
 
-    def _masked(self, scores: Any) -> Any:
+    def _joint_mask(self, scores: Any) -> Any:
         t, s = scores.shape[-2:]
         mask = self._mask
         if self.causal:
@@ -119,7 +122,7 @@ class MultiHeadAttention(Module):
             mask = later if mask is None else mask | later
         return None if mask is None else Tensor(mask, device=scores.device)
 
-    def _check(self, query: Any, key: Any, value: Any) -> None:
+    def _check_shapes(self, query: Any, key: Any, value: Any) -> None:
         for name, part in (("query", query), ("key", key), ("value", value)):
             if part.ndim != 3 or part.shape[-1] != self.embed_dim:
                 raise ShapeError(
@@ -191,14 +194,14 @@ class TransformerEncoderLayer(Module):
 
     def updateOutput(self, x: Any) -> Any:
         if self.norm_first:
-            x = x + self._attended(self.norm1(x))
-            return x + self._fed_forward(self.norm2(x))
-        x = self.norm1(x + self._attended(x))
-        return self.norm2(x + self._fed_forward(x))
+            x = x + self._attend(self.norm1(x))
+            return x + self._feed_forward(self.norm2(x))
+        x = self.norm1(x + self._attend(x))
+        return self.norm2(x + self._feed_forward(x))
 
-    def _attended(self, x: Any) -> Any:
+    def _attend(self, x: Any) -> Any:
         return self.dropout1(self.self_attn(x))
 
-    def _fed_forward(self, x: Any) -> Any:
+    def _feed_forward(self, x: Any) -> Any:
         hidden = self.dropout(self.activation(self.linear1(x)))
         return self.dropout2(self.linear2(hidden))

@@ -1,7 +1,7 @@
-"""Layers that leave their input as it is and act on the gradient that passes back.
+"""Layers whose output is their input, and which change or show the gradient on its way back.
 
-What such a layer hands back is on purpose not the derivative of what it computes, so each rests on
-a primitive with a rule of its own (`scaled_gradient`, `penalized`, `watched_gradient`).
+The gradient of such a layer is on purpose not the derivative of its output, so each layer calls a
+primitive that has a rule of its own: `scaled_gradient`, `penalized`, `watched_gradient`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class GradientReversal(Module):
         self.setLambda(lambda_)
 
     def setLambda(self, lambda_: float) -> Self:
-        """Reverse by another factor from now on."""
+        """Set the factor λ by which the gradient is multiplied and reversed."""
         vars(self)["lambda"] = lambda_  # its name in Torch7, a reserved word here
         return self
 
@@ -45,10 +45,10 @@ class ZeroGrad(Module):
 
 
 class L1Penalty(Module):
-    """y = x; the gradient of λ·Σ|x| is added to the one that passes, as if it were in the loss.
+    """y = x; the gradient of λ·Σ|x| is added to the output's, as if the sum were in the loss.
 
     λ is l1weight, divided by the number of entries with sizeAverage.  After a call `loss` is
-    λ·Σ|x|, 0-d.  provideOutput False: the penalty's gradient stands in the place of the other.
+    λ·Σ|x|, 0-d.  provideOutput False: the gradient is the penalty's alone.
     Source: nn.L1Penalty.
     """
 
@@ -84,7 +84,7 @@ class _Announcement:
 
 
 class PrintSize(Module):
-    """y = x; prints the shape of x, and on the way back that of the gradient, behind `prefix`.
+    """y = x; prints the shape of x and, in the reverse sweep, that of the gradient, after `prefix`.
 
     Source: nn.PrintSize.
     """

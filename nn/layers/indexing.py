@@ -18,10 +18,10 @@ __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
 
 
 class Select(Module):
-    """The slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
+    """y = the slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
 
-    Both may be negative and count from the end then.  Raises ShapeError when there is no such axis
-    or entry.  Source: nn.Select.
+    Negative dimensions and indices count from the end.  Raises ShapeError when there is no such
+    axis or entry.  Source: nn.Select.
     """
 
     keeps = ("dimension", "index")
@@ -40,8 +40,8 @@ class Select(Module):
 class Narrow(Module):
     """y = the `length` entries of x along `dimension` from `offset` on.
 
-    A negative length counts from the end: -1 is all that follow, -2 all but the last one.  With a
-    negative offset, of any value, the last `length` entries are left out.  Raises ShapeError when
+    A negative length counts from the end: -1 takes all entries that follow, -2 all but the last.
+    A negative offset of any value takes all entries but the last `length`.  Raises ShapeError when
     there are not so many entries.  Source: nn.Narrow.
     """
 
@@ -73,8 +73,9 @@ class Narrow(Module):
 class Index(Module):
     """[x, indices] -> the slices of x at integer `indices` along `dimension`, in their order.
 
-    indices: (n,), may repeat; the gradient of a slice is summed over its repetitions, and indices
-    have none.  Raises ShapeError when one is not in 0 … length - 1.  Source: nn.Index.
+    indices: (n,).  Where an index repeats, the gradients of the repetitions are added up; the
+    indices have no gradient.  Raises ShapeError when one is not in 0 … length - 1.  Source:
+    nn.Index.
     """
 
     keeps = ("dimension",)
@@ -88,11 +89,11 @@ class Index(Module):
     def updateOutput(self, x: Any) -> Any:
         values, indices = table(x, 2)
         axis = axis_of(self.dimension, values.ndim)
-        return ops.take(values, whole(indices, values.shape[axis]), axis=axis)
+        return ops.take(values, to_indices(indices, values.shape[axis]), axis=axis)
 
 
 class MaskedSelect(Module):
-    """[x, mask] -> the entries of x where the mask is not 0, in row order, as one axis.
+    """[x, mask] -> the entries of x where the mask is not 0, in row order, along one axis.
 
     mask: booleans or integers of x's shape; it has no gradient.  Raises ShapeError when the shapes
     differ.  Source: nn.MaskedSelect.
@@ -107,10 +108,9 @@ class MaskedSelect(Module):
 
 @primitive(differentiable=False)
 def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
-    """The integer indices as they are, once it is known that all are in 0 … length-1.
+    """Return the integer indices.  Raises ShapeError unless all are in 0 … length - 1.
 
-    A primitive, so that a replayed step looks at its new indices too.  Raises ShapeError unless
-    they are.
+    This is a primitive so that a replayed step checks its new indices too.
     """
     low, high = (int(xp.min(indices)), int(xp.max(indices))) if indices.size else (0, 0)
     if low < 0 or (indices.size and high >= length):
@@ -121,10 +121,10 @@ def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
 indices_within.batch(native)
 
 
-def whole(indices: Any, length: int) -> Any:
-    """Indices as integers, whatever their dtype.  Raises ShapeError unless all are in 0 … length-1.
+def to_indices(indices: Any, length: int) -> Any:
+    """Return indices of any dtype as integers.  Raises ShapeError unless all are in 0 … length - 1.
 
-    Floating point ones, which Torch7's files and records hold, are rounded.
+    Torch7's files have floating point indices, which are rounded.
     """
     indices = indices.detach()
     if indices.dtype.kind == "f":

@@ -13,7 +13,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.layers.indexing import whole
+from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
@@ -83,7 +83,7 @@ class LinearWeightNorm(Module):
 
     @property
     def weight(self) -> Any:
-        """W, made of v and g."""
+        """W = g · v/‖v‖, row by row."""
         return self.v * (self.g / self._norm())
 
     def _norm(self) -> Any:
@@ -97,7 +97,7 @@ class LinearWeightNorm(Module):
         self.initFromWeight(self.v)
 
     def initFromWeight(self, weight: Any) -> Self:
-        """Make W equal to `weight`, (outputSize, inputSize)."""
+        """Set v and g so that W equals `weight`, (outputSize, inputSize)."""
         with no_grad():
             ops.assign(self.v.detach(), weight.detach() if hasattr(weight, "detach") else weight)
             ops.assign(self.g.detach(), self._norm())
@@ -105,7 +105,7 @@ class LinearWeightNorm(Module):
 
     @classmethod
     def fromLinear(cls, linear: Linear) -> LinearWeightNorm:
-        """A new layer that computes what `linear` does."""
+        """Return a new layer that computes the same as `linear`."""
         n_out, n_in = linear.weight.shape
         result = cls(n_in, n_out, linear.bias is not None).type(linear.weight.dtype)
         if linear.bias is not None:
@@ -113,7 +113,7 @@ class LinearWeightNorm(Module):
         return result.initFromWeight(linear.weight)
 
     def toLinear(self) -> Linear:
-        """A new Linear that computes what this layer does."""
+        """Return a new Linear that computes the same as this layer."""
         result = Linear(self.inputSize, self.outputSize, self.bias is not None)
         result.type(self.v.dtype)
         ops.assign(result.weight.detach(), self.weight.detach())
@@ -176,9 +176,9 @@ class Bilinear(Module):
 class PartialLinear(Module):
     """y = x Wₛᵀ + bₛ: a Linear of which only some outputs s are computed.
 
-    x: (N, inputsize) -> (N, outputs in the partition);  weight (outputsize, inputsize), bias
-    (1, outputsize) or None, from U(-s, s), s = 1/√inputsize.  `setPartition` says which outputs,
-    `resetPartition` makes it all again.  Raises ShapeError for other shapes.
+    x: (N, inputsize) -> (N, outputs in the partition).  `setPartition` chooses the outputs;
+    `resetPartition` chooses all.  weight (outputsize, inputsize) and bias (1, outputsize), or None,
+    start from U(-s, s), s = 1/√inputsize.  Raises ShapeError for other shapes.
     Source: nn.PartialLinear.
     """
 
@@ -199,10 +199,13 @@ class PartialLinear(Module):
         uniform_(self.bias, -s, s)
 
     def setPartition(self, indices: Any) -> None:
-        """Compute only the outputs at these indices, in their order."""
-        chosen = Buffer(np.asarray(indices).reshape(-1).astype(np.int64))
-        whole(chosen, self.outputsize)
-        self.partition: Buffer | None = chosen
+        """Compute only the outputs with these numbers, from 0, in their order.
+
+        Raises ShapeError for a number that is no output's.
+        """
+        partition = Buffer(np.asarray(indices).reshape(-1).astype(np.int64))
+        to_indices(partition, self.outputsize)
+        self.partition: Buffer | None = partition
 
     def resetPartition(self) -> None:
         """Compute all outputs."""

@@ -41,5 +41,5 @@ class Maxout(Sequential):
         self.add(Max(0, 2))
 
     def __tostring__(self) -> Any:
-        """Torch7's text, which calls it by the name of its parent class."""
+        """Return Torch7's text, which has the name of the parent class."""
         return super().__tostring__().replace("nn.Maxout", "nn.Sequential", 1)

@@ -1,7 +1,7 @@
-"""Entry by entry: products and sums with learned or constant arrays, and constants.
+"""Products and sums with learned or constant arrays, entry by entry, and constants.
 
-CMul and CAdd, Mul and Add have parameters; MulConstant, AddConstant and Constant have none.  The
-in-place variants of Torch7 are accepted and compute the same; nobody's array is overwritten.
+CMul, CAdd, Mul and Add have parameters; MulConstant, AddConstant and Constant have none.  `inplace`
+is accepted and kept, and changes nothing: the caller's arrays are never overwritten.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant
 
 
 class CMul(Module):
-    """y = x · weight, entry by entry: CMul(5), or CMul(1, 5, 1) with lengths of 1 that stretch.
+    """y = x · weight, entry by entry: CMul(5), or CMul(1, 5, 1), whose axes of length 1 broadcast.
 
     x: as many entries as weight, or as many axes, or (N, …) with as many entries a sample -> the
-    shape of x;  weight: the given sizes, from U(-s, s) with s = 1/√entries.
+    shape of x;  weight has the shape `sizes`, from U(-s, s) with s = 1/√entries.
     Raises ShapeError for other shapes.  Source: nn.CMul.
     """
 
@@ -42,7 +42,7 @@ class CMul(Module):
         uniform_(self.weight, -s, s)
 
     def updateOutput(self, x: Any) -> Any:
-        return x * spread(self.weight, x)
+        return x * broadcast_parameter(self.weight, x)
 
 
 class CAdd(Module):
@@ -60,7 +60,7 @@ class CAdd(Module):
         uniform_(self.bias, -s, s)
 
     def updateOutput(self, x: Any) -> Any:
-        return x + spread(self.bias, x)
+        return x + broadcast_parameter(self.bias, x)
 
 
 class Mul(Module):
@@ -87,9 +87,9 @@ class Mul(Module):
 class Add(Module):
     """y = x + bias.
 
-    x: inputSize entries, or (N, …) with so many a sample -> the same shape;  bias (inputSize,), or
-    (1,) with scalar=True, when any shape will do.  It starts from U(-s, s), s = 1/√entries.
-    Raises ShapeError for other shapes.  Source: nn.Add.
+    x: inputSize entries, or (N, …) with inputSize entries a sample -> the same shape;  bias
+    (inputSize,), or (1,) with scalar=True, when any shape will do.  It starts from U(-s, s), s =
+    1/√entries.  Raises ShapeError for other shapes.  Source: nn.Add.
     """
 
     keeps = ("scalar", "bias")
@@ -105,7 +105,7 @@ class Add(Module):
         uniform_(self.bias, -s, s)
 
     def updateOutput(self, x: Any) -> Any:
-        return x + (self.bias.reshape(()) if self.scalar else spread(self.bias, x))
+        return x + (self.bias.reshape(()) if self.scalar else broadcast_parameter(self.bias, x))
 
 
 class MulConstant(Module):
@@ -139,7 +139,7 @@ class AddConstant(Module):
         if isinstance(constant_scalar, (int, float)):
             self.constant_scalar = constant_scalar
         else:
-            self.constant_tensor = buffer(constant_scalar)
+            self.constant_tensor = float_buffer(constant_scalar)
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Any) -> Any:
@@ -164,7 +164,9 @@ class Constant(Module):
     keeps = ("value", "nInputDim")
 
     def __init__(self, value: Any, nInputDim: int | None = None) -> None:
-        self.value = buffer(np.atleast_1d(value) if isinstance(value, (int, float)) else value)
+        self.value = float_buffer(
+            np.atleast_1d(value) if isinstance(value, (int, float)) else value
+        )
         self.nInputDim = nInputDim
 
     def updateOutput(self, x: Any) -> Any:
@@ -173,18 +175,21 @@ class Constant(Module):
         return ops.broadcast_to(self.value, (x.shape[0], *self.value.shape))
 
 
-def buffer(value: Any) -> Buffer:
-    """A floating point constant of a module, of the default dtype unless it has one of its own."""
+def float_buffer(value: Any) -> Buffer:
+    """Return a constant as a Buffer, in its own dtype if floating point, else the default."""
     array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     return Buffer(array if array.dtype.kind == "f" else array.astype(default_dtype()))
 
 
-def spread(parameter: Any, x: Any) -> Any:
-    """`parameter` in a shape that broadcasts to x's, by Torch7's rule for CMul, CAdd and Add."""
+def broadcast_parameter(parameter: Any, x: Any) -> Any:
+    """Reshape `parameter` so that it broadcasts to x, by Torch7's rule for CMul, CAdd and Add.
+
+    Raises ShapeError when no such shape exists.
+    """
     if parameter.size == x.size:
         return parameter.reshape(x.shape)
-    stretches = zip(parameter.shape, x.shape, strict=False)
-    if parameter.ndim == x.ndim and all(a in (1, b) for a, b in stretches):
+    lengths = zip(parameter.shape, x.shape, strict=False)
+    if parameter.ndim == x.ndim and all(a in (1, b) for a, b in lengths):
         return parameter
     if x.ndim > 1 and math.prod(x.shape[1:]) == parameter.size:
         return parameter.reshape((1, *x.shape[1:]))

@@ -1,8 +1,8 @@
-"""Rectifiers: x where it is positive, and below that nothing, a slope, or a bend.
+"""Rectifiers: y = x for positive x; for other x a constant, a multiple of x, or a curve.
 
-Each is forward code of a line or two.  The derivative at 0 is that of the side below, as in
-Torch7; conditions are written so that NaN stays NaN.  `inplace` is accepted and kept, and saves no
-memory here: the caller's arrays are never overwritten.
+Each class is forward code of a line or two.  The derivative at 0 is that of the negative side, as
+in Torch7; conditions are written so that NaN stays NaN.  `inplace` is accepted and kept, and saves
+no memory here: the caller's arrays are never overwritten.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ class PReLU(Module):
 class RReLU(Module):
     """y = x where x > 0, else noise·x, elementwise: any shape -> the same shape.
 
-    While training, each factor is drawn from U(lower, upper); `noise` holds them, with 1 where
-    x > 0.  In evaluate() the slope is (lower + upper) / 2.
+    In training each factor is drawn from U(lower, upper); the attribute `noise` has the factors,
+    and 1 where x > 0.  In evaluate() the slope is (lower + upper) / 2.
     Raises ValueError unless lower <= upper.
     Source: nn.RReLU; B. Xu et al., "Empirical evaluation of rectified activations in convolutional
     network", 2015.

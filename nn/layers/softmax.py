@@ -1,4 +1,4 @@
-"""Soft maxima: shares of a whole, along the axis of classes."""
+"""Soft maxima: positive numbers that add up to 1 over the classes, and their logarithms."""
 
 from __future__ import annotations
 
@@ -45,21 +45,24 @@ class LogSoftMax(Module):
 
 
 class SpatialSoftMax(SoftMax):
-    """SoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
+    """SoftMax at every pixel of an image: (C, H, W) or (N, C, H, W) -> the same shape.
 
     Raises ShapeError as SoftMax does, whose code it shares.  Source: nn.SpatialSoftMax.
     """
 
 
 class SpatialLogSoftMax(LogSoftMax):
-    """LogSoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
+    """LogSoftMax at every pixel of an image: (C, H, W) or (N, C, H, W) -> the same shape.
 
     Raises ShapeError as LogSoftMax does, whose code it shares.  Source: nn.SpatialLogSoftMax.
     """
 
 
 def class_axis(x: Any) -> int:
-    """The axis of the classes: the first of a single sample, the second of a batch."""
+    """Return the axis of the classes: the first of a single sample, the second of a batch.
+
+    Raises ShapeError for an input of another number of axes.
+    """
     if not 1 <= x.ndim <= 4:
         raise ShapeError(
             f"the input of shape {x.shape} is none of (C,), (N, C), (C, H, W), (N, C, H, W)"

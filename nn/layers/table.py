@@ -1,7 +1,7 @@
 """Table layers: modules whose input or output is a table, a Python list of arrays.
 
-Most are one expression.  What their gradients do in Torch7 by hand (zeros for entries that were not
-selected, sums where one entry went to several places) the tape does by itself.
+Most are one expression.  Torch7 writes their gradients by hand: zeros for entries that were not
+selected, sums for an entry that is used several times.  Here the tape does that.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CAddTable(Module):
 class CSubTable(Module):
     """y = x₀ - x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
 
-    Raises ShapeError when they have not.  Source: nn.CSubTable.
+    Raises ShapeError for other shapes.  Source: nn.CSubTable.
     """
 
     def updateOutput(self, x: Any) -> Any:
@@ -83,7 +83,7 @@ class CMulTable(Module):
 class CDivTable(Module):
     """y = x₀ / x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
 
-    Raises ShapeError when they have not.  Source: nn.CDivTable.
+    Raises ShapeError for other shapes.  Source: nn.CDivTable.
     """
 
     def updateOutput(self, x: Any) -> Any:
@@ -172,8 +172,8 @@ class MixtureTable(Module):
     """y = Σₑ gate[e] · expert[e]: a mixture of experts.
 
     [gates, experts]: gates (E,) or (N, E); experts a table of E arrays, (…) or (N, …), or one array
-    with the experts along an axis -> the shape of one expert.
-    dim: that axis; the first of a single sample, the second of a batch, when omitted.
+    with the experts along the axis `dim` -> the shape of one expert.
+    dim None: the first axis of a single sample, the second of a batch.
     Raises ShapeError when the number of experts is not E.  Source: nn.MixtureTable.
     """
 
@@ -194,17 +194,17 @@ class MixtureTable(Module):
         fits = experts.shape[axis] == gates.shape[-1] and axis >= gates.ndim - 1
         if not fits or experts.shape[: gates.ndim - 1] != gates.shape[:-1]:
             raise ShapeError(f"gates {gates.shape} and experts {experts.shape} do not match")
-        spread = [1] * experts.ndim
-        spread[axis] = gates.shape[-1]
-        spread[: gates.ndim - 1] = gates.shape[:-1]
-        return ops.sum(gates.reshape(tuple(spread)) * experts, axis=axis)
+        gates_shape = [1] * experts.ndim
+        gates_shape[axis] = gates.shape[-1]
+        gates_shape[: gates.ndim - 1] = gates.shape[:-1]
+        return ops.sum(gates.reshape(tuple(gates_shape)) * experts, axis=axis)
 
 
 # Selecting and arranging --------------------------------------------------------------------------
 
 
 class SelectTable(Module):
-    """[x₀, x₁, …] -> xᵢ, i = index; negative ones count from the end, and a dict takes a key.
+    """[x₀, x₁, …] -> xᵢ, i = index; a negative index counts from the end, and a dict takes a key.
 
     The gradient of every other entry is 0.  Raises ShapeError when there is no such entry.
     Source: nn.SelectTable.
@@ -230,9 +230,9 @@ class SelectTable(Module):
 
 
 class NarrowTable(Module):
-    """[x₀, x₁, …] -> [xₒ, …]: `length` entries from position `offset` on.
+    """[x₀, x₁, …] -> [xₒ, xₒ₊₁, …]: `length` entries from o = `offset` on.
 
-    Raises ShapeError when there are not so many.  Source: nn.NarrowTable.
+    Raises ShapeError when the table has fewer.  Source: nn.NarrowTable.
     """
 
     keeps = ("offset", "length")
@@ -252,7 +252,7 @@ class NarrowTable(Module):
 
 
 class FlattenTable(Module):
-    """Nested tables -> one list of the arrays in them, first to last.  Source: nn.FlattenTable."""
+    """Nested tables -> one list of their arrays, first to last.  Source: nn.FlattenTable."""
 
     def updateOutput(self, x: Any) -> Any:
         return leaves(x)
@@ -281,7 +281,8 @@ class ZipTableOneToMany(Module):
 class JoinTable(Module):
     """[x₀, x₁, …] -> the arrays joined along `dimension`.
 
-    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    nInputDims: how many axes a single sample has; in an input with one more, a batch, `dimension`
+    counts behind the axis of the batch.
     Raises ShapeError when other axes differ.  Source: nn.JoinTable.
     """
 
@@ -299,7 +300,8 @@ class JoinTable(Module):
 class SplitTable(Module):
     """x -> its slices along `dimension`, as a list; the axis is dropped.
 
-    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    nInputDims: how many axes a single sample has; in an input with one more, a batch, `dimension`
+    counts behind the axis of the batch.
     Raises ShapeError when there is no such axis.  Source: nn.SplitTable.
     """
 
@@ -315,6 +317,3 @@ class SplitTable(Module):
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         length = x.shape[axis]
         return [part.reshape(shape) for part in ops.split(x, length, axis)] if length else []
-
-
-# Helpers ------------------------------------------------------------------------------------------

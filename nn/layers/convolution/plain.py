@@ -26,7 +26,7 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 Sizes = int | tuple[int, ...]
 
 
-class _Conv(Module):
+class _GroupedConvolution(Module):
     """Convolution over the axes that `axes` names."""
 
     keeps = (
@@ -127,7 +127,7 @@ class _Conv(Module):
         return f"{torch7_name(self)}({text}){ending}"
 
 
-class Conv1d(_Conv):
+class Conv1d(_GroupedConvolution):
     """y[o, i] = Σ weight[o, c, k] · x[g + c, i·stride + k·dilation - padding] + bias[o].
 
     x: (C, L) or (N, C, L) -> (N,) O, L' with C = in_channels, O = out_channels, K = kernel_size and
@@ -142,7 +142,7 @@ class Conv1d(_Conv):
     convolve = staticmethod(ops.conv1d)
 
 
-class Conv2d(_Conv):
+class Conv2d(_GroupedConvolution):
     """Conv1d over images: x (C, H, W) or (N, C, H, W) -> (N,) O, H', W'.
 
     kernel_size and the other settings are one int or (height, width);
@@ -153,7 +153,7 @@ class Conv2d(_Conv):
     convolve = staticmethod(ops.conv2d)
 
 
-class Conv3d(_Conv):
+class Conv3d(_GroupedConvolution):
     """Conv1d over films: x (C, T, H, W) or (N, C, T, H, W) -> (N,) O, T', H', W'.
 
     kernel_size and the other settings are one int or (time, height, width);

@@ -1,4 +1,4 @@
-"""The inverse of max pooling: each value goes back to the place that the pooling layer picked."""
+"""The inverse of max pooling: each value goes back to the position of the maximum."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["SpatialMaxUnpooling", "VolumetricMaxUnpooling"]
 
 
 class SpatialMaxUnpooling(Module):
-    """Zeros, with each entry of x where the pooling found the maximum of that window.
+    """Zeros, with each entry of x at the position where the pooling found that window's maximum.
 
-    poolingModule: a SpatialMaxPooling whose stride is its kernel; it must have run before, on an
-                   input whose pooled shape x has
-    x: (C, H', W') or (N, C, H', W') -> (N,) C, H, W, the sides of what was pooled.
-    Raises ValueError for another pooling, ShapeError when x and the picks of the pooling do not
-    belong together, or a pick lies outside the output.  Source: nn.SpatialMaxUnpooling.
+    poolingModule: a SpatialMaxPooling whose stride is its kernel, and whose last output had the
+                   shape of x
+    x: (C, H', W') or (N, C, H', W') -> (N,) C, H, W, the sides of the pooling's input.
+    Raises ValueError for another pooling, ShapeError before the pooling has run, for another shape
+    of x, and for a position outside the output.  Source: nn.SpatialMaxUnpooling.
     """
 
     keeps = ("pooling",)
@@ -50,7 +50,9 @@ class SpatialMaxUnpooling(Module):
             raise ShapeError("nothing was pooled yet: run the pooling module before this one")
         indices, sides = self.pooling.picks
         try:
-            places = ops.checked_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
+            positions = ops.checked_positions(
+                indices, shape=tuple(batch.shape), size=math.prod(sides)
+            )
         except ValueError as error:
             raise ShapeError(
                 f"the input of shape {x.shape} does not belong to what was pooled: {error}"
@@ -58,7 +60,7 @@ class SpatialMaxUnpooling(Module):
         planes = batch.shape[:2]
         y = ops.max_unpool2d(
             batch.reshape((*planes, 1, math.prod(batch.shape[2:]))),
-            places.reshape((*planes, 1, math.prod(batch.shape[2:]))),
+            positions.reshape((*planes, 1, math.prod(batch.shape[2:]))),
             (*planes, 1, math.prod(sides)),
         )
         return like_given(y.reshape((*planes, *sides)), x, axes)
