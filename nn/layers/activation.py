@@ -9,13 +9,16 @@ stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "Abs",
@@ -45,7 +48,7 @@ __all__ = [
 class Identity(Module):
     """y = x, whatever x is: an array, or nested lists of arrays.  Source: nn.Identity."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         return x
 
 
@@ -58,21 +61,21 @@ class Abs(Module):
     Source: nn.Abs.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return magnitude(x)
 
 
 class Exp(Module):
     """y = eˣ, elementwise: any shape -> the same shape.  Source: nn.Exp."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
 
 class Log(Module):
     """y = log x, elementwise, x > 0: any shape -> the same shape.  Source: nn.Log."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log(x)
 
 
@@ -87,7 +90,7 @@ class Sqrt(Module):
     def __init__(self, eps: float = 0) -> None:
         self.eps = eps
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         zero = ops.equal(x, 0)
         return ops.where(zero, 0, ops.sqrt(ops.where(zero, 1, x)))
 
@@ -95,7 +98,7 @@ class Sqrt(Module):
 class Square(Module):
     """y = x², elementwise: any shape -> the same shape.  Source: nn.Square."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.square(x)
 
 
@@ -110,28 +113,28 @@ class Power(Module):
     def __init__(self, p: float) -> None:
         self.pow = p
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.power(x, self.pow)
 
 
 class Tanh(Module):
     """y = tanh x, elementwise: any shape -> the same shape.  Source: nn.Tanh."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
 
 class TanhShrink(Module):
     """y = x - tanh x, elementwise: any shape -> the same shape.  Source: nn.TanhShrink."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x - ops.tanh(x)
 
 
 class Sigmoid(Module):
     """y = 1 / (1 + e⁻ˣ), elementwise: any shape -> the same shape.  Source: nn.Sigmoid."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
 
 
@@ -141,14 +144,14 @@ class LogSigmoid(Module):
     Source: nn.LogSigmoid.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return -ops.logaddexp(-x, 0)
 
 
 class SoftSign(Module):
     """y = x / (1 + |x|), elementwise: any shape -> the same shape.  Source: nn.SoftSign."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x / (ops.absolute(x) + 1)
 
 
@@ -165,7 +168,7 @@ class SoftPlus(Module):
     def __init__(self, beta: float = 1) -> None:
         self.beta = beta
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         scaled = x * self.beta
         smooth = ops.logaddexp(scaled, 0) / self.beta
         return ops.where(ops.greater(scaled, self.threshold), x, smooth)
@@ -178,7 +181,7 @@ class SiLU(Module):
     function approximation in reinforcement learning", 2017, equation 3; also called Swish.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.sigmoid(x)
 
 
@@ -188,7 +191,7 @@ class Mish(Module):
     Source: D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.tanh(ops.logaddexp(x, 0))
 
 
@@ -208,7 +211,7 @@ class GELU(Module):
             raise ValueError(f'GELU: approximate is {approximate!r}, it must be "none" or "tanh"')
         self.approximate = approximate
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.approximate == "tanh":
             argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
             return x * 0.5 * (ops.tanh(argument) + 1)
@@ -237,7 +240,7 @@ class HardTanh(Module):
         self.max_val = max_value
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.minimum(self.max_val, ops.maximum(self.min_val, x))
 
 
@@ -263,7 +266,7 @@ class HardShrink(Module):
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.where(ops.less_equal(ops.absolute(x), getattr(self, "lambda")), 0, x)
 
 
@@ -278,7 +281,7 @@ class SoftShrink(Module):
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         limit = getattr(self, "lambda")
         return x - ops.clip(x, -limit, limit)
 
@@ -301,7 +304,7 @@ class GatedLinearUnit(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = -1 if self.dim is None else self.dim
         if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
             raise ShapeError(f"the input of shape {x.shape} has no axis {axis} of even length")
@@ -312,6 +315,6 @@ class GatedLinearUnit(Module):
 # Shared with other files --------------------------------------------------------------------------
 
 
-def magnitude(x: Any) -> Any:
+def magnitude(x: Tensor) -> Tensor:
     """Return |x| with derivative 1 at 0, as Torch7's absolute values have it."""
     return ops.where(ops.greater_equal(x, 0), x, -x)

@@ -7,7 +7,7 @@ attend to a step.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.normalization.sample import LayerNorm
 from tapegrad.nn.layers.rectifiers import ReLU
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]
 
@@ -69,7 +72,7 @@ class MultiHeadAttention(Module):
         self.in_proj_bias = Parameter(np.empty(3 * embed_dim, dtype)) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias)
         self.dropout = Dropout(dropout)
-        self._mask: Any = None
+        self._mask: np.ndarray[Any, Any] | None = None
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
@@ -80,7 +83,7 @@ class MultiHeadAttention(Module):
         self.out_proj.reset(stdv)
         fill_(self.out_proj.bias, 0.0)
 
-    def setMask(self, mask: Any) -> MultiHeadAttention:
+    def setMask(self, mask: Operand | None) -> MultiHeadAttention:
         """Forbid attention where `mask` is True; returns self.
 
         mask: booleans that broadcast to (N, heads, T, S), or None for no mask.  Where all of a row
@@ -89,7 +92,7 @@ class MultiHeadAttention(Module):
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         query, key, value = x if isinstance(x, (list, tuple)) else (x, x, x)
         single = query.ndim == 2
         if single:
@@ -106,7 +109,7 @@ class MultiHeadAttention(Module):
         y = self.out_proj(mixed.transpose((0, 2, 1, 3)).reshape(query.shape))
         return y.reshape(y.shape[1:]) if single else y
 
-    def _project_heads(self, x: Any, which: int) -> Any:
+    def _project_heads(self, x: Tensor, which: int) -> Tensor:
         rows = slice(which * self.embed_dim, (which + 1) * self.embed_dim)
         y = x @ self.in_proj_weight[rows].T
         if self.in_proj_bias is not None:
@@ -114,7 +117,7 @@ class MultiHeadAttention(Module):
         width = self.embed_dim // self.num_heads
         return y.reshape((*x.shape[:2], self.num_heads, width)).transpose((0, 2, 1, 3))
 
-    def _joint_mask(self, scores: Any) -> Any:
+    def _joint_mask(self, scores: Tensor) -> Tensor | None:
         t, s = scores.shape[-2:]
         mask = self._mask
         if self.causal:
@@ -122,7 +125,7 @@ class MultiHeadAttention(Module):
             mask = later if mask is None else mask | later
         return None if mask is None else Tensor(mask, device=scores.device)
 
-    def _check_shapes(self, query: Any, key: Any, value: Any) -> None:
+    def _check_shapes(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         for name, part in (("query", query), ("key", key), ("value", value)):
             if part.ndim != 3 or part.shape[-1] != self.embed_dim:
                 raise ShapeError(
@@ -192,16 +195,16 @@ class TransformerEncoderLayer(Module):
         self.dropout2 = Dropout(dropout)
         self.norm_first = norm_first
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.norm_first:
             x = x + self._attend(self.norm1(x))
             return x + self._feed_forward(self.norm2(x))
         x = self.norm1(x + self._attend(x))
         return self.norm2(x + self._feed_forward(x))
 
-    def _attend(self, x: Any) -> Any:
+    def _attend(self, x: Tensor) -> Tensor:
         return self.dropout1(self.self_attn(x))
 
-    def _feed_forward(self, x: Any) -> Any:
+    def _feed_forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(self.linear1(x)))
         return self.dropout2(self.linear2(hidden))

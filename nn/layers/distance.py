@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "Cosine",
@@ -41,7 +44,7 @@ class Euclidean(Module):
     Raises ShapeError for other shapes.  Source: nn.Euclidean.
     """
 
-    keeps = ("weight", "small")
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "small")
     small = 1e-7  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
@@ -53,14 +56,14 @@ class Euclidean(Module):
         s = bound(self.weight.shape[0], stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self._differences(x))
 
-    def _differences(self, x: Any) -> Any:
+    def _differences(self, x: Tensor) -> Tensor:
         check_features(x, self.weight.shape[0])
         return ops.expand_dims(x, -1) - self.weight
 
-    def _norm(self, differences: Any) -> Any:
+    def _norm(self, differences: Tensor) -> Tensor:
         y = ops.guarded_norm(differences, axis=-2, small=self.small)
         return ops.squeeze(y, -2)
 
@@ -78,7 +81,7 @@ class WeightedEuclidean(Euclidean):
         super().__init__(inputSize, outputSize)
         self.diagCov = Parameter(np.ones((inputSize, outputSize), default_dtype()))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self.diagCov * self._differences(x))
 
 
@@ -101,12 +104,12 @@ class Cosine(Module):
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         check_features(x, self.weight.shape[1])
         return _to_unit_length(x) @ _to_unit_length(self.weight).T
 
 
-def _to_unit_length(x: Any) -> Any:
+def _to_unit_length(x: Tensor) -> Tensor:
     small = 1e-12
     return x / (ops.guarded_norm(x, small=small) + small)
 
@@ -127,7 +130,7 @@ class PairwiseDistance(Module):
             raise ValueError(f"PairwiseDistance: p is {p}, it must be at least 1")
         self.norm = p
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         return ops.squeeze(ops.guarded_norm(a - b, p=self.norm, small=self.small), -1).reshape(
             (-1,)
@@ -141,7 +144,7 @@ class CosineDistance(Module):
     norms.  Raises ShapeError for other shapes.  Source: nn.CosineDistance.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         small = 1e-12
         squares = [ops.sum(ops.square(v), axis=-1) + small for v in (a, b)]
@@ -156,7 +159,7 @@ class DotProduct(Module):
     shapes.  Source: nn.DotProduct.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         return ops.sum(a * b, axis=-1, keepdims=a.ndim == 1)
 
@@ -176,7 +179,7 @@ class Normalize(Module):
         self.p = p
         self.eps = eps
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (n,) nor (N, n)")
         # Where |x|ᵖ has a kink or a pole at 0, its derivative is guarded by eps, as in Torch7.
@@ -216,8 +219,8 @@ class Kmeans(Module):
         self.k = k
         self.dim = dim
         self.scale = scale
-        self.loss: Any = 0
-        self.clusterSampleCount: Any = None
+        self.loss: Tensor | int = 0
+        self.clusterSampleCount: Tensor | None = None
         self.weight = Parameter(np.empty((k, dim), default_dtype()))
         self.reset()
 
@@ -226,7 +229,7 @@ class Kmeans(Module):
         s = bound(self.dim, stdv)
         uniform_(self.weight, -s, s)
 
-    def initRandom(self, x: Any) -> None:
+    def initRandom(self, x: Operand) -> None:
         """Set the centroids to k different rows of x, drawn at random.
 
         Raises ShapeError when x has fewer.
@@ -237,7 +240,7 @@ class Kmeans(Module):
         draws = devices.generator("cpu").uniform((len(rows),), np.float64)
         self._set_centroids(rows[np.argsort(draws)[: self.k]])
 
-    def initKmeansPlus(self, x: Any, p: float = 0.95) -> None:
+    def initKmeansPlus(self, x: Operand, p: float = 0.95) -> None:
         """Set the centroids to rows of x that are far from one another, as k-means++ does.
 
         p: each further centroid is drawn from the share 1 - p of the rows that are farthest from
@@ -254,7 +257,7 @@ class Kmeans(Module):
             chosen.append(rows[np.argsort(far)[min(position, len(rows) - 1)]])
         self._set_centroids(np.stack(chosen))
 
-    def _rows(self, x: Any) -> np.ndarray[Any, Any]:
+    def _rows(self, x: Operand) -> np.ndarray[Any, Any]:
         rows = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
         if rows.ndim != 2 or rows.shape[1] != self.dim or not len(rows):
             raise ShapeError(f"Kmeans: {rows.shape} is not (N, {self.dim}) with N > 0")
@@ -264,7 +267,7 @@ class Kmeans(Module):
         weight = self.weight.detach()
         ops.assign(weight, devices.to_device(rows.astype(weight.dtype), weight.device))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         check_features(x, self.dim)
         if x.ndim != 2:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.dim})")
@@ -276,7 +279,7 @@ class Kmeans(Module):
         self.clusterSampleCount = ops.sum(ops.expand_dims(y.detach(), -1) == numbers, axis=0)
         return y
 
-    def _scaled(self) -> Any:
+    def _scaled(self) -> Tensor:
         return ops.scaled_gradient(self.weight, self.scale)
 
     def clearState(self) -> Self:
@@ -288,13 +291,13 @@ class Kmeans(Module):
 # Shapes -------------------------------------------------------------------------------------------
 
 
-def check_features(x: Any, length: int) -> None:
+def check_features(x: Tensor, length: int) -> None:
     """Raise ShapeError unless x is (length,) or (N, length)."""
     if x.ndim not in (1, 2) or x.shape[-1] != length:
         raise ShapeError(f"the input of shape {x.shape} is neither ({length},) nor (N, {length})")
 
 
-def vector_pair(x: Any) -> tuple[Any, Any]:
+def vector_pair(x: Nest) -> tuple[Tensor, Tensor]:
     """Return the two arrays of a table: (n,) and (n,), or (N, n) and (N, n).
 
     Raises ShapeError for other shapes.

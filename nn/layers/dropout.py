@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
@@ -40,7 +40,7 @@ class Dropout(Module):
         self.v2 = not v1
         self.inplace = bool(inplace)
         self.stochastic_inference = bool(stochasticInference)
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
     def setp(self, p: float) -> Self:
         """Set the probability p of dropping an entry.  Raises ValueError unless 0 <= p < 1."""
@@ -49,7 +49,7 @@ class Dropout(Module):
         self.p = p
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.p == 0:
             return x
         if self.train or self.stochastic_inference:
@@ -85,7 +85,7 @@ class SpatialDropout(Module):
     def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
         self.setp(p)
         self.stochastic_inference = bool(stochasticInference)
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
     def setp(self, p: float) -> Self:
         """Set the probability p of dropping an entry.  Raises ValueError unless 0 <= p < 1."""
@@ -94,7 +94,7 @@ class SpatialDropout(Module):
         self.p = p
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (self.axes - 1, self.axes):
             raise ShapeError(
                 f"the input of shape {x.shape} has {x.ndim} axes, it must have {self.axes}, "
@@ -139,9 +139,9 @@ class WhiteNoise(Module):
     def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
         self.mean = mean
         self.std = std
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if not self.train:
             return x + self.mean
         stream = self.random_stream(x)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = ["GradientReversal", "L1Penalty", "PrintSize", "ZeroGrad"]
 
@@ -33,14 +36,14 @@ class GradientReversal(Module):
         vars(self)["lambda"] = lambda_  # its name in Torch7, a reserved word here
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.scaled_gradient(x, -vars(self)["lambda"])
 
 
 class ZeroGrad(Module):
     """y = x; the gradient is 0: any shape -> the same.  Source: nn.ZeroGrad."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.scaled_gradient(x, 0)
 
 
@@ -60,9 +63,9 @@ class L1Penalty(Module):
         self.l1weight = l1weight
         self.sizeAverage = bool(sizeAverage)
         self.provideOutput = bool(provideOutput)
-        self.loss: Any = None
+        self.loss: Tensor | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         weight = self.l1weight / (max(x.size, 1) if self.sizeAverage else 1)
         self.loss = ops.sum(ops.absolute(x.detach())) * weight
         return ops.penalized(x, weight=weight, passing=self.provideOutput)
@@ -79,7 +82,7 @@ class _Announcement:
 
     text: str
 
-    def __call__(self, array: Any) -> None:
+    def __call__(self, array: Array) -> None:
         sys.stdout.write(f"{self.text} {tuple(array.shape)}\n")
 
 
@@ -94,6 +97,6 @@ class PrintSize(Module):
     def __init__(self, prefix: str = "PrintSize") -> None:
         self.prefix = prefix
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         _Announcement(f"{self.prefix}: input")(x)
         return ops.watched_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import ops, primitive
+from tapegrad.autograd import Tensor, ops, primitive
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import table
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Nest
 
 __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
 
@@ -31,7 +34,7 @@ class Select(Module):
         self.dimension = dimension
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim)
         position_of(self.index, x.shape[axis], f"axis {axis} of {x.shape}")
         return x[(slice(None),) * axis + (self.index,)]
@@ -55,7 +58,7 @@ class Narrow(Module):
         self.index = offset  # Torch7's field has another name than its argument
         self.length = length
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim)
         size = x.shape[axis]
         start, length = self.index, self.length
@@ -86,7 +89,7 @@ class Index(Module):
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         values, indices = table(x, 2)
         axis = axis_of(self.dimension, values.ndim)
         return ops.take(values, to_indices(indices, values.shape[axis]), axis=axis)
@@ -99,7 +102,7 @@ class MaskedSelect(Module):
     differ.  Source: nn.MaskedSelect.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         values, mask = table(x, 2)
         if values.shape != mask.shape:
             raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
@@ -107,7 +110,7 @@ class MaskedSelect(Module):
 
 
 @primitive(differentiable=False)
-def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
+def indices_within(xp: Namespace, indices: Array, *, length: int) -> Array:
     """Return the integer indices.  Raises ShapeError unless all are in 0 … length - 1.
 
     This is a primitive so that a replayed step checks its new indices too.
@@ -121,7 +124,7 @@ def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
 indices_within.batch(native)
 
 
-def to_indices(indices: Any, length: int) -> Any:
+def to_indices(indices: Tensor, length: int) -> Tensor:
     """Return indices of any dtype as integers.  Raises ShapeError unless all are in 0 … length - 1.
 
     Torch7's files have floating point indices, which are rounded.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
@@ -15,6 +15,9 @@ from tapegrad.nn.core.tables import table
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 
@@ -46,7 +49,7 @@ class Linear(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         n_in = self.weight.shape[1]
         if not x.ndim or x.shape[-1] != n_in:
             found = x.shape[-1] if x.ndim else "missing (a single number)"
@@ -82,11 +85,11 @@ class LinearWeightNorm(Module):
         self.reset()
 
     @property
-    def weight(self) -> Any:
+    def weight(self) -> Tensor:
         """W = g · v/‖v‖, row by row."""
         return self.v * (self.g / self._norm())
 
-    def _norm(self) -> Any:
+    def _norm(self) -> Tensor:
         return ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + self.eps)
 
     def reset(self, stdv: float | None = None) -> None:
@@ -96,7 +99,7 @@ class LinearWeightNorm(Module):
         uniform_(self.bias, -s, s)
         self.initFromWeight(self.v)
 
-    def initFromWeight(self, weight: Any) -> Self:
+    def initFromWeight(self, weight: Operand) -> Self:
         """Set v and g so that W equals `weight`, (outputSize, inputSize)."""
         with no_grad():
             ops.assign(self.v.detach(), weight.detach() if hasattr(weight, "detach") else weight)
@@ -121,7 +124,7 @@ class LinearWeightNorm(Module):
             ops.assign(result.bias.detach(), self.bias.detach())
         return result
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if not x.ndim or x.shape[-1] != self.inputSize:
             raise ShapeError(f"the input of shape {x.shape} is not (…, {self.inputSize})")
         y = x @ self.weight.T
@@ -156,7 +159,7 @@ class Bilinear(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         a, b = table(x, 2)
         _, n_in1, n_in2 = self.weight.shape
         batch = a.shape[:1]
@@ -198,7 +201,7 @@ class PartialLinear(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def setPartition(self, indices: Any) -> None:
+    def setPartition(self, indices: Operand) -> None:
         """Compute only the outputs with these numbers, from 0, in their order.
 
         Raises ShapeError for a number that is no output's.
@@ -211,7 +214,7 @@ class PartialLinear(Module):
         """Compute all outputs."""
         self.partition = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != self.inputsize:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.inputsize})")
         if self.partition is None:

@@ -6,12 +6,12 @@ Indices count from 0; a negative one, or one beyond the end, is an error.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.nn.core.errors import ShapeError
@@ -20,6 +20,9 @@ from tapegrad.nn.core.undo import undo_write
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.layers.pointwise import float_buffer
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = ["IndexLinear", "LookupTable", "OneHot", "SparseLinear"]
 
@@ -85,14 +88,14 @@ class LookupTable(Module):
         """Do nothing; accepted since Torch7 has it.  Gradients take no memory before `backward`."""
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         count = self.weight.shape[0]
         x = to_indices(x, count)
         if self.maxNorm is not None:
             self._renormalize(x)
         y = self.weight[x]
         if self.paddingValue >= 0:
-            y = ops.scaled_gradient(y, ops.expand_dims(x != self.paddingValue, -1))
+            y = ops.scaled_gradient(y, ops.expand_dims(ops.not_equal(x, self.paddingValue), -1))
         if self.shouldScaleGradByFreq:
             flat = x.reshape((-1,))
             one = ops.cast(flat * 0 + 1, dtype=y.dtype)
@@ -100,7 +103,7 @@ class LookupTable(Module):
             y = ops.scaled_gradient(y, ops.expand_dims(1 / occurrences[x], -1))
         return y
 
-    def _renormalize(self, x: Any) -> None:
+    def _renormalize(self, x: Tensor) -> None:
         weight = self.weight.detach()
         undo_write(weight)
         with no_grad():
@@ -125,7 +128,7 @@ class OneHot(Module):
     def __init__(self, outputSize: int) -> None:
         self.outputSize = outputSize
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         dtype = x.dtype if x.dtype.kind == "f" else default_dtype()
         x = to_indices(x, self.outputSize)
         ones = ops.broadcast_to(x.reshape(-1)[:1] * 0 + 1, (self.outputSize,))
@@ -158,12 +161,12 @@ class SparseLinear(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -1e-6 * s, 1e-6 * s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         if isinstance(x, (list, tuple)):
             return ops.stack([self._sample(part) for part in x])
         return self._sample(x)
 
-    def _sample(self, x: Any) -> Any:
+    def _sample(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 3) or x.shape[-1] != 2:
             raise ShapeError(f"the input of shape {x.shape} is neither (nnz, 2) nor (N, nnz, 2)")
         indices = to_indices(x[..., 0], self.weight.shape[1])
@@ -193,8 +196,8 @@ class IndexLinear(Module):
         outputSize: int,
         doGradInput: bool = False,
         keysOffset: int = 0,
-        weight: Any = None,
-        bias: Any = None,
+        weight: Operand | None = None,
+        bias: Operand | None = None,
     ) -> None:
         self.inputSize = inputSize
         self.outputSize = outputSize
@@ -214,7 +217,7 @@ class IndexLinear(Module):
         fill_(self.weight, 0.0)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         if len(x) not in (2, 3):
             raise ShapeError(f"the input has {len(x)} parts, it must be [keys, values(, sizes)]")
         keys, values = x[0], x[1]
@@ -226,7 +229,7 @@ class IndexLinear(Module):
             raise ShapeError(f"{len(keys)} arrays of keys, {len(values)} of values")
         return ops.stack([self._sample(k, v) for k, v in zip(keys, values, strict=True)])
 
-    def _sample(self, keys: Any, values: Any) -> Any:
+    def _sample(self, keys: Tensor, values: Tensor) -> Tensor:
         if keys.ndim != 1 or keys.shape != values.shape:
             raise ShapeError(f"keys of shape {keys.shape} and values of {values.shape}")
         keys = to_indices(keys + self.keysOffset if self.keysOffset else keys, self.inputSize)
@@ -234,12 +237,12 @@ class IndexLinear(Module):
         return sum_weighted_rows(self.weight, keys, values) + self.bias
 
 
-def sum_weighted_rows(table: Any, indices: Any, values: Any) -> Any:
+def sum_weighted_rows(table: Tensor, indices: Tensor, values: Tensor) -> Tensor:
     """Return Σ values · table[indices] over the last axis of indices: (…, nnz) -> (…, n_out)."""
     return ops.sum(table[indices] * ops.expand_dims(values, -1), axis=-2)
 
 
-def _split_by_sizes(x: Any, sizes: Any) -> Sequence[Any]:
+def _split_by_sizes(x: Tensor, sizes: Tensor) -> Sequence[Tensor]:
     """Split x into parts of lengths `sizes`.  Raises ShapeError unless they add up to len(x)."""
     sizes.refuse_if_sample("reads how long the pieces are")
     lengths = [int(n) for n in devices.to_numpy(array_of(sizes)).reshape(-1)]

@@ -7,9 +7,9 @@ reflected or repeated entry to that of the entry it was copied from.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, like_given
@@ -25,11 +25,11 @@ __all__ = [
 Widths = tuple[tuple[int, int], ...]
 
 
-def _slice_axis(x: Any, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
+def _slice_axis(x: Tensor, axis: int, start: int, stop: int | None, step: int = 1) -> Tensor:
     return x[(slice(None),) * axis + (slice(start, stop, step),)]
 
 
-def _reflect(x: Any, axis: int, before: int, after: int) -> list[Any]:
+def _reflect(x: Tensor, axis: int, before: int, after: int) -> list[Tensor]:
     n = x.shape[axis]
     if max(before, after) >= n:
         raise ShapeError(
@@ -44,7 +44,7 @@ def _reflect(x: Any, axis: int, before: int, after: int) -> list[Any]:
     ]
 
 
-def _replicate(x: Any, axis: int, before: int, after: int) -> list[Any]:
+def _replicate(x: Tensor, axis: int, before: int, after: int) -> list[Tensor]:
     n = x.shape[axis]
     parts = []
     for edge, times in (
@@ -60,13 +60,13 @@ class _Padding(Module):
     """Padding of the last axes of an array by `_widths`."""
 
     axes = "C H W"
-    edges: ClassVar[Callable[..., list[Any]]]  # of (array, axis, before, after)
+    edges: ClassVar[Callable[..., list[Tensor]]]  # of (array, axis, before, after)
 
     def _widths(self) -> Widths:
         """Return (before, after) for each axis behind the channels."""
         raise NotImplementedError
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, self.axes)
         for axis, (before, after) in enumerate(self._widths(), 2):
             n = batch.shape[axis]
@@ -77,7 +77,7 @@ class _Padding(Module):
                 )
         return like_given(self._pad(batch), x, self.axes)
 
-    def _pad(self, batch: Any) -> Any:
+    def _pad(self, batch: Tensor) -> Tensor:
         """Return the batch (N, C, …) padded and cropped."""
         for axis, (before, after) in enumerate(self._widths(), 2):
             if before < 0 or after < 0:
@@ -122,7 +122,7 @@ class SpatialZeroPadding(_SpatialPadding):
     Source: nn.SpatialZeroPadding.
     """
 
-    def _pad(self, batch: Any) -> Any:
+    def _pad(self, batch: Tensor) -> Tensor:
         return ops.pad(batch, ((0, 0), (0, 0), *self._widths()))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.layers.shape import lengths_of
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd"]
 
@@ -41,7 +44,7 @@ class CMul(Module):
         s = bound(self.weight.size, stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * broadcast_parameter(self.weight, x)
 
 
@@ -59,7 +62,7 @@ class CAdd(Module):
         s = bound(self.bias.size, stdv)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x + broadcast_parameter(self.bias, x)
 
 
@@ -80,7 +83,7 @@ class Mul(Module):
         s = bound(1, stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * (self.weight if x.ndim else self.weight.reshape(()))
 
 
@@ -104,7 +107,7 @@ class Add(Module):
         s = bound(self.bias.size, stdv)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x + (self.bias.reshape(()) if self.scalar else broadcast_parameter(self.bias, x))
 
 
@@ -120,7 +123,7 @@ class MulConstant(Module):
         self.constant_scalar = constant_scalar
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * self.constant_scalar
 
 
@@ -133,16 +136,16 @@ class AddConstant(Module):
 
     keeps = ("constant_scalar", "constant_tensor", "inplace")
     constant_scalar: float | None = None  # one of these is set
-    constant_tensor: Any = None
+    constant_tensor: Buffer | None = None
 
-    def __init__(self, constant_scalar: Any, inplace: bool = False) -> None:
+    def __init__(self, constant_scalar: Operand, inplace: bool = False) -> None:
         if isinstance(constant_scalar, (int, float)):
             self.constant_scalar = constant_scalar
         else:
             self.constant_tensor = float_buffer(constant_scalar)
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         c = self.constant_tensor
         if c is None:
             return x + self.constant_scalar
@@ -163,25 +166,25 @@ class Constant(Module):
 
     keeps = ("value", "nInputDim")
 
-    def __init__(self, value: Any, nInputDim: int | None = None) -> None:
+    def __init__(self, value: Operand, nInputDim: int | None = None) -> None:
         self.value = float_buffer(
             np.atleast_1d(value) if isinstance(value, (int, float)) else value
         )
         self.nInputDim = nInputDim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.nInputDim is None or x.ndim <= self.nInputDim:
             return ops.copy(self.value)
         return ops.broadcast_to(self.value, (x.shape[0], *self.value.shape))
 
 
-def float_buffer(value: Any) -> Buffer:
+def float_buffer(value: Operand) -> Buffer:
     """Return a constant as a Buffer, in its own dtype if floating point, else the default."""
     array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     return Buffer(array if array.dtype.kind == "f" else array.astype(default_dtype()))
 
 
-def broadcast_parameter(parameter: Any, x: Any) -> Any:
+def broadcast_parameter(parameter: Parameter, x: Tensor) -> Tensor:
     """Reshape `parameter` so that it broadcasts to x, by Torch7's rule for CMul, CAdd and Add.
 
     Raises ShapeError when no such shape exists.
@@ -208,6 +211,6 @@ class SAdd(Module):
         self.addend = addend
         self.negate = negate
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         y = x + self.addend
         return -y if self.negate else y

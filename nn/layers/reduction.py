@@ -7,9 +7,9 @@ axes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
@@ -33,7 +33,7 @@ class Max(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         if not x.shape[axis]:
             raise ShapeError(f"axis {axis} of {x.shape} is empty")
@@ -70,7 +70,7 @@ class Sum(Module):
         self.sizeAverage = sizeAverage
         self.squeeze = squeeze
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         reduce = ops.mean if self.sizeAverage else ops.sum
         return reduce(x, axis=axis, keepdims=not self.squeeze or x.ndim == 1)

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.methods.torch7 import TORCH_TYPES
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import DTypeLike
 
 __all__ = [
     "Collapse",
@@ -58,7 +61,7 @@ class Reshape(Module):
         self.nelement = math.prod(self.size)
         self.batchMode = batchMode
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         single = self.batchMode is False or (
             self.batchMode is None and x.size == self.nelement and (not x.ndim or x.shape[0] != 1)
         )
@@ -105,7 +108,7 @@ class View(Module):
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axes = x.ndim if self.numInputDims is None else self.numInputDims
         if axes > x.ndim:
             raise ShapeError(f"the input has {x.ndim} axes, a single sample has {axes}")
@@ -131,7 +134,7 @@ class View(Module):
 class Contiguous(Module):
     """y = x, in row-major order in memory; any shape.  Source: nn.Contiguous."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.copy(x)
 
 
@@ -147,15 +150,15 @@ class Copy(Module):
 
     def __init__(
         self,
-        intype: Any = None,
-        outtype: Any = None,
+        intype: DTypeLike | None = None,
+        outtype: DTypeLike | None = None,
         forceCopy: bool = False,
         dontCast: bool = False,
     ) -> None:
         self.intype = intype
         self.outtype = outtype
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.outtype is None or self.outtype == self.intype:
             return x
         return ops.cast(x, dtype=np.dtype(TORCH_TYPES.get(self.outtype, self.outtype)))
@@ -181,7 +184,7 @@ class Squeeze(Module):
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.dim is None:
             batch = x.shape[:1] if x.ndim - 1 == self.numInputDims else ()
             shape = (*batch, *(n for n in x.shape[len(batch) :] if n != 1))
@@ -211,7 +214,7 @@ class Unsqueeze(Module):
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         pos = self.pos
         if self.numInputDims is not None and pos >= 0:
             pos += x.ndim - self.numInputDims
@@ -237,7 +240,7 @@ class Replicate(Module):
         self.dim = dim
         self.ndim = ndim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = self.ndim is not None and x.ndim > self.ndim
         axis = axis_of(self.dim + batch, x.ndim + 1)
         shape = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
@@ -264,7 +267,7 @@ class Transpose(Module):
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = 0 if self.numInputDims is None else x.ndim - self.numInputDims
         for pair in self.permutations:
             first, second = (axis_of(d + batch if d >= 0 else d, x.ndim) for d in pair)
@@ -293,7 +296,7 @@ class Padding(Module):
         self.value = value
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batched = self.nInputDim is not None and x.ndim != self.nInputDim and self.dim >= 0
         axis = axis_of(self.dim + batched, x.ndim)
         length = x.shape[axis]
@@ -317,7 +320,7 @@ class Collapse(Module):
     def __init__(self, nInputDim: int) -> None:
         self.nInputDim = nInputDim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = x.shape[:1] if x.ndim > self.nInputDim else ()
         return x.reshape((*batch, math.prod(x.shape[len(batch) :])))
 
@@ -360,7 +363,7 @@ class Convert(Module):
         if not (self.transposition or known or (self.inputShape, self.outputShape) == ("b", "bt")):
             raise ValueError(f"Convert: no way from {self.inputShape} to {self.outputShape}")
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         single = x.ndim == self.nInputDim - 1
         if x.ndim != self.nInputDim and not single:
             raise ShapeError(f"the input of shape {x.shape} is no {self.inputShape}")
@@ -369,7 +372,7 @@ class Convert(Module):
             return y
         return ops.squeeze(y, self.outputBatchDim)
 
-    def _rearrange(self, x: Any) -> Any:
+    def _rearrange(self, x: Tensor) -> Tensor:
         if self.transposition:
             return ops.transpose(x, tuple(self.inputShape.index(c) for c in self.outputShape))
         batch = self.inputBatchDim

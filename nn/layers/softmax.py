@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
 
@@ -18,7 +16,7 @@ class SoftMax(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMax.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(x, axis=class_axis(x))
 
 
@@ -29,7 +27,7 @@ class SoftMin(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMin.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(-x, axis=class_axis(x))
 
 
@@ -40,7 +38,7 @@ class LogSoftMax(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.LogSoftMax.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log_softmax(x, axis=class_axis(x))
 
 
@@ -58,7 +56,7 @@ class SpatialLogSoftMax(LogSoftMax):
     """
 
 
-def class_axis(x: Any) -> int:
+def class_axis(x: Tensor) -> int:
     """Return the axis of the classes: the first of a single sample, the second of a batch.
 
     Raises ShapeError for an input of another number of axes.

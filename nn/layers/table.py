@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import joined, paired, table
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "CAddTable",
@@ -54,7 +57,7 @@ class CAddTable(Module):
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.add, paired(x))
 
 
@@ -64,7 +67,7 @@ class CSubTable(Module):
     Raises ShapeError for other shapes.  Source: nn.CSubTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         first, second = paired(x, 2)
         return first - second
 
@@ -76,7 +79,7 @@ class CMulTable(Module):
     differ.  Source: nn.CMulTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.multiply, paired(x))
 
 
@@ -86,7 +89,7 @@ class CDivTable(Module):
     Raises ShapeError for other shapes.  Source: nn.CDivTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         first, second = paired(x, 2)
         return first / second
 
@@ -98,7 +101,7 @@ class CMaxTable(Module):
     numbers of entries differ.  Source: nn.CMaxTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.maximum, paired(x))
 
 
@@ -108,14 +111,14 @@ class CMinTable(Module):
     Shapes and errors as in CMaxTable.  Source: nn.CMinTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.minimum, paired(x))
 
 
 class CAddTensorTable(Module):
     """[v, [m₀, m₁, …]] -> [v + m₀, v + m₁, …], all of one shape.  Source: nn.CAddTensorTable."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Tensor]:
         first, others = table(x, 2)
         return [functools.reduce(ops.add, paired([first, other])) for other in table(others)]
 
@@ -133,7 +136,7 @@ class MM(Module):
         self.transA = bool(transA)
         self.transB = bool(transB)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         a, b = table(x, 2)
         if a.ndim != b.ndim or a.ndim not in (2, 3) or a.shape[:-2] != b.shape[:-2]:
             raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of matrices or batches")
@@ -157,7 +160,7 @@ class MV(Module):
     def __init__(self, trans: bool = False) -> None:
         self.trans = bool(trans)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         m, v = table(x, 2)
         if m.ndim not in (2, 3) or v.ndim != m.ndim - 1 or m.shape[:-2] != v.shape[:-1]:
             raise ShapeError(f"shapes {m.shape} and {v.shape} are no matrix and vector, or batches")
@@ -183,7 +186,7 @@ class MixtureTable(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         gates, experts = table(x, 2)
         if gates.ndim not in (1, 2):
             raise ShapeError(f"gates of shape {gates.shape} are neither (E,) nor (N, E)")
@@ -216,7 +219,7 @@ class SelectTable(Module):
     def __init__(self, index: int | str) -> None:
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         try:
             return x[self.index]
         except (IndexError, KeyError):
@@ -242,7 +245,7 @@ class NarrowTable(Module):
         self.offset = offset
         self.length = length
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         stop = self.offset + self.length
         if not 0 <= self.offset <= stop <= len(x):
             raise ShapeError(
@@ -254,7 +257,7 @@ class NarrowTable(Module):
 class FlattenTable(Module):
     """Nested tables -> one list of their arrays, first to last.  Source: nn.FlattenTable."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Tensor]:
         return leaves(x)
 
 
@@ -264,7 +267,7 @@ class ZipTable(Module):
     Raises ShapeError when the inner tables differ in length.  Source: nn.ZipTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         if len({len(table(part)) for part in table(x)}) > 1:
             raise ShapeError(f"tables of lengths {[len(part) for part in x]} cannot be paired")
         return [list(parts) for parts in zip(*x, strict=True)]
@@ -273,7 +276,7 @@ class ZipTable(Module):
 class ZipTableOneToMany(Module):
     """[v, [m₀, m₁, …]] -> [[v, m₀], [v, m₁], …].  Source: nn.ZipTableOneToMany."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         one, many = table(x, 2)
         return [[one, other] for other in table(many)]
 
@@ -293,7 +296,7 @@ class JoinTable(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         return joined(table(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
 
 
@@ -312,7 +315,7 @@ class SplitTable(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> list[Tensor]:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         length = x.shape[axis]

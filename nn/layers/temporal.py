@@ -7,11 +7,11 @@ images.  `unfold` gives the windows of frames an axis of their own; the rest is 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-def _as_sequences(x: Any, features: int | None, kW: int, *, batches: bool = True) -> Any:
+def _as_sequences(x: Tensor, features: int | None, kW: int, *, batches: bool = True) -> Tensor:
     """Return x as (N, time, features).  Raises ShapeError for other shapes and too few frames."""
     if x.ndim != 2 and not (batches and x.ndim == 3):
         ending = " nor (N, time, features)" if batches else ""
@@ -47,7 +47,7 @@ def _as_sequences(x: Any, features: int | None, kW: int, *, batches: bool = True
 class _TemporalLayer(Module):
     """A layer over sequences with weight and bias, which start from U(-s, s)."""
 
-    keeps = ("weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
     weight: Parameter
     bias: Parameter | None
 
@@ -71,7 +71,7 @@ class _TemporalLayer(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def _add_bias(self, y: Any) -> Any:
+    def _add_bias(self, y: Tensor) -> Tensor:
         return y if self.bias is None else y + self.bias
 
     def __repr__(self) -> str:
@@ -97,7 +97,7 @@ class TemporalConvolution(_TemporalLayer):
     def _fan_in(self) -> int:
         return self.kW * self.inputFrameSize
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         sequences = _as_sequences(x, self.inputFrameSize, self.kW)
         windows = ops.unfold(sequences, axis=1, size=self.kW, step=self.dW).transpose((0, 1, 3, 2))
         rows = windows.reshape((*windows.shape[:2], self._fan_in()))
@@ -121,7 +121,7 @@ class TemporalSubSampling(_TemporalLayer):
     def _fan_in(self) -> int:
         return self.kW
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         _as_sequences(x, self.inputFrameSize, self.kW, batches=False)
         sums = ops.sum(ops.unfold(x, axis=0, size=self.kW, step=self.dW), axis=-1)
         return self._add_bias(sums * self.weight)
@@ -148,7 +148,7 @@ class TemporalRowConvolution(_TemporalLayer):
     def _fan_in(self) -> int:
         return self.kW * self.inputFrameSize
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         frames_first = x.swapaxes(-1, -2) if self.featFirst and x.ndim >= 2 else x
         sequences = _as_sequences(frames_first, self.inputFrameSize, self.kW)
         windows = ops.unfold(sequences, axis=1, size=self.kW, step=self.dW)
@@ -176,7 +176,7 @@ class TemporalMaxPooling(Module):
     def __init__(self, kW: int, dW: int | None = None) -> None:
         self.kW, self.dW = kW, kW if dW is None else dW
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         sequences = _as_sequences(x, None, self.kW)
         images = sequences.reshape((len(sequences), 1, *sequences.shape[1:]))
         y = ops.max_pool2d(images, kernel=(self.kW, 1), stride=(self.dW, 1))
@@ -201,7 +201,7 @@ class TemporalDynamicKMaxPooling(Module):
     def __init__(self, minK: int, factor: float = 0) -> None:
         self.minK, self.factor = minK, factor
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 3):
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (time, features) nor (N, time, features)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from tapegrad.nn.module import Module
 __all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
 
 
-def _integer_factor(name: str, scale: Any) -> int:
+def _integer_factor(name: str, scale: float) -> int:
     """Return a scale as an int.  Raises ValueError unless it is an integer of at least 1."""
     is_integer = isinstance(scale, (int, float, np.number)) and float(scale).is_integer()
     if not is_integer or scale < 1:
@@ -48,7 +48,7 @@ def _output_sizes(name: str, sizes: Mapping[str, int]) -> dict[str, int | None]:
     return result
 
 
-def repeat_nearest(x: Any, scale: int) -> Any:
+def repeat_nearest(x: Tensor, scale: int) -> Tensor:
     """Repeat every entry of x (N, C, …) `scale` times along each axis behind the channels.
 
     For height and width the adjoint of summing over windows does this, with its gradient, four
@@ -62,7 +62,7 @@ def repeat_nearest(x: Any, scale: int) -> Any:
     return ops.repeat(y, scale, axis=2) if x.ndim == 5 else y
 
 
-def interpolate_linearly(x: Any, sizes: tuple[int, ...]) -> Any:
+def interpolate_linearly(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """Interpolate the last axes to `sizes`; the first and last entries keep their values."""
     for axis, size in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
         n = x.shape[axis]
@@ -106,7 +106,7 @@ class SpatialUpSamplingNearest(Module):
     def __init__(self, scale: int) -> None:
         self.scale_factor = _integer_factor(type(self).__name__, scale)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return like_given(repeat_nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
 
     def __repr__(self) -> str:
@@ -116,9 +116,9 @@ class SpatialUpSamplingNearest(Module):
 class _Interpolation(Module):
     """Upsampling by a scale factor, or to the sizes of the output."""
 
-    keeps = ("scale_factor", "odepth", "oheight", "owidth")
+    keeps: ClassVar[tuple[str, ...]] = ("scale_factor", "odepth", "oheight", "owidth")
 
-    def _set_params(self, params: Any) -> None:
+    def _set_params(self, params: int | Mapping[str, int]) -> None:
         self.scale_factor: int | None = None
         self.odepth: int | None = None
         self.oheight: int | None = None
@@ -148,10 +148,10 @@ class SpatialUpSamplingBilinear(_Interpolation):
     Source: nn.SpatialUpSamplingBilinear.
     """
 
-    def __init__(self, params: Any) -> None:
+    def __init__(self, params: int | Mapping[str, int]) -> None:
         self._set_params(params)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
         return like_given(
             interpolate_linearly(batch, self._target_sizes(batch.shape[2:])), x, "C H W"
@@ -176,13 +176,13 @@ class UpSampling(_Interpolation):
 
     keeps = ("mode",)
 
-    def __init__(self, params: Any, mode: str = "nearest") -> None:
+    def __init__(self, params: int | Mapping[str, int], mode: str = "nearest") -> None:
         self.mode = "linear" if mode in ("linear", "bilinear", "trilinear") else "nearest"
         if self.mode == "nearest" and isinstance(params, Mapping):
             raise ValueError("UpSampling: nearest neighbours need a scale factor, not sizes")
         self._set_params(params)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (4, 5):
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (N, C, H, W) nor (N, C, T, H, W)"
@@ -212,7 +212,7 @@ class PixelShuffle(Module):
         self.upscaleFactor = _integer_factor("PixelShuffle", upscaleFactor)
         self.upscaleFactorSquared = self.upscaleFactor**2
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
         n, channels, height, width = batch.shape
         r = self.upscaleFactor

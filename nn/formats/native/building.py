@@ -61,7 +61,12 @@ class Builder:
     def _make_tensor(self, entry: dict[str, Any], path: str) -> Any:
         kind, name = entry.get("kind"), entry.get("data")
         array = self.arrays.get(name) if isinstance(name, str) else None
-        if array is None or not isinstance(kind, str) or kind not in {*KINDS, "array"}:
+        if (
+            array is None
+            or name is None
+            or not isinstance(kind, str)
+            or kind not in {*KINDS, "array"}
+        ):
             raise self._error("a kind of tensor, and its data", f"{entry!r:.80}", path)
         self.used.add(name)
         if entry.keys() == {"kind", "data", "shape", "strides", "offset"}:
@@ -103,7 +108,7 @@ class Builder:
         if entry.keys() != {"class", "attributes"} or not isinstance(entry["attributes"], dict):
             raise self._error("class and attributes", f"{entry!r:.80}", path)
         name = entry["class"]
-        cls = self.known.module(name) if isinstance(name, str) else None
+        cls: Any = self.known.module(name) if isinstance(name, str) else None
         if cls is None:
             expected = UNKNOWN_CLASS.format(name=f"{name!s:.60}")
             raise UnsupportedError(expected, f"{name!r:.60}", file=self.file, offset=8, path=path)
@@ -144,7 +149,8 @@ class Builder:
         if kind == "tuple" and isinstance(content, list):
             return tuple(self._decode(item, path, depth + 1) for item in content)
         if kind == "record" and isinstance(content, list) and len(content) == 2:
-            return self._make_record(*content, path, depth)
+            record, fields = content
+            return self._make_record(record, fields, path, depth)
         if kind == "dict" and isinstance(content, list):
             return self._make_dict(content, path, depth)
         raise self._error("one of module, tensor, tuple, …", f"{value!r:.80}", path)

@@ -7,7 +7,7 @@ planes, with zeros elsewhere, on which the ordinary primitives work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.convolution.common import _Convolution
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
+
 __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 
 
@@ -29,7 +32,7 @@ class _ConvolutionByTable(_Convolution):
     counts: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
-    def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
+    def __init__(self, connTable: Operand, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         table = np.asarray(connTable.numpy() if hasattr(connTable, "numpy") else connTable)
         if table.ndim != 2 or table.shape[1] != 2 or not len(table):
             raise ValueError(
@@ -58,7 +61,7 @@ class _ConvolutionByTable(_Convolution):
                 own = Tensor(s, dtype=parameter.dtype, device=parameter.device)
                 ops.assign(parameter.detach(), parameter.detach() * own)
 
-    def _kernel_bank(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
+    def _kernel_bank(self, first: int, second: int, shape: tuple[int, ...]) -> Tensor:
         """Return the kernels as a weight for all pairs of planes, with zeros elsewhere."""
         # Torch7's files have tables of floating point numbers.
         positions = [self.connTable[:, side].astype(np.int64) for side in (first, second)]
@@ -78,7 +81,7 @@ class SpatialConvolutionMap(_ConvolutionByTable):
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialConvolutionMap.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = self._to_batch(x)
         kernels = self._kernel_bank(1, 0, (self.nOutputPlane, self.nInputPlane))
         return self._add_bias(ops.conv2d(batch, kernels, stride=self.along("d")), x)
@@ -93,7 +96,7 @@ class SpatialFullConvolutionMap(_ConvolutionByTable):
     Source: nn.SpatialFullConvolutionMap.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[0] != self.nInputPlane:
             raise ShapeError(f"the input of shape {x.shape} is not ({self.nInputPlane}, H, W)")
         sides = tuple(

@@ -7,16 +7,19 @@ layers.  The attributes have Torch7's names (kW, kH, …) and are read in the or
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
@@ -28,7 +31,7 @@ TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
 class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
-    keeps = ("weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
     nInputPlane: int
     nOutputPlane: int
     weight: Parameter
@@ -54,7 +57,7 @@ class _Convolution(Lengths, Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def _to_batch(self, x: Any, dilation: tuple[int, ...] | None = None) -> Any:
+    def _to_batch(self, x: Tensor, dilation: tuple[int, ...] | None = None) -> Tensor:
         """Return x as a batch.
 
         Raises ShapeError for another number of axes or planes, and when x is smaller than the
@@ -72,7 +75,7 @@ class _Convolution(Lengths, Module):
             )
         return batch
 
-    def _add_bias(self, y: Any, x: Any) -> Any:
+    def _add_bias(self, y: Tensor, x: Tensor) -> Tensor:
         """Return y plus the bias, as a single sample if x is one."""
         if self.bias is not None:
             y = y + self.bias.reshape((-1,) + (1,) * (y.ndim - 2))
@@ -101,10 +104,10 @@ class _DirectConvolution(_Convolution):
     def _dilation(self) -> tuple[int, ...]:
         return (1,) * (len(self.axes.split()) - 1)
 
-    def _kernels(self) -> Any:
+    def _kernels(self) -> Tensor:
         return self.weight
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         dilation = self._dilation()
         y = CONVOLUTIONS[len(dilation)](
             self._to_batch(x, dilation),
@@ -119,7 +122,16 @@ class _DirectConvolution(_Convolution):
 class _ImageConvolution(_DirectConvolution):
     """What SpatialConvolution and SpatialConvolutionMM share; neither derives from the other."""
 
-    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "nInputPlane",
+        "nOutputPlane",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+    )
 
     def __init__(
         self,
@@ -152,7 +164,7 @@ class _TransposedConvolution(_Convolution):
                 f"stride ({self.lengths_text('d')}), axis by axis ({', '.join(self.order)})"
             )
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         adjustment = self.along("adj")
         if isinstance(x, (list, tuple)):
             if len(x) != 2:

@@ -6,9 +6,7 @@ primitives; SpatialConvolutionLocal unfolds its input.
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.layers.convolution.common import (
@@ -49,7 +47,7 @@ class SpatialConvolutionMM(_ImageConvolution):
     def _weight_shape(self) -> tuple[int, ...]:
         return (self.nOutputPlane, self.nInputPlane * self.kH * self.kW)
 
-    def _kernels(self) -> Any:
+    def _kernels(self) -> Tensor:
         return self.weight.reshape((self.nOutputPlane, self.nInputPlane, self.kH, self.kW))
 
 
@@ -115,7 +113,7 @@ class SpatialDepthWiseConvolution(_Convolution):
         self.padW, self.padH = padW, padW if padH is None else padH
         self._make_parameters((nOutputPlane, nInputPlane * kH * kW), (nOutputPlane, nInputPlane))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         planes = self.nInputPlane * self.nOutputPlane
         kernels = self.weight.reshape((self.nOutputPlane, self.nInputPlane, self.kH, self.kW))
         y = ops.conv2d(
@@ -184,7 +182,7 @@ class SpatialConvolutionLocal(_Convolution):
             (self.oH, self.oW, nOutputPlane, nInputPlane, kH, kW), (nOutputPlane, self.oH, self.oW)
         )
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, self.axes, self.nInputPlane)
         if x.shape[-2:] != (self.iH, self.iW):
             raise ShapeError(

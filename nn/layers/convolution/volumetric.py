@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tapegrad.nn.layers.convolution.common import _DirectConvolution, _TransposedConvolution
 
 __all__ = ["VolumetricConvolution", "VolumetricDilatedConvolution", "VolumetricFullConvolution"]
@@ -19,7 +21,7 @@ class VolumetricConvolution(_DirectConvolution):
     Source: nn.VolumetricConvolution.
     """
 
-    keeps = (
+    keeps: ClassVar[tuple[str, ...]] = (
         "nInputPlane",
         "nOutputPlane",
         "kT",

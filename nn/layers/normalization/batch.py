@@ -9,11 +9,10 @@ S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.containers.container import ConcatTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
@@ -69,7 +68,7 @@ class BatchNormalization(Module):
         fill_(self.running_mean, 0.0)
         fill_(self.running_var, 1.0)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         single = self._is_single_sample(x)
         axis = 0 if single else 1
         features_shape = tuple(-1 if a == axis else 1 for a in range(x.ndim))
@@ -84,7 +83,7 @@ class BatchNormalization(Module):
             return y
         return y * self.weight.reshape(features_shape) + self.bias.reshape(features_shape)
 
-    def _update_statistics(self, mean: Any, var: Any, count: int) -> None:
+    def _update_statistics(self, mean: Tensor, var: Tensor, count: int) -> None:
         """Move the running statistics towards those of a batch with `count` values per feature."""
         old = 1 - self.momentum
         with no_grad():
@@ -93,7 +92,7 @@ class BatchNormalization(Module):
             self.running_mean.assign(self.running_mean * old + mean)
             self.running_var.assign(self.running_var * old + var)
 
-    def _is_single_sample(self, x: Any) -> bool:
+    def _is_single_sample(self, x: Tensor) -> bool:
         """Whether x is a single sample.  Raises ShapeError if x is no batch either."""
         single = x.ndim == self.nDim - 1 and not self.train
         if x.ndim != self.nDim and not single:

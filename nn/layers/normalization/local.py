@@ -9,7 +9,7 @@ Object Recognition?", ICCV 2009, section 2.1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, like_given
 from tapegrad.nn.layers.pooling.powers import guarded_root
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = [
     "SpatialContrastiveNormalization",
@@ -33,9 +36,9 @@ class _LocalNormalization(Module):
     """Normalization by a kernel that averages over a neighbourhood and over all planes."""
 
     keeps = ("nInputPlane", "kernel")
-    kernel: Any
+    kernel: Buffer
 
-    def _set_kernel(self, nInputPlane: int, kernel: Any, share: float) -> None:
+    def _set_kernel(self, nInputPlane: int, kernel: Operand | None, share: float) -> None:
         """Set `self.kernel` to `kernel` divided by its sum and by `share`; None: 9 x 9 ones."""
         self.nInputPlane = nInputPlane
         if kernel is None:
@@ -52,7 +55,7 @@ class _LocalNormalization(Module):
         dtype = array.dtype if array.dtype.kind == "f" else default_dtype()
         self.kernel = Buffer((array / (array.sum() * share)).astype(dtype))
 
-    def _local_sum(self, images: Any) -> Any:
+    def _local_sum(self, images: Tensor) -> Tensor:
         """Return weighted sums around each pixel, over all planes: (N, C, H, W) -> (N, 1, H, W)."""
         kernel = self.kernel
         planes = ops.sum(images, axis=1, keepdims=True)
@@ -63,16 +66,16 @@ class _LocalNormalization(Module):
         rows = ops.conv2d(planes, kernel.reshape((1, 1, 1, n)), padding=(0, n // 2))
         return ops.conv2d(rows, kernel.reshape((1, 1, n, 1)), padding=(n // 2, 0))
 
-    def _border(self, images: Any) -> Any:
+    def _border(self, images: Tensor) -> Tensor:
         """Return the local sum of ones, (1, 1, H, W), which is smaller at the border."""
         shape = (1, *images.shape[1:])
         return self._local_sum(Tensor(np.ones(shape), dtype=images.dtype, device=images.device))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W", self.nInputPlane)
         return like_given(self._normalize(images), x, "C H W")
 
-    def _normalize(self, images: Any) -> Any:
+    def _normalize(self, images: Tensor) -> Tensor:
         """Return the normalized images: (N, C, H, W) -> the same shape."""
         raise NotImplementedError
 
@@ -90,10 +93,10 @@ class SpatialSubtractiveNormalization(_LocalNormalization):
     Source: nn.SpatialSubtractiveNormalization.
     """
 
-    def __init__(self, nInputPlane: int = 1, kernel: Any = None) -> None:
+    def __init__(self, nInputPlane: int = 1, kernel: Operand | None = None) -> None:
         self._set_kernel(nInputPlane, kernel, nInputPlane)
 
-    def _normalize(self, images: Any) -> Any:
+    def _normalize(self, images: Tensor) -> Tensor:
         return images - self._local_sum(images) / self._border(images)
 
 
@@ -110,7 +113,7 @@ class SpatialDivisiveNormalization(_LocalNormalization):
     def __init__(
         self,
         nInputPlane: int = 1,
-        kernel: Any = None,
+        kernel: Operand | None = None,
         threshold: float = 1e-4,
         thresval: float | None = None,
     ) -> None:
@@ -119,7 +122,7 @@ class SpatialDivisiveNormalization(_LocalNormalization):
         self.threshold = threshold
         self.thresval = threshold if thresval is None else thresval
 
-    def _normalize(self, images: Any) -> Any:
+    def _normalize(self, images: Tensor) -> Tensor:
         deviation = guarded_root(self._local_sum(ops.square(images)), 2) / self._border(images)
         small = ops.less_equal(deviation, self.threshold)  # False for NaN, which stays
         return images / ops.where(small, self.thresval, deviation)
@@ -136,7 +139,7 @@ class SpatialContrastiveNormalization(Module):
     def __init__(
         self,
         nInputPlane: int = 1,
-        kernel: Any = None,
+        kernel: Operand | None = None,
         threshold: float = 1e-4,
         thresval: float | None = None,
     ) -> None:
@@ -149,12 +152,12 @@ class SpatialContrastiveNormalization(Module):
         )
 
     @property
-    def kernel(self) -> Any:
+    def kernel(self) -> Buffer:
         """The kernel of the divisive layer."""
         last: Any = self.normalizer.get(1)
         return last.kernel
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self.normalizer(x)
 
     def __repr__(self) -> str:
@@ -180,7 +183,7 @@ class SpatialCrossMapLRN(Module):
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W")
         half = self.size // 2
         squares = ops.pad(ops.square(images), ((0, 0), (half, half), (0, 0), (0, 0)))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
@@ -22,7 +21,7 @@ from tapegrad.nn.module import Module
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
 
-def standardize_over(x: Any, axes: tuple[int, ...], eps: float) -> Any:
+def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """Return (x - mean) / √(var + eps) over `axes`; var is divided by the number of entries."""
     deviations = x - ops.mean(x, axis=axes, keepdims=True)
     var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
@@ -33,15 +32,15 @@ class _LastAxesNorm(Module):
     """What LayerNorm and RMSNorm share: the last axes that are normalized, and their weight."""
 
     normalized_shape: tuple[int, ...]
-    weight: Any
-    bias: Any = None
+    weight: Parameter | None
+    bias: Parameter | None = None
 
     def reset(self, stdv: float | None = None) -> None:
         """Set weight to 1 and bias to 0; ignores stdv."""
         fill_(self.weight, 1.0)
         fill_(self.bias, 0.0)
 
-    def _normalized_axes(self, x: Any) -> tuple[int, ...]:
+    def _normalized_axes(self, x: Tensor) -> tuple[int, ...]:
         """Return the axes to normalize.  Raises ShapeError unless x ends in normalized_shape."""
         count = len(self.normalized_shape)
         if x.shape[x.ndim - count :] != self.normalized_shape:
@@ -83,7 +82,7 @@ class LayerNorm(_LastAxesNorm):
             self.weight = self.bias = None
         self.reset()
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         y = standardize_over(x, self._normalized_axes(x), self.eps)
         y = y if self.weight is None else y * self.weight
         return y if self.bias is None else y + self.bias
@@ -112,7 +111,7 @@ class RMSNorm(_LastAxesNorm):
         self.weight = Parameter(np.empty(self.normalized_shape, dtype)) if affine else None
         self.reset()
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
         square = ops.mean(ops.square(x), axis=self._normalized_axes(x), keepdims=True)
         y = x / ops.sqrt(square + eps)
@@ -151,7 +150,7 @@ class GroupNorm(Module):
         fill_(self.weight, 1.0)
         fill_(self.bias, 0.0)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, …)")
         size = math.prod(x.shape[1:]) // self.num_groups

@@ -21,7 +21,7 @@ from tapegrad.nn.module import Module
 __all__ = ["SpatialAdaptiveAveragePooling", "SpatialAdaptiveMaxPooling"]
 
 
-def max_over_windows(x: Any, taps: list[Any]) -> Any:
+def max_over_windows(x: Tensor, taps: list[Tensor]) -> Tensor:
     """Return the largest entry of each window, for windows that are lists of positions.
 
     x:    (N, C, …)
@@ -71,13 +71,13 @@ class _AdaptivePooling(Module):
             raise ValueError(f"{type(self).__name__}: W and H must be at least 1, found {W}, {H}")
         self.W, self.H = W, H
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
         if min(batch.shape[2:]) < 1:
             raise ShapeError(f"the images of the input of shape {x.shape} are empty")
         return like_given(self._pool(batch), x, "C H W")
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         """Return the pooled batch: (N, C, H', W') -> (N, C, H, W)."""
         raise NotImplementedError
 
@@ -93,7 +93,7 @@ class SpatialAdaptiveMaxPooling(_AdaptivePooling):
     Raises ShapeError for other shapes.  Source: nn.SpatialAdaptiveMaxPooling.
     """
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         taps = []
         for length, count in zip(batch.shape[2:], (self.H, self.W), strict=True):
             starts, ends = adaptive_bins(length, count)
@@ -111,7 +111,7 @@ class SpatialAdaptiveAveragePooling(_AdaptivePooling):
     Raises ShapeError for other shapes.  Source: nn.SpatialAdaptiveAveragePooling.
     """
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         rows, columns = (
             Tensor(_averaging_matrix(length, count), dtype=batch.dtype, device=batch.device)
             for length, count in zip(batch.shape[2:], (self.H, self.W), strict=True)

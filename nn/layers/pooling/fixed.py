@@ -6,11 +6,11 @@ order (time, width, height), and accept single samples.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.run import last, run_of
@@ -32,11 +32,11 @@ __all__ = [
 class _Pooling(Lengths, Module):
     """What these layers have in common: sizes, single samples, errors, text."""
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         """Return the primitive's result on a batch (N, C, …)."""
         raise NotImplementedError
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, self.axes)
         try:
             y = self._pool(batch)
@@ -56,7 +56,7 @@ class _Pooling(Lengths, Module):
 class _RoundedPooling(_Pooling):
     """Pooling whose number of windows is rounded down, or up."""
 
-    keeps = ("ceil_mode",)
+    keeps: ClassVar[tuple[str, ...]] = ("ceil_mode",)
     ceil_mode = False
 
     def ceil(self) -> Self:
@@ -85,7 +85,7 @@ class _MaxPooling(_RoundedPooling):
     the result.  Otherwise `module(x)` keeps nothing, as for every module.
     """
 
-    keeps = ("_remembers",)
+    keeps: ClassVar[tuple[str, ...]] = ("_remembers",)
     _remembers = False
 
     def remember_picks(self) -> None:
@@ -93,21 +93,21 @@ class _MaxPooling(_RoundedPooling):
         self._remembers = True
 
     @property
-    def picks(self) -> tuple[Any, tuple[int, ...]] | None:
+    def picks(self) -> tuple[Tensor, tuple[int, ...]] | None:
         """(positions, sides of the image) of the last call that kept them; None before it."""
         return last(self, "picks")
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
         run_of(self).picks = indices, tuple(batch.shape[2:])
         return y
 
-    def _maxima(self, batch: Any) -> Any:
+    def _maxima(self, batch: Tensor) -> Tensor:
         return ops.max_pool2d(batch, **self._windows())
 
-    def _with_indices(self, batch: Any) -> tuple[Any, Any]:
+    def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         return ops.max_pool2d.with_aux(batch, **self._windows())
 
     def clearState(self) -> Self:
@@ -126,7 +126,7 @@ class SpatialMaxPooling(_MaxPooling):
     of more than half a kernel.  Source: nn.SpatialMaxPooling.
     """
 
-    keeps = ("kW", "kH", "dW", "dH", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = ("kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,
@@ -198,7 +198,7 @@ class SpatialAveragePooling(_RoundedPooling):
         self.count_include_pad = False
         return self
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         counted = {"count_include_pad": self.count_include_pad, "divide": self.divide}
         return ops.avg_pool2d(batch, **counted, **self._windows())
 
@@ -228,11 +228,11 @@ class SpatialSubSampling(_Pooling):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch_of(x, self.axes, self.nInputPlane)
         return super().updateOutput(x)
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         sums = ops.avg_pool2d(batch, self.along("k"), self.along("d"), divide=False)
         return sums * self.weight.reshape((-1, 1, 1)) + self.bias.reshape((-1, 1, 1))
 
@@ -249,7 +249,7 @@ class VolumetricMaxPooling(_MaxPooling):
     Source: nn.VolumetricMaxPooling.
     """
 
-    keeps = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
     order = "TWH"
     axes = "C T H W"
 
@@ -272,10 +272,10 @@ class VolumetricMaxPooling(_MaxPooling):
         self.padT, self.padW, self.padH = padT, padW, padH
         self.ceil_mode = False
 
-    def _maxima(self, batch: Any) -> Any:
+    def _maxima(self, batch: Tensor) -> Tensor:
         return ops.max_pool3d(batch, **self._windows())
 
-    def _with_indices(self, batch: Any) -> tuple[Any, Any]:
+    def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         return ops.max_pool3d(batch, return_indices=True, **self._windows())
 
 
@@ -333,5 +333,5 @@ class VolumetricAveragePooling(_Pooling):
             k if d is None else d for k, d in ((kT, dT), (kW, dW), (kH, dH))
         )
 
-    def _pool(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         return ops.avg_pool3d(batch, self.along("k"), self.along("d"))

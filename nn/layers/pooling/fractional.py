@@ -7,7 +7,7 @@ them, so that `fixPoolingRegions()` can use them again.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -25,7 +25,7 @@ __all__ = ["SpatialFractionalMaxPooling", "VolumetricFractionalMaxPooling"]
 class _FractionalPooling(Lengths, Module):
     """Max pooling over windows at random positions with nearly equal distances."""
 
-    keeps = ("newRandomPool", "randomSamples")
+    keeps: ClassVar[tuple[str, ...]] = ("newRandomPool", "randomSamples")
 
     def _check_settings(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> bool:
         """Whether `targets` are lengths, not ratios; no windows are kept from here on.
@@ -44,7 +44,7 @@ class _FractionalPooling(Lengths, Module):
                 f"all axes, found {targets}"
             )
         self.newRandomPool = False
-        self.randomSamples: Any = None
+        self.randomSamples: Tensor | None = None
         return exact
 
     def fixPoolingRegions(self, val: bool = True) -> Self:
@@ -67,7 +67,7 @@ class _FractionalPooling(Lengths, Module):
                 )
         return lengths
 
-    def _samples(self, batch: Any) -> Any:
+    def _samples(self, batch: Tensor) -> Tensor:
         """Return one draw of U[0, 1) for each plane and axis, in Torch7's order of axes."""
         shape = (*batch.shape[:2], len(self.order))
         kept = self.randomSamples
@@ -80,7 +80,7 @@ class _FractionalPooling(Lengths, Module):
                 self.randomSamples = kept
         return kept
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, self.axes)
         lengths = self._targets(tuple(batch.shape[2:]))
         samples = self._samples(batch)
@@ -105,7 +105,7 @@ class _FractionalPooling(Lengths, Module):
         return f"{torch7_name(self)}({sizes})"
 
 
-def _window_starts(sample: Any, length: int, count: int, pool: int) -> Any:
+def _window_starts(sample: Tensor, length: int, count: int, pool: int) -> Tensor:
     """Return where `count` windows begin: draws u of U[0, 1), (N, C, 1) -> int64 (N, C, count).
 
     Window i begins at ⌊(i + u)·α⌋ - ⌊u·α⌋, α = (length - pool) / (count - 1); the last window ends
@@ -135,6 +135,10 @@ class SpatialFractionalMaxPooling(_FractionalPooling):
     """
 
     keeps = ("poolSizeW", "poolSizeH", "outW", "outH", "ratioW", "ratioH")
+    outW: float | None
+    outH: float | None
+    ratioW: float | None
+    ratioH: float | None
 
     def __init__(self, poolSizeW: int, poolSizeH: int, arg1: float, arg2: float) -> None:
         exact = self._check_settings((poolSizeW, poolSizeH), (arg1, arg2))
@@ -165,6 +169,12 @@ class VolumetricFractionalMaxPooling(_FractionalPooling):
     )
     order = "TWH"
     axes = "C H W T"
+    outT: float | None
+    outW: float | None
+    outH: float | None
+    ratioT: float | None
+    ratioW: float | None
+    ratioH: float | None
 
     def __init__(
         self,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
@@ -67,7 +65,7 @@ class FeatureLPPooling(Module):
         self.width, self.stride, self.power = width, stride, power
         self.batch_mode = bool(batch_mode)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = int(self.batch_mode)
         if not 1 <= x.ndim - axis <= 3:
             raise ShapeError(
@@ -87,7 +85,7 @@ class FeatureLPPooling(Module):
         return f"{torch7_name(self)}({text})"
 
 
-def guarded_root(x: Any, power: float) -> Any:
+def guarded_root(x: Tensor, power: float) -> Tensor:
     """Return x^(1 / power) with derivative 0 where x is 0."""
     zero = ops.equal(x, 0)
     base = ops.where(zero, 1, x)

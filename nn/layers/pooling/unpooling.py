@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, like_given
@@ -28,7 +28,7 @@ class SpatialMaxUnpooling(Module):
     keeps = ("pooling",)
     undoes: ClassVar[type[_MaxPooling]] = SpatialMaxPooling
 
-    def __init__(self, poolingModule: Any) -> None:
+    def __init__(self, poolingModule: _MaxPooling) -> None:
         wanted = self.undoes.__name__
         if type(poolingModule) is not self.undoes:
             raise ValueError(
@@ -43,7 +43,7 @@ class SpatialMaxUnpooling(Module):
         self.pooling = poolingModule
         poolingModule.remember_picks()
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axes = self.undoes.axes
         batch = batch_of(x, axes)
         if self.pooling.picks is None:
