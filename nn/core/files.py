@@ -23,7 +23,7 @@ __all__ = [
     "formats",
     "load",
     "opened_by",
-    "register",
+    "register_format",
     "save",
 ]
 
@@ -69,7 +69,7 @@ def _known() -> dict[str, FileFormat]:
         return _formats
 
 
-def register(kind: FileFormat) -> None:
+def register_format(kind: FileFormat) -> None:
     """Let files of this kind be loaded and saved.
 
     Raises ValueError for a name or a suffix that another kind has.

@@ -6,7 +6,7 @@ each module its class, by name, and its attributes.  Attributes rather than cons
 because what was changed after construction (`noBias()`, `add`, a swapped head) counts as well.
 
 Loading makes instances without calling constructors, sets what the file says, and runs nothing.
-Classes come from a closed list: those of tapegrad.nn, those that `register` was told of, and those
+Classes come from a closed list: those of tapegrad.nn, those that `register_class` was told of, and those
 that the caller passes (names.py).
 """
 
@@ -23,13 +23,13 @@ from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedEr
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder
 from tapegrad.nn.formats.native.description import FORMAT_VERSION, Description
-from tapegrad.nn.formats.native.names import Known, register
+from tapegrad.nn.formats.native.names import Known, register_class
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FORMAT_VERSION", "architecture", "load", "register", "save"]
+__all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
 NOT_OURS = (
     "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
@@ -118,4 +118,4 @@ def _begins_like_ours(first: bytes) -> bool:
     return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**32
 
 
-files.register(files.FileFormat(files.OWN, (".safetensors",), load, save, _begins_like_ours))
+files.register_format(files.FileFormat(files.OWN, (".safetensors",), load, save, _begins_like_ours))

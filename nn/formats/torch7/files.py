@@ -142,6 +142,6 @@ def _load_model(
     return load(file, classes=classes, limits=limits)
 
 
-files.register(
+files.register_format(
     files.FileFormat("torch7", (".t7", ".t7b"), _load_model, save, shared=(".th", ".net", ".dat"))
 )
