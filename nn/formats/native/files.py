@@ -6,8 +6,8 @@ each module its class, by name, and its attributes.  Attributes rather than cons
 because what was changed after construction (`noBias()`, `add`, a swapped head) counts as well.
 
 Loading makes instances without calling constructors, sets what the file says, and runs nothing.
-Classes come from a closed list: those of tapegrad.nn, those that `register_class` was told of, and those
-that the caller passes (names.py).
+Classes come from a closed list: those of tapegrad.nn, those that `register_class` was told of, and
+those that the caller passes (names.py).
 """
 
 from __future__ import annotations
