@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -30,7 +30,8 @@ __all__ = [
     "CallPlan",
     "Primitive",
     "PrimitiveFunction",
-    "Rule",
+    "PrimitiveWithSettings",
+    "VjpRule",
     "numpy_functions",
     "primitives",
     "register",
@@ -45,42 +46,64 @@ NUMBERS: frozenset[type] = frozenset(
 # What a rule may save of an argument without keeping the argument: x_shape, x_dtype, x_layout.
 ASPECTS = ("shape", "dtype", "layout")
 _RESERVED = {"g", "y", "xp", "out"}
-_registry: dict[str, PrimitiveFunction] = {}
+_registry: dict[str, PrimitiveFunction[..., Any]] = {}
 # NumPy function -> what is called when it meets a Tensor; `surface/numpy_protocol.py` reads it.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
-class PrimitiveFunction(Protocol):
-    """The public callable of a primitive: call it, or declare its rules."""
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PrimitiveFunction(Protocol[P, R_co]):
+    """The public callable of a primitive: call it, or declare its rules.
+
+    Type checkers see the parameters P of the body after `xp`, and R_co, a Tensor or a list of them.
+    """
 
     primitive: Primitive
     __name__: str
 
-    def __call__(self, *args: Any, **settings: Any) -> Any:
-        """The arrays, then the settings by position or by keyword."""
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> R_co:
+        """Run the primitive; one Tensor among the arrays makes the result a Tensor."""
 
     def vjp(self, **rules: Callable[..., Any] | None) -> None:
         """Declare the rule of each named argument; None says that it has no derivative."""
 
-    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def joint_vjp(self, *arguments: str) -> Callable[[F], F]:
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
 
-    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
-    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def on(self, backend: str) -> Callable[[F], F]:
         """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
 
     def with_aux(self, *args: Any, **settings: Any) -> tuple[Any, ...]:
         """Call it, and return the auxiliary results (untracked) after the result."""
 
 
-def primitives() -> Mapping[str, PrimitiveFunction]:
+class PrimitiveWithSettings(PrimitiveFunction[P, R_co], Protocol[P, R_co]):
+    """A primitive whose settings may follow the arrays by position as well as by keyword.
+
+    A body takes its settings by keyword only, and no type turns such parameters into others.  So a
+    type checker compares a call with the body only if it passes at most one value by position.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> R_co: ...
+
+    @overload
+    def __call__(self, first: Any, second: Any, /, *more: Any, **settings: Any) -> R_co: ...
+
+
+def primitives() -> Mapping[str, PrimitiveFunction[..., Any]]:
     """Every primitive declared so far, by name."""
     return MappingProxyType(_registry)
 
 
-def register(function: PrimitiveFunction) -> None:
+def register(function: PrimitiveFunction[..., Any]) -> None:
     """Make `function` known by its primitive's name.  Raises TypeError for a name that is taken."""
     name = function.primitive.name
     if name in _registry:
@@ -178,7 +201,7 @@ class Primitive:
         self.domain = dict(domain or {})
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
-        self.rules: dict[str, Rule | None] = {}
+        self.rules: dict[str, VjpRule | None] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
         self._plans: dict[tuple[Any, ...], CallPlan] = {}
@@ -204,10 +227,10 @@ class Primitive:
                 "for an argument without a derivative"
             )
 
-    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def joint_vjp(self, *arguments: str) -> Callable[[F], F]:
         """See `PrimitiveFunction.joint_vjp`."""
 
-        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        def declare(function: F) -> F:
             self._add_rule(arguments, function)
             return function
 
@@ -219,18 +242,18 @@ class Primitive:
                 raise TypeError(
                     f"{self.name} has no argument {argument!r}; it has {', '.join(self.arguments)}"
                 )
-        rule = None if function is None else Rule(self, arguments, function)
+        rule = None if function is None else VjpRule(self, arguments, function)
         self.rules.update(dict.fromkeys(arguments, rule))
 
-    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def batch(self, rule: F) -> F:
         """See `PrimitiveFunction.batch`."""
         self.batch_rule = BatchRule(self, rule)
         return rule
 
-    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def on(self, backend: str) -> Callable[[F], F]:
         """See `PrimitiveFunction.on`."""
 
-        def declare(body: Callable[..., Any]) -> Callable[..., Any]:
+        def declare(body: F) -> F:
             self.bodies[backend] = body
             return body
 
@@ -254,7 +277,7 @@ class Primitive:
         return known
 
 
-class Rule:
+class VjpRule:
     """The rule of one argument, or a joint one of several, and the names of what it saves."""
 
     __slots__ = ("arguments", "function", "names")
@@ -356,7 +379,7 @@ def _compress(cotangents: Any, flags: tuple[bool, ...]) -> list[Any]:
     return [c for c, flag in zip(cotangents, flags, strict=True) if flag]
 
 
-def _rule_of(owner: Primitive, argument: str) -> Rule:
+def _rule_of(owner: Primitive, argument: str) -> VjpRule:
     rule = owner.rules.get(argument)
     if rule is None:
         raise TypeError(f"{owner.name} has no derivative with respect to {argument}")

@@ -39,7 +39,7 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
+_ACCUMULATIONS: dict[np.ufunc, Callable[..., Any]] = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
