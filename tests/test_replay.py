@@ -10,7 +10,7 @@ from tapegrad.autograd import Parameter, ReplayError, Tensor, grad, ops, replay
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay import step as steps
 from tapegrad.autograd.replay.plain import plain
-from tapegrad.autograd.replay.recording import Slot
+from tapegrad.autograd.replay.recording import ProgramSlot
 
 RNG = np.random.default_rng(0)
 BATCHES = [RNG.normal(size=(6, 1, 8, 8)).astype(np.float32) for _ in range(7)]
@@ -204,7 +204,7 @@ def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkey
             values = program.values(arrays)
             for entry in program.entries:
                 given = [
-                    map_leaves(lambda part: values[part.number] if type(part) is Slot else part, x)
+                    map_leaves(lambda part: values[part.number] if type(part) is ProgramSlot else part, x)
                     for x in entry.operands
                 ]
                 body = entry.primitive.body_for(entry.xp)

@@ -40,8 +40,8 @@ from tapegrad.autograd.core.views import alive
 from tapegrad.autograd.reverse import ownership
 
 # What an interpreter cannot do is not tried; the second way must work on any.
-WAYS = {"by letting go": ownership.BY_LETTING_GO}
-if ownership.way is ownership.BY_COUNT:
+WAYS = {"by letting go": ownership.BY_WEAK_REFERENCE}
+if ownership.strategy is ownership.BY_COUNT:
     WAYS["by count"] = ownership.BY_COUNT
 
 

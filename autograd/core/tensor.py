@@ -29,7 +29,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.node import Node, owner_of
-from tapegrad.autograd.core.views import SHARED, Views
+from tapegrad.autograd.core.views import SHARED, RootViews
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.array_methods import ArrayMethods
@@ -160,7 +160,7 @@ class Tensor(ArrayMethods):
         alias = self._alias
         if alias is None:
             self._alias = SHARED
-        elif type(alias) is Views:
+        elif type(alias) is RootViews:
             alias.shared = True
 
     def item(self, *index: Any) -> Any:

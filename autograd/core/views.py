@@ -20,9 +20,9 @@ import numpy as np
 
 __all__ = [
     "SHARED",
-    "Step",
-    "View",
-    "Views",
+    "ViewStep",
+    "ViewOrigin",
+    "RootViews",
     "alive",
     "note_view",
     "path_of",
@@ -50,10 +50,10 @@ SHARED = _Shared()
 
 # One call that made a view: the public function, what it was given after its first argument, and
 # which of its results the view is (None where it has one).
-Step = tuple[Any, tuple[Any, ...], int | None]
+ViewStep = tuple[Any, tuple[Any, ...], int | None]
 
 
-class View:
+class ViewOrigin:
     """What a view remembers: its root, and the way from there: (the way to its base, last step).
 
     No Tensor in between is kept: a view of a view of … may be 100,000 deep.
@@ -62,10 +62,10 @@ class View:
     __slots__ = ("root", "way")
 
     root: Any
-    way: tuple[Any, Step]
+    way: tuple[Any, ViewStep]
 
 
-class Views:
+class RootViews:
     """What a root remembers: its views, by weak references, and whether it was ever written."""
 
     __slots__ = ("handles", "limit", "shared", "written")
@@ -82,14 +82,14 @@ class Views:
         self.limit = max(16, 2 * len(self.handles))
 
 
-def note_view(view: Any, base: Any, step: Step) -> None:
+def note_view(view: Any, base: Any, step: ViewStep) -> None:
     """Remember that `view` was made from the Tensor `base` by `step`.
 
     It is part of every call that makes a view, so it is written to be quick.
     """
     alias = base._alias
-    view._alias = link = _new(View)
-    if type(alias) is View:
+    view._alias = link = _new(ViewOrigin)
+    if type(alias) is ViewOrigin:
         link.root = root = alias.root
         link.way = (alias.way, step)
         alias = root._alias
@@ -98,8 +98,8 @@ def note_view(view: Any, base: Any, step: Step) -> None:
         link.way = (None, step)
     if root._state:  # its memory is only ever written as it lies, so its views stay right
         return
-    if type(alias) is not Views:
-        alias = root._alias = Views(shared=alias is SHARED)
+    if type(alias) is not RootViews:
+        alias = root._alias = RootViews(shared=alias is SHARED)
     handles = alias.handles
     handles.append(ref(view))
     if len(handles) > alias.limit:
@@ -121,7 +121,7 @@ _new = object.__new__
 def alive(root: Any) -> Iterator[Any]:
     """The views of `root` that somebody still holds."""
     views = root._alias
-    if type(views) is Views:
+    if type(views) is RootViews:
         for handle in views.handles:
             view = handle()
             if view is not None:
@@ -131,17 +131,17 @@ def alive(root: Any) -> Iterator[Any]:
 def root_of(x: Any) -> Any:
     """The Tensor that the Tensor x is a view of, or x itself."""
     alias = x._alias
-    return alias.root if type(alias) is View else x
+    return alias.root if type(alias) is ViewOrigin else x
 
 
 def way_to(x: Any) -> Any:
     """How the Tensor x is reached from its root, None for a root."""
-    return x._alias.way if type(x._alias) is View else None
+    return x._alias.way if type(x._alias) is ViewOrigin else None
 
 
-def path_of(x: Any) -> tuple[Step, ...]:
+def path_of(x: Any) -> tuple[ViewStep, ...]:
     """The steps that lead from the root of the Tensor x to x."""
-    steps: list[Step] = []
+    steps: list[ViewStep] = []
     way = way_to(x)
     while way is not None:
         way, step = way
@@ -149,7 +149,7 @@ def path_of(x: Any) -> tuple[Step, ...]:
     return tuple(reversed(steps))
 
 
-def taken(x: Any, path: tuple[Step, ...]) -> Any:
+def taken(x: Any, path: tuple[ViewStep, ...]) -> Any:
     """What `path` leads to from x, a Tensor or a bare array."""
     for function, given, item in path:
         x = function(x, *given)

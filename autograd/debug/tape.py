@@ -20,7 +20,7 @@ from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.reverse.sweep import NOT_TRACKED
 
-__all__ = ["Entry", "Tape"]
+__all__ = ["TapeEntry", "Tape"]
 
 CONSTANT = "constant"
 HEADER = ("serial", "operation", "operands", "settings", "result", "dtype", "saved")
@@ -28,7 +28,7 @@ RIGHT = {"serial", "saved"}  # columns of numbers
 
 
 @dataclass(frozen=True)
-class Entry:
+class TapeEntry:
     """One recorded call.
 
     serial:    its number; calls were made in this order
@@ -54,7 +54,7 @@ class Tape:
     """The record behind a result: its ancestors in the order of their calls.
 
     ``Tape(y)`` for a tracked Tensor or a nest of them, or for a module after its ``forward``.
-    ``len`` is the number of recorded calls, iteration gives an `Entry` for each, `nbytes` is what
+    ``len`` is the number of recorded calls, iteration gives an `TapeEntry` for each, `nbytes` is what
     they keep alive, `show` prints them and `draw` draws them.  A Tape keeps the record alive while
     it lives itself.  Raises ValueError when nothing is tracked.
     """
@@ -79,7 +79,7 @@ class Tape:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TapeEntry]:
         return map(self._entry, self._nodes)
 
     def __repr__(self) -> str:
@@ -173,11 +173,11 @@ class Tape:
         shape = [] if entry.shape is None else [shape_text(entry.shape)]
         return [f"{entry.operation} {entry.serial}", *settings, *shape]
 
-    def _entry(self, node: Node) -> Entry:
+    def _entry(self, node: Node) -> TapeEntry:
         primitive = node.plan.primitive
         kept = dict(zip(node.plan.names, node.saved, strict=True))
         settings = {} if primitive is None else primitive.settings
-        return Entry(
+        return TapeEntry(
             serial=node.serial,
             operation=repr(node.plan),
             operands=self._operands(node, kept),
@@ -246,7 +246,7 @@ def _constant(value: Any) -> str:
     return CONSTANT if value is None else repr(value)
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: TapeEntry) -> tuple[str, ...]:
     return (
         str(entry.serial),
         entry.operation,

@@ -19,7 +19,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.views import Step, taken
+from tapegrad.autograd.core.views import ViewStep, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted
@@ -132,7 +132,7 @@ def store(
     v: Any,
     indices: list[Any],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
     for function, given, item in path:  # by the bodies: what happens inside a body is not recorded
@@ -152,7 +152,7 @@ def overwritten(
     indices: list[Any],
     *,
     template: tuple[Any, ...],
-    path: tuple[Step, ...] = (),
+    path: tuple[ViewStep, ...] = (),
 ) -> Any:
     """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
 
@@ -167,7 +167,7 @@ def _value_rule(
     g: Any,
     indices: list[Any],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
     v_shape: tuple[int, ...],
 ) -> Any:
     for step in path:
@@ -201,7 +201,7 @@ def _overwritten_batch(
     batched: tuple[bool, bool, bool],
     samples: int,
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> Any:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tapegrad.autograd.replay.recording import Entry, Recording, ReplayError, Slot
+from tapegrad.autograd.replay.recording import ProgramEntry, Recording, ReplayError, ProgramSlot
 
 __all__ = ["confirmed"]
 
@@ -63,13 +63,13 @@ def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
     return state
 
 
-def _same_shape(a: Entry, b: Entry) -> bool:
+def _same_shape(a: ProgramEntry, b: ProgramEntry) -> bool:
     """Do two calls have slots in the same places?"""
     return _places(a.operands) == _places(b.operands) and a.results == b.results
 
 
 def _places(value: Any) -> Any:
-    if isinstance(value, Slot):
+    if isinstance(value, ProgramSlot):
         return value
     if isinstance(value, (list, tuple)):
         return [_places(item) for item in value]

@@ -11,15 +11,15 @@ from tapegrad import devices
 from tapegrad.autograd.core.mode import about_to_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.replay.recording import Entry, Slot
+from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.replay.program import Program, Run
+    from tapegrad.autograd.replay.program import Program, ProgramRun
 
 __all__ = ["plain"]
 
 
-def plain(program: Program) -> Run:
+def plain(program: Program) -> ProgramRun:
     """What runs `program` by the primitives' own bodies."""
     actions = [_bound(entry) for entry in program.entries]
 
@@ -32,7 +32,7 @@ def plain(program: Program) -> Run:
     return run
 
 
-def _bound(entry: Entry) -> Callable[[list[Any]], None]:
+def _bound(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     """A recorded call as a function of the list of values, with all that is known looked up."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
@@ -64,7 +64,7 @@ def _bound(entry: Entry) -> Callable[[list[Any]], None]:
         return call_several
 
     place = entry.results[0].number
-    numbers = [part.number for part in entry.operands if isinstance(part, Slot)]
+    numbers = [part.number for part in entry.operands if isinstance(part, ProgramSlot)]
     if len(numbers) == len(entry.operands) <= 2:
         first, *rest = numbers or [0]
         if len(numbers) == 1:
@@ -91,7 +91,7 @@ def _bound(entry: Entry) -> Callable[[list[Any]], None]:
 
 
 def _value(part: Any, values: list[Any]) -> Any:
-    if isinstance(part, Slot):
+    if isinstance(part, ProgramSlot):
         return values[part.number]
     if isinstance(part, list):
         return [_value(item, values) for item in part]

@@ -12,11 +12,11 @@ from typing import Any
 
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.autograd.replay.recording import Entry, Recording, Slot
+from tapegrad.autograd.replay.recording import ProgramEntry, Recording, ProgramSlot
 
-__all__ = ["Program", "Run"]
+__all__ = ["Program", "ProgramRun"]
 
-Run = Callable[[list[Any]], Any]
+ProgramRun = Callable[[list[Any]], Any]
 
 
 class Program:
@@ -30,8 +30,8 @@ class Program:
     guards:  what must keep its value: (weak reference to the owner, attribute, value)
     """
 
-    def __init__(self, recording: Recording, state: dict[int, Any], inputs: list[Slot]) -> None:
-        self.entries: list[Entry] = recording.entries
+    def __init__(self, recording: Recording, state: dict[int, Any], inputs: list[ProgramSlot]) -> None:
+        self.entries: list[ProgramEntry] = recording.entries
         self.length = recording.length
         self.inputs = inputs
         self.state = state
@@ -58,6 +58,6 @@ class Program:
     def returned(self, values: list[Any]) -> Any:
         """What the step returns, once a run has filled all slots."""
         return map_leaves(
-            lambda part: untracked(values[part.number]) if isinstance(part, Slot) else part,
+            lambda part: untracked(values[part.number]) if isinstance(part, ProgramSlot) else part,
             self.result,
         )

@@ -19,7 +19,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.devices import TapegradError
 
-__all__ = ["Entry", "Recording", "ReplayError", "Slot", "is_value"]
+__all__ = ["ProgramEntry", "Recording", "ReplayError", "ProgramSlot", "is_value"]
 
 READS = (
     "{where}: the step {action} while it is recorded for replay: what Python does with the value "
@@ -34,14 +34,14 @@ class ReplayError(TapegradError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Slot:
+class ProgramSlot:
     """A value of the step, by number in order of appearance."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProgramEntry:
     """One recorded call."""
 
     primitive: Any
@@ -58,19 +58,19 @@ class Recording(Observer):
 
     refuses = True
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[ProgramEntry] = field(default_factory=list)
     outside: dict[int, tuple[Any, str]] = field(default_factory=dict)  # slot -> (array, line)
     bits: dict[int, bytes] = field(default_factory=dict)
     guards: list[tuple[Any, str, Any]] = field(default_factory=list)
     result: Any = None
-    _slots: dict[int, Slot] = field(default_factory=dict)
+    _slots: dict[int, ProgramSlot] = field(default_factory=dict)
     _kept: list[Any] = field(default_factory=list)  # so that no id is used twice
 
-    def slot(self, array: Any) -> Slot:
+    def slot(self, array: Any) -> ProgramSlot:
         """The slot of an array; a new one when it is met for the first time."""
         known = self._slots.get(id(array))
         if known is None:
-            known = self._slots[id(array)] = Slot(len(self._kept))
+            known = self._slots[id(array)] = ProgramSlot(len(self._kept))
             self._kept.append(array)
         return known
 
@@ -105,7 +105,7 @@ class Recording(Observer):
         )
         arrays = [value for value in leaves(list(operands)) if devices.is_array(value)]
         xp = devices.namespace(*(arrays or leaves(list(results))))  # a draw has no operands
-        self.entries.append(Entry(primitive, noted, dict(settings), slots, where, xp))
+        self.entries.append(ProgramEntry(primitive, noted, dict(settings), slots, where, xp))
 
     def finish(self, result: Any) -> None:
         """Note what the step returned; an array that no call made comes from outside too."""

@@ -21,8 +21,8 @@ from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.replay.confirm import confirmed
 from tapegrad.autograd.replay.plain import plain
-from tapegrad.autograd.replay.program import Program, Run
-from tapegrad.autograd.replay.recording import Recording, ReplayError, Slot, is_value
+from tapegrad.autograd.replay.program import Program, ProgramRun
+from tapegrad.autograd.replay.recording import Recording, ReplayError, ProgramSlot, is_value
 
 __all__ = ["Replay", "replay"]
 
@@ -32,8 +32,8 @@ class Replay:
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self._step = step
-        self._recordings: dict[Any, tuple[Recording, list[Slot], int]] = {}
-        self._programs: dict[Any, tuple[Program, Run]] = {}
+        self._recordings: dict[Any, tuple[Recording, list[ProgramSlot], int]] = {}
+        self._programs: dict[Any, tuple[Program, ProgramRun]] = {}
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 

@@ -25,12 +25,12 @@ from weakref import ref
 import numpy as np
 
 from tapegrad.autograd.core.tensor import Tensor, fresh
-from tapegrad.autograd.core.views import SHARED, Views
+from tapegrad.autograd.core.views import SHARED, RootViews
 
-__all__ = ["BY_COUNT", "BY_LETTING_GO", "Way", "way"]
+__all__ = ["BY_COUNT", "BY_WEAK_REFERENCE", "OwnershipStrategy", "strategy"]
 
 
-class Way(NamedTuple):
+class OwnershipStrategy(NamedTuple):
     """A way to tell.
 
     holds_alone: does nothing but this Tensor hold its memory (a NumPy array): no rule, no view, no
@@ -70,7 +70,7 @@ def _copy(x: Tensor) -> None:
     x._data = x._data.copy(order="K")
 
 
-BY_COUNT = Way(_is_counted_alone, _copy)
+BY_COUNT = OwnershipStrategy(_is_counted_alone, _copy)
 
 
 # By letting go ------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def _is_gone_when_let_go(x: Tensor) -> bool:
     memory = x._data.base
     if type(memory) is not _Memory or x._alias is SHARED:
         return False
-    if type(x._alias) is Views and x._alias.shared:  # handed out, and with it its `base`
+    if type(x._alias) is RootViews and x._alias.shared:  # handed out, and with it its `base`
         return False
     shape, dtype, strides = x._data.shape, x._data.dtype, x._data.strides
     handle = ref(x._data)
@@ -106,7 +106,7 @@ def _copy_into_memory(x: Tensor) -> None:
     x._data[...] = data
 
 
-BY_LETTING_GO = Way(_is_gone_when_let_go, _copy_into_memory)
+BY_WEAK_REFERENCE = OwnershipStrategy(_is_gone_when_let_go, _copy_into_memory)
 
 
 # Which one ----------------------------------------------------------------------------------------
@@ -149,4 +149,4 @@ def _counts_behave() -> bool:
 
 
 _ALONE, _BASE_ALONE = _calibrate()
-way = BY_COUNT if _counts_behave() else BY_LETTING_GO
+strategy = BY_COUNT if _counts_behave() else BY_WEAK_REFERENCE

@@ -28,9 +28,9 @@ from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import (
     SHARED,
-    Step,
-    View,
-    Views,
+    ViewStep,
+    ViewOrigin,
+    RootViews,
     alive,
     path_of,
     root_of,
@@ -176,7 +176,7 @@ def _with_own_handle(part: Any) -> Any:
 
 def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
     """Is `value` the very view x[template] that it is about to be written to?"""
-    if not isinstance(value, Tensor) or type(value._alias) is not View:
+    if not isinstance(value, Tensor) or type(value._alias) is not ViewOrigin:
         return False
     way, step = value._alias.way
     here = value._alias.root is root_of(x) and way is way_to(x)
@@ -200,15 +200,15 @@ def _writes_unrecorded(root: Tensor, value: Any, action: str) -> bool:
     if root._node is not None and not recording:
         raise InPlaceError(UNRECORDED_WRITE.format(action=action))
     alias = root._alias
-    shared = alias is SHARED or (type(alias) is Views and alias.shared)
+    shared = alias is SHARED or (type(alias) is RootViews and alias.shared)
     return shared and root._node is None and not gains
 
 
 @contextmanager
 def _views_follow(root: Tensor) -> Iterator[None]:
     """The views of `root` let go of its memory, and are taken from it anew after the block."""
-    if type(root._alias) is not Views:
-        root._alias = Views(shared=root._alias is SHARED)
+    if type(root._alias) is not RootViews:
+        root._alias = RootViews(shared=root._alias is SHARED)
     held = list(alive(root))
     for view in held:
         view._data = None
@@ -221,15 +221,15 @@ def _views_follow(root: Tensor) -> Iterator[None]:
 
 
 def _overwrite(
-    root: Tensor, value: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+    root: Tensor, value: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[ViewStep, ...]
 ) -> None:
     """What `overwritten` does, in root's own memory where nobody else can see that."""
     data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
     bare = [index._data if isinstance(index, Tensor) else index for index in indices]
     devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
-    alone = ownership.way.holds_alone(root)
+    alone = ownership.strategy.holds_alone(root)
     if not alone:
-        ownership.way.take_own(root)
+        ownership.strategy.take_own(root)
     indexing.store(np, root._data, data, bare, template, path)
     if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
         note_write(root._data)
