@@ -17,7 +17,7 @@ DECLARED = {
     name
     for name in {**vars(ArrayMethods), **vars(ArrayMethods)["__annotations__"]}
     if name not in vars(object) or callable(vars(ArrayMethods).get(name))
-} - {"__annotations__", "__module__", "__doc__", "__dict__", "__weakref__", "__iter__"}
+} - {"__annotations__", "__module__", "__doc__", "__dict__", "__weakref__"}
 
 
 def _written_in_the_class(file: str, name: str) -> set[str]:

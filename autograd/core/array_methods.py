@@ -10,7 +10,7 @@ name or a parameter differs from what is attached.  The attached functions have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -212,7 +212,6 @@ class ArrayMethods:
 
     # Entries and shapes ---------------------------------------------------------------------------
 
-    def __iter__(self) -> Iterator[Tensor]: ...
     def argsort(self, axis: int | None = -1, kind: Any = None, stable: bool = True) -> Tensor: ...
     def argpartition(self, kth: Any, axis: int | None = -1) -> Tensor: ...
     def astype(

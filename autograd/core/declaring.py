@@ -10,7 +10,7 @@ from tapegrad.autograd.core.declaration import (
     PrimitiveFunction,
     PrimitiveWithSettings,
     numpy_functions,
-    register,
+    register_primitive,
 )
 from tapegrad.autograd.core.specialize import public_function
 
@@ -86,19 +86,19 @@ def primitive(
     random: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Any:
-    """Make the decorated body a primitive, and its name the public callable.
+    """Make the decorated body a primitive, and return the public callable.
 
-    The body takes the array namespace `xp`, then arrays by position (annotate one with ``list`` if
-    it is a list of arrays, default None if it may be missing), then settings by keyword, and
-    ``out=None`` if it can write its result there.
+    The body takes the array namespace `xp`; then arrays by position; then settings by keyword only;
+    and ``out=None`` if it can write its result there.  An array argument annotated with ``list`` is
+    a list of arrays; one with the default None may be missing.
 
-    numpy:          NumPy function(s) that run this primitive when they meet a Tensor
+    numpy:          NumPy function(s) that run this primitive when an argument is a Tensor
     differentiable: False for results that carry no derivative (argmax, comparisons)
-    aux:            names of further results that rules may use; the call returns the first
+    aux:            names of further results that rules may save; a call returns the first result
     several:        the body returns a list of results
-    mutates:        the argument that the body overwrites; such calls are recorded by replay only
-    view:           the result may share memory with the first argument; "read-only" when a write
-                    to it cannot be passed on, since it shows entries several times
+    mutates:        the argument that the body overwrites; only replay records such calls
+    view:           the result may share memory with the first argument; "read-only" if it shows
+                    entries several times, so that a write to it is refused
     random:         the body draws from a generator among its settings
     domain:         open interval in which an argument must lie, (low, high); None is unbounded
     """
@@ -127,12 +127,12 @@ def publish(
 ) -> PrimitiveFunction[..., Any]:
     """Make the public callable of `primitive`, and register it by its name and in `numpy`.
 
-    numpy:     NumPy function(s) that run it when they meet a Tensor
-    described: has the docstring
+    numpy:     NumPy function(s) that run it when an argument is a Tensor
+    described: the function that has the docstring
     Raises TypeError for a name that another primitive has.
     """
     function: PrimitiveFunction[..., Any] = public_function(primitive, described)
-    register(function)
+    register_primitive(function)
     for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
         numpy_functions[replaced] = function
     return function

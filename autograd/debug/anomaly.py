@@ -22,9 +22,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.callsite import module_path, name_of, user_line
+from tapegrad.autograd.core.callsite import name_in_module, running_module_path, user_line
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
+from tapegrad.autograd.core.mode import Forwarder, Observer, install_observer, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.devices import TapegradError
@@ -120,11 +120,11 @@ def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
     quiet: Any = {"invalid": "ignore"} if nan else {}
     if inf:
         quiet |= {"divide": "ignore", "over": "ignore"}
-    with np.errstate(**quiet), observed(_Anomaly(nan=nan, inf=inf, outer=outer)):
+    with np.errstate(**quiet), install_observer(_Anomaly(nan=nan, inf=inf, outer=outer)):
         yield
 
 
-class _Site(NamedTuple):
+class _CallSite(NamedTuple):
     """Where a call was recorded, and checksums of what it saved, in the order of `Node.saved`."""
 
     where: str = NOT_SEEN
@@ -134,13 +134,13 @@ class _Site(NamedTuple):
 
 # Of all nodes that were recorded under anomaly mode, while they live: a backward pass may be in
 # another block than the forward pass.
-_sites: WeakKeyDictionary[Node, _Site] = WeakKeyDictionary()
+_sites: WeakKeyDictionary[Node, _CallSite] = WeakKeyDictionary()
 
 
 class _Reversal:
     """A call that is being reversed, and the first call of its rules that made a NaN or Inf."""
 
-    def __init__(self, site: _Site) -> None:
+    def __init__(self, site: _CallSite) -> None:
         self.site = site
         self.began: dict[str, str] = {}  # kind -> primitive
 
@@ -154,7 +154,7 @@ class _Anomaly(Forwarder):
         self.inf = inf
         self._reversals: list[_Reversal] = []
         self._writes: dict[int, tuple[int, str]] = {}  # id of the owner -> (serial, line)
-        self._handing_on: tuple[Node, Node] | None = None  # (node, parent): see `handing_on`
+        self._delivery: tuple[Node, Node] | None = None  # (node, parent): see `before_delivery`
 
     # What an observer is told -----------------------------------------------------------------
 
@@ -176,22 +176,22 @@ class _Anomaly(Forwarder):
             if source is None:
                 self._reversals[-1].began.setdefault(kind, primitive.name)
             return
-        if self._handing_on is not None:
-            (node, parent), self._handing_on = self._handing_on, None
-            site = _sites.get(node, _Site())
-            raise _error(
+        if self._delivery is not None:
+            (node, parent), self._delivery = self._delivery, None
+            site = _sites.get(node, _CallSite())
+            raise _anomaly_error(
                 HANDED_ON, kind, results[0], phase="reverse", operation=repr(node.plan), site=site,
-                argument=_operand_names(node)[_place_of(parent, node)],
+                argument=_operand_names(node)[_parent_index(parent, node)],
                 inside=SUMMED if primitive.name == "add" else FITTED,
             )  # fmt: skip
-        site = _Site(user_line(), module_path())
+        site = _CallSite(user_line(), running_module_path())
         if source is not None:
             name, value = source
-            raise _error(
+            raise _anomaly_error(
                 CAME_IN, kind, value, operation=primitive.name, born=False, site=site,
-                argument=_titled("setting" if name in settings else "operand", name, value),
+                argument=_operand_title("setting" if name in settings else "operand", name, value),
             )  # fmt: skip
-        raise _error(
+        raise _anomaly_error(
             BORN, kind, results[0], operation=primitive.name, site=site, operands=named
         )  # fmt: skip
 
@@ -202,17 +202,17 @@ class _Anomaly(Forwarder):
         if self._reversals:  # what a rule calls stands for the line whose derivative it is
             _sites[node] = self._reversals[-1].site._replace(sums=sums)
         else:
-            _sites[node] = _Site(user_line(), module_path(), sums)
+            _sites[node] = _CallSite(user_line(), running_module_path(), sums)
 
     def reverse(
         self, node: Node, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
     ) -> list[Any]:
         """Judge the cotangents that a call's rules hand out."""
-        site = _sites.get(node, _Site())
+        site = _sites.get(node, _CallSite())
         operation = repr(node.plan)
-        _verify(node, site)
+        _verify_saved(node, site)
         if self.nan and _holds(g, "NaN"):
-            raise _error(
+            raise _anomaly_error(
                 CAME_INTO_REVERSE, "NaN", g, phase="reverse", operation=operation, born=False,
                 site=site, argument="the cotangent of its result",
             )  # fmt: skip
@@ -231,7 +231,7 @@ class _Anomaly(Forwarder):
     def _judge(
         self,
         node: Node,
-        site: _Site,
+        site: _CallSite,
         place: int,
         result: Any,
         kind: str,
@@ -251,37 +251,37 @@ class _Anomaly(Forwarder):
         operation, argument = repr(node.plan), _operand_names(node)[place]
         for name, value in saved if kind == "NaN" else ():
             if _holds(value, "NaN"):
-                raise _error(
+                raise _anomaly_error(
                     CAME_INTO_REVERSE, kind, value, phase="reverse", operation=operation,
                     born=False, site=site, argument=f"the value of {name} that it saved",
                 )  # fmt: skip
         began = reversal.began.get(kind, operation)
         inside = "" if began == operation else f"; it began in {began}, which the rule calls"
-        raise _error(
+        raise _anomaly_error(
             BORN_IN_REVERSE, kind, result, phase="reverse", operation=operation, site=site,
             argument=argument, operands=[("the cotangent of its result", g), *saved],
             inside=inside,
         )  # fmt: skip
 
-    def handing_on(self, node: Node, parent: Node) -> None:
+    def before_delivery(self, node: Node, parent: Node) -> None:
         """Note whose cotangent is fitted, or added up, by the calls that follow."""
-        self.outer.handing_on(node, parent)
-        self._handing_on = node, parent
+        self.outer.before_delivery(node, parent)
+        self._delivery = node, parent
 
-    def handed_on(self, node: Node) -> None:
+    def after_delivery(self, node: Node) -> None:
         """Note that it is done."""
-        self.outer.handed_on(node)
-        self._handing_on = None
+        self.outer.after_delivery(node)
+        self._delivery = None
 
-    def overwritten(self, node: Node, array: Any) -> str:
+    def explain_overwrite(self, node: Node, array: Any) -> str:
         """The line of the call whose saved array has been written, and of the write if known."""
-        site = _sites.get(node, _Site())
+        site = _sites.get(node, _CallSite())
         serial, line = self._writes.get(id(owner_of(array)), (None, ""))
         known = serial is not None and serial == write_serial(array)
         write = f"; the write at {line}" if known else ""
         return OVERWRITTEN.format(
-            where=site.where, module=_in(site.module), write=write
-        ) + self.outer.overwritten(node, array)
+            where=site.where, module=_in_module_text(site.module), write=write
+        ) + self.outer.explain_overwrite(node, array)
 
     # Judging ----------------------------------------------------------------------------------
 
@@ -303,20 +303,22 @@ class _Anomaly(Forwarder):
         kind = self._kind(target)
         given = [value for value in operands if value is not target]
         if kind and not _holds(given, "NaN", "Inf"):
-            site = _Site(where, module_path())
-            raise _error(WRITTEN, kind, target, phase="write", operation=primitive.name, site=site)
+            site = _CallSite(where, running_module_path())
+            raise _anomaly_error(
+                WRITTEN, kind, target, phase="write", operation=primitive.name, site=site
+            )
 
 
 # Looking at values --------------------------------------------------------------------------------
 
 
-def _numbers(value: Any) -> Iterator[Any]:
+def _floating_values(value: Any) -> Iterator[Any]:
     """The arrays and numbers with a floating point in a nest of lists and tuples."""
     if isinstance(value, Tensor):
         value = array_of(value)
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _numbers(item)
+            yield from _floating_values(item)
     elif (devices.is_array(value) and value.dtype.kind in "fc") or isinstance(
         value, (float, complex, np.inexact)
     ):
@@ -325,10 +327,10 @@ def _numbers(value: Any) -> Iterator[Any]:
 
 def _holds(value: Any, *kinds: str) -> bool:
     """Does anything in `value` hold a number of these kinds?"""
-    return any(_test(number, kinds) for number in _numbers(value))
+    return any(_is_of_kind(number, kinds) for number in _floating_values(value))
 
 
-def _test(number: Any, kinds: tuple[str, ...]) -> bool:
+def _is_of_kind(number: Any, kinds: tuple[str, ...]) -> bool:
     if devices.is_array(number):
         xp = devices.namespace(number)
         if len(kinds) == 2:
@@ -351,7 +353,7 @@ def _checksums(value: Any) -> Any:
     return zlib.crc32(flat.view(np.uint8).data)
 
 
-def _verify(node: Node, site: _Site) -> None:
+def _verify_saved(node: Node, site: _CallSite) -> None:
     """Raise InPlaceError if a saved array is not what it was when the call was recorded."""
     for name, value, known in zip(node.plan.names, node.saved, site.sums, strict=False):
         values = value if isinstance(value, (list, tuple)) else [value]
@@ -361,7 +363,7 @@ def _verify(node: Node, site: _Site) -> None:
                 what = "its result" if name == "y" else name
                 raise InPlaceError(
                     CHANGED.format(
-                        where=site.where, operation=node.plan, module=_in(site.module),
+                        where=site.where, operation=node.plan, module=_in_module_text(site.module),
                         argument=f"{what}[{i}]" if isinstance(known, list) else what,
                         shape=tuple(array.shape),
                     )
@@ -371,13 +373,13 @@ def _verify(node: Node, site: _Site) -> None:
 # Saying it ----------------------------------------------------------------------------------------
 
 
-def _error(
+def _anomaly_error(
     template: str,
     kind: str,
     value: Any,
     *,
     operation: str,
-    site: _Site,
+    site: _CallSite,
     phase: str = "forward",
     argument: str = "",
     born: bool = True,
@@ -385,34 +387,34 @@ def _error(
     inside: str = "",
 ) -> AnomalyError:
     """The error whose message shows the entries of `value` that are NaN or Inf."""
-    guilty = next(number for number in _numbers(value) if _test(number, (kind,)))
+    guilty = next(number for number in _floating_values(value) if _is_of_kind(number, (kind,)))
     array = np.asarray(devices.to_numpy(guilty) if devices.is_array(guilty) else guilty)
     bad = np.isnan(array) if kind == "NaN" else np.isinf(array)
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     facts = {"operation": operation, "where": site.where, "argument": argument, "kind": kind}
     message = template.format(
         **facts,
-        module=_in(site.module),
+        module=_in_module_text(site.module),
         array=f"{array.dtype} {array.shape}",
         count=f"{int(bad.sum())} {kind} among {array.size}",
         index=list(index) if index else "its only entry",
-        operands="".join(f", {text}" for text in _described(operands, array.shape, index)),
+        operands="".join(f", {text}" for text in _describe_operands(operands, array.shape, index)),
         inside=inside,
     )
     return AnomalyError(message, **facts, module=site.module, phase=phase, born=born)
 
 
-def _in(module: str) -> str:
+def _in_module_text(module: str) -> str:
     return f" in {module}" if module else ""
 
 
-def _titled(what: str, name: str, value: Any) -> str:
+def _operand_title(what: str, name: str, value: Any) -> str:
     """An operand or setting, by what the running module calls it, if it is its own."""
-    known = name_of(value)
+    known = name_in_module(value)
     return f"{known} ({what} {name})" if known else f"{what} {name}"
 
 
-def _described(
+def _describe_operands(
     operands: Iterable[tuple[str, Any]], shape: tuple[int, ...], index: tuple[int, ...]
 ) -> Iterator[str]:
     """What each operand is where the result went wrong, or from where to where it ranges."""
@@ -445,5 +447,5 @@ def _operand_names(node: Node) -> list[str]:
     return names
 
 
-def _place_of(parent: Node, node: Node) -> int:
+def _parent_index(parent: Node, node: Node) -> int:
     return next(i for i, p in enumerate(parents_of(node)) if p is parent)

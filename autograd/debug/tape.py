@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from tapegrad import devices
-from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, draw_boxes, shape_text
 from tapegrad.autograd.core.node import LEAF, Node, owner_of, parents_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
@@ -24,7 +24,7 @@ __all__ = ["TapeEntry", "Tape"]
 
 CONSTANT = "constant"
 HEADER = ("serial", "operation", "operands", "settings", "result", "dtype", "saved")
-RIGHT = {"serial", "saved"}  # columns of numbers
+RIGHT_ALIGNED = {"serial", "saved"}  # columns of numbers
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class Tape:
     """The record behind a result: its ancestors in the order of their calls.
 
     ``Tape(y)`` for a tracked Tensor or a nest of them, or for a module after its ``forward``.
-    ``len`` is the number of recorded calls, iteration gives an `TapeEntry` for each, `nbytes` is what
-    they keep alive, `show` prints them and `draw` draws them.  A Tape keeps the record alive while
-    it lives itself.  Raises ValueError when nothing is tracked.
+    ``len`` is the number of recorded calls, and iteration gives a `TapeEntry` for each call.
+    `nbytes` counts the memory that the calls keep alive, `show` prints them and `draw` draws them.
+    A Tape keeps the record alive as long as it lives itself.
+    Raises ValueError when nothing is tracked.
     """
 
     def __init__(self, y: Any) -> None:
@@ -68,8 +69,8 @@ class Tape:
         self._nodes: list[Node] = []  # the calls
         self._names: dict[Node, str] = {}  # of parameters and inputs
         counts = {"parameter": 0, "input": 0}
-        for node in _ancestors(self._results):
-            kind = _kind(node)
+        for node in _sorted_ancestors(self._results):
+            kind = _node_kind(node)
             if kind == "call":
                 self._nodes.append(node)
             else:
@@ -85,8 +86,8 @@ class Tape:
     def __repr__(self) -> str:
         count = sum(node.serial == LEAF for node in self._names)
         return (
-            f"<Tape of {_counted(len(self), 'call')} on {_counted(count, 'parameter')} and "
-            f"{_counted(len(self._names) - count, 'input')}, {_size(self.nbytes)}>"
+            f"<Tape of {_count_text(len(self), 'call')} on {_count_text(count, 'parameter')} and "
+            f"{_count_text(len(self._names) - count, 'input')}, {_size_text(self.nbytes)}>"
         )
 
     @property
@@ -96,7 +97,7 @@ class Tape:
         A view counts as the whole array that it is a view of; a parameter that a rule needs counts,
         though it lives without the tape too.
         """
-        owners = {id(owner): owner for a in _saved(self._nodes) for owner in [owner_of(a)]}
+        owners = {id(owner): owner for a in _saved_arrays(self._nodes) for owner in [owner_of(a)]}
         return sum(int(owner.nbytes) for owner in owners.values())
 
     def show(self, file: TextIO | None = None, *, limit: int | None = 40) -> None:
@@ -109,21 +110,21 @@ class Tape:
         if limit is not None and len(nodes) > limit:
             left_out = len(nodes) - limit
             nodes = [*nodes[: (limit + 1) // 2], *nodes[len(nodes) - limit // 2 :]]
-        rows = [HEADER, *(_row(self._entry(node)) for node in nodes)]
+        rows = [HEADER, *(_table_row(self._entry(node)) for node in nodes)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
-                text.rjust(width) if name in RIGHT else text.ljust(width)
+                text.rjust(width) if name in RIGHT_ALIGNED else text.ljust(width)
                 for text, width, name in zip(row, widths, HEADER, strict=True)
             ).rstrip()
             for row in rows
         ]
         if left_out:
             middle = 1 + (len(rows)) // 2
-            lines.insert(middle, f"{'…'.rjust(widths[0])}  {_counted(left_out, 'more call')}")
-        count = len({id(owner_of(a)) for a in _saved(self._nodes)})
-        kept = f"{_size(self.nbytes)} kept in {_counted(count, 'array')}"
-        lines.append(f"{_counted(len(self), 'call')}, {kept}")
+            lines.insert(middle, f"{'…'.rjust(widths[0])}  {_count_text(left_out, 'more call')}")
+        count = len({id(owner_of(a)) for a in _saved_arrays(self._nodes)})
+        kept = f"{_size_text(self.nbytes)} kept in {_count_text(count, 'array')}"
+        lines.append(f"{_count_text(len(self), 'call')}, {kept}")
         (sys.stdout if file is None else file).write("\n".join(lines) + "\n")
 
     def draw(self) -> Picture:
@@ -144,7 +145,7 @@ class Tape:
             boxes.append(Box([text], "end", self._boxes_of([node], boxes, places)))
         if len(boxes) > MOST_BOXES:
             boxes = [Box([repr(self)[1:-1], f"{len(boxes)} boxes: too many to draw"])]
-        return drawn(boxes)
+        return draw_boxes(boxes)
 
     def _boxes_of(
         self, nodes: Iterable[Node], boxes: list[Box], places: dict[Node, int]
@@ -166,7 +167,7 @@ class Tape:
         primitive = node.plan.primitive
         defaults = {} if primitive is None else primitive.settings
         settings = [
-            f"{key}={_short(value)}"
+            f"{key}={_shorten(value)}"
             for key, value in entry.settings.items()
             if value is not defaults[key]
         ]
@@ -184,7 +185,7 @@ class Tape:
             settings={name: kept[name] for name in settings if name in kept},
             shape=None if node.shape is None else tuple(node.shape),
             dtype=node.dtype,
-            nbytes=sum(int(array.nbytes) for array in _saved([node])),
+            nbytes=sum(int(array.nbytes) for array in _saved_arrays([node])),
         )
 
     def _operands(self, node: Node, kept: dict[str, Any]) -> tuple[Any, ...]:
@@ -199,7 +200,7 @@ class Tape:
             elif tracked:
                 operands.append(next(source))
             else:
-                operands.append(_constant(kept.get(name)))
+                operands.append(_constant_text(kept.get(name)))
         return tuple(operands)
 
     def _name(self, node: Node) -> Any:
@@ -210,7 +211,7 @@ class Tape:
 # Walking ------------------------------------------------------------------------------------------
 
 
-def _ancestors(results: Iterable[Node]) -> list[Node]:
+def _sorted_ancestors(results: Iterable[Node]) -> list[Node]:
     """The nodes behind `results` and themselves, parameters first, then by serial number."""
     seen: dict[Node, None] = {}
     stack = list(results)
@@ -222,14 +223,14 @@ def _ancestors(results: Iterable[Node]) -> list[Node]:
     return sorted(seen, key=lambda node: node.serial)
 
 
-def _kind(node: Node) -> str:
+def _node_kind(node: Node) -> str:
     """What a node is: "parameter", "input" (a variable with no past) or "call"."""
     if node.serial == LEAF:
         return "parameter"
     return "call" if parents_of(node) else "input"
 
 
-def _saved(nodes: Iterable[Node]) -> Iterator[Any]:
+def _saved_arrays(nodes: Iterable[Node]) -> Iterator[Any]:
     """The arrays that nodes keep."""
     for node in nodes:
         for value in leaves(list(node.saved)):
@@ -240,40 +241,40 @@ def _saved(nodes: Iterable[Node]) -> Iterator[Any]:
 # Words --------------------------------------------------------------------------------------------
 
 
-def _constant(value: Any) -> str:
+def _constant_text(value: Any) -> str:
     if devices.is_array(value):
         return f"{CONSTANT} {tuple(value.shape)}"
     return CONSTANT if value is None else repr(value)
 
 
-def _row(entry: TapeEntry) -> tuple[str, ...]:
+def _table_row(entry: TapeEntry) -> tuple[str, ...]:
     return (
         str(entry.serial),
         entry.operation,
-        ", ".join(_text(operand) for operand in entry.operands),
-        ", ".join(f"{key}={_short(value)}" for key, value in entry.settings.items()),
+        ", ".join(_operand_text(operand) for operand in entry.operands),
+        ", ".join(f"{key}={_shorten(value)}" for key, value in entry.settings.items()),
         "several" if entry.shape is None else str(entry.shape),
         "" if entry.dtype is None else str(entry.dtype),
-        _size(entry.nbytes) if entry.nbytes else "",
+        _size_text(entry.nbytes) if entry.nbytes else "",
     )
 
 
-def _text(operand: Any) -> str:
+def _operand_text(operand: Any) -> str:
     if isinstance(operand, tuple):
-        return f"[{', '.join(map(_text, operand))}]"
+        return f"[{', '.join(map(_operand_text, operand))}]"
     return str(operand)
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = f"array {tuple(value.shape)}" if devices.is_array(value) else str(value)
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def _counted(count: int, what: str) -> str:
+def _count_text(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _size(count: int) -> str:
+def _size_text(count: int) -> str:
     """Bytes in the unit that leaves a number below 1000: 96 B, 1.2 kB, 3.4 MB."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):

@@ -17,10 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd.kernels.windows import (
-    Axis,
-    batches,
+    AxisWindows,
     expect_shape,
-    padded,
+    image_batches,
+    pad_for_windows,
     plane_windows,
 )
 
@@ -29,7 +29,7 @@ __all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
 PATCH_BYTES = 2**20
 
 
-def _checked(
+def _convolution_windows(
     where: str,
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
@@ -37,7 +37,7 @@ def _checked(
     padding: Any,
     dilation: Any,
     groups: int,
-) -> tuple[Axis, Axis]:
+) -> tuple[AxisWindows, AxisWindows]:
     for name, shape, layout in (
         ("x", x_shape, "(N, C, H, W)"),
         ("w", w_shape, "(O, C / groups, kH, kW)"),
@@ -64,35 +64,41 @@ def _checked(
     )
 
 
-def _runs_over_channels(channels: int, groups: int, rows: Axis, columns: Axis) -> bool:
+def _runs_over_channels(
+    channels: int, groups: int, rows: AxisWindows, columns: AxisWindows
+) -> bool:
     """Whether the layout with channels last copies longer runs (a 1×1 kernel needs no copy)."""
     single = rows.kernel == columns.kernel == 1
     return groups == 1 and not single and channels * columns.kernel > columns.count
 
 
-def _store(xp: Any, n: int, image_size: int, dtype: Any, patch_bytes: int) -> tuple[Any, Any]:
+def _patch_memory(
+    xp: Any, n: int, image_size: int, dtype: Any, patch_bytes: int
+) -> tuple[Any, Any]:
     """Memory for the patches of a batch of images, and the batches that n images make.
 
     It is reused from batch to batch: new memory costs more than the copy that goes into it, since
     the system hands it out page by page and takes it back each time.
     """
-    parts = list(batches(n, dtype.itemsize * image_size, patch_bytes))
-    return xp.empty(_longest(parts) * image_size, dtype=dtype), parts
+    parts = list(image_batches(n, dtype.itemsize * image_size, patch_bytes))
+    return xp.empty(_largest_batch(parts) * image_size, dtype=dtype), parts
 
 
-def _longest(parts: list[slice]) -> int:
+def _largest_batch(parts: list[slice]) -> int:
     return max((part.stop - part.start for part in parts), default=0)
 
 
-def _into(store: Any, view: Any) -> Any:
+def _copy_into(store: Any, view: Any) -> Any:
     place = store[: view.size].reshape(view.shape)
     place[...] = view
     return place
 
 
-def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int, store: Any) -> Any:
+def _plane_patches(
+    xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, groups: int, store: Any
+) -> Any:
     """(n, C, H, W) -> (n, groups, C/groups · kH · kW, oH · oW)."""
-    x = padded(xp, x, rows, columns)
+    x = pad_for_windows(xp, x, rows, columns)
     n, channels = x.shape[:2]
     taps = channels // groups * rows.kernel * columns.kernel
     if rows.kernel == columns.kernel == 1:
@@ -108,14 +114,14 @@ def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int, stor
         down * rows.stride,
         right * columns.stride,
     )
-    patches = _into(store, xp.lib.stride_tricks.as_strided(x, shape, strides))
+    patches = _copy_into(store, xp.lib.stride_tricks.as_strided(x, shape, strides))
     return patches.reshape(n, groups, taps, rows.count * columns.count)
 
 
-def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis, store: Any) -> Any:
+def _row_patches(xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, store: Any) -> Any:
     """(n, C, H, W) -> (n · oH · oW, kH · kW · C)."""
     n, channels = x.shape[:2]
-    last = xp.ascontiguousarray(padded(xp, x, rows, columns).transpose(0, 2, 3, 1))
+    last = xp.ascontiguousarray(pad_for_windows(xp, x, rows, columns).transpose(0, 2, 3, 1))
     across, down, right, plane = last.strides
     shape = (n, rows.count, columns.count, rows.kernel, columns.kernel, channels)
     strides = (
@@ -126,7 +132,7 @@ def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis, store: Any) -> Any:
         right * columns.dilation,
         plane,
     )
-    patches = _into(store, xp.lib.stride_tricks.as_strided(last, shape, strides))
+    patches = _copy_into(store, xp.lib.stride_tricks.as_strided(last, shape, strides))
     return patches.reshape(n * rows.count * columns.count, rows.kernel * columns.kernel * channels)
 
 
@@ -146,13 +152,15 @@ def conv2d(
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW) of their common dtype; zero outside.
     Raises ValueError for shapes and settings that do not fit.
     """
-    rows, columns = _checked("conv2d", x.shape, w.shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(
+        "conv2d", x.shape, w.shape, stride, padding, dilation, groups
+    )
     n, channels = x.shape[:2]
     planes = w.shape[0]
     taps = channels // groups * rows.kernel * columns.kernel
     image = groups * taps * rows.count * columns.count
     y = xp.empty((n, planes, rows.count, columns.count), dtype=xp.result_type(x, w))
-    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(taps, planes)
         for part in parts:
@@ -182,7 +190,7 @@ def conv2d_weight_gradient(
 ) -> Any:
     """The w-shaped array with ⟨it, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of `shape`."""
     where = "conv2d_weight_gradient"
-    rows, columns = _checked(where, x.shape, shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
     n, channels = x.shape[:2]
     planes = shape[0]
     expected = (n, planes, rows.count, columns.count)
@@ -191,7 +199,7 @@ def conv2d_weight_gradient(
     taps = channels // groups * rows.kernel * columns.kernel
     windows = rows.count * columns.count
     image = groups * taps * windows
-    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         total = xp.zeros((planes, taps), dtype=dtype)
         for part in parts:
@@ -222,14 +230,14 @@ def conv2d_input_gradient(
 ) -> Any:
     """The x-shaped array with ⟨it, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of `shape`."""
     where = "conv2d_input_gradient"
-    rows, columns = _checked(where, shape, w.shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(where, shape, w.shape, stride, padding, dilation, groups)
     n, channels, height, width = shape
     planes = w.shape[0]
     expected = (n, planes, rows.count, columns.count)
     expect_shape(where, "the cotangent", g, "(N, O, oH, oW)", expected)
     taps = channels // groups * rows.kernel * columns.kernel
     matrix = w.reshape(groups, planes // groups, taps).swapaxes(1, 2)
-    if all(axis.kernel == axis.stride == 1 and axis.inside for axis in (rows, columns)):
+    if all(axis.kernel == axis.stride == 1 and axis.needs_no_padding for axis in (rows, columns)):
         # A 1×1 convolution is its own adjoint, with the weights transposed.
         back = matrix.reshape(channels, planes // groups, 1, 1)
         return conv2d(xp, g, back, groups=groups, patch_bytes=patch_bytes)
@@ -237,11 +245,11 @@ def conv2d_input_gradient(
     y = xp.empty(shape, dtype=xp.result_type(g, w))
     windows = rows.count * columns.count
     image = groups * taps * windows
-    store, parts = _store(xp, n, image, y.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, y.dtype, patch_bytes)
     top, left = rows.padding, columns.padding
     size = (max(rows.reach, top + height), max(columns.reach, left + width))
     frame = channels * size[0] * size[1]
-    sums = xp.empty(_longest(parts) * frame, dtype=y.dtype)
+    sums = xp.empty(_largest_batch(parts) * frame, dtype=y.dtype)
     for part in parts:
         count = part.stop - part.start
         inner = xp.ascontiguousarray(g[part].transpose(1, 2, 3, 0))

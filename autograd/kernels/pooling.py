@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.autograd.kernels.scattering import add_at
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.kernels.windows import (
-    Axis,
-    batches,
+    AxisWindows,
     expect_shape,
-    padded,
+    image_batches,
+    pad_for_windows,
     plane_windows,
 )
 
@@ -32,17 +32,17 @@ __all__ = [
 BLOCK_BYTES = 2**18
 
 
-def _lowest(xp: Any, dtype: Any) -> Any:
+def _lowest_value(xp: Any, dtype: Any) -> Any:
     return -xp.inf if dtype.kind == "f" else xp.iinfo(dtype).min
 
 
-def _starts(xp: Any, axis: Axis) -> Any:
+def _window_starts(xp: Any, axis: AxisWindows) -> Any:
     return xp.arange(axis.count) * axis.stride - axis.padding
 
 
-def _first_tap_inside(xp: Any, axis: Axis) -> Any:
+def _first_tap_inside(xp: Any, axis: AxisWindows) -> Any:
     """The first tap of each window that lies in the input and not in the padding before it."""
-    return (xp.maximum(-_starts(xp, axis), 0) + (axis.dilation - 1)) // axis.dilation
+    return (xp.maximum(-_window_starts(xp, axis), 0) + (axis.dilation - 1)) // axis.dilation
 
 
 def max_pool2d(
@@ -79,16 +79,16 @@ def max_pool2d(
     indices = xp.empty(y.shape, dtype=xp.int64)
     taps = rows.kernel * columns.kernel
     small = xp.uint8 if taps <= 256 else xp.int64
-    low = _lowest(xp, x.dtype)
+    low = _lowest_value(xp, x.dtype)
     # If everything in a window is as low as the padding, the first tap inside must still win.
     first = _first_tap_inside(xp, rows)[:, None] * columns.kernel + _first_tap_inside(xp, columns)
     first = first.astype(small)
-    corner = _starts(xp, rows)[:, None] * width + _starts(xp, columns)
+    corner = _window_starts(xp, rows)[:, None] * width + _window_starts(xp, columns)
     down = xp.arange(rows.kernel)[:, None] * (rows.dilation * width)
     offsets = (down + xp.arange(columns.kernel) * columns.dilation).reshape(-1)
     image_bytes = x.dtype.itemsize * channels * rows.count * columns.count
-    for part in batches(n, image_bytes, block_bytes):
-        wide = padded(xp, x[part], rows, columns, low)
+    for part in image_batches(n, image_bytes, block_bytes):
+        wide = pad_for_windows(xp, x[part], rows, columns, low)
         best = y[part]
         best[...] = wide[:, :, rows.tap(0), columns.tap(0)]
         winner = xp.empty(best.shape, dtype=small)
@@ -110,7 +110,7 @@ def max_pool2d(
     return y, indices
 
 
-def _flat(xp: Any, indices: Any, plane: int) -> Any:
+def _batch_indices(xp: Any, indices: Any, plane: int) -> Any:
     """Positions in an image -> positions in the whole flattened batch."""
     n, channels, height, width = indices.shape
     first = xp.arange(n * channels) * plane
@@ -132,7 +132,7 @@ def max_pool2d_gather(xp: Any, x: Any, indices: Any) -> Any:
     expect_shape(where, "x", x, "(N, C, H, W)")
     _check_indices(where, indices, x.shape, "x of shape")
     plane = x.shape[2] * x.shape[3]
-    return xp.take(x.reshape(-1), _flat(xp, indices, plane)).reshape(indices.shape)
+    return xp.take(x.reshape(-1), _batch_indices(xp, indices, plane)).reshape(indices.shape)
 
 
 def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> Any:
@@ -145,35 +145,35 @@ def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> An
     expect_shape(where, "x", x, "(N, C, oH, oW)", tuple(indices.shape))
     plane = shape[2] * shape[3]
     y = xp.zeros(shape[0] * shape[1] * plane, dtype=x.dtype)
-    add_at(xp, y, _flat(xp, indices, plane), x.reshape(-1))
+    scatter_add(xp, y, _batch_indices(xp, indices, plane), x.reshape(-1))
     return y.reshape(shape)
 
 
-def _pool_counts(xp: Any, axis: Axis, count_include_pad: bool) -> Any:
+def _tap_counts(xp: Any, axis: AxisWindows, count_include_pad: bool) -> Any:
     """How many taps of each window count: those in the padded input, or only those in the input."""
-    start = _starts(xp, axis)
+    start = _window_starts(xp, axis)
     end = xp.minimum(start + axis.kernel, axis.size + axis.padding)
     if not count_include_pad:
         start, end = xp.maximum(start, 0), xp.minimum(end, axis.size)
     return end - start
 
 
-def _scaled(
-    xp: Any, x: Any, rows: Axis, columns: Axis, count_include_pad: bool, divide: bool
+def _scale_averages(
+    xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, count_include_pad: bool, divide: bool
 ) -> Any:
     full = rows.kernel * columns.kernel
-    if rows.inside and columns.inside:
+    if rows.needs_no_padding and columns.needs_no_padding:
         scale = xp.asarray(1 / full if divide else 1.0)
     else:
-        heights = _pool_counts(xp, rows, count_include_pad)
-        widths = _pool_counts(xp, columns, count_include_pad)
+        heights = _tap_counts(xp, rows, count_include_pad)
+        widths = _tap_counts(xp, columns, count_include_pad)
         scale = (1 if divide else full) / (heights[:, None] * widths)
     return x * (scale.astype(x.dtype) if x.dtype.kind in "fc" else scale)
 
 
 def _average_windows(
     where: str, shape: tuple[int, ...], kernel: Any, stride: Any, padding: Any, ceil_mode: bool
-) -> tuple[Axis, Axis]:
+) -> tuple[AxisWindows, AxisWindows]:
     return plane_windows(
         where,
         shape,
@@ -205,14 +205,14 @@ def avg_pool2d(
     """
     expect_shape("avg_pool2d", "x", x, "(N, C, H, W)")
     rows, columns = _average_windows("avg_pool2d", x.shape, kernel, stride, padding, ceil_mode)
-    wide = padded(xp, x, rows, columns)
+    wide = pad_for_windows(xp, x, rows, columns)
     total = xp.array(wide[:, :, rows.tap(0)])
     for i in range(1, rows.kernel):
         total += wide[:, :, rows.tap(i)]
     y = xp.array(total[:, :, :, columns.tap(0)])
     for j in range(1, columns.kernel):
         y += total[:, :, :, columns.tap(j)]
-    return _scaled(xp, y, rows, columns, count_include_pad, divide)
+    return _scale_averages(xp, y, rows, columns, count_include_pad, divide)
 
 
 def avg_pool2d_gradient(
@@ -233,7 +233,7 @@ def avg_pool2d_gradient(
     expect_shape(
         where, "the cotangent", g, "(N, C, oH, oW)", (*shape[:2], rows.count, columns.count)
     )
-    share = _scaled(xp, g, rows, columns, count_include_pad, divide)
+    share = _scale_averages(xp, g, rows, columns, count_include_pad, divide)
     top, left = rows.padding, columns.padding
     height = max(rows.reach, top + rows.size)
     width = max(columns.reach, left + columns.size)

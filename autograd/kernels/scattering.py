@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["add_at"]
+__all__ = ["scatter_add"]
 
 
-def add_at(xp: Any, y: Any, index: Any, x: Any) -> None:
+def scatter_add(xp: Any, y: Any, index: Any, x: Any) -> None:
     """y[index] += x, in place, repeated indices one after the other."""
     if y.dtype.kind == "c":
         xp.add.at(y.real, index, x.real)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["Axis", "batches", "expect_shape", "padded", "plane_windows"]
+__all__ = ["AxisWindows", "image_batches", "expect_shape", "pad_for_windows", "plane_windows"]
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class AxisWindows:
     """Windows along one axis: window o starts at ``o * stride - padding`` in the input."""
 
     size: int
@@ -39,7 +39,7 @@ class Axis:
         return (self.count - 1) * self.stride + self.extent
 
     @property
-    def inside(self) -> bool:
+    def needs_no_padding(self) -> bool:
         """Whether every window lies in the input, so that none meets padding."""
         return self.padding == 0 and self.reach <= self.size
 
@@ -49,7 +49,7 @@ class Axis:
         return slice(first, first + (self.count - 1) * self.stride + 1, self.stride)
 
 
-def _pair(setting: Any, where: str, name: str, least: int) -> tuple[int, int]:
+def _int_pair(setting: Any, where: str, name: str, least: int) -> tuple[int, int]:
     try:
         if isinstance(setting, (tuple, list)):
             first, second = (operator.index(value) for value in setting)
@@ -92,7 +92,7 @@ def plane_windows(
     dilation: Any = 1,
     ceil_mode: bool = False,
     pooling: bool = False,
-) -> tuple[Axis, Axis]:
+) -> tuple[AxisWindows, AxisWindows]:
     """The windows along the last two axes of `shape`, height then width; ints mean both.
 
     Their number is ⌊(size + 2·padding - extent) / stride⌋ + 1, or with the ceiling in `ceil_mode`,
@@ -101,20 +101,20 @@ def plane_windows(
     hold nothing but padding.  Raises ValueError, with `where` in front, for what cannot be.
     """
     sizes = (
-        _pair(kernel, where, "kernel", 1),
-        _pair(stride, where, "stride", 1),
-        _pair(padding, where, "padding", 0),
-        _pair(dilation, where, "dilation", 1),
+        _int_pair(kernel, where, "kernel", 1),
+        _int_pair(stride, where, "stride", 1),
+        _int_pair(padding, where, "padding", 0),
+        _int_pair(dilation, where, "dilation", 1),
     )
     options = (bool(ceil_mode), pooling)
     return (
-        _axis(where, "height", shape[2], *(first for first, _ in sizes), *options),
-        _axis(where, "width", shape[3], *(second for _, second in sizes), *options),
+        _axis_windows(where, "height", shape[2], *(first for first, _ in sizes), *options),
+        _axis_windows(where, "width", shape[3], *(second for _, second in sizes), *options),
     )
 
 
 @lru_cache(maxsize=1024)
-def _axis(
+def _axis_windows(
     where: str,
     name: str,
     size: int,
@@ -124,7 +124,7 @@ def _axis(
     dilation: int,
     ceil_mode: bool,
     pooling: bool,
-) -> Axis:
+) -> AxisWindows:
     if pooling and padding > kernel // 2:
         raise ValueError(
             f"{where}: padding {padding} is more than half the kernel's {name} {kernel}: "
@@ -142,7 +142,7 @@ def _axis(
             f"{size + 2 * padding} (size {size}, padding {padding}): use a larger input or more "
             "padding, or a smaller kernel or dilation"
         )
-    axis = Axis(size, kernel, stride, padding, dilation, count)
+    axis = AxisWindows(size, kernel, stride, padding, dilation, count)
     if pooling and dilation > 1:
         for start in range(-padding, 0, stride)[:count]:
             if start + dilation * -(start // dilation) >= size:
@@ -153,9 +153,11 @@ def _axis(
     return axis
 
 
-def padded(xp: Any, x: Any, rows: Axis, columns: Axis, value: float = 0) -> Any:
+def pad_for_windows(
+    xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, value: float = 0
+) -> Any:
     """x (N, C, H, W) with `value` around it as far as the windows reach; x itself if they don't."""
-    if rows.inside and columns.inside:
+    if rows.needs_no_padding and columns.needs_no_padding:
         return x
     # With a stride, windows may end before the input does, or even within the leading padding.
     height = max(0, min(rows.size, rows.reach - rows.padding))
@@ -170,7 +172,7 @@ def padded(xp: Any, x: Any, rows: Axis, columns: Axis, value: float = 0) -> Any:
     return wide
 
 
-def batches(count: int, bytes_each: int, limit: int) -> Iterator[slice]:
+def image_batches(count: int, bytes_each: int, limit: int) -> Iterator[slice]:
     """Slices that cover `count` images, each holding as many as `limit` bytes allow, at least one.
 
     Intermediate arrays many times the size of the input (patches) then stay in the cache, and

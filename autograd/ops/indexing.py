@@ -19,8 +19,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.views import ViewStep, taken
-from tapegrad.autograd.kernels.scattering import add_at
+from tapegrad.autograd.core.views import ViewStep, follow_path
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.batched_index import batched_index
@@ -88,9 +88,9 @@ def index_add(
         flat = indices[0] % shape[0]  # one flat index is much faster than several
         for index, n in zip(indices[1:], shape[1:], strict=True):
             flat = flat * n + index % n
-        add_at(xp, y.reshape(-1), flat, x)
+        scatter_add(xp, y.reshape(-1), flat, x)
         return y
-    add_at(xp, y, filled(template, indices), x)
+    scatter_add(xp, y, filled(template, indices), x)
     return y
 
 
@@ -172,7 +172,7 @@ def _value_rule(
 ) -> Any:
     for step in path:
         # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
-        g = -imag(g) if step[0] is imag else taken(g, (step,))
+        g = -imag(g) if step[0] is imag else follow_path(g, (step,))
     if indices:
         shape = g.shape
         g = take_index(g, indices, template)
@@ -215,7 +215,7 @@ def _overwritten_batch(
         raise BatchingError(PARTS.format(where=user_line()))
     shape = x.shape[1:]
     xp = devices.namespace(as_array(x))
-    places = taken(xp.arange(math.prod(shape)).reshape(shape), path)
+    places = follow_path(xp.arange(math.prod(shape)).reshape(shape), path)
     if batched[2]:
         places = _take_batch(untracked(places), indices, (False, True), samples, template)
     else:

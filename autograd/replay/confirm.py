@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tapegrad.autograd.replay.recording import ProgramEntry, Recording, ReplayError, ProgramSlot
+from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording, ReplayError
 
-__all__ = ["confirmed"]
+__all__ = ["confirm_recordings"]
 
 CHANGED_ARRAY = (
     "{where}: an array of shape {shape} comes from outside the step, is neither an argument nor "
@@ -29,10 +29,10 @@ OTHER_PATH = (
 )
 
 
-def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
+def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
     """The arrays from outside that a program reads, by slot.  Raises ReplayError."""
     for a, b in zip(old.entries, new.entries, strict=False):
-        if a.primitive is not b.primitive or not _same_shape(a, b):
+        if a.primitive is not b.primitive or not _has_same_slots(a, b):
             error = ReplayError(
                 OTHER_PATH.format(
                     where=b.where, old=f"{a.primitive.name} at {a.where}", new=b.primitive.name
@@ -51,9 +51,9 @@ def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
         error.forgivable = True
         raise error
     for a, b in zip(old.entries, new.entries, strict=True):
-        _same_numbers(list(a.operands), list(b.operands), b.where)
+        _require_same_numbers(list(a.operands), list(b.operands), b.where)
         for name, value in a.settings.items():
-            _same_numbers(value, b.settings[name], b.where)
+            _require_same_numbers(value, b.settings[name], b.where)
     state = {}
     for number, (array, where) in new.outside.items():
         before = old.outside.get(number)
@@ -63,23 +63,23 @@ def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
     return state
 
 
-def _same_shape(a: ProgramEntry, b: ProgramEntry) -> bool:
+def _has_same_slots(a: ProgramEntry, b: ProgramEntry) -> bool:
     """Do two calls have slots in the same places?"""
-    return _places(a.operands) == _places(b.operands) and a.results == b.results
+    return _slot_structure(a.operands) == _slot_structure(b.operands) and a.results == b.results
 
 
-def _places(value: Any) -> Any:
+def _slot_structure(value: Any) -> Any:
     if isinstance(value, ProgramSlot):
         return value
     if isinstance(value, (list, tuple)):
-        return [_places(item) for item in value]
+        return [_slot_structure(item) for item in value]
     return None
 
 
-def _same_numbers(old: Any, new: Any, where: str) -> None:
+def _require_same_numbers(old: Any, new: Any, where: str) -> None:
     if isinstance(old, (list, tuple)) and type(old) is type(new) and len(old) == len(new):
         for a, b in zip(old, new, strict=True):
-            _same_numbers(a, b, where)
+            _require_same_numbers(a, b, where)
         return
     if old is new or old == new:
         return

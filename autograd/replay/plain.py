@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import about_to_write
+from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
@@ -16,23 +16,23 @@ from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program, ProgramRun
 
-__all__ = ["plain"]
+__all__ = ["bind_bodies"]
 
 
-def plain(program: Program) -> ProgramRun:
+def bind_bodies(program: Program) -> ProgramRun:
     """What runs `program` by the primitives' own bodies."""
-    actions = [_bound(entry) for entry in program.entries]
+    actions = [_bind_entry(entry) for entry in program.entries]
 
     def run(arrays: list[Any]) -> Any:
-        values = program.values(arrays)
+        values = program.initial_values(arrays)
         for action in actions:
             action(values)
-        return program.returned(values)
+        return program.build_result(values)
 
     return run
 
 
-def _bound(entry: ProgramEntry) -> Callable[[list[Any]], None]:
+def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     """A recorded call as a function of the list of values, with all that is known looked up."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
@@ -47,8 +47,8 @@ def _bound(entry: ProgramEntry) -> Callable[[list[Any]], None]:
         target = primitive.arguments.index(primitive.mutates)
 
         def write(values: list[Any]) -> None:
-            operands = [_value(part, values) for part in entry.operands]
-            about_to_write(operands[target])
+            operands = [_operand_value(part, values) for part in entry.operands]
+            announce_write(operands[target])
             run(*operands)
             note_write(operands[target])
 
@@ -57,7 +57,7 @@ def _bound(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     if primitive.aux or primitive.several:
 
         def call_several(values: list[Any]) -> None:
-            results = run(*[_value(part, values) for part in entry.operands])
+            results = run(*[_operand_value(part, values) for part in entry.operands])
             for slot, result in zip(leaves(list(entry.results)), results, strict=True):
                 values[slot.number] = result
 
@@ -84,15 +84,15 @@ def _bound(entry: ProgramEntry) -> Callable[[list[Any]], None]:
             return call_two
 
     def call(values: list[Any]) -> None:
-        y = run(*[_value(part, values) for part in entry.operands])
+        y = run(*[_operand_value(part, values) for part in entry.operands])
         values[place] = y if devices.is_array(y) else xp.asarray(y)
 
     return call
 
 
-def _value(part: Any, values: list[Any]) -> Any:
+def _operand_value(part: Any, values: list[Any]) -> Any:
     if isinstance(part, ProgramSlot):
         return values[part.number]
     if isinstance(part, list):
-        return [_value(item, values) for item in part]
+        return [_operand_value(item, values) for item in part]
     return part

@@ -19,7 +19,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.devices import TapegradError
 
-__all__ = ["ProgramEntry", "Recording", "ReplayError", "ProgramSlot", "is_value"]
+__all__ = ["ProgramEntry", "Recording", "ReplayError", "ProgramSlot", "is_array_or_tensor"]
 
 READS = (
     "{where}: the step {action} while it is recorded for replay: what Python does with the value "
@@ -75,11 +75,11 @@ class Recording(Observer):
         return known
 
     @property
-    def length(self) -> int:
+    def slot_count(self) -> int:
         """How many slots there are."""
         return len(self._kept)
 
-    def known(self, array: Any) -> bool:
+    def has_slot(self, array: Any) -> bool:
         """Has this array been met?"""
         return id(array) in self._slots
 
@@ -88,11 +88,11 @@ class Recording(Observer):
             return [self._operand(item, where) for item in value]
         if not devices.is_array(value):
             return value
-        new = not self.known(value)
+        new = not self.has_slot(value)
         slot = self.slot(value)
         if new:
             self.outside[slot.number] = (value, where)
-            self.bits[slot.number] = _bits(value)
+            self.bits[slot.number] = _array_bytes(value)
         return slot
 
     def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
@@ -111,7 +111,9 @@ class Recording(Observer):
         """Note what the step returned; an array that no call made comes from outside too."""
         self.result = map_leaves(
             lambda value: (
-                self._operand(as_array(value), "the step's result") if is_value(value) else value
+                self._operand(as_array(value), "the step's result")
+                if is_array_or_tensor(value)
+                else value
             ),
             result,
         )
@@ -125,10 +127,10 @@ class Recording(Observer):
         self.guards.append((weakref.ref(owner), attribute, getattr(owner, attribute)))
 
 
-def _bits(array: Any) -> bytes:
+def _array_bytes(array: Any) -> bytes:
     return devices.to_numpy(array).tobytes()
 
 
-def is_value(a: Any) -> bool:
+def is_array_or_tensor(a: Any) -> bool:
     """Is it an array, or a Tensor?"""
     return isinstance(a, (Tensor, np.ndarray)) or devices.is_array(a)

@@ -16,13 +16,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import is_followed, observed
+from tapegrad.autograd.core.mode import install_observer, is_followed
 from tapegrad.autograd.core.tensor import as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.replay.confirm import confirmed
-from tapegrad.autograd.replay.plain import plain
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
+from tapegrad.autograd.replay.confirm import confirm_recordings
+from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.program import Program, ProgramRun
-from tapegrad.autograd.replay.recording import Recording, ReplayError, ProgramSlot, is_value
+from tapegrad.autograd.replay.recording import (
+    ProgramSlot,
+    Recording,
+    ReplayError,
+    is_array_or_tensor,
+)
 
 __all__ = ["Replay", "replay"]
 
@@ -46,13 +51,13 @@ class Replay:
         flat = leaves(list(args))
         if is_followed():
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
-            return self._step(*unflatten(list(args), tensors))
-        arrays = [as_array(a) if is_value(a) else a for a in flat]
-        key = _key(args, arrays)
+            return self._step(*replace_leaves(list(args), tensors))
+        arrays = [as_array(a) if is_array_or_tensor(a) else a for a in flat]
+        key = _call_key(args, arrays)
         known = self._programs.get(key)
         if known is not None:
             program, run = known
-            if program.holds():
+            if program.guards_hold():
                 return run([a for a in arrays if devices.is_array(a)])
             del self._programs[key]
         return self._record(key, args, arrays)
@@ -66,14 +71,14 @@ class Replay:
         recording = Recording()
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
-        with observed(recording):
-            result = self._step(*unflatten(list(args), tensors))
+        with install_observer(recording):
+            result = self._step(*replace_leaves(list(args), tensors))
         recording.finish(result)
         earlier = self._recordings.get(key)
         if earlier is not None:
             old, _, tries = earlier
             try:
-                state = confirmed(old, recording)
+                state = confirm_recordings(old, recording)
             except ReplayError as error:
                 # The first call may build state that later ones find: one difference is forgiven.
                 if tries > 1 or not error.forgivable:
@@ -81,14 +86,14 @@ class Replay:
                 self._recordings[key] = (recording, inputs, tries + 1)
                 return result
             program = Program(recording, state, inputs)
-            self._programs[key] = program, plain(program)
+            self._programs[key] = program, bind_bodies(program)
             del self._recordings[key]
         else:
             self._recordings[key] = (recording, inputs, 1)
         return result
 
 
-def _key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
+def _call_key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
     parts: list[Any] = [repr(map_leaves(lambda _: "*", list(args)))]
     first: dict[int, int] = {}  # one array passed twice is another step than two arrays
     for i, a in enumerate(arrays):
