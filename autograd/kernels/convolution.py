@@ -1,28 +1,33 @@
-"""Two-dimensional convolution and its two adjoints as array code: patches, then a matrix product.
+"""Two-dimensional convolution and its two adjoints run as copies of patches and matrix products.
 
-Each image's windows are copied out into a patch matrix, so that BLAS does the arithmetic.  Copying
-is what costs, and it is fast where it moves long contiguous runs; hence two layouts:
+The windows of each image are copied into a patch matrix, so that BLAS does the arithmetic.  The
+copy takes most of the time, and is fast where it moves long contiguous runs; hence two layouts:
 
-- planes: (taps, windows) per image; runs along an output row.  Few channels, large images.
+- planes: (taps, windows) for each image; runs along an output row.  Few channels, large images.
 - rows:   (windows, taps) with channels last; runs over kernel row and channels.  Many channels.
 
-The input gradient adds its patches up with the batch innermost, where runs are longest of all.
-Work is done in batches of images whose patches fit a cache.  Tried and slower in NumPy: one product
-per kernel tap over shifted images (2-50 times), the input gradient as a convolution with the
-flipped kernel (up to 7 times), one patch matrix for the whole batch (1.5 times when it is large).
+The input gradient adds its patches up with the batch as the last axis, which gives the longest
+runs.  Images are processed in batches whose patches fit into a cache.  These were slower in NumPy:
+one product for each kernel tap over shifted images (2-50 times), the input gradient as a
+convolution with the flipped kernel (up to 7 times), one patch matrix for all images (1.5 times for
+many).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.kernels.windows import (
     AxisWindows,
+    IntOrPair,
     expect_shape,
     image_batches,
     pad_for_windows,
     plane_windows,
 )
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
 
@@ -33,9 +38,9 @@ def _convolution_windows(
     where: str,
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: IntOrPair,
+    padding: IntOrPair,
+    dilation: IntOrPair,
     groups: int,
 ) -> tuple[AxisWindows, AxisWindows]:
     for name, shape, layout in (
@@ -67,18 +72,18 @@ def _convolution_windows(
 def _runs_over_channels(
     channels: int, groups: int, rows: AxisWindows, columns: AxisWindows
 ) -> bool:
-    """Whether the layout with channels last copies longer runs (a 1×1 kernel needs no copy)."""
+    """True if the layout with channels last copies longer runs (a 1×1 kernel needs no copy)."""
     single = rows.kernel == columns.kernel == 1
     return groups == 1 and not single and channels * columns.kernel > columns.count
 
 
 def _patch_memory(
-    xp: Any, n: int, image_size: int, dtype: Any, patch_bytes: int
-) -> tuple[Any, Any]:
-    """Memory for the patches of a batch of images, and the batches that n images make.
+    xp: Namespace, n: int, image_size: int, dtype: Any, patch_bytes: int
+) -> tuple[Array, list[slice]]:
+    """Return memory for the patches of one batch of images, and the slices that batch n images.
 
-    It is reused from batch to batch: new memory costs more than the copy that goes into it, since
-    the system hands it out page by page and takes it back each time.
+    All batches use the same memory: new memory costs more than the copy into it, since the system
+    provides it page by page and takes it back each time.
     """
     parts = list(image_batches(n, dtype.itemsize * image_size, patch_bytes))
     return xp.empty(_largest_batch(parts) * image_size, dtype=dtype), parts
@@ -88,15 +93,16 @@ def _largest_batch(parts: list[slice]) -> int:
     return max((part.stop - part.start for part in parts), default=0)
 
 
-def _copy_into(store: Any, view: Any) -> Any:
-    place = store[: view.size].reshape(view.shape)
-    place[...] = view
-    return place
+def _copy_into(store: Array, view: Array) -> Array:
+    """Copy `view` to the start of `store`, and return the copy."""
+    target = store[: view.size].reshape(view.shape)
+    target[...] = view
+    return target
 
 
 def _plane_patches(
-    xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, groups: int, store: Any
-) -> Any:
+    xp: Namespace, x: Array, rows: AxisWindows, columns: AxisWindows, groups: int, store: Array
+) -> Array:
     """(n, C, H, W) -> (n, groups, C/groups · kH · kW, oH · oW)."""
     x = pad_for_windows(xp, x, rows, columns)
     n, channels = x.shape[:2]
@@ -118,7 +124,9 @@ def _plane_patches(
     return patches.reshape(n, groups, taps, rows.count * columns.count)
 
 
-def _row_patches(xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, store: Any) -> Any:
+def _row_patches(
+    xp: Namespace, x: Array, rows: AxisWindows, columns: AxisWindows, store: Array
+) -> Array:
     """(n, C, H, W) -> (n · oH · oW, kH · kW · C)."""
     n, channels = x.shape[:2]
     last = xp.ascontiguousarray(pad_for_windows(xp, x, rows, columns).transpose(0, 2, 3, 1))
@@ -137,16 +145,16 @@ def _row_patches(xp: Any, x: Any, rows: AxisWindows, columns: AxisWindows, store
 
 
 def conv2d(
-    xp: Any,
-    x: Any,
-    w: Any,
+    xp: Namespace,
+    x: Array,
+    w: Array,
     *,
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
+) -> Array:
     """y[n, o, i, j] = Σ w[o, c, k, l] · x[n, c, i·stride + k·dilation - padding, …].
 
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW) of their common dtype; zero outside.
@@ -177,18 +185,18 @@ def conv2d(
 
 
 def conv2d_weight_gradient(
-    xp: Any,
-    x: Any,
-    g: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
     *,
     shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
-    """The w-shaped array with ⟨it, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of `shape`."""
+) -> Array:
+    """The array d of `shape` with ⟨d, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of that shape."""
     where = "conv2d_weight_gradient"
     rows, columns = _convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
     n, channels = x.shape[:2]
@@ -217,18 +225,18 @@ def conv2d_weight_gradient(
 
 
 def conv2d_input_gradient(
-    xp: Any,
-    g: Any,
-    w: Any,
+    xp: Namespace,
+    g: Array,
+    w: Array,
     *,
     shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
-    """The x-shaped array with ⟨it, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of `shape`."""
+) -> Array:
+    """The array d of `shape` with ⟨d, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of that shape."""
     where = "conv2d_input_gradient"
     rows, columns = _convolution_windows(where, shape, w.shape, stride, padding, dilation, groups)
     n, channels, height, width = shape

@@ -1,8 +1,9 @@
-"""Confirming: what two recordings of a step agree on may be replayed.
+"""`confirm_recordings` compares two recordings of a step, to find out whether it can be replayed.
 
-An array that is the same object in both is state (parameters, gradients, running means) and is read
-where it is.  Any other array from outside must hold the same bits in both, and is a constant; one
-that changes would be frozen wrongly, so it is an error at the line that used it.
+An array from outside the step that is the same object in both recordings is state (parameters,
+gradients, running means); replay reads it where it is.  Any other array from outside must hold the
+same bits in both, and is a constant.  An array that changes can be neither, and is an error that
+names the line that used it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ OTHER_PATH = (
 
 
 def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
-    """The arrays from outside that a program reads, by slot.  Raises ReplayError."""
+    """The arrays from outside the step that a program reads, by slot number.
+
+    Raises ReplayError where the recordings differ.
+    """
     for a, b in zip(old.entries, new.entries, strict=False):
         if a.primitive is not b.primitive or not _has_same_slots(a, b):
             error = ReplayError(
@@ -56,15 +60,15 @@ def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
             _require_same_numbers(value, b.settings[name], b.where)
     state = {}
     for number, (array, where) in new.outside.items():
-        before = old.outside.get(number)
-        if before is not None and before[0] is not array and old.bits[number] != new.bits[number]:
+        earlier = old.outside.get(number)
+        if earlier is not None and earlier[0] is not array and old.bits[number] != new.bits[number]:
             raise ReplayError(CHANGED_ARRAY.format(where=where, shape=array.shape))
         state[number] = array
     return state
 
 
 def _has_same_slots(a: ProgramEntry, b: ProgramEntry) -> bool:
-    """Do two calls have slots in the same places?"""
+    """True if two calls have the same slots at the same positions."""
     return _slot_structure(a.operands) == _slot_structure(b.operands) and a.results == b.results
 
 

@@ -1,4 +1,4 @@
-"""The plain way to run a program: the primitives' own bodies in order, with equal bits."""
+"""`bind_bodies` runs a program by the bodies of its primitives, in order and with equal bits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["bind_bodies"]
 
 
 def bind_bodies(program: Program) -> ProgramRun:
-    """What runs `program` by the primitives' own bodies."""
+    """Return a function that runs `program` by the primitives' own bodies."""
     actions = [_bind_entry(entry) for entry in program.entries]
 
     def run(arrays: list[Any]) -> Any:
@@ -33,7 +33,7 @@ def bind_bodies(program: Program) -> ProgramRun:
 
 
 def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
-    """A recorded call as a function of the list of values, with all that is known looked up."""
+    """Return a recorded call as a function of the list of values, with its body looked up once."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
     if primitive.inline is not None and xp is np:
@@ -44,13 +44,13 @@ def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
             return body(xp, *operands, **settings)
 
     if primitive.mutates:
-        target = primitive.arguments.index(primitive.mutates)
+        written = primitive.arguments.index(primitive.mutates)
 
         def write(values: list[Any]) -> None:
             operands = [_operand_value(part, values) for part in entry.operands]
-            announce_write(operands[target])
+            announce_write(operands[written])
             run(*operands)
-            note_write(operands[target])
+            note_write(operands[written])
 
         return write
 
@@ -63,7 +63,7 @@ def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
 
         return call_several
 
-    place = entry.results[0].number
+    target = entry.results[0].number
     numbers = [part.number for part in entry.operands if isinstance(part, ProgramSlot)]
     if len(numbers) == len(entry.operands) <= 2:
         first, *rest = numbers or [0]
@@ -71,7 +71,7 @@ def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
 
             def call_one(values: list[Any]) -> None:
                 y = run(values[first])
-                values[place] = y if devices.is_array(y) else xp.asarray(y)
+                values[target] = y if devices.is_array(y) else xp.asarray(y)
 
             return call_one
         if len(numbers) == 2:
@@ -79,13 +79,13 @@ def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
 
             def call_two(values: list[Any]) -> None:
                 y = run(values[first], values[second])
-                values[place] = y if devices.is_array(y) else xp.asarray(y)
+                values[target] = y if devices.is_array(y) else xp.asarray(y)
 
             return call_two
 
     def call(values: list[Any]) -> None:
         y = run(*[_operand_value(part, values) for part in entry.operands])
-        values[place] = y if devices.is_array(y) else xp.asarray(y)
+        values[target] = y if devices.is_array(y) else xp.asarray(y)
 
     return call
 

@@ -1,8 +1,8 @@
-"""Programs: a step as data, which passes may rewrite and back ends run.
+"""A program is a step as data, which passes may rewrite and back ends run.
 
 `entries` stays a list of recorded calls on numbered values.  A back end is a function that takes a
-program and returns what runs it: bare arrays of the arguments in, what the step returned out
-(`plain.py` runs the primitives' own bodies).
+program and returns a `ProgramRun`: a function from the bare arrays of the arguments to the result
+of the step.  `plain.py` is the back end that runs the primitives' own bodies.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ ProgramRun = Callable[[list[Any]], Any]
 
 
 class Program:
-    """A list of calls that has been confirmed by two recordings.
+    """The calls of a step, which two recordings have confirmed.
 
     entries: the calls, in order
-    slot_count: how many slots they use
+    slot_count: the number of slots that they use
     inputs:  the slots of the arguments' arrays
-    state:   the arrays that are read, and written, where they are, by the number of their slot
-    result:  what the step returned, a nest with Slots for arrays
+    state:   slot number -> array from outside the step, which is read and written where it is
+    result:  what the step returned, a nest with slots for arrays
     guards:  what must keep its value: (weak reference to the owner, attribute, value)
     """
 
@@ -41,7 +41,7 @@ class Program:
         self.guards = recording.guards
 
     def guards_hold(self) -> bool:
-        """Do all guards still hold?"""
+        """True if all guarded attributes still have their values."""
         for reference, attribute, value in self.guards:
             owner = reference()
             if owner is None or getattr(owner, attribute) != value:
@@ -49,7 +49,7 @@ class Program:
         return True
 
     def initial_values(self, arrays: list[Any]) -> list[Any]:
-        """A value for each slot, to start a run with: those of the arguments, and the state."""
+        """The values at the start of a run: arguments and state in their slots, None elsewhere."""
         values: list[Any] = [None] * self.slot_count
         for number, array in self.state.items():
             values[number] = array
@@ -58,7 +58,7 @@ class Program:
         return values
 
     def build_result(self, values: list[Any]) -> Any:
-        """What the step returns, once a run has filled all slots."""
+        """The result of the step, from the values that a run has computed."""
         return map_leaves(
             lambda part: untracked(values[part.number]) if isinstance(part, ProgramSlot) else part,
             self.result,

@@ -1,13 +1,12 @@
-"""Replay: record a step once as one list of primitive calls, and run the list again.
+"""`replay` records a step as one list of primitive calls, and runs the list from then on.
 
-A training step (forward, reverse, update) is Python deciding which primitives to call.  While it is
-recorded (`recording.py`), every call and every in-place write is noted: which body, on which
-values, with which settings.  Running the list again repeats the arithmetic without the decisions,
-with equal bits.
+In a training step (forward, reverse, update) Python decides which primitives to call.  A recording
+(`recording.py`) notes every call and every in-place write: which body, on which values, with which
+settings.  To run the list again repeats the arithmetic without the decisions, with equal bits.
 
-What a value is, is decided by comparing two recordings of the step (`confirm.py`).  An argument is
-bound anew at each call.  What is confirmed is a program (`program.py`), data that a back end makes
-runnable.
+Two recordings of the step are compared (`confirm.py`) to find out which values are constants and
+which are state; arguments are new at each call.  The result is a program (`program.py`), data from
+which a back end makes a function.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = ["Replay", "replay"]
 
 
 class Replay:
-    """A step that records itself on its first calls, then replays.  Made by `replay`."""
+    """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self._step = step
@@ -43,10 +42,10 @@ class Replay:
         self.__doc__ = step.__doc__
 
     def __call__(self, *args: Any) -> Any:
-        """Run the step: recorded on the first calls with these shapes, replayed afterwards.
+        """Run the step: it is recorded on the first calls with these shapes, then replayed.
 
-        Where calls are followed, by anomaly mode, another step that is being recorded or a batch,
-        the step runs as it stands: a list of bodies would pass them by.
+        While anomaly mode, the recording of another step or a batch follows all calls, the step
+        runs as ordinary Python, since these would not see a replay.
         """
         flat = leaves(list(args))
         if is_followed():
@@ -54,9 +53,9 @@ class Replay:
             return self._step(*replace_leaves(list(args), tensors))
         arrays = [as_array(a) if is_array_or_tensor(a) else a for a in flat]
         key = _call_key(args, arrays)
-        known = self._programs.get(key)
-        if known is not None:
-            program, run = known
+        confirmed = self._programs.get(key)
+        if confirmed is not None:
+            program, run = confirmed
             if program.guards_hold():
                 return run([a for a in arrays if devices.is_array(a)])
             del self._programs[key]
@@ -64,7 +63,7 @@ class Replay:
 
     @property
     def recorded(self) -> int:
-        """How many variants (shapes, modes) of the step are ready to be replayed."""
+        """The number of variants of the step (shapes, modes) that are ready to be replayed."""
         return len(self._programs)
 
     def _record(self, key: Any, args: tuple[Any, ...], arrays: list[Any]) -> Any:
@@ -80,7 +79,7 @@ class Replay:
             try:
                 state = confirm_recordings(old, recording)
             except ReplayError as error:
-                # The first call may build state that later ones find: one difference is forgiven.
+                # The first call may build state that later calls use: one difference is accepted.
                 if tries > 1 or not error.forgivable:
                     raise
                 self._recordings[key] = (recording, inputs, tries + 1)
@@ -94,8 +93,9 @@ class Replay:
 
 
 def _call_key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
+    """What must be equal for two calls to share a program: nesting, shapes, dtypes, devices."""
     parts: list[Any] = [repr(map_leaves(lambda _: "*", list(args)))]
-    first: dict[int, int] = {}  # one array passed twice is another step than two arrays
+    first: dict[int, int] = {}  # id -> first index: one array passed twice differs from two arrays
     for i, a in enumerate(arrays):
         if devices.is_array(a):
             same = first.setdefault(id(a), i)
@@ -110,7 +110,7 @@ def replay(step: Callable[..., Any]) -> Replay:
 
     step: a function of arrays (or nests of them) that computes, calls `backward` and updates
           parameters; its Python runs only while it is recorded.
-    Shapes, dtypes, devices, Python arguments and the mode of modules are guards: where one differs,
-    the step is recorded anew.  Raises ReplayError, naming the line, for what cannot be repeated.
+    A call with other shapes, dtypes, devices or Python arguments, or with modules in another mode,
+    records the step anew.  Raises ReplayError, which names the line, for what cannot be repeated.
     """
     return Replay(step)
