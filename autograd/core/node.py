@@ -38,8 +38,7 @@ __all__ = [
 
 next_serial = itertools.count().__next__
 
-# The serial number of leaves is below that of every call, so the sweep needs one comparison to stop
-# there.
+# Leaves have a serial number below that of every call, so one comparison ends the sweep at them.
 LEAF = -1
 
 
@@ -160,9 +159,9 @@ def note_write(array: Array) -> None:
     key = id(owner)
     serial = next_serial()
     last_write[0] = serial
-    known = _writes.get(key)
-    if known is not None:
-        reference = known[1]
+    earlier = _writes.get(key)
+    if earlier is not None:
+        reference = earlier[1]
     else:
 
         def forget(_: Any) -> None:
@@ -174,8 +173,8 @@ def note_write(array: Array) -> None:
 
 def write_serial(array: Array) -> int:
     """The serial number of the last write to the memory of `array`; LEAF without a write."""
-    known = write_of(array)
-    return LEAF if known is None else known[0]
+    write = write_of(array)
+    return LEAF if write is None else write[0]
 
 
 def was_written_after(array: Array, serial: int) -> bool:

@@ -37,10 +37,10 @@ def set_default_dtype(dtype: DTypeLike) -> None:
 
     Raises TypeError for a dtype that is not floating point.
     """
-    wanted = np.dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"the default dtype must be floating point, not {wanted}")
-    _default_dtype[0] = wanted
+    default = np.dtype(dtype)
+    if default.kind != "f":
+        raise TypeError(f"the default dtype must be floating point, not {default}")
+    _default_dtype[0] = default
 
 
 class Parameter(Tensor):

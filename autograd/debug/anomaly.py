@@ -370,16 +370,16 @@ def _checksums(value: Any) -> Any:
 
 def _verify_saved(node: Node, site: _CallSite) -> None:
     """Raise InPlaceError if a saved array has changed since the call was recorded."""
-    for name, value, known in zip(node.plan.names, node.saved, site.sums, strict=False):
+    for name, value, checksums in zip(node.plan.names, node.saved, site.sums, strict=False):
         values = value if isinstance(value, (list, tuple)) else [value]
-        sums = known if isinstance(known, list) else [known]
+        sums = checksums if isinstance(checksums, list) else [checksums]
         for i, (array, old) in enumerate(zip(values, sums, strict=True)):
             if old is not None and _checksums(array) != old:
                 what = "its result" if name == "y" else name
                 raise InPlaceError(
                     CHANGED.format(
                         where=site.where, operation=node.plan, module=_in_module_text(site.module),
-                        argument=f"{what}[{i}]" if isinstance(known, list) else what,
+                        argument=f"{what}[{i}]" if isinstance(checksums, list) else what,
                         shape=tuple(array.shape),
                     )
                 )  # fmt: skip

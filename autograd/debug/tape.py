@@ -20,6 +20,8 @@ from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.reverse.sweep import NOT_TRACKED
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tapegrad.autograd.core.types import Nest
 
 __all__ = ["TapeEntry", "Tape"]
@@ -48,7 +50,7 @@ class TapeEntry:
     operands: tuple[Any, ...]
     settings: dict[str, Any]
     shape: tuple[int, ...] | None
-    dtype: Any
+    dtype: np.dtype[Any] | None
     nbytes: int
 
 
@@ -178,19 +180,19 @@ class Tape:
 
     def _entry(self, node: Node) -> TapeEntry:
         primitive = node.plan.primitive
-        kept = dict(zip(node.plan.names, node.saved, strict=True))
+        saved = dict(zip(node.plan.names, node.saved, strict=True))
         settings = {} if primitive is None else primitive.settings
         return TapeEntry(
             serial=node.serial,
             operation=repr(node.plan),
-            operands=self._operands(node, kept),
-            settings={name: kept[name] for name in settings if name in kept},
+            operands=self._operands(node, saved),
+            settings={name: saved[name] for name in settings if name in saved},
             shape=None if node.shape is None else tuple(node.shape),
             dtype=node.dtype,
             nbytes=sum(int(array.nbytes) for array in _saved_arrays([node])),
         )
 
-    def _operands(self, node: Node, kept: dict[str, Any]) -> tuple[Any, ...]:
+    def _operands(self, node: Node, saved: dict[str, Any]) -> tuple[Any, ...]:
         primitive = node.plan.primitive
         source = map(self._name, parents_of(node))
         if primitive is None:  # a checkpoint, or a module with a gradient written by hand
@@ -202,7 +204,7 @@ class Tape:
             elif tracked:
                 operands.append(next(source))
             else:
-                operands.append(_constant_text(kept.get(name)))
+                operands.append(_constant_text(saved.get(name)))
         return tuple(operands)
 
     def _name(self, node: Node) -> Any:

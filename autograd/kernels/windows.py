@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
@@ -62,7 +62,7 @@ class AxisWindows:
         return slice(first, first + (self.count - 1) * self.stride + 1, self.stride)
 
 
-def _int_pair(setting: IntOrPair, where: str, name: str, least: int) -> tuple[int, int]:
+def _int_pair(setting: Any, where: str, name: str, least: int) -> tuple[int, int]:
     try:
         if isinstance(setting, (tuple, list)):
             first, second = (operator.index(value) for value in setting)

@@ -12,7 +12,7 @@ which a back end makes a function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import install_observer, is_followed
@@ -28,6 +28,9 @@ from tapegrad.autograd.replay.recording import (
     is_array_or_tensor,
 )
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
 __all__ = ["Replay", "replay"]
 
 
@@ -41,7 +44,7 @@ class Replay:
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Nest) -> Nest:
         """Run the step: it is recorded on the first calls with these shapes, then replayed.
 
         While anomaly mode, the recording of another step or a batch follows all calls, the step

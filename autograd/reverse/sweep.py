@@ -280,16 +280,16 @@ def _wrap_with_node(value: Any, node: Node | None) -> Any:
 
 def fit_cotangent(g: Any, node: Node) -> Any:
     """Give a cotangent the shape of its node, by sums over broadcast axes, and the node's dtype."""
-    wanted = node.shape
-    if g.shape != wanted:
-        extra = g.ndim - len(wanted)
+    shape = node.shape
+    if g.shape != shape:
+        extra = g.ndim - len(shape)
         if extra > 0:
             g = reduction.sum(g, axis=tuple(range(extra)))
-        axes = tuple(i for i, n in enumerate(wanted) if n == 1 and g.ndim > i and g.shape[i] != 1)
+        axes = tuple(i for i, n in enumerate(shape) if n == 1 and g.ndim > i and g.shape[i] != 1)
         if axes:
             g = reduction.sum(g, axis=axes, keepdims=True)
-        if g.shape != wanted:  # a rule returned the shape of a broadcast operand
-            g = shapes.broadcast_to(g, wanted)
+        if g.shape != shape:  # a rule returned the shape of a broadcast operand
+            g = shapes.broadcast_to(g, shape)
     if g.dtype != node.dtype:
         if g.dtype.kind == "c" and node.dtype.kind != "c":
             g = elementwise.real(g)
