@@ -8,6 +8,7 @@ read from there in the order of the axes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -21,9 +22,12 @@ from tapegrad.nn.module import Module
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Any]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
+TRANSPOSED: dict[int, Callable[..., Any]] = {
+    2: ops.conv2d_input_gradient,
+    3: ops.conv3d_input_gradient,
+}
 
 
 class _Convolution(Lengths, Module):
