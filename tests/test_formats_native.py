@@ -150,7 +150,7 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
         return made
 
     toy = files.FileFormat("toy", (".toy",), load, save, lambda first: first[:4] == b"toy ")
-    files.register(toy)
+    files.register_format(toy)
     model = nn.Sequential()
     model.n = 7
     model.save(tmp_path / "m.toy")
@@ -159,7 +159,7 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
     (tmp_path / "m.toy").rename(tmp_path / "m.other")
     assert nn.load(tmp_path / "m.other").n == 7
     with pytest.raises(ValueError, match=r"second: \.toy belongs to toy"):
-        files.register(files.FileFormat("second", (".2", ".toy"), load, save))
+        files.register_format(files.FileFormat("second", (".2", ".toy"), load, save))
 
 
 def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_users_class_loads_when_it_is_passed_or_registered(
     model = nn.load(path, classes=[Scale])
     assert model.get(0).settings == {"names": ["a", ("b", 1)], 2: None, "limit": float("inf")}
     monkeypatch.setattr(names, "_registered", {})
-    assert native.register(Scale) is Scale
+    assert native.register_class(Scale) is Scale
     assert nn.load(path).forward(np.ones(1, np.float32)).numpy().tolist() == [2.0]
 
 
@@ -254,10 +254,10 @@ def test_a_class_that_is_called_as_one_of_ours_is_not_mixed_up_with_it(
     for cls in (theirs, forged):
         assert [type(m) for m in nn.load(path, classes=[cls])] == [nn.Linear, cls]
     monkeypatch.setattr(names, "_registered", {})
-    native.register(theirs)
+    native.register_class(theirs)
     assert [type(m) for m in nn.load(path)] == [nn.Linear, theirs]
     with pytest.raises(ValueError, match="another class is called Linear"):
-        native.register(forged)
+        native.register_class(forged)
 
 
 def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_pat
     with pytest.raises(UnsupportedError, match=r"0: a class whose name is a word"):
         nn.Sequential(dotted()).save(path)
     with pytest.raises(ValueError, match="is a word"):
-        native.register(dotted)
+        native.register_class(dotted)
     nn.Linear(3, 2).save(path)
     with pytest.raises(ValueError, match="is a word"):
         nn.load(path, classes=[dotted])

@@ -23,7 +23,7 @@ __all__ = [
     "format_by_suffix",
     "formats",
     "load",
-    "register",
+    "register_format",
     "save",
 ]
 
@@ -69,7 +69,7 @@ def _all_formats() -> dict[str, FileFormat]:
         return _formats
 
 
-def register(kind: FileFormat) -> None:
+def register_format(kind: FileFormat) -> None:
     """Let files of this format be loaded and saved.
 
     Raises ValueError for a name or a suffix that another format has.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Builder"]
 
 UNKNOWN_CLASS = (
-    "a known class; pass load(path, classes=[{name}]) or decorate it with nn.formats.register"
+    "a known class; pass load(path, classes=[{name}]) or decorate it with nn.formats.register_class"
 )
 
 

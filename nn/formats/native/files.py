@@ -6,7 +6,7 @@ class name and the attributes of each module.  The file holds attributes and not
 arguments, because a module can change after construction (`noBias()`, `add`, a swapped head).
 
 `load` makes instances without calling constructors, sets their attributes, and runs nothing.
-Classes come from a closed list: tapegrad.nn's, those passed to `register`, and those that the
+Classes come from a closed list: tapegrad.nn's, those passed to `register_class`, and those that the
 caller passes to `load` (names.py).
 """
 
@@ -23,13 +23,13 @@ from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedEr
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder
 from tapegrad.nn.formats.native.description import FORMAT_VERSION, Description
-from tapegrad.nn.formats.native.names import KnownClasses, register
+from tapegrad.nn.formats.native.names import KnownClasses, register_class
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FORMAT_VERSION", "architecture", "load", "register", "save"]
+__all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
 NOT_OURS = (
     "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
@@ -122,4 +122,4 @@ def _recognises(first: bytes) -> bool:
     return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**32
 
 
-files.register(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))
+files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))

@@ -15,7 +15,7 @@ from tapegrad.nn.core.own import is_own, own_classes, qualified_name
 from tapegrad.nn.core.state import records
 from tapegrad.nn.module import Module
 
-__all__ = ["KnownClasses", "name_in_files", "register"]
+__all__ = ["KnownClasses", "name_in_files", "register_class"]
 
 NOT_A_WORD = "a class whose name is a word, which {name!r} is not"
 
@@ -67,7 +67,7 @@ _registered: dict[str, type] = {}
 C = TypeVar("C", bound=type)
 
 
-def register(cls: C) -> C:
+def register_class(cls: C) -> C:
     """Let every file that is loaded have modules of this class; a decorator.
 
     Raises ValueError for a name that another registered class has, and for one that is no word.

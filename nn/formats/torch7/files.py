@@ -133,6 +133,6 @@ def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], s
     return result
 
 
-files.register(
+files.register_format(
     files.FileFormat("torch7", (".t7", ".t7b"), load, save, shared=(".th", ".net", ".dat"))
 )

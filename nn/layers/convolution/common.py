@@ -7,7 +7,8 @@ layers.  The attributes have Torch7's names (kW, kH, …) and are read in the or
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Any]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
+TRANSPOSED: dict[int, Callable[..., Any]] = {
+    2: ops.conv2d_input_gradient,
+    3: ops.conv3d_input_gradient,
+}
 
 
 class _Convolution(Lengths, Module):
