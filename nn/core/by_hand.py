@@ -17,7 +17,7 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.mode import observer, refuse
 from tapegrad.autograd.core.node import Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
@@ -54,7 +54,7 @@ class _ModulePlan(Plan):
     def __repr__(self) -> str:
         return self.name
 
-    def restricted(self, wanted: tuple[int, ...]) -> Any:
+    def restrict(self, wanted: tuple[int, ...]) -> Any:
         """The pull for some of the parents: computes all cotangents, returns those wanted."""
 
         def pull(g: Any, *saved: Any) -> Any:
@@ -83,7 +83,7 @@ class _ModulePlan(Plan):
             untracked(part if part is not None else output._data * 0)
             for part, output in zip(cotangents, outputs, strict=True)
         ]
-        grad_output = unflatten(trace.root.output, gradients)
+        grad_output = replace_leaves(trace.root.output, gradients)
         inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
         gathered = [(p, p.grad) for p in parameters]
         state = transient_state_of(module)
@@ -113,12 +113,12 @@ def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
     outer = None if frame is None else frame.trace
     marked, nodes = mark_inputs(tensors) if outer is not None else (tensors, [])
     # The rule returns a cotangent for every floating point input, so each of them needs a node.
-    marked = unflatten(marked, [_tracked(x) for x in leaves(marked)])
+    marked = replace_leaves(marked, [_tracked(x) for x in leaves(marked)])
     flat = [x for x in leaves(marked) if x._node is not None]
-    detached = unflatten(marked, [x.detach() for x in leaves(marked)])
+    detached = replace_leaves(marked, [x.detach() for x in leaves(marked)])
     trace = trace_call(module, tuple(detached), module.updateOutput)
     parameters = module._parameters()
-    output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
+    output = replace_leaves(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
         with enter_frame(Frame(module, outer, frame)):
             _record_call_of(module, trace, flat, parameters, leaves(output))

@@ -109,7 +109,7 @@ def attribute_name_of(array: Any) -> str:
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-callsite.register(running_module_path, attribute_name_of)
+callsite.register_module_names(running_module_path, attribute_name_of)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:

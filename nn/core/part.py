@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
-from tapegrad.autograd.core.tensor import fresh, untracked
+from tapegrad.autograd.core.tensor import result_tensor, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.state import kept_attributes
@@ -253,5 +253,5 @@ def _rebind_result(handle: Nest, value: Nest) -> Nest:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        return fresh(value._data, value._node)
+        return result_tensor(value._data, value._node)
     return value

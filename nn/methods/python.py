@@ -103,7 +103,7 @@ class Python(Part):
         The ending of the name chooses the format: ".t7" Torch7's (nn.formats.torch7), an unknown
         one a safetensors file of our own (nn.formats.native).
         """
-        files.save(path, self)
+        files.save(self, path)
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""
