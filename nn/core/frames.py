@@ -28,7 +28,7 @@ __all__ = [
     "current_frame",
     "enter_frame",
     "name_module_in_errors",
-    "running_module_path",
+    "current_path",
 ]
 
 IN_MODULE = "in module "
@@ -96,7 +96,7 @@ def enter_frame(frame: Frame | None) -> Iterator[None]:
         _frame.reset(token)
 
 
-def running_module_path() -> str:
+def current_path() -> str:
     """The path of the running module; "" outside of every module."""
     frame = current_frame()
     return "" if frame is None else frame.path
@@ -109,7 +109,7 @@ def attribute_name_of(array: Any) -> str:
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-callsite.register_module_names(running_module_path, attribute_name_of)
+callsite.register_module_names(current_path, attribute_name_of)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
@@ -167,7 +167,7 @@ def name_module_in_errors() -> Iterator[None]:
     except Exception as error:  # any error: it gets a note and is raised again
         known = error.__dict__
         if "_tapegrad_path" not in known:
-            path = known["_tapegrad_path"] = running_module_path()
+            path = known["_tapegrad_path"] = current_path()
             if isinstance(error, ShapeError):
                 error.path = path
             elif not isinstance(error, AnomalyError):  # whose message has the path already

@@ -19,7 +19,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.steps import check_features, sizes_text, zeros_beside
+from tapegrad.nn.recurrent.steps import check_step_input, sizes_text, zeros_beside
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
@@ -73,7 +73,7 @@ class AbstractRecurrent(Module):
 
     def check(self, x: Tensor) -> None:
         """Raise ShapeError for an input that does not fit."""
-        check_features(x, self.inputsize, (1, 2))
+        check_step_input(x, self.inputsize, (1, 2))
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}{sizes_text(self)}"

@@ -18,7 +18,7 @@ from tapegrad.nn.recurrent.over_time import Remembering, slices_of
 from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
-    check_features,
+    check_step_input,
     gru_step,
     lstm_step,
     zeros_beside,
@@ -79,7 +79,7 @@ class SeqLSTM(Masked, StepLSTM):
         self._remember = "neither"
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        check_features(x, self.inputsize, (3,))
+        check_step_input(x, self.inputsize, (3,))
         factors = self.step_factors(x)
         start = [zeros_beside(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
         h, c = self.start_states() or start
@@ -111,7 +111,7 @@ class SeqGRU(Masked, StepGRU):
         self._remember = "neither"
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        check_features(x, self.inputsize, (3,))
+        check_step_input(x, self.inputsize, (3,))
         factors = self.step_factors(x)
         h = self.start_states()
         h = zeros_beside(x, x.shape[1], self.outputsize) if h is None else h

@@ -49,7 +49,7 @@ def zeros_beside(x: Tensor, *shape: int) -> Tensor:
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
-def check_features(x: Tensor, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
+def check_step_input(x: Tensor, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
     """Raise ShapeError unless x has one of these numbers of axes, the last of length `size`."""
     if x.ndim not in axes or x.shape[-1] != size:
         wanted = " or ".join(map(str, axes))
@@ -106,9 +106,9 @@ class StepLSTM(Module):
 
     def updateOutput(self, inputs: Nest) -> Nest:
         x, h, c = _check_list(inputs, 3, "[x, h, c]")
-        check_features(x, self.inputsize, (1, 2))
-        check_features(h, self.outputsize, (x.ndim,), "outputsize")
-        check_features(c, self.hiddensize, (x.ndim,), "hiddensize")
+        check_step_input(x, self.inputsize, (1, 2))
+        check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
+        check_step_input(c, self.hiddensize, (x.ndim,), "hiddensize")
         gates = x @ self.weight[: self.inputsize] + h @ self.weight[self.inputsize :] + self.bias
         h, c = lstm_step(gates, c)
         return [h if self.weightO is None else h @ self.weightO, c]
@@ -146,8 +146,8 @@ class StepGRU(Module):
 
     def updateOutput(self, inputs: Nest) -> Tensor:
         x, h = _check_list(inputs, 2, "[x, h]")
-        check_features(x, self.inputsize, (1, 2))
-        check_features(h, self.outputsize, (x.ndim,), "outputsize")
+        check_step_input(x, self.inputsize, (1, 2))
+        check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
 
