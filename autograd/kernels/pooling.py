@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.kernels.windows import (
     Axis,
@@ -120,7 +121,7 @@ def _flat(xp: Any, indices: Any, plane: int) -> Any:
 def _check_indices(where: str, indices: Any, shape: tuple[int, ...], name: str) -> None:
     expect_shape(where, "indices", indices, "(N, C, oH, oW)")
     if len(shape) != 4 or tuple(indices.shape[:2]) != tuple(shape[:2]):
-        raise ValueError(
+        raise ShapeError(
             f"{where}: indices of shape {tuple(indices.shape)} do not belong to {name} "
             f"{tuple(shape)}: both start with (N, C)"
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from tapegrad.autograd.core.errors import ShapeError
+
 __all__ = ["Axis", "batches", "expect_shape", "padded", "plane_windows"]
 
 
@@ -72,11 +74,11 @@ def expect_shape(
         hint = ""
         if array.ndim == 3:
             hint = f": give a single sample a batch axis with {name}[None]"
-        raise ValueError(
+        raise ShapeError(
             f"{where}: {name} must have the four axes {layout}, found shape {array.shape}{hint}"
         )
     if expected is not None and tuple(array.shape) != expected:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: {name} must have shape {layout} = {expected}, found {tuple(array.shape)}: "
             "it must come from a call with the same shapes and settings"
         )
@@ -98,7 +100,8 @@ def plane_windows(
     Their number is ⌊(size + 2·padding - extent) / stride⌋ + 1, or with the ceiling in `ceil_mode`,
     where a last window that would start beyond the input and its leading padding is left out.
     `pooling` asks for padding of at most half a kernel, as Torch7 does: otherwise a window could
-    hold nothing but padding.  Raises ValueError, with `where` in front, for what cannot be.
+    hold nothing but padding.  Raises ShapeError for windows that do not fit, ValueError for
+    settings that make no sense; the message starts with `where`.
     """
     sizes = (
         _pair(kernel, where, "kernel", 1),
@@ -126,7 +129,7 @@ def _axis(
     pooling: bool,
 ) -> Axis:
     if pooling and padding > kernel // 2:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: padding {padding} is more than half the kernel's {name} {kernel}: "
             f"use at most {kernel // 2}, or a larger kernel"
         )
@@ -137,7 +140,7 @@ def _axis(
         count -= 1
     if size < 1 or count < 1:
         spread = f" (kernel {kernel}, dilation {dilation})" if dilation > 1 else ""
-        raise ValueError(
+        raise ShapeError(
             f"{where}: the window's {name} {extent}{spread} is more than the padded input's "
             f"{size + 2 * padding} (size {size}, padding {padding}): use a larger input or more "
             "padding, or a smaller kernel or dilation"
@@ -146,7 +149,7 @@ def _axis(
     if pooling and dilation > 1:
         for start in range(-padding, 0, stride)[:count]:
             if start + dilation * -(start // dilation) >= size:
-                raise ValueError(
+                raise ShapeError(
                     f"{where}: dilation {dilation} puts every tap of a window into the padding "
                     f"({name} {size}, kernel {kernel}, padding {padding}): use less of either"
                 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -62,12 +63,12 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
 def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     n = f.shape[axis]
     if n < edge_order + 1:
-        raise ValueError(f"gradient: {n} points are too few for edge_order={edge_order}")
+        raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")
     shape = tuple(-1 if i == axis else 1 for i in range(f.ndim))
     if np.ndim(spacing):
         steps = diff(s.ravel(as_operand(spacing)))
         if steps.shape[0] != n - 1:
-            raise ValueError(f"gradient: {steps.shape[0] + 1} coordinates for {n} points")
+            raise ShapeError(f"gradient: {steps.shape[0] + 1} coordinates for {n} points")
         left, right = (s.reshape(h, shape) for h in (steps[:-1], steps[1:]))
         first, second, last = steps[0], steps[min(1, n - 2)], steps[-1]
         before_last = steps[max(0, n - 3)]
@@ -147,7 +148,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
     x, xp, fp = (as_operand(a) for a in (x, xp, fp))
     n = xp.shape[0]
     if not n or fp.shape != xp.shape:
-        raise ValueError("interp: xp and fp must be vectors of one length, and not empty")
+        raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")
     if n == 1:
         inside = fp[0] + (x - x)
     else:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import folded, unfolded
@@ -51,7 +52,8 @@ def conv2d(
     are zeros.  Settings are an int or a pair (height, width).  With groups, output planes of a
     group see the channels of that group only.  Like Torch7's SpatialConvolution it does not flip w.
 
-    Raises ValueError, before computing, for shapes and settings that do not fit.
+    Raises ShapeError, before computing, for shapes that do not fit, ValueError for settings that
+    make no sense.
     """
     return kernels.conv2d(
         xp, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -252,12 +254,12 @@ def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, 
 def _expect_axes(where: str, count: int, **shapes: tuple[int, ...]) -> None:
     for name, shape in shapes.items():
         if len(shape) != count:
-            raise ValueError(f"{where}: {name} must have {count} axes, found shape {shape}")
+            raise ShapeError(f"{where}: {name} must have {count} axes, found shape {shape}")
 
 
 def _expect_channels(where: str, channels: int, w: tuple[int, ...], groups: int) -> None:
     if groups < 1 or w[1] * groups != channels or w[0] % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x has {channels} channels, w of shape {w} takes {w[1]} in each of {groups} "
             f"groups, which share its {w[0]} output planes"
         )
@@ -317,7 +319,8 @@ def conv3d(
     """`conv2d` with time in front: x (N, C, T, H, W), w (O, C / groups, kT, kH, kW).
 
     -> (N, O, T', H', W'), each length as in `conv2d`.  Settings are an int or three (time, height,
-    width).  Raises ValueError for shapes and settings that do not fit.
+    width).  Raises ShapeError for shapes that do not fit, ValueError for settings that make no
+    sense.
     """
     where = "conv3d"
     _expect_axes(where, 5, x=x.shape, w=w.shape)

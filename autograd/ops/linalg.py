@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
@@ -236,7 +237,7 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
         if "..." in term:
             widest = builtin_max(widest, ndim - letters)
         if (ndim < letters) if "..." in term else (ndim != letters):
-            raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
+            raise ShapeError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
     dots = "".join(spare[:widest])
     full = []
     for term, ndim in zip(terms, ndims, strict=True):
@@ -299,7 +300,8 @@ def einsum(
                   as in NumPy, or False: all operands at once
     memory_limit: the most entries that an intermediate result may have, or "max_input"; what no
                   sequence of pairs can do within it is contracted at once, slower
-    Raises ValueError when subscripts and operands do not fit.
+    Raises ShapeError when the operands' shapes do not fit the subscripts, ValueError for subscripts
+    that make no sense.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _interleaved((subscripts, *operands))
@@ -314,7 +316,7 @@ def einsum(
     for x, axes in work:
         for c, n in zip(axes, x.shape, strict=True):
             if size.setdefault(c, n) != n and 1 not in (n, size[c]):
-                raise ValueError(
+                raise ShapeError(
                     f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
                 )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0

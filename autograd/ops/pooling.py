@@ -14,6 +14,7 @@ from typing import Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import must_be_ordered
@@ -50,9 +51,9 @@ def max_pool2d(
     window that would start beyond the image and its first padding.  Padding never wins.  Of equal
     maxima the first in row-major order wins; a NaN in a window makes it NaN.
 
-    Raises ValueError for padding above kernel // 2 (Torch7's rule) and windows larger than the
-    padded image, TypeError for complex x.  Source: Torch7's SpatialMaxPooling and
-    SpatialDilatedMaxPooling.
+    Raises ShapeError for padding above kernel // 2 (Torch7's rule) and windows larger than the
+    padded image, ValueError for other settings that make no sense, TypeError for complex x.
+    Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
     """
     must_be_ordered(x, "max_pool2d")
     return kernels.max_pool2d(
@@ -197,15 +198,15 @@ def _avg_gradient_batch(v: Any, settings: dict[str, Any], samples: int, shape: A
 def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: int) -> Any:
     """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
 
-    Raises ValueError when they do not: adding at a position outside an image would end up in the
+    Raises ShapeError when they do not: adding at a position outside an image would end up in the
     next one.
     """
     if tuple(indices.shape) != shape:
-        raise ValueError(f"the positions have shape {tuple(indices.shape)}, expected {shape}")
+        raise ShapeError(f"the positions have shape {tuple(indices.shape)}, expected {shape}")
     if indices.size:
         low, high = int(xp.min(indices)), int(xp.max(indices))
         if low < 0 or high >= size:
-            raise ValueError(
+            raise ShapeError(
                 f"the positions range from {low} to {high}, those of an output of {size} entries "
                 f"from 0 to {size - 1}"
             )
@@ -232,7 +233,7 @@ def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
 
 def _expect_film(where: str, x: Any) -> None:
     if x.ndim != 5:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x must have the five axes (N, C, T, H, W), found shape {tuple(x.shape)}"
         )
 

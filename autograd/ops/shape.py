@@ -14,6 +14,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
 
@@ -168,12 +169,12 @@ def _concatenate_batch(arrays: list[Any], samples: int, axis: int | None) -> Any
 def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) -> Any:
     """x parted along `axis`, into that many equal parts or before the given indices: a list.
 
-    Raises ValueError when an equal division is impossible.
+    Raises ShapeError when an equal division is impossible.
     """
     n = x.shape[axis]
     if isinstance(sections, int):
         if n % sections:
-            raise ValueError(f"split: axis {axis} has length {n}, not a multiple of {sections}")
+            raise ShapeError(f"split: axis {axis} has length {n}, not a multiple of {sections}")
         step = n // sections
         ends = [step * i for i in range(1, sections)]
     else:
@@ -252,7 +253,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     places = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
     long = [a for a in places if x.shape[a] != 1]
     if long:
-        raise ValueError(
+        raise ShapeError(
             f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}"
         )
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in places))
@@ -291,7 +292,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:
-        raise ValueError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
+        raise ShapeError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
     return concatenate([expand_dims(_array(a), axis) for a in arrays], axis=axis)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -61,7 +62,7 @@ def average(
         if axis is None:
             raise TypeError("average: weights of another shape than x need an axis")
         if tuple(weights.shape) != tuple(a.shape[i] for i in axes):
-            raise ValueError("average: the weights do not have the shape of x's axes")
+            raise ShapeError("average: the weights do not have the shape of x's axes")
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
@@ -74,7 +75,7 @@ def _rows(m: Any, y: Any, rowvar: bool) -> Any:
     def matrix(x: Any) -> Any:
         x = as_operand(x)
         if x.ndim > 2:
-            raise ValueError("cov: an array has more than two axes")
+            raise ShapeError("cov: an array has more than two axes")
         x = s.reshape(x, (1, -1)) if x.ndim < 2 else x
         return x if rowvar or x.shape[0] == 1 else s.transpose(x)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
@@ -54,7 +55,7 @@ def _part(full: Any, n: int, m: int, mode: str, start: int) -> Any:
 def _vectors(a: Any, v: Any) -> tuple[Any, Any]:
     a, v = as_operand(a), as_operand(v)
     if not a.size or not v.size:
-        raise ValueError("an empty vector cannot be convolved")
+        raise ShapeError("an empty vector cannot be convolved")
     return a, v
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import reduction as r
@@ -64,7 +65,7 @@ def kron(a: Any, b: Any) -> Any:
 
 def _cross(a: Any, b: Any) -> Any:
     if a.shape[-1] != 3 or b.shape[-1] != 3:
-        raise ValueError("cross: both operands must have vectors of 3 components")
+        raise ShapeError("cross: both operands must have vectors of 3 components")
     (a0, a1, a2), (b0, b1, b2) = ([x[..., i] for i in range(3)] for x in (a, b))
     return s.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], -1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops.batch_rules import over_axes, shifted
 
 __all__ = ["fold", "largest_positions", "unfold"]
@@ -22,7 +23,7 @@ def _count(where: str, length: int, size: int, step: int, dilation: int) -> int:
         )
     extent = dilation * (size - 1) + 1
     if length < extent:
-        raise ValueError(f"{where}: a window spans {extent} entries, the axis has only {length}")
+        raise ShapeError(f"{where}: a window spans {extent} entries, the axis has only {length}")
     return (length - extent) // step + 1
 
 
@@ -31,7 +32,7 @@ def unfold(xp: Any, x: Any, *, axis: int, size: int, step: int = 1, dilation: in
     """y[…, o, …, k] = x[…, o·step + k·dilation, …]: windows of `size` entries along `axis`.
 
     x (…, n, …) -> (…, ⌊(n - dilation·(size - 1) - 1) / step⌋ + 1, …, size), a view.
-    Raises ValueError for an axis shorter than one window.  Source: Torch7's Tensor:unfold.
+    Raises ShapeError for an axis shorter than one window.  Source: Torch7's Tensor:unfold.
     """
     axis %= x.ndim
     count = _count("unfold", x.shape[axis], size, step, dilation)
@@ -48,14 +49,14 @@ def fold(
     """Zeros of `shape` with every window of x added where `unfold` reads it: its adjoint.
 
     x (…, count, …, size), as `unfold` returns it for an array of `shape` -> `shape`.
-    Raises ValueError when it is not of that shape.
+    Raises ShapeError when x is not of that shape.
     """
     axis %= len(shape)
     size = x.shape[-1]
     count = _count("fold", shape[axis], size, step, dilation)
     expected = (*shape[:axis], count, *shape[axis + 1 :], size)
     if tuple(x.shape) != expected:
-        raise ValueError(f"fold: x must have shape {expected}, found {tuple(x.shape)}")
+        raise ShapeError(f"fold: x must have shape {expected}, found {tuple(x.shape)}")
     y = xp.zeros(shape, dtype=x.dtype)
     before = (slice(None),) * axis
     for k in range(size):
@@ -91,11 +92,11 @@ def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
 
     x (…, n, …) -> int64 (…, count, …).  Of equal entries the earlier are taken; NaN counts as the
     largest.
-    Raises ValueError unless 1 <= count <= n.
+    Raises ShapeError unless 1 <= count <= n.
     """
     n = x.shape[axis]
     if not 1 <= count <= n:
-        raise ValueError(f"largest_positions: count is {count}, axis {axis} has {n} entries")
+        raise ShapeError(f"largest_positions: count is {count}, axis {axis} has {n} entries")
     # Sorting puts NaN last; of the reversed array, so that the last of equals is the first here.
     rising = xp.argsort(xp.flip(x, axis=axis), axis=axis, kind="stable")
     index: list[Any] = [slice(None)] * x.ndim

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, axis_of
 
@@ -22,7 +23,7 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any
     outer = moved.shape[:-1]
     rows = s.reshape(moved, (math.prod(outer), moved.shape[-1]))
     if not len(rows):
-        raise ValueError("apply_along_axis: there is no vector to apply the function to")
+        raise ShapeError("apply_along_axis: there is no vector to apply the function to")
     results = [as_operand(func1d(row, *args, **kwargs)) for row in rows]
     inner = tuple(results[0].shape)
     y = s.reshape(s.stack(results), (*outer, *inner))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import shifted
@@ -96,7 +97,7 @@ def diag(v: Any, k: int = 0) -> Any:
     if v.ndim == 2:
         return diagonal(v, k)
     if v.ndim != 1:
-        raise ValueError(f"diag takes one axis or two, not {v.ndim}")
+        raise ShapeError(f"diag takes one axis or two, not {v.ndim}")
     n = len(v) + abs(k)
     return from_diagonal(v, (n, n), k)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, axis_of
 
@@ -201,6 +202,6 @@ def resize(a: Any, new_shape: Any) -> Any:
     shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
     size = math.prod(shape)
     if not a.size:
-        raise ValueError("resize: an empty array has no entries to repeat")
+        raise ShapeError("resize: an empty array has no entries to repeat")
     times = -(-size // a.size)
     return s.reshape(s.concatenate([a] * times, 0)[:size] if times > 1 else a[:size], shape)

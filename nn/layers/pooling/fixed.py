@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
@@ -37,12 +36,7 @@ class _Pooling(Lengths, Module):
         raise NotImplementedError
 
     def updateOutput(self, x: Any) -> Any:
-        batch = batch_of(x, self.axes)
-        try:
-            y = self.pooled(batch)
-        except ValueError as error:  # the primitive has looked at the windows
-            raise ShapeError(f"the input of shape {x.shape} does not fit: {error}") from error
-        return like_given(y, x, self.axes)
+        return like_given(self.pooled(batch_of(x, self.axes)), x, self.axes)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
