@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.batch_rules import native, over_axes
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
+
 __all__ = ["log_softmax", "relu", "sigmoid", "softmax"]
 
 
 @primitive
-def relu(xp: Any, x: Any, *, out: Any = None) -> Any:
+def relu(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
     """max(x, 0), elementwise; NaN stays NaN; the derivative at 0 is 0."""
     return xp.maximum(x, xp.zeros((), dtype=x.dtype), out=out)
 
@@ -24,7 +27,7 @@ relu.batch(native)
 
 
 @primitive
-def sigmoid(xp: Any, x: Any) -> Any:
+def sigmoid(xp: Namespace, x: Array) -> Array:
     """1 / (1 + e⁻ˣ), elementwise, without overflow at either end."""
     if x.dtype.kind == "c":
         right = x.real >= 0
@@ -39,7 +42,7 @@ sigmoid.batch(native)
 
 
 @primitive
-def softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
     """eˣ / Σ eˣ along `axis`, without overflow."""
     y = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return y / xp.sum(y, axis=axis, keepdims=True)
@@ -50,7 +53,7 @@ softmax.batch(over_axes)
 
 
 @primitive
-def log_softmax(xp: Any, x: Any, *, axis: int = -1) -> Any:
+def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
     """x - log Σ eˣ along `axis`, without overflow."""
     shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))

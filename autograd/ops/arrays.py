@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
-from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
     "as_operand",
     "axis_of",
     "constant",
+    "constant_like",
     "must_be_ordered",
     "namespace_of",
     "observed",
@@ -21,27 +25,38 @@ __all__ = [
 ]
 
 
-def as_operand(x: Any) -> Any:
-    """x if it is an array or Tensor, else a NumPy array of it."""
-    return x if isinstance(x, Tensor) or devices.is_array(x) else np.asarray(x)
+def as_operand(x: Operand) -> Tensor:
+    """x if it is a Tensor or an array, else a NumPy array of it.
+
+    Type checkers take the result for a Tensor, which has all that operations ask of an array.
+    """
+    operand: Any = x
+    is_ready = isinstance(operand, Tensor) or devices.is_array(operand)
+    return operand if is_ready else np.asarray(operand)  # type: ignore[return-value]  # as said
 
 
-def namespace_of(x: Any) -> Any:
+def namespace_of(x: Array) -> Namespace:
     """The array library of x's array."""
     return devices.namespace(as_array(x))
 
 
-def constant(values: Any, like: Any) -> Any:
+def constant(values: Array, like: Array) -> Array:
     """The NumPy array `values` where `like` lives."""
     return namespace_of(like).asarray(values)
 
 
-def value_of(x: Any) -> Any:
+def constant_like(array: Array, like: Array) -> Array:
+    """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
+    array = constant(as_array(array), like)
+    return fresh(array) if isinstance(like, Tensor) else array
+
+
+def value_of(x: Array) -> np.ndarray:
     """x's value as a NumPy array, for what is decided by Python; refused while replay records."""
     return x.detach().numpy() if isinstance(x, Tensor) else devices.to_numpy(as_array(x))
 
 
-def must_be_ordered(x: Any, name: str) -> None:
+def must_be_ordered(x: Array, name: str) -> None:
     """Raise TypeError for complex x, which has no order that the function `name` could go by."""
     if x.dtype.kind == "c":
         raise TypeError(f"{name} takes real numbers: complex ones have no order")

@@ -7,11 +7,15 @@ that declare primitives, and finds the one that it calls by its name.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.declaration import primitives
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Axes, Shape
 
 __all__ = [
     "elementwise",
@@ -26,17 +30,17 @@ __all__ = [
 ]
 
 
-def reshape(x: Any, shape: tuple[int, ...]) -> Any:
+def reshape(x: Array, shape: Shape) -> Array:
     """x in another shape, by the primitive of that name."""
     return primitives()["reshape"](x, shape)
 
 
-def ndim_of(x: Any, batched: bool = False) -> int:
+def ndim_of(x: Array, batched: bool = False) -> int:
     """np.ndim without the detour through NumPy's protocol; one less for all samples of a batch."""
     return int(x.ndim if hasattr(x, "ndim") else np.ndim(x)) - batched
 
 
-def lifted(x: Any, ndim: int) -> Any:
+def lifted(x: Array, ndim: int) -> Array:
     """The whole x with axes of length 1 after the batch, so that a sample has `ndim` axes."""
     missing = ndim + 1 - x.ndim
     if missing <= 0:
@@ -44,7 +48,7 @@ def lifted(x: Any, ndim: int) -> Any:
     return reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]))
 
 
-def shifted(axis: Any, ndim: int) -> Any:
+def shifted(axis: Axes, ndim: int) -> Array:
     """`axis` of a sample with `ndim` axes as that of the whole: an int, or a tuple of them.
 
     None is all axes of the sample.  Raises AxisError outside of the sample.
@@ -59,8 +63,11 @@ def shifted(axis: Any, ndim: int) -> Any:
 
 
 def elementwise(
-    function: Any, operands: list[Any], batched: tuple[bool, ...], settings: dict[str, Any]
-) -> Any:
+    function: Callable[..., Array],
+    operands: list[Array],
+    batched: tuple[bool, ...],
+    settings: dict[str, Any],
+) -> Array:
     """Entry by entry: the axes of samples are aligned from the right, behind the batch."""
     if len(operands) == 1:
         return function(operands[0], **settings)
@@ -70,18 +77,24 @@ def elementwise(
     )
 
 
-def native(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+def native(
+    function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
+) -> Array:
     """One operand whose leading axes are a batch by themselves, or for which axes do not matter."""
     return function(*operands, **settings)
 
 
-def over_axes(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+def over_axes(
+    function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
+) -> Array:
     """One operand, and a setting `axis`, an int, a tuple, or None for all axes."""
     [x] = operands
     return function(x, **{**settings, "axis": shifted(settings["axis"], x.ndim - 1)})
 
 
-def over_axis(function: Any, operands: list[Any], settings: dict[str, Any]) -> Any:
+def over_axis(
+    function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
+) -> Array:
     """One operand, and a setting `axis`, an int, or None for the flattened sample."""
     [x] = operands
     if settings["axis"] is not None:
@@ -93,11 +106,11 @@ def over_axis(function: Any, operands: list[Any], settings: dict[str, Any]) -> A
     return y
 
 
-def folded(x: Any) -> Any:
+def folded(x: Array) -> Array:
     """(B, N, …) -> (B·N, …): the samples' own batches as one."""
     return reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
-def unfolded(y: Any, samples: int, size: int) -> Any:
+def unfolded(y: Array, samples: int, size: int) -> Array:
     """(B·N, …) -> (B, N, …) for B samples of N = `size`."""
     return reshape(y, (samples, size, *y.shape[1:]))

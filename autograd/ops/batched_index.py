@@ -6,7 +6,7 @@ them), and in front of everything if something is between them.  A batch in fron
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import constant
 from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.index_template import HOLE
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = ["BatchedIndex", "DIFFERENT_COUNTS", "batched_index"]
 
@@ -52,18 +55,18 @@ class BatchedIndex(NamedTuple):
         middle = first + self.before if self.together else first
         return (0, *range(first, middle), *range(1, first), *range(middle, ndim))
 
-    def read(self, y: Any) -> Any:
+    def read(self, y: Array) -> Array:
         """What the index reads, with the axes where they belong."""
         return s.transpose(y, self._order(y.ndim))
 
-    def written(self, x: Any) -> Any:
+    def written(self, x: Array) -> Array:
         """The inverse of `read`."""
         order = self._order(x.ndim)
         return s.transpose(x, tuple(sorted(range(len(order)), key=lambda i: order[i])))
 
 
 def batched_index(
-    template: tuple[Any, ...], indices: list[Any], ndim: int, mixed: bool, samples: int
+    template: tuple[Any, ...], indices: list[Array], ndim: int, mixed: bool, samples: int
 ) -> BatchedIndex:
     """The index `template`, with arrays in its holes, for all samples of a batch.
 
@@ -91,7 +94,7 @@ def batched_index(
     return BatchedIndex(whole, (HOLE, *template), together, before, width, True)
 
 
-def _consumed(template: tuple[Any, ...], indices: list[Any]) -> int:
+def _consumed(template: tuple[Any, ...], indices: list[Array]) -> int:
     """How many axes of the indexed array the parts of the index stand for."""
     held = iter(indices)
     count = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,23 +16,33 @@ from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, Operand
+
 __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
-def _slices(x: Any, axis: int, *bounds: tuple[int | None, int | None]) -> list[Any]:
+def _slices(x: Array, axis: int, *bounds: tuple[int | None, int | None]) -> list[Array]:
     before = (slice(None),) * axis
     return [x[(*before, slice(*bound))] for bound in bounds]
 
 
 @composite(numpy=np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(
+    a: Operand,
+    n: int = 1,
+    axis: int = -1,
+    prepend: Operand | None = None,
+    append: Operand | None = None,
+) -> Tensor:
     """The n-th differences of neighbours along `axis`."""
     a = as_operand(a)
     axis = axis_of(axis, a.ndim)
     if n < 0:
         raise ValueError(f"diff: the order {n} is negative")
 
-    def end(x: Any) -> Any:
+    def end(x: Array) -> Array:
         x = as_operand(x)
         shape = tuple(1 if i == axis else m for i, m in enumerate(a.shape))
         return s.broadcast_to(x, shape) if x.ndim == 0 else x
@@ -46,7 +56,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 @composite(numpy=np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | None = None) -> Tensor:
     """The differences of neighbours in the flattened x, between `to_begin` and `to_end`."""
     y = s.ravel(as_operand(ary))
     y = y[1:] - y[:-1]
@@ -60,7 +70,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return s.concatenate(given, 0) if len(given) > 1 else y
 
 
-def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
+def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
     n = f.shape[axis]
     if n < edge_order + 1:
         raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")
@@ -84,7 +94,7 @@ def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     else:
         inner = (high - low) / (2 * spacing)
 
-    def at(i: int) -> Any:
+    def at(i: int) -> Array:
         return _slices(f, axis, (i, i + 1 if i != -1 else None))[0]
 
     if edge_order == 1:
@@ -104,7 +114,9 @@ def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
 
 
 @composite(numpy=np.gradient)
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def gradient(
+    f: Operand, *varargs: Operand, axis: Axes = None, edge_order: int = 1
+) -> Tensor | tuple[Tensor, ...]:
     """Central differences inside, one-sided ones at the ends, along each axis: a tuple, or one.
 
     varargs:    spacing, or coordinates, of every axis or of all
@@ -125,11 +137,11 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 
 @composite(numpy=np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """∫ y along `axis` by the trapezoidal rule, at the points x, or in steps of dx."""
     y = as_operand(y)
     axis = axis_of(axis, y.ndim)
-    step = dx
+    step: Any = dx
     if x is not None:
         x = as_operand(x)
         step = diff(x, axis=0 if x.ndim == 1 else axis)
@@ -140,7 +152,9 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 
 
 @composite(numpy=np.interp)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
+def interp(
+    x: Operand, xp: Operand, fp: Operand, left: Operand | None = None, right: Operand | None = None
+) -> Tensor:
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
     Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
@@ -164,8 +178,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
 
 @composite(numpy=np.unwrap)
 def unwrap(
-    p: Any, discont: float | None = None, axis: int = -1, *, period: float = math.tau
-) -> Any:
+    p: Operand, discont: float | None = None, axis: int = -1, *, period: float = math.tau
+) -> Tensor:
     """x with multiples of `period` added along `axis` so that no step is longer than half of it."""
     p = as_operand(p)
     axis = axis_of(axis, p.ndim)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops.batch_rules import native
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, DTypeLike, Namespace
+    from tapegrad.devices import Device
+
 __all__ = ["to_device", "to_integer"]
 
 
 @primitive(differentiable=False)
-def to_integer(xp: Any, x: Any, *, dtype: Any) -> Any:
+def to_integer(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     """x converted to an integer or boolean `dtype`, towards zero."""
     return x.astype(dtype)
 
@@ -22,7 +26,7 @@ to_integer.batch(native)
 
 
 @primitive
-def to_device(xp: Any, x: Any, *, device: Any) -> Any:
+def to_device(xp: Namespace, x: Array, *, device: Device | str) -> Array:
     """x copied to `device` (x itself if it is there); the cotangent travels back."""
     return devices.to_device(x, device)
 

@@ -12,16 +12,22 @@ patches of a convolution in three dimensions would do anyway, and once more per 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import folded, unfolded
 from tapegrad.autograd.ops.indexing import take_slice
 from tapegrad.autograd.ops.windows import fold, unfold
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "conv1d",
@@ -36,15 +42,15 @@ __all__ = [
 
 @primitive
 def conv2d(
-    xp: Any,
-    x: Any,
-    w: Any,
+    xp: Namespace,
+    x: Array,
+    w: Array,
     *,
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """y[n, o, i, j] = Σ w[o, c, k, l] · x[n, c, i·stride + k·dilation - padding, …].
 
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW), where oH is
@@ -62,16 +68,16 @@ def conv2d(
 
 @primitive
 def conv2d_input_gradient(
-    xp: Any,
-    v: Any,
-    w: Any,
+    xp: Namespace,
+    v: Array,
+    w: Array,
     *,
-    shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """The adjoint of conv2d in x: ⟨result, x⟩ = ⟨v, conv2d(x, w)⟩ for every x of `shape`.
 
     v (N, O, oH, oW), w (O, C / groups, kH, kW) -> `shape` = (N, C, H, W).  On its own it is the
@@ -91,16 +97,16 @@ def conv2d_input_gradient(
 
 @primitive
 def conv2d_weight_gradient(
-    xp: Any,
-    x: Any,
-    v: Any,
+    xp: Namespace,
+    x: Array,
+    v: Array,
     *,
-    shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """The adjoint of conv2d in w: ⟨result, w⟩ = ⟨v, conv2d(x, w)⟩ for every w of `shape`.
 
     x (N, C, H, W), v (N, O, oH, oW) -> `shape` = (O, C / groups, kH, kW).
@@ -149,34 +155,34 @@ conv2d_weight_gradient.vjp(
 # what one sample sees is then kept from the others by the convolution itself.
 
 
-def _side_by_side(x: Any) -> Any:
+def _side_by_side(x: Array) -> Array:
     """(B, N, C, …) -> (N, B·C, …)."""
     axes = (1, 0, *range(2, x.ndim))
     y = s.transpose(x, axes)
     return s.reshape(y, (x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
 
 
-def _apart(y: Any, samples: int, channels: int) -> Any:
+def _apart(y: Array, samples: int, channels: int) -> Array:
     """(N, B·C, …) -> (B, N, C, …) for B samples of C = `channels`."""
     y = s.reshape(y, (y.shape[0], samples, channels, *y.shape[2:]))
     return s.transpose(y, (1, 0, *range(2, y.ndim)))
 
 
-def _stretched(x: Any, batched: bool, samples: int) -> Any:
+def _stretched(x: Array, batched: bool, samples: int) -> Array:
     return x if batched else s.broadcast_to(x, (samples, *x.shape))
 
 
 @conv2d.batch
 def _conv2d_batch(
-    x: Any,
-    w: Any,
-    batched: Any,
+    x: Array,
+    w: Array,
+    batched: tuple[bool, ...],
     samples: int,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     if not batched[1]:
         y = conv2d(folded(x), w, stride, padding, dilation, groups)
         return unfolded(y, samples, x.shape[1])
@@ -188,16 +194,16 @@ def _conv2d_batch(
 
 @conv2d_input_gradient.batch
 def _conv2d_input_batch(
-    v: Any,
-    w: Any,
-    batched: Any,
+    v: Array,
+    w: Array,
+    batched: tuple[bool, ...],
     samples: int,
-    shape: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    shape: Shape,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     n, channels, *size = shape
     if not batched[1]:
         whole = (samples * n, channels, *size)
@@ -211,15 +217,15 @@ def _conv2d_input_batch(
 
 @conv2d_weight_gradient.batch
 def _conv2d_weight_batch(
-    x: Any,
-    v: Any,
+    x: Array,
+    v: Array,
     samples: int,
-    shape: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    shape: Shape,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     planes, *rest = shape
     y = conv2d_weight_gradient(
         _side_by_side(x),
@@ -265,16 +271,17 @@ def _expect_channels(where: str, channels: int, w: tuple[int, ...], groups: int)
         )
 
 
-def _as_image(x: Any) -> Any:
+def _as_image(x: Array) -> Array:
     """(N, C, L) -> (N, C, 1, L)."""
     return s.reshape(x, (*x.shape[:2], 1, x.shape[2]))
 
 
 @composite()
 def conv1d(
-    x: Any, w: Any, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
-) -> Any:
+    x: Operand, w: Operand, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Tensor:
     """`conv2d` along one axis: x (N, C, L), w (O, C / groups, k) -> (N, O, L')."""
+    x, w = as_operand(x), as_operand(w)
     _expect_axes("conv1d", 3, x=x.shape, w=w.shape)
     y = conv2d(_as_image(x), _as_image(w), (1, stride), (0, padding), (1, dilation), groups)
     return s.reshape(y, (*y.shape[:2], y.shape[3]))
@@ -282,15 +289,16 @@ def conv1d(
 
 @composite()
 def conv1d_input_gradient(
-    v: Any,
-    w: Any,
-    shape: tuple[int, ...],
+    v: Operand,
+    w: Operand,
+    shape: Shape,
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """The adjoint of `conv1d` in x: v (N, O, L'), w (O, C / groups, k) -> `shape` = (N, C, L)."""
+    v, w = as_operand(v), as_operand(w)
     _expect_axes("conv1d_input_gradient", 3, v=v.shape, w=w.shape, shape=shape)
     y = conv2d_input_gradient(
         _as_image(v),
@@ -304,7 +312,12 @@ def conv1d_input_gradient(
     return s.reshape(y, shape)
 
 
-def _settings3d(where: str, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
+def _settings3d(
+    where: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> tuple[tuple[int, int, int], ...]:
     return (
         _triple(where, "stride", stride, 1),
         _triple(where, "padding", padding, 0),
@@ -314,14 +327,20 @@ def _settings3d(where: str, stride: Any, padding: Any, dilation: Any) -> tuple[A
 
 @composite()
 def conv3d(
-    x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+    x: Operand,
+    w: Operand,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     """`conv2d` with time in front: x (N, C, T, H, W), w (O, C / groups, kT, kH, kW).
 
     -> (N, O, T', H', W'), each length as in `conv2d`.  Settings are an int or three (time, height,
     width).  Raises ShapeError for shapes that do not fit, ValueError for settings that make no
     sense.
     """
+    x, w = as_operand(x), as_operand(w)
     where = "conv3d"
     _expect_axes(where, 5, x=x.shape, w=w.shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
@@ -341,15 +360,16 @@ def conv3d(
 
 @composite()
 def conv3d_input_gradient(
-    v: Any,
-    w: Any,
-    shape: tuple[int, ...],
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    v: Operand,
+    w: Operand,
+    shape: Shape,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """The adjoint of `conv3d` in x: v (N, O, T', H', W'), w -> `shape` = (N, C, T, H, W)."""
+    v, w = as_operand(v), as_operand(w)
     where = "conv3d_input_gradient"
     _expect_axes(where, 5, v=v.shape, w=w.shape, shape=shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)

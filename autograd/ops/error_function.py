@@ -7,12 +7,15 @@ too much.  W. J. Cody's rational approximations are good to double precision on 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.batch_rules import native
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["erf"]
 
@@ -38,7 +41,7 @@ LARGE = (
 )  # fmt: skip
 
 
-def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
+def _ratio(pieces: tuple[tuple[float, ...], ...], x: Array) -> Array:
     over, under = pieces
     numerator, denominator = over[0] * x + over[1], under[0] * x + under[1]
     for p, q in zip(over[2:], under[2:], strict=True):
@@ -47,7 +50,7 @@ def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
 
 
 @primitive
-def erf(xp: Any, x: Any) -> Any:
+def erf(xp: Namespace, x: Array) -> Array:
     """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place.
 
     Complex x needs SciPy.

@@ -8,7 +8,8 @@ float32 and complex128 for float64.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, axis_of
 from tapegrad.autograd.ops.batch_rules import over_axes, shifted
 from tapegrad.autograd.ops.rearranging import roll
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "double_interior",
@@ -44,18 +49,17 @@ __all__ = [
     "rfftn",
 ]
 
-Axes = tuple[int, ...]
 _OPPOSITE = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 @primitive
-def forward_transform(xp: Any, x: Any, *, axes: Axes, norm: str) -> Any:
+def forward_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: str) -> Array:
     """y_k = Σ_j x_j exp(-2πi·jk/n) over each of `axes`, scaled by `norm`; complex."""
     return xp.fft.fftn(x, axes=axes, norm=norm)
 
 
 @primitive
-def inverse_transform(xp: Any, x: Any, *, axes: Axes, norm: str) -> Any:
+def inverse_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: str) -> Array:
     """y_k = (1/n) Σ_j x_j exp(2πi·jk/n) over each of `axes`, scaled by `norm`; complex."""
     return xp.fft.ifftn(x, axes=axes, norm=norm)
 
@@ -67,19 +71,19 @@ inverse_transform.batch(lambda x, axes, norm: inverse_transform(x, shifted(axes,
 
 
 @primitive
-def half_transform(xp: Any, x: Any, *, axis: int, norm: str) -> Any:
+def half_transform(xp: Namespace, x: Array, *, axis: int, norm: str) -> Array:
     """The first n // 2 + 1 entries of the forward transform of real x along `axis`."""
     return xp.fft.rfft(x, axis=axis, norm=norm)
 
 
 @primitive
-def inverse_half_transform(xp: Any, x: Any, *, length: int, axis: int, norm: str) -> Any:
+def inverse_half_transform(xp: Namespace, x: Array, *, length: int, axis: int, norm: str) -> Array:
     """The real array of `length` along `axis` whose `half_transform` is x."""
     return xp.fft.irfft(x, n=length, axis=axis, norm=norm)
 
 
 @primitive
-def double_interior(xp: Any, x: Any, *, length: int, axis: int) -> Any:
+def double_interior(xp: Namespace, x: Array, *, length: int, axis: int) -> Array:
     """x with the entries doubled that stand for two of the full transform of `length`."""
     y = x + x
     index: list[Any] = [slice(None)] * x.ndim
@@ -93,12 +97,12 @@ double_interior.vjp(x=lambda g, length, axis: double_interior(g, length, axis))
 double_interior.batch(over_axes)
 
 
-def _half_rule(g: Any, x_shape: Axes, axis: int, norm: str) -> Any:
+def _half_rule(g: Array, x_shape: Shape, axis: int, norm: str) -> Array:
     # The sweep keeps the real part: x is real.
     return forward_transform(_resized(g, x_shape[axis], axis), (axis,), norm)
 
 
-def _inverse_half_rule(g: Any, length: int, axis: int, norm: str) -> Any:
+def _inverse_half_rule(g: Array, length: int, axis: int, norm: str) -> Array:
     y = e.conjugate(half_transform(g, axis, _OPPOSITE[norm]))
     return double_interior(y, length, axis)
 
@@ -109,7 +113,7 @@ inverse_half_transform.vjp(x=_inverse_half_rule)
 inverse_half_transform.batch(over_axes)
 
 
-def _resized(x: Any, n: int | None, axis: int) -> Any:
+def _resized(x: Array, n: int | None, axis: int) -> Array:
     """x cut or padded with zeros at the end of `axis`."""
     if n is None or x.shape[axis] == n:
         return x
@@ -121,7 +125,9 @@ def _resized(x: Any, n: int | None, axis: int) -> Any:
     return s.pad(x, tuple((0, n - x.shape[i] if i == axis else 0) for i in range(x.ndim)))
 
 
-def _prepared(a: Any, lengths: Any, axes: Any) -> tuple[Any, Axes]:
+def _prepared(
+    a: Tensor, lengths: Sequence[int] | None, axes: Sequence[int] | None
+) -> tuple[Tensor, tuple[int, ...]]:
     if axes is None:
         axes = range(a.ndim) if lengths is None else range(a.ndim - len(lengths), a.ndim)
     places = tuple(axis_of(axis, a.ndim) for axis in axes)
@@ -132,45 +138,65 @@ def _prepared(a: Any, lengths: Any, axes: Any) -> tuple[Any, Axes]:
 
 
 @composite(numpy=np.fft.fftn)
-def fftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def fftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The forward transform over `axes` (all when None), cut or padded to the lengths `s`."""
     a, places = _prepared(as_operand(a), s, axes)
     return forward_transform(a, places, norm or "backward")
 
 
 @composite(numpy=np.fft.ifftn)
-def ifftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def ifftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The inverse transform over `axes` (all when None), cut or padded to the lengths `s`."""
     a, places = _prepared(as_operand(a), s, axes)
     return inverse_transform(a, places, norm or "backward")
 
 
 @composite(numpy=np.fft.fft2)
-def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def fft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """The forward transform over the last two axes."""
     return fftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.ifft2)
-def ifft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def ifft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """The inverse transform over the last two axes."""
     return ifftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.fft)
-def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def fft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The forward transform along `axis`, of x cut or padded to n points."""
     return fftn(a, None if n is None else (n,), (axis,), norm)
 
 
 @composite(numpy=np.fft.ifft)
-def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ifft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse transform along `axis`, of x cut or padded to n points."""
     return ifftn(a, None if n is None else (n,), (axis,), norm)
 
 
 @composite(numpy=np.fft.rfft)
-def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def rfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The forward transform of real x along `axis`: (…, n) -> (…, n // 2 + 1)."""
     a = as_operand(a)
     axis = axis_of(axis, a.ndim)
@@ -178,7 +204,7 @@ def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) 
 
 
 @composite(numpy=np.fft.irfft)
-def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def irfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`, real: (…, n // 2 + 1) -> (…, n), n even unless given."""
     a = as_operand(a)
     axis = axis_of(axis, a.ndim)
@@ -191,7 +217,12 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 
 
 @composite(numpy=np.fft.rfftn)
-def rfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def rfftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """`rfft` along the last of `axes`, then the forward transform over the others."""
     a, places = _prepared(as_operand(a), s, axes)
     y = rfft(a, None, places[-1], norm)
@@ -199,7 +230,12 @@ def rfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> A
 
 
 @composite(numpy=np.fft.irfftn)
-def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def irfftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The inverse of `rfftn`, real."""
     a = as_operand(a)
     if axes is None:
@@ -211,30 +247,40 @@ def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> 
 
 
 @composite(numpy=np.fft.rfft2)
-def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def rfft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """`rfftn` over the last two axes."""
     return rfftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.irfft2)
-def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def irfft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """`irfftn` over the last two axes."""
     return irfftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.hfft)
-def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def hfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The transform, real, of a signal with Hermitian symmetry, of which a is the first half."""
     return irfft(e.conjugate(as_operand(a)), n, axis, _OPPOSITE[norm or "backward"])
 
 
 @composite(numpy=np.fft.ihfft)
-def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ihfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`."""
     return e.conjugate(rfft(a, n, axis, _OPPOSITE[norm or "backward"]))
 
 
-def _shifted(x: Any, axes: Any, sign: int) -> Any:
+def _shifted(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
     x = as_operand(x)
     places = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
     shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in places)
@@ -242,12 +288,12 @@ def _shifted(x: Any, axes: Any, sign: int) -> Any:
 
 
 @composite(numpy=np.fft.fftshift)
-def fftshift(x: Any, axes: Any = None) -> Any:
+def fftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """x rolled so that the frequency 0 stands in the middle of `axes`."""
     return _shifted(x, axes, 1)
 
 
 @composite(numpy=np.fft.ifftshift)
-def ifftshift(x: Any, axes: Any = None) -> Any:
+def ifftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of `fftshift`."""
     return _shifted(x, axes, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +11,17 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, constant
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand
+
 __all__ = ["geomspace", "linspace", "logspace"]
 
 
 @composite(numpy=np.linspace)
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axis: int = 0) -> Any:
+def linspace(
+    start: Operand, stop: Operand, num: int = 50, endpoint: bool = True, *, axis: int = 0
+) -> Tensor:
     """`num` points from start to stop in equal steps, along a new axis."""
     start, stop = as_operand(start) * 1.0, as_operand(stop) * 1.0
     like = start if hasattr(start, "tracked") else stop
@@ -33,8 +39,14 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axi
 
 @composite(numpy=np.logspace)
 def logspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, *, axis: int = 0
-) -> Any:
+    start: Operand,
+    stop: Operand,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Operand = 10.0,
+    *,
+    axis: int = 0,
+) -> Tensor:
     """base^x for x in `linspace`."""
     if np.ndim(base):
         raise TypeError("numpy.logspace on a Tensor: an array as base is not supported")
@@ -42,7 +54,9 @@ def logspace(
 
 
 @composite(numpy=np.geomspace)
-def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axis: int = 0) -> Any:
+def geomspace(
+    start: Operand, stop: Operand, num: int = 50, endpoint: bool = True, *, axis: int = 0
+) -> Tensor:
     """`num` points from start to stop in equal ratios, both of one sign; complex ones on a spiral.
 
     Both are turned until start is positive, and the points are turned back.

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.tensor import Tensor, fresh
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, constant, constant_like, value_of
 from tapegrad.autograd.ops.counting import searchsorted, to_index
 from tapegrad.autograd.ops.grids import linspace
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import index_add
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Operand
+
 __all__ = ["bincount", "histogram", "histogram_bin_edges"]
 
 
 @composite(numpy=np.bincount)
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
+def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2, … is in x, or the sum of its weights, in which it derives."""
     x = as_operand(x)
     if weights is not None and as_operand(weights).dtype.kind == "c":
@@ -30,7 +33,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Any:
     return _counted(x, weights, max(int(held.max()) + 1 if held.size else 0, minlength))
 
 
-def _counted(x: Any, weights: Any, n: int) -> Any:
+def _counted(x: Array, weights: Array, n: int) -> Array:
     if weights is None:  # counted as floats, for which every library has an atomic addition
         ones = constant(np.ones(x.shape), x)
         return to_index(index_add(ones, [x], (HOLE,), (n,)))
@@ -38,31 +41,33 @@ def _counted(x: Any, weights: Any, n: int) -> Any:
 
 
 @composite(numpy=np.histogram_bin_edges)
-def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
+def histogram_bin_edges(
+    a: Operand, bins: int | str | Operand = 10, range: tuple[float, float] | None = None
+) -> Tensor:
     """The borders of the bins of `histogram`, from the smallest to the largest entry."""
     a = as_operand(a)
-    if np.ndim(bins):
-        return _beside(np.asarray(bins), a) if isinstance(bins, (list, tuple)) else bins
-    if isinstance(bins, str) or not a.size:
-        return _beside(np.histogram_bin_edges(value_of(a), bins, range), a)
+    wanted: Any = bins
+    if np.ndim(wanted):  # the borders themselves
+        return constant_like(np.asarray(wanted), a) if isinstance(wanted, (list, tuple)) else wanted
+    if isinstance(wanted, str) or not a.size:
+        return constant_like(np.histogram_bin_edges(value_of(a), wanted, range), a)
     low: Any
     high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
     low, high = (constant(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high))
     flat = e.equal(low, high)
     margin = e.cast(flat, dtype=low.dtype) * 0.5
-    return linspace(low - margin, high + margin, bins + 1)
-
-
-def _beside(array: Any, like: Any) -> Any:
-    """A constant where `like` lives, and a Tensor if that is one."""
-    return fresh(constant(array, like)) if isinstance(like, Tensor) else array
+    return linspace(low - margin, high + margin, wanted + 1)
 
 
 @composite(numpy=np.histogram)
 def histogram(
-    a: Any, bins: Any = 10, range: Any = None, density: bool = False, weights: Any = None
-) -> Any:
+    a: Operand,
+    bins: int | str | Operand = 10,
+    range: tuple[float, float] | None = None,
+    density: bool = False,
+    weights: Operand | None = None,
+) -> tuple[Tensor, Tensor]:
     """(how many entries fall into each bin, the borders); counts derive in `weights` only."""
     a = as_operand(a)
     edges = histogram_bin_edges(a, bins, range)

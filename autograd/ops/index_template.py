@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = ["HOLE", "filled", "parted"]
 
@@ -22,13 +25,13 @@ class _Hole:
 HOLE = _Hole()
 
 
-def filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
+def filled(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ...]:
     """The index again: the arrays in the holes of the template."""
     arrays = iter(indices)
     return tuple(next(arrays) if part is HOLE else part for part in template)
 
 
-def _is_array(part: Any) -> bool:
+def _is_array(part: Array) -> bool:
     return isinstance(part, (Tensor, list)) or (
         devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
     )

@@ -9,7 +9,7 @@ cotangents.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 from tapegrad.autograd.ops.index_template import HOLE, filled, parted
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "getitem",
@@ -49,13 +52,13 @@ builtin_max = max
 
 
 @primitive(view=True)
-def take_slice(xp: Any, x: Any, *, index: tuple[Any, ...]) -> Any:
+def take_slice(xp: Namespace, x: Array, *, index: tuple[Any, ...]) -> Array:
     """x[index] for ints, slices, None and Ellipsis."""
     return x[index]
 
 
 @primitive
-def unslice(xp: Any, x: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+def unslice(xp: Namespace, x: Array, *, index: tuple[Any, ...], shape: Shape) -> Array:
     """Zeros of `shape` with x at `index`: the adjoint of `take_slice`."""
     y = xp.zeros(shape, dtype=x.dtype)
     y[index] = x
@@ -72,15 +75,17 @@ unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index),
 
 
 @primitive
-def take_index(xp: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]) -> Any:
+def take_index(
+    xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...]
+) -> Array:
     """x indexed by integer or boolean arrays, and the basic indices of `template`."""
     return x[filled(template, indices)]
 
 
 @primitive
 def index_add(
-    xp: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...], shape: tuple[int, ...]
-) -> Any:
+    xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...], shape: Shape
+) -> Array:
     """Zeros of `shape` with x added at the indices; repeated indices add up."""
     y = xp.zeros(shape, dtype=x.dtype)
     whole = len(indices) == len(shape) == len(template) > 1
@@ -102,8 +107,12 @@ index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), i
 
 @take_index.batch
 def _take_batch(
-    x: Any, indices: list[Any], batched: tuple[bool, bool], samples: int, template: Any
-) -> Any:
+    x: Array,
+    indices: list[Array],
+    batched: tuple[bool, bool],
+    samples: int,
+    template: tuple[Any, ...],
+) -> Array:
     place = batched_index(template, indices, x.ndim - batched[0], batched[1], samples)
     if not batched[0]:  # all samples read in one array
         y = take_index(x, place.indices[1:], template)
@@ -113,13 +122,13 @@ def _take_batch(
 
 @index_add.batch
 def _index_add_batch(
-    x: Any,
-    indices: list[Any],
+    x: Array,
+    indices: list[Array],
     batched: tuple[bool, bool],
     samples: int,
-    template: Any,
-    shape: tuple[int, ...],
-) -> Any:
+    template: tuple[Any, ...],
+    shape: Shape,
+) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
     place = batched_index(template, indices, len(shape), batched[1], samples)
@@ -127,10 +136,10 @@ def _index_add_batch(
 
 
 def store(
-    xp: Any,
-    array: Any,
-    v: Any,
-    indices: list[Any],
+    xp: Namespace,
+    array: Array,
+    v: Array,
+    indices: list[Array],
     template: tuple[Any, ...],
     path: tuple[Step, ...],
 ) -> None:
@@ -146,14 +155,14 @@ def store(
 
 @primitive
 def overwritten(
-    xp: Any,
-    x: Any,
-    v: Any,
-    indices: list[Any],
+    xp: Namespace,
+    x: Array,
+    v: Array,
+    indices: list[Array],
     *,
     template: tuple[Any, ...],
     path: tuple[Step, ...] = (),
-) -> Any:
+) -> Array:
     """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
 
     path: the views of y that lead to where the index counts; y itself when empty
@@ -164,12 +173,12 @@ def overwritten(
 
 
 def _value_rule(
-    g: Any,
-    indices: list[Any],
+    g: Array,
+    indices: list[Array],
     template: tuple[Any, ...],
     path: tuple[Step, ...],
-    v_shape: tuple[int, ...],
-) -> Any:
+    v_shape: Shape,
+) -> Array:
     for step in path:
         # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
         g = -imag(g) if step[0] is imag else taken(g, (step,))
@@ -195,14 +204,14 @@ overwritten.vjp(
 # A sample's entries are told by their places in its flat memory, which one array counts for all.
 @overwritten.batch
 def _overwritten_batch(
-    x: Any,
-    v: Any,
-    indices: list[Any],
+    x: Array,
+    v: Array,
+    indices: list[Array],
     batched: tuple[bool, bool, bool],
     samples: int,
     template: tuple[Any, ...],
     path: tuple[Step, ...],
-) -> Any:
+) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
     ndim_of_v = getattr(v, "ndim", 0) - batched[1]
@@ -240,8 +249,8 @@ def _overwritten_batch(
 
 @primitive(differentiable=False)
 def last_written(
-    xp: Any, indices: list[Any], *, template: tuple[Any, ...], shape: tuple[int, ...]
-) -> Any:
+    xp: Namespace, indices: list[Array], *, template: tuple[Any, ...], shape: Shape
+) -> Array:
     """For each entry that y[index] = v writes, whether it stays: of several at one place the last.
 
     shape: y's; the result has the shape of y[index], booleans
@@ -256,17 +265,17 @@ def last_written(
 
 @last_written.batch
 def _last_written_batch(
-    indices: list[Any],
+    indices: list[Array],
     batched: tuple[bool],
     samples: int,
     template: tuple[Any, ...],
-    shape: tuple[int, ...],
-) -> Any:
+    shape: Shape,
+) -> Array:
     place = batched_index(template, indices, len(shape), True, samples)
     return place.read(last_written(place.indices, place.template, (samples, *shape)))
 
 
-def getitem(x: Any, index: Any) -> Any:
+def getitem(x: Array, index: Any) -> Array:
     """x[index], with any index that NumPy takes.
 
     Raises IndexError for floating point indices, TypeError for tracked ones.
@@ -276,7 +285,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 
 @composite(numpy=np.take)
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     """The entries of x at integer `indices` along `axis`; of the flattened array when None."""
     if axis is None:
         x, axis = x.reshape(-1), 0
@@ -286,7 +295,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 @composite(numpy=np.take_along_axis)
-def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+def take_along_axis(x: Array, indices: Array, axis: int) -> Tensor:
     """For each place, the entry of x whose position along `axis` is in `indices`."""
     axis %= x.ndim
     xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)

@@ -6,26 +6,29 @@ derivative that needs the old value fails instead of being wrong.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.index_template import filled
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
+
 __all__ = ["accumulate", "assign", "assign_at"]
 
 
 @primitive(mutates="target")
-def assign(xp: Any, target: Any, x: Any) -> Any:
+def assign(xp: Namespace, target: Array, x: Array) -> Array:
     """target[...] = x, with broadcasting, in target's dtype."""
     target[...] = x
 
 
 @primitive(mutates="target")
 def assign_at(
-    xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]
-) -> Any:
+    xp: Namespace, target: Array, x: Array, indices: list[Array], *, template: tuple[Any, ...]
+) -> Array:
     """target[template with its arrays filled in] = x; an x that overlaps it is read first."""
     if xp is np and any(index.dtype.kind == "b" for index in indices):
         # NumPy sees to it for every index but a mask
@@ -34,6 +37,6 @@ def assign_at(
 
 
 @primitive(mutates="target")
-def accumulate(xp: Any, target: Any, x: Any) -> Any:
+def accumulate(xp: Namespace, target: Array, x: Array) -> Array:
     """target += x, with broadcasting, in target's dtype."""
     target += x

@@ -8,8 +8,9 @@ gradient follows the same path backwards: it never multiplies all operands at on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +19,13 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
 from tapegrad.autograd.ops.rearranging import diagonal
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "contract",
@@ -36,16 +42,16 @@ __all__ = [
 
 
 @primitive(numpy=(np.matmul, np.linalg.matmul))
-def matmul(xp: Any, x1: Any, x2: Any, *, out: Any = None) -> Any:
+def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
     """The matrix product x1 @ x2: (…, m, k), (…, k, n) -> (…, m, n); vectors as in NumPy."""
     return xp.matmul(x1, x2, out=out)
 
 
-def _transposed(x: Any) -> Any:
+def _transposed(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
 
 
-def _matmul_first(g: Any, x1_shape: tuple[int, ...], x2: Any) -> Any:
+def _matmul_first(g: Array, x1_shape: Shape, x2: Array) -> Array:
     if x2.ndim == 1:
         if len(x1_shape) == 1:
             return g * x2
@@ -55,7 +61,7 @@ def _matmul_first(g: Any, x1_shape: tuple[int, ...], x2: Any) -> Any:
     return g @ _transposed(x2)
 
 
-def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -> Any:
+def _matmul_second(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
     if x1.ndim == 1:
         if len(x2_shape) == 1:
             return g * x1
@@ -78,7 +84,7 @@ matmul.vjp(x1=_matmul_first, x2=_matmul_second)
 
 
 @matmul.batch
-def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
+def _matmul_batch(x1: Array, x2: Array, batched: tuple[bool, bool]) -> Array:
     ndim1, ndim2 = ndim_of(x1, batched[0]), ndim_of(x2, batched[1])
     if batched == (True, False) and ndim2 == 2:  # one product for all samples
         y = matmul(s.reshape(x1, (-1, x1.shape[-1])) if ndim1 > 1 else x1, x2)
@@ -101,7 +107,7 @@ def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
 
 
 @primitive
-def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) -> Any:
+def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str) -> Array:
     """Σ x1[axes1]·x2[axes2] over the letters that `result` lacks; no letter twice in an operand.
 
     Letters are sorted into batch, kept and summed ones, and one matrix product does the work.
@@ -140,8 +146,8 @@ def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) 
 
 
 def _contract_rule(
-    g: Any, result: str, other: Any, other_axes: str, shape: tuple[int, ...], axes: str
-) -> Any:
+    g: Array, result: str, other: Array, other_axes: str, shape: Shape, axes: str
+) -> Array:
     reached = "".join(c for c in axes if c in result or c in other_axes)
     partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
     if reached != axes:  # letters only this operand has were summed: spread over them
@@ -170,14 +176,16 @@ def _other_letter(text: str) -> str:
 
 @contract.batch
 def _contract_batch(
-    x1: Any, x2: Any, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
-) -> Any:
+    x1: Array, x2: Array, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
+) -> Array:
     c = _other_letter(axes1 + axes2 + result)
     return contract(x1, x2, c * batched[0] + axes1, c * batched[1] + axes2, c + result)
 
 
 @primitive
-def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: str) -> Any:
+def contract_all(
+    xp: Namespace, arrays: list[Array], *, terms: tuple[str, ...], result: str
+) -> Array:
     """Σ of the products of all arrays at once, over the letters that `result` lacks.
 
     It needs no memory beside its result, and the time of the full product.
@@ -185,7 +193,9 @@ def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: 
     return xp.einsum(",".join(terms) + "->" + result, *arrays)
 
 
-def _contract_all_rule(g: Any, arrays: list[Any], terms: tuple[str, ...], result: str) -> list[Any]:
+def _contract_all_rule(
+    g: Array, arrays: list[Array], terms: tuple[str, ...], result: str
+) -> list[Array]:
     cotangents = []
     for i, (array, term) in enumerate(zip(arrays, terms, strict=True)):
         others, names = arrays[:i] + arrays[i + 1 :], (*terms[:i], *terms[i + 1 :])
@@ -202,7 +212,7 @@ contract_all.vjp(arrays=_contract_all_rule)
 
 
 @contract_all.batch
-def _contract_all_batch(arrays: list[Any], terms: tuple[str, ...], result: str) -> Any:
+def _contract_all_batch(arrays: list[Array], terms: tuple[str, ...], result: str) -> Array:
     c = _other_letter("".join((*terms, result)))
     return contract_all(arrays, tuple(c + term for term in terms), c + result)
 
@@ -255,13 +265,13 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
     return tuple(full), right
 
 
-def _diagonal(x: Any) -> Any:
+def _diagonal(x: Array) -> Array:
     """The diagonal of the first two axes, which have one length, as the first axis."""
     n = len(x)
     return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
 
 
-def _without_repeats(x: Any, axes: str) -> tuple[Any, str]:
+def _without_repeats(x: Array, axes: str) -> tuple[Any, str]:
     """Take diagonals, so that no letter stands twice."""
     while len(set(axes)) != len(axes):
         c = next(c for c in axes if axes.count(c) > 1)
@@ -287,11 +297,11 @@ def _interleaved(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 @composite(numpy=np.einsum)
 def einsum(
-    subscripts: Any,
+    subscripts: str | Operand,
     *operands: Any,
-    optimize: Any = True,
+    optimize: bool | str | tuple[Any, ...] | list[Any] = True,
     memory_limit: int | str | None = None,
-) -> Any:
+) -> Tensor:
     """The Einstein sum of the operands, contracted in the order opt_einsum finds best.
 
     subscripts:   "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy; or the
@@ -305,13 +315,14 @@ def einsum(
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _interleaved((subscripts, *operands))
-    if isinstance(optimize, (tuple, list)):
-        if optimize and optimize[0] == "einsum_path":
+    strategy: Any = optimize
+    if isinstance(strategy, (tuple, list)):
+        if strategy and strategy[0] == "einsum_path":
             raise TypeError("numpy.einsum on a Tensor: a given path is not supported")
-        optimize, memory_limit = optimize[0], optimize[1] if len(optimize) > 1 else memory_limit
-    operands = tuple(x if hasattr(x, "ndim") else np.asarray(x) for x in operands)
-    terms, result = _parsed(subscripts, tuple(x.ndim for x in operands))
-    work = [_without_repeats(x, axes) for x, axes in zip(operands, terms, strict=True)]
+        strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
+    arrays = [as_operand(x) for x in operands]
+    terms, result = _parsed(subscripts, tuple(x.ndim for x in arrays))
+    work = [_without_repeats(x, axes) for x, axes in zip(arrays, terms, strict=True)]
     size: dict[str, int] = {}
     for x, axes in work:
         for c, n in zip(axes, x.shape, strict=True):
@@ -320,10 +331,10 @@ def einsum(
                     f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
                 )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
-    if len(work) > 2 and optimize is not False:
+    if len(work) > 2 and strategy is not False:
         text = ",".join(axes for _, axes in work) + "->" + result
         shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
-        method = optimize if isinstance(optimize, str) else "auto"
+        method = strategy if isinstance(strategy, str) else "auto"
         path = _path(text, shapes, method, memory_limit)
     else:
         path = (tuple(range(len(work))),)
@@ -353,8 +364,9 @@ def einsum(
 
 
 @composite(numpy=(np.tensordot, np.linalg.tensordot))
-def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+def tensordot(a: Operand, b: Operand, axes: int | Sequence[Any] = 2) -> Tensor:
     """Σ a·b over the last `axes` axes of a and the first of b, or over two given lists of axes."""
+    a, b = as_operand(a), as_operand(b)
     if isinstance(axes, int):
         of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
@@ -369,8 +381,9 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 @composite(numpy=np.dot)
-def dot(a: Any, b: Any) -> Any:
+def dot(a: Operand, b: Operand) -> Tensor:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
@@ -379,26 +392,27 @@ def dot(a: Any, b: Any) -> Any:
 
 
 @composite(numpy=np.inner)
-def inner(a: Any, b: Any) -> Any:
+def inner(a: Operand, b: Operand) -> Tensor:
     """Σ a·b over the last axis of both."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
 
 
 @composite(numpy=(np.outer, np.linalg.outer))
-def outer(a: Any, b: Any) -> Any:
+def outer(a: Operand, b: Operand) -> Tensor:
     """The product of every entry of a with every entry of b: (a.size, b.size)."""
     return s.reshape(a, (-1, 1)) * s.reshape(b, (1, -1))
 
 
 @composite(numpy=np.trace)
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def trace(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
     return r.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
 @composite(numpy=np.linalg.trace)
-def matrix_trace(x: Any, *, offset: int = 0) -> Any:
+def matrix_trace(x: Operand, *, offset: int = 0) -> Tensor:
     """The sums of the diagonals of matrices (…, m, n) -> (…)."""
     return trace(x, offset, -2, -1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,10 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
 from tapegrad.autograd.ops.matrices import eigvals, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = [
     "poly",
@@ -29,17 +34,17 @@ __all__ = [
 ]
 
 
-def _coefficients(p: Any) -> Any:
+def _coefficients(p: Operand) -> Tensor:
     p = as_operand(p)
     return p if p.ndim else s.reshape(p, (1,))
 
 
-def _padded(a: Any, n: int) -> Any:
+def _padded(a: Array, n: int) -> Tensor:
     return s.pad(a, ((n - a.shape[0], 0),)) if a.shape[0] < n else a
 
 
 @composite(numpy=np.polyval)
-def polyval(p: Any, x: Any) -> Any:
+def polyval(p: Operand, x: Operand) -> Tensor:
     """The value at x, by Horner's rule."""
     p, x = _coefficients(p), as_operand(x)
     y = x * 0
@@ -49,7 +54,7 @@ def polyval(p: Any, x: Any) -> Any:
 
 
 @composite(numpy=np.polyadd)
-def polyadd(a1: Any, a2: Any) -> Any:
+def polyadd(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the sum."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
@@ -57,7 +62,7 @@ def polyadd(a1: Any, a2: Any) -> Any:
 
 
 @composite(numpy=np.polysub)
-def polysub(a1: Any, a2: Any) -> Any:
+def polysub(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the difference."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
@@ -65,18 +70,18 @@ def polysub(a1: Any, a2: Any) -> Any:
 
 
 @composite(numpy=np.polymul)
-def polymul(a1: Any, a2: Any) -> Any:
+def polymul(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the product, without leading zeros of the factors."""
-    return convolve(*(_trimmed(_coefficients(a)) for a in (a1, a2)))
+    return convolve(_trimmed(_coefficients(a1)), _trimmed(_coefficients(a2)))
 
 
-def _trimmed(a: Any) -> Any:
+def _trimmed(a: Array) -> Tensor:
     places = np.flatnonzero(value_of(a))
     return a[int(places[0]) :] if len(places) else a[-1:]
 
 
 @composite(numpy=np.polydiv)
-def polydiv(u: Any, v: Any) -> Any:
+def polydiv(u: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     """(quotient, remainder) of two polynomials."""
     u, v = _coefficients(u) * 1.0, _coefficients(v) * 1.0
     wanted = np.result_type(u.dtype, v.dtype)
@@ -100,29 +105,29 @@ def polydiv(u: Any, v: Any) -> Any:
 
 
 @composite(numpy=np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
+def polyder(p: Operand, m: int = 1) -> Tensor:
     """The coefficients of the m-th derivative."""
-    p = _coefficients(p)
+    y = _coefficients(p)
     for _ in range(m):
-        n = p.shape[0] - 1
-        p = p[:-1] * constant(np.arange(n, 0, -1).astype(p.dtype), p)
-    return p
+        n = y.shape[0] - 1
+        y = y[:-1] * constant(np.arange(n, 0, -1).astype(y.dtype), y)
+    return y
 
 
 @composite(numpy=np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) -> Tensor:
     """The coefficients of the m-th integral, with the constants k (0 when None)."""
-    p = _coefficients(p)
+    y = _coefficients(p)
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
-        n = p.shape[0]
-        p = p / constant(np.arange(n, 0, -1).astype(p.dtype), p)
-        p = s.concatenate([p, constant(np.array([last], dtype=p.dtype), p)], 0)
-    return p
+        n = y.shape[0]
+        y = y / constant(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = s.concatenate([y, constant(np.array([last], dtype=y.dtype), y)], 0)
+    return y
 
 
 @composite(numpy=np.poly)
-def poly(seq_of_zeros: Any) -> Any:
+def poly(seq_of_zeros: Operand) -> Tensor:
     """The coefficients of the polynomial with these roots, or of a matrix's characteristic one."""
     zeros = as_operand(seq_of_zeros)
     if zeros.ndim == 2:
@@ -134,7 +139,7 @@ def poly(seq_of_zeros: Any) -> Any:
 
 
 @composite(numpy=np.roots)
-def roots(p: Any) -> Any:
+def roots(p: Operand) -> Tensor:
     """The roots, as eigenvalues of the companion matrix; differentiable where they are distinct."""
     p = _coefficients(p)
     places = np.flatnonzero(value_of(p))
@@ -154,7 +159,7 @@ def roots(p: Any) -> Any:
 
 
 @composite(numpy=np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of the vector x as columns, falling unless `increasing`."""
     x = as_operand(x)
     count = x.shape[0] if N is None else N
@@ -166,7 +171,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 
 @composite(numpy=np.polyfit)
-def polyfit(x: Any, y: Any, deg: int, *, w: Any = None) -> Any:
+def polyfit(x: Operand, y: Operand, deg: int, *, w: Operand | None = None) -> Tensor:
     """The coefficients of the polynomial of degree `deg` with the least squared error at x.
 
     w: weights of the (not squared) errors

@@ -10,15 +10,20 @@ means, at fewer comparisons and additions than one pass over the whole window ne
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import must_be_ordered
+from tapegrad.autograd.ops.arrays import as_operand, must_be_ordered
 from tapegrad.autograd.ops.batch_rules import folded, unfolded
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "avg_pool2d",
@@ -34,15 +39,15 @@ __all__ = [
 
 @primitive(aux=("indices",))
 def max_pool2d(
-    xp: Any,
-    x: Any,
+    xp: Namespace,
+    x: Array,
     *,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     ceil_mode: bool = False,
-) -> Any:
+) -> Array:
     """The maximum of each window: (N, C, H, W) -> (N, C, oH, oW), in x's dtype.
 
     ``max_pool2d.with_aux`` also gives the picks: int64, h · W + w counted from 0 in the image.
@@ -68,7 +73,7 @@ def max_pool2d(
 
 
 @primitive
-def max_pool2d_gather(xp: Any, x: Any, indices: Any) -> Any:
+def max_pool2d_gather(xp: Namespace, x: Array, indices: Array) -> Array:
     """x[n, c] read at the flat positions indices[n, c]: (N, C, H, W) -> the shape of `indices`.
 
     `indices` (N, C, oH, oW) are those of `max_pool2d`; that they lie in the image is not checked.
@@ -77,7 +82,7 @@ def max_pool2d_gather(xp: Any, x: Any, indices: Any) -> Any:
 
 
 @primitive
-def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> Any:
+def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: Shape) -> Array:
     """Zeros of `shape` (N, C, H, W) with x (N, C, oH, oW) added at the flat positions `indices`.
 
     The adjoint of `max_pool2d_gather`: an entry picked by several windows collects all of them.
@@ -91,34 +96,34 @@ max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=Non
 
 
 @max_pool2d.batch
-def _max_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
+def _max_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
     y, indices = max_pool2d.with_aux(folded(x), **settings)
     return tuple(unfolded(part, samples, x.shape[1]) for part in (y, indices))
 
 
 @max_pool2d_gather.batch
-def _gather_batch(x: Any, indices: Any, samples: int) -> Any:
+def _gather_batch(x: Array, indices: Array, samples: int) -> Array:
     return unfolded(max_pool2d_gather(folded(x), folded(indices)), samples, x.shape[1])
 
 
 @max_unpool2d.batch
-def _unpool_batch(x: Any, indices: Any, samples: int, shape: Any) -> Any:
+def _unpool_batch(x: Array, indices: Array, samples: int, shape: Shape) -> Array:
     whole = (samples * shape[0], *shape[1:])
     return unfolded(max_unpool2d(folded(x), folded(indices), whole), samples, shape[0])
 
 
 @primitive
 def avg_pool2d(
-    xp: Any,
-    x: Any,
+    xp: Namespace,
+    x: Array,
     *,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divide: bool = True,
-) -> Any:
+) -> Array:
     """The sum of each window over its number of entries: (N, C, H, W) -> (N, C, oH, oW).
 
     That number counts padding, but not what a last window of `ceil_mode` has beyond the padding;
@@ -141,17 +146,17 @@ def avg_pool2d(
 
 @primitive
 def avg_pool2d_gradient(
-    xp: Any,
-    v: Any,
+    xp: Namespace,
+    v: Array,
     *,
-    shape: tuple[int, ...],
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
+    shape: Shape,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divide: bool = True,
-) -> Any:
+) -> Array:
     """The adjoint of `avg_pool2d`: ⟨result, x⟩ = ⟨v, avg_pool2d(x)⟩ for every x of `shape`.
 
     v (N, C, oH, oW) -> `shape` = (N, C, H, W): each window hands its share to its entries.
@@ -184,18 +189,18 @@ avg_pool2d_gradient.vjp(
 
 
 @avg_pool2d.batch
-def _avg_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
+def _avg_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
     return unfolded(avg_pool2d(folded(x), **settings), samples, x.shape[1])
 
 
 @avg_pool2d_gradient.batch
-def _avg_gradient_batch(v: Any, settings: dict[str, Any], samples: int, shape: Any) -> Any:
+def _avg_gradient_batch(v: Array, settings: dict[str, Any], samples: int, shape: Shape) -> Array:
     whole = {**settings, "shape": (samples * shape[0], *shape[1:])}
     return unfolded(avg_pool2d_gradient(folded(v), **whole), samples, shape[0])
 
 
 @primitive(differentiable=False)
-def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: int) -> Any:
+def checked_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int) -> Array:
     """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
 
     Raises ShapeError when they do not: adding at a position outside an image would end up in the
@@ -214,11 +219,11 @@ def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: in
 
 
 @checked_positions.batch
-def _positions_batch(indices: Any, samples: int, shape: Any, size: int) -> Any:
+def _positions_batch(indices: Array, samples: int, shape: Shape, size: int) -> Array:
     return checked_positions(indices, (samples, *shape), size)
 
 
-def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
+def _thirds(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int, int]]:
     triples = []
     for name, setting in settings.items():
         triple = setting if isinstance(setting, tuple) else (setting,) * 3
@@ -231,7 +236,7 @@ def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
     return triples
 
 
-def _expect_film(where: str, x: Any) -> None:
+def _expect_film(where: str, x: Array) -> None:
     if x.ndim != 5:
         raise ShapeError(
             f"{where}: x must have the five axes (N, C, T, H, W), found shape {tuple(x.shape)}"
@@ -240,19 +245,20 @@ def _expect_film(where: str, x: Any) -> None:
 
 @composite()
 def max_pool3d(
-    x: Any,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    x: Operand,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, Tensor]:
     """`max_pool2d` with time in front: x (N, C, T, H, W) -> (N, C, T', H', W').
 
     Settings are an int or three (time, height, width).  With `return_indices` also the picks:
     int64, (t · H + h) · W + w.  Of equal maxima the first in row-major order wins.
     """
+    x = as_operand(x)
     _expect_film("max_pool3d", x)
     stride = kernel if stride is None else stride
     k, d, p, a = _thirds(
@@ -273,8 +279,11 @@ def max_pool3d(
 
 
 @composite()
-def avg_pool3d(x: Any, kernel: Any, stride: Any = None) -> Any:
+def avg_pool3d(
+    x: Operand, kernel: int | Sequence[int], stride: int | Sequence[int] | None = None
+) -> Tensor:
     """`avg_pool2d` with time in front, without padding: x (N, C, T, H, W) -> (N, C, T', H', W')."""
+    x = as_operand(x)
     _expect_film("avg_pool3d", x)
     k, d = _thirds("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
     n, c, t, h, w = x.shape

@@ -7,7 +7,7 @@ NumPy.  A reduction's rule spreads the cotangent over the axes that were reduced
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,12 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import over_axes, over_axis
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand, Shape
 
 __all__ = [
     "all",
@@ -33,10 +38,8 @@ __all__ = [
     "var",
 ]
 
-Axis = int | tuple[int, ...] | None
 
-
-def normalized_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def normalized_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
     """`axis` as a tuple of distinct axes counted from 0.  Raises AxisError outside the array."""
     if axis is None:
         return tuple(range(ndim))
@@ -47,7 +50,7 @@ def normalized_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in given)
 
 
-def with_reduced_axes(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+def with_reduced_axes(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     """g with the reduced axes of `shape` put back as axes of length 1, or 0-d: it broadcasts."""
     if keepdims or not g.ndim or g.ndim == len(shape):
         return g
@@ -55,13 +58,15 @@ def with_reduced_axes(g: Any, shape: tuple[int, ...], axis: Axis, keepdims: bool
     return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
-def reducing(xp: Any, x: Any) -> Any:
+def reducing(xp: Namespace, x: Array) -> Array:
     """x with an array's methods: NumPy's functions cost up to 3 µs more than those do."""
     return x if hasattr(x, "ndim") else xp.asarray(x)
 
 
 @primitive(numpy=np.sum)
-def sum(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+def sum(
+    xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
+) -> Array:
     """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
     return reducing(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
 
@@ -75,12 +80,14 @@ sum.batch(over_axes)
 
 
 @primitive(numpy=np.mean)
-def mean(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+def mean(
+    xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
+) -> Array:
     """The arithmetic mean of x over `axis`."""
     return reducing(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
 
 
-def _mean_rule(g: Any, x_shape: tuple[int, ...], axis: Axis, keepdims: bool) -> Any:
+def _mean_rule(g: Array, x_shape: Shape, axis: Axes, keepdims: bool) -> Array:
     count = math.prod(x_shape[a] for a in normalized_axes(axis, len(x_shape)))
     spread = with_reduced_axes(g, x_shape, axis, keepdims) / (count or 1)
     return s.broadcast_to(spread, x_shape)
@@ -91,18 +98,22 @@ mean.batch(over_axes)
 
 
 @primitive(numpy=(np.max, np.amax))
-def max(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+def max(
+    xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
+) -> Array:
     """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
     return reducing(xp, x).max(axis=axis, keepdims=keepdims, out=out)
 
 
 @primitive(numpy=(np.min, np.amin))
-def min(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False, out: Any = None) -> Any:
+def min(
+    xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
+) -> Array:
     """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
     return reducing(xp, x).min(axis=axis, keepdims=keepdims, out=out)
 
 
-def _extremum_rule(g: Any, x: Any, y: Any, axis: Axis, keepdims: bool) -> Any:
+def _extremum_rule(g: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> Array:
     shape = x.shape
     y = with_reduced_axes(y, shape, axis, keepdims)
     g = with_reduced_axes(g, shape, axis, keepdims)
@@ -119,12 +130,12 @@ min.batch(over_axes)
 
 
 @primitive(numpy=np.cumsum)
-def cumsum(xp: Any, x: Any, *, axis: int | None = None, out: Any = None) -> Any:
+def cumsum(xp: Namespace, x: Array, *, axis: int | None = None, out: Array | None = None) -> Array:
     """The running sum along `axis`; of the flattened array when None."""
     return xp.cumsum(x, axis=axis, out=out)
 
 
-def _cumsum_rule(g: Any, x_shape: tuple[int, ...], axis: int | None) -> Any:
+def _cumsum_rule(g: Array, x_shape: Shape, axis: int | None) -> Array:
     along = 0 if axis is None else axis
     return s.reshape(s.flip(cumsum(s.flip(g, axis=along), axis=along), axis=along), x_shape)
 
@@ -134,7 +145,7 @@ cumsum.batch(over_axis)
 
 
 @primitive(numpy=np.argmax, differentiable=False)
-def argmax(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmax(xp: Namespace, x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """The index, from 0, of the first largest entry along `axis`; of all entries if None."""
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
@@ -143,7 +154,7 @@ argmax.batch(over_axis)
 
 
 @primitive(numpy=np.argmin, differentiable=False)
-def argmin(xp: Any, x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+def argmin(xp: Namespace, x: Array, *, axis: int | None = None, keepdims: bool = False) -> Array:
     """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
     return xp.argmin(x, axis=axis, keepdims=keepdims)
 
@@ -152,7 +163,7 @@ argmin.batch(over_axis)
 
 
 @primitive(numpy=np.any, differentiable=False)
-def any(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def any(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """Is any entry over `axis` not zero?  As booleans."""
     return xp.any(x, axis=axis, keepdims=keepdims)
 
@@ -161,7 +172,7 @@ any.batch(over_axes)
 
 
 @primitive(numpy=np.all, differentiable=False)
-def all(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """Are all entries over `axis` different from zero?  As booleans."""
     return xp.all(x, axis=axis, keepdims=keepdims)
 
@@ -170,11 +181,12 @@ all.batch(over_axes)
 
 
 @composite(numpy=np.prod)
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Π x over `axis`.
 
     Halves multiply halves, which needs no division and so is differentiable where entries are 0.
     """
+    x = as_operand(x)
     axes = normalized_axes(axis, x.ndim)
     kept = [a for a in range(x.ndim) if a not in axes]
     count = math.prod(x.shape[a] for a in axes)
@@ -191,15 +203,16 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @composite(numpy=np.var)
-def var(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
+    x = as_operand(x)
     count = math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
     deviations = x - mean(x, axis=axis, keepdims=True)
     return sum(e.absolute_square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
 
 
 @composite(numpy=np.std)
-def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
     v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
     constant = e.equal(v, 0)
@@ -207,7 +220,7 @@ def std(x: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> A
 
 
 @primitive
-def logsumexp(xp: Any, x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def logsumexp(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over `axis`, without overflow."""
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))

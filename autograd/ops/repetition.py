@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
 from tapegrad.autograd.ops.indexing import take
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = ["repeat", "tile"]
 
@@ -20,9 +24,13 @@ _BY_INDEX = ("edge", "reflect", "symmetric", "wrap")
 
 @composite(numpy=np.pad)
 def numpy_pad(
-    array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0
-) -> Any:
+    array: Operand,
+    pad_width: int | Sequence[Any] | dict[int, Any],
+    mode: str = "constant",
+    constant_values: float = 0,
+) -> Tensor:
     """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
+    array = as_operand(array)
     if isinstance(pad_width, dict):
         given = {a % array.ndim: w for a, w in pad_width.items()}
         pad_width = [given.get(i, (0, 0)) for i in range(array.ndim)]
@@ -44,11 +52,12 @@ def numpy_pad(
 
 
 @composite(numpy=np.repeat)
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+def repeat(x: Operand, repeats: int | Array, axis: int | None = None) -> Tensor:
     """Each entry of x `repeats` times in a row along `axis`; flattened when None.
 
     repeats: one number, or one for each place along the axis
     """
+    x = as_operand(x)
     if axis is None:
         x, axis = s.ravel(x), 0
     axis %= x.ndim
@@ -60,8 +69,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
 
 
 @composite(numpy=np.tile)
-def tile(x: Any, reps: int | tuple[int, ...]) -> Any:
+def tile(x: Operand, reps: int | tuple[int, ...]) -> Tensor:
     """x laid out `reps` times along each axis."""
+    x = as_operand(x)
     times = reps if isinstance(reps, tuple) else (reps,)
     ndim = max(x.ndim, len(times))
     lengths = (1,) * (ndim - x.ndim) + x.shape

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand
 
 __all__ = [
     "atleast_1d",
@@ -40,7 +43,7 @@ Shape = int | tuple[int, ...]
 
 
 @primitive(numpy=np.reshape, view=True)
-def reshape(xp: Any, x: Any, *, shape: Shape) -> Any:
+def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Array:
     """The entries of x, in row-major order, in another shape; one length may be -1."""
     return x.reshape(shape) if hasattr(x, "ndim") else xp.reshape(x, shape)
 
@@ -53,19 +56,19 @@ def _tuple(shape: Shape) -> tuple[int, ...]:
 
 
 @reshape.batch
-def _reshape_batch(x: Any, samples: int, shape: Shape) -> Any:
+def _reshape_batch(x: Array, samples: int, shape: Shape) -> Array:
     # The length that -1 stands for is that of one sample, also in a batch of none.
     known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _tuple(shape)).shape
     return reshape(x, (samples, *known))
 
 
 @primitive(numpy=np.transpose, view=True)
-def transpose(xp: Any, x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+def transpose(xp: Namespace, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
     """x with its axes in the order `axes`; reversed when None."""
     return x.transpose(axes) if hasattr(x, "ndim") else xp.transpose(x, axes)
 
 
-def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
+def _transpose_rule(g: Array, axes: tuple[int, ...] | None) -> Array:
     if axes is None:
         return transpose(g)
     inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
@@ -76,19 +79,19 @@ transpose.vjp(x=_transpose_rule)
 
 
 @transpose.batch
-def _transpose_batch(x: Any, axes: tuple[int, ...] | None) -> Any:
+def _transpose_batch(x: Array, axes: tuple[int, ...] | None) -> Array:
     ndim = x.ndim - 1
     return transpose(x, (0, *shifted(tuple(range(ndim))[::-1] if axes is None else axes, ndim)))
 
 
 @primitive(numpy=np.broadcast_to, view="read-only")
-def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
+def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
     """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
     stretched = _stretched(x, shape) if isinstance(x, (np.ndarray, np.generic)) else None
     return xp.broadcast_to(x, shape) if stretched is None else stretched
 
 
-def _stretched(x: Any, shape: Shape) -> Any:
+def _stretched(x: Array, shape: Shape) -> Array:
     """What np.broadcast_to returns, at a tenth of its cost, or None where that must do it.
 
     Every sum has it in its derivative.
@@ -114,13 +117,13 @@ broadcast_to.vjp(x=lambda g: g)
 
 
 @broadcast_to.batch
-def _broadcast_batch(x: Any, samples: int, shape: Shape) -> Any:
+def _broadcast_batch(x: Array, samples: int, shape: Shape) -> Array:
     wide = _tuple(shape)
     return broadcast_to(lifted(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
 
 
 @primitive(numpy=np.flip, view=True)
-def flip(xp: Any, x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
+def flip(xp: Namespace, x: Array, *, axis: Axes = None) -> Array:
     """x in reverse order along `axis`, an int, a tuple, or None for all."""
     return xp.flip(x, axis=axis)
 
@@ -130,7 +133,7 @@ flip.batch(over_axes)
 
 
 @primitive(numpy=np.copy)
-def copy(xp: Any, x: Any) -> Any:
+def copy(xp: Namespace, x: Array) -> Array:
     """A copy of x, in C order."""
     return xp.array(x, order="C", copy=True)
 
@@ -140,12 +143,12 @@ copy.batch(native)
 
 
 @primitive(numpy=np.concatenate)
-def concatenate(xp: Any, arrays: list[Any], *, axis: int | None = 0) -> Any:
+def concatenate(xp: Namespace, arrays: list[Array], *, axis: int | None = 0) -> Array:
     """The arrays joined along an existing `axis`; flattened first when it is None."""
     return xp.concatenate(arrays, axis=axis)
 
 
-def _concatenate_rule(g: Any, arrays_shape: list[tuple[int, ...]], axis: int | None) -> Any:
+def _concatenate_rule(g: Array, arrays_shape: list[tuple[int, ...]], axis: int | None) -> Array:
     if axis is None:
         ends = np.cumsum([math.prod(shape) for shape in arrays_shape])
         parts = split(g, tuple(int(e) for e in ends[:-1]), 0)
@@ -158,7 +161,7 @@ concatenate.vjp(arrays=_concatenate_rule)
 
 
 @concatenate.batch
-def _concatenate_batch(arrays: list[Any], samples: int, axis: int | None) -> Any:
+def _concatenate_batch(arrays: list[Array], samples: int, axis: int | None) -> Array:
     if axis is None:
         flat = [reshape(x, (samples, math.prod(x.shape[1:]))) for x in arrays]
         return concatenate(flat, axis=1)
@@ -166,7 +169,9 @@ def _concatenate_batch(arrays: list[Any], samples: int, axis: int | None) -> Any
 
 
 @primitive(several=True, view=True)
-def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) -> Any:
+def split(
+    xp: Namespace, x: Array, *, sections: int | tuple[int, ...], axis: int = 0
+) -> list[Array]:
     """x parted along `axis`, into that many equal parts or before the given indices: a list.
 
     Raises ShapeError when an equal division is impossible.
@@ -187,7 +192,7 @@ def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) ->
     return parts
 
 
-def _split_rule(g: Any, y: Any, axis: int) -> Any:
+def _split_rule(g: Array, y: Array, axis: int) -> Array:
     parts = [
         # a part that nothing used has no cotangent
         (part * 0) if cotangent is None else cotangent
@@ -201,7 +206,7 @@ split.batch(over_axes)
 
 
 @primitive
-def pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:
+def pad(xp: Namespace, x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
     """x with `value` added around it; ``widths[i]`` is how many before and after along axis i.
 
     Negative widths cut entries off.
@@ -228,7 +233,7 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 
 @composite(numpy=np.expand_dims)
-def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Tensor:
     """x with new axes of length 1, at the places `axis` of the result."""
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
@@ -245,7 +250,7 @@ def _axis_error(axis: int, ndim: int) -> int:
 
 
 @composite(numpy=np.squeeze)
-def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+def squeeze(x: Array, axis: Axes = None) -> Tensor:
     """x without its axes of length 1, or without those given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
@@ -260,13 +265,13 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 
 
 @composite(numpy=np.ravel)
-def ravel(x: Any) -> Any:
+def ravel(x: Array) -> Tensor:
     """The entries of x in row-major order, as one axis."""
     return reshape(x, (-1,) if x.size else (0,))
 
 
 @composite(numpy=np.swapaxes)
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
     """x with two axes exchanged."""
     axes = list(range(x.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
@@ -274,7 +279,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 @composite(numpy=np.moveaxis)
-def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
+def moveaxis(x: Array, source: Shape, destination: Shape) -> Tensor:
     """x with the axes `source` moved to the places `destination`, the others in order."""
     sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
     places = [
@@ -287,7 +292,7 @@ def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
 
 
 @composite(numpy=np.stack)
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
     """The arrays, all of one shape, joined along a new `axis`."""
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
@@ -296,11 +301,11 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     return concatenate([expand_dims(_array(a), axis) for a in arrays], axis=axis)
 
 
-def _array(x: Any) -> Any:
+def _array(x: Array) -> Array:
     return x if hasattr(x, "ndim") else np.asarray(x)
 
 
 @composite(numpy=np.atleast_1d)
-def atleast_1d(x: Any) -> Any:
+def atleast_1d(x: Array) -> Tensor:
     """x, or an axis of length 1 around it when it is 0-d."""
     return x if x.ndim else reshape(x, (1,))

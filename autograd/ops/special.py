@@ -13,10 +13,12 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from tapegrad.autograd.core.types import Array, Namespace
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
@@ -88,7 +90,7 @@ def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
     def declare(stub: Callable[..., Any]) -> Any:
         name = stub.__name__.removeprefix("special_")
 
-        def body(xp: Any, *operands: Any) -> Any:
+        def body(xp: Namespace, *operands: Any) -> Any:
             y = getattr(devices.special(xp), name)(*operands)
             # SciPy computes some of them in double precision only
             dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
@@ -114,7 +116,7 @@ ORDER = (
 )
 
 
-def _of_order(g: Any) -> Any:
+def _of_order(g: Array) -> NoReturn:
     """The rule of an order: it raises, since silence would be a gradient that is wrong."""
     raise TypeError(ORDER)
 
@@ -128,7 +130,7 @@ _by_name["erf"] = erf  # the core has one, since a network needs it without SciP
 
 
 @_special()
-def erfc(x: Any) -> Any:
+def erfc(x: Array) -> Array:
     """1 - erf(x), exact for large x."""
 
 
@@ -136,7 +138,7 @@ erfc.vjp(x=lambda g, x: -(g * (e.exp(-(x * x)) * (2 / _ROOT_PI))))
 
 
 @_special()
-def erfcx(x: Any) -> Any:
+def erfcx(x: Array) -> Array:
     """exp(x²)·erfc(x)."""
 
 
@@ -144,7 +146,7 @@ erfcx.vjp(x=lambda g, x, y: g * (2 * x * y - 2 / _ROOT_PI))
 
 
 @_special(domain={"x": (-1, 1)})
-def erfinv(x: Any) -> Any:
+def erfinv(x: Array) -> Array:
     """The inverse of erf, -1 < x < 1."""
 
 
@@ -152,7 +154,7 @@ erfinv.vjp(x=lambda g, y: g * (e.exp(y * y) * (_ROOT_PI / 2)))
 
 
 @_special(domain={"x": (0, 2)})
-def erfcinv(x: Any) -> Any:
+def erfcinv(x: Array) -> Array:
     """The inverse of erfc, 0 < x < 2."""
 
 
@@ -160,7 +162,7 @@ erfcinv.vjp(x=lambda g, y: -(g * (e.exp(y * y) * (_ROOT_PI / 2))))
 
 
 @_special(domain={"x": (0, None)})
-def digamma(x: Any) -> Any:
+def digamma(x: Array) -> Array:
     """The derivative of log Γ(x); SciPy's psi."""
 
 
@@ -168,7 +170,7 @@ digamma.vjp(x=lambda g, x: g * polygamma(1, x))
 
 
 @_special(domain={"x": (0, None)})
-def gammaln(x: Any) -> Any:
+def gammaln(x: Array) -> Array:
     """log |Γ(x)|."""
 
 
@@ -176,7 +178,7 @@ gammaln.vjp(x=lambda g, x: g * digamma(x))
 
 
 @_special(domain={"x": (0, None)})
-def gamma(x: Any) -> Any:
+def gamma(x: Array) -> Array:
     """Γ(x)."""
 
 
@@ -184,7 +186,7 @@ gamma.vjp(x=lambda g, x, y: g * (y * digamma(x)))
 
 
 @_special(domain={"x": (0, None)})
-def rgamma(x: Any) -> Any:
+def rgamma(x: Array) -> Array:
     """1 / Γ(x); x not 0, -1, -2, …"""
 
 
@@ -192,7 +194,7 @@ rgamma.vjp(x=lambda g, x, y: -(g * (y * digamma(x))))
 
 
 @_special(domain={"x1": (0, None), "x2": (0, None)})
-def beta(x1: Any, x2: Any) -> Any:
+def beta(x1: Array, x2: Array) -> Array:
     """Γ(x1)·Γ(x2) / Γ(x1 + x2)."""
 
 
@@ -203,7 +205,7 @@ beta.vjp(
 
 
 @_special(domain={"x1": (0, None), "x2": (0, None)})
-def betaln(x1: Any, x2: Any) -> Any:
+def betaln(x1: Array, x2: Array) -> Array:
     """log |B(x1, x2)|."""
 
 
@@ -214,7 +216,7 @@ betaln.vjp(
 
 
 @_special()
-def expit(x: Any) -> Any:
+def expit(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
 
 
@@ -222,7 +224,7 @@ expit.vjp(x=lambda g, y: g * (y - y * y))
 
 
 @_special(domain={"x": (0, 1)})
-def logit(x: Any) -> Any:
+def logit(x: Array) -> Array:
     """log(x / (1 - x)), 0 < x < 1."""
 
 
@@ -230,7 +232,7 @@ logit.vjp(x=lambda g, x: g / (x - x * x))
 
 
 @_special()
-def log_expit(x: Any) -> Any:
+def log_expit(x: Array) -> Array:
     """log(1 / (1 + exp(-x))), without overflow."""
 
 
@@ -238,7 +240,7 @@ log_expit.vjp(x=lambda g, x: g * expit(-x))
 
 
 @_special(domain={"x2": (0, None)})
-def xlogy(x1: Any, x2: Any) -> Any:
+def xlogy(x1: Array, x2: Array) -> Array:
     """x1·log(x2), 0 where x1 is 0."""
 
 
@@ -246,7 +248,7 @@ xlogy.vjp(x1=lambda g, x2: g * e.log(x2), x2=lambda g, x1, x2: g * (x1 / x2))
 
 
 @_special(domain={"x2": (-1, None)})
-def xlog1py(x1: Any, x2: Any) -> Any:
+def xlog1py(x1: Array, x2: Array) -> Array:
     """x1·log(1 + x2), 0 where x1 is 0."""
 
 
@@ -254,7 +256,7 @@ xlog1py.vjp(x1=lambda g, x2: g * e.log1p(x2), x2=lambda g, x1, x2: g * (x1 / (x2
 
 
 @_special(domain={"x": (0, None)})
-def entr(x: Any) -> Any:
+def entr(x: Array) -> Array:
     """-x·log(x), 0 at 0."""
 
 
@@ -262,7 +264,7 @@ entr.vjp(x=lambda g, x: -(g * (e.log(x) + 1)))
 
 
 @_special(domain={"x1": (0, None), "x2": (0, None)})
-def rel_entr(x1: Any, x2: Any) -> Any:
+def rel_entr(x1: Array, x2: Array) -> Array:
     """x1·log(x1 / x2)."""
 
 
@@ -270,7 +272,7 @@ rel_entr.vjp(x1=lambda g, x1, x2: g * (e.log(x1 / x2) + 1), x2=lambda g, x1, x2:
 
 
 @_special(domain={"x1": (0, None), "x2": (0, None)})
-def kl_div(x1: Any, x2: Any) -> Any:
+def kl_div(x1: Array, x2: Array) -> Array:
     """x1·log(x1 / x2) - x1 + x2."""
 
 
@@ -278,7 +280,7 @@ kl_div.vjp(x1=lambda g, x1, x2: g * e.log(x1 / x2), x2=lambda g, x1, x2: g * (1 
 
 
 @_special()
-def special_i0(x: Any) -> Any:
+def special_i0(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 0."""
 
 
@@ -286,7 +288,7 @@ special_i0.vjp(x=lambda g, x: g * i1(x))
 
 
 @_special()
-def i1(x: Any) -> Any:
+def i1(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 1."""
 
 
@@ -294,7 +296,7 @@ i1.vjp(x=lambda g, x: g * ((special_i0(x) + iv(2, x)) / 2))
 
 
 @_special()
-def i0e(x: Any) -> Any:
+def i0e(x: Array) -> Array:
     """exp(-|x|)·I₀(x)."""
 
 
@@ -302,7 +304,7 @@ i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.signum(x) * y))
 
 
 @_special()
-def i1e(x: Any) -> Any:
+def i1e(x: Array) -> Array:
     """exp(-|x|)·I₁(x)."""
 
 
@@ -310,7 +312,7 @@ i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.signum(x) * y))
 
 
 @_special()
-def iv(order: Any, x: Any) -> Any:
+def iv(order: Array, x: Array) -> Array:
     """The modified Bessel function of the first kind, of a given order."""
 
 
@@ -318,11 +320,11 @@ iv.vjp(order=_of_order, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order 
 
 
 @_special()
-def ive(order: Any, x: Any) -> Any:
+def ive(order: Array, x: Array) -> Array:
     """exp(-|Re x|)·I_v(x)."""
 
 
-def _ive_rule(g: Any, order: Any, x: Any, y: Any) -> Any:
+def _ive_rule(g: Array, order: Array, x: Array, y: Array) -> Array:
     slope = g * ((ive(order - 1, x) + ive(order + 1, x)) / 2)
     # the factor exp(-|Re x|) follows the real part alone
     return slope - e.signum(e.real(x)) * e.real(g * y)
@@ -332,7 +334,7 @@ ive.vjp(order=_of_order, x=_ive_rule)
 
 
 @_special(domain={"x": (0, None)})
-def k0(x: Any) -> Any:
+def k0(x: Array) -> Array:
     """The modified Bessel function of the second kind, of order 0; x > 0."""
 
 
@@ -340,7 +342,7 @@ k0.vjp(x=lambda g, x: -(g * k1(x)))
 
 
 @_special(domain={"x": (0, None)})
-def k1(x: Any) -> Any:
+def k1(x: Array) -> Array:
     """The modified Bessel function of the second kind, of order 1; x > 0."""
 
 
@@ -348,7 +350,7 @@ k1.vjp(x=lambda g, x: -(g * ((k0(x) + kv(2, x)) / 2)))
 
 
 @_special(domain={"x": (0, None)})
-def kv(order: Any, x: Any) -> Any:
+def kv(order: Array, x: Array) -> Array:
     """The modified Bessel function of the second kind; x > 0."""
 
 
@@ -356,7 +358,7 @@ kv.vjp(order=_of_order, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(orde
 
 
 @_special()
-def j0(x: Any) -> Any:
+def j0(x: Array) -> Array:
     """The Bessel function of the first kind, of order 0."""
 
 
@@ -364,7 +366,7 @@ j0.vjp(x=lambda g, x: -(g * j1(x)))
 
 
 @_special()
-def j1(x: Any) -> Any:
+def j1(x: Array) -> Array:
     """The Bessel function of the first kind, of order 1."""
 
 
@@ -372,7 +374,7 @@ j1.vjp(x=lambda g, x: g * ((j0(x) - jv(2, x)) / 2))
 
 
 @_special()
-def jv(order: Any, x: Any) -> Any:
+def jv(order: Array, x: Array) -> Array:
     """The Bessel function of the first kind, of a given order."""
 
 
@@ -380,7 +382,7 @@ jv.vjp(order=_of_order, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order 
 
 
 @_special(domain={"x": (0, None)})
-def y0(x: Any) -> Any:
+def y0(x: Array) -> Array:
     """The Bessel function of the second kind, of order 0; x > 0."""
 
 
@@ -388,7 +390,7 @@ y0.vjp(x=lambda g, x: -(g * y1(x)))
 
 
 @_special(domain={"x": (0, None)})
-def y1(x: Any) -> Any:
+def y1(x: Array) -> Array:
     """The Bessel function of the second kind, of order 1; x > 0."""
 
 
@@ -396,7 +398,7 @@ y1.vjp(x=lambda g, x: g * ((y0(x) - yv(2, x)) / 2))
 
 
 @_special(domain={"x": (0, None)})
-def yv(order: Any, x: Any) -> Any:
+def yv(order: Array, x: Array) -> Array:
     """The Bessel function of the second kind; x > 0."""
 
 
@@ -404,7 +406,7 @@ yv.vjp(order=_of_order, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order 
 
 
 @_special()
-def ndtr(x: Any) -> Any:
+def ndtr(x: Array) -> Array:
     """The normal distribution function, P(Z <= x)."""
 
 
@@ -412,7 +414,7 @@ ndtr.vjp(x=lambda g, x: g * (e.exp(x * x * -0.5) / _ROOT_TAU))
 
 
 @_special()
-def log_ndtr(x: Any) -> Any:
+def log_ndtr(x: Array) -> Array:
     """log P(Z <= x), exact for very negative x."""
 
 
@@ -420,7 +422,7 @@ log_ndtr.vjp(x=lambda g, x, y: g * (e.exp(x * x * -0.5 - y) / _ROOT_TAU))
 
 
 @_special(domain={"x": (0, 1)})
-def ndtri(x: Any) -> Any:
+def ndtri(x: Array) -> Array:
     """The inverse of ndtr, 0 < x < 1."""
 
 
@@ -428,7 +430,7 @@ ndtri.vjp(x=lambda g, y: g * (e.exp(y * y * 0.5) * _ROOT_TAU))
 
 
 @_special()
-def exp10(x: Any) -> Any:
+def exp10(x: Array) -> Array:
     """10ˣ."""
 
 
@@ -436,7 +438,7 @@ exp10.vjp(x=lambda g, y: g * (y * _LN10))
 
 
 @_special(domain={"x": (0, None)})
-def gammainc(order: Any, x: Any) -> Any:
+def gammainc(order: Array, x: Array) -> Array:
     """The lower incomplete gamma function P(a, x), a > 0, x >= 0."""
 
 
@@ -444,19 +446,19 @@ gammainc.vjp(order=_of_order, x=lambda g, order, x: g * _gamma_density(order, x)
 
 
 @_special(domain={"x": (0, None)})
-def gammaincc(order: Any, x: Any) -> Any:
+def gammaincc(order: Array, x: Array) -> Array:
     """The upper incomplete gamma function 1 - P(a, x)."""
 
 
 gammaincc.vjp(order=_of_order, x=lambda g, order, x: -(g * _gamma_density(order, x)))
 
 
-def _gamma_density(order: Any, x: Any) -> Any:
+def _gamma_density(order: Array, x: Array) -> Array:
     return e.exp((order - 1) * e.log(x) - x - gammaln(order))
 
 
 @_special(domain={"x": (0, None)})
-def boxcox(x: Any, order: Any) -> Any:
+def boxcox(x: Array, order: Array) -> Array:
     """(x^λ - 1) / λ, or log x where λ is 0; x > 0."""
 
 
@@ -464,7 +466,7 @@ boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=_of_order)
 
 
 @primitive(domain={"x": (0, None)})
-def polygamma(xp: Any, n: Any, x: Any) -> Any:
+def polygamma(xp: Namespace, n: Array, x: Array) -> Array:
     """The n-th derivative of `digamma`, n = 0, 1, …; x > 0."""
     return devices.special(xp).polygamma(n, x).astype(x.dtype)
 

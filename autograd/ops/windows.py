@@ -7,11 +7,14 @@ Images with shared weights and pooling have faster kernels of their own.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops.batch_rules import over_axes, shifted
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Shape
 
 __all__ = ["fold", "largest_positions", "unfold"]
 
@@ -28,7 +31,9 @@ def _count(where: str, length: int, size: int, step: int, dilation: int) -> int:
 
 
 @primitive(view="read-only")
-def unfold(xp: Any, x: Any, *, axis: int, size: int, step: int = 1, dilation: int = 1) -> Any:
+def unfold(
+    xp: Namespace, x: Array, *, axis: int, size: int, step: int = 1, dilation: int = 1
+) -> Array:
     """y[…, o, …, k] = x[…, o·step + k·dilation, …]: windows of `size` entries along `axis`.
 
     x (…, n, …) -> (…, ⌊(n - dilation·(size - 1) - 1) / step⌋ + 1, …, size), a view.
@@ -44,8 +49,8 @@ def unfold(xp: Any, x: Any, *, axis: int, size: int, step: int = 1, dilation: in
 
 @primitive
 def fold(
-    xp: Any, x: Any, *, shape: tuple[int, ...], axis: int, step: int = 1, dilation: int = 1
-) -> Any:
+    xp: Namespace, x: Array, *, shape: Shape, axis: int, step: int = 1, dilation: int = 1
+) -> Array:
     """Zeros of `shape` with every window of x added where `unfold` reads it: its adjoint.
 
     x (…, count, …, size), as `unfold` returns it for an array of `shape` -> `shape`.
@@ -80,14 +85,12 @@ unfold.batch(over_axes)
 
 
 @fold.batch
-def _fold_batch(
-    x: Any, samples: int, shape: tuple[int, ...], axis: int, step: int, dilation: int
-) -> Any:
+def _fold_batch(x: Array, samples: int, shape: Shape, axis: int, step: int, dilation: int) -> Array:
     return fold(x, (samples, *shape), shifted(axis, len(shape)), step, dilation)
 
 
 @primitive(differentiable=False)
-def largest_positions(xp: Any, x: Any, *, count: int, axis: int) -> Any:
+def largest_positions(xp: Namespace, x: Array, *, count: int, axis: int) -> Array:
     """Where the `count` largest entries along `axis` are, in rising order of position.
 
     x (…, n, …) -> int64 (…, count, …).  Of equal entries the earlier are taken; NaN counts as the

@@ -5,7 +5,7 @@ Writing is ``x[index] = v`` on the Tensor, by its rules: differentiated where th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
 from tapegrad.autograd.ops.shape import ravel
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = [
     "copyto",
@@ -34,21 +37,21 @@ NOT_A_TENSOR = (
 )
 
 
-def _target(x: Any, name: str) -> Any:
+def _target(x: Tensor, name: str) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
     return x
 
 
 @composite(numpy=np.copyto, writes=True)
-def copyto(dst: Any, src: Any, where: Any = True) -> None:
+def copyto(dst: Tensor, src: Operand, where: Operand = True) -> None:
     """dst[...] = src, only where `where` holds."""
     _target(dst, "copyto")
     dst[...] = src if where is True else e.where(where, src, dst)
 
 
 @composite(numpy=np.putmask, writes=True)
-def putmask(a: Any, mask: Any, values: Any) -> None:
+def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
     shape = tuple(_target(a, "putmask").shape)
@@ -56,7 +59,7 @@ def putmask(a: Any, mask: Any, values: Any) -> None:
 
 
 @composite(numpy=np.place, writes=True)
-def place(arr: Any, mask: Any, vals: Any) -> None:
+def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
     """The first entries of vals, repeated if needed, to where the mask holds."""
     vals = ravel(as_operand(vals))
     which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
@@ -64,7 +67,7 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 
 
 @composite(numpy=np.put, writes=True)
-def put(a: Any, ind: Any, v: Any) -> None:
+def put(a: Tensor, ind: Operand, v: Operand) -> None:
     """The values v, repeated if needed, to the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
@@ -73,7 +76,7 @@ def put(a: Any, ind: Any, v: Any) -> None:
 
 
 @composite(numpy=np.put_along_axis, writes=True)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
+def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
     """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
     axis = axis_of(axis, _target(arr, "put_along_axis").ndim)
     xp = devices.namespace(as_array(indices))
@@ -85,7 +88,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
 
 
 @composite(numpy=np.fill_diagonal, writes=True)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
+def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
     """val on the main diagonal of a, of two axes or of several equal ones."""
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")

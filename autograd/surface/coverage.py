@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ def _named() -> dict[str, tuple[str, str, str, bool]]:
     return named
 
 
-def _functions(namespace: Any) -> dict[str, Any]:
+def _functions(namespace: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """The public functions: callables that are neither types nor modules."""
     # `dir` also lists names on their way out, which no longer belong to the public interface.
     return {

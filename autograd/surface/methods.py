@@ -7,7 +7,8 @@ that says what to write instead.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor
@@ -27,6 +28,9 @@ from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
 from tapegrad.autograd.surface import numpy_protocol, signatures
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__: list[str] = []
 
@@ -48,7 +52,7 @@ ELSEWHERE = {
 }
 
 
-def _power(x: Any, exponent: Any) -> Any:
+def _power(x: Tensor, exponent: Operand) -> Tensor:
     if type(exponent) is int and exponent == 2:
         return e.square(x)
     return e.power(x, exponent)
@@ -61,7 +65,7 @@ def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
     return tuple(given) if given else None
 
 
-def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
+def _reshape(x: Tensor, *shape: Any, **options: Any) -> Tensor:
     """The entries in another shape: x.reshape(2, 3) or x.reshape((2, 3)); one length may be -1.
 
     Options are those of np.reshape, order="F" and copy=True.
@@ -71,12 +75,12 @@ def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
     return signatures.reshape(x, shape, **options) if options else s.reshape(x, shape)
 
 
-def _transpose(x: Any, *axes: Any) -> Any:
+def _transpose(x: Tensor, *axes: Any) -> Tensor:
     """The axes in another order; reversed without arguments."""
     return s.transpose(x, _axes(axes))
 
 
-def _to(x: Tensor, device: Any) -> Tensor:
+def _to(x: Tensor, device: devices.Device | str) -> Tensor:
     """x on another device, differentiably; x itself when it is there already.
 
     Raises DeviceError when the device is not there.
@@ -85,19 +89,19 @@ def _to(x: Tensor, device: Any) -> Tensor:
     return x if x.device == target else to_device(x, device=target)
 
 
-def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Tensor:
     """x limited to min <= x <= max."""
     return e.clip(x, min, max)
 
 
-def _inplace(function: Any, sign: str) -> Any:
-    def method(x: Tensor, value: Any) -> Tensor:
+def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+    def method(x: Tensor, value: Operand) -> Tensor:
         return update(x, function, value, sign)
 
     return method
 
 
-def _fill(x: Tensor, value: Any) -> None:
+def _fill(x: Tensor, value: Scalar) -> None:
     """Every entry becomes the number `value`."""
     write(x, (...,), value, "x.fill(v)")
 
@@ -107,28 +111,28 @@ def _sort(x: Tensor, axis: int = -1) -> None:
     write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
 
 
-def _partition(x: Tensor, kth: Any, axis: int = -1) -> None:
+def _partition(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> None:
     """The kth entries where sorting along `axis` would put them, in place."""
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
 
-def _set_flat(x: Tensor, value: Any) -> None:
+def _set_flat(x: Tensor, value: Operand) -> None:
     signatures.Flat(x)[:] = value
 
 
-def _set_real(x: Tensor, value: Any) -> None:
+def _set_real(x: Tensor, value: Operand) -> None:
     write(e.real(x), (...,), value, "x.real = v")
 
 
-def _set_imag(x: Tensor, value: Any) -> None:
+def _set_imag(x: Tensor, value: Operand) -> None:
     if x.dtype.kind != "c":
         raise TypeError(f"x.imag = v: x holds {x.dtype}, which has no imaginary part to set")
     write(e.imag(x), (...,), value, "x.imag = v")
 
 
-def _elsewhere(name: str, advice: str) -> Any:
+def _elsewhere(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
     # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
-    def absent(x: Tensor) -> Any:
+    def absent(x: Tensor) -> NoReturn:
         raise AttributeError(
             f"{type(x).__name__!r} object has no attribute {name!r}: {advice}", name=name, obj=x
         )

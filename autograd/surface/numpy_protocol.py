@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, written
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import DTypeLike
+
 __all__ = ["array", "array_function", "array_ufunc"]
 
 TRACKED = (
@@ -39,7 +42,7 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
+_ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
@@ -51,7 +54,7 @@ def _unknown(name: str) -> TypeError:
     )
 
 
-def array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def array(self: Tensor, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None:
         raise TypeError(TRACKED + _own_function())
@@ -116,7 +119,11 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
 
 
 def array_function(
-    self: Tensor, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
+    self: Tensor,
+    function: Callable[..., Any],
+    types: Sequence[type],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
     target = numpy_functions.get(function)
@@ -151,7 +158,9 @@ _PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 
 
-def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..., Any]]:
+def _translator(
+    name: str, function: Callable[..., Any], target: Callable[..., Any]
+) -> tuple[int, Callable[..., Any]]:
     """What brings a call from NumPy's parameter names and order to ours.
 
     Operands correspond by position, options by name.  Options that we do not have are accepted at
@@ -183,7 +192,9 @@ def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..
         leading += 1
     same = frozenset(key for key, name in renamed.items() if key == name)
 
-    def translate(args: Any, kwargs: dict[str, Any]) -> Any:
+    def translate(
+        args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if len(args) <= leading and kwargs.keys() <= same:
             return args, kwargs
         if len(args) > len(theirs):
@@ -206,7 +217,10 @@ def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bo
 
 
 def _without_defaults(
-    name: str, theirs: list[Any], ours: list[Any], kwargs: dict[str, Any]
+    name: str,
+    theirs: list[inspect.Parameter],
+    ours: list[inspect.Parameter],
+    kwargs: dict[str, Any],
 ) -> dict[str, Any]:
     known = {p.name for p in ours}
     for key, value in kwargs.items():

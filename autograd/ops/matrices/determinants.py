@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,18 +13,22 @@ from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.ops.matrices.solving import inv
 from tapegrad.autograd.ops.matrices.stacks import column, transposed
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
+
 __all__ = ["SlogdetResult", "det", "slogdet", "slogdet_parts"]
 
 
 class SlogdetResult(NamedTuple):
     """What `slogdet` returns."""
 
-    sign: Any
-    logabsdet: Any
+    sign: Tensor
+    logabsdet: Tensor
 
 
 @primitive(numpy=np.linalg.det)
-def det(xp: Any, a: Any) -> Any:
+def det(xp: Namespace, a: Array) -> Array:
     """The determinants (…, n, n) -> (…); differentiable where they are not 0."""
     return xp.linalg.det(a)
 
@@ -34,12 +38,12 @@ det.batch(native)
 
 
 @primitive(several=True)
-def slogdet_parts(xp: Any, a: Any) -> Any:
+def slogdet_parts(xp: Namespace, a: Array) -> list[Array]:
     """The determinants' signs (phases of complex ones) and the logarithms of their moduli."""
     return list(xp.linalg.slogdet(a))
 
 
-def _slogdet_rule(g: Any, a: Any, y: Any) -> Any:
+def _slogdet_rule(g: Array, a: Array, y: Array) -> Array:
     # d log det = tr(A⁻¹ dA) =: t;  d logabsdet = Re t,  d sign = i·sign·Im t
     of_sign, of_log = g
     if a.dtype.kind != "c":
@@ -57,6 +61,6 @@ slogdet_parts.batch(native)
 
 
 @composite(numpy=np.linalg.slogdet)
-def slogdet(a: Any) -> Any:
+def slogdet(a: Operand) -> SlogdetResult:
     """(sign, log |determinant|) of (…, n, n); differentiable where the determinant is not 0."""
     return SlogdetResult(*slogdet_parts(a))

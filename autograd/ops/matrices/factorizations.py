@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import native
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
@@ -22,23 +23,27 @@ from tapegrad.autograd.ops.matrices.stacks import (
 )
 from tapegrad.autograd.ops.rearranging import tril
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
+
 __all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
 
 
 class QRResult(NamedTuple):
     """What `qr` returns."""
 
-    Q: Any
-    R: Any
+    Q: Tensor
+    R: Tensor
 
 
 @primitive
-def cholesky_lower(xp: Any, a: Any) -> Any:
+def cholesky_lower(xp: Namespace, a: Array) -> Array:
     """L, lower triangular with positive diagonal, such that L Lᴴ is the matrix of a's triangle."""
     return xp.linalg.cholesky(a)
 
 
-def _cholesky_rule(g: Any, y: Any) -> Any:
+def _cholesky_rule(g: Array, y: Array) -> Array:
     # Murray, "Differentiation of the Cholesky decomposition" (2016): A̅ = L⁻ᴴ Φ(Lᴴ L̅) L⁻¹, where Φ
     # takes the lower triangle and half the diagonal.
     p = tril(adjoint(y) @ conj(g))
@@ -53,21 +58,22 @@ cholesky_lower.batch(native)
 
 
 @composite(numpy=np.linalg.cholesky)
-def cholesky(a: Any, upper: bool = False) -> Any:
+def cholesky(a: Operand, upper: bool = False) -> Tensor:
     """L with L Lᴴ = a, of positive definite a, of which the lower triangle is read; or U = Lᴴ.
 
     Raises LinAlgError when a is not positive definite.
     """
+    a = as_operand(a)
     return adjoint(cholesky_lower(adjoint(a))) if upper else cholesky_lower(a)
 
 
 @primitive(several=True)
-def qr_parts(xp: Any, a: Any) -> Any:
+def qr_parts(xp: Namespace, a: Array) -> list[Array]:
     """Q (…, m, n) with orthonormal columns and R (…, n, n) upper triangular, Q R = a, m >= n."""
     return list(xp.linalg.qr(a))
 
 
-def _qr_rule(g: Any, y: Any) -> Any:
+def _qr_rule(g: Array, y: Array) -> Array:
     q, upper = y
     of_q, of_r = (None if part is None else conj(part) for part in g)
     middle = 0
@@ -83,7 +89,7 @@ def _qr_rule(g: Any, y: Any) -> Any:
     return conj(transposed(solve(conj(upper), transposed(total))))
 
 
-def _real_like(x: Any) -> Any:
+def _real_like(x: Array) -> Array:
     return e.real(x) + 0j if x.dtype.kind == "c" else x
 
 
@@ -92,11 +98,12 @@ qr_parts.batch(native)
 
 
 @composite(numpy=np.linalg.qr)
-def qr(a: Any, mode: str = "reduced") -> Any:
+def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
     """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
 
     Differentiable where the first k columns are independent.  Other modes raise TypeError.
     """
+    a = as_operand(a)
     if mode not in ("reduced", "r"):
         raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
     m, n = a.shape[-2:]

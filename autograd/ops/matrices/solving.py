@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +14,15 @@ from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import lifted, native, ndim_of
 from tapegrad.autograd.ops.matrices.stacks import column, must_be_square, row, transposed
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
+
 __all__ = ["inv", "solve", "tensorinv", "tensorsolve"]
 
 
 @primitive(numpy=np.linalg.solve)
-def solve(xp: Any, a: Any, b: Any) -> Any:
+def solve(xp: Namespace, a: Array, b: Array) -> Array:
     """x with a @ x = b: (…, n, n), (…, n, k) -> (…, n, k), or a vector b (n,) -> (…, n).
 
     Raises LinAlgError when a matrix is singular.
@@ -25,13 +30,13 @@ def solve(xp: Any, a: Any, b: Any) -> Any:
     return xp.linalg.solve(a, b)
 
 
-def _solve_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+def _solve_b(g: Array, a: Array, b_shape: Shape) -> Array:
     if len(b_shape) == 1:
         return solve(transposed(a), column(g))[..., 0]
     return solve(transposed(a), g)
 
 
-def _solve_a(g: Any, a: Any, b_shape: tuple[int, ...], y: Any) -> Any:
+def _solve_a(g: Array, a: Array, b_shape: Shape, y: Array) -> Array:
     if len(b_shape) == 1:
         return -(column(_solve_b(g, a, b_shape)) * row(y))
     return -(solve(transposed(a), g) @ transposed(y))
@@ -41,7 +46,7 @@ solve.vjp(a=_solve_a, b=_solve_b)
 
 
 @solve.batch
-def _solve_batch(a: Any, b: Any, batched: tuple[bool, bool]) -> Any:
+def _solve_batch(a: Array, b: Array, batched: tuple[bool, bool]) -> Array:
     ndim_a, ndim_b = ndim_of(a, batched[0]), ndim_of(b, batched[1])
     if ndim_b > 1:
         ndim = max(ndim_a, ndim_b)
@@ -54,7 +59,7 @@ def _solve_batch(a: Any, b: Any, batched: tuple[bool, bool]) -> Any:
 
 
 @primitive(numpy=np.linalg.inv)
-def inv(xp: Any, a: Any) -> Any:
+def inv(xp: Namespace, a: Array) -> Array:
     """The inverse matrices.  Raises LinAlgError when one is singular."""
     return xp.linalg.inv(a)
 
@@ -64,7 +69,7 @@ inv.batch(native)
 
 
 @composite(numpy=np.linalg.tensorsolve)
-def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+def tensorsolve(a: Operand, b: Operand, axes: Sequence[int] | None = None) -> Tensor:
     """x with Σ a·x = b over the trailing axes of a, as many as make a square matrix of it."""
     a, b = as_operand(a), as_operand(b)
     if axes is not None:
@@ -77,8 +82,9 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
 
 
 @composite(numpy=np.linalg.tensorinv)
-def tensorinv(a: Any, ind: int = 2) -> Any:
+def tensorinv(a: Operand, ind: int = 2) -> Tensor:
     """The inverse of a as a map from its last axes to its first `ind`."""
+    a = as_operand(a)
     if ind <= 0:
         raise ValueError(f"tensorinv: ind is {ind}, not positive")
     shape = (*a.shape[ind:], *a.shape[:ind])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +13,19 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, axis_of
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand
+
 __all__ = ["apply_along_axis", "apply_over_axes"]
 
 
 @composite(numpy=np.apply_along_axis)
-def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
+def apply_along_axis(
+    func1d: Callable[..., Operand], axis: int, arr: Operand, *args: Any, **kwargs: Any
+) -> Tensor:
     """func1d of every vector along `axis`; the axes of its result take that axis's place."""
+    arr = as_operand(arr)
     axis = axis_of(axis, arr.ndim)
     moved = s.moveaxis(arr, axis, -1)
     outer = moved.shape[:-1]
@@ -35,8 +43,11 @@ def apply_along_axis(func1d: Any, axis: int, arr: Any, *args: Any, **kwargs: Any
 
 
 @composite(numpy=np.apply_over_axes)
-def apply_over_axes(func: Any, a: Any, axes: Any) -> Any:
+def apply_over_axes(
+    func: Callable[[Tensor, int], Tensor], a: Operand, axes: int | Sequence[int]
+) -> Tensor:
     """func(a, axis) for one axis after the other, each result with the axis kept."""
+    a = as_operand(a)
     for axis in (axes,) if isinstance(axes, int) else axes:
         y = func(a, axis)
         a = y if y.ndim == a.ndim else s.expand_dims(y, axis_of(axis, a.ndim))

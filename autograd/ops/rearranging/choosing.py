@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__ = [
     "choose",
@@ -27,7 +31,7 @@ __all__ = [
 
 
 @composite(numpy=np.compress)
-def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
     """The slices of a along `axis` where `condition` holds; of the flattened a when None."""
     a, condition = as_operand(a), as_operand(condition)
     if axis is None:
@@ -38,14 +42,15 @@ def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
 
 
 @composite(numpy=np.extract)
-def extract(condition: Any, arr: Any) -> Any:
+def extract(condition: Operand, arr: Operand) -> Tensor:
     """The entries of arr where `condition` holds, flattened."""
     return compress(s.ravel(as_operand(condition)), s.ravel(as_operand(arr)), 0)
 
 
 @composite(numpy=np.delete)
-def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
+def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tensor:
     """arr without the slices at the indices, slice or mask `obj` along `axis`."""
+    arr = as_operand(arr)
     if axis is None:
         arr, axis = s.ravel(arr), 0
     axis = axis_of(axis, arr.ndim)
@@ -55,7 +60,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
 
 
 @composite(numpy=np.insert)
-def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None = None) -> Tensor:
     """arr with `values` put in before the indices `obj` along `axis`."""
     arr, values = as_operand(arr), as_operand(values)
     if axis is None:
@@ -81,8 +86,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
 
 
 @composite(numpy=np.trim_zeros)
-def trim_zeros(filt: Any, trim: str = "fb") -> Any:
+def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
     """A vector without the zeros at its front ("f") and back ("b")."""
+    filt = as_operand(filt)
     places = np.flatnonzero(value_of(filt))
     n = len(filt)
     first = int(places[0]) if len(places) else n
@@ -91,7 +97,7 @@ def trim_zeros(filt: Any, trim: str = "fb") -> Any:
 
 
 @composite(numpy=np.choose)
-def choose(a: Any, choices: Sequence[Any]) -> Any:
+def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
     """The entry of choices[a], elementwise with broadcasting; a holds integers.
 
     Raises IndexError when one is not the number of a choice.
@@ -107,22 +113,32 @@ def choose(a: Any, choices: Sequence[Any]) -> Any:
 
 
 @composite(numpy=np.select)
-def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+def select(
+    condlist: Sequence[Operand], choicelist: Sequence[Operand], default: Operand = 0
+) -> Tensor:
     """The entry of the first choice whose condition holds, elementwise, else `default`."""
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices")
-    y = default
+    y: Any = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = e.where(condition, choice, y)
     return y
 
 
 @composite(numpy=np.piecewise)
-def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any:
+def piecewise(
+    x: Operand,
+    condlist: Operand | Sequence[Operand],
+    funclist: Sequence[Callable[..., Operand] | Scalar],
+    *args: Any,
+    **kw: Any,
+) -> Tensor:
     """f_i(x) where the condition i holds: each function sees only the entries that it is for."""
-    if not isinstance(condlist, (list, tuple)) or not np.ndim(condlist[0]):
-        condlist = [condlist] if np.ndim(condlist) == x.ndim else list(condlist)
-    masks = [as_operand(c) for c in condlist]
+    x = as_operand(x)
+    conditions: Any = condlist
+    if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):
+        conditions = [conditions] if np.ndim(conditions) == x.ndim else list(conditions)
+    masks = [as_operand(c) for c in conditions]
     functions = list(funclist)
     if len(functions) == len(masks) + 1:
         rest = masks[0]
