@@ -17,7 +17,7 @@ X, W = np.ones((1, 2, 3, 4, 5)), np.ones((2, 2, 2, 2, 2))
         lambda: ops.max_pool2d(X[:, :, 0], 2, padding=2),
         lambda: ops.conv2d(X[:, :, 0], W[:, :1, 0]),
         lambda: ops.conv3d(X, W[:, :1]),
-        lambda: ops.checked_positions(np.full(2, 4), (2,), 4),
+        lambda: ops.check_positions(np.full(2, 4), (2,), 4),
         lambda: ops.split(np.ones(5), 2),
         lambda: ops.stack([np.ones(2), np.ones(3)]),
         lambda: ops.einsum("ij,jk", np.ones((2, 3)), np.ones((4, 2))),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.batch_rules import native, over_axes
+from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -23,7 +23,7 @@ def relu(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
 
 # A product with the mask, not a selection: NumPy multiplies six times faster than it selects.
 relu.vjp(x=lambda g, y: g * (y > 0))
-relu.batch(native)
+relu.batch(leading_axes_rule)
 
 
 @primitive
@@ -38,7 +38,7 @@ def sigmoid(xp: Namespace, x: Array) -> Array:
 
 
 sigmoid.vjp(x=lambda g, y: g * (y - y * y))
-sigmoid.batch(native)
+sigmoid.batch(leading_axes_rule)
 
 
 @primitive
@@ -49,15 +49,15 @@ def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
 
 
 softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True)))
-softmax.batch(over_axes)
+softmax.batch(axes_rule)
 
 
 @primitive
 def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
     """x - log Σ eˣ along `axis`, without overflow."""
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+    axis_in_batch = x - xp.max(x, axis=axis, keepdims=True)
+    return axis_in_batch - xp.log(xp.sum(xp.exp(axis_in_batch), axis=axis, keepdims=True))
 
 
 log_softmax.vjp(x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True))
-log_softmax.batch(over_axes)
+log_softmax.batch(axes_rule)

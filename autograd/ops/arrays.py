@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_operand",
-    "axis_of",
-    "constant",
-    "constant_like",
-    "must_be_ordered",
+    "normalize_axis",
+    "device_array",
+    "wrap_like",
+    "refuse_complex",
     "namespace_of",
-    "observed",
+    "replay_records",
     "value_of",
 ]
 
@@ -40,14 +40,14 @@ def namespace_of(x: Array) -> Namespace:
     return devices.namespace(as_array(x))
 
 
-def constant(values: Array, like: Array) -> Array:
+def device_array(values: Array, like: Array) -> Array:
     """The NumPy array `values` where `like` lives."""
     return namespace_of(like).asarray(values)
 
 
-def constant_like(array: Array, like: Array) -> Array:
+def wrap_like(array: Array, like: Array) -> Array:
     """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
-    array = constant(as_array(array), like)
+    array = device_array(as_array(array), like)
     return fresh(array) if isinstance(like, Tensor) else array
 
 
@@ -56,20 +56,20 @@ def value_of(x: Array) -> np.ndarray:
     return x.detach().numpy() if isinstance(x, Tensor) else devices.to_numpy(as_array(x))
 
 
-def must_be_ordered(x: Array, name: str) -> None:
+def refuse_complex(x: Array, name: str) -> None:
     """Raise TypeError for complex x, which has no order that the function `name` could go by."""
     if x.dtype.kind == "c":
         raise TypeError(f"{name} takes real numbers: complex ones have no order")
 
 
-def axis_of(axis: int, ndim: int) -> int:
+def normalize_axis(axis: int, ndim: int) -> int:
     """`axis` counted from 0.  Raises AxisError outside the array."""
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
 
 
-def observed() -> bool:
+def replay_records() -> bool:
     """Is the call being recorded for replay?  Then checks of values are left out."""
     told = observer()
     return told is not None and told.refuses

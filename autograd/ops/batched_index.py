@@ -13,8 +13,8 @@ import numpy as np
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import constant
-from tapegrad.autograd.ops.batch_rules import lifted
+from tapegrad.autograd.ops.arrays import device_array
+from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.index_template import HOLE
 
 if TYPE_CHECKING:
@@ -84,17 +84,17 @@ def batched_index(
     together = arrays[-1] - arrays[0] + 1 == len(arrays)
     before = 0
     for part in template[: arrays[0]]:
-        before += ndim - _consumed(template, indices) if part is Ellipsis else 1
+        before += ndim - _axes_indexed(template, indices) if part is Ellipsis else 1
     if not mixed:
         width = max(1 if x.dtype.kind == "b" else x.ndim for x in indices)
         return BatchedIndex(indices, (slice(None), *template), together, before, width, False)
     width = max(x.ndim for x in indices) - 1
-    counted = constant(np.arange(samples).reshape(samples, *(1,) * width), indices[0])
-    whole = [counted, *(lifted(x, width) for x in indices)]
+    counted = device_array(np.arange(samples).reshape(samples, *(1,) * width), indices[0])
+    whole = [counted, *(align_samples(x, width) for x in indices)]
     return BatchedIndex(whole, (HOLE, *template), together, before, width, True)
 
 
-def _consumed(template: tuple[Any, ...], indices: list[Array]) -> int:
+def _axes_indexed(template: tuple[Any, ...], indices: list[Array]) -> int:
     """How many axes of the indexed array the parts of the index stand for."""
     held = iter(indices)
     count = 0

@@ -12,7 +12,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 
@@ -38,7 +38,7 @@ def diff(
 ) -> Tensor:
     """The n-th differences of neighbours along `axis`."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     if n < 0:
         raise ValueError(f"diff: the order {n} is negative")
 
@@ -63,7 +63,7 @@ def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | Non
     parts = [to_begin, y, to_end]
     given = [
         # numbers and lists become arrays where x lives
-        s.ravel(p if hasattr(p, "dtype") else constant(np.asarray(p, y.dtype), y))
+        s.ravel(p if hasattr(p, "dtype") else device_array(np.asarray(p, y.dtype), y))
         for p in parts
         if p is not None
     ]
@@ -123,7 +123,7 @@ def gradient(
     edge_order: 1 or 2, the order of the differences at the ends
     """
     f = as_operand(f)
-    axes = r.normalized_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
+    axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:
         spacings = spacings * len(axes)
@@ -140,7 +140,7 @@ def gradient(
 def trapezoid(y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """∫ y along `axis` by the trapezoidal rule, at the points x, or in steps of dx."""
     y = as_operand(y)
-    axis = axis_of(axis, y.ndim)
+    axis = normalize_axis(axis, y.ndim)
     step: Any = dx
     if x is not None:
         x = as_operand(x)
@@ -182,12 +182,14 @@ def unwrap(
 ) -> Tensor:
     """x with multiples of `period` added along `axis` so that no step is longer than half of it."""
     p = as_operand(p)
-    axis = axis_of(axis, p.ndim)
+    axis = normalize_axis(axis, p.ndim)
     limit = max(period / 2, 0.0 if discont is None else discont)
     steps = diff(p, axis=axis)
     half = period / 2
-    folded = e.remainder(steps + half, period) - half
-    folded = e.where(e.logical_and(e.equal(folded, -half), steps > 0), half, folded)
-    turns = e.where(e.absolute(steps) < limit, 0, folded - steps)
+    merge_samples = e.remainder(steps + half, period) - half
+    merge_samples = e.where(
+        e.logical_and(e.equal(merge_samples, -half), steps > 0), half, merge_samples
+    )
+    turns = e.where(e.absolute(steps) < limit, 0, merge_samples - steps)
     first, later = _slices(p, axis, (0, 1), (1, None))
     return s.concatenate([first, later + r.cumsum(turns, axis=axis)], axis)

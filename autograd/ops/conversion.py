@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace
@@ -22,7 +22,7 @@ def to_integer(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     return x.astype(dtype)
 
 
-to_integer.batch(native)
+to_integer.batch(leading_axes_rule)
 
 
 @primitive
@@ -35,4 +35,4 @@ def to_device(xp: Namespace, x: Array, *, device: Device | str) -> Array:
 to_device.vjp(
     x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
 )
-to_device.batch(native)
+to_device.batch(leading_axes_rule)

@@ -21,7 +21,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import folded, unfolded
+from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
 from tapegrad.autograd.ops.indexing import take_slice
 from tapegrad.autograd.ops.windows import fold, unfold
 
@@ -155,20 +155,20 @@ conv2d_weight_gradient.vjp(
 # what one sample sees is then kept from the others by the convolution itself.
 
 
-def _side_by_side(x: Array) -> Array:
+def _merge_into_channels(x: Array) -> Array:
     """(B, N, C, …) -> (N, B·C, …)."""
     axes = (1, 0, *range(2, x.ndim))
     y = s.transpose(x, axes)
     return s.reshape(y, (x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
 
 
-def _apart(y: Array, samples: int, channels: int) -> Array:
+def _split_channels(y: Array, samples: int, channels: int) -> Array:
     """(N, B·C, …) -> (B, N, C, …) for B samples of C = `channels`."""
     y = s.reshape(y, (y.shape[0], samples, channels, *y.shape[2:]))
     return s.transpose(y, (1, 0, *range(2, y.ndim)))
 
 
-def _stretched(x: Array, batched: bool, samples: int) -> Array:
+def _broadcast_to_batch(x: Array, batched: bool, samples: int) -> Array:
     return x if batched else s.broadcast_to(x, (samples, *x.shape))
 
 
@@ -184,12 +184,17 @@ def _conv2d_batch(
     groups: int,
 ) -> Array:
     if not batched[1]:
-        y = conv2d(folded(x), w, stride, padding, dilation, groups)
-        return unfolded(y, samples, x.shape[1])
+        y = conv2d(merge_samples(x), w, stride, padding, dilation, groups)
+        return split_samples(y, samples, x.shape[1])
     planes = w.shape[1]
     if batched[0] or groups > 1:  # else one x meets the planes of all samples
-        x, groups = _side_by_side(_stretched(x, batched[0], samples)), groups * samples
-    return _apart(conv2d(x, folded(w), stride, padding, dilation, groups), samples, planes)
+        x, groups = (
+            _merge_into_channels(_broadcast_to_batch(x, batched[0], samples)),
+            groups * samples,
+        )
+    return _split_channels(
+        conv2d(x, merge_samples(w), stride, padding, dilation, groups), samples, planes
+    )
 
 
 @conv2d_input_gradient.batch
@@ -207,12 +212,14 @@ def _conv2d_input_batch(
     n, channels, *size = shape
     if not batched[1]:
         whole = (samples * n, channels, *size)
-        y = conv2d_input_gradient(folded(v), w, whole, stride, padding, dilation, groups)
-        return unfolded(y, samples, n)
-    v = _side_by_side(_stretched(v, batched[0], samples))
+        y = conv2d_input_gradient(merge_samples(v), w, whole, stride, padding, dilation, groups)
+        return split_samples(y, samples, n)
+    v = _merge_into_channels(_broadcast_to_batch(v, batched[0], samples))
     whole = (n, samples * channels, *size)
-    y = conv2d_input_gradient(v, folded(w), whole, stride, padding, dilation, groups * samples)
-    return _apart(y, samples, channels)
+    y = conv2d_input_gradient(
+        v, merge_samples(w), whole, stride, padding, dilation, groups * samples
+    )
+    return _split_channels(y, samples, channels)
 
 
 @conv2d_weight_gradient.batch
@@ -228,15 +235,15 @@ def _conv2d_weight_batch(
 ) -> Array:
     planes, *rest = shape
     y = conv2d_weight_gradient(
-        _side_by_side(x),
-        _side_by_side(v),
+        _merge_into_channels(x),
+        _merge_into_channels(v),
         (samples * planes, *rest),
         stride,
         padding,
         dilation,
         groups * samples,
     )
-    return unfolded(y, samples, planes)
+    return split_samples(y, samples, planes)
 
 
 # One and three dimensions -------------------------------------------------------------------------

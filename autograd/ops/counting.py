@@ -19,11 +19,11 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
     as_operand,
-    must_be_ordered,
-    observed,
+    refuse_complex,
+    replay_records,
     value_of,
 )
-from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes
+from tapegrad.autograd.ops.batch_rules import align_samples, axes_rule, leading_axes_rule
 from tapegrad.autograd.ops.batched_index import DIFFERENT_COUNTS
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def to_index(xp: Namespace, x: Array) -> Array:
     return x.astype(np.intp)
 
 
-to_index.batch(native)
+to_index.batch(leading_axes_rule)
 
 
 @primitive(differentiable=False)
@@ -75,7 +75,7 @@ def binary_exponent(xp: Namespace, x: Array) -> Array:
     return xp.frexp(x)[1]
 
 
-binary_exponent.batch(native)
+binary_exponent.batch(leading_axes_rule)
 
 
 @primitive(differentiable=False)
@@ -84,7 +84,7 @@ def round(xp: Namespace, x: Array, *, decimals: int = 0, out: Array | None = Non
     return xp.round(x, decimals, out=out)
 
 
-round.batch(native)
+round.batch(leading_axes_rule)
 
 
 @composite(numpy=(np.round, np.around), differentiable=False)
@@ -105,7 +105,7 @@ def count_nonzero(xp: Namespace, a: Array, *, axis: Axes = None, keepdims: bool 
     return (a != 0).sum(axis=axis, keepdims=keepdims)
 
 
-count_nonzero.batch(over_axes)
+count_nonzero.batch(axes_rule)
 
 
 @primitive(differentiable=False, several=True)
@@ -150,7 +150,7 @@ def _searchsorted_batch(a: Array, v: Array, batched: tuple[bool, ...], side: str
         return searchsorted(a, v, side)
     # The borders differ from sample to sample: count those that belong before each value.
     v = s.expand_dims(v, -1)
-    borders = lifted(a, v.ndim - batched[1])
+    borders = align_samples(a, v.ndim - batched[1])
     before = e.less(borders, v) if side == "left" else e.less_equal(borders, v)
     after_all = e.logical_and(e.isnan(v), e.logical_not(e.isnan(borders)))
     if side == "right":
@@ -169,7 +169,7 @@ def _digitize_batch(x: Array, bins: Array, batched: tuple[bool, ...], right: boo
     if not batched[1]:
         return digitize(x, bins, right=right)
     x = s.expand_dims(x, -1)
-    borders = lifted(bins, x.ndim - batched[0])
+    borders = align_samples(bins, x.ndim - batched[0])
     rising = e.less_equal(borders[..., :1], borders[..., -1:])
     up = e.less(borders, x) if right else e.less_equal(borders, x)
     down = e.greater_equal(borders, x) if right else e.greater(borders, x)
@@ -208,7 +208,7 @@ def _isin_batch(
         return isin(element, test_elements, invert=invert)
     flat = s.reshape(test_elements, (samples, -1))
     element = s.expand_dims(element, -1)
-    found = r.any(e.equal(element, lifted(flat, element.ndim - batched[0])), axis=-1)
+    found = r.any(e.equal(element, align_samples(flat, element.ndim - batched[0])), axis=-1)
     return e.logical_not(found) if invert else found
 
 
@@ -218,7 +218,7 @@ def isreal(xp: Namespace, x: Array) -> Array:
     return xp.isreal(x)
 
 
-isreal.batch(native)
+isreal.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.iscomplex, differentiable=False)
@@ -227,14 +227,14 @@ def iscomplex(xp: Namespace, x: Array) -> Array:
     return xp.iscomplex(x)
 
 
-iscomplex.batch(native)
+iscomplex.batch(leading_axes_rule)
 
 
 @composite(numpy=np.isposinf, differentiable=False)
 def isposinf(x: Operand) -> Tensor:
     """Is the entry +∞?  Elementwise, as booleans."""
     x = as_operand(x)
-    must_be_ordered(x, "numpy.isposinf")
+    refuse_complex(x, "numpy.isposinf")
     return e.equal(x, np.inf)
 
 
@@ -242,15 +242,15 @@ def isposinf(x: Operand) -> Tensor:
 def isneginf(x: Operand) -> Tensor:
     """Is the entry -∞?  Elementwise, as booleans."""
     x = as_operand(x)
-    must_be_ordered(x, "numpy.isneginf")
+    refuse_complex(x, "numpy.isneginf")
     return e.equal(x, -np.inf)
 
 
-def _argument(
+def _arg_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
     missing = e.isnan(a)
-    if not observed() and bool(r.any(r.all(missing, axis=axis))):
+    if not replay_records() and bool(r.any(r.all(missing, axis=axis))):
         raise ValueError("All-NaN slice encountered")
     return of(e.where(missing, worst, a), axis=axis, keepdims=keepdims)
 
@@ -258,13 +258,13 @@ def _argument(
 @composite(numpy=np.nanargmax, differentiable=False)
 def nanargmax(a: Operand, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first largest entry that is not NaN."""
-    return _argument(as_operand(a), axis, keepdims, r.argmax, -np.inf)
+    return _arg_extremum(as_operand(a), axis, keepdims, r.argmax, -np.inf)
 
 
 @composite(numpy=np.nanargmin, differentiable=False)
 def nanargmin(a: Operand, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first smallest entry that is not NaN."""
-    return _argument(as_operand(a), axis, keepdims, r.argmin, np.inf)
+    return _arg_extremum(as_operand(a), axis, keepdims, r.argmin, np.inf)
 
 
 @composite(numpy=np.array_equiv, fact=True)

@@ -15,8 +15,8 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import must_be_ordered
-from tapegrad.autograd.ops.batch_rules import native, over_axes
+from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -54,7 +54,7 @@ def _guarded_norm_rule(g: Array, x: Array, y: Array, p: float, small: float) -> 
 
 
 guarded_norm.vjp(x=_guarded_norm_rule)
-guarded_norm.batch(over_axes)
+guarded_norm.batch(axes_rule)
 
 
 @primitive
@@ -72,7 +72,7 @@ def _guarded_power_rule(g: Array, x: Array, p: float, small: float) -> Array:
 
 
 guarded_power.vjp(x=_guarded_power_rule)
-guarded_power.batch(native)
+guarded_power.batch(leading_axes_rule)
 
 
 @primitive
@@ -83,7 +83,7 @@ def nearest_centroid(xp: Namespace, x: Array, weight: Array) -> Array:
     of a number in a list has no meaning.
     """
     for points in (x, weight):
-        must_be_ordered(points, "nearest_centroid")
+        refuse_complex(points, "nearest_centroid")
     squares = xp.sum((x[:, None, :] - weight) ** 2, axis=-1)
     nearest = xp.argmin(squares, axis=-1).astype(x.dtype)
     return xp.where(xp.isnan(xp.sum(squares, axis=-1)), xp.asarray(np.nan, dtype=x.dtype), nearest)

@@ -161,7 +161,7 @@ def einsum_path(
 # Constants ----------------------------------------------------------------------------------------
 
 
-def _like(a: Array, fill: float, dtype: DTypeLike) -> Array:
+def _full_like(a: Array, fill: float, dtype: DTypeLike) -> Array:
     if isinstance(a, Tensor):
         return a.filled(fill, dtype or a.dtype)
     array = as_array(a)
@@ -171,16 +171,16 @@ def _like(a: Array, fill: float, dtype: DTypeLike) -> Array:
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)
 def zeros_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
     """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 0, dtype)
+    return _full_like(a, 0, dtype)
 
 
 @composite(numpy=np.ones_like, differentiable=False)
 def ones_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
     """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 1, dtype)
+    return _full_like(a, 1, dtype)
 
 
 @composite(numpy=np.full_like, differentiable=False)
 def full_like(a: Operand, fill_value: float, dtype: DTypeLike | None = None) -> Tensor:
     """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, fill_value, dtype)
+    return _full_like(a, fill_value, dtype)

@@ -1,6 +1,6 @@
 """Discrete Fourier transforms: NumPy's `fft` in four primitives, the others composed of them.
 
-The transform's matrix is symmetric, and cotangents pair without a conjugate (see `elementwise`), so
+The transform's matrix is symmetric, and cotangents pair without a conjugate (`elementwise/`), so
 the rule of a transform is the same transform.  Lengths are cut or padded before it, by a call of
 its own.  norm is "backward" (default), "ortho" or "forward", as in NumPy; results are complex64 for
 float32 and complex128 for float64.
@@ -17,8 +17,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of
-from tapegrad.autograd.ops.batch_rules import over_axes, shifted
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
+from tapegrad.autograd.ops.batch_rules import axes_rule, axis_in_batch
 from tapegrad.autograd.ops.rearranging import roll
 
 if TYPE_CHECKING:
@@ -65,9 +65,13 @@ def inverse_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: s
 
 
 forward_transform.vjp(x=lambda g, axes, norm: forward_transform(g, axes, norm))
-forward_transform.batch(lambda x, axes, norm: forward_transform(x, shifted(axes, x.ndim - 1), norm))
+forward_transform.batch(
+    lambda x, axes, norm: forward_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
+)
 inverse_transform.vjp(x=lambda g, axes, norm: inverse_transform(g, axes, norm))
-inverse_transform.batch(lambda x, axes, norm: inverse_transform(x, shifted(axes, x.ndim - 1), norm))
+inverse_transform.batch(
+    lambda x, axes, norm: inverse_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
+)
 
 
 @primitive
@@ -94,12 +98,12 @@ def double_interior(xp: Namespace, x: Array, *, length: int, axis: int) -> Array
 
 
 double_interior.vjp(x=lambda g, length, axis: double_interior(g, length, axis))
-double_interior.batch(over_axes)
+double_interior.batch(axes_rule)
 
 
 def _half_rule(g: Array, x_shape: Shape, axis: int, norm: str) -> Array:
     # The sweep keeps the real part: x is real.
-    return forward_transform(_resized(g, x_shape[axis], axis), (axis,), norm)
+    return forward_transform(_resize(g, x_shape[axis], axis), (axis,), norm)
 
 
 def _inverse_half_rule(g: Array, length: int, axis: int, norm: str) -> Array:
@@ -108,32 +112,32 @@ def _inverse_half_rule(g: Array, length: int, axis: int, norm: str) -> Array:
 
 
 half_transform.vjp(x=_half_rule)
-half_transform.batch(over_axes)
+half_transform.batch(axes_rule)
 inverse_half_transform.vjp(x=_inverse_half_rule)
-inverse_half_transform.batch(over_axes)
+inverse_half_transform.batch(axes_rule)
 
 
-def _resized(x: Array, n: int | None, axis: int) -> Array:
+def _resize(x: Array, n: int | None, axis: int) -> Array:
     """x cut or padded with zeros at the end of `axis`."""
     if n is None or x.shape[axis] == n:
         return x
     if n < 1:
         raise ValueError(f"a transform needs at least one point, n is {n}")
-    axis = axis_of(axis, x.ndim)
+    axis = normalize_axis(axis, x.ndim)
     if x.shape[axis] > n:
         return x[(slice(None),) * axis + (slice(n),)]
     return s.pad(x, tuple((0, n - x.shape[i] if i == axis else 0) for i in range(x.ndim)))
 
 
-def _prepared(
+def _resize_axes(
     a: Tensor, lengths: Sequence[int] | None, axes: Sequence[int] | None
 ) -> tuple[Tensor, tuple[int, ...]]:
     if axes is None:
         axes = range(a.ndim) if lengths is None else range(a.ndim - len(lengths), a.ndim)
-    places = tuple(axis_of(axis, a.ndim) for axis in axes)
+    places = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     if lengths is not None:
         for n, axis in zip(lengths, places, strict=True):
-            a = _resized(a, None if n == -1 else n, axis)
+            a = _resize(a, None if n == -1 else n, axis)
     return a, places
 
 
@@ -145,7 +149,7 @@ def fftn(
     norm: str | None = None,
 ) -> Tensor:
     """The forward transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _prepared(as_operand(a), s, axes)
+    a, places = _resize_axes(as_operand(a), s, axes)
     return forward_transform(a, places, norm or "backward")
 
 
@@ -157,7 +161,7 @@ def ifftn(
     norm: str | None = None,
 ) -> Tensor:
     """The inverse transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _prepared(as_operand(a), s, axes)
+    a, places = _resize_axes(as_operand(a), s, axes)
     return inverse_transform(a, places, norm or "backward")
 
 
@@ -199,20 +203,20 @@ def ifft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = No
 def rfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The forward transform of real x along `axis`: (…, n) -> (…, n // 2 + 1)."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
-    return half_transform(_resized(a, n, axis), axis, norm or "backward")
+    axis = normalize_axis(axis, a.ndim)
+    return half_transform(_resize(a, n, axis), axis, norm or "backward")
 
 
 @composite(numpy=np.fft.irfft)
 def irfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`, real: (…, n // 2 + 1) -> (…, n), n even unless given."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     length = 2 * (a.shape[axis] - 1) if n is None else n
     if length < 1:
         raise ValueError(f"a transform needs at least one point, n is {length}")
     return inverse_half_transform(
-        _resized(a, length // 2 + 1, axis), length, axis, norm or "backward"
+        _resize(a, length // 2 + 1, axis), length, axis, norm or "backward"
     )
 
 
@@ -224,7 +228,7 @@ def rfftn(
     norm: str | None = None,
 ) -> Tensor:
     """`rfft` along the last of `axes`, then the forward transform over the others."""
-    a, places = _prepared(as_operand(a), s, axes)
+    a, places = _resize_axes(as_operand(a), s, axes)
     y = rfft(a, None, places[-1], norm)
     return fftn(y, None, places[:-1], norm) if len(places) > 1 else y
 
@@ -240,7 +244,7 @@ def irfftn(
     a = as_operand(a)
     if axes is None:
         axes = range(a.ndim) if s is None else range(a.ndim - len(s), a.ndim)
-    places = tuple(axis_of(axis, a.ndim) for axis in axes)
+    places = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     first = None if s is None else tuple(s[:-1])
     y = ifftn(a, first, places[:-1], norm) if len(places) > 1 else a
     return irfft(y, None if s is None or s[-1] == -1 else s[-1], places[-1], norm)
@@ -280,7 +284,7 @@ def ihfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = N
     return e.conjugate(rfft(a, n, axis, _OPPOSITE[norm or "backward"]))
 
 
-def _shifted(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+def _roll_half(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
     x = as_operand(x)
     places = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
     shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in places)
@@ -290,10 +294,10 @@ def _shifted(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
 @composite(numpy=np.fft.fftshift)
 def fftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """x rolled so that the frequency 0 stands in the middle of `axes`."""
-    return _shifted(x, axes, 1)
+    return _roll_half(x, axes, 1)
 
 
 @composite(numpy=np.fft.ifftshift)
 def ifftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of `fftshift`."""
-    return _shifted(x, axes, -1)
+    return _roll_half(x, axes, -1)

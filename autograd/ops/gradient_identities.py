@@ -11,32 +11,32 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import lifted, native
+from tapegrad.autograd.ops.batch_rules import align_samples, leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["penalized", "scaled_gradient", "watched_gradient"]
+__all__ = ["penalize_l1", "scale_gradient", "watch_gradient"]
 
 
 @primitive(view="read-only")
-def scaled_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
+def scale_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
     """x itself; the gradient that passes is multiplied by `factor`, which broadcasts to x."""
     return x
 
 
-scaled_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
+scale_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
 
 
-@scaled_gradient.batch
+@scale_gradient.batch
 def _scaled_batch(x: Array, factor: Array, batched: tuple[bool, ...], samples: int) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
-    return scaled_gradient(x, lifted(factor, x.ndim - 1) if batched[1] else factor)
+    return scale_gradient(x, align_samples(factor, x.ndim - 1) if batched[1] else factor)
 
 
 @primitive(view="read-only")
-def penalized(xp: Namespace, x: Array, *, weight: float, passing: bool = True) -> Array:
+def penalize_l1(xp: Namespace, x: Array, *, weight: float, passing: bool = True) -> Array:
     """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
     return x
 
@@ -46,12 +46,12 @@ def _penalized_rule(g: Array, x: Array, weight: float, passing: bool) -> Array:
     return g + penalty if passing else penalty
 
 
-penalized.vjp(x=_penalized_rule)
-penalized.batch(native)
+penalize_l1.vjp(x=_penalized_rule)
+penalize_l1.batch(leading_axes_rule)
 
 
 @primitive(view="read-only")
-def watched_gradient(xp: Namespace, x: Array, *, watch: Callable[[Any], None]) -> Array:
+def watch_gradient(xp: Namespace, x: Array, *, watch: Callable[[Any], None]) -> Array:
     """x itself; `watch` is called with the gradient that passes."""
     return x
 
@@ -61,4 +61,4 @@ def _watched_rule(g: Array, watch: Callable[[Any], None]) -> Array:
     return g
 
 
-watched_gradient.vjp(x=_watched_rule)
+watch_gradient.vjp(x=_watched_rule)

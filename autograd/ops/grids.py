@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -29,7 +29,7 @@ def linspace(
     shares = np.arange(num) / steps if steps > 0 else np.zeros(num)
     shape = np.broadcast_shapes(tuple(start.shape), tuple(stop.shape))
     dtype = np.result_type(start.dtype, stop.dtype)
-    share = constant(shares.reshape((-1,) + (1,) * len(shape)).astype(dtype), like)
+    share = device_array(shares.reshape((-1,) + (1,) * len(shape)).astype(dtype), like)
     y = start + (stop - start) * share
     if endpoint and num > 1:
         last = s.broadcast_to(s.expand_dims(stop, 0), (1, *shape)) if shape else stop.reshape(1)

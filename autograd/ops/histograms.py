@@ -10,7 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant, constant_like, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of, wrap_like
 from tapegrad.autograd.ops.counting import searchsorted, to_index
 from tapegrad.autograd.ops.grids import linspace
 from tapegrad.autograd.ops.index_template import HOLE
@@ -30,12 +30,12 @@ def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> 
     if weights is not None and as_operand(weights).dtype.kind == "c":
         raise TypeError("numpy.bincount: the weights are real numbers, NumPy takes no complex ones")
     held = value_of(x)
-    return _counted(x, weights, max(int(held.max()) + 1 if held.size else 0, minlength))
+    return _count_each(x, weights, max(int(held.max()) + 1 if held.size else 0, minlength))
 
 
-def _counted(x: Array, weights: Array, n: int) -> Array:
+def _count_each(x: Array, weights: Array, n: int) -> Array:
     if weights is None:  # counted as floats, for which every library has an atomic addition
-        ones = constant(np.ones(x.shape), x)
+        ones = device_array(np.ones(x.shape), x)
         return to_index(index_add(ones, [x], (HOLE,), (n,)))
     return index_add(as_operand(weights) * 1.0, [x], (HOLE,), (n,))
 
@@ -48,13 +48,15 @@ def histogram_bin_edges(
     a = as_operand(a)
     wanted: Any = bins
     if np.ndim(wanted):  # the borders themselves
-        return constant_like(np.asarray(wanted), a) if isinstance(wanted, (list, tuple)) else wanted
+        return wrap_like(np.asarray(wanted), a) if isinstance(wanted, (list, tuple)) else wanted
     if isinstance(wanted, str) or not a.size:
-        return constant_like(np.histogram_bin_edges(value_of(a), wanted, range), a)
+        return wrap_like(np.histogram_bin_edges(value_of(a), wanted, range), a)
     low: Any
     high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
-    low, high = (constant(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high))
+    low, high = (
+        device_array(np.asarray(x, a.dtype), a) if np.isscalar(x) else x for x in (low, high)
+    )
     flat = e.equal(low, high)
     margin = e.cast(flat, dtype=low.dtype) * 0.5
     return linspace(low - margin, high + margin, wanted + 1)
@@ -78,7 +80,7 @@ def histogram(
     weight = e.cast(inside, dtype=np.dtype(np.float64))
     if weights is not None:
         weight = weight * s.ravel(as_operand(weights))
-    counts = _counted(place, weight, n)
+    counts = _count_each(place, weight, n)
     if density:
         return counts / (edges[1:] - edges[:-1]) / r.sum(counts), edges
     return counts if weights is not None else to_index(counts), edges

@@ -12,20 +12,20 @@ from tapegrad.autograd.core.tensor import Tensor
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array
 
-__all__ = ["HOLE", "filled", "parted"]
+__all__ = ["HOLE", "fill_index", "split_index"]
 
 
-class _Hole:
+class _IndexHole:
     """The place of an index array in a template."""
 
     def __repr__(self) -> str:
         return "<array>"
 
 
-HOLE = _Hole()
+HOLE = _IndexHole()
 
 
-def filled(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ...]:
+def fill_index(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ...]:
     """The index again: the arrays in the holes of the template."""
     arrays = iter(indices)
     return tuple(next(arrays) if part is HOLE else part for part in template)
@@ -40,7 +40,7 @@ def _is_array(part: Array) -> bool:
 _BASIC = frozenset({int, slice, type(None), type(...)})
 
 
-def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
+def split_index(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
     """An index as its arrays, and a template of the rest with a HOLE for each of them.
 
     Raises IndexError for floating point indices.

@@ -22,10 +22,10 @@ from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import Step, taken
 from tapegrad.autograd.kernels.scattering import add_at
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import lifted
+from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
-from tapegrad.autograd.ops.index_template import HOLE, filled, parted
+from tapegrad.autograd.ops.index_template import HOLE, fill_index, split_index
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "getitem",
     "index_add",
-    "last_written",
-    "overwritten",
+    "is_last_write",
+    "replace_entries",
     "take",
     "take_along_axis",
     "take_index",
@@ -79,7 +79,7 @@ def take_index(
     xp: Namespace, x: Array, indices: list[Array], *, template: tuple[Any, ...]
 ) -> Array:
     """x indexed by integer or boolean arrays, and the basic indices of `template`."""
-    return x[filled(template, indices)]
+    return x[fill_index(template, indices)]
 
 
 @primitive
@@ -95,7 +95,7 @@ def index_add(
             flat = flat * n + index % n
         add_at(xp, y.reshape(-1), flat, x)
         return y
-    add_at(xp, y, filled(template, indices), x)
+    add_at(xp, y, fill_index(template, indices), x)
     return y
 
 
@@ -135,7 +135,7 @@ def _index_add_batch(
     return index_add(place.written(x), place.indices, place.template, (samples, *shape))
 
 
-def store(
+def write_into_array(
     xp: Namespace,
     array: Array,
     v: Array,
@@ -150,11 +150,11 @@ def store(
         settings = dict(zip(primitive.settings, given[operands:], strict=True))
         array = primitive.body_for(xp)(xp, array, *given[:operands], **settings)
         array = array if item is None else array[item]
-    array[filled(template, indices)] = v
+    array[fill_index(template, indices)] = v
 
 
 @primitive
-def overwritten(
+def replace_entries(
     xp: Namespace,
     x: Array,
     v: Array,
@@ -168,7 +168,7 @@ def overwritten(
     path: the views of y that lead to where the index counts; y itself when empty
     """
     y = xp.array(x, copy=True)
-    store(xp, y, v, indices, template, path)
+    write_into_array(xp, y, v, indices, template, path)
     return y
 
 
@@ -186,7 +186,7 @@ def _value_rule(
         shape = g.shape
         g = take_index(g, indices, template)
         if any(index.dtype.kind in "iu" for index in indices):
-            g = g * last_written(indices, template, shape)
+            g = g * is_last_write(indices, template, shape)
     else:
         g = take_slice(g, template)
     # v may have more axes than the place it was written to, if they are of length 1
@@ -194,15 +194,15 @@ def _value_rule(
     return s.reshape(g, (1,) * missing + g.shape) if missing > 0 else g
 
 
-overwritten.vjp(
-    x=lambda g, indices, template, path: overwritten(g, 0, indices, template, path),
+replace_entries.vjp(
+    x=lambda g, indices, template, path: replace_entries(g, 0, indices, template, path),
     v=_value_rule,
     indices=None,
 )
 
 
 # A sample's entries are told by their places in its flat memory, which one array counts for all.
-@overwritten.batch
+@replace_entries.batch
 def _overwritten_batch(
     x: Array,
     v: Array,
@@ -217,8 +217,8 @@ def _overwritten_batch(
     ndim_of_v = getattr(v, "ndim", 0) - batched[1]
     mask = batched[2] and not path and template == (HOLE,) and indices[0].dtype.kind == "b"
     if mask and ndim_of_v == 0:  # samples may choose more or fewer entries, if all get one value
-        v = lifted(v, x.ndim - 1) if batched[1] else v
-        y = where(lifted(indices[0], x.ndim - 1), v, x)
+        v = align_samples(v, x.ndim - 1) if batched[1] else v
+        y = where(align_samples(indices[0], x.ndim - 1), v, x)
         return y if y.dtype == x.dtype else cast(y, dtype=x.dtype)
     if any(step[0] in (real, imag) for step in path):
         raise BatchingError(PARTS.format(where=user_line()))
@@ -233,7 +233,7 @@ def _overwritten_batch(
     if hasattr(v, "ndim") and ndim_of_v:
         own = v.shape[1:] if batched[1] else v.shape
         v = s.reshape(v, v.shape[:1] * batched[1] + own[builtin_max(0, ndim_of_v - len(region)) :])
-        v = lifted(v, len(region)) if batched[1] else v
+        v = align_samples(v, len(region)) if batched[1] else v
         v = s.reshape(s.broadcast_to(v, (samples, *region)), (samples, math.prod(region)))
     elif batched[1]:
         v = s.reshape(v, (samples, 1))
@@ -241,21 +241,21 @@ def _overwritten_batch(
     if batched[2]:
         rows = xp.arange(samples).reshape(samples, 1)
         index: list[Any] = [rows, s.reshape(places, (samples, math.prod(region)))]
-        y = overwritten(flat, v, index, (HOLE, HOLE))
+        y = replace_entries(flat, v, index, (HOLE, HOLE))
     else:
-        y = overwritten(flat, v, [s.reshape(places, (-1,))], (slice(None), HOLE))
+        y = replace_entries(flat, v, [s.reshape(places, (-1,))], (slice(None), HOLE))
     return s.reshape(y, x.shape)
 
 
 @primitive(differentiable=False)
-def last_written(
+def is_last_write(
     xp: Namespace, indices: list[Array], *, template: tuple[Any, ...], shape: Shape
 ) -> Array:
     """For each entry that y[index] = v writes, whether it stays: of several at one place the last.
 
     shape: y's; the result has the shape of y[index], booleans
     """
-    index = filled(template, indices)
+    index = fill_index(template, indices)
     writer = xp.zeros(shape, dtype=np.int64)
     places = writer[index].shape
     order = xp.arange(math.prod(places), dtype=np.int64).reshape(places)
@@ -263,7 +263,7 @@ def last_written(
     return writer[index] == order
 
 
-@last_written.batch
+@is_last_write.batch
 def _last_written_batch(
     indices: list[Array],
     batched: tuple[bool],
@@ -272,7 +272,7 @@ def _last_written_batch(
     shape: Shape,
 ) -> Array:
     place = batched_index(template, indices, len(shape), True, samples)
-    return place.read(last_written(place.indices, place.template, (samples, *shape)))
+    return place.read(is_last_write(place.indices, place.template, (samples, *shape)))
 
 
 def getitem(x: Array, index: Any) -> Array:
@@ -280,7 +280,7 @@ def getitem(x: Array, index: Any) -> Array:
 
     Raises IndexError for floating point indices, TypeError for tracked ones.
     """
-    arrays, template = parted(index)
+    arrays, template = split_index(index)
     return take_index(x, arrays, template) if arrays else take_slice(x, template)
 
 

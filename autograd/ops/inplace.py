@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.index_template import filled
+from tapegrad.autograd.ops.index_template import fill_index
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -33,7 +33,7 @@ def assign_at(
     if xp is np and any(index.dtype.kind == "b" for index in indices):
         # NumPy sees to it for every index but a mask
         x = x.copy() if np.may_share_memory(target, x) else x
-    target[filled(template, indices)] = x
+    target[fill_index(template, indices)] = x
 
 
 @primitive(mutates="target")

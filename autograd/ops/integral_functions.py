@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -56,9 +56,9 @@ def sinc_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
 
 
 sinc.vjp(x=lambda g, x: g * sinc_derivative(x, order=1))
-sinc.batch(native)
+sinc.batch(leading_axes_rule)
 sinc_derivative.vjp(x=lambda g, x, order: g * sinc_derivative(x, order=order + 1))
-sinc_derivative.batch(native)
+sinc_derivative.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.i0)
@@ -85,6 +85,6 @@ def i0_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
 
 
 i0.vjp(x=lambda g, x: g * i0_derivative(x, order=1))
-i0.batch(native)
+i0.batch(leading_axes_rule)
 i0_derivative.vjp(x=lambda g, x, order: g * i0_derivative(x, order=order + 1))
-i0_derivative.batch(native)
+i0_derivative.batch(leading_axes_rule)

@@ -20,7 +20,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
+from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
 from tapegrad.autograd.ops.rearranging import diagonal
 
 if TYPE_CHECKING:
@@ -47,21 +47,21 @@ def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> 
     return xp.matmul(x1, x2, out=out)
 
 
-def _transposed(x: Array) -> Array:
+def _transpose_last_two(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
 
 
-def _matmul_first(g: Array, x1_shape: Shape, x2: Array) -> Array:
+def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
     if x2.ndim == 1:
         if len(x1_shape) == 1:
             return g * x2
         return s.expand_dims(g, -1) * x2
     if len(x1_shape) == 1:
-        return (s.expand_dims(g, -2) @ _transposed(x2))[..., 0, :]
-    return g @ _transposed(x2)
+        return (s.expand_dims(g, -2) @ _transpose_last_two(x2))[..., 0, :]
+    return g @ _transpose_last_two(x2)
 
 
-def _matmul_second(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
+def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
     if x1.ndim == 1:
         if len(x2_shape) == 1:
             return g * x1
@@ -69,7 +69,7 @@ def _matmul_second(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arra
     if len(x2_shape) == 1:
         if x1.ndim == 2:
             return s.transpose(x1) @ g
-        return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
+        return (_transpose_last_two(x1) @ s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
         x1 = s.reshape(x1, (-1, x1.shape[-1]))
@@ -77,10 +77,10 @@ def _matmul_second(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Arra
     if x2_layout == "F":
         # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
         return s.transpose(s.transpose(g) @ x1)
-    return _transposed(x1) @ g
+    return _transpose_last_two(x1) @ g
 
 
-matmul.vjp(x1=_matmul_first, x2=_matmul_second)
+matmul.vjp(x1=_matmul_x1_rule, x2=_matmul_x2_rule)
 
 
 @matmul.batch
@@ -96,7 +96,9 @@ def _matmul_batch(x1: Array, x2: Array, batched: tuple[bool, bool]) -> Array:
     if ndim2 == 1:
         x2 = s.expand_dims(x2, -1)
     ndim = builtin_max(ndim1, ndim2, 2)
-    y = matmul(lifted(x1, ndim) if batched[0] else x1, lifted(x2, ndim) if batched[1] else x2)
+    y = matmul(
+        align_samples(x1, ndim) if batched[0] else x1, align_samples(x2, ndim) if batched[1] else x2
+    )
     if ndim2 == 1:
         y = s.reshape(y, y.shape[:-1])
         return s.reshape(y, y.shape[:-1]) if ndim1 == 1 else y
@@ -218,7 +220,7 @@ def _contract_all_batch(arrays: list[Array], terms: tuple[str, ...], result: str
 
 
 @lru_cache(maxsize=4096)
-def _path(
+def _contraction_path(
     subscripts: str,
     shapes: tuple[tuple[int, ...], ...],
     optimize: str = "auto",
@@ -233,7 +235,7 @@ def _path(
 
 
 @lru_cache(maxsize=4096)
-def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+def _parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
     """Subscripts without spaces and ellipses, one string per operand, and the result's."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
@@ -265,24 +267,24 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
     return tuple(full), right
 
 
-def _diagonal(x: Array) -> Array:
+def _first_diagonal(x: Array) -> Array:
     """The diagonal of the first two axes, which have one length, as the first axis."""
     n = len(x)
     return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
 
 
-def _without_repeats(x: Array, axes: str) -> tuple[Any, str]:
+def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
     """Take diagonals, so that no letter stands twice."""
     while len(set(axes)) != len(axes):
         c = next(c for c in axes if axes.count(c) > 1)
         i = axes.index(c)
         j = axes.index(c, i + 1)
-        x = _diagonal(s.moveaxis(x, (i, j), (0, 1)))
+        x = _first_diagonal(s.moveaxis(x, (i, j), (0, 1)))
         axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
     return x, axes
 
 
-def _interleaved(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+def _subscripts_from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """(x, [0, 1], y, [1, 2], [0, 2]) as subscripts and operands."""
     operands = given[: len(given) // 2 * 2 : 2]
     axes = list(given[1 : len(given) // 2 * 2 : 2])
@@ -314,15 +316,15 @@ def einsum(
     that make no sense.
     """
     if not isinstance(subscripts, str):
-        subscripts, operands = _interleaved((subscripts, *operands))
+        subscripts, operands = _subscripts_from_lists((subscripts, *operands))
     strategy: Any = optimize
     if isinstance(strategy, (tuple, list)):
         if strategy and strategy[0] == "einsum_path":
             raise TypeError("numpy.einsum on a Tensor: a given path is not supported")
         strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
     arrays = [as_operand(x) for x in operands]
-    terms, result = _parsed(subscripts, tuple(x.ndim for x in arrays))
-    work = [_without_repeats(x, axes) for x, axes in zip(arrays, terms, strict=True)]
+    terms, result = _parse_subscripts(subscripts, tuple(x.ndim for x in arrays))
+    work = [_take_diagonals(x, axes) for x, axes in zip(arrays, terms, strict=True)]
     size: dict[str, int] = {}
     for x, axes in work:
         for c, n in zip(axes, x.shape, strict=True):
@@ -335,7 +337,7 @@ def einsum(
         text = ",".join(axes for _, axes in work) + "->" + result
         shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
         method = strategy if isinstance(strategy, str) else "auto"
-        path = _path(text, shapes, method, memory_limit)
+        path = _contraction_path(text, shapes, method, memory_limit)
     else:
         path = (tuple(range(len(work))),)
     for pair in path:

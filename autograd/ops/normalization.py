@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
@@ -38,7 +38,7 @@ def standardize(
     return [y, mean, var]
 
 
-def _rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
+def _standardize_rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
     y, _, var = y
     g_y, g_mean, g_var = g
     deviation = e.sqrt(var + eps)
@@ -55,5 +55,5 @@ def _rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
     return total
 
 
-standardize.vjp(x=_rule)
-standardize.batch(lambda x, axes, eps: standardize(x, shifted(axes, x.ndim - 1), eps))
+standardize.vjp(x=_standardize_rule)
+standardize.batch(lambda x, axes, eps: standardize(x, axis_in_batch(axes, x.ndim - 1), eps))

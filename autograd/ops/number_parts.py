@@ -1,6 +1,6 @@
 """Numbers taken apart, repaired, or raised in double precision, elementwise.
 
-These need reductions or counting, which stand above `elementwise`.
+These need reductions or counting, which stand above `elementwise/`.
 """
 
 from __future__ import annotations

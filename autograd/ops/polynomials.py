@@ -11,7 +11,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of
 from tapegrad.autograd.ops.matrices import eigvals, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
 
@@ -39,7 +39,7 @@ def _coefficients(p: Operand) -> Tensor:
     return p if p.ndim else s.reshape(p, (1,))
 
 
-def _padded(a: Array, n: int) -> Tensor:
+def _pad_front(a: Array, n: int) -> Tensor:
     return s.pad(a, ((n - a.shape[0], 0),)) if a.shape[0] < n else a
 
 
@@ -58,7 +58,7 @@ def polyadd(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the sum."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
-    return _padded(a1, n) + _padded(a2, n)
+    return _pad_front(a1, n) + _pad_front(a2, n)
 
 
 @composite(numpy=np.polysub)
@@ -66,16 +66,16 @@ def polysub(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the difference."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
-    return _padded(a1, n) - _padded(a2, n)
+    return _pad_front(a1, n) - _pad_front(a2, n)
 
 
 @composite(numpy=np.polymul)
 def polymul(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the product, without leading zeros of the factors."""
-    return convolve(_trimmed(_coefficients(a1)), _trimmed(_coefficients(a2)))
+    return convolve(_trim_leading_zeros(_coefficients(a1)), _trim_leading_zeros(_coefficients(a2)))
 
 
-def _trimmed(a: Array) -> Tensor:
+def _trim_leading_zeros(a: Array) -> Tensor:
     places = np.flatnonzero(value_of(a))
     return a[int(places[0]) :] if len(places) else a[-1:]
 
@@ -110,7 +110,7 @@ def polyder(p: Operand, m: int = 1) -> Tensor:
     y = _coefficients(p)
     for _ in range(m):
         n = y.shape[0] - 1
-        y = y[:-1] * constant(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = y[:-1] * device_array(np.arange(n, 0, -1).astype(y.dtype), y)
     return y
 
 
@@ -121,8 +121,8 @@ def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) ->
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
         n = y.shape[0]
-        y = y / constant(np.arange(n, 0, -1).astype(y.dtype), y)
-        y = s.concatenate([y, constant(np.array([last], dtype=y.dtype), y)], 0)
+        y = y / device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = s.concatenate([y, device_array(np.array([last], dtype=y.dtype), y)], 0)
     return y
 
 
@@ -149,13 +149,13 @@ def roots(p: Operand) -> Tensor:
     p = p[int(places[0]) : int(places[-1]) + 1]
     n = p.shape[0] - 1
     if n < 1:
-        return constant(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
+        return device_array(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
     top = s.reshape(-(p[1:] / p[0]), (1, n))
-    below = constant(np.eye(n - 1, n, dtype=p.dtype), p)
+    below = device_array(np.eye(n - 1, n, dtype=p.dtype), p)
     y = eigvals(s.concatenate([top, below], 0))
     if not trailing:
         return y
-    return s.concatenate([y, constant(np.zeros(trailing, dtype=y.dtype), y)], 0)
+    return s.concatenate([y, device_array(np.zeros(trailing, dtype=y.dtype), y)], 0)
 
 
 @composite(numpy=np.vander)

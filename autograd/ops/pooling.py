@@ -18,8 +18,8 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, must_be_ordered
-from tapegrad.autograd.ops.batch_rules import folded, unfolded
+from tapegrad.autograd.ops.arrays import as_operand, refuse_complex
+from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -29,7 +29,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_gradient",
     "avg_pool3d",
-    "checked_positions",
+    "check_positions",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool3d",
@@ -60,7 +60,7 @@ def max_pool2d(
     padded image, ValueError for other settings that make no sense, TypeError for complex x.
     Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
     """
-    must_be_ordered(x, "max_pool2d")
+    refuse_complex(x, "max_pool2d")
     return kernels.max_pool2d(
         xp,
         x,
@@ -97,19 +97,23 @@ max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=Non
 
 @max_pool2d.batch
 def _max_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
-    y, indices = max_pool2d.with_aux(folded(x), **settings)
-    return tuple(unfolded(part, samples, x.shape[1]) for part in (y, indices))
+    y, indices = max_pool2d.with_aux(merge_samples(x), **settings)
+    return tuple(split_samples(part, samples, x.shape[1]) for part in (y, indices))
 
 
 @max_pool2d_gather.batch
 def _gather_batch(x: Array, indices: Array, samples: int) -> Array:
-    return unfolded(max_pool2d_gather(folded(x), folded(indices)), samples, x.shape[1])
+    return split_samples(
+        max_pool2d_gather(merge_samples(x), merge_samples(indices)), samples, x.shape[1]
+    )
 
 
 @max_unpool2d.batch
 def _unpool_batch(x: Array, indices: Array, samples: int, shape: Shape) -> Array:
     whole = (samples * shape[0], *shape[1:])
-    return unfolded(max_unpool2d(folded(x), folded(indices), whole), samples, shape[0])
+    return split_samples(
+        max_unpool2d(merge_samples(x), merge_samples(indices), whole), samples, shape[0]
+    )
 
 
 @primitive
@@ -190,17 +194,17 @@ avg_pool2d_gradient.vjp(
 
 @avg_pool2d.batch
 def _avg_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
-    return unfolded(avg_pool2d(folded(x), **settings), samples, x.shape[1])
+    return split_samples(avg_pool2d(merge_samples(x), **settings), samples, x.shape[1])
 
 
 @avg_pool2d_gradient.batch
 def _avg_gradient_batch(v: Array, settings: dict[str, Any], samples: int, shape: Shape) -> Array:
     whole = {**settings, "shape": (samples * shape[0], *shape[1:])}
-    return unfolded(avg_pool2d_gradient(folded(v), **whole), samples, shape[0])
+    return split_samples(avg_pool2d_gradient(merge_samples(v), **whole), samples, shape[0])
 
 
 @primitive(differentiable=False)
-def checked_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int) -> Array:
+def check_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int) -> Array:
     """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
 
     Raises ShapeError when they do not: adding at a position outside an image would end up in the
@@ -218,12 +222,12 @@ def checked_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int)
     return indices
 
 
-@checked_positions.batch
+@check_positions.batch
 def _positions_batch(indices: Array, samples: int, shape: Shape, size: int) -> Array:
-    return checked_positions(indices, (samples, *shape), size)
+    return check_positions(indices, (samples, *shape), size)
 
 
-def _thirds(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int, int]]:
+def _triples(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int, int]]:
     triples = []
     for name, setting in settings.items():
         triple = setting if isinstance(setting, tuple) else (setting,) * 3
@@ -261,7 +265,7 @@ def max_pool3d(
     x = as_operand(x)
     _expect_film("max_pool3d", x)
     stride = kernel if stride is None else stride
-    k, d, p, a = _thirds(
+    k, d, p, a = _triples(
         "max_pool3d", kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )
     n, c, t, h, w = x.shape
@@ -285,7 +289,7 @@ def avg_pool3d(
     """`avg_pool2d` with time in front, without padding: x (N, C, T, H, W) -> (N, C, T', H', W')."""
     x = as_operand(x)
     _expect_film("avg_pool3d", x)
-    k, d = _thirds("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
+    k, d = _triples("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
     n, c, t, h, w = x.shape
     y = avg_pool2d(s.reshape(x, (n * c, t, h, w)), k[1:], d[1:])
     rows, columns = y.shape[2:]

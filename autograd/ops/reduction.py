@@ -16,7 +16,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import over_axes, over_axis
+from tapegrad.autograd.ops.batch_rules import axes_rule, axis_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-def normalized_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
+def normalize_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
     """`axis` as a tuple of distinct axes counted from 0.  Raises AxisError outside the array."""
     if axis is None:
         return tuple(range(ndim))
@@ -50,15 +50,15 @@ def normalized_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in given)
 
 
-def with_reduced_axes(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
+def restore_axes(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     """g with the reduced axes of `shape` put back as axes of length 1, or 0-d: it broadcasts."""
     if keepdims or not g.ndim or g.ndim == len(shape):
         return g
-    reduced = normalized_axes(axis, len(shape))
+    reduced = normalize_axes(axis, len(shape))
     return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
-def reducing(xp: Namespace, x: Array) -> Array:
+def ensure_array(xp: Namespace, x: Array) -> Array:
     """x with an array's methods: NumPy's functions cost up to 3 µs more than those do."""
     return x if hasattr(x, "ndim") else xp.asarray(x)
 
@@ -68,15 +68,15 @@ def sum(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
-    return reducing(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
+    return ensure_array(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
 
 
 sum.vjp(
     x=lambda g, x_shape, axis, keepdims: s.broadcast_to(
-        with_reduced_axes(g, x_shape, axis, keepdims), x_shape
+        restore_axes(g, x_shape, axis, keepdims), x_shape
     )
 )
-sum.batch(over_axes)
+sum.batch(axes_rule)
 
 
 @primitive(numpy=np.mean)
@@ -84,17 +84,17 @@ def mean(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The arithmetic mean of x over `axis`."""
-    return reducing(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
+    return ensure_array(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
 
 
 def _mean_rule(g: Array, x_shape: Shape, axis: Axes, keepdims: bool) -> Array:
-    count = math.prod(x_shape[a] for a in normalized_axes(axis, len(x_shape)))
-    spread = with_reduced_axes(g, x_shape, axis, keepdims) / (count or 1)
+    count = math.prod(x_shape[a] for a in normalize_axes(axis, len(x_shape)))
+    spread = restore_axes(g, x_shape, axis, keepdims) / (count or 1)
     return s.broadcast_to(spread, x_shape)
 
 
 mean.vjp(x=_mean_rule)
-mean.batch(over_axes)
+mean.batch(axes_rule)
 
 
 @primitive(numpy=(np.max, np.amax))
@@ -102,7 +102,7 @@ def max(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return reducing(xp, x).max(axis=axis, keepdims=keepdims, out=out)
+    return ensure_array(xp, x).max(axis=axis, keepdims=keepdims, out=out)
 
 
 @primitive(numpy=(np.min, np.amin))
@@ -110,23 +110,23 @@ def min(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return reducing(xp, x).min(axis=axis, keepdims=keepdims, out=out)
+    return ensure_array(xp, x).min(axis=axis, keepdims=keepdims, out=out)
 
 
 def _extremum_rule(g: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> Array:
     shape = x.shape
-    y = with_reduced_axes(y, shape, axis, keepdims)
-    g = with_reduced_axes(g, shape, axis, keepdims)
+    y = restore_axes(y, shape, axis, keepdims)
+    g = restore_axes(g, shape, axis, keepdims)
     # Where the extremum is NaN, the entries that made it so are the ones it depends on.
     hit = e.logical_or(x == y, e.isnan(x))
-    ties = sum(hit, axis=normalized_axes(axis, len(shape)), keepdims=True)
+    ties = sum(hit, axis=normalize_axes(axis, len(shape)), keepdims=True)
     return hit * (g / e.cast(ties, dtype=g.dtype))
 
 
 max.vjp(x=_extremum_rule)
-max.batch(over_axes)
+max.batch(axes_rule)
 min.vjp(x=_extremum_rule)
-min.batch(over_axes)
+min.batch(axes_rule)
 
 
 @primitive(numpy=np.cumsum)
@@ -141,7 +141,7 @@ def _cumsum_rule(g: Array, x_shape: Shape, axis: int | None) -> Array:
 
 
 cumsum.vjp(x=_cumsum_rule)
-cumsum.batch(over_axis)
+cumsum.batch(axis_rule)
 
 
 @primitive(numpy=np.argmax, differentiable=False)
@@ -150,7 +150,7 @@ def argmax(xp: Namespace, x: Array, *, axis: int | None = None, keepdims: bool =
     return xp.argmax(x, axis=axis, keepdims=keepdims)
 
 
-argmax.batch(over_axis)
+argmax.batch(axis_rule)
 
 
 @primitive(numpy=np.argmin, differentiable=False)
@@ -159,7 +159,7 @@ def argmin(xp: Namespace, x: Array, *, axis: int | None = None, keepdims: bool =
     return xp.argmin(x, axis=axis, keepdims=keepdims)
 
 
-argmin.batch(over_axis)
+argmin.batch(axis_rule)
 
 
 @primitive(numpy=np.any, differentiable=False)
@@ -168,7 +168,7 @@ def any(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
     return xp.any(x, axis=axis, keepdims=keepdims)
 
 
-any.batch(over_axes)
+any.batch(axes_rule)
 
 
 @primitive(numpy=np.all, differentiable=False)
@@ -177,7 +177,7 @@ def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
     return xp.all(x, axis=axis, keepdims=keepdims)
 
 
-all.batch(over_axes)
+all.batch(axes_rule)
 
 
 @composite(numpy=np.prod)
@@ -187,7 +187,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     Halves multiply halves, which needs no division and so is differentiable where entries are 0.
     """
     x = as_operand(x)
-    axes = normalized_axes(axis, x.ndim)
+    axes = normalize_axes(axis, x.ndim)
     kept = [a for a in range(x.ndim) if a not in axes]
     count = math.prod(x.shape[a] for a in axes)
     rest = tuple(x.shape[a] for a in kept)
@@ -206,7 +206,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
     x = as_operand(x)
-    count = math.prod(x.shape[a] for a in normalized_axes(axis, x.ndim))
+    count = math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim))
     deviations = x - mean(x, axis=axis, keepdims=True)
     return sum(e.absolute_square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
 
@@ -215,8 +215,8 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
     v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
-    constant = e.equal(v, 0)
-    return e.where(constant, 0, e.sqrt(e.where(constant, 1, v)))
+    is_constant = e.equal(v, 0)
+    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
 
 
 @primitive
@@ -230,8 +230,8 @@ def logsumexp(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = Fa
 
 logsumexp.vjp(
     x=lambda g, x, y, axis, keepdims: (
-        with_reduced_axes(g, x.shape, axis, keepdims)
-        * e.exp(x - with_reduced_axes(y, x.shape, axis, keepdims))
+        restore_axes(g, x.shape, axis, keepdims)
+        * e.exp(x - restore_axes(y, x.shape, axis, keepdims))
     )
 )
-logsumexp.batch(over_axes)
+logsumexp.batch(axes_rule)

@@ -11,7 +11,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of
 from tapegrad.autograd.ops.indexing import take
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _BY_INDEX = ("edge", "reflect", "symmetric", "wrap")
 def numpy_pad(
     array: Operand,
     pad_width: int | Sequence[Any] | dict[int, Any],
-    mode: str = "constant",
+    mode: str = "device_array",
     constant_values: float = 0,
 ) -> Tensor:
     """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
@@ -37,7 +37,7 @@ def numpy_pad(
         pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
     pairs = tuple((int(b), int(a)) for b, a in widths)
-    if mode == "constant" and not np.ndim(constant_values):
+    if mode == "device_array" and not np.ndim(constant_values):
         return s.pad(array, pairs, float(constant_values))
     if mode not in _BY_INDEX:
         raise TypeError(
@@ -62,7 +62,9 @@ def repeat(x: Operand, repeats: int | Array, axis: int | None = None) -> Tensor:
         x, axis = s.ravel(x), 0
     axis %= x.ndim
     if np.ndim(repeats):
-        return take(x, constant(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis)
+        return take(
+            x, device_array(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis
+        )
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     wide = s.broadcast_to(s.expand_dims(x, axis + 1), shape)
     return s.reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))

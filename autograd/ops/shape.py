@@ -16,10 +16,16 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
+from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import (
+    align_samples,
+    axes_rule,
+    axis_in_batch,
+    leading_axes_rule,
+)
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand, Shape
 
 __all__ = [
     "atleast_1d",
@@ -39,11 +45,9 @@ __all__ = [
     "transpose",
 ]
 
-Shape = int | tuple[int, ...]
-
 
 @primitive(numpy=np.reshape, view=True)
-def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Array:
+def reshape(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
     """The entries of x, in row-major order, in another shape; one length may be -1."""
     return x.reshape(shape) if hasattr(x, "ndim") else xp.reshape(x, shape)
 
@@ -51,14 +55,14 @@ def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Array:
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
 
 
-def _tuple(shape: Shape) -> tuple[int, ...]:
+def _as_shape(shape: int | Shape) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
 
 
 @reshape.batch
-def _reshape_batch(x: Array, samples: int, shape: Shape) -> Array:
+def _reshape_batch(x: Array, samples: int, shape: int | Shape) -> Array:
     # The length that -1 stands for is that of one sample, also in a batch of none.
-    known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _tuple(shape)).shape
+    known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _as_shape(shape)).shape
     return reshape(x, (samples, *known))
 
 
@@ -81,17 +85,19 @@ transpose.vjp(x=_transpose_rule)
 @transpose.batch
 def _transpose_batch(x: Array, axes: tuple[int, ...] | None) -> Array:
     ndim = x.ndim - 1
-    return transpose(x, (0, *shifted(tuple(range(ndim))[::-1] if axes is None else axes, ndim)))
+    return transpose(
+        x, (0, *axis_in_batch(tuple(range(ndim))[::-1] if axes is None else axes, ndim))
+    )
 
 
 @primitive(numpy=np.broadcast_to, view="read-only")
-def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
+def broadcast_to(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
     """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
-    stretched = _stretched(x, shape) if isinstance(x, (np.ndarray, np.generic)) else None
+    stretched = _broadcast_view(x, shape) if isinstance(x, (np.ndarray, np.generic)) else None
     return xp.broadcast_to(x, shape) if stretched is None else stretched
 
 
-def _stretched(x: Array, shape: Shape) -> Array:
+def _broadcast_view(x: Array, shape: int | Shape) -> Array:
     """What np.broadcast_to returns, at a tenth of its cost, or None where that must do it.
 
     Every sum has it in its derivative.
@@ -117,9 +123,9 @@ broadcast_to.vjp(x=lambda g: g)
 
 
 @broadcast_to.batch
-def _broadcast_batch(x: Array, samples: int, shape: Shape) -> Array:
-    wide = _tuple(shape)
-    return broadcast_to(lifted(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
+def _broadcast_batch(x: Array, samples: int, shape: int | Shape) -> Array:
+    wide = _as_shape(shape)
+    return broadcast_to(align_samples(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
 
 
 @primitive(numpy=np.flip, view=True)
@@ -129,7 +135,7 @@ def flip(xp: Namespace, x: Array, *, axis: Axes = None) -> Array:
 
 
 flip.vjp(x=lambda g, axis: flip(g, axis))
-flip.batch(over_axes)
+flip.batch(axes_rule)
 
 
 @primitive(numpy=np.copy)
@@ -139,7 +145,7 @@ def copy(xp: Namespace, x: Array) -> Array:
 
 
 copy.vjp(x=lambda g: g)
-copy.batch(native)
+copy.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.concatenate)
@@ -165,7 +171,7 @@ def _concatenate_batch(arrays: list[Array], samples: int, axis: int | None) -> A
     if axis is None:
         flat = [reshape(x, (samples, math.prod(x.shape[1:]))) for x in arrays]
         return concatenate(flat, axis=1)
-    return concatenate(arrays, axis=shifted(axis, arrays[0].ndim - 1))
+    return concatenate(arrays, axis=axis_in_batch(axis, arrays[0].ndim - 1))
 
 
 @primitive(several=True, view=True)
@@ -202,7 +208,7 @@ def _split_rule(g: Array, y: Array, axis: int) -> Array:
 
 
 split.vjp(x=_split_rule)
-split.batch(over_axes)
+split.batch(axes_rule)
 
 
 @primitive
@@ -279,7 +285,7 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
 
 
 @composite(numpy=np.moveaxis)
-def moveaxis(x: Array, source: Shape, destination: Shape) -> Tensor:
+def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """x with the axes `source` moved to the places `destination`, the others in order."""
     sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
     places = [
@@ -298,11 +304,7 @@ def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:
         raise ShapeError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
-    return concatenate([expand_dims(_array(a), axis) for a in arrays], axis=axis)
-
-
-def _array(x: Array) -> Array:
-    return x if hasattr(x, "ndim") else np.asarray(x)
+    return concatenate([expand_dims(as_operand(a), axis) for a in arrays], axis=axis)
 
 
 @composite(numpy=np.atleast_1d)

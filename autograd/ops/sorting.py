@@ -20,13 +20,13 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
     as_operand,
-    axis_of,
-    constant,
-    constant_like,
-    must_be_ordered,
+    device_array,
+    normalize_axis,
+    refuse_complex,
     value_of,
+    wrap_like,
 )
-from tapegrad.autograd.ops.batch_rules import over_axis
+from tapegrad.autograd.ops.batch_rules import axis_rule
 from tapegrad.autograd.ops.counting import to_index
 from tapegrad.autograd.ops.indexing import take, take_along_axis
 
@@ -66,7 +66,7 @@ def argsort(
     return xp.argsort(a, axis=axis, kind="stable")
 
 
-argsort.batch(over_axis)
+argsort.batch(axis_rule)
 
 
 @primitive(numpy=np.argpartition, differentiable=False)
@@ -77,26 +77,26 @@ def argpartition(
     return xp.argpartition(a, kth, axis=axis)
 
 
-argpartition.batch(over_axis)
+argpartition.batch(axis_rule)
 
 
-def _along(a: Operand, axis: int | None) -> tuple[Tensor, int]:
+def _flatten_without_axis(a: Operand, axis: int | None) -> tuple[Tensor, int]:
     a = as_operand(a)
-    return (s.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    return (s.ravel(a), 0) if axis is None else (a, normalize_axis(axis, a.ndim))
 
 
 @composite(numpy=np.sort)
 def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: bool = True) -> Tensor:
     """x sorted along `axis`; flattened when None."""
     del kind, stable
-    a, axis = _along(a, axis)
+    a, axis = _flatten_without_axis(a, axis)
     return take_along_axis(a, argsort(a, axis), axis)
 
 
 @composite(numpy=np.partition)
 def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Tensor:
     """x with its kth entries where sorting would put them, smaller before and larger after."""
-    a, axis = _along(a, axis)
+    a, axis = _flatten_without_axis(a, axis)
     ranks = tuple(kth) if isinstance(kth, Sequence) else int(kth)
     return take_along_axis(a, argpartition(a, ranks, axis), axis)
 
@@ -115,9 +115,9 @@ def sort_complex(a: Operand) -> Tensor:
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _flattened(a: Array, axis: Axes) -> tuple[Any, tuple[int, ...]]:
+def _merge_axes_last(a: Array, axis: Axes) -> tuple[Any, tuple[int, ...]]:
     """x with the axes of `axis` joined into a last one, and the shape with them kept as 1."""
-    axes = r.normalized_axes(axis, a.ndim)
+    axes = r.normalize_axes(axis, a.ndim)
     kept = [i for i in range(a.ndim) if i not in axes]
     count = math.prod(a.shape[i] for i in axes)
     moved = s.reshape(s.transpose(a, (*kept, *axes)), (*(a.shape[i] for i in kept), count))
@@ -138,8 +138,8 @@ def _quantiles(
         raise ValueError(f"{name}: q is outside its range")
     a = as_operand(a)
     if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
-        must_be_ordered(a, f"numpy.{name}")
-    flat, one = _flattened(a, axis)
+        refuse_complex(a, f"numpy.{name}")
+    flat, one = _merge_axes_last(a, axis)
     dtype = flat.dtype
     n = flat.shape[-1]
     ordered = sort(flat, -1)
@@ -148,7 +148,7 @@ def _quantiles(
         count = r.sum(e.logical_not(missing), axis=-1, keepdims=True)
         last = e.maximum(count - 1, 0)
     else:
-        last = constant(np.full((1,) * flat.ndim, n - 1), flat)
+        last = device_array(np.full((1,) * flat.ndim, n - 1), flat)
     results = []
     for share in shares.ravel():
         place = last * float(share)
@@ -161,7 +161,7 @@ def _quantiles(
             low = high = e.rint(place)
         weight = place - low if method == "linear" else (e.not_equal(high, low)) * 0.5
         first, second = (
-            take_along_axis(ordered, _integers(i, flat.shape), -1)[..., 0] for i in (low, high)
+            take_along_axis(ordered, _as_index(i, flat.shape), -1)[..., 0] for i in (low, high)
         )
         weight = e.cast(weight, dtype=dtype)[..., 0]
         # the same at both ends, and monotonous between them; equal infinities stay
@@ -178,7 +178,7 @@ def _quantiles(
     return s.reshape(stacked, (*shares.shape, *stacked.shape[1:]))
 
 
-def _integers(x: Array, shape: Shape) -> Array:
+def _as_index(x: Array, shape: Shape) -> Array:
     return s.broadcast_to(to_index(x), (*shape[:-1], 1))
 
 
@@ -198,7 +198,7 @@ def nanquantile(
     return _quantiles(a, q, axis, method, keepdims, ignore_nan=True, name="nanquantile")
 
 
-def _hundredth(q: Array) -> Array:
+def _percent_to_share(q: Array) -> Array:
     if getattr(q, "tracked", False):
         raise TypeError("numpy.percentile: q has no derivative here; pass q.detach()")
     return np.asarray(value_of(as_operand(q)), dtype=np.float64) / 100
@@ -209,7 +209,9 @@ def percentile(
     a: Operand, q: Operand, axis: Axes = None, method: str = "linear", keepdims: bool = False
 ) -> Tensor:
     """The value below which q percent (0 … 100) of the entries over `axis` lie."""
-    return _quantiles(a, _hundredth(q), axis, method, keepdims, ignore_nan=False, name="percentile")
+    return _quantiles(
+        a, _percent_to_share(q), axis, method, keepdims, ignore_nan=False, name="percentile"
+    )
 
 
 @composite(numpy=np.nanpercentile)
@@ -218,7 +220,7 @@ def nanpercentile(
 ) -> Tensor:
     """`percentile` of the entries that are not NaN."""
     return _quantiles(
-        a, _hundredth(q), axis, method, keepdims, ignore_nan=True, name="nanpercentile"
+        a, _percent_to_share(q), axis, method, keepdims, ignore_nan=True, name="nanpercentile"
     )
 
 
@@ -226,7 +228,7 @@ def nanpercentile(
 def median(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The middle entry over `axis`, or the mean of the two in the middle."""
     a = as_operand(a)
-    flat, one = _flattened(a, axis)
+    flat, one = _merge_axes_last(a, axis)
     n = flat.shape[-1]
     ordered = sort(flat, -1)
     y = r.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
@@ -253,12 +255,12 @@ class _Distinct:
         x = as_operand(x)
         flat = s.ravel(x)
         _, first, inverse, counts = (
-            constant(part, flat) for part in np.unique(value_of(flat), True, True, True)
+            device_array(part, flat) for part in np.unique(value_of(flat), True, True, True)
         )
         self.values = take(flat, first, 0)
-        self.index = constant_like(first, x)
-        self.inverse = constant_like(s.reshape(inverse, tuple(x.shape)), x)
-        self.counts = constant_like(counts, x)
+        self.index = wrap_like(first, x)
+        self.inverse = wrap_like(s.reshape(inverse, tuple(x.shape)), x)
+        self.counts = wrap_like(counts, x)
 
 
 @composite(numpy=np.unique)
@@ -310,18 +312,18 @@ def unique_all(x: Operand) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return distinct.values, distinct.index, distinct.inverse, distinct.counts
 
 
-def _joined(*arrays: Operand) -> Tensor:
+def _concatenate_flat(*arrays: Operand) -> Tensor:
     return s.concatenate([s.ravel(as_operand(a)) for a in arrays], 0)
 
 
 @composite(numpy=np.union1d)
 def union1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries of both, sorted."""
-    return _Distinct(_joined(ar1, ar2)).values
+    return _Distinct(_concatenate_flat(ar1, ar2)).values
 
 
-def _kept(values: Array, mask: Array) -> Array:
-    return take(values, constant(np.flatnonzero(mask), values), 0)
+def _select(values: Array, mask: Array) -> Array:
+    return take(values, device_array(np.flatnonzero(mask), values), 0)
 
 
 @composite(numpy=np.intersect1d, differentiable=False)
@@ -330,14 +332,14 @@ def intersect1d(ar1: Operand, ar2: Operand) -> Tensor:
     ar1, ar2 = as_operand(ar1), as_operand(ar2)
     values = _Distinct(ar1.detach() if isinstance(ar1, Tensor) else ar1).values
     values = values.astype(np.result_type(ar1.dtype, ar2.dtype))
-    return _kept(values, np.isin(value_of(values), value_of(as_operand(ar2))))
+    return _select(values, np.isin(value_of(values), value_of(as_operand(ar2))))
 
 
 @composite(numpy=np.setdiff1d)
 def setdiff1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries of the first that are not in the second, sorted."""
     values = _Distinct(ar1).values
-    return _kept(values, ~np.isin(value_of(values), value_of(as_operand(ar2))))
+    return _select(values, ~np.isin(value_of(values), value_of(as_operand(ar2))))
 
 
 @composite(numpy=np.setxor1d)
@@ -345,7 +347,7 @@ def setxor1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries that are in exactly one of both, sorted."""
     values = union1d(ar1, ar2)
     held = value_of(values)
-    return _kept(
+    return _select(
         values,
         np.isin(held, value_of(as_operand(ar1))) != np.isin(held, value_of(as_operand(ar2))),
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.batch_rules import elementwise
+from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.autograd.ops.error_function import erf
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
     "logit",
     "ndtr",
     "ndtri",
-    "of_scipy",
+    "primitive_of_scipy",
     "polygamma",
     "rel_entr",
     "rgamma",
@@ -74,7 +74,7 @@ __all__ = [
 _by_name: dict[str, Callable[..., Any]] = {}
 
 
-def of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
+def primitive_of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
     """The primitive for a ufunc of scipy.special, or None."""
     name = function.__name__
     module = sys.modules.get("scipy.special")
@@ -84,7 +84,7 @@ def of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
     return found if found is not None and getattr(module, name, None) is function else None
 
 
-def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
+def _scipy_ufunc(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
     """Declare an elementwise primitive computed by SciPy's function of the stub's name."""
 
     def declare(stub: Callable[..., Any]) -> Any:
@@ -104,7 +104,7 @@ def _special(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
         body.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # the stub's
         body.__module__ = stub.__module__
         _by_name[name] = function = primitive(body, **declared)
-        function.batch(elementwise)
+        function.batch(elementwise_rule)
         return function
 
     return declare
@@ -116,7 +116,7 @@ ORDER = (
 )
 
 
-def _of_order(g: Array) -> NoReturn:
+def _refuse_order(g: Array) -> NoReturn:
     """The rule of an order: it raises, since silence would be a gradient that is wrong."""
     raise TypeError(ORDER)
 
@@ -129,7 +129,7 @@ _LN10 = math.log(10)
 _by_name["erf"] = erf  # the core has one, since a network needs it without SciPy
 
 
-@_special()
+@_scipy_ufunc()
 def erfc(x: Array) -> Array:
     """1 - erf(x), exact for large x."""
 
@@ -137,7 +137,7 @@ def erfc(x: Array) -> Array:
 erfc.vjp(x=lambda g, x: -(g * (e.exp(-(x * x)) * (2 / _ROOT_PI))))
 
 
-@_special()
+@_scipy_ufunc()
 def erfcx(x: Array) -> Array:
     """exp(x²)·erfc(x)."""
 
@@ -145,7 +145,7 @@ def erfcx(x: Array) -> Array:
 erfcx.vjp(x=lambda g, x, y: g * (2 * x * y - 2 / _ROOT_PI))
 
 
-@_special(domain={"x": (-1, 1)})
+@_scipy_ufunc(domain={"x": (-1, 1)})
 def erfinv(x: Array) -> Array:
     """The inverse of erf, -1 < x < 1."""
 
@@ -153,7 +153,7 @@ def erfinv(x: Array) -> Array:
 erfinv.vjp(x=lambda g, y: g * (e.exp(y * y) * (_ROOT_PI / 2)))
 
 
-@_special(domain={"x": (0, 2)})
+@_scipy_ufunc(domain={"x": (0, 2)})
 def erfcinv(x: Array) -> Array:
     """The inverse of erfc, 0 < x < 2."""
 
@@ -161,7 +161,7 @@ def erfcinv(x: Array) -> Array:
 erfcinv.vjp(x=lambda g, y: -(g * (e.exp(y * y) * (_ROOT_PI / 2))))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def digamma(x: Array) -> Array:
     """The derivative of log Γ(x); SciPy's psi."""
 
@@ -169,7 +169,7 @@ def digamma(x: Array) -> Array:
 digamma.vjp(x=lambda g, x: g * polygamma(1, x))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def gammaln(x: Array) -> Array:
     """log |Γ(x)|."""
 
@@ -177,7 +177,7 @@ def gammaln(x: Array) -> Array:
 gammaln.vjp(x=lambda g, x: g * digamma(x))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def gamma(x: Array) -> Array:
     """Γ(x)."""
 
@@ -185,7 +185,7 @@ def gamma(x: Array) -> Array:
 gamma.vjp(x=lambda g, x, y: g * (y * digamma(x)))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def rgamma(x: Array) -> Array:
     """1 / Γ(x); x not 0, -1, -2, …"""
 
@@ -193,7 +193,7 @@ def rgamma(x: Array) -> Array:
 rgamma.vjp(x=lambda g, x, y: -(g * (y * digamma(x))))
 
 
-@_special(domain={"x1": (0, None), "x2": (0, None)})
+@_scipy_ufunc(domain={"x1": (0, None), "x2": (0, None)})
 def beta(x1: Array, x2: Array) -> Array:
     """Γ(x1)·Γ(x2) / Γ(x1 + x2)."""
 
@@ -204,7 +204,7 @@ beta.vjp(
 )
 
 
-@_special(domain={"x1": (0, None), "x2": (0, None)})
+@_scipy_ufunc(domain={"x1": (0, None), "x2": (0, None)})
 def betaln(x1: Array, x2: Array) -> Array:
     """log |B(x1, x2)|."""
 
@@ -215,7 +215,7 @@ betaln.vjp(
 )
 
 
-@_special()
+@_scipy_ufunc()
 def expit(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
 
@@ -223,7 +223,7 @@ def expit(x: Array) -> Array:
 expit.vjp(x=lambda g, y: g * (y - y * y))
 
 
-@_special(domain={"x": (0, 1)})
+@_scipy_ufunc(domain={"x": (0, 1)})
 def logit(x: Array) -> Array:
     """log(x / (1 - x)), 0 < x < 1."""
 
@@ -231,7 +231,7 @@ def logit(x: Array) -> Array:
 logit.vjp(x=lambda g, x: g / (x - x * x))
 
 
-@_special()
+@_scipy_ufunc()
 def log_expit(x: Array) -> Array:
     """log(1 / (1 + exp(-x))), without overflow."""
 
@@ -239,7 +239,7 @@ def log_expit(x: Array) -> Array:
 log_expit.vjp(x=lambda g, x: g * expit(-x))
 
 
-@_special(domain={"x2": (0, None)})
+@_scipy_ufunc(domain={"x2": (0, None)})
 def xlogy(x1: Array, x2: Array) -> Array:
     """x1·log(x2), 0 where x1 is 0."""
 
@@ -247,7 +247,7 @@ def xlogy(x1: Array, x2: Array) -> Array:
 xlogy.vjp(x1=lambda g, x2: g * e.log(x2), x2=lambda g, x1, x2: g * (x1 / x2))
 
 
-@_special(domain={"x2": (-1, None)})
+@_scipy_ufunc(domain={"x2": (-1, None)})
 def xlog1py(x1: Array, x2: Array) -> Array:
     """x1·log(1 + x2), 0 where x1 is 0."""
 
@@ -255,7 +255,7 @@ def xlog1py(x1: Array, x2: Array) -> Array:
 xlog1py.vjp(x1=lambda g, x2: g * e.log1p(x2), x2=lambda g, x1, x2: g * (x1 / (x2 + 1)))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def entr(x: Array) -> Array:
     """-x·log(x), 0 at 0."""
 
@@ -263,7 +263,7 @@ def entr(x: Array) -> Array:
 entr.vjp(x=lambda g, x: -(g * (e.log(x) + 1)))
 
 
-@_special(domain={"x1": (0, None), "x2": (0, None)})
+@_scipy_ufunc(domain={"x1": (0, None), "x2": (0, None)})
 def rel_entr(x1: Array, x2: Array) -> Array:
     """x1·log(x1 / x2)."""
 
@@ -271,7 +271,7 @@ def rel_entr(x1: Array, x2: Array) -> Array:
 rel_entr.vjp(x1=lambda g, x1, x2: g * (e.log(x1 / x2) + 1), x2=lambda g, x1, x2: -(g * (x1 / x2)))
 
 
-@_special(domain={"x1": (0, None), "x2": (0, None)})
+@_scipy_ufunc(domain={"x1": (0, None), "x2": (0, None)})
 def kl_div(x1: Array, x2: Array) -> Array:
     """x1·log(x1 / x2) - x1 + x2."""
 
@@ -279,7 +279,7 @@ def kl_div(x1: Array, x2: Array) -> Array:
 kl_div.vjp(x1=lambda g, x1, x2: g * e.log(x1 / x2), x2=lambda g, x1, x2: g * (1 - x1 / x2))
 
 
-@_special()
+@_scipy_ufunc()
 def special_i0(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 0."""
 
@@ -287,7 +287,7 @@ def special_i0(x: Array) -> Array:
 special_i0.vjp(x=lambda g, x: g * i1(x))
 
 
-@_special()
+@_scipy_ufunc()
 def i1(x: Array) -> Array:
     """The modified Bessel function of the first kind, of order 1."""
 
@@ -295,7 +295,7 @@ def i1(x: Array) -> Array:
 i1.vjp(x=lambda g, x: g * ((special_i0(x) + iv(2, x)) / 2))
 
 
-@_special()
+@_scipy_ufunc()
 def i0e(x: Array) -> Array:
     """exp(-|x|)·I₀(x)."""
 
@@ -303,7 +303,7 @@ def i0e(x: Array) -> Array:
 i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.signum(x) * y))
 
 
-@_special()
+@_scipy_ufunc()
 def i1e(x: Array) -> Array:
     """exp(-|x|)·I₁(x)."""
 
@@ -311,15 +311,15 @@ def i1e(x: Array) -> Array:
 i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.signum(x) * y))
 
 
-@_special()
+@_scipy_ufunc()
 def iv(order: Array, x: Array) -> Array:
     """The modified Bessel function of the first kind, of a given order."""
 
 
-iv.vjp(order=_of_order, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order + 1, x)) / 2))
+iv.vjp(order=_refuse_order, x=lambda g, order, x: g * ((iv(order - 1, x) + iv(order + 1, x)) / 2))
 
 
-@_special()
+@_scipy_ufunc()
 def ive(order: Array, x: Array) -> Array:
     """exp(-|Re x|)·I_v(x)."""
 
@@ -330,10 +330,10 @@ def _ive_rule(g: Array, order: Array, x: Array, y: Array) -> Array:
     return slope - e.signum(e.real(x)) * e.real(g * y)
 
 
-ive.vjp(order=_of_order, x=_ive_rule)
+ive.vjp(order=_refuse_order, x=_ive_rule)
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def k0(x: Array) -> Array:
     """The modified Bessel function of the second kind, of order 0; x > 0."""
 
@@ -341,7 +341,7 @@ def k0(x: Array) -> Array:
 k0.vjp(x=lambda g, x: -(g * k1(x)))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def k1(x: Array) -> Array:
     """The modified Bessel function of the second kind, of order 1; x > 0."""
 
@@ -349,15 +349,17 @@ def k1(x: Array) -> Array:
 k1.vjp(x=lambda g, x: -(g * ((k0(x) + kv(2, x)) / 2)))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def kv(order: Array, x: Array) -> Array:
     """The modified Bessel function of the second kind; x > 0."""
 
 
-kv.vjp(order=_of_order, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(order + 1, x)) / 2)))
+kv.vjp(
+    order=_refuse_order, x=lambda g, order, x: -(g * ((kv(order - 1, x) + kv(order + 1, x)) / 2))
+)
 
 
-@_special()
+@_scipy_ufunc()
 def j0(x: Array) -> Array:
     """The Bessel function of the first kind, of order 0."""
 
@@ -365,7 +367,7 @@ def j0(x: Array) -> Array:
 j0.vjp(x=lambda g, x: -(g * j1(x)))
 
 
-@_special()
+@_scipy_ufunc()
 def j1(x: Array) -> Array:
     """The Bessel function of the first kind, of order 1."""
 
@@ -373,15 +375,15 @@ def j1(x: Array) -> Array:
 j1.vjp(x=lambda g, x: g * ((j0(x) - jv(2, x)) / 2))
 
 
-@_special()
+@_scipy_ufunc()
 def jv(order: Array, x: Array) -> Array:
     """The Bessel function of the first kind, of a given order."""
 
 
-jv.vjp(order=_of_order, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order + 1, x)) / 2))
+jv.vjp(order=_refuse_order, x=lambda g, order, x: g * ((jv(order - 1, x) - jv(order + 1, x)) / 2))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def y0(x: Array) -> Array:
     """The Bessel function of the second kind, of order 0; x > 0."""
 
@@ -389,7 +391,7 @@ def y0(x: Array) -> Array:
 y0.vjp(x=lambda g, x: -(g * y1(x)))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def y1(x: Array) -> Array:
     """The Bessel function of the second kind, of order 1; x > 0."""
 
@@ -397,15 +399,15 @@ def y1(x: Array) -> Array:
 y1.vjp(x=lambda g, x: g * ((y0(x) - yv(2, x)) / 2))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def yv(order: Array, x: Array) -> Array:
     """The Bessel function of the second kind; x > 0."""
 
 
-yv.vjp(order=_of_order, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order + 1, x)) / 2))
+yv.vjp(order=_refuse_order, x=lambda g, order, x: g * ((yv(order - 1, x) - yv(order + 1, x)) / 2))
 
 
-@_special()
+@_scipy_ufunc()
 def ndtr(x: Array) -> Array:
     """The normal distribution function, P(Z <= x)."""
 
@@ -413,7 +415,7 @@ def ndtr(x: Array) -> Array:
 ndtr.vjp(x=lambda g, x: g * (e.exp(x * x * -0.5) / _ROOT_TAU))
 
 
-@_special()
+@_scipy_ufunc()
 def log_ndtr(x: Array) -> Array:
     """log P(Z <= x), exact for very negative x."""
 
@@ -421,7 +423,7 @@ def log_ndtr(x: Array) -> Array:
 log_ndtr.vjp(x=lambda g, x, y: g * (e.exp(x * x * -0.5 - y) / _ROOT_TAU))
 
 
-@_special(domain={"x": (0, 1)})
+@_scipy_ufunc(domain={"x": (0, 1)})
 def ndtri(x: Array) -> Array:
     """The inverse of ndtr, 0 < x < 1."""
 
@@ -429,7 +431,7 @@ def ndtri(x: Array) -> Array:
 ndtri.vjp(x=lambda g, y: g * (e.exp(y * y * 0.5) * _ROOT_TAU))
 
 
-@_special()
+@_scipy_ufunc()
 def exp10(x: Array) -> Array:
     """10ˣ."""
 
@@ -437,32 +439,32 @@ def exp10(x: Array) -> Array:
 exp10.vjp(x=lambda g, y: g * (y * _LN10))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def gammainc(order: Array, x: Array) -> Array:
     """The lower incomplete gamma function P(a, x), a > 0, x >= 0."""
 
 
-gammainc.vjp(order=_of_order, x=lambda g, order, x: g * _gamma_density(order, x))
+gammainc.vjp(order=_refuse_order, x=lambda g, order, x: g * _gamma_density(order, x))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def gammaincc(order: Array, x: Array) -> Array:
     """The upper incomplete gamma function 1 - P(a, x)."""
 
 
-gammaincc.vjp(order=_of_order, x=lambda g, order, x: -(g * _gamma_density(order, x)))
+gammaincc.vjp(order=_refuse_order, x=lambda g, order, x: -(g * _gamma_density(order, x)))
 
 
 def _gamma_density(order: Array, x: Array) -> Array:
     return e.exp((order - 1) * e.log(x) - x - gammaln(order))
 
 
-@_special(domain={"x": (0, None)})
+@_scipy_ufunc(domain={"x": (0, None)})
 def boxcox(x: Array, order: Array) -> Array:
     """(x^λ - 1) / λ, or log x where λ is 0; x > 0."""
 
 
-boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=_of_order)
+boxcox.vjp(x=lambda g, x, order: g * e.power(x, order - 1), order=_refuse_order)
 
 
 @primitive(domain={"x": (0, None)})
@@ -471,5 +473,5 @@ def polygamma(xp: Namespace, n: Array, x: Array) -> Array:
     return devices.special(xp).polygamma(n, x).astype(x.dtype)
 
 
-polygamma.vjp(n=_of_order, x=lambda g, n, x: g * polygamma(n + 1, x))
-polygamma.batch(elementwise)
+polygamma.vjp(n=_refuse_order, x=lambda g, n, x: g * polygamma(n + 1, x))
+polygamma.batch(elementwise_rule)

@@ -13,7 +13,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.rearranging import diagonal
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def average(
     weights: of x's shape, or of the axes in `axis`
     """
     a = as_operand(a)
-    axes = r.normalized_axes(axis, a.ndim)
+    axes = r.normalize_axes(axis, a.ndim)
     if weights is None:
         y = r.mean(a, axis=axis, keepdims=keepdims)
         count = math.prod(a.shape[i] for i in axes)
@@ -78,7 +78,7 @@ def average(
     return (y, total) if returned else y
 
 
-def _rows(m: Array, y: Array, rowvar: bool) -> Array:
+def _variables_as_rows(m: Array, y: Array, rowvar: bool) -> Array:
     def matrix(x: Array) -> Array:
         x = as_operand(x)
         if x.ndim > 2:
@@ -90,12 +90,12 @@ def _rows(m: Array, y: Array, rowvar: bool) -> Array:
     return rows if y is None else s.concatenate([rows, matrix(y)], 0)
 
 
-def _weights_beside(weights: Any, x: Tensor) -> Any:
+def _weights_array(weights: Any, x: Tensor) -> Any:
     """The weights as an array; lists become arrays where x lives, of its precision."""
     if weights is None or hasattr(weights, "dtype"):
         return weights
-    kind = _real(x.dtype) if x.dtype.kind in "fc" else None
-    return constant(np.asarray(weights, kind), x)
+    kind = _real_dtype(x.dtype) if x.dtype.kind in "fc" else None
+    return device_array(np.asarray(weights, kind), x)
 
 
 @composite(numpy=np.cov)
@@ -112,9 +112,9 @@ def cov(
 
     fweights, aweights: weights of the observations, as counts or as importance
     """
-    x = _rows(m, y, rowvar)
+    x = _variables_as_rows(m, y, rowvar)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    counts, importance = _weights_beside(fweights, x), _weights_beside(aweights, x)
+    counts, importance = _weights_array(fweights, x), _weights_array(aweights, x)
     weights = None if counts is None else counts * 1.0
     if importance is not None:
         weights = importance if weights is None else weights * importance
@@ -157,7 +157,7 @@ def cumprod(a: Operand, axis: int | None = None) -> Tensor:
     a = as_operand(a)
     if axis is None:
         a, axis = s.ravel(a), 0
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     n, before = a.shape[axis], (slice(None),) * axis
     y, step = a, 1
     while step < n:
@@ -167,7 +167,7 @@ def cumprod(a: Operand, axis: int | None = None) -> Tensor:
     return s.copy(y) if y is a else y
 
 
-def _cumulative(
+def _cumulate(
     x: Array, axis: int | None, include_initial: bool, of: Callable[..., Tensor], initial: int
 ) -> Array:
     x = as_operand(x)
@@ -178,14 +178,14 @@ def _cumulative(
     y = of(x, axis)
     if not include_initial:
         return y
-    first = y[(slice(None),) * axis_of(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
+    first = y[(slice(None),) * normalize_axis(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
     return s.concatenate([first, y], axis)
 
 
 @composite(numpy=np.cumulative_sum)
 def cumulative_sum(x: Operand, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """The running sum along `axis`, after a 0 with `include_initial`."""
-    return _cumulative(x, axis, include_initial, r.cumsum, 0)
+    return _cumulate(x, axis, include_initial, r.cumsum, 0)
 
 
 @composite(numpy=np.cumulative_prod)
@@ -193,13 +193,13 @@ def cumulative_prod(
     x: Operand, *, axis: int | None = None, include_initial: bool = False
 ) -> Tensor:
     """The running product along `axis`, after a 1 with `include_initial`."""
-    return _cumulative(x, axis, include_initial, cumprod, 1)
+    return _cumulate(x, axis, include_initial, cumprod, 1)
 
 
 # Without NaN -------------------------------------------------------------------------------------
 
 
-def _filled(a: Array, value: float) -> tuple[Array, Array]:
+def _replace_nan(a: Array, value: float) -> tuple[Array, Array]:
     a = as_operand(a)
     missing = e.isnan(a)
     return e.where(missing, value, a), e.logical_not(missing)
@@ -208,50 +208,50 @@ def _filled(a: Array, value: float) -> tuple[Array, Array]:
 @composite(numpy=np.nansum)
 def nansum(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Σ over `axis` of the entries that are not NaN."""
-    return r.sum(_filled(a, 0)[0], axis=axis, keepdims=keepdims)
+    return r.sum(_replace_nan(a, 0)[0], axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.nanprod)
 def nanprod(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Π over `axis` of the entries that are not NaN."""
-    return r.prod(_filled(a, 1)[0], axis=axis, keepdims=keepdims)
+    return r.prod(_replace_nan(a, 1)[0], axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.nancumsum)
 def nancumsum(a: Operand, axis: int | None = None) -> Tensor:
     """The running sum along `axis`, NaN counted as 0."""
-    return r.cumsum(_filled(a, 0)[0], axis=axis)
+    return r.cumsum(_replace_nan(a, 0)[0], axis=axis)
 
 
 @composite(numpy=np.nancumprod)
 def nancumprod(a: Operand, axis: int | None = None) -> Tensor:
     """The running product along `axis`, NaN counted as 1."""
-    return cumprod(_filled(a, 1)[0], axis=axis)
+    return cumprod(_replace_nan(a, 1)[0], axis=axis)
 
 
-def _count(present: Array, like: Array, axis: Axes, keepdims: bool) -> Array:
-    return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real(like.dtype))
+def _count_present(present: Array, like: Array, axis: Axes, keepdims: bool) -> Array:
+    return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real_dtype(like.dtype))
 
 
-def _real(dtype: DTypeLike) -> np.dtype:
+def _real_dtype(dtype: DTypeLike) -> np.dtype:
     return np.zeros((), dtype=dtype).real.dtype
 
 
 @composite(numpy=np.nanmean)
 def nanmean(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis` of the entries that are not NaN; NaN where there are none."""
-    filled, present = _filled(a, 0)
-    count = _count(present, filled, axis, keepdims)
-    return r.sum(filled, axis=axis, keepdims=keepdims) / count
+    fill_index, present = _replace_nan(a, 0)
+    count = _count_present(present, fill_index, axis, keepdims)
+    return r.sum(fill_index, axis=axis, keepdims=keepdims) / count
 
 
 @composite(numpy=np.nanvar)
 def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The variance over `axis` of the entries that are not NaN."""
     a = as_operand(a)
-    deviation, present = _filled(a - nanmean(a, axis, keepdims=True), 0)
+    deviation, present = _replace_nan(a - nanmean(a, axis, keepdims=True), 0)
     squares = r.sum(e.absolute_square(deviation), axis=axis, keepdims=keepdims)
-    free = _count(present, deviation, axis, keepdims) - ddof
+    free = _count_present(present, deviation, axis, keepdims) - ddof
     return squares / e.where(free > 0, free, np.nan)
 
 
@@ -259,15 +259,15 @@ def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
     v = nanvar(a, axis, ddof, keepdims)
-    constant = e.equal(v, 0)
-    return e.where(constant, 0, e.sqrt(e.where(constant, 1, v)))
+    is_constant = e.equal(v, 0)
+    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
 
 
 def _nan_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
-    filled, present = _filled(a, worst)
-    y = of(filled, axis=axis, keepdims=keepdims)
+    fill_index, present = _replace_nan(a, worst)
+    y = of(fill_index, axis=axis, keepdims=keepdims)
     return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)
 
 

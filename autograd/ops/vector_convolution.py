@@ -45,7 +45,7 @@ def _convolve_batch(a: Array, v: Array) -> Array:
     return s.reshape(windows @ s.expand_dims(s.flip(v, axis=1), -1), windows.shape[:2])
 
 
-def _part(full: Array, n: int, m: int, mode: str, start: int) -> Array:
+def _crop(full: Array, n: int, m: int, mode: str, start: int) -> Array:
     if mode == "full":
         return full
     if mode == "same":
@@ -56,7 +56,7 @@ def _part(full: Array, n: int, m: int, mode: str, start: int) -> Array:
     raise ValueError(f"the mode is {mode!r}, none of 'full', 'same', 'valid'")
 
 
-def _vectors(a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
+def _nonempty_vectors(a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     a, v = as_operand(a), as_operand(v)
     if not a.size or not v.size:
         raise ShapeError("an empty vector cannot be convolved")
@@ -66,16 +66,16 @@ def _vectors(a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
 @composite(numpy=np.convolve)
 def convolve(a: Operand, v: Operand, mode: str = "full") -> Tensor:
     """Σ_i a_i v_(k-i) of two vectors; "same" and "valid" are middle parts of it."""
-    a, v = _vectors(a, v)
+    a, v = _nonempty_vectors(a, v)
     n, m = a.shape[0], v.shape[0]
-    return _part(convolve_full(a, v), n, m, mode, (min(n, m) - 1) // 2)
+    return _crop(convolve_full(a, v), n, m, mode, (min(n, m) - 1) // 2)
 
 
 @composite(numpy=np.correlate)
 def correlate(a: Operand, v: Operand, mode: str = "valid") -> Tensor:
     """Σ_i a_(k+i) conj(v_i) of two vectors; "same" and "valid" are middle parts of it."""
-    a, v = _vectors(a, v)
+    a, v = _nonempty_vectors(a, v)
     n, m = a.shape[0], v.shape[0]
     least = min(n, m)
     start = (least - 1) // 2 if n >= m else least // 2
-    return _part(convolve_full(a, s.flip(e.conjugate(v))), n, m, mode, start)
+    return _crop(convolve_full(a, s.flip(e.conjugate(v))), n, m, mode, start)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.ops.batch_rules import over_axes, shifted
+from tapegrad.autograd.ops.batch_rules import axes_rule, axis_in_batch
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Shape
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["fold", "largest_positions", "unfold"]
 
 
-def _count(where: str, length: int, size: int, step: int, dilation: int) -> int:
+def _window_count(where: str, length: int, size: int, step: int, dilation: int) -> int:
     if min(size, step, dilation) < 1:
         raise ValueError(
             f"{where}: size, step and dilation must be at least 1, found {size}, {step}, {dilation}"
@@ -40,7 +40,7 @@ def unfold(
     Raises ShapeError for an axis shorter than one window.  Source: Torch7's Tensor:unfold.
     """
     axis %= x.ndim
-    count = _count("unfold", x.shape[axis], size, step, dilation)
+    count = _window_count("unfold", x.shape[axis], size, step, dilation)
     shape = (*x.shape[:axis], count, *x.shape[axis + 1 :], size)
     along = x.strides[axis]
     strides = (*x.strides[:axis], along * step, *x.strides[axis + 1 :], along * dilation)
@@ -58,7 +58,7 @@ def fold(
     """
     axis %= len(shape)
     size = x.shape[-1]
-    count = _count("fold", shape[axis], size, step, dilation)
+    count = _window_count("fold", shape[axis], size, step, dilation)
     expected = (*shape[:axis], count, *shape[axis + 1 :], size)
     if tuple(x.shape) != expected:
         raise ShapeError(f"fold: x must have shape {expected}, found {tuple(x.shape)}")
@@ -81,12 +81,12 @@ fold.vjp(
     )
 )
 
-unfold.batch(over_axes)
+unfold.batch(axes_rule)
 
 
 @fold.batch
 def _fold_batch(x: Array, samples: int, shape: Shape, axis: int, step: int, dilation: int) -> Array:
-    return fold(x, (samples, *shape), shifted(axis, len(shape)), step, dilation)
+    return fold(x, (samples, *shape), axis_in_batch(axis, len(shape)), step, dilation)
 
 
 @primitive(differentiable=False)
@@ -107,4 +107,4 @@ def largest_positions(xp: Namespace, x: Array, *, count: int, axis: int) -> Arra
     return xp.sort(n - 1 - rising[tuple(index)], axis=axis).astype(xp.int64, copy=False)
 
 
-largest_positions.batch(over_axes)
+largest_positions.batch(axes_rule)

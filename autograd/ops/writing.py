@@ -13,7 +13,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
 from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
@@ -37,7 +37,7 @@ NOT_A_TENSOR = (
 )
 
 
-def _target(x: Tensor, name: str) -> Tensor:
+def _require_tensor(x: Tensor, name: str) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
     return x
@@ -46,7 +46,7 @@ def _target(x: Tensor, name: str) -> Tensor:
 @composite(numpy=np.copyto, writes=True)
 def copyto(dst: Tensor, src: Operand, where: Operand = True) -> None:
     """dst[...] = src, only where `where` holds."""
-    _target(dst, "copyto")
+    _require_tensor(dst, "copyto")
     dst[...] = src if where is True else e.where(where, src, dst)
 
 
@@ -54,7 +54,7 @@ def copyto(dst: Tensor, src: Operand, where: Operand = True) -> None:
 def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
-    shape = tuple(_target(a, "putmask").shape)
+    shape = tuple(_require_tensor(a, "putmask").shape)
     a[...] = e.where(mask, values if tuple(values.shape) == shape else resize(values, shape), a)
 
 
@@ -63,7 +63,7 @@ def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
     """The first entries of vals, repeated if needed, to where the mask holds."""
     vals = ravel(as_operand(vals))
     which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
-    _target(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
+    _require_tensor(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
 
 
 @composite(numpy=np.put, writes=True)
@@ -71,14 +71,14 @@ def put(a: Tensor, ind: Operand, v: Operand) -> None:
     """The values v, repeated if needed, to the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
-    places = np.unravel_index(flat, _target(a, "put").shape)
-    a[tuple(constant(p, a) for p in places)] = resize(v, flat.size)
+    places = np.unravel_index(flat, _require_tensor(a, "put").shape)
+    a[tuple(device_array(p, a) for p in places)] = resize(v, flat.size)
 
 
 @composite(numpy=np.put_along_axis, writes=True)
 def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
     """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
-    axis = axis_of(axis, _target(arr, "put_along_axis").ndim)
+    axis = normalize_axis(axis, _require_tensor(arr, "put_along_axis").ndim)
     xp = devices.namespace(as_array(indices))
     grid = [
         xp.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(indices.shape)
@@ -92,6 +92,6 @@ def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
     """val on the main diagonal of a, of two axes or of several equal ones."""
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
-    n = min(_target(a, "fill_diagonal").shape)
-    places = constant(np.arange(n), a)
+    n = min(_require_tensor(a, "fill_diagonal").shape)
+    places = device_array(np.arange(n), a)
     a[(places,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)

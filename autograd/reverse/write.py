@@ -1,6 +1,6 @@
 """Writes into Tensors: ``x[i] = v``, ``x += v``, and what NumPy's writing functions are made of.
 
-A recorded write is an ordinary call, ``y = overwritten(x, v, index)``, after which the Tensor
+A recorded write is an ordinary call, ``y = replace_entries(x, v, index)``, after which the Tensor
 stands for y: its handle gets the new array and the new past.  The views that others hold of it are
 taken from it anew, so they show the new entries and lead to the new past; a write to a view is a
 write to its root.  Nothing that a rule has saved and no array that was passed in is overwritten:
@@ -39,7 +39,7 @@ from tapegrad.autograd.core.views import (
 )
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
-from tapegrad.autograd.ops.index_template import parted
+from tapegrad.autograd.ops.index_template import split_index
 from tapegrad.autograd.reverse import ownership
 
 __all__ = ["add_at", "update", "write", "written"]
@@ -83,7 +83,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
     Raises InPlaceError where the derivative would be lost, IndexError and ValueError as NumPy
     does, TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
     """
-    arrays, template = parted(index)
+    arrays, template = split_index(index)
     if not arrays and _is_there(value, x, template):
         return  # the end of x[i] += v, which has changed the view x[i] already
     root, path = root_of(x), path_of(x)
@@ -104,7 +104,7 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
         if type(root._data) is np.ndarray and not is_followed():
             _overwrite(root, value, arrays, template, path)
         else:
-            result = indexing.overwritten(root, value, arrays, template, path)
+            result = indexing.replace_entries(root, value, arrays, template, path)
             root.become(result)
         root._alias.written, root._alias.shared = True, False
 
@@ -150,7 +150,7 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(INTO_ARRAY)
-    arrays, template = parted(index)
+    arrays, template = split_index(index)
     place = indexing.getitem(x.detach(), index)
     if not hasattr(value, "dtype"):
         value = place._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
@@ -223,19 +223,19 @@ def _views_follow(root: Tensor) -> Iterator[None]:
 def _overwrite(
     root: Tensor, value: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
 ) -> None:
-    """What `overwritten` does, in root's own memory where nobody else can see that."""
+    """What `replace_entries` does, in root's own memory where nobody else can see that."""
     data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
     bare = [index._data if isinstance(index, Tensor) else index for index in indices]
     devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
     alone = ownership.way.holds_alone(root)
     if not alone:
         ownership.way.take_own(root)
-    indexing.store(np, root._data, data, bare, template, path)
+    indexing.write_into_array(np, root._data, data, bare, template, path)
     if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
         note_write(root._data)
     if (root._node is not None or node is not None) and is_recording():
         root._node = record(
-            indexing.overwritten.primitive,
+            indexing.replace_entries.primitive,
             [root._data, data, bare],
             [root._node, node, (None,) * len(bare)],
             {"template": template, "path": path},

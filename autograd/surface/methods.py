@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 # Attributes of arrays that Tensors do not have -> what to write instead.
-ELSEWHERE = {
+INSTEAD = {
     "base": "a Tensor says nothing about whose memory it uses; np.shares_memory(x, y) does",
     "byteswap": "x.numpy().byteswap() for a value without a gradient",
     "ctypes": "x.numpy().ctypes",
@@ -101,17 +101,17 @@ def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor
     return method
 
 
-def _fill(x: Tensor, value: Scalar) -> None:
+def _fill_inplace(x: Tensor, value: Scalar) -> None:
     """Every entry becomes the number `value`."""
     write(x, (...,), value, "x.fill(v)")
 
 
-def _sort(x: Tensor, axis: int = -1) -> None:
+def _sort_inplace(x: Tensor, axis: int = -1) -> None:
     """The entries in rising order along `axis`, in place."""
     write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
 
 
-def _partition(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> None:
+def _partition_inplace(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> None:
     """The kth entries where sorting along `axis` would put them, in place."""
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
@@ -130,7 +130,7 @@ def _set_imag(x: Tensor, value: Operand) -> None:
     write(e.imag(x), (...,), value, "x.imag = v")
 
 
-def _elsewhere(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
+def _absent_attribute(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
     # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
     def absent(x: Tensor) -> NoReturn:
         raise AttributeError(
@@ -197,7 +197,7 @@ def _attach() -> None:
         "__ilshift__": _inplace(e.left_shift, "<<"),
         "__irshift__": _inplace(e.right_shift, ">>"),
         "backward": backward,
-        "__array__": numpy_protocol.array,
+        "__array__": numpy_protocol.to_numpy_array,
         "__array_ufunc__": numpy_protocol.array_ufunc,
         "__array_function__": numpy_protocol.array_function,
         "T": property(s.transpose, doc="The axes reversed."),
@@ -214,10 +214,10 @@ def _attach() -> None:
         "cumsum": signatures.cumsum,
         "cumprod": signatures.cumprod,
         "ptp": statistics.ptp,
-        "fill": _fill,
+        "fill": _fill_inplace,
         "put": writing.put,
-        "sort": _sort,
-        "partition": _partition,
+        "sort": _sort_inplace,
+        "partition": _partition_inplace,
         "flat": property(signatures.Flat, _set_flat, doc="The entries in row-major order."),
         "argsort": sorting.argsort,
         "argpartition": sorting.argpartition,
@@ -251,8 +251,12 @@ def _attach() -> None:
     }
     for name, function in names.items():
         setattr(Tensor, name, function)
-    for name, advice in ELSEWHERE.items():
-        setattr(Tensor, name, property(_elsewhere(name, advice), doc=f"Not of Tensors: {advice}."))
+    for name, advice in INSTEAD.items():
+        setattr(
+            Tensor,
+            name,
+            property(_absent_attribute(name, advice), doc=f"Not of Tensors: {advice}."),
+        )
 
 
 _attach()

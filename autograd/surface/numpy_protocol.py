@@ -20,7 +20,7 @@ from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.special import of_scipy
+from tapegrad.autograd.ops.special import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, written
@@ -29,7 +29,7 @@ from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike
 
-__all__ = ["array", "array_function", "array_ufunc"]
+__all__ = ["array_function", "array_ufunc", "to_numpy_array"]
 
 TRACKED = (
     "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
@@ -54,15 +54,17 @@ def _unknown(name: str) -> TypeError:
     )
 
 
-def array(self: Tensor, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def to_numpy_array(
+    self: Tensor, dtype: DTypeLike = None, copy: bool | None = None
+) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None:
-        raise TypeError(TRACKED + _own_function())
+        raise TypeError(TRACKED + _scipy_advice())
     refuse("converts a Tensor to a NumPy array")
     return np.array(self.numpy(), dtype=dtype, copy=copy)
 
 
-def _own_function() -> str:
+def _scipy_advice() -> str:
     """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
 
     Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
@@ -108,7 +110,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         return add_at(target, index, value, _ADDITIONS[ufunc])
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
-    function = numpy_functions.get(ufunc) or of_scipy(ufunc)
+    function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
     if function is None:
         raise _unknown(name)
     if "axis" in options and function is vecdot:
@@ -132,7 +134,7 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if target is None:
             raise _unknown(name)
-        leading, translate = _translator(name, function, target)
+        leading, translate = _make_translator(name, function, target)
         if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
             leading = min(leading, FULL[function][1])
         known = _translators[function] = (target, leading, translate)
@@ -158,7 +160,7 @@ _PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 
 
-def _translator(
+def _make_translator(
     name: str, function: Callable[..., Any], target: Callable[..., Any]
 ) -> tuple[int, Callable[..., Any]]:
     """What brings a call from NumPy's parameter names and order to ours.
@@ -174,7 +176,7 @@ def _translator(
     except ValueError:  # no signature in some builds of NumPy: take the call as it is
         return 0, lambda args, kwargs: (args, kwargs)
     if variadic or any(p.kind is p.VAR_POSITIONAL for p in theirs):
-        return 0, lambda args, kwargs: (args, _without_defaults(name, theirs, ours, kwargs))
+        return 0, lambda args, kwargs: (args, _drop_defaults(name, theirs, ours, kwargs))
     required = [p for p in ours if p.default is p.empty] or ours[:1]
     renamed: dict[str, str] = {}
     known = {p.name for p in ours}
@@ -216,7 +218,7 @@ def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bo
     return value is None or any(p.name == key and p.default is value for p in parameters)
 
 
-def _without_defaults(
+def _drop_defaults(
     name: str,
     theirs: list[inspect.Parameter],
     ours: list[inspect.Parameter],

@@ -66,7 +66,7 @@ CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={cas
 # Reductions ---------------------------------------------------------------------------------------
 
 
-def _into(out: Array | None, y: Array, name: str) -> Array:
+def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
     if out is None:
         return y
     if not isinstance(out, Tensor):
@@ -74,11 +74,11 @@ def _into(out: Array | None, y: Array, name: str) -> Array:
     return written(out, y, f"{name}(…, out=x)")
 
 
-def _of_dtype(x: Array, dtype: DTypeLike) -> Array:
+def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
     return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
-def _chosen(x: Array, where: Array, fill: Array) -> Array:
+def _fill_unselected(x: Array, where: Array, fill: Array) -> Array:
     """x with `fill`, which the reduction does not notice, in the places that do not take part."""
     return x if where is True else e.where(where, x, np.asarray(fill, dtype=x.dtype)[()])
 
@@ -95,9 +95,9 @@ def sum(
     """Σ x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.sum(a, axis=axis, keepdims=keepdims)
-    x = _chosen(_of_dtype(as_operand(a), dtype), where, 0)
+    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 0)
     y = r.sum(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else y + initial, "sum")
+    return _write_to_out(out, y if initial is None else y + initial, "sum")
 
 
 def prod(
@@ -112,12 +112,12 @@ def prod(
     """Π x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.prod(a, axis=axis, keepdims=keepdims)
-    x = _chosen(_of_dtype(as_operand(a), dtype), where, 1)
+    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 1)
     y = r.prod(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else y * initial, "prod")
+    return _write_to_out(out, y if initial is None else y * initial, "prod")
 
 
-def _count(x: Array, axis: Axes, keepdims: bool, where: Array) -> Array:
+def _count_where(x: Array, axis: Axes, keepdims: bool, where: Array) -> Array:
     """How many entries take part, as x's own kind of number."""
     wide = s.broadcast_to(as_operand(where), tuple(x.shape))
     kind = np.zeros((), x.dtype).real.dtype
@@ -136,12 +136,12 @@ def mean(
     """The arithmetic mean over `axis`, of the entries where `where` holds."""
     if dtype is None and out is None and where is True:
         return r.mean(a, axis=axis, keepdims=keepdims)
-    x = _of_dtype(as_operand(a), dtype)
+    x = _cast_if_needed(as_operand(a), dtype)
     if where is True:
-        return _into(out, r.mean(x, axis=axis, keepdims=keepdims), "mean")
+        return _write_to_out(out, r.mean(x, axis=axis, keepdims=keepdims), "mean")
     x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
-    total = r.sum(_chosen(x, where, 0), axis=axis, keepdims=keepdims)
-    return _into(out, total / _count(x, axis, keepdims, where), "mean")
+    total = r.sum(_fill_unselected(x, where, 0), axis=axis, keepdims=keepdims)
+    return _write_to_out(out, total / _count_where(x, axis, keepdims, where), "mean")
 
 
 def var(
@@ -159,13 +159,13 @@ def var(
     ddof = ddof if correction is None else correction
     if dtype is None and out is None and where is True:
         return r.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
-    x = _of_dtype(as_operand(a), dtype)
+    x = _cast_if_needed(as_operand(a), dtype)
     if where is True:
-        return _into(out, r.var(x, axis=axis, ddof=ddof, keepdims=keepdims), "var")
+        return _write_to_out(out, r.var(x, axis=axis, ddof=ddof, keepdims=keepdims), "var")
     x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
     squares = e.absolute_square(x - mean(x, axis, keepdims=True, where=where))
-    total = r.sum(_chosen(squares, where, 0), axis=axis, keepdims=keepdims)
-    return _into(out, total / (_count(x, axis, keepdims, where) - ddof), "var")
+    total = r.sum(_fill_unselected(squares, where, 0), axis=axis, keepdims=keepdims)
+    return _write_to_out(out, total / (_count_where(x, axis, keepdims, where) - ddof), "var")
 
 
 def std(
@@ -182,11 +182,11 @@ def std(
     """The standard deviation over `axis`, of the entries where `where` holds."""
     ddof = ddof if correction is None else correction
     if where is True:
-        y = r.std(_of_dtype(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
-        return _into(out, y, "std")
+        y = r.std(_cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
+        return _write_to_out(out, y, "std")
     v = var(a, axis, dtype, None, ddof, keepdims, where=where)
-    constant = e.equal(v, 0)
-    return _into(out, e.where(constant, 0, e.sqrt(e.where(constant, 1, v))), "std")
+    is_constant = e.equal(v, 0)
+    return _write_to_out(out, e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v))), "std")
 
 
 def _extremum(
@@ -206,7 +206,7 @@ def _extremum(
             raise ValueError(NEEDS_INITIAL.format(name=name))
         x = e.where(where, x, initial)
     y = plain(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else pair(y, initial), name)
+    return _write_to_out(out, y if initial is None else pair(y, initial), name)
 
 
 def max(
@@ -249,7 +249,7 @@ def any(
 ) -> Tensor:
     """Is any entry over `axis` not zero, of those where `where` holds?"""
     x = a if where is True else e.logical_and(as_operand(a), where)
-    return _into(out, r.any(x, axis=axis, keepdims=keepdims), "any")
+    return _write_to_out(out, r.any(x, axis=axis, keepdims=keepdims), "any")
 
 
 def all(
@@ -262,35 +262,37 @@ def all(
 ) -> Tensor:
     """Are all entries over `axis` different from zero, of those where `where` holds?"""
     x = a if where is True else e.logical_or(as_operand(a), e.logical_not(where))
-    return _into(out, r.all(x, axis=axis, keepdims=keepdims), "all")
+    return _write_to_out(out, r.all(x, axis=axis, keepdims=keepdims), "all")
 
 
 def argmax(
     a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
 ) -> Tensor:
     """The index, from 0, of the first largest entry along `axis`; of all entries if None."""
-    return _into(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
+    return _write_to_out(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
 
 
 def argmin(
     a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
 ) -> Tensor:
     """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
-    return _into(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
+    return _write_to_out(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
 
 
 def cumsum(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running sum along `axis`; of the flattened array when None."""
-    return _into(out, r.cumsum(_of_dtype(as_operand(a), dtype), axis=axis), "cumsum")
+    return _write_to_out(out, r.cumsum(_cast_if_needed(as_operand(a), dtype), axis=axis), "cumsum")
 
 
 def cumprod(
     a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
 ) -> Tensor:
     """The running product along `axis`; of the flattened array when None."""
-    return _into(out, statistics.cumprod(_of_dtype(as_operand(a), dtype), axis), "cumprod")
+    return _write_to_out(
+        out, statistics.cumprod(_cast_if_needed(as_operand(a), dtype), axis), "cumprod"
+    )
 
 
 def trace(
@@ -302,8 +304,8 @@ def trace(
     out: Tensor | None = None,
 ) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    x = _of_dtype(as_operand(a), dtype)
-    return _into(out, linalg.trace(x, offset, axis1, axis2), "trace")
+    x = _cast_if_needed(as_operand(a), dtype)
+    return _write_to_out(out, linalg.trace(x, offset, axis1, axis2), "trace")
 
 
 # Shapes -------------------------------------------------------------------------------------------
@@ -393,7 +395,7 @@ def take(
         indices = e.clip(indices, 0, n - 1)
     elif mode != "raise":
         raise ValueError(f"take: the mode is {mode!r}, none of 'raise', 'wrap', 'clip'")
-    return _into(out, indexing.take(a, indices, axis), "take")
+    return _write_to_out(out, indexing.take(a, indices, axis), "take")
 
 
 def where(condition: Operand, *choices: Operand) -> Tensor | tuple[Tensor, ...]:

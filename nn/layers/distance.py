@@ -276,7 +276,7 @@ class Kmeans(Module):
         return y
 
     def _scaled(self) -> Any:
-        return ops.scaled_gradient(self.weight, self.scale)
+        return ops.scale_gradient(self.weight, self.scale)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, the loss and the counts."""

@@ -1,7 +1,7 @@
 """Layers that leave their input as it is and act on the gradient that passes back.
 
 What such a layer hands back is on purpose not the derivative of what it computes, so each rests on
-a primitive with a rule of its own (`scaled_gradient`, `penalized`, `watched_gradient`).
+a primitive with a rule of its own (`scale_gradient`, `penalize_l1`, `watch_gradient`).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class GradientReversal(Module):
         return self
 
     def updateOutput(self, x: Any) -> Any:
-        return ops.scaled_gradient(x, -vars(self)["lambda"])
+        return ops.scale_gradient(x, -vars(self)["lambda"])
 
 
 class ZeroGrad(Module):
     """y = x; the gradient is 0: any shape -> the same.  Source: nn.ZeroGrad."""
 
     def updateOutput(self, x: Any) -> Any:
-        return ops.scaled_gradient(x, 0)
+        return ops.scale_gradient(x, 0)
 
 
 class L1Penalty(Module):
@@ -65,7 +65,7 @@ class L1Penalty(Module):
     def updateOutput(self, x: Any) -> Any:
         weight = self.l1weight / (max(x.size, 1) if self.sizeAverage else 1)
         self.loss = ops.sum(ops.absolute(x.detach())) * weight
-        return ops.penalized(x, weight=weight, passing=self.provideOutput)
+        return ops.penalize_l1(x, weight=weight, passing=self.provideOutput)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and the loss."""
@@ -96,4 +96,4 @@ class PrintSize(Module):
 
     def updateOutput(self, x: Any) -> Any:
         _Announcement(f"{self.prefix}: input")(x)
-        return ops.watched_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))
+        return ops.watch_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))

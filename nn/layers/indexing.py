@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import ops, primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import table
@@ -116,7 +116,7 @@ def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
     return indices
 
 
-indices_within.batch(native)
+indices_within.batch(leading_axes_rule)
 
 
 def whole(indices: Any, length: int) -> Any:

@@ -91,12 +91,12 @@ class LookupTable(Module):
             self._renormalize(x)
         y = self.weight[x]
         if self.paddingValue >= 0:
-            y = ops.scaled_gradient(y, ops.expand_dims(x != self.paddingValue, -1))
+            y = ops.scale_gradient(y, ops.expand_dims(x != self.paddingValue, -1))
         if self.shouldScaleGradByFreq:
             flat = x.reshape((-1,))
             one = ops.cast(flat * 0 + 1, dtype=y.dtype)
             often = ops.index_add(one, [flat], template=(HOLE,), shape=(count,))
-            y = ops.scaled_gradient(y, ops.expand_dims(1 / often[x], -1))
+            y = ops.scale_gradient(y, ops.expand_dims(1 / often[x], -1))
         return y
 
     def _renormalize(self, x: Any) -> None:

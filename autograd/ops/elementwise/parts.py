@@ -8,8 +8,8 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.arrays import must_be_ordered
-from tapegrad.autograd.ops.batch_rules import elementwise, native
+from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.arithmetic import square
 from tapegrad.autograd.ops.elementwise.comparisons import equal
 from tapegrad.autograd.ops.ufunc import ufunc
@@ -37,11 +37,11 @@ __all__ = [
 @primitive(differentiable=False)
 def signum(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
     """-1, 0 or 1 of real x, elementwise; NaN stays NaN.  Its derivative is 0 where it exists."""
-    must_be_ordered(x, "signum")
+    refuse_complex(x, "signum")
     return xp.sign(x, out=out)
 
 
-signum.batch(elementwise)
+signum.batch(elementwise_rule)
 
 
 @ufunc(np.signbit, differentiable=False)
@@ -63,7 +63,7 @@ def phase(xp: Namespace, x: Array) -> Array:
     return xp.sign(x)
 
 
-phase.batch(elementwise)
+phase.batch(elementwise_rule)
 
 
 @phase.on("cuda")
@@ -101,12 +101,12 @@ def hypot(x1: Array, x2: Array) -> Array:
     """√(x1² + x2²), elementwise, without overflow; the derivative at the origin is taken as 0."""
 
 
-def _unit(x: Array, y: Array) -> Array:
+def _hypot_slope(x: Array, y: Array) -> Array:
     # At the origin both are 0; a sum, unlike `where`, keeps the dtype and costs no Python number.
     return x / (y + (y == 0))
 
 
-hypot.vjp(x1=lambda g, x1, y: g * _unit(x1, y), x2=lambda g, x2, y: g * _unit(x2, y))
+hypot.vjp(x1=lambda g, x1, y: g * _hypot_slope(x1, y), x2=lambda g, x2, y: g * _hypot_slope(x2, y))
 
 
 @ufunc(np.copysign)
@@ -132,7 +132,7 @@ def real(xp: Namespace, x: Array) -> Array:
 
 
 real.vjp(x=lambda g: g)
-real.batch(native)
+real.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.imag, view=True)
@@ -143,7 +143,7 @@ def imag(xp: Namespace, x: Array) -> Array:
 
 # d Im z = Re(-i dz); real arguments keep the real part of that, which is 0.
 imag.vjp(x=lambda g: g * -1j)
-imag.batch(native)
+imag.batch(leading_axes_rule)
 
 
 @composite()

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.elementwise.parts import absolute, copysign
 from tapegrad.autograd.ops.ufunc import ufunc
 
@@ -42,7 +42,7 @@ def cast(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
 
 
 cast.vjp(x=lambda g: g)
-cast.batch(native)
+cast.batch(leading_axes_rule)
 
 
 @primitive(view=True)
@@ -52,7 +52,7 @@ def identity(xp: Namespace, x: Array) -> Array:
 
 
 identity.vjp(x=lambda g: g)
-identity.batch(native)
+identity.batch(leading_axes_rule)
 
 
 @composite(numpy=np.spacing, differentiable=False)

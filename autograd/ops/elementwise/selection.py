@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.batch_rules import elementwise, native
+from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.comparisons import isnan, logical_not, logical_or
 from tapegrad.autograd.ops.ufunc import ufunc
 
@@ -90,7 +90,7 @@ where.vjp(
     x1=lambda g, condition: where(condition, g, 0),
     x2=lambda g, condition: where(condition, 0, g),
 )
-where.batch(elementwise)
+where.batch(elementwise_rule)
 
 
 @primitive
@@ -110,7 +110,7 @@ def clip(
 
 
 clip.vjp(x=lambda g, x, y: g * (x == y))
-clip.batch(native)
+clip.batch(leading_axes_rule)
 
 
 @composite(numpy=np.clip)

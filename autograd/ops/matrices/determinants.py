@@ -9,9 +9,9 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.solving import inv
-from tapegrad.autograd.ops.matrices.stacks import column, transposed
+from tapegrad.autograd.ops.matrices.stacks import column, transpose_matrices
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -33,8 +33,8 @@ def det(xp: Namespace, a: Array) -> Array:
     return xp.linalg.det(a)
 
 
-det.vjp(a=lambda g, a, y: column(column(g * y)) * transposed(inv(a)))
-det.batch(native)
+det.vjp(a=lambda g, a, y: column(column(g * y)) * transpose_matrices(inv(a)))
+det.batch(leading_axes_rule)
 
 
 @primitive(several=True)
@@ -49,15 +49,15 @@ def _slogdet_rule(g: Array, a: Array, y: Array) -> Array:
     if a.dtype.kind != "c":
         if of_log is None:
             return a * 0
-        return column(column(of_log)) * transposed(inv(a))
+        return column(column(of_log)) * transpose_matrices(inv(a))
     total = 0 if of_log is None else of_log
     if of_sign is not None:
         total = total - 1j * e.real(of_sign * y[0] * 1j)
-    return column(column(total)) * transposed(inv(a))
+    return column(column(total)) * transpose_matrices(inv(a))
 
 
 slogdet_parts.vjp(a=_slogdet_rule)
-slogdet_parts.batch(native)
+slogdet_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.slogdet)

@@ -10,16 +10,16 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
+    check_square,
     conj,
     diagonal_of,
-    in_triangle,
+    fold_into_triangle,
     inverse_gaps,
-    must_be_square,
     row,
     zero_like,
 )
@@ -67,11 +67,11 @@ def _eigh_rule(g: Array, y: Array, UPLO: str) -> Array:
         inner = as_diagonal(of_w)
     if of_v is not None:
         inner = inner + inverse_gaps(w) * (adjoint(v) @ conj(of_v))
-    return conj(in_triangle(v @ (inner + zero_like(v)) @ adjoint(v), UPLO.upper() == "L"))
+    return conj(fold_into_triangle(v @ (inner + zero_like(v)) @ adjoint(v), UPLO.upper() == "L"))
 
 
 eigh_parts.vjp(a=_eigh_rule)
-eigh_parts.batch(native)
+eigh_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.eigh)
@@ -108,14 +108,14 @@ def _eig_rule(g: Array, y: Array) -> Array:
 
 
 eig_parts.vjp(a=_eig_rule)
-eig_parts.batch(native)
+eig_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.eig)
 def eig(a: Operand) -> EigResult:
     """(eigenvalues, eigenvectors) of square matrices with distinct eigenvalues."""
     a = as_operand(a)
-    must_be_square(a, "eig")
+    check_square(a, "eig")
     return EigResult(*eig_parts(a))
 
 
@@ -123,5 +123,5 @@ def eig(a: Operand) -> EigResult:
 def eigvals(a: Operand) -> Tensor:
     """The eigenvalues, in no particular order, of square matrices with distinct eigenvalues."""
     a = as_operand(a)
-    must_be_square(a, "eigvals")
+    check_square(a, "eigvals")
     return eig_parts(a)[0]

@@ -11,15 +11,15 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
     conj,
     diagonal_of,
-    in_triangle,
-    transposed,
+    fold_into_triangle,
+    transpose_matrices,
 )
 from tapegrad.autograd.ops.rearranging import tril
 
@@ -50,11 +50,11 @@ def _cholesky_rule(g: Array, y: Array) -> Array:
     p = p - as_diagonal(diagonal_of(p)) / 2
     lh = adjoint(y)
     left = solve(lh, p)
-    return conj(in_triangle(adjoint(solve(lh, adjoint(left))), lower=True))
+    return conj(fold_into_triangle(adjoint(solve(lh, adjoint(left))), lower=True))
 
 
 cholesky_lower.vjp(a=_cholesky_rule)
-cholesky_lower.batch(native)
+cholesky_lower.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.cholesky)
@@ -86,7 +86,7 @@ def _qr_rule(g: Array, y: Array) -> Array:
     total = q @ hermitian
     if of_q is not None:
         total = total + of_q
-    return conj(transposed(solve(conj(upper), transposed(total))))
+    return conj(transpose_matrices(solve(conj(upper), transpose_matrices(total))))
 
 
 def _real_like(x: Array) -> Array:
@@ -94,7 +94,7 @@ def _real_like(x: Array) -> Array:
 
 
 qr_parts.vjp(a=_qr_rule)
-qr_parts.batch(native)
+qr_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.qr)

@@ -10,7 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
 from tapegrad.autograd.ops.matrices.singular_values import svdvals
 from tapegrad.autograd.ops.matrices.solving import inv
 
@@ -27,7 +27,7 @@ def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
     return e.where(zero, 0, e.sqrt(e.where(zero, 1, squares)))
 
 
-def _vector(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
+def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
     if order is None or order == 2:
         return _root_of_squares(x, axis, keepdims)
     if order == np.inf:
@@ -44,8 +44,8 @@ def _vector(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
     return e.power(r.sum(powers, axis=axis, keepdims=keepdims), 1 / float(order))
 
 
-def _matrix(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
-    first, second = (axis_of(a, x.ndim) for a in axes)
+def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
+    first, second = (normalize_axis(a, x.ndim) for a in axes)
     if first == second:
         raise ValueError("norm: the two axes of a matrix are the same")
     if order is None or order in ("fro", "f"):
@@ -81,9 +81,9 @@ def norm(
         axis = (0, 1) if x.ndim == 2 else 0
     axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
     if len(axes) == 1:
-        return _vector(x, ord, int(axes[0]), keepdims)
+        return _vector_norm(x, ord, int(axes[0]), keepdims)
     first, second = axes
-    return _matrix(x, ord, (first, second), keepdims)
+    return _matrix_norm(x, ord, (first, second), keepdims)
 
 
 @composite(numpy=np.linalg.vector_norm)
@@ -94,16 +94,16 @@ def vector_norm(
     x = as_operand(x)
     if axis is None:
         shape = (1,) * x.ndim
-        y = _vector(s.ravel(x), ord, 0, keepdims=False)
+        y = _vector_norm(s.ravel(x), ord, 0, keepdims=False)
         return s.reshape(y, shape) if keepdims else y
-    return _vector(x, ord, axis, keepdims)
+    return _vector_norm(x, ord, axis, keepdims)
 
 
 @composite(numpy=np.linalg.matrix_norm)
 def matrix_norm(x: Operand, *, keepdims: bool = False, ord: float | str | None = "fro") -> Tensor:
     """A norm of the matrices (…, m, n)."""
     x = as_operand(x)
-    return _matrix(x, ord, (-2, -1), keepdims)
+    return _matrix_norm(x, ord, (-2, -1), keepdims)
 
 
 @composite(numpy=np.linalg.cond)
@@ -114,4 +114,6 @@ def cond(x: Operand, p: float | str | None = None) -> Tensor:
         values = svdvals(x)
         first, last = values[..., 0], values[..., -1]
         return last / first if p == -2 else first / last
-    return _matrix(x, p, (-2, -1), keepdims=False) * _matrix(inv(x), p, (-2, -1), keepdims=False)
+    return _matrix_norm(x, p, (-2, -1), keepdims=False) * _matrix_norm(
+        inv(x), p, (-2, -1), keepdims=False
+    )

@@ -10,9 +10,9 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array
 from tapegrad.autograd.ops.matrices.solving import inv
-from tapegrad.autograd.ops.matrices.stacks import must_be_square
+from tapegrad.autograd.ops.matrices.stacks import check_square
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -25,9 +25,9 @@ __all__ = ["matrix_power", "multi_dot"]
 def matrix_power(a: Operand, n: int) -> Tensor:
     """The product of n equal matrices, of |n| inverses for negative n; by repeated squaring."""
     a = as_operand(a)
-    must_be_square(a, "matrix_power")
+    check_square(a, "matrix_power")
     if n == 0:
-        identity = constant(np.eye(a.shape[-1], dtype=a.dtype), a)
+        identity = device_array(np.eye(a.shape[-1], dtype=a.dtype), a)
         return s.broadcast_to(identity, tuple(a.shape)) + a * 0
     square, exponent = (inv(a), -n) if n < 0 else (a, n)
     y: Any = None

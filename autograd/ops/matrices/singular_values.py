@@ -12,7 +12,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
@@ -21,7 +21,7 @@ from tapegrad.autograd.ops.matrices.stacks import (
     diagonal_of,
     inverse_gaps,
     row,
-    transposed,
+    transpose_matrices,
     zero_like,
 )
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SVDResult",
-    "int32",
+    "to_int32",
     "lstsq",
     "matrix_rank",
     "pinv",
@@ -77,7 +77,7 @@ def _svd_rule(g: Array, y: Array) -> Array:
             total = (scaled - u @ (adjoint(u) @ scaled)) @ vh
     if of_vh is not None:
         # conj(conj(transposed)): the cotangent of V in the conjugate pairing
-        of_v = transposed(of_vh)
+        of_v = transpose_matrices(of_vh)
         free = vh @ of_v
         inner = inner + column(sigma) * (gaps * (free - adjoint(free)))
         if v.shape[-2] > v.shape[-1]:
@@ -87,7 +87,7 @@ def _svd_rule(g: Array, y: Array) -> Array:
 
 
 svd_parts.vjp(a=_svd_rule)
-svd_parts.batch(native)
+svd_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.svd)
@@ -128,7 +128,7 @@ def rank_above(
     return (values > values.max(axis=-1, keepdims=True) * share).sum(axis=-1)
 
 
-rank_above.batch(native)
+rank_above.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.matrix_rank, differentiable=False)
@@ -162,7 +162,7 @@ def _pinv_rule(g: Array, a: Array, y: Array) -> Array:
 
 
 pseudo_inverse.vjp(a=_pinv_rule)
-pseudo_inverse.batch(native)
+pseudo_inverse.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.pinv)
@@ -195,13 +195,13 @@ def lstsq(
         squares = squares.reshape(-1)[:0]
     elif b.ndim == 1:
         squares = s.reshape(squares, (1,))
-    return x, squares, int32(rank), values
+    return x, squares, to_int32(rank), values
 
 
 @primitive(differentiable=False)
-def int32(xp: Namespace, x: Array) -> Array:
+def to_int32(xp: Namespace, x: Array) -> Array:
     """x as 32-bit integers, which LAPACK counts in."""
     return x.astype(np.int32)
 
 
-int32.batch(native)
+to_int32.batch(leading_axes_rule)

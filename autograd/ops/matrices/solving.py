@@ -11,8 +11,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import lifted, native, ndim_of
-from tapegrad.autograd.ops.matrices.stacks import column, must_be_square, row, transposed
+from tapegrad.autograd.ops.batch_rules import align_samples, leading_axes_rule, ndim_of
+from tapegrad.autograd.ops.matrices.stacks import check_square, column, row, transpose_matrices
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -32,14 +32,14 @@ def solve(xp: Namespace, a: Array, b: Array) -> Array:
 
 def _solve_b(g: Array, a: Array, b_shape: Shape) -> Array:
     if len(b_shape) == 1:
-        return solve(transposed(a), column(g))[..., 0]
-    return solve(transposed(a), g)
+        return solve(transpose_matrices(a), column(g))[..., 0]
+    return solve(transpose_matrices(a), g)
 
 
 def _solve_a(g: Array, a: Array, b_shape: Shape, y: Array) -> Array:
     if len(b_shape) == 1:
         return -(column(_solve_b(g, a, b_shape)) * row(y))
-    return -(solve(transposed(a), g) @ transposed(y))
+    return -(solve(transpose_matrices(a), g) @ transpose_matrices(y))
 
 
 solve.vjp(a=_solve_a, b=_solve_b)
@@ -50,11 +50,13 @@ def _solve_batch(a: Array, b: Array, batched: tuple[bool, bool]) -> Array:
     ndim_a, ndim_b = ndim_of(a, batched[0]), ndim_of(b, batched[1])
     if ndim_b > 1:
         ndim = max(ndim_a, ndim_b)
-        return solve(lifted(a, ndim) if batched[0] else a, lifted(b, ndim) if batched[1] else b)
+        return solve(
+            align_samples(a, ndim) if batched[0] else a, align_samples(b, ndim) if batched[1] else b
+        )
     if ndim_a == 2 and not batched[0]:  # one factorization for all samples
         return s.transpose(solve(a, s.transpose(b)))
     columns = s.expand_dims(b, -1)
-    y = solve(a, lifted(columns, ndim_a) if batched[1] else columns)
+    y = solve(a, align_samples(columns, ndim_a) if batched[1] else columns)
     return s.reshape(y, y.shape[:-1])
 
 
@@ -64,8 +66,8 @@ def inv(xp: Namespace, a: Array) -> Array:
     return xp.linalg.inv(a)
 
 
-inv.vjp(a=lambda g, y: -(transposed(y) @ g @ transposed(y)))
-inv.batch(native)
+inv.vjp(a=lambda g, y: -(transpose_matrices(y) @ g @ transpose_matrices(y)))
+inv.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.tensorsolve)
@@ -77,7 +79,7 @@ def tensorsolve(a: Operand, b: Operand, axes: Sequence[int] | None = None) -> Te
         a = s.transpose(a, tuple(order))
     shape = tuple(a.shape[b.ndim :])
     matrix = s.reshape(a, (b.size, -1))
-    must_be_square(matrix, "tensorsolve")
+    check_square(matrix, "tensorsolve")
     return s.reshape(solve(matrix, s.ravel(b)), shape)
 
 
@@ -89,5 +91,5 @@ def tensorinv(a: Operand, ind: int = 2) -> Tensor:
         raise ValueError(f"tensorinv: ind is {ind}, not positive")
     shape = (*a.shape[ind:], *a.shape[:ind])
     matrix = s.reshape(a, (int(np.prod(a.shape[:ind], dtype=int)), -1))
-    must_be_square(matrix, "tensorinv")
+    check_square(matrix, "tensorinv")
     return s.reshape(inv(matrix), shape)

@@ -19,11 +19,11 @@ __all__ = [
     "column",
     "conj",
     "diagonal_of",
-    "in_triangle",
+    "fold_into_triangle",
     "inverse_gaps",
-    "must_be_square",
+    "check_square",
     "row",
-    "transposed",
+    "transpose_matrices",
     "zero_like",
 ]
 
@@ -33,14 +33,14 @@ def conj(x: Array) -> Array:
     return e.conjugate(x) if x.dtype.kind == "c" else x
 
 
-def transposed(x: Array) -> Array:
+def transpose_matrices(x: Array) -> Array:
     """The transposed matrices."""
     return s.swapaxes(x, -1, -2)
 
 
 def adjoint(x: Array) -> Array:
     """The conjugate transposed matrices."""
-    return conj(transposed(x))
+    return conj(transpose_matrices(x))
 
 
 def column(x: Array) -> Array:
@@ -64,13 +64,13 @@ def as_diagonal(x: Array) -> Array:
     return from_diagonal(x, (*x.shape, n), 0, -2, -1)
 
 
-def must_be_square(x: Array, name: str) -> None:
+def check_square(x: Array, name: str) -> None:
     """Raise LinAlgError, naming the operation, unless the matrices are square."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise np.linalg.LinAlgError(f"{name} takes square matrices, not shape {tuple(x.shape)}")
 
 
-def in_triangle(x: Array, lower: bool) -> Array:
+def fold_into_triangle(x: Array, lower: bool) -> Array:
     """The cotangent of a Hermitian matrix as that of the triangle it is read from."""
     both = (x + adjoint(x)) / 2
     off, cut = (-1, tril) if lower else (1, triu)

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -26,7 +26,7 @@ def apply_along_axis(
 ) -> Tensor:
     """func1d of every vector along `axis`; the axes of its result take that axis's place."""
     arr = as_operand(arr)
-    axis = axis_of(axis, arr.ndim)
+    axis = normalize_axis(axis, arr.ndim)
     moved = s.moveaxis(arr, axis, -1)
     outer = moved.shape[:-1]
     rows = s.reshape(moved, (math.prod(outer), moved.shape[-1]))
@@ -50,5 +50,5 @@ def apply_over_axes(
     a = as_operand(a)
     for axis in (axes,) if isinstance(axes, int) else axes:
         y = func(a, axis)
-        a = y if y.ndim == a.ndim else s.expand_dims(y, axis_of(axis, a.ndim))
+        a = y if y.ndim == a.ndim else s.expand_dims(y, normalize_axis(axis, a.ndim))
     return a

@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 
@@ -36,7 +36,7 @@ def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
     a, condition = as_operand(a), as_operand(condition)
     if axis is None:
         a, axis = s.ravel(a), 0
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     a = a[(slice(None),) * axis + (slice(len(condition)),)]
     return getitem(a, (slice(None),) * axis + (e.not_equal(condition, 0),))
 
@@ -53,10 +53,10 @@ def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tenso
     arr = as_operand(arr)
     if axis is None:
         arr, axis = s.ravel(arr), 0
-    axis = axis_of(axis, arr.ndim)
+    axis = normalize_axis(axis, arr.ndim)
     index = obj if isinstance(obj, slice) else value_of(obj)
     kept = np.delete(np.arange(arr.shape[axis]), index)
-    return take(arr, constant(kept, arr), axis)
+    return take(arr, device_array(kept, arr), axis)
 
 
 @composite(numpy=np.insert)
@@ -65,7 +65,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
     arr, values = as_operand(arr), as_operand(values)
     if axis is None:
         arr, axis = s.ravel(arr), 0
-    axis = axis_of(axis, arr.ndim)
+    axis = normalize_axis(axis, arr.ndim)
     n = arr.shape[axis]
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
     index = obj if isinstance(obj, slice) else value_of(obj)
@@ -82,7 +82,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
     if single and values.ndim and values.ndim < arr.ndim:
         values = s.expand_dims(values, axis - arr.ndim) if axis else values
     values = s.broadcast_to(e.cast(values, dtype=arr.dtype), tuple(shape))
-    return take(s.concatenate([arr, values], axis), constant(order, arr), axis)
+    return take(s.concatenate([arr, values], axis), device_array(order, arr), axis)
 
 
 @composite(numpy=np.trim_zeros)
@@ -147,13 +147,13 @@ def piecewise(
         masks.append(e.logical_not(rest))
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
-    taken = constant(np.zeros(x.shape, dtype=bool), x)
+    taken = device_array(np.zeros(x.shape, dtype=bool), x)
     y = x * 0
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
         mask = e.logical_and(mask, e.logical_not(taken))
         taken = e.logical_or(taken, mask)
         part = function(getitem(x, mask), *args, **kw) if callable(function) else function
-        part = constant(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
+        part = device_array(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
         part = s.broadcast_to(part, getitem(x, mask).shape)
         placed = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
         y = e.where(mask, placed, y)

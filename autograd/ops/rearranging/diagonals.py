@@ -11,7 +11,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -54,14 +54,14 @@ from_diagonal.vjp(x=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, a
 
 @diagonal.batch
 def _diagonal_batch(x: Array, offset: int, axis1: int, axis2: int) -> Array:
-    return diagonal(x, offset, *shifted((axis1, axis2), x.ndim - 1))
+    return diagonal(x, offset, *axis_in_batch((axis1, axis2), x.ndim - 1))
 
 
 @from_diagonal.batch
 def _from_diagonal_batch(
     x: Array, samples: int, shape: Shape, offset: int, axis1: int, axis2: int
 ) -> Array:
-    return from_diagonal(x, (samples, *shape), offset, *shifted((axis1, axis2), len(shape)))
+    return from_diagonal(x, (samples, *shape), offset, *axis_in_batch((axis1, axis2), len(shape)))
 
 
 @primitive(numpy=np.tril)

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def _each(
+def _apply_to_each(
     arrays: tuple[Operand, ...], change: Callable[[Tensor], Tensor]
 ) -> Tensor | tuple[Tensor, ...]:
     results = tuple(change(as_operand(a)) for a in arrays)
@@ -58,13 +58,13 @@ def _at_least_3d(x: Array) -> Array:
 @composite(numpy=np.atleast_2d)
 def atleast_2d(*arys: Operand) -> Tensor | tuple[Tensor, ...]:
     """Each array with axes of length 1 put before its own until it has two."""
-    return _each(arys, _at_least_2d)
+    return _apply_to_each(arys, _at_least_2d)
 
 
 @composite(numpy=np.atleast_3d)
 def atleast_3d(*arys: Operand) -> Tensor | tuple[Tensor, ...]:
     """Each array with axes of length 1 put around its own until it has three."""
-    return _each(arys, _at_least_3d)
+    return _apply_to_each(arys, _at_least_3d)
 
 
 @composite(numpy=np.vstack)
@@ -106,25 +106,25 @@ def append(arr: Operand, values: Operand, axis: int | None = None) -> Tensor:
 @composite(numpy=np.block)
 def block(arrays: Nest) -> Tensor:
     """A matrix of blocks: nested lists are joined along the last axis, the one before, …"""
-    levels = _depth(arrays)
-    ndim = max(levels, _most_axes(arrays))
-    y = _joined(arrays, levels, ndim)
+    levels = _nesting_depth(arrays)
+    ndim = max(levels, _max_ndim(arrays))
+    y = _concatenate_blocks(arrays, levels, ndim)
     return y if levels else s.copy(y)
 
 
-def _depth(part: Array) -> int:
-    return 1 + max(map(_depth, part)) if isinstance(part, list) else 0
+def _nesting_depth(part: Array) -> int:
+    return 1 + max(map(_nesting_depth, part)) if isinstance(part, list) else 0
 
 
-def _most_axes(part: Array) -> int:
-    return max(map(_most_axes, part)) if isinstance(part, list) else np.ndim(part)
+def _max_ndim(part: Array) -> int:
+    return max(map(_max_ndim, part)) if isinstance(part, list) else np.ndim(part)
 
 
-def _joined(part: Array, level: int, ndim: int) -> Array:
+def _concatenate_blocks(part: Array, level: int, ndim: int) -> Array:
     if not isinstance(part, list):
         part = as_operand(part)
         return s.reshape(part, (1,) * (ndim - part.ndim) + tuple(part.shape))
-    return s.concatenate([_joined(p, level - 1, ndim) for p in part], -level)
+    return s.concatenate([_concatenate_blocks(p, level - 1, ndim) for p in part], -level)
 
 
 @composite(numpy=np.array_split)
@@ -176,7 +176,7 @@ def dsplit(ary: Operand, indices_or_sections: int | Sequence[int]) -> list[Tenso
 def unstack(x: Operand, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along `axis`, as a tuple."""
     x = as_operand(x)
-    axis = axis_of(axis, x.ndim)
+    axis = normalize_axis(axis, x.ndim)
     return tuple(x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis]))
 
 

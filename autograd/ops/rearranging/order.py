@@ -10,8 +10,8 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, value_of
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis, value_of
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -22,14 +22,14 @@ __all__ = [
     "flipud",
     "matrix_transpose",
     "roll",
-    "rolled",
+    "roll_entries",
     "rollaxis",
     "rot90",
 ]
 
 
 @primitive
-def rolled(xp: Namespace, x: Array, *, shift: int | tuple[int, ...], axis: Axes) -> Array:
+def roll_entries(xp: Namespace, x: Array, *, shift: int | tuple[int, ...], axis: Axes) -> Array:
     """The entries moved `shift` places along `axis`, round the end; ints or tuples of them."""
     if type(shift) is not int or type(axis) is not int or not -x.ndim <= axis < x.ndim:
         return xp.roll(x, shift, axis)
@@ -39,19 +39,19 @@ def rolled(xp: Namespace, x: Array, *, shift: int | tuple[int, ...], axis: Axes)
     return xp.concatenate((x[(*before, slice(start, n))], x[(*before, slice(start))]), axis)
 
 
-def _back(shift: int | tuple[int, ...]) -> int | tuple[int, ...]:
+def _negate_shift(shift: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return tuple(-n for n in shift) if isinstance(shift, tuple) else -shift
 
 
-rolled.vjp(x=lambda g, shift, axis: rolled(g, _back(shift), axis))
+roll_entries.vjp(x=lambda g, shift, axis: roll_entries(g, _negate_shift(shift), axis))
 
 
-@rolled.batch
+@roll_entries.batch
 def _rolled_batch(x: Array, shift: int | tuple[int, ...], axis: Axes) -> Array:
     if axis is not None:
-        return rolled(x, shift, shifted(axis, x.ndim - 1))
+        return roll_entries(x, shift, axis_in_batch(axis, x.ndim - 1))
     flat = s.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
-    return s.reshape(rolled(flat, shift, 1), x.shape)
+    return s.reshape(roll_entries(flat, shift, 1), x.shape)
 
 
 @composite(numpy=np.roll)
@@ -60,14 +60,14 @@ def roll(a: Operand, shift: Operand, axis: Axes = None) -> Tensor:
     if type(shift) is not int:
         held = value_of(as_operand(shift))
         shift = tuple(map(int, held)) if held.ndim else int(held)
-    return rolled(a, shift, tuple(axis) if isinstance(axis, list) else axis)
+    return roll_entries(a, shift, tuple(axis) if isinstance(axis, list) else axis)
 
 
 @composite(numpy=np.rollaxis)
 def rollaxis(a: Operand, axis: int, start: int = 0) -> Tensor:
     """x with `axis` moved back until it stands before the axis `start`."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     start = start + a.ndim if start < 0 else start
     return s.moveaxis(a, axis, start - 1 if axis < start else start)
 
@@ -76,7 +76,7 @@ def rollaxis(a: Operand, axis: int, start: int = 0) -> Tensor:
 def rot90(m: Operand, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
     """x turned k quarters from the first of `axes` towards the second."""
     m = as_operand(m)
-    first, second = (axis_of(a, m.ndim) for a in axes)
+    first, second = (normalize_axis(a, m.ndim) for a in axes)
     if k % 4 == 0:
         return s.copy(m)
     if k % 4 == 2:

@@ -54,7 +54,7 @@ class SpatialMaxUnpooling(Module):
             f"the input of shape {x.shape} does not belong to what was pooled: "
             f"the picks have shape {tuple(indices.shape)}",
         )
-        places = ops.checked_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
+        places = ops.check_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
         planes = batch.shape[:2]
         y = ops.max_unpool2d(
             batch.reshape((*planes, 1, math.prod(batch.shape[2:]))),
