@@ -1,4 +1,4 @@
-"""Activations whose stable forward or short derivative deserves a primitive."""
+"""Activations that are primitives: a composition would overflow, or have a longer derivative."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small helpers of composites: constants on an operand's device, and operands that are lists."""
+"""Helpers of composites: operands that are lists, constants on an operand's device, axes from 0."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def wrap_like(array: Array, like: Array) -> Array:
 
 
 def value_of(x: Array) -> np.ndarray:
-    """x's value as a NumPy array, for what is decided by Python; refused while replay records."""
+    """The value of x as a NumPy array, for decisions made in Python.
+
+    Replay refuses it while it records: the decision would be the recorded one for ever.
+    """
     return x.detach().numpy() if isinstance(x, Tensor) else devices.to_numpy(as_array(x))
 
 
@@ -70,6 +73,6 @@ def normalize_axis(axis: int, ndim: int) -> int:
 
 
 def replay_records() -> bool:
-    """Is the call being recorded for replay?  Then checks of values are left out."""
-    told = observer()
-    return told is not None and told.refuses
+    """Whether the call is being recorded for replay, which leaves out checks of values."""
+    watcher = observer()
+    return watcher is not None and watcher.refuses

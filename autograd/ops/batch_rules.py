@@ -1,7 +1,7 @@
-"""Batching rules that many primitives share, and what other rules are made of.
+"""Batching rules that many primitives share, and helpers for writing others.
 
-A rule gets operands whose first axis is the batch (see `BatchRule`).  This file stands below those
-that declare primitives, and finds the one that it calls by its name.
+A batching rule gets operands whose first axis is the batch (see `BatchRule`).  The files that
+declare primitives import this one, so it looks up `reshape`, the one primitive it calls, by name.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ def _call_reshape(x: Array, shape: Shape) -> Array:
 
 
 def ndim_of(x: Array, batched: bool = False) -> int:
-    """np.ndim without the detour through NumPy's protocol; one less for all samples of a batch."""
+    """The number of axes of x, or of one sample of it if x is `batched`."""
+    # np.ndim would go through NumPy's protocol, which costs more than the rest of a rule
     return int(x.ndim if hasattr(x, "ndim") else np.ndim(x)) - batched
 
 
 def align_samples(x: Array, ndim: int) -> Array:
-    """The whole x with axes of length 1 after the batch, so that a sample has `ndim` axes."""
+    """The batched x with axes of length 1 after the batch, so that each sample has `ndim` axes."""
     missing = ndim + 1 - x.ndim
     if missing <= 0:
         return x
@@ -49,9 +50,10 @@ def align_samples(x: Array, ndim: int) -> Array:
 
 
 def axis_in_batch(axis: Axes, ndim: int) -> Array:
-    """`axis` of a sample with `ndim` axes as that of the whole: an int, or a tuple of them.
+    """The axis of a batched array that is `axis` of its samples, which have `ndim` axes.
 
-    None is all axes of the sample.  Raises AxisError outside of the sample.
+    A tuple of axes gives a tuple, None gives all axes of the sample.  Raises AxisError for an axis
+    that samples do not have.
     """
     if axis is None:
         return tuple(range(1, ndim + 1))
@@ -68,7 +70,7 @@ def elementwise_rule(
     batched: tuple[bool, ...],
     settings: dict[str, Any],
 ) -> Array:
-    """Entry by entry: the axes of samples are aligned from the right, behind the batch."""
+    """Run an elementwise primitive, with the axes of samples aligned from the right."""
     if len(operands) == 1:
         return function(operands[0], **settings)
     ndim = max(ndim_of(x, b) for x, b in zip(operands, batched, strict=True))
@@ -81,14 +83,14 @@ def elementwise_rule(
 def leading_axes_rule(
     function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
 ) -> Array:
-    """One operand whose leading axes are a batch by themselves, or for which axes do not matter."""
+    """Run a primitive that takes leading axes of its one operand for a batch, or ignores axes."""
     return function(*operands, **settings)
 
 
 def axes_rule(
     function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
 ) -> Array:
-    """One operand, and a setting `axis`, an int, a tuple, or None for all axes."""
+    """Run a primitive of one operand whose `axis` is an int, a tuple, or None for all axes."""
     [x] = operands
     return function(x, **{**settings, "axis": axis_in_batch(settings["axis"], x.ndim - 1)})
 
@@ -96,7 +98,7 @@ def axes_rule(
 def axis_rule(
     function: Callable[..., Array], operands: list[Array], settings: dict[str, Any]
 ) -> Array:
-    """One operand, and a setting `axis`, an int, or None for the flattened sample."""
+    """Run a primitive of one operand whose `axis` is an int, or None for the flattened sample."""
     [x] = operands
     if settings["axis"] is not None:
         return function(x, **{**settings, "axis": axis_in_batch(settings["axis"], x.ndim - 1)})
@@ -108,7 +110,7 @@ def axis_rule(
 
 
 def merge_samples(x: Array) -> Array:
-    """(B, N, …) -> (B·N, …): the samples' own batches as one."""
+    """(B, N, …) -> (B·N, …): the samples' own batches of N as one batch."""
     return _call_reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
 
 

@@ -61,13 +61,13 @@ def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | Non
     y = s.ravel(as_operand(ary))
     y = y[1:] - y[:-1]
     parts = [to_begin, y, to_end]
-    given = [
+    pieces = [
         # numbers and lists become arrays where x lives
         s.ravel(p if hasattr(p, "dtype") else device_array(np.asarray(p, y.dtype), y))
         for p in parts
         if p is not None
     ]
-    return s.concatenate(given, 0) if len(given) > 1 else y
+    return s.concatenate(pieces, 0) if len(pieces) > 1 else y
 
 
 def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
@@ -166,9 +166,10 @@ def interp(
     if n == 1:
         inside = fp[0] + (x - x)
     else:
-        place = e.clip(searchsorted(xp, x, side="right") - 1, 0, n - 2)
+        interval = e.clip(searchsorted(xp, x, side="right") - 1, 0, n - 2)
         x0, x1, y0, y1 = (
-            getitem(a, i) for a, i in ((xp, place), (xp, place + 1), (fp, place), (fp, place + 1))
+            getitem(a, i)
+            for a, i in ((xp, interval), (xp, interval + 1), (fp, interval), (fp, interval + 1))
         )
         inside = y0 + (x - x0) * ((y1 - y0) / (x1 - x0))
     below, above = e.less(x, xp[0]), e.greater(x, xp[-1])

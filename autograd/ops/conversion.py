@@ -31,7 +31,7 @@ def to_device(xp: Namespace, x: Array, *, device: Device | str) -> Array:
     return devices.to_device(x, device)
 
 
-# The cotangent is on the target device; its operand's device is that of the saved value.
+# The cotangent is on the target device; it goes back to the device of the saved operand.
 to_device.vjp(
     x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
 )

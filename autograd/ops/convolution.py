@@ -1,7 +1,7 @@
 """Convolution in one, two and three dimensions, and its adjoints.
 
 ⟨v, conv2d(x, w)⟩ is linear in v, x and w; the three primitives are its derivatives with respect to
-each.  So differentiating any of them gives the other two again, and every order is closed.
+each.  So the derivatives of each are the other two, to every order.
 
 The other dimensions are two-dimensional convolutions of rearranged arrays, and need no rules: a
 sequence is an image of one row, and a film is convolved frame by frame, the frames that a kernel
@@ -151,8 +151,8 @@ conv2d_weight_gradient.vjp(
 
 # Samples of a batch -------------------------------------------------------------------------------
 #
-# With shared weights samples are more images of one call.  Weights of each sample's own are groups:
-# what one sample sees is then kept from the others by the convolution itself.
+# Samples that share weights are more images of one call.  Samples with weights of their own become
+# groups of channels, which a convolution keeps apart.
 
 
 def _merge_into_channels(x: Array) -> Array:
@@ -187,7 +187,7 @@ def _conv2d_batch(
         y = conv2d(merge_samples(x), w, stride, padding, dilation, groups)
         return split_samples(y, samples, x.shape[1])
     planes = w.shape[1]
-    if batched[0] or groups > 1:  # else one x meets the planes of all samples
+    if batched[0] or groups > 1:  # else one x is convolved with the planes of all samples
         x, groups = (
             _merge_into_channels(_broadcast_to_batch(x, batched[0], samples)),
             groups * samples,
@@ -211,13 +211,13 @@ def _conv2d_input_batch(
 ) -> Array:
     n, channels, *size = shape
     if not batched[1]:
-        whole = (samples * n, channels, *size)
-        y = conv2d_input_gradient(merge_samples(v), w, whole, stride, padding, dilation, groups)
+        merged = (samples * n, channels, *size)
+        y = conv2d_input_gradient(merge_samples(v), w, merged, stride, padding, dilation, groups)
         return split_samples(y, samples, n)
     v = _merge_into_channels(_broadcast_to_batch(v, batched[0], samples))
-    whole = (n, samples * channels, *size)
+    merged = (n, samples * channels, *size)
     y = conv2d_input_gradient(
-        v, merge_samples(w), whole, stride, padding, dilation, groups * samples
+        v, merge_samples(w), merged, stride, padding, dilation, groups * samples
     )
     return _split_channels(y, samples, channels)
 
@@ -353,14 +353,14 @@ def conv3d(
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, _, height, width = x.shape
     _expect_channels(where, c, w.shape, groups)
-    o, taken, size = w.shape[:3]
+    o, channels, size = w.shape[:3]
     if paddings[0]:
         around = (paddings[0], paddings[0])
         x = s.pad(x, ((0, 0), (0, 0), around, (0, 0), (0, 0)))
     films = unfold(x, axis=2, size=size, step=strides[0], dilation=dilations[0])
     count = films.shape[2]
     frames = s.reshape(s.transpose(films, (0, 2, 1, 5, 3, 4)), (n * count, c * size, height, width))
-    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    taps = s.reshape(w, (o, channels * size, *w.shape[3:]))
     y = conv2d(frames, taps, strides[1:], paddings[1:], dilations[1:], groups)
     return s.transpose(s.reshape(y, (n, count, *y.shape[1:])), (0, 2, 1, 3, 4))
 
@@ -382,10 +382,10 @@ def conv3d_input_gradient(
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, time, height, width = shape
     _expect_channels(where, c, w.shape, groups)
-    o, taken, size = w.shape[:3]
+    o, channels, size = w.shape[:3]
     count = v.shape[2]
     frames = s.reshape(s.transpose(v, (0, 2, 1, 3, 4)), (v.shape[0] * count, o, *v.shape[3:]))
-    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    taps = s.reshape(w, (o, channels * size, *w.shape[3:]))
     back = conv2d_input_gradient(
         frames,
         taps,

@@ -62,7 +62,7 @@ __all__ = [
 
 @primitive(differentiable=False)
 def to_index(xp: Namespace, x: Array) -> Array:
-    """x, which holds whole numbers, as integers for indexing."""
+    """x, whose entries are integers of any dtype, converted to the dtype of indices."""
     return x.astype(np.intp)
 
 
@@ -80,7 +80,7 @@ binary_exponent.batch(leading_axes_rule)
 
 @primitive(differentiable=False)
 def round(xp: Namespace, x: Array, *, decimals: int = 0, out: Array | None = None) -> Array:
-    """x rounded to `decimals` places, halves to even, elementwise."""
+    """x rounded to `decimals` decimals, halves to even, elementwise."""
     return xp.round(x, decimals, out=out)
 
 
@@ -89,7 +89,7 @@ round.batch(leading_axes_rule)
 
 @composite(numpy=(np.round, np.around), differentiable=False)
 def numpy_round(a: Operand, decimals: int = 0) -> Tensor:
-    """x rounded to `decimals` places, halves to even."""
+    """x rounded to `decimals` decimals, halves to even."""
     return round(as_operand(a), decimals)
 
 
@@ -196,7 +196,7 @@ def lexsort(keys: Operand, axis: int = -1) -> Tensor:
 
 @primitive(numpy=np.isin, differentiable=False)
 def isin(xp: Namespace, element: Array, test_elements: Array, *, invert: bool = False) -> Array:
-    """Is the entry one of the test elements?  Elementwise, as booleans."""
+    """Whether each entry is one of the test elements, as booleans."""
     return xp.isin(element, test_elements, invert=invert)
 
 
@@ -208,13 +208,13 @@ def _isin_batch(
         return isin(element, test_elements, invert=invert)
     flat = s.reshape(test_elements, (samples, -1))
     element = s.expand_dims(element, -1)
-    found = r.any(e.equal(element, align_samples(flat, element.ndim - batched[0])), axis=-1)
-    return e.logical_not(found) if invert else found
+    member = r.any(e.equal(element, align_samples(flat, element.ndim - batched[0])), axis=-1)
+    return e.logical_not(member) if invert else member
 
 
 @primitive(numpy=np.isreal, differentiable=False)
 def isreal(xp: Namespace, x: Array) -> Array:
-    """Is the imaginary part 0?  Elementwise, as booleans."""
+    """Whether the imaginary part is 0, elementwise, as booleans."""
     return xp.isreal(x)
 
 
@@ -223,7 +223,7 @@ isreal.batch(leading_axes_rule)
 
 @primitive(numpy=np.iscomplex, differentiable=False)
 def iscomplex(xp: Namespace, x: Array) -> Array:
-    """Is the imaginary part not 0?  Elementwise, as booleans."""
+    """Whether the imaginary part is not 0, elementwise, as booleans."""
     return xp.iscomplex(x)
 
 
@@ -232,7 +232,7 @@ iscomplex.batch(leading_axes_rule)
 
 @composite(numpy=np.isposinf, differentiable=False)
 def isposinf(x: Operand) -> Tensor:
-    """Is the entry +∞?  Elementwise, as booleans."""
+    """Whether the entry is +∞, elementwise, as booleans."""
     x = as_operand(x)
     refuse_complex(x, "numpy.isposinf")
     return e.equal(x, np.inf)
@@ -240,7 +240,7 @@ def isposinf(x: Operand) -> Tensor:
 
 @composite(numpy=np.isneginf, differentiable=False)
 def isneginf(x: Operand) -> Tensor:
-    """Is the entry -∞?  Elementwise, as booleans."""
+    """Whether the entry is -∞, elementwise, as booleans."""
     x = as_operand(x)
     refuse_complex(x, "numpy.isneginf")
     return e.equal(x, -np.inf)
@@ -269,7 +269,7 @@ def nanargmin(a: Operand, axis: int | None = None, keepdims: bool = False) -> Te
 
 @composite(numpy=np.array_equiv, fact=True)
 def array_equiv(a1: Operand, a2: Operand) -> bool:
-    """Are a1 and a2 equal once broadcast?"""
+    """Whether a1 and a2 are equal once they are broadcast to one shape."""
     return bool(np.array_equiv(value_of(as_operand(a1)), value_of(as_operand(a2))))
 
 

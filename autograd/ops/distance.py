@@ -79,8 +79,8 @@ guarded_power.batch(leading_axes_rule)
 def nearest_centroid(xp: Namespace, x: Array, weight: Array) -> Array:
     """For each row of x the number of the nearest row of `weight`, in x's dtype; NaN for a NaN.
 
-    The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: that
-    of a number in a list has no meaning.
+    The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: the
+    cotangent of a row's number has no meaning.
     """
     for points in (x, weight):
         refuse_complex(points, "nearest_centroid")

@@ -1,7 +1,7 @@
 """The error function, which GELU needs and NumPy leaves to SciPy.
 
 The array namespaces of NumPy and CuPy have no `erf`, and a dependency on SciPy for one function is
-too much.  W. J. Cody's rational approximations are good to double precision on the whole line.
+too much.  W. J. Cody's rational approximations are accurate to double precision for every real x.
 """
 
 from __future__ import annotations

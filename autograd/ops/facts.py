@@ -1,7 +1,7 @@
-"""Facts about arrays, which are no Tensors: shapes, types, truths, text; and constants like one.
+"""Facts about arrays (shapes, types, truth values, text), and constants in the shape of an array.
 
-Nothing here has a derivative.  `ops` hands on all but `shape`, which would hide the file of that
-name; NumPy's function finds it in the registry.
+Nothing here has a derivative.  `ops` exports all of it but `shape`, which would hide the file of
+that name; NumPy's function finds it in the registry.
 """
 
 from __future__ import annotations
@@ -84,32 +84,32 @@ def isclose(
 def allclose(
     a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Are all entries close, as `isclose` says?"""
+    """Whether all entries are close, as `isclose` says."""
     return bool(r.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 @composite(numpy=np.array_equal, fact=True)
 def array_equal(a1: Operand, a2: Operand, equal_nan: bool = False) -> bool:
-    """Have a1 and a2 one shape and equal entries?"""
+    """Whether a1 and a2 have one shape and equal entries."""
     a1, a2 = (devices.to_numpy(as_array(x)) for x in (a1, a2))
     return bool(np.array_equal(a1, a2, equal_nan=equal_nan))
 
 
 @composite(numpy=(np.shares_memory, np.may_share_memory), fact=True)
 def shares_memory(a: Array, b: Array) -> bool:
-    """Do a and b overlap in memory?"""
+    """Whether a and b overlap in memory."""
     return bool(np.shares_memory(as_array(a), as_array(b)))
 
 
 @composite(numpy=np.iscomplexobj, fact=True)
 def iscomplexobj(x: Array) -> bool:
-    """Is the dtype complex?"""
+    """Whether the dtype is complex."""
     return bool(x.dtype.kind == "c")
 
 
 @composite(numpy=np.isrealobj, fact=True)
 def isrealobj(x: Array) -> bool:
-    """Is the dtype not complex?"""
+    """Whether the dtype is not complex."""
     return bool(x.dtype.kind != "c")
 
 

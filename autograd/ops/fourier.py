@@ -134,11 +134,11 @@ def _resize_axes(
 ) -> tuple[Tensor, tuple[int, ...]]:
     if axes is None:
         axes = range(a.ndim) if lengths is None else range(a.ndim - len(lengths), a.ndim)
-    places = tuple(normalize_axis(axis, a.ndim) for axis in axes)
+    axes = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     if lengths is not None:
-        for n, axis in zip(lengths, places, strict=True):
+        for n, axis in zip(lengths, axes, strict=True):
             a = _resize(a, None if n == -1 else n, axis)
-    return a, places
+    return a, axes
 
 
 @composite(numpy=np.fft.fftn)
@@ -149,8 +149,8 @@ def fftn(
     norm: str | None = None,
 ) -> Tensor:
     """The forward transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _resize_axes(as_operand(a), s, axes)
-    return forward_transform(a, places, norm or "backward")
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    return forward_transform(a, axes, norm or "backward")
 
 
 @composite(numpy=np.fft.ifftn)
@@ -161,8 +161,8 @@ def ifftn(
     norm: str | None = None,
 ) -> Tensor:
     """The inverse transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _resize_axes(as_operand(a), s, axes)
-    return inverse_transform(a, places, norm or "backward")
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    return inverse_transform(a, axes, norm or "backward")
 
 
 @composite(numpy=np.fft.fft2)
@@ -228,9 +228,9 @@ def rfftn(
     norm: str | None = None,
 ) -> Tensor:
     """`rfft` along the last of `axes`, then the forward transform over the others."""
-    a, places = _resize_axes(as_operand(a), s, axes)
-    y = rfft(a, None, places[-1], norm)
-    return fftn(y, None, places[:-1], norm) if len(places) > 1 else y
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    y = rfft(a, None, axes[-1], norm)
+    return fftn(y, None, axes[:-1], norm) if len(axes) > 1 else y
 
 
 @composite(numpy=np.fft.irfftn)
@@ -244,10 +244,10 @@ def irfftn(
     a = as_operand(a)
     if axes is None:
         axes = range(a.ndim) if s is None else range(a.ndim - len(s), a.ndim)
-    places = tuple(normalize_axis(axis, a.ndim) for axis in axes)
+    axes = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     first = None if s is None else tuple(s[:-1])
-    y = ifftn(a, first, places[:-1], norm) if len(places) > 1 else a
-    return irfft(y, None if s is None or s[-1] == -1 else s[-1], places[-1], norm)
+    y = ifftn(a, first, axes[:-1], norm) if len(axes) > 1 else a
+    return irfft(y, None if s is None or s[-1] == -1 else s[-1], axes[-1], norm)
 
 
 @composite(numpy=np.fft.rfft2)
@@ -286,9 +286,9 @@ def ihfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = N
 
 def _roll_half(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
     x = as_operand(x)
-    places = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in places)
-    return roll(x, shifts, tuple(places))
+    rolled = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
+    shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in rolled)
+    return roll(x, shifts, tuple(rolled))
 
 
 @composite(numpy=np.fft.fftshift)

@@ -1,6 +1,6 @@
-"""Identities that act on the gradient that passes back through them.
+"""Identities that change, or show, the gradient that passes back through them.
 
-What their rules hand back is on purpose not the derivative of what they compute.
+Their rules deliberately return something other than the derivative of the identity.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["penalize_l1", "scale_gradient", "watch_gradient"]
 
 @primitive(view="read-only")
 def scale_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
-    """x itself; the gradient that passes is multiplied by `factor`, which broadcasts to x."""
+    """x itself; the gradient that passes back is multiplied by `factor`, which broadcasts to x."""
     return x
 
 
@@ -37,7 +37,10 @@ def _scaled_batch(x: Array, factor: Array, batched: tuple[bool, ...], samples: i
 
 @primitive(view="read-only")
 def penalize_l1(xp: Namespace, x: Array, *, weight: float, passing: bool = True) -> Array:
-    """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
+    """x itself; the gradient of weight·Σ|x| is added to the gradient that passes back.
+
+    passing: False returns the gradient of the penalty alone
+    """
     return x
 
 
@@ -52,7 +55,7 @@ penalize_l1.batch(leading_axes_rule)
 
 @primitive(view="read-only")
 def watch_gradient(xp: Namespace, x: Array, *, watch: Callable[[Any], None]) -> Array:
-    """x itself; `watch` is called with the gradient that passes."""
+    """x itself; `watch` is called with the gradient that passes back."""
     return x
 
 

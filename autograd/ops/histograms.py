@@ -25,12 +25,12 @@ __all__ = ["bincount", "histogram", "histogram_bin_edges"]
 
 @composite(numpy=np.bincount)
 def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, … is in x, or the sum of its weights, in which it derives."""
+    """How often each of 0, 1, 2, … is in x, or the sum of its weights, which have a derivative."""
     x = as_operand(x)
     if weights is not None and as_operand(weights).dtype.kind == "c":
         raise TypeError("numpy.bincount: the weights are real numbers, NumPy takes no complex ones")
-    held = value_of(x)
-    return _count_each(x, weights, max(int(held.max()) + 1 if held.size else 0, minlength))
+    numbers = value_of(x)
+    return _count_each(x, weights, max(int(numbers.max()) + 1 if numbers.size else 0, minlength))
 
 
 def _count_each(x: Array, weights: Array, n: int) -> Array:
@@ -46,11 +46,11 @@ def histogram_bin_edges(
 ) -> Tensor:
     """The borders of the bins of `histogram`, from the smallest to the largest entry."""
     a = as_operand(a)
-    wanted: Any = bins
-    if np.ndim(wanted):  # the borders themselves
-        return wrap_like(np.asarray(wanted), a) if isinstance(wanted, (list, tuple)) else wanted
-    if isinstance(wanted, str) or not a.size:
-        return wrap_like(np.histogram_bin_edges(value_of(a), wanted, range), a)
+    chosen: Any = bins
+    if np.ndim(chosen):  # the borders themselves
+        return wrap_like(np.asarray(chosen), a) if isinstance(chosen, (list, tuple)) else chosen
+    if isinstance(chosen, str) or not a.size:
+        return wrap_like(np.histogram_bin_edges(value_of(a), chosen, range), a)
     low: Any
     high: Any
     low, high = (r.min(a), r.max(a)) if range is None else (float(x) for x in range)
@@ -59,7 +59,7 @@ def histogram_bin_edges(
     )
     flat = e.equal(low, high)
     margin = e.cast(flat, dtype=low.dtype) * 0.5
-    return linspace(low - margin, high + margin, wanted + 1)
+    return linspace(low - margin, high + margin, chosen + 1)
 
 
 @composite(numpy=np.histogram)
@@ -70,17 +70,17 @@ def histogram(
     density: bool = False,
     weights: Operand | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(how many entries fall into each bin, the borders); counts derive in `weights` only."""
+    """(entries in each bin, the borders); the counts have a derivative in `weights` only."""
     a = as_operand(a)
     edges = histogram_bin_edges(a, bins, range)
     flat = s.ravel(a)
     n = edges.shape[0] - 1
-    place = e.clip(searchsorted(edges, flat, side="right") - 1, 0, n - 1)
+    number = e.clip(searchsorted(edges, flat, side="right") - 1, 0, n - 1)
     inside = e.logical_and(e.greater_equal(flat, edges[0]), e.less_equal(flat, edges[-1]))
     weight = e.cast(inside, dtype=np.dtype(np.float64))
     if weights is not None:
         weight = weight * s.ravel(as_operand(weights))
-    counts = _count_each(place, weight, n)
+    counts = _count_each(number, weight, n)
     if density:
         return counts / (edges[1:] - edges[:-1]) / r.sum(counts), edges
     return counts if weights is not None else to_index(counts), edges

@@ -1,4 +1,4 @@
-"""Index templates: an index as its arrays, which are operands, and the rest, which is a setting."""
+"""Index templates: an index is split into its arrays, which are operands, and a setting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["HOLE", "fill_index", "split_index"]
 
 
 class _IndexHole:
-    """The place of an index array in a template."""
+    """Marks the position of an index array in a template."""
 
     def __repr__(self) -> str:
         return "<array>"
@@ -26,7 +26,7 @@ HOLE = _IndexHole()
 
 
 def fill_index(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ...]:
-    """The index again: the arrays in the holes of the template."""
+    """Put the arrays back into the holes of the template: the index that was split."""
     arrays = iter(indices)
     return tuple(next(arrays) if part is HOLE else part for part in template)
 
@@ -41,7 +41,7 @@ _BASIC = frozenset({int, slice, type(None), type(...)})
 
 
 def split_index(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """An index as its arrays, and a template of the rest with a HOLE for each of them.
+    """Split an index into its arrays, and a template of the rest with a HOLE for each array.
 
     Raises IndexError for floating point indices.
     """

@@ -88,8 +88,8 @@ def index_add(
 ) -> Array:
     """Zeros of `shape` with x added at the indices; repeated indices add up."""
     y = xp.zeros(shape, dtype=x.dtype)
-    whole = len(indices) == len(shape) == len(template) > 1
-    if whole and all(index.dtype.kind in "iu" for index in indices):
+    only_arrays = len(indices) == len(shape) == len(template) > 1
+    if only_arrays and all(index.dtype.kind in "iu" for index in indices):
         flat = indices[0] % shape[0]  # one flat index is much faster than several
         for index, n in zip(indices[1:], shape[1:], strict=True):
             flat = flat * n + index % n
@@ -113,11 +113,11 @@ def _take_batch(
     samples: int,
     template: tuple[Any, ...],
 ) -> Array:
-    place = batched_index(template, indices, x.ndim - batched[0], batched[1], samples)
+    batch = batched_index(template, indices, x.ndim - batched[0], batched[1], samples)
     if not batched[0]:  # all samples read in one array
-        y = take_index(x, place.indices[1:], template)
-        return s.moveaxis(y, place.before, 0) if place.together else y
-    return place.read(take_index(x, place.indices, place.template))
+        y = take_index(x, batch.indices[1:], template)
+        return s.moveaxis(y, batch.before, 0) if batch.together else y
+    return batch.reorder_result(take_index(x, batch.indices, batch.template))
 
 
 @index_add.batch
@@ -131,8 +131,8 @@ def _index_add_batch(
 ) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
-    place = batched_index(template, indices, len(shape), batched[1], samples)
-    return index_add(place.written(x), place.indices, place.template, (samples, *shape))
+    batch = batched_index(template, indices, len(shape), batched[1], samples)
+    return index_add(batch.reorder_values(x), batch.indices, batch.template, (samples, *shape))
 
 
 def write_into_array(
@@ -144,11 +144,11 @@ def write_into_array(
     path: tuple[Step, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
-    for function, given, item in path:  # by the bodies: what happens inside a body is not recorded
+    for function, arguments, item in path:  # runs the bodies: calls inside a body are not recorded
         primitive = function.primitive
         operands = len(primitive.arguments) - 1
-        settings = dict(zip(primitive.settings, given[operands:], strict=True))
-        array = primitive.body_for(xp)(xp, array, *given[:operands], **settings)
+        settings = dict(zip(primitive.settings, arguments[operands:], strict=True))
+        array = primitive.body_for(xp)(xp, array, *arguments[:operands], **settings)
         array = array if item is None else array[item]
     array[fill_index(template, indices)] = v
 
@@ -180,7 +180,7 @@ def _value_rule(
     v_shape: Shape,
 ) -> Array:
     for step in path:
-        # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
+        # a real v written to the imaginary part adds i·v, and Re(g·iv) = -Im(g)·v
         g = -imag(g) if step[0] is imag else taken(g, (step,))
     if indices:
         shape = g.shape
@@ -189,7 +189,7 @@ def _value_rule(
             g = g * is_last_write(indices, template, shape)
     else:
         g = take_slice(g, template)
-    # v may have more axes than the place it was written to, if they are of length 1
+    # v may have more axes than what it was written to, if they are of length 1
     missing = len(v_shape) - g.ndim
     return s.reshape(g, (1,) * missing + g.shape) if missing > 0 else g
 
@@ -201,7 +201,8 @@ replace_entries.vjp(
 )
 
 
-# A sample's entries are told by their places in its flat memory, which one array counts for all.
+# An array of the flat positions of a sample's entries is read through the same views and the same
+# index as the write; what it gives are the positions that are written in every sample.
 @replace_entries.batch
 def _overwritten_batch(
     x: Array,
@@ -224,12 +225,14 @@ def _overwritten_batch(
         raise BatchingError(PARTS.format(where=user_line()))
     shape = x.shape[1:]
     xp = devices.namespace(as_array(x))
-    places = taken(xp.arange(math.prod(shape)).reshape(shape), path)
+    positions = taken(xp.arange(math.prod(shape)).reshape(shape), path)
     if batched[2]:
-        places = _take_batch(untracked(places), indices, (False, True), samples, template)
+        positions = _take_batch(untracked(positions), indices, (False, True), samples, template)
     else:
-        places = take_index(places, indices, template) if indices else take_slice(places, template)
-    region = places.shape[1:] if batched[2] else places.shape
+        positions = (
+            take_index(positions, indices, template) if indices else take_slice(positions, template)
+        )
+    region = positions.shape[1:] if batched[2] else positions.shape
     if hasattr(v, "ndim") and ndim_of_v:
         own = v.shape[1:] if batched[1] else v.shape
         v = s.reshape(v, v.shape[:1] * batched[1] + own[builtin_max(0, ndim_of_v - len(region)) :])
@@ -240,10 +243,10 @@ def _overwritten_batch(
     flat = s.reshape(x, (samples, math.prod(shape)))
     if batched[2]:
         rows = xp.arange(samples).reshape(samples, 1)
-        index: list[Any] = [rows, s.reshape(places, (samples, math.prod(region)))]
+        index: list[Any] = [rows, s.reshape(positions, (samples, math.prod(region)))]
         y = replace_entries(flat, v, index, (HOLE, HOLE))
     else:
-        y = replace_entries(flat, v, [s.reshape(places, (-1,))], (slice(None), HOLE))
+        y = replace_entries(flat, v, [s.reshape(positions, (-1,))], (slice(None), HOLE))
     return s.reshape(y, x.shape)
 
 
@@ -251,14 +254,14 @@ def _overwritten_batch(
 def is_last_write(
     xp: Namespace, indices: list[Array], *, template: tuple[Any, ...], shape: Shape
 ) -> Array:
-    """For each entry that y[index] = v writes, whether it stays: of several at one place the last.
+    """Whether each entry that y[index] = v writes stays: of several written to one entry, the last.
 
     shape: y's; the result has the shape of y[index], booleans
     """
     index = fill_index(template, indices)
     writer = xp.zeros(shape, dtype=np.int64)
-    places = writer[index].shape
-    order = xp.arange(math.prod(places), dtype=np.int64).reshape(places)
+    region = writer[index].shape
+    order = xp.arange(math.prod(region), dtype=np.int64).reshape(region)
     writer[index] = order
     return writer[index] == order
 
@@ -271,8 +274,8 @@ def _last_written_batch(
     template: tuple[Any, ...],
     shape: Shape,
 ) -> Array:
-    place = batched_index(template, indices, len(shape), True, samples)
-    return place.read(is_last_write(place.indices, place.template, (samples, *shape)))
+    batch = batched_index(template, indices, len(shape), True, samples)
+    return batch.reorder_result(is_last_write(batch.indices, batch.template, (samples, *shape)))
 
 
 def getitem(x: Array, index: Any) -> Array:
@@ -296,7 +299,7 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
 
 @composite(numpy=np.take_along_axis)
 def take_along_axis(x: Array, indices: Array, axis: int) -> Tensor:
-    """For each place, the entry of x whose position along `axis` is in `indices`."""
+    """y[…, i, …] = x[…, indices[…, i, …], …], with the index i at `axis`."""
     axis %= x.ndim
     xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)
     grid = [

@@ -1,6 +1,6 @@
-"""The two ways anything in tapegrad writes into an array that exists already.
+"""Primitives that write into an array that exists already.
 
-They are primitives so that replay repeats them, and they tell the version counter, so that a
+They are primitives so that replay repeats them.  They advance the version counter, so that a
 derivative that needs the old value fails instead of being wrong.
 """
 
@@ -31,7 +31,7 @@ def assign_at(
 ) -> Array:
     """target[template with its arrays filled in] = x; an x that overlaps it is read first."""
     if xp is np and any(index.dtype.kind == "b" for index in indices):
-        # NumPy sees to it for every index but a mask
+        # NumPy copies overlapping memory first, except where the index is a mask
         x = x.copy() if np.may_share_memory(target, x) else x
     target[fill_index(template, indices)] = x
 

@@ -152,7 +152,7 @@ def _contract_rule(
 ) -> Array:
     reached = "".join(c for c in axes if c in result or c in other_axes)
     partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
-    if reached != axes:  # letters only this operand has were summed: spread over them
+    if reached != axes:  # letters that only this operand has were summed: broadcast over them
         kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
         wide = tuple(k if c in reached else n for c, k, n in zip(axes, kept, shape, strict=True))
         partial = s.broadcast_to(s.reshape(partial, kept), wide)
@@ -203,7 +203,7 @@ def _contract_all_rule(
         others, names = arrays[:i] + arrays[i + 1 :], (*terms[:i], *terms[i + 1 :])
         reached = "".join(c for c in term if any(c in name for name in (result, *names)))
         part = contract_all([g, *others], (result, *names), reached)
-        if reached != term:  # letters of this array alone were summed: spread over them
+        if reached != term:  # letters that only this array has were summed: broadcast over them
             kept = tuple(n if c in reached else 1 for c, n in zip(term, array.shape, strict=True))
             part = s.broadcast_to(s.reshape(part, kept), tuple(array.shape))
         cotangents.append(part)
@@ -284,17 +284,18 @@ def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
     return x, axes
 
 
-def _subscripts_from_lists(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+def _subscripts_from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """(x, [0, 1], y, [1, 2], [0, 2]) as subscripts and operands."""
-    operands = given[: len(given) // 2 * 2 : 2]
-    axes = list(given[1 : len(given) // 2 * 2 : 2])
+    paired = len(arguments) // 2 * 2
+    operands = arguments[:paired:2]
+    axes = list(arguments[1:paired:2])
     letters = [chr(c) for c in (*range(97, 123), *range(65, 91))]
 
-    def text(places: Any) -> str:
-        return "".join("..." if p is Ellipsis else letters[p] for p in places)
+    def text(numbers: Any) -> str:
+        return "".join("..." if n is Ellipsis else letters[n] for n in numbers)
 
     subscripts = ",".join(map(text, axes))
-    return (subscripts + "->" + text(given[-1]) if len(given) % 2 else subscripts), operands
+    return (subscripts + "->" + text(arguments[-1]) if len(arguments) % 2 else subscripts), operands
 
 
 @composite(numpy=np.einsum)
@@ -341,21 +342,21 @@ def einsum(
     else:
         path = (tuple(range(len(work))),)
     for pair in path:
-        taken = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
+        group = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(axes for _, axes in work))
-        if len(taken) > 2:
-            named = dict.fromkeys("".join(axes for _, axes in taken))
+        if len(group) > 2:
+            named = dict.fromkeys("".join(axes for _, axes in group))
             kept = "".join(c for c in named if c in rest) if work else result
-            y = contract_all([x for x, _ in taken], tuple(axes for _, axes in taken), kept)
-            taken = [(y, kept)]
-        while len(taken) > 1:
-            (x1, axes1), (x2, axes2) = taken[:2]
-            keep = rest.union(*(axes for _, axes in taken[2:])) if work or taken[2:] else None
+            y = contract_all([x for x, _ in group], tuple(axes for _, axes in group), kept)
+            group = [(y, kept)]
+        while len(group) > 1:
+            (x1, axes1), (x2, axes2) = group[:2]
+            keep = rest.union(*(axes for _, axes in group[2:])) if work or group[2:] else None
             letters = dict.fromkeys(axes1 + axes2)
             axes = result if keep is None else "".join(c for c in letters if c in keep)
             y = contract(x1, x2, axes1=axes1, axes2=axes2, result=axes)
-            taken[:2] = [(y, axes)]
-        work += taken
+            group[:2] = [(y, axes)]
+        work += group
     [(y, axes)] = work
     lone = tuple(i for i, c in enumerate(axes) if c not in result)
     if lone:

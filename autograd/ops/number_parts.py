@@ -1,6 +1,6 @@
-"""Numbers taken apart, repaired, or raised in double precision, elementwise.
+"""Parts of numbers (angle, mantissa, integer part), replacement of NaN, powers in double precision.
 
-These need reductions or counting, which stand above `elementwise/`.
+These use reductions or counting, which `elementwise/` may not import.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def real_if_close(a: Operand, tol: float = 100) -> Tensor:
 def float_power(x1: Operand, x2: Operand) -> Tensor:
     """x1 raised to x2 in double precision."""
     x1, x2 = as_operand(x1), as_operand(x2)
-    wanted = np.result_type(x1.dtype, x2.dtype, np.float64)
-    return e.power(e.cast(x1, dtype=wanted), e.cast(x2, dtype=wanted))
+    dtype = np.result_type(x1.dtype, x2.dtype, np.float64)
+    return e.power(e.cast(x1, dtype=dtype), e.cast(x2, dtype=dtype))
 
 
 @composite(numpy=np.divmod)
@@ -90,8 +90,8 @@ def divmod(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
 def modf(x: Operand) -> tuple[Tensor, Tensor]:
     """(fractional part, integer part), both with the sign of x; the second has no derivative."""
     x = as_operand(x)
-    whole = e.trunc(x)
-    return e.copysign(e.where(e.isinf(x), 0, x - whole), x), whole
+    integer = e.trunc(x)
+    return e.copysign(e.where(e.isinf(x), 0, x - integer), x), integer
 
 
 @composite(numpy=np.frexp)

@@ -76,16 +76,16 @@ def polymul(a1: Operand, a2: Operand) -> Tensor:
 
 
 def _trim_leading_zeros(a: Array) -> Tensor:
-    places = np.flatnonzero(value_of(a))
-    return a[int(places[0]) :] if len(places) else a[-1:]
+    nonzero = np.flatnonzero(value_of(a))
+    return a[int(nonzero[0]) :] if len(nonzero) else a[-1:]
 
 
 @composite(numpy=np.polydiv)
 def polydiv(u: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     """(quotient, remainder) of two polynomials."""
     u, v = _coefficients(u) * 1.0, _coefficients(v) * 1.0
-    wanted = np.result_type(u.dtype, v.dtype)
-    u, v = (x if x.dtype == wanted else e.cast(x, dtype=wanted) for x in (u, v))
+    dtype = np.result_type(u.dtype, v.dtype)
+    u, v = (x if x.dtype == dtype else e.cast(x, dtype=dtype) for x in (u, v))
     m, n = u.shape[0] - 1, v.shape[0] - 1
     quotient = []
     rest = u
@@ -96,9 +96,9 @@ def polydiv(u: Operand, v: Operand) -> tuple[Tensor, Tensor]:
         rest = s.concatenate([head, rest[n + 1 :]], 0)
     if not quotient:
         return u[:1] * 0, u
-    held = value_of(rest)
+    numbers = value_of(rest)
     start = 0
-    while start < rest.shape[0] - 1 and np.isclose(held[start], 0, rtol=1e-14):
+    while start < rest.shape[0] - 1 and np.isclose(numbers[start], 0, rtol=1e-14):
         start += 1
     rest = rest[start:] if rest.shape[0] else u[:1] * 0
     return s.stack(quotient), rest
@@ -142,11 +142,11 @@ def poly(seq_of_zeros: Operand) -> Tensor:
 def roots(p: Operand) -> Tensor:
     """The roots, as eigenvalues of the companion matrix; differentiable where they are distinct."""
     p = _coefficients(p)
-    places = np.flatnonzero(value_of(p))
-    if not len(places):
+    nonzero = np.flatnonzero(value_of(p))
+    if not len(nonzero):
         return p[:0]
-    trailing = p.shape[0] - 1 - int(places[-1])
-    p = p[int(places[0]) : int(places[-1]) + 1]
+    trailing = p.shape[0] - 1 - int(nonzero[-1])
+    p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
     n = p.shape[0] - 1
     if n < 1:
         return device_array(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
@@ -184,5 +184,5 @@ def polyfit(x: Operand, y: Operand, deg: int, *, w: Operand | None = None) -> Te
         y = y * (w if y.ndim == 1 else s.reshape(w, (-1, 1)))
     scale = e.sqrt(r.sum(e.square(matrix), axis=0))
     limit = x.shape[0] * float(np.finfo(x.dtype).eps)
-    found = pinv(matrix / scale, limit) @ y
-    return found / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))
+    scaled = pinv(matrix / scale, limit) @ y
+    return scaled / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))

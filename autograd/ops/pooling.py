@@ -1,11 +1,11 @@
-"""Max and average pooling over windows, with rules that close at every order.
+"""Max and average pooling over windows, differentiable to every order.
 
 Max pooling picks one entry per window; once the picks are known it is linear.  Its derivative
 therefore is the pair `max_unpool2d` (add at the picks) and `max_pool2d_gather` (read there), each
 the other's adjoint; the picks themselves carry no derivative.  Average pooling is linear anyway.
 
 In three dimensions both go frame by frame and then along time: a maximum of maxima, a mean of
-means, at fewer comparisons and additions than one pass over the whole window needs.
+means, at fewer comparisons and additions than one pass over windows in three dimensions.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def _gather_batch(x: Array, indices: Array, samples: int) -> Array:
 
 @max_unpool2d.batch
 def _unpool_batch(x: Array, indices: Array, samples: int, shape: Shape) -> Array:
-    whole = (samples * shape[0], *shape[1:])
+    merged = (samples * shape[0], *shape[1:])
     return split_samples(
-        max_unpool2d(merge_samples(x), merge_samples(indices), whole), samples, shape[0]
+        max_unpool2d(merge_samples(x), merge_samples(indices), merged), samples, shape[0]
     )
 
 
@@ -199,13 +199,13 @@ def _avg_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array
 
 @avg_pool2d_gradient.batch
 def _avg_gradient_batch(v: Array, settings: dict[str, Any], samples: int, shape: Shape) -> Array:
-    whole = {**settings, "shape": (samples * shape[0], *shape[1:])}
-    return split_samples(avg_pool2d_gradient(merge_samples(v), **whole), samples, shape[0])
+    merged = {**settings, "shape": (samples * shape[0], *shape[1:])}
+    return split_samples(avg_pool2d_gradient(merge_samples(v), **merged), samples, shape[0])
 
 
 @primitive(differentiable=False)
 def check_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int) -> Array:
-    """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
+    """Return `indices` if they have `shape` and lie in 0 … size - 1.
 
     Raises ShapeError when they do not: adding at a position outside an image would end up in the
     next one.
@@ -270,7 +270,7 @@ def max_pool3d(
     )
     n, c, t, h, w = x.shape
     frames = s.reshape(x, (n * c, t, h, w))
-    best, places = max_pool2d.with_aux(frames, k[1:], d[1:], p[1:], a[1:], ceil_mode)
+    best, picks = max_pool2d.with_aux(frames, k[1:], d[1:], p[1:], a[1:], ceil_mode)
     rows, columns = best.shape[2:]
     films = s.reshape(best, (n * c, 1, t, rows * columns))
     y, frame = max_pool2d.with_aux(films, (k[0], 1), (d[0], 1), (p[0], 0), (a[0], 1), ceil_mode)
@@ -278,7 +278,7 @@ def max_pool3d(
     y = s.reshape(y, shape)
     if not return_indices:
         return y
-    within = max_pool2d_gather(s.reshape(places, films.shape), frame)
+    within = max_pool2d_gather(s.reshape(picks, films.shape), frame)
     return y, s.reshape(frame // (rows * columns) * (h * w) + within, shape)
 
 

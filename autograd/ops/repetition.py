@@ -1,4 +1,4 @@
-"""Composites that show entries several times: np.pad with its modes, np.repeat, np.tile."""
+"""Composites that repeat entries: np.pad with its modes, np.repeat, np.tile."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def numpy_pad(
     """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
     array = as_operand(array)
     if isinstance(pad_width, dict):
-        given = {a % array.ndim: w for a, w in pad_width.items()}
-        pad_width = [given.get(i, (0, 0)) for i in range(array.ndim)]
+        by_axis = {a % array.ndim: w for a, w in pad_width.items()}
+        pad_width = [by_axis.get(i, (0, 0)) for i in range(array.ndim)]
         pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
     pairs = tuple((int(b), int(a)) for b, a in widths)
@@ -48,14 +48,14 @@ def numpy_pad(
             xp = devices.namespace(array_of(array) if isinstance(array, Tensor) else array)
             order = np.pad(np.arange(array.shape[axis]), pair, mode=mode)  # type: ignore[call-overload]  # one of four modes
             array = take(array, xp.asarray(order), axis)
-    return s.copy(array) if not any(any_width for pair in pairs for any_width in pair) else array
+    return s.copy(array) if not any(width for pair in pairs for width in pair) else array
 
 
 @composite(numpy=np.repeat)
 def repeat(x: Operand, repeats: int | Array, axis: int | None = None) -> Tensor:
     """Each entry of x `repeats` times in a row along `axis`; flattened when None.
 
-    repeats: one number, or one for each place along the axis
+    repeats: one number, or one for each index along the axis
     """
     x = as_operand(x)
     if axis is None:

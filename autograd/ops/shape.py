@@ -1,4 +1,4 @@
-"""Primitives that move entries without changing them: shapes, order, joining and parting.
+"""Primitives that move entries without changing them: shapes, order, joining and splitting.
 
 Bodies return views where the array library does.  Settings are normalised (negative axes, -1 in
 shapes) by the array library itself; rules work from the recorded shapes.
@@ -98,9 +98,9 @@ def broadcast_to(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
 
 
 def _broadcast_view(x: Array, shape: int | Shape) -> Array:
-    """What np.broadcast_to returns, at a tenth of its cost, or None where that must do it.
+    """The view that np.broadcast_to returns, at a tenth of its cost; None for the cases left to it.
 
-    Every sum has it in its derivative.
+    The derivative of every sum calls this.
     """
     array = np.asarray(x)
     if not isinstance(shape, tuple) or not array.flags.c_contiguous:
@@ -109,10 +109,10 @@ def _broadcast_view(x: Array, shape: int | Shape) -> Array:
     if new < 0:
         return None
     steps = [0] * new
-    for n, wanted, step in zip(array.shape, shape[new:], array.strides, strict=True):
-        if n not in (wanted, 1):
+    for n, target, step in zip(array.shape, shape[new:], array.strides, strict=True):
+        if n not in (target, 1):
             return None
-        steps.append(step if n == wanted else 0)
+        steps.append(step if n == target else 0)
     y: Any = np.ndarray(shape, array.dtype, array, 0, steps)
     y.flags.writeable = False
     return y
@@ -178,7 +178,7 @@ def _concatenate_batch(arrays: list[Array], samples: int, axis: int | None) -> A
 def split(
     xp: Namespace, x: Array, *, sections: int | tuple[int, ...], axis: int = 0
 ) -> list[Array]:
-    """x parted along `axis`, into that many equal parts or before the given indices: a list.
+    """x split along `axis` into that many equal parts, or before the given indices: a list.
 
     Raises ShapeError when an equal division is impossible.
     """
@@ -217,11 +217,11 @@ def pad(xp: Namespace, x: Array, *, widths: tuple[tuple[int, int], ...], value: 
 
     Negative widths cut entries off.
     """
-    kept = tuple(
+    inside = tuple(
         slice(builtin_max(0, -before), n - builtin_max(0, -after))
         for (before, after), n in zip(widths, x.shape, strict=True)
     )
-    x = x[kept]
+    x = x[inside]
     added = [(builtin_max(0, before), builtin_max(0, after)) for before, after in widths]
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, added, strict=True))
     y = xp.full(shape, value, dtype=x.dtype)
@@ -240,15 +240,15 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 @composite(numpy=np.expand_dims)
 def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Tensor:
-    """x with new axes of length 1, at the places `axis` of the result."""
+    """x with new axes of length 1, at the positions `axis` of the result."""
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
         return reshape(x, (*x.shape[:before], 1, *x.shape[before:]))
     axes = axis if isinstance(axis, tuple) else (axis,)
     ndim = x.ndim + len(axes)
-    places = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
+    new = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
     lengths = iter(x.shape)
-    return reshape(x, tuple(1 if i in places else next(lengths) for i in range(ndim)))
+    return reshape(x, tuple(1 if i in new else next(lengths) for i in range(ndim)))
 
 
 def _axis_error(axis: int, ndim: int) -> int:
@@ -261,13 +261,13 @@ def squeeze(x: Array, axis: Axes = None) -> Tensor:
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    places = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
-    long = [a for a in places if x.shape[a] != 1]
+    dropped = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
+    long = [a for a in dropped if x.shape[a] != 1]
     if long:
         raise ShapeError(
             f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}"
         )
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in places))
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in dropped))
 
 
 @composite(numpy=np.ravel)
@@ -286,14 +286,14 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
 
 @composite(numpy=np.moveaxis)
 def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
-    """x with the axes `source` moved to the places `destination`, the others in order."""
+    """x with the axes `source` moved to the positions `destination`, the others in order."""
     sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
-    places = [
+    positions = [
         a % x.ndim for a in (destination if isinstance(destination, tuple) else (destination,))
     ]
     axes = [a for a in range(x.ndim) if a not in sources]
-    for place, a in sorted(zip(places, sources, strict=True)):
-        axes.insert(place, a)
+    for position, a in sorted(zip(positions, sources, strict=True)):
+        axes.insert(position, a)
     return transpose(x, tuple(axes))
 
 

@@ -1,7 +1,8 @@
 """Sorting and order statistics.
 
-What is sorted is found by index first, so that a derivative follows the entries to their places;
-ties keep their order.  NaN counts as larger than every number, as in NumPy.
+Sorting first finds the indices that sort, and then takes the entries by index, so that a derivative
+goes back to where each entry came from.  Ties keep their order.  NaN counts as larger than every
+number, as in NumPy.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def argsort(
     xp: Namespace, a: Array, *, axis: int | None = -1, kind: str | None = None, stable: bool = True
 ) -> Array:
     """The indices, from 0, that sort x along `axis`; ties keep their order."""
-    del kind, stable  # the stable sort satisfies every wish
+    del kind, stable  # a stable sort is right for every kind
     return xp.argsort(a, axis=axis, kind="stable")
 
 
@@ -116,11 +117,11 @@ _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
 def _merge_axes_last(a: Array, axis: Axes) -> tuple[Any, tuple[int, ...]]:
-    """x with the axes of `axis` joined into a last one, and the shape with them kept as 1."""
+    """x with the axes in `axis` merged into a last one, and x's shape with them of length 1."""
     axes = r.normalize_axes(axis, a.ndim)
-    kept = [i for i in range(a.ndim) if i not in axes]
+    others = [i for i in range(a.ndim) if i not in axes]
     count = math.prod(a.shape[i] for i in axes)
-    moved = s.reshape(s.transpose(a, (*kept, *axes)), (*(a.shape[i] for i in kept), count))
+    moved = s.reshape(s.transpose(a, (*others, *axes)), (*(a.shape[i] for i in others), count))
     return moved, tuple(1 if i in axes else n for i, n in enumerate(a.shape))
 
 
@@ -151,20 +152,20 @@ def _quantiles(
         last = device_array(np.full((1,) * flat.ndim, n - 1), flat)
     results = []
     for share in shares.ravel():
-        place = last * float(share)
-        low, high = e.floor(place), e.ceil(place)
+        position = last * float(share)
+        low, high = e.floor(position), e.ceil(position)
         if method == "lower":
             high = low
         elif method == "higher":
             low = high
         elif method == "nearest":
-            low = high = e.rint(place)
-        weight = place - low if method == "linear" else (e.not_equal(high, low)) * 0.5
+            low = high = e.rint(position)
+        weight = position - low if method == "linear" else (e.not_equal(high, low)) * 0.5
         first, second = (
             take_along_axis(ordered, _as_index(i, flat.shape), -1)[..., 0] for i in (low, high)
         )
         weight = e.cast(weight, dtype=dtype)[..., 0]
-        # the same at both ends, and monotonous between them; equal infinities stay
+        # exact at both ends and monotonic in between; there is no gap between equal infinities
         gap = e.where(e.equal(first, second), 0, second - first)
         y = e.where(weight < 0.5, first + gap * weight, second - gap * (1 - weight))
         if ignore_nan:
@@ -242,7 +243,9 @@ def nanmedian(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     return _quantiles(a, 0.5, axis, "linear", keepdims, ignore_nan=True, name="nanmedian")
 
 
-# Sets: which entries are taken is decided by their values, so the number of results may change ----
+# Sets -------------------------------------------------------------------------------------------
+#
+# The values decide which entries are in the result, so its length may change from call to call.
 
 
 class _Distinct:
@@ -328,7 +331,10 @@ def _select(values: Array, mask: Array) -> Array:
 
 @composite(numpy=np.intersect1d, differentiable=False)
 def intersect1d(ar1: Operand, ar2: Operand) -> Tensor:
-    """The distinct entries that are in both, sorted: none once either moves, so no derivative."""
+    """The distinct entries that are in both, sorted.
+
+    There is no derivative: the slightest change of an entry takes it out of the result.
+    """
     ar1, ar2 = as_operand(ar1), as_operand(ar2)
     values = _Distinct(ar1.detach() if isinstance(ar1, Tensor) else ar1).values
     values = values.astype(np.result_type(ar1.dtype, ar2.dtype))
@@ -346,8 +352,8 @@ def setdiff1d(ar1: Operand, ar2: Operand) -> Tensor:
 def setxor1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries that are in exactly one of both, sorted."""
     values = union1d(ar1, ar2)
-    held = value_of(values)
+    numbers = value_of(values)
     return _select(
         values,
-        np.isin(held, value_of(as_operand(ar1))) != np.isin(held, value_of(as_operand(ar2))),
+        np.isin(numbers, value_of(as_operand(ar1))) != np.isin(numbers, value_of(as_operand(ar2))),
     )

@@ -1,10 +1,10 @@
 """SciPy's special functions, elementwise: `scipy.special`'s own ufuncs on Tensors.
 
-`scipy.special.erf(tensor)` arrives here by the ufunc's name; nothing imports SciPy before one is
-called, and everything else works without it.  The derivative with respect to an order (of a Bessel
-function, a polygamma function) raises TypeError.  `logsumexp`, `softmax`, `log_softmax` and
-`polygamma` are ordinary functions in SciPy, which cannot be reached through NumPy's protocols: call
-them from `tapegrad.autograd.ops`.
+`scipy.special.erf(tensor)` finds its primitive here by the ufunc's name.  SciPy is imported when
+one of them is first called, and everything else works without it.  The derivative with respect to
+an order (of a Bessel function, a polygamma function) raises TypeError.  `logsumexp`, `softmax`,
+`log_softmax` and `polygamma` are ordinary functions in SciPy, which cannot be reached through
+NumPy's protocols: call them from `tapegrad.autograd.ops`.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def primitive_of_scipy(function: np.ufunc) -> Callable[..., Any] | None:
     module = sys.modules.get("scipy.special")
     if name == "psi":
         name = "digamma"
-    found = _by_name.get(name)
-    return found if found is not None and getattr(module, name, None) is function else None
+    known = _by_name.get(name)
+    return known if known is not None and getattr(module, name, None) is function else None
 
 
 def _scipy_ufunc(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -94,8 +94,8 @@ def _scipy_ufunc(**declared: Any) -> Callable[[Callable[..., Any]], Any]:
             y = getattr(devices.special(xp), name)(*operands)
             # SciPy computes some of them in double precision only
             dtypes = [x.dtype for x in operands if hasattr(x, "dtype") and x.dtype.kind == "f"]
-            wanted = max(dtypes, key=lambda dtype: dtype.itemsize, default=y.dtype)
-            return y if y.dtype == wanted else y.astype(wanted)
+            target = max(dtypes, key=lambda dtype: dtype.itemsize, default=y.dtype)
+            return y if y.dtype == target else y.astype(target)
 
         body.__name__ = stub.__name__
         body.__doc__ = stub.__doc__
@@ -117,7 +117,7 @@ ORDER = (
 
 
 def _refuse_order(g: Array) -> NoReturn:
-    """The rule of an order: it raises, since silence would be a gradient that is wrong."""
+    """Raise TypeError: the rule of an order, since a missing gradient would be a wrong one."""
     raise TypeError(ORDER)
 
 
@@ -126,7 +126,7 @@ _ROOT_TAU = math.sqrt(math.tau)
 _LN10 = math.log(10)
 
 
-_by_name["erf"] = erf  # the core has one, since a network needs it without SciPy
+_by_name["erf"] = erf  # ours, since GELU needs it where SciPy is not installed
 
 
 @_scipy_ufunc()

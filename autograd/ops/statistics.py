@@ -152,7 +152,8 @@ def corrcoef(x: Operand, y: Operand | None = None, rowvar: bool = True) -> Tenso
 def cumprod(a: Operand, axis: int | None = None) -> Tensor:
     """The running product along `axis`; of the flattened array when None.
 
-    By doubling, in log2(n) products of whole arrays: no division, so zeros have derivatives too.
+    Entries at the distances 1, 2, 4, … are multiplied: log2(n) products of arrays, and no division,
+    so zeros have derivatives too.
     """
     a = as_operand(a)
     if axis is None:

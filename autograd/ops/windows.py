@@ -1,8 +1,8 @@
-"""Windows along one axis as an axis of their own, and their sum back: `unfold` and `fold`.
+"""`unfold` makes the windows along an axis an axis of their own, and `fold` adds them up again.
 
-Both are linear and each the other's adjoint, so that layers which look through windows (in time,
-over features, with weights of their own at every place) are plain contractions over the last axis.
-Images with shared weights and pooling have faster kernels of their own.
+Both are linear, and each is the other's adjoint.  Layers that look through windows (over time, over
+features, with separate weights at every position) are then contractions over the last axis.  Images
+with shared weights and pooling have faster kernels of their own.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def largest_positions(xp: Namespace, x: Array, *, count: int, axis: int) -> Arra
     n = x.shape[axis]
     if not 1 <= count <= n:
         raise ShapeError(f"largest_positions: count is {count}, axis {axis} has {n} entries")
-    # Sorting puts NaN last; of the reversed array, so that the last of equals is the first here.
+    # Sorting puts NaN last.  The reversed array is sorted, so that of equal entries the one that
+    # comes first in x is sorted last, and taken.
     rising = xp.argsort(xp.flip(x, axis=axis), axis=axis, kind="stable")
     index: list[Any] = [slice(None)] * x.ndim
     index[axis] = slice(n - count, n)

@@ -1,6 +1,7 @@
-"""NumPy's functions that write into an array.
+"""NumPy's functions that write into an array: `np.put`, `np.copyto` and their relatives.
 
-Writing is ``x[index] = v`` on the Tensor, by its rules: differentiated where that is.
+Each is written as ``x[index] = v`` on the Tensor, so it is differentiated, or refused, as that
+assignment is (`reverse/write.py`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ NOT_A_TENSOR = (
 
 
 def _require_tensor(x: Tensor, name: str) -> Tensor:
+    """Return x.  Raises TypeError unless it is a Tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
     return x
@@ -60,7 +62,7 @@ def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
 
 @composite(numpy=np.place, writes=True)
 def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
-    """The first entries of vals, repeated if needed, to where the mask holds."""
+    """Write the first entries of vals, repeated if needed, where the mask holds."""
     vals = ravel(as_operand(vals))
     which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
     _require_tensor(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
@@ -68,16 +70,16 @@ def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
 
 @composite(numpy=np.put, writes=True)
 def put(a: Tensor, ind: Operand, v: Operand) -> None:
-    """The values v, repeated if needed, to the flat indices `ind`."""
+    """Write the values v, repeated if needed, at the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
-    places = np.unravel_index(flat, _require_tensor(a, "put").shape)
-    a[tuple(device_array(p, a) for p in places)] = resize(v, flat.size)
+    coordinates = np.unravel_index(flat, _require_tensor(a, "put").shape)
+    a[tuple(device_array(p, a) for p in coordinates)] = resize(v, flat.size)
 
 
 @composite(numpy=np.put_along_axis, writes=True)
 def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
-    """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
+    """Write `values` where `indices` point along `axis`: the reverse of take_along_axis."""
     axis = normalize_axis(axis, _require_tensor(arr, "put_along_axis").ndim)
     xp = devices.namespace(as_array(indices))
     grid = [
@@ -89,9 +91,9 @@ def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> N
 
 @composite(numpy=np.fill_diagonal, writes=True)
 def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
-    """val on the main diagonal of a, of two axes or of several equal ones."""
+    """Write val on the main diagonal of a, which has two axes, or several of one length."""
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
     n = min(_require_tensor(a, "fill_diagonal").shape)
-    places = device_array(np.arange(n), a)
-    a[(places,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)
+    diagonal = device_array(np.arange(n), a)
+    a[(diagonal,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)

@@ -59,10 +59,10 @@ def _power(x: Tensor, exponent: Operand) -> Tensor:
 
 
 def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
-    given: Any = axes
+    order: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        given = axes[0]
-    return tuple(given) if given else None
+        order = axes[0]
+    return tuple(order) if order else None
 
 
 def _reshape(x: Tensor, *shape: Any, **options: Any) -> Tensor:
@@ -102,17 +102,17 @@ def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor
 
 
 def _fill_inplace(x: Tensor, value: Scalar) -> None:
-    """Every entry becomes the number `value`."""
+    """Set every entry to the number `value`."""
     write(x, (...,), value, "x.fill(v)")
 
 
 def _sort_inplace(x: Tensor, axis: int = -1) -> None:
-    """The entries in rising order along `axis`, in place."""
+    """Sort the entries along `axis`, in place."""
     write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
 
 
 def _partition_inplace(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> None:
-    """The kth entries where sorting along `axis` would put them, in place."""
+    """Put the kth entries along `axis` where sorting would put them, in place."""
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
 

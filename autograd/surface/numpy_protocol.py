@@ -65,9 +65,9 @@ def to_numpy_array(
 
 
 def _scipy_advice() -> str:
-    """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
+    """A sentence that names our function for the SciPy function that converts a Tensor, or "".
 
-    Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
+    SciPy's ufuncs come to us by NumPy's protocol; its Python functions (logsumexp) convert.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:
@@ -163,10 +163,10 @@ _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 def _make_translator(
     name: str, function: Callable[..., Any], target: Callable[..., Any]
 ) -> tuple[int, Callable[..., Any]]:
-    """What brings a call from NumPy's parameter names and order to ours.
+    """Work out how a call with NumPy's parameters becomes a call with ours.
 
     Operands correspond by position, options by name.  Options that we do not have are accepted at
-    their defaults only.  Returns how many leading arguments are in the same place in both, and the
+    their defaults only.  Returns how many leading arguments have the same position in both, and the
     function that translates other calls.
     """
     ours = list(inspect.signature(target).parameters.values())
@@ -201,10 +201,10 @@ def _make_translator(
             return args, kwargs
         if len(args) > len(theirs):
             raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
-        given = {p.name: value for p, value in zip(theirs, args, strict=False)}
-        given.update(kwargs)
+        named = {p.name: value for p, value in zip(theirs, args, strict=False)}
+        named.update(kwargs)
         result = {}
-        for key, value in given.items():
+        for key, value in named.items():
             if key in renamed or key in known:
                 result[renamed.get(key, key)] = value
             elif not _is_default(theirs, key, value):

@@ -1,10 +1,10 @@
-"""NumPy's own signatures: the reductions and shapes with every option that NumPy gives them.
+"""The reductions and shape functions with every option that NumPy gives them.
 
 The primitives take what their rules need, ``sum(x, axis, keepdims)``.  NumPy's functions and array
-methods have further options at places of their own, ``x.sum(axis, dtype, out, keepdims, …)``; those
-are met here, so that a positional dtype is never taken for `keepdims`.  Methods of Tensor are these
-functions; NumPy's functions come here when a call uses an option that the primitive lacks.  `Flat`
-is what ``x.flat`` gives.
+methods have further options, in an order of their own: ``x.sum(axis, dtype, out, keepdims, …)``.
+The functions here have NumPy's signatures, so that a positional dtype is never taken for
+`keepdims`.  They are the methods of Tensor, and NumPy's functions come here when a call uses an
+option that the primitive lacks.  `Flat` is what ``x.flat`` gives.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
 
 
 def _fill_unselected(x: Array, where: Array, fill: Array) -> Array:
-    """x with `fill`, which the reduction does not notice, in the places that do not take part."""
+    """x with `fill`, the neutral value of the reduction, where `where` does not hold."""
     return x if where is True else e.where(where, x, np.asarray(fill, dtype=x.dtype)[()])
 
 
@@ -247,7 +247,7 @@ def any(
     *,
     where: Operand = True,
 ) -> Tensor:
-    """Is any entry over `axis` not zero, of those where `where` holds?"""
+    """Whether any entry over `axis` is not zero, of those where `where` holds."""
     x = a if where is True else e.logical_and(as_operand(a), where)
     return _write_to_out(out, r.any(x, axis=axis, keepdims=keepdims), "any")
 
@@ -260,7 +260,7 @@ def all(
     *,
     where: Operand = True,
 ) -> Tensor:
-    """Are all entries over `axis` different from zero, of those where `where` holds?"""
+    """Whether no entry over `axis` is zero, of those where `where` holds."""
     x = a if where is True else e.logical_or(as_operand(a), e.logical_not(where))
     return _write_to_out(out, r.all(x, axis=axis, keepdims=keepdims), "all")
 
@@ -338,8 +338,8 @@ def reshape(
     copy: bool | None = None,
 ) -> Tensor:
     """The entries in another shape; read and placed column by column for order "F"."""
-    wanted: Any = newshape if shape is None else shape
-    lengths = (wanted,) if isinstance(wanted, (int, np.integer)) else tuple(wanted)
+    target: Any = newshape if shape is None else shape
+    lengths = (target,) if isinstance(target, (int, np.integer)) else tuple(target)
     a = as_operand(a)
     if _is_fortran("reshape", order):
         y = s.transpose(s.reshape(s.transpose(a), lengths[::-1]))
@@ -399,7 +399,7 @@ def take(
 
 
 def where(condition: Operand, *choices: Operand) -> Tensor | tuple[Tensor, ...]:
-    """x where the condition holds, else y; of the condition alone, the places where it holds."""
+    """x where the condition holds, else y; of the condition alone, the indices where it holds."""
     return e.where(condition, *choices) if choices else counting.nonzero(condition)
 
 
@@ -411,8 +411,8 @@ def numpy_astype(
     return y if device is None else y.to(device)
 
 
-# NumPy's function -> the function above that has all of its options, and how many leading arguments
-# mean the same to the primitive.
+# NumPy's function -> the function above that has all its options, and how many leading arguments it
+# shares with the primitive.
 FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.sum: (sum, 2),
     np.prod: (prod, 2),

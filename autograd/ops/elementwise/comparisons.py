@@ -1,4 +1,4 @@
-"""Comparisons, logic and questions about entries: booleans, which have no derivative."""
+"""Comparisons, logic and tests of entries: booleans, which have no derivative."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def logical_not(x: Array) -> Array:
 
 @ufunc(np.isnan, differentiable=False)
 def isnan(x: Array) -> Array:
-    """Is the entry NaN?  Elementwise, as booleans."""
+    """Whether the entry is NaN, elementwise, as booleans."""
 
 
 @ufunc(np.isinf, differentiable=False)
 def isinf(x: Array) -> Array:
-    """Is the entry infinite?  Elementwise, as booleans."""
+    """Whether the entry is infinite, elementwise, as booleans."""
 
 
 @ufunc(np.isfinite, differentiable=False)
 def isfinite(x: Array) -> Array:
-    """Is the entry neither NaN nor infinite?  Elementwise, as booleans."""
+    """Whether the entry is neither NaN nor infinite, elementwise, as booleans."""

@@ -46,7 +46,7 @@ signum.batch(elementwise_rule)
 
 @ufunc(np.signbit, differentiable=False)
 def signbit(x: Array) -> Array:
-    """Is the sign bit set?  Elementwise, as booleans."""
+    """Whether the sign bit is set, elementwise, as booleans."""
 
 
 @ufunc(np.absolute)
@@ -73,7 +73,7 @@ def _phase_by_division(xp: Namespace, x: Array) -> Array:
 
 
 def _phase_rule(g: Array, x: Array, y: Array) -> Array:
-    # Only what turns x changes its phase: dy = i·y·Im(conj(y)·dx) / |x|.
+    # Only a change of x at right angles to x changes its phase: dy = i·y·Im(conj(y)·dx) / |x|.
     size = absolute(x)
     return conjugate(y) * (imag(g * y) * 1j / (size + equal(size, 0)))
 

@@ -47,7 +47,7 @@ cast.batch(leading_axes_rule)
 
 @primitive(view=True)
 def identity(xp: Namespace, x: Array) -> Array:
-    """x itself, as a call of its own: what marks a place on the tape."""
+    """x itself, as a recorded call, which marks a point of the tape."""
     return x
 
 

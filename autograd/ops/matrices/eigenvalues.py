@@ -101,7 +101,7 @@ def _eig_rule(g: Array, y: Array) -> Array:
         of_v = conj(of_v)
         vh = adjoint(v)
         free = vh @ of_v
-        # Vectors keep length 1: what would lengthen them does not reach them.
+        # Eigenvectors keep length 1, so a change along the vector itself has no effect.
         free = free - (vh @ v) * row(e.real(diagonal_of(free)))
         inner = inner + free * conj(inverse_gaps(w))
     return conj(solve(adjoint(v), (inner + zero_like(v)) @ adjoint(v)))

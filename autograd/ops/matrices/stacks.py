@@ -1,4 +1,4 @@
-"""Small words on stacks of matrices, which rules of several files are written in."""
+"""Functions of stacks of matrices (…, m, n) that the rules of several files share."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_square(x: Array, name: str) -> None:
 
 
 def fold_into_triangle(x: Array, lower: bool) -> Array:
-    """The cotangent of a Hermitian matrix as that of the triangle it is read from."""
+    """The cotangent of the triangle that a Hermitian matrix is read from, given the matrix's."""
     both = (x + adjoint(x)) / 2
     off, cut = (-1, tril) if lower else (1, triu)
     return cut(both) + cut(both, off)
@@ -85,5 +85,5 @@ def inverse_gaps(w: Array) -> Array:
 
 
 def zero_like(x: Array) -> Array:
-    """The number 0 of the kind of x."""
+    """The number 0, complex if x is."""
     return 0j if x.dtype.kind == "c" else 0

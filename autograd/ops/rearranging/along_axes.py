@@ -1,4 +1,4 @@
-"""A function of vectors or of axes, run along one axis after the other."""
+"""A function applied to every vector along an axis, and one applied to axis after axis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["apply_along_axis", "apply_over_axes"]
 def apply_along_axis(
     func1d: Callable[..., Operand], axis: int, arr: Operand, *args: Any, **kwargs: Any
 ) -> Tensor:
-    """func1d of every vector along `axis`; the axes of its result take that axis's place."""
+    """func1d of every vector along `axis`; the axes of its result stand where that axis stood."""
     arr = as_operand(arr)
     axis = normalize_axis(axis, arr.ndim)
     moved = s.moveaxis(arr, axis, -1)

@@ -55,8 +55,8 @@ def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tenso
         arr, axis = s.ravel(arr), 0
     axis = normalize_axis(axis, arr.ndim)
     index = obj if isinstance(obj, slice) else value_of(obj)
-    kept = np.delete(np.arange(arr.shape[axis]), index)
-    return take(arr, device_array(kept, arr), axis)
+    remaining = np.delete(np.arange(arr.shape[axis]), index)
+    return take(arr, device_array(remaining, arr), axis)
 
 
 @composite(numpy=np.insert)
@@ -69,8 +69,8 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
     n = arr.shape[axis]
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
     index = obj if isinstance(obj, slice) else value_of(obj)
-    # NumPy itself says where things go: place i of the result holds entry order[i] of arr, or of
-    # the new values when that is n or more.
+    # np.insert of numbers says what goes where: entry i of the result is entry order[i] of arr, or
+    # of the new values when that is n or more.
     many = len(np.insert(np.arange(n), index, 0)) - n
     if single and values.ndim:
         many = values.shape[axis] if values.ndim == arr.ndim else 1
@@ -89,10 +89,10 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
 def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
     """A vector without the zeros at its front ("f") and back ("b")."""
     filt = as_operand(filt)
-    places = np.flatnonzero(value_of(filt))
+    nonzero = np.flatnonzero(value_of(filt))
     n = len(filt)
-    first = int(places[0]) if len(places) else n
-    last = int(places[-1]) + 1 if len(places) else n
+    first = int(nonzero[0]) if len(nonzero) else n
+    last = int(nonzero[-1]) + 1 if len(nonzero) else n
     return filt[first if "f" in trim.lower() else 0 : last if "b" in trim.lower() else n]
 
 
@@ -133,7 +133,7 @@ def piecewise(
     *args: Any,
     **kw: Any,
 ) -> Tensor:
-    """f_i(x) where the condition i holds: each function sees only the entries that it is for."""
+    """f_i(x) where the condition i holds: each function gets only those entries of x."""
     x = as_operand(x)
     conditions: Any = condlist
     if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):
@@ -147,14 +147,14 @@ def piecewise(
         masks.append(e.logical_not(rest))
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
-    taken = device_array(np.zeros(x.shape, dtype=bool), x)
+    assigned = device_array(np.zeros(x.shape, dtype=bool), x)
     y = x * 0
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
-        mask = e.logical_and(mask, e.logical_not(taken))
-        taken = e.logical_or(taken, mask)
+        mask = e.logical_and(mask, e.logical_not(assigned))
+        assigned = e.logical_or(assigned, mask)
         part = function(getitem(x, mask), *args, **kw) if callable(function) else function
         part = device_array(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
         part = s.broadcast_to(part, getitem(x, mask).shape)
-        placed = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
-        y = e.where(mask, placed, y)
+        scattered = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
+        y = e.where(mask, scattered, y)
     return y

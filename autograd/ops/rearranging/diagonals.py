@@ -40,9 +40,9 @@ def from_diagonal(
 ) -> Array:
     """Zeros of `shape` with the last axis of x on a diagonal: the adjoint of `diagonal`."""
     y = xp.zeros(shape, dtype=x.dtype)
-    places = xp.arange(x.shape[-1])
+    index = xp.arange(x.shape[-1])
     view = xp.moveaxis(y, (axis1, axis2), (-2, -1))
-    view[..., places + max(0, -offset), places + max(0, offset)] = x
+    view[..., index + max(0, -offset), index + max(0, offset)] = x
     return y
 
 

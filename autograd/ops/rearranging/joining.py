@@ -1,4 +1,4 @@
-"""Joining arrays and parting them, and stretching several to one shape."""
+"""Joining arrays, splitting them, and broadcasting several to one shape."""
 
 from __future__ import annotations
 
@@ -105,7 +105,10 @@ def append(arr: Operand, values: Operand, axis: int | None = None) -> Tensor:
 
 @composite(numpy=np.block)
 def block(arrays: Nest) -> Tensor:
-    """A matrix of blocks: nested lists are joined along the last axis, the one before, …"""
+    """The blocks of nested lists as one array.
+
+    The innermost lists are joined along the last axis, those around them along the axis before, …
+    """
     levels = _nesting_depth(arrays)
     ndim = max(levels, _max_ndim(arrays))
     y = _concatenate_blocks(arrays, levels, ndim)
@@ -131,7 +134,7 @@ def _concatenate_blocks(part: Array, level: int, ndim: int) -> Array:
 def array_split(
     ary: Operand, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> list[Tensor]:
-    """x parted along `axis` into parts whose lengths differ by one at most, or before indices."""
+    """x split along `axis` before the given indices, or into parts whose lengths differ by one."""
     ary = as_operand(ary)
     if not isinstance(indices_or_sections, (int, np.integer)):
         return s.split(ary, tuple(int(i) for i in indices_or_sections), axis)
@@ -155,20 +158,20 @@ def numpy_split(
 
 @composite(numpy=np.vsplit)
 def vsplit(ary: Operand, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """x parted along its first axis."""
+    """x split along its first axis."""
     return numpy_split(ary, indices_or_sections, 0)
 
 
 @composite(numpy=np.hsplit)
 def hsplit(ary: Operand, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """x parted along its second axis; a vector along its only one."""
+    """x split along its second axis; a vector along its only one."""
     ary = as_operand(ary)
     return numpy_split(ary, indices_or_sections, 1 if ary.ndim > 1 else 0)
 
 
 @composite(numpy=np.dsplit)
 def dsplit(ary: Operand, indices_or_sections: int | Sequence[int]) -> list[Tensor]:
-    """x parted along its third axis."""
+    """x split along its third axis."""
     return numpy_split(ary, indices_or_sections, 2)
 
 
@@ -182,7 +185,7 @@ def unstack(x: Operand, axis: int = 0) -> tuple[Tensor, ...]:
 
 @composite(numpy=np.broadcast_arrays)
 def broadcast_arrays(*args: Operand) -> tuple[Tensor, ...]:
-    """The arrays stretched to their common shape."""
+    """The arrays broadcast to their common shape."""
     arrays = [as_operand(a) for a in args]
     shape = np.broadcast_shapes(*[a.shape for a in arrays])
     return tuple(s.broadcast_to(a, shape) for a in arrays)
@@ -200,10 +203,10 @@ def meshgrid(
     if indexing == "xy" and count > 1:
         order[:2] = [1, 0]
     grids = []
-    for x, place in zip(xi, order, strict=True):
+    for x, axis in zip(xi, order, strict=True):
         x = as_operand(x)
         shape = [1] * count
-        shape[place] = x.size
+        shape[axis] = x.size
         grids.append(s.reshape(x, tuple(shape)))
     if not sparse:
         grids = list(broadcast_arrays(*grids))

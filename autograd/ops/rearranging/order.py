@@ -1,4 +1,4 @@
-"""The same entries in another order: rolled, turned, reversed."""
+"""The same entries in another order: rolled, rotated, reversed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 @primitive
 def roll_entries(xp: Namespace, x: Array, *, shift: int | tuple[int, ...], axis: Axes) -> Array:
-    """The entries moved `shift` places along `axis`, round the end; ints or tuples of them."""
+    """x[(i - shift) mod n] at index i along `axis` of length n; ints, or tuples of them."""
     if type(shift) is not int or type(axis) is not int or not -x.ndim <= axis < x.ndim:
         return xp.roll(x, shift, axis)
     n = x.shape[axis]
@@ -56,10 +56,10 @@ def _rolled_batch(x: Array, shift: int | tuple[int, ...], axis: Axes) -> Array:
 
 @composite(numpy=np.roll)
 def roll(a: Operand, shift: Operand, axis: Axes = None) -> Tensor:
-    """The entries moved `shift` places along `axis`, round the end; of the flattened if None."""
+    """x[(i - shift) mod n] at index i along `axis` of length n; of the flattened x if None."""
     if type(shift) is not int:
-        held = value_of(as_operand(shift))
-        shift = tuple(map(int, held)) if held.ndim else int(held)
+        shifts = value_of(as_operand(shift))
+        shift = tuple(map(int, shifts)) if shifts.ndim else int(shifts)
     return roll_entries(a, shift, tuple(axis) if isinstance(axis, list) else axis)
 
 
@@ -74,7 +74,7 @@ def rollaxis(a: Operand, axis: int, start: int = 0) -> Tensor:
 
 @composite(numpy=np.rot90)
 def rot90(m: Operand, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
-    """x turned k quarters from the first of `axes` towards the second."""
+    """x rotated by k quarter turns from the first of `axes` towards the second."""
     m = as_operand(m)
     first, second = (normalize_axis(a, m.ndim) for a in axes)
     if k % 4 == 0:
