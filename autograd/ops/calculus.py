@@ -24,6 +24,7 @@ __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
 def _slices(x: Array, axis: int, *bounds: tuple[int | None, int | None]) -> list[Array]:
+    """The parts of x between pairs of bounds along `axis`."""
     before = (slice(None),) * axis
     return [x[(*before, slice(*bound))] for bound in bounds]
 
@@ -71,6 +72,7 @@ def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | Non
 
 
 def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
+    """The differences of f along one axis over `spacing`: one step, or the coordinates."""
     n = f.shape[axis]
     if n < edge_order + 1:
         raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")

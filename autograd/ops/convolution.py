@@ -250,6 +250,7 @@ def _conv2d_weight_batch(
 
 
 def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, int]:
+    """A setting as (time, height, width).  Raises ValueError for others, and below `least`."""
     try:
         if isinstance(setting, (tuple, list)):
             first, second, third = (operator.index(value) for value in setting)
@@ -265,12 +266,14 @@ def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, 
 
 
 def _expect_axes(where: str, count: int, **shapes: tuple[int, ...]) -> None:
+    """Raise ShapeError unless every shape has `count` axes."""
     for name, shape in shapes.items():
         if len(shape) != count:
             raise ShapeError(f"{where}: {name} must have {count} axes, found shape {shape}")
 
 
 def _expect_channels(where: str, channels: int, w: tuple[int, ...], groups: int) -> None:
+    """Raise ShapeError unless w of groups takes as many channels as x has."""
     if groups < 1 or w[1] * groups != channels or w[0] % groups:
         raise ShapeError(
             f"{where}: x has {channels} channels, w of shape {w} takes {w[1]} in each of {groups} "
@@ -325,6 +328,7 @@ def _settings3d(
     padding: int | Sequence[int],
     dilation: int | Sequence[int],
 ) -> tuple[tuple[int, int, int], ...]:
+    """The settings of a convolution in three dimensions as triples."""
     return (
         _triple(where, "stride", stride, 1),
         _triple(where, "padding", padding, 0),

@@ -249,6 +249,7 @@ def isneginf(x: Operand) -> Tensor:
 def _arg_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
+    """`of` with NaN replaced by `worst`.  Raises ValueError where there is nothing but NaN."""
     missing = e.isnan(a)
     if not replay_records() and bool(r.any(r.all(missing, axis=axis))):
         raise ValueError("All-NaN slice encountered")

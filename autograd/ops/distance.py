@@ -25,6 +25,7 @@ __all__ = ["guarded_norm", "guarded_power", "nearest_centroid"]
 
 
 def _conjugate(x: Array) -> Array:
+    """The complex conjugate; x itself when real, without a call."""
     return e.conjugate(x) if x.dtype.kind == "c" else x
 
 

@@ -42,6 +42,7 @@ LARGE = (
 
 
 def _rational(pieces: tuple[tuple[float, ...], ...], x: Array) -> Array:
+    """The rational function with the coefficients of numerator and denominator, at x."""
     over, under = pieces
     numerator, denominator = over[0] * x + over[1], under[0] * x + under[1]
     for p, q in zip(over[2:], under[2:], strict=True):

@@ -6,6 +6,7 @@ that name; NumPy's function finds it in the registry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def triu_indices_from(arr: Array, k: int = 0) -> tuple[np.ndarray, ...]:
 
 @composite(numpy=np.einsum_path, fact=True)
 def einsum_path(
-    subscripts: str, *operands: Array, optimize: Any = "greedy"
+    subscripts: str, *operands: Array, optimize: bool | str | Sequence[Any] = "greedy"
 ) -> tuple[list[Any], str]:
     """NumPy's plan for a contraction; `einsum` on Tensors follows opt_einsum's."""
     shapes = [np.broadcast_to(0.0, x.shape) for x in operands]
@@ -162,6 +163,7 @@ def einsum_path(
 
 
 def _full_like(a: Array, fill: float, dtype: DTypeLike) -> Array:
+    """An array full of `fill`, or an untracked Tensor where a is one."""
     if isinstance(a, Tensor):
         return a.filled(fill, dtype or a.dtype)
     array = as_array(a)

@@ -132,6 +132,7 @@ def _resize(x: Array, n: int | None, axis: int) -> Array:
 def _resize_axes(
     a: Tensor, lengths: Sequence[int] | None, axes: Sequence[int] | None
 ) -> tuple[Tensor, tuple[int, ...]]:
+    """The array cut or padded to `lengths` along `axes`, and these axes counted from 0."""
     if axes is None:
         axes = range(a.ndim) if lengths is None else range(a.ndim - len(lengths), a.ndim)
     axes = tuple(normalize_axis(axis, a.ndim) for axis in axes)
@@ -285,6 +286,7 @@ def ihfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = N
 
 
 def _roll_half(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+    """x rolled by half the length of each of `axes`, forwards or (sign -1) backwards."""
     x = as_operand(x)
     rolled = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
     shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in rolled)

@@ -34,6 +34,7 @@ def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> 
 
 
 def _count_each(x: Array, weights: Array, n: int) -> Array:
+    """How often each of 0 … n - 1 is in x, or the sum of its weights."""
     if weights is None:  # counted as floats, for which every library has an atomic addition
         ones = device_array(np.ones(x.shape), x)
         return to_index(index_add(ones, [x], (HOLE,), (n,)))

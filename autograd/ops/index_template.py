@@ -31,7 +31,7 @@ def fill_index(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ..
     return tuple(next(arrays) if part is HOLE else part for part in template)
 
 
-def _is_array(part: Array) -> bool:
+def _is_index_array(part: Array) -> bool:
     return isinstance(part, (Tensor, list)) or (
         devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
     )
@@ -40,7 +40,7 @@ def _is_array(part: Array) -> bool:
 _BASIC = frozenset({int, slice, type(None), type(...)})
 
 
-def split_index(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
+def split_index(index: Any) -> tuple[list[Array], tuple[Any, ...]]:
     """Split an index into its arrays, and a template of the rest with a HOLE for each array.
 
     Raises IndexError for floating point indices.
@@ -48,12 +48,12 @@ def split_index(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
     parts = index if isinstance(index, tuple) else (index,)
     if _BASIC.issuperset(map(type, parts)):  # the ordinary case
         return [], parts
-    if not any(_is_array(part) for part in parts):
+    if not any(_is_index_array(part) for part in parts):
         return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
-    arrays: list[Any] = []
+    arrays: list[Array] = []
     template: list[Any] = []
     for part in parts:
-        if not _is_array(part):
+        if not _is_index_array(part):
             template.append(part)
             continue
         array = np.asarray(part, dtype=None if part else np.intp) if type(part) is list else part

@@ -278,7 +278,7 @@ def _last_written_batch(
     return batch.reorder_result(is_last_write(batch.indices, batch.template, (samples, *shape)))
 
 
-def getitem(x: Array, index: Any) -> Array:
+def getitem(x: Array, index: Any) -> Tensor:
     """x[index], with any index that NumPy takes.
 
     Raises IndexError for floating point indices, TypeError for tracked ones.

@@ -226,6 +226,7 @@ def _contraction_path(
     optimize: str = "auto",
     memory_limit: int | str | None = None,
 ) -> tuple[tuple[int, ...], ...]:
+    """The order of pairwise contractions that opt_einsum chooses."""
     import opt_einsum  # takes as long to import as some thirty files of ours
 
     path, _ = opt_einsum.contract_path(

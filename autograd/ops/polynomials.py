@@ -35,11 +35,13 @@ __all__ = [
 
 
 def _coefficients(p: Operand) -> Tensor:
+    """The coefficients p as a vector."""
     p = as_operand(p)
     return p if p.ndim else s.reshape(p, (1,))
 
 
 def _pad_front(a: Array, n: int) -> Tensor:
+    """The vector a with zeros in front, so that it has at least n entries."""
     return s.pad(a, ((n - a.shape[0], 0),)) if a.shape[0] < n else a
 
 
@@ -76,6 +78,7 @@ def polymul(a1: Operand, a2: Operand) -> Tensor:
 
 
 def _trim_leading_zeros(a: Array) -> Tensor:
+    """The vector a without the zeros in front; its last entry always stays."""
     nonzero = np.flatnonzero(value_of(a))
     return a[int(nonzero[0]) :] if len(nonzero) else a[-1:]
 

@@ -228,6 +228,7 @@ def _positions_batch(indices: Array, samples: int, shape: Shape, size: int) -> A
 
 
 def _triples(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int, int]]:
+    """Settings as (time, height, width).  Raises ValueError for others."""
     triples = []
     for name, setting in settings.items():
         triple = setting if isinstance(setting, tuple) else (setting,) * 3
@@ -241,6 +242,7 @@ def _triples(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int
 
 
 def _expect_film(where: str, x: Array) -> None:
+    """Raise ShapeError unless x has the axes (N, C, T, H, W)."""
     if x.ndim != 5:
         raise ShapeError(
             f"{where}: x must have the five axes (N, C, T, H, W), found shape {tuple(x.shape)}"

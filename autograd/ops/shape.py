@@ -252,6 +252,7 @@ def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Tensor:
 
 
 def _axis_error(axis: int, ndim: int) -> int:
+    """Raise AxisError, in an expression."""
     raise np.exceptions.AxisError(axis, ndim)
 
 

@@ -82,6 +82,7 @@ argpartition.batch(axis_rule)
 
 
 def _flatten_without_axis(a: Operand, axis: int | None) -> tuple[Tensor, int]:
+    """x and `axis` counted from 0; the flattened x and 0 when `axis` is None."""
     a = as_operand(a)
     return (s.ravel(a), 0) if axis is None else (a, normalize_axis(axis, a.ndim))
 
@@ -128,6 +129,7 @@ def _merge_axes_last(a: Array, axis: Axes) -> tuple[Any, tuple[int, ...]]:
 def _quantiles(
     a: Array, q: Array, axis: Axes, method: str, keepdims: bool, ignore_nan: bool, name: str
 ) -> Array:
+    """The order statistics of the shares q over `axis`, for all functions that ask for some."""
     if method not in _METHODS:
         raise TypeError(
             f"numpy.{name} on a Tensor: the method {method!r} is not one of {', '.join(_METHODS)}"
@@ -180,6 +182,7 @@ def _quantiles(
 
 
 def _as_index(x: Array, shape: Shape) -> Array:
+    """The positions x as an index array for entries of `shape`, one on the last axis."""
     return s.broadcast_to(to_index(x), (*shape[:-1], 1))
 
 
@@ -200,6 +203,7 @@ def nanquantile(
 
 
 def _percent_to_share(q: Array) -> Array:
+    """Percent as a share of 1.  Raises TypeError for a tracked Tensor."""
     if getattr(q, "tracked", False):
         raise TypeError("numpy.percentile: q has no derivative here; pass q.detach()")
     return np.asarray(value_of(as_operand(q)), dtype=np.float64) / 100
@@ -326,6 +330,7 @@ def union1d(ar1: Operand, ar2: Operand) -> Tensor:
 
 
 def _select(values: Array, mask: Array) -> Array:
+    """The entries of `values` where the NumPy array `mask` holds."""
     return take(values, device_array(np.flatnonzero(mask), values), 0)
 
 

@@ -456,6 +456,7 @@ gammaincc.vjp(order=_refuse_order, x=lambda g, order, x: -(g * _gamma_density(or
 
 
 def _gamma_density(order: Array, x: Array) -> Array:
+    """The derivative of `gammainc` in x: the density of the gamma distribution."""
     return e.exp((order - 1) * e.log(x) - x - gammaln(order))
 
 

@@ -79,6 +79,8 @@ def average(
 
 
 def _variables_as_rows(m: Array, y: Array, rowvar: bool) -> Array:
+    """The variables of m, and of y below them, as rows."""
+
     def matrix(x: Array) -> Array:
         x = as_operand(x)
         if x.ndim > 2:
@@ -171,6 +173,7 @@ def cumprod(a: Operand, axis: int | None = None) -> Tensor:
 def _cumulate(
     x: Array, axis: int | None, include_initial: bool, of: Callable[..., Tensor], initial: int
 ) -> Array:
+    """`of` along `axis`, after `initial` if that is asked for."""
     x = as_operand(x)
     if axis is None:
         if x.ndim != 1:
@@ -201,6 +204,7 @@ def cumulative_prod(
 
 
 def _replace_nan(a: Array, value: float) -> tuple[Array, Array]:
+    """a with `value` for NaN, and where a is not NaN."""
     a = as_operand(a)
     missing = e.isnan(a)
     return e.where(missing, value, a), e.logical_not(missing)
@@ -231,10 +235,12 @@ def nancumprod(a: Operand, axis: int | None = None) -> Tensor:
 
 
 def _count_present(present: Array, like: Array, axis: Axes, keepdims: bool) -> Array:
+    """How many entries are present over `axis`, as real numbers of like's precision."""
     return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real_dtype(like.dtype))
 
 
 def _real_dtype(dtype: DTypeLike) -> np.dtype:
+    """The dtype of the real part."""
     return np.zeros((), dtype=dtype).real.dtype
 
 
@@ -267,6 +273,7 @@ def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
 def _nan_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
+    """`of` over the entries that are not NaN; NaN where there are none."""
     fill_index, present = _replace_nan(a, worst)
     y = of(fill_index, axis=axis, keepdims=keepdims)
     return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)

@@ -46,6 +46,7 @@ def _convolve_batch(a: Array, v: Array) -> Array:
 
 
 def _crop(full: Array, n: int, m: int, mode: str, start: int) -> Array:
+    """The part of the full convolution that `mode` asks for."""
     if mode == "full":
         return full
     if mode == "same":
@@ -57,6 +58,7 @@ def _crop(full: Array, n: int, m: int, mode: str, start: int) -> Array:
 
 
 def _nonempty_vectors(a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
+    """Both operands.  Raises ShapeError when one is empty."""
     a, v = as_operand(a), as_operand(v)
     if not a.size or not v.size:
         raise ShapeError("an empty vector cannot be convolved")

@@ -68,6 +68,7 @@ def kron(a: Operand, b: Operand) -> Tensor:
 
 
 def _cross(a: Array, b: Array) -> Array:
+    """The vector product along the last axis."""
     if a.shape[-1] != 3 or b.shape[-1] != 3:
         raise ShapeError("cross: both operands must have vectors of 3 components")
     (a0, a1, a2), (b0, b1, b2) = ([x[..., i] for i in range(3)] for x in (a, b))

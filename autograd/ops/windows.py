@@ -20,6 +20,7 @@ __all__ = ["fold", "largest_positions", "unfold"]
 
 
 def _window_count(where: str, length: int, size: int, step: int, dilation: int) -> int:
+    """How many windows there are.  Raises ShapeError if not one fits."""
     if min(size, step, dilation) < 1:
         raise ValueError(
             f"{where}: size, step and dilation must be at least 1, found {size}, {step}, {dilation}"

@@ -91,6 +91,7 @@ class CoverageRow(NamedTuple):
 
 
 def _unregistered() -> dict[str, tuple[str, str, str, bool]]:
+    """The functions that no primitive or composite names: name -> the rest of its row."""
     named = {
         name: ("not by nature", "", reason, False)
         for reason, names in _BY_NATURE.items()

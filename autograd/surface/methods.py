@@ -95,6 +95,8 @@ def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Te
 
 
 def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+    """The method of an operator such as `+=`: `function` written into the Tensor."""
+
     def method(x: Tensor, value: Operand) -> Tensor:
         return update(x, function, value, sign)
 
@@ -132,6 +134,8 @@ def _set_imag(x: Tensor, value: Operand) -> None:
 
 def _absent_attribute(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
     # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
+    """The getter of an attribute that arrays have and Tensors do not: it raises `advice`."""
+
     def absent(x: Tensor) -> NoReturn:
         raise AttributeError(
             f"{type(x).__name__!r} object has no attribute {name!r}: {advice}", name=name, obj=x
@@ -141,6 +145,7 @@ def _absent_attribute(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
 
 
 def _attach() -> None:
+    """Give Tensor its operators, methods and properties."""
     names: dict[str, Any] = {
         "__add__": e.add,
         "__radd__": e.add,

@@ -47,6 +47,7 @@ _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
 def _unknown(name: str) -> TypeError:
+    """The error for a function without a primitive, with the nearest name that has one."""
     names = {getattr(f, "__name__", ""): f for f in numpy_functions}
     near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
     return TypeError(
@@ -215,6 +216,7 @@ def _make_translator(
 
 
 def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:
+    """Whether `value` is what NumPy's parameter `key` is when it is left out."""
     return value is None or any(p.name == key and p.default is value for p in parameters)
 
 
@@ -224,6 +226,7 @@ def _drop_defaults(
     ours: list[inspect.Parameter],
     kwargs: dict[str, Any],
 ) -> dict[str, Any]:
+    """The options that we have; TypeError for others that are not at their defaults."""
     known = {p.name for p in ours}
     for key, value in kwargs.items():
         if key not in known and not _is_default(theirs, key, value):

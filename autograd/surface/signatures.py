@@ -67,6 +67,7 @@ CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={cas
 
 
 def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
+    """Return y, or write it into the Tensor `out` and return that."""
     if out is None:
         return y
     if not isinstance(out, Tensor):
@@ -75,6 +76,7 @@ def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
 
 
 def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
+    """x in `dtype`; x itself when that is None or its own."""
     return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
@@ -312,6 +314,7 @@ def trace(
 
 
 def _is_fortran(name: str, order: str) -> bool:
+    """Whether `order` is "F".  Raises TypeError unless it is "C" or "F"."""
     if order not in ("C", "F"):
         raise TypeError(NO_ORDER.format(name=name, order=order))
     return order == "F"
@@ -463,10 +466,10 @@ class Flat:
     def __iter__(self) -> Iterator[Any]:
         return iter(s.ravel(self.base))
 
-    def __getitem__(self, index: Any) -> Array:
+    def __getitem__(self, index: Any) -> Tensor:
         return s.copy(s.ravel(self.base)[index])
 
-    def __setitem__(self, index: Any, value: Array) -> None:
+    def __setitem__(self, index: Any, value: Operand) -> None:
         writing.put(self.base, np.arange(self.base.size)[index], value)
 
     def copy(self) -> Tensor:

@@ -90,6 +90,7 @@ def _qr_rule(g: Array, y: Array) -> Array:
 
 
 def _real_like(x: Array) -> Array:
+    """The real part in x's own dtype."""
     return e.real(x) + 0j if x.dtype.kind == "c" else x
 
 

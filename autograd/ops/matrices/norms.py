@@ -22,6 +22,7 @@ __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
 def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
+    """√Σ |x|² over `axis`, with the derivative 0 at 0."""
     squares = r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims)
     zero = e.equal(squares, 0)
     return e.where(zero, 0, e.sqrt(e.where(zero, 1, squares)))

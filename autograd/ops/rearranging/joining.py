@@ -41,6 +41,7 @@ __all__ = [
 def _apply_to_each(
     arrays: tuple[Operand, ...], change: Callable[[Tensor], Tensor]
 ) -> Tensor | tuple[Tensor, ...]:
+    """`change` of every array: a tuple, or the only result."""
     results = tuple(change(as_operand(a)) for a in arrays)
     return results[0] if len(results) == 1 else results
 
@@ -116,14 +117,17 @@ def block(arrays: Nest) -> Tensor:
 
 
 def _nesting_depth(part: Array) -> int:
+    """How deep lists are nested around a block."""
     return 1 + max(map(_nesting_depth, part)) if isinstance(part, list) else 0
 
 
 def _max_ndim(part: Array) -> int:
+    """The most axes that a block has."""
     return max(map(_max_ndim, part)) if isinstance(part, list) else np.ndim(part)
 
 
 def _concatenate_blocks(part: Array, level: int, ndim: int) -> Array:
+    """The blocks of one level of lists, each with `ndim` axes, joined into one array."""
     if not isinstance(part, list):
         part = as_operand(part)
         return s.reshape(part, (1,) * (ndim - part.ndim) + tuple(part.shape))
