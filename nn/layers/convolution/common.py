@@ -8,11 +8,12 @@ read from there in the order of the axes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
@@ -21,9 +22,12 @@ from tapegrad.nn.module import Module
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    2: ops.conv2d_input_gradient,
+    3: ops.conv3d_input_gradient,
+}
 
 
 class _Convolution(Lengths, Module):

@@ -270,7 +270,8 @@ class VolumetricMaxPooling(_MaxPooling):
         return ops.max_pool3d(batch, **self._windows())
 
     def _with_indices(self, batch: Any) -> tuple[Any, Any]:
-        return ops.max_pool3d(batch, return_indices=True, **self._windows())
+        results: Any = ops.max_pool3d(batch, return_indices=True, **self._windows())
+        return results
 
 
 class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
