@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_operand",
-    "normalize_axis",
     "device_array",
-    "wrap_like",
-    "refuse_complex",
     "namespace_of",
+    "normalize_axis",
+    "refuse_complex",
     "replay_records",
     "value_of",
+    "wrap_like",
 ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Axes, Shape
 
 __all__ = [
-    "elementwise_rule",
-    "merge_samples",
     "align_samples",
-    "leading_axes_rule",
-    "ndim_of",
     "axes_rule",
-    "axis_rule",
     "axis_in_batch",
+    "axis_rule",
+    "elementwise_rule",
+    "leading_axes_rule",
+    "merge_samples",
+    "ndim_of",
     "split_samples",
 ]
 
@@ -49,7 +49,15 @@ def align_samples(x: Array, ndim: int) -> Array:
     return _call_reshape(x, (x.shape[0], *(1,) * missing, *x.shape[1:]))
 
 
-def axis_in_batch(axis: Axes, ndim: int) -> Array:
+@overload
+def axis_in_batch(axis: int, ndim: int) -> int: ...
+
+
+@overload
+def axis_in_batch(axis: tuple[int, ...] | None, ndim: int) -> tuple[int, ...]: ...
+
+
+def axis_in_batch(axis: Axes, ndim: int) -> int | tuple[int, ...]:
     """The axis of a batched array that is `axis` of its samples, which have `ndim` axes.
 
     A tuple of axes gives a tuple, None gives all axes of the sample.  Raises AxisError for an axis

@@ -96,7 +96,7 @@ max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=Non
 
 
 @max_pool2d.batch
-def _max_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
+def _max_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> tuple[Array, ...]:
     y, indices = max_pool2d.with_aux(merge_samples(x), **settings)
     return tuple(split_samples(part, samples, x.shape[1]) for part in (y, indices))
 

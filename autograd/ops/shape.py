@@ -97,7 +97,7 @@ def broadcast_to(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
     return xp.broadcast_to(x, shape) if stretched is None else stretched
 
 
-def _broadcast_view(x: Array, shape: int | Shape) -> Array:
+def _broadcast_view(x: Array, shape: int | Shape) -> Array | None:
     """The view that np.broadcast_to returns, at a tenth of its cost; None for the cases left to it.
 
     The derivative of every sum calls this.
@@ -154,7 +154,9 @@ def concatenate(xp: Namespace, arrays: list[Array], *, axis: int | None = 0) -> 
     return xp.concatenate(arrays, axis=axis)
 
 
-def _concatenate_rule(g: Array, arrays_shape: list[tuple[int, ...]], axis: int | None) -> Array:
+def _concatenate_rule(
+    g: Array, arrays_shape: list[tuple[int, ...]], axis: int | None
+) -> list[Array]:
     if axis is None:
         ends = np.cumsum([math.prod(shape) for shape in arrays_shape])
         parts = split(g, tuple(int(e) for e in ends[:-1]), 0)

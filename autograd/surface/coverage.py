@@ -23,10 +23,10 @@ from tapegrad.autograd.core.declaration import numpy_functions, primitives
 __all__ = [
     "COLUMNS",
     "CoverageRow",
+    "coverage_table",
     "differentiable_share",
     "markdown",
     "summary",
-    "coverage_table",
 ]
 
 COLUMNS = ("differentiable", "not by nature", "not supported")

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SVDResult",
-    "to_int32",
     "lstsq",
     "matrix_rank",
     "pinv",
@@ -40,6 +39,7 @@ __all__ = [
     "svd",
     "svd_parts",
     "svdvals",
+    "to_int32",
 ]
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 __all__ = [
     "adjoint",
     "as_diagonal",
+    "check_square",
     "column",
     "conj",
     "diagonal_of",
     "fold_into_triangle",
     "inverse_gaps",
-    "check_square",
     "row",
     "transpose_matrices",
     "zero_like",
