@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
-from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
+from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand
@@ -48,7 +48,7 @@ def device_array(values: Array, like: Array) -> Array:
 def wrap_like(array: Array, like: Array) -> Array:
     """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
     array = device_array(as_array(array), like)
-    return fresh(array) if isinstance(like, Tensor) else array
+    return result_tensor(array) if isinstance(like, Tensor) else array
 
 
 def value_of(x: Array) -> np.ndarray:

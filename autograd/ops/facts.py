@@ -165,7 +165,7 @@ def einsum_path(
 def _full_like(a: Array, fill: float, dtype: DTypeLike) -> Array:
     """An array full of `fill`, or an untracked Tensor where a is one."""
     if isinstance(a, Tensor):
-        return a.filled(fill, dtype or a.dtype)
+        return a.full_like(fill, dtype or a.dtype)
     array = as_array(a)
     return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
 

@@ -19,8 +19,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.views import Step, taken
-from tapegrad.autograd.kernels.scattering import add_at
+from tapegrad.autograd.core.views import ViewStep, follow_path
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.batched_index import batched_index
@@ -93,9 +93,9 @@ def index_add(
         flat = indices[0] % shape[0]  # one flat index is much faster than several
         for index, n in zip(indices[1:], shape[1:], strict=True):
             flat = flat * n + index % n
-        add_at(xp, y.reshape(-1), flat, x)
+        scatter_add(xp, y.reshape(-1), flat, x)
         return y
-    add_at(xp, y, fill_index(template, indices), x)
+    scatter_add(xp, y, fill_index(template, indices), x)
     return y
 
 
@@ -141,7 +141,7 @@ def write_into_array(
     v: Array,
     indices: list[Array],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
     for function, arguments, item in path:  # runs the bodies: calls inside a body are not recorded
@@ -161,7 +161,7 @@ def replace_entries(
     indices: list[Array],
     *,
     template: tuple[Any, ...],
-    path: tuple[Step, ...] = (),
+    path: tuple[ViewStep, ...] = (),
 ) -> Array:
     """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
 
@@ -176,12 +176,12 @@ def _value_rule(
     g: Array,
     indices: list[Array],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
     v_shape: Shape,
 ) -> Array:
     for step in path:
         # a real v written to the imaginary part adds i·v, and Re(g·iv) = -Im(g)·v
-        g = -imag(g) if step[0] is imag else taken(g, (step,))
+        g = -imag(g) if step[0] is imag else follow_path(g, (step,))
     if indices:
         shape = g.shape
         g = take_index(g, indices, template)
@@ -211,7 +211,7 @@ def _overwritten_batch(
     batched: tuple[bool, bool, bool],
     samples: int,
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
@@ -225,7 +225,7 @@ def _overwritten_batch(
         raise BatchingError(PARTS.format(where=user_line()))
     shape = x.shape[1:]
     xp = devices.namespace(as_array(x))
-    positions = taken(xp.arange(math.prod(shape)).reshape(shape), path)
+    positions = follow_path(xp.arange(math.prod(shape)).reshape(shape), path)
     if batched[2]:
         positions = _take_batch(untracked(positions), indices, (False, True), samples, template)
     else:

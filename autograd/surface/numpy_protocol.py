@@ -23,7 +23,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
-from tapegrad.autograd.reverse.write import add_at, written
+from tapegrad.autograd.reverse.write import add_at, write_result
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         [target] = out if len(out) == 1 else [None]
         if not isinstance(target, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return written(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
+        return write_result(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
     if method == "reduce" and ufunc in REDUCE:
         options.setdefault("axis", 0)
         if options.get("dtype", 0) is None:
@@ -148,7 +148,7 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return written(out, function(*args, **kwargs), f"{name}(…, out=x)")
+        return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")
     full, plain = FULL.get(function, (None, 0))
     if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
         return full(*args, **kwargs)

@@ -21,7 +21,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.conversion import to_integer
-from tapegrad.autograd.reverse.write import written
+from tapegrad.autograd.reverse.write import write_result
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand
@@ -72,7 +72,7 @@ def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
         return y
     if not isinstance(out, Tensor):
         raise TypeError(OUT_IS_TENSOR.format(name=name))
-    return written(out, y, f"{name}(…, out=x)")
+    return write_result(out, y, f"{name}(…, out=x)")
 
 
 def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
