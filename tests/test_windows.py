@@ -154,7 +154,7 @@ X, W = np.ones((1, 2, 3, 4, 5)), np.ones((2, 2, 2, 2, 2))
         ("max_pool3d: x must have the five axes", lambda: ops.max_pool3d(X[0], 2)),
         ("avg_pool3d: x must have the five axes", lambda: ops.avg_pool3d(X[0], 2)),
         ("positions have shape \\(2,\\), expected \\(3,\\)",
-         lambda: ops.checked_positions(np.zeros(2, int), (3,), 4)),
+         lambda: ops.check_positions(np.zeros(2, int), (3,), 4)),
     ],
 )  # fmt: skip
 def test_bad_input_is_named_with_what_was_found_and_expected(message, call):

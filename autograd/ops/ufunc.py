@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.declaring import publish
-from tapegrad.autograd.ops.batch_rules import elementwise
+from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def ufunc(
             function,
             stub,
         )
-        published.batch(elementwise)
+        published.batch(elementwise_rule)
         return published
 
     return declare

@@ -256,9 +256,7 @@ class _NaNCheck:
 
 def _watch_gradient(x: Nest, watch: Callable[[Array], None]) -> Nest:
     """x, so that the reverse sweep calls `watch` on the cotangent of each floating point array."""
-    return map_leaves(
-        lambda a: ops.watched_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x
-    )
+    return map_leaves(lambda a: ops.watch_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x)
 
 
 class Profile(Decorator):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -45,4 +45,4 @@ def class_labels(
     return xp.where(skipped, -1, labels.astype(np.int64))
 
 
-class_labels.batch(native)
+class_labels.batch(leading_axes_rule)

@@ -280,7 +280,7 @@ class Kmeans(Module):
         return y
 
     def _scaled(self) -> Tensor:
-        return ops.scaled_gradient(self.weight, self.scale)
+        return ops.scale_gradient(self.weight, self.scale)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, the loss and the counts."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops, primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
@@ -121,7 +121,7 @@ def indices_within(xp: Namespace, indices: Array, *, length: int) -> Array:
     return indices
 
 
-indices_within.batch(native)
+indices_within.batch(leading_axes_rule)
 
 
 def to_indices(indices: Tensor, length: int) -> Tensor:

@@ -95,12 +95,12 @@ class LookupTable(Module):
             self._renormalize(x, self.maxNorm)
         y = self.weight[x]
         if self.paddingValue >= 0:
-            y = ops.scaled_gradient(y, ops.expand_dims(ops.not_equal(x, self.paddingValue), -1))
+            y = ops.scale_gradient(y, ops.expand_dims(ops.not_equal(x, self.paddingValue), -1))
         if self.shouldScaleGradByFreq:
             flat = x.reshape((-1,))
             one = ops.cast(flat * 0 + 1, dtype=y.dtype)
             occurrences = ops.index_add(one, [flat], template=(HOLE,), shape=(count,))
-            y = ops.scaled_gradient(y, ops.expand_dims(1 / occurrences[x], -1))
+            y = ops.scale_gradient(y, ops.expand_dims(1 / occurrences[x], -1))
         return y
 
     def _renormalize(self, x: Tensor, maxNorm: float) -> None:

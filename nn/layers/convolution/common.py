@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS: dict[int, Callable[..., Any]] = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED: dict[int, Callable[..., Any]] = {
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     2: ops.conv2d_input_gradient,
     3: ops.conv3d_input_gradient,
 }

@@ -6,12 +6,11 @@ order (time, width, height), and accept single samples.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import transient_state_of, transient_value
@@ -37,12 +36,7 @@ class _Pooling(Lengths, Module):
         raise NotImplementedError
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        batch = batch_of(x, self.axes)
-        try:
-            y = self._pool(batch)
-        except ValueError as error:  # from the primitive, which checks the windows
-            raise ShapeError(f"the input of shape {x.shape} does not fit: {error}") from error
-        return drop_added_batch(y, x, self.axes)
+        return drop_added_batch(self._pool(batch_of(x, self.axes)), x, self.axes)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
@@ -273,10 +267,11 @@ class VolumetricMaxPooling(_MaxPooling):
         self.ceil_mode = False
 
     def _maxima(self, batch: Tensor) -> Tensor:
-        return ops.max_pool3d(batch, **self._windows())
+        return cast("Tensor", ops.max_pool3d(batch, **self._windows()))
 
     def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.max_pool3d(batch, return_indices=True, **self._windows())
+        both = ops.max_pool3d(batch, return_indices=True, **self._windows())
+        return cast("tuple[Tensor, Tensor]", both)
 
 
 class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
