@@ -21,7 +21,7 @@ from tapegrad.autograd.check.report import Probe, Report
 from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, unflatten
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 from tapegrad.devices import TapegradError
 
 __all__ = ["CheckError", "argument_names", "check_gradients", "paths"]

@@ -1,7 +1,6 @@
-"""Derivatives beyond the gradient, all read off `vjp`: products, Jacobians, Hessians.
+"""Jacobians, Hessians, and functions whose derivative somebody else declares or takes away.
 
-A pullback is linear in its cotangent, so pulling back through it gives the other product: J·v costs
-two sweeps and needs no forward rules.  Likewise the Hessian is the Jacobian of the gradient.
+A Jacobian is one sweep for each entry of the result; the Hessian is the Jacobian of the gradient.
 """
 
 from __future__ import annotations
@@ -20,16 +19,14 @@ from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.gradient import grad, vjp
+from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.variables import Call
 
 __all__ = [
     "custom_vjp",
     "elementwise_grad",
     "hessian",
-    "hvp",
     "jacobian",
-    "jvp",
     "stop_gradient",
 ]
 
@@ -51,57 +48,6 @@ def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[.
         return fn(*args, **kwargs).sum()
 
     return grad(summed, argnums)
-
-
-def jvp(fn: Callable[..., Any], args: Any, tangents: Any) -> Any:
-    """(fn(*args), J·tangents): the derivative of fn along the direction `tangents`.
-
-    args:     a tuple of arguments, or a dict of them by name: fn(**args)
-    tangents: one for each argument, of its structure and shapes
-    The second result has the structure of the first.
-    Raises ValueError when arguments and tangents do not match.
-    """
-    tangents = _matching("jvp", args, tangents)
-    arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
-    value, pull = vjp(_of_one(fn), map_leaves(_tensor, args))
-    zeros = map_leaves(lambda y: _tensor(np.zeros_like(y)), value)
-    _, pull_back = vjp(lambda u: pull(u), zeros)
-    [derivative] = pull_back([map_leaves(_tensor, tangents)])
-    if arrays_in:
-        value, derivative = (map_leaves(_bare, tree) for tree in (value, derivative))
-    return value, derivative
-
-
-def _tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def _bare(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) and not x.tracked else x
-
-
-def _of_one(fn: Callable[..., Any]) -> Callable[[Any], Any]:
-    """fn as a function of its arguments in one nest: a tuple, or a dict by name."""
-
-    @wraps(fn)
-    def of_one(given: Any) -> Any:
-        return fn(**given) if isinstance(given, dict) else fn(*given)
-
-    return of_one
-
-
-def _matching(name: str, arrays: Any, others: Any) -> Any:
-    """`others`, with the keys of a dict in the order of `arrays`; ValueError unless they match."""
-    if isinstance(arrays, dict) and isinstance(others, dict) and arrays.keys() == others.keys():
-        others = {key: others[key] for key in arrays}
-    elif isinstance(arrays, dict) or isinstance(others, dict):
-        told = [list(x) if isinstance(x, dict) else "positions" for x in (others, arrays)]
-        raise ValueError(f"{name}: directions are for {told[0]}, the arguments are {told[1]}")
-    found = [tuple(np.shape(x)) for x in leaves(others)]
-    wanted = [tuple(np.shape(x)) for x in leaves(arrays)]
-    if found != wanted:
-        raise ValueError(f"{name}: directions have shapes {found}, the arguments have {wanted}")
-    return others
 
 
 def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
@@ -156,6 +102,10 @@ def _columns(call: Call, output: Tensor) -> list[Any]:
     ]
 
 
+def _tensor(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
 def _stacked(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     if not rows:
         return devices.namespace(x._data).zeros(shape, dtype=x.dtype)
@@ -172,22 +122,6 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     the second derivative only where fn is holomorphic; `hvp` needs no such condition.
     """
     return jacobian(grad(fn, argnums), argnums)
-
-
-def hvp(fn: Callable[..., Any], args: Any, vectors: Any) -> Any:
-    """The Hessian of fn at `args` times `vectors`, in their structure, by two sweeps.
-
-    args: a tuple of arguments, or a dict of them by name; fn returns one number
-    Raises ValueError when arguments and vectors do not match.
-    """
-    vectors = _matching("hvp", args, vectors)
-    slope_of = grad(_of_one(fn))
-
-    def slope(given: Any) -> Any:
-        pairs = zip(leaves(slope_of(given)), leaves(vectors), strict=True)
-        return sum((g * v).sum() for g, v in pairs)
-
-    return grad(slope)(args)
 
 
 def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:

@@ -1,4 +1,4 @@
-"""Transformations of functions: grad, value_and_grad, vjp.
+"""Transformations of functions: grad, value_and_grad.
 
 Each runs the function once on fresh variables (`variables.py`) and sweeps back.  Arguments may be
 nested lists, tuples and dicts of arrays; results keep that structure.
@@ -10,12 +10,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.variables import Call
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["grad", "value_and_grad"]
 
 
 def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
@@ -61,32 +59,3 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
         return _gradient(call, arguments)
 
     return differentiated
-
-
-def vjp(
-    fn: Callable[..., Any], *args: Any, argnums: Argnums | None = None, **kwargs: Any
-) -> tuple[Any, Callable[[Any], Any]]:
-    """(fn(*args, **kwargs), pull) where pull(v) = vᵀ·J: a tuple, one cotangent per argument.
-
-    argnums: which arguments, by position or name, as in `value_and_grad`: all in `args` when
-             omitted; pull then returns one cotangent, or a tuple, as `argnums` is one or several
-    fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
-    `pull` may be called several times.
-    """
-    arguments = Arguments(fn, range(len(args)) if argnums is None else argnums)
-    call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-    outputs = call.outputs()
-
-    def pull(v: Any) -> Any:
-        given = leaves(v)
-        if len(given) != len(outputs):
-            raise ValueError(f"{call.name} returned {len(outputs)} arrays, v has {len(given)}")
-        seeds = [
-            (output._node, seed_for(output, g))
-            for output, g in zip(outputs, given, strict=True)
-            if output._node is not None
-        ]
-        gradients = call.gradients(seeds)
-        return gradients[0] if arguments.single else tuple(gradients)
-
-    return call.value(), pull

@@ -12,7 +12,7 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, unflatten
 from tapegrad.autograd.transforms.batching import vmap
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 

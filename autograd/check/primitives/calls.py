@@ -20,7 +20,7 @@ from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, 
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.step import replay
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 

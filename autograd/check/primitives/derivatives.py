@@ -13,7 +13,7 @@ from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, 
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of
 from tapegrad.autograd.check.slopes import Line, noise_of
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 

@@ -9,7 +9,7 @@ from tapegrad.autograd.check.laws import Laws, must
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, must_agree
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS", "agree_on_device"]
 

@@ -20,7 +20,7 @@ from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
