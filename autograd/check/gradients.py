@@ -133,7 +133,7 @@ class _Flat:
         self, point: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """The gradient of ⟨cotangents, fn⟩ with respect to each leaf."""
-        _, pull = vjp(self._on_leaves, *self._homed(point))
+        _, pull = vjp(self._on_leaves, tuple(self._homed(point)))
         gradients = pull([self._like_output(c, i) for i, c in enumerate(cotangents)])
         return [np.array(gradient.numpy()) for gradient in gradients]
 
@@ -144,7 +144,7 @@ class _Flat:
         count = len(point)
 
         def pulled(*arguments: Tensor) -> list[Tensor]:
-            _, pull = vjp(self._on_leaves, *arguments[:count])
+            _, pull = vjp(self._on_leaves, tuple(arguments[:count]))
             return list(pull(list(arguments[count:])))
 
         values = self.evaluate(point)

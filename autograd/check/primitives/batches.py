@@ -66,7 +66,7 @@ def _batch_agrees(
                 changed[i] = x
             return floats_of(run([Tensor(x) if type(x) is np.ndarray else x for x in changed]))
 
-        _, pull = vjp(floating, *[given[i] for i in inner])
+        _, pull = vjp(floating, tuple(given[i] for i in inner))
         return [in_parts(g) for g in pull(cotangents)]
 
     def one(samples: dict[int, Any]) -> Any:

@@ -88,7 +88,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
     def step(point: Any, cotangents: Any) -> Any:
         if not trial.derives:
             return trial.run(point, wrap=Tensor)
-        y, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), *point)
+        y, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), tuple(point))
         return [y, pull(list(cotangents))]
 
     def inputs(turn: int) -> Any:

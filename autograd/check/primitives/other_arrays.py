@@ -38,7 +38,7 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     if not trial.derives:
         return
     v = trial.cotangents()
-    _, pull = vjp(lambda *x: floats_of(trial.run(x, wrap=there)), *[there(p) for p in trial.point])
+    _, pull = vjp(lambda *x: floats_of(trial.run(x, wrap=there)), tuple(map(there, trial.point)))
     for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
         must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
         must_agree(g.numpy(), e, f"gradient {i} on {device}")

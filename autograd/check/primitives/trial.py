@@ -129,7 +129,7 @@ class PrimitiveTrial:
     ) -> list[np.ndarray]:
         """vᵀ·J from the tape, as bare arrays from bare arrays."""
         point = self.point if point is None else point
-        _, pull = vjp(lambda *x: floats_of(self.on_tensors(*x)), *point)
+        _, pull = vjp(lambda *x: floats_of(self.on_tensors(*x)), tuple(point))
         return [np.asarray(g) for g in pull(list(cotangents))]
 
     def cotangents(self) -> list[np.ndarray]:
