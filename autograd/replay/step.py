@@ -13,7 +13,7 @@ runnable.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import is_followed, observed
@@ -24,50 +24,58 @@ from tapegrad.autograd.replay.plain import plain
 from tapegrad.autograd.replay.program import Program, Run
 from tapegrad.autograd.replay.recording import Recording, ReplayError, Slot, is_value
 
+if TYPE_CHECKING:
+    import numpy as np
+
 __all__ = ["Replay", "replay"]
 
+P = ParamSpec("P")  # the step's own parameters
 
-class Replay:
+
+class Replay(Generic[P]):
     """A step that records itself on its first calls, then replays.  Made by `replay`."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[P, Any]) -> None:
+        self._step: Callable[..., Any] = step
         self._recordings: dict[Any, tuple[Recording, list[Slot], int]] = {}
         self._programs: dict[Any, tuple[Program, Run]] = {}
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the step: recorded on the first calls with these shapes, replayed afterwards.
 
         Where calls are followed, by anomaly mode, another step that is being recorded or a batch,
         the step runs as it stands: a list of bodies would pass them by.
         """
-        flat = leaves(list(args))
+        nest = [args, kwargs]
+        flat = leaves(nest)
         if is_followed():
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
-            return self._step(*unflatten(list(args), tensors))
+            args, kwargs = unflatten(nest, tensors)
+            return self._step(*args, **kwargs)
         arrays = [as_array(a) if is_value(a) else a for a in flat]
-        key = _key(args, arrays)
+        key = _key(nest, arrays)
         known = self._programs.get(key)
         if known is not None:
             program, run = known
             if program.holds():
                 return run([a for a in arrays if devices.is_array(a)])
             del self._programs[key]
-        return self._record(key, args, arrays)
+        return self._record(key, nest, arrays)
 
     @property
     def recorded(self) -> int:
         """How many variants (shapes, modes) of the step are ready to be replayed."""
         return len(self._programs)
 
-    def _record(self, key: Any, args: tuple[Any, ...], arrays: list[Any]) -> Any:
+    def _record(self, key: Any, nest: list[Any], arrays: list[Any]) -> Any:
         recording = Recording()
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
+        args, kwargs = unflatten(nest, tensors)
         with observed(recording):
-            result = self._step(*unflatten(list(args), tensors))
+            result = self._step(*args, **kwargs)
         recording.finish(result)
         earlier = self._recordings.get(key)
         if earlier is not None:
@@ -88,8 +96,8 @@ class Replay:
         return result
 
 
-def _key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
-    parts: list[Any] = [repr(map_leaves(lambda _: "*", list(args)))]
+def _key(nest: list[Any], arrays: list[Any]) -> Any:
+    parts: list[Any] = [repr(map_leaves(lambda _: "*", nest))]
     first: dict[int, int] = {}  # one array passed twice is another step than two arrays
     for i, a in enumerate(arrays):
         if devices.is_array(a):
@@ -100,7 +108,11 @@ def _key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
     return tuple(parts)
 
 
-def replay(step: Callable[..., Any]) -> Replay:
+@overload
+def replay(step: np.ufunc) -> Replay[...]: ...
+@overload
+def replay(step: Callable[P, Any]) -> Replay[P]: ...
+def replay(step: Callable[..., Any]) -> Replay[...]:
     """Make a step that is recorded on its first calls and replayed with equal bits from then on.
 
     step: a function of arrays (or nests of them) that computes, calls `backward` and updates

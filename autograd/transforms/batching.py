@@ -14,9 +14,9 @@ and 1.2 times as long for a small convolutional network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, overload
 
 import numpy as np
 
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
 
 __all__ = ["per_sample_grad", "vmap"]
+
+# The axis along which the arrays of an argument have the samples, or None where all samples share
+# them: one for all arguments, or one for each.
+SampleAxes: TypeAlias = int | Sequence[int | None] | None
+
+P = ParamSpec("P")  # fn's own parameters
 
 NO_RULE = (
     "{where}: {name} has no batching rule, so it cannot run on all samples of a batch at once. "
@@ -220,7 +226,11 @@ def _by_rule(
 # Transformations of functions ---------------------------------------------------------------------
 
 
-def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callable[..., Any]:
+@overload
+def vmap(fn: np.ufunc, in_axes: SampleAxes = 0, out_axes: int = 0) -> Callable[..., Any]: ...
+@overload
+def vmap(fn: Callable[P, Any], in_axes: SampleAxes = 0, out_axes: int = 0) -> Callable[P, Any]: ...
+def vmap(fn: Callable[..., Any], in_axes: SampleAxes = 0, out_axes: int = 0) -> Callable[..., Any]:
     """A function that applies fn, which is about one sample, to all samples of a batch at once.
 
     in_axes:  where the arrays of an argument have the samples: an axis, or None for an argument
@@ -244,11 +254,27 @@ def vmap(fn: Callable[..., Any], in_axes: Any = 0, out_axes: int = 0) -> Callabl
     return mapped
 
 
+@overload
+def per_sample_grad(
+    fn: np.ufunc,
+    argnums: Argnums | None = None,
+    *,
+    in_axes: SampleAxes = None,
+    parameters: Iterable[Parameter] | None = None,
+) -> Callable[..., Any]: ...
+@overload
+def per_sample_grad(
+    fn: Callable[P, Any],
+    argnums: Argnums | None = None,
+    *,
+    in_axes: SampleAxes = None,
+    parameters: Iterable[Parameter] | None = None,
+) -> Callable[P, Any]: ...
 def per_sample_grad(
     fn: Callable[..., Any],
     argnums: Argnums | None = None,
     *,
-    in_axes: Any = None,
+    in_axes: SampleAxes = None,
     parameters: Iterable[Parameter] | None = None,
 ) -> Callable[..., Any]:
     """A function that returns the gradient of fn for each sample of a batch, without a loop.

@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -47,6 +47,9 @@ from tapegrad.autograd.transforms.variables import derivative_depth, variable
 from tapegrad.devices import TapegradError
 
 __all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]
+
+P = ParamSpec("P")  # fn's own parameters
+R = TypeVar("R")  # what fn returns
 
 OTHER_CALLS = (
     "checkpoint({name}): run again, it made other calls: call {index} was {old}, now it is {new}. "
@@ -73,6 +76,10 @@ class CheckpointError(TapegradError, RuntimeError):
     """A checkpointed function did something else when it was run again; the message names it."""
 
 
+@overload
+def checkpoint(fn: np.ufunc) -> Callable[..., Any]: ...
+@overload
+def checkpoint(fn: Callable[P, R]) -> Callable[P, R]: ...
 def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     """fn, with what it computes inside recomputed in the reverse sweep instead of kept.
 

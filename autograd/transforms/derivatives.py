@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, overload
 
 import numpy as np
 
@@ -30,12 +30,18 @@ __all__ = [
     "stop_gradient",
 ]
 
+P = ParamSpec("P")  # fn's own parameters
+
 
 def stop_gradient(x: Any) -> Any:
     """x, or a nest of arrays, as a constant: same values, no derivative."""
     return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, x)
 
 
+@overload
+def elementwise_grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def elementwise_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns d fn(x)ᵢ / dxᵢ for every entry, for an fn that acts elementwise.
 
@@ -50,6 +56,10 @@ def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[.
     return grad(summed, argnums)
 
 
+@overload
+def jacobian(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def jacobian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape), by one sweep per row.
 
@@ -114,6 +124,10 @@ def _stacked(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     return devices.namespace(*rows).stack(rows).reshape(shape)
 
 
+@overload
+def hessian(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def hessian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns ∂²fn/∂x∂x, of shape (*x.shape, *x.shape); fn returns one number.
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.variables import Call
 
+if TYPE_CHECKING:
+    import numpy as np
+
 __all__ = ["grad", "value_and_grad"]
 
+P = ParamSpec("P")  # fn's own parameters
 
+
+@overload
+def value_and_grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]: ...
+@overload
+def value_and_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]: ...
 def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
     """A function that returns (fn(…), its gradient with respect to argument(s) `argnums`).
 
@@ -44,6 +53,10 @@ def _gradient(call: Call, arguments: Arguments) -> Any:
     return gradients[0] if arguments.single else tuple(gradients)
 
 
+@overload
+def grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns the gradient of fn with respect to argument(s) `argnums`.
 
