@@ -14,7 +14,7 @@ from tapegrad.devices._registry import (
     Device,
     DeviceError,
     MemoryInfo,
-    Stream,
+    RandomStream,
     address_of,
     available_devices,
     device,
@@ -52,7 +52,7 @@ __all__ = [
     "watched_draws",
     # declaring an array library
     "Backend",
-    "Stream",
+    "RandomStream",
     "register_backend",
     # names for annotations, and the base of all errors
     "Array",

@@ -25,7 +25,7 @@ from tapegrad.devices._registry import Device, backend_named, backend_of, device
 
 __all__ = ["Generator", "NumpyStream", "generator", "manual_seed", "watched_draws"]
 
-Shape = int | tuple[int, ...]
+ShapeLike = int | tuple[int, ...]
 
 
 class NumpyStream:
@@ -113,7 +113,7 @@ class Generator:
 
     def uniform(
         self,
-        shape: Shape = (),
+        shape: ShapeLike = (),
         dtype: Any = np.float32,
         *,
         low: float = 0.0,
@@ -137,7 +137,7 @@ class Generator:
 
     def normal(
         self,
-        shape: Shape = (),
+        shape: ShapeLike = (),
         dtype: Any = np.float32,
         *,
         mean: float = 0.0,
@@ -160,7 +160,7 @@ class Generator:
         return self._delivered(y, out)
 
     def bernoulli(
-        self, p: Any = 0.5, shape: Shape = (), dtype: Any = np.float32, *, out: Any = None
+        self, p: Any = 0.5, shape: ShapeLike = (), dtype: Any = np.float32, *, out: Any = None
     ) -> Any:
         """Independent draws that are 1 with probability p, else 0, of `shape` and any `dtype`.
 
@@ -182,7 +182,7 @@ class Generator:
         chosen = self._stream.uniform(shape, np.dtype(np.float32), None) < p
         return self._delivered(self._xp.asarray(chosen, dtype=dtype), out)
 
-    def integers(self, low: int, high: int, shape: Shape = (), dtype: Any = np.int64) -> Any:
+    def integers(self, low: int, high: int, shape: ShapeLike = (), dtype: Any = np.int64) -> Any:
         """Independent whole numbers from low to high - 1, all equally likely, of `shape`.
 
         Raises ValueError when low ≥ high or `dtype` cannot hold them, TypeError for a dtype that is

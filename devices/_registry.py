@@ -29,7 +29,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "MemoryInfo",
-    "Stream",
+    "RandomStream",
     "address_of",
     "available_devices",
     "backend_named",
@@ -151,7 +151,7 @@ def _no_context(_: Device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-class Stream(Protocol):
+class RandomStream(Protocol):
     """What a backend's random numbers can do: `dtype` is float32 or float64, `out` contiguous."""
 
     algorithm: str
@@ -190,7 +190,7 @@ class Backend:
     to_numpy:    array -> ndarray, a copy unless the device is the CPU
     move:        (array, Device) -> the array on another device of the same kind
     memory:      Device -> MemoryInfo
-    stream:      (Device, SeedSequence) -> the random numbers of that device (see `Stream`)
+    stream:      (Device, SeedSequence) -> the random numbers of that device (see `RandomStream`)
     synchronize: waits until what was started on the device is done
     activate:    Device -> context manager in which it is the library's current device
     numbered:    its devices carry numbers, so that arrays of this kind can still be mixed wrongly
@@ -206,7 +206,7 @@ class Backend:
     to_numpy: Callable[[Any], np.ndarray[Any, Any]]
     move: Callable[[Any, Device], Any]
     memory: Callable[[Device], MemoryInfo]
-    stream: Callable[[Device, np.random.SeedSequence], Stream]
+    stream: Callable[[Device, np.random.SeedSequence], RandomStream]
     synchronize: Callable[[Device], None] = _nothing
     activate: Callable[[Device], AbstractContextManager[Any]] = _no_context
     numbered: bool = False

@@ -28,7 +28,7 @@ __all__ = [
     "MIXED",
     "NUMBERS",
     "STRICT",
-    "Array",
+    "HostArray",
     "StrictArray",
     "adopt",
     "scatter",
@@ -55,7 +55,7 @@ _NO_DTYPE = f"{CUPY} has no arrays of dtype {{dtype}}"
 # The dtypes that CuPy's arrays can have.
 _DTYPES = frozenset("?bBhHiIlLqQefdFD")
 
-Array = np.ndarray[Any, Any]
+HostArray = np.ndarray[Any, Any]
 
 # What is passed to NumPy as it is: numbers, settings, functions' names.
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, slice, type(None), type(Ellipsis)})
@@ -65,7 +65,7 @@ NUMBERS = frozenset({bool, int, float, complex})
 # Wrapping and unwrapping -------------------------------------------------------------------------
 
 
-def adopt(array: Array, base: StrictArray | None = None) -> StrictArray:
+def adopt(array: HostArray, base: StrictArray | None = None) -> StrictArray:
     if array.dtype.char not in _DTYPES:
         raise TypeError(_NO_DTYPE.format(dtype=array.dtype))
     self = object.__new__(StrictArray)
@@ -81,7 +81,7 @@ def _memory_of(array: Any) -> Any:
     return array
 
 
-def _view(array: Array, sources: Any) -> StrictArray:
+def _view(array: HostArray, sources: Any) -> StrictArray:
     """Wrap a result that is a view of something, perhaps of one of the operands."""
     memory = _memory_of(array)
     for source in _strict_in(sources):
@@ -93,7 +93,7 @@ def _view(array: Array, sources: Any) -> StrictArray:
     return adopt(array)
 
 
-def _make_writeable(view: Array) -> None:
+def _make_writeable(view: HostArray) -> None:
     """NumPy's `diagonal` is a read-only view, CuPy's can be written.
 
     Views in which entries share memory (broadcasts, windows) stay as NumPy made them.
@@ -160,10 +160,10 @@ class StrictArray:
     __slots__ = ("__weakref__", "_array", "_base")
     __hash__ = None  # type: ignore[assignment]  # arrays compare by element, so they cannot be hashed
 
-    _array: Array
+    _array: HostArray
     _base: StrictArray | None
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: HostArray) -> None:
         if type(array) is not np.ndarray:
             raise TypeError(f"a StrictArray holds an ndarray, not {type(array).__name__}")
         if array.dtype.char not in _DTYPES:
@@ -317,15 +317,15 @@ class StrictArray:
 
     def get(
         self, stream: Any = None, order: Any = "C", out: Any = None, blocking: bool = True
-    ) -> Array:
+    ) -> HostArray:
         """A copy as an ndarray, or into the ndarray `out`."""
         if out is None:
             return np.array(self._array, order=order)
         out[...] = self._array
-        given: Array = out
+        given: HostArray = out
         return given
 
-    def set(self, arr: Array, stream: Any = None) -> None:
+    def set(self, arr: HostArray, stream: Any = None) -> None:
         """Overwrite with the entries of an ndarray of the same shape and dtype."""
         if not isinstance(arr, np.ndarray):
             raise TypeError("set: only an ndarray can be copied into an array of device 'strict'")

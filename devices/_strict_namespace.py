@@ -17,7 +17,7 @@ from tapegrad.devices._registry import DeviceError
 from tapegrad.devices._strict_array import (
     MIXED,
     NUMBERS,
-    Array,
+    HostArray,
     StrictArray,
     adopt,
     scatter,
@@ -25,7 +25,7 @@ from tapegrad.devices._strict_array import (
     wrapped,
 )
 
-__all__ = ["Namespace", "strict"]
+__all__ = ["StrictNamespace", "strict"]
 
 # Functions ---------------------------------------------------------------------------------------
 
@@ -302,7 +302,7 @@ class _Indexed:
         return wrapped(self._call[unwrapped(key, f"cupy.{self._name}")], ())
 
 
-class Namespace:
+class StrictNamespace:
     """CuPy's namespace, or a part of it such as `linalg`, computed by NumPy.
 
     A name exists if CuPy has it; functions take CuPy's parameters.  Members are made on first use.
@@ -339,7 +339,7 @@ class Namespace:
         where = f"cupy.{self._path}.{name}" if self._path else f"cupy.{name}"
         path, entries = where.removeprefix("cupy."), self._entries
         if path in RECORD["namespaces"]:
-            return Namespace(path, getattr(self._module, name))
+            return StrictNamespace(path, getattr(self._module, name))
         if name in entries["functions"]:
             special = _SPECIAL.get(path)
             if special is not None:
@@ -378,7 +378,9 @@ def _is_plain(member: Any) -> bool:
     return member is None or isinstance(member, (int, float, _Indexed, type(np.s_)))
 
 
-def _asnumpy(a: Any, _: Any = None, order: str = "C", out: Any = None, **ignored: bool) -> Array:
+def _asnumpy(
+    a: Any, _: Any = None, order: str = "C", out: Any = None, **ignored: bool
+) -> HostArray:
     """`a` as an ndarray: a copy of a strict array."""
     if unknown := ignored.keys() - _IGNORED:
         raise TypeError(f"{CUPY}: cupy.asnumpy takes no keyword argument {min(unknown)!r}")
@@ -400,4 +402,4 @@ _VALUES: dict[str, Any] = {
 _SPECIAL: dict[str, Any] = {"asnumpy": _asnumpy, "get_array_module": _get_array_module}
 
 
-strict = Namespace("", np)
+strict = StrictNamespace("", np)

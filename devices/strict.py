@@ -33,9 +33,9 @@ from tapegrad.devices import _cpu
 from tapegrad.devices._generators import NumpyStream
 from tapegrad.devices._registry import Backend
 from tapegrad.devices._strict_array import STRICT, StrictArray, adopt
-from tapegrad.devices._strict_namespace import Namespace, strict
+from tapegrad.devices._strict_namespace import StrictNamespace, strict
 
-__all__ = ["Namespace", "StrictArray", "load", "strict"]
+__all__ = ["StrictNamespace", "StrictArray", "load", "strict"]
 
 
 def load() -> Backend:

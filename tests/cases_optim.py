@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call, Setting
+from tapegrad.autograd.check import Setting, TrialCall
 from tapegrad.optim import optimizer
 
 
@@ -123,7 +123,7 @@ def optimizer_step(d):
         "names": ("factors",),
         "options": (("learningRate", 0.25),),
     }
-    return Call([x, g, [], [factors]], settings)
+    return TrialCall([x, g, [], [factors]], settings)
 
 
 PRIMITIVES = {"optimizer_step": optimizer_step}

@@ -23,7 +23,7 @@ from tapegrad.autograd.check import (
     Case,
     Draws,
     Law,
-    Profile,
+    LawProfile,
     Subject,
     discover,
     modules,
@@ -35,7 +35,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
-PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.derandomize)
+PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
 
 
 def subjects(kind, table):
@@ -258,7 +258,7 @@ def on_device(kind):
 def agrees_on_cuda(subject):
     agree = DEVICE_LAWS[subject.kind]
     law = Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
-    subject.examine(law, Profile(25)).raise_error()
+    subject.examine(law, LawProfile(25)).raise_error()
 
 
 @pytest.mark.cuda

@@ -1,9 +1,9 @@
 """tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
 
 from tapegrad.autograd.check.cases import (
-    Array,
     Case,
-    Option,
+    CaseArray,
+    CaseOption,
     array,
     booleans,
     case_of,
@@ -32,16 +32,16 @@ from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
 from tapegrad.autograd.check.primitives import (
     PRIMITIVE_LAWS,
-    Call,
     PrimitiveTrial,
+    TrialCall,
     applies_to_primitive,
     operations,
 )
-from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
+from tapegrad.autograd.check.report import GradientError, LawError, Probe, Report, ReportEntry
 from tapegrad.autograd.check.running import (
     PROFILES,
+    LawProfile,
     Outcome,
-    Profile,
     UncheckedError,
     examine,
     rerun_law,
@@ -54,7 +54,7 @@ __all__ = [
     # a function
     "check_gradients",
     "CheckError",
-    "Entry",
+    "ReportEntry",
     "GradientError",
     "LawError",
     "Probe",
@@ -84,7 +84,7 @@ __all__ = [
     "applies_to_primitive",
     "operations",
     # examples
-    "Call",
+    "TrialCall",
     "Layer",
     "Setting",
     "Pair",
@@ -99,9 +99,9 @@ __all__ = [
     "LAYOUTS",
     "REGIMES",
     # cases: how examples are drawn, in one line
-    "Array",
+    "CaseArray",
     "Case",
-    "Option",
+    "CaseOption",
     "array",
     "booleans",
     "case_of",
@@ -116,7 +116,7 @@ __all__ = [
     # running a law
     "PROFILES",
     "Outcome",
-    "Profile",
+    "LawProfile",
     "examine",
     "rerun_law",
     "run_law",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.draws import check_names
 from tapegrad.autograd.check.modules import Layer
-from tapegrad.autograd.check.primitives import Call
+from tapegrad.autograd.check.primitives import TrialCall
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
 __all__ = [
-    "Array",
+    "CaseArray",
     "Case",
-    "Option",
+    "CaseOption",
     "array",
     "as_option",
     "booleans",
@@ -56,7 +56,7 @@ BATCHWISE = {
 
 
 @dataclass(frozen=True)
-class Option:
+class CaseOption:
     """A choice for one option of a constructor or a call; `draw` makes it."""
 
     draw: Callable[[Draws], Any]
@@ -66,42 +66,44 @@ class Option:
         return self.text
 
 
-def ints(low: int, high: int) -> Option:
+def ints(low: int, high: int) -> CaseOption:
     """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` says the same."""
-    return Option(lambda d: d.integer(low, high), f"ints({low}, {high})")
+    return CaseOption(lambda d: d.integer(low, high), f"ints({low}, {high})")
 
 
-def one_of(*values: Any) -> Option:
+def one_of(*values: Any) -> CaseOption:
     """One of `values`; shrinks to the first.  A list says the same."""
-    return Option(lambda d: d.choice(values), f"one_of{values!r}")
+    return CaseOption(lambda d: d.choice(values), f"one_of{values!r}")
 
 
-def booleans() -> Option:
+def booleans() -> CaseOption:
     """False or True; shrinks to False."""
     return one_of(False, True)
 
 
-def floats(low: float, high: float) -> Option:
+def floats(low: float, high: float) -> CaseOption:
     """A number in low … high, one of 17 evenly spaced ones; shrinks to low."""
-    return Option(lambda d: low + (high - low) * d.integer(0, 16) / 16, f"floats({low}, {high})")
+    return CaseOption(
+        lambda d: low + (high - low) * d.integer(0, 16) / 16, f"floats({low}, {high})"
+    )
 
 
-def as_option(value: Any) -> Option:
+def as_option(value: Any) -> CaseOption:
     """The option that a value stands for: itself, a range, a list of choices, or the one value."""
-    if isinstance(value, Option):
+    if isinstance(value, CaseOption):
         return value
     if isinstance(value, range) and value.step == 1 and len(value):
         return ints(value.start, value.stop - 1)
     if isinstance(value, list):
         return one_of(*value)
-    return Option(lambda _: value, repr(value))
+    return CaseOption(lambda _: value, repr(value))
 
 
 # Arrays -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Array:
+class CaseArray:
     """An argument with named sizes; `array` and `indices` make one, and so does a bare text."""
 
     names: str
@@ -121,20 +123,20 @@ class Array:
         return d.integers(shape, 0, below)
 
 
-def array(names: str, low: float | None = None, high: float | None = None) -> Array:
+def array(names: str, low: float | None = None, high: float | None = None) -> CaseArray:
     """Floating point data of named sizes inside the open interval (low, high)."""
-    return Array(names, low, high)
+    return CaseArray(names, low, high)
 
 
-def indices(names: str, below: str | int) -> Array:
+def indices(names: str, below: str | int) -> CaseArray:
     """Integers in 0 … below − 1, `below` being a number or the name of a size: class labels, …"""
-    return Array(names, below=below)
+    return CaseArray(names, below=below)
 
 
 def prepared(spec: Any) -> Any:
     """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
     if isinstance(spec, str):
-        return Array(spec)
+        return CaseArray(spec)
     if isinstance(spec, Mapping):
         return {key: prepared(item) for key, item in spec.items()}
     if isinstance(spec, (list, tuple)):
@@ -143,8 +145,8 @@ def prepared(spec: Any) -> Any:
 
 
 def drawn(spec: Any, d: Draws) -> Any:
-    """The arrays of a spec: an `Array`, a function of the draws, an array, or a nest of them."""
-    if isinstance(spec, Array):
+    """The arrays of a spec: a `CaseArray`, a function of the draws, an array, or a nest of them."""
+    if isinstance(spec, CaseArray):
         return spec.draw(d)
     if isinstance(spec, Mapping):
         return {key: drawn(item, d) for key, item in spec.items()}
@@ -162,7 +164,7 @@ def drawn(spec: Any, d: Draws) -> Any:
 class Case:
     """How to draw examples of one subject, and what is known about it.
 
-    draw:       a `Layer`, a `Call` or a `Setting` from a `Draws`
+    draw:       a `Layer`, a `TrialCall` or a `Setting` from a `Draws`
     kind:       "module", "criterion", "primitive" or "optimizer"; None to go by the subject
     inplace:    the layer overwrites its input, and says so
     stochastic: whether the layer draws random numbers in training mode (from `tapegrad.devices`);
@@ -223,7 +225,7 @@ def module_case(
     def draw(d: Draws) -> Layer:
         picked = chosen(kinds, d)
         x = drawn(input, d)
-        names = input.names if isinstance(input, Array) else ""
+        names = input.names if isinstance(input, CaseArray) else ""
         batched = not names.startswith("N?") or d.present("N")
         return Layer(
             make(**picked),
@@ -261,14 +263,14 @@ def primitive_case(
     kinds = {name: as_option(value) for name, value in settings.items()}
     args = [prepared(arg) for arg in args]
 
-    def draw(d: Draws) -> Call:
+    def draw(d: Draws) -> TrialCall:
         picked = chosen(kinds, d)
-        return Call([drawn(arg, d) for arg in args], picked)
+        return TrialCall([drawn(arg, d) for arg in args], picked)
 
     return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}), complex=complex)
 
 
-def chosen(kinds: Mapping[str, Option], d: Draws) -> dict[str, Any]:
+def chosen(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
     """A value for each option; integers become sizes of that name."""
     picked = {name: kind.draw(d) for name, kind in kinds.items()}
     for name, value in picked.items():

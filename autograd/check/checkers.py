@@ -35,7 +35,7 @@ from tapegrad.autograd.check.torch import torch_pair
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
     from tapegrad.autograd.check.laws import Law
-    from tapegrad.autograd.check.running import Profile
+    from tapegrad.autograd.check.running import LawProfile
 
 __all__ = ["check_criterion", "check_module", "check_torch", "check_vjp"]
 
@@ -76,7 +76,7 @@ def check_vjp(
     fn: Callable[..., Any],
     vjp_fn: Callable[..., Any],
     *inputs: Any,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -124,7 +124,7 @@ def check_torch(
     subject: Any,
     *inputs: Any,
     training: bool = False,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -187,7 +187,7 @@ def _checked(
     kind: str,
     case: Case,
     *,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,

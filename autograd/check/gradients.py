@@ -73,7 +73,7 @@ def check_gradients(
     >>> check_gradients(lambda x: np.tanh(x), np.linspace(-1, 1, 5), order=2).verdict
     'ok'
     """
-    function = _Flat(fn, inputs, name)
+    function = _FlatFunction(fn, inputs, name)
     rng = np.random.default_rng(seed)
     found: list[Probe] = []
     at = function.point
@@ -95,7 +95,7 @@ def check_gradients(
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
-class _Flat:
+class _FlatFunction:
     """A function as leaves in, leaves out, over bare float64 arrays."""
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], name: str | None):
@@ -139,7 +139,7 @@ class _Flat:
 
     def derivative(
         self, point: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[_Flat, list[np.ndarray]]:
+    ) -> tuple[_FlatFunction, list[np.ndarray]]:
         """The function (x, v) ↦ vᵀ·J(x), flat again, and a point for it."""
         count = len(point)
 
@@ -148,7 +148,7 @@ class _Flat:
             return list(pull(list(arguments[count:])))
 
         values = self.evaluate(point)
-        above = _Flat.__new__(_Flat)
+        above = _FlatFunction.__new__(_FlatFunction)
         above.fn = pulled
         above.name = self.name
         above.inputs = (*point, *values)
@@ -217,7 +217,9 @@ class _Flat:
         return Tensor(np.array(cotangent), device=self._homes[0])
 
 
-def _symmetry(function: _Flat, point: Sequence[np.ndarray], rng: np.random.Generator) -> Probe:
+def _symmetry(
+    function: _FlatFunction, point: Sequence[np.ndarray], rng: np.random.Generator
+) -> Probe:
     """⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩: exact but for rounding."""
     count = len(function.shapes or ())
     u = [gaussian(rng, x.shape) for x in point[:count]]

@@ -15,7 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.report import Entry
+from tapegrad.autograd.check.report import ReportEntry
 from tapegrad.autograd.check.slopes import Line, slope_at
 
 __all__ = ["diagnose", "localise"]
@@ -32,10 +32,10 @@ def localise(
     *,
     step: float,
     scale: float,
-) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+) -> tuple[tuple[ReportEntry, ...], tuple[str, ...]]:
     """The wrong entries, worst first, and sentences that say what is wrong with them."""
     measure = _Measure(line, gradients, groups, step, scale)
-    entries: list[Entry] = []
+    entries: list[ReportEntry] = []
     sentences: list[str] = []
     for position, name in enumerate(names):
         gradient = gradients[position]
@@ -43,7 +43,9 @@ def localise(
         if lost.size:
             sentences += [f"{name}: the gradient is NaN", *_where(name, np.isnan(gradient))]
             entries += [
-                Entry(name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2])
+                ReportEntry(
+                    name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2]
+                )
                 for flat in lost[:_FOUND]
             ]
             continue
@@ -69,7 +71,9 @@ def localise(
                 places = [move[0] for move, _, _ in wrong]
                 sentences += _places(name, gradient.shape, places, capped=len(wrong) >= _FOUND)
         entries += [
-            Entry(name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number)
+            ReportEntry(
+                name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number
+            )
             for move, analytic, number in wrong
         ]
     if not entries:
@@ -121,7 +125,7 @@ class _Measure:
             self._cache[key] = (analytic, slope.value, bad)
         return self._cache[key]
 
-    def worst(self, names: Sequence[str]) -> tuple[list[Entry], list[str]]:
+    def worst(self, names: Sequence[str]) -> tuple[list[ReportEntry], list[str]]:
         """Where no entry is wrong beyond its own error bar: the one that comes nearest to it."""
         if not self._cache:
             return [], []
@@ -135,7 +139,7 @@ class _Measure:
         shape, name = self.gradients[position].shape, names[position]
         indices = tuple(_index(shape, flat) for flat in np.frombuffer(move, np.intp))
         said = f"{name}: single entries differ within their error bars, this one most"
-        return [Entry(name, indices, analytic, numeric)], [said]
+        return [ReportEntry(name, indices, analytic, numeric)], [said]
 
     def bisect(
         self, position: int, moves: list[np.ndarray]

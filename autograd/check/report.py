@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["Entry", "GradientError", "LawError", "Probe", "Report"]
+__all__ = ["ReportEntry", "GradientError", "LawError", "Probe", "Report"]
 
 # From best to worst; "kink" and "noisy" are unresolved: nothing was proved and nobody is accused.
 _SEVERITY = {"ok": 0, "kink": 1, "noisy": 1, "wrong": 2}
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """One wrong entry of a gradient: which argument, which index (several where values tie)."""
 
     argument: str
@@ -56,7 +56,7 @@ class Probe:
     evaluations: int
     taylor_rate: float | None = None
     note: str = ""
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ReportEntry, ...] = ()
     diagnosis: tuple[str, ...] = ()
 
     @property

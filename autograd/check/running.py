@@ -20,7 +20,7 @@ from tapegrad.autograd.check.strategies import HypothesisDraws
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
 
-__all__ = ["PROFILES", "Outcome", "Profile", "UncheckedError", "examine", "rerun_law", "run_law"]
+__all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
 
 UNRESOLVED = 0.2
 _HYPOTHESIS_NOTES = ("Failing test case", "Falsifying example", "Explanation", "You can reproduce")
@@ -31,7 +31,7 @@ class UncheckedError(LawError):
 
 
 @dataclass(frozen=True)
-class Profile:
+class LawProfile:
     """How many examples, and whether a run draws the same ones every time."""
 
     examples: int
@@ -39,9 +39,9 @@ class Profile:
 
 
 PROFILES = {
-    "pr": Profile(25),
-    "ci": Profile(100),
-    "nightly": Profile(10_000, derandomize=False),
+    "pr": LawProfile(25),
+    "ci": LawProfile(100),
+    "nightly": LawProfile(10_000, derandomize=False),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import Option, as_option
+from tapegrad.autograd.check.cases import CaseOption, as_option
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.layouts import LAYOUTS
 
@@ -72,7 +72,7 @@ def draws(make: Callable[[Draws], Any] | None = None, **settings: Any) -> Any:
 
 
 def examples(case: Callable[[Draws], Any], **settings: Any) -> Any:
-    """Strategy for what a case draws: a `Layer`, a `Call`, a `Setting`."""
+    """Strategy for what a case draws: a `Layer`, a `TrialCall`, a `Setting`."""
     return draws(case, **settings)
 
 
@@ -91,7 +91,7 @@ def options(**given: Any) -> Any:
     given: options such as ``ints(1, 5)`` or ``one_of("same", "valid")``, ranges, lists of choices,
            or fixed values
     """
-    kinds: dict[str, Option] = {name: as_option(value) for name, value in given.items()}
+    kinds: dict[str, CaseOption] = {name: as_option(value) for name, value in given.items()}
     return draws(lambda d: {name: kind.draw(d) for name, kind in kinds.items()})
 
 

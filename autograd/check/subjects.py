@@ -29,7 +29,7 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import LawError
-from tapegrad.autograd.check.running import PROFILES, Outcome, Profile, examine, rerun_law
+from tapegrad.autograd.check.running import PROFILES, LawProfile, Outcome, examine, rerun_law
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -117,7 +117,7 @@ class Subject:
         return PrimitiveTrial(self.short, self.case, draws, self.target)
 
     def examine(
-        self, law: Law, profile: Profile | str = "pr", *, seed: int | None = None
+        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None = None
     ) -> Outcome:
         """Hold one law against drawn examples.
 
@@ -228,7 +228,7 @@ def _told(outcome: Outcome) -> str:
 
 def check(
     subjects: Sequence[Subject],
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     *,
     laws: Callable[[Law], bool] | None = None,
     seed: int | None = None,

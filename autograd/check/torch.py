@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import Array, as_option, chosen, drawn, prepared
+from tapegrad.autograd.check.cases import CaseArray, as_option, chosen, drawn, prepared
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError
 
@@ -74,7 +74,7 @@ def torch_pair(
             state.update(zip(names, parameters, strict=True))
             return torch.func.functional_call(made, state, x)
 
-        shown = [spec.names if isinstance(spec, Array) else str(spec) for spec in inputs]
+        shown = [spec.names if isinstance(spec, CaseArray) else str(spec) for spec in inputs]
         labels = [f"input {i} ({text})" if len(shown) > 1 else "input"
                   for i, text in enumerate(shown)]  # fmt: skip
         return _pair(torch, run, [*arrays, *values], [*labels, *names], d.seed)

@@ -44,7 +44,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.sample import Sample, bare
-from tapegrad.autograd.transforms.variables import Call, derivative_depth, released
+from tapegrad.autograd.transforms.variables import BoundCall, derivative_depth, released
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
@@ -306,7 +306,7 @@ def per_sample_grad(
 
     def by_parameters(*args: Any, **kwargs: Any) -> Any:
         assert chosen is not None  # only called then
-        call = Call(fn, args, kwargs, ())
+        call = BoundCall(fn, args, kwargs, ())
         found = call.cotangents(call.seeds(), [p._node for p in chosen])
         return [np.zeros_like(p) if g is None else g for g, p in zip(found, chosen, strict=True)]
 

@@ -42,7 +42,7 @@ from tapegrad.autograd.core.node import (
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.reverse.sweep import cotangents
-from tapegrad.autograd.transforms.run_log import Log, Reads
+from tapegrad.autograd.transforms.run_log import Reads, RunLog
 from tapegrad.autograd.transforms.variables import derivative_depth, variable
 from tapegrad.devices import TapegradError
 
@@ -176,7 +176,7 @@ def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @dataclass(frozen=True)
-class _Hole:
+class _ArraySlot:
     """Where an array was in a nest of arguments."""
 
     number: int
@@ -190,7 +190,7 @@ def _emptied(nest: Any) -> tuple[Any, list[Any]]:
         if not isinstance(leaf, Tensor) and not devices.is_array(leaf):
             return leaf
         values.append(leaf)
-        return _Hole(len(values) - 1)
+        return _ArraySlot(len(values) - 1)
 
     return map_leaves(empty, nest), values
 
@@ -281,12 +281,12 @@ class _Call:
         self.constants = [None if _is_tracked(value) else value for value in values]
         self.depth = derivative_depth.get()
         self.contexts: list[Callable[[], Context]] = []
-        self.log = Log()
+        self.log = RunLog()
 
     def run(self, values: list[Any]) -> Any:
         """What fn returns for these values in the places of the arguments' arrays."""
         args, kwargs = map_leaves(
-            lambda leaf: values[leaf.number] if type(leaf) is _Hole else leaf, self.nest
+            lambda leaf: values[leaf.number] if type(leaf) is _ArraySlot else leaf, self.nest
         )
         return self.fn(*args, **kwargs)
 

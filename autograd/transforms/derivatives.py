@@ -20,7 +20,7 @@ from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.variables import Call
+from tapegrad.autograd.transforms.variables import BoundCall
 
 __all__ = [
     "custom_vjp",
@@ -76,7 +76,7 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
         found = []
         for output in call.outputs():
             columns = unflatten(call.structure, _columns(call, output))
@@ -86,7 +86,7 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
     return differentiated
 
 
-def _columns(call: Call, output: Tensor) -> list[Any]:
+def _columns(call: BoundCall, output: Tensor) -> list[Any]:
     """The derivatives of one result of a call by each array of its arguments."""
     data = output._data
     xp = devices.namespace(data)

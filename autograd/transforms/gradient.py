@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.variables import Call
+from tapegrad.autograd.transforms.variables import BoundCall
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +41,14 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
         gradient = _gradient(call, arguments)
         return call.value(), gradient
 
     return differentiated
 
 
-def _gradient(call: Call, arguments: Arguments) -> Any:
+def _gradient(call: BoundCall, arguments: Arguments) -> Any:
     gradients = call.gradients(call.seeds())
     return gradients[0] if arguments.single else tuple(gradients)
 
@@ -68,7 +68,7 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
         return _gradient(call, arguments)
 
     return differentiated

@@ -24,7 +24,7 @@ from tapegrad.autograd.transforms.argument_forms import (
 )
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, name_of
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.variables import Call
+from tapegrad.autograd.transforms.variables import BoundCall
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
@@ -80,7 +80,7 @@ def vjp(
     if chosen is None:
         chosen = tuple(args) if isinstance(args, dict) else range(len(positional))
     arguments = Arguments(fn, chosen)
-    call = Call(fn, positional, by_name, arguments.places(positional, by_name))
+    call = BoundCall(fn, positional, by_name, arguments.places(positional, by_name))
     outputs = call.outputs()
 
     def pull(v: Nest) -> Nest:

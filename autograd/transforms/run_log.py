@@ -25,7 +25,7 @@ from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
 
-__all__ = ["Log", "Reads"]
+__all__ = ["RunLog", "Reads"]
 
 WRITTEN = (
     "checkpoint({name}): {primitive} reads an array that was written in place after the call, so "
@@ -49,7 +49,7 @@ _STATE = Primitive(stream_state, random=True)
 _SET_STATE = Primitive(set_stream_state, random=True)
 
 
-class Log:
+class RunLog:
     """What a run drew from and wrote to, with the state of it before the first time."""
 
     def __init__(self) -> None:

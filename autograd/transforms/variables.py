@@ -24,7 +24,7 @@ from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_
 from tapegrad.autograd.transforms.arguments import name_of
 from tapegrad.autograd.transforms.sample import Sample
 
-__all__ = ["Call", "derivative_depth", "released", "variable"]
+__all__ = ["BoundCall", "derivative_depth", "released", "variable"]
 
 NOT_SCALAR = (
     "grad needs a function that returns one number; {name} returned shape {shape}. "
@@ -75,7 +75,7 @@ def released(x: Any) -> Any:
     return x.detach()
 
 
-class Call:
+class BoundCall:
     """One run of a function on fresh variables, and what is needed to reverse it."""
 
     def __init__(

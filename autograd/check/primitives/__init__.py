@@ -8,11 +8,11 @@ from tapegrad.autograd.check.laws import joined
 from tapegrad.autograd.check.primitives import batches, calls, derivatives, other_arrays, values
 from tapegrad.autograd.check.primitives.other_arrays import agree_on_device
 from tapegrad.autograd.check.primitives.scope import applies_to_primitive
-from tapegrad.autograd.check.primitives.trial import Call, PrimitiveTrial, operations
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, TrialCall, operations
 
 __all__ = [
     "PRIMITIVE_LAWS",
-    "Call",
+    "TrialCall",
     "PrimitiveTrial",
     "agree_on_device",
     "applies_to_primitive",

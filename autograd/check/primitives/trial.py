@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.report import Report
 
 __all__ = [
-    "Call",
+    "TrialCall",
     "PrimitiveTrial",
     "floats_of",
     "in_parts",
@@ -38,7 +38,7 @@ __all__ = [
 
 
 @dataclass
-class Call:
+class TrialCall:
     """The arguments of one call: arrays, lists of arrays, numbers; and its settings."""
 
     args: Sequence[Any]
@@ -57,7 +57,7 @@ class PrimitiveTrial:
     """
 
     def __init__(
-        self, name: str, case: Callable[[Draws], Call], draws: Draws, function: Any = None
+        self, name: str, case: Callable[[Draws], TrialCall], draws: Draws, function: Any = None
     ) -> None:
         self.name = name
         self.function = _of_values(operations()[name] if function is None else function)
