@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.autograd.transforms.arguments import name_of
+from tapegrad.autograd.transforms.arguments import function_name
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
@@ -62,7 +62,7 @@ def split_args(
     twice = [name for name in args if name in kwargs]
     if twice:
         names = ", ".join(map(repr, twice))
-        raise TypeError(BY_KEYWORD_TOO.format(product=product, name=name_of(fn), names=names))
+        raise TypeError(BY_KEYWORD_TOO.format(product=product, name=function_name(fn), names=names))
     by_name = {**args, **kwargs}
     _check_call(product, fn, (), by_name, NOT_THE_PARAMETERS)
     return (), by_name
@@ -90,7 +90,7 @@ def _check_call(
         except TypeError as error:
             reason = str(error)
     if reason is not None:
-        raise TypeError(message.format(product=product, name=name_of(fn), reason=reason))
+        raise TypeError(message.format(product=product, name=function_name(fn), reason=reason))
 
 
 def like_args(args: Nest, results: list[Any]) -> Nest:
@@ -106,7 +106,7 @@ def tangents_like(product: str, fn: Callable[..., Any], args: Nest, tangents: Ne
     A bare tangent beside a tuple of one argument is understood, and the other way round.
     Raises ValueError when the forms, the structures or the shapes differ.
     """
-    forms = {"product": product, "name": name_of(fn)}
+    forms = {"product": product, "name": function_name(fn)}
     if is_bare(args) and type(tangents) is tuple and len(tangents) == 1:
         tangents = tangents[0]
     elif type(args) is tuple and len(args) == 1 and is_bare(tangents):
@@ -114,7 +114,7 @@ def tangents_like(product: str, fn: Callable[..., Any], args: Nest, tangents: Ne
     if _form(args) != _form(tangents):
         described = {"args": _form(args), "tangents": _form(tangents)}
         raise ValueError(OTHER_FORM.format(**forms, **described))
-    tangents = ordered_like(args, tangents, f"{product}({name_of(fn)}, args, tangents)")
+    tangents = ordered_like(args, tangents, f"{product}({function_name(fn)}, args, tangents)")
     found, expected = (map_leaves(_shape, nest) for nest in (tangents, args))
     if not _equal_structure(found, expected):
         raise ValueError(OTHER_SHAPES.format(**forms, found=found, expected=expected))

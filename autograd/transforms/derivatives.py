@@ -1,6 +1,7 @@
-"""Jacobians, Hessians, and functions whose derivative somebody else declares or takes away.
+"""Jacobians, Hessians, elementwise derivatives, and functions that change a derivative.
 
-A Jacobian is one sweep for each entry of the result; the Hessian is the Jacobian of the gradient.
+A Jacobian takes one sweep for each entry of the result.  The Hessian is the Jacobian of the
+gradient.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.variables import BoundCall
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
 __all__ = [
     "custom_vjp",
     "elementwise_grad",
@@ -30,11 +34,11 @@ __all__ = [
     "stop_gradient",
 ]
 
-P = ParamSpec("P")  # fn's own parameters
+P = ParamSpec("P")  # the parameters of fn
 
 
-def stop_gradient(x: Any) -> Any:
-    """x, or a nest of arrays, as a constant: same values, no derivative."""
+def stop_gradient(x: Nest) -> Nest:
+    """x as a constant, which has the same values and no derivative; x may be a nest of arrays."""
     return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, x)
 
 
@@ -45,7 +49,7 @@ def elementwise_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, 
 def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns d fn(x)ᵢ / dxᵢ for every entry, for an fn that acts elementwise.
 
-    It is the gradient of the sum, so for an fn that mixes entries it is the sum over its rows.
+    The result is the gradient of fn's sum; for an fn that mixes entries, that is Σᵢ d fn(x)ᵢ / dxⱼ.
     argnums: as in `grad`
     """
 
@@ -76,18 +80,18 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
-        found = []
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
+        jacobians = []
         for output in call.outputs():
-            columns = unflatten(call.structure, _columns(call, output))
-            found.append(columns[0] if arguments.single else tuple(columns))
-        return unflatten(call.output, found)
+            blocks = unflatten(call.structure, _jacobian_blocks(call, output))
+            jacobians.append(blocks[0] if arguments.single else tuple(blocks))
+        return unflatten(call.output, jacobians)
 
     return differentiated
 
 
-def _columns(call: BoundCall, output: Tensor) -> list[Any]:
-    """The derivatives of one result of a call by each array of its arguments."""
+def _jacobian_blocks(call: BoundCall, output: Tensor) -> list[Any]:
+    """The derivatives of one result of a call by each array of its arguments: (*result, *array)."""
     data = output._data
     xp = devices.namespace(data)
     reals = [j for j, x in enumerate(call.variables) if x.dtype.kind != "c"]
@@ -102,25 +106,25 @@ def _columns(call: BoundCall, output: Tensor) -> list[Any]:
 
         rows.append(row(unit))
         if data.dtype.kind == "c" and reals:
-            # a real x keeps the real part of what arrives: that of Re y, and with -i that of Im y
+            # a real x keeps the real part of its cotangent: 1 gives ∂Re y/∂x, and -i gives ∂Im y/∂x
             turned = row(unit * -1j)
             for j in reals:
                 rows[-1][j] = rows[-1][j] + turned[j] * 1j
     return [
-        _stacked([row[j] for row in rows], (*data.shape, *x.shape), x)
+        _stack_rows([row[j] for row in rows], (*data.shape, *x.shape), x)
         for j, x in enumerate(call.variables)
     ]
 
 
-def _tensor(x: Any) -> Tensor:
+def _as_tensor(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def _stacked(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
+def _stack_rows(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     if not rows:
         return devices.namespace(x._data).zeros(shape, dtype=x.dtype)
     if any(isinstance(row, Tensor) for row in rows):
-        return np.stack([_tensor(row) for row in rows]).reshape(shape)
+        return np.stack([_as_tensor(row) for row in rows]).reshape(shape)
     return devices.namespace(*rows).stack(rows).reshape(shape)
 
 
@@ -139,12 +143,12 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
 
 def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
-    """A function with a derivative of your own: ``f = custom_vjp(fn)``, then ``f.vjp(x=rule)``.
+    """fn with a derivative that you declare: ``f = custom_vjp(fn)``, then ``f.vjp(x=rule)``.
 
-    fn's positional arguments are arrays, its keyword-only ones settings.  Rules are those of a
-    primitive: they take `g`, then by name what they need: arguments, ``y`` (the result), settings,
-    ``x_shape``.  What fn computes inside is not differentiated.  Rules written in array code have
-    derivatives of every order themselves.
+    The positional arguments of fn are arrays, its keyword-only arguments are settings.  Rules are
+    those of a primitive: each takes `g`, then by name what it needs: arguments, ``y`` (the result),
+    settings, ``x_shape``.  The code inside fn is not differentiated.  Rules written in array code
+    have derivatives of every order themselves.
 
     >>> clipped = custom_vjp(lambda x: x * 1)
     >>> clipped.vjp(x=lambda g: np.clip(g, -1, 1))
@@ -153,10 +157,10 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
         with no_grad():
-            given = [untracked(a) if devices.is_array(a) else a for a in arrays]
-            return as_array(fn(*given, **settings))
+            tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
+            return as_array(fn(*tensors, **settings))
 
     body.__name__ = getattr(fn, "__name__", "custom").strip("<>")
     body.__doc__, body.__module__ = fn.__doc__, fn.__module__
-    made: PrimitiveFunction = public_function(Primitive(body, signature=signature), body)
-    return made
+    function: PrimitiveFunction = public_function(Primitive(body, signature=signature), body)
+    return function

@@ -1,7 +1,7 @@
-"""Transformations of functions: grad, value_and_grad.
+"""grad and value_and_grad: functions that return the gradient of a function.
 
-Each runs the function once on fresh variables (`variables.py`) and sweeps back.  Arguments may be
-nested lists, tuples and dicts of arrays; results keep that structure.
+Each call runs the function once on fresh variables (`variables.py`) and sweeps back.  Arguments may
+be nested lists, tuples and dicts of arrays; gradients keep that structure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["grad", "value_and_grad"]
 
-P = ParamSpec("P")  # fn's own parameters
+P = ParamSpec("P")  # the parameters of fn
 
 
 @overload
@@ -41,7 +41,7 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         gradient = _gradient(call, arguments)
         return call.value(), gradient
 
@@ -68,7 +68,7 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = BoundCall(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         return _gradient(call, arguments)
 
     return differentiated

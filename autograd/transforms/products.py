@@ -22,7 +22,7 @@ from tapegrad.autograd.transforms.argument_forms import (
     split_args,
     tangents_like,
 )
-from tapegrad.autograd.transforms.arguments import Argnums, Arguments, name_of
+from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.variables import BoundCall
 
@@ -74,13 +74,13 @@ def vjp(
     >>> vjp(np.sin, x)[1](v)                                  # v * cos(x), an array like x
     """
     if one_by_one:
-        raise TypeError(ONE_BY_ONE.format(count=len(one_by_one) + 1, name=name_of(fn)))
+        raise TypeError(ONE_BY_ONE.format(count=len(one_by_one) + 1, name=function_name(fn)))
     positional, by_name = split_args("vjp", fn, args, kwargs)
     chosen = argnums
     if chosen is None:
         chosen = tuple(args) if isinstance(args, dict) else range(len(positional))
     arguments = Arguments(fn, chosen)
-    call = BoundCall(fn, positional, by_name, arguments.places(positional, by_name))
+    call = BoundCall(fn, positional, by_name, arguments.locate(positional, by_name))
     outputs = call.outputs()
 
     def pull(v: Nest) -> Nest:
@@ -116,16 +116,16 @@ def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tu
     tangents = tangents_like("jvp", fn, args, tangents)
     split_args("jvp", fn, args, kwargs)
     arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
-    value, pull = vjp(fn, map_leaves(_floating, args), **kwargs)
+    value, pull = vjp(fn, map_leaves(_as_floating_tensor, args), **kwargs)
     zeros = map_leaves(_zeros_like, value)
     _, pull_back = vjp(lambda u: pull(u), (zeros,))
-    [derivative] = pull_back(map_leaves(_floating, tangents))
+    [derivative] = pull_back(map_leaves(_as_floating_tensor, tangents))
     if arrays_in:
         value, derivative = (map_leaves(_array_if_untracked, nest) for nest in (value, derivative))
     return value, derivative
 
 
-def _floating(x: Any) -> Tensor:
+def _as_floating_tensor(x: Any) -> Tensor:
     """x as a Tensor; a Python number is a floating point one, as in `grad`."""
     if isinstance(x, Tensor):
         return x
