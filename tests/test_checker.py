@@ -34,7 +34,7 @@ from tapegrad.autograd.check import (
     primitives,
     run_law,
 )
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
@@ -616,4 +616,4 @@ def test_two_laws_of_one_name_cannot_be_joined():
             pass
 
     with pytest.raises(ValueError, match="it_holds already"):
-        joined("module", *tables)
+        join_laws("module", *tables)

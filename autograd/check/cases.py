@@ -34,15 +34,15 @@ __all__ = [
     "as_option",
     "booleans",
     "case_of",
-    "chosen",
+    "draw_options",
     "criterion_case",
-    "drawn",
+    "draw_arrays",
     "floats",
     "indices",
     "ints",
     "module_case",
     "one_of",
-    "prepared",
+    "parse_spec",
     "primitive_case",
     "register_case",
 ]
@@ -133,25 +133,25 @@ def indices(names: str, below: str | int) -> CaseArray:
     return CaseArray(names, below=below)
 
 
-def prepared(spec: Any) -> Any:
+def parse_spec(spec: Any) -> Any:
     """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
     if isinstance(spec, str):
         return CaseArray(spec)
     if isinstance(spec, Mapping):
-        return {key: prepared(item) for key, item in spec.items()}
+        return {key: parse_spec(item) for key, item in spec.items()}
     if isinstance(spec, (list, tuple)):
-        return [prepared(item) for item in spec]
+        return [parse_spec(item) for item in spec]
     return spec
 
 
-def drawn(spec: Any, d: Draws) -> Any:
+def draw_arrays(spec: Any, d: Draws) -> Any:
     """The arrays of a spec: a `CaseArray`, a function of the draws, an array, or a nest of them."""
     if isinstance(spec, CaseArray):
         return spec.draw(d)
     if isinstance(spec, Mapping):
-        return {key: drawn(item, d) for key, item in spec.items()}
+        return {key: draw_arrays(item, d) for key, item in spec.items()}
     if isinstance(spec, (list, tuple)):
-        return [drawn(item, d) for item in spec]
+        return [draw_arrays(item, d) for item in spec]
     if callable(spec):
         return spec(d)
     return spec
@@ -217,22 +217,22 @@ def module_case(
                list of choices, or a value; integers are sizes of that name in the shapes
     The flags are those of `Case`.
     """
-    input, wrong, target = prepared(input), prepared(wrong), prepared(target)
+    input, wrong, target = parse_spec(input), parse_spec(wrong), parse_spec(target)
     if batchwise not in BATCHWISE:
         raise ValueError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
     kinds = {name: as_option(value) for name, value in options.items()}
 
     def draw(d: Draws) -> Layer:
-        picked = chosen(kinds, d)
-        x = drawn(input, d)
+        picked = draw_options(kinds, d)
+        x = draw_arrays(input, d)
         names = input.names if isinstance(input, CaseArray) else ""
         batched = not names.startswith("N?") or d.present("N")
         return Layer(
             make(**picked),
             x,
-            None if wrong is None else drawn(wrong, d),
+            None if wrong is None else draw_arrays(wrong, d),
             BATCHWISE[batchwise] if batched else None,
-            None if target is None else drawn(target, d),
+            None if target is None else draw_arrays(target, d),
         )
 
     return Case(draw, kind, inplace, stochastic, kinks, dict(exceptions or {}))
@@ -261,16 +261,16 @@ def primitive_case(
     settings: its keyword settings, in the terms of `module_case`'s options
     """
     kinds = {name: as_option(value) for name, value in settings.items()}
-    args = [prepared(arg) for arg in args]
+    args = [parse_spec(arg) for arg in args]
 
     def draw(d: Draws) -> TrialCall:
-        picked = chosen(kinds, d)
-        return TrialCall([drawn(arg, d) for arg in args], picked)
+        picked = draw_options(kinds, d)
+        return TrialCall([draw_arrays(arg, d) for arg in args], picked)
 
     return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}), complex=complex)
 
 
-def chosen(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
+def draw_options(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
     """A value for each option; integers become sizes of that name."""
     picked = {name: kind.draw(d) for name, kind in kinds.items()}
     for name, value in picked.items():

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.check.cases import (
     Case,
     as_option,
-    chosen,
     criterion_case,
-    drawn,
+    draw_arrays,
+    draw_options,
     module_case,
-    prepared,
+    parse_spec,
     register_case,
 )
 from tapegrad.autograd.check.functions import Pair
@@ -56,7 +56,7 @@ def check_module(make: Callable[..., Any] | None = None, /, *, input: Any, **spe
     >>> check_module(lambda i, o: nn.Linear(i, o), input="N? i", i=ints(1, 5), o=[1, 2]).ok
     True
     """
-    return _checker(module_case, "module", make, {"input": input, **spec})
+    return _run_or_decorate(module_case, "module", make, {"input": input, **spec})
 
 
 def check_criterion(
@@ -69,7 +69,9 @@ def check_criterion(
     >>> check_criterion(nn.CrossEntropyCriterion, input="N C", target=labels).ok
     True
     """
-    return _checker(criterion_case, "criterion", make, {"input": input, "target": target, **spec})
+    return _run_or_decorate(
+        criterion_case, "criterion", make, {"input": input, "target": target, **spec}
+    )
 
 
 def check_vjp(
@@ -101,11 +103,11 @@ def check_vjp(
     """
     kinds = {name: as_option(value) for name, value in options.items()}
     names = list(argument_names(fn, len(inputs)))
-    inputs = tuple(prepared(spec) for spec in inputs)
+    inputs = tuple(parse_spec(spec) for spec in inputs)
 
     def draw(d: Draws) -> Pair:
-        picked = chosen(kinds, d)
-        args = [drawn(spec, d) for spec in inputs]
+        picked = draw_options(kinds, d)
+        args = [draw_arrays(spec, d) for spec in inputs]
         return Pair(
             functools.partial(fn, **picked) if picked else fn,
             functools.partial(vjp_fn, **picked) if picked else vjp_fn,
@@ -114,7 +116,7 @@ def check_vjp(
         )
 
     case = Case(draw, "function", kinks=kinks, exceptions=exceptions or {})
-    return _checked(
+    return _hold_laws(
         fn, "function", case,
         profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
     )  # fmt: skip
@@ -150,7 +152,7 @@ def check_torch(
         kinks=kinks,
         exceptions=exceptions or {},
     )
-    return _checked(
+    return _hold_laws(
         subject, "function", case,
         profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
     )  # fmt: skip
@@ -159,12 +161,12 @@ def check_torch(
 _OF_THE_CALL = ("profile", "law", "choices", "seed", "raise_error")
 
 
-def _checker(
+def _run_or_decorate(
     case_from: Callable[..., Case], kind: str, make: Callable[..., Any] | None, spec: dict[str, Any]
 ) -> Any:
     own = {name: spec.pop(name) for name in _OF_THE_CALL if name in spec}
     if make is not None:
-        return _checked(make, kind, case_from(make, **spec), **own)
+        return _hold_laws(make, kind, case_from(make, **spec), **own)
 
     def decorate(made: Any) -> Any:
         case = case_from(made, **spec)
@@ -173,7 +175,7 @@ def _checker(
 
         @functools.wraps(made)
         def test() -> None:
-            _checked(made, kind, case, **own)
+            _hold_laws(made, kind, case, **own)
 
         # pytest reads the signature of what it calls, and would ask for fixtures of these names
         del test.__wrapped__
@@ -182,7 +184,7 @@ def _checker(
     return decorate
 
 
-def _checked(
+def _hold_laws(
     make: Callable[..., Any],
     kind: str,
     case: Case,

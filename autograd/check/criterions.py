@@ -29,22 +29,22 @@ class CriterionTrial(ModuleTrial):
         """The target, on the device of the input and, if it is floating point, in its dtype."""
         device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
 
-        def placed(leaf: Any) -> Tensor:
+        def as_target(leaf: Any) -> Tensor:
             array = np.asarray(leaf)
             if array.dtype.kind == dtype.kind == "f":
                 array = array.astype(dtype, copy=False)
             return Tensor(array, device=device)
 
-        return map_leaves(placed, self.layer.target)
+        return map_leaves(as_target, self.layer.target)
 
     def run(self, module: Any, x: Any) -> Any:
         """The stateful call."""
         self._target = self.target_for(x)
-        return self.observed(f"{self._title(module)}.forward", module.forward, x, self._target)
+        return self.checked_call(f"{self._title(module)}.forward", module.forward, x, self._target)
 
     def call(self, module: Any, x: Any) -> Any:
         """The plain call, on the current tape."""
-        return self.observed(self._title(module), module, x, self.target_for(x))
+        return self.checked_call(self._title(module), module, x, self.target_for(x))
 
     def backward(
         self, module: Any, x: Any, v: Sequence[np.ndarray], scale: float = 1

@@ -16,7 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["gaussian", "groups_of", "has_ties", "jitter", "like", "tied"]
+__all__ = [
+    "gaussian",
+    "groups_of",
+    "has_ties",
+    "move_off_ties",
+    "random_direction",
+    "tie_components",
+]
 
 Arrays = list[np.ndarray]
 
@@ -33,7 +40,7 @@ def groups_of(leaves: Sequence[np.ndarray], width: float = 0.0) -> np.ndarray:
     Entries closer than `width` to a neighbour in value, in whichever leaf, form one group; a group
     that holds an entry with |entry| ≤ width counts as zero.
     """
-    flat = _flat(leaves)
+    flat = _concatenate(leaves)
     if flat.size == 0:
         return np.zeros(0, np.intp)
     order = np.argsort(flat, kind="stable")
@@ -51,7 +58,7 @@ def has_ties(groups: np.ndarray) -> bool:
     return moving.size < groups.size or np.unique(moving).size < moving.size
 
 
-def like(
+def random_direction(
     leaves: Sequence[np.ndarray], rng: np.random.Generator, groups: np.ndarray | None = None
 ) -> Arrays:
     """A random direction shaped like `leaves`: one component per entry, or one per group.
@@ -66,26 +73,26 @@ def like(
     return _split(flat, leaves)
 
 
-def tied(direction: Sequence[np.ndarray], groups: np.ndarray) -> Arrays:
+def tie_components(direction: Sequence[np.ndarray], groups: np.ndarray) -> Arrays:
     """`direction` with entries of one group moving as one of them did, and group −1 not at all."""
-    flat = _flat(direction)
+    flat = _concatenate(direction)
     chosen = np.zeros(max(int(groups.max(initial=0)) + 1, 1))
     chosen[groups[groups >= 0]] = flat[groups >= 0]
     return _split(np.where(groups >= 0, chosen[groups], 0.0), direction)
 
 
-def jitter(
+def move_off_ties(
     leaves: Sequence[np.ndarray], rng: np.random.Generator, amplitude: float = 2.0**-6
 ) -> Arrays:
     """The same point moved off its ties: x + amplitude · max(1, |x|) · direction."""
-    moves = like(leaves, rng)
+    moves = random_direction(leaves, rng)
     return [
         leaf + amplitude * np.maximum(1.0, np.abs(leaf)) * move
         for leaf, move in zip(leaves, moves, strict=True)
     ]
 
 
-def _flat(leaves: Sequence[np.ndarray]) -> np.ndarray:
+def _concatenate(leaves: Sequence[np.ndarray]) -> np.ndarray:
     rows = [np.asarray(leaf, np.float64).reshape(-1) for leaf in leaves]
     return np.concatenate(rows) if rows else np.zeros(0)
 

@@ -55,7 +55,7 @@ class Draws:
         self._choices = np.random.default_rng([seed, 1])
         self._named: dict[str, int] = {}
         self._present: dict[str, bool] = {}
-        self.made: list[int] = []  # every choice so far: what `RecordedDraws` takes
+        self.choices_made: list[int] = []  # every choice so far: what `RecordedDraws` takes
         self.empties = empties
         self.complex = False  # a `Case` of complex arguments sets it
         self._turns: list[bool] = []  # whether the next arrays are complex, once one was asked for
@@ -65,7 +65,7 @@ class Draws:
 
     # Two methods that a source of choices provides -----------------------------------------------
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         return int(self._choices.integers(low, high + 1))
 
     def _draw_seed(self, seed: int) -> int:
@@ -75,8 +75,8 @@ class Draws:
 
     def integer(self, low: int, high: int) -> int:
         """An integer in low … high, both included; smaller is simpler."""
-        self.made.append(self._next(low, high))
-        return self.made[-1]
+        self.choices_made.append(self._next_integer(low, high))
+        return self.choices_made[-1]
 
     def choice(self, options: Sequence[Any]) -> Any:
         """One of `options`; earlier is simpler."""
@@ -266,7 +266,7 @@ class RecordedDraws(Draws):
         self._recorded = iter(made)
         super().__init__(0, **options)
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         value = next(self._recorded, None)
         if value is None or not low <= value <= high:
             raise ValueError(

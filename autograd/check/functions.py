@@ -19,6 +19,7 @@ from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.laws import (
     Laws,
     NotCovered,
+    array_types,
     must,
     must_be_close,
     must_be_equal,
@@ -97,24 +98,24 @@ class FunctionTrial:
         self.names = [given[i] for i in self.floats]
 
     def __repr__(self) -> str:
-        return f"{self.name}({_described(self.args)})"
+        return f"{self.name}({array_types(self.args)})"
 
     @property
     def point(self) -> list[np.ndarray]:
         """The floating point arguments."""
         return [self.args[i] for i in self.floats]
 
-    def at(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def with_floats(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
         """All arguments, with other floating point ones."""
         args = list(self.args)
         for i, value in zip(self.floats, point, strict=True):
             args[i] = value
         return args
 
-    def raw(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def raw_values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
         """fn's results as it returns them, checked for type and shape."""
-        args = self.at(point)
-        found = self._called(self.name, self.pair.fn, *args)
+        args = self.with_floats(point)
+        found = self._call(self.name, self.pair.fn, *args)
         self._single = not isinstance(found, (list, tuple))
         results = [found] if self._single else list(found)
         for result in results:
@@ -122,9 +123,9 @@ class FunctionTrial:
                 kind = type(result).__name__
                 raise CheckError(NOT_ARRAYS.format(name=self.name, type=kind, call=self.calls))
         shapes = [np.shape(result) for result in results]
-        first, before = self._shapes.setdefault(_described(args), (self.calls, shapes))
+        first, before = self._shapes.setdefault(array_types(args), (self.calls, shapes))
         if before != shapes:
-            name = f"{self.name}({_described(args)})"
+            name = f"{self.name}({array_types(args)})"
             raise CheckError(
                 SHAPE_CHANGED.format(
                     name=name, before=before, after=shapes, first=first, call=self.calls
@@ -134,15 +135,15 @@ class FunctionTrial:
 
     def values(self, point: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
         """Copies of fn's results."""
-        return [np.array(y) for y in self.raw(self.point if point is None else point)]
+        return [np.array(y) for y in self.raw_values(self.point if point is None else point)]
 
     def raw_gradients(
         self, v: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """The gradients of the floating point arguments as vjp returns them."""
-        args = self.at(self.point if point is None else point)
+        args = self.with_floats(self.point if point is None else point)
         cotangent = v[0] if self._single else list(v)
-        found = self._called(f"the gradient of {self.name}", self.pair.vjp, cotangent, *args)
+        found = self._call(f"the gradient of {self.name}", self.pair.vjp, cotangent, *args)
         gradients = list(found) if isinstance(found, (list, tuple)) else [found]
         if len(gradients) != len(self.args):
             raise CheckError(
@@ -167,12 +168,12 @@ class FunctionTrial:
         """Other data of the same shapes, on the same side of 0."""
         return [x * self.rng.uniform(0.5, 0.9, x.shape) for x in self.point]
 
-    def _called(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
         try:
             return function(*arguments)
         except Exception as error:
-            shown = _described([a for a in arguments if isinstance(a, np.ndarray)])
+            shown = array_types([a for a in arguments if isinstance(a, np.ndarray)])
             error.add_note(f"raised in call {self.calls}: {name} on {shown}")
             raise
 
@@ -216,7 +217,9 @@ def its_second_derivative_is_right(trial: FunctionTrial) -> Report | NotCovered:
     probes = probe(
         lambda point: trial.gradients(v, point),
         lambda point, u: [
-            np.asarray(g) for i, g in enumerate(second(u, v, trial.at(point))) if i in trial.floats
+            np.asarray(g)
+            for i, g in enumerate(second(u, v, trial.with_floats(point)))
+            if i in trial.floats
         ],
         trial.point,
         trial.rng,
@@ -271,7 +274,7 @@ def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
 def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
     """Other data in between leave nothing stale behind, and returned arrays keep their bits."""
     v = trial.cotangents()
-    results, gradients = trial.raw(trial.point), trial.raw_gradients(v)
+    results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]
     other = trial.other_point()
     trial.values(other)
@@ -339,7 +342,3 @@ def an_empty_batch_is_fine(trial: FunctionTrial) -> NotCovered | None:
                           strict=True):  # fmt: skip
         must(g.shape == x.shape, f"the gradient of {name} has shape {g.shape}, not {x.shape}")
     return None
-
-
-def _described(arrays: Sequence[np.ndarray]) -> str:
-    return ", ".join(f"{array.dtype}{array.shape}" for array in arrays)

@@ -24,7 +24,7 @@ from tapegrad.autograd.core.tree import leaves, unflatten
 from tapegrad.autograd.transforms.products import vjp
 from tapegrad.devices import TapegradError
 
-__all__ = ["CheckError", "argument_names", "check_gradients", "paths"]
+__all__ = ["CheckError", "argument_names", "check_gradients", "leaf_paths"]
 
 NOT_TENSORS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns "
@@ -85,7 +85,7 @@ def check_gradients(
                 function.evaluate, function.pull, at, rng, kind=label, names=function.names
             )
         if level == 2:
-            found.append(_symmetry(function, at, rng))
+            found.append(_check_symmetry(function, at, rng))
         if level < order:
             function, at = function.derivative(at, rng)
     report = Report(function.name, tuple(found))
@@ -106,9 +106,9 @@ class _FlatFunction:
         self.shapes: list[tuple[int, ...]] | None = None
         self.names: list[str] = []
         self.point: list[np.ndarray] = []
-        self._homes: list[Any] = []
+        self._devices: list[Any] = []
         for argument, tree in zip(argument_names(fn, len(inputs)), inputs, strict=True):
-            for path, leaf in paths(tree, argument):
+            for path, leaf in leaf_paths(tree, argument):
                 value = leaf.data if isinstance(leaf, Tensor) else leaf
                 dtype = np.asarray(value).dtype if not devices.is_array(value) else value.dtype
                 if dtype.kind == "c":
@@ -117,7 +117,7 @@ class _FlatFunction:
                     self.names.append(path)
                     array = devices.to_numpy(value) if devices.is_array(value) else value
                     self.point.append(np.array(array, np.float64))
-                    self._homes.append(
+                    self._devices.append(
                         devices.device_of(value) if devices.is_array(value) else None
                     )
         if not self.point:
@@ -126,14 +126,14 @@ class _FlatFunction:
     def evaluate(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The floating point leaves of fn's value, from an untracked call."""
         with no_grad():
-            outputs = self.outputs(self._homed(point))
+            outputs = self.outputs(self._as_tensors(point))
         return [np.array(output.numpy()) for output in outputs]
 
     def pull(
         self, point: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """The gradient of ⟨cotangents, fn⟩ with respect to each leaf."""
-        _, pull = vjp(self._on_leaves, tuple(self._homed(point)))
+        _, pull = vjp(self._on_leaves, tuple(self._as_tensors(point)))
         gradients = pull([self._like_output(c, i) for i, c in enumerate(cotangents)])
         return [np.array(gradient.numpy()) for gradient in gradients]
 
@@ -143,19 +143,19 @@ class _FlatFunction:
         """The function (x, v) ↦ vᵀ·J(x), flat again, and a point for it."""
         count = len(point)
 
-        def pulled(*arguments: Tensor) -> list[Tensor]:
+        def vjp_of_leaves(*arguments: Tensor) -> list[Tensor]:
             _, pull = vjp(self._on_leaves, tuple(arguments[:count]))
             return list(pull(list(arguments[count:])))
 
         values = self.evaluate(point)
         above = _FlatFunction.__new__(_FlatFunction)
-        above.fn = pulled
+        above.fn = vjp_of_leaves
         above.name = self.name
         above.inputs = (*point, *values)
         above.calls = 0
         above.shapes = None
         above.names = [*self.names, *(f"cotangent {i}" for i in range(len(values)))]
-        above._homes = [*self._homes, *([self._homes[0]] * len(values))]
+        above._devices = [*self._devices, *([self._devices[0]] * len(values))]
         above.point = [*point, *(gaussian(rng, value.shape) for value in values)]
         return above, above.point
 
@@ -207,25 +207,25 @@ class _FlatFunction:
         flat = [next(given) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
         return unflatten(self.inputs, flat)
 
-    def _homed(self, point: Sequence[np.ndarray]) -> list[Tensor]:
+    def _as_tensors(self, point: Sequence[np.ndarray]) -> list[Tensor]:
         return [
             Tensor(np.array(x), device=None if home is None else home)
-            for x, home in zip(point, self._homes, strict=True)
+            for x, home in zip(point, self._devices, strict=True)
         ]
 
     def _like_output(self, cotangent: np.ndarray, _: int) -> Tensor:
-        return Tensor(np.array(cotangent), device=self._homes[0])
+        return Tensor(np.array(cotangent), device=self._devices[0])
 
 
-def _symmetry(
+def _check_symmetry(
     function: _FlatFunction, point: Sequence[np.ndarray], rng: np.random.Generator
 ) -> Probe:
     """⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩: exact but for rounding."""
     count = len(function.shapes or ())
     u = [gaussian(rng, x.shape) for x in point[:count]]
     w = [gaussian(rng, x.shape) for x in point[:count]]
-    first = _pairing(function.pull(point, u)[:count], w)
-    second = _pairing(function.pull(point, w)[:count], u)
+    first = _inner_product(function.pull(point, u)[:count], w)
+    second = _inner_product(function.pull(point, w)[:count], u)
     (hu, scale), (hw, other) = first, second
     # terms that cancel inside H·u leave rounding behind on the scale of the gradient itself
     inner = sum(float(np.sum(np.abs(g))) for g in function.evaluate(point))
@@ -236,7 +236,7 @@ def _symmetry(
     return Probe("symmetry of the second order", verdict, hu, hw, 0.0, tolerance, 0.0, 2)
 
 
-def _pairing(
+def _inner_product(
     gradients: Sequence[np.ndarray], direction: Sequence[np.ndarray]
 ) -> tuple[float, float]:
     with np.errstate(invalid="ignore", over="ignore"):
@@ -264,14 +264,16 @@ def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"argument {i}" for i in range(count)]
 
 
-def paths(tree: Any, path: str) -> list[tuple[str, Any]]:
+def leaf_paths(tree: Any, path: str) -> list[tuple[str, Any]]:
     """(path, leaf) of every leaf, named as its author would write it: x[0]['w']."""
     if tree is None:
         return []
     if isinstance(tree, dict):
-        return [found for key, item in tree.items() for found in paths(item, f"{path}[{key!r}]")]
+        return [
+            found for key, item in tree.items() for found in leaf_paths(item, f"{path}[{key!r}]")
+        ]
     if isinstance(tree, (list, tuple)):
-        return [found for i, item in enumerate(tree) for found in paths(item, f"{path}[{i}]")]
+        return [found for i, item in enumerate(tree) for found in leaf_paths(item, f"{path}[{i}]")]
     return [(path, tree)]
 
 

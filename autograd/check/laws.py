@@ -21,7 +21,8 @@ __all__ = [
     "Law",
     "Laws",
     "NotCovered",
-    "joined",
+    "array_types",
+    "join_laws",
     "must",
     "must_all_be_equal",
     "must_be_close",
@@ -95,7 +96,7 @@ class Laws:
         return self.laws[name]
 
 
-def joined(subject: str, *tables: Laws) -> Laws:
+def join_laws(subject: str, *tables: Laws) -> Laws:
     """One table of several, in their order; raises ValueError where two laws have one name."""
     whole = Laws(subject)
     for table in tables:
@@ -104,6 +105,11 @@ def joined(subject: str, *tables: Laws) -> Laws:
                 raise ValueError(f"there is a law called {law.name} already")
             whole.laws[law.name] = law
     return whole
+
+
+def array_types(arrays: Iterable[Any]) -> str:
+    """The dtypes and shapes of arrays in words, for messages: "float64(2, 3), int64()"."""
+    return ", ".join(f"{array.dtype}{tuple(array.shape)}" for array in arrays)
 
 
 # What laws state ----------------------------------------------------------------------------------
@@ -129,7 +135,7 @@ def must_be_equal(found: Any, expected: Any, what: str) -> None:
     if found.dtype.kind in "fc":
         same |= np.isnan(found) & np.isnan(expected)
     if not same.all():
-        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
+        raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
 
 
 def must_all_be_equal(found: Sequence[Any], expected: Sequence[Any], what: str) -> None:
@@ -156,7 +162,7 @@ def must_be_close(
         near = np.abs(found - expected) <= relative * size
         same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
     if not same.all():
-        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
+        raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
 
 
 def snapshot(arrays: Iterable[Any]) -> list[bytes]:
@@ -212,7 +218,7 @@ def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
     must(found == 0, f"{found} objects in reference cycles after {times} calls")
 
 
-def _difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+def _describe_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
     places = np.argwhere(wrong)
     with np.errstate(invalid="ignore", over="ignore"):
         gaps = np.abs(found[wrong].astype(np.float64) - expected[wrong].astype(np.float64))

@@ -21,7 +21,7 @@ from tapegrad.autograd.check.slopes import Line, slope_at
 __all__ = ["diagnose", "localise"]
 
 _ENTRYWISE = 256  # arguments up to this size are measured entry by entry
-_FOUND = 16  # bisection stops after this many wrong entries
+_MOST_ENTRIES = 16  # bisection stops after this many wrong entries
 
 
 def localise(
@@ -41,12 +41,15 @@ def localise(
         gradient = gradients[position]
         lost = np.flatnonzero(np.isnan(gradient))
         if lost.size:
-            sentences += [f"{name}: the gradient is NaN", *_where(name, np.isnan(gradient))]
+            sentences += [
+                f"{name}: the gradient is NaN",
+                *_describe_wrong(name, np.isnan(gradient)),
+            ]
             entries += [
                 ReportEntry(
                     name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2]
                 )
-                for flat in lost[:_FOUND]
+                for flat in lost[:_MOST_ENTRIES]
             ]
             continue
         moves = measure.moves_of(position)
@@ -69,7 +72,9 @@ def localise(
             wrong = list(measure.bisect(position, moves))
             if wrong:
                 places = [move[0] for move, _, _ in wrong]
-                sentences += _places(name, gradient.shape, places, capped=len(wrong) >= _FOUND)
+                sentences += _describe_indices(
+                    name, gradient.shape, places, capped=len(wrong) >= _MOST_ENTRIES
+                )
         entries += [
             ReportEntry(
                 name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number
@@ -78,7 +83,7 @@ def localise(
         ]
     if not entries:
         entries, sentences = measure.worst(names)
-    entries.sort(key=lambda entry: -_gap(entry.analytic, entry.numeric))
+    entries.sort(key=lambda entry: -_gap_size(entry.analytic, entry.numeric))
     return tuple(entries), tuple(sentences)
 
 
@@ -144,14 +149,14 @@ class _Measure:
     def bisect(
         self, position: int, moves: list[np.ndarray]
     ) -> Iterator[tuple[np.ndarray, float, float]]:
-        """Wrong entries of a large argument, at most `_FOUND`, by probing halves.
+        """Wrong entries of a large argument, at most `_MOST_ENTRIES`, by probing halves.
 
         Entries of a half move by random amounts, so that two errors do not cancel.
         """
         rng = np.random.default_rng(0)
         amounts = gaussian(rng, self._sizes[position])
         found, pending = 0, [moves]
-        while pending and found < _FOUND:
+        while pending and found < _MOST_ENTRIES:
             part = pending.pop()
             if len(part) == 1:
                 analytic, numeric, bad = self(position, part[0])
@@ -183,7 +188,7 @@ def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float)
     if not np.isfinite(numeric).all() or analytic.size == 0:
         return []
     if np.isnan(analytic).any():
-        return [f"{name}: the gradient is NaN", *_where(name, np.isnan(analytic))]
+        return [f"{name}: the gradient is NaN", *_describe_wrong(name, np.isnan(analytic))]
     if not np.any(np.abs(analytic) > close):
         return [f"{name}: analytic is zero everywhere, numeric is not"]
     whole = _relation(analytic, numeric, close)
@@ -192,7 +197,7 @@ def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float)
     rearranged = _rearrangement(analytic, numeric, close)
     if rearranged:
         return [f"{name}: {rearranged}"]
-    sentences = _where(name, wrong)
+    sentences = _describe_wrong(name, wrong)
     part = _relation(analytic[wrong], numeric[wrong], close)
     if part and not wrong.all():
         sentences.append(f"{name}: there, {part}")
@@ -209,7 +214,7 @@ def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
         return "numeric is zero"
     factor = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
     if np.all(np.abs(analytic - factor * numeric) <= close * max(1.0, abs(factor))):
-        return f"analytic is {_factor(factor)} numeric"
+        return f"analytic is {_factor_in_words(factor)} numeric"
     shift = float(np.mean(analytic - numeric))
     if analytic.size > 1 and np.all(np.abs(analytic - numeric - shift) <= close):
         return f"analytic − numeric is the constant {shift:.6g}"
@@ -218,7 +223,7 @@ def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
     return ""
 
 
-def _factor(factor: float) -> str:
+def _factor_in_words(factor: float) -> str:
     words = {2.0: "twice", -1.0: "minus", 0.5: "half of"}
     for value, word in words.items():
         if abs(factor - value) < 1e-5:
@@ -261,13 +266,13 @@ def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> s
     return ""
 
 
-def _where(name: str, wrong: np.ndarray) -> list[str]:
+def _describe_wrong(name: str, wrong: np.ndarray) -> list[str]:
     if wrong.all():
         return [f"{name}: wrong in every entry"]
-    return _places(name, wrong.shape, np.flatnonzero(wrong))
+    return _describe_indices(name, wrong.shape, np.flatnonzero(wrong))
 
 
-def _places(
+def _describe_indices(
     name: str, shape: tuple[int, ...], flat: Sequence[int] | np.ndarray, capped: bool = False
 ) -> list[str]:
     """Which indices on which axis the wrong entries have in common."""
@@ -283,7 +288,7 @@ def _places(
             else:
                 parts.append(f"index on axis {axis} is in {values[:8].tolist()}")
     if capped:
-        return [f"{name}: wrong in at least {_FOUND} entries"]
+        return [f"{name}: wrong in at least {_MOST_ENTRIES} entries"]
     count = f"wrong in {len(flat)} of {math.prod(shape)} entries"
     return [f"{name}: {count}" + (f", only where {' and '.join(parts)}" if parts else "")]
 
@@ -303,6 +308,6 @@ def _index(shape: tuple[int, ...], flat: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(flat), shape)) if shape else ()
 
 
-def _gap(analytic: float, numeric: float) -> float:
+def _gap_size(analytic: float, numeric: float) -> float:
     gap = abs(analytic - numeric)
     return gap if math.isfinite(gap) else math.inf

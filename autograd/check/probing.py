@@ -13,7 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from tapegrad.autograd.check.directions import gaussian, groups_of, has_ties, jitter, like, tied
+from tapegrad.autograd.check.directions import (
+    gaussian,
+    groups_of,
+    has_ties,
+    move_off_ties,
+    random_direction,
+    tie_components,
+)
 from tapegrad.autograd.check.localise import localise
 from tapegrad.autograd.check.report import Probe
 from tapegrad.autograd.check.slopes import Judgement, Line, judge
@@ -49,7 +56,9 @@ def probe(
         probes.append(
             _probe_at(evaluate, pull, leaves, groups, rng, kind, names, "ties and zeros kept")
         )
-    moved = [m.astype(leaf.dtype) for m, leaf in zip(jitter(leaves, rng), leaves, strict=True)]
+    moved = [
+        m.astype(leaf.dtype) for m, leaf in zip(move_off_ties(leaves, rng), leaves, strict=True)
+    ]
     probes.append(
         _probe_at(evaluate, pull, moved, None, rng, kind, names, "1/64 off the tied point")
     )
@@ -72,7 +81,7 @@ def _probe_at(
             kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
         )
     cotangents = [gaussian(rng, value.shape) for value in values]
-    direction = like(leaves, rng, groups)
+    direction = random_direction(leaves, rng, groups)
     return compare(
         evaluate, pull, leaves, direction, cotangents, values,
         kind=kind, names=names, groups=groups, note=note,
@@ -107,7 +116,7 @@ def compare(
             np.where(np.isnan(g), gaussian(np.random.default_rng(0), g.shape), u)
             for g, u in zip(gradients, direction, strict=True)
         ]
-    analytic, magnitude = _pairing(gradients, direction, groups)
+    analytic, magnitude = _slope_and_magnitude(gradients, direction, groups)
     line = Line(evaluate, leaves, direction, cotangents, values, gradients)
     judgement = judge(line, analytic, magnitude if math.isfinite(magnitude) else 0.0)
     if judgement.verdict == "wrong" and groups is None and math.isfinite(analytic):
@@ -125,7 +134,7 @@ def compare(
     return replace(found, entries=entries, diagnosis=diagnosis)
 
 
-def _pairing(
+def _slope_and_magnitude(
     gradients: Sequence[np.ndarray],
     direction: Sequence[np.ndarray],
     groups: np.ndarray | None,
@@ -163,8 +172,8 @@ def _reconsider(line: Line, direction: Sequence[np.ndarray], judgement: Judgemen
     if not (groups >= 0).any():
         return replace(judgement, verdict="kink", note="every value is nearly tied or nearly zero")
     # the same direction but for them: a new one might hide the wrong entry, and acquit by luck
-    together = tied(direction, groups)
-    expected, magnitude = _pairing(line.gradients, together, groups)
+    together = tie_components(direction, groups)
+    expected, magnitude = _slope_and_magnitude(line.gradients, together, groups)
     calmer = Line(
         line.evaluate, line.leaves, together, line.cotangents, line.values, line.gradients
     )

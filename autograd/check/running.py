@@ -167,8 +167,8 @@ def examine(
                 raise
 
     def _note(error: BaseException, trial: Any, drawn: Draws) -> None:
-        shown = _described(trial, drawn)
-        failed.update(error=error, choices=tuple(drawn.made), example=shown)
+        shown = _describe_example(trial, drawn)
+        failed.update(error=error, choices=tuple(drawn.choices_made), example=shown)
         error.add_note(f"law:     {law.sentence}")
         error.add_note(f"example: {shown}")
 
@@ -231,7 +231,7 @@ def examine(
     return outcome
 
 
-def _described(trial: Any, drawn: Draws) -> str:
+def _describe_example(trial: Any, drawn: Draws) -> str:
     shown = "no trial could be made" if trial is None else repr(trial)
     regime, seed = getattr(drawn, "regime", "?"), getattr(drawn, "seed", "?")
     return f"{shown}, {regime} data, seed {seed}"

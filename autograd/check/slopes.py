@@ -65,7 +65,7 @@ class Line:
         self.values = values
         self.gradients = gradients
         self.evaluations = 0
-        self._seen: dict[float, float] = {}
+        self._values: dict[float, float] = {}
         dtypes = [array.dtype for array in (*values, *leaves) if array.dtype.kind == "f"]
         self.epsilon = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=2.0**-52)
         magnitudes = _dot_magnitudes(cotangents, values)
@@ -78,7 +78,7 @@ class Line:
     @property
     def steps(self) -> list[float]:
         """The step sizes taken so far, shortest first."""
-        return sorted({abs(t) for t in self._seen})
+        return sorted({abs(t) for t in self._values})
 
     @property
     def shortest(self) -> float:
@@ -89,9 +89,9 @@ class Line:
         """φ(t) − φ(0); NaN where the function has no finite value."""
         if t == 0.0:
             return 0.0
-        if t not in self._seen:
-            self._seen[t] = self.at(t)
-        return self._seen[t]
+        if t not in self._values:
+            self._values[t] = self.at(t)
+        return self._values[t]
 
     def at(self, t: float) -> float:
         """φ(t) − φ(0), evaluated anew and not counted among the steps."""
@@ -178,7 +178,7 @@ def judge(
             accused = None
             continue
         if agrees(slope):
-            if accused is not None and _too_blunt_to_acquit(accused, slope, analytic):
+            if accused is not None and _too_uncertain_to_acquit(accused, slope, analytic):
                 further = slope_at(line, 32 * accused.step)
                 if _same_wrong_value(accused, further, analytic) and not agrees(further):
                     return _confirm(line, analytic, margin, accused, further)
@@ -232,7 +232,7 @@ def _same_wrong_value(first: Slope, second: Slope, analytic: float) -> bool:
     return abs(first.value - second.value) <= agreement and second.error <= gap / 8
 
 
-def _too_blunt_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:
+def _too_uncertain_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:
     """Whether a shorter step agrees with everybody, because rounding made its error bar so wide.
 
     One wrong entry among 512 × 512 is such a case: small beside the sum, and sharp only at steps
@@ -253,7 +253,7 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
     if second.value == 0.0 and 1e3 * gap * _TOLERANCE < margin:
         # exactly flat, while the terms of the analytic slope nearly cancel: stairs as well
         return Judgement("noisy", second, margin, rate, COARSE)
-    if _right_in_the_long_run(line, analytic, gap):
+    if _agrees_at_long_steps(line, analytic, gap):
         return Judgement("noisy", second, margin, rate, COARSE)
     if rate is not None and rate > RIGHT_RATE and gap <= CLOSE * margin:
         # the remainder falls as it does for a right gradient, and the gap is at the tolerance:
@@ -304,7 +304,7 @@ def _jumps(line: Line, gap: float, shortest: float = 0.0) -> bool:
     return sharpest > max(broadest / 8, noise, 1e-4 * gap)
 
 
-def _right_in_the_long_run(line: Line, analytic: float, gap: float) -> bool:
+def _agrees_at_long_steps(line: Line, analytic: float, gap: float) -> bool:
     """Whether long steps agree with `analytic` much better than short ones do.
 
     Values rounded coarsely, (x + 1e12) − 1e12, make stairs: at short steps their slope is 0, or by

@@ -44,7 +44,7 @@ class HypothesisDraws(Draws):
         self._draw = getattr(draw, "draw", draw)
         super().__init__(0, **options)
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         from hypothesis import strategies as st
 
         return int(self._draw(st.integers(low, high)))
@@ -64,11 +64,11 @@ def draws(make: Callable[[Draws], Any] | None = None, **settings: Any) -> Any:
     from hypothesis import strategies as st
 
     @st.composite
-    def drawn(draw: Any) -> Any:
+    def make_example(draw: Any) -> Any:
         source = HypothesisDraws(draw, **settings)
         return source if make is None else make(source)
 
-    return drawn()
+    return make_example()
 
 
 def examples(case: Callable[[Draws], Any], **settings: Any) -> Any:
@@ -82,7 +82,7 @@ def shapes(*names: str, empties: bool = False) -> Any:
     names: ``"N? C H W"``, one text per array; one text gives a tuple, several a list of tuples
     """
     found = draws(lambda d: [d.shape(text) for text in names], empties=empties)
-    return found.map(lambda drawn: drawn[0]) if len(names) == 1 else found
+    return found.map(lambda make_example: make_example[0]) if len(names) == 1 else found
 
 
 def options(**given: Any) -> Any:

@@ -206,7 +206,7 @@ class Summary:
         for subject, outcome in self.outcomes:
             if not outcome.ok:
                 lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
-                lines += ["    " + line for line in _told(outcome).splitlines()]
+                lines += ["    " + line for line in _describe_error(outcome).splitlines()]
         for subject, outcome in self.outcomes:
             if outcome.verdict == "not covered":
                 why = "; ".join(outcome.reasons) or "no example was drawn"
@@ -218,7 +218,7 @@ class Summary:
         return "\n".join(lines)
 
 
-def _told(outcome: Outcome) -> str:
+def _describe_error(outcome: Outcome) -> str:
     error = outcome.error
     if error is None:
         return f"declared an exception ({outcome.exception}), and it holds: remove the exception"

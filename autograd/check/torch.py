@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import CaseArray, as_option, chosen, drawn, prepared
+from tapegrad.autograd.check.cases import (
+    CaseArray,
+    as_option,
+    draw_arrays,
+    draw_options,
+    parse_spec,
+)
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError
 
@@ -40,14 +46,14 @@ def torch_pair(
     import torch
 
     kinds = {name: as_option(value) for name, value in options.items()}
-    inputs = [prepared(spec) for spec in inputs]
+    inputs = [parse_spec(spec) for spec in inputs]
 
     def draw(d: Draws) -> Pair:
-        settings = chosen(kinds, d)
-        arrays = [drawn(spec, d) for spec in inputs]
+        settings = draw_options(kinds, d)
+        arrays = [draw_arrays(spec, d) for spec in inputs]
         if inspect.isclass(subject) and issubclass(subject, torch.autograd.Function):
             function: Any = subject
-            return _pair(
+            return _make_pair(
                 torch, lambda *x: function.apply(*x, *settings.values()), arrays, [], d.seed
             )
         if isinstance(subject, torch.nn.Module):
@@ -58,7 +64,7 @@ def torch_pair(
         else:
             made = subject
         if not isinstance(made, torch.nn.Module):
-            return _pair(torch, made, arrays, [], d.seed)
+            return _make_pair(torch, made, arrays, [], d.seed)
         made = made.double().train(training)
         names = [name for name, _ in made.named_parameters()]
         values = [0.5 * d.rng.standard_normal(tuple(p.shape)) for p in made.parameters()]
@@ -77,12 +83,12 @@ def torch_pair(
         shown = [spec.names if isinstance(spec, CaseArray) else str(spec) for spec in inputs]
         labels = [f"input {i} ({text})" if len(shown) > 1 else "input"
                   for i, text in enumerate(shown)]  # fmt: skip
-        return _pair(torch, run, [*arrays, *values], [*labels, *names], d.seed)
+        return _make_pair(torch, run, [*arrays, *values], [*labels, *names], d.seed)
 
     return draw
 
 
-def _pair(
+def _make_pair(
     torch: Any, run: Callable[..., Any], arrays: Sequence[Any], names: Sequence[str], seed: int
 ) -> Pair:
     def outputs(tensors: Sequence[Any]) -> tuple[list[Any], bool]:
@@ -97,15 +103,15 @@ def _pair(
 
     def fn(*args: np.ndarray) -> Any:
         with torch.no_grad():
-            found, single = outputs([_tensor(torch, a) for a in args])
+            found, single = outputs([_torch_tensor(torch, a) for a in args])
         results = [np.array(y.numpy()) for y in found]
         return results[0] if single else results
 
-    def tracked(args: Sequence[np.ndarray]) -> list[Any]:
-        tensors = [_tensor(torch, a) for a in args]
+    def as_tracked(args: Sequence[np.ndarray]) -> list[Any]:
+        tensors = [_torch_tensor(torch, a) for a in args]
         return [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
 
-    def pulled(tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
+    def gradients_of(tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
         # through a view, so that a function that writes in place meets no leaf
         found, _ = outputs([t.view_as(t) if t.requires_grad else t for t in tensors])
         leaves = [t for t in tensors if t.requires_grad]
@@ -120,7 +126,7 @@ def _pair(
             torch.zeros_like(t) if g is None else g for g, t in zip(gradients, leaves, strict=True)
         ]
 
-    def placed(found: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
+    def as_arrays(found: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
         given = iter(found)
         return [
             np.array(next(given).detach().numpy()) if t.requires_grad else None for t in tensors
@@ -128,28 +134,30 @@ def _pair(
 
     def vjp(cotangent: Any, *args: np.ndarray) -> list[Any]:
         v = cotangent if isinstance(cotangent, list) else [cotangent]
-        tensors = tracked(args)
-        return placed(pulled(tensors, [_tensor(torch, c) for c in v], graph=False), tensors)
+        tensors = as_tracked(args)
+        return as_arrays(
+            gradients_of(tensors, [_torch_tensor(torch, c) for c in v], graph=False), tensors
+        )
 
     def second(u: Sequence[np.ndarray], v: Sequence[np.ndarray], args: Sequence[Any]) -> list[Any]:
-        tensors = tracked(args)
+        tensors = as_tracked(args)
         leaves = [t for t in tensors if t.requires_grad]
-        gradients = pulled(tensors, [_tensor(torch, c) for c in v], graph=True)
+        gradients = gradients_of(tensors, [_torch_tensor(torch, c) for c in v], graph=True)
         pairs = [(g, torch.tensor(c)) for g, c in zip(gradients, u, strict=True) if g.requires_grad]
         if not pairs:
-            return placed([torch.zeros_like(t) for t in leaves], tensors)
+            return as_arrays([torch.zeros_like(t) for t in leaves], tensors)
         found = torch.autograd.grad(
             [g for g, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True
         )
         zeroed = [
             torch.zeros_like(t) if g is None else g for g, t in zip(found, leaves, strict=True)
         ]
-        return placed(zeroed, tensors)
+        return as_arrays(zeroed, tensors)
 
     return Pair(fn, vjp, arrays, names, second, copies=True)
 
 
-def _tensor(torch: Any, array: np.ndarray) -> Any:
+def _torch_tensor(torch: Any, array: np.ndarray) -> Any:
     """A tensor over the array's own memory, so that writing into it is seen; a copy where not."""
     array = np.asarray(array)
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):

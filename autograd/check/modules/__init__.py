@@ -4,7 +4,7 @@ Each file holds the laws of one idea in a table of its own; `MODULE_LAWS` joins 
 which they are asked.
 """
 
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.modules import (
     copies,
     data,
@@ -19,7 +19,7 @@ from tapegrad.autograd.check.modules.ways_to_run import agree_on_device
 
 __all__ = ["MODULE_LAWS", "Layer", "ModuleTrial", "agree_on_device"]
 
-MODULE_LAWS = joined(
+MODULE_LAWS = join_laws(
     "module",
     derivatives.LAWS,  # first of all, that equal calls give equal Tensors
     methods.LAWS,

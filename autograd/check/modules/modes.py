@@ -35,7 +35,11 @@ def evaluation_is_deterministic_and_changes_nothing(trial: ModuleTrial) -> None:
 @LAWS()
 def equal_seeds_give_equal_results(trial: ModuleTrial) -> None:
     """Two equal modules with one seed give equal outputs, gradients and buffers."""
-    first, second, x = trial.zeroed(trial.copy()), trial.zeroed(trial.copy()), trial.on_input()
+    first, second, x = (
+        trial.with_zero_gradients(trial.copy()),
+        trial.with_zero_gradients(trial.copy()),
+        trial.on_input(),
+    )
     must_all_be_equal(trial.forward(second, x), trial.forward(first, x), "output")
     v = trial.cotangents(first)
     must_all_be_equal(trial.backward(second, x, v), trial.backward(first, x, v), "gradInput")

@@ -15,7 +15,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.gradients import CheckError, paths
+from tapegrad.autograd.check.gradients import CheckError, leaf_paths
+from tapegrad.autograd.check.laws import array_types
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
 __all__ = [
-    "FIRST_ONLY",
+    "NO_SECOND_ORDER",
     "Layer",
     "ModuleTrial",
     "as_tensor",
-    "by_hand",
-    "floats_of",
+    "has_handwritten_gradients",
+    "floating_arrays",
 ]
 
 NOT_TENSORS = (
@@ -76,12 +77,12 @@ class ModuleTrial:
         for parameter in self.parameters(self.module):
             parameter.data[...] = 0.5 * gaussian(self.rng, parameter.shape)
         self.input = self.layer.input
-        self.names = [path for path, leaf in paths(self.input, "input") if _is_float(leaf)]
+        self.names = [path for path, leaf in leaf_paths(self.input, "input") if _is_float(leaf)]
         self.names += [f"parameter {i}" for i in range(len(self.parameters(self.module)))]
 
     def __repr__(self) -> str:
         mode = "training" if self.training else "evaluation"
-        return f"{self.module!r} on {_described(self.input)} in {mode} mode"
+        return f"{self.module!r} on {array_types(leaves(self.input))} in {mode} mode"
 
     # What can be done with a module ------------------------------------------------------------
 
@@ -107,11 +108,11 @@ class ModuleTrial:
 
     def point(self) -> list[np.ndarray]:
         """Floating point inputs, then parameters: what is differentiated."""
-        return [*floats_of(self.input), *self.values(self.module)]
+        return [*floating_arrays(self.input), *self.values(self.module)]
 
     def on_input(self, floats: Sequence[Any] | None = None) -> Any:
         """The input as Tensors, with other floating point arrays if given."""
-        given = iter(floats_of(self.input) if floats is None else floats)
+        given = iter(floating_arrays(self.input) if floats is None else floats)
         return map_leaves(
             lambda leaf: as_tensor(next(given) if _is_float(leaf) else leaf), self.input
         )
@@ -123,13 +124,13 @@ class ModuleTrial:
 
     def run(self, module: Any, x: Any) -> Any:
         """The stateful call."""
-        return self.observed(f"{self._title(module)}.forward", module.forward, x)
+        return self.checked_call(f"{self._title(module)}.forward", module.forward, x)
 
     def call(self, module: Any, x: Any) -> Any:
         """The plain call, on the current tape."""
-        return self.observed(self._title(module), module, x)
+        return self.checked_call(self._title(module), module, x)
 
-    def observed(self, name: str, function: Callable[..., Any], *inputs: Any) -> Any:
+    def checked_call(self, name: str, function: Callable[..., Any], *inputs: Any) -> Any:
         """function(*inputs), counted; its result must be Tensors of the shapes seen before.
 
         Raises CheckError where it is not; an error raised inside carries the call as a note.
@@ -138,7 +139,9 @@ class ModuleTrial:
         try:
             found = function(*inputs)
         except Exception as error:
-            error.add_note(f"raised in call {self.calls}: {name}({_described(list(inputs))})")
+            error.add_note(
+                f"raised in call {self.calls}: {name}({array_types(leaves(list(inputs)))})"
+            )
             raise
         flat = leaves(found)
         for leaf in flat or [found]:
@@ -146,7 +149,7 @@ class ModuleTrial:
                 kind = type(leaf).__name__
                 raise CheckError(NOT_TENSORS.format(name=name, type=kind, call=self.calls))
         shapes = [leaf.shape for leaf in flat]
-        key = (name, str(_described(list(inputs))))
+        key = (name, str(array_types(leaves(list(inputs)))))
         first, before = self._shapes.setdefault(key, (self.calls, shapes))
         if before != shapes:
             raise CheckError(
@@ -182,20 +185,20 @@ class ModuleTrial:
         """Random cotangents of the last outputs."""
         return [gaussian(self.rng, y.shape).astype(y.dtype) for y in leaves(module.output)]
 
-    def zeroed(self, module: Any) -> Any:
+    def with_zero_gradients(self, module: Any) -> Any:
         """The module with zero gradients."""
         module.zeroGradParameters()
         return module
 
-    def prepared(self) -> tuple[Any, Any, list[np.ndarray]]:
+    def after_forward(self) -> tuple[Any, Any, list[np.ndarray]]:
         """A copy after one forward with zero gradients, its input, a cotangent."""
-        module, x = self.zeroed(self.copy()), self.on_input()
+        module, x = self.with_zero_gradients(self.copy()), self.on_input()
         self.forward(module, x)
         return module, x, self.cotangents(module)
 
     def other_input(self) -> Any:
         """Other data of the same shapes."""
-        moved = [0.5 * x + 0.25 * gaussian(self.rng, x.shape) for x in floats_of(self.input)]
+        moved = [0.5 * x + 0.25 * gaussian(self.rng, x.shape) for x in floating_arrays(self.input)]
         return self.on_input(moved)
 
     def is_random(self) -> bool:
@@ -207,7 +210,7 @@ class ModuleTrial:
         return repr(generator.get_state()) != before
 
     @contextmanager
-    def parameters_as(self, module: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
+    def with_parameters(self, module: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
         """Let the module compute with other, tracked Tensors in place of its parameters."""
         own = self.parameters(module)
         kept = [(p._data, p._node) for p in own]
@@ -220,21 +223,17 @@ class ModuleTrial:
                 p._data, p._node = data, node
 
 
-FIRST_ONLY = "a gradient written by hand has no second derivative and no replay"
+NO_SECOND_ORDER = "a gradient written by hand has no second derivative and no replay"
 _GRADIENT_METHODS = ("updateGradInput", "accGradParameters", "backward")
 
 
-def by_hand(module: Any) -> bool:
+def has_handwritten_gradients(module: Any) -> bool:
     """Whether any part overrides what derives gradients from forward code."""
     return any(
         not getattr(getattr(type(part), name), "derived", False)  # a mark of the method's own
         for part in module.listModules()
         for name in _GRADIENT_METHODS
     )
-
-
-def _described(tree: Any) -> str:
-    return ", ".join(f"{leaf.dtype}{leaf.shape}" for leaf in leaves(tree))
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -246,6 +245,6 @@ def _is_float(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and leaf.dtype.kind == "f"
 
 
-def floats_of(tree: Any) -> list[np.ndarray]:
+def floating_arrays(tree: Any) -> list[np.ndarray]:
     """The floating point arrays of a nest."""
     return [leaf for leaf in leaves(tree) if _is_float(leaf)]

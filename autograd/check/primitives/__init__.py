@@ -4,7 +4,7 @@ Each file holds the laws of one idea in a table of its own; `PRIMITIVE_LAWS` joi
 in which they are asked.
 """
 
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.primitives import batches, calls, derivatives, other_arrays, values
 from tapegrad.autograd.check.primitives.other_arrays import agree_on_device
 from tapegrad.autograd.check.primitives.scope import applies_to_primitive
@@ -19,7 +19,7 @@ __all__ = [
     "operations",
 ]
 
-PRIMITIVE_LAWS = joined(
+PRIMITIVE_LAWS = join_laws(
     "primitive",
     derivatives.LAWS,
     values.LAWS,

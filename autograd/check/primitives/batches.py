@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.check.laws import Laws, NotCovered, must_be_close, must_be_equal
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, in_parts, values_of
+from tapegrad.autograd.check.primitives.trial import (
+    PrimitiveTrial,
+    floating_results,
+    real_and_imaginary_parts,
+    values_of,
+)
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, unflatten
@@ -23,7 +28,7 @@ LAWS = Laws("primitive")
 def a_batch_agrees_with_the_loop_over_samples(trial: PrimitiveTrial) -> NotCovered | None:
     """Values and gradients of each sample, each operand in turn with samples and shared."""
     arrays = [x for x in leaves(list(trial.call.args)) if isinstance(x, np.ndarray)]
-    batches = [np.stack([x, _another(x)]) for x in arrays]
+    batches = [np.stack([x, _other_sample(x)]) for x in arrays]
     patterns = [{i} for i in range(len(arrays))]
     if len(arrays) > 1:
         patterns.append(set(range(len(arrays))))
@@ -39,7 +44,7 @@ def a_batch_agrees_with_the_loop_over_samples(trial: PrimitiveTrial) -> NotCover
     return None if patterns else NotCovered(f"no operand may differ: {refused}")
 
 
-def _another(x: np.ndarray) -> np.ndarray:
+def _other_sample(x: np.ndarray) -> np.ndarray:
     """Another example of the same kind: a matrix stays definite, an index within bounds."""
     return x * x.dtype.type(0.875) if x.dtype.kind in "fc" else x[::-1] if x.ndim else x
 
@@ -55,7 +60,9 @@ def _batch_agrees(
         flat = [
             next(rest) if isinstance(x, np.ndarray) else x for x in leaves(list(trial.call.args))
         ]
-        return in_parts(trial.function(*unflatten(list(trial.call.args), flat), **settings))
+        return real_and_imaginary_parts(
+            trial.function(*unflatten(list(trial.call.args), flat), **settings)
+        )
 
     def gradients(given: list[Any]) -> Any:
         """The results, and the cotangents of what is floating point, of one sample."""
@@ -64,10 +71,12 @@ def _batch_agrees(
             changed = list(given)
             for i, x in zip(inner, point, strict=True):
                 changed[i] = x
-            return floats_of(run([Tensor(x) if type(x) is np.ndarray else x for x in changed]))
+            return floating_results(
+                run([Tensor(x) if type(x) is np.ndarray else x for x in changed])
+            )
 
         _, pull = vjp(floating, tuple(given[i] for i in inner))
-        return [in_parts(g) for g in pull(cotangents)]
+        return [real_and_imaginary_parts(g) for g in pull(cotangents)]
 
     def one(samples: dict[int, Any]) -> Any:
         given = [samples.get(i, x) for i, x in enumerate(arrays)]

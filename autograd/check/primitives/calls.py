@@ -16,7 +16,7 @@ from tapegrad.autograd.check.laws import (
     must_leave_no_cycles,
     snapshot,
 )
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, values_of
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results, values_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.step import replay
@@ -88,7 +88,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
     def step(point: Any, cotangents: Any) -> Any:
         if not trial.derives:
             return trial.run(point, wrap=Tensor)
-        y, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), tuple(point))
+        y, pull = vjp(lambda *x: floating_results(trial.on_tensors(*x)), tuple(point))
         return [y, pull(list(cotangents))]
 
     def inputs(turn: int) -> Any:

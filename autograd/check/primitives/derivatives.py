@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, must_be_equal
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results
 from tapegrad.autograd.check.slopes import Line, noise_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.transforms.products import vjp
@@ -55,7 +55,7 @@ def tracking_fewer_arguments_changes_no_gradient(trial: PrimitiveTrial) -> None:
         def alone(x: Tensor, i: int = i) -> Any:
             point = [Tensor(p) for p in trial.point]
             point[i] = x
-            return floats_of(trial.on_tensors(*point))
+            return floating_results(trial.on_tensors(*point))
 
         _, pull = vjp(alone, trial.point[i])
         must_be_equal(pull(list(v)), together[i], f"gradient of argument {i} tracked alone")
@@ -66,7 +66,9 @@ def a_recorded_sweep_gives_the_same_gradient(trial: PrimitiveTrial) -> None:
     """Rules give equal bits on arrays (ordinary sweep) and on Tensors (differentiable sweep)."""
     v = trial.cotangents()
     plain = trial.gradients(v)
-    _, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), tuple(map(Tensor, trial.point)))
+    _, pull = vjp(
+        lambda *x: floating_results(trial.on_tensors(*x)), tuple(map(Tensor, trial.point))
+    )
     for i, (taped, bare) in enumerate(zip(pull([Tensor(g) for g in v]), plain, strict=True)):
         must_be_equal(taped.numpy(), bare, f"gradient {i} of a recorded sweep")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd.check.laws import Laws, must
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, must_agree
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results, must_agree
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.transforms.products import vjp
@@ -38,7 +38,9 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     if not trial.derives:
         return
     v = trial.cotangents()
-    _, pull = vjp(lambda *x: floats_of(trial.run(x, wrap=there)), tuple(map(there, trial.point)))
+    _, pull = vjp(
+        lambda *x: floating_results(trial.run(x, wrap=there)), tuple(map(there, trial.point))
+    )
     for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
         must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
         must_agree(g.numpy(), e, f"gradient {i} on {device}")

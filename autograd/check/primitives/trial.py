@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "TrialCall",
     "PrimitiveTrial",
-    "floats_of",
-    "in_parts",
+    "floating_results",
+    "real_and_imaginary_parts",
     "must_agree",
     "operations",
     "values_of",
@@ -60,7 +60,7 @@ class PrimitiveTrial:
         self, name: str, case: Callable[[Draws], TrialCall], draws: Draws, function: Any = None
     ) -> None:
         self.name = name
-        self.function = _of_values(operations()[name] if function is None else function)
+        self.function = _without_writing(operations()[name] if function is None else function)
         self.primitive: Primitive | None = getattr(self.function, "primitive", None)
         self.draws = draws
         self.rng = draws.rng
@@ -68,7 +68,7 @@ class PrimitiveTrial:
         # Complex arrays are tried as pairs of real ones: every law is then about real numbers.
         self.point: list[Any] = []
         for leaf in leaves(list(self.call.args)):
-            if _is_float(leaf):
+            if _is_float_result(leaf):
                 self.point.append(leaf)
             elif _is_complex(leaf):
                 self.point += [np.array(leaf.real), np.array(leaf.imag)]
@@ -89,13 +89,15 @@ class PrimitiveTrial:
         return self.primitive.differentiable
 
     def __repr__(self) -> str:
-        shown = [_described(argument) for argument in self.call.args]
+        shown = [_argument_in_words(argument) for argument in self.call.args]
         shown += [f"{name}={value!r}" for name, value in self.call.settings.items()]
         return f"{self.name}({', '.join(shown)})"
 
     def run(self, point: Sequence[Any] | None = None, wrap: Any = None) -> Any:
         """Call the operation, with other float arrays if given, each array wrapped by `wrap`."""
-        return in_parts(self.function(*self.arguments(point, wrap), **self.call.settings))
+        return real_and_imaginary_parts(
+            self.function(*self.arguments(point, wrap), **self.call.settings)
+        )
 
     def arguments(self, point: Sequence[Any] | None = None, wrap: Any = None) -> list[Any]:
         """The call's arguments, with other float arrays if given, each array wrapped."""
@@ -107,7 +109,7 @@ class PrimitiveTrial:
 
         flat = []
         for leaf in leaves(list(self.call.args)):
-            if _is_float(leaf):
+            if _is_float_result(leaf):
                 flat.append(wrapped(next(given)))
             elif _is_complex(leaf):
                 re, im = wrapped(next(given)), wrapped(next(given))
@@ -129,7 +131,7 @@ class PrimitiveTrial:
     ) -> list[np.ndarray]:
         """vᵀ·J from the tape, as bare arrays from bare arrays."""
         point = self.point if point is None else point
-        _, pull = vjp(lambda *x: floats_of(self.on_tensors(*x)), tuple(point))
+        _, pull = vjp(lambda *x: floating_results(self.on_tensors(*x)), tuple(point))
         return [np.asarray(g) for g in pull(list(cotangents))]
 
     def cotangents(self) -> list[np.ndarray]:
@@ -143,7 +145,7 @@ class PrimitiveTrial:
     def check(self, order: int) -> Report:
         """check_gradients of the operation on this example; raises LawError when wrong."""
         return check_gradients(
-            lambda *x: floats_of(self.on_tensors(*x)),
+            lambda *x: floating_results(self.on_tensors(*x)),
             *self.point,
             order=order,
             seed=self.draws.seed,
@@ -152,7 +154,7 @@ class PrimitiveTrial:
         )
 
 
-def _of_values(function: Any) -> Any:
+def _without_writing(function: Any) -> Any:
     """The operation; one that writes into its first argument as a function that returns it.
 
     So the laws of results hold for writes as well.  On arrays, NumPy's own function writes.
@@ -169,7 +171,7 @@ def _of_values(function: Any) -> Any:
     return writing
 
 
-def in_parts(result: Any) -> Any:
+def real_and_imaginary_parts(result: Any) -> Any:
     """A result with each complex array as the list of its real and imaginary part."""
 
     def parts(leaf: Any) -> Any:
@@ -187,7 +189,7 @@ def _is_complex(leaf: Any) -> bool:
 def values_of(result: Any) -> list[np.ndarray]:
     """The arrays of a result, as NumPy arrays; facts (shapes, dtypes, truth) as arrays too."""
     found = []
-    for leaf in leaves(in_parts(result)):
+    for leaf in leaves(real_and_imaginary_parts(result)):
         if isinstance(leaf, Tensor):
             found.append(np.asarray(leaf.numpy()))
         elif isinstance(leaf, (np.dtype, type)):
@@ -206,18 +208,18 @@ def must_agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
         must_be_equal(found, expected, what)
 
 
-def floats_of(result: Any) -> list[Tensor]:
+def floating_results(result: Any) -> list[Tensor]:
     """The floating point Tensors of a result, which have cotangents."""
     return [leaf for leaf in leaves(result) if leaf.dtype.kind == "f"]
 
 
-def _is_float(leaf: Any) -> bool:
+def _is_float_result(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "f"
 
 
-def _described(argument: Any) -> str:
+def _argument_in_words(argument: Any) -> str:
     if isinstance(argument, (list, tuple)):
-        return f"[{', '.join(map(_described, argument))}]"
+        return f"[{', '.join(map(_argument_in_words, argument))}]"
     if isinstance(argument, np.ndarray):
         return f"{argument.dtype}{argument.shape}"
     return repr(argument)
