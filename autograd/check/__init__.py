@@ -1,4 +1,7 @@
-"""tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
+"""tapegrad.autograd.check: laws that prove or refute derivatives, layers and optimizers.
+
+docs/laws.md is its guide.
+"""
 
 from tapegrad.autograd.check.cases import (
     Case,
@@ -66,12 +69,12 @@ __all__ = [
     "check_torch",
     "check_vjp",
     "Summary",
-    # whatever a module of yours defines
+    # the subjects that a module of yours defines
     "Subject",
     "check",
     "discover",
     "find",
-    # laws, and what they are about
+    # laws
     "LAWS",
     "Law",
     "Laws",
@@ -83,7 +86,7 @@ __all__ = [
     "PRIMITIVE_LAWS",
     "applies_to_primitive",
     "operations",
-    # examples
+    # drawn examples, and trials of a subject on one
     "TrialCall",
     "Layer",
     "Setting",

@@ -1,14 +1,14 @@
-"""Cases: how to draw an example of a subject, written in one line.
+"""Cases: each says how to draw examples of one subject, usually in one line.
 
     case = module_case(nn.Linear, input="N? n_in", n_in=ints(1, 5), n_out=ints(1, 5))
 
-Options of the constructor are drawn first, under the names the constructor gives them; integer ones
-are also sizes of that name, so that ``"N? n_in"`` fits the layer that was made.  A case is a
-function of a `Draws` (see draws.py) with flags beside it, so whatever one line cannot say is
-written as such a function: ``Case(draw_my_layer)``.
+Options of the constructor are drawn first, under the constructor's names.  An integer option is
+also the size of that name, so that ``"N? n_in"`` fits the layer that was made.  A case is a
+function of a `Draws` (see draws.py) with some flags; where one line is not enough, write such a
+function: ``Case(draw_my_layer)``.
 
 A class declares its case in an attribute, ``law_case = {"input": "N? n_in", "n_in": range(1, 6)}``,
-which needs no import of the checker; `register_case` declares one from outside.
+which needs no import of the checker.  `register_case` declares one from outside.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ BATCHWISE = {
 
 @dataclass(frozen=True)
 class CaseOption:
-    """A choice for one option of a constructor or a call; `draw` makes it."""
+    """How to draw a value for one option of a constructor or a call: `draw` does it."""
 
     draw: Callable[[Draws], Any]
     text: str
@@ -67,12 +67,12 @@ class CaseOption:
 
 
 def ints(low: int, high: int) -> CaseOption:
-    """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` says the same."""
+    """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` is short for it."""
     return CaseOption(lambda d: d.integer(low, high), f"ints({low}, {high})")
 
 
 def one_of(*values: Any) -> CaseOption:
-    """One of `values`; shrinks to the first.  A list says the same."""
+    """One of `values`; shrinks to the first.  A list is short for it."""
     return CaseOption(lambda d: d.choice(values), f"one_of{values!r}")
 
 
@@ -104,7 +104,9 @@ def as_option(value: Any) -> CaseOption:
 
 @dataclass(frozen=True)
 class CaseArray:
-    """An argument with named sizes; `array` and `indices` make one, and so does a bare text."""
+    """An array argument with named sizes, made by `array`, by `indices` or from a string of
+    names.
+    """
 
     names: str
     low: float | None = None
@@ -115,7 +117,7 @@ class CaseArray:
         check_names(self.names)
 
     def draw(self, d: Draws) -> np.ndarray:
-        """The array."""
+        """Draw the array."""
         shape = d.shape(self.names)
         if self.below is None:
             return d.array(shape, self.low, self.high)
@@ -134,7 +136,7 @@ def indices(names: str, below: str | int) -> CaseArray:
 
 
 def parse_spec(spec: Any) -> Any:
-    """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
+    """A spec with its strings parsed, so that a wrong one is refused before anything is drawn."""
     if isinstance(spec, str):
         return CaseArray(spec)
     if isinstance(spec, Mapping):
@@ -145,7 +147,7 @@ def parse_spec(spec: Any) -> Any:
 
 
 def draw_arrays(spec: Any, d: Draws) -> Any:
-    """The arrays of a spec: a `CaseArray`, a function of the draws, an array, or a nest of them."""
+    """Draw the arrays of a spec: a `CaseArray`, a function of the draws, an array, or a nest."""
     if isinstance(spec, CaseArray):
         return spec.draw(d)
     if isinstance(spec, Mapping):
@@ -162,16 +164,17 @@ def draw_arrays(spec: Any, d: Draws) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """How to draw examples of one subject, and what is known about it.
+    """How to draw examples of one subject, and facts that the laws cannot find out.
 
     draw:       a `Layer`, a `TrialCall` or a `Setting` from a `Draws`
-    kind:       "module", "criterion", "primitive" or "optimizer"; None to go by the subject
-    inplace:    the layer overwrites its input, and says so
+    kind:       "module", "criterion", "primitive" or "optimizer"; None to look at the subject
+    inplace:    whether the layer overwrites its input on purpose
     stochastic: whether the layer draws random numbers in training mode (from `tapegrad.devices`);
-                None where nothing is said, and checked
-    kinks:      flat or broken almost everywhere (rounding, steps): examples at kinks are fine
-    exceptions: law -> why it does not hold here; strict: one that is no longer needed is reported
-    complex:    arrays are drawn complex (of operations): laws are about real and imaginary parts
+                the laws check it, None leaves it open
+    kinks:      whether the function is flat or broken almost everywhere (rounding, steps), so
+                that examples at kinks are accepted
+    exceptions: law -> why it does not hold here; an exception that is not needed is an error
+    complex:    whether an operation's arrays are complex; laws see real and imaginary parts
     """
 
     draw: Callable[[Draws], Any]
@@ -183,7 +186,7 @@ class Case:
     complex: bool = False
 
     def __call__(self, d: Draws) -> Any:
-        """What `draw` gives."""
+        """Draw an example."""
         d.complex = self.complex
         return self.draw(d)
 
@@ -205,14 +208,14 @@ def module_case(
     exceptions: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Case:
-    """The case of a layer that ``make(**options)`` makes.
+    """The case of a layer, which ``make(**options)`` makes.
 
     input:     ``"N? C H W"``, `array`, `indices`, a function of the draws, or a nest of these
-    wrong:     an input that must be refused, in the same terms
-    batchwise: "split" if the outputs of a batch are those of its samples, "evaluate" if only in
-               evaluation mode, "perm" if the order of the samples alone does not matter, None if
-               the samples meet or there is no batch axis
-    target:    of criterions
+    wrong:     an input that must be refused, in the form of `input`
+    batchwise: "split" if the outputs of a batch are those of its samples, "evaluate" if that holds
+               in evaluation mode only, "perm" if only the order of the samples does not matter,
+               None if samples influence each other or there is no batch axis
+    target:    the target of a criterion, in the form of `input`
     options:   the constructor's: ``ints(1, 5)``, ``one_of("same", "valid")``, ``range(1, 6)``, a
                list of choices, or a value; integers are sizes of that name in the shapes
     The flags are those of `Case`.
@@ -239,7 +242,7 @@ def module_case(
 
 
 def criterion_case(make: Callable[..., Any], *, input: Any, target: Any, **spec: Any) -> Case:
-    """The case of a criterion; `target` in the terms of `input`, the rest as in `module_case`.
+    """The case of a criterion.  `target` has the form of `input`, the rest is as in `module_case`.
 
     >>> criterion_case(nn.CrossEntropyCriterion, input="N C", target=indices("N", below="C"))
     """
@@ -256,9 +259,9 @@ def primitive_case(
 ) -> Case:
     """The case of an operation on Tensors.
 
-    args:     its arguments, in the terms of `module_case`'s input
-    complex:  whether its arrays are drawn complex
-    settings: its keyword settings, in the terms of `module_case`'s options
+    args:     its arguments, in the form of `module_case`'s input
+    complex:  whether its arrays are complex
+    settings: its keyword settings, in the form of `module_case`'s options
     """
     kinds = {name: as_option(value) for name, value in settings.items()}
     args = [parse_spec(arg) for arg in args]
@@ -271,7 +274,7 @@ def primitive_case(
 
 
 def draw_options(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
-    """A value for each option; integers become sizes of that name."""
+    """Draw a value for each option; an integer becomes the size of that name."""
     picked = {name: kind.draw(d) for name, kind in kinds.items()}
     for name, value in picked.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -281,14 +284,16 @@ def draw_options(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
 
 # Where cases are declared -------------------------------------------------------------------------
 
-_REGISTERED: dict[int, tuple[Any, Case]] = {}  # by id, with the subject so that the id stays its
+_REGISTERED: dict[
+    int, tuple[Any, Case]
+] = {}  # by id; holding the subject keeps its id from being reused
 
 
 def register_case(subject: Any, case: Any = None, **spec: Any) -> Any:
     """Declare the case of a class, primitive or optimizer from outside.
 
     case: a `Case`, a function of a `Draws`, or None with the arguments of `module_case`,
-          `criterion_case` or `primitive_case` (told apart by ``target=`` and ``args=``) instead
+          `criterion_case` (with ``target=``) or `primitive_case` (with ``args=``) instead
     Returns `subject`.
     """
     _REGISTERED[id(subject)] = (subject, _as_case(subject, spec if case is None else case))
@@ -296,9 +301,9 @@ def register_case(subject: Any, case: Any = None, **spec: Any) -> Any:
 
 
 def case_of(subject: Any) -> Case | None:
-    """The case registered for `subject`, else the one its own class declares, else None.
+    """The case registered for `subject`, else the case that it declares itself, else None.
 
-    A subclass does not inherit its parent's: it may take other options and other inputs.
+    A class does not inherit the case of its base class, whose options and inputs may differ.
     """
     if id(subject) in _REGISTERED:
         return _REGISTERED[id(subject)][1]

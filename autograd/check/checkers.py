@@ -1,14 +1,15 @@
-"""check_module, check_criterion, check_vjp, check_torch: every law in one call or one decorator.
+"""check_module, check_criterion, check_vjp, check_torch: all laws in one call or decorator.
 
     check_module(lambda i, o: nn.Linear(i, o), input="N? i", i=ints(1, 5), o=ints(1, 5))
 
-or above a class, which `pytest --laws` and `tapegrad check` then find with its case:
+or as the decorator of a class, which `pytest --laws` and `tapegrad check` then find with its case:
 
     @check_module(input="N? i", i=ints(1, 5), o=ints(1, 5))
     class MyLayer(nn.Module): …
 
-or above a function that makes a layer, which becomes a test.  `check_vjp` is for NumPy functions
-with a gradient written by hand, `check_torch` for PyTorch's layers: no Tensor of ours is involved.
+or as the decorator of a function that makes a layer, which becomes a test.  `check_vjp` is for
+NumPy functions with a gradient written by hand, `check_torch` for PyTorch's layers; neither uses
+Tensors.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ def check_module(make: Callable[..., Any] | None = None, /, *, input: Any, **spe
 
     input: ``"N? C H W"``: named sizes, shared with other inputs and integer options; or `array`,
            `indices`, a function of the draws, or a nest of these
-    spec:  the other arguments of `module_case`, the constructor's options among them; and of the
-           call itself profile="pr", law=None (one law's name), choices=None (of one example, as a
-           failure prints them), seed=None, raise_error=True
+    spec:  the other arguments of `module_case`, including the constructor's options; and for the
+           check itself profile="pr", law=None (the name of one law), choices=None (those of one
+           example, which a failure prints), seed=None, raise_error=True
     Returns a `Summary`; raises LawError with the report where a law is broken or unchecked.
     Without `make` it is a decorator: a class gets its case, for `pytest --laws` and `tapegrad
     check`, and stays as it is; a function that makes a layer becomes a test of what it makes.
@@ -93,8 +94,8 @@ def check_vjp(
     vjp_fn:  vjp_fn(g, *inputs, **options) -> the gradient of ⟨g, fn⟩ for each input, None for
              integer ones; a bare array where there is one input
     inputs:  shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
-    options: keyword arguments of both, `ints`, `one_of`, … or values; integers are sizes
-    The others are those of `check_module`.
+    options: keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes
+    The other arguments are those of `check_module`.
     Returns a `Summary`; raises LawError with the report where a law is broken or unchecked.
 
     >>> import numpy as np
@@ -158,15 +159,16 @@ def check_torch(
     )  # fmt: skip
 
 
-_OF_THE_CALL = ("profile", "law", "choices", "seed", "raise_error")
+_CHECK_ARGUMENTS = ("profile", "law", "choices", "seed", "raise_error")
 
 
 def _run_or_decorate(
     case_from: Callable[..., Case], kind: str, make: Callable[..., Any] | None, spec: dict[str, Any]
 ) -> Any:
-    own = {name: spec.pop(name) for name in _OF_THE_CALL if name in spec}
+    """Hold the laws against what `make` makes; without `make` return a decorator."""
+    check_arguments = {name: spec.pop(name) for name in _CHECK_ARGUMENTS if name in spec}
     if make is not None:
-        return _hold_laws(make, kind, case_from(make, **spec), **own)
+        return _hold_laws(make, kind, case_from(make, **spec), **check_arguments)
 
     def decorate(made: Any) -> Any:
         case = case_from(made, **spec)
@@ -175,9 +177,9 @@ def _run_or_decorate(
 
         @functools.wraps(made)
         def test() -> None:
-            _hold_laws(made, kind, case, **own)
+            _hold_laws(made, kind, case, **check_arguments)
 
-        # pytest reads the signature of what it calls, and would ask for fixtures of these names
+        # pytest takes the parameters of a test for fixtures; `test` itself has none
         del test.__wrapped__
         return test
 
@@ -202,10 +204,10 @@ def _hold_laws(
         subject.rerun(law, choices)
         return Summary()
 
-    def wanted(other: Law) -> bool:
+    def is_selected(other: Law) -> bool:
         return law is None or other.name == law
 
     if law is not None and law not in [other.name for other in subject.laws()]:
         raise ValueError(f"there is no law {law!r} of a {kind}")
-    summary = check([subject], profile, laws=wanted, seed=seed)
+    summary = check([subject], profile, laws=is_selected, seed=seed)
     return summary.raise_errors() if raise_error else summary

@@ -1,7 +1,7 @@
-"""Laws of criterions: those of modules that make sense for a loss, and the loss's own.
+"""Laws of criterions: the laws of modules that make sense for a loss, and some for losses only.
 
-A criterion is a module of two inputs whose `backward` takes the target where a module's takes
-gradOutput; the trial below translates, so that the laws of modules apply as they are.
+A criterion is a module with two inputs, whose `backward` takes the target instead of gradOutput.
+The trial below translates between the two, so that the laws of modules apply unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CriterionTrial(ModuleTrial):
     """A criterion with an input and a target."""
 
     def target_for(self, x: Any) -> Any:
-        """The target, on the device of the input and, if it is floating point, in its dtype."""
+        """The target on the device of the input, and in its dtype if it is floating point."""
         device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
 
         def as_target(leaf: Any) -> Tensor:

@@ -1,8 +1,8 @@
 """Laws of functions with a gradient written by hand, over bare NumPy arrays.
 
-Nothing here knows Tensors: a team whose layers are NumPy functions, or another library's (torch.py
-adapts those), can hold the same laws against them.  A subject is a pair, ``fn(*arrays)`` and
-``vjp(cotangent, *arrays)``, with arguments drawn from a case.
+These laws use no Tensors, so they apply to layers that are NumPy functions and, through torch.py,
+to those of PyTorch.  A subject is a pair of functions, ``fn(*arrays)`` and ``vjp(cotangent,
+*arrays)``, with arguments drawn from a case.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ class Pair:
     """A function and its gradient on drawn arguments.
 
     fn:     fn(*args) -> array, or list of arrays
-    vjp:    vjp(cotangent, *args) -> gradient per argument, None for integers; a bare array where
-            there is one argument; the cotangent is a list where fn returns a list
-    args:   the arrays
-    names:  of the arguments
+    vjp:    vjp(cotangent, *args) -> the gradient of each argument, None for integers; a bare array
+            where there is one argument; the cotangent is a list where fn returns a list
+    args:   the arguments, arrays
+    names:  the names of the arguments
     second: the gradient of (cotangents, args) -> vjp, where it is known, as a function of
-            (gradients' cotangents, cotangents, args) -> gradients of the args
-    copies: whether results are copies by construction, so that shared memory says nothing
+            (cotangents of the gradients, cotangents, args) -> gradients of the args
+    copies: whether results are always copies, so that shared memory need not be checked
     """
 
     fn: Callable[..., Any]
@@ -80,7 +80,7 @@ class Pair:
 
 
 class FunctionTrial:
-    """A pair on one drawn example."""
+    """A `Pair` on one drawn example: what the laws of functions use."""
 
     def __init__(self, name: str, case: Callable[[Draws], Pair], draws: Draws) -> None:
         self.name = name
@@ -94,8 +94,8 @@ class FunctionTrial:
         self._single = True
         if not self.floats:
             raise CheckError(f"{name} was given no floating point argument")
-        given = list(self.pair.names) or [f"argument {i}" for i in range(len(self.args))]
-        self.names = [given[i] for i in self.floats]
+        names = list(self.pair.names) or [f"argument {i}" for i in range(len(self.args))]
+        self.names = [names[i] for i in self.floats]
 
     def __repr__(self) -> str:
         return f"{self.name}({array_types(self.args)})"
@@ -106,14 +106,14 @@ class FunctionTrial:
         return [self.args[i] for i in self.floats]
 
     def with_floats(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """All arguments, with other floating point ones."""
+        """All arguments, with the floating point ones replaced by `point`."""
         args = list(self.args)
         for i, value in zip(self.floats, point, strict=True):
             args[i] = value
         return args
 
     def raw_values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """fn's results as it returns them, checked for type and shape."""
+        """The results of fn as it returns them, checked for type and shape."""
         args = self.with_floats(point)
         found = self._call(self.name, self.pair.fn, *args)
         self._single = not isinstance(found, (list, tuple))
@@ -134,7 +134,7 @@ class FunctionTrial:
         return results
 
     def values(self, point: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Copies of fn's results."""
+        """Copies of the results of fn."""
         return [np.array(y) for y in self.raw_values(self.point if point is None else point)]
 
     def raw_gradients(
@@ -160,12 +160,12 @@ class FunctionTrial:
         return [np.array(g) for g in self.raw_gradients(v, point)]
 
     def cotangents(self, values: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Random cotangents of fn's results."""
+        """Random cotangents for the results of fn."""
         values = self.values() if values is None else values
         return [gaussian(self.rng, y.shape).astype(y.dtype) for y in values]
 
     def other_point(self) -> list[np.ndarray]:
-        """Other data of the same shapes, on the same side of 0."""
+        """Other values for the floating point arguments, with the same shapes and signs."""
         return [x * self.rng.uniform(0.5, 0.9, x.shape) for x in self.point]
 
     def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -180,7 +180,7 @@ class FunctionTrial:
 
 @FUNCTION_LAWS()
 def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
-    """Equal arguments give equal bits, and what is returned are arrays."""
+    """Equal arguments give equal bits, and results are arrays."""
     first = trial.values()
     call = trial.calls
     second = trial.values()
@@ -196,7 +196,7 @@ def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(regimes=REGIMES, effort=1.0)
 def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report:
-    """The hand-written gradient, against difference quotients of the function."""
+    """The hand-written gradient agrees with difference quotients of the function."""
     probes = probe(
         trial.values,
         lambda point, v: trial.gradients(v, point),
@@ -209,7 +209,7 @@ def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report:
 
 @FUNCTION_LAWS(regimes=("ordinary", "grid"), effort=0.4)
 def its_second_derivative_is_right(trial: FunctionTrial) -> Report | NotCovered:
-    """The derivative of the gradient, where the library gives one."""
+    """The derivative of the gradient is right, where the library has one."""
     second = trial.pair.second
     if second is None:
         return NotCovered("a gradient written by hand has no second derivative")
@@ -236,7 +236,7 @@ def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
     of_u, of_v = trial.gradients(u), trial.gradients(v)
     mixed = trial.gradients([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for name, m, a, b in zip(trial.names, mixed, of_u, of_v, strict=True):
-        # terms that cancel inside are about as large as the cotangents, and leave their rounding
+        # terms that cancel inside may be as large as the cotangents, and so may their rounding
         terms = (a, b, *u, *v)
         scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in terms)
         what = f"gradient of {name} for 2u − 3v"
@@ -247,14 +247,14 @@ def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(regimes=("ordinary", "grid"))
 def inputs_are_left_alone(trial: FunctionTrial) -> None:
-    """Neither the function nor its gradient writes into arguments, or into the cotangent."""
+    """Neither the function nor its gradient writes into an argument or into the cotangent."""
     before = snapshot(trial.args)
     v = trial.cotangents()
-    given = snapshot(v)
+    cotangents = snapshot(v)
     must_be_unchanged(before, trial.args, "argument")
     trial.gradients(v)
     must_be_unchanged(before, trial.args, "argument")
-    must_be_unchanged(given, v, "cotangent")
+    must_be_unchanged(cotangents, v, "cotangent")
 
 
 @FUNCTION_LAWS()
@@ -272,7 +272,7 @@ def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
 
 @FUNCTION_LAWS()
 def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
-    """Other data in between leave nothing stale behind, and returned arrays keep their bits."""
+    """A call on other data changes neither later results nor arrays that were returned before."""
     v = trial.cotangents()
     results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]
@@ -335,7 +335,7 @@ def nan_stays_nan(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(empties=True)
 def an_empty_batch_is_fine(trial: FunctionTrial) -> NotCovered | None:
-    """Axes of length 0 give results, and gradients of the arguments' shapes."""
+    """Axes of length 0 give results, and gradients with the shapes of the arguments."""
     if all(x.size for x in trial.point):
         return NotCovered("no argument has an axis N or T, which may be empty")
     for name, g, x in zip(trial.names, trial.gradients(trial.cotangents()), trial.point,

@@ -1,8 +1,8 @@
 """check_gradients: prove or refute the derivatives of any function of Tensors, to any order.
 
-The function is flattened to leaves in, leaves out; its values come from untracked calls, its
-derivatives from `vjp`.  Order n + 1 is the same check on (x, v) ↦ vjp(x, v): the derivative of a
-derivative is a function like any other, and a wrong rule of a rule is found like any other.
+The function is turned into one that takes and returns flat lists of arrays.  Its values come from
+untracked calls, its derivatives from `vjp`.  Order n + 1 is the same check of the function
+(x, v) ↦ vjp(x, v), so wrong derivatives of rules are found just as wrong rules are.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COMPLEX = "{name}: {path} is complex; only real derivatives are checked"
 
 
 class CheckError(TapegradError, ValueError):
-    """The check itself cannot be carried out; the message says why and in which call."""
+    """The check cannot be carried out; the message says why and in which call."""
 
 
 def check_gradients(
@@ -61,13 +61,13 @@ def check_gradients(
 
     fn:          any function of Tensors; returns a Tensor, or nested lists, tuples, dicts of them
     inputs:      arrays, Tensors, numbers, or nests of them; floating point ones are differentiated
-                 (in float64), integers and booleans are handed on as they are
-    order:       the highest order of derivative checked, 1, 2, …; all lower ones are too
-    seed:        of directions and cotangents
+                 (in float64), integers and booleans are passed on unchanged
+    order:       the highest order of derivative to check, 1, 2, …; lower orders are checked too
+    seed:        the seed of directions and cotangents
     probes:      random directions per order; one finds almost everything
     raise_error: raise GradientError when a derivative is wrong
-    Returns a Report; raises CheckError when fn returns something else than Tensors, changes its
-    output shape between calls, or is not deterministic.
+    Returns a Report; raises CheckError when fn returns anything but Tensors, changes its output
+    shape between calls, or is not deterministic.
 
     >>> import numpy as np
     >>> check_gradients(lambda x: np.tanh(x), np.linspace(-1, 1, 5), order=2).verdict
@@ -96,7 +96,7 @@ _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
 class _FlatFunction:
-    """A function as leaves in, leaves out, over bare float64 arrays."""
+    """A function of nests as a function from a list of float64 arrays to a list of them."""
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], name: str | None):
         self.fn = fn
@@ -140,7 +140,7 @@ class _FlatFunction:
     def derivative(
         self, point: Sequence[np.ndarray], rng: np.random.Generator
     ) -> tuple[_FlatFunction, list[np.ndarray]]:
-        """The function (x, v) ↦ vᵀ·J(x), flat again, and a point for it."""
+        """The function (x, v) ↦ vᵀ·J(x) in the same flat form, and a point at which to check it."""
         count = len(point)
 
         def vjp_of_leaves(*arguments: Tensor) -> list[Tensor]:
@@ -160,7 +160,7 @@ class _FlatFunction:
         return above, above.point
 
     def check_calls(self, point: Sequence[np.ndarray]) -> None:
-        """Two equal calls must give equal bits."""
+        """Raise CheckError unless two equal calls give equal bits."""
         first, second = self.evaluate(point), self.evaluate(point)
         for a, b in zip(first, second, strict=True):
             if a.tobytes() != b.tobytes():
@@ -170,11 +170,11 @@ class _FlatFunction:
                 )
 
     def outputs(self, leaves_in: Sequence[Tensor]) -> list[Tensor]:
-        """Call fn; its floating point leaves, checked for type and shape."""
+        """The floating point leaves of a call of fn, checked for type and shape."""
         self.calls += 1
-        found = self.fn(*self._arguments(leaves_in))
-        flat = leaves(found)
-        for leaf in flat or [found]:
+        result = self.fn(*self._arguments(leaves_in))
+        flat = leaves(result)
+        for leaf in flat or [result]:
             if not isinstance(leaf, Tensor):
                 raise CheckError(
                     NOT_TENSORS.format(name=self.name, type=type(leaf).__name__, call=self.calls)
@@ -203,8 +203,8 @@ class _FlatFunction:
     def _arguments(self, leaves_in: Sequence[Tensor]) -> Any:
         if len(leaves_in) == len(self.inputs) and all(map(_is_float_leaf, self.inputs)):
             return leaves_in
-        given = iter(leaves_in)
-        flat = [next(given) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
+        floats = iter(leaves_in)
+        flat = [next(floats) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
         return unflatten(self.inputs, flat)
 
     def _as_tensors(self, point: Sequence[np.ndarray]) -> list[Tensor]:
@@ -220,14 +220,14 @@ class _FlatFunction:
 def _check_symmetry(
     function: _FlatFunction, point: Sequence[np.ndarray], rng: np.random.Generator
 ) -> Probe:
-    """⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩: exact but for rounding."""
+    """A probe of ⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩, which holds up to rounding."""
     count = len(function.shapes or ())
     u = [gaussian(rng, x.shape) for x in point[:count]]
     w = [gaussian(rng, x.shape) for x in point[:count]]
     first = _inner_product(function.pull(point, u)[:count], w)
     second = _inner_product(function.pull(point, w)[:count], u)
     (hu, scale), (hw, other) = first, second
-    # terms that cancel inside H·u leave rounding behind on the scale of the gradient itself
+    # terms that cancel inside H·u leave rounding on the scale of the gradient itself
     inner = sum(float(np.sum(np.abs(g))) for g in function.evaluate(point))
     tolerance = 1e-9 * max(scale, other) + 1e-12 * inner
     verdict = "ok" if abs(hu - hw) <= tolerance else "wrong"
@@ -255,7 +255,7 @@ def _is_float_leaf(leaf: Any) -> bool:
 
 
 def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
-    """The names fn gives its arguments, as far as it names them."""
+    """The names of the parameters of fn; "argument i" where it has none."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):
@@ -265,7 +265,7 @@ def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
 
 
 def leaf_paths(tree: Any, path: str) -> list[tuple[str, Any]]:
-    """(path, leaf) of every leaf, named as its author would write it: x[0]['w']."""
+    """(path, leaf) for each leaf of a nest; a path is the Python expression x[0]['w']."""
     if tree is None:
         return []
     if isinstance(tree, dict):

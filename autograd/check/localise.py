@@ -1,9 +1,9 @@
-"""Where a gradient is wrong, and how: entries, and a diagnosis in words.
+"""localise: the wrong entries of a gradient, and a diagnosis in words.
 
-Runs on failure only, so it may cost thousands of evaluations.  Small arguments are measured entry
-by entry; in large ones the wrong entries are found by bisection, a probe for each half, because a
-512 × 512 weight would need a million evaluations otherwise.  On tied data a *group* of equal
-entries is moved together, as in the probe that failed.
+It runs after a failure only, so it may cost thousands of evaluations.  Small arguments are measured
+entry by entry.  In large ones wrong entries are found by bisection with a probe for each half,
+because a 512 × 512 weight would need a million evaluations otherwise.  On tied data, a *group* of
+equal entries is moved together, as in the probe that failed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tapegrad.autograd.check.slopes import Line, slope_at
 
 __all__ = ["diagnose", "localise"]
 
-_ENTRYWISE = 256  # arguments up to this size are measured entry by entry
+_ENTRYWISE = 256  # the largest size of an argument that is measured entry by entry
 _MOST_ENTRIES = 16  # bisection stops after this many wrong entries
 
 
@@ -33,7 +33,7 @@ def localise(
     step: float,
     scale: float,
 ) -> tuple[tuple[ReportEntry, ...], tuple[str, ...]]:
-    """The wrong entries, worst first, and sentences that say what is wrong with them."""
+    """The wrong entries, worst first, and sentences that describe the error."""
     measure = _Measure(line, gradients, groups, step, scale)
     entries: list[ReportEntry] = []
     sentences: list[str] = []
@@ -71,9 +71,9 @@ def localise(
         else:
             wrong = list(measure.bisect(position, moves))
             if wrong:
-                places = [move[0] for move, _, _ in wrong]
+                flat_indices = [move[0] for move, _, _ in wrong]
                 sentences += _describe_indices(
-                    name, gradient.shape, places, capped=len(wrong) >= _MOST_ENTRIES
+                    name, gradient.shape, flat_indices, capped=len(wrong) >= _MOST_ENTRIES
                 )
         entries += [
             ReportEntry(
@@ -88,7 +88,7 @@ def localise(
 
 
 class _Measure:
-    """Numeric slopes along single entries (or groups of tied ones) of one argument."""
+    """Numeric slopes along single entries, or groups of tied entries, of the arguments."""
 
     def __init__(self, line, gradients, groups, step, scale):
         self.line, self.gradients, self.groups = line, gradients, groups
@@ -98,7 +98,7 @@ class _Measure:
         self._slack = [0.0] * len(gradients)
 
     def moves_of(self, position: int) -> list[np.ndarray]:
-        """Index sets of the argument that are moved as one."""
+        """The sets of flat indices of the argument that are moved together."""
         size = self._sizes[position]
         if self.groups is None:
             return [np.array([flat]) for flat in range(size)]
@@ -107,7 +107,7 @@ class _Measure:
         return [np.flatnonzero(own == group) for group in np.unique(own) if group >= 0]
 
     def slack(self, position: int) -> float:
-        """The widest error bar met in the argument."""
+        """The widest error bar of a slope that was measured in the argument."""
         return self._slack[position]
 
     def __call__(self, position: int, move: np.ndarray) -> tuple[float, float, bool]:
@@ -131,7 +131,7 @@ class _Measure:
         return self._cache[key]
 
     def worst(self, names: Sequence[str]) -> tuple[list[ReportEntry], list[str]]:
-        """Where no entry is wrong beyond its own error bar: the one that comes nearest to it."""
+        """The entry with the largest relative difference, for when none exceeds its error bar."""
         if not self._cache:
             return [], []
 
@@ -143,15 +143,15 @@ class _Measure:
         analytic, numeric, _ = self._cache[position, move]
         shape, name = self.gradients[position].shape, names[position]
         indices = tuple(_index(shape, flat) for flat in np.frombuffer(move, np.intp))
-        said = f"{name}: single entries differ within their error bars, this one most"
-        return [ReportEntry(name, indices, analytic, numeric)], [said]
+        sentence = f"{name}: single entries differ within their error bars, this one most"
+        return [ReportEntry(name, indices, analytic, numeric)], [sentence]
 
     def bisect(
         self, position: int, moves: list[np.ndarray]
     ) -> Iterator[tuple[np.ndarray, float, float]]:
-        """Wrong entries of a large argument, at most `_MOST_ENTRIES`, by probing halves.
+        """At most `_MOST_ENTRIES` wrong entries of a large argument, found by probing halves.
 
-        Entries of a half move by random amounts, so that two errors do not cancel.
+        The entries of a half move by random amounts, so that two errors do not cancel.
         """
         rng = np.random.default_rng(0)
         amounts = gaussian(rng, self._sizes[position])
@@ -173,7 +173,7 @@ class _Measure:
                 self.line.values, self.gradients,
             )  # fmt: skip
             slope = slope_at(line, self.step)
-            # independent errors of many terms add up as the root of their squares' sum does
+            # independent errors of many terms add up to about the root of the sum of their squares
             spread = min(np.sum(np.abs(products)), 6 * np.sqrt(np.sum(products * products)))
             slack = 4 * slope.error + 1e-9 * float(spread)
             if not abs(float(np.sum(products)) - slope.value) <= slack:
@@ -181,7 +181,7 @@ class _Measure:
 
 
 def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float) -> list[str]:
-    """Sentences on how two gradients of one argument differ (at most two)."""
+    """At most two sentences on how the analytic and the numeric gradient of an argument differ."""
     size = max(float(np.max(np.abs(numeric), initial=0.0)), slack)
     close = slack + 1e-6 * size
     wrong = ~(np.abs(analytic - numeric) <= slack + 1e-8 * np.abs(analytic))
@@ -191,9 +191,9 @@ def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float)
         return [f"{name}: the gradient is NaN", *_describe_wrong(name, np.isnan(analytic))]
     if not np.any(np.abs(analytic) > close):
         return [f"{name}: analytic is zero everywhere, numeric is not"]
-    whole = _relation(analytic, numeric, close)
-    if whole:
-        return [f"{name}: {whole} everywhere"]
+    everywhere = _relation(analytic, numeric, close)
+    if everywhere:
+        return [f"{name}: {everywhere} everywhere"]
     rearranged = _rearrangement(analytic, numeric, close)
     if rearranged:
         return [f"{name}: {rearranged}"]
@@ -205,7 +205,7 @@ def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float)
 
 
 def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
-    """One formula that links the two: a factor or a constant; "" if there is none."""
+    """A relation between both gradients, such as a factor or a constant; "" if there is none."""
     if analytic.size == 0:
         return ""
     if not np.any(np.abs(analytic) > close):
@@ -236,7 +236,7 @@ def _factor_in_words(factor: float) -> str:
 
 
 def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
-    """Whether the right values sit in the wrong places, and in which."""
+    """How the right values are rearranged in the gradient; "" if they are not."""
 
     def same(array: np.ndarray) -> bool:
         return array.shape == numeric.shape and bool(np.all(np.abs(array - numeric) <= close))
@@ -275,7 +275,7 @@ def _describe_wrong(name: str, wrong: np.ndarray) -> list[str]:
 def _describe_indices(
     name: str, shape: tuple[int, ...], flat: Sequence[int] | np.ndarray, capped: bool = False
 ) -> list[str]:
-    """Which indices on which axis the wrong entries have in common."""
+    """A sentence on how many entries are wrong, and which indices they have in common."""
     indices = np.array(np.unravel_index(np.asarray(flat, np.intp), shape))
     parts = []
     for axis, along in enumerate(indices):
@@ -296,7 +296,11 @@ def _describe_indices(
 def _diagnose_ties(
     name: str, gradient: np.ndarray, wrong: Sequence[tuple[np.ndarray, float, float]]
 ) -> list[str]:
-    """Gradient to every tie: counting equal gradients of tied entries once gives the right sum."""
+    """A sentence on wrong gradients of tied entries.
+
+    If the right sum results when equal gradients of one group count once, the rule gives the
+    gradient to every tie instead of to one.
+    """
     for move, _, numeric in wrong:
         once = np.unique(gradient.reshape(-1)[move])
         if len(move) < 2 or abs(float(np.sum(once)) - numeric) > 1e-6 * np.sum(np.abs(once)):
