@@ -104,9 +104,7 @@ class Parameters:
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Check a call against CuPy's parameters; return the arguments for NumPy, not unwrapped
-        yet.
-        """
+        """Check a call against CuPy's parameters; return NumPy's arguments, not unwrapped."""
         if len(args) <= self.by_position and (not kwargs or self.direct.issuperset(kwargs)):
             return args, kwargs
         if kwargs and not self.any_keyword:

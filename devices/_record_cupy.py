@@ -118,9 +118,7 @@ def _record_ufunc_keywords(cupy: Any) -> str:
 
 
 def _record_function(name: str, function: Any) -> str:
-    """The signature of a function as one string, in the form that the module docstring
-    describes.
-    """
+    """The signature of a function as one string, as the module docstring describes."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -39,12 +39,12 @@ class _StrictSpecial:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        from tapegrad.devices._strict_array import unwrap, wrap
+        from tapegrad.devices._strict_array import unwrap_operand, wrap_result
 
         call = getattr(self._module, name)
 
         def function(*args: Any) -> Any:
             where = f"cupyx.scipy.special.{name}"
-            return wrap(call(*[unwrap(a, where) for a in args]), args)
+            return wrap_result(call(*[unwrap_operand(a, where) for a in args]), args)
 
         return function

@@ -32,8 +32,8 @@ __all__ = [
     "StrictArray",
     "as_strict",
     "scatter",
-    "unwrap",
-    "wrap",
+    "unwrap_operand",
+    "wrap_result",
 ]
 
 STRICT = Device("strict")
@@ -116,7 +116,7 @@ def _strict_arrays_in(values: Any) -> Iterator[StrictArray]:
             yield from _strict_arrays_in(value)
 
 
-def wrap(result: Any, sources: Any) -> Any:
+def wrap_result(result: Any, sources: Any) -> Any:
     """A NumPy result as CuPy returns it: StrictArrays, 0-d ones instead of scalars."""
     kind = type(result)
     if kind is np.ndarray:
@@ -129,13 +129,13 @@ def wrap(result: Any, sources: Any) -> Any:
     if kind in NUMBERS or isinstance(result, np.generic):
         return as_strict(np.asarray(result))
     if kind is tuple or kind is list:
-        return kind(wrap(item, sources) for item in result)
+        return kind(wrap_result(item, sources) for item in result)
     if isinstance(result, tuple):  # a named tuple, as of linalg.eigh
-        return kind(*(wrap(item, sources) for item in result))
+        return kind(*(wrap_result(item, sources) for item in result))
     return result
 
 
-def unwrap(value: Any, where: str) -> Any:
+def unwrap_operand(value: Any, where: str) -> Any:
     """The operand or setting as NumPy takes it.
 
     Raises DeviceError for an ndarray, TypeError for any other unknown type.
@@ -146,7 +146,7 @@ def unwrap(value: Any, where: str) -> Any:
     if kind in _PLAIN:
         return value
     if kind is tuple or kind is list:
-        return kind(unwrap(item, where) for item in value)
+        return kind(unwrap_operand(item, where) for item in value)
     if isinstance(value, np.ndarray):
         raise DeviceError(MIXED.format(where=where))
     if isinstance(value, (np.generic, np.dtype, type, int, float)):
@@ -191,7 +191,7 @@ class StrictArray:
             raise DeviceError(MIXED.format(where=f"np.{ufunc.__name__}"))
         # `np.float32(2) * x`: the operators of NumPy's scalars call the ufunc, and CuPy allows it.
         if ufunc in OPERATORS and method == "__call__" and isinstance(inputs[0], np.generic):
-            return wrap(ufunc(inputs[0], inputs[1]._array), ())
+            return wrap_result(ufunc(inputs[0], inputs[1]._array), ())
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise TypeError(_STRAY.format(name=name))
 
@@ -487,9 +487,9 @@ def _operand(value: Any, symbol: str) -> Any:
 
 def _add_methods() -> None:
     """Give StrictArray its generated operators and methods."""
-    for name, method in operators(_operand, wrap).items():
+    for name, method in operators(_operand, wrap_result).items():
         setattr(StrictArray, name, method)
-    for name, method in methods(unwrap, wrap, beside=vars(StrictArray)).items():
+    for name, method in methods(unwrap_operand, wrap_result, beside=vars(StrictArray)).items():
         setattr(StrictArray, name, method)
 
 

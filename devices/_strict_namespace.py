@@ -21,8 +21,8 @@ from tapegrad.devices._strict_array import (
     StrictArray,
     as_strict,
     scatter,
-    unwrap,
-    wrap,
+    unwrap_operand,
+    wrap_result,
 )
 
 __all__ = ["StrictNamespace", "strict"]
@@ -138,14 +138,14 @@ def _make_function(
         dtype = _take_out_foreign(parameters, named)
         out = parameters.out(args, kwargs)
         result = call(
-            *[unwrap(value, where) for value in ordered],
-            **{key: unwrap(value, where) for key, value in named.items()},
+            *[unwrap_operand(value, where) for value in ordered],
+            **{key: unwrap_operand(value, where) for key, value in named.items()},
         )
         if host:
             return result
         if out is not None:
             return out
-        result = wrap(result, (*args, *kwargs.values()))
+        result = wrap_result(result, (*args, *kwargs.values()))
         return result if dtype is None else result.astype(dtype)
 
     function.__name__ = function.__qualname__ = name
@@ -174,9 +174,9 @@ def _upload(
     if isinstance(source, np.ndarray):
         result = call(*ordered, **named)
         return as_strict(result.copy(order="K") if np.shares_memory(result, source) else result)
-    bare = [unwrap(value, where) for value in ordered]
-    result = call(*bare, **{key: unwrap(value, where) for key, value in named.items()})
-    return wrap(result, ordered)
+    bare = [unwrap_operand(value, where) for value in ordered]
+    result = call(*bare, **{key: unwrap_operand(value, where) for key, value in named.items()})
+    return wrap_result(result, ordered)
 
 
 class _Ufunc:
@@ -204,11 +204,11 @@ class _Ufunc:
             args, out = self._split(args, out)
         bare = [a._array if type(a) is StrictArray else self._number(a) for a in args]
         if out is None and not kwargs:
-            return wrap(self._call(*bare), ())
+            return wrap_result(self._call(*bare), ())
         if type(self._call) is not np.ufunc:
             return self._by_function(bare, out, kwargs)
         if out is None:
-            return wrap(self._call(*bare, **kwargs), ())
+            return wrap_result(self._call(*bare, **kwargs), ())
         self._call(*bare, out=self._bare_out(out), **kwargs)
         return out
 
@@ -235,7 +235,7 @@ class _Ufunc:
         """The result where NumPy has an ordinary function (sinc, i0, fix) without `out` and
         `dtype`.
         """
-        result = wrap(self._call(*bare), ())
+        result = wrap_result(self._call(*bare), ())
         if kwargs.get("dtype") is not None:
             result = result.astype(kwargs["dtype"])
         if out is None:
@@ -260,9 +260,9 @@ class _Ufunc:
         call = getattr(self._method_owner(name), name)
         if type(array) is not StrictArray:
             raise TypeError(f"{self._where}.{name} takes an array, not {type(array).__name__}")
-        bare = {key: unwrap(value, self._where) for key, value in kwargs.items()}
+        bare = {key: unwrap_operand(value, self._where) for key, value in kwargs.items()}
         if out is None:
-            return wrap(call(array._array, **bare), ())
+            return wrap_result(call(array._array, **bare), ())
         call(array._array, out=self._bare_out(out), **bare)
         return out
 
@@ -288,7 +288,7 @@ class _Ufunc:
         """The ufunc of every pair of entries of A and B."""
         call = self._method_owner("outer").outer
         where = f"{self._where}.outer"
-        return wrap(call(unwrap(A, where), unwrap(B, where), **kwargs), ())
+        return wrap_result(call(unwrap_operand(A, where), unwrap_operand(B, where), **kwargs), ())
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
         """a[indices] = ufunc(a[indices], b), where repeated indices act one after another."""
@@ -308,7 +308,7 @@ class _Indexed:
         self._name, self._call = name, call
 
     def __getitem__(self, key: Any) -> Any:
-        return wrap(self._call[unwrap(key, f"cupy.{self._name}")], ())
+        return wrap_result(self._call[unwrap_operand(key, f"cupy.{self._name}")], ())
 
 
 class StrictNamespace:

@@ -104,9 +104,7 @@ def as_option(value: Any) -> CaseOption:
 
 @dataclass(frozen=True)
 class CaseArray:
-    """An array argument with named sizes, made by `array`, by `indices` or from a string of
-    names.
-    """
+    """An array argument with named sizes, made by `array`, `indices` or from a string."""
 
     names: str
     low: float | None = None

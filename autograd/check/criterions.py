@@ -38,12 +38,12 @@ class CriterionTrial(ModuleTrial):
         return map_leaves(as_target, self.layer.target)
 
     def run(self, module: Any, x: Any) -> Any:
-        """The stateful call."""
+        """The result of `forward`."""
         self._target = self.target_for(x)
         return self.checked_call(f"{self._title(module)}.forward", module.forward, x, self._target)
 
     def call(self, module: Any, x: Any) -> Any:
-        """The plain call, on the current tape."""
+        """The result of a plain call, recorded on the current tape."""
         return self.checked_call(self._title(module), module, x, self.target_for(x))
 
     def backward(
@@ -83,14 +83,14 @@ for _name in (
 
 @CRITERION_LAWS()
 def the_loss_is_one_number(trial: CriterionTrial) -> None:
-    """forward returns a 0-d Tensor."""
+    """`forward` returns a 0-d Tensor."""
     [loss] = leaves(trial.run(trial.copy(), trial.on_input()))
     must(loss.shape == (), f"the loss has shape {loss.shape}")
 
 
 @CRITERION_LAWS()
 def the_target_is_left_alone_and_checked(trial: CriterionTrial) -> None:
-    """Neither call writes into the target; backward with another one is an error."""
+    """Neither forward nor backward writes into the target; backward with another is an error."""
     module, x = trial.copy(), trial.on_input()
     before = [np.array(leaf) for leaf in leaves(trial.layer.target)]
     trial.forward(module, x)

@@ -257,8 +257,7 @@ class Draws:
 
 
 class RecordedDraws(Draws):
-    """A `Draws` that repeats the recorded choices of an example, for the case that they were made
-    for.
+    """A `Draws` that repeats the recorded choices of an example, for the same case.
 
     Raises ValueError where a choice does not fit, because the case has changed since.
     """

@@ -303,7 +303,7 @@ def memory_layout_does_not_matter(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS()
 def float32_agrees_with_float64(trial: FunctionTrial) -> None:
-    """float32 in is float32 out, in values and gradients, and close to float64."""
+    """float32 arguments give float32 results and gradients, close to those of float64."""
     single = [x.astype(np.float32) for x in trial.point]
     double = [x.astype(np.float64) for x in single]
     at_single, at_double = trial.values(single), trial.values(double)

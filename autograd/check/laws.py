@@ -208,9 +208,7 @@ def must_show_nan(before: np.ndarray, moved: np.ndarray, bad: np.ndarray, what: 
 
 
 def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
-    """Run `step` without the garbage collector; raise LawError if collecting then finds
-    anything.
-    """
+    """Run `step` without the garbage collector; raise LawError if garbage is left."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -54,9 +54,7 @@ class LawItem(pytest.Item):
         _conclude(outcome)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """The law's message, the example and how to repeat it, without the frames of the
-        checker.
-        """
+        """The law's message, and how to repeat the example, without frames of the checker."""
         error = excinfo.value
         if isinstance(error, LawError) or self.config.getoption("tbstyle") == "no":
             return "\n".join([str(error), *getattr(error, "__notes__", [])])

@@ -1,8 +1,8 @@
-"""PyTorch's layers under the same laws, for teams that adopt the checker first.
+"""torch_pair: PyTorch's layers as subjects of the laws of functions.
 
-`torch.nn.Module`, `torch.autograd.Function` or any function of torch tensors becomes a pair of
-NumPy functions: the parameters of a module are arguments beside its inputs, and the second order
-comes from `create_graph`.  PyTorch is imported when a check runs and not before.
+A `torch.nn.Module`, a `torch.autograd.Function` or any function of torch tensors becomes a pair of
+NumPy functions.  The parameters of a module become arguments beside its inputs, and the second
+order comes from `create_graph`.  PyTorch is imported only when a check runs.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ NOT_TENSORS = (
 def torch_pair(
     subject: Any, inputs: Sequence[Any], options: dict[str, Any], *, training: bool
 ) -> Callable[[Draws], Pair]:
-    """The case of a torch subject: a `Pair` from a `Draws`.
+    """The case of a torch subject: a function that makes a `Pair` from a `Draws`.
 
-    subject:  a `torch.autograd.Function`, a function of tensors where there are no options and it
-              is not a class, else what makes a `torch.nn.Module` or function from the options
-    inputs:   in the terms of `module_case`'s input
+    subject:  a `torch.autograd.Function`, a module, or a function of tensors without options; else
+              a class or function that makes a `torch.nn.Module` or such a function from the options
+    inputs:   in the form of `module_case`'s input
     training: the mode of a module
     """
     import torch
@@ -91,6 +91,8 @@ def torch_pair(
 def _make_pair(
     torch: Any, run: Callable[..., Any], arrays: Sequence[Any], names: Sequence[str], seed: int
 ) -> Pair:
+    """The pair of a function of torch tensors and its gradient, both over NumPy arrays."""
+
     def outputs(tensors: Sequence[Any]) -> tuple[list[Any], bool]:
         torch.manual_seed(seed)
         found = run(*tensors)
@@ -112,7 +114,7 @@ def _make_pair(
         return [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
 
     def gradients_of(tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
-        # through a view, so that a function that writes in place meets no leaf
+        # Views, because torch forbids functions that write in place to write to leaves.
         found, _ = outputs([t.view_as(t) if t.requires_grad else t for t in tensors])
         leaves = [t for t in tensors if t.requires_grad]
         pairs = [(y, c) for y, c in zip(found, v, strict=True) if y.requires_grad]
@@ -126,10 +128,10 @@ def _make_pair(
             torch.zeros_like(t) if g is None else g for g, t in zip(gradients, leaves, strict=True)
         ]
 
-    def as_arrays(found: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
-        given = iter(found)
+    def as_arrays(gradients: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
+        remaining = iter(gradients)
         return [
-            np.array(next(given).detach().numpy()) if t.requires_grad else None for t in tensors
+            np.array(next(remaining).detach().numpy()) if t.requires_grad else None for t in tensors
         ]
 
     def vjp(cotangent: Any, *args: np.ndarray) -> list[Any]:
@@ -158,7 +160,7 @@ def _make_pair(
 
 
 def _torch_tensor(torch: Any, array: np.ndarray) -> Any:
-    """A tensor over the array's own memory, so that writing into it is seen; a copy where not."""
+    """A tensor that shares the array's memory, so that writes are noticed, or else a copy."""
     array = np.asarray(array)
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         return torch.tensor(array.copy())

@@ -48,12 +48,12 @@ class Replay(Generic[P]):
         Where calls are followed, by anomaly mode, another step that is being recorded or a batch,
         the step runs as it stands: a list of bodies would pass them by.
         """
-        nest = [args, kwargs]
+        # the arguments as one nest: a list by position, a pair where some were passed by name
+        nest: Any = (list(args), kwargs) if kwargs else list(args)
         flat = leaves(nest)
         if is_followed():
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
-            args, kwargs = unflatten(nest, tensors)
-            return self._step(*args, **kwargs)
+            return self._run_step(unflatten(nest, tensors))
         arrays = [as_array(a) if is_value(a) else a for a in flat]
         key = _key(nest, arrays)
         known = self._programs.get(key)
@@ -69,13 +69,19 @@ class Replay(Generic[P]):
         """How many variants (shapes, modes) of the step are ready to be replayed."""
         return len(self._programs)
 
-    def _record(self, key: Any, nest: list[Any], arrays: list[Any]) -> Any:
+    def _run_step(self, nest: Any) -> Any:
+        """Call the step with the arguments of a nest, as `__call__` makes it."""
+        if isinstance(nest, tuple):
+            args, kwargs = nest
+            return self._step(*args, **kwargs)
+        return self._step(*nest)
+
+    def _record(self, key: Any, nest: Any, arrays: list[Any]) -> Any:
         recording = Recording()
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
-        args, kwargs = unflatten(nest, tensors)
         with observed(recording):
-            result = self._step(*args, **kwargs)
+            result = self._run_step(unflatten(nest, tensors))
         recording.finish(result)
         earlier = self._recordings.get(key)
         if earlier is not None:
@@ -96,7 +102,7 @@ class Replay(Generic[P]):
         return result
 
 
-def _key(nest: list[Any], arrays: list[Any]) -> Any:
+def _key(nest: Any, arrays: list[Any]) -> Any:
     parts: list[Any] = [repr(map_leaves(lambda _: "*", nest))]
     first: dict[int, int] = {}  # one array passed twice is another step than two arrays
     for i, a in enumerate(arrays):

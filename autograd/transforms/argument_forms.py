@@ -115,7 +115,7 @@ def tangents_like(product: str, fn: Callable[..., Any], args: Nest, tangents: Ne
         described = {"args": _form(args), "tangents": _form(tangents)}
         raise ValueError(OTHER_FORM.format(**forms, **described))
     tangents = ordered_like(args, tangents, f"{product}({function_name(fn)}, args, tangents)")
-    found, expected = (map_leaves(_shape, nest) for nest in (tangents, args))
+    found, expected = (map_leaves(_leaf_shape, nest) for nest in (tangents, args))
     if not _equal_structure(found, expected):
         raise ValueError(OTHER_SHAPES.format(**forms, found=found, expected=expected))
     return tangents
@@ -135,7 +135,7 @@ class _Shape(tuple[int, ...]):
     __slots__ = ()
 
 
-def _shape(x: Any) -> _Shape:
+def _leaf_shape(x: Any) -> _Shape:
     return _Shape(np.shape(x))
 
 

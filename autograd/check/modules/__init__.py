@@ -1,7 +1,7 @@
 """Laws of modules: what every layer and container must do, whoever wrote it.
 
-Each file holds the laws of one idea in a table of its own; `MODULE_LAWS` joins them in the order in
-which they are asked.
+Each file holds a table of the laws about one subject.  `MODULE_LAWS` joins the tables in the order
+in which the laws are checked.
 """
 
 from tapegrad.autograd.check.laws import join_laws

@@ -24,7 +24,7 @@ LAWS = Laws("module")
 
 @LAWS()
 def a_clone_is_equal_and_independent(trial: ModuleTrial) -> None:
-    """Equal bits before; afterwards neither sees what happens to the other."""
+    """A clone has equal bits, and later changes to one do not affect the other."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     clone = module.clone()
@@ -44,7 +44,7 @@ def a_clone_is_equal_and_independent(trial: ModuleTrial) -> None:
 
 @LAWS()
 def sharing_joins_the_memory_of_exactly_the_named_fields(trial: ModuleTrial) -> None:
-    """share(other, "weight") makes weights one memory, in every part, and leaves the rest apart."""
+    """share(other, "weight") joins the memory of the weights of every part, and of nothing else."""
     module, other = trial.copy(), trial.copy()
     must(module.share(other, "weight") is module, "share() returns the module")
     theirs = dict(other.named_parameters())
@@ -86,7 +86,7 @@ def shared_parameters_stay_shared_in_copies(trial: ModuleTrial) -> NotCovered | 
 
 @LAWS(effort=0.1)
 def its_text_is_short_and_printing_changes_nothing(trial: ModuleTrial) -> None:
-    """repr is text without the memory address, the same for a clone."""
+    """repr contains no memory address, and is the same for a clone."""
     module, x, _ = trial.after_forward()
     output, text = [y.numpy() for y in leaves(module.output)], repr(module)
     must(" at 0x" not in text, f"repr is {text}")
@@ -96,7 +96,7 @@ def its_text_is_short_and_printing_changes_nothing(trial: ModuleTrial) -> None:
 
 @LAWS()
 def state_dict_carries_everything_that_evaluation_needs(trial: ModuleTrial) -> None:
-    """Loading it into a differently initialised module of the same kind gives equal bits."""
+    """Loading it into a module with other parameters gives equal bits."""
     module, x, _ = trial.after_forward()
     other = module.clone()
     for tensor in [*dict(other.named_parameters()).values(), *dict(other.named_buffers()).values()]:
@@ -108,7 +108,7 @@ def state_dict_carries_everything_that_evaluation_needs(trial: ModuleTrial) -> N
 
 @LAWS()
 def get_parameters_gives_flat_views(trial: ModuleTrial) -> None:
-    """What is written to the flat buffers is seen by the module, and the other way round."""
+    """The module and the flat buffers of getParameters share their memory."""
     module, x, v = trial.after_forward()
     expected, output = trial.backward(module, x, v), [y.numpy() for y in leaves(module.output)]
     values, gradients = trial.values(module), trial.gradients(module)
@@ -133,7 +133,7 @@ def get_parameters_gives_flat_views(trial: ModuleTrial) -> None:
 
 @LAWS()
 def float32_agrees_with_float64(trial: ModuleTrial) -> None:
-    """float32 in is float32 out, everywhere, and close to float64."""
+    """A float32 module gives float32 results and gradients, close to those of float64."""
     single = trial.copy().float()
     double = single.clone().double()
     floats = [a.astype(np.float32) for a in floating_arrays(trial.input)]
@@ -157,7 +157,7 @@ def float32_agrees_with_float64(trial: ModuleTrial) -> None:
 
 @LAWS()
 def conversion_to_float_and_back_keeps_structure(trial: ModuleTrial) -> None:
-    """Names, shapes and the list of modules stay; values are rounded once."""
+    """Names, shapes and the list of modules stay the same; values are rounded once."""
     module, x, _ = trial.after_forward()
     values = trial.values(module)
     names = [name for name, _ in module.named_parameters()]
@@ -172,7 +172,7 @@ def conversion_to_float_and_back_keeps_structure(trial: ModuleTrial) -> None:
 
 @LAWS()
 def clear_state_drops_results_and_nothing_else(trial: ModuleTrial) -> None:
-    """output and gradInput become empty; the next forward gives equal bits."""
+    """clearState empties output and gradInput; the next forward gives equal bits."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     output = [np.array(y.numpy()) for y in leaves(module.output)]

@@ -27,7 +27,7 @@ LAWS = Laws("module")
 
 @LAWS()
 def a_batch_is_its_samples_stacked(trial: ModuleTrial) -> NotCovered | None:
-    """Where samples do not meet: outputs and input gradients of a batch are those of its rows."""
+    """Outputs and input gradients of a batch are those of its samples, where the case says so."""
     wanted = trial.layer.batch
     floats = floating_arrays(trial.input)
     if wanted not in ("always", "evaluate") or not floats:
@@ -56,7 +56,7 @@ def a_batch_is_its_samples_stacked(trial: ModuleTrial) -> NotCovered | None:
 
 @LAWS()
 def a_permuted_batch_gives_permuted_results(trial: ModuleTrial) -> NotCovered | None:
-    """The order of the samples passes through, and parameters' gradients do not know it."""
+    """Permuted samples give permuted results, and the same gradients of the parameters."""
     wanted, floats = trial.layer.batch, floating_arrays(trial.input)
     if wanted is None or not floats:
         return NotCovered("the case declares no batch axis")
@@ -67,10 +67,10 @@ def a_permuted_batch_gives_permuted_results(trial: ModuleTrial) -> NotCovered | 
     expected, total = trial.backward(module, x, v), trial.gradients(module)
     order = trial.rng.permutation(floats[0].shape[0])
     mixed = trial.with_zero_gradients(trial.copy())
-    there = trial.on_input([a[order] for a in floats])
-    for i, (f, e) in enumerate(zip(trial.forward(mixed, there), output, strict=True)):
+    permuted = trial.on_input([a[order] for a in floats])
+    for i, (f, e) in enumerate(zip(trial.forward(mixed, permuted), output, strict=True)):
         must_be_close(f, e[order], f"output {i} of permuted samples", relative=1e-11, scale=1.0)
-    found = trial.backward(mixed, there, [c[order] for c in v])
+    found = trial.backward(mixed, permuted, [c[order] for c in v])
     for i, (f, e) in enumerate(zip(found, expected, strict=True)):
         must_be_close(f, e[order], f"gradInput {i} of permuted samples", relative=1e-10, scale=1.0)
     for i, (f, e) in enumerate(zip(trial.gradients(mixed), total, strict=True)):
@@ -96,14 +96,14 @@ def finite_data_give_finite_results(trial: ModuleTrial) -> None:
 
 @LAWS(empties=True)
 def an_empty_batch_is_fine(trial: ModuleTrial) -> NotCovered | None:
-    """A batch of no samples gives outputs without samples, and gradients that are 0."""
+    """A batch without samples gives outputs without samples, and zero gradients."""
     if trial.layer.batch is None or all(x.size for x in floating_arrays(trial.input)):
         return NotCovered("the case declares no batch axis that may be empty")
     module, x, v = trial.after_forward()
-    for i, (g, given) in enumerate(
+    for i, (g, x_part) in enumerate(
         zip(trial.backward(module, x, v), floating_arrays(trial.input), strict=True)
     ):
-        must(g.shape == given.shape, f"gradInput {i} has shape {g.shape}")
+        must(g.shape == x_part.shape, f"gradInput {i} has shape {g.shape}")
     for i, g in enumerate(trial.gradients(module)):
         must(not g.any(), f"gradient of parameter {i} from no samples is not 0")
     return None
@@ -120,7 +120,7 @@ def nan_stays_nan(trial: ModuleTrial) -> None:
             continue
         bad, moved = spoil(x, trial.rng)
         rest = floats[:i], floats[i + 1 :]
-        # copies, because running statistics would pass from one call to the next
+        # copies, because running statistics would carry over from one call to the next
         after = trial.forward(trial.copy(), trial.on_input([*rest[0], moved, *rest[1]]))
         broken = trial.forward(trial.copy(), trial.on_input([*rest[0], bad, *rest[1]]))
         for b, a, n in zip(before, after, broken, strict=True):
@@ -129,7 +129,7 @@ def nan_stays_nan(trial: ModuleTrial) -> None:
 
 @LAWS()
 def a_wrong_shape_is_refused_and_changes_nothing(trial: ModuleTrial) -> NotCovered | None:
-    """A ValueError; parameters, buffers, random state and the last output stay."""
+    """A wrong shape raises ValueError and leaves parameters, buffers, random state and output."""
     if trial.layer.wrong is None:
         return NotCovered("the case declares no wrong input")
     module, x, v = trial.after_forward()

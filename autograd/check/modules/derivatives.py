@@ -1,7 +1,7 @@
-"""Laws of a module's derivatives, and before them what all other laws take for granted.
+"""Laws of a module's derivatives, and the law that all other laws take for granted.
 
-Derivatives are checked twice: through `backward`, as users of the methods see them, and through the
-tape, to second order, with the parameters put in as arguments.
+Derivatives are checked twice: through `backward`, to first order, and through the tape, to second
+order, with the parameters as arguments.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NOT_DETERMINISTIC = (
 
 @LAWS()
 def equal_calls_give_equal_tensors(trial: ModuleTrial) -> None:
-    """Equal modules, seeds and inputs give equal bits; what is returned are Tensors."""
+    """Equal modules, seeds and inputs give equal bits, and results are Tensors."""
     x = trial.on_input()
     first = trial.forward(trial.copy(), x)
     call = trial.calls
@@ -62,7 +62,7 @@ def equal_calls_give_equal_tensors(trial: ModuleTrial) -> None:
 
 @LAWS(regimes=REGIMES, effort=1.0)
 def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
-    """gradInput and the parameters' gradients, through forward and backward."""
+    """gradInput and the parameters' gradients, from forward and backward, are the derivatives."""
     if not trial.point():
         return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
     module = trial.copy()
@@ -92,7 +92,7 @@ def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
 
 @LAWS(regimes=("ordinary", "grid"), effort=0.4)
 def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
-    """Through the tape, with inputs and parameters as arguments."""
+    """The tape's second derivatives are right, with inputs and parameters as arguments."""
     if not trial.point():
         return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
     module = trial.copy()
@@ -105,7 +105,8 @@ def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
         def fn(*arguments: Tensor) -> Any:
             devices.manual_seed(trial.draws.seed)
             stack.close()
-            # until the next call, not for this one: a checkpoint reads parameters again in reverse
+            # left open until the next call, since a checkpoint reads parameters in the reverse
+            # sweep
             stack.enter_context(trial.with_parameters(module, arguments[count:]))
             return trial.call(module, trial.on_input(arguments[:count]))
 
@@ -122,7 +123,7 @@ def backward_is_linear_in_grad_output(trial: ModuleTrial) -> None:
     of_u, of_v = trial.backward(module, x, u), trial.backward(module, x, v)
     mixed = trial.backward(module, x, [2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for i, (m, a, b) in enumerate(zip(mixed, of_u, of_v, strict=True)):
-        # terms that cancel inside are about as large as the cotangents, and leave their rounding
+        # terms that cancel inside may be as large as the cotangents, and so may their rounding
         scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in (a, b, *u, *v))
         must_be_close(m, 2 * a - 3 * b, f"gradInput {i}", relative=1e-12, scale=scale)
     for i, zero in enumerate(trial.backward(module, x, [0 * c for c in u])):

@@ -1,4 +1,4 @@
-"""Laws of memory: who may write where, who shares with whom, what is kept from call to call."""
+"""Laws of memory: what a module may write to, share, and keep from call to call."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ LAWS = Laws("module")
 
 @LAWS(regimes=("ordinary", "grid"))
 def inputs_grad_outputs_and_parameters_are_left_alone(trial: ModuleTrial) -> None:
-    """forward and backward write into nothing they were given."""
+    """forward and backward do not write into inputs, gradOutputs, outputs or parameters."""
     module, x = trial.with_zero_gradients(trial.copy()), trial.on_input()
     arrays = [t.numpy() for t in leaves(x)]
     parameters = [p.numpy() for p in trial.parameters(module)]
     before = snapshot(arrays), snapshot(parameters)
     trial.forward(module, x)
     v = trial.cotangents(module)
-    output, given = [y.numpy() for y in leaves(module.output)], snapshot(v)
+    output, cotangents = [y.numpy() for y in leaves(module.output)], snapshot(v)
     outputs = snapshot(output)
     trial.backward(module, x, v)
     must_be_unchanged(before[0], arrays, "input")
     must_be_unchanged(before[1], parameters, "parameter")
-    must_be_unchanged(given, v, "gradOutput")
+    must_be_unchanged(cotangents, v, "gradOutput")
     must_be_unchanged(outputs, output, "output")
 
 
 @LAWS()
 def grad_input_shares_no_memory(trial: ModuleTrial) -> None:
-    """Not with gradOutput, input, output, a parameter, or another gradInput."""
+    """gradInput shares no memory with gradOutput, input, parameters or gradients."""
     module, x, v = trial.after_forward()
     g = trial.grad_output(module, v)
     trial.backward(module, x, [t.numpy() for t in leaves(g)])
@@ -55,7 +55,7 @@ def grad_input_shares_no_memory(trial: ModuleTrial) -> None:
 
 @LAWS()
 def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
-    """Arrays once returned by forward and backward keep their bits."""
+    """Arrays that forward and backward returned keep their bits in later calls."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     kept = [t.numpy() for t in [*leaves(module.output), *leaves(module.gradInput)]]
@@ -68,7 +68,7 @@ def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
 
 @LAWS()
 def results_do_not_depend_on_earlier_calls(trial: ModuleTrial) -> None:
-    """Other data, another mode and a failed call in between leave nothing stale behind."""
+    """Calls on other data and in another mode do not change later results."""
     module, x, v = trial.after_forward()
     expected, output = trial.backward(module, x, v), [y.numpy() for y in leaves(module.output)]
     gradients = trial.gradients(module)

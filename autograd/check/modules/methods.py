@@ -1,6 +1,6 @@
-"""Laws of Torch7's methods: what each does to outputs, gradients and parameters, and nothing else.
+"""Laws of Torch7's methods: what each does to outputs, gradients and parameters.
 
-Accumulation, scale and stale state are what layers written by hand break most.
+Hand-written layers most often get accumulation, scale and stale state wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LAWS = Laws("module")
 
 @LAWS()
 def backward_is_update_grad_input_then_acc_grad_parameters(trial: ModuleTrial) -> None:
-    """Equal bits, in either order of the two parts."""
+    """Both methods in either order give the same bits as backward."""
     module, x, v = trial.after_forward()
     expected = trial.backward(module, x, v, scale=0.5)
     gradients = trial.gradients(module)
@@ -50,7 +50,7 @@ def backward_is_update_grad_input_then_acc_grad_parameters(trial: ModuleTrial) -
 
 @LAWS()
 def gradients_accumulate_into_what_is_there(trial: ModuleTrial) -> None:
-    """backward adds to the parameters' gradients, and only once; gradInput is set, not added."""
+    """backward adds to the gradients of the parameters exactly once, and overwrites gradInput."""
     module, x, v = trial.after_forward()
     once = trial.backward(module, x, v)
     gradients = trial.gradients(module)
@@ -69,7 +69,7 @@ def gradients_accumulate_into_what_is_there(trial: ModuleTrial) -> None:
 
 @LAWS()
 def accumulated_gradients_are_linear_in_scale(trial: ModuleTrial) -> None:
-    """accGradParameters(x, g, s) adds s times what scale 1 adds; gradInput knows no scale."""
+    """accGradParameters(x, g, s) adds s times what scale 1 adds; gradInput does not change."""
     module, x, v = trial.after_forward()
     unscaled = trial.backward(module, x, v)
     one = trial.gradients(module)
@@ -85,7 +85,7 @@ def accumulated_gradients_are_linear_in_scale(trial: ModuleTrial) -> None:
 
 @LAWS()
 def zero_grad_parameters_zeroes_every_gradient(trial: ModuleTrial) -> None:
-    """And nothing else."""
+    """zeroGradParameters sets the gradients to 0 and leaves the parameters."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values = trial.values(module)
@@ -97,7 +97,7 @@ def zero_grad_parameters_zeroes_every_gradient(trial: ModuleTrial) -> None:
 
 @LAWS()
 def update_parameters_subtracts_the_gradient_times_the_rate(trial: ModuleTrial) -> None:
-    """p − rate·gradient, for each parameter; gradients stay."""
+    """updateParameters gives p − rate·gradient for each parameter; gradients stay."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values, gradients = trial.values(module), trial.gradients(module)
@@ -110,7 +110,7 @@ def update_parameters_subtracts_the_gradient_times_the_rate(trial: ModuleTrial) 
 
 @LAWS()
 def acc_update_grad_parameters_is_one_step_that_keeps_the_gradients(trial: ModuleTrial) -> None:
-    """p − rate·(this gradient), whatever has been gathered before."""
+    """accUpdateGradParameters gives p − rate·(this gradient), whatever was accumulated before."""
     module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values, gradients = trial.values(module), trial.gradients(module)
@@ -123,7 +123,7 @@ def acc_update_grad_parameters_is_one_step_that_keeps_the_gradients(trial: Modul
 
 @LAWS()
 def backward_with_another_input_is_an_error(trial: ModuleTrial) -> NotCovered | None:
-    """A ValueError that leaves the gradients alone."""
+    """backward with another input raises ValueError and leaves the gradients."""
     module, x, v = trial.after_forward()
     floats = floating_arrays(trial.input)
     if not floats or not floats[0].size:
@@ -137,7 +137,7 @@ def backward_with_another_input_is_an_error(trial: ModuleTrial) -> NotCovered | 
 
 @LAWS()
 def a_plain_call_gives_the_output_and_keeps_no_state(trial: ModuleTrial) -> None:
-    """module(x) has forward's bits and leaves output, gradInput and gradients alone."""
+    """module(x) gives the bits of forward and changes no output, gradInput or gradient."""
     module, x, v = trial.after_forward()
     expected = [np.array(y.numpy()) for y in leaves(module.output)]
     trial.backward(module, x, v)

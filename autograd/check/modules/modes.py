@@ -1,4 +1,4 @@
-"""Laws of the two modes and of random numbers."""
+"""Laws of training and evaluation mode, and of random numbers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def it_is_random_only_if_its_case_says_so(trial: ModuleTrial) -> NotCovered | No
 
 @LAWS(effort=0.1)
 def training_and_evaluate_reach_every_module(trial: ModuleTrial) -> None:
-    """The mode of the whole tree follows, and comes back."""
+    """evaluate and training set the mode of every module in the tree."""
     module = trial.copy()
     for method, mode in (("evaluate", False), ("training", True), ("evaluate", False)):
         getattr(module, method)()

@@ -1,4 +1,4 @@
-"""Laws of other ways to run: replayed, in threads, on the arrays of another device."""
+"""Laws of other ways to run a module: replayed, in threads, on another device."""
 
 from __future__ import annotations
 
@@ -89,36 +89,36 @@ def clones_in_threads_give_what_one_thread_gives(trial: ModuleTrial) -> None:
 
 @LAWS()
 def strict_arrays_agree_with_numpy(trial: ModuleTrial) -> None:
-    """The module uses nothing but the array namespace of its input's device."""
+    """The module uses only the array namespace of its input's device."""
     agree_on_device(trial, "strict")
 
 
 def agree_on_device(trial: ModuleTrial, device: str) -> None:
     """Outputs and gradients on `device` are those of the CPU, and stay on the device.
 
-    Random layers are compared in evaluation mode: each device has its own stream.
+    Random layers are compared in evaluation mode, since each device draws its own numbers.
     """
     module, x = trial.with_zero_gradients(trial.copy()).evaluate(), trial.on_input()
     if not trial.is_random():
         trial.set_mode(module)
-    there = module.clone().to(device)
+    moved = module.clone().to(device)
     target = devices.device(device)
-    x_there = map_leaves(lambda t: t.to(device), x)
+    x_moved = map_leaves(lambda t: t.to(device), x)
     expected = trial.forward(module, x)
-    found = trial.forward(there, x_there)
-    for y in leaves(there.output):
+    found = trial.forward(moved, x_moved)
+    for y in leaves(moved.output):
         must(y.device == target, f"the output came back from {device} to {y.device}")
     v = trial.cotangents(module)
     gradients = trial.backward(module, x, v)
-    found_gradients = trial.backward(there, x_there, v)
+    found_gradients = trial.backward(moved, x_moved, v)
     must(
-        all(g.device == target for g in leaves(there.gradInput)),
+        all(g.device == target for g in leaves(moved.gradInput)),
         f"gradInput came back from {device}",
     )
     pairs = [
         ("output", found, expected),
         ("gradInput", found_gradients, gradients),
-        ("gradient of parameter", trial.gradients(there), trial.gradients(module)),
+        ("gradient of parameter", trial.gradients(moved), trial.gradients(module)),
     ]
     for what, founds, expecteds in pairs:
         for i, (f, e) in enumerate(zip(founds, expecteds, strict=True)):

@@ -1,4 +1,4 @@
-"""Laws of an operation's derivatives: their values, their kinds, and what they may depend on."""
+"""Laws of an operation's derivatives: their values and dtypes, and what they may depend on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LAWS = Laws("primitive")
 
 @LAWS(regimes=REGIMES, effort=1.0)
 def its_gradient_is_the_derivative(trial: PrimitiveTrial) -> Any:
-    """First order, in every regime of data."""
+    """The first derivative agrees with difference quotients in every regime of data."""
     return trial.check(order=1)
 
 
 @LAWS(regimes=("ordinary", "grid"), effort=0.5)
 def its_second_derivative_is_right(trial: PrimitiveTrial) -> Any:
-    """The rule's own derivative, and the symmetry of the Hessian."""
+    """The derivative of the rule is right, and the Hessian is symmetric."""
     return trial.check(order=2)
 
 
@@ -86,7 +86,7 @@ def gradients_share_no_memory(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def float64_results_carry_no_float32_noise(trial: PrimitiveTrial) -> NotCovered | None:
-    """Nothing inside is computed in float32 on the way."""
+    """No intermediate result is computed in float32."""
     values = trial.values()
     if not all(np.isfinite(v).all() for v in values):
         return NotCovered("values that are not finite have no noise to measure")

@@ -18,7 +18,7 @@ LAWS = Laws("primitive")
 
 @LAWS()
 def strict_arrays_agree_with_numpy(trial: PrimitiveTrial) -> None:
-    """The body and the rules use nothing but the array namespace they are given."""
+    """The body and the rules use only the array namespace that they get as `xp`."""
     agree_on_device(trial, "strict")
 
 
@@ -26,11 +26,11 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     """Values and gradients on `device` are those of NumPy arrays, and stay on the device."""
     home = devices.device(device)
 
-    def there(x: Any) -> Tensor:
+    def on_device(x: Any) -> Tensor:
         return Tensor(x, device=home) if not isinstance(x, Tensor) else x
 
     expected = trial.values()
-    results = leaves(trial.run(wrap=there))
+    results = leaves(trial.run(wrap=on_device))
     for i, (result, e) in enumerate(zip(results, expected, strict=True)):
         if isinstance(result, Tensor):
             must(result.device == home, f"result {i} came back from {device} to {result.device}")
@@ -39,8 +39,11 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
         return
     v = trial.cotangents()
     _, pull = vjp(
-        lambda *x: floating_results(trial.run(x, wrap=there)), tuple(map(there, trial.point))
+        lambda *x: floating_results(trial.run(x, wrap=on_device)),
+        tuple(map(on_device, trial.point)),
     )
-    for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
+    for i, (g, e) in enumerate(
+        zip(pull([on_device(c) for c in v]), trial.gradients(v), strict=True)
+    ):
         must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
         must_agree(g.numpy(), e, f"gradient {i} on {device}")
