@@ -1,16 +1,15 @@
 """tapegrad.optim: optimizers, each one pure rule, and what training needs around them."""
 
-from tapegrad.optim.adam import adam, adamax
-from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
-from tapegrad.optim.average import Average
-from tapegrad.optim.checkgrad import checkgrad
-from tapegrad.optim.checkpoint import (
-    Checkpoints,
-    ResumeError,
-    load_checkpoint,
-    save_checkpoint,
-)
-from tapegrad.optim.classes import (
+from tapegrad.optim.core.clipping import clip_global_norm, clip_norm, clip_value
+from tapegrad.optim.core.optimizer import Optimizer
+from tapegrad.optim.core.options import Option
+from tapegrad.optim.core.rule import Rule, optimizer
+from tapegrad.optim.minimizers.evolution import cmaes, de
+from tapegrad.optim.minimizers.fista import FistaLS
+from tapegrad.optim.minimizers.gradient_check import checkgrad
+from tapegrad.optim.minimizers.line_search import cg, lbfgs, lswolfe, polyinterp
+from tapegrad.optim.rules.adaptive import adadelta, adagrad, rmsprop, rprop
+from tapegrad.optim.rules.classes import (
     ASGD,
     LAMB,
     LARS,
@@ -27,18 +26,9 @@ from tapegrad.optim.classes import (
     Rprop,
     SignSGD,
 )
-from tapegrad.optim.clipping import clip_global_norm, clip_norm, clip_value
-from tapegrad.optim.confusion import ConfusionMatrix
-from tapegrad.optim.data import Batches
-from tapegrad.optim.evolution import cmaes, de
-from tapegrad.optim.fista import FistaLS
-from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
-from tapegrad.optim.logger import Logger
-from tapegrad.optim.metrics import Metric
-from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
-from tapegrad.optim.optimizer import Optimizer
-from tapegrad.optim.options import Option
-from tapegrad.optim.rule import Rule, optimizer
+from tapegrad.optim.rules.descent import asgd, nag, sgd
+from tapegrad.optim.rules.modern import adafactor, lamb, lars, lion, muon, signsgd
+from tapegrad.optim.rules.moments import adam, adamax
 from tapegrad.optim.schedules import (
     Plateau,
     constant,
@@ -52,8 +42,18 @@ from tapegrad.optim.schedules import (
     step,
     warmup,
 )
-from tapegrad.optim.sgd import asgd, nag, sgd
-from tapegrad.optim.trainer import Callback, EarlyStopping, TensorBoard, Trainer
+from tapegrad.optim.training.average import Average
+from tapegrad.optim.training.checkpoint import (
+    Checkpoints,
+    ResumeError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from tapegrad.optim.training.confusion import ConfusionMatrix
+from tapegrad.optim.training.data import Batches
+from tapegrad.optim.training.logger import Logger
+from tapegrad.optim.training.metrics import Metric
+from tapegrad.optim.training.trainer import Callback, EarlyStopping, TensorBoard, Trainer
 
 __all__ = [
     # Torch7's functional forms

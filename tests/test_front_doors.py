@@ -11,7 +11,7 @@ import pytest
 from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
 from tapegrad.nn.core.own import own_classes
-from tapegrad.optim.rule import Rule
+from tapegrad.optim.core.rule import Rule
 
 # Classes that no user makes: what others are made of, or bases of a family.
 INSIDE = {
@@ -65,7 +65,7 @@ def test_every_rule_of_an_optimizer_is_handed_on():
     hidden = [name for name, rule in rules.items() if getattr(optim, name, None) is not rule]
     assert hidden == [], "a rule that `optim` does not have: put it into optim/__init__.py"
     assert rules.keys() <= set(optim.__all__)
-    classes = {cls.rule for cls in vars(optim.classes).values() if hasattr(cls, "rule")}
+    classes = {cls.rule for cls in vars(optim.rules.classes).values() if hasattr(cls, "rule")}
     assert {name for name, rule in rules.items() if rule not in classes} == WITHOUT_CLASS, (
         "a rule that no optimizer runs: give it a class in optim/classes.py"
     )

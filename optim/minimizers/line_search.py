@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.optim.options import Option, Options
+from tapegrad.optim.core.options import Option, Options
 
 __all__ = ["Function", "cg", "dot", "lbfgs", "lswolfe", "polyinterp"]
 

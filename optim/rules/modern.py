@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.optim.options import Option
-from tapegrad.optim.rule import Slot, cast, decayed, optimizer
+from tapegrad.optim.core.options import Option
+from tapegrad.optim.core.rule import Slot, cast, decayed, optimizer
 
 __all__ = ["adafactor", "lamb", "lars", "lion", "muon", "signsgd"]
 

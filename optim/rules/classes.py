@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from tapegrad.autograd import Parameter  # noqa: TC001  # an annotation that people may resolve
-from tapegrad.optim.adam import adam, adamax
-from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
-from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
-from tapegrad.optim.optimizer import Optimizer
-from tapegrad.optim.sgd import asgd, sgd
+from tapegrad.optim.core.optimizer import Optimizer
+from tapegrad.optim.rules.adaptive import adadelta, adagrad, rmsprop, rprop
+from tapegrad.optim.rules.descent import asgd, sgd
+from tapegrad.optim.rules.modern import adafactor, lamb, lars, lion, muon, signsgd
+from tapegrad.optim.rules.moments import adam, adamax
 
 __all__ = [
     "ASGD", "LAMB", "LARS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax",

@@ -22,7 +22,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.optim.options import Options
+from tapegrad.optim.core.options import Options
 
 __all__ = [
     "BLOCK",

@@ -20,12 +20,12 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import array_of, untracked
-from tapegrad.optim.clipping import clip_global_norm, clip_value
-from tapegrad.optim.groups import Group, matching, named_parameters
-from tapegrad.optim.interrupt import uninterrupted
-from tapegrad.optim.options import unknown_option
-from tapegrad.optim.rule import Rule  # noqa: TC001  # an annotation that people may resolve
-from tapegrad.optim.runs import fill, flat_runs, separate_runs
+from tapegrad.optim.core.clipping import clip_global_norm, clip_value
+from tapegrad.optim.core.groups import Group, matching, named_parameters
+from tapegrad.optim.core.interrupt import uninterrupted
+from tapegrad.optim.core.options import unknown_option
+from tapegrad.optim.core.rule import Rule  # noqa: TC001  # an annotation that people may resolve
+from tapegrad.optim.core.runs import fill, flat_runs, separate_runs
 
 __all__ = ["Optimizer"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad import devices
-from tapegrad.optim.line_search import Function
+from tapegrad.optim.minimizers.line_search import Function
 
 __all__ = ["checkgrad"]
 

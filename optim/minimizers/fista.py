@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-from tapegrad.optim.line_search import Function, dot
-from tapegrad.optim.options import Options
+from tapegrad.optim.core.options import Options
+from tapegrad.optim.minimizers.line_search import Function, dot
 
 __all__ = ["FistaLS"]
 

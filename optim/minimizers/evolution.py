@@ -15,8 +15,8 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of, as_array
-from tapegrad.optim.line_search import Function
-from tapegrad.optim.options import Options
+from tapegrad.optim.core.options import Options
+from tapegrad.optim.minimizers.line_search import Function
 
 __all__ = ["cmaes", "de"]
 

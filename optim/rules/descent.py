@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tapegrad.optim.options import Option
-from tapegrad.optim.rule import Slot, cast, decayed, optimizer, scalar
+from tapegrad.optim.core.options import Option
+from tapegrad.optim.core.rule import Slot, cast, decayed, optimizer, scalar
 
 __all__ = ["asgd", "nag", "sgd"]
 

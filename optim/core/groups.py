@@ -17,8 +17,8 @@ from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
 
 if TYPE_CHECKING:
-    from tapegrad.optim.rule import Rule
-    from tapegrad.optim.runs import Run
+    from tapegrad.optim.core.rule import Rule
+    from tapegrad.optim.core.runs import Run
 
 __all__ = ["Group", "GroupOptions", "matching", "named_parameters"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapegrad.optim.options import Option
-from tapegrad.optim.rule import Slot, cast, decayed, optimizer
+from tapegrad.optim.core.options import Option
+from tapegrad.optim.core.rule import Slot, cast, decayed, optimizer
 
 __all__ = ["adadelta", "adagrad", "rmsprop", "rprop"]
 

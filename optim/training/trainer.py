@@ -20,10 +20,10 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.optim.checkpoint import Checkpoints, ResumeError
-from tapegrad.optim.data import as_batches
-from tapegrad.optim.interrupt import uninterrupted
-from tapegrad.optim.metrics import metric
+from tapegrad.optim.core.interrupt import uninterrupted
+from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
+from tapegrad.optim.training.data import as_batches
+from tapegrad.optim.training.metrics import metric
 
 __all__ = ["Callback", "EarlyStopping", "TensorBoard", "Trainer"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.optim.confusion import ConfusionMatrix
+from tapegrad.optim.training.confusion import ConfusionMatrix
 
 __all__ = ["METRICS", "Metric", "metric"]
 

@@ -1,0 +1,1 @@
+"""Minimizers of a whole function, which decide by the values that they meet."""

@@ -1,0 +1,1 @@
+"""Every optimizer: its rule and the class that runs it."""
