@@ -1,8 +1,9 @@
 """How to draw an example of each operation, module, criterion and optimizer, for the laws.
 
 One entry per name.  The laws find their subjects by themselves (the primitive registry, `__all__`
-of nn and optim): a subject without a case here fails the suite, and so does a case whose subject is
-gone.  An entry asks its `Draws` for shapes and options; arrays come from the example's seed.
+of nn and optim): a subject without a case, here or of its own (`law_case`), fails the suite, and so
+does a case whose subject is gone.  An entry asks its `Draws` for shapes and options; arrays come
+from the example's seed.
 """
 
 from __future__ import annotations
@@ -797,16 +798,7 @@ def sgd(d):
     return Setting(config, size)
 
 
-def adam(d):
-    config = {"learningRate": d.choice([0.05, 0.01]), "beta1": d.choice([0.9, 0.5])}
-    if d.choice([False, True]):
-        config["weightDecay"] = 0.01
-    if d.choice([False, True]):
-        config["learningRateDecay"] = 0.05
-    return Setting(config, d.integer(1, 6))
-
-
-OPTIMIZERS = {"adam": adam, "sgd": sgd}
+OPTIMIZERS = {"sgd": sgd}
 
 # Exceptions ---------------------------------------------------------------------------------------
 

@@ -41,7 +41,9 @@ ORDER = {
         training, mxnet, formats <- __init__
     """,
     "optim": """
-        core <- rules, minimizers, schedules, training <- __init__
+        core <- rules, minimizers, schedules;
+        schedules <- training;
+        rules, minimizers, training <- __init__
     """,
 }
 # Rooms with a way past the order of folders: MXNet's Module holds an optimizer.

@@ -1,9 +1,9 @@
-"""Optimizers of modules: the rules of this package on groups of parameters.
+"""Optimizers of modules: an update rule on groups of parameters.
 
 A module's parameters are moved into one flat buffer; neighbours of one group are one run, and a
 rule walks over each run in a single pass (`runs.py`).  Rules that look at a whole parameter (LAMB,
-Muon) get each one alone.  Names and defaults of the options are PyTorch's here (`classes.py`), and
-one option of a rule says where the papers differ from Torch7.
+Muon) get each one alone.  Names and defaults of the options are PyTorch's here; a class takes them
+from its rule's declarations, and says only where it differs.
 
 The learning rate of a group is a 0-d array, or a schedule evaluated from the rule's own step count:
 both change from step to step in a recorded step too.
@@ -11,7 +11,9 @@ both change from step to step in a recorded step too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,103 +22,147 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import array_of, untracked
-from tapegrad.optim.core.clipping import clip_global_norm, clip_value
-from tapegrad.optim.core.groups import Group, matching, named_parameters
-from tapegrad.optim.core.interrupt import uninterrupted
+from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
+from tapegrad.optim.core.groups import (
+    Group,
+    HasParameters,
+    ParameterSource,
+    named_parameters_of,
+    select_parameters,
+)
+from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.options import unknown_option
-from tapegrad.optim.core.rule import Rule  # noqa: TC001  # an annotation that people may resolve
-from tapegrad.optim.core.runs import fill, flat_runs, separate_runs
+from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
+from tapegrad.optim.core.runs import runs_in_buffers, separate_runs, write_slot
 
 __all__ = ["Optimizer"]
 
-NOTHING = "{name}: the group {which} has no parameters: {given!r} matches none of {names}"
+NO_MATCH = "{name}: the group {index} has no parameters: {selector!r} matches none of {names}"
+NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
 
 
 class Optimizer:
-    """Update the parameters of a module, or a list of Parameters, by a rule: `step()`, `zero()`.
+    """Update the parameters of a module, or a list of Parameters, by a rule.
 
     parameters: a Module, or Parameters in a list or by name in a dict
     groups:     dicts of options that differ for some parameters, which "params" names: a pattern
                 such as "*.bias", a module, Parameters, or a list of these.  A parameter belongs to
                 the first group that names it; the others keep the options given by keyword
     accumulate: average the gradients of so many calls of `step` before updating
-    clip_norm:  scale all gradients together to at most this Euclidean norm
-    clip_value: limit each entry of the gradients to ±this
-    lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine(…)`).  Setting `optimizer.lr`, or
-    another option in `optimizer.groups[i].options`, changes it for the next steps.
+    clip_grad_norm:  scale all gradients together to at most this Euclidean norm
+    clip_grad_value: limit each entry of the gradients to ±this
+    lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
+    `optimizer.lr`, or another option in `optimizer.groups[i].options`, changes it for the next
+    steps.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
-    A subclass names its `rule`, `defaults`, and how the options translate.
+
+    A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
+    says otherwise: `defaults` (keyword -> value), `keywords` (rule's option -> keyword, or None for
+    an option that it does not have), `fixed` (rule's option -> value that nobody can change).
     """
 
-    rule: ClassVar[Rule]
-    defaults: ClassVar[Mapping[str, Any]]
-    translation: ClassVar[Mapping[str, Any]] = {}
+    rule: ClassVar[UpdateRule]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    keywords: ClassVar[Mapping[str, str | None]] = {}
     fixed: ClassVar[Mapping[str, Any]] = {}
+    # What the rule calls each option; a tuple for an option such as betas that stands for several.
+    translation: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if not hasattr(cls, "rule"):
+            return  # a base of further classes
+        cls.translation = _translation_of(cls)
+        own = vars(cls).get("defaults", {})
+        _refuse_names_beside(own, cls.translation, cls, "defaults")
+        inherited = {} if "rule" in vars(cls) else cls.__mro__[1].defaults
+        of_rule = {
+            option: _default_of(cls.rule, names) for option, names in cls.translation.items()
+        }
+        cls.defaults = {
+            option: own.get(option, inherited.get(option, default))
+            for option, default in of_rule.items()
+        }
+        shown = ", ".join(f"{option}={value!r}" for option, value in cls.defaults.items())
+        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nOptions: {shown}."
+        if cls.__init__ is Optimizer.__init__:
+            cls.__signature__ = _signature_of(cls.__init__, cls.defaults)  # type: ignore[attr-defined]  # what inspect shows
 
     def __init__(
         self,
-        parameters: Any,
+        parameters: ParameterSource,
         *,
         groups: Sequence[Mapping[str, Any]] = (),
         accumulate: int = 1,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
         **options: Any,
     ) -> None:
         name = type(self).__name__
-        self.module = parameters if hasattr(parameters, "named_parameters") else None
-        self.named = named_parameters(parameters)
+        self.module: Any = parameters if isinstance(parameters, HasParameters) else None
+        self.named = named_parameters_of(parameters)
         if not self.named:
             raise ValueError(f"{name}: there are no parameters")
         if accumulate < 1:
             raise ValueError(f"{name}: accumulate must be at least 1, not {accumulate}")
-        if clip_norm is not None and not clip_norm > 0:
-            raise ValueError(f"{name}: clip_norm must be positive, not {clip_norm}")
-        if clip_value is not None and not clip_value > 0:
-            raise ValueError(f"{name}: clip_value must be positive, not {clip_value}")
-        self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
-        self.gathered = 0
-        base = self._options(options)
-        left = dict(self.named)
+        for option, limit in (
+            ("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value),
+        ):  # fmt: skip
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name}: {option} must be positive, not {limit}")
+        self.accumulate = accumulate
+        self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
+        self.accumulated = 0
+        base = self._complete_options(options)
+        remaining = dict(self.named)
         self.groups: list[Group] = []
-        for which, given in enumerate(groups):
-            if "params" not in given:
-                raise ValueError(f"{name}: the group {which} has no 'params'")
-            own = self._options({**options, **{k: v for k, v in given.items() if k != "params"}})
-            chosen = matching(given["params"], left)
-            if not chosen:
+        for index, group in enumerate(groups):
+            if "params" not in group:
+                raise ValueError(f"{name}: the group {index} has no 'params'")
+            own = self._complete_options(
+                {**options, **{k: v for k, v in group.items() if k != "params"}}
+            )
+            members = select_parameters(group["params"], remaining)
+            if not members:
                 raise ValueError(
-                    NOTHING.format(
-                        name=name, which=which, given=given["params"], names=list(self.named)
+                    NO_MATCH.format(
+                        name=name, index=index, selector=group["params"], names=list(self.named)
                     )
                 )
-            left = {n: p for n, p in left.items() if n not in chosen}
-            self.groups.append(Group(chosen, own, self.rule, self._check))
-        if left:
-            self.groups.append(Group(left, base, self.rule, self._check))
-        for group in self.groups:
-            self.check_parameters(group.named)
+            remaining = {n: p for n, p in remaining.items() if n not in members}
+            self._add_group(members, own)
+        if remaining:
+            self._add_group(remaining, base)
+        for made in self.groups:
+            self.check_parameters(made.named)
         self._lay_out()
 
     def check_parameters(self, named: Mapping[str, Parameter]) -> None:
         """Raise ValueError for parameters that the rule is not meant for."""
 
-    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        self._know(given)
-        options = {**self.defaults, **given}
-        self.rule.chosen({**self.fixed, **self._translated(options)})
-        return options
+    def _add_group(self, named: dict[str, Parameter], options: Mapping[str, Any]) -> None:
+        option = self.translation.get("lr")
+        starts = {slot.start for slot in self.rule.slots.values()}
+        reads_rate = isinstance(option, str) and option not in starts
+        self.groups.append(Group(named, options, self._check_options, reads_rate=reads_rate))
+
+    def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the options, each and all together, and return them with the missing defaults."""
+        self._refuse_unknown(options)
+        complete = {**self.defaults, **options}
+        self.rule.complete_options({**self.fixed, **self._translate(complete)})
+        return complete
 
     @classmethod
-    def _know(cls, options: Iterable[str]) -> None:
+    def _refuse_unknown(cls, options: Iterable[str]) -> None:
         """Raise TypeError for an option that the optimizer does not have under this name."""
         for option in options:
             if option not in cls.defaults:
                 raise unknown_option(cls.__name__, option, cls.defaults)
 
     @classmethod
-    def _translated(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options in the rule's words."""
+    def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options by the rule's names."""
         result: dict[str, Any] = {}
         for option, value in options.items():
             target = cls.translation.get(option, option)
@@ -128,17 +174,17 @@ class Optimizer:
 
     # A method of the class: groups that kept one of the optimizer would be in a cycle with it.
     @classmethod
-    def _check(cls, options: Mapping[str, Any]) -> None:
+    def _check_options(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
-        cls._know(options)
-        cls.rule.declared.given(cls._translated(options))
+        cls._refuse_unknown(options)
+        cls.rule.declared.check(cls._translate(options))
 
     def _settings(self, group: Group) -> dict[str, Any]:
-        """What the rule is called with; made and checked anew when an option has changed."""
-        if group.changed():
+        """Return the rule's options for a group, made and checked anew when one has changed."""
+        if group.has_changed():
             options = group.options
-            live = options if group.rate is None else {**options, "lr": group.rate}
-            group.settings = self.rule.chosen({**self.fixed, **self._translated(live)})
+            current = options if group.rate is None else {**options, "lr": group.rate}
+            group.settings = self.rule.complete_options({**self.fixed, **self._translate(current)})
             group.lists = [
                 (value, tuple(value))
                 for option, value in options.items()
@@ -151,19 +197,19 @@ class Optimizer:
 
     def _lay_out(self) -> None:
         """Find the runs: one per parameter, or all neighbours of a group in the flat buffers."""
-        flat = None
-        if self.module is not None and not self.rule.whole:
+        buffers = None
+        if self.module is not None and not self.rule.needs_whole_array:
             kinds = {(p.dtype, str(p.device)) for p in self.named.values()}
             if len(kinds) == 1:
-                flat = self.module.getParameters()
-        taken: list[tuple[int, int]] = []
+                buffers = self.module.getParameters()
+        claimed: list[tuple[int, int]] = []
         for group in self.groups:
-            runs = None if flat is None else flat_runs(group.named, flat, taken)
+            runs = None if buffers is None else runs_in_buffers(group.named, buffers, claimed)
             group.runs = separate_runs(group.named) if runs is None else runs
         self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
-    def _current(self) -> None:
-        """Parameters that were rebound (converted, flattened, loaded) get new runs, same state."""
+    def _follow_parameters(self) -> None:
+        """Give parameters that were rebound (converted, flattened, loaded) new runs, same state."""
         if all(array_of(p) is array for p, array in self._arrays):
             return
         saved = self.state_dict()
@@ -171,9 +217,9 @@ class Optimizer:
         self.load_state_dict(saved)
 
     def gradients(self) -> list[Tensor]:
-        """The gradients, one array per run; a parameter without one is given zeros."""
-        self._current()
-        found = []
+        """Return the gradients, one array per run; a parameter without one is given zeros."""
+        self._follow_parameters()
+        gradients = []
         for group in self.groups:
             for run in group.runs:
                 if run.g is not None:
@@ -181,42 +227,42 @@ class Optimizer:
                         if p.grad is None or array_of(p.grad) is not view:
                             ops.assign(untracked(view), 0 if p.grad is None else p.grad.detach())
                             p.grad = view
-                    found.append(run.g)
+                    gradients.append(run.g)
                     continue
                 [(_, p, _)] = run.members
                 if p.grad is None:
                     p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
-                found.append(p.grad.detach())
-        return found
+                gradients.append(p.grad.detach())
+        return gradients
 
     # Training -------------------------------------------------------------------------------------
 
-    def zero(self) -> None:
-        """Set all gradients to zero; while gradients are being gathered, leave them."""
-        if self.gathered:
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, except between steps whose gradients are accumulated."""
+        if self.accumulated:
             return
         with no_grad():
             for g in self.gradients():
                 ops.assign(g, 0)
 
     def step(self) -> bool:
-        """Update the parameters from their gradients; False while gradients are being gathered."""
+        """Update the parameters from their gradients; False if they were only accumulated."""
         if self.accumulate > 1:
-            refuse("counts gathered gradients")
-            self.gathered += 1
-            if self.gathered < self.accumulate:
+            refuse("counts accumulated gradients")
+            self.accumulated += 1
+            if self.accumulated < self.accumulate:
                 return False
         settings = [self._settings(group) for group in self.groups]
         gradients = self.gradients()
-        with no_grad(), uninterrupted():
+        with no_grad(), defer_interrupt():
             if self.accumulate > 1:
                 for g in gradients:
                     ops.assign(g, g / self.accumulate)
-                self.gathered = 0
-            if self.clip_value is not None:
-                clip_value(gradients, self.clip_value)
-            if self.clip_norm is not None:
-                clip_global_norm(gradients, self.clip_norm)
+                self.accumulated = 0
+            if self.clip_grad_value is not None:
+                clip_grad_value(gradients, self.clip_grad_value)
+            if self.clip_grad_norm is not None:
+                clip_grad_norm(gradients, self.clip_grad_norm)
             each = iter(gradients)
             for group, options in zip(self.groups, settings, strict=True):
                 for run in group.runs:
@@ -229,34 +275,36 @@ class Optimizer:
         return self.rates()[-1]
 
     @lr.setter
-    def lr(self, value: Any) -> None:
+    def lr(self, value: float | Tensor | Callable[[float], float]) -> None:
         if not callable(value) and not float(value) >= 0:
             raise ValueError(f"{type(self).__name__}: lr must be at least 0, not {value}")
         for group in self.groups:
             group.options["lr"] = value if callable(value) else float(value)
 
     def rates(self) -> list[float]:
-        """The learning rate of each group at the next step."""
+        """Return the learning rate of each group at the next step."""
         result = []
         for group in self.groups:
-            rate = group.options.get("lr") if group.rate is None else group.rate
+            rate: Any = group.options.get("lr") if group.rate is None else group.rate
             result.append(float(rate(self.steps) if callable(rate) else rate))
         return result
 
     @property
     def steps(self) -> int:
-        """How many updates have been made."""
-        counter = self.groups[0].runs[0].state.get(self.rule.counter)
-        return 0 if counter is None else int(counter)
+        """How many updates have been made; 0 for a rule that does not count them."""
+        if self.rule.counter is None:
+            return 0
+        count = self.groups[0].runs[0].state.get(self.rule.counter)
+        return 0 if count is None else int(count)
 
     # Saving ---------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the next step depends on beside parameters and gradients, as NumPy arrays.
+        """Return all that the next step depends on beside parameters and gradients.
 
-        "state":    for each parameter by name, its arrays by slot, the count of steps among them
-        "rates":    the learning rate of each group; None for a schedule, and where it is taken once
-        "gathered": how many gradients have been added up for the next update
+        "state": for each parameter by name, its NumPy arrays by slot, the count of steps among them
+        "rates": the learning rate of each group; None for a schedule, and where it is taken once
+        "accumulated": how many gradients have been added up for the next update
         """
         state: dict[str, dict[str, Any]] = {}
         for group in self.groups:
@@ -265,11 +313,11 @@ class Optimizer:
                     slots = state.setdefault(name, {})
                     for key, value in run.state.items():
                         array = devices.to_numpy(array_of(value))
-                        alone = value.shape != run.x.shape or len(run.members) == 1
-                        own = array if alone else array[part]
+                        is_shared = value.shape == run.x.shape and len(run.members) > 1
+                        own = array[part] if is_shared else array
                         slots[key] = np.array(own.reshape(-1) if own.size == p.size else own)
         rates = [None if g.rate is None else float(g.rate) for g in self.groups]
-        return {"state": state, "rates": rates, "gathered": self.gathered}
+        return {"state": state, "rates": rates, "accumulated": self.accumulated}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`.  Raises KeyError or ValueError, changing nothing, if it does
@@ -285,7 +333,7 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: {len(saved['rates'])} groups were saved, "
                 f"there are {len(self.groups)}"
             )
-        fresh = []
+        new = []
         for group in self.groups:
             options = self._settings(group)
             for run in group.runs:
@@ -296,14 +344,14 @@ class Optimizer:
                     for key, value in state[name].items():
                         if key not in slots:
                             raise ValueError(f"the rule has no slot {key!r}, saved for {name}")
-                        fill(slots[key], value, part, run, name)
-                fresh.append((run, slots))
-        for run, slots in fresh:
+                        write_slot(slots[key], value, part, run, name)
+                new.append((run, slots))
+        for run, slots in new:
             run.state = slots
         for group, rate in zip(self.groups, saved["rates"], strict=True):
             if rate is not None and group.rate is not None:
                 ops.assign(group.rate, rate)
-        self.gathered = saved["gathered"]
+        self.accumulated = saved["accumulated"]
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
@@ -311,3 +359,55 @@ class Optimizer:
             shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
             lines.append(f"  {len(group.named)} parameters: {shown}")
         return "\n".join([*lines, ")"])
+
+
+# What a class of optimizers takes from its rule -----------------------------------------------
+
+
+def _translation_of(cls: type[Optimizer]) -> dict[str, str | tuple[str, ...]]:
+    """Read off the rule, and off what the class says otherwise, what the options mean."""
+    declared = cls.rule.declared.declared
+    _refuse_names_beside(cls.keywords, declared, cls, "keywords")
+    _refuse_names_beside(cls.fixed, declared, cls, "fixed")
+    translation: dict[str, str | tuple[str, ...]] = {}
+    for name, option in declared.items():
+        keyword = cls.keywords.get(name, option.keyword)
+        if keyword is None or name in cls.fixed:
+            continue
+        keyword = keyword or name
+        if entry := re.fullmatch(r"(\w+)\[(\d+)\]", keyword):
+            keyword = entry[1]
+            before = translation.get(keyword, ())
+            if isinstance(before, str) or len(before) != int(entry[2]):
+                raise TypeError(f"{cls.__name__}: the entries of {keyword!r} are not in order")
+            translation[keyword] = (*before, name)
+        elif keyword in translation:
+            raise TypeError(f"{cls.__name__}: two options of the rule are called {keyword!r}")
+        else:
+            translation[keyword] = name
+    return translation
+
+
+def _refuse_names_beside(
+    names: Iterable[str], known: Iterable[str], cls: type[Optimizer], table: str
+) -> None:
+    for option in names:
+        if option not in known:
+            raise TypeError(
+                NOT_OF_THE_RULE.format(
+                    name=cls.__name__, table=table, option=option, rule=cls.rule.__name__,
+                    known=", ".join(known),
+                )
+            )  # fmt: skip
+
+
+def _default_of(rule: UpdateRule, names: str | tuple[str, ...]) -> Any:
+    return rule.options[names] if isinstance(names, str) else tuple(rule.options[n] for n in names)
+
+
+def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) -> inspect.Signature:
+    """Make the constructor's signature with all options, for `help` and completion."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
+    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)

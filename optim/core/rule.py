@@ -1,11 +1,11 @@
-"""One optimizer, one rule: a pure function of the parameters, their gradient and some state.
+"""One optimizer is one update rule: a pure function of parameters, their gradient and some state.
 
 A rule is array code over a namespace `xp`, as the body of a primitive is, and returns the new
-parameters and the new state.  Everything else is done here, once: creating the state, checking the
-options, evaluating the function, and running the rule.  It runs in one primitive, `optimizer_step`,
-which replay repeats and which walks over flat memory in blocks that fit the cache: a rule of
-fifteen array operations then reads and writes main memory once.  Step counts and rates are 0-d
-arrays, and coefficients that depend on them are computed in float64 and cast at use.
+parameters and the new state.  All else is done here, once: creating the state, checking the
+options, evaluating the function, and running the rule.  The rule runs in one primitive,
+`optimizer_step`, which replay repeats and which walks over flat memory in blocks that fit the
+cache: a rule of fifteen array operations then reads and writes main memory once.  Step counts and
+rates are 0-d arrays; coefficients that depend on them are computed in float64 and cast at use.
 
 The same rule serves Torch7's functional form (the rule itself is called) and the object form with
 parameter groups (`optimizer.py`).
@@ -13,197 +13,240 @@ parameter groups (`optimizer.py`).
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.optim.core.options import Options
+from tapegrad.autograd.core.types import Array, Namespace, Shape
+from tapegrad.optim.core.options import Option, Options
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check import Draws, Setting
 
 __all__ = [
     "BLOCK",
-    "Rule",
-    "Slot",
-    "cast",
-    "decayed",
-    "optimizer",
+    "State",
+    "StateSlot",
+    "Update",
+    "UpdateRule",
+    "cast_like",
+    "decayed_rate",
     "optimizer_step",
-    "scalar",
+    "scalar_shape",
+    "update_rule",
 ]
 
-State = MutableMapping[str, Any]
+# What a functional form keeps between steps, or is configured by.
+State: TypeAlias = MutableMapping[str, Any]
 
-SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
+# What a rule returns: the new x, and the slots that change by name.
+Update: TypeAlias = tuple[Array, dict[str, Array]]
 
-# Entries of a block, x and its gradient and slots together staying in the second-level cache.
+# A faster way to run a rule: (x, gradient, state, options) -> None.
+InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], None]
+
+GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
+NO_DEFAULT = "the rule {name} must give its option {option!r} a default: {option}=option(…)"
+
+# Entries of a block.  x, its gradient and the slots of a block together fit the second-level cache.
 BLOCK = 16384
 
 # Compiling a loop takes a second; below this many entries array code is as fast.
 COMPILED_FROM = 20_000
 
 
-class Slot(NamedTuple):
-    """What a state array of a rule is like.
+class StateSlot(NamedTuple):
+    """A declaration of one array of a rule's state.
 
-    shape: function of x's shape that gives the array's; None for x's own
-    start: its first value, a number or the name of the option that holds it
-    when:  name of the option that must be true, or not 0, for the rule to have this array
+    shape:   function of x's shape that gives the array's shape; None for x's own
+    start:   the first value: a number, or the name of the option that holds it
+    only_if: name of the option that must be true, or not 0, for the rule to have this array
     """
 
-    shape: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
-    start: Any = 0.0
-    when: str | None = None
+    shape: Callable[[Shape], Shape] | None = None
+    start: float | str = 0.0
+    only_if: str | None = None
 
 
-def scalar(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a state that is one number, whatever x is."""
+def scalar_shape(shape: Shape) -> Shape:
+    """Return (), whatever x's shape is: the `StateSlot.shape` of a single number."""
     return ()
 
 
 @primitive(mutates="x")
 def optimizer_step(
-    xp: Any,
-    x: Any,
-    gradient: Any,
-    slots: list[Any],
-    others: list[Any],
+    xp: Namespace,
+    x: Array,
+    gradient: Array,
+    slots: list[Array],
+    arrays: list[Array],
     *,
     rule: Any,
     slot_names: tuple[str, ...],
-    names: tuple[str, ...],
+    array_names: tuple[str, ...],
     options: tuple[tuple[str, Any], ...],
 ) -> None:
-    """Run a rule: overwrite x and its slots with what the rule makes of them and the gradient.
+    """Run a rule: overwrite x and the rule's slots with what it computes from them and `gradient`.
 
     x, gradient: arrays of one shape
     slots:   the state arrays called `slot_names`
-    others:  the options called `names`, arrays of x's shape or single numbers
+    arrays:  the options called `array_names`, arrays of x's shape or single numbers
     options: the other options
     """
     state = dict(zip(slot_names, slots, strict=True))
-    chosen = {**dict(options), **dict(zip(names, others, strict=True))}
+    settings = _settings(rule, state, options, array_names, arrays)
     size = x.size
-    in_place = rule.in_place is not None and xp is np and x.dtype == gradient.dtype
-    if in_place and _flat(x, gradient, slots):
-        rule.in_place(x.reshape(-1), gradient.reshape(-1), _flattened(state, x.shape), chosen)
-        state[rule.counter][...] += 1
+    is_flat = _all_contiguous(x, gradient, slots)
+    in_place = rule.faster.get("numpy")
+    if in_place is not None and xp is np and x.dtype == gradient.dtype and is_flat:
+        in_place(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
+        _count_step(rule, state)
         return
-    if rule.whole or size <= BLOCK or xp is not np or not _flat(x, gradient, slots):
-        _run(xp, rule, x, gradient, state, chosen, last=True)
+    if rule.needs_whole_array or size <= BLOCK or xp is not np or not is_flat:
+        _run_block(xp, rule, x, gradient, state, settings, is_last=True)
         return
     shape = x.shape
     x, g = x.reshape(-1), gradient.reshape(-1)
     for start in range(0, size, BLOCK):
         part = slice(start, min(start + BLOCK, size))
-        _run(
+        _run_block(
             xp, rule, x[part], g[part],
             {k: s.reshape(-1)[part] if s.shape == shape else s for k, s in state.items()},
-            {k: _cut(o, shape, part) for k, o in chosen.items()},
-            last=part.stop == size,
+            {k: _block_of(o, shape, part) for k, o in settings.items()},
+            is_last=part.stop == size,
         )  # fmt: skip
 
 
 @optimizer_step.on("numba")
-def _compiled(
-    xp: Any, x: Any, gradient: Any, slots: list[Any], others: list[Any], *, rule: Any,
-    slot_names: tuple[str, ...], names: tuple[str, ...], options: tuple[tuple[str, Any], ...],
+def _optimizer_step_compiled(
+    xp: Namespace, x: Array, gradient: Array, slots: list[Array], arrays: list[Array], *, rule: Any,
+    slot_names: tuple[str, ...], array_names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
 ) -> None:  # fmt: skip
-    """The same, through the rule's compiled loop where it has one."""
+    """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
+    compiled = rule.faster.get("numba")
     if (
-        rule.compiled is None
+        compiled is None
         or x.dtype != gradient.dtype
         or x.dtype.kind != "f"
         or x.dtype.itemsize < 4
         or x.size < COMPILED_FROM
-        or not _flat(x, gradient, slots)
+        or not _all_contiguous(x, gradient, slots)
     ):
         optimizer_step.primitive.body(
-            xp, x, gradient, slots, others, rule=rule, slot_names=slot_names, names=names,
-            options=options,
+            xp, x, gradient, slots, arrays, rule=rule, slot_names=slot_names,
+            array_names=array_names, options=options,
         )  # fmt: skip
         return
-    state = _flattened(dict(zip(slot_names, slots, strict=True)), x.shape)
-    chosen = {**dict(options), **dict(zip(names, others, strict=True))}
-    rule.compiled(x.reshape(-1), gradient.reshape(-1), state, chosen)
-    state[rule.counter][...] += 1
+    state = dict(zip(slot_names, slots, strict=True))
+    settings = _settings(rule, state, options, array_names, arrays)
+    compiled(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
+    _count_step(rule, state)
 
 
-def _flattened(state: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+def _settings(
+    rule: UpdateRule,
+    state: Mapping[str, Array],
+    options: tuple[tuple[str, Any], ...],
+    array_names: tuple[str, ...],
+    arrays: list[Array],
+) -> dict[str, Any]:
+    """Join the options of one step; a schedule becomes its value at the rule's own step count."""
+    settings = {**dict(options), **dict(zip(array_names, arrays, strict=True))}
+    if rule.counter is not None:
+        for name, value in settings.items():
+            if callable(value) and rule.declared.declared[name].is_number():
+                settings[name] = value(float(state[rule.counter]))
+    return settings
+
+
+def _flat_state(state: Mapping[str, Array], shape: Shape) -> dict[str, Array]:
     return {k: s.reshape(-1) if s.shape == shape and s.ndim else s for k, s in state.items()}
 
 
-def _run(
-    xp: Any,
-    rule: Any,
-    x: Any,
-    g: Any,
-    state: dict[str, Any],
-    options: dict[str, Any],
+def _run_block(
+    xp: Namespace,
+    rule: UpdateRule,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
+    settings: dict[str, Any],
     *,
-    last: bool,
+    is_last: bool,
 ) -> None:
-    """One block.  Single numbers are written with the last one: all blocks read the old ones."""
-    new_x, new = rule.function(xp, x, g, state, **options)
+    """Run a rule on one block of x and its slots.
+
+    Slots of a single number are written with the last block, since all blocks read the old ones.
+    """
+    new_x, new_state = rule.function(xp, x, g, state, **settings)
     x[...] = new_x
-    for name, value in new.items():
-        if state[name].ndim or last:
+    for name, value in new_state.items():
+        if state[name].ndim or is_last:
             state[name][...] = value
-    if last and rule.counter:
+    if is_last:
+        _count_step(rule, state)
+
+
+def _count_step(rule: UpdateRule, state: Mapping[str, Array]) -> None:
+    if rule.counter is not None:
         state[rule.counter][...] += 1
 
 
-def _flat(x: Any, g: Any, slots: list[Any]) -> bool:
+def _all_contiguous(x: Array, g: Array, slots: list[Array]) -> bool:
     return all(a.flags.c_contiguous for a in (x, g, *slots))
 
 
-def _cut(value: Any, shape: tuple[int, ...], part: slice) -> Any:
+def _block_of(value: Any, shape: Shape, part: slice) -> Any:
+    """Cut a block out of an option that has x's shape; other options are the same in each block."""
     if devices.is_array(value) and value.ndim and value.shape == shape:
         return value.reshape(-1)[part]
     return value
 
 
-class Rule:
+class UpdateRule:
     """An optimizer in Torch7's functional form: one step of `optim.NAME(feval, x, config, state)`.
 
     feval:  x -> (f, gradient of x's shape)
     x:      array or Tensor, updated in place
     config: options by name; one that is unknown or out of range is an error that changes nothing
     state:  what is kept between steps; `config` itself if omitted, as in Torch7
-    Returns (x, [f]), for some rules a third value.
+    Returns (x, [f]), for some rules a third value.  `update_rule` makes one from a function.
     """
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Update],
         *,
         counter: str | None,
-        slots: Mapping[str, Slot],
+        slots: Mapping[str, StateSlot],
         options: Mapping[str, Any],
-        ahead: Callable[..., Any] | None,
+        evaluate_at: Callable[..., Any] | None,
         repeat: str | None,
-        third: str | None,
-        whole: bool,
+        also_returns: str | None,
+        needs_whole_array: bool,
         check: Callable[[Mapping[str, Any]], None] | None,
     ) -> None:
         self.function = function
         self.counter = counter
         self.slots = dict(slots)
-        self.ahead = ahead
+        self.evaluate_at = evaluate_at
         self.repeat = repeat
-        self.third = third
-        self.whole = whole
+        self.also_returns = also_returns
+        self.needs_whole_array = needs_whole_array
         self.check = check
-        # Faster ways to do the same, (x, g, state, options) -> None on flat NumPy arrays, which
-        # overwrite x and the slots.  The rule stays the oracle they are tested against.
-        self.in_place: Callable[..., None] | None = None
-        self.compiled: Callable[..., None] | None = None
+        # Faster ways to do the same, by what runs them; see `on`.
+        self.faster: dict[str, InPlace] = {}
         self.state_names = (*((counter,) if counter else ()), *self.slots)
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
+        # How the laws draw an example (`tapegrad.autograd.check`).
+        self.law_case = functools.partial(_draw_example, self.declared.declared)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = inspect.getdoc(function)
         self.__module__ = function.__module__
@@ -214,47 +257,59 @@ class Rule:
     def __reduce__(self) -> str:
         return self.__name__
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Rule:
+    def __deepcopy__(self, memo: dict[int, Any]) -> UpdateRule:
         return self
 
-    def chosen(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """All options: those in `config`, checked, and the defaults of the others.
+    def on(self, library: str) -> Callable[[InPlace], InPlace]:
+        """Declare a faster way to run the rule, as a decorator: `@adam.on("numpy")`.
+
+        library: "numpy", or "numba" for a compiled loop
+        The decorated function is called as (x, gradient, state, options) on flat NumPy arrays of
+        one dtype.  It overwrites x and the slots, and must give the bits of the rule.
+        """
+        if library not in {"numpy", "numba"}:
+            raise ValueError(f"a rule runs faster on 'numpy' or 'numba', not {library!r}")
+
+        def declare(function: InPlace) -> InPlace:
+            self.faster[library] = function
+            return function
+
+        return declare
+
+    def complete_options(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the options in `config` and return all, with the defaults of those that it lacks.
 
         Raises TypeError for an option that does not exist, ValueError for a bad value.
         """
-        result = self.declared.chosen(config)
+        result = self.declared.complete(config)
         if self.check is not None:
             self.check(result)
         return result
 
-    def prepare(self, state: State, x: Any, options: Mapping[str, Any]) -> None:
-        """Create what is missing in `state` for parameters `x`, a Tensor."""
+    def prepare(self, state: State, x: Tensor, options: Mapping[str, Any]) -> None:
+        """Create the arrays that `state` lacks for parameters `x`."""
         xp = devices.namespace(array_of(x))
         if self.counter and not isinstance(state.get(self.counter), Tensor):
             start = np.array(float(state.get(self.counter, 0)))
             state[self.counter] = Tensor(start, device=x.device)
         for name, slot in self.slots.items():
-            if slot.when and not options[slot.when]:
+            if slot.only_if and not options[slot.only_if]:
                 continue
             if not isinstance(state.get(name), Tensor):
                 shape = x.shape if slot.shape is None else slot.shape(x.shape)
-                start = options[slot.start] if isinstance(slot.start, str) else slot.start
-                dtype = np.float64 if slot.shape is scalar else x.dtype
+                first = options[slot.start] if isinstance(slot.start, str) else slot.start
+                dtype = np.float64 if slot.shape is scalar_shape else x.dtype
                 state[name] = untracked(xp.zeros(shape, dtype=dtype))
-                if isinstance(start, Tensor) or start:
-                    ops.assign(state[name], start)
+                if isinstance(first, Tensor) or first:
+                    ops.assign(state[name], first)
 
     def update(self, x: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> None:
-        """One step of `x` and `state` in place, with the gradient `g` and all `options`."""
+        """Make one step: overwrite `x` and `state`, from the gradient `g` and all `options`."""
         with no_grad():
             self.prepare(state, x, options)
             used = {k: v for k, v in options.items() if k != self.repeat}
             arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
-            names = tuple(
-                name
-                for name in self.state_names
-                if name == self.counter or not self.slots[name].when or used[self.slots[name].when]
-            )
+            names = tuple(name for name in self.state_names if self._has_slot(name, used))
             optimizer_step(
                 x,
                 g,
@@ -262,44 +317,53 @@ class Rule:
                 [v if isinstance(v, Tensor) else untracked(v) for v in arrays.values()],
                 rule=self,
                 slot_names=names,
-                names=tuple(arrays),
+                array_names=tuple(arrays),
                 options=tuple((k, v) for k, v in used.items() if k not in arrays),
             )
+
+    def _has_slot(self, name: str, options: Mapping[str, Any]) -> bool:
+        only_if = None if name == self.counter else self.slots[name].only_if
+        return only_if is None or bool(options[only_if])
 
     def __call__(
         self,
         feval: Callable[[Any], tuple[Any, Any]],
-        x: Any,
+        x: Tensor | Array,
         config: State | None = None,
         state: State | None = None,
     ) -> tuple[Any, ...]:
-        """One step: x is updated in place; returns x and [f]."""
+        """Make one step: x is updated in place; returns x and [f]."""
         config = {} if config is None else config
         state = config if state is None else state
-        options = self.chosen(config)
+        options = self.complete_options(config)
         target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
         losses = []
         for _ in range(options[self.repeat] if self.repeat else 1):
-            f, g = self._evaluated(feval, x, target, state, options)
+            f, g = self._evaluate(feval, x, target, state, options)
             losses.append(f)
             self.update(target, g, state, options)
-        return (x, losses, state[self.third]) if self.third else (x, losses)
+        return (x, losses, state[self.also_returns]) if self.also_returns else (x, losses)
 
-    def _evaluated(
-        self, feval: Any, x: Any, target: Tensor, state: State, options: Mapping[str, Any]
+    def _evaluate(
+        self,
+        feval: Callable[[Any], tuple[Any, Any]],
+        x: Tensor | Array,
+        target: Tensor,
+        state: State,
+        options: Mapping[str, Any],
     ) -> tuple[Any, Tensor]:
         before = None
-        if self.ahead is not None:
+        if self.evaluate_at is not None:
             with no_grad():
                 self.prepare(state, target, options)
                 before = ops.identity(target) + 0
-                ops.assign(target, self.ahead(target, state, **options))
+                ops.assign(target, self.evaluate_at(target, state, **options))
         try:
             f, gradient = feval(x)
             g = gradient.detach() if isinstance(gradient, Tensor) else Tensor(gradient)
             if g.shape != target.shape:
                 raise ValueError(  # noqa: TRY301  # it too must put x back
-                    SHAPE.format(name=self.__name__, found=g.shape, expected=target.shape)
+                    GRADIENT_SHAPE.format(name=self.__name__, found=g.shape, expected=target.shape)
                 )
         except BaseException:
             if before is not None:
@@ -313,62 +377,82 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or devices.is_array(value)
 
 
-def optimizer(
+def _draw_example(declared: Mapping[str, Option], draws: Draws) -> Setting:
+    """Draw an example for the laws: each option has its default, or a value that it may try."""
+    from tapegrad.autograd.check import Setting
+
+    config = {}
+    for name, option in declared.items():
+        value = draws.choice(option.values_to_try())
+        if option.examples or value != option.default:
+            config[name] = value
+    return Setting(config, draws.integer(1, 6))
+
+
+def update_rule(
     *,
     counter: str | None = None,
-    slots: tuple[str, ...] | Mapping[str, Slot] = (),
-    ahead: Callable[..., Any] | None = None,
+    slots: tuple[str, ...] | Mapping[str, StateSlot] = (),
+    evaluate_at: Callable[..., Any] | None = None,
     repeat: str | None = None,
-    third: str | None = None,
-    whole: bool = False,
+    also_returns: str | None = None,
+    needs_whole_array: bool = False,
     check: Callable[[Mapping[str, Any]], None] | None = None,
     options: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> Callable[[Callable[..., Any]], Rule]:
-    """Make a rule an optimizer.
+) -> Callable[[Callable[..., Update]], UpdateRule]:
+    """Make an optimizer of a function rule(xp, x, g, state, *, …options) -> (new x, new state).
+
+    The rule computes on bare arrays with `xp`'s functions.  Its keyword arguments are the options,
+    each with a default or an `option(…)`.  `state` holds the slots by name, and new state has those
+    that change; ``state[counter]`` is the number of steps made before this one.
 
     counter: name of the state entry that counts steps, a 0-d float64 array from 0
-    slots:   names of state arrays shaped like x and zero at first, or a `Slot` for each
-    ahead:   (x, state, **options) -> where the function is evaluated instead of x
-    repeat:  name of the option that says how many steps one call makes
-    third:   name of the slot that a call returns beside x and the losses
-    whole:   the rule is not elementwise: it must see an array at once, and each parameter alone
+    slots:   names of state arrays shaped like x and zero at first, or a `StateSlot` for each
+    evaluate_at: (x, state, **options) -> where the function is evaluated instead of x
+    repeat:  name of the option that says how many steps one call makes; the rule does not get it
+    also_returns: name of the slot that a call returns beside x and the losses
+    needs_whole_array: the rule is not elementwise, and sees each parameter alone and undivided
     check:   raises ValueError for options that do not go together
-    options: the options by name, beside those given by keyword: the default of each, or an `Option`
-             where not every number fits
+    options: options that cannot be keyword arguments: `repeat`, and names such as "lambda"
+    Raises TypeError for an option without a default.
 
-    The rule is called as rule(xp, x, g, state, **options) on bare arrays and returns (new x, new
-    slots by name); ``state[counter]`` holds the number of steps made before this one.
+    >>> @update_rule(counter="t", slots=("v",))
+    ... def heavy_ball(xp, x, g, state, *, lr=option(0.1, at_least=0), momentum=0.9):
+    ...     v = momentum * state["v"] + g
+    ...     return x - lr * v, {"v": v}
+    >>> class HeavyBall(Optimizer):
+    ...     rule = heavy_ball
     """
-    found = slots if isinstance(slots, Mapping) else {name: Slot() for name in slots}
+    declared = slots if isinstance(slots, Mapping) else {name: StateSlot() for name in slots}
 
-    def declare(function: Callable[..., Any]) -> Rule:
-        return Rule(
+    def declare(function: Callable[..., Update]) -> UpdateRule:
+        own = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                if parameter.default is parameter.empty:
+                    raise TypeError(NO_DEFAULT.format(name=function.__name__, option=name))
+                own[name] = parameter.default
+        return UpdateRule(
             function,
             counter=counter,
-            slots=found,
-            options={**(options or {}), **more},
-            ahead=ahead,
+            slots=declared,
+            options={**own, **(options or {})},
+            evaluate_at=evaluate_at,
             repeat=repeat,
-            third=third,
-            whole=whole,
+            also_returns=also_returns,
+            needs_whole_array=needs_whole_array,
             check=check,
         )
 
     return declare
 
 
-def decayed(rate: Any, decay: float, count: Any) -> Any:
-    """The learning rate of step number `count`, in float64: rate / (1 + count · decay).
-
-    A schedule, a function of the step, may stand for the rate.
-    """
-    if callable(rate):
-        rate = rate(float(count))
+def decayed_rate(rate: Any, decay: float, count: Any) -> Any:
+    """Compute the learning rate of step `count`, in float64: rate / (1 + count · decay)."""
     return rate / (1 + count * decay) if decay else rate
 
 
-def cast(xp: Any, value: Any, x: Any) -> Any:
-    """A coefficient in x's dtype, so that it does not widen what it multiplies."""
+def cast_like(xp: Namespace, value: Any, x: Array) -> Any:
+    """Cast a coefficient to x's dtype, so that it does not widen what it multiplies."""
     # NumPy's float64 scalars are Python floats by type, and yet widen a float32 array.
     return value if type(value) in {int, float} else xp.asarray(value, dtype=x.dtype)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tapegrad.optim.core.options import Option
-from tapegrad.optim.core.rule import Slot, cast, decayed, optimizer
+from tapegrad.optim.core.optimizer import Optimizer
+from tapegrad.optim.core.options import option
+from tapegrad.optim.core.rule import StateSlot, Update, cast_like, decayed_rate, update_rule
 
-__all__ = ["adadelta", "adagrad", "rmsprop", "rprop"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
+
+__all__ = ["Adadelta", "Adagrad", "RMSprop", "Rprop", "adadelta", "adagrad", "rmsprop", "rprop"]
 
 
-@optimizer(
+@update_rule(
     counter="evalCounter",
-    slots={"paramVariance": Slot(start="initialMean")},
-    learningRate=Option(1e-3, at_least=0),
-    learningRateDecay=Option(0.0, at_least=0),
-    weightDecay=Option(0.0, at_least=0),
-    epsilon=Option(1e-10, at_least=0),
-    initialMean=Option(0.0, at_least=0),
+    slots={"paramVariance": StateSlot(start="initialMean")},
 )
 def adagrad(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    learningRate: Any,
-    learningRateDecay: float,
-    weightDecay: float,
-    epsilon: float,
-    initialMean: float,
-) -> tuple[Any, dict[str, Any]]:
+    learningRate: Any = option(1e-3, at_least=0, keyword="lr", examples=(0.1, 0.01)),
+    learningRateDecay: float = option(0.0, at_least=0, keyword="lr_decay"),
+    weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
+    epsilon: float = option(1e-10, at_least=0, keyword="eps"),
+    initialMean: float = option(0.0, at_least=0, keyword="initial_accumulator_value"),
+) -> Update:
     """One step of Adagrad: optim.adagrad(feval, x, config, state) -> x, [f].
 
     s += g²;  x -= rate · g / (√s + ε).  Options: learningRate (1e-3), learningRateDecay,
@@ -41,29 +40,32 @@ def adagrad(
     if weightDecay:
         g = g + x * weightDecay
     total = state["paramVariance"] + g * g
-    rate = cast(xp, decayed(learningRate, learningRateDecay, state["evalCounter"]), x)
+    rate = cast_like(xp, decayed_rate(learningRate, learningRateDecay, state["evalCounter"]), x)
     return x - rate * (g / (xp.sqrt(total) + epsilon)), {"paramVariance": total}
 
 
-@optimizer(
+class Adagrad(Optimizer):
+    """Adagrad; weight_decay is added to g (L2)."""
+
+    rule = adagrad
+    defaults: ClassVar = {"lr": 1e-2}
+
+
+@update_rule(
     counter="evalCounter",
     slots=("paramVariance", "accDelta"),
-    learningRate=Option(1.0, at_least=0),
-    rho=0.9,
-    eps=Option(1e-6, at_least=0),
-    weightDecay=Option(0.0, at_least=0),
 )
 def adadelta(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    learningRate: Any,
-    rho: float,
-    eps: float,
-    weightDecay: float,
-) -> tuple[Any, dict[str, Any]]:
+    learningRate: Any = option(1.0, at_least=0, keyword="lr"),
+    rho: float = 0.9,
+    eps: float = option(1e-6, at_least=0),
+    weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
+) -> Update:
     """One step of Adadelta: optim.adadelta(feval, x, config, state) -> x, [f].
 
     s = ρs + (1 - ρ)g²;  Δ = √(a + ε)/√(s + ε) · g;  a = ρa + (1 - ρ)Δ²;  x -= rate · Δ.
@@ -76,41 +78,39 @@ def adadelta(
     squares = rho * state["paramVariance"] + (g * g) * (1 - rho)
     change = xp.sqrt(state["accDelta"] + eps) / xp.sqrt(squares + eps) * g
     moved = rho * state["accDelta"] + (change * change) * (1 - rho)
-    rate = cast(xp, decayed(learningRate, 0.0, state["evalCounter"]), x)
+    rate = cast_like(xp, learningRate, x)
     return x - rate * change, {"paramVariance": squares, "accDelta": moved}
 
 
-@optimizer(
+class Adadelta(Optimizer):
+    """Adadelta; weight_decay is added to g (L2)."""
+
+    rule = adadelta
+
+
+@update_rule(
     counter="evalCounter",
     slots={
-        "m": Slot(start="initialMean"),
-        "mean": Slot(when="centered"),
-        "velocity": Slot(when="momentum"),
+        "m": StateSlot(start="initialMean"),
+        "mean": StateSlot(only_if="centered"),
+        "velocity": StateSlot(only_if="momentum"),
     },
-    learningRate=Option(1e-2, at_least=0),
-    learningRateDecay=Option(0.0, at_least=0),
-    alpha=0.99,
-    epsilon=Option(1e-8, at_least=0),
-    initialMean=Option(0.0, at_least=0),
-    weightDecay=Option(0.0, at_least=0),
-    momentum=Option(0.0, at_least=0),
-    centered=False,
 )
 def rmsprop(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    learningRate: Any,
-    learningRateDecay: float,
-    alpha: float,
-    epsilon: float,
-    initialMean: float,
-    weightDecay: float,
-    momentum: float,
-    centered: bool,
-) -> tuple[Any, dict[str, Any]]:
+    learningRate: Any = option(1e-2, at_least=0, keyword="lr", examples=(0.02, 0.01)),
+    learningRateDecay: float = option(0.0, at_least=0, keyword=None),
+    alpha: float = 0.99,
+    epsilon: float = option(1e-8, at_least=0, keyword="eps"),
+    initialMean: float = option(0.0, at_least=0, keyword=None),
+    weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
+    momentum: float = option(0.0, at_least=0),
+    centered: bool = False,
+) -> Update:
     """One step of RMSprop: optim.rmsprop(feval, x, config, state) -> x, [f].
 
     m = αm + (1 - α)g²;  x -= rate · g / (√m + ε).  Options: learningRate (1e-2),
@@ -123,7 +123,7 @@ def rmsprop(
     if weightDecay:
         g = g + x * weightDecay
     m = alpha * state["m"] + (g * g) * (1 - alpha)
-    rate = cast(xp, decayed(learningRate, learningRateDecay, state["evalCounter"]), x)
+    rate = cast_like(xp, decayed_rate(learningRate, learningRateDecay, state["evalCounter"]), x)
     new, spread = {"m": m}, m
     if centered:
         new["mean"] = alpha * state["mean"] + g * (1 - alpha)
@@ -134,28 +134,29 @@ def rmsprop(
     return x - rate * step, new
 
 
-@optimizer(
-    slots={"delta": Slot(), "stepsize": Slot(start="stepsize")},
+class RMSprop(Optimizer):
+    """RMSprop; weight_decay is added to g (L2)."""
+
+    rule = rmsprop
+
+
+@update_rule(
+    slots={"delta": StateSlot(), "stepsize": StateSlot(start="stepsize")},
     repeat="niter",
-    stepsize=Option(0.1, at_least=0),
-    etaplus=1.2,
-    etaminus=0.5,
-    stepsizemax=Option(50.0, at_least=0),
-    stepsizemin=Option(1e-6, at_least=0),
-    niter=1,
+    options={"niter": option(1, at_least=0, keyword=None)},
 )
 def rprop(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    stepsize: Any,
-    etaplus: float,
-    etaminus: float,
-    stepsizemax: float,
-    stepsizemin: float,
-) -> tuple[Any, dict[str, Any]]:
+    stepsize: Any = option(0.1, at_least=0, keyword="lr", examples=(0.01, 0.1)),
+    etaminus: float = option(0.5, keyword="etas[0]"),
+    etaplus: float = option(1.2, keyword="etas[1]"),
+    stepsizemin: float = option(1e-6, at_least=0, keyword="step_sizes[0]"),
+    stepsizemax: float = option(50.0, at_least=0, keyword="step_sizes[1]"),
+) -> Update:
     """Steps of Rprop: optim.rprop(feval, x, config, state) -> x, [f, …].
 
     Each entry has its own step size, multiplied by etaplus (1.2) where the gradient kept its sign,
@@ -170,3 +171,10 @@ def rprop(
     steps = xp.minimum(xp.maximum(steps, stepsizemin), stepsizemax)
     kept = xp.where(agreement < 0, xp.zeros_like(g), g)
     return x - xp.sign(kept) * steps, {"delta": kept, "stepsize": steps}
+
+
+class Rprop(Optimizer):
+    """Rprop; lr is the first step size of each entry."""
+
+    rule = rprop
+    defaults: ClassVar = {"lr": 1e-2}

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from tapegrad.optim.core.options import Option
-from tapegrad.optim.core.rule import Slot, cast, decayed, optimizer, scalar
+from tapegrad.optim.core.optimizer import Optimizer
+from tapegrad.optim.core.options import option
+from tapegrad.optim.core.rule import (
+    StateSlot,
+    Update,
+    cast_like,
+    decayed_rate,
+    scalar_shape,
+    update_rule,
+)
 
-__all__ = ["asgd", "nag", "sgd"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tapegrad.autograd.core.types import Array, Namespace
+
+__all__ = ["ASGD", "SGD", "asgd", "nag", "sgd"]
 
 NESTEROV = "sgd: nesterov needs momentum > 0 and dampening = 0; momentum is {m}, dampening {d}"
 NO_MOMENTUM = "nag: momentum must be greater than 0, not {m}; use sgd for none"
@@ -21,34 +33,26 @@ def _nesterov_fits(o: Mapping[str, Any]) -> None:
         raise ValueError(NESTEROV.format(m=momentum, d=damping))
 
 
-@optimizer(
+@update_rule(
     counter="evalCounter",
-    slots={"dfdx": Slot(when="momentum")},
+    slots={"dfdx": StateSlot(only_if="momentum")},
     check=_nesterov_fits,
-    learningRate=Option(1e-3, at_least=0),
-    learningRateDecay=Option(0.0, at_least=0),
-    weightDecay=Option(0.0, at_least=0),
-    weightDecays=None,
-    momentum=Option(0.0, at_least=0),
-    dampening=None,
-    nesterov=False,
-    learningRates=None,
 )
 def sgd(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    learningRate: Any,
-    learningRateDecay: float,
-    weightDecay: float,
-    weightDecays: Any,
-    momentum: float,
-    dampening: float | None,
-    nesterov: bool,
-    learningRates: Any,
-) -> tuple[Any, dict[str, Any]]:
+    learningRate: Any = option(1e-3, at_least=0, keyword="lr"),
+    learningRateDecay: float = option(0.0, at_least=0, keyword=None),
+    weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
+    weightDecays: Any = option(None, keyword=None),
+    momentum: float = option(0.0, at_least=0),
+    dampening: float | None = None,
+    nesterov: bool = False,
+    learningRates: Any = option(None, keyword=None),
+) -> Update:
     """One step of ``x -= rate · g``: optim.sgd(feval, x, config, state) -> x, [f].
 
     feval(x) returns (f, gradient of x's shape); x, a flat array or Tensor, is updated in place.
@@ -74,7 +78,14 @@ def sgd(
         g = g + velocity * momentum if nesterov else velocity
     if learningRates is not None:
         g = learningRates * g
-    return x - cast(xp, decayed(learningRate, learningRateDecay, count), x) * g, new
+    return x - cast_like(xp, decayed_rate(learningRate, learningRateDecay, count), x) * g, new
+
+
+class SGD(Optimizer):
+    """SGD with momentum μ: v = μv + (1 - dampening)(g + λx), x -= lr · v; λ is weight_decay."""
+
+    rule = sgd
+    defaults: ClassVar = {"dampening": 0.0}
 
 
 def _along_velocity(x: Any, state: Any, *, momentum: float, **_: Any) -> Any:
@@ -86,31 +97,25 @@ def _has_momentum(o: Mapping[str, Any]) -> None:
         raise ValueError(NO_MOMENTUM.format(m=o["momentum"]))
 
 
-@optimizer(
+@update_rule(
     counter="evalCounter",
     slots=("dfdx",),
-    ahead=_along_velocity,
+    evaluate_at=_along_velocity,
     check=_has_momentum,
-    learningRate=Option(1e-3, at_least=0),
-    learningRateDecay=Option(0.0, at_least=0),
-    weightDecay=Option(0.0, at_least=0),
-    momentum=Option(0.9, at_least=0),
-    dampening=None,
-    learningRates=None,
 )
 def nag(
-    xp: Any,
-    x: Any,
-    g: Any,
-    state: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
     *,
-    learningRate: Any,
-    learningRateDecay: float,
-    weightDecay: float,
-    momentum: float,
-    dampening: Any,
-    learningRates: Any,
-) -> tuple[Any, dict[str, Any]]:
+    learningRate: Any = option(1e-3, at_least=0, keyword="lr"),
+    learningRateDecay: float = option(0.0, at_least=0, keyword=None),
+    weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
+    momentum: float = option(0.9, at_least=0),
+    dampening: Any = option(None, keyword=None),
+    learningRates: Any = option(None, keyword=None),
+) -> Update:
     """One step of Nesterov's accelerated gradient: optim.nag(feval, x, config, state) -> x, [f].
 
     The function is evaluated at x + m·v, and x stays there: x = (x + m·v) - rate·g,
@@ -125,24 +130,31 @@ def nag(
     if learningRates is not None:
         g = learningRates * g
     count = state["evalCounter"]
-    step = cast(xp, decayed(learningRate, learningRateDecay, count), x) * g
+    step = cast_like(xp, decayed_rate(learningRate, learningRateDecay, count), x) * g
     return x - step, {"dfdx": momentum * state["dfdx"] - step}
 
 
-@optimizer(
+@update_rule(
     counter="t",
-    slots={"ax": Slot(), "eta_t": Slot(scalar, "eta0"), "mu_t": Slot(scalar, 1.0)},
-    third="ax",
-    options={
-        "eta0": Option(1e-4, at_least=0),
-        "lambda": Option(1e-4, at_least=0),
-        "alpha": 0.75,
-        "t0": Option(1e6, at_least=0),
+    slots={
+        "ax": StateSlot(),
+        "eta_t": StateSlot(scalar_shape, "eta0"),
+        "mu_t": StateSlot(scalar_shape, 1.0),
     },
+    also_returns="ax",
+    options={"lambda": option(1e-4, at_least=0, keyword="lambd", examples=(1e-4, 0.01))},
 )
 def asgd(
-    xp: Any, x: Any, g: Any, state: Any, *, eta0: float, alpha: float, t0: float, **rest: Any
-) -> tuple[Any, dict[str, Any]]:
+    xp: Namespace,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
+    *,
+    eta0: float = option(1e-4, at_least=0, keyword="lr", examples=(0.1, 0.05)),
+    alpha: float = 0.75,
+    t0: float = option(1e6, at_least=0, examples=(1e6, 2)),
+    **rest: Any,
+) -> Update:
     """One step of averaged SGD: optim.asgd(feval, x, config, state) -> x, [f], average.
 
     x = (1 - λη)x - ηg;  average += μ(x - average), which is x itself while μ = 1;
@@ -153,11 +165,18 @@ def asgd(
     """
     decay = rest["lambda"]
     eta, mu = state["eta_t"], state["mu_t"]
-    x = x * cast(xp, 1 - decay * eta, x) - cast(xp, eta, x) * g
-    average = xp.where(mu == 1, x, state["ax"] + cast(xp, mu, x) * (x - state["ax"]))
+    x = x * cast_like(xp, 1 - decay * eta, x) - cast_like(xp, eta, x) * g
+    average = xp.where(mu == 1, x, state["ax"] + cast_like(xp, mu, x) * (x - state["ax"]))
     t = state["t"] + 1
     return x, {
         "ax": average,
         "eta_t": eta0 / xp.power(1 + decay * eta0 * t, alpha),
         "mu_t": 1 / xp.maximum(t - t0, 1.0),
     }
+
+
+class ASGD(Optimizer):
+    """Averaged SGD, λ being lambd; the averages are in `state_dict`."""
+
+    rule = asgd
+    defaults: ClassVar = {"lr": 1e-2}

@@ -8,28 +8,44 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Batches", "as_batches"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["Batches"]
+
+# Inputs and target of some samples, such as (x, target).
+Batch: TypeAlias = tuple[Any, ...]
+
+
+@runtime_checkable
+class HasEpochs(Protocol):
+    """A source of data that can begin anywhere: `Batches`, or a class of the user's."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Return the batches of an epoch, from batch `start` on."""
+        ...
 
 
 class Batches:
     """Batches (x[i], y[i], …) of arrays of equal length, shuffled anew in each epoch.
 
-    size: samples in a batch;  shuffle, seed: order of epoch e is a function of (seed, e)
-    last: keep a last batch that is smaller
+    shuffle, seed: the order of epoch e is a function of (seed, e)
+    drop_last: leave out a last batch that is smaller
     ``batches.epoch(e, start)`` goes through epoch e from batch `start` on.
+    Raises ValueError for arrays of different lengths.
     """
 
     def __init__(
         self,
-        *arrays: Any,
-        size: int = 32,
+        *arrays: npt.ArrayLike,
+        batch_size: int = 32,
         shuffle: bool = True,
         seed: int = 0,
-        last: bool = True,
+        drop_last: bool = False,
     ) -> None:
         if not arrays:
             raise ValueError("Batches: give at least one array")
@@ -37,30 +53,31 @@ class Batches:
         lengths = {len(a) for a in self.arrays}
         if len(lengths) != 1:
             raise ValueError(f"Batches: arrays of different lengths {sorted(lengths)}")
-        if size < 1:
-            raise ValueError(f"Batches: size must be at least 1, not {size}")
-        self.size, self.shuffle, self.seed, self.last = size, shuffle, seed, last
+        if batch_size < 1:
+            raise ValueError(f"Batches: batch_size must be at least 1, not {batch_size}")
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.drop_last = drop_last
 
     def __len__(self) -> int:
         n = len(self.arrays[0])
-        return -(-n // self.size) if self.last else n // self.size
+        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        """The batches of an epoch, from batch `start` on."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Go through the batches of an epoch, from batch `start` on."""
         n = len(self.arrays[0])
         order = np.arange(n)
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(n)
-        for batch in range(start, len(self)):
-            chosen = order[batch * self.size : (batch + 1) * self.size]
-            yield tuple(a[chosen] for a in self.arrays)
+        for index in range(start, len(self)):
+            samples = order[index * self.batch_size : (index + 1) * self.batch_size]
+            yield tuple(a[samples] for a in self.arrays)
 
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.epoch(0)
 
 
-class Stream:
-    """Batches from any iterable, or a function that makes one, anew for each epoch.
+class SampleStream:
+    """Batches from any iterable, or from a function that makes one, anew for each epoch.
 
     To continue in the middle of an epoch, it is begun again and what has been used is skipped: the
     source must give the same batches again.  A function of one argument gets the epoch's number.
@@ -69,8 +86,11 @@ class Stream:
     def __init__(self, source: Iterable[Any] | Callable[..., Iterable[Any]]) -> None:
         self.source = source
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        """The batches of an epoch, from batch `start` on."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """Go through the batches of an epoch, from batch `start` on.
+
+        Raises ValueError for a generator that would be needed a second time.
+        """
         if not callable(self.source):
             if iter(self.source) is self.source and (number or start):
                 raise ValueError(
@@ -78,21 +98,23 @@ class Stream:
                     "epochs and for resuming"
                 )
             batches = iter(self.source)
+        elif inspect.signature(self.source).parameters:
+            batches = iter(self.source(number))
         else:
-            batches = iter(_made(self.source, number))
-        for i, batch in enumerate(batches):
-            if i >= start:
+            batches = iter(self.source())
+        for index, batch in enumerate(batches):
+            if index >= start:
                 yield tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
 
 
-def _made(source: Callable[..., Iterable[Any]], number: int) -> Iterable[Any]:
-    return source(number) if inspect.signature(source).parameters else source()
+# What a trainer learns from: arrays, a source of epochs, batches, or a function that makes batches.
+Data: TypeAlias = tuple[Any, ...] | HasEpochs | Iterable[Any] | Callable[..., Iterable[Any]]
 
 
-def as_batches(data: Any, size: int, seed: int, *, shuffle: bool = True) -> Any:
-    """`data` as an object with `epoch(number, start)`: arrays are cut into batches."""
-    if hasattr(data, "epoch"):
+def as_batches(data: Data, batch_size: int, seed: int, *, shuffle: bool = True) -> HasEpochs:
+    """Return `data` as an object with `epoch(number, start)`; arrays are cut into batches."""
+    if isinstance(data, HasEpochs):
         return data
     if isinstance(data, tuple) and all(hasattr(a, "shape") for a in data):
-        return Batches(*data, size=size, seed=seed, shuffle=shuffle)
-    return Stream(data)
+        return Batches(*data, batch_size=batch_size, seed=seed, shuffle=shuffle)
+    return SampleStream(data)

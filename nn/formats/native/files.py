@@ -17,8 +17,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder
@@ -52,7 +52,7 @@ def save(path: str | os.PathLike[str], module: Module) -> None:
     described = Description(module)
     text = json.dumps(described.header(), separators=(",", ":"), allow_nan=False)
     metadata = {"format": "tapegrad", "tapegrad": text}
-    with replacing(path) as stream:
+    with replace_file(path) as stream:
         safetensors_file.write(stream, described.arrays, metadata)
 
 

@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
 from tapegrad.nn.formats.torch7.classes import absent
 from tapegrad.nn.formats.torch7.modules import from_objects, to_objects
@@ -105,7 +105,7 @@ def save(
     """
     names = {cls: name for name, cls in (known() | dict(classes or {})).items()}
     plan = Plan(to_objects(obj, names))
-    with replacing(path) as stream:
+    with replace_file(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
 
