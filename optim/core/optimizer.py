@@ -75,7 +75,8 @@ class Optimizer:
         cls.translation = _translation_of(cls)
         own = vars(cls).get("defaults", {})
         _refuse_names_beside(own, cls.translation, cls, "defaults")
-        inherited = {} if "rule" in vars(cls) else cls.__mro__[1].defaults
+        base: Any = cls.__mro__[1]
+        inherited = {} if "rule" in vars(cls) else base.defaults
         of_rule = {
             option: _default_of(cls.rule, names) for option, names in cls.translation.items()
         }
