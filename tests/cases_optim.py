@@ -1,7 +1,7 @@
 """How to draw an example of optimizers, and of the primitive that runs them.
 
 Each rule has a case of its own, made of what its options may try (`law_case`).  Here are those that
-need several options together, an array as long as x, or several entries.
+need several options together, or an array as long as x; that of sgd stands in cases.py.
 """
 
 from __future__ import annotations
@@ -23,18 +23,7 @@ def nag(d):
     return Setting(config, size)
 
 
-def lion(d):
-    config = {"learningRate": d.choice([0.02, 0.01])}
-    return Setting(config | maybe(d, beta1=0.5, decoupledDecay=0.1), d.integer(4, 6))
-
-
-def signsgd(d):
-    # Steps of one size end by crossing the minimum to and fro: several entries, small steps.
-    config = {"learningRate": d.choice([0.005, 0.002])}
-    return Setting(config | maybe(d, momentum=0.5, weightDecay=0.1), d.integer(4, 6))
-
-
-OPTIMIZERS = {"lion": lion, "nag": nag, "signsgd": signsgd}
+OPTIMIZERS = {"nag": nag}
 
 
 @update_rule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -109,6 +110,15 @@ def test_an_option_is_checked_as_it_was_declared_whatever_its_name():
         with pytest.raises(ValueError, match=f"{option} must .* not nan"):
             step(**{option: math.nan})
         step(**{option: np.array(0.25)})  # an array's values are not looked at
+
+
+def test_every_option_of_a_rule_is_described():
+    for name in optim.__all__:
+        rule = getattr(optim, name)
+        if isinstance(rule, optim.UpdateRule):
+            words = set(re.findall(r"\w+", rule.__doc__))
+            missing = [option for option in rule.options if option not in words]
+            assert not missing, f"{name}: the docstring says nothing about {missing}"
 
 
 def test_rates_decays_and_betas_have_limits_in_every_rule():

@@ -24,7 +24,7 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
-from tapegrad.optim.core.options import Option, Options
+from tapegrad.optim.core.options import Options
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check import Draws, Setting
@@ -246,7 +246,7 @@ class UpdateRule:
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
         # How the laws draw an example (`tapegrad.autograd.check`).
-        self.law_case = functools.partial(_draw_example, self.declared.declared)
+        self.law_case = functools.partial(_draw_example, self.declared, check)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = inspect.getdoc(function)
         self.__module__ = function.__module__
@@ -377,15 +377,25 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or devices.is_array(value)
 
 
-def _draw_example(declared: Mapping[str, Option], draws: Draws) -> Setting:
-    """Draw an example for the laws: each option has its default, or a value that it may try."""
+def _draw_example(
+    options: Options, check: Callable[[Mapping[str, Any]], None] | None, draws: Draws
+) -> Setting:
+    """Draw an example for the laws: each option has its default, or a value that it may try.
+
+    Where `check` refuses the values together, all but the declared `examples` are left out.
+    """
     from tapegrad.autograd.check import Setting
 
     config = {}
-    for name, option in declared.items():
+    for name, option in options.declared.items():
         value = draws.choice(option.values_to_try())
         if option.examples or value != option.default:
             config[name] = value
+    try:
+        if check is not None:
+            check({**options.defaults, **config})
+    except ValueError:
+        config = {k: v for k, v in config.items() if options.declared[k].examples}
     return Setting(config, draws.integer(1, 6))
 
 

@@ -63,7 +63,7 @@ def de(
     config: State | None = None,
     state: State | None = None,
 ) -> tuple[Tensor | Array, list[float]]:
-    """Differential evolution: optim.de(feval, x, config) -> x, [f, …], all values met.
+    """Minimize by differential evolution: optim.de(feval, x, config) -> x, [f, …], all values met.
 
     A child of member i is best + scaleFactor · (r₁ - r₂) in the entries that cross over, members
     r₁ ≠ r₂ ≠ i being drawn, and replaces i where it is no worse.  feval(x) returns f or (f, …); x
@@ -131,7 +131,7 @@ def cmaes(
     config: State | None = None,
     state: State | None = None,
 ) -> tuple[Tensor | Array, list[float], int]:
-    """Covariance matrix adaptation: optim.cmaes(feval, x, config) -> x, [f, …], n.
+    """Minimize by covariance matrix adaptation: optim.cmaes(feval, x, config) -> x, [f, …], n.
 
     Samples N(mean, σ²C); the mean moves to the weighted best half, C learns the steps taken, σ
     their length.  feval(x) returns f or (f, …); x, where it starts, receives the best sample.

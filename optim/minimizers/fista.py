@@ -32,7 +32,7 @@ def FistaLS(
     xinit: Tensor | Array,
     params: State | None = None,
 ) -> tuple[Tensor | Array, list[dict[str, Any]]]:
-    """min f(x) + g(x), f smooth, by FISTA with a line search: -> x, history.
+    """Minimize f(x) + g(x), f smooth, by FISTA with a line search: -> x, history.
 
     f:  x -> (value, gradient);  g: x -> value
     pl: (x, L) -> argmin over z of g(z) + L/2·|z - x|²; a result of None means x was overwritten

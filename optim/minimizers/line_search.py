@@ -60,7 +60,7 @@ def cg(
     config: State | None = None,
     state: State | None = None,
 ) -> tuple[Tensor | Array, list[float], int]:
-    """Nonlinear conjugate gradients (Polak-Ribière): optim.cg(feval, x, config) -> x, [f, …], n.
+    """Minimize by conjugate gradients (Polak-Ribière): optim.cg(feval, x, config) -> x, [f, …], n.
 
     Line searches by cubic inter- and extrapolation end at a point that fulfils the Wolfe-Powell
     conditions; the first one that does not ends the call at the best point so far.
@@ -181,7 +181,7 @@ def lbfgs(
     config: State | None = None,
     state: State | None = None,
 ) -> tuple[Tensor | Array, list[float], int]:
-    """Limited-memory BFGS: optim.lbfgs(feval, x, config, state) -> x, [f, …], evaluations.
+    """Minimize by limited-memory BFGS: optim.lbfgs(feval, x, config, state) -> x, [f, …], n.
 
     d = -H g, with H from the last nCorrection pairs of steps s and gradient changes y with
     y·s > 1e-10; x += t d, with t from `lineSearch` (such as `lswolfe`), else learningRate; the very
@@ -296,7 +296,7 @@ def lswolfe(
     gtd: float,
     options: dict[str, Any] | None = None,
 ) -> tuple[float, Array, Array, float, int]:
-    """A step t along d with the strong Wolfe conditions: -> (f, g, x, t, evaluations) there.
+    """Find a step t along d that fulfils the strong Wolfe conditions: -> (f, g, x, t, evaluations).
 
     f(x + td) ≤ f + c₁ t g·d and |g(x + td)·d| ≤ c₂ |g·d|, found by bracketing, then by cubic
     interpolation inside the bracket.  x, a flat array, is overwritten; d, f, g: the direction, the
@@ -373,7 +373,7 @@ def lswolfe(
 def polyinterp(
     points: npt.ArrayLike, xminBound: float | None = None, xmaxBound: float | None = None
 ) -> float:
-    """The minimum, within bounds, of the polynomial through points (x, f, f').
+    """Find the minimum, within bounds, of the polynomial through points (x, f, f').
 
     points: (n, 3); f or f' may be NaN where it is not known.  Bounds: the extreme x if omitted.
     Two points with both values are solved in closed form; otherwise the polynomial is fitted, and

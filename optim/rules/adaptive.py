@@ -1,4 +1,4 @@
-"""Rates of each entry from its own gradients: Adagrad, Adadelta, RMSprop, Rprop."""
+"""Rules with a rate for each entry, from its own gradients: Adagrad, Adadelta, RMSprop, Rprop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def adagrad(
     epsilon: float = option(1e-10, at_least=0, keyword="eps"),
     initialMean: float = option(0.0, at_least=0, keyword="initial_accumulator_value"),
 ) -> Update:
-    """One step of Adagrad: optim.adagrad(feval, x, config, state) -> x, [f].
+    """Make one step of Adagrad: optim.adagrad(feval, x, config, state) -> x, [f].
 
     s += g²;  x -= rate · g / (√s + ε).  Options: learningRate (1e-3), learningRateDecay,
     weightDecay, epsilon (1e-10, fixed in Torch7), initialMean of s (0).
@@ -45,7 +45,7 @@ def adagrad(
 
 
 class Adagrad(Optimizer):
-    """Adagrad; weight_decay is added to g (L2)."""
+    """Run Adagrad; weight_decay is added to g (L2)."""
 
     rule = adagrad
     defaults: ClassVar = {"lr": 1e-2}
@@ -66,7 +66,7 @@ def adadelta(
     eps: float = option(1e-6, at_least=0),
     weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
 ) -> Update:
-    """One step of Adadelta: optim.adadelta(feval, x, config, state) -> x, [f].
+    """Make one step of Adadelta: optim.adadelta(feval, x, config, state) -> x, [f].
 
     s = ρs + (1 - ρ)g²;  Δ = √(a + ε)/√(s + ε) · g;  a = ρa + (1 - ρ)Δ²;  x -= rate · Δ.
     Options: rho (0.9), eps (1e-6), weightDecay, learningRate (1, fixed in Torch7).  `state` keeps
@@ -83,7 +83,7 @@ def adadelta(
 
 
 class Adadelta(Optimizer):
-    """Adadelta; weight_decay is added to g (L2)."""
+    """Run Adadelta; weight_decay is added to g (L2)."""
 
     rule = adadelta
 
@@ -111,7 +111,7 @@ def rmsprop(
     momentum: float = option(0.0, at_least=0),
     centered: bool = False,
 ) -> Update:
-    """One step of RMSprop: optim.rmsprop(feval, x, config, state) -> x, [f].
+    """Make one step of RMSprop: optim.rmsprop(feval, x, config, state) -> x, [f].
 
     m = αm + (1 - α)g²;  x -= rate · g / (√m + ε).  Options: learningRate (1e-2),
     learningRateDecay, alpha (0.99), epsilon (1e-8), initialMean (0), weightDecay; beyond Torch7:
@@ -135,7 +135,7 @@ def rmsprop(
 
 
 class RMSprop(Optimizer):
-    """RMSprop; weight_decay is added to g (L2)."""
+    """Run RMSprop; weight_decay is added to g (L2)."""
 
     rule = rmsprop
 
@@ -157,7 +157,7 @@ def rprop(
     stepsizemin: float = option(1e-6, at_least=0, keyword="step_sizes[0]"),
     stepsizemax: float = option(50.0, at_least=0, keyword="step_sizes[1]"),
 ) -> Update:
-    """Steps of Rprop: optim.rprop(feval, x, config, state) -> x, [f, …].
+    """Make steps of Rprop: optim.rprop(feval, x, config, state) -> x, [f, …].
 
     Each entry has its own step size, multiplied by etaplus (1.2) where the gradient kept its sign,
     by etaminus (0.5) where it changed, within [stepsizemin, stepsizemax] (1e-6, 50); an entry
@@ -174,7 +174,7 @@ def rprop(
 
 
 class Rprop(Optimizer):
-    """Rprop; lr is the first step size of each entry."""
+    """Run Rprop; lr is the first step size of each entry."""
 
     rule = rprop
     defaults: ClassVar = {"lr": 1e-2}

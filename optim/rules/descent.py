@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
 from tapegrad.optim.core.rule import (
+    State,
     StateSlot,
     Update,
     cast_like,
@@ -18,6 +19,7 @@ from tapegrad.optim.core.rule import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["ASGD", "SGD", "asgd", "nag", "sgd"]
@@ -26,7 +28,7 @@ NESTEROV = "sgd: nesterov needs momentum > 0 and dampening = 0; momentum is {m},
 NO_MOMENTUM = "nag: momentum must be greater than 0, not {m}; use sgd for none"
 
 
-def _nesterov_fits(o: Mapping[str, Any]) -> None:
+def _check_nesterov(o: Mapping[str, Any]) -> None:
     momentum = o["momentum"]
     damping = momentum if o["dampening"] is None else o["dampening"]
     if o["nesterov"] and not (momentum > 0 and damping == 0):
@@ -36,7 +38,7 @@ def _nesterov_fits(o: Mapping[str, Any]) -> None:
 @update_rule(
     counter="evalCounter",
     slots={"dfdx": StateSlot(only_if="momentum")},
-    check=_nesterov_fits,
+    check=_check_nesterov,
 )
 def sgd(
     xp: Namespace,
@@ -53,7 +55,7 @@ def sgd(
     nesterov: bool = False,
     learningRates: Any = option(None, keyword=None),
 ) -> Update:
-    """One step of ``x -= rate · g``: optim.sgd(feval, x, config, state) -> x, [f].
+    """Make one step of ``x -= rate · g``: optim.sgd(feval, x, config, state) -> x, [f].
 
     feval(x) returns (f, gradient of x's shape); x, a flat array or Tensor, is updated in place.
     Options in `config`: learningRate (1e-3), learningRateDecay d (rate / (1 + steps·d)),
@@ -82,17 +84,17 @@ def sgd(
 
 
 class SGD(Optimizer):
-    """SGD with momentum μ: v = μv + (1 - dampening)(g + λx), x -= lr · v; λ is weight_decay."""
+    """Run SGD with momentum μ: v = μv + (1 - dampening)(g + λx), x -= lr · v; λ is weight_decay."""
 
     rule = sgd
     defaults: ClassVar = {"dampening": 0.0}
 
 
-def _along_velocity(x: Any, state: Any, *, momentum: float, **_: Any) -> Any:
+def _shift_along_velocity(x: Tensor, state: State, *, momentum: float, **_: Any) -> Tensor:
     return x + momentum * state["dfdx"]
 
 
-def _has_momentum(o: Mapping[str, Any]) -> None:
+def _check_momentum(o: Mapping[str, Any]) -> None:
     if not o["momentum"] > 0:
         raise ValueError(NO_MOMENTUM.format(m=o["momentum"]))
 
@@ -100,8 +102,8 @@ def _has_momentum(o: Mapping[str, Any]) -> None:
 @update_rule(
     counter="evalCounter",
     slots=("dfdx",),
-    evaluate_at=_along_velocity,
-    check=_has_momentum,
+    evaluate_at=_shift_along_velocity,
+    check=_check_momentum,
 )
 def nag(
     xp: Namespace,
@@ -116,7 +118,7 @@ def nag(
     dampening: Any = option(None, keyword=None),
     learningRates: Any = option(None, keyword=None),
 ) -> Update:
-    """One step of Nesterov's accelerated gradient: optim.nag(feval, x, config, state) -> x, [f].
+    """Make one step of Nesterov's gradient descent: optim.nag(feval, x, config, state) -> x, [f].
 
     The function is evaluated at x + m·v, and x stays there: x = (x + m·v) - rate·g,
     v = m·v - rate·g.  Options: learningRate (1e-3), learningRateDecay, weightDecay, momentum m
@@ -155,7 +157,7 @@ def asgd(
     t0: float = option(1e6, at_least=0, examples=(1e6, 2)),
     **rest: Any,
 ) -> Update:
-    """One step of averaged SGD: optim.asgd(feval, x, config, state) -> x, [f], average.
+    """Make one step of averaged SGD: optim.asgd(feval, x, config, state) -> x, [f], average.
 
     x = (1 - λη)x - ηg;  average += μ(x - average), which is x itself while μ = 1;
     η = η₀/(1 + λη₀t)^α and μ = 1/max(1, t - t₀) after t steps.
@@ -176,7 +178,7 @@ def asgd(
 
 
 class ASGD(Optimizer):
-    """Averaged SGD, λ being lambd; the averages are in `state_dict`."""
+    """Run averaged SGD, λ being lambd; the averages are in `state_dict`."""
 
     rule = asgd
     defaults: ClassVar = {"lr": 1e-2}

@@ -1,4 +1,4 @@
-"""Rules that look at each parameter as a whole: LAMB, LARS, Adafactor, Muon."""
+"""Rules that need all entries of a parameter at once: LAMB, LARS, Adafactor, Muon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapegrad.optim.core.rule import StateSlot, Update, cast_like, update_rule
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tapegrad.autograd.core.types import Array, Namespace
+    from tapegrad.autograd.core.types import Array, Namespace, Shape
 
 __all__ = ["LAMB", "LARS", "Adafactor", "Muon", "adafactor", "lamb", "lars", "muon"]
 
@@ -37,7 +37,7 @@ def lamb(
     epsilon: float = option(1e-6, at_least=0, keyword="eps"),
     decoupledDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
 ) -> Update:
-    """One step of LAMB: x -= rate · |x|/|r| · r, with r = m̂/(√v̂ + ε) + λx, for each parameter.
+    """Make one step of LAMB: x -= rate · |x|/|r| · r, with r = m̂/(√v̂ + ε) + λx, for each parameter.
 
     m̂ and v̂ are Adam's corrected means; the ratio is 1 where |x| or |r| is 0.
     Options: learningRate (1e-3), beta1, beta2, epsilon (1e-6), decoupledDecay λ.
@@ -50,11 +50,11 @@ def lamb(
     second = cast_like(xp, 1 - xp.power(beta2, t), x)
     r = (m / first) / (xp.sqrt(v / second) + epsilon) + x * decoupledDecay
     rate = cast_like(xp, learningRate, x)
-    return x - (rate * _ratio(xp, _norm(xp, x), _norm(xp, r))) * r, {"m": m, "v": v}
+    return x - (rate * _quotient_or_one(xp, _norm(xp, x), _norm(xp, r))) * r, {"m": m, "v": v}
 
 
 class LAMB(Optimizer):
-    """LAMB; weight_decay is λ."""
+    """Run LAMB; weight_decay is λ."""
 
     rule = lamb
 
@@ -75,36 +75,36 @@ def lars(
     weightDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
     trust: float = option(1e-3, examples=(0.1,)),
 ) -> Update:
-    """One step of LARS: v = μv + rate · η|x|/(|g| + λ|x|) · (g + λx);  x -= v, for each parameter.
+    """Make one step of LARS: v = μv + rate · η|x|/(|g| + λ|x|) · (g + λx);  x -= v.
 
-    The ratio is 1 where |x| or |g| is 0.
+    The norms are those of each parameter, and the ratio is 1 where |x| or |g| is 0.
     Options: learningRate (0.1), momentum μ (0.9), weightDecay λ, trust η (1e-3).
     Source: Y. You, I. Gitman, B. Ginsburg, arXiv:1708.03888, algorithm 1.
     """
     size, slope = _norm(xp, x), _norm(xp, g)
-    local = _ratio(xp, trust * size, (slope + weightDecay * size) * xp.sign(slope))
+    local = _quotient_or_one(xp, trust * size, (slope + weightDecay * size) * xp.sign(slope))
     rate = cast_like(xp, learningRate, x)
     v = momentum * state["v"] + (rate * local) * (g + x * weightDecay)
     return x - v, {"v": v}
 
 
 class LARS(Optimizer):
-    """LARS; weight_decay is λ."""
+    """Run LARS; weight_decay is λ."""
 
     rule = lars
 
 
-def _rows(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _row_shape(shape: Shape) -> Shape:
     return (*shape[:-1], 1) if len(shape) > 1 else shape
 
 
-def _columns(shape: tuple[int, ...]) -> tuple[int, ...]:
+def _column_shape(shape: Shape) -> Shape:
     return (*shape[:-2], 1, shape[-1]) if len(shape) > 1 else (0,)
 
 
 @update_rule(
     counter="t",
-    slots={"row": StateSlot(_rows), "column": StateSlot(_columns)},
+    slots={"row": StateSlot(_row_shape), "column": StateSlot(_column_shape)},
     needs_whole_array=True,
 )
 def adafactor(
@@ -120,7 +120,7 @@ def adafactor(
     clipping: float = option(1.0, keyword="d"),
     decoupledDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
 ) -> Update:
-    """One step of Adafactor: second moments of matrices kept as row and column means.
+    """Make one step of Adafactor: second moments of matrices kept as row and column means.
 
     v = row · column / mean(row), each a running mean of g² with weight t^beta2Decay (-0.8);
     u = g/√v, divided by max(1, rms(u)/clipping);
@@ -151,7 +151,10 @@ def adafactor(
 
 
 class Adafactor(Optimizer):
-    """Adafactor; eps are (the dtype's if None, ε), d is the clipping, weight_decay is decoupled."""
+    """Run Adafactor; eps are (the dtype's if None, ε), d is the clipping.
+
+    weight_decay is decoupled: x shrinks by lr · weight_decay.
+    """
 
     rule = adafactor
 
@@ -178,13 +181,14 @@ def muon(
     epsilon: float = option(1e-7, at_least=0, keyword="eps"),
     match: bool = option(False, keyword="match_adamw"),
 ) -> Update:
-    """One step of Muon: x -= rate · √max(1, rows/columns) · orthogonal(m), for each matrix.
+    """Make one step of Muon: x -= rate · √max(1, rows/columns) · orthogonal(m), for each matrix.
 
     m = μm + (1 - μ)g;  nesterov: (1 - μ)g + μm is orthogonalised instead;  orthogonal(U S Vᵀ) ≈
     U Vᵀ by `steps` Newton-Schulz steps a X + (b X Xᵀ + c (X Xᵀ)²) X, in x's dtype.  x shrinks by
     rate · decoupledDecay.  match: the factor is 0.2·√max(rows, columns), which matches the size of
     AdamW's updates.  Further axes belong to the columns; a vector is one row.
-    Options: learningRate (1e-3), momentum (0.95), nesterov (true), decoupledDecay (0.1).
+    Options: learningRate (1e-3), momentum (0.95), nesterov (true), decoupledDecay (0.1), steps (5),
+    coefficients a, b, c, epsilon (1e-7, the least norm that m is divided by), match (false).
     Source: K. Jordan, "Muon: an optimizer for hidden layers", 2024; J. Liu et al., "Muon is
     scalable for LLM training", arXiv:2502.16982.
     """
@@ -205,7 +209,7 @@ def muon(
 
 
 class Muon(Optimizer):
-    """Muon, for weights of two or more axes; weight_decay is decoupled."""
+    """Run Muon on weights of two or more axes; weight_decay is decoupled."""
 
     rule = muon
 
@@ -220,15 +224,15 @@ class Muon(Optimizer):
             )
 
 
-def _norm(xp: Namespace, x: Any) -> Any:
+def _norm(xp: Namespace, x: Array) -> Array:
     return xp.sqrt((x * x).sum())
 
 
-def _rms(xp: Namespace, x: Any) -> Any:
+def _rms(xp: Namespace, x: Array) -> Array:
     return xp.sqrt((x * x).mean())
 
 
-def _ratio(xp: Namespace, above: Any, below: Any) -> Any:
-    """above / below, or 1 where one of them is 0."""
+def _quotient_or_one(xp: Namespace, above: Array, below: Array) -> Array:
+    """Return above / below, or 1 where one of them is 0."""
     both = (above > 0) & (below > 0)
     return xp.where(both, above / xp.where(both, below, xp.ones_like(below)), xp.ones_like(above))

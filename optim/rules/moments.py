@@ -12,7 +12,7 @@ from tapegrad.optim.core.options import option
 from tapegrad.optim.core.rule import BLOCK, Update, cast_like, decayed_rate, update_rule
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array, Namespace
+    from tapegrad.autograd.core.types import Array, DTypeLike, Namespace
 
 __all__ = ["Adam", "AdamW", "Adamax", "adam", "adamax"]
 
@@ -36,7 +36,7 @@ def adam(
     decoupledDecay: float = option(0.0, at_least=0, keyword=None, examples=(0.0, 0.1)),
     paper: bool = False,
 ) -> Update:
-    """One step of Adam: optim.adam(feval, x, config, state) -> x, [f].
+    """Make one step of Adam: optim.adam(feval, x, config, state) -> x, [f].
 
     m = β₁m + (1 - β₁)g;  v = β₂v + (1 - β₂)g²;
     x -= rate · √(1 - β₂ᵗ)/(1 - β₁ᵗ) · m / (√v + ε), with t from 1 and ε added before the bias
@@ -63,8 +63,8 @@ def adam(
     return x - step * (m / (xp.sqrt(v) + small)), {"m": m, "v": v}
 
 
-def _adam_coefficients(dtype: Any, t: Any, o: dict[str, Any]) -> tuple[Any, ...]:
-    """The coefficients of a step, in the parameters' dtype: those of the rule above."""
+def _adam_coefficients(dtype: DTypeLike, t: Array, o: dict[str, Any]) -> tuple[Any, ...]:
+    """Compute the coefficients of a step, those of the rule above, in the parameters' dtype."""
     rate = decayed_rate(o["learningRate"], o["learningRateDecay"], t)
     root = np.sqrt(1 - np.power(o["beta2"], t + 1))
     values = (
@@ -77,8 +77,8 @@ def _adam_coefficients(dtype: Any, t: Any, o: dict[str, Any]) -> tuple[Any, ...]
 
 
 @adam.on("numpy")
-def _adam_in_place(x: Any, g: Any, state: dict[str, Any], o: dict[str, Any]) -> None:
-    """The rule's operations in its order, block by block, without an array per operation."""
+def _adam_in_place(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any]) -> None:
+    """Update x and the slots block by block, by the rule's operations without temporary arrays."""
     b1, a1, b2, a2, step, small, decay, keep = _adam_coefficients(x.dtype, state["t"], o)
     one, two = np.empty(min(BLOCK, x.size), x.dtype), np.empty(min(BLOCK, x.size), x.dtype)
     for start in range(0, x.size, BLOCK):
@@ -123,20 +123,20 @@ def _adam_loop() -> Any:
 
 
 @adam.on("numba")
-def _adam_compiled(x: Any, g: Any, state: dict[str, Any], o: dict[str, Any]) -> None:
+def _adam_compiled(x: Array, g: Array, state: dict[str, Array], o: dict[str, Any]) -> None:
     numbers = [value[()] for value in _adam_coefficients(x.dtype, state["t"], o)]
     _adam_loop()(x, g, state["m"], state["v"], *numbers)
 
 
 class Adam(Optimizer):
-    """Adam as in the paper, with ε after the bias correction; weight_decay is added to g (L2)."""
+    """Run Adam as in the paper: ε after the bias correction; weight_decay is added to g (L2)."""
 
     rule = adam
     fixed: ClassVar = {"paper": True}
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay: x shrinks by lr · weight_decay."""
+    """Run Adam with decoupled weight decay: x shrinks by lr · weight_decay."""
 
     rule = adam
     defaults: ClassVar = {"weight_decay": 1e-2}
@@ -161,7 +161,7 @@ def adamax(
     epsilon: float = option(1e-38, at_least=0, keyword="eps", examples=(1e-8,)),
     weightDecay: float = option(0.0, at_least=0, keyword="weight_decay"),
 ) -> Update:
-    """One step of AdaMax: optim.adamax(feval, x, config, state) -> x, [f].
+    """Make one step of AdaMax: optim.adamax(feval, x, config, state) -> x, [f].
 
     m = β₁m + (1 - β₁)g;  u = max(β₂u, |g| + ε);  x -= rate/(1 - β₁ᵗ) · m/u, t from 1.
     Options: learningRate (2e-3), learningRateDecay, beta1, beta2, epsilon (1e-38), weightDecay.
@@ -179,7 +179,7 @@ def adamax(
 
 
 class Adamax(Optimizer):
-    """AdaMax; weight_decay is added to g (L2)."""
+    """Run AdaMax; weight_decay is added to g (L2)."""
 
     rule = adamax
     defaults: ClassVar = {"eps": 1e-8}

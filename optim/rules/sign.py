@@ -29,7 +29,7 @@ def lion(
     beta2: float = option(0.99, at_least=0, below=1, keyword="betas[1]"),
     decoupledDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
 ) -> Update:
-    """One step of Lion: x -= rate · (sign(β₁m + (1 - β₁)g) + λx), then m = β₂m + (1 - β₂)g.
+    """Make one step of Lion: x -= rate · (sign(β₁m + (1 - β₁)g) + λx), then m = β₂m + (1 - β₂)g.
 
     Options: learningRate (1e-4), beta1 (0.9), beta2 (0.99), decoupledDecay λ.  `state` keeps t, m.
     Source: X. Chen et al., "Symbolic discovery of optimization algorithms", 2023, algorithm 2.
@@ -42,7 +42,7 @@ def lion(
 
 
 class Lion(Optimizer):
-    """Lion; weight_decay is decoupled."""
+    """Run Lion; weight_decay is decoupled."""
 
     rule = lion
 
@@ -61,9 +61,10 @@ def signsgd(
     momentum: float = option(0.0, at_least=0),
     weightDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
 ) -> Update:
-    """One step of signSGD: x -= rate · (sign(m) + λx), m = μm + (1 - μ)g, which is g without μ.
+    """Make one step of signSGD: x -= rate · (sign(m) + λx), with m = μm + (1 - μ)g.
 
-    Options: learningRate (1e-3), momentum μ, weightDecay λ.  `state` keeps t and, with momentum, m.
+    Without momentum, m is g.  Options: learningRate (1e-3), momentum μ, weightDecay λ.  `state`
+    keeps t and, with momentum, m.
     Source: J. Bernstein et al., "signSGD", ICML 2018, algorithms 1 and 2 (Signum).
     """
     new = {}
@@ -76,6 +77,6 @@ def signsgd(
 
 
 class SignSGD(Optimizer):
-    """signSGD, with momentum Signum; weight_decay is decoupled."""
+    """Run signSGD, with momentum Signum; weight_decay is decoupled."""
 
     rule = signsgd
