@@ -14,8 +14,9 @@ from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer as Buffer
 from tapegrad.nn.core.errors import ShapeError as ShapeError
 from tapegrad.nn.core.errors import shape_check as shape_check
+from tapegrad.nn.core.files import add_importer
 from tapegrad.nn.core.files import load as load
-from tapegrad.nn.core.files import opened_by
+from tapegrad.nn.core.files import save as save
 from tapegrad.nn.core.picture import picture as picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
@@ -37,6 +38,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "load",
         "manual_seed",
         "picture",
+        "save",
         "shape_check",
         "tables",
         *containers.__all__,
@@ -53,4 +55,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tapegrad.nn' has no attribute {name!r}")
 
 
-opened_by(lambda: import_module("tapegrad.nn.formats"))
+add_importer(lambda: import_module("tapegrad.nn.formats"))

@@ -209,7 +209,7 @@ def index_add(d):
     return Call([d.array(own), arrays], {"template": template, "shape": shape})
 
 
-def overwritten(d):
+def replace_entries(d):
     if d.choice(["arrays", "slices"]) == "arrays":
         shape, template, indices = array_index(d)
     else:
@@ -225,7 +225,7 @@ def overwritten(d):
     return Call(arguments, {"template": template, "path": path})
 
 
-def last_written(d):
+def is_last_write(d):
     shape, template, indices = array_index(d)
     return Call([indices], {"template": template, "shape": shape})
 
@@ -409,8 +409,8 @@ PRIMITIVES = {
     "flip": flip,
     "index_add": index_add,
     "indices_within": indices_within,
-    "overwritten": overwritten,
-    "last_written": last_written,
+    "replace_entries": replace_entries,
+    "is_last_write": is_last_write,
     "matmul": matmul,
     "max_pool2d": max_pool2d,
     "max_pool2d_gather": max_pool2d_gather,
