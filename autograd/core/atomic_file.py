@@ -1,8 +1,8 @@
-"""Writing a file so that it is there completely or not at all.
+"""Write a file so that it is complete or not there at all.
 
-The data go to a new file beside the target, which is renamed to the target once everything is on the
-disk.  (A file in another folder could not be renamed into place.)  Model files and checkpoints are
-written so; this room is the lowest that both of their rooms may import.
+The data go to a new file beside the target, which is renamed to the target once everything is on
+the disk.  A file in another folder may be on another disk, and could not be renamed then.  Model
+files and checkpoints are written so; this room is the lowest that both of their rooms may import.
 """
 
 from __future__ import annotations
