@@ -1,8 +1,9 @@
 """How to draw an example of each operation, module, criterion and optimizer, for the laws.
 
 One entry per name.  The laws find their subjects by themselves (the primitive registry, `__all__`
-of nn and optim): a subject without a case here fails the suite, and so does a case whose subject is
-gone.  An entry asks its `Draws` for shapes and options; arrays come from the example's seed.
+of nn and optim): a subject without a case, here or of its own (`law_case`), fails the suite, and so
+does a case whose subject is gone.  An entry asks its `Draws` for shapes and options; arrays come
+from the example's seed.
 """
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def index_add(d):
     return TrialCall([d.array(own), arrays], {"template": template, "shape": shape})
 
 
-def overwritten(d):
+def replace_entries(d):
     if d.choice(["arrays", "slices"]) == "arrays":
         shape, template, indices = array_index(d)
     else:
@@ -226,7 +227,7 @@ def overwritten(d):
     return TrialCall(arguments, {"template": template, "path": path})
 
 
-def last_written(d):
+def is_last_write(d):
     shape, template, indices = array_index(d)
     return TrialCall([indices], {"template": template, "shape": shape})
 
@@ -410,8 +411,8 @@ PRIMITIVES = {
     "flip": flip,
     "index_add": index_add,
     "indices_within": indices_within,
-    "overwritten": overwritten,
-    "last_written": last_written,
+    "replace_entries": replace_entries,
+    "is_last_write": is_last_write,
     "matmul": matmul,
     "max_pool2d": max_pool2d,
     "max_pool2d_gather": max_pool2d_gather,
@@ -799,16 +800,7 @@ def sgd(d):
     return Setting(config, size)
 
 
-def adam(d):
-    config = {"learningRate": d.choice([0.05, 0.01]), "beta1": d.choice([0.9, 0.5])}
-    if d.choice([False, True]):
-        config["weightDecay"] = 0.01
-    if d.choice([False, True]):
-        config["learningRateDecay"] = 0.05
-    return Setting(config, d.integer(1, 6))
-
-
-OPTIMIZERS = {"adam": adam, "sgd": sgd}
+OPTIMIZERS = {"sgd": sgd}
 
 # Exceptions ---------------------------------------------------------------------------------------
 

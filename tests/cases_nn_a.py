@@ -50,9 +50,9 @@ PRIMITIVES = {
     "guarded_norm": norm,
     "guarded_power": power_of_size,
     "nearest_centroid": centroids,
-    "penalized": penalty,
-    "scaled_gradient": scaled,
-    "watched_gradient": watched,
+    "penalize_l1": penalty,
+    "scale_gradient": scaled,
+    "watch_gradient": watched,
 }
 
 # Tables -------------------------------------------------------------------------------------------
@@ -614,8 +614,8 @@ MODULES = {
 
 # Layers and primitives whose gradient is on purpose not the derivative of what they compute.
 NOT_THE_DERIVATIVE = {
-    "scaled_gradient": "the gradient is multiplied on its way",
-    "penalized": "the gradient of a penalty is added that is not in the output",
+    "scale_gradient": "the gradient is multiplied on its way",
+    "penalize_l1": "the gradient of a penalty is added that is not in the output",
     "nearest_centroid": "the rule is k-means' step; the output is a whole number",
     "GradientReversal": "the gradient is multiplied by -λ on its way",
     "ZeroGrad": "the gradient is 0",
@@ -631,7 +631,7 @@ EXCEPTIONS = {
     for name, reason in NOT_THE_DERIVATIVE.items()
     for law in LAWS_OF_DERIVATIVES[name[0].isupper()]
 } | {
-    ("penalized", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
+    ("penalize_l1", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
     ("nearest_centroid", "its_gradient_is_linear_in_the_cotangent"): "the cotangent is not used",
     ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
     ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",

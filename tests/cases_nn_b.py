@@ -34,7 +34,7 @@ def largest_positions(d):
     return TrialCall([d.array(shape)], {"count": d.integer(1, shape[1]), "axis": axis})
 
 
-def checked_positions(d):
+def check_positions(d):
     shape = d.shape("N A B")
     return TrialCall([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
 
@@ -100,7 +100,7 @@ def avg_pool3d(d):
 
 
 PRIMITIVES = {
-    "checked_positions": checked_positions,
+    "check_positions": check_positions,
     "fold": fold,
     "largest_positions": largest_positions,
     "unfold": unfold,

@@ -247,7 +247,7 @@ def roll(d):
     return TrialCall([d.array(shape), shift], {"axis": axis})
 
 
-def rolled(d):
+def roll_entries(d):
     call = roll(d)
     return TrialCall(call.args[:1], {"shift": call.args[1], **call.settings})
 
@@ -685,7 +685,7 @@ PRIMITIVES = {
     "i0_derivative": lambda d: TrialCall(
         [d.array(d.shape(), large=5.0)], {"order": d.integer(0, 2)}
     ),
-    "int32": lambda d: TrialCall([d.integers(d.shape(), 0, 9)]),
+    "to_int32": lambda d: TrialCall([d.integers(d.shape(), 0, 9)]),
     "inv": square,
     "inverse_half_transform": inverse_half,
     "inverse_transform": transform((2,)),
@@ -701,7 +701,7 @@ PRIMITIVES = {
     "qr_parts": tall,
     "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "right_shift": shifts,
-    "rolled": rolled,
+    "roll_entries": roll_entries,
     "round": setting(decimals=1),
     "searchsorted": searched,
     "sinc_derivative": lambda d: TrialCall(

@@ -28,7 +28,7 @@ rng = np.random.default_rng(0)
 
 
 def test_every_public_function_of_numpy_is_in_a_column():
-    rows = coverage.table()
+    rows = coverage.coverage_table()
     assert {row.column for row in rows} == set(coverage.COLUMNS)
     assert len({(row.namespace, row.name) for row in rows}) == len(rows)
 
@@ -36,7 +36,7 @@ def test_every_public_function_of_numpy_is_in_a_column():
 def test_a_function_in_no_column_is_an_error(monkeypatch):
     monkeypatch.setattr(np, "new_in_some_release", lambda x: x, raising=False)
     with pytest.raises(LookupError, match=r"numpy\.new_in_some_release"):
-        coverage.table()
+        coverage.coverage_table()
 
 
 def test_most_functions_with_a_derivative_have_one_here(figures):

@@ -1,9 +1,9 @@
 """Cases: each says how to draw examples of one subject, usually in one line.
 
-    case = module_case(nn.Linear, input="N? n_in", n_in=ints(1, 5), n_out=ints(1, 5))
+    case = module_case(nn.Linear, input="N? inputSize", inputSize=ints(1, 5), outputSize=ints(1, 5))
 
 Options of the constructor are drawn first, under the constructor's names.  An integer option is
-also the size of that name, so that ``"N? n_in"`` fits the layer that was made.  A case is a
+also the size of that name, so that ``"N? inputSize"`` fits the layer that was made.  A case is a
 function of a `Draws` (see draws.py) with some flags; where one line is not enough, write such a
 function: ``Case(draw_my_layer)``.
 

@@ -21,24 +21,24 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, overload
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.call import apply, item_node, record
+from tapegrad.autograd.core.call import apply, item_node, record_primitive
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.mode import (
     Interpreter,
     Mode,
-    current,
+    current_mode,
     interpreter,
     is_recording,
     make_mode,
     observer,
-    reset,
-    switch,
+    reset_mode,
+    switch_mode,
 )
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.parameter import Parameter
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
@@ -92,34 +92,34 @@ class Batching(Interpreter):
     def run(self, fn: Callable[[], Any]) -> Any:
         """Call fn(), which computes on Samples of this run."""
         depth = derivative_depth.set(self.depth)  # so that results stay Tensors
-        token = switch(Mode(self.track, observer(), self))
+        token = switch_mode(Mode(self.track, observer(), self))
         try:
             return fn()
         finally:
-            reset(token)
+            reset_mode(token)
             derivative_depth.reset(depth)
 
-    def take(
+    def interpret(
         self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
         """Run a call: by its batching rule if an operand is a Sample of this run, else as it is."""
-        mode = current()
+        mode = current_mode()
         track = mode is not None and mode.track
         inside = track and derivative_depth.get() > self.depth  # in a derivative inside fn
         if primitive.mutates:
             raise BatchingError(WRITES.format(where=user_line(), name=primitive.name))
         batched = tuple([self._has_samples(x) for x in operands])
         if True not in batched and not primitive.random:
-            token = switch(self._outer_mode(track and (self.taped or inside)))
+            token = switch_mode(self._outer_mode(track and (self.taped or inside)))
             try:
                 return apply(primitive, operands, settings, aux)
             finally:
-                reset(token)
-        token = switch(self._outer_mode(track and self.taped))
+                reset_mode(token)
+        token = switch_mode(self._outer_mode(track and self.taped))
         try:
             results = _apply_batch_rule(self, primitive, operands, batched, settings)
         finally:
-            reset(token)
+            reset_mode(token)
         batch, *rest = results if primitive.aux else (results,)
         y: Any = list(map(self._as_sample, batch)) if primitive.several else self._as_sample(batch)
         extra = list(map(self._as_sample, rest))
@@ -133,7 +133,7 @@ class Batching(Interpreter):
                 tuple(map(_node_of, x)) if name in primitive.lists else _node_of(x)
                 for name, x in zip(primitive.arguments, operands, strict=True)
             ]
-            node = record(primitive, datas, nodes, settings, y, tuple(extra))
+            node = record_primitive(primitive, datas, nodes, settings, y, tuple(extra))
         if node is not None and primitive.several:
             y = [part.with_node(item_node(node, i, len(y), part)) for i, part in enumerate(y)]
         elif node is not None:
@@ -380,7 +380,7 @@ def _run_on_batch(
         outputs = _own_arrays(
             outputs, [as_array(x) for x in leaves(list(args)) if hasattr(x, "shape")]
         )
-    return unflatten(result, outputs)
+    return replace_leaves(result, outputs)
 
 
 def _with_samples_first(name: str, i: int, axis: int, x: Any) -> Any:

@@ -30,7 +30,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
-from tapegrad.autograd.core.mode import enable_grad, interpreter, is_recording, observed
+from tapegrad.autograd.core.mode import enable_grad, install_observer, interpreter, is_recording
 from tapegrad.autograd.core.node import (
     Node,
     Plan,
@@ -40,7 +40,7 @@ from tapegrad.autograd.core.node import (
     record_call,
 )
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.run_log import Reads, RunLog
@@ -175,7 +175,7 @@ def _record_checkpoint(
         for i, result in enumerate(results):
             result._node = item_node(node, i, len(results), arrays[i])
     of = iter(results)
-    return unflatten(output, [next(of) if _is_tracked(y) else y for y in outputs])
+    return replace_leaves(output, [next(of) if _is_tracked(y) else y for y in outputs])
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class _CheckpointPlan(Plan):
         """The cotangents of all parents, from the cotangent g of the result."""
         return call.parent_cotangents(g, arrays, None)
 
-    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+    def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
         """`pull` for the parents with the indices `wanted` only, and what it takes after g."""
         return (lambda g, call, arrays: call.parent_cotangents(g, arrays, wanted)), (0, 1)
 
@@ -347,7 +347,7 @@ class _CheckpointCall:
             for make in self.contexts:
                 stack.enter_context(make())
             if last_write[0] > self.made:
-                stack.enter_context(observed(Reads(self.name, self.made, started)))
+                stack.enter_context(install_observer(Reads(self.name, self.made, started)))
             token = derivative_depth.set(self.depth)
             floor = next_serial()
             try:

@@ -18,7 +18,7 @@ from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.variables import BoundCall
@@ -83,9 +83,9 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
         call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         jacobians = []
         for output in call.outputs():
-            blocks = unflatten(call.structure, _jacobian_blocks(call, output))
+            blocks = replace_leaves(call.structure, _jacobian_blocks(call, output))
             jacobians.append(blocks[0] if arguments.single else tuple(blocks))
-        return unflatten(call.output, jacobians)
+        return replace_leaves(call.output, jacobians)
 
     return differentiated
 

@@ -19,7 +19,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Forwarder, observer, watched_writes
+from tapegrad.autograd.core.mode import Forwarder, observer, watch_writes
 from tapegrad.autograd.core.node import owner_of, set_write, write_of, write_serial
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import inplace
@@ -66,7 +66,7 @@ class RunLog:
     @contextmanager
     def noting(self) -> Iterator[None]:
         """Note the draws and the writes in this block."""
-        with devices.watched_draws(self._note_draw), watched_writes(self._note_write):
+        with devices.watched_draws(self._note_draw), watch_writes(self._note_write):
             yield
 
     def _note_draw(self, generator: Any) -> None:

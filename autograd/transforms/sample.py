@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.core.tensor import Tensor, fresh
+from tapegrad.autograd.core.tensor import Tensor, result_tensor
 from tapegrad.autograd.ops.shape import broadcast_to
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ class Sample(Tensor):
         batch: Tensor = broadcast_to(shared, (len(self.batch), *shared.shape))
         return batch
 
-    def filled(self, fill: float, dtype: Any) -> Sample:
+    def full_like(self, fill: float, dtype: Any) -> Sample:
         """A new Sample that holds the number `fill` in every entry and can be written into."""
         xp = devices.namespace(self.batch._data)
         shape = tuple(self.batch.shape)
-        return Sample(fresh(xp.full(shape, fill, dtype=dtype)), self.batching)
+        return Sample(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
 
     @property
     def flags(self) -> Any:

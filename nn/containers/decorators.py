@@ -248,9 +248,7 @@ class _NoNaN:
 
 
 def _watched(x: Any, watch: Any) -> Any:
-    return map_leaves(
-        lambda a: ops.watched_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x
-    )
+    return map_leaves(lambda a: ops.watch_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x)
 
 
 class Profile(Decorator):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 
 __all__ = ["class_labels"]
@@ -39,4 +39,4 @@ def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = No
     return xp.where(skipped, -1, labels.astype(np.int64))
 
 
-class_labels.batch(native)
+class_labels.batch(leading_axes_rule)

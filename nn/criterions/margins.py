@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
@@ -309,4 +309,4 @@ def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
     return xp.where(listed, labels, -1).astype("int64")
 
 
-leading_labels.batch(native)
+leading_labels.batch(leading_axes_rule)

@@ -18,7 +18,7 @@ from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.gradients import CheckError, leaf_paths
 from tapegrad.autograd.check.laws import array_types
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -174,7 +174,7 @@ class ModuleTrial:
     def grad_output(self, module: Any, v: Sequence[np.ndarray]) -> Any:
         """Cotangents with the structure and on the device of the output of a module."""
         outputs = leaves(module.output)
-        return unflatten(
+        return replace_leaves(
             module.output, [Tensor(c, device=y.device) for c, y in zip(v, outputs, strict=True)]
         )
 

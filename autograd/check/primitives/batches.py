@@ -15,7 +15,7 @@ from tapegrad.autograd.check.primitives.trial import (
 )
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.transforms.batching import vmap
 from tapegrad.autograd.transforms.products import vjp
 
@@ -61,7 +61,7 @@ def _batch_agrees(
             next(rest) if isinstance(x, np.ndarray) else x for x in leaves(list(trial.call.args))
         ]
         return real_and_imaginary_parts(
-            trial.function(*unflatten(list(trial.call.args), flat), **settings)
+            trial.function(*replace_leaves(list(trial.call.args), flat), **settings)
         )
 
     def gradients(call_arrays: list[Any]) -> Any:
