@@ -18,10 +18,10 @@ RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILI
 CODE = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 FOUND_BY_LAWS = """
-from tapegrad.autograd.check import Profile, check, discover
+from tapegrad.autograd.check import LawProfile, check, discover
 subjects = list(discover(toy))
 assert [s.short for s in subjects] == [{name!r}], subjects
-summary = check(subjects, Profile(3, derandomize=True))
+summary = check(subjects, LawProfile(3, derandomize=True))
 assert summary.ok, summary
 assert len(summary.outcomes) > {laws}, summary
 """
