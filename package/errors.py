@@ -16,7 +16,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.optim.checkpoint import ResumeError
+from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
     "AnomalyError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 # Primitives ---------------------------------------------------------------------------------------
 
@@ -17,20 +17,20 @@ def away_from_zero(d, shape):
 def norm(d):
     shape = d.shape("N A B")
     settings = {"axis": d.choice([1, 2, -1]), "p": d.choice([2, 1, 1.5, 3])}
-    return Call([away_from_zero(d, shape)], settings)
+    return TrialCall([away_from_zero(d, shape)], settings)
 
 
 def power_of_size(d):
-    return Call([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
+    return TrialCall([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
 
 
 def scaled(d):
     shape = d.shape()
-    return Call([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
+    return TrialCall([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
 
 
 def penalty(d):
-    return Call([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
+    return TrialCall([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
 
 
 def ignore(gradient):
@@ -38,12 +38,12 @@ def ignore(gradient):
 
 
 def watched(d):
-    return Call([d.array(d.shape())], {"watch": ignore})
+    return TrialCall([d.array(d.shape())], {"watch": ignore})
 
 
 def centroids(d):
     k, dim = d.size("k"), d.size("dim")
-    return Call([d.array((d.size("N"), dim)), d.array((k, dim))])
+    return TrialCall([d.array((d.size("N"), dim)), d.array((k, dim))])
 
 
 PRIMITIVES = {

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 # Primitives ---------------------------------------------------------------------------------------
 
 
 def one_of_any_shape(d):
-    return Call([d.array(d.shape(), large=3.0)])
+    return TrialCall([d.array(d.shape(), large=3.0)])
 
 
 def leading_labels(d):
     shape = (d.size("N", may_be_empty=True), d.size("C"))
-    return Call([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
+    return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
 
 
 PRIMITIVES = {"erf": one_of_any_shape, "leading_labels": leading_labels}

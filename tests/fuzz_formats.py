@@ -264,7 +264,7 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad.nn import formats
 
     if show:
-        return lambda data: list(_files.lines(data, ours=kind == "native"))
+        return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
 
 

@@ -488,7 +488,7 @@ def test_a_healthy_training_step_gives_equal_bits(rule):
 
 
 def passes(trial):
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     outputs = [np.array(y.numpy()) for y in leaves(module.output)]
     found = [*outputs, *trial.backward(module, x, v), *trial.gradients(module)]
     return [a.tobytes() for a in found]

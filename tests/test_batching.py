@@ -510,7 +510,7 @@ def test_derivatives_inside_a_vmap():
     f = lambda x: (x**3).sum() * x[0]  # noqa: E731  # as in the formulas below
     hessians = vmap(hessian(f))(x)
     values, slopes = vmap(value_and_grad(f))(x)
-    tangents = vmap(lambda x: jvp(np.sin, (x,), (x,))[1])(x)
+    tangents = vmap(lambda x: jvp(np.sin, x, x)[1])(x)
     rows = vmap(jacobian(lambda x: np.outer(x, x)))(x)
     for i in range(B):
         np.testing.assert_allclose(hessians[i], hessian(f)(x[i]), rtol=1e-12)

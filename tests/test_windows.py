@@ -128,7 +128,7 @@ def test_convolution_of_sequences_and_films_is_the_sum_of_its_definition(data, a
         1: (ops.conv1d, ops.conv1d_input_gradient),
         3: (ops.conv3d, ops.conv3d_input_gradient),
     }[axes]
-    found, pull = vjp(lambda x, w: function(x, w, **settings), x, w)
+    found, pull = vjp(lambda x, w: function(x, w, **settings), (x, w))
     near(found, y)
     for one, wanted in zip(pull(v), (gx, gw), strict=True):
         near(one, wanted)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite
-from tapegrad.autograd.transforms.checkpoint import surroundings
+from tapegrad.autograd.transforms.checkpoint import context_hooks
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class _CollectedModule:
 _COLLECTED = _CollectedModule()
 
 
-surroundings.append(checkpoint_contexts)
+context_hooks.append(checkpoint_contexts)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replace_file
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.torch7.classes import absent

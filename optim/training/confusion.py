@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["ConfusionMatrix"]
 
@@ -39,11 +46,13 @@ class ConfusionMatrix:
         self.unionvalids = np.zeros(self.nclasses)
         self.totalValid = self.averageValid = self.averageUnionValid = 0.0
 
-    def add(self, prediction: Any, target: Any) -> None:
-        """Count one sample: each a label or one score per class, the largest of which counts."""
-        self.batchAdd(np.asarray(_values(prediction))[None], np.asarray(_values(target))[None])
+    def add(self, prediction: Operand, target: Operand) -> None:
+        """Count one sample: each argument is a label, or one score per class (the largest wins)."""
+        self.batchAdd(
+            np.asarray(_untracked(prediction))[None], np.asarray(_untracked(target))[None]
+        )
 
-    def batchAdd(self, predictions: Any, targets: Any) -> None:
+    def batchAdd(self, predictions: Operand, targets: Operand) -> None:
         """Count a batch: labels (N,) or scores (N, classes).  Raises ValueError, counting nothing,
         for other shapes and for labels out of range.
         """
@@ -52,8 +61,8 @@ class ConfusionMatrix:
             raise ValueError(f"ConfusionMatrix: {len(p)} predictions for {len(t)} targets")
         np.add.at(self.mat, (t, p), 1)
 
-    def _labels(self, what: str, given: Any) -> Any:
-        values = np.asarray(_values(given))
+    def _labels(self, what: str, labels_or_scores: Operand) -> np.ndarray:
+        values = np.asarray(_untracked(labels_or_scores))
         if values.ndim == 2 and values.shape[1] == self.nclasses:
             return values.argmax(axis=1)
         if values.ndim != 1:
@@ -75,16 +84,16 @@ class ConfusionMatrix:
         self.valids = hits / np.maximum(targets, 1)
         self.unionvalids = hits / np.maximum(union, 1)
         self.totalValid = float(hits.sum() / max(self.mat.sum(), 1))
-        self.averageValid = _mean(self.valids, targets > 0)
-        self.averageUnionValid = _mean(self.unionvalids, union > 0)
+        self.averageValid = _mean_where(self.valids, targets > 0)
+        self.averageUnionValid = _mean_where(self.unionvalids, union > 0)
 
-    def f1(self) -> np.ndarray[Any, Any]:
-        """2·hits / (targets + predictions) of each class; 0 for a class that does not occur."""
+    def f1(self) -> np.ndarray:
+        """Return 2·hits / (targets + predictions) of each class; 0 for one that does not occur."""
         total = self.mat.sum(axis=0) + self.mat.sum(axis=1)
         return 2 * np.diag(self.mat) / np.maximum(total, 1)
 
-    def farFrr(self) -> tuple[Any, Any]:
-        """(false acceptance, false rejection) of each class: fp/(fp + tn) and fn/(tp + fn)."""
+    def farFrr(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return false acceptance fp/(fp + tn) and false rejection fn/(tp + fn) of each class."""
         hits = np.diag(self.mat)
         fn, fp = self.mat.sum(axis=1) - hits, self.mat.sum(axis=0) - hits
         tn = self.mat.sum() - hits - fn - fp
@@ -109,8 +118,8 @@ class ConfusionMatrix:
 
     __tostring__ = __repr__ = __str__
 
-    def render(self, path: Any = None) -> Any:
-        """A picture of the matrix, rows as shares of their class; needs Matplotlib.
+    def render(self, path: str | Path | None = None) -> Figure | None:
+        """Draw the matrix with Matplotlib, each row as shares of its class.
 
         Returns the figure, or saves it under `path`.
         """
@@ -120,8 +129,8 @@ class ConfusionMatrix:
         axes = figure.subplots()
         shares = self.mat / np.maximum(self.mat.sum(axis=1, keepdims=True), 1)
         figure.colorbar(axes.imshow(shares, vmin=0, vmax=1, cmap="viridis"))
-        axes.set_xticks(range(self.nclasses), self.classes)
-        axes.set_yticks(range(self.nclasses), self.classes)
+        axes.set_xticks(range(self.nclasses), [str(name) for name in self.classes])
+        axes.set_yticks(range(self.nclasses), [str(name) for name in self.classes])
         axes.set(xlabel="predicted", ylabel="target")
         if path is None:
             return figure
@@ -129,9 +138,9 @@ class ConfusionMatrix:
         return None
 
 
-def _values(given: Any) -> Any:
-    return devices.to_numpy(array_of(given.detach())) if isinstance(given, Tensor) else given
+def _untracked(value: Operand) -> Any:
+    return devices.to_numpy(array_of(value.detach())) if isinstance(value, Tensor) else value
 
 
-def _mean(values: Any, where: Any) -> float:
+def _mean_where(values: np.ndarray, where: np.ndarray) -> float:
     return float(values[where].mean()) if where.any() else 0.0

@@ -1,78 +1,39 @@
-"""Minimisers that search along lines: conjugate gradients and L-BFGS, and their line searches.
+"""Minimizers that search along lines: conjugate gradients and L-BFGS, and their line searches.
 
-They decide by the values they meet, so each call is a Python loop around `feval` and is not
-replayed.  Gradients are copied when they arrive: a `feval` that always returns the same buffer is
-fine.  If it raises, x is put back to where the call began, and the state is what it was.
+They decide by the values that they meet, so each call is a Python loop around `feval` and is not
+replayed.  Gradients are copied when they arrive, so `feval` may always return the same buffer.  If
+`feval` raises, x is put back to where the call began, and the state is what it was.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Tensor, no_grad, ops
-from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.optim.options import Option, Options
+from tapegrad.autograd.core.tensor import as_array
+from tapegrad.optim.core.options import Option, Options
+from tapegrad.optim.minimizers.objective import FlatObjective, inner_product
 
-__all__ = ["Function", "cg", "dot", "lbfgs", "lswolfe", "polyinterp"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-State = MutableMapping[str, Any]
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Array
+    from tapegrad.optim.core.rule import State
 
-
-class Function:
-    """`feval` at movable points: x is overwritten in place, gradients come as bare flat copies."""
-
-    def __init__(self, feval: Callable[[Any], tuple[Any, Any]], x: Any) -> None:
-        self.feval = feval
-        self.x = x
-        self._target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
-        self.count = 0
-
-    def position(self) -> Any:
-        """A flat copy of x."""
-        return array_of(self._target).reshape(-1).copy()
-
-    def move(self, position: Any) -> None:
-        """Overwrite x."""
-        with no_grad():
-            ops.assign(self._target, untracked(position.reshape(self._target.shape)))
-
-    def __call__(self) -> tuple[float, Any]:
-        """f and a copy of its gradient at x."""
-        f, gradient = self.feval(self.x)
-        self.count += 1
-        g = array_of(gradient) if isinstance(gradient, Tensor) else as_array(gradient)
-        if g.shape != self._target.shape:
-            raise ValueError(f"the gradient has shape {g.shape}, x has shape {self._target.shape}")
-        return float(f), g.reshape(-1).copy()
-
-    @contextmanager
-    def restoring(self) -> Iterator[Any]:
-        """Put x back when what happens inside raises; gives the position at the start."""
-        start = self.position()
-        try:
-            yield start.copy()
-        except BaseException:
-            self.move(start)
-            raise
+__all__ = ["cg", "lbfgs", "lswolfe", "polyinterp"]
 
 
-def dot(a: Any, b: Any) -> float:
-    """The inner product of two flat arrays as a Python number."""
-    return float(devices.namespace(a).dot(a, b))
-
-
-def _norm1(a: Any) -> float:
+def _norm1(a: Array) -> float:
     return float(devices.namespace(a).abs(a).sum())
 
 
 def _quotient(a: float, b: float) -> float:
-    """a / b as IEEE 754 has it: 0/0 is NaN, and x/0 infinite."""
+    """Return a / b as IEEE 754 defines it: 0/0 is NaN, and x/0 infinite."""
     if b:
         return a / b
     return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a)
@@ -95,11 +56,11 @@ CG = Options(
 
 def cg(
     feval: Callable[[Any], tuple[Any, Any]],
-    x: Any,
+    x: Tensor | Array,
     config: State | None = None,
     state: State | None = None,
-) -> tuple[Any, list[float], int]:
-    """Nonlinear conjugate gradients (Polak-Ribière): optim.cg(feval, x, config) -> x, [f, …], n.
+) -> tuple[Tensor | Array, list[float], int]:
+    """Minimize by conjugate gradients (Polak-Ribière): optim.cg(feval, x, config) -> x, [f, …], n.
 
     Line searches by cubic inter- and extrapolation end at a point that fulfils the Wolfe-Powell
     conditions; the first one that does not ends the call at the best point so far.
@@ -109,22 +70,22 @@ def cg(
     Returns x, the values after each line search, and the number of evaluations; nothing is kept.
     Source: optim.cg of torch/optim; C. Rasmussen, "minimize", 2001.
     """
-    o = CG.chosen({} if config is None else config)
+    o = CG.complete({} if config is None else config)
     rho, sig, inside, beyond = o["rho"], o["sig"], o["int"], o["ext"]
     most = o["maxIter"] * 1.25 if o["maxEval"] is None else o["maxEval"]
-    function = Function(feval, x)
-    with function.restoring() as position:
+    function = FlatObjective(feval, x)
+    with function.restore_on_error() as position:
         f1, df1 = function()
         history = [f1]
         s = -df1
-        d1 = -dot(s, s)
+        d1 = -inner_product(s, s)
         z1 = 1 / (1 - d1)
         while function.count < abs(most):
             start = position.copy()
             position = position + z1 * s
             function.move(position)
             f2, df2 = function()
-            d2 = dot(df2, s)
+            d2 = inner_product(df2, s)
             f3, d3, z3 = f1, d1, -z1
             left = min(o["maxIter"], most - function.count)
             limit = -1.0
@@ -145,7 +106,7 @@ def cg(
                     function.move(position)
                     f2, df2 = function()
                     left -= 1
-                    d2 = dot(df2, s)
+                    d2 = inner_product(df2, s)
                     z3 -= z2
                 if f2 > f1 + z1 * rho * d1 or d2 > -sig * d1:
                     success = False
@@ -175,19 +136,25 @@ def cg(
                 function.move(position)
                 f2, df2 = function()
                 left -= 1
-                d2 = dot(df2, s)
+                d2 = inner_product(df2, s)
             if not success:
                 # Torch7 meant to try the gradient once more, but its flag is true from the start.
                 function.move(start)
                 break
             f1 = f2
             history.append(f1)
-            s = s * _quotient(dot(df2, df2) - dot(df2, df1), dot(df1, df1)) - df2
+            s = (
+                s
+                * _quotient(
+                    inner_product(df2, df2) - inner_product(df2, df1), inner_product(df1, df1)
+                )
+                - df2
+            )
             df1 = df2
-            d2 = dot(df1, s)
+            d2 = inner_product(df1, s)
             if d2 > 0:
                 s = -df1
-                d2 = -dot(s, s)
+                d2 = -inner_product(s, s)
             z1 *= min(o["ratio"], _quotient(d1, d2 - 1e-320))
             d1 = d2
     return x, history, function.count
@@ -210,11 +177,11 @@ LBFGS = Options(
 
 def lbfgs(
     feval: Callable[[Any], tuple[Any, Any]],
-    x: Any,
+    x: Tensor | Array,
     config: State | None = None,
     state: State | None = None,
-) -> tuple[Any, list[float], int]:
-    """Limited-memory BFGS: optim.lbfgs(feval, x, config, state) -> x, [f, …], evaluations.
+) -> tuple[Tensor | Array, list[float], int]:
+    """Minimize by limited-memory BFGS: optim.lbfgs(feval, x, config, state) -> x, [f, …], n.
 
     d = -H g, with H from the last nCorrection pairs of steps s and gradient changes y with
     y·s > 1e-10; x += t d, with t from `lineSearch` (such as `lswolfe`), else learningRate; the very
@@ -227,15 +194,17 @@ def lbfgs(
     """
     config = {} if config is None else config
     state = config if state is None else state
-    o = LBFGS.chosen(config)
+    o = LBFGS.complete(config)
     most = o["maxIter"] * 1.25 if o["maxEval"] is None else o["maxEval"]
     search = o["lineSearch"]
     total = state.get("nIter", 0)
-    d, t, diagonal = state.get("d"), state.get("t"), state.get("Hdiag")
+    d: Any = state.get("d")
+    t: Any = state.get("t")
+    diagonal: Any = state.get("Hdiag")
     steps, changes = list(state.get("old_dirs") or []), list(state.get("old_stps") or [])
     g_old, f_old = state.get("g_old"), state.get("f_old")
-    function = Function(feval, x)
-    with function.restoring() as position:
+    function = FlatObjective(feval, x)
+    with function.restore_on_error() as position:
         f, g = function()
         history = [f]
         if _norm1(g) <= o["tolFun"]:
@@ -247,20 +216,20 @@ def lbfgs(
                 d, diagonal, steps, changes = -g, 1.0, [], []
             else:
                 y, s = g - g_old, d * t
-                ys = dot(y, s)
+                ys = inner_product(y, s)
                 if ys > 1e-10:
                     steps, changes = [*steps, s], [*changes, y]
                     steps, changes = steps[-o["nCorrection"] :], changes[-o["nCorrection"] :]
-                    diagonal = ys / dot(y, y)
-                d = _two_loops(g, steps, changes, diagonal)
+                    diagonal = ys / inner_product(y, y)
+                d = _two_loop_direction(g, steps, changes, diagonal)
             g_old, f_old = g, f
-            slope = dot(g, d)
+            slope = inner_product(g, d)
             if slope > -o["tolX"]:
                 break
             t = min(1.0, 1 / _norm1(g)) * o["learningRate"] if total == 1 else o["learningRate"]
             if search is not None:
                 f, g, _, t, _ = search(
-                    _Flat(function), position, t, d, f, g, slope, o["lineSearchOptions"]
+                    _FlatFeval(function), position, t, d, f, g, slope, o["lineSearchOptions"]
                 )
                 function.move(position)
                 history.append(f)
@@ -287,28 +256,30 @@ def lbfgs(
     return x, history, function.count
 
 
-class _Flat:
-    """The function of a flat position, as a line search calls it."""
+class _FlatFeval:
+    """An objective as a line search calls it: position -> (f, gradient), both flat."""
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: FlatObjective) -> None:
         self.function = function
 
-    def __call__(self, position: Any) -> tuple[float, Any]:
+    def __call__(self, position: Array) -> tuple[float, Array]:
         self.function.move(position)
         return self.function()
 
 
-def _two_loops(g: Any, steps: list[Any], changes: list[Any], diagonal: Any) -> Any:
-    """-H g by the recursion of Nocedal and Wright, algorithm 7.4."""
-    inverse = [1 / dot(y, s) for y, s in zip(changes, steps, strict=True)]
+def _two_loop_direction(
+    g: Array, steps: list[Array], changes: list[Array], diagonal: float
+) -> Array:
+    """Return -H g by the recursion of Nocedal and Wright, algorithm 7.4."""
+    inverse = [1 / inner_product(y, s) for y, s in zip(changes, steps, strict=True)]
     factors = [0.0] * len(steps)
     q = -g
     for i in reversed(range(len(steps))):
-        factors[i] = dot(steps[i], q) * inverse[i]
+        factors[i] = inner_product(steps[i], q) * inverse[i]
         q = q - factors[i] * changes[i]
     r = q * diagonal
     for i in range(len(steps)):
-        r = r + (factors[i] - dot(changes[i], r) * inverse[i]) * steps[i]
+        r = r + (factors[i] - inner_product(changes[i], r) * inverse[i]) * steps[i]
     return r
 
 
@@ -317,15 +288,15 @@ LSWOLFE = Options("lswolfe", {"c1": 1e-4, "c2": 0.9, "tolX": 1e-9, "maxIter": 20
 
 def lswolfe(
     feval: Callable[[Any], tuple[Any, Any]],
-    x: Any,
+    x: Array,
     t: float,
-    d: Any,
+    d: Array,
     f: float,
-    g: Any,
+    g: Array,
     gtd: float,
     options: dict[str, Any] | None = None,
-) -> tuple[float, Any, Any, float, int]:
-    """A step t along d with the strong Wolfe conditions: -> (f, g, x, t, evaluations) there.
+) -> tuple[float, Array, Array, float, int]:
+    """Find a step t along d that fulfils the strong Wolfe conditions: -> (f, g, x, t, evaluations).
 
     f(x + td) ≤ f + c₁ t g·d and |g(x + td)·d| ≤ c₂ |g·d|, found by bracketing, then by cubic
     interpolation inside the bracket.  x, a flat array, is overwritten; d, f, g: the direction, the
@@ -333,20 +304,20 @@ def lswolfe(
     Source: optim.lswolfe of torch/optim, after M. Schmidt's minFunc; Nocedal and Wright,
     algorithms 3.5 and 3.6.
     """
-    o = LSWOLFE.chosen(options or {})
+    o = LSWOLFE.complete(options or {})
     c1, c2, most = o["c1"], o["c2"], o["maxIter"]
     start, evaluations = x.copy(), 0
 
-    def at(length: float) -> tuple[float, float, Any, float]:
+    def evaluate_at(length: float) -> tuple[float, float, Array, float]:
         nonlocal evaluations
         evaluations += 1
         x[...] = start + length * d
         value, gradient = feval(x)
         gradient = as_array(gradient).copy()
-        return length, float(value), gradient, dot(gradient, d)
+        return length, float(value), gradient, inner_product(gradient, d)
 
     origin = (0.0, f, g.copy(), gtd)
-    previous, new = origin, at(t)
+    previous, new = origin, evaluate_at(t)
     count, done = 0, False
     bracket = None
     while count < most:
@@ -363,7 +334,7 @@ def lswolfe(
         t = polyinterp(
             [[previous[0], previous[1], previous[3]], [new[0], new[1], new[3]]], nearest, farthest
         )
-        previous, new = new, at(t)
+        previous, new = new, evaluate_at(t)
         count += 1
     if bracket is None:
         bracket = [origin, new]
@@ -382,7 +353,7 @@ def lswolfe(
                 stuck = True
         else:
             stuck = False
-        new = at(t)
+        new = evaluate_at(t)
         count += 1
         if new[1] > f + c1 * t * gtd or new[1] >= bracket[low][1]:
             bracket[high] = new
@@ -400,9 +371,9 @@ def lswolfe(
 
 
 def polyinterp(
-    points: Any, xminBound: float | None = None, xmaxBound: float | None = None
+    points: npt.ArrayLike, xminBound: float | None = None, xmaxBound: float | None = None
 ) -> float:
-    """The minimum, within bounds, of the polynomial through points (x, f, f').
+    """Find the minimum, within bounds, of the polynomial through points (x, f, f').
 
     points: (n, 3); f or f' may be NaN where it is not known.  Bounds: the extreme x if omitted.
     Two points with both values are solved in closed form; otherwise the polynomial is fitted, and

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["uninterrupted"]
+__all__ = ["defer_interrupt"]
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the block is left: an update is made whole or not at all."""
+def defer_interrupt() -> Iterator[None]:
+    """Keep Ctrl-C waiting until the block is left, so that an update is made whole or not at all.
+
+    In other threads than the main one, which Ctrl-C does not reach, nothing is done.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

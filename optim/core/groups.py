@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -17,18 +17,38 @@ from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
 
 if TYPE_CHECKING:
-    from tapegrad.optim.rule import Rule
-    from tapegrad.optim.runs import Run
+    from tapegrad.optim.core.runs import MemoryRun
 
-__all__ = ["Group", "GroupOptions", "matching", "named_parameters"]
+__all__ = [
+    "Group",
+    "GroupOptions",
+    "HasParameters",
+    "ParameterSource",
+    "named_parameters_of",
+    "select_parameters",
+]
 
-Check = Callable[[Mapping[str, Any]], object]
+Check: TypeAlias = Callable[[Mapping[str, Any]], object]
+
+
+@runtime_checkable
+class HasParameters(Protocol):
+    """A module, as far as optimizers know one."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Parameter]]:
+        """Return each Parameter with its name."""
+        ...
+
+
+# What an optimizer updates: a module, or Parameters in a list or by name in a dict.
+ParameterSource: TypeAlias = HasParameters | Mapping[str, Parameter] | Iterable[Parameter]
 
 
 class GroupOptions(dict[str, Any]):
     """Options by name; where `check` raises for one of those to be set, none of them is set.
 
-    live:    whether the rule reads the learning rate in each step; another takes a number once
+    reads_rate: whether the rule reads the learning rate in each step; other rules take a number
+             once, when they create their state
     rate:    the option "lr" as a 0-d Tensor, None for a schedule and where it is taken once; a
              number that is set as "lr" is written there, since steps that were recorded read it
     changed: True after an option was set or removed, until the optimizer has read the options; not
@@ -36,33 +56,38 @@ class GroupOptions(dict[str, Any]):
     """
 
     def __init__(
-        self, options: Mapping[str, Any], check: Check, *, live: bool, rate: Tensor | None = None
+        self,
+        options: Mapping[str, Any],
+        check: Check,
+        *,
+        reads_rate: bool,
+        rate: Tensor | None = None,
     ) -> None:
         super().__init__(options)
         self.check = check
-        self.live = live
+        self.reads_rate = reads_rate
         self.rate = rate
         self.changed = True
         if rate is None and "lr" in self:
             self._set_rate(self["lr"])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        made = functools.partial(type(self), live=self.live, rate=self.rate)
-        return made, (dict(self), self.check)
+        make = functools.partial(type(self), reads_rate=self.reads_rate, rate=self.rate)
+        return make, (dict(self), self.check)
 
     def update(self, *options: Any, **more: Any) -> None:
         """Set several options."""
-        given = dict(*options, **more)
-        self.check(given)
+        new = dict(*options, **more)
+        self.check(new)
         rate = self.rate
-        if "lr" in given:
-            self._set_rate(given["lr"])
-        if rate is None or self.rate is not rate or given.keys() != {"lr"}:
+        if "lr" in new:
+            self._set_rate(new["lr"])
+        if rate is None or self.rate is not rate or new.keys() != {"lr"}:
             self.changed = True
-        super().update(given)
+        super().update(new)
 
     def _set_rate(self, value: Any) -> None:
-        if not self.live or callable(value):
+        if not self.reads_rate or callable(value):
             self.rate = None
         elif isinstance(value, Tensor):
             self.rate = value
@@ -79,7 +104,7 @@ class GroupOptions(dict[str, Any]):
         return self
 
     def setdefault(self, option: str, default: Any = None) -> Any:
-        """The option's value, which becomes `default` if there is none."""
+        """Return the option's value, which becomes `default` if there is none."""
         if option not in self:
             self[option] = default
         return self[option]
@@ -107,23 +132,28 @@ class GroupOptions(dict[str, Any]):
 
 
 class Group:
-    """Some parameters by name, their options and their runs.
+    """Some parameters by name, their options and the runs of memory in which they lie.
 
     options:  by the optimizer's names, checked already
     check:    raises for options that must not be set later
-
-    It keeps `settings`, what the rule is called with, and `lists`: options such as betas in a list,
-    whose entries change without an assignment here, each with the entries the settings are made of.
+    settings: the options that the rule is called with
+    lists:    options such as betas whose value is a list, each with the entries of which the
+              settings are made: the entries can change without an assignment to the group
     """
 
     def __init__(
-        self, named: dict[str, Parameter], options: Mapping[str, Any], rule: Rule, check: Check
+        self,
+        named: dict[str, Parameter],
+        options: Mapping[str, Any],
+        check: Check,
+        *,
+        reads_rate: bool,
     ) -> None:
         self.named = named
         self.settings: dict[str, Any] = {}
         self.lists: list[tuple[Any, tuple[Any, ...]]] = []
-        self.runs: list[Run] = []
-        self._options = GroupOptions(options, check, live="learningRate" in rule.options)
+        self.runs: list[MemoryRun] = []
+        self._options = GroupOptions(options, check, reads_rate=reads_rate)
 
     @property
     def options(self) -> GroupOptions:
@@ -133,13 +163,13 @@ class Group:
     @options.setter
     def options(self, options: Mapping[str, Any]) -> None:
         old = self._options
-        made = GroupOptions({}, old.check, live=old.live, rate=old.rate)
-        made.update(options)
-        made.changed = True
-        self._options = made
+        new = GroupOptions({}, old.check, reads_rate=old.reads_rate, rate=old.rate)
+        new.update(options)
+        new.changed = True
+        self._options = new
 
-    def changed(self) -> bool:
-        """Do the settings have to be made anew?"""
+    def has_changed(self) -> bool:
+        """Tell whether the settings have to be made anew."""
         if self._options.changed:
             return True
         return bool(self.lists) and any(tuple(now) != before for now, before in self.lists)
@@ -150,14 +180,14 @@ class Group:
         return self._options.rate
 
 
-def named_parameters(parameters: Any) -> dict[str, Parameter]:
-    """The Parameters of a module, a dict or a list, by name.
+def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
+    """Collect the Parameters of a module, a dict or a list, by name.
 
     Raises TypeError for what is no Parameter.
     """
-    if hasattr(parameters, "named_parameters"):
-        return dict(parameters.named_parameters())
-    items = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)
+    if isinstance(source, HasParameters):
+        return dict(source.named_parameters())
+    items = source.items() if isinstance(source, Mapping) else enumerate(source)
     named = {str(name): p for name, p in items}
     for name, p in named.items():
         if not isinstance(p, Parameter):
@@ -165,18 +195,21 @@ def named_parameters(parameters: Any) -> dict[str, Parameter]:
     return named
 
 
-def matching(given: Any, named: dict[str, Parameter]) -> dict[str, Parameter]:
-    """Those of `named` that a pattern, module, Parameter or list of these means."""
-    if isinstance(given, str):
-        return {n: p for n, p in named.items() if fnmatch.fnmatchcase(n, given)}
-    if isinstance(given, Parameter):
-        return {n: p for n, p in named.items() if p is given}
-    if hasattr(given, "named_parameters"):
-        wanted = {id(p) for _, p in given.named_parameters()}
+def select_parameters(selector: Any, named: dict[str, Parameter]) -> dict[str, Parameter]:
+    """Select those of `named` that a pattern, module, Parameter or list of these means.
+
+    Raises TypeError for any other selector.
+    """
+    if isinstance(selector, str):
+        return {n: p for n, p in named.items() if fnmatch.fnmatchcase(n, selector)}
+    if isinstance(selector, Parameter):
+        return {n: p for n, p in named.items() if p is selector}
+    if isinstance(selector, HasParameters):
+        wanted = {id(p) for _, p in selector.named_parameters()}
         return {n: p for n, p in named.items() if id(p) in wanted}
-    if isinstance(given, Iterable):
-        found: dict[str, Parameter] = {}
-        for part in given:
-            found.update(matching(part, named))
-        return {n: p for n, p in named.items() if n in found}
-    raise TypeError(f"a group's 'params' are {type(given).__name__}: give a name or a module")
+    if isinstance(selector, Iterable):
+        selected: dict[str, Parameter] = {}
+        for part in selector:
+            selected.update(select_parameters(part, named))
+        return {n: p for n, p in named.items() if n in selected}
+    raise TypeError(f"a group's 'params' are {type(selector).__name__}: give a name or a module")

@@ -1,4 +1,4 @@
-"""Minimisers that need values only: differential evolution and CMA-ES.
+"""Minimizers that need values only: differential evolution and CMA-ES.
 
 Both draw from an explicit generator, `config["generator"]`; Torch7's streams, which its recorded
 runs depend on, can be put there.
@@ -7,40 +7,42 @@ runs depend on, can be put there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of, as_array
-from tapegrad.optim.line_search import Function
-from tapegrad.optim.options import Options
+from tapegrad.optim.core.options import Options
+from tapegrad.optim.minimizers.objective import FlatObjective
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
+    from tapegrad.optim.core.rule import State
 
 __all__ = ["cmaes", "de"]
 
-State = MutableMapping[str, Any]
 
+class _ValuesOnly(FlatObjective):
+    """A function of which only values are used; `values` keeps those of all calls."""
 
-class _Values(Function):
-    """A function of which only values are used; a NaN is worse than any number."""
-
-    def __init__(self, feval: Callable[[Any], Any], x: Any) -> None:
+    def __init__(self, feval: Callable[[Any], Any], x: Tensor | Array) -> None:
         super().__init__(feval, x)
-        self.met: list[float] = []
+        self.values: list[float] = []
 
-    def value(self, position: Any) -> float:
-        """f there; x is moved."""
+    def value(self, position: Array) -> float:
+        """Move x to the position and return f there, infinity for a NaN."""
         self.move(position)
         result = self.feval(self.x)
         self.count += 1
         f = float(result[0] if isinstance(result, tuple) else result)
-        self.met.append(f)
+        self.values.append(f)
         return math.inf if math.isnan(f) else f
 
 
-def _on_cpu(name: str, x: Any) -> None:
+def _refuse_other_devices(name: str, x: Tensor | Array) -> None:
     array = array_of(x) if isinstance(x, Tensor) else as_array(x)
     if type(array) is not np.ndarray:
         raise TypeError(f"{name} runs on NumPy arrays; x lies on {devices.device_of(array)}")
@@ -57,11 +59,11 @@ DE = Options(
 
 def de(
     feval: Callable[[Any], Any],
-    x: Any,
+    x: Tensor | Array,
     config: State | None = None,
     state: State | None = None,
-) -> tuple[Any, list[float]]:
-    """Differential evolution: optim.de(feval, x, config) -> x, [f, …], all values met.
+) -> tuple[Tensor | Array, list[float]]:
+    """Minimize by differential evolution: optim.de(feval, x, config) -> x, [f, …], all values met.
 
     A child of member i is best + scaleFactor · (r₁ - r₂) in the entries that cross over, members
     r₁ ≠ r₂ ≠ i being drawn, and replaces i where it is no worse.  feval(x) returns f or (f, …); x
@@ -72,10 +74,10 @@ def de(
     better than the best value known.
     Source: optim.de of torch/optim; R. Storn, K. Price, J. Global Optimization 11, 1997.
     """
-    o = DE.chosen({} if config is None else config)
-    _on_cpu("de", x)
-    function = _Values(feval, x)
-    with function.restoring() as start:
+    o = DE.complete({} if config is None else config)
+    _refuse_other_devices("de", x)
+    function = _ValuesOnly(feval, x)
+    with function.restore_on_error() as start:
         n = start.size
         size = 10 * n if o["popsize"] is None else o["popsize"]
         if size < 3:
@@ -111,7 +113,7 @@ def de(
                     if values[i] < lowest:
                         best, lowest = children[i].copy(), float(values[i])
         function.move(best.astype(start.dtype))
-    return x, function.met
+    return x, function.values
 
 
 CMAES = Options(
@@ -125,11 +127,11 @@ CMAES = Options(
 
 def cmaes(
     feval: Callable[[Any], Any],
-    x: Any,
+    x: Tensor | Array,
     config: State | None = None,
     state: State | None = None,
-) -> tuple[Any, list[float], int]:
-    """Covariance matrix adaptation: optim.cmaes(feval, x, config) -> x, [f, …], n.
+) -> tuple[Tensor | Array, list[float], int]:
+    """Minimize by covariance matrix adaptation: optim.cmaes(feval, x, config) -> x, [f, …], n.
 
     Samples N(mean, σ²C); the mean moves to the weighted best half, C learns the steps taken, σ
     their length.  feval(x) returns f or (f, …); x, where it starts, receives the best sample.
@@ -140,11 +142,11 @@ def cmaes(
     at a condition of 1e14.
     Source: optim.cmaes of torch/optim, after N. Hansen's barecmaes2; arXiv:1604.00772.
     """
-    o = CMAES.chosen({} if config is None else config)
-    _on_cpu("cmaes", x)
+    o = CMAES.complete({} if config is None else config)
+    _refuse_other_devices("cmaes", x)
     draw = devices.generator("cpu") if o["generator"] is None else o["generator"]
-    function = _Values(feval, x)
-    with function.restoring() as start:
+    function = _ValuesOnly(feval, x)
+    with function.restore_on_error() as start:
         mean = start.astype(np.float64)
         n = mean.size
         size = 4 + int(3 * math.log(n)) if o["popsize"] is None else o["popsize"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,22 +12,28 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 
-__all__ = ["Average"]
+if TYPE_CHECKING:
+    from tapegrad.optim.core.groups import HasParameters
+
+__all__ = ["ExponentialMovingAverage"]
 
 
-class Average:
+class ExponentialMovingAverage:
     """a = d·a + (1 - d)·p for each parameter p of a module, by `update()` after each step.
 
-    decay: d, in [0, 1)
-    warm:  let d grow as (1 + t)/(10 + t) up to `decay`, so that the start is forgotten soon
-    ``with average.applied():`` evaluates the module with the averages in place of its parameters.
+    decay:  d, in [0, 1)
+    warmup: let d grow as (1 + t)/(10 + t) up to `decay`, so that the start is forgotten soon
+    ``with average.apply():`` evaluates the module with the averages in place of its parameters.
+    Raises ValueError for another decay.
     Source: B. Polyak, A. Juditsky 1992; the warm-up is TensorFlow's.
     """
 
-    def __init__(self, module: Any, decay: float = 0.999, *, warm: bool = False) -> None:
+    def __init__(
+        self, module: HasParameters, decay: float = 0.999, *, warmup: bool = False
+    ) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"Average: decay must lie in [0, 1), not {decay}")
-        self.module, self.decay, self.warm = module, decay, warm
+            raise ValueError(f"ExponentialMovingAverage: decay must lie in [0, 1), not {decay}")
+        self.module, self.decay, self.warmup = module, decay, warmup
         self.count = untracked(np.array(0.0))
         self.values = {name: untracked(array_of(p).copy()) for name, p in module.named_parameters()}
 
@@ -35,7 +41,7 @@ class Average:
         """Take the parameters as they are into the averages; replay repeats it."""
         with no_grad():
             weight: Any = self.decay
-            if self.warm:
+            if self.warmup:
                 weight = ops.minimum((self.count + 1) / (self.count + 10), self.decay)
             for name, p in self.module.named_parameters():
                 a = self.values[name]
@@ -46,10 +52,10 @@ class Average:
             ops.accumulate(self.count, 1)
 
     @contextmanager
-    def applied(self) -> Iterator[Any]:
-        """The module with the averages as parameters, inside a with statement; then as before."""
+    def apply(self) -> Iterator[HasParameters]:
+        """Give the module the averages as parameters, inside a with statement."""
         named = dict(self.module.named_parameters())
-        kept = {name: array_of(p).copy() for name, p in named.items()}
+        copies = {name: array_of(p).copy() for name, p in named.items()}
         with no_grad():
             try:
                 for name, p in named.items():
@@ -57,10 +63,10 @@ class Average:
                 yield self.module
             finally:
                 for name, p in named.items():
-                    ops.assign(p.detach(), untracked(kept[name]))
+                    ops.assign(p.detach(), untracked(copies[name]))
 
     def state_dict(self) -> dict[str, Any]:
-        """The averages and the count, as NumPy arrays."""
+        """Return the averages and the count, as NumPy arrays."""
         values = {name: np.array(devices.to_numpy(array_of(a))) for name, a in self.values.items()}
         return {"count": float(self.count), "values": values}
 
@@ -68,7 +74,7 @@ class Average:
         """Go on from a `state_dict`; raises KeyError when a parameter is missing in it."""
         missing = sorted(self.values.keys() - saved["values"].keys())
         if missing:
-            raise KeyError(f"Average.load_state_dict: nothing about {missing}")
+            raise KeyError(f"ExponentialMovingAverage.load_state_dict: nothing about {missing}")
         for name, a in self.values.items():
             ops.assign(a, devices.to_device(as_array(saved["values"][name], a.dtype), a.device))
         ops.assign(self.count, saved["count"])

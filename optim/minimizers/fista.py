@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.optim.line_search import Function, dot
-from tapegrad.optim.options import Options
+from tapegrad.optim.core.options import Options
+from tapegrad.optim.minimizers.objective import FlatObjective, inner_product
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Array
+    from tapegrad.optim.core.rule import State
 
 __all__ = ["FistaLS"]
 
@@ -24,10 +29,10 @@ def FistaLS(
     f: Callable[[Any], tuple[Any, Any]],
     g: Callable[[Any], Any],
     pl: Callable[[Any, float], Any],
-    xinit: Any,
-    params: MutableMapping[str, Any] | None = None,
-) -> tuple[Any, list[dict[str, Any]]]:
-    """min f(x) + g(x), f smooth, by FISTA with a line search: -> x, history.
+    xinit: Tensor | Array,
+    params: State | None = None,
+) -> tuple[Tensor | Array, list[dict[str, Any]]]:
+    """Minimize f(x) + g(x), f smooth, by FISTA with a line search: -> x, history.
 
     f:  x -> (value, gradient);  g: x -> value
     pl: (x, L) -> argmin over z of g(z) + L/2·|z - x|²; a result of None means x was overwritten
@@ -39,11 +44,11 @@ def FistaLS(
     Source: optim.FistaLS of torch/optim; A. Beck, M. Teboulle, SIAM J. Imaging Sciences 2, 2009.
     """
     params = {} if params is None else params
-    o = OPTIONS.chosen(params)
+    o = OPTIONS.complete(params)
     L, t = o["L"], 1.0
-    function = Function(f, xinit)
+    function = FlatObjective(f, xinit)
     history: list[dict[str, Any]] = []
-    with function.restoring() as start:
+    with function.restore_on_error() as start:
         y, before = start.copy(), start.copy()
         for _ in range(o["maxiter"]):
             function.move(y)
@@ -56,7 +61,7 @@ def FistaLS(
                 function.move(candidate)
                 value, _ = function()
                 gap = candidate - y
-                bound = fy + dot(gradient, gap) + 0.5 * L * dot(gap, gap)
+                bound = fy + inner_product(gradient, gap) + 0.5 * L * inner_product(gap, gap)
                 lines += 1
                 if value <= bound:  # the quadratic model lies above f: L is large enough
                     break

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: files of arrays and numbers, written beside, then renamed.
+"""Checkpoints: files of nested dicts, lists, numbers and arrays, complete or absent.
 
 A file is written under a temporary name in the same folder, flushed to the disk (fsync), renamed
 over its final name, and the folder is flushed too: whenever the power goes, a complete file stands
@@ -13,8 +13,8 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
+from tapegrad.autograd.core.atomic_file import remove_leftovers, replace_file
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.devices import TapegradError
 
-__all__ = ["ResumeError", "Checkpoints", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoints", "ResumeError", "load_checkpoint", "save_checkpoint"]
 
 MAGIC = b"tapegrad checkpoint 1\n"
-DAMAGED = "{path} is not a whole checkpoint: {why}. Use an older one; Checkpoints.latest() does."
+DAMAGED = (
+    "{path} is not a complete checkpoint: {why}. Use an older one; Checkpoints.load_latest() does."
+)
 
 
 class ResumeError(TapegradError, RuntimeError):
@@ -36,42 +39,32 @@ class ResumeError(TapegradError, RuntimeError):
 
 
 def save_checkpoint(path: str | Path, content: Any) -> None:
-    """Write nested dicts, lists, numbers, strings and arrays to `path`, whole or not at all.
+    """Write nested dicts, lists, numbers, strings and arrays to `path`, completely or not at all.
 
     Raises TypeError for other objects, OSError when the disk refuses; what stood under `path`
     before then still stands there.
     """
-    path = Path(path)
-    parts = encoded(content)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    parts = encode(content)
+    with replace_file(path) as file:
+        for part in parts:
+            file.write(part)
 
 
 def load_checkpoint(path: str | Path) -> Any:
-    """What `save_checkpoint` wrote.  Raises ResumeError when the file is not whole."""
+    """Read what `save_checkpoint` wrote.  Raises ResumeError when the file is not complete."""
     path = Path(path)
     data = path.read_bytes()
     if not data.startswith(MAGIC):
         raise ResumeError(DAMAGED.format(path=path, why="it begins otherwise"))
     if len(data) < len(MAGIC) + 40 or hashlib.sha256(data[:-32]).digest() != data[-32:]:
         raise ResumeError(DAMAGED.format(path=path, why="its checksum does not fit"))
-    return decoded(data)
+    return decode(data)
 
 
-def encoded(content: Any) -> list[bytes]:
-    """The bytes of a checkpoint file, in parts."""
+def encode(content: Any) -> list[bytes]:
+    """Return the bytes of a checkpoint file, in parts."""
     arrays: list[np.ndarray[Any, Any]] = []
-    structure = json.dumps(_plain(content, arrays, "content"), allow_nan=False).encode()
+    structure = json.dumps(_to_json(content, arrays, "content"), allow_nan=False).encode()
     parts = [MAGIC, len(structure).to_bytes(8, "little"), structure]
     for array in arrays:
         record = io.BytesIO()
@@ -83,8 +76,8 @@ def encoded(content: Any) -> list[bytes]:
     return [*parts, digest.digest()]
 
 
-def decoded(data: bytes) -> Any:
-    """The content of a checkpoint file whose checksum has been looked at."""
+def decode(data: bytes) -> Any:
+    """Return the content of a checkpoint file whose checksum has been looked at."""
     start = len(MAGIC) + 8
     length = int.from_bytes(data[len(MAGIC) : start], "little")
     rest = io.BytesIO(data[start + length : -32])
@@ -92,10 +85,10 @@ def decoded(data: bytes) -> Any:
     arrays: list[Any] = []
     while rest.tell() < len(data) - 32 - start - length:
         arrays.append(np.lib.format.read_array(rest, allow_pickle=False))
-    return _restored(structure, arrays)
+    return _from_json(structure, arrays)
 
 
-def _plain(value: Any, arrays: list[Any], where: str) -> Any:
+def _to_json(value: Any, arrays: list[Any], where: str) -> Any:
     if isinstance(value, Tensor):
         value = devices.to_numpy(array_of(value.detach()))
     if isinstance(value, np.generic):
@@ -110,36 +103,25 @@ def _plain(value: Any, arrays: list[Any], where: str) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, arrays, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_to_json(item, arrays, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str) or key.startswith("$"):
                 raise TypeError(f"{where}: keys are strings that do not begin with $, not {key!r}")
-        return {key: _plain(item, arrays, f"{where}.{key}") for key, item in value.items()}
+        return {key: _to_json(item, arrays, f"{where}.{key}") for key, item in value.items()}
     raise TypeError(f"{where}: a checkpoint can't hold {type(value).__name__}")
 
 
-def _restored(value: Any, arrays: list[Any]) -> Any:
+def _from_json(value: Any, arrays: list[Any]) -> Any:
     if isinstance(value, list):
-        return [_restored(item, arrays) for item in value]
+        return [_from_json(item, arrays) for item in value]
     if not isinstance(value, dict):
         return value
     if "$array" in value:
         return arrays[value["$array"]]
     if "$float" in value:
         return float(value["$float"])
-    return {key: _restored(item, arrays) for key, item in value.items()}
-
-
-def _flush_folder(folder: Path) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return  # Windows opens no folders; its renames are logged by the file system
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return {key: _from_json(item, arrays) for key, item in value.items()}
 
 
 class Checkpoints:
@@ -155,8 +137,7 @@ class Checkpoints:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.keep = keep
-        for left in self.folder.glob(".*.ckpt.*.tmp"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        remove_leftovers(self.folder, ".ckpt")
 
     def save(self, step: int, content: Any, *, best: bool = False) -> Path:
         """Write step-N.ckpt, with `best` best.ckpt too, then delete what is older than the last."""
@@ -169,19 +150,19 @@ class Checkpoints:
         return path
 
     def paths(self) -> list[Path]:
-        """The numbered checkpoints, oldest first."""
-        found = [p for p in self.folder.iterdir() if re.fullmatch(r"step-\d+\.ckpt", p.name)]
-        return sorted(found)
+        """Return the paths of the numbered checkpoints, oldest first."""
+        return sorted(p for p in self.folder.iterdir() if re.fullmatch(r"step-\d+\.ckpt", p.name))
 
-    def latest(self) -> Any | None:
-        """The content of the newest checkpoint that is whole, or None when there is none."""
-        return self._first_whole(reversed(self.paths()))
+    def load_latest(self) -> Any | None:
+        """Return the content of the newest checkpoint that is complete, or None if none is."""
+        return self._load_first(reversed(self.paths()))
 
-    def best(self) -> Any | None:
-        """The content of best.ckpt, or None."""
-        return self._first_whole([self.folder / "best.ckpt"])
+    def load_best(self) -> Any | None:
+        """Return the content of best.ckpt, or None."""
+        return self._load_first([self.folder / "best.ckpt"])
 
-    def _first_whole(self, paths: Any) -> Any | None:
+    def _load_first(self, paths: Iterable[Path]) -> Any | None:
+        """Load the first checkpoint that is there and complete."""
         for path in paths:
             try:
                 return load_checkpoint(path)

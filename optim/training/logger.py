@@ -61,7 +61,7 @@ class Logger:
             file.write(line + "\n")
 
     def style(self, styles: str | Sequence[str]) -> Self:
-        """How columns are drawn: "-", "+", ".", "+-", or "~" for a line; one, or one for each."""
+        """Choose how columns are drawn: "-", "+", ".", "+-", "~" for a line; one, or one each."""
         self.styles = [styles] * len(self.names) if isinstance(styles, str) else list(styles)
         return self
 
