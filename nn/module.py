@@ -193,4 +193,4 @@ def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
             kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
         span.keep("output", kept)
     run.trace = trace
-    return module.output
+    return transient_value(module, "output")

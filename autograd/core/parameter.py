@@ -1,12 +1,13 @@
 """Parameter is a Tensor that is learned; this file also holds the default dtype of new ones.
 
 A Parameter is tracked from the start.  Its node is a `Leaf`: the reverse sweep ends there, and the
-leaf holds the gradient.
+leaf holds the gradient.  A frozen Parameter shows no node, so that calls on it are not recorded, and
+keeps its leaf for later.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -49,13 +50,15 @@ class Parameter(Tensor):
     ``Parameter(data)`` shares memory with a floating point array and keeps its dtype; numbers and
     lists get the default dtype (`default_dtype`).  `grad` is None until the first backward pass,
     then an untracked Tensor to which each further pass adds.
+    ``p.freeze()`` makes it a constant until ``p.unfreeze()``: no gradient arrives, and optimizers
+    leave it as it is.
     Raises TypeError for integer or boolean data.
     """
 
-    __slots__ = ()
+    __slots__ = ("_leaf",)
 
     _state = True
-    _node: Leaf
+    _leaf: Leaf
 
     def __init__(
         self, data: Operand, *, dtype: DTypeLike = None, device: devices.Device | str | None = None
@@ -65,12 +68,34 @@ class Parameter(Tensor):
         super().__init__(data, dtype=dtype, device=device)
         if self._data.dtype.kind not in "fc":
             raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
-        self._node = Leaf(self._data.shape, self._data.dtype)
+        self._node = self._leaf = Leaf(self._data.shape, self._data.dtype)
+
+    def freeze(self) -> Self:
+        """Make the Parameter a constant, for all code, until `unfreeze`; returns self.
+
+        Its gradient stays as it is.  Calls that were recorded before still send theirs.
+        """
+        self._node = None
+        return self
+
+    def unfreeze(self) -> Self:
+        """Let the Parameter learn again; returns self.  A frozen module's stays its constant."""
+        self._node = self._leaf
+        return self
+
+    @property
+    def frozen(self) -> bool:
+        """True if optimizers leave the Parameter as it is.
+
+        That is so after `freeze`, and while all modules that use the Parameter are frozen.
+        """
+        return self._node is None
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient collected so far, untracked, of the same shape and dtype; or None."""
-        return self._node.grad
+        gradient: Tensor | None = self._leaf.grad
+        return gradient
 
     @grad.setter
     def grad(self, value: Operand | None) -> None:
@@ -80,7 +105,7 @@ class Parameter(Tensor):
                 raise ValueError(
                     f"grad has shape {value.shape}, but its Parameter has shape {self.shape}"
                 )
-        self._node.grad = value
+        self._leaf.grad = value
 
     def rebind(self, array: Array, grad: Operand | None = None) -> None:
         """Replace the array and the gradient; flattening and conversion of modules use this.
@@ -88,26 +113,32 @@ class Parameter(Tensor):
         Calls recorded with the old array stay differentiable and keep the old leaf.
         """
         self._data = array
-        self._node = Leaf(array.shape, array.dtype)
+        self._leaf = Leaf(array.shape, array.dtype)
+        if not self._is_frozen_itself():
+            self._node = self._leaf
         if grad is not None:
             self.grad = grad
 
+    def _is_frozen_itself(self) -> bool:
+        """Whether `freeze` was called on the Parameter, and not on modules that hold it."""
+        return self._node is None
+
     def __copy__(self) -> Parameter:
-        return Parameter(self._data.copy())
+        return _restore_parameter(self._data.copy(), None, self._is_frozen_itself())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         copy = Parameter(copy_array(self._data, memo))
         memo[id(self)] = copy
         if self.grad is not None:
             copy.grad = untracked(copy_array(self.grad._data, memo))
-        return copy
+        return copy.freeze() if self._is_frozen_itself() else copy
 
     def __reduce__(self) -> Any:
         grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restore_parameter, (devices.to_numpy(self._data), grad))
+        return (_restore_parameter, (devices.to_numpy(self._data), grad, self._is_frozen_itself()))
 
 
-def _restore_parameter(data: Any, grad: Any) -> Parameter:
+def _restore_parameter(data: Any, grad: Any, frozen: bool = False) -> Parameter:
     parameter = Parameter(data)
     parameter.grad = grad
-    return parameter
+    return parameter.freeze() if frozen else parameter

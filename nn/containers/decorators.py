@@ -119,6 +119,7 @@ class WeightNorm(Decorator):
         self.otherDims = weight.size // n_out
         self.v = Parameter(np.empty((n_out, self.otherDims), weight.dtype))
         self.g = Parameter(np.empty((n_out, 1), weight.dtype))
+        module.weight = None  # a Parameter would take the values of what is assigned to it
         self.reset()
 
     @property

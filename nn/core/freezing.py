@@ -13,16 +13,20 @@ constant and never learn it.
 
 from __future__ import annotations
 
-from typing import Any
+import weakref
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.frames import FrozenFrame, current_frame, enter_frame
+from tapegrad.nn.core.frames import FrozenFrame, current_frame
 
-__all__ = ["class_before_freezing", "detach_constants", "mark_frozen_parameters"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.node import Leaf
+
+__all__ = ["class_before_freezing", "detach_constants", "is_frozen_itself", "mark_frozen_parameters"]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
-_GRAD: Any = vars(Parameter)["grad"]
 
 
 class _FrozenAware:
@@ -33,8 +37,11 @@ class _FrozenAware:
     @property
     def _node(self) -> Any:
         frame = current_frame()
-        if isinstance(frame, FrozenFrame) and frame.has_constant(self):
-            return None
+        if frame is not None:
+            if isinstance(frame, FrozenFrame) and frame.has_constant(self):
+                return None
+            if frame.module is not None:
+                _note(_users, self, frame.module)
         return _NODE.__get__(self)
 
     @_node.setter
@@ -42,14 +49,48 @@ class _FrozenAware:
         _NODE.__set__(self, node)
 
     @property
-    def grad(self) -> Any:
-        """The Parameter's gradient, also for code that sees it as a constant."""
-        return _NODE.__get__(self).grad
+    def frozen(self) -> bool:
+        """True after `freeze`, and while all modules that use the Parameter are frozen."""
+        if self._is_frozen_itself():
+            return True
+        return _is_any(_holders, self, frozen=True) and not _is_any(_users, self, frozen=False)
 
-    @grad.setter
-    def grad(self, value: Any) -> None:
-        with enter_frame(None):
-            _GRAD.__set__(self, value)
+    def rebind(self, array: Any, grad: Any = None) -> None:
+        """Replace the array and the gradient; the new leaf is that of the same modules."""
+        before: Any = self._leaf
+        super().rebind(array, grad)  # type: ignore[misc]  # Parameter's
+        for table in (_holders, _users):
+            if before in table:
+                table[self._leaf] = table.pop(before)
+
+    def _is_frozen_itself(self) -> bool:
+        return _NODE.__get__(self) is None
+
+
+# By the leaf of a Parameter, modules by their ids: those that held it when they were frozen, and
+# those whose forward code used it as one that learns.
+_ModulesByLeaf: TypeAlias = "WeakKeyDictionary[Leaf, dict[int, weakref.ref[Any]]]"
+_holders: _ModulesByLeaf = WeakKeyDictionary()
+_users: _ModulesByLeaf = WeakKeyDictionary()
+
+
+def _note(table: _ModulesByLeaf, parameter: Any, module: Any) -> None:
+    noted = table.get(parameter._leaf)
+    if noted is None:
+        noted = table.setdefault(parameter._leaf, {})
+    if id(module) not in noted or noted[id(module)]() is not module:
+        noted[id(module)] = weakref.ref(module)
+
+
+def _is_any(table: _ModulesByLeaf, parameter: Any, *, frozen: bool) -> bool:
+    """Whether a module of the table, frozen or not, still holds the Parameter."""
+    modules = [reference() for reference in list(table.get(parameter._leaf, {}).values())]
+    return any(
+        module is not None
+        and module._frozen == frozen
+        and any(p is parameter for p in module.own_parameters())
+        for module in modules
+    )
 
 
 _frozen_aware_classes: dict[type[Parameter], type[Parameter]] = {}
@@ -69,6 +110,11 @@ def class_before_freezing(value: Any) -> type:
     return cls.__bases__[1] if issubclass(cls, _FrozenAware) else cls
 
 
+def is_frozen_itself(parameter: Parameter) -> bool:
+    """Whether `freeze` was called on the Parameter, and not only on modules that hold it."""
+    return parameter._is_frozen_itself()
+
+
 def mark_frozen_parameters(module: Any) -> frozenset[int]:
     """Give a frozen module's own Parameters the class that sees freezing, and return their ids.
 
@@ -79,6 +125,7 @@ def mark_frozen_parameters(module: Any) -> frozenset[int]:
     for p in own:
         if not isinstance(p, _FrozenAware):
             p.__class__ = _frozen_aware_class(type(p))
+        _note(_holders, p, module)
     return frozenset(map(id, own))
 
 

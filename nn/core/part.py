@@ -1,7 +1,8 @@
 """Part: the tree that modules form, walked by type.
 
 A walk finds Parameters, Buffers and modules below by their type among the attributes, in lists,
-tuples and dicts too; nothing is registered.  Copying, converting, describing and the results of a
+tuples and dicts too; nothing is registered.  An assignment that would take something out of this
+walk's sight is made right or refused (`core.assignment`).  Copying, converting, describing and the results of a
 stateful call belong to the tree as well: every module has them, whichever system's methods stand on
 top (`tapegrad.nn.methods`).
 """
@@ -18,7 +19,9 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import result_tensor, untracked
 from tapegrad.nn.core import memory
+from tapegrad.nn.core.assignment import hidden_items, overwrite
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_state_of
@@ -26,7 +29,7 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "gradient_of", "named_fields", "text_of"]
+__all__ = ["Part", "empty_result", "gradient_of", "holds_state", "named_fields", "text_of"]
 
 
 class Part:
@@ -46,6 +49,21 @@ class Part:
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an array where a Parameter or Buffer is overwrites its entries.
+
+        Raises TypeError for modules or parameters where nobody would find them: in a set or another
+        holder that is no list, tuple or dict, and under the name of a method that runs the module.
+        """
+        old = self.__dict__.get(name)
+        if old is not None and value is not None and isinstance(old, (Parameter, Buffer)):
+            if not holds_state(value):
+                overwrite(f"{type(self).__name__}.{name}", old, value)
+                return
+        elif type(value) not in _PLAIN:
+            _check_findable(self, name, value)
+        object.__setattr__(self, name, value)
+
     # The tree -------------------------------------------------------------------------------------
 
     def children(self) -> list[Any]:
@@ -54,11 +72,11 @@ class Part:
 
     def named_modules(self) -> Iterator[tuple[str, Any]]:
         """(dotted name, module) for this module, named "", and all below it, each once."""
-        yield from _named_modules(self, "", set())
+        yield from _named_modules(self)
 
     def listModules(self) -> list[Any]:
         """The module itself and all below it, parents first, each once."""
-        return [module for _, module in self.named_modules()]
+        return [module for _, module in _named_modules(self)]
 
     def name_of_child(self, child: Any) -> str:
         """The source text that leads from here to `child`: ``[2]`` in a container, ``.conv1``."""
@@ -76,7 +94,7 @@ class Part:
         yield from _named_of_kind(self, Parameter)
 
     def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, Parameter), each once, without those of frozen modules."""
+        """(dotted name, Parameter), each once, without frozen ones and those of frozen modules."""
         yield from _named_of_kind(self, Parameter, frozen=False)
 
     def own_parameters(self) -> list[Parameter]:
@@ -142,8 +160,14 @@ class Part:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         result = self.__class__.__new__(self.__class__)
         memo[id(self)] = result
-        result.__dict__.update(copy.deepcopy(self.__getstate__(), memo))
+        result.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return result
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the content of a copy or a pickle."""
+        self.__dict__.update(state)
+        if self._frozen:
+            mark_frozen_parameters(self)
 
     def describe(self, first: int) -> str:
         """The module as text, with positions and dimensions counted from `first`.
@@ -166,6 +190,45 @@ class Part:
 # What the methods above share ---------------------------------------------------------------------
 
 
+# Types of values that hold neither modules nor parameters.
+_PLAIN = frozenset({bool, int, float, complex, str, type(None), Tensor})
+
+# Under these names a module runs; what else has one of them would be run, or be read as a setting.
+_RUN = frozenset(
+    "forward backward updateOutput updateGradInput accGradParameters train gradWeight gradBias".split()
+)
+TAKEN = (
+    "{cls}.{name} is {what} of every module, so a {kind} cannot have that name: "
+    "give the attribute another one, such as {cls}.{name}_layer"
+)
+HIDDEN = (
+    "{cls}.{name} holds a {kind} in a {holder}, where it would not be found to be trained or saved: "
+    "put it into a list, a tuple or a dict"
+)
+
+
+def holds_state(value: Any) -> bool:
+    """Whether a walk finds a module, Parameter or Buffer in `value`."""
+    if isinstance(value, (list, tuple, dict)):
+        return any(isinstance(item, _STATE) for _, item in _items(value, "", set()))
+    return isinstance(value, _STATE)
+
+
+def _check_findable(module: Part, name: str, value: Any) -> None:
+    cls = type(module).__name__
+    if name in _RUN and holds_state(value):
+        what = "a field" if isinstance(getattr(type(module), name), property) else "a method"
+        raise TypeError(TAKEN.format(cls=cls, name=name, what=what, kind=type(value).__name__))
+    hidden = list(hidden_items(value, _STATE))
+    if hidden:
+        found = {id(part) for _, part in _named_modules(module)}
+        found |= {id(t) for kind in (Parameter, Buffer) for _, t in _named_of_kind(module, kind)}
+        for item in hidden:
+            if id(item) not in found:
+                kind, holder = type(item).__name__, type(value).__name__
+                raise TypeError(HIDDEN.format(cls=cls, name=name, kind=kind, holder=holder))
+
+
 def text_of(module: Part, first: int) -> str:
     """`module.describe(first)`, or `repr(module)` if the class has a `__repr__` of its own."""
     has_own_repr = type(module).__repr__ is not Part.__repr__
@@ -176,10 +239,12 @@ def named_fields(module: Part) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) of the Tensors and modules among a module's own attributes."""
     seen: set[int] = set()
     for name, value in vars(module).items():
+        if type(value) in _PLAIN or name == ATTRIBUTE:
+            continue
         if name == "modules" and isinstance(value, list):  # a container's children: "0", "1", …
             for i, item in enumerate(value):
                 yield from _items(item, str(i), seen)
-        elif not name.startswith("_"):
+        else:
             yield from _items(value, name, seen)
 
 
@@ -202,25 +267,61 @@ def _children(module: Part) -> list[tuple[str, Any]]:
     return list(children.values())
 
 
-def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if id(module) in seen:
-        return
-    seen.add(id(module))
-    yield prefix, module
-    for name, child in _children(module):
-        yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
+def _named_modules(root: Part) -> Iterator[tuple[str, Any]]:
+    """(dotted name, module), each once, and no name twice."""
+    seen: set[int] = set()
+    names: set[str] = set()
+
+    def below(module: Part, name: str) -> Iterator[tuple[str, Any]]:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        name = _unused(name, names)
+        yield name, module
+        for step, child in _children(module):
+            yield from below(child, f"{name}.{step}" if name else step)
+
+    return below(root, "")
 
 
 def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
-    """(dotted name, instance of `kind`), each once; with those of frozen modules if `frozen`."""
+    """(dotted name, instance of `kind`), each once; with those that are frozen if `frozen`.
+
+    No two have one name, nor have a Parameter and a Buffer.
+    """
+    names: set[str] = set()
+    name_of: dict[int, str] = {}
     seen: set[int] = set()
-    for prefix, part in module.named_modules():
-        if part._frozen and not frozen:
-            continue
-        for name, value in named_fields(part):
-            if isinstance(value, kind) and id(value) not in seen:
+    for prefix, part in _named_modules(module):
+        for field, value in named_fields(part):
+            if not isinstance(value, (Parameter, Buffer)):
+                continue
+            if id(value) not in name_of:
+                full = f"{prefix}.{field}" if prefix else field
+                name_of[id(value)] = _unused(full, names)
+            if id(value) in seen or not isinstance(value, kind):
+                continue
+            if frozen or not (part._frozen or _is_frozen(value)):
                 seen.add(id(value))
-                yield (f"{prefix}.{name}" if prefix else name), value
+                yield name_of[id(value)], value
+
+
+def _is_frozen(value: Any) -> bool:
+    """Whether `freeze` was called on the Parameter itself."""
+    return isinstance(value, Parameter) and value._is_frozen_itself()
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """`name`, or `name#2`, … where others have it, as keys of a dict such as 1 and "1" may."""
+    unused, count = name, 1
+    while unused in names:
+        count += 1
+        unused = f"{name}#{count}"
+    names.add(unused)
+    return unused
+
+
+_STATE = (Parameter, Buffer, Part)
 
 
 def gradient_of(parameter: Parameter) -> Tensor:

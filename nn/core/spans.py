@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.nn.core.part import Part
+
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Node
 
@@ -29,7 +31,7 @@ class Span:
         """Store a result on the module, if the module still exists."""
         module = self.reference()
         if module is not None:
-            module.keep(name, value)
+            Part.keep(module, name, value)  # also where an attribute hides the method
 
 
 @dataclass

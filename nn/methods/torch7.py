@@ -17,7 +17,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import guard
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of
+from tapegrad.nn.core.part import Part, empty_result, gradient_of, holds_state
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -27,7 +27,7 @@ from tapegrad.nn.core.reading import (
     sweep_trace,
 )
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.transient import transient_state_of, transient_value
+from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import DTypeLike, Nest, Operand
@@ -148,7 +148,12 @@ class Torch7(Part):
 
     @property
     def output(self) -> Nest:
-        """The result of the last `forward`: the same Tensor each time, bound to a new array."""
+        """The result of the last `forward`: the same Tensor each time, bound to a new array.
+
+        A module or Parameter that a class keeps under this name is found here in its place.
+        """
+        if "output" in self.__dict__:
+            return self.__dict__["output"]
         run = transient_state_of(self)
         if not hasattr(run, "output"):
             run.output = empty_result()
@@ -156,11 +161,20 @@ class Torch7(Part):
 
     @output.setter
     def output(self, value: Nest) -> None:
-        transient_state_of(self).output = value
+        if holds_state(value):
+            self.__dict__["output"] = value
+        else:
+            self.__dict__.pop("output", None)
+            transient_state_of(self).output = value
 
     @property
     def gradInput(self) -> Nest:
-        """The gradient with respect to the input, from the last `backward`."""
+        """The gradient with respect to the input, from the last `backward`.
+
+        A module or Parameter that a class keeps under this name is found here in its place.
+        """
+        if "gradInput" in self.__dict__:
+            return self.__dict__["gradInput"]
         run = transient_state_of(self)
         if not hasattr(run, "gradInput"):
             run.gradInput = empty_result()
@@ -168,7 +182,11 @@ class Torch7(Part):
 
     @gradInput.setter
     def gradInput(self, value: Nest) -> None:
-        transient_state_of(self).gradInput = value
+        if holds_state(value):
+            self.__dict__["gradInput"] = value
+        else:
+            self.__dict__.pop("gradInput", None)
+            transient_state_of(self).gradInput = value
 
     @property
     def gradWeight(self) -> Tensor:
@@ -223,7 +241,7 @@ class Torch7(Part):
 
         stdv: the standard deviation, for layers that draw from a distribution which has one
         """
-        for child in self.children():
+        for child in Part.children(self):
             child.reset(stdv)
 
     def getParameters(self) -> tuple[Tensor, Tensor]:
@@ -339,7 +357,7 @@ class Torch7(Part):
 
     def applyToModules(self, function: Callable[[Any], Any]) -> Self:
         """Call `function` on the modules directly below this one, in order; returns self."""
-        for module in self.children():
+        for module in Part.children(self):
             function(module)
         return self
 
@@ -355,7 +373,7 @@ class Torch7(Part):
             if kind in (type(module), torch7_name(module)):
                 matches.append(module)
                 containers.append(parents[id(module)])
-            for child in module.children():
+            for child in Part.children(module):
                 parents.setdefault(id(child), module)
         return matches, containers
 
@@ -367,7 +385,7 @@ class Torch7(Part):
         """
         result = function(self)
         for name, value in vars(self).items():
-            if not name.startswith("_"):
+            if name != ATTRIBUTE:
                 vars(self)[name] = _replace_in(value, function)
         self._drop_traces()
         return result

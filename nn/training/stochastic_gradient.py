@@ -58,8 +58,9 @@ class StochasticGradient:
             total = 0.0
             for position in order:
                 x, target = dataset[int(position)]
-                total += float(self.criterion.forward(self.module.forward(x), target))
-                g = self.criterion.updateGradInput(self.module.output, target)
+                output = self.module.forward(x)
+                total += float(self.criterion.forward(output, target))
+                g = self.criterion.updateGradInput(output, target)
                 self.module.updateGradInput(x, g)
                 self.module.accUpdateGradParameters(x, g, rate)
                 if self.hookExample is not None:

@@ -10,11 +10,12 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.state import saved_record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import attribute_name, may_be_attribute
-from tapegrad.nn.formats.native.description import DEEPEST, KINDS
+from tapegrad.nn.formats.native.description import DEEPEST, FROZEN, KINDS
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class Builder:
         self.modules = [self._new_instance(e, f"modules[{i}]") for i, e in entries]
         for number, entry in entries:
             self._set_attributes(self.modules[number], entry["attributes"], f"modules[{number}]")
+        for module in self.modules:
+            if module.__dict__.get("_frozen"):
+                mark_frozen_parameters(module)
         self.root = self.modules[0]
 
     def _error(self, expected: str, found: Any, path: str) -> FormatError:
@@ -65,7 +69,7 @@ class Builder:
             array is None
             or name is None
             or not isinstance(kind, str)
-            or kind not in {*KINDS, "array"}
+            or kind not in {*KINDS, FROZEN, "array"}
         ):
             raise self._error("a kind of tensor, and its data", f"{entry!r:.80}", path)
         self.used.add(name)
@@ -73,10 +77,10 @@ class Builder:
             array = self._make_view(array, entry, path)
         elif entry.keys() != {"kind", "data"}:
             raise self._error("shape, strides and offset, or none", f"{entry!r:.80}", path)
-        if kind == "parameter":
+        if kind in ("parameter", FROZEN):
             if array.dtype.kind != "f":
                 raise self._error("a floating point parameter", str(array.dtype), path)
-            return Parameter(array)
+            return Parameter(array).freeze() if kind == FROZEN else Parameter(array)
         if kind == "buffer":
             return Buffer(array)
         return untracked(array) if kind == "tensor" else array
@@ -118,9 +122,10 @@ class Builder:
         cls = type(module)
         for name_in_file, value in attributes.items():
             name = attribute_name(cls, name_in_file)
-            if not may_be_attribute(cls, name) or name in module.__dict__:
+            decoded = self._decode(value, f"{path}.{name}", 0)
+            if not may_be_attribute(cls, name, decoded) or name in module.__dict__:
                 raise self._error("the name of an attribute", f"{name_in_file!r:.60}", path)
-            module.__dict__[name] = self._decode(value, f"{path}.{name}", 0)
+            module.__dict__[name] = decoded
         if type(module.__dict__.get("_training", True)) is not bool:
             raise self._error("true or false", "something else", f"{path}._training")
         parts = module.__dict__.get("modules", [])

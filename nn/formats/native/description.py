@@ -12,7 +12,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.freezing import class_before_freezing
+from tapegrad.nn.core.freezing import class_before_freezing, is_frozen_itself
 from tapegrad.nn.core.own import is_own, qualified_name
 from tapegrad.nn.core.state import kept_attributes, saved_record_fields, saved_records
 from tapegrad.nn.formats.common.errors import UnsupportedError
@@ -20,10 +20,11 @@ from tapegrad.nn.formats.common.names import may_be_attribute
 from tapegrad.nn.formats.native.names import name_in_files
 from tapegrad.nn.module import Module
 
-__all__ = ["DEEPEST", "FORMAT_VERSION", "KINDS", "Description"]
+__all__ = ["DEEPEST", "FORMAT_VERSION", "FROZEN", "KINDS", "Description"]
 
 FORMAT_VERSION = 2
 
+FROZEN = "frozen parameter"  # one whose own `freeze` was called
 KINDS: dict[str, type] = {"parameter": Parameter, "buffer": Buffer, "tensor": Tensor}
 DEEPEST = 60  # levels of nested lists in one attribute
 
@@ -50,7 +51,7 @@ class Description:
             attributes = {}
             for key, value in kept_attributes(module).items():
                 below = f"{name}.{key}" if name else key
-                if not may_be_attribute(type(module), key):
+                if not may_be_attribute(type(module), key, value):
                     raise UnsupportedError(
                         "an attribute that a file may have", repr(key), path=below
                     )
@@ -123,6 +124,8 @@ class Description:
             kind = next(
                 (k for k, cls in KINDS.items() if class_before_freezing(value) is cls), "array"
             )
+            if isinstance(value, Parameter) and is_frozen_itself(value):
+                kind = FROZEN
             if isinstance(value, Tensor) and kind == "array":
                 raise UnsupportedError("a Tensor, Parameter or Buffer", type(value).__name__)
             self.tensors.append({"kind": kind})
