@@ -1,8 +1,8 @@
 """Parameter is a Tensor that is learned; this file also holds the default dtype of new ones.
 
 A Parameter is tracked from the start.  Its node is a `Leaf`: the reverse sweep ends there, and the
-leaf holds the gradient.  A frozen Parameter shows no node, so that calls on it are not recorded, and
-keeps its leaf for later.
+leaf holds the gradient.  A frozen Parameter shows no node, so that calls on it are not recorded,
+and keeps its leaf for later.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
-from tapegrad.autograd.core.node import Node, owner_of
+from tapegrad.autograd.core.node import Node, note_write, owner_of
 from tapegrad.autograd.core.views import SHARED, RootViews
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ TRACKED_TO_DLPACK = (
     "gradient. Use x.detach() for its value."
 )
 NO_DLPACK = "arrays on {device} cannot be handed on by DLPack; copy to the CPU first: x.to('cpu')"
+
+RESULT_DATA = "the entries of a tracked result cannot be replaced: compute a new Tensor"
+OTHER_DATA = (
+    "data of shape {found} cannot overwrite a Tensor of shape {expected}, which keeps its memory; "
+    "make a new Tensor or Parameter of it"
+)
 
 BECOMES = (
     "writes into a Tensor that all samples share, which would then hold one of them; make it with "
@@ -158,6 +164,24 @@ class Tensor(ArrayMethods):
         refuse("reads .data")
         self._mark_shared()
         return self._data
+
+    @data.setter
+    def data(self, value: Operand) -> None:
+        """Overwrite the entries, so that ``p.data -= g`` works, of which the tape learns.
+
+        Raises TypeError for a tracked result, which is not one's to change, and ValueError for
+        another shape: memory is never replaced.
+        """
+        if value is not self._data:
+            refuse("sets .data")
+            self._before_write()
+            if self._node is not None and not self._state:
+                raise TypeError(RESULT_DATA)
+            array = as_array(value, self._data.dtype)
+            if array.shape != self._data.shape:
+                raise ValueError(OTHER_DATA.format(found=array.shape, expected=self._data.shape))
+            self._data[...] = array
+        note_write(self._data)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array: with shared memory on the CPU, a copy from other devices."""
@@ -324,6 +348,9 @@ def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     `memo` is deepcopy's own.  So a clone of a flattened model keeps its flat buffer, and shared
     weights stay shared.
     """
+    if id(array) in memo:
+        known: Array = memo[id(array)]
+        return known
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
         if id(array) not in memo:

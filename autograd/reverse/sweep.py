@@ -37,6 +37,7 @@ __all__ = [
     "cotangents",
     "unrecorded_sweep",
     "reaches_parameter",
+    "reaches_parameter_beside",
     "seed_for",
     "sweep",
 ]
@@ -349,6 +350,18 @@ def reaches_parameter(node: Node) -> bool:
     return False
 
 
+def floor_of(targets: Iterable[Node]) -> int:
+    """The serial number below which a sweep to these nodes finds none of them."""
+    return max(0, min((t.serial for t in targets), default=0))
+
+
+def reaches_parameter_beside(outputs: Sequence[Node], targets: list[Node]) -> bool:
+    """True if a Parameter is among the ancestors of `outputs`, besides those of `targets`."""
+    if nodes_on_paths(outputs, set(targets), floor_of(targets)) is None:
+        return False  # every path ends at a target
+    return any(map(reaches_parameter, outputs))
+
+
 def cotangents(
     seeds: list[tuple[Node, Any]],
     targets: list[Node],
@@ -358,7 +371,7 @@ def cotangents(
 ) -> list[Any]:
     """The cotangent of each target node; None for a target that no seed depends on."""
     if floor is None:
-        floor = max(0, min((t.serial for t in targets), default=0))
+        floor = floor_of(targets)
     wanted = set(targets)
     needed = nodes_on_paths([node for node, _ in seeds], wanted, floor)
     if needed is not None:

@@ -14,13 +14,24 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import current_mode, enable_grad, is_followed, no_grad
+from tapegrad.autograd.core.mode import (
+    current_mode,
+    enable_grad,
+    is_followed,
+    is_recording,
+    no_grad,
+)
 from tapegrad.autograd.core.node import Node, record_call
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
-from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
+from tapegrad.autograd.reverse.sweep import (
+    cotangents,
+    reaches_parameter,
+    reaches_parameter_beside,
+    seed_for,
+)
 from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.sample import Sample
 
@@ -70,6 +81,12 @@ def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> 
     return variable(tensor)
 
 
+def _array_of_constant(x: Any) -> Any:
+    """The array of an untracked Tensor, and of one that leads to no Parameter."""
+    x = detach_unreachable(x)
+    return x if not isinstance(x, Tensor) or x.tracked or isinstance(x, Sample) else x._data
+
+
 def detach_unreachable(x: Any) -> Any:
     """x without its past, if that leads only to variables of a finished derivative.
 
@@ -102,6 +119,7 @@ class BoundCall:
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
+        self._taped: bool | None = None  # whether sweeps are recorded; asked once
         self.variables: list[Tensor] = []
         changed = list(args)
         for key in keys:
@@ -151,9 +169,36 @@ class BoundCall:
 
     def value(self) -> Any:
         """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative."""
-        if self.tensors_in or derivative_depth.get() > 0:
-            return map_leaves(detach_unreachable, self.output)
+        if self._is_taped():
+            return (
+                map_leaves(_array_of_constant, self.output)
+                if self._gives_arrays()
+                else (map_leaves(detach_unreachable, self.output))
+            )
         return map_leaves(lambda output: output._data, self.output)
+
+    def _gives_arrays(self) -> bool:
+        """Whether results are arrays, unless they depend on something that is tracked."""
+        return not self.tensors_in and derivative_depth.get() == 0
+
+    def _is_taped(self) -> bool:
+        """Whether sweeps are recorded, since something outside may ask for a further gradient.
+
+        That is an outer derivative, or a Parameter on which the result depends: the gradient of a
+        loss that holds this one reaches it only through a recorded sweep.
+        """
+        if self._taped is None:
+            self._taped = (
+                self.tensors_in
+                or derivative_depth.get() > 0
+                or (is_recording() and reaches_parameter_beside(self._nodes(), self.targets))
+            )
+        return self._taped
+
+    def _nodes(self) -> list[Node]:
+        """The nodes of the Tensors that fn returned."""
+        outputs = [self.output] if isinstance(self.output, Tensor) else leaves(self.output)
+        return [x._node for x in outputs if isinstance(x, Tensor) and x._node is not None]
 
     def seeds(self) -> list[tuple[Node, Any]]:
         """The start of the gradient's sweep: the cotangent 1 of the number that fn returned."""
@@ -162,7 +207,7 @@ class BoundCall:
 
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
         """The cotangent of each target; None for a target that no seed depends on."""
-        taped = self.tensors_in or derivative_depth.get() > 0
+        taped = self._is_taped()
         if not taped and not is_followed():
             return cotangents([(n, as_array(g)) for n, g in seeds], targets)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]

@@ -3,7 +3,8 @@
 A module may override `updateGradInput` or `accGradParameters`.  Inside another module, a call of it
 becomes one record on the tape, whose rule calls these methods.  `super().updateGradInput(...)`
 still gives the tape's gradient, since the call keeps a trace of its own.  A second derivative is an
-error, because the hand-written gradient is not recorded.
+error, because the hand-written gradient is not recorded: where a sweep is recorded, a node stands on
+its results that refuses to be reversed.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any
 from tapegrad.autograd import Parameter, Tensor, is_recording
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.core.mode import observer, refuse
-from tapegrad.autograd.core.node import Plan, record_call
-from tapegrad.autograd.core.tensor import array_of, as_array, untracked
+from tapegrad.autograd.core.mode import no_grad, observer, refuse
+from tapegrad.autograd.core.node import Node, Plan, record_call
+from tapegrad.autograd.core.tensor import array_of, as_array, result_tensor, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
@@ -38,6 +39,31 @@ ONE_BY_ONE = (
 )
 
 
+class _RefusingPlan(Plan):
+    """The plan on the results of a hand-written gradient, which has no derivative itself."""
+
+    __slots__ = ("name",)
+
+    primitive = None
+    mask = (True,)
+    names = ()
+    sources = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"the gradient of {self.name}"
+
+    def restrict(self, wanted: tuple[int, ...]) -> Any:
+        """As `pull`: any derivative is refused."""
+        return self.pull, ()
+
+    def pull(self, g: Any) -> Any:
+        """Raises RuntimeError."""
+        raise RuntimeError(SECOND_ORDER.format(name=self.name))
+
+
 class _ModulePlan(Plan):
     """The plan of a module's record: its rule calls the module's own methods."""
 
@@ -45,8 +71,8 @@ class _ModulePlan(Plan):
 
     primitive = None
     mask = (True,)
-    names = ("module", "trace", "parameters")
-    sources = ("", "", "")
+    names = ("module", "trace", "parameters", "parents")
+    sources = ("", "", "", "")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -64,9 +90,16 @@ class _ModulePlan(Plan):
             selected = tuple(cotangents[i] for i in wanted)
             return selected[0] if len(wanted) == 1 else selected
 
-        return pull, (0, 1, 2)
+        return pull, (0, 1, 2, 3)
 
-    def pull(self, g: Any, module: Any, trace: Any, parameters: list[Parameter]) -> Any:
+    def pull(
+        self,
+        g: Any,
+        module: Any,
+        trace: Any,
+        parameters: list[Parameter],
+        parents: tuple[Node, ...],
+    ) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
         if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
             raise BatchingError(ONE_BY_ONE.format(name=self.name))
@@ -74,7 +107,16 @@ class _ModulePlan(Plan):
         # that is only observed.
         if any(isinstance(part, Tensor) for part in leaves(g)):
             if is_recording():
-                raise RuntimeError(SECOND_ORDER.format(name=self.name))
+                above = [part._node for part in leaves(g) if isinstance(part, Tensor)]
+                with no_grad():
+                    results = self.pull(map_leaves(as_array, g), module, trace, parameters, ())
+                several = isinstance(results, tuple)
+                past = (*parents, *(node for node in above if node is not None))
+                refused = tuple(
+                    result_tensor(r, record_call(_RefusingPlan(self.name), past, (), r))
+                    for r in (results if several else (results,))
+                )
+                return refused if several else refused[0]
             refuse(f"runs the hand-written gradient of {self.name}")
             g = map_leaves(as_array, g)
         cotangents = g if isinstance(g, list) else [g]
@@ -144,7 +186,7 @@ def _record_call_of(
     node = record_call(
         _ModulePlan(type(module).__name__),
         parents,
-        (module, trace, parameters),
+        (module, trace, parameters, parents),
         outputs[0] if len(outputs) == 1 else outputs,
     )
     current_observer = observer()

@@ -24,7 +24,12 @@ from tapegrad.nn.core.frames import FrozenFrame, current_frame
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Leaf
 
-__all__ = ["class_before_freezing", "detach_constants", "is_frozen_itself", "mark_frozen_parameters"]
+__all__ = [
+    "class_before_freezing",
+    "detach_constants",
+    "is_frozen_itself",
+    "mark_frozen_parameters",
+]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
 

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
     from tapegrad.devices import Array, DTypeLike, Namespace, Shape
 
-__all__ = ["StorageMap", "current_flat_buffers", "flatten_parameters", "flatten_tensors"]
+__all__ = [
+    "StorageMap",
+    "copy_used_parts",
+    "current_flat_buffers",
+    "flatten_parameters",
+    "flatten_tensors",
+]
 
 MIXED = (
     "getParameters needs one dtype and one device for all parameters; found {found}. Convert the "
@@ -171,6 +177,32 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     module._drop_traces()
     transient_state_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
+
+
+def copy_used_parts(module: Any, memo: dict[int, Any]) -> None:
+    """Copy what a module's parameters, gradients and buffers use of memory that others use too.
+
+    memo: of `copy.deepcopy`, which would otherwise copy all of it: a part of a flattened model
+          would get the entire buffer.  Views of one memory have copies that are views of one
+    """
+    tensors = [t for _, t in (*module.named_parameters(), *module.named_buffers())]
+    tensors += [t.grad for t in tensors if getattr(t, "grad", None) is not None]
+    by_owner: dict[int, list[Any]] = {}
+    for t in tensors:
+        owner = owner_of(t._data)
+        if owner is not t._data and type(owner) is np.ndarray:
+            by_owner.setdefault(id(owner), []).append(t._data)
+    for arrays in by_owner.values():
+        try:
+            layout = _Layout([("", array) for array in arrays])
+        except ValueError:  # not gathered without gaps: copied whole
+            continue
+        if layout.size == owner_of(arrays[0]).size:
+            continue
+        flat = layout.gather(np, arrays[0].dtype)
+        for i, array in enumerate(arrays):
+            memo[id(array)] = view_of(flat, layout.offsets[i], array.shape, layout.strides[i])
+            memo.setdefault(id(memo), []).append(array)
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:

@@ -2,9 +2,9 @@
 
 A walk finds Parameters, Buffers and modules below by their type among the attributes, in lists,
 tuples and dicts too; nothing is registered.  An assignment that would take something out of this
-walk's sight is made right or refused (`core.assignment`).  Copying, converting, describing and the results of a
-stateful call belong to the tree as well: every module has them, whichever system's methods stand on
-top (`tapegrad.nn.methods`).
+walk's sight is made right or refused (`core.assignment`).  Copying, converting, describing and the
+results of a stateful call belong to the tree as well: every module has them, whichever system's
+methods stand on top (`tapegrad.nn.methods`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tapegrad.nn.core.assignment import hidden_items, overwrite
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.state import kept_attributes
+from tapegrad.nn.core.structure import Structure, note_change
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_state_of
 
@@ -60,9 +61,18 @@ class Part:
             if not holds_state(value):
                 overwrite(f"{type(self).__name__}.{name}", old, value)
                 return
+            note_change()
         elif type(value) not in _PLAIN:
             _check_findable(self, name, value)
+            if holds_state(value):
+                note_change()
+        elif old is not None and type(old) not in _PLAIN and holds_state(old):
+            note_change()
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        note_change()
+        object.__delattr__(self, name)
 
     # The tree -------------------------------------------------------------------------------------
 
@@ -120,6 +130,10 @@ class Part:
                 module._tapegrad_run.clear()
         return self
 
+    def _structure(self) -> Structure:
+        """What an optimizer compares to notice that layers or Parameters were replaced."""
+        return Structure(self)
+
     def _drop_traces(self) -> None:
         for module in self.listModules():
             if module._tapegrad_run is not None:
@@ -151,13 +165,15 @@ class Part:
     # Copying and showing --------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """The content of a copy or a pickle: the kept attributes (core.state), the last results."""
+        """The content of a copy or a pickle: the kept attributes (core.state), no results."""
         state = kept_attributes(self)
-        if self._tapegrad_run is not None:
+        if self._tapegrad_run is not None and self._tapegrad_run.picks is not None:
             state[ATTRIBUTE] = self._tapegrad_run.copied()
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if not memo:  # the root of a copy
+            memory.copy_used_parts(self, memo)
         result = self.__class__.__new__(self.__class__)
         memo[id(self)] = result
         result.__setstate__(copy.deepcopy(self.__getstate__(), memo))
@@ -194,16 +210,15 @@ class Part:
 _PLAIN = frozenset({bool, int, float, complex, str, type(None), Tensor})
 
 # Under these names a module runs; what else has one of them would be run, or be read as a setting.
-_RUN = frozenset(
-    "forward backward updateOutput updateGradInput accGradParameters train gradWeight gradBias".split()
-)
+_RUN = {"forward", "backward", "updateOutput", "updateGradInput", "accGradParameters"}
+_RUN |= {"train", "gradWeight", "gradBias"}
 TAKEN = (
     "{cls}.{name} is {what} of every module, so a {kind} cannot have that name: "
     "give the attribute another one, such as {cls}.{name}_layer"
 )
 HIDDEN = (
-    "{cls}.{name} holds a {kind} in a {holder}, where it would not be found to be trained or saved: "
-    "put it into a list, a tuple or a dict"
+    "{cls}.{name} holds a {kind} in a {holder}, where nothing finds it to train or save it: put it "
+    "into a list, a tuple or a dict"
 )
 
 
@@ -269,19 +284,19 @@ def _children(module: Part) -> list[tuple[str, Any]]:
 
 def _named_modules(root: Part) -> Iterator[tuple[str, Any]]:
     """(dotted name, module), each once, and no name twice."""
-    seen: set[int] = set()
-    names: set[str] = set()
+    return _named_below(root, "", set(), set())
 
-    def below(module: Part, name: str) -> Iterator[tuple[str, Any]]:
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-        name = _unused(name, names)
-        yield name, module
-        for step, child in _children(module):
-            yield from below(child, f"{name}.{step}" if name else step)
 
-    return below(root, "")
+def _named_below(
+    module: Part, name: str, seen: set[int], names: set[str]
+) -> Iterator[tuple[str, Any]]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    name = _unused(name, names)
+    yield name, module
+    for step, child in _children(module):
+        yield from _named_below(child, f"{name}.{step}" if name else step, seen, names)
 
 
 def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:

@@ -7,12 +7,17 @@ last `forward`; before the first one the table has no such column.
 from __future__ import annotations
 
 import html as _html
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.drawing import shape_text
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.part import Part, named_fields
 from tapegrad.nn.core.transient import transient_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["SummaryRow", "summary_html", "summary_rows", "summary_text"]
 
@@ -78,15 +83,29 @@ def _cells(module: Part) -> tuple[list[str], list[list[str]], str]:
         headings.pop(2)
         for line in cells:
             line.pop(2)
-    parameters = list(dict.fromkeys(module._parameters()))
+    parameters = _each_memory_once(p for _, p in module.named_parameters())
+    trained = _each_memory_once(p for _, p in module.named_trainable())
     kinds = ", ".join(sorted({str(p.dtype) for p in parameters}))
-    total = sum(p.size for p in parameters)
+    total, learned = (sum(p.size for p in each) for each in (parameters, trained))
     size = sum(p.nbytes for p in parameters)
-    return (
-        headings,
-        cells,
-        f"{total:,} parameters" + (f", {size:,} bytes, {kinds}" if total else ""),
-    )
+    line = f"{total:,} parameters"
+    if learned < total:
+        line += f" ({learned:,} trained, {total - learned:,} frozen)"
+    return headings, cells, line + (f", {size:,} bytes, {kinds}" if total else "")
+
+
+def _each_memory_once(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """The Parameters, without those whose entries are those of one before them."""
+    known: set[Any] = set()
+    result = []
+    for p in parameters:
+        array = array_of(p)
+        address = devices.address_of(array)
+        memory = id(array) if address is None or not array.size else (address, array.size)
+        if memory not in known:
+            known.add(memory)
+            result.append(p)
+    return result
 
 
 def summary_text(module: Part) -> str:

@@ -41,12 +41,9 @@ class TransientState:
         self.picks: Any = None
 
     def copied(self) -> TransientState:
-        """The state for a copy of the module: the results, but neither tape nor flat buffers."""
+        """The state for a copy of the module: neither results, which may be large, nor the tape."""
         copy = TransientState()
         copy.picks = self.picks
-        for name in ("output", "gradInput"):
-            if hasattr(self, name):
-                setattr(copy, name, getattr(self, name))
         return copy
 
     def clear(self) -> None:

@@ -13,6 +13,7 @@ from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.reading import (
+    add_to_parameter_gradients,
     check_same_target,
     checked_root_span,
     seeds_for,
@@ -25,8 +26,9 @@ from tapegrad.nn.core.transient import transient_state_of
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
-    from tapegrad.autograd import Tensor
+    from tapegrad.autograd import Parameter, Tensor
     from tapegrad.autograd.core.types import Nest
+    from tapegrad.nn.core.spans import Trace
 
 __all__ = ["Criterion"]
 
@@ -47,24 +49,52 @@ class Criterion(Module):
     def backward(self, input: Nest, target: Nest = None) -> Nest:  # type: ignore[override]  # as in Torch7
         """Compute, keep and return `gradInput`, the gradient of the loss with respect to `input`.
 
+        The gradients of the loss's own Parameters, if it has any, are added to theirs.
         Raises ValueError when `input` or `target` are not those of the last `forward`, RuntimeError
         without a forward.
         """
-        return self.updateGradInput(input, target)
+        if self._by_hand:
+            self.updateGradInput(input, target)
+            if self._parameters():
+                self.accGradParameters(input, target, 1)
+            return self.gradInput
+        trace, cotangents = self._reverse_loss("backward", input, target, None)
+        add_to_parameter_gradients(cotangents, 1)
+        store_input_gradients(trace, cotangents, None)
+        return self.gradInput
 
     @gradient_from_tape
     def updateGradInput(self, input: Nest, target: Nest = None) -> Nest:
-        """The same as `backward`: a criterion has no parameters whose gradients to add."""
-        name, method = type(self).__name__, "backward"
+        """As `backward`; the gradients of the loss's own Parameters stay as they are."""
+        trace, cotangents = self._reverse_loss("updateGradInput", input, target, [])
+        store_input_gradients(trace, cotangents, None)
+        return self.gradInput
+
+    @gradient_from_tape
+    def accGradParameters(self, input: Nest, target: Nest = None, scale: float = 1) -> None:
+        """Add scale times the gradient of the loss to that of each of its own Parameters."""
+        _, cotangents = self._reverse_loss(
+            "accGradParameters", input, target, self._parameters(), inputs=False
+        )
+        add_to_parameter_gradients(cotangents, scale)
+
+    def _reverse_loss(
+        self,
+        method: str,
+        input: Nest,
+        target: Nest,
+        parameters: list[Parameter] | None,
+        *,
+        inputs: bool = True,
+    ) -> tuple[Trace, dict[Any, Any]]:
+        name = type(self).__name__
         run = transient_state_of(self)
         trace = run.trace
         span = checked_root_span(name, method, input, trace)
         assert trace is not None  # checked_root_span raises otherwise
         check_same_target(name, method, target, run.target)
         seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
-        cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
-        store_input_gradients(trace, cotangents, None)
-        return self.gradInput
+        return trace, sweep_trace(trace, seeds, inputs=inputs, parameters=parameters)
 
     def _compose(self, inputs: tuple[Any, ...]) -> Any:
         """The loss of (input, target), as a part of the current tape."""

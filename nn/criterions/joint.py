@@ -80,8 +80,8 @@ class ModuleCriterion(Criterion):
     """loss = criterion(inputModule(x), targetModule(target)).
 
     Either module may be None, and then changes nothing.  Targets are constants: targetModule gets
-    no gradient.  `backward` gathers no gradients of inputModule's parameters, as in Torch7; a plain
-    call on the tape gives them.  castTarget: bring the target to the dtype of the prediction.
+    no gradient.  `backward` adds to the gradients of inputModule's parameters, which Torch7 leaves
+    out.  castTarget: bring the target to the dtype of the prediction.
     Source: nn.ModuleCriterion.
     """
 

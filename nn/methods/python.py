@@ -34,7 +34,9 @@ class Python(Part):
         """Make the Parameters of this module and of all below it constants until `unfreeze`.
 
         `parameters()` leaves them out, and their gradients cost no work; gradients with respect to
-        inputs pass as before.  `state_dict` still holds them.  Buffers, such as running means, are
+        inputs pass as before.  Optimizers leave them, and what they know of them, as they are, also
+        optimizers that were made before.  ``layer.weight.freeze()`` does the same to one Parameter.
+        `state_dict` still holds them.  Buffers, such as running means, are
         still updated in training mode.  As with `no_grad`, a thread that forward code starts does
         not see the freezing, unless it runs in a copy of the context (`contextvars.copy_context`).
         Returns self.
@@ -42,7 +44,7 @@ class Python(Part):
         return self._freeze(True)
 
     def unfreeze(self) -> Self:
-        """Let this module and all below it learn again; returns self."""
+        """Let this module, all below it and each of their Parameters learn again; returns self."""
         return self._freeze(False)
 
     def _freeze(self, frozen: bool) -> Self:
@@ -50,6 +52,9 @@ class Python(Part):
             module._frozen = frozen
             if frozen:
                 mark_frozen_parameters(module)
+            else:
+                for p in Part.own_parameters(module):
+                    p.unfreeze()
         self._drop_traces()
         return self
 

@@ -26,6 +26,7 @@ from tapegrad.nn.core.reading import (
     store_input_gradients,
     sweep_trace,
 )
+from tapegrad.nn.core.structure import note_change
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 
@@ -225,9 +226,14 @@ class Torch7(Part):
         return parameters, [gradient_of(p) for p in parameters]
 
     def zeroGradParameters(self) -> None:
-        """Set every gradient to zero."""
+        """Set every gradient to zero, also what frozen Parameters gathered before."""
         flat = memory.current_flat_buffers(self)
-        gradients = [flat[1]] if flat else [gradient_of(p) for p in self._parameters()]
+        trained = self._parameters()
+        gradients = [flat[1]] if flat else [gradient_of(p) for p in trained]
+        known = set(map(id, trained))
+        gradients += [
+            p.grad for _, p in self.named_parameters() if id(p) not in known and p.grad is not None
+        ]
         for gradient in gradients:
             ops.assign(gradient, 0)
 
@@ -387,6 +393,7 @@ class Torch7(Part):
         for name, value in vars(self).items():
             if name != ATTRIBUTE:
                 vars(self)[name] = _replace_in(value, function)
+        note_change()
         self._drop_traces()
         return result
 

@@ -12,7 +12,6 @@ both change from step to step in a recorded step too.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,7 +19,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.mode import guard, refuse
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
@@ -33,12 +32,21 @@ from tapegrad.optim.core.groups import (
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.options import unknown_option
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
-from tapegrad.optim.core.runs import runs_in_buffers, separate_runs, write_slot
+from tapegrad.optim.core.runs import MemoryRun, find_runs, is_held_elsewhere, write_slot
+from tapegrad.optim.core.translation import (
+    default_of,
+    refuse_names_beside,
+    signature_of,
+    translation_of,
+)
 
 __all__ = ["Optimizer"]
 
 NO_MATCH = "{name}: the group {index} has no parameters: {selector!r} matches none of {names}"
-NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
+OTHER_PARAMETERS = (
+    "{name}: the module's Parameters are not those that this optimizer was made for (new: {new}; "
+    "no longer there: {old}): make a new optimizer after layers or Parameters were replaced"
+)
 
 
 class Optimizer:
@@ -72,14 +80,12 @@ class Optimizer:
         super().__init_subclass__(**arguments)
         if not hasattr(cls, "rule"):
             return  # a base of further classes
-        cls.translation = _translation_of(cls)
+        cls.translation = translation_of(cls)
         own = vars(cls).get("defaults", {})
-        _refuse_names_beside(own, cls.translation, cls, "defaults")
+        refuse_names_beside(own, cls.translation, cls, "defaults")
         base: Any = cls.__mro__[1]
         inherited = {} if "rule" in vars(cls) else base.defaults
-        of_rule = {
-            option: _default_of(cls.rule, names) for option, names in cls.translation.items()
-        }
+        of_rule = {option: default_of(cls.rule, names) for option, names in cls.translation.items()}
         cls.defaults = {
             option: own.get(option, inherited.get(option, default))
             for option, default in of_rule.items()
@@ -87,7 +93,7 @@ class Optimizer:
         shown = ", ".join(f"{option}={value!r}" for option, value in cls.defaults.items())
         cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nOptions: {shown}."
         if cls.__init__ is Optimizer.__init__:
-            cls.__signature__ = _signature_of(cls.__init__, cls.defaults)  # type: ignore[attr-defined]  # what inspect shows
+            cls.__signature__ = signature_of(cls.__init__, cls.defaults)  # type: ignore[attr-defined]  # what inspect shows
 
     def __init__(
         self,
@@ -102,6 +108,7 @@ class Optimizer:
         name = type(self).__name__
         self.module: Any = parameters if isinstance(parameters, HasParameters) else None
         self.named = named_parameters_of(parameters)
+        self._structure = _structure_of(self.module)
         if not self.named:
             raise ValueError(f"{name}: there are no parameters")
         if accumulate < 1:
@@ -114,6 +121,12 @@ class Optimizer:
         self.accumulate = accumulate
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
         self.accumulated = 0
+        # How many updates have been made; schedules ask it, since a Parameter that was frozen for a
+        # time has made fewer steps.
+        first = next(iter(self.named.values()))
+        self._updates = Tensor(np.array(0.0), device=first.device)
+        # What the rule keeps about Parameters that are frozen now, by name and slot.
+        self._resting: dict[str, dict[str, Any]] = {}
         base = self._complete_options(options)
         remaining = dict(self.named)
         self.groups: list[Group] = []
@@ -136,7 +149,8 @@ class Optimizer:
             self._add_group(remaining, base)
         for made in self.groups:
             self.check_parameters(made.named)
-        self._lay_out()
+        self._gather()
+        self._lay_out({})
 
     def check_parameters(self, named: Mapping[str, Parameter]) -> None:
         """Raise ValueError for parameters that the rule is not meant for."""
@@ -196,26 +210,83 @@ class Optimizer:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _lay_out(self) -> None:
-        """Find the runs: one per parameter, or all neighbours of a group in the flat buffers."""
-        buffers = None
-        if self.module is not None and not self.rule.needs_whole_array:
-            kinds = {(p.dtype, str(p.device)) for p in self.named.values()}
-            if len(kinds) == 1:
-                buffers = self.module.getParameters()
-        claimed: list[tuple[int, int]] = []
+    def _gather(self) -> None:
+        """Move the module's parameters into one flat buffer, if nobody else holds their memory."""
+        if self.rule.needs_whole_array or not hasattr(self.module, "getParameters"):
+            return
+        trained = [p for p in self.named.values() if not p.frozen]
+        kinds = {(p.dtype, str(p.device)) for p in trained}
+        gradients = [p.grad for p in trained if p.grad is not None]
+        if len(kinds) == 1 and not is_held_elsewhere(trained) and not is_held_elsewhere(gradients):
+            self.module.getParameters()
+
+    def _lay_out(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
+        """Find the runs of the Parameters that learn; what `saved` says of others rests.
+
+        saved: by name and slot, the state that the runs will get.  Neighbours whose step counts
+               differ, since one was frozen for a time, are no single run.
+        """
+        self._learning = self._which_learn()
+        counts = [n for n in self.rule.state_names if self.rule.has_one_number(n)]
+
+        def key_of(name: str) -> Any:
+            state = saved.get(name) or {}
+            return [None if slot not in state else float(state[slot]) for slot in counts]
+
+        claimed: list[MemoryRun] = []
         for group in self.groups:
-            runs = None if buffers is None else runs_in_buffers(group.named, buffers, claimed)
-            group.runs = separate_runs(group.named) if runs is None else runs
+            learning = {n: p for n, p in group.named.items() if id(p) in self._learning}
+            group.runs = find_runs(
+                learning, claimed, join=not self.rule.needs_whole_array, key_of=key_of
+            )
+            claimed += group.runs
+        members = {name for run in claimed for name, *_ in run.members}
+        self._resting = {n: dict(s) for n, s in saved.items() if n not in members and s}
         self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
+    def _which_learn(self) -> frozenset[int]:
+        """The ids of the Parameters that are not frozen."""
+        parameters = self.named.values()
+        if self.module is None or all(type(p) is Parameter for p in parameters):
+            return frozenset(id(p) for p in parameters if not p.frozen)
+        # A module knows it of its own: other modules may learn what its frozen layers hold.
+        named = getattr(self.module, "named_trainable", self.module.named_parameters)
+        return frozenset(id(p) for _, p in named())
+
+    @property
+    def learning(self) -> list[str]:
+        """The names of the Parameters that the next step updates: those that are not frozen."""
+        learn = self._which_learn()
+        return [name for name, p in self.named.items() if id(p) in learn]
+
     def _follow_parameters(self) -> None:
-        """Give parameters that were rebound (converted, flattened, loaded) new runs, same state."""
-        if all(array_of(p) is array for p, array in self._arrays):
+        """Give parameters that were rebound, frozen or unfrozen new runs with the same state.
+
+        Raises RuntimeError where the module has other Parameters than the optimizer was made for.
+        """
+        guard(self, "learning")
+        if self._structure is not None and self._structure.may_differ():
+            self._refuse_other_parameters()
+        if self._learning == self._which_learn() and all(
+            array_of(p) is array for p, array in self._arrays
+        ):
             return
         saved = self.state_dict()
-        self._lay_out()
+        self._lay_out(saved["state"])
         self.load_state_dict(saved)
+
+    def _refuse_other_parameters(self) -> None:
+        now = dict(self.module.named_parameters())
+        known = {id(p) for p in self.named.values()}
+        new = [name for name, p in now.items() if id(p) not in known]
+        gone = known - {id(p) for p in now.values()}
+        if new or gone:
+            old = [name for name, p in self.named.items() if id(p) in gone]
+            text = OTHER_PARAMETERS.format(
+                name=type(self).__name__, new=", ".join(new) or "none", old=", ".join(old) or "none"
+            )
+            raise RuntimeError(text)
+        self._structure = _structure_of(self.module)
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients, one array per run; a parameter without one is given zeros."""
@@ -230,7 +301,7 @@ class Optimizer:
                             p.grad = view
                     gradients.append(run.g)
                     continue
-                [(_, p, _)] = run.members
+                p = run.members[0][1]
                 if p.grad is None:
                     p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
                 gradients.append(p.grad.detach())
@@ -245,6 +316,9 @@ class Optimizer:
         with no_grad():
             for g in self.gradients():
                 ops.assign(g, 0)
+            for p in self.named.values():
+                if id(p) not in self._learning and p.grad is not None:
+                    ops.assign(p.grad.detach(), 0)
 
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated."""
@@ -267,7 +341,8 @@ class Optimizer:
             each = iter(gradients)
             for group, options in zip(self.groups, settings, strict=True):
                 for run in group.runs:
-                    self.rule.update(run.x, next(each), run.state, options)
+                    self.rule.update(run.x, next(each), run.state, options, self._updates)
+            ops.accumulate(self._updates, 1)
         return True
 
     @property
@@ -292,11 +367,8 @@ class Optimizer:
 
     @property
     def steps(self) -> int:
-        """How many updates have been made; 0 for a rule that does not count them."""
-        if self.rule.counter is None:
-            return 0
-        count = self.groups[0].runs[0].state.get(self.rule.counter)
-        return 0 if count is None else int(count)
+        """How many updates have been made."""
+        return int(self._updates)
 
     # Saving ---------------------------------------------------------------------------------------
 
@@ -306,8 +378,9 @@ class Optimizer:
         "state": for each parameter by name, its NumPy arrays by slot, the count of steps among them
         "rates": the learning rate of each group; None for a schedule, and where it is taken once
         "accumulated": how many gradients have been added up for the next update
+        "updates": how many updates have been made
         """
-        state: dict[str, dict[str, Any]] = {}
+        state: dict[str, dict[str, Any]] = {name: dict(s) for name, s in self._resting.items()}
         for group in self.groups:
             for run in group.runs:
                 for name, p, part in run.members:
@@ -318,7 +391,15 @@ class Optimizer:
                         own = array[part] if is_shared else array
                         slots[key] = np.array(own.reshape(-1) if own.size == p.size else own)
         rates = [None if g.rate is None else float(g.rate) for g in self.groups]
-        return {"state": state, "rates": rates, "accumulated": self.accumulated}
+        for name, p in self.named.items():
+            if id(p) not in self._learning:
+                state.setdefault(name, {})
+        return {
+            "state": state,
+            "rates": rates,
+            "accumulated": self.accumulated,
+            "updates": self.steps,
+        }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`.  Raises KeyError or ValueError, changing nothing, if it does
@@ -334,6 +415,27 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: {len(saved['rates'])} groups were saved, "
                 f"there are {len(self.groups)}"
             )
+        old = [group.runs for group in self.groups], self._resting
+        try:
+            self._lay_out(state)
+            new = self._slots_from(state)
+        except Exception:
+            for group, runs in zip(self.groups, old[0], strict=True):
+                group.runs = runs
+            self._resting = old[1]
+            raise
+        for run, slots in new:
+            run.state = slots
+        for group, rate in zip(self.groups, saved["rates"], strict=True):
+            if rate is not None and group.rate is not None:
+                ops.assign(group.rate, rate)
+        self.accumulated = saved["accumulated"]
+        ops.assign(self._updates, saved["updates"])
+
+    def _slots_from(
+        self, state: Mapping[str, Mapping[str, Any]]
+    ) -> list[tuple[MemoryRun, dict[str, Any]]]:
+        """The runs, each with new slots that hold what was saved."""
         new = []
         for group in self.groups:
             options = self._settings(group)
@@ -347,68 +449,19 @@ class Optimizer:
                             raise ValueError(f"the rule has no slot {key!r}, saved for {name}")
                         write_slot(slots[key], value, part, run, name)
                 new.append((run, slots))
-        for run, slots in new:
-            run.state = slots
-        for group, rate in zip(self.groups, saved["rates"], strict=True):
-            if rate is not None and group.rate is not None:
-                ops.assign(group.rate, rate)
-        self.accumulated = saved["accumulated"]
+        return new
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
         for group in self.groups:
             shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
-            lines.append(f"  {len(group.named)} parameters: {shown}")
+            frozen = sum(p.frozen for p in group.named.values())
+            note = f", {frozen} of them frozen" if frozen else ""
+            lines.append(f"  {len(group.named)} parameters{note}: {shown}")
         return "\n".join([*lines, ")"])
 
 
-# What a class of optimizers takes from its rule -----------------------------------------------
-
-
-def _translation_of(cls: type[Optimizer]) -> dict[str, str | tuple[str, ...]]:
-    """Read off the rule, and off what the class says otherwise, what the options mean."""
-    declared = cls.rule.declared.declared
-    _refuse_names_beside(cls.keywords, declared, cls, "keywords")
-    _refuse_names_beside(cls.fixed, declared, cls, "fixed")
-    translation: dict[str, str | tuple[str, ...]] = {}
-    for name, option in declared.items():
-        keyword = cls.keywords.get(name, option.keyword)
-        if keyword is None or name in cls.fixed:
-            continue
-        keyword = keyword or name
-        if entry := re.fullmatch(r"(\w+)\[(\d+)\]", keyword):
-            keyword = entry[1]
-            before = translation.get(keyword, ())
-            if isinstance(before, str) or len(before) != int(entry[2]):
-                raise TypeError(f"{cls.__name__}: the entries of {keyword!r} are not in order")
-            translation[keyword] = (*before, name)
-        elif keyword in translation:
-            raise TypeError(f"{cls.__name__}: two options of the rule are called {keyword!r}")
-        else:
-            translation[keyword] = name
-    return translation
-
-
-def _refuse_names_beside(
-    names: Iterable[str], known: Iterable[str], cls: type[Optimizer], table: str
-) -> None:
-    for option in names:
-        if option not in known:
-            raise TypeError(
-                NOT_OF_THE_RULE.format(
-                    name=cls.__name__, table=table, option=option, rule=cls.rule.__name__,
-                    known=", ".join(known),
-                )
-            )  # fmt: skip
-
-
-def _default_of(rule: UpdateRule, names: str | tuple[str, ...]) -> Any:
-    return rule.options[names] if isinstance(names, str) else tuple(rule.options[n] for n in names)
-
-
-def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) -> inspect.Signature:
-    """Make the constructor's signature with all options, for `help` and completion."""
-    own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
-    keyword_only = inspect.Parameter.KEYWORD_ONLY
-    options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)
+def _structure_of(module: Any) -> Any:
+    """What tells that a module's Parameters may have been replaced; None if nothing does."""
+    make = getattr(module, "_structure", None)
+    return None if make is None else make()

@@ -54,6 +54,9 @@ InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], No
 GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
 NO_DEFAULT = "the rule {name} must give its option {option!r} a default: {option}=option(…)"
 
+# The name under which a step is told the number of updates, beside the arrays among its options.
+UPDATES = "number of updates"
+
 # Entries of a block.  x, its gradient and the slots of a block together fit the second-level cache.
 BLOCK = 16384
 
@@ -157,12 +160,15 @@ def _settings(
     array_names: tuple[str, ...],
     arrays: list[Array],
 ) -> dict[str, Any]:
-    """Join the options of one step; a schedule becomes its value at the rule's own step count."""
+    """Join the options of one step; a schedule becomes its value at the number of updates."""
     settings = {**dict(options), **dict(zip(array_names, arrays, strict=True))}
-    if rule.counter is not None:
+    count = settings.pop(UPDATES, None)
+    if count is None and rule.counter is not None:
+        count = state[rule.counter]
+    if count is not None:
         for name, value in settings.items():
             if callable(value) and rule.declared.declared[name].is_number():
-                settings[name] = value(float(state[rule.counter]))
+                settings[name] = value(float(count))
     return settings
 
 
@@ -303,12 +309,24 @@ class UpdateRule:
                 if isinstance(first, Tensor) or first:
                     ops.assign(state[name], first)
 
-    def update(self, x: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> None:
-        """Make one step: overwrite `x` and `state`, from the gradient `g` and all `options`."""
+    def update(
+        self,
+        x: Tensor,
+        g: Tensor,
+        state: State,
+        options: Mapping[str, Any],
+        updates: Tensor | None = None,
+    ) -> None:
+        """Make one step: overwrite `x` and `state`, from the gradient `g` and all `options`.
+
+        updates: the number of steps before this one, for schedules; the rule's own count if omitted
+        """
         with no_grad():
             self.prepare(state, x, options)
             used = {k: v for k, v in options.items() if k != self.repeat}
             arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
+            if updates is not None and any(map(callable, used.values())):
+                arrays[UPDATES] = updates
             names = tuple(name for name in self.state_names if self._has_slot(name, used))
             optimizer_step(
                 x,
@@ -320,6 +338,10 @@ class UpdateRule:
                 array_names=tuple(arrays),
                 options=tuple((k, v) for k, v in used.items() if k not in arrays),
             )
+
+    def has_one_number(self, name: str) -> bool:
+        """Whether a state array is a single number, which all entries of x have in common."""
+        return name == self.counter or self.slots[name].shape is scalar_shape
 
     def _has_slot(self, name: str, options: Mapping[str, Any]) -> bool:
         only_if = None if name == self.counter else self.slots[name].only_if

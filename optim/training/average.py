@@ -21,6 +21,9 @@ __all__ = ["ExponentialMovingAverage"]
 class ExponentialMovingAverage:
     """a = d·a + (1 - d)·p for each parameter p of a module, by `update()` after each step.
 
+    Buffers of floating point numbers, such as running means, are averaged alike; others are taken
+    as they are.
+
     decay:  d, in [0, 1)
     warmup: let d grow as (1 + t)/(10 + t) up to `decay`, so that the start is forgotten soon
     ``with average.apply():`` evaluates the module with the averages in place of its parameters.
@@ -35,7 +38,7 @@ class ExponentialMovingAverage:
             raise ValueError(f"ExponentialMovingAverage: decay must lie in [0, 1), not {decay}")
         self.module, self.decay, self.warmup = module, decay, warmup
         self.count = untracked(np.array(0.0))
-        self.values = {name: untracked(array_of(p).copy()) for name, p in module.named_parameters()}
+        self.values = {name: untracked(array_of(p).copy()) for name, p in _state_of(module)}
 
     def update(self) -> None:
         """Take the parameters as they are into the averages; replay repeats it."""
@@ -43,8 +46,11 @@ class ExponentialMovingAverage:
             weight: Any = self.decay
             if self.warmup:
                 weight = ops.minimum((self.count + 1) / (self.count + 10), self.decay)
-            for name, p in self.module.named_parameters():
+            for name, p in _state_of(self.module):
                 a = self.values[name]
+                if a.dtype.kind not in "fc":
+                    ops.assign(a, p.detach())
+                    continue
                 part = 1 - weight if not isinstance(weight, Tensor) else ops.cast(
                     1 - weight, dtype=a.dtype
                 )  # fmt: skip
@@ -53,8 +59,8 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def apply(self) -> Iterator[HasParameters]:
-        """Give the module the averages as parameters, inside a with statement."""
-        named = dict(self.module.named_parameters())
+        """Give the module the averages as parameters and buffers, inside a with statement."""
+        named = dict(_state_of(self.module))
         copies = {name: array_of(p).copy() for name, p in named.items()}
         with no_grad():
             try:
@@ -78,3 +84,10 @@ class ExponentialMovingAverage:
         for name, a in self.values.items():
             ops.assign(a, devices.to_device(as_array(saved["values"][name], a.dtype), a.device))
         ops.assign(self.count, saved["count"])
+
+
+def _state_of(module: HasParameters) -> Iterator[tuple[str, Tensor]]:
+    """The module's parameters and, where it has some, buffers, by name."""
+    yield from module.named_parameters()
+    if hasattr(module, "named_buffers"):
+        yield from module.named_buffers()
