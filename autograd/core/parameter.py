@@ -8,17 +8,24 @@ and keeps its leaf for later.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
-from tapegrad.autograd.core.tensor import Tensor, as_array, copy_array, untracked
+from tapegrad.autograd.core.tensor import (
+    Tensor,
+    array_to_pickle,
+    as_array,
+    copy_array,
+    untracked,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
-__all__ = ["Parameter", "default_dtype", "set_default_dtype"]
+__all__ = ["Parameter", "default_dtype", "parameters_alive", "set_default_dtype"]
 
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
@@ -42,6 +49,14 @@ def set_default_dtype(dtype: DTypeLike) -> None:
     if default.kind != "f":
         raise TypeError(f"the default dtype must be floating point, not {default}")
     _default_dtype[0] = default
+
+
+_alive: WeakValueDictionary[int, Parameter] = WeakValueDictionary()
+
+
+def parameters_alive() -> list[Parameter]:
+    """All Parameters that anybody holds, to find those that share memory."""
+    return list(_alive.values())
 
 
 class Parameter(Tensor):
@@ -69,6 +84,7 @@ class Parameter(Tensor):
         if self._data.dtype.kind not in "fc":
             raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
         self._node = self._leaf = Leaf(self._data.shape, self._data.dtype)
+        _alive[id(self)] = self
 
     def freeze(self) -> Self:
         """Make the Parameter a constant, for all code, until `unfreeze`; returns self.
@@ -134,8 +150,8 @@ class Parameter(Tensor):
         return copy.freeze() if self._is_frozen_itself() else copy
 
     def __reduce__(self) -> Any:
-        grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restore_parameter, (devices.to_numpy(self._data), grad, self._is_frozen_itself()))
+        grad = None if self.grad is None else array_to_pickle(self.grad._data)
+        return (_restore_parameter, (array_to_pickle(self._data), grad, self._is_frozen_itself()))
 
 
 def _restore_parameter(data: Any, grad: Any, frozen: bool = False) -> Parameter:

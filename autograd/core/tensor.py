@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -40,6 +41,7 @@ else:
 __all__ = [
     "Tensor",
     "array_of",
+    "array_to_pickle",
     "as_array",
     "copy_array",
     "result_tensor",
@@ -339,7 +341,23 @@ class Tensor(ArrayMethods):
         return copy
 
     def __reduce__(self) -> Any:
-        return (Tensor, (devices.to_numpy(self._data),))
+        return (Tensor, (array_to_pickle(self._data),))
+
+
+# Views that are being pickled, by what they are views of.
+_pickled: WeakValueDictionary[Any, np.ndarray[Any, Any]] = WeakValueDictionary()
+
+
+def array_to_pickle(array: Array) -> np.ndarray[Any, Any]:
+    """The array on the CPU; for views of the same entries, one array, which a pickle holds once.
+
+    So Parameters that share their memory share it in a pickle's copy too, and a part of a flat
+    buffer does not take the entire buffer along.
+    """
+    if type(array) is not np.ndarray or array.base is None:
+        return devices.to_numpy(array)
+    key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
+    return _pickled.setdefault(key, array)
 
 
 def copy_array(array: Array, memo: dict[int, Any]) -> Array:

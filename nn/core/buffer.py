@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tapegrad import devices
 from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd.core.tensor import array_to_pickle
 from tapegrad.nn.core.undo import undo_write
 
 if TYPE_CHECKING:
@@ -41,4 +41,4 @@ class Buffer(Tensor):
         return Buffer(self._data.copy())
 
     def __reduce__(self) -> Any:
-        return (Buffer, (devices.to_numpy(self._data),))
+        return (Buffer, (array_to_pickle(self._data),))

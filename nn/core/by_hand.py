@@ -3,7 +3,7 @@
 A module may override `updateGradInput` or `accGradParameters`.  Inside another module, a call of it
 becomes one record on the tape, whose rule calls these methods.  `super().updateGradInput(...)`
 still gives the tape's gradient, since the call keeps a trace of its own.  A second derivative is an
-error, because the hand-written gradient is not recorded: where a sweep is recorded, a node stands on
+error, because the hand-written gradient is not recorded: in a recorded sweep, a node stands on
 its results that refuses to be reversed.
 """
 

@@ -11,13 +11,15 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.parameter import parameters_alive
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
@@ -31,6 +33,8 @@ __all__ = [
     "current_flat_buffers",
     "flatten_parameters",
     "flatten_tensors",
+    "refuse_to_part",
+    "share_missing_gradients",
 ]
 
 MIXED = (
@@ -40,6 +44,10 @@ MIXED = (
 NOT_COMPACT = (
     "getParameters: {name} is not contiguous and its storage has elements that no parameter uses, "
     "so it cannot be gathered"
+)
+PARTED = (
+    "{name}: a conversion would end the sharing with {other}: put both into one module and convert "
+    "that, or share anew afterwards"
 )
 MISMATCH = (
     "getParameters: parameters and gradients are not shared alike ({why}): share the gradients "
@@ -152,8 +160,10 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     if len(kinds) > 1:
         found = ", ".join(f"{kind} ({name})" for kind, name in kinds.items())
         raise ValueError(MIXED.format(found=found))
+    share_missing_gradients(p for _, p in named)
     _, gradients = module.parameters()
-    layout = _Layout([(name, p._data) for name, p in named])
+    outside = _sharers([p for _, p in named], module)
+    layout = _Layout([(name, p._data) for name, p in [*named, *outside]])
     grads = _Layout(
         [(f"the gradient of {n}", g._data) for (n, _), g in zip(named, gradients, strict=True)]
     )
@@ -169,6 +179,8 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     flat = untracked(layout.gather(xp, dtype))
     flat_grad = untracked(grads.gather(xp, dtype))
     views = []
+    for i, (_, p) in enumerate(outside, len(named)):  # they go on sharing it
+        p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
     for i, ((_, p), gradient) in enumerate(zip(named, gradients, strict=True)):
         p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
         gradient._data = view_of(flat_grad._data, grads.offsets[i], p.shape, grads.strides[i])
@@ -203,6 +215,60 @@ def copy_used_parts(module: Any, memo: dict[int, Any]) -> None:
         for i, array in enumerate(arrays):
             memo[id(array)] = view_of(flat, layout.offsets[i], array.shape, layout.strides[i])
             memo.setdefault(id(memo), []).append(array)
+
+
+def share_missing_gradients(parameters: Iterable[Parameter]) -> None:
+    """Give Parameters of one memory one gradient, where all but one of them have none yet."""
+    known: dict[Any, list[Parameter]] = {}
+    for p in parameters:
+        address = devices.address_of(p._data)
+        if address is not None and p._data.size:
+            known.setdefault((address, p.shape, p._data.strides), []).append(p)
+    for same in known.values():
+        if len(same) > 1:
+            gradient = next((p.grad for p in same if p.grad is not None), None)
+            for p in same:
+                if gradient is None:
+                    xp = devices.namespace(p._data)
+                    gradient = p.grad = untracked(xp.zeros_like(p._data))
+                elif p.grad is None:
+                    p.grad = gradient
+
+
+def _sharers(parameters: list[Parameter], module: Any) -> list[tuple[str, Parameter]]:
+    """The Parameters outside of a list whose memory it holds in part, each with a text for it."""
+    own = set(map(id, parameters))
+    owners = {id(owner_of(p._data)) for p in parameters}
+    name = type(module).__name__
+    return [
+        (f"a Parameter of shape {p.shape} outside {name}, which shares its memory", p)
+        for p in parameters_alive()
+        if id(p) not in own and id(owner_of(p._data)) in owners and _overlaps_any(p, parameters)
+    ]
+
+
+def _overlaps_any(parameter: Parameter, parameters: list[Parameter]) -> bool:
+    start, stop = _extent(parameter._data)
+    extents = (_extent(p._data) for p in parameters)
+    return any(start < other_stop and other_start < stop for other_start, other_stop in extents)
+
+
+def _extent(array: Array) -> tuple[int, int]:
+    """The addresses between which the entries of an array lie; for none that is known, its id."""
+    address = devices.address_of(array)
+    if address is None:
+        return id(array), id(array) + 1
+    steps = zip(array.shape, array.strides, strict=True)
+    size = sum((n - 1) * abs(s) for n, s in steps) + array.itemsize if array.size else 0
+    return address, address + size
+
+
+def refuse_to_part(module: Any, parameters: list[Parameter]) -> None:
+    """Raise ValueError if Parameters outside the module share memory of those to be converted."""
+    if _sharers(parameters, module):
+        gc.collect()  # modules that nobody holds any more share nothing
+        for text, _ in _sharers(parameters, module):
+            raise ValueError(PARTED.format(name=type(module).__name__, other=text))
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:

@@ -145,13 +145,15 @@ class Part:
         """Apply `convert` to all memory, once per storage, so that views of one stay views of one.
 
         excluded: ids of parameters and buffers that stay as they are
+        Raises ValueError if a Parameter elsewhere shares memory that would be replaced.
         """
         converted = memory.StorageMap(convert)
-        for _, p in self.named_parameters():
-            if id(p) in excluded:
-                continue
+        arrays = [
+            (p, converted(p._data)) for _, p in self.named_parameters() if id(p) not in excluded
+        ]
+        memory.refuse_to_part(self, [p for p, array in arrays if array is not p._data])
+        for p, array in arrays:
             gradient = p.grad
-            array = converted(p._data)
             if gradient is not None:
                 gradient._data = converted(gradient._data)
             p.rebind(array, gradient)

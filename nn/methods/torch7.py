@@ -328,7 +328,7 @@ class Torch7(Part):
         if wanted.kind != "f":
             raise TypeError(f"{type(self).__name__}.type: {wanted} is not floating point")
         return self._convert(
-            lambda array: array.astype(wanted) if array.dtype.kind == "f" else array,
+            lambda array: array.astype(wanted, copy=False) if array.dtype.kind == "f" else array,
             self._kept_types(),
         )
 

@@ -123,10 +123,11 @@ class MemoryRun:
         first = self.members[0][1]
         alone = len(self.members) == 1
         is_same = (place.stop - place.start, place.strides) == (own.stop - own.start, own.strides)
-        if alone and is_same and p.grad is None and first.grad is None:
-            first.grad = devices.namespace(array_of(first)).zeros_like(array_of(first))
+        if alone and is_same and p.grad is None:
+            if first.grad is None:
+                first.grad = devices.namespace(array_of(first)).zeros_like(array_of(first))
+                self.place = own = _Place(first)
             p.grad = first.grad
-            own.gradient_start = devices.address_of(array_of(first.grad))
             place.gradient_start = own.gradient_start
         if place.gradient_start is None or own.gradient_start is None:
             return False

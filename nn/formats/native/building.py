@@ -11,6 +11,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.freezing import mark_frozen_parameters
+from tapegrad.nn.core.memory import share_missing_gradients
 from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.state import saved_record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
@@ -57,6 +58,7 @@ class Builder:
         for module in self.modules:
             if module.__dict__.get("_frozen"):
                 mark_frozen_parameters(module)
+        share_missing_gradients(t for t in self.tensors if isinstance(t, Parameter))
         self.root = self.modules[0]
 
     def _error(self, expected: str, found: Any, path: str) -> FormatError:
