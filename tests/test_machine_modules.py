@@ -477,10 +477,10 @@ class Modules(RuleBasedStateMachine):
 
     # What must hold -------------------------------------------------------------------------------
 
-    def close(self, found, expected):
+    def close(self, found, expected, what=""):
         tolerance = 1e-9 if self.dtype == np.float64 else 2e-4
         scale = max(1.0, float(np.max(np.abs(expected), initial=0)))
-        assert np.max(np.abs(found - expected), initial=0) <= tolerance * scale, (found, expected)
+        assert np.max(np.abs(found - expected), initial=0) <= tolerance * scale, (what, found, expected)
 
     @invariant()
     def agrees(self):
@@ -493,8 +493,9 @@ class Modules(RuleBasedStateMachine):
             leaf, learns = expected[name]
             assert p.dtype == self.dtype
             assert (id(p) in trainable) == learns, name
-            self.close(p.numpy(), leaf.cell.value)
-            self.close(0 * leaf.grad.value if p.grad is None else p.grad.numpy(), leaf.grad.value)
+            self.close(p.numpy(), leaf.cell.value, name)
+            gradient = 0 * leaf.grad.value if p.grad is None else p.grad.numpy()
+            self.close(gradient, leaf.grad.value, f"gradient of {name}")
             leaf.cell.value[...] = p.numpy()  # so that rounding does not add up
             leaf.grad.value[...] = 0 if p.grad is None else p.grad.numpy()
         for module, node in self.pairs():

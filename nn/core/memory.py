@@ -164,9 +164,10 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     _, gradients = module.parameters()
     outside = _sharers([p for _, p in named], module)
     layout = _Layout([(name, p._data) for name, p in [*named, *outside]])
-    grads = _Layout(
-        [(f"the gradient of {n}", g._data) for (n, _), g in zip(named, gradients, strict=True)]
-    )
+    outside_grads = _sharers(gradients, module, gradients=True)
+    names = [f"the gradient of {name}" for name, _ in [*named, *outside_grads]]
+    every_grad = [*gradients, *(g for _, g in outside_grads)]
+    grads = _Layout([(n, g._data) for n, g in zip(names, every_grad, strict=True)])
     if layout.size != grads.size:
         raise ValueError(
             MISMATCH.format(why=f"{layout.size} elements against {grads.size} of gradients")
@@ -181,6 +182,8 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     views = []
     for i, (_, p) in enumerate(outside, len(named)):  # they go on sharing it
         p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
+    for i, (_, g) in enumerate(outside_grads, len(named)):
+        g._data = view_of(flat_grad._data, grads.offsets[i], g.shape, grads.strides[i])
     for i, ((_, p), gradient) in enumerate(zip(named, gradients, strict=True)):
         p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
         gradient._data = view_of(flat_grad._data, grads.offsets[i], p.shape, grads.strides[i])
@@ -235,21 +238,26 @@ def share_missing_gradients(parameters: Iterable[Parameter]) -> None:
                     p.grad = gradient
 
 
-def _sharers(parameters: list[Parameter], module: Any) -> list[tuple[str, Parameter]]:
-    """The Parameters outside of a list whose memory it holds in part, each with a text for it."""
-    own = set(map(id, parameters))
-    owners = {id(owner_of(p._data)) for p in parameters}
-    name = type(module).__name__
+def _sharers(tensors: list[Any], module: Any, *, gradients: bool = False) -> list[tuple[str, Any]]:
+    """The Parameters outside of a list that share memory with it, each with a text for it.
+
+    gradients: look at gradients instead, in a list of gradients
+    """
+    own = set(map(id, tensors))
+    owners = {id(owner_of(t._data)) for t in tensors}
+    candidates = [p.grad if gradients else p for p in parameters_alive()]
+    outside = f"outside {type(module).__name__}, which shares its memory"
     return [
-        (f"a Parameter of shape {p.shape} outside {name}, which shares its memory", p)
-        for p in parameters_alive()
-        if id(p) not in own and id(owner_of(p._data)) in owners and _overlaps_any(p, parameters)
-    ]
+        (f"a Parameter of shape {t.shape} {outside}", t)
+        for t in candidates
+        if t is not None and id(t) not in own and id(owner_of(t._data)) in owners
+        and _overlaps_any(t, tensors)
+    ]  # fmt: skip
 
 
-def _overlaps_any(parameter: Parameter, parameters: list[Parameter]) -> bool:
-    start, stop = _extent(parameter._data)
-    extents = (_extent(p._data) for p in parameters)
+def _overlaps_any(tensor: Any, tensors: list[Any]) -> bool:
+    start, stop = _extent(tensor._data)
+    extents = (_extent(t._data) for t in tensors)
     return any(start < other_stop and other_start < stop for other_start, other_stop in extents)
 
 

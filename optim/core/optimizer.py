@@ -265,8 +265,7 @@ class Optimizer:
         Raises RuntimeError where the module has other Parameters than the optimizer was made for.
         """
         guard(self, "learning")
-        if self._structure is not None and self._structure.may_differ():
-            self._refuse_other_parameters()
+        self._refuse_other_parameters()
         if self._learning == self._which_learn() and all(
             array_of(p) is array for p, array in self._arrays
         ):
@@ -276,6 +275,8 @@ class Optimizer:
         self.load_state_dict(saved)
 
     def _refuse_other_parameters(self) -> None:
+        if self._structure is None or not self._structure.may_differ():
+            return
         now = dict(self.module.named_parameters())
         known = {id(p) for p in self.named.values()}
         new = [name for name, p in now.items() if id(p) not in known]
@@ -321,7 +322,12 @@ class Optimizer:
                     ops.assign(p.grad.detach(), 0)
 
     def step(self) -> bool:
-        """Update the parameters from their gradients; False if they were only accumulated."""
+        """Update the parameters from their gradients; False if they were only accumulated.
+
+        Frozen Parameters stay as they are.  Raises RuntimeError where the module has other
+        Parameters than the optimizer was made for.
+        """
+        self._refuse_other_parameters()
         if self.accumulate > 1:
             refuse("counts accumulated gradients")
             self.accumulated += 1
@@ -334,9 +340,9 @@ class Optimizer:
                 for g in gradients:
                     ops.assign(g, g / self.accumulate)
                 self.accumulated = 0
-            if self.clip_grad_value is not None:
+            if gradients and self.clip_grad_value is not None:
                 clip_grad_value(gradients, self.clip_grad_value)
-            if self.clip_grad_norm is not None:
+            if gradients and self.clip_grad_norm is not None:
                 clip_grad_norm(gradients, self.clip_grad_norm)
             each = iter(gradients)
             for group, options in zip(self.groups, settings, strict=True):
