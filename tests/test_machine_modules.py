@@ -95,7 +95,7 @@ class Modules(RuleBasedStateMachine):
         if kind == "block":
             self.fresh += 1
             count = 1 + self.fresh % 3
-            made = [self.make("linear" if i % 2 else "count") for i in range(count)]
+            made = [self.make("linear" if i else "count") for i in range(count)]
             module = Block([m for m, _ in made])
             names = [
                 "output",
@@ -241,8 +241,12 @@ class Modules(RuleBasedStateMachine):
         self.dtype = dtype
 
     def has_twins(self):
-        cells = {id(leaf.cell) for leaf, _ in self.node.named().values()}
-        return any(id(leaf.cell) in cells for _, n in self.twins for leaf in n.leaves.values())
+        """Whether twins or optimizers hold Parameters elsewhere that share the tree's memory."""
+        leaves = [leaf for leaf, _ in self.node.named().values()]
+        known, cells = {id(leaf) for leaf in leaves}, {id(leaf.cell) for leaf in leaves}
+        others = [leaf for _, n in self.twins for leaf in n.leaves.values()]
+        others += [leaf for u in self.updaters for leaf, _ in u[1].rates]
+        return any(id(leaf) not in known and id(leaf.cell) in cells for leaf in others)
 
     @rule()
     def flatten(self):
@@ -326,6 +330,13 @@ class Modules(RuleBasedStateMachine):
         criterion.backward(x)
         expected = 2 * (1 - x).sum(0) / x.size
         np.testing.assert_allclose(criterion.center.grad.numpy(), expected, rtol=1e-5)
+
+    @rule(number=PICK)
+    def descend_by_hand(self, number):
+        p, leaf = self.pick_parameter(number)
+        if p.grad is not None:
+            p.data -= 0.1 * p.grad.numpy()
+            leaf.cell.value -= 0.1 * leaf.grad.value
 
     @rule()
     def zero(self):
@@ -480,7 +491,11 @@ class Modules(RuleBasedStateMachine):
     def close(self, found, expected, what=""):
         tolerance = 1e-9 if self.dtype == np.float64 else 2e-4
         scale = max(1.0, float(np.max(np.abs(expected), initial=0)))
-        assert np.max(np.abs(found - expected), initial=0) <= tolerance * scale, (what, found, expected)
+        assert np.max(np.abs(found - expected), initial=0) <= tolerance * scale, (
+            what,
+            found,
+            expected,
+        )
 
     @invariant()
     def agrees(self):

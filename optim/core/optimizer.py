@@ -19,7 +19,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core.mode import guard, refuse
+from tapegrad.autograd.core.mode import Observer, guard, install_observer, refuse
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
@@ -270,9 +270,8 @@ class Optimizer:
             array_of(p) is array for p, array in self._arrays
         ):
             return
-        saved = self.state_dict()
-        self._lay_out(saved["state"])
-        self.load_state_dict(saved)
+        with install_observer(Observer()):  # to arrange memory is no part of a recorded step
+            self.load_state_dict(self.state_dict())
 
     def _refuse_other_parameters(self) -> None:
         if self._structure is None or not self._structure.may_differ():
