@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import cases
-import cases_complex
 import numpy as np
 import pytest
+from cases import complex_numbers
 from hypothesis import settings
 
 from tapegrad import nn, optim
@@ -82,12 +82,12 @@ COMPLEX_LAWS = {
 def complex_subjects():
     found = {}
     for name, subject in SUBJECTS["primitive"].items():
-        if subject.case is None or name in cases_complex.REASONS:
+        if subject.case is None or name in complex_numbers.REASONS:
             continue
-        draw = cases_complex.CASES.get(name, subject.case.draw)
+        draw = complex_numbers.CASES.get(name, subject.case.draw)
         exceptions = exceptions_of(name, f"{name} (complex)")
         case = Case(draw, exceptions=exceptions, complex=True)
-        target = cases_complex.PHASE_FREE.get(name, subject.target)
+        target = complex_numbers.PHASE_FREE.get(name, subject.target)
         found[f"{name} (complex)"] = Subject(subject.name, "primitive", target, case, path=False)
     return found
 
@@ -196,13 +196,13 @@ def test_what_is_declared_without_a_derivative_is_flat(subject):
                 np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(cases_complex.REASONS))
+@pytest.mark.parametrize("name", sorted(complex_numbers.REASONS))
 def test_what_is_real_by_nature_refuses_complex_numbers(name):
-    assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of cases_complex.py"
+    assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of complex_numbers.py"
     case = Case(cases.OPERATIONS[name], complex=True)
     calls = [case(Draws(seed)) for seed in range(5)]
     arrays = [[a for a in leaves(list(c.args)) if isinstance(a, np.ndarray)] for c in calls]
-    if cases_complex.REASONS[name] == "of integers, truths or shapes":
+    if complex_numbers.REASONS[name] == "of integers, truths or shapes":
         assert all(a.dtype.kind in "biu" for given in arrays for a in given)
         return
     refused = 0

@@ -1,6 +1,6 @@
 """NumPy as the interface: coverage, the complex convention, contraction, SciPy, HIPS's examples.
 
-That each function is right is proved by the laws (`cases_numpy.py`); here stands what they cannot
+That each function is right is proved by the laws (`test_laws.py`); here stands what they cannot
 see: that no function is missing, what is refused and how, and whole programs.
 """
 

@@ -1,9 +1,31 @@
-"""How to draw an example of each optimizer, and of the primitive that runs them."""
+"""Examples for optim/; see `cases`."""
 
 from __future__ import annotations
 
 from tapegrad.autograd.check import Call, Setting
 from tapegrad.optim import optimizer
+
+
+def sgd(d):
+    size = d.integer(1, 6)
+    config = {"learningRate": d.choice([0.1, 0.01])}
+    kind = d.choice(["plain", "momentum", "nesterov", "damped"])
+    if kind != "plain":
+        config["momentum"] = d.choice([0.5, 0.9])
+    if kind == "nesterov":
+        config.update(nesterov=True, dampening=0)
+    if kind == "damped":
+        config["dampening"] = 0.25
+    decay = d.choice(["none", "weight", "weights", "rate"])
+    if decay == "weight":
+        config["weightDecay"] = 0.01
+    elif decay == "weights":
+        config["weightDecays"] = d.rng.uniform(0, 0.02, size)
+    elif decay == "rate":
+        config["learningRateDecay"] = 0.05
+    if d.choice([False, True]):
+        config["learningRates"] = d.rng.uniform(0.5, 1.0, size)
+    return Setting(config, size)
 
 
 def maybe(d, **options):
@@ -90,24 +112,6 @@ def muon(d):
     return Setting(config | maybe(d, nesterov=False, match=True), d.integer(2, 6))
 
 
-OPTIMIZERS = {
-    "adafactor": adafactor,
-    "lamb": lamb,
-    "lars": lars,
-    "lion": lion,
-    "muon": muon,
-    "signsgd": signsgd,
-    "adadelta": adadelta,
-    "adagrad": adagrad,
-    "adam": adam,
-    "adamax": adamax,
-    "asgd": asgd,
-    "nag": nag,
-    "rmsprop": rmsprop,
-    "rprop": rprop,
-}
-
-
 @optimizer(learningRate=0.1, factors=1.0)
 def plain(xp, x, g, state, *, learningRate, factors):
     """A rule without state: its primitive overwrites x alone."""
@@ -126,4 +130,25 @@ def optimizer_step(d):
     return Call([x, g, [], [factors]], settings)
 
 
-PRIMITIVES = {"optimizer_step": optimizer_step}
+OPERATIONS = {
+    "optimizer_step": optimizer_step,
+}
+
+
+OPTIMIZERS = {
+    "adadelta": adadelta,
+    "adafactor": adafactor,
+    "adagrad": adagrad,
+    "adam": adam,
+    "adamax": adamax,
+    "asgd": asgd,
+    "lamb": lamb,
+    "lars": lars,
+    "lion": lion,
+    "muon": muon,
+    "nag": nag,
+    "rmsprop": rmsprop,
+    "rprop": rprop,
+    "sgd": sgd,
+    "signsgd": signsgd,
+}
