@@ -1,9 +1,9 @@
 """Every law on every subject: one test item per pair, found without being listed.
 
-Primitives come from the registry, modules, criterions and optimizers from `__all__`; `cases.py`
-says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs one law everywhere,
-`pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove nothing:
-where they are more than a fifth, the pair counts as unchecked, and that is a failure.
+Primitives come from the registry, modules, criterions and optimizers from `__all__`;
+`tests/cases/` says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs one law
+everywhere, `pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove
+nothing: where they are more than a fifth, the pair counts as unchecked, and that is a failure.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.de
 
 
 def subjects(kind, table):
-    """Subjects of a kind, with the cases of `cases.py`; those without a case have None."""
+    """Subjects of a kind, with the cases of `tests/cases/`; those without a case have None."""
     if kind == "primitive":
         found = [(name, f"tapegrad.autograd.ops:{name}", op) for name, op in operations().items()]
     else:
@@ -58,12 +58,13 @@ def exceptions_of(*names):
     return {law: why for (subject, law), why in cases.EXCEPTIONS.items() if subject in names}
 
 
-CASES = {
-    "primitive": cases.OPERATIONS,
-    "module": cases.MODULES,
-    "criterion": cases.CRITERIONS,
-    "optimizer": cases.OPTIMIZERS,
+TABLE = {
+    "primitive": "OPERATIONS",
+    "module": "MODULES",
+    "criterion": "CRITERIONS",
+    "optimizer": "OPTIMIZERS",
 }
+CASES = {kind: getattr(cases, table) for kind, table in TABLE.items()}
 SUBJECTS = {kind: subjects(kind, table) for kind, table in CASES.items()}
 
 # Operations with complex arguments: what concerns numbers, not memory, garbage or replay; and how
@@ -99,9 +100,39 @@ COMPLEX = complex_subjects()
 def test_every_subject_has_a_case_and_every_case_a_subject(kind):
     found, known = SUBJECTS[kind], CASES[kind]
     assert found, f"no {kind} was discovered"
-    missing, stale = sorted(found.keys() - known.keys()), sorted(known.keys() - found.keys())
-    assert not missing, f"no case in tests/cases.py: {missing}"
-    assert not stale, f"cases without a subject: {stale}"
+    missing = [
+        f"{name} has no case: write one in {cases.place(found[name].target)}"
+        for name in sorted(found.keys() - known.keys())
+    ]
+    assert not missing, "\n".join(missing)
+    stale = [
+        f"{name} is gone: take its case out of {cases.PLACES[TABLE[kind], name]}"
+        for name in sorted(known.keys() - found.keys())
+    ]
+    assert not stale, "\n".join(stale)
+    elsewhere = [
+        f"the case of {name} stands in {stands}, and belongs into {belongs}"
+        for name, subject in found.items()
+        if (stands := cases.PLACES[TABLE[kind], name]) != (belongs := cases.place(subject.target))
+    ]
+    assert not elsewhere, "\n".join(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "file"),
+    [
+        ("primitive", "tanh", "tests/cases/ops/elementwise.py"),
+        ("primitive", "logsumexp", "tests/cases/ops/reduction.py"),
+        ("module", "SpatialMaxPooling", "tests/cases/nn/pooling.py"),
+        ("module", "SeqLSTM", "tests/cases/nn/recurrent.py"),
+        ("criterion", "MSECriterion", "tests/cases/nn/criterions.py"),
+        ("optimizer", "adam", "tests/cases/optim.py"),
+    ],
+)
+def test_what_has_no_case_fails_and_says_where_to_write_one(kind, name, file, monkeypatch):
+    monkeypatch.delitem(CASES[kind], name)
+    with pytest.raises(AssertionError, match=f"{name} has no case: write one in {file}"):
+        test_every_subject_has_a_case_and_every_case_a_subject(kind)
 
 
 def test_every_exception_names_a_subject_and_a_law():
@@ -198,7 +229,9 @@ def test_what_is_declared_without_a_derivative_is_flat(subject):
 
 @pytest.mark.parametrize("name", sorted(complex_numbers.REASONS))
 def test_what_is_real_by_nature_refuses_complex_numbers(name):
-    assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of complex_numbers.py"
+    assert name in SUBJECTS["primitive"], (
+        f"{name} is gone: take it out of tests/cases/complex_numbers.py"
+    )
     case = Case(cases.OPERATIONS[name], complex=True)
     calls = [case(Draws(seed)) for seed in range(5)]
     arrays = [[a for a in leaves(list(c.args)) if isinstance(a, np.ndarray)] for c in calls]
