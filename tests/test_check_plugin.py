@@ -173,6 +173,7 @@ def test_the_plugin_imports_nothing_until_it_is_asked(package):
     assert "1 passed" in done.stdout
 
 
+@pytest.mark.extra
 def test_our_own_layers_pass_the_same_command(tmp_path):
     root = DOCS.parents[1]
     command = ["pytest", "--laws", "tapegrad.nn", "-q", "-p", "no:cacheprovider"]

@@ -236,6 +236,7 @@ def test_a_saved_model_loads_with_the_same_output(
     assert [n for n, _ in again.named_parameters()] == [n for n, _ in module.named_parameters()]
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(("name", "file"), [m for m in MODELS if m[1].endswith(".bin.t7")])
 def test_torchfile_reads_what_is_saved(name: str, file: str, tmp_path: Path) -> None:
     """As dicts: with NumPy 2 it makes no list of a table of tensors, of Torch7's either."""
@@ -275,6 +276,7 @@ def compare_torchfile(ours: Any, theirs: Any, where: str) -> None:
     assert len(ours._obj.get(b"modules") or {}) == len(parts), where
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", sorted(FOR_OPENCV))
 @pytest.mark.parametrize("mode", ["binary", "ascii"])
 def test_opencv_runs_what_is_saved(name: str, mode: Any, tmp_path: Path) -> None:

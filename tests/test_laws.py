@@ -25,6 +25,7 @@ from tapegrad.autograd.check import (
     Law,
     Profile,
     Subject,
+    check,
     discover,
     modules,
     operations,
@@ -36,6 +37,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
 PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.derandomize)
+DEEP = Profile(settings.get_profile("deep").max_examples)
 
 
 def subjects(kind, table):
@@ -265,6 +267,36 @@ def test_criterion_obeys(subject, law):
 @pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["optimizer"]))
 def test_optimizer_obeys(subject, law):
     obeys(subject, law)
+
+
+# Deeper: one item for each subject, with many more examples of every law.
+
+
+def deep(kind, found, only=None):
+    return [
+        pytest.param(subject, only, id=f"{kind}-{name}")
+        for name, subject in found.items()
+        if subject.case is not None
+    ]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("subject", "only"),
+    [
+        *(pair for kind, found in SUBJECTS.items() for pair in deep(kind, found)),
+        *deep("primitive", COMPLEX, COMPLEX_LAWS),
+    ],
+)
+def test_many_more_examples_obey(subject, only):
+    chosen = None if only is None else lambda law: law.name in only
+    check([subject], DEEP, laws=chosen).raise_errors()
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("subject", differentiable())
+def test_third_derivatives_are_right_in_many_more_examples(subject):
+    subject.examine(THIRD, DEEP).raise_error()
 
 
 # The same trials on a GPU, where there is one: `pytest -m cuda`.
