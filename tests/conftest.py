@@ -7,6 +7,8 @@ for instance) are printed there too: a number that nobody sees is not watched.
 
 import gc
 import os
+from collections import Counter
+from pathlib import Path
 
 # Before NumPy is loaded, and for the processes that tests start: the matrices here are small, and
 # where other processes want the same processors two BLAS threads mostly wait for each other.
@@ -107,8 +109,22 @@ def pytest_testnodedown(node):
         node.config.stash[_NO_CUDA] = tuple(found["cuda"])
 
 
+def _times_by_file(reports):
+    """The files that take longest, of a large run: seconds of all workers together."""
+    seconds = Counter()
+    for report in reports:
+        seconds[report.nodeid.partition("::")[0]] += report.duration
+    shown = ", ".join(f"{Path(file).stem} {n:.0f} s" for file, n in seconds.most_common(12))
+    return f"{sum(seconds.values()):.0f} s in tests, of which {shown}"
+
+
 def pytest_terminal_summary(terminalreporter, config):
     lines = list(config.stash[_FIGURES])
+    reports = [
+        r for found in terminalreporter.stats.values() for r in found if hasattr(r, "duration")
+    ]
+    if len(reports) > 100:
+        lines.append(_times_by_file(reports))
     if _NO_CUDA in config.stash:
         count, reason = config.stash[_NO_CUDA]
         lines.append(f"cuda: {count} tests on a GPU not run: {reason}")
