@@ -5,7 +5,6 @@ them, so that a run without a GPU cannot look like a run with one. Measured figu
 for instance) are printed there too: a number that nobody sees is not watched.
 """
 
-import gc
 import os
 from collections import Counter
 from pathlib import Path
@@ -80,16 +79,6 @@ def pytest_ignore_collect(collection_path, config):
     """Leave out `test_…_torch.py`, extra from end to end, whose import asks for PyTorch."""
     extra = config.option.markexpr != "not extra"
     return True if collection_path.name.endswith("_torch.py") and not extra else None
-
-
-def pytest_collection_finish():
-    """Keep the garbage collector off what was collected: tens of thousands of test items.
-
-    A law about cyclic garbage asks for a full collection, which would look at each of them; frozen,
-    they cost it nothing.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_sessionfinish(session):
