@@ -13,7 +13,7 @@ from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError, shape_check
-from tapegrad.nn.core.files import load, opened_by
+from tapegrad.nn.core.files import add_importer, load, save
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
@@ -35,6 +35,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "load",
         "manual_seed",
         "picture",
+        "save",
         "shape_check",
         "tables",
         *containers.__all__,
@@ -51,4 +52,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tapegrad.nn' has no attribute {name!r}")
 
 
-opened_by(lambda: import_module("tapegrad.nn.formats"))
+add_importer(lambda: import_module("tapegrad.nn.formats"))

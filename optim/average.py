@@ -34,7 +34,7 @@ class Average:
     def update(self) -> None:
         """Take the parameters as they are into the averages; replay repeats it."""
         with no_grad():
-            weight = self.decay
+            weight: Any = self.decay
             if self.warm:
                 weight = ops.minimum((self.count + 1) / (self.count + 10), self.decay)
             for name, p in self.module.named_parameters():

@@ -47,8 +47,8 @@ def _is_ours(file: str, *, there: bool = True) -> bool:
     """Whether a file that is there, or that is to be written, is one of our own format."""
     from tapegrad.nn.core import files
 
-    kind = files.format_of(file) if there else files.format_named(file)
-    return kind is not None and kind.name == files.OWN
+    kind = files.detect_format(file) if there else files.format_by_suffix(file)
+    return kind is not None and kind.name == files.NATIVE
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -59,7 +59,7 @@ def _convert(options: argparse.Namespace) -> int:
     source, target = options.source, options.target
     known = [suffix for kind in files.formats() for suffix in (*kind.suffixes, *kind.shared)]
     for name in (source, target):
-        if files.format_named(name) is None:
+        if files.format_by_suffix(name) is None:
             raise CommandError(f"{name}: the name must end in one of {', '.join(known)}")
     try:
         if _is_ours(source):
@@ -74,9 +74,9 @@ def _convert(options: argparse.Namespace) -> int:
                     "nn.formats.torch7.load reads it"
                 )
         if _is_ours(target, there=False):
-            native.save(target, model)
+            native.save(model, target)
         else:
-            torch7.save(target, model, mode="ascii" if options.ascii else "binary")
+            torch7.save(model, target, mode="ascii" if options.ascii else "binary")
     except (FormatError, OSError) as error:
         raise CommandError(str(error)) from error
     print(f"{target}: {Path(target).stat().st_size:,} bytes")

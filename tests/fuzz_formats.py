@@ -80,7 +80,7 @@ def made_seeds(kind: str) -> Iterator[Seed]:
                 yield native_seed(path.read_bytes(), f"{name}.safetensors")
                 continue
             with contextlib.suppress(UnsupportedError):  # not one of Torch7's
-                torch7.save(path, module)
+                torch7.save(module, path)
                 yield torch7_seed(path.read_bytes(), f"{name}.t7")
     if kind == "torch7":
         for mode, width, order in (

@@ -26,7 +26,7 @@ from tapegrad.autograd import (
     value_and_grad,
     vjp,
 )
-from tapegrad.autograd.reverse.sweep import cotangents, needed_for
+from tapegrad.autograd.reverse.sweep import cotangents, nodes_on_paths
 from tapegrad.autograd.transforms.variables import variable
 
 RNG = np.random.default_rng(0)
@@ -128,7 +128,7 @@ def test_cotangents_of_nodes_that_lie_below_one_another() -> None:
         np.testing.assert_array_equal(g, e)
     # Without other parameters on the way every path leads to a target.
     out = low * 3.0
-    assert needed_for([out._node], {low._node, x._node}, x._node.serial) is None
+    assert nodes_on_paths([out._node], {low._node, x._node}, x._node.serial) is None
     found = cotangents([(out._node, np.ones(2))], targets[1:])
     np.testing.assert_array_equal(found[1], 6 * x.numpy())
     assert cotangents([(out._node, np.ones(2))], [p._node, x._node])[0] is None

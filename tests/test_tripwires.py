@@ -84,7 +84,7 @@ def _touch(self: Any) -> None:
 
 def saved(module: Any, path: Path, **classes: type) -> Any:
     known = {f"my.{name}": cls for name, cls in classes.items()}
-    torch7.save(path, module, classes=known)
+    torch7.save(module, path, classes=known)
     return torch7.load(path, classes=known)
 
 
@@ -185,7 +185,7 @@ def test_a_graph_is_saved_and_loaded_beside_a_method_inputs(
     x = nn.Identity()()
     graph = nn.gModule([x], [nn.Linear(3, 2)(x)])
     graph.save(tmp_path / "x.safetensors")
-    torch7.save(tmp_path / "x.t7", graph)
+    torch7.save(graph, tmp_path / "x.t7")
     for again in (nn.load(tmp_path / "x.safetensors"), torch7.load(tmp_path / "x.t7")):
         assert np.array_equal(again.forward(ROWS).numpy(), graph.forward(ROWS).numpy())
 

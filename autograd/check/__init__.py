@@ -26,7 +26,14 @@ from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws, RecordedDraws
 from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial, Pair
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
-from tapegrad.autograd.check.laws import Law, Laws, NotCovered
+from tapegrad.autograd.check.laws import (
+    Law,
+    Laws,
+    NotCovered,
+    must,
+    must_be_close,
+    must_be_equal,
+)
 from tapegrad.autograd.check.layouts import LAYOUTS
 from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
@@ -76,6 +83,9 @@ __all__ = [
     "Law",
     "Laws",
     "NotCovered",
+    "must",
+    "must_be_close",
+    "must_be_equal",
     "CRITERION_LAWS",
     "FUNCTION_LAWS",
     "MODULE_LAWS",

@@ -1,9 +1,9 @@
 """Cases: how to draw an example of a subject, written in one line.
 
-    case = module_case(nn.Linear, input="N? n_in", n_in=ints(1, 5), n_out=ints(1, 5))
+    case = module_case(nn.Linear, input="N? inputSize", inputSize=ints(1, 5), outputSize=ints(1, 5))
 
 Options of the constructor are drawn first, under the names the constructor gives them; integer ones
-are also sizes of that name, so that ``"N? n_in"`` fits the layer that was made.  A case is a
+are also sizes of that name, so that ``"N? inputSize"`` fits the layer that was made.  A case is a
 function of a `Draws` (see draws.py) with flags beside it, so whatever one line cannot say is
 written as such a function: ``Case(draw_my_layer)``.
 

@@ -20,7 +20,7 @@ from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import Probe, Report
 from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.transforms.gradient import vjp
 from tapegrad.devices import TapegradError
 
@@ -205,7 +205,7 @@ class _Flat:
             return leaves_in
         given = iter(leaves_in)
         flat = [next(given) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
-        return unflatten(self.inputs, flat)
+        return replace_leaves(self.inputs, flat)
 
     def _homed(self, point: Sequence[np.ndarray]) -> list[Tensor]:
         return [

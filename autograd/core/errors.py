@@ -1,4 +1,4 @@
-"""Errors that several rooms raise or catch."""
+"""The errors that several rooms of autograd raise or catch."""
 
 from __future__ import annotations
 

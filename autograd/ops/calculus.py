@@ -128,7 +128,7 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
     """∫ y along `axis` by the trapezoidal rule, at the points x, or in steps of dx."""
     y = as_operand(y)
     axis = axis_of(axis, y.ndim)
-    step = dx
+    step: Any = dx
     if x is not None:
         x = as_operand(x)
         step = diff(x, axis=0 if x.ndim == 1 else axis)

@@ -156,7 +156,7 @@ def einsum_path(subscripts: str, *operands: Any, optimize: Any = "greedy") -> An
 
 def _like(a: Any, fill: float, dtype: Any) -> Any:
     if isinstance(a, Tensor):
-        return a.filled(fill, dtype or a.dtype)
+        return a.full_like(fill, dtype or a.dtype)
     array = as_array(a)
     return devices.namespace(array).full(array.shape, fill, dtype=dtype or array.dtype)
 

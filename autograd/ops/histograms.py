@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
-from tapegrad.autograd.core.tensor import Tensor, fresh
+from tapegrad.autograd.core.tensor import Tensor, result_tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -56,7 +56,7 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None) -> Any:
 
 def _beside(array: Any, like: Any) -> Any:
     """A constant where `like` lives, and a Tensor if that is one."""
-    return fresh(constant(array, like)) if isinstance(like, Tensor) else array
+    return result_tensor(constant(array, like)) if isinstance(like, Tensor) else array
 
 
 @composite(numpy=np.histogram)

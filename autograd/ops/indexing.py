@@ -19,8 +19,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.views import Step, taken
-from tapegrad.autograd.kernels.scattering import add_at
+from tapegrad.autograd.core.views import ViewStep, follow_path
+from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.batch_rules import lifted
 from tapegrad.autograd.ops.batched_index import batched_index
@@ -88,9 +88,9 @@ def index_add(
         flat = indices[0] % shape[0]  # one flat index is much faster than several
         for index, n in zip(indices[1:], shape[1:], strict=True):
             flat = flat * n + index % n
-        add_at(xp, y.reshape(-1), flat, x)
+        scatter_add(xp, y.reshape(-1), flat, x)
         return y
-    add_at(xp, y, filled(template, indices), x)
+    scatter_add(xp, y, filled(template, indices), x)
     return y
 
 
@@ -132,7 +132,7 @@ def store(
     v: Any,
     indices: list[Any],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> None:
     """Write v at an index of the view of a bare array that `path` leads to."""
     for function, given, item in path:  # by the bodies: what happens inside a body is not recorded
@@ -152,7 +152,7 @@ def overwritten(
     indices: list[Any],
     *,
     template: tuple[Any, ...],
-    path: tuple[Step, ...] = (),
+    path: tuple[ViewStep, ...] = (),
 ) -> Any:
     """x with v, which broadcasts, at an index: y = x.copy(); y[index] = v.
 
@@ -167,12 +167,12 @@ def _value_rule(
     g: Any,
     indices: list[Any],
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
     v_shape: tuple[int, ...],
 ) -> Any:
     for step in path:
         # a real v at the place of an imaginary part stands for i·v, and Re(g·iv) = -Im(g)·v
-        g = -imag(g) if step[0] is imag else taken(g, (step,))
+        g = -imag(g) if step[0] is imag else follow_path(g, (step,))
     if indices:
         shape = g.shape
         g = take_index(g, indices, template)
@@ -201,7 +201,7 @@ def _overwritten_batch(
     batched: tuple[bool, bool, bool],
     samples: int,
     template: tuple[Any, ...],
-    path: tuple[Step, ...],
+    path: tuple[ViewStep, ...],
 ) -> Any:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
@@ -215,7 +215,7 @@ def _overwritten_batch(
         raise BatchingError(PARTS.format(where=user_line()))
     shape = x.shape[1:]
     xp = devices.namespace(as_array(x))
-    places = taken(xp.arange(math.prod(shape)).reshape(shape), path)
+    places = follow_path(xp.arange(math.prod(shape)).reshape(shape), path)
     if batched[2]:
         places = _take_batch(untracked(places), indices, (False, True), samples, template)
     else:

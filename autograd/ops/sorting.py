@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.core.tensor import Tensor, as_array, fresh
+from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -264,7 +264,7 @@ def unique(
 
 
 def _wrapped(array: Any, like: Any) -> Any:
-    return fresh(as_array(array)) if isinstance(like, Tensor) else array
+    return result_tensor(as_array(array)) if isinstance(like, Tensor) else array
 
 
 @composite(numpy=np.unique_values)

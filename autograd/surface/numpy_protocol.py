@@ -23,7 +23,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
-from tapegrad.autograd.reverse.write import add_at, written
+from tapegrad.autograd.reverse.write import add_at, write_result
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
 __all__ = ["array", "array_function", "array_ufunc"]
@@ -39,7 +39,7 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS = {np.add: r.cumsum, np.multiply: cumprod}
+_ACCUMULATIONS: dict[np.ufunc, Callable[..., Any]] = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
@@ -85,7 +85,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         [target] = out if len(out) == 1 else [None]
         if not isinstance(target, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return written(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
+        return write_result(target, getattr(ufunc, method)(*inputs, **options), f"{name}(…, out=x)")
     if method == "reduce" and ufunc in REDUCE:
         options.setdefault("axis", 0)
         if options.get("dtype", 0) is None:
@@ -138,7 +138,7 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
-        return written(out, function(*args, **kwargs), f"{name}(…, out=x)")
+        return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")
     full, plain = FULL.get(function, (None, 0))
     if full is not None and not (len(args) <= plain and kwargs.keys() <= _PLAIN):
         return full(*args, **kwargs)

@@ -21,7 +21,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.conversion import to_integer
-from tapegrad.autograd.reverse.write import written
+from tapegrad.autograd.reverse.write import write_result
 
 __all__ = [
     "FULL",
@@ -68,7 +68,7 @@ def _into(out: Any, y: Any, name: str) -> Any:
         return y
     if not isinstance(out, Tensor):
         raise TypeError(OUT_IS_TENSOR.format(name=name))
-    return written(out, y, f"{name}(…, out=x)")
+    return write_result(out, y, f"{name}(…, out=x)")
 
 
 def _of_dtype(x: Any, dtype: Any) -> Any:

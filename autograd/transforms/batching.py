@@ -21,24 +21,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.call import apply, item_node, record
+from tapegrad.autograd.core.call import apply, item_node, record_primitive
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.mode import (
     Interpreter,
     Mode,
-    current,
+    current_mode,
     interpreter,
     is_recording,
     make_mode,
     observer,
-    reset,
-    switch,
+    reset_mode,
+    switch_mode,
 )
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.parameter import Parameter
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
@@ -86,34 +86,34 @@ class Batching(Interpreter):
     def run(self, fn: Callable[[], Any]) -> Any:
         """fn() on Samples of this batch."""
         depth = derivative_depth.set(self.depth)  # results stay Tensors, whatever went in
-        token = switch(Mode(self.track, observer(), self))
+        token = switch_mode(Mode(self.track, observer(), self))
         try:
             return fn()
         finally:
-            reset(token)
+            reset_mode(token)
             derivative_depth.reset(depth)
 
-    def take(
+    def interpret(
         self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
         """Run a call: on wholes if it has to do with Samples of this batch, else around it."""
-        mode = current()
+        mode = current_mode()
         track = mode is not None and mode.track
         inside = track and derivative_depth.get() > self.depth  # of a derivative for one sample
         if primitive.mutates:
             raise BatchingError(WRITES.format(where=user_line(), name=primitive.name))
         batched = tuple([self._differs(x) for x in operands])
         if True not in batched and not primitive.random:
-            token = switch(self._around(track and (self.taped or inside)))
+            token = switch_mode(self._around(track and (self.taped or inside)))
             try:
                 return apply(primitive, operands, settings, aux)
             finally:
-                reset(token)
-        token = switch(self._around(track and self.taped))
+                reset_mode(token)
+        token = switch_mode(self._around(track and self.taped))
         try:
             results = _by_rule(self, primitive, operands, batched, settings)
         finally:
-            reset(token)
+            reset_mode(token)
         whole, *rest = results if primitive.aux else (results,)
         y: Any = list(map(self._sample, whole)) if primitive.several else self._sample(whole)
         extra = list(map(self._sample, rest))
@@ -127,7 +127,7 @@ class Batching(Interpreter):
                 tuple(map(_node_of, x)) if name in primitive.lists else _node_of(x)
                 for name, x in zip(primitive.arguments, operands, strict=True)
             ]
-            node = record(primitive, datas, nodes, settings, y, tuple(extra))
+            node = record_primitive(primitive, datas, nodes, settings, y, tuple(extra))
         if node is not None and primitive.several:
             y = [part.with_node(item_node(node, i, len(y), part)) for i, part in enumerate(y)]
         elif node is not None:
@@ -345,7 +345,7 @@ def _mapped(
         outputs = [s.moveaxis(y, 0, out_axis) for y in outputs]
     if derivative_depth.get() == 0 and not _has_tensors(args):
         outputs = _owned(outputs, [as_array(x) for x in leaves(list(args)) if hasattr(x, "shape")])
-    return unflatten(result, outputs)
+    return replace_leaves(result, outputs)
 
 
 def _whole(name: str, i: int, axis: int, x: Any) -> Any:

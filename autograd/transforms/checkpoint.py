@@ -30,7 +30,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
-from tapegrad.autograd.core.mode import enable_grad, interpreter, is_recording, observed
+from tapegrad.autograd.core.mode import enable_grad, install_observer, interpreter, is_recording
 from tapegrad.autograd.core.node import (
     Node,
     Plan,
@@ -40,7 +40,7 @@ from tapegrad.autograd.core.node import (
     record_call,
 )
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.reverse.sweep import cotangents
 from tapegrad.autograd.transforms.run_log import Log, Reads
 from tapegrad.autograd.transforms.variables import derivative_depth, variable
@@ -165,7 +165,7 @@ def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         for i, result in enumerate(results):
             result._node = item_node(node, i, len(results), arrays[i])
     of = iter(results)
-    return unflatten(output, [next(of) if _is_tracked(y) else y for y in outputs])
+    return replace_leaves(output, [next(of) if _is_tracked(y) else y for y in outputs])
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class _CheckpointPlan(Plan):
         """The cotangents of all parents."""
         return call.pulled(g, arrays, None)
 
-    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+    def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
         """The pull for the parents at the places `wanted` only."""
         return (lambda g, call, arrays: call.pulled(g, arrays, wanted)), (0, 1)
 
@@ -333,7 +333,7 @@ class _Call:
             for make in self.contexts:
                 stack.enter_context(make())
             if last_write[0] > self.made:
-                stack.enter_context(observed(Reads(self.name, self.made, started)))
+                stack.enter_context(install_observer(Reads(self.name, self.made, started)))
             token = derivative_depth.set(self.depth)
             floor = next_serial()
             try:

@@ -18,7 +18,7 @@ from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
 from tapegrad.autograd.transforms.gradient import grad, vjp
 from tapegrad.autograd.transforms.variables import Call
@@ -123,9 +123,9 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
         call = Call(fn, args, kwargs, arguments.places(args, kwargs))
         found = []
         for output in call.outputs():
-            columns = unflatten(call.structure, _columns(call, output))
+            columns = replace_leaves(call.structure, _columns(call, output))
             found.append(columns[0] if arguments.single else tuple(columns))
-        return unflatten(call.output, found)
+        return replace_leaves(call.output, found)
 
     return differentiated
 

@@ -19,7 +19,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.call import apply
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Forwarder, observer, watched_writes
+from tapegrad.autograd.core.mode import Forwarder, observer, watch_writes
 from tapegrad.autograd.core.node import owner_of, set_write, write_of, write_serial
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import inplace
@@ -61,7 +61,7 @@ class Log:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Note what is drawn from and written to in this block."""
-        with devices.watched_draws(self._drawn), watched_writes(self._write):
+        with devices.watched_draws(self._drawn), watch_writes(self._write):
             yield
 
     def _drawn(self, generator: Any) -> None:

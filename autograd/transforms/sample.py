@@ -19,7 +19,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.errors import BatchingError
-from tapegrad.autograd.core.tensor import Tensor, fresh
+from tapegrad.autograd.core.tensor import Tensor, result_tensor
 from tapegrad.autograd.ops.shape import broadcast_to
 
 __all__ = ["Sample", "bare"]
@@ -62,11 +62,11 @@ class Sample(Tensor):
         whole: Tensor = broadcast_to(shared, (len(self.whole), *shared.shape))
         return whole
 
-    def filled(self, fill: float, dtype: Any) -> Sample:
+    def full_like(self, fill: float, dtype: Any) -> Sample:
         """`fill` in every entry of every sample, constants that can be written into."""
         xp = devices.namespace(self.whole._data)
         shape = tuple(self.whole.shape)
-        return Sample(fresh(xp.full(shape, fill, dtype=dtype)), self.batching)
+        return Sample(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
 
     @property
     def flags(self) -> Any:

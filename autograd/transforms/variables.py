@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import current, enable_grad, is_followed, no_grad
+from tapegrad.autograd.core.mode import current_mode, enable_grad, is_followed, no_grad
 from tapegrad.autograd.core.node import Node, record_call
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
@@ -103,7 +103,7 @@ class Call:
                 self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
                 parts = [_variable(x, fn, place) for x in found]
                 self.variables += parts
-                new = unflatten(value, parts)
+                new = replace_leaves(value, parts)
             if isinstance(place, int):
                 changed[place] = new
             else:
@@ -111,7 +111,7 @@ class Call:
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
         try:
-            if current() is None:
+            if current_mode() is None:
                 self.output = fn(*changed, **kwargs)
             else:
                 with enable_grad():
@@ -167,7 +167,7 @@ class Call:
         ]
         if self.flat:
             return results
-        gradients: list[Any] = unflatten(self.structure, results)
+        gradients: list[Any] = replace_leaves(self.structure, results)
         return gradients
 
     def _finished(self, g: Any, variable: Tensor) -> Any:

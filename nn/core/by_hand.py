@@ -17,7 +17,7 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.mode import observer, refuse
 from tapegrad.autograd.core.node import Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, entered
@@ -54,7 +54,7 @@ class _ModulePlan(Plan):
     def __repr__(self) -> str:
         return self.name
 
-    def restricted(self, wanted: tuple[int, ...]) -> Any:
+    def restrict(self, wanted: tuple[int, ...]) -> Any:
         """The pull for some parents: all are computed, those wanted are returned."""
 
         def pull(g: Any, *saved: Any) -> Any:
@@ -81,7 +81,7 @@ class _ModulePlan(Plan):
             untracked(part if part is not None else output._data * 0)
             for part, output in zip([g] if single else g, outputs, strict=True)
         ]
-        grad_output = unflatten(trace.root.output, given)
+        grad_output = replace_leaves(trace.root.output, given)
         inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
         kept = [(p, p.grad) for p in parameters]
         run = run_of(module)
@@ -111,12 +111,12 @@ def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
     outer = None if frame is None else frame.trace
     marked, nodes = mark_inputs(given) if outer is not None else (given, [])
     # The rule answers for every floating point input, so each has a node to answer to.
-    marked = unflatten(marked, [_tracked(x) for x in leaves(marked)])
+    marked = replace_leaves(marked, [_tracked(x) for x in leaves(marked)])
     flat = [x for x in leaves(marked) if x._node is not None]
-    detached = unflatten(marked, [x.detach() for x in leaves(marked)])
+    detached = replace_leaves(marked, [x.detach() for x in leaves(marked)])
     trace = trace_call(module, tuple(detached), module.updateOutput)
     parameters = module._parameters()
-    output = unflatten(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
+    output = replace_leaves(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
         with entered(Frame(module, outer, frame)):
             _join(module, trace, flat, parameters, leaves(output))

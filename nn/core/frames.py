@@ -109,7 +109,7 @@ def name_of(array: Any) -> str:
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-callsite.register(module_path, name_of)
+callsite.register_module_names(module_path, name_of)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
-from tapegrad.autograd.core.tensor import fresh, untracked
+from tapegrad.autograd.core.tensor import result_tensor, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
@@ -247,5 +247,5 @@ def _rebound(handle: Any, value: Any) -> Any:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebound(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        return fresh(value._data, value._node)
+        return result_tensor(value._data, value._node)
     return value

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, drawn, shape_text
+from tapegrad.autograd.core.drawing import MOST_BOXES, Box, Picture, draw_boxes, shape_text
 from tapegrad.nn.core.run import last
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ UNKNOWN_WIRING = (
 
 def picture(module: Part) -> Picture:
     """The graph of `module`; boxes hold output shapes after a `forward`."""
-    return drawn(_boxes(module))
+    return draw_boxes(_boxes(module))
 
 
 # From modules to boxes ----------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.node import Leaf, Node, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
-from tapegrad.autograd.core.tree import leaves, unflatten
-from tapegrad.autograd.reverse.sweep import add_to_grad, observed_sweep
+from tapegrad.autograd.core.tree import leaves, replace_leaves
+from tapegrad.autograd.reverse.sweep import add_to_grad, unrecorded_sweep
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
@@ -119,10 +119,10 @@ def reverse(
     """
     marks = {n for span in trace.spans for n in span.nodes if n is not None} if inputs else set()
     if inputs and parameters is None:
-        return observed_sweep(seeds, floor=trace.first, watched=marks)
+        return unrecorded_sweep(seeds, floor=trace.first, watched=marks)
     targets: set[Node] = set(marks)
     targets.update(p._node for p in parameters or [])
-    return observed_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
+    return unrecorded_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
 
 
 def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
@@ -146,7 +146,7 @@ def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) 
             if is_root:
                 owners.add(id(owner_of(g._data)))
             values.append(g.detach())
-        nested = unflatten(span.inputs, values)
+        nested = replace_leaves(span.inputs, values)
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)
 
 

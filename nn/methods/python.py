@@ -98,7 +98,7 @@ class Python(Part):
         The ending of the name says which kind: ".t7" Torch7's, see nn.formats.torch7; any that no
         other kind has a safetensors file of our own, see nn.formats.native.
         """
-        files.save(path, self)
+        files.save(self, path)
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""

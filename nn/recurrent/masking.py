@@ -108,8 +108,8 @@ class LookupTableMaskZero(Module):
 class Embedding(Module):
     """The rows of a table that integers name.
 
-    x: integers from 0 to num_embeddings - 1, any shape (…) -> (…, embedding_dim);
-    weight (num_embeddings, embedding_dim), from N(0, 1).
+    x: integers from 0 to num_embeddings - 1, any shape (…) -> (…, embed_dim);
+    weight (num_embeddings, embed_dim), from N(0, 1).
     padding_idx: the row of this index starts at 0 and gets no gradient; a negative one counts from
     the end.
     Raises ShapeError for other indices, ValueError for a padding_idx that is no row.
@@ -117,15 +117,13 @@ class Embedding(Module):
 
     keeps = ("padding_idx", "weight")
 
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None
-    ) -> None:
+    def __init__(self, num_embeddings: int, embed_dim: int, padding_idx: int | None = None) -> None:
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(
                 f"Embedding: padding_idx is {padding_idx}, there are {num_embeddings} rows"
             )
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = Parameter(np.empty((num_embeddings, embedding_dim), default_dtype()))
+        self.weight = Parameter(np.empty((num_embeddings, embed_dim), default_dtype()))
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:

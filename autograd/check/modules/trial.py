@@ -17,7 +17,7 @@ from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.gradients import CheckError, paths
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -170,7 +170,7 @@ class ModuleTrial:
     def grad_output(self, module: Any, v: Sequence[np.ndarray]) -> Any:
         """Cotangents in the structure, and on the device, of the module's output."""
         outputs = leaves(module.output)
-        return unflatten(
+        return replace_leaves(
             module.output, [Tensor(c, device=y.device) for c, y in zip(v, outputs, strict=True)]
         )
 

@@ -10,7 +10,7 @@ from tapegrad.autograd.check.laws import Laws, NotCovered, must_be_close, must_b
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, in_parts, values_of
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.transforms.batching import vmap
 from tapegrad.autograd.transforms.gradient import vjp
 
@@ -55,7 +55,7 @@ def _batch_agrees(
         flat = [
             next(rest) if isinstance(x, np.ndarray) else x for x in leaves(list(trial.call.args))
         ]
-        return in_parts(trial.function(*unflatten(list(trial.call.args), flat), **settings))
+        return in_parts(trial.function(*replace_leaves(list(trial.call.args), flat), **settings))
 
     def gradients(given: list[Any]) -> Any:
         """The results, and the cotangents of what is floating point, of one sample."""

@@ -19,7 +19,7 @@ from tapegrad.autograd.check.laws import must, must_be_close, must_be_equal
 from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.core.tree import leaves, map_leaves, unflatten
+from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.gradient import vjp
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class PrimitiveTrial:
                 flat.append(re + im * 1j)
             else:
                 flat.append(wrapped(leaf))
-        return unflatten(list(self.call.args), flat)
+        return replace_leaves(list(self.call.args), flat)
 
     def values(self, point: Sequence[Any] | None = None) -> list[np.ndarray]:
         """The result's arrays from bare arrays."""

@@ -1,7 +1,7 @@
-"""Writing a file so that it is there whole or not at all.
+"""Write a file so that it is complete or not there at all.
 
-The data go to a new file beside the target, which takes the target's name once everything is on the
-disk.  (A file in another folder could not be renamed into place.)
+The data go to a new file beside the target, which is renamed to the target once everything is on
+the disk.  A file in another folder may be on another disk, and could not be renamed then.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing"]
+__all__ = ["replace_file"]
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file open for writing that becomes `path` at the end of the block, if nothing is raised.
+def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give the block a file to write, which replaces `path` at the end unless the block raises.
 
     A link stays a link, to the new file.
-    Raises OSError, with `path` as it was, also for folders and devices.
+    Raises OSError, and leaves `path` as it was, also where `path` is a folder or a device.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder")
     if target.exists() and not target.is_file():
         raise OSError(f"{target} is no file that could be replaced")
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(beside, flags | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(temporary, flags | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(target)
+        temporary.replace(target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
 
