@@ -423,6 +423,7 @@ def hips_python():
     return sys.executable if spec and "site-packages" in str(spec.origin) else None
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(hips_python() is None, reason="HIPS autograd is not installed")
 def test_examples_agree_with_hips_autograd(figures):
     script = str(ROOT / "benchmarks" / "hips.py")
