@@ -118,6 +118,7 @@ def test_every_subject_has_a_case_and_every_case_a_subject(kind):
         if (stands := cases.PLACES[TABLE[kind], name]) != (belongs := cases.place(subject.target))
     ]
     assert not elsewhere, "\n".join(elsewhere)
+    assert all(cases.subject(TABLE[kind], name) is found[name].target for name in known)
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,13 @@ __all__ = [
     "TABLES",
     "place",
     "register",
+    "subject",
 ]
 
 TABLES = ("OPERATIONS", "MODULES", "CRITERIONS", "OPTIMIZERS")
-# Rooms of nn whose files are families of their own, as the files of autograd/ops are.
+# Who has the subjects of a table. (Below, `nn` and `optim` are this package's own files.)
+_HOMES = {"MODULES": nn, "CRITERIONS": nn, "OPTIMIZERS": optim}
+# Rooms whose files are families; of other rooms of nn, the room is the family.
 _BY_FILE = ("autograd.ops", "nn.layers")
 
 OPERATIONS: dict[str, object] = {}
@@ -45,9 +48,7 @@ PLACES: dict[tuple[str, str], str] = {}
 
 def subject(table, name):
     """The operation, class or function that a case is about."""
-    if table == "OPERATIONS":
-        return operations()[name]
-    return getattr(optim if table == "OPTIMIZERS" else nn, name)
+    return operations()[name] if table == "OPERATIONS" else getattr(_HOMES[table], name)
 
 
 def place(found):
