@@ -98,7 +98,7 @@ def _everything() -> Any:
     import numpy as np
 
     from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
-    from tapegrad.nn.formats.torch7.writer import Plan
+    from tapegrad.nn.formats.torch7.writer import WritePlan
 
     root = Table()
     for name, dtype in STORAGE_TYPES.items():
@@ -109,7 +109,7 @@ def _everything() -> Any:
     root["self"], root[True], root[1], root[root] = root, False, "one", {2.5: None, "ü": "\udcff"}
     root["numbers"] = [0, -0.0, 1.5, float("inf"), float("nan"), 2**53, -1]
     root["unknown"] = [TorchObject("my.Class", {"a": [1, {"b": "c"}]}, 0), TorchObject("x", 1, 12)]
-    return Plan(root)
+    return WritePlan(root)
 
 
 def torch7_seed(data: bytes, name: str) -> Seed:

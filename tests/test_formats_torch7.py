@@ -30,7 +30,7 @@ from tapegrad.nn.formats import torch7 as t7
 from tapegrad.nn.formats.torch7.classes import CLASSES
 from tapegrad.nn.formats.torch7.files import known
 from tapegrad.nn.formats.torch7.reader import read
-from tapegrad.nn.formats.torch7.writer import Plan
+from tapegrad.nn.formats.torch7.writer import WritePlan
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 ROOT = Path(os.environ.get("TAPEGRAD_TORCH7_FILES") or OWN)
@@ -145,7 +145,7 @@ class TestParticularFiles:
     def test_strings_keep_their_bytes(self, ending: str) -> None:
         assert t7.load(OWN / f"string.{ending}.t7") == "hello é \0 world"
         data = io.BytesIO()
-        Plan("\udcff\0\udc80x").write(data)
+        WritePlan("\udcff\0\udc80x").write(data)
         assert t7.load(data.getvalue()).encode("utf-8", "surrogateescape") == b"\xff\0\x80x"
 
     def test_cycles_and_shared_references_stay(self, ending: str) -> None:
@@ -206,7 +206,7 @@ def same_bytes(file: str) -> bool:
     out = io.BytesIO()
     mode = "ascii" if ".asc." in file else "binary"
     order = "big" if "bigendian" in file else "little"
-    Plan(read(data)[0]).write(out, mode, 4 if "long32" in file else 8, order)
+    WritePlan(read(data)[0]).write(out, mode, 4 if "long32" in file else 8, order)
     again = read(out.getvalue())[0]
     assert type(again) is type(read(data)[0])
     return out.getvalue() == data
@@ -463,7 +463,7 @@ class TestLayersThatAreStoredAsOthers:
         step = root["modules"][1]["modules"][1]["modules"][1]["modules"][1]
         step["modules"][2] = t7.TorchObject("nn.Dropout", t7.Table({"p": 0.5}))
         data = io.BytesIO()
-        Plan(root).write(data)
+        WritePlan(root).write(data)
         with pytest.raises(FormatError, match="without dropout"):
             t7.load(data.getvalue())
 
@@ -472,7 +472,7 @@ class TestLayersThatAreStoredAsOthers:
         nodes = root["forwardnodes"]
         nodes[9], nodes[10] = nodes[10], nodes[9]
         data = io.BytesIO()
-        Plan(root).write(data)
+        WritePlan(root).write(data)
         with pytest.raises(FormatError, match="order"):
             t7.load(data.getvalue())
 

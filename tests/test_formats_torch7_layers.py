@@ -30,7 +30,7 @@ from tapegrad.nn.formats import torch7 as t7
 from tapegrad.nn.formats.torch7.classes import CLASSES
 from tapegrad.nn.formats.torch7.files import known
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
-from tapegrad.nn.formats.torch7.writer import Plan
+from tapegrad.nn.formats.torch7.writer import WritePlan
 
 RECORDS = {
     record["id"]: record
@@ -57,7 +57,7 @@ def at(root: Any, path: str) -> Any:
 
 def bytes_of(root: Any) -> bytes:
     out = io.BytesIO()
-    Plan(root).write(out)
+    WritePlan(root).write(out)
     return out.getvalue()
 
 

@@ -37,8 +37,8 @@ from tapegrad.nn.criterions.over_time import (
 )
 from tapegrad.nn.formats.torch7 import cells, graph, layers, networks, over_time
 from tapegrad.nn.formats.torch7.entry import (
+    ClassEntry,
     DType,
-    Entry,
     bytes_,
     integers,
     longs,
@@ -167,67 +167,69 @@ _LOOKUP = {
     "_input": integers,
 }
 
-CLASSES: dict[type, Entry] = {
-    Add: Entry(state={"_ones": one}),
-    BatchNormalization: Entry(read=layers.read_batch_normalization, version=2),
-    BiSequencer: Entry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
-    Bidirectional: Entry(read=over_time.read_bidirectional, write=over_time.write_bidirectional),
-    Bilinear: Entry(gradient=tensors(2)),
-    Bottle: Entry(write=layers.write_bottle),
-    CAddTable: Entry(gradient=table),
-    CAddTensorTable: Entry(output=table, gradient=table),
-    CDivTable: Entry(gradient=table),
-    CMaxTable: Entry(
+CLASSES: dict[type, ClassEntry] = {
+    Add: ClassEntry(state={"_ones": one}),
+    BatchNormalization: ClassEntry(read=layers.read_batch_normalization, version=2),
+    BiSequencer: ClassEntry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
+    Bidirectional: ClassEntry(
+        read=over_time.read_bidirectional, write=over_time.write_bidirectional
+    ),
+    Bilinear: ClassEntry(gradient=tensors(2)),
+    Bottle: ClassEntry(write=layers.write_bottle),
+    CAddTable: ClassEntry(gradient=table),
+    CAddTensorTable: ClassEntry(output=table, gradient=table),
+    CDivTable: ClassEntry(gradient=table),
+    CMaxTable: ClassEntry(
         state=dict.fromkeys(("maxIdx", "mask", "maxVals", "gradMaxVals"), tensor), gradient=table
     ),
-    CMinTable: Entry(
+    CMinTable: ClassEntry(
         state=dict.fromkeys(("minIdx", "mask", "minVals", "gradMaxVals"), tensor), gradient=table
     ),
-    CMulTable: Entry(gradient=table),
-    CReLU: Entry(write=networks.write_crelu),
-    CSubTable: Entry(gradient=table),
-    Checkpoint: Entry(absent=True),
-    ClassNLLCriterion: Entry(
+    CMulTable: ClassEntry(gradient=table),
+    CReLU: ClassEntry(write=networks.write_crelu),
+    CSubTable: ClassEntry(gradient=table),
+    Checkpoint: ClassEntry(absent=True),
+    ClassNLLCriterion: ClassEntry(
         state={
             "output_tensor": zeros(1),
             "total_weight_tensor": one,
             "target": lambda _: np.zeros(1, np.int64),
         }
     ),
-    ClassSimplexCriterion: Entry(state={"_target": tensor}),
-    Concat: Entry(state={"outputSize": longs(0)}),
-    ConcatTable: Entry(output=table),
-    Container: Entry(absent=True),
-    Conv1d: Entry(absent=True),
-    Conv2d: Entry(absent=True),
-    Conv3d: Entry(absent=True),
-    Convert: Entry(state={"modules": table}),
-    CosineDistance: Entry(gradient=tensors(2)),
-    CosineEmbeddingCriterion: Entry(gradient=tensors(2)),
-    Criterion: Entry(output=lambda _: 0, absent=True),
-    CriterionTable: Entry(gradient=table),
-    CrossEntropyCriterion: Entry(write=layers.write_cross_entropy),
-    DistanceRatioCriterion: Entry(gradient=tensors(2)),
-    DotProduct: Entry(gradient=tensors(2)),
-    Dropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
-    Embedding: Entry(absent=True),
-    Euclidean: Entry(state={"fastBackward": True}),
-    FastLSTM: Entry(
+    ClassSimplexCriterion: ClassEntry(state={"_target": tensor}),
+    Concat: ClassEntry(state={"outputSize": longs(0)}),
+    ConcatTable: ClassEntry(output=table),
+    Container: ClassEntry(absent=True),
+    Conv1d: ClassEntry(absent=True),
+    Conv2d: ClassEntry(absent=True),
+    Conv3d: ClassEntry(absent=True),
+    Convert: ClassEntry(state={"modules": table}),
+    CosineDistance: ClassEntry(gradient=tensors(2)),
+    CosineEmbeddingCriterion: ClassEntry(gradient=tensors(2)),
+    Criterion: ClassEntry(output=lambda _: 0, absent=True),
+    CriterionTable: ClassEntry(gradient=table),
+    CrossEntropyCriterion: ClassEntry(write=layers.write_cross_entropy),
+    DistanceRatioCriterion: ClassEntry(gradient=tensors(2)),
+    DotProduct: ClassEntry(gradient=tensors(2)),
+    Dropout: ClassEntry(read=layers.without("noise"), state={"noise": tensor}),
+    Embedding: ClassEntry(absent=True),
+    Euclidean: ClassEntry(state={"fastBackward": True}),
+    FastLSTM: ClassEntry(
         read=cells.read_fast_lstm,
         write=cells.write_fast_lstm,
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
-    FlattenTable: Entry(state={"input_map": table}, output=table, gradient=table),
-    GELU: Entry(absent=True),
-    GRU: Entry(
+    FlattenTable: ClassEntry(state={"input_map": table}, output=table, gradient=table),
+    GELU: ClassEntry(absent=True),
+    GRU: ClassEntry(
         read=cells.read_gru,
         write=cells.write_gru,
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
-    GradientReversal: Entry(read=layers.read_gradient_reversal),
-    GroupNorm: Entry(absent=True),
-    Index: Entry(gradient=tensors(2)),
-    IndexLinear: Entry(
+    GradientReversal: ClassEntry(read=layers.read_gradient_reversal),
+    GroupNorm: ClassEntry(absent=True),
+    Index: ClassEntry(gradient=tensors(2)),
+    IndexLinear: ClassEntry(
         read=layers.read_index_linear,
         write=layers.write_index_linear,
         state={
@@ -239,43 +241,43 @@ CLASSES: dict[type, Entry] = {
             "cumSumSizesCache": table,
         },
     ),
-    JoinTable: Entry(state={"size": longs(0)}, gradient=table),
-    Kmeans: Entry(read=layers.read_kmeans, write=layers.write_kmeans),
-    L1HingeEmbeddingCriterion: Entry(gradient=tensors(2)),
-    LSTM: Entry(
+    JoinTable: ClassEntry(state={"size": longs(0)}, gradient=table),
+    Kmeans: ClassEntry(read=layers.read_kmeans, write=layers.write_kmeans),
+    L1HingeEmbeddingCriterion: ClassEntry(gradient=tensors(2)),
+    LSTM: ClassEntry(
         read=cells.read_lstm,
         write=cells.write_lstm,
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
-    LayerNorm: Entry(absent=True),
-    LinearRNN: Entry(
+    LayerNorm: ClassEntry(absent=True),
+    LinearRNN: ClassEntry(
         read=cells.read_linear_rnn,
         write=cells.write_linear_rnn,
         state=_RECURRENCE | {"nInputDim": 1},
     ),
-    LinearWeightNorm: Entry(
+    LinearWeightNorm: ClassEntry(
         state={"weight": tensor, "norm": tensor, "scale": tensor, "dirty": True}
     ),
-    LookupRNN: Entry(
+    LookupRNN: ClassEntry(
         read=cells.read_lookup_rnn,
         write=cells.write_lookup_rnn,
         state=_RECURRENCE | {"nInputDim": 0},
     ),
-    LookupTable: Entry(write=layers.write_lookup_table, state=_LOOKUP, version=4),
-    LookupTableMaskZero: Entry(state=_LOOKUP),
-    MM: Entry(gradient=tensors(2)),
-    MV: Entry(gradient=tensors(2)),
-    MapTable: Entry(
+    LookupTable: ClassEntry(write=layers.write_lookup_table, state=_LOOKUP, version=4),
+    LookupTableMaskZero: ClassEntry(state=_LOOKUP),
+    MM: ClassEntry(gradient=tensors(2)),
+    MV: ClassEntry(gradient=tensors(2)),
+    MapTable: ClassEntry(
         write=layers.write_map_table,
         state={"sharedparams": lambda _: ["weight", "bias", "gradWeight", "gradBias"]},
         output=table,
         gradient=table,
     ),
-    MarginRankingCriterion: Entry(gradient=tensors(2, 1)),
-    MaskZeroCriterion: Entry(
+    MarginRankingCriterion: ClassEntry(gradient=tensors(2, 1)),
+    MaskZeroCriterion: ClassEntry(
         read=over_time.read_mask_zero_criterion, write=over_time.write_mask_zero_criterion
     ),
-    MaskedSelect: Entry(
+    MaskedSelect: ClassEntry(
         state={
             "_maskIndices": integers,
             "_maskIndexBuffer": integers,
@@ -284,8 +286,8 @@ CLASSES: dict[type, Entry] = {
             "_gradBuffer": tensor,
         }
     ),
-    Mish: Entry(absent=True),
-    MixtureTable: Entry(
+    Mish: ClassEntry(absent=True),
+    MixtureTable: ClassEntry(
         state={
             **dict.fromkeys(
                 ("_gaterView", "_expert", "_expertView", "_sum", "_expertView2"), tensor
@@ -297,78 +299,84 @@ CLASSES: dict[type, Entry] = {
         },
         gradient=lambda dtype: [tensor(dtype), Table()],
     ),
-    Module: Entry(absent=True),
-    MuFuRu: Entry(absent=True),
-    MultiHeadAttention: Entry(absent=True),
-    NarrowTable: Entry(output=table, gradient=table),
-    PReLU: Entry(state={"gradWeightBuf": tensor, "gradWeightBuf2": tensor}),
-    PairwiseDistance: Entry(state={"diff": tensor}, gradient=tensors(2)),
-    ParallelCriterion: Entry(gradient=table),
-    ParallelTable: Entry(output=table, gradient=table),
-    PartialLinear: Entry(read=networks.read_partial_linear, write=networks.write_partial_linear),
-    Profile: Entry(
+    Module: ClassEntry(absent=True),
+    MuFuRu: ClassEntry(absent=True),
+    MultiHeadAttention: ClassEntry(absent=True),
+    NarrowTable: ClassEntry(output=table, gradient=table),
+    PReLU: ClassEntry(state={"gradWeightBuf": tensor, "gradWeightBuf2": tensor}),
+    PairwiseDistance: ClassEntry(state={"diff": tensor}, gradient=tensors(2)),
+    ParallelCriterion: ClassEntry(gradient=table),
+    ParallelTable: ClassEntry(output=table, gradient=table),
+    PartialLinear: ClassEntry(
+        read=networks.read_partial_linear, write=networks.write_partial_linear
+    ),
+    Profile: ClassEntry(
         state=dict.fromkeys(("numFwds", "numBwds", "summedFwdTime", "summedBwdTime"), 0)
     ),
-    RMSNorm: Entry(absent=True),
-    RReLU: Entry(read=layers.without("noise"), state={"noise": tensor}),
-    ReLU: Entry(state={"threshold": 0, "val": 0}),
-    RecGRU: Entry(write=cells.write_step, state=_RECURRENT | _ZEROS),
-    RecLSTM: Entry(write=cells.write_step, state=_RECURRENT | _CELLS | _ZEROS),
-    Recursor: Entry(write=cells.write_step, state=_RECURRENT),
-    Remembering: Entry(read=over_time.read_remembering, private=("_remember",)),
-    Repeater: Entry(state={"_remember": "neither"}, output=table),
-    RepeaterCriterion: Entry(
+    RMSNorm: ClassEntry(absent=True),
+    RReLU: ClassEntry(read=layers.without("noise"), state={"noise": tensor}),
+    ReLU: ClassEntry(state={"threshold": 0, "val": 0}),
+    RecGRU: ClassEntry(write=cells.write_step, state=_RECURRENT | _ZEROS),
+    RecLSTM: ClassEntry(write=cells.write_step, state=_RECURRENT | _CELLS | _ZEROS),
+    Recursor: ClassEntry(write=cells.write_step, state=_RECURRENT),
+    Remembering: ClassEntry(read=over_time.read_remembering, private=("_remember",)),
+    Repeater: ClassEntry(state={"_remember": "neither"}, output=table),
+    RepeaterCriterion: ClassEntry(
         read=over_time.read_repeater_criterion, write=over_time.write_criterion_over_time
     ),
-    Reshape: Entry(read=layers.read_reshape, write=layers.write_reshape),
-    SelectTable: Entry(gradient=table),
-    SeqGRU: Entry(state=_SEQUENCE, gradient=tensor),
-    SeqLSTM: Entry(
+    Reshape: ClassEntry(read=layers.read_reshape, write=layers.write_reshape),
+    SelectTable: ClassEntry(gradient=table),
+    SeqGRU: ClassEntry(state=_SEQUENCE, gradient=tensor),
+    SeqLSTM: ClassEntry(
         state=_SEQUENCE | {"cell": tensor, "c0": tensor}, output=tensor, gradient=tensor
     ),
-    Sequencer: Entry(state=tables("tableoutput", "tablegradInput", "_output"), output=table),
-    SequencerCriterion: Entry(
+    Sequencer: ClassEntry(state=tables("tableoutput", "tablegradInput", "_output"), output=table),
+    SequencerCriterion: ClassEntry(
         read=over_time.read_criterion_over_time, write=over_time.write_criterion_over_time
     ),
-    SiLU: Entry(absent=True),
-    SoftPlus: Entry(state={"threshold": 20}),
-    SparseLinear: Entry(state={"weightDecay": 0, "sparseUpdate": 0}),
-    SpatialAveragePooling: Entry(read=layers.read_pooling),
-    SpatialConvolution: Entry(read=layers.read_convolution),
-    SpatialConvolutionLocal: Entry(state=_UNFOLDED),
-    SpatialConvolutionMM: Entry(read=layers.read_matrix_convolution),
-    SpatialDivisiveNormalization: Entry(write=networks.write_divisive),
-    SpatialDropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
-    SpatialFractionalMaxPooling: Entry(read=layers.read_fractional, state={"indices": integers}),
-    SpatialFullConvolution: Entry(state={"ones": tensor}),
-    SpatialMaxPooling: Entry(read=layers.read_pooling),
-    SpatialMaxUnpooling: Entry(read=layers.read_unpooling),
-    SpatialSubtractiveNormalization: Entry(write=networks.write_subtractive),
-    SpatialUpSamplingBilinear: Entry(state=_SCALED),
-    SpatialUpSamplingNearest: Entry(state=_SCALED),
-    StepGRU: Entry(write=cells.write_masking, state={"gates": tensor}, gradient=tensors(2)),
-    StepLSTM: Entry(
+    SiLU: ClassEntry(absent=True),
+    SoftPlus: ClassEntry(state={"threshold": 20}),
+    SparseLinear: ClassEntry(state={"weightDecay": 0, "sparseUpdate": 0}),
+    SpatialAveragePooling: ClassEntry(read=layers.read_pooling),
+    SpatialConvolution: ClassEntry(read=layers.read_convolution),
+    SpatialConvolutionLocal: ClassEntry(state=_UNFOLDED),
+    SpatialConvolutionMM: ClassEntry(read=layers.read_matrix_convolution),
+    SpatialDivisiveNormalization: ClassEntry(write=networks.write_divisive),
+    SpatialDropout: ClassEntry(read=layers.without("noise"), state={"noise": tensor}),
+    SpatialFractionalMaxPooling: ClassEntry(
+        read=layers.read_fractional, state={"indices": integers}
+    ),
+    SpatialFullConvolution: ClassEntry(state={"ones": tensor}),
+    SpatialMaxPooling: ClassEntry(read=layers.read_pooling),
+    SpatialMaxUnpooling: ClassEntry(read=layers.read_unpooling),
+    SpatialSubtractiveNormalization: ClassEntry(write=networks.write_subtractive),
+    SpatialUpSamplingBilinear: ClassEntry(state=_SCALED),
+    SpatialUpSamplingNearest: ClassEntry(state=_SCALED),
+    StepGRU: ClassEntry(write=cells.write_masking, state={"gates": tensor}, gradient=tensors(2)),
+    StepLSTM: ClassEntry(
         write=cells.write_masking, state={"gates": tensor}, output=tensors(2), gradient=tensors(3)
     ),
-    TransformerEncoderLayer: Entry(absent=True),
-    UpSampling: Entry(state={"inputSize": longs(5), "outputSize": longs(5)}),
-    View: Entry(read=layers.read_view, write=layers.write_sizes),
-    VolumetricDilatedMaxPooling: Entry(version=2),
-    VolumetricDropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
-    VolumetricFractionalMaxPooling: Entry(read=layers.read_fractional, state={"indices": integers}),
-    VolumetricFullConvolution: Entry(state=_UNFOLDED),
-    VolumetricMaxPooling: Entry(version=2),
-    WeightNorm: Entry(
+    TransformerEncoderLayer: ClassEntry(absent=True),
+    UpSampling: ClassEntry(state={"inputSize": longs(5), "outputSize": longs(5)}),
+    View: ClassEntry(read=layers.read_view, write=layers.write_sizes),
+    VolumetricDilatedMaxPooling: ClassEntry(version=2),
+    VolumetricDropout: ClassEntry(read=layers.without("noise"), state={"noise": tensor}),
+    VolumetricFractionalMaxPooling: ClassEntry(
+        read=layers.read_fractional, state={"indices": integers}
+    ),
+    VolumetricFullConvolution: ClassEntry(state=_UNFOLDED),
+    VolumetricMaxPooling: ClassEntry(version=2),
+    WeightNorm: ClassEntry(
         read=layers.read_weight_norm,
         write=layers.write_weight_norm,
         state={"_norm": tensor, "_scale": tensor},
     ),
-    WeightedEuclidean: Entry(state={"fastBackward": True}),
-    WeightedMSECriterion: Entry(state={"buffer": tensor}),
-    WhiteNoise: Entry(read=layers.without("noise"), state={"noise": tensor}),
-    ZipTable: Entry(output=table, gradient=table),
-    ZipTableOneToMany: Entry(output=table, gradient=table),
-    gModule: Entry(read=graph.read_gmodule, write=graph.write_gmodule),
+    WeightedEuclidean: ClassEntry(state={"fastBackward": True}),
+    WeightedMSECriterion: ClassEntry(state={"buffer": tensor}),
+    WhiteNoise: ClassEntry(read=layers.without("noise"), state={"noise": tensor}),
+    ZipTable: ClassEntry(output=table, gradient=table),
+    ZipTableOneToMany: ClassEntry(output=table, gradient=table),
+    gModule: ClassEntry(read=graph.read_gmodule, write=graph.write_gmodule),
 }
 
 
@@ -380,7 +388,7 @@ def absent(cls: type) -> bool:
     return cls in CLASSES and CLASSES[cls].absent
 
 
-def entries(cls: type) -> Iterator[Entry]:
+def entries(cls: type) -> Iterator[ClassEntry]:
     """The entries of the bases of a class, and its own, the most general first."""
     return (CLASSES[base] for base in reversed(cls.__mro__) if base in CLASSES)
 

@@ -1,4 +1,4 @@
-"""Entry: what Torch7's format needs to know of a class, beside the general rule.
+"""ClassEntry: what Torch7's format needs to know of a class, beside the general rule.
 
 `classes.py` has the table of them.  An attribute that is not declared in an entry goes into a field
 of its name and back; what an entry says, it says for the subclasses of its class too, but for
@@ -17,7 +17,7 @@ from tapegrad.nn.formats.torch7.objects import Storage, Table
 
 __all__ = [
     "DType",
-    "Entry",
+    "ClassEntry",
     "Fields",
     "Maker",
     "bytes_",
@@ -37,7 +37,7 @@ Maker = Callable[[DType], Any]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClassEntry:
     """What is particular about a class in Torch7's files.
 
     read:     (fields, version) -> the fields as a file written today would have them: brings old

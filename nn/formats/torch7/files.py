@@ -19,12 +19,13 @@ from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import absent
-from tapegrad.nn.formats.torch7.modules import from_objects, to_objects
+from tapegrad.nn.formats.torch7.description import to_objects
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
 from tapegrad.nn.formats.torch7.reader import read
-from tapegrad.nn.formats.torch7.writer import Plan
+from tapegrad.nn.formats.torch7.writer import WritePlan
 from tapegrad.nn.module import Module
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
@@ -104,7 +105,7 @@ def save(
     written; OSError for the file itself.
     """
     names = {cls: name for name, cls in (known() | dict(classes or {})).items()}
-    plan = Plan(to_objects(obj, names))
+    plan = WritePlan(to_objects(obj, names))
     with replacing(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 

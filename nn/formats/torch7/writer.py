@@ -30,14 +30,14 @@ from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObje
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.encodings import Order
 
-__all__ = ["Plan"]
+__all__ = ["WritePlan"]
 
 Mode = Literal["binary", "ascii"]
 _NAMES = {dtype: name for name, dtype in STORAGE_TYPES.items() if not name.startswith("Cuda")}
 _CHUNK = 1 << 13
 
 
-class Plan:
+class WritePlan:
     """What is to be written, looked through: raises UnsupportedError before a byte is written.
 
     obj: None, booleans, numbers, strings, arrays, lists, tuples, dicts, Table, Storage, TorchObject
@@ -200,7 +200,7 @@ def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
             raise UnsupportedError("something that Torch7 has", type(item).__name__, path=path)
 
 
-def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
+def _emit(plan: WritePlan, out: _BinaryOut | _AsciiOut) -> None:
     indices: dict[int, int] = {}
     stack = [plan.root]
     while stack:
@@ -242,7 +242,10 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
 
 
 def _emit_tensor(
-    plan: Plan, out: _BinaryOut | _AsciiOut, array: np.ndarray[Any, Any], indices: dict[int, int]
+    plan: WritePlan,
+    out: _BinaryOut | _AsciiOut,
+    array: np.ndarray[Any, Any],
+    indices: dict[int, int],
 ) -> None:
     name = _NAMES[_plain_dtype(array)]
     out.string("V 1")
