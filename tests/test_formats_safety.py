@@ -482,6 +482,7 @@ NATIVE_ATTACKS = {
         FormatError,
     ),
     "a mode that is none": (ours({}, architecture=one(attributes={"_training": 1})), FormatError),
+    "a type that is none": (ours({}, architecture=one(attributes={"_type": "f8"})), FormatError),
     "two kinds at once": (
         ours({}, architecture=one(attributes={"a": {"module": 0, "tensor": 0}})),
         FormatError,

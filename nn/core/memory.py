@@ -187,11 +187,16 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
 
 
 class StorageMap:
-    """Apply a conversion to arrays, once per storage, so that views stay views of one storage."""
+    """Apply a conversion to arrays, once per storage, so that views stay views of one storage.
 
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
+    done: the storages converted before, by identity; the new ones are added to it
+    """
+
+    def __init__(
+        self, convert: Callable[[Any], Any], done: dict[int, tuple[Any, Any]] | None = None
+    ) -> None:
         self._convert = convert
-        self._done: dict[int, tuple[Any, Any]] = {}  # keeps owners alive, so that ids stay theirs
+        self._done = {} if done is None else done  # keeps owners alive, so that ids stay theirs
 
     def __call__(self, array: Any) -> Any:
         """The converted array: a view of the converted storage where `array` is a view of one."""

@@ -32,13 +32,14 @@ class Part:
     It computes nothing; `Module` does.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
 
     modules: list[Any]  # containers set it; other modules have attributes instead
     _tapegrad_run: Run | None = None  # what calls leave behind; see core.run
     _training = True
     _frozen = False
+    _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
     drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
     _keeps_type = False  # if True, type() converts neither this module nor those below it
 
@@ -104,12 +105,18 @@ class Part:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _convert(self, convert: Callable[[Any], Any], spared: Collection[int] = ()) -> Self:
+    def _convert(
+        self,
+        convert: Callable[[Any], Any],
+        spared: Collection[int] = (),
+        converted: dict[Any, Any] | None = None,
+    ) -> Self:
         """Apply `convert` to all memory, once per storage, so that views stay views of one.
 
-        spared: ids of parameters and buffers that stay as they are
+        spared:    ids of parameters and buffers that stay as they are
+        converted: the storages that earlier conversions of this kind made, which this one extends
         """
-        memo = memory.StorageMap(convert)
+        memo = memory.StorageMap(convert, converted)
         for _, p in self.named_parameters():
             if id(p) in spared:
                 continue
