@@ -196,18 +196,24 @@ def test_a_bi_sequencer_is_the_network_of_its_parts(tmp_path: Path) -> None:
 
 
 def test_the_estimators_of_local_normalization_add_up_what_the_layer_does(tmp_path: Path) -> None:
+    """Torch7 goes through entries in order where their number is the same, whatever the shapes."""
     x = np.sin(np.arange(98.0)).reshape(2, 7, 7)
+
+    def run(network: Any, of: np.ndarray) -> np.ndarray:
+        found: np.ndarray = network.forward(of).numpy().copy()
+        return found.reshape(x.shape)
+
     for kernel in (np.ones((3, 5)), np.array([1.0, 2, 1])):
         module = nn.SpatialSubtractiveNormalization(2, kernel).double()
         inside = run_as_stored(module, tmp_path)
         mean = inside("meanestimator")
-        coefficients = mean.forward(np.ones_like(x)).numpy().copy()
-        found = x - mean.forward(x).numpy() / coefficients
+        coefficients = run(mean, np.ones_like(x))
+        found = x - run(mean, x) / coefficients
         assert_close(found, module.forward(x), "output", 1e-12)
         module = nn.SpatialDivisiveNormalization(2, kernel).double()
         inside = run_as_stored(module, tmp_path)
-        coefficients = inside("meanestimator").forward(np.ones_like(x)).numpy().copy()
-        deviation = inside("thresholder").forward(inside("stdestimator").forward(x) / coefficients)
+        coefficients = run(inside("meanestimator"), np.ones_like(x))
+        deviation = inside("thresholder").forward(run(inside("stdestimator"), x) / coefficients)
         assert_close(x / deviation.numpy(), module.forward(x), "output", 1e-12)
 
 
@@ -539,7 +545,8 @@ def test_a_normed_convolution_comes_back(kind: str, tmp_path: Path) -> None:
     module = nn.WeightNorm(getattr(nn, kind)(2, 3, 3, 3)).double()
     root = saved(module, tmp_path)
     assert_close(t7.load(tmp_path / "x.t7").forward(x), module.forward(x), "output", 1e-14)
-    del root["modules"][1].fields["weight"]  # Torch7 makes it from v and g
+    assert "weight" not in root["modules"][1].fields  # Torch7 makes it from v and g
+    root["modules"][1].fields["weight"] = np.zeros(54)  # as files of its first version have it
     assert_close(t7.load(bytes_of(root)).forward(x), module.forward(x), "output", 1e-14)
 
 

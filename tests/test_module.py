@@ -371,8 +371,8 @@ def test_a_module_without_parameters_has_a_type_of_its_own(tmp_path: Path) -> No
         assert module.type() == np.float32
         assert module.double().type() == np.float64
         module.save(tmp_path / "m.safetensors")
-        for copy in (module.clone(), nn.load(tmp_path / "m.safetensors")):
-            assert copy.type() == np.float64
+        for again in (module.clone(), nn.load(tmp_path / "m.safetensors")):
+            assert again.type() == np.float64
         assert module.float().type() == np.float32
     inner = nn.DontCast(nn.Tanh().double())
     assert nn.Sequential(inner).float().type() == np.float32

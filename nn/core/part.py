@@ -23,7 +23,7 @@ from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
 from tapegrad.nn.core.state import kept
 from tapegrad.nn.core.text import torch7_name
 
-__all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
+__all__ = ["Part", "empty", "fields", "gradient_of", "known_dtype", "shown"]
 
 
 class Part:
@@ -172,6 +172,15 @@ def shown(module: Part, first: int) -> str:
     """`module.describe(first)`, unless its class says with a `__repr__` how it prints."""
     said = type(module).__repr__ is not Part.__repr__
     return repr(module) if said else module.describe(first)
+
+
+def known_dtype(module: Part) -> Any:
+    """The dtype of a module: of its own parameters, of its last conversion, or of those below.
+
+    None where there is none of them.
+    """
+    own = next((p.dtype for p in module.own_parameters()), module._type)
+    return next((p.dtype for _, p in module.named_parameters()), None) if own is None else own
 
 
 def fields(module: Part) -> Iterator[tuple[str, Any]]:

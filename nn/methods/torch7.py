@@ -18,7 +18,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import guard
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import derived
-from tapegrad.nn.core.part import Part, empty, gradient_of
+from tapegrad.nn.core.part import Part, empty, gradient_of, known_dtype
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameters,
@@ -292,7 +292,7 @@ class Torch7(Part):
         Raises TypeError for a dtype that is not floating point.
         """
         if dtype is None:
-            found = self._own_type()
+            found = known_dtype(self)
             return default_dtype() if found is None else found
         if isinstance(dtype, str):
             dtype = TORCH_TYPES.get(dtype, dtype)
@@ -306,11 +306,6 @@ class Torch7(Part):
             self._kept_types(),
             None if tensorCache is None else tensorCache.setdefault(wanted, {}),
         )
-
-    def _own_type(self) -> Any:
-        """The dtype of this module; None where nothing says it."""
-        own = next((p.dtype for p in self.own_parameters()), self._type)
-        return next((p.dtype for _, p in self.named_parameters()), None) if own is None else own
 
     def _converted_modules(self) -> list[Any]:
         """The modules here and below that `type` converts."""

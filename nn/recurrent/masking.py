@@ -29,6 +29,7 @@ class MaskZero(Container):
     """
 
     keeps = ("v2", "maskinput", "maskoutput", "_mask")
+    _mask: Any = None
 
     def __init__(
         self,
@@ -41,7 +42,6 @@ class MaskZero(Container):
         self.v2 = not v1
         self.maskinput = bool(maskinput)
         self.maskoutput = bool(maskoutput)
-        self._mask: Any = None
 
     def setZeroMask(self, mask: Any) -> Self:
         """Say which samples are masked, as booleans (N,), or False for none; returns self."""

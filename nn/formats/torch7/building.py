@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor
+from tapegrad.nn.containers.decorators import Profile
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
@@ -27,9 +28,15 @@ from tapegrad.nn.core.state import has_default, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.formats.common.names import may_be_attribute
-from tapegrad.nn.formats.torch7 import classes as torch7_classes
+from tapegrad.nn.formats.torch7.classes import entries_of, is_ignored, private_fields
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
-from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.objects import (
+    TENSOR_TYPES,
+    Storage,
+    Table,
+    TorchObject,
+    module_type,
+)
 from tapegrad.nn.module import Module
 
 __all__ = ["attributes", "counts_of", "from_objects"]
@@ -90,6 +97,8 @@ def from_objects(
             raise FormatError(expected, **place) from error
     if gModule in found.built.values():
         found.unknown -= GRAPH_PARTS  # which became its steps
+    if Profile in found.built.values():
+        found.unknown.discard("torch.Timer")  # whose times are measured anew
     return result(root), sorted(found.unknown)
 
 
@@ -189,7 +198,7 @@ def _set_attributes(
         _set_mode(module, fields)
         return
     _set_mode(module, fields)
-    for entry in torch7_classes.entries(cls):
+    for entry in entries_of(cls):
         if entry.read is not None:
             fields = entry.read(fields, version)
     kinds = counts_of(cls)
@@ -221,7 +230,7 @@ def attributes(cls: type) -> tuple[str, ...]:
     and the parameters of its constructor.  The constructor itself is never called.
     """
     shown = [name for name in kept_names(cls) if not name.startswith("_")]
-    names = dict.fromkeys((*shown, *torch7_classes.private(cls)))
+    names = dict.fromkeys((*shown, *private_fields(cls)))
     return tuple(names if _declares(cls) else names | dict.fromkeys(_parameters(cls)))
 
 
@@ -257,15 +266,24 @@ def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> 
     """
     if name in _OF_ALL or name.startswith(("_", "grad")) or not may_be_attribute(cls, name):
         return False
-    if torch7_classes.is_state(cls, name) or callable(getattr(cls, name, None)):
+    if is_ignored(cls, name) or callable(getattr(cls, name, None)):
         return False
     learned = isinstance(fields.get(f"grad{name[:1].upper()}{name[1:]}"), np.ndarray)
     return learned or isinstance(value, _PLAIN) or not _declares(cls)
 
 
 def _set_mode(module: Any, fields: dict[str, Any]) -> None:
-    if isinstance(module, Module) and not fields.get("train", True):
+    """Set what every module has: its mode, and its type, which a criterion's arrays tell."""
+    if not isinstance(module, Module):
+        return
+    if not fields.get("train", True):
         module.train = False
+    values = (v for value in fields.values() for v in (value if type(value) is list else [value]))
+    arrays = (v.dtype for v in values if isinstance(v, np.ndarray))
+    said = module_type(fields.get("_type"))
+    found = said or next((dtype for dtype in arrays if dtype in TENSOR_TYPES), None)
+    if found is not None:
+        module.__dict__["_type"] = found
 
 
 def _check_parts(module: Any) -> None:

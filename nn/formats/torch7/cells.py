@@ -313,12 +313,19 @@ def _gate_parts(linear: Any, cmul: Any, size: int, peepholes: bool) -> tuple[Any
     return linear(size, size), linear(size, size), cmul(size) if peepholes else None
 
 
+def _lazy_dropout() -> Any:
+    """A Dropout(0) with the fields that torch/rnn gives those that keep their mask over steps."""
+    dropout: Any = Dropout(0)
+    dropout.lazy, dropout.flag, dropout.mono = True, True, False
+    return dropout
+
+
 def _lstm(gates: list[tuple[Any, Any, Any]], dropout: bool = True) -> Any:
     """[x, h, c] -> [h', c'], with a Dropout(0) in front of each Linear unless it is an old one."""
     each, both, chain = ParallelTable, ConcatTable, Sequential
 
     def sums(linear: Any, hidden: Any, peephole: Any, transfer: Any) -> Any:
-        parts = [chain(Dropout(0), p) if dropout else p for p in (linear, hidden)]
+        parts = [chain(_lazy_dropout(), p) if dropout else p for p in (linear, hidden)]
         start = [] if peephole is not None else [NarrowTable(0, 2)]
         parts += [] if peephole is None else [peephole]
         return chain(*start, each(*parts), CAddTable(), transfer)

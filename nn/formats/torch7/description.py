@@ -13,22 +13,25 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor
+from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.core.part import known_dtype
 from tapegrad.nn.core.state import kept
+from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import UnsupportedError
-from tapegrad.nn.formats.torch7 import classes as torch7_classes
 from tapegrad.nn.formats.torch7.building import counts_of
-from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.classes import (
+    constructor_state,
+    entries_of,
+    new_results,
+    private_fields,
+    version_of,
+)
+from tapegrad.nn.formats.torch7.entry import DType, ExactArray
+from tapegrad.nn.formats.torch7.objects import TENSOR_TYPES, Storage, Table, TorchObject
 from tapegrad.nn.module import Module
 
 __all__ = ["to_objects"]
-
-_TYPES = {
-    np.dtype(np.float64): "torch.DoubleTensor",
-    np.dtype(np.float32): "torch.FloatTensor",
-    np.dtype(np.float16): "torch.HalfTensor",
-}
 
 
 def to_one_based(value: Any, kind: Any) -> Any:
@@ -49,48 +52,73 @@ def to_objects(root: Any, names: Mapping[type, str]) -> Any:
     Raises UnsupportedError, naming the object, for a module of any other class and for attributes
     that Torch7 has nothing for.
     """
-    results: dict[int, Any] = {}
-    kept: list[Any] = []
-    pending: list[tuple[str, Any, Any, Any]] = []
+    return _Description(names).of(root)
 
-    def convert(item: Any, path: str, dtype: Any = None) -> Any:
-        if isinstance(item, Tensor):
-            return _array(item)
+
+class _Description:
+    """The objects that stand for modules and arrays, each made once."""
+
+    def __init__(self, names: Mapping[type, str]) -> None:
+        self.names = names
+        self.results: dict[tuple[int, Any], Any] = {}
+        self.kept: list[Any] = []  # so that no identity is given to two objects
+        self.zeros: dict[int, np.ndarray[Any, Any]] = {}  # gradients of parameters that have none
+        self.pending: list[tuple[str, Any, Any, DType | None]] = []
+
+    def of(self, root: Any) -> Any:
+        """What stands for `root`, and all below it."""
+        result = self._convert(root, "root", None)
+        while self.pending:
+            self._fill(*self.pending.pop())
+        return result
+
+    def _convert(self, item: Any, path: str, dtype: DType | None) -> Any:
+        """The counterpart of an item; its parts are filled in later.
+
+        dtype: that of the module which holds the item, and of all its floating point arrays; None
+               outside of modules, where arrays keep theirs
+        """
+        if isinstance(item, (Tensor, np.ndarray)):
+            return self._array(item, dtype)
+        if isinstance(item, ExactArray):
+            return item.array
         if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
             return item
-        if id(item) not in results:
-            kept.append(item)
-            results[id(item)] = made = _counterpart(item, names, path)
-            pending.append((path, item, made, dtype))
-        return results[id(item)]
+        key = (id(item), None if isinstance(item, (Module, TorchObject)) else dtype)
+        if key not in self.results:
+            self.kept.append(item)
+            self.results[key] = made = _counterpart(item, self.names, path)
+            self.pending.append((path, item, made, dtype))
+        return self.results[key]
 
-    arrays: dict[int, np.ndarray[Any, Any]] = {}
-    zeros: dict[int, np.ndarray[Any, Any]] = {}  # gradients of parameters that have none
-
-    def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    def _array(self, value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
         """One array for each memory seen one way, so that sharing is seen when it is written."""
-        kept.append(array_of(tensor))
-        return arrays.setdefault(id(array_of(tensor)), devices.to_numpy(array_of(tensor)))
+        array = value if isinstance(value, np.ndarray) else array_of(value)
+        wanted = dtype if dtype is not None and array.dtype.kind == "f" else array.dtype
+        key = (id(array), wanted)
+        if key not in self.results:
+            self.kept.append(array)
+            self.results[key] = devices.to_numpy(array).astype(wanted, copy=False)
+        found: np.ndarray[Any, Any] = self.results[key]
+        return found
 
-    result = convert(root, "root")
-    while pending:
-        path, item, made, dtype = pending.pop()
+    def _fill(self, path: str, item: Any, made: Any, dtype: DType | None) -> None:
         if isinstance(item, Module):
-            dtype = _dtype(item, dtype)
-            fields = _fields(item, path, zeros, dtype)
+            dtype = _type_of(item, dtype)
             made.fields = Table()
-            for name, value in fields.items():
+            for name, value in _fields(item, path, self.zeros, dtype).items():
                 if value is not None:
-                    made.fields[name] = convert(value, f"{path}.{name}", dtype)
+                    made.fields[name] = self._convert(value, f"{path}.{name}", dtype)
         elif isinstance(item, TorchObject):
-            made.fields = convert(item.fields, path, dtype)
+            made.fields = self._convert(item.fields, path, None)
         elif isinstance(item, Mapping):
             for key, value in item.items():
                 step = f".{key}" if isinstance(key, str) else f"[{key!r:.40}]"
-                made[convert(key, f"{path}.<key>", dtype)] = convert(value, path + step, dtype)
+                made[self._convert(key, f"{path}.<key>", dtype)] = self._convert(
+                    value, path + step, dtype
+                )
         else:
-            made.extend(convert(value, f"{path}[{i}]", dtype) for i, value in enumerate(item))
-    return result
+            made.extend(self._convert(v, f"{path}[{i}]", dtype) for i, v in enumerate(item))
 
 
 def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
@@ -102,17 +130,23 @@ def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
     if cls not in names:
         expected = "a class that Torch7 has, or one passed in `classes`"
         raise UnsupportedError(expected, f"{cls.__module__}.{cls.__qualname__}", path=path)
-    return TorchObject(names[cls], None, torch7_classes.version(cls))
+    return TorchObject(names[cls], None, version_of(cls))
 
 
 def _fields(
-    module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]], dtype: np.dtype[Any]
+    module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]], dtype: DType
 ) -> dict[str, Any]:
     """The fields that Torch7 would have, still with Tensors and modules among them."""
-    fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
+    output, gradient = new_results(module, dtype)
+    fields: dict[str, Any] = {
+        "train": module.train,
+        "_type": TENSOR_TYPES[dtype],
+        "output": output,
+        "gradInput": gradient,
+    }
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
-    kinds, private = counts_of(type(module)), torch7_classes.private(type(module))
+    kinds, private = counts_of(type(module)), private_fields(type(module))
     for name, value in kept(module).items():
         if value is None or (name.startswith("_") and name not in private):
             continue
@@ -121,20 +155,24 @@ def _fields(
             fields[name] = to_one_based(devices.to_numpy(array_of(value)), kind)
         else:
             fields[name] = to_one_based(value, kind)
-    for entry in torch7_classes.entries(type(module)):
+    for entry in entries_of(type(module)):
         if entry.write is not None:
             try:
                 fields = entry.write(module, fields)
             except UnsupportedError as error:
                 raise UnsupportedError(error.expected, error.found, path=path) from None
-    for name, value in torch7_classes.state(type(module), dtype):
+    for name, value in constructor_state(type(module), dtype):
         fields.setdefault(name, value)
     for name, value in list(fields.items()):
         if isinstance(value, Parameter):
             gradient = value.grad
             if gradient is None:
                 gradient = zeros.setdefault(id(value), np.zeros(value.shape, value.dtype))
-            fields[f"grad{name[:1].upper()}{name[1:]}"] = gradient
+            fields.setdefault(f"grad{name[:1].upper()}{name[1:]}", gradient)
+    if isinstance(module, Criterion):  # which has neither there
+        del fields["_type"]
+        if module.train:
+            del fields["train"]
     for name, value in fields.items():
         if not _is_writable(value):
             raise UnsupportedError(
@@ -147,7 +185,7 @@ def _fields(
 
 def _is_writable(value: Any) -> bool:
     plain = (type(None), bool, int, float, str, np.ndarray, np.generic)
-    parts = (Tensor, Module, Table, Storage, TorchObject)
+    parts = (Tensor, Module, Table, Storage, TorchObject, ExactArray)
     if isinstance(value, (list, tuple)):
         return all(_is_writable(item) for item in value)
     if isinstance(value, Mapping):
@@ -155,17 +193,8 @@ def _is_writable(value: Any) -> bool:
     return isinstance(value, (*plain, *parts))
 
 
-def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
-    cls = type(module)
-    return {
-        "_type": _TYPES[dtype],
-        "output": torch7_classes.output(cls, dtype),
-        "gradInput": torch7_classes.gradient(cls, dtype),
-    }
-
-
-def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:
-    """The dtype of a module's parameters; without any, that of the module around it."""
-    own = next((p.dtype for _, p in module.named_trainable()), around)
-    found = np.dtype(module.type() if own is None else own)
-    return found if found in _TYPES else np.dtype(np.float64)
+def _type_of(module: Module, around: DType | None) -> DType:
+    """The dtype of a module; of one that nothing says it of, that of the module around it."""
+    own = known_dtype(module)
+    found = np.dtype(around or default_dtype()) if own is None else own
+    return found if found in TENSOR_TYPES else np.dtype(np.float64)

@@ -20,7 +20,7 @@ from tapegrad.nn.core import files
 from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
 from tapegrad.nn.formats.torch7.building import from_objects
-from tapegrad.nn.formats.torch7.classes import absent
+from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
@@ -117,7 +117,7 @@ def known() -> dict[str, type]:
     for room in (containers, layers, recurrent, criterions):
         found |= {f"nn.{name}": getattr(room, name) for name in room.__all__}
     modules = {k: v for k, v in found.items() if isinstance(v, type) and issubclass(v, Module)}
-    return HELPERS | {name: cls for name, cls in modules.items() if not absent(cls)}
+    return HELPERS | {name: cls for name, cls in modules.items() if not is_absent(cls)}
 
 
 def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:

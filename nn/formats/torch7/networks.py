@@ -13,16 +13,19 @@ from tapegrad.autograd import Parameter
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.formats.torch7.entry import dtype_of
 from tapegrad.nn.layers.activation import Identity, Sqrt, Square
+from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap
 from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
 from tapegrad.nn.layers.lookup import LookupTable
 from tapegrad.nn.layers.padding import SpatialZeroPadding
 from tapegrad.nn.layers.pointwise import MulConstant
 from tapegrad.nn.layers.rectifiers import ReLU, Threshold
+from tapegrad.nn.layers.shape import Replicate
 from tapegrad.nn.layers.table import MM, CDivTable, CSubTable, JoinTable
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.torch7.entry import Fields
+    from tapegrad.nn.formats.torch7.entry import DType, Fields
 
 __all__ = [
     "like",
@@ -101,7 +104,7 @@ def write_partial_linear(module: Any, fields: Fields) -> Fields:
     table = LookupTable(1, 1)
     network = like(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
     table.weight = module.weight
-    columns = np.arange(1, module.outputsize + 1).astype(fields["gradInput"].dtype)
+    columns = np.arange(1, module.outputsize + 1).astype(dtype_of(fields))
     chosen = columns if module.partition is None else columns[module.partition.numpy()]
     kept = {name: value for name, value in fields.items() if name not in {"weight", "partition"}}
     return kept | {"network": network, "allcolumns": columns, "partition": chosen}
@@ -122,38 +125,46 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
 
 def write_subtractive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: an estimator of local means, and two tables."""
-    extra = {"subtractor": CSubTable(), "divider": CDivTable(), "meanestimator": _estimator(module)}
-    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
+    dtype = dtype_of(fields)
+    extra = {
+        "subtractor": CSubTable(),
+        "divider": CDivTable(),
+        "meanestimator": _estimator(module, dtype),
+    }
+    coefficients = np.ones((1, 1, 1), dtype)
     return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
 def write_divisive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: estimators of local means and deviations, and others."""
+    dtype = dtype_of(fields)
     extra = {
-        "meanestimator": _estimator(module),
-        "stdestimator": Sequential(Square(), *_estimator(module).modules, Sqrt()),
+        "meanestimator": _estimator(module, dtype),
+        "stdestimator": Sequential(Square(), *_estimator(module, dtype).modules, Sqrt()),
         "normalizer": CDivTable(),
         "divider": CDivTable(),
         "thresholder": Threshold(module.threshold, module.thresval),
     }
-    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
+    coefficients = np.ones((1, 1, 1), dtype)
     return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
-def _estimator(module: Any) -> Any:
+def _estimator(module: Any, dtype: DType) -> Any:
     """A network for the sum over a neighbourhood and all planes, in each plane."""
-    planes, kernel = module.nInputPlane, module.kernel.numpy()
+    planes, kernel = module.nInputPlane, module.kernel.numpy().astype(dtype)
     across, down = kernel.shape[-1] // 2, kernel.shape[0] // 2
     network = Sequential(SpatialZeroPadding(across, across, down, down))
-    every = np.ones((planes, planes, 1, 1))
     if kernel.ndim == 2:
-        weights = [every * kernel]
-    else:  # one convolution after the other; only the first adds the planes up
-        own = np.eye(planes)[:, :, None, None]
-        weights = [every * kernel[None, :], own * kernel[:, None]]
-    for weight in weights:
-        part = SpatialConvolution(planes, planes, weight.shape[3], weight.shape[2])
-        part.weight = Parameter(weight.astype(kernel.dtype))
-        part.bias = Parameter(np.zeros(planes, kernel.dtype))
+        parts = [(SpatialConvolution(planes, 1, kernel.shape[1], kernel.shape[0]), kernel)]
+    else:  # along rows in each plane, then along columns and over the planes
+        own = np.repeat(np.arange(planes)[:, None], 2, axis=1)
+        parts = [
+            (SpatialConvolutionMap(own, len(kernel), 1), kernel),
+            (SpatialConvolution(planes, 1, 1, len(kernel)), kernel[:, None]),
+        ]
+    for part, weight in parts:
+        shape = part.weight.shape
+        part.weight = Parameter(np.broadcast_to(weight, shape).astype(dtype))
+        part.bias = Parameter(np.zeros(part.bias.shape, dtype))
         network.add(part)
-    return network
+    return network.add(Replicate(planes, 0, 3))

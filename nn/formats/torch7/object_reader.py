@@ -32,8 +32,9 @@ __all__ = ["BOOLEAN", "NIL", "NUMBER", "OBJECTS", "STRING", "TABLE", "TORCH", "O
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
 
-# Classes that write more than their fields: nn.GPU writes its type and device in front of them.
-OBJECTS = {"nn.GPU": 2}
+# How many objects a class writes if not one, its fields: nn.GPU has its type and device in front of
+# them; a timer has nothing.
+OBJECTS = {"nn.GPU": 2, "torch.Timer": 0}
 
 CODE = "data (functions are Lua bytecode; a file that holds code is refused)"
 MORE = "{what} within the file's end, {left} bytes away"
@@ -252,7 +253,8 @@ class ObjectReader(ABC):
         if name.startswith("tds."):
             raise self.error(UnsupportedError, "a class whose layout is known", name)
         result = self.objects[index] = TorchObject(name, version=version, offset=start)
-        self.push(result, OBJECTS.get(name, 1))
+        if count := OBJECTS.get(name, 1):
+            self.push(result, count)
         return result
 
     def class_header(self) -> tuple[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STORAGE_TYPES", "Storage", "Table", "TorchObject"]
+__all__ = ["STORAGE_TYPES", "TENSOR_TYPES", "Storage", "Table", "TorchObject", "module_type"]
 
 # The types of entries by the names that tensor and storage classes are made of.  What was on a GPU
 # is written as the same numbers.
@@ -33,6 +33,19 @@ STORAGE_TYPES: dict[str, np.dtype[Any]] = {
     **{f"Cuda{name}": np.dtype(entry) for name, entry in _ENTRIES.items() if name != "Float"},
     "Cuda": np.dtype(np.float32),
 }
+
+# The types that a module may have.
+TENSOR_TYPES = {
+    np.dtype(np.float64): "torch.DoubleTensor",
+    np.dtype(np.float32): "torch.FloatTensor",
+    np.dtype(np.float16): "torch.HalfTensor",
+}
+
+
+def module_type(name: Any) -> np.dtype[Any] | None:
+    """The floating dtype that the name of a tensor type stands for; None for any other."""
+    found = STORAGE_TYPES.get(name[6:-6]) if isinstance(name, str) else None
+    return found if found in TENSOR_TYPES and f"torch.{name[6:-6]}Tensor" == name else None
 
 
 class _Key:

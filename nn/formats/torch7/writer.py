@@ -231,8 +231,9 @@ def _emit(plan: WritePlan, out: _BinaryOut | _AsciiOut) -> None:
                 if item.version:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
-                stack.append(item.fields)
-                if OBJECTS.get(item.class_name) == 2:
+                count = OBJECTS.get(item.class_name, 1)
+                stack.extend([item.fields] if count else [])
+                if count == 2:
                     stack.append(plan.header(item.fields))
             else:
                 pairs = _pairs(item)
