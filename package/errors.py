@@ -12,6 +12,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
+    SkippedFunctionWarning,
     TruncatedError,
     UnknownClassWarning,
     UnsafeError,
@@ -36,6 +37,7 @@ __all__ = [
     "TapegradError",
     "TruncatedError",
     "UncheckedError",
+    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",

@@ -82,7 +82,7 @@ def test_the_recorded_layers_are_reached() -> None:
 # Classes whose records are files, of torch/rnn and nngraph.
 RECORDED_AS_FILES = {"BiSequencer", "LookupRNN", "MaskZeroCriterion", "Recursor", "gModule"}
 RECORDED_AS_FILES |= {"RepeaterCriterion", "ReverseSequence", "ReverseUnreverse"}
-RECORDED_AS_FILES |= {"SequencerCriterion"}
+RECORDED_AS_FILES |= {"SequencerCriterion", "Recurrence"}
 
 
 def test_a_class_is_recorded_from_torch7_or_its_entry_says_that_torch7_has_none() -> None:

@@ -21,6 +21,7 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.masking import rows_of
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes, zeros
 
@@ -93,11 +94,14 @@ class LookupRNN(AbstractRecurrent):
 
     x: integers (N,) from 0 to nindex - 1 -> (N, H);  V (nindex, H), U (H, H), b (H,).
     transfer: Sigmoid() when None.  V starts from N(0, 1).
+    maskzero: set for one whose table is a LookupTableMaskZero, which only files have: V has a row
+    in front for the padding, a negative index, that is read as zeros and takes no part.
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupRNN.
     """
 
-    keeps = ("inputsize", "outputsize", "weight", "modules")
+    keeps = ("inputsize", "outputsize", "weight", "modules", "maskzero")
     counts: ClassVar[Mapping[str, str]] = {"input": "index"}
+    maskzero = False
 
     def __init__(self, nindex: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = nindex
@@ -120,7 +124,11 @@ class LookupRNN(AbstractRecurrent):
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         linear, transfer = self.modules
-        rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
+        if self.maskzero:
+            padding = ops.less(x, 0)
+            rows = rows_of(self.weight[1:], ops.where(padding, 0, x), padding)
+        else:
+            rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 

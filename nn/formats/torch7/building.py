@@ -31,12 +31,14 @@ from tapegrad.nn.formats.common.names import may_be_attribute
 from tapegrad.nn.formats.torch7.classes import entries_of, is_ignored, private_fields
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7.objects import (
+    SKIPPED,
     TENSOR_TYPES,
     Storage,
     Table,
     TorchObject,
     module_type,
 )
+from tapegrad.nn.formats.torch7.stand_ins import fields_as_nn, first_replica, name_in_nn
 from tapegrad.nn.module import Module
 
 __all__ = ["attributes", "counts_of", "from_objects"]
@@ -45,10 +47,6 @@ __all__ = ["attributes", "counts_of", "from_objects"]
 _OF_ALL = {"output", "gradInput", "_type", "train"}
 
 _PLAIN = (bool, int, float, str, type(None))
-
-# A Linear that has no bias, or one that is kept at 0.
-_ALIASES = {"nn.LinearNoBias": "nn.Linear"}
-_WITHOUT = {"bias", "gradBias"}
 
 # What code that is specific to a class may raise about fields that are not what it expects.
 _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -59,8 +57,11 @@ _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, Arith
 
 def from_objects(
     root: Any, known: Mapping[str, type], file: str | None = None
-) -> tuple[Any, list[str]]:
-    """What a file holds with modules built and lists made, and the classes that are not known.
+) -> tuple[Any, list[str], list[str]]:
+    """What a file holds with modules built and lists made, and two lists.
+
+    The lists: the classes that are not known, and the paths of objects whose functions were not
+    read.
 
     known: classes by the names that Torch7 has for them
     A module with a part of an unknown class can't run, so it stays a TorchObject as well.
@@ -72,6 +73,7 @@ def from_objects(
         results[id(raw)] = _shell(raw, found.built.get(id(raw)))
 
     def result(raw: Any) -> Any:
+        raw = first_replica(raw)
         return results.get(id(raw), raw)
 
     for raw in found.order:
@@ -85,9 +87,8 @@ def from_objects(
         if cls is None:
             continue
         fields = {key: result(value) for key, value in raw.fields.items() if isinstance(key, str)}
-        if raw.class_name in _ALIASES:
-            fields = {key: value for key, value in fields.items() if key not in _WITHOUT}
         try:
+            fields = fields_as_nn(raw.class_name, fields)
             _set_attributes(results[id(raw)], fields, raw.version, tensors)
         except _MALFORMED as error:
             place = {"file": file, "offset": raw.offset, "path": found.path(raw)}
@@ -99,7 +100,13 @@ def from_objects(
         found.unknown -= GRAPH_PARTS  # which became its steps
     if Profile in found.built.values():
         found.unknown.discard("torch.Timer")  # whose times are measured anew
-    return result(root), sorted(found.unknown)
+    skipped = [found.path(raw) for raw in found.order if _has_functions(raw)]
+    return result(root), sorted(found.unknown), skipped
+
+
+def _has_functions(raw: Any) -> bool:
+    fields = raw.fields if isinstance(raw, TorchObject) else None
+    return isinstance(fields, Table) and any(value is SKIPPED for value in fields.values())
 
 
 class _Discovered:
@@ -113,6 +120,7 @@ class _Discovered:
         stack = [(root, None, None)]
         while stack:
             item, parent, key = stack.pop()
+            item = first_replica(item)
             if not isinstance(item, (Table, TorchObject)):
                 continue
             parents = self._parents.setdefault(id(item), [])
@@ -127,7 +135,7 @@ class _Discovered:
                         stack.append((k, item, "<key>"))
             else:
                 stack.append((item.fields, item, None))
-                cls = known.get(_ALIASES.get(item.class_name, item.class_name))
+                cls = known.get(item.class_name) or known.get(name_in_nn(item.class_name))
                 if cls is None:
                     self.unknown.add(item.class_name)
                 elif isinstance(item.fields, Table):

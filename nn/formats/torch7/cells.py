@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of, step_of
-from tapegrad.nn.formats.torch7.objects import Table, TorchObject
+from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.layers.activation import Identity, Sigmoid, Tanh
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.linear import Linear
@@ -30,6 +30,7 @@ from tapegrad.nn.layers.table import (
 )
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.layers import Gate, Peephole
+from tapegrad.nn.recurrent.masking import LookupTableMaskZero
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ __all__ = [
     "read_linear_rnn",
     "read_lookup_rnn",
     "read_lstm",
+    "read_recurrence",
     "write_fast_lstm",
     "write_gru",
     "write_linear_rnn",
@@ -105,12 +107,32 @@ def read_linear_rnn(fields: Fields, _version: int) -> Fields:
 def read_lookup_rnn(fields: Fields, _version: int) -> Fields:
     """The weight of the LookupTable, the Linear and the transfer function."""
     both, _, transfer = parts_of(step_of(fields), ParallelTable, CAddTable, Module)
-    table, linear = parts_of(both, LookupTable, Linear)
+    table, linear = parts_of(both, (LookupTable, LookupTableMaskZero), Linear)
     weight = table.__dict__.get("weight")
     if weight is None:
         raise FormatError("a LookupTable with a weight", "one without")
     own = {"weight": weight, "modules": [linear, transfer], "inputsize": fields.get("nindex")}
+    own |= {"maskzero": True} if isinstance(table, LookupTableMaskZero) else {}
     return {name: value for name, value in fields.items() if name != "nindex"} | own
+
+
+def read_recurrence(fields: Fields, _version: int) -> Fields:
+    """The size of an output is a table of sizes, or a storage; or a table of these."""
+    size = fields.get("outputSize")
+    if not _are_sizes(size) or not isinstance(fields.get("nInputDim"), int):
+        raise FormatError("sizes called outputSize, and nInputDim", f"{size!r:.60}")
+    step_of(fields)
+    return fields | {"outputSize": size.array.tolist() if isinstance(size, Storage) else size}
+
+
+def _are_sizes(value: Any) -> bool:
+    if isinstance(value, Storage):
+        return value.array.dtype.kind == "i" and value.array.size > 0
+    if not isinstance(value, list) or not value:
+        return False
+    return all(type(n) is int and n > 0 for n in value) or all(
+        isinstance(inner, list) and _are_sizes(inner) for inner in value
+    )
 
 
 def write_fast_lstm(module: Any, fields: Fields) -> Fields:
@@ -162,11 +184,11 @@ def write_linear_rnn(module: Any, fields: Fields) -> Fields:
 def write_lookup_rnn(module: Any, fields: Fields) -> Fields:
     """The step around the LookupTable, the Linear and the transfer function."""
     linear, transfer = module.modules
-    table = LookupTable(1, 1)
+    table: Any = LookupTableMaskZero(1, 1) if module.maskzero else LookupTable(1, 1)
     step = Sequential(ParallelTable(table, linear), CAddTable(), transfer)
     written = _recurrence(module, fields, step, linear, transfer)
     table.weight = module.weight
-    kept = {k: v for k, v in written.items() if k not in {"weight", "inputsize"}}
+    kept = {k: v for k, v in written.items() if k not in {"weight", "inputsize", "maskzero"}}
     return kept | {"nindex": module.inputsize}
 
 

@@ -71,6 +71,7 @@ from tapegrad.nn.recurrent.layers import (
 )
 from tapegrad.nn.recurrent.masking import Embedding, LookupTableMaskZero, MaskZero
 from tapegrad.nn.recurrent.over_time import BiSequencer, Recursor, Remembering, Repeater, Sequencer
+from tapegrad.nn.recurrent.recurrence import Recurrence
 from tapegrad.nn.recurrent.sequence import Bidirectional, SeqGRU, SeqLSTM
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM
 
@@ -152,6 +153,7 @@ COMPOSITES: dict[type, ClassEntry] = {
     ),
     LookupTableMaskZero: ClassEntry(state=LOOKUP, ignores=("copiedInput", "shouldScaleGradByFreq")),
     MapTable: ClassEntry(
+        read=layers.read_map_table,
         write=layers.write_only_child,
         state={"sharedparams": lambda _: ["weight", "bias", "gradWeight", "gradBias"]},
         output=empty_table,
@@ -188,13 +190,29 @@ COMPOSITES: dict[type, ClassEntry] = {
         | dict.fromkeys(("zeroOutput", "zeroCell"), empty_tensor),
         ignores=_OLD,
     ),
+    Recurrence: ClassEntry(
+        read=cells.read_recurrence,
+        write=cells.write_step,
+        state=_RECURRENT | {"typeTensor": empty_tensor},
+        ignores=_OLD,
+    ),
     Recursor: ClassEntry(write=cells.write_step, state=_RECURRENT, ignores=_OLD),
     Remembering: ClassEntry(read=over_time.read_remembering, private=("_remember",)),
-    Repeater: ClassEntry(write=layers.write_only_child, ignores=("_remember",), output=empty_table),
+    Repeater: ClassEntry(
+        read=over_time.read_repeater,
+        write=layers.write_only_child,
+        ignores=("_remember", "nStep"),
+        output=empty_table,
+    ),
     RepeaterCriterion: ClassEntry(
         read=over_time.read_repeater_criterion, write=over_time.write_criterion_over_time
     ),
-    SeqGRU: ClassEntry(state=_SEQUENCE, gradient=empty_tensor),
+    SeqGRU: ClassEntry(
+        read=over_time.read_seq_gru,
+        state=_SEQUENCE,
+        ignores=("batchfirst", "seqLength", "miniBatch"),
+        gradient=empty_tensor,
+    ),
     SeqLSTM: ClassEntry(
         state=_SEQUENCE | {"cell": empty_tensor, "c0": empty_tensor},
         output=empty_tensor,

@@ -7,7 +7,7 @@ table of classes.py, or by the class itself: `to_torch7()` returns the fields to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.core.memory import StorageMap
 from tapegrad.nn.core.part import known_dtype
 from tapegrad.nn.core.state import kept
 from tapegrad.nn.criterions.criterion import Criterion
@@ -62,6 +63,7 @@ class _Description:
         self.names = names
         self.results: dict[tuple[int, Any], Any] = {}
         self.kept: list[Any] = []  # so that no identity is given to two objects
+        self.memories: dict[DType, StorageMap] = {}  # by the dtype that it is converted to
         self.zeros: dict[int, np.ndarray[Any, Any]] = {}  # gradients of parameters that have none
         self.pending: list[tuple[str, Any, Any, DType | None]] = []
 
@@ -92,13 +94,14 @@ class _Description:
         return self.results[key]
 
     def _array(self, value: Any, dtype: DType | None) -> np.ndarray[Any, Any]:
-        """One array for each memory seen one way, so that sharing is seen when it is written."""
+        """An array of its own for each Tensor; those of one memory are views of one memory."""
         array = value if isinstance(value, np.ndarray) else array_of(value)
         wanted = dtype if dtype is not None and array.dtype.kind == "f" else array.dtype
-        key = (id(array), wanted)
+        key = (id(value), wanted)
         if key not in self.results:
-            self.kept.append(array)
-            self.results[key] = devices.to_numpy(array).astype(wanted, copy=False)
+            self.kept.append(value)
+            convert = self.memories.setdefault(wanted, StorageMap(_to_numpy(wanted)))
+            self.results[key] = convert(array)[...]
         found: np.ndarray[Any, Any] = self.results[key]
         return found
 
@@ -119,6 +122,11 @@ class _Description:
                 )
         else:
             made.extend(self._convert(v, f"{path}[{i}]", dtype) for i, v in enumerate(item))
+
+
+def _to_numpy(dtype: DType) -> Callable[[Any], Any]:
+    """A function that moves an array to the CPU and converts it, where that is needed."""
+    return lambda array: devices.to_numpy(array).astype(dtype, copy=False)
 
 
 def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:

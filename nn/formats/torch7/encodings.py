@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import sys
@@ -50,6 +51,9 @@ class Binary(ObjectReader):
         if len(data) != count:
             raise self.error(TruncatedError, f"{count} bytes", f"{len(data)} and the end")
         return data
+
+    def skip(self, count: int) -> None:
+        self.stream.seek(count, io.SEEK_CUR)
 
     def integer(self) -> int:
         return int.from_bytes(self.raw(4), self.order, signed=True)
@@ -128,6 +132,11 @@ class Ascii(ObjectReader):
             raise self.error(TruncatedError, f"{count} characters", f"{len(data)} and the end")
         self.end_of_line()
         return data
+
+    def skip(self, count: int) -> None:
+        if count:
+            self.stream.seek(count, io.SEEK_CUR)
+            self.end_of_line()
 
     def end_of_line(self) -> None:
         found = self.stream.read(1)

@@ -18,7 +18,12 @@ from typing import Any, Literal
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
 from tapegrad.nn.formats.common.atomic import replacing
-from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.common.errors import (
+    Limits,
+    SkippedFunctionWarning,
+    UnknownClassWarning,
+    UnsupportedError,
+)
 from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
@@ -33,6 +38,11 @@ __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "sa
 UNKNOWN = (
     "{file} has classes without a counterpart here: {names}. Their objects, and the modules they "
     "are part of, stay tables (TorchObject). Pass classes={{'{first}': YourClass}} to build them."
+)
+
+FUNCTIONS = (
+    "{file} has functions, which were not read: those of nn.Copy of one type ({paths}), which hand "
+    "on what they are given."
 )
 
 
@@ -52,7 +62,8 @@ def load(
                omitted
     strict:    raise for classes without a counterpart here instead of warning
     Raises FormatError or one of its children for whatever is wrong with the content (UnsafeError
-    for functions: they are code), OSError for the file itself.
+    for functions: they are code; those of an nn.Copy are passed over, with a warning), OSError for
+    the file itself.
     """
     (root,) = read(file, long_size=long_size, limits=limits)
     return _built(root, file, classes, strict)
@@ -122,12 +133,15 @@ def known() -> dict[str, type]:
 
 def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:
     name = None if isinstance(file, bytes) else os.fspath(file)
-    result, unknown = from_objects(root, known() | dict(classes or {}), name)
+    result, unknown, skipped = from_objects(root, known() | dict(classes or {}), name)
     if unknown and strict:
         raise UnsupportedError("classes that are known here", ", ".join(unknown), file=name)
     if unknown:
         text = UNKNOWN.format(file=name or "the data", names=", ".join(unknown), first=unknown[0])
         warnings.warn(text, UnknownClassWarning, stacklevel=3)
+    if skipped:
+        text = FUNCTIONS.format(file=name or "the data", paths=", ".join(skipped[:3]))
+        warnings.warn(text, SkippedFunctionWarning, stacklevel=3)
     return result
 
 

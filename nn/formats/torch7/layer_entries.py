@@ -75,7 +75,16 @@ from tapegrad.nn.layers.pooling.fractional import (
 )
 from tapegrad.nn.layers.pooling.unpooling import SpatialMaxUnpooling
 from tapegrad.nn.layers.rectifiers import CReLU, ReLU, RReLU
-from tapegrad.nn.layers.shape import Convert, Padding, Reshape, Squeeze, Transpose, Unsqueeze, View
+from tapegrad.nn.layers.shape import (
+    Convert,
+    Copy,
+    Padding,
+    Reshape,
+    Squeeze,
+    Transpose,
+    Unsqueeze,
+    View,
+)
 from tapegrad.nn.layers.table import (
     MM,
     MV,
@@ -142,6 +151,7 @@ LAYERS: dict[type, ClassEntry] = {
     Conv2d: ClassEntry(absent=True),
     Conv3d: ClassEntry(absent=True),
     Convert: ClassEntry(state={"modules": empty_table}),
+    Copy: ClassEntry(read=layers.read_copy, write=layers.write_copy),
     CosineDistance: ClassEntry(gradient=table_of_tensors(2)),
     DotProduct: ClassEntry(gradient=table_of_tensors(2)),
     Dropout: ClassEntry(read=layers.read_dropout, state={"noise": empty_tensor}),

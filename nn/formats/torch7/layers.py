@@ -18,9 +18,9 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.criterions.joint import ParallelCriterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7.entry import dtype_of
+from tapegrad.nn.formats.torch7.entry import ExactArray, dtype_of
 from tapegrad.nn.formats.torch7.networks import module_with
-from tapegrad.nn.formats.torch7.objects import TENSOR_TYPES, Storage
+from tapegrad.nn.formats.torch7.objects import SKIPPED, TENSOR_TYPES, Storage, module_type
 from tapegrad.nn.layers.distance import WeightedEuclidean
 from tapegrad.nn.layers.pooling.fixed import SpatialMaxPooling, VolumetricMaxPooling
 from tapegrad.nn.module import Module
@@ -33,12 +33,14 @@ __all__ = [
     "read_average_pooling",
     "read_batch_normalization",
     "read_convolution",
+    "read_copy",
     "read_dropout",
     "read_fractional",
     "read_gradient_reversal",
     "read_index_linear",
     "read_kmeans",
     "read_layer_normalization",
+    "read_map_table",
     "read_matrix_convolution",
     "read_max_pooling",
     "read_reshape",
@@ -52,6 +54,7 @@ __all__ = [
     "write_bottle",
     "write_class_simplex",
     "write_connections",
+    "write_copy",
     "write_cross_entropy",
     "write_dont_cast",
     "write_euclidean",
@@ -193,11 +196,30 @@ def read_kmeans(fields: Fields, _version: int) -> Fields:
     return fields | ({} if counted else {"clusterSampleCount": None})
 
 
+def read_copy(fields: Fields, _version: int) -> Fields:
+    """The types are those of output and gradInput; with functions, both are one."""
+    plain = {name: value for name, value in fields.items() if value is not SKIPPED}
+    if len(plain) < len(fields):
+        return plain
+    names = {"intype": "gradInput", "outtype": "output"}
+    found = {ours: plain[theirs] for ours, theirs in names.items() if theirs in plain}
+    types = {name: TENSOR_TYPES.get(value.dtype) for name, value in found.items()}
+    return plain | types if types.get("intype") != types.get("outtype") else plain
+
+
 def read_dropout(fields: Fields, _version: int) -> Fields:
     """Each entry has a draw of its own; torch/rnn may draw once for an entire batch."""
     if fields.get("mono"):
         raise UnsupportedError("a Dropout that draws for each sample", "one of a batch (mono)")
     return _leaving_out(fields, "noise")
+
+
+def read_map_table(fields: Fields, _version: int) -> Fields:
+    """The copies that share the parameters of the first are made anew where they are needed."""
+    parts = fields.get("modules")
+    if isinstance(parts, list) and fields.get("shared", True):
+        return fields | {"modules": parts[:1]}
+    return fields
 
 
 def read_fractional(fields: Fields, _version: int) -> Fields:
@@ -333,6 +355,17 @@ def write_bottle(module: Any, fields: Fields) -> Fields:
     """Room for the sizes that are folded and unfolded, which Torch7 keeps in tensors."""
     sizes = {"inShape": module.nInputDim, "outShape": module.nOutputDim}
     return fields | {name: np.zeros(count, dtype_of(fields)) for name, count in sizes.items()}
+
+
+def write_copy(module: Any, fields: Fields) -> Fields:
+    """The types are those of output and gradInput; without types they are that of the module."""
+    own = dtype_of(fields)
+    kinds = {"gradInput": module.intype, "output": module.outtype}
+    made = {}
+    for name, kind in kinds.items():
+        dtype = own if kind is None else module_type(kind) or np.dtype(kind)
+        made[name] = ExactArray(np.empty(0, dtype))
+    return _leaving_out(fields, "intype", "outtype") | made
 
 
 def write_dont_cast(module: Any, fields: Fields) -> Fields:

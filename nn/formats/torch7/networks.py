@@ -40,13 +40,17 @@ __all__ = [
 ]
 
 
-def parts_of(module: Any, *classes: type) -> list[Any]:
-    """The children of a container, if they are of these classes.  Raises FormatError otherwise."""
+def parts_of(module: Any, *classes: type | tuple[type, ...]) -> list[Any]:
+    """The children of a container, if they are of these classes.  Raises FormatError otherwise.
+
+    classes: one for each child, or a tuple of those that it may be of
+    """
     below = getattr(module, "__dict__", {}).get("modules")
     found = below if isinstance(below, list) else []
     same = len(found) == len(classes) and all(map(isinstance, found, classes))
     if not same:
-        names = ", ".join(cls.__name__ for cls in classes)
+        options = (cls if isinstance(cls, tuple) else (cls,) for cls in classes)
+        names = ", ".join(" or ".join(one.__name__ for one in option) for option in options)
         raise FormatError(f"a network of {names}", f"{[type(part).__name__ for part in found]}")
     return found
 

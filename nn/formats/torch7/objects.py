@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STORAGE_TYPES", "TENSOR_TYPES", "Storage", "Table", "TorchObject", "module_type"]
+__all__ = [
+    "SKIPPED",
+    "STORAGE_TYPES",
+    "TENSOR_TYPES",
+    "Storage",
+    "Table",
+    "TorchObject",
+    "module_type",
+]
 
 # The types of entries by the names that tensor and storage classes are made of.  What was on a GPU
 # is written as the same numbers.
@@ -140,6 +148,18 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"Storage({self.array.dtype}, {self.array.size} entries)"
+
+
+class _Skipped:
+    """Stands for a function in a file whose bytes were passed over, neither read nor run."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "a function that was not read"
+
+
+SKIPPED = _Skipped()
 
 
 class TorchObject:

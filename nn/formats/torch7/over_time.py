@@ -33,7 +33,9 @@ __all__ = [
     "read_criterion_over_time",
     "read_mask_zero_criterion",
     "read_remembering",
+    "read_repeater",
     "read_repeater_criterion",
+    "read_seq_gru",
     "write_bi_sequencer",
     "write_bidirectional",
     "write_criterion_over_time",
@@ -72,6 +74,23 @@ def read_remembering(fields: Fields, _version: int) -> Fields:
     if fields.get("_remember", "neither") not in MODES:
         raise FormatError(f"one of {MODES}", f"{fields['_remember']!r:.60}")
     return fields
+
+
+def read_repeater(fields: Fields, _version: int) -> Fields:
+    """The number of steps was called nStep once."""
+    steps = fields.get("seqlen", fields.get("nStep"))
+    if type(steps) is not int or steps < 1:
+        raise FormatError("a number of steps called seqlen", f"{steps!r:.60}")
+    return fields | {"seqlen": steps}
+
+
+def read_seq_gru(fields: Fields, _version: int) -> Fields:
+    """The sizes had other names once, and samples could stand before steps."""
+    if fields.get("batchfirst"):
+        raise UnsupportedError("sequences with the steps in front", "batchfirst")
+    names = (("inputSize", "inputsize"), ("outputSize", "outputsize"))
+    fields = fields | {ours: fields[theirs] for theirs, ours in names if theirs in fields}
+    return {name: value for name, value in fields.items() if name not in dict(names)}
 
 
 def read_bidirectional(fields: Fields, _version: int) -> Fields:

@@ -20,10 +20,10 @@ from tapegrad.nn.formats.torch7.object_reader import (
     BOOLEAN,
     NIL,
     NUMBER,
-    OBJECTS,
     STRING,
     TABLE,
     TORCH,
+    objects_of,
 )
 from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
 
@@ -114,9 +114,11 @@ class WritePlan:
             if array.size >= 2**31:
                 raise UnsupportedError("sizes of 4 bytes", str(array.size), path=path)
 
-    def header(self, fields: Any) -> Any:
-        """What nn.GPU writes in front of its fields: its type and device."""
-        known = fields if isinstance(fields, Mapping) else {}
+    def header(self, item: TorchObject) -> Any:
+        """What is in front of the fields: an nn.GPU's type and device, or several GPUs' numbers."""
+        known = item.fields if isinstance(item.fields, Mapping) else {}
+        if item.class_name != "nn.GPU":
+            return known.get("gpuAssignments")
         kept = {i: known.get(name) for i, name in enumerate(("_type", "device"), 1)}
         self.kept.append(kept)
         return kept
@@ -231,10 +233,10 @@ def _emit(plan: WritePlan, out: _BinaryOut | _AsciiOut) -> None:
                 if item.version:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
-                count = OBJECTS.get(item.class_name, 1)
+                count = objects_of(item.class_name, item.version)
                 stack.extend([item.fields] if count else [])
                 if count == 2:
-                    stack.append(plan.header(item.fields))
+                    stack.append(plan.header(item))
             else:
                 pairs = _pairs(item)
                 out.integer(len(pairs))
