@@ -323,8 +323,8 @@ DECLINED: dict[str, tuple[Any, str, Any, str]] = {
     "keys that are normalized": (
         lambda: nn.IndexLinear(3, 2),
         "normalize",
-        4,
-        "does not normalize",
+        3,
+        "0 or 4 columns",
     ),
     "an average over steps": (
         lambda: nn.RepeaterCriterion(nn.MSECriterion()),

@@ -257,21 +257,24 @@ class GRU(AbstractRecurrent):
 class MuFuRu(AbstractRecurrent):
     """The multi-function recurrent unit, step by step: x -> h'.
 
-    r = σ(Wᵣ·[x, h] + bᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit, with
-    p the softmax over the operations of W_p·[x, h] + b_p.
+    r = σ(Wᵣ·x + bᵣ + Uᵣ·h + cᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit,
+    with p the softmax over the operations of W_p·[x, h] + b_p.  The parameters are torch/rnn's, in
+    its order: Wᵣ, bᵣ, Uᵣ, cᵣ, Wᵥ, bᵥ, W_p, b_p.
     x: (N, D) -> (N, H).  ops: names among OPERATIONS; all of them when None.
     Raises ValueError for another name, ShapeError for other sizes.
     Source: D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function recurrent unit", 2016,
     section 2; torch/rnn's module of this name departs from it (docs/torch7_files.md).
     """
 
-    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
+    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "reset_state", "candidate", "mixture")
+    reset_state: Any = None  # None in files of the first versions: reset_gate is then of [x, h]
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,
         "mul": lambda h, v: h * v,
         "diff": lambda h, v: ops.absolute(h - v) * 0.5,
         "forget": lambda h, _: h * 0,
+        "sqrt_diff": lambda h, v: ops.sqrt(ops.absolute(h - v)) * 0.25,
         "max": ops.maximum,
         "min": ops.minimum,
     }
@@ -286,13 +289,18 @@ class MuFuRu(AbstractRecurrent):
                 f"MuFuRu: the operations are {list(self.OPERATIONS)}, not {unknown or 'none'}"
             )
         size = inputsize + outputsize
-        self.reset_gate = Linear(size, outputsize)
+        self.reset_gate = Linear(inputsize, outputsize)
+        self.reset_state = Linear(outputsize, outputsize)
         self.candidate = Linear(size, outputsize)
         self.mixture = Linear(size, outputsize * len(self.ops))
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         both = ops.concatenate([x, state], axis=-1)
-        kept = ops.sigmoid(self.reset_gate(both)) * state
+        if self.reset_state is None:
+            gate = self.reset_gate(both)
+        else:
+            gate = self.reset_gate(x) + self.reset_state(state)
+        kept = ops.sigmoid(gate) * state
         v = ops.tanh(self.candidate(ops.concatenate([x, kept], axis=-1)))
         shares = self.mixture(both).reshape((*state.shape[:-1], len(self.ops), -1))
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)

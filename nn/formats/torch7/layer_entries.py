@@ -171,7 +171,6 @@ LAYERS: dict[type, ClassEntry] = {
         write=layers.write_index_linear,
         state={
             **dict.fromkeys(("gradWeightBuffer", "valuesBuffer", "normalizedValues"), empty_tensor),
-            "normalize": 0,
             "weightDecay": 0,
             "running": _running,
             "sizesCache": empty_table,

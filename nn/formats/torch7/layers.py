@@ -184,8 +184,9 @@ def read_matrix_convolution(fields: Fields, _version: int) -> Fields:
 
 def read_index_linear(fields: Fields, _version: int) -> Fields:
     """What is added to a key there, which counts from 1, makes it one that counts from 0."""
-    if fields.get("normalize") not in {0, None}:
-        raise UnsupportedError("an IndexLinear that does not normalize", "one that does")
+    columns = fields.get("normalize", 0)
+    if columns not in (0, 4):
+        raise FormatError("0 or 4 columns called normalize", f"{columns!r:.40}")
     return fields | {"keysOffset": int(_number(fields, "offset")) + 1}
 
 
@@ -417,7 +418,7 @@ def write_index_linear(module: Any, fields: Fields) -> Fields:
     The gradient of the weight is gathered row by row there, in tables that are empty in a new one.
     """
     empty = np.empty(0, dtype_of(fields))
-    own = {"offset": module.keysOffset - 1, "gradWeight": empty}
+    own = {"offset": module.keysOffset - 1, "gradWeight": empty, "normalize": module.normalize}
     return _leaving_out(fields, "keysOffset") | own
 
 
