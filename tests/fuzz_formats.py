@@ -84,6 +84,11 @@ def made_seeds(kind: str) -> Iterator[Seed]:
                 torch7.save(path, module)
                 yield torch7_seed(path.read_bytes(), f"{name}.t7")
     if kind == "torch7":
+        from torch7_functions import copy_of_one_type, with_functions
+
+        for mode in ("binary", "ascii"):
+            data = with_functions([copy_of_one_type(), copy_of_one_type()], mode)
+            yield torch7_seed(data, f"functions of nn.Copy, {mode}.t7")
         for mode, width, order in (
             *(("binary", 8, "little"), ("binary", 4, "little"), ("binary", 8, "big")),
             *(("binary", 4, "big"), ("ascii", 8, "little")),
@@ -109,6 +114,10 @@ def _everything() -> Any:
     root["self"], root[True], root[1], root[root] = root, False, "one", {2.5: None, "ü": "\udcff"}
     root["numbers"] = [0, -0.0, 1.5, float("inf"), float("nan"), 2**53, -1]
     root["unknown"] = [TorchObject("my.Class", {"a": [1, {"b": "c"}]}, 0), TorchObject("x", 1, 12)]
+    replica = TorchObject("cudnn.ReLU", Table({"_type": "torch.FloatTensor", "inplace": True}))
+    fields = Table({"modules": [replica, replica], "gpuAssignments": [1, 2]})
+    root["several"] = TorchObject("nn.DataParallelTable", fields, 2)
+    root["timer"] = TorchObject("torch.Timer")
     return WritePlan(root)
 
 

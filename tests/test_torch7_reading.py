@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch7_functions import MARK, bytes_of, copy_of_one_type, with_functions
 
 from tapegrad import nn
 from tapegrad.nn.formats import (
@@ -21,16 +21,9 @@ from tapegrad.nn.formats import (
 )
 from tapegrad.nn.formats import torch7 as t7
 from tapegrad.nn.formats.torch7 import Storage, Table, TorchObject
-from tapegrad.nn.formats.torch7.writer import WritePlan
 
 ROWS = np.random.default_rng(0).normal(size=(4, 3))
 STEPS = np.random.default_rng(1).normal(size=(5, 4, 3))
-
-
-def bytes_of(root: Any, mode: Any = "binary") -> bytes:
-    data = io.BytesIO()
-    WritePlan(root).write(data, mode)
-    return data.getvalue()
 
 
 def saved(module: Any, path: Path) -> Any:
@@ -265,36 +258,6 @@ def test_replicas_that_are_none_are_refused() -> None:
 
 
 # Functions ---------------------------------------------------------------------------------------
-
-MARK = "\x01a function\x01"
-
-
-def with_functions(root: Any, mode: str = "binary", code: bytes = b"\x1bLua\n") -> bytes:
-    """A file in which the strings MARK are functions without variables, one index each."""
-    data, count = bytes_of(root, mode), 0
-    if mode == "binary":
-        numbers = [8, 0, len(code)]
-        mark = (2).to_bytes(4, "little") + len(MARK).to_bytes(4, "little") + MARK.encode()
-    else:
-        mark = b"2\n%d\n%s\n" % (len(MARK), MARK.encode())
-    while mark in data:
-        count += 1
-        first, table = 10_000 + 2 * count, 10_001 + 2 * count
-        if mode == "binary":
-            numbers = [8, first, len(code)]
-            new = b"".join(n.to_bytes(4, "little") for n in numbers) + code
-            new += b"".join(n.to_bytes(4, "little") for n in (3, table, 0))
-        else:
-            new = b"8\n%d\n%d\n%s\n3\n%d\n0\n" % (first, len(code), code, table)
-        data = data.replace(mark, new, 1)
-    return data
-
-
-def copy_of_one_type() -> TorchObject:
-    """nn.Copy of one type as Torch7 writes it, with MARK for its functions."""
-    empty = np.empty(0)
-    fields = {"_type": "torch.DoubleTensor", "output": empty, "gradInput": empty}
-    return TorchObject("nn.Copy", Table(fields | {"updateOutput": MARK, "updateGradInput": MARK}))
 
 
 @pytest.mark.parametrize("mode", ["binary", "ascii"])
