@@ -124,12 +124,12 @@ def _everything() -> Any:
 def torch7_seed(data: bytes, name: str) -> Seed:
     """The places of the numbers in a Torch7 file, found by reading it once."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.torch7.reader import read
+    from tapegrad.nn.formats.torch7.reader import read_file_objects
 
     fields: list[Field] = []
     recording = _recording(data, fields)
     try:
-        read(data, many=True)
+        read_file_objects(data, many=True)
     except FormatError:
         pass  # files that hold code are seeds too
     finally:

@@ -30,7 +30,7 @@ from tapegrad.nn.formats import FormatError, UnknownClassWarning, UnsafeError, U
 from tapegrad.nn.formats import torch7 as t7
 from tapegrad.nn.formats.torch7.classes import CLASSES
 from tapegrad.nn.formats.torch7.files import known
-from tapegrad.nn.formats.torch7.reader import read
+from tapegrad.nn.formats.torch7.reader import read_file_objects
 from tapegrad.nn.formats.torch7.writer import WritePlan
 
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
@@ -207,9 +207,9 @@ def same_bytes(file: str) -> bool:
     out = io.BytesIO()
     mode = "ascii" if ".asc." in file else "binary"
     order = "big" if "bigendian" in file else "little"
-    WritePlan(read(data)[0]).write(out, mode, 4 if "long32" in file else 8, order)
-    again = read(out.getvalue())[0]
-    assert type(again) is type(read(data)[0])
+    WritePlan(read_file_objects(data)[0]).write(out, mode, 4 if "long32" in file else 8, order)
+    again = read_file_objects(out.getvalue())[0]
+    assert type(again) is type(read_file_objects(data)[0])
     return out.getvalue() == data
 
 

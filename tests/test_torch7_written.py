@@ -114,7 +114,7 @@ OF_BUILT_OBJECTS = (
 
 RESULT = "what a call computed is not kept"
 ROOM = "working memory, which Torch7's methods make or resize when they run"
-CLONES = "the clones of a step, and what they computed, are made when a sequence runs"
+CLONES = "the copies of a module that runs several times, and what they computed, are made anew"
 ROWS = (
     "Torch7 gathers gradients of an IndexLinear as tables of rows, which are empty when it is new"
 )
@@ -126,6 +126,7 @@ CONVERTER = "made for the input of the first call; here nothing is"
 OF_RUN_OBJECTS = (
     Departure("*", "output* gradInput*", "missing shape type value", RESULT),
     Departure("*", "_*", "missing shape", ROOM),
+    Departure("nn.MapTable", "modules.*", "missing", CLONES),
     Departure(
         "nn.BatchNormalization nn.SpatialBatchNormalization nn.VolumetricBatchNormalization",
         "save_mean save_std",

@@ -342,7 +342,7 @@ class Torch7(Part):
         tensorCache: see `type`; as in Torch7 it may be the only argument
         """
         if isinstance(index, dict):
-            index, tensorCache = 0, index
+            return self.cuda(tensorCache=index)
         target = devices.device(f"cuda:{index}")
         return self._convert(
             lambda array: devices.to_device(array, target),

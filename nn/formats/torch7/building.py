@@ -3,8 +3,8 @@
 Layers keep Torch7's names for their attributes, so most need nothing said: an instance is made
 without calling its constructor (nothing in a file may decide how much memory that takes), and each
 attribute that the class declares (`keeps`) gets the field of that name.  Numbers that count from 1
-there and from 0 here are shifted by what the class declares in `counts`.  A tensor with a gradient
-beside it is a Parameter, another a Buffer.
+in Torch7 and from 0 in tapegrad are shifted by what the class declares in `counts`.  A tensor with
+a gradient beside it is a Parameter, another a Buffer.
 
 What that rule gets wrong is said per class in the table of classes.py, or by the class itself:
 `from_torch7(cls, fields, version)`, a classmethod, returns the attributes to set.
@@ -117,7 +117,7 @@ class _Discovered:
         self.unknown: set[str] = set()
         self.built: dict[int, type] = {}
         self._parents: dict[int, list[tuple[Any, Any]]] = {}
-        stack = [(root, None, None)]
+        stack: list[tuple[Any, Any, Any]] = [(root, None, None)]
         while stack:
             item, parent, key = stack.pop()
             item = first_replica(item)
@@ -173,7 +173,7 @@ class _Discovered:
 
     def path(self, item: Any) -> str:
         """How `item` was first reached, in the file's keys."""
-        steps = []
+        steps: list[str] = []
         while item is not None and len(steps) < 60:
             item, key = self._parents[id(item)][0]
             if isinstance(key, str):
@@ -186,7 +186,7 @@ class _Discovered:
 def _shell(raw: Any, cls: type | None) -> Any:
     if isinstance(raw, Table):
         return [] if raw.is_list() else Table()
-    return TorchObject(raw.class_name, None, raw.version) if cls is None else cls.__new__(cls)
+    return TorchObject(raw.class_name, None, raw.version) if cls is None else object.__new__(cls)
 
 
 def _fill_table(target: Any, raw: Table, result: Any) -> None:
@@ -200,7 +200,7 @@ def _fill_table(target: Any, raw: Table, result: Any) -> None:
 def _set_attributes(
     module: Any, fields: dict[str, Any], version: int, tensors: dict[int, Tensor]
 ) -> None:
-    cls = type(module)
+    cls: type = type(module)
     if hasattr(cls, "from_torch7"):
         module.__dict__.update(cls.from_torch7(fields, version))
         _set_mode(module, fields)
@@ -223,7 +223,7 @@ def _set_attributes(
         if isinstance(value, np.ndarray):
             gradient = fields.get(f"grad{name[:1].upper()}{name[1:]}")
             learned = name in {"weight", "bias"} and not isinstance(module, Criterion)
-            value = _tensor(value, gradient, learned, tensors)
+            value = _make_tensor(value, gradient, learned, tensors)
         if isinstance(value, Storage):
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
@@ -239,7 +239,7 @@ def attributes(cls: type) -> tuple[str, ...]:
     """
     shown = [name for name in kept_names(cls) if not name.startswith("_")]
     names = dict.fromkeys((*shown, *private_fields(cls)))
-    return tuple(names if _declares(cls) else names | dict.fromkeys(_parameters(cls)))
+    return tuple(names if _declares(cls) else names | dict.fromkeys(_constructor_parameters(cls)))
 
 
 def counts_of(cls: type) -> Mapping[str, Any]:
@@ -256,7 +256,7 @@ def _declares(cls: type) -> bool:
     return is_own(cls) or any(isinstance(names, tuple) for names in theirs)
 
 
-def _parameters(cls: type) -> list[str]:
+def _constructor_parameters(cls: type) -> list[str]:
     """The parameters of the constructor, if that is not one of ours."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     if owner is object or is_own(owner):
@@ -305,7 +305,7 @@ def _check_parts(module: Any) -> None:
         raise FormatError("a list of modules", f"{type(parts).__name__}")
 
 
-def _tensor(
+def _make_tensor(
     array: np.ndarray[Any, Any], gradient: Any, learned: bool, tensors: dict[int, Tensor]
 ) -> Tensor:
     """A tensor of a module: the same object wherever the file has the same tensor."""
@@ -336,7 +336,7 @@ def _defaults(cls: type) -> dict[str, Any]:
 def from_one_based(value: Any, kind: Any) -> Any:
     """A dimension, index or label of Torch7's, or nested lists of them, counted from 0.
 
-    Negative ones stay.  0, which is none of them there, becomes -1 for indices and labels.
+    Negative ones stay.  0, which Torch7 has for none, becomes -1 for indices and labels.
     """
     if value is None or not isinstance(kind, str):
         return value

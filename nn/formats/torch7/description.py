@@ -177,7 +177,7 @@ def _fields(
             if gradient is None:
                 gradient = zeros.setdefault(id(value), np.zeros(value.shape, value.dtype))
             fields.setdefault(f"grad{name[:1].upper()}{name[1:]}", gradient)
-    if isinstance(module, Criterion):  # which has neither there
+    if isinstance(module, Criterion):  # which has neither in Torch7
         del fields["_type"]
         if module.train:
             del fields["train"]

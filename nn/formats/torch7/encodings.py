@@ -74,7 +74,7 @@ class Binary(ObjectReader):
         stored = np.dtype(f"i{self.long_size}") if dtype == np.int64 else dtype
         self.fitting(count, stored.itemsize, f"a {kind}Storage")
         result = np.empty(count, stored)
-        view = memoryview(result).cast("B") if count else memoryview(bytearray())
+        view = result.data.cast("B") if count else memoryview(bytearray())
         done = 0
         while done < len(view):
             got = self.stream.readinto(view[done:])  # type: ignore[attr-defined]  # of every file

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.nn.formats.torch7.objects import TENSOR_TYPES, Storage, Table, module_type
+from tapegrad.nn.formats.torch7.objects import Storage, Table, module_type
 
 __all__ = [
     "ClassEntry",
@@ -22,7 +22,7 @@ __all__ = [
     "Fields",
     "Maker",
     "Results",
-    "dtype_of",
+    "type_of_fields",
     "empty_bytes",
     "empty_longs",
     "empty_table",
@@ -47,8 +47,8 @@ class ClassEntry:
 
     read:     (fields, version) -> the fields as a file written today would have them: brings old
               layouts up to date, and takes out of a network what a layer of ours consists of
-    write:    (module, fields) -> the fields with what Torch7's code expects to be there and this
-              package does without, such as buffers that only a constructor makes
+    write:    (module, fields) -> the fields with what Torch7's code expects and tapegrad does
+              without, such as buffers that only a constructor makes
     state:    what Torch7's constructors leave in a module for its methods to work with.  Torch7
               reads a file without calling constructors, so what a method needs and does not make by
               itself must be in the file; when tapegrad reads it, it is left out.  Values, and
@@ -59,7 +59,7 @@ class ClassEntry:
     results:  (module, function) -> (output, gradInput) of a new module that has those of modules
               inside, which the function returns; None for one of the two: as `output`, `gradient`
     version:  the number that the last Torch7 wrote; 1 where the class says nothing
-    private:  declared names with an underscore in front that are fields there too
+    private:  declared names with an underscore in front that are fields in Torch7 too
     absent:   Torch7 has no such class (subclasses may be classes of Torch7's)
     """
 
@@ -84,10 +84,10 @@ class ExactArray:
         self.array = array
 
 
-def dtype_of(fields: Fields) -> DType:
+def type_of_fields(fields: Fields) -> DType:
     """The type of the module that these fields, which are about to be written, belong to."""
     found = module_type(fields["_type"])
-    assert found in TENSOR_TYPES
+    assert found is not None
     return found
 
 

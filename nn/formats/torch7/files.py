@@ -4,7 +4,8 @@
     torch7.save("again.t7", model)           # Torch7 reads it
 
 Tensors outside modules become NumPy arrays; a table with the keys 1…n becomes a list, another a
-Table.  A class without a counterpart here stays a TorchObject: its name, and its fields as a Table.
+Table.  A class that tapegrad does not have stays a TorchObject: its name, and its fields as a
+Table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
-from tapegrad.nn.formats.torch7.reader import read
+from tapegrad.nn.formats.torch7.reader import read_file_objects
 from tapegrad.nn.formats.torch7.writer import WritePlan
 from tapegrad.nn.module import Module
 
@@ -60,12 +61,12 @@ def load(
     classes:   further classes by the names that the file has for them: {"nn.Mine": Mine}
     long_size: 8 or 4, the bytes of a long in the machine that wrote a binary file; found out if
                omitted
-    strict:    raise for classes without a counterpart here instead of warning
+    strict:    raise for classes that tapegrad does not have, instead of warning
     Raises FormatError or one of its children for whatever is wrong with the content (UnsafeError
     for functions: they are code; those of an nn.Copy are passed over, with a warning), OSError for
     the file itself.
     """
-    (root,) = read(file, long_size=long_size, limits=limits)
+    (root,) = read_file_objects(file, long_size=long_size, limits=limits)
     return _built(root, file, classes, strict)
 
 
@@ -79,7 +80,9 @@ def load_all(
 ) -> list[Any]:
     """The objects of a file in which several were written one after another; else as `load`."""
     table = Table()
-    for number, root in enumerate(read(file, many=True, long_size=long_size, limits=limits), 1):
+    for number, root in enumerate(
+        read_file_objects(file, many=True, long_size=long_size, limits=limits), 1
+    ):
         if root is not None:
             table[number] = root
     found = _built(table, file, classes, strict)
@@ -94,8 +97,8 @@ def objects(
     long_size: int | None = None,
     limits: Limits | None = None,
 ) -> Any:
-    """What is in a file as it stands there, nothing built: every class as a TorchObject."""
-    return read(file, long_size=long_size, limits=limits)[0]
+    """What is in a file, with nothing built: every instance is a TorchObject."""
+    return read_file_objects(file, long_size=long_size, limits=limits)[0]
 
 
 def save(
@@ -123,7 +126,7 @@ def save(
 
 @functools.cache
 def known() -> dict[str, type]:
-    """The classes here that Torch7 has too, by its names."""
+    """The classes of tapegrad that Torch7 has too, by the names that it has for them."""
     found: dict[str, Any] = {}
     for room in (containers, layers, recurrent, criterions):
         found |= {f"nn.{name}": getattr(room, name) for name in room.__all__}

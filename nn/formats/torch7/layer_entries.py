@@ -112,7 +112,7 @@ from tapegrad.nn.layers.upsampling import (
 __all__ = ["LAYERS", "LOOKUP"]
 
 
-def _running(_: DType) -> Any:
+def _running_table(_: DType) -> Any:
     """Where IndexLinear gathers keys and gradients."""
     kept = {"cumSumSizes": Table(), "keys": Table(), "gradWeight": Table(), "counter": 1}
     return Table(kept)
@@ -172,7 +172,7 @@ LAYERS: dict[type, ClassEntry] = {
         state={
             **dict.fromkeys(("gradWeightBuffer", "valuesBuffer", "normalizedValues"), empty_tensor),
             "weightDecay": 0,
-            "running": _running,
+            "running": _running_table,
             "sizesCache": empty_table,
             "cumSumSizesCache": empty_table,
         },

@@ -18,7 +18,7 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.criterions.joint import ParallelCriterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7.entry import ExactArray, dtype_of
+from tapegrad.nn.formats.torch7.entry import ExactArray, type_of_fields
 from tapegrad.nn.formats.torch7.networks import module_with
 from tapegrad.nn.formats.torch7.objects import SKIPPED, TENSOR_TYPES, Storage, module_type
 from tapegrad.nn.layers.distance import WeightedEuclidean
@@ -78,12 +78,12 @@ __all__ = [
 
 
 def read_batch_normalization(fields: Fields, version: int) -> Fields:
-    """Before version 2 there was running_std, the inverse standard deviation."""
+    """Before version 2 a file had running_std, the inverse standard deviation."""
     fields = dict(fields)
     if version < 2 and "running_std" in fields and "running_var" not in fields:
-        inverse = _array(fields, "running_std")
+        inverse = _tensor_field(fields, "running_std")
         with np.errstate(all="ignore"):
-            fields["running_var"] = inverse**-2.0 - _number(fields, "eps")
+            fields["running_var"] = inverse**-2.0 - _number_field(fields, "eps")
     fields.setdefault("affine", fields.get("weight") is not None)
     return fields
 
@@ -98,9 +98,11 @@ def read_convolution(fields: Fields, _version: int) -> Fields:
         fields.setdefault(name, default)
     if fields.get("weight") is None:  # inside a WeightNorm
         return fields
-    weight = _array(fields, "weight")
+    weight = _tensor_field(fields, "weight")
     if weight.ndim == 2:
-        shape = tuple(int(_number(fields, n)) for n in ("nOutputPlane", "nInputPlane", "kH", "kW"))
+        shape = tuple(
+            int(_number_field(fields, n)) for n in ("nOutputPlane", "nInputPlane", "kH", "kW")
+        )
         if int(np.prod([float(n) for n in shape])) != weight.size or min(shape) < 1:
             raise FormatError(f"a weight for {shape}", f"shape {weight.shape}")
         fields["weight"] = weight.reshape(shape)
@@ -119,7 +121,7 @@ def read_average_pooling(fields: Fields, version: int) -> Fields:
 
 
 def read_sizes(*names: str) -> Callable[[Fields, int], Fields]:
-    """Storages of sizes are tuples here."""
+    """A function that reads storages of sizes as tuples."""
 
     def read(fields: Fields, _version: int) -> Fields:
         fields = dict(fields)
@@ -178,16 +180,16 @@ def read_matrix_convolution(fields: Fields, _version: int) -> Fields:
     """SpatialConvolutionMM has one row for each output, as the oldest files have for all."""
     if fields.get("weight") is None:
         return fields
-    weight = _array(fields, "weight")
+    weight = _tensor_field(fields, "weight")
     return fields | {"weight": weight.reshape(weight.shape[0], -1) if weight.size else weight}
 
 
 def read_index_linear(fields: Fields, _version: int) -> Fields:
-    """What is added to a key there, which counts from 1, makes it one that counts from 0."""
+    """Torch7's `offset` makes a key that counts from 1 one that counts from 0, and adds to it."""
     columns = fields.get("normalize", 0)
     if columns not in (0, 4):
         raise FormatError("0 or 4 columns called normalize", f"{columns!r:.40}")
-    return fields | {"keysOffset": int(_number(fields, "offset")) + 1}
+    return fields | {"keysOffset": int(_number_field(fields, "offset")) + 1}
 
 
 def read_kmeans(fields: Fields, _version: int) -> Fields:
@@ -233,7 +235,7 @@ def read_weight_norm(fields: Fields, version: int) -> Fields:
     """The module comes without its weight, which v and g make; its sizes are beside them."""
     fields = read_sizes("weightSize")(fields, version)
     shape, axis = fields.get("weightSize"), fields.get("outputDim")
-    v, g, parts = _array(fields, "v"), _array(fields, "g"), fields.get("modules")
+    v, g, parts = _tensor_field(fields, "v"), _tensor_field(fields, "g"), fields.get("modules")
     if not shape or not isinstance(axis, int) or not 1 <= abs(axis) <= len(shape):
         raise FormatError("sizes and a dimension of them", f"{shape}, {axis!r:.40}")
     rows = shape[axis - 1 if axis > 0 else axis]
@@ -256,7 +258,7 @@ def read_weight_norm(fields: Fields, version: int) -> Fields:
 
 
 def read_add_constant(fields: Fields, _version: int) -> Fields:
-    """A constant that is a tensor has the same name there as a number."""
+    """Torch7 has one name for a constant, whether it is a number or a tensor."""
     constant = fields.get("constant_scalar")
     if not isinstance(constant, np.ndarray):
         return fields
@@ -290,7 +292,7 @@ def write_layer_normalization(module: Any, fields: Fields) -> Fields:
 
 
 def write_sizes(module: Any, fields: Fields) -> Fields:
-    """Sizes are a storage there."""
+    """Sizes are a storage in Torch7."""
     return fields | {"size": _longs(module.size)}
 
 
@@ -300,18 +302,18 @@ def write_size_of(name: str) -> Callable[[Any, Fields], Fields]:
 
 
 def write_reshape(module: Any, fields: Fields) -> Fields:
-    """Sizes are a storage there, and stand a second time behind that of a batch."""
+    """Sizes are a storage in Torch7, and stand a second time behind the size of a batch."""
     return fields | {"size": _longs(module.size), "batchsize": _longs((0, *module.size))}
 
 
 def write_add_constant(_module: Any, fields: Fields) -> Fields:
-    """A constant has one name there, whether it is a number or a tensor."""
+    """Torch7 has one name for a constant, whether it is a number or a tensor."""
     constant = fields.get("constant_tensor", fields.get("constant_scalar"))
     return _leaving_out(fields, "constant_tensor") | {"constant_scalar": constant}
 
 
 def write_lookup_table(module: Any, fields: Fields) -> Fields:
-    """Padding -1, none, is 0 there; the kind of norm is nil where no norm is bounded."""
+    """No padding, -1, is 0 in Torch7; the kind of norm is nil where no norm is bounded."""
     if module.maxNorm is None:
         fields = _leaving_out(fields, "normType")
     return fields | ({"paddingValue": 0} if fields.get("paddingValue") == -1 else {})
@@ -327,7 +329,7 @@ def write_weight_norm(module: Any, fields: Fields) -> Fields:
     (inner,) = module.modules
     kept = {n: v for n, v in vars(inner).items() if n not in {"weight", ATTRIBUTE}}
     gradient = module.g.grad
-    dtype = dtype_of(fields)
+    dtype = type_of_fields(fields)
     return _leaving_out(fields, "shape") | {
         "modules": [module_with(type(inner), inner, **kept)],
         "weightSize": _longs(shape),
@@ -344,7 +346,7 @@ def write_weight_norm(module: Any, fields: Fields) -> Fields:
 def write_linear_weight_norm(module: Any, fields: Fields) -> Fields:
     """The weight that v and g make, and room for what is computed on the way to it."""
     room = (module.outputSize, 1)
-    made = {name: np.zeros(room, dtype_of(fields)) for name in ("norm", "scale")}
+    made = {name: np.zeros(room, type_of_fields(fields)) for name in ("norm", "scale")}
     return fields | made | {"weight": module.weight.detach()}
 
 
@@ -355,12 +357,12 @@ def _longs(values: Any) -> Storage:
 def write_bottle(module: Any, fields: Fields) -> Fields:
     """Room for the sizes that are folded and unfolded, which Torch7 keeps in tensors."""
     sizes = {"inShape": module.nInputDim, "outShape": module.nOutputDim}
-    return fields | {name: np.zeros(count, dtype_of(fields)) for name, count in sizes.items()}
+    return fields | {name: np.zeros(count, type_of_fields(fields)) for name, count in sizes.items()}
 
 
 def write_copy(module: Any, fields: Fields) -> Fields:
     """The types are those of output and gradInput; without types they are that of the module."""
-    own = dtype_of(fields)
+    own = type_of_fields(fields)
     kinds = {"gradInput": module.intype, "output": module.outtype}
     made = {}
     for name, kind in kinds.items():
@@ -388,7 +390,7 @@ def write_cross_entropy(module: Any, fields: Fields) -> Fields:
 
 def write_class_simplex(module: Any, fields: Fields) -> Fields:
     """Room for the corner that stands for a label."""
-    return fields | {"_target": np.zeros(module.nClasses, dtype_of(fields))}
+    return fields | {"_target": np.zeros(module.nClasses, type_of_fields(fields))}
 
 
 def write_weights(module: Any, fields: Fields) -> Fields:
@@ -400,31 +402,33 @@ def write_weights(module: Any, fields: Fields) -> Fields:
 
 
 def write_kmeans(module: Any, fields: Fields) -> Fields:
-    """The loss is a number there; room for counting, in the type of the module."""
+    """The loss as a number, and room for counting, in the type of the module."""
     counts = module.clusterSampleCount
-    counts = np.zeros(module.k) if counts is None else _entries(counts)
-    made = {"clusterSampleCount": counts.astype(dtype_of(fields)), "loss": float(module.loss)}
+    counts = np.zeros(module.k) if counts is None else _to_numpy_array(counts)
+    made = {"clusterSampleCount": counts.astype(type_of_fields(fields)), "loss": float(module.loss)}
     return fields | made
 
 
 def write_connections(_module: Any, fields: Fields) -> Fields:
     """The table of connections has the type of the module, as every tensor in it."""
-    return fields | {"connTable": _entries(fields["connTable"]).astype(dtype_of(fields))}
+    return fields | {
+        "connTable": _to_numpy_array(fields["connTable"]).astype(type_of_fields(fields))
+    }
 
 
 def write_index_linear(module: Any, fields: Fields) -> Fields:
-    """What is added to a key there, which counts from 1, makes it one that counts from 0.
+    """Torch7's `offset` makes a key that counts from 1 one that counts from 0.
 
-    The gradient of the weight is gathered row by row there, in tables that are empty in a new one.
+    Torch7 gathers the gradient of the weight row by row, in tables that are empty in a new layer.
     """
-    empty = np.empty(0, dtype_of(fields))
+    empty = np.empty(0, type_of_fields(fields))
     own = {"offset": module.keysOffset - 1, "gradWeight": empty, "normalize": module.normalize}
     return _leaving_out(fields, "keysOffset") | own
 
 
 def write_sparse_linear(module: Any, fields: Fields) -> Fields:
     """Room for one output."""
-    return fields | {"output": np.zeros(module.weight.shape[0], dtype_of(fields))}
+    return fields | {"output": np.zeros(module.weight.shape[0], type_of_fields(fields))}
 
 
 def write_euclidean(module: Any, fields: Fields) -> Fields:
@@ -447,7 +451,7 @@ def write_nearest(module: Any, fields: Fields) -> Fields:
     return fields
 
 
-def _entries(value: Any) -> np.ndarray[Any, Any]:
+def _to_numpy_array(value: Any) -> np.ndarray[Any, Any]:
     """The entries of a Tensor, or of an array, as NumPy has them."""
     return value if isinstance(value, np.ndarray) else devices.to_numpy(array_of(value))
 
@@ -456,14 +460,14 @@ def _leaving_out(fields: Fields, *names: str) -> Fields:
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _array(fields: Fields, name: str) -> np.ndarray[Any, Any]:
+def _tensor_field(fields: Fields, name: str) -> np.ndarray[Any, Any]:
     value = fields.get(name)
     if not isinstance(value, np.ndarray):
         raise FormatError(f"a tensor called {name}", type(value).__name__)
     return value
 
 
-def _number(fields: Fields, name: str) -> float:
+def _number_field(fields: Fields, name: str) -> float:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise FormatError(f"a number called {name}", type(value).__name__)

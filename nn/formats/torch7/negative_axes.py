@@ -1,7 +1,7 @@
 """Axes that count from the end, for classes of Torch7's that count from the front only.
 
 They become positive where the layer knows how many axes a sample has, and are refused where it does
-not: Torch7 would take such an axis for one that is not there, or for another.
+not: Torch7 would not find such an axis, or take another for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_axes(
     """The axes called `names`, counted from the front.
 
     known:  the attribute that says how many axes a single sample has
-    beyond: how many positions there are beside those axes: 1 for one where an axis is put in
+    beyond: how many positions a sample has beside its axes: 1 where an axis is put in
     """
 
     def write(module: Any, fields: Fields) -> Fields:

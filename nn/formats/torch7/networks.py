@@ -1,4 +1,4 @@
-"""Layers that are one piece here and keep a network inside in Torch7's files.
+"""Layers that are one piece in tapegrad, and networks in Torch7's files.
 
 Reading takes out of the network what the layer consists of; writing builds the network around it.
 """
@@ -13,7 +13,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
-from tapegrad.nn.formats.torch7.entry import dtype_of
+from tapegrad.nn.formats.torch7.entry import type_of_fields
 from tapegrad.nn.layers.activation import Identity, Sqrt, Square
 from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap
 from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.entry import DType, Fields
 
 __all__ = [
-    "like",
+    "in_mode_of",
     "module_with",
     "parts_of",
     "read_partial_linear",
@@ -55,21 +55,21 @@ def parts_of(module: Any, *classes: type | tuple[type, ...]) -> list[Any]:
     return found
 
 
-def module_with(cls: type, like: Any, **attributes: Any) -> Any:
-    """An instance with these attributes, in the mode of `like`; no constructor is called."""
-    made = cls.__new__(cls)
+def module_with(cls: type[Any], model: Any, **attributes: Any) -> Any:
+    """An instance with these attributes, in the mode of `model`; no constructor is called."""
+    made: Any = object.__new__(cls)
     made.__dict__.update(attributes)
-    if not like.train:
+    if not model.train:
         made.train = False
     return made
 
 
-def like(network: Any, module: Any, *given: Any) -> Any:
-    """A new network in the mode of the layer that it is for; `given` modules in it stay as are."""
+def in_mode_of(network: Any, module: Any, *learned: Any) -> Any:
+    """A new network in the mode of the layer that it is for; its `learned` modules keep theirs."""
     pending = [network]
     while pending:
         part = pending.pop()
-        if not any(part is other for other in given):
+        if not any(part is other for other in learned):
             part.train = module.train
             pending.extend(part.__dict__.get("modules", ()))
     return network
@@ -106,9 +106,9 @@ def read_partial_linear(fields: Fields, _version: int) -> Fields:
 def write_partial_linear(module: Any, fields: Fields) -> Fields:
     """The network, and the numbers of all outputs and of those that are computed."""
     table = LookupTable(1, 1)
-    network = like(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
+    network = in_mode_of(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
     table.weight = module.weight
-    columns = np.arange(1, module.outputsize + 1).astype(dtype_of(fields))
+    columns = np.arange(1, module.outputsize + 1).astype(type_of_fields(fields))
     chosen = columns if module.partition is None else columns[module.partition.numpy()]
     kept = {name: value for name, value in fields.items() if name not in {"weight", "partition"}}
     return kept | {"network": network, "allcolumns": columns, "partition": chosen}
@@ -121,7 +121,7 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
     """Its children: x beside -x, joined, and what is below 0 cut off."""
     both = ConcatTable(Identity(), MulConstant(-1))
     parts = [both, JoinTable(1), ReLU(module.inplace)]
-    return fields | {"modules": [like(part, module) for part in parts]}
+    return fields | {"modules": [in_mode_of(part, module) for part in parts]}
 
 
 # Local normalization ----------------------------------------------------------------------------
@@ -129,19 +129,19 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
 
 def write_subtractive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: an estimator of local means, and two tables."""
-    dtype = dtype_of(fields)
+    dtype = type_of_fields(fields)
     extra = {
         "subtractor": CSubTable(),
         "divider": CDivTable(),
         "meanestimator": _estimator(module, dtype),
     }
     coefficients = np.ones((1, 1, 1), dtype)
-    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+    return fields | {k: in_mode_of(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
 def write_divisive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: estimators of local means and deviations, and others."""
-    dtype = dtype_of(fields)
+    dtype = type_of_fields(fields)
     extra = {
         "meanestimator": _estimator(module, dtype),
         "stdestimator": Sequential(Square(), *_estimator(module, dtype).modules, Sqrt()),
@@ -150,7 +150,7 @@ def write_divisive(module: Any, fields: Fields) -> Fields:
         "thresholder": Threshold(module.threshold, module.thresval),
     }
     coefficients = np.ones((1, 1, 1), dtype)
-    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+    return fields | {k: in_mode_of(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
 def _estimator(module: Any, dtype: DType) -> Any:
@@ -159,7 +159,9 @@ def _estimator(module: Any, dtype: DType) -> Any:
     across, down = kernel.shape[-1] // 2, kernel.shape[0] // 2
     network = Sequential(SpatialZeroPadding(across, across, down, down))
     if kernel.ndim == 2:
-        parts = [(SpatialConvolution(planes, 1, kernel.shape[1], kernel.shape[0]), kernel)]
+        parts: list[tuple[Any, Any]] = [
+            (SpatialConvolution(planes, 1, kernel.shape[1], kernel.shape[0]), kernel)
+        ]
     else:  # along rows in each plane, then along columns and over the planes
         own = np.repeat(np.arange(planes)[:, None], 2, axis=1)
         parts = [

@@ -145,7 +145,7 @@ class ObjectReader(ABC):
         return "root" + "".join(frame.step() for frame in frames)
 
     def error(self, kind: type[FormatError], expected: str, found: Any = None) -> FormatError:
-        """An error of this kind, here."""
+        """An error of this kind, with the byte and the path that reading has come to."""
         found = None if found is None else f"{found!r:.80}" if not isinstance(found, str) else found
         return kind(expected, found, file=self.name, offset=self.stream.tell(), path=self.path())
 
@@ -195,7 +195,7 @@ class ObjectReader(ABC):
         frame.left = -frame.left  # the next thing to be read is a key
 
     def check_key(self, key: Any, table: Table) -> None:
-        """Refuse what can't be a key, and one that was there before."""
+        """Refuse what can't be a key, and a key that the table has already."""
         if key is None or (isinstance(key, float) and math.isnan(key)):
             raise self.error(FormatError, "a key", "nil" if key is None else "nan")
         if key in table:
@@ -210,7 +210,7 @@ class ObjectReader(ABC):
         tag = self.integer()
         if tag == NUMBER:
             self.charge(_COST_NUMBER)
-            return _number(self.double())
+            return _lua_number(self.double())
         if tag == STRING:
             return self.string()
         if tag in {TABLE, TORCH}:
@@ -369,7 +369,7 @@ class ObjectReader(ABC):
         return found.array
 
 
-def _number(value: float) -> int | float:
+def _lua_number(value: float) -> int | float:
     """Lua has only doubles; those that are whole become ints, but for -0.0 and inexact ones."""
     whole = value.is_integer() and abs(value) < 2**53 and (value or math.copysign(1, value) > 0)
     return int(value) if whole else value

@@ -87,15 +87,15 @@ class Table(MutableMapping[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            return self._items[_stored(key)]
+            return self._items[_stored_key(key)]
         except KeyError:
             raise KeyError(key) from None
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._items[_stored(key)] = value
+        self._items[_stored_key(key)] = value
 
     def __delitem__(self, key: Any) -> None:
-        del self._items[_stored(key)]
+        del self._items[_stored_key(key)]
 
     def __iter__(self) -> Iterator[Any]:
         for key in self._items:
@@ -105,7 +105,7 @@ class Table(MutableMapping[Any, Any]):
         return len(self._items)
 
     def __contains__(self, key: Any) -> bool:
-        return _stored(key) in self._items
+        return _stored_key(key) in self._items
 
     # Equal is only the same table, as in Lua; comparing entries would not end for a cyclic one.
     __eq__ = object.__eq__
@@ -121,16 +121,16 @@ class Table(MutableMapping[Any, Any]):
         return [self._items[i] for i in range(1, len(self._items) + 1)]
 
     def __repr__(self) -> str:
-        shown = [f"{key!r:.40}" if _is_plain(key) else "…" for key in itertools.islice(self, 8)]
+        shown = [f"{key!r:.40}" if _is_plain_key(key) else "…" for key in itertools.islice(self, 8)]
         return f"Table({len(self)} entries: {', '.join(shown)})"
 
 
-def _is_plain(key: Any) -> bool:
+def _is_plain_key(key: Any) -> bool:
     return isinstance(key, (str, bytes)) or type(key) in {int, float}
 
 
-def _stored(key: Any) -> Any:
-    if _is_plain(key):
+def _stored_key(key: Any) -> Any:
+    if _is_plain_key(key):
         return key
     if isinstance(key, (np.integer, np.floating)):
         return key.item()

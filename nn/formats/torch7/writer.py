@@ -48,7 +48,7 @@ class WritePlan:
         self.kept: list[Any] = []  # so that no identity is given to two objects
         self.tensors: dict[int, tuple[_Span, np.ndarray[Any, Any]]] = {}
         arrays: dict[int, np.ndarray[Any, Any]] = {}
-        for path, item in _walk(obj):
+        for path, item in _walk_written(obj):
             if isinstance(item, (np.ndarray, Storage)):
                 array = item.array if isinstance(item, Storage) else item
                 if _plain_dtype(array) not in _NAMES:
@@ -60,7 +60,7 @@ class WritePlan:
 
     def _share(self, arrays: dict[int, np.ndarray[Any, Any]]) -> None:
         """Find which arrays overlap or touch within one allocation: they share a storage."""
-        groups: dict[tuple[int, Any], list[tuple[int, int, int]]] = {}
+        groups: dict[tuple[int, Any, int], list[tuple[int, int, int]]] = {}
         for key, array in arrays.items():
             if not _strided(array):
                 self._own(key, array)
@@ -103,7 +103,7 @@ class WritePlan:
 
     def _check_short_longs(self) -> None:
         """Raise UnsupportedError for what does not go into 32 bits, before a byte is written."""
-        for path, item in _walk(self.root):
+        for path, item in _walk_written(self.root):
             array = item.array if isinstance(item, Storage) else item
             if not isinstance(array, np.ndarray):
                 continue
@@ -174,7 +174,7 @@ def _pairs(item: Any) -> list[tuple[Any, Any]]:
     return [(key, value) for key, value in pairs if value is not None]
 
 
-def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
+def _walk_written(obj: Any) -> Iterator[tuple[str, Any]]:
     """(path, thing) for everything below `obj`, each once; raises for what can't be written."""
     stack: list[tuple[str, Any]] = [("root", obj)]
     seen: set[int] = set()
