@@ -91,9 +91,8 @@ def test_a_class_is_recorded_from_torch7_or_its_entry_says_that_torch7_has_none(
         recorded |= torch7_records.classes_of(record)
     names = {name.removeprefix("nn."): cls for name, cls in known().items()}
     unknown = sorted(names.keys() - recorded)
-    assert not unknown, (
-        "no records: say ClassEntry(absent=True) in formats/torch7/layer_entries.py or composite_entries.py"
-    )
+    where = "formats/torch7/layer_entries.py or composite_entries.py"
+    assert not unknown, f"no records: say ClassEntry(absent=True) in {where}"
     absent = {cls.__name__ for cls, entry in CLASSES.items() if entry.absent}
     assert not absent & recorded
 
