@@ -131,7 +131,7 @@ class PReLU(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         planes, axis = self.nOutputPlane, min(x.ndim - 1, 1)
-        slope = self.weight
+        slope: Tensor = self.weight
         if planes:
             if not x.ndim or x.shape[axis] != planes:
                 raise ShapeError(

@@ -50,8 +50,6 @@ Class = type
 class Torch7(Part):
     """The methods and fields of Torch7's nn.Module beside `forward`."""
 
-    weight: Any
-    bias: Any
     to: Any  # a method of the mixin Python, which `cuda` calls
     _by_hand: bool  # whether the class writes its gradient itself; Module sets it
 
@@ -177,7 +175,7 @@ class Torch7(Part):
 
     @gradWeight.setter
     def gradWeight(self, value: Operand | None) -> None:
-        self.weight.grad = value
+        self._parameter_named("weight").grad = value
 
     @property
     def gradBias(self) -> Tensor:
@@ -186,15 +184,18 @@ class Torch7(Part):
 
     @gradBias.setter
     def gradBias(self, value: Operand | None) -> None:
-        self.bias.grad = value
+        self._parameter_named("bias").grad = value
 
     def _gradient_of(self, name: str) -> Tensor:
+        return gradient_of(self._parameter_named(name))
+
+    def _parameter_named(self, name: str) -> Parameter:
         parameter = self.__dict__.get(name)
         if not isinstance(parameter, Parameter):
             raise AttributeError(  # noqa: TRY004  # so that hasattr is False
                 f"{type(self).__name__} has no parameter {name!r}"
             )
-        return gradient_of(parameter)
+        return parameter
 
     # Parameters -----------------------------------------------------------------------------------
 
