@@ -1,8 +1,9 @@
 """How to draw an example of each operation, module, criterion and optimizer, for the laws.
 
 One entry per name.  The laws find their subjects by themselves (the primitive registry, `__all__`
-of nn and optim): a subject without a case here fails the suite, and so does a case whose subject is
-gone.  An entry asks its `Draws` for shapes and options; arrays come from the example's seed.
+of nn and optim): a subject without a case, here or of its own (`law_case`), fails the suite, and so
+does a case whose subject is gone.  An entry asks its `Draws` for shapes and options; arrays come
+from the example's seed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
-from tapegrad.autograd.check import Call, Case, Layer, Setting, operations, register_case
+from tapegrad.autograd.check import Case, Layer, Setting, TrialCall, operations, register_case
 from tapegrad.autograd.ops.index_template import HOLE
 
 # Primitives ---------------------------------------------------------------------------------------
@@ -33,7 +34,7 @@ def elementwise(name):
     def draw(d):
         shapes = d.broadcastable(len(primitive.arguments))
         large = LARGE.get(name, 1000.0)
-        return Call(
+        return TrialCall(
             [
                 d.array(
                     shape,
@@ -52,7 +53,7 @@ def reduction(d):
     """x over one axis, several or all of them; never over an empty one."""
     shape = d.shape("N A B") if d.empties else d.shape()
     axis = d.choice([1, (1, 2), -1]) if d.empties else d.axes(len(shape))
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def along_one_axis(d):
@@ -61,35 +62,37 @@ def along_one_axis(d):
     axis = d.choice([1, -1]) if d.empties else d.axis(len(shape)) if shape else None
     if axis is not None and not d.empties and d.choice([False, False, True]):
         axis = None
-    return Call([d.array(shape)], {"axis": axis})
+    return TrialCall([d.array(shape)], {"axis": axis})
 
 
 def arctan2(d):
     """Off the negative half-axis, where the angle jumps, except in ordinary data."""
     first, second = d.broadcastable(2)
-    return Call([d.array(first), d.array(second, None if d.regime == "ordinary" else 0)])
+    return TrialCall([d.array(first), d.array(second, None if d.regime == "ordinary" else 0)])
 
 
 def softmax(d):
     shape = d.shape("N A B")[: 3 if d.empties else d.integer(1, 3)]
-    return Call([d.array(shape)], {"axis": d.choice([1, -1]) if d.empties else d.axis(len(shape))})
+    return TrialCall(
+        [d.array(shape)], {"axis": d.choice([1, -1]) if d.empties else d.axis(len(shape))}
+    )
 
 
 def where(d):
     c, x1, x2 = d.broadcastable(3)
-    return Call([d.booleans(c), d.array(x1), d.array(x2)])
+    return TrialCall([d.booleans(c), d.array(x1), d.array(x2)])
 
 
 def clip(d):
     low, high = d.choice([(-0.5, 0.75), (None, 0.25), (-1.5, None)])
-    return Call([d.array(d.shape())], {"a_min": low, "a_max": high})
+    return TrialCall([d.array(d.shape())], {"a_min": low, "a_max": high})
 
 
 def reshape(d):
     shape = d.shape()
     size = math.prod(shape)
     target = d.choice([shape[::-1], (-1,) if size else (0,), (1, *shape), (size, 1), size])
-    return Call([d.array(shape)], {"shape": target})
+    return TrialCall([d.array(shape)], {"shape": target})
 
 
 def transpose(d):
@@ -98,19 +101,19 @@ def transpose(d):
     if shape and d.choice([True, False]):
         axes = tuple(int(a) for a in d.rng.permutation(len(shape)))
         axes = tuple(a - len(shape) if d.choice([False, True]) else a for a in axes)
-    return Call([d.array(shape)], {"axes": axes})
+    return TrialCall([d.array(shape)], {"axes": axes})
 
 
 def broadcast_to(d):
     full = d.shape()
     kept = full[d.integer(0, len(full)) :]
     own = tuple(1 if d.choice([False, True]) else n for n in kept)
-    return Call([d.array(own)], {"shape": full})
+    return TrialCall([d.array(own)], {"shape": full})
 
 
 def flip(d):
     shape = d.shape()
-    return Call([d.array(shape)], {"axis": d.axes(len(shape))})
+    return TrialCall([d.array(shape)], {"axis": d.axes(len(shape))})
 
 
 def concatenate(d):
@@ -122,7 +125,7 @@ def concatenate(d):
         if axis is not None:
             own[axis] = d.integer(0, 3)
         parts.append(d.array(tuple(own)))
-    return Call([parts], {"axis": axis})
+    return TrialCall([parts], {"axis": axis})
 
 
 def split(d):
@@ -133,7 +136,7 @@ def split(d):
         shape[axis] *= sections
     else:
         sections = tuple(sorted(d.integer(0, shape[axis]) for _ in range(d.integer(1, 2))))
-    return Call([d.array(tuple(shape))], {"sections": sections, "axis": axis})
+    return TrialCall([d.array(tuple(shape))], {"sections": sections, "axis": axis})
 
 
 def pad(d):
@@ -141,7 +144,7 @@ def pad(d):
     widths = tuple((d.integer(0, 2), d.integer(0, 2)) for _ in shape)
     if shape and shape[0] > 1:  # cutting off, too
         widths = ((d.choice([1, -1]), 1), *widths[1:])
-    return Call([d.array(shape)], {"widths": widths, "value": d.choice([0, 1.5])})
+    return TrialCall([d.array(shape)], {"widths": widths, "value": d.choice([0, 1.5])})
 
 
 def basic_index(d, shape):
@@ -166,13 +169,13 @@ def basic_index(d, shape):
 
 def take_slice(d):
     shape = d.shape()
-    return Call([d.array(shape)], {"index": basic_index(d, shape)})
+    return TrialCall([d.array(shape)], {"index": basic_index(d, shape)})
 
 
 def unslice(d):
     shape = d.shape()
     index = basic_index(d, shape)
-    return Call([d.array(np.empty(shape)[index].shape)], {"index": index, "shape": shape})
+    return TrialCall([d.array(np.empty(shape)[index].shape)], {"index": index, "shape": shape})
 
 
 def array_index(d):
@@ -199,16 +202,16 @@ def filled(template, arrays):
 
 def take_index(d):
     shape, template, arrays = array_index(d)
-    return Call([d.array(shape), arrays], {"template": template})
+    return TrialCall([d.array(shape), arrays], {"template": template})
 
 
 def index_add(d):
     shape, template, arrays = array_index(d)
     own = np.empty(shape)[filled(template, arrays)].shape
-    return Call([d.array(own), arrays], {"template": template, "shape": shape})
+    return TrialCall([d.array(own), arrays], {"template": template, "shape": shape})
 
 
-def overwritten(d):
+def replace_entries(d):
     if d.choice(["arrays", "slices"]) == "arrays":
         shape, template, indices = array_index(d)
     else:
@@ -221,22 +224,22 @@ def overwritten(d):
         path = (*flips, (ops.transpose, (None,), None))
         shape = shape[::-1]
     arguments = [d.array(shape), d.array(value), indices]
-    return Call(arguments, {"template": template, "path": path})
+    return TrialCall(arguments, {"template": template, "path": path})
 
 
-def last_written(d):
+def is_last_write(d):
     shape, template, indices = array_index(d)
-    return Call([indices], {"template": template, "shape": shape})
+    return TrialCall([indices], {"template": template, "shape": shape})
 
 
 def assign(d):
     shape = d.shape()
-    return Call([d.array(shape), d.array(shape[d.integer(0, len(shape)) :])])
+    return TrialCall([d.array(shape), d.array(shape[d.integer(0, len(shape)) :])])
 
 
 def assign_at(d):
     shape, template, arrays = array_index(d)
-    return Call([d.array(shape), d.array(()), arrays], {"template": template})
+    return TrialCall([d.array(shape), d.array(()), arrays], {"template": template})
 
 
 def matmul(d):
@@ -247,7 +250,7 @@ def matmul(d):
         ((*batch, m, k), (k, n)), ((*batch, m, k), (*batch, k, n)), ((m, k), (*batch, k, n)),
         ((*batch, m, k), (k,)), ((k,), (*batch, k, n)), ((*batch, m, k), (1, k, n)),
     ])  # fmt: skip
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def contract(d):
@@ -262,29 +265,29 @@ def contract(d):
         second = tuple(0 if c == axes1[0] else d.size(c) for c in axes2)
         shapes = [first, second]
     settings = {"axes1": axes1, "axes2": axes2, "result": result}
-    return Call([d.array(shapes[0]), d.array(shapes[1])], settings)
+    return TrialCall([d.array(shapes[0]), d.array(shapes[1])], settings)
 
 
 def drawing(**settings):
     def draw(d):
-        return Call([], {**settings, "shape": d.shape(), "dtype": np.dtype(np.float64)})
+        return TrialCall([], {**settings, "shape": d.shape(), "dtype": np.dtype(np.float64)})
 
     return draw
 
 
 def with_setting(**settings):
-    return lambda d: Call([d.array(d.shape())], settings)
+    return lambda d: TrialCall([d.array(d.shape())], settings)
 
 
 def class_labels(d):
     classes = d.integer(1, 4)
     labels = d.integers(d.shape("N"), 0, classes)
-    return Call([labels], {"classes": classes, "ignored": -100})
+    return TrialCall([labels], {"classes": classes, "ignored": -100})
 
 
 def indices_within(d):
     length = d.integer(1, 4)
-    return Call([d.integers(d.shape("N A"), 0, length)], {"length": length})
+    return TrialCall([d.integers(d.shape("N A"), 0, length)], {"length": length})
 
 
 def windows(d, *, dilated=False):
@@ -305,7 +308,7 @@ def windows(d, *, dilated=False):
 
 def max_pool2d(d):
     settings, shape = windows(d, dilated=True)
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def picks(d):
@@ -317,26 +320,26 @@ def picks(d):
 
 def max_pool2d_gather(d):
     shape, indices = picks(d)
-    return Call([d.array(shape), indices])
+    return TrialCall([d.array(shape), indices])
 
 
 def max_unpool2d(d):
     shape, indices = picks(d)
-    return Call([d.array(indices.shape), indices], {"shape": shape})
+    return TrialCall([d.array(indices.shape), indices], {"shape": shape})
 
 
 def avg_pool2d(d):
     settings, shape = windows(d)
     settings["count_include_pad"] = d.choice([True, False])
     settings["divide"] = d.choice([True, True, False])
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def avg_pool2d_gradient(d):
     call = avg_pool2d(d)
     [image] = call.args
     y = primitives()["avg_pool2d"](image, **call.settings)
-    return Call([d.array(y.shape)], {"shape": image.shape, **call.settings})
+    return TrialCall([d.array(y.shape)], {"shape": image.shape, **call.settings})
 
 
 def conv2d(d):
@@ -355,21 +358,21 @@ def conv2d(d):
     )
     n, c, o = d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), d.size("O", 1, 2)
     x = d.array((n, groups * c, height, width))
-    return Call([x, d.array((groups * o, c, *kernel))], settings)
+    return TrialCall([x, d.array((groups * o, c, *kernel))], settings)
 
 
 def conv2d_input_gradient(d):
     call = conv2d(d)
     x, w = call.args
     y = primitives()["conv2d"](x, w, **call.settings)
-    return Call([d.array(y.shape), w], {"shape": x.shape, **call.settings})
+    return TrialCall([d.array(y.shape), w], {"shape": x.shape, **call.settings})
 
 
 def conv2d_weight_gradient(d):
     call = conv2d(d)
     x, w = call.args
     y = primitives()["conv2d"](x, w, **call.settings)
-    return Call([x, d.array(y.shape)], {"shape": w.shape, **call.settings})
+    return TrialCall([x, d.array(y.shape)], {"shape": w.shape, **call.settings})
 
 
 PRIMITIVES = {
@@ -408,8 +411,8 @@ PRIMITIVES = {
     "flip": flip,
     "index_add": index_add,
     "indices_within": indices_within,
-    "overwritten": overwritten,
-    "last_written": last_written,
+    "replace_entries": replace_entries,
+    "is_last_write": is_last_write,
     "matmul": matmul,
     "max_pool2d": max_pool2d,
     "max_pool2d_gather": max_pool2d_gather,
@@ -432,11 +435,11 @@ PRIMITIVES = {
 
 
 def one(d):
-    return Call([d.array(d.shape())])
+    return TrialCall([d.array(d.shape())])
 
 
 def two(d):
-    return Call([d.array(shape) for shape in d.broadcastable(2)])
+    return TrialCall([d.array(shape) for shape in d.broadcastable(2)])
 
 
 def einsum(d):
@@ -446,18 +449,18 @@ def einsum(d):
     ])  # fmt: skip
     terms = subscripts.split("->")[0].split(",")
     shapes = [tuple(d.size(c) for c in t.replace("...", "T")) for t in terms]
-    return Call([subscripts, *(d.array(shape) for shape in shapes)])
+    return TrialCall([subscripts, *(d.array(shape) for shape in shapes)])
 
 
 def expand_dims(d):
     shape = d.shape()
     axis = d.integer(-len(shape) - 1, len(shape))
-    return Call([d.array(shape), d.choice([axis, (0, -1)])])
+    return TrialCall([d.array(shape), d.choice([axis, (0, -1)])])
 
 
 def squeeze(d):
     shape = (d.size("N", may_be_empty=True), 1, d.size("A"), 1)
-    return Call([d.array(shape)], {"axis": d.choice([None, 1, -1, (1, 3)])})
+    return TrialCall([d.array(shape)], {"axis": d.choice([None, 1, -1, (1, 3)])})
 
 
 def statistic(d):
@@ -466,7 +469,7 @@ def statistic(d):
     axis = (
         d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
     )
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def variance(d):
@@ -478,17 +481,17 @@ def variance(d):
 def stack(d):
     shape = d.shape()
     axis = d.integer(-len(shape) - 1, len(shape))
-    return Call([[d.array(shape) for _ in range(d.integer(1, 3))]], {"axis": axis})
+    return TrialCall([[d.array(shape) for _ in range(d.integer(1, 3))]], {"axis": axis})
 
 
 def tile(d):
     reps = d.choice([2, (2,), (1, 3), (2, 1, 2)])
-    return Call([d.array(d.shape()), reps])
+    return TrialCall([d.array(d.shape()), reps])
 
 
 def repeat(d):
     shape = d.shape("N A")
-    return Call([d.array(shape), d.integer(1, 3)], {"axis": d.choice([None, 0, 1, -1])})
+    return TrialCall([d.array(shape), d.integer(1, 3)], {"axis": d.choice([None, 0, 1, -1])})
 
 
 def take(d):
@@ -496,7 +499,7 @@ def take(d):
     axis = d.choice([None, 0, 1, -1])
     n = math.prod(shape) if axis is None else shape[axis]
     many = (0,) if d.empties else d.shape("K T?")
-    return Call([d.array(shape), d.integers(many, -n, n)], {"axis": axis})
+    return TrialCall([d.array(shape), d.integers(many, -n, n)], {"axis": axis})
 
 
 def take_along_axis(d):
@@ -504,13 +507,13 @@ def take_along_axis(d):
     axis = d.choice([1, 2, -1])
     wanted = list(shape)
     wanted[axis] = d.integer(1, 3)
-    return Call([d.array(shape), d.integers(tuple(wanted), 0, shape[axis])], {"axis": axis})
+    return TrialCall([d.array(shape), d.integers(tuple(wanted), 0, shape[axis])], {"axis": axis})
 
 
 def tensordot(d):
     a, b = d.size("A"), d.size("B")
     shape = (d.size("N", may_be_empty=True), a, b)
-    return Call([d.array(shape), d.array((a, b, d.size("C")))], {
+    return TrialCall([d.array(shape), d.array((a, b, d.size("C")))], {
         "axes": d.choice([2, ([1, 2], [0, 1]), ([2], [1])])
     })  # fmt: skip
 
@@ -521,39 +524,39 @@ def dot(d):
         ((k,), (k,)), ((2, k), (k, 3)), ((2, k), (k,)), ((), (k,)), ((2, 2, k), (3, k, 2)),
         ((k,), (2, k, 3)),
     ])  # fmt: skip
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def inner(d):
     k = d.size("k")
     first, second = d.choice([((k,), (k,)), ((2, k), (3, k)), ((), (k,)), ((2, 2, k), (k,))])
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def trace(d):
-    return Call([d.array((d.size("A"), d.size("B"), d.size("C")))], {
+    return TrialCall([d.array((d.size("A"), d.size("B"), d.size("C")))], {
         "axis1": d.choice([0, 2]), "axis2": 1
     })  # fmt: skip
 
 
 def swapaxes(d):
-    return Call([d.array(d.shape("N A B")), d.integer(-3, 2), d.integer(-3, 2)])
+    return TrialCall([d.array(d.shape("N A B")), d.integer(-3, 2), d.integer(-3, 2)])
 
 
 def moveaxis(d):
     source, destination = d.choice([(0, -1), (2, 0), ((0, 1), (1, 2)), ((-1, 0), (0, 1))])
-    return Call([d.array(d.shape("N A B")), source, destination])
+    return TrialCall([d.array(d.shape("N A B")), source, destination])
 
 
 def numpy_pad(d):
     shape = d.shape("N A")
     width = d.choice([1, (1, 2), ((1, 0), (0, 2))])
-    return Call([d.array(shape), width], {"constant_values": d.choice([0, 2.5])})
+    return TrialCall([d.array(shape), width], {"constant_values": d.choice([0, 2.5])})
 
 
 def same_or_not(d):
     x = d.array(d.shape())
-    return Call([x, np.array(x) if d.choice([True, False]) else np.array(x + 1)])
+    return TrialCall([x, np.array(x) if d.choice([True, False]) else np.array(x + 1)])
 
 
 COMPOSITES = {
@@ -563,12 +566,12 @@ COMPOSITES = {
         one,
     ),
     "result_type": two,
-    "outer": lambda d: Call([d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))]),
+    "outer": lambda d: TrialCall([d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))]),
     **dict.fromkeys(("allclose", "array_equal", "isclose", "shares_memory"), same_or_not),
     "dot": dot,
     "einsum": einsum,
     "expand_dims": expand_dims,
-    "full_like": lambda d: Call([d.array(d.shape()), 2.5]),
+    "full_like": lambda d: TrialCall([d.array(d.shape()), 2.5]),
     "inner": inner,
     "moveaxis": moveaxis,
     "numpy_pad": numpy_pad,
@@ -797,16 +800,7 @@ def sgd(d):
     return Setting(config, size)
 
 
-def adam(d):
-    config = {"learningRate": d.choice([0.05, 0.01]), "beta1": d.choice([0.9, 0.5])}
-    if d.choice([False, True]):
-        config["weightDecay"] = 0.01
-    if d.choice([False, True]):
-        config["learningRateDecay"] = 0.05
-    return Setting(config, d.integer(1, 6))
-
-
-OPTIMIZERS = {"adam": adam, "sgd": sgd}
+OPTIMIZERS = {"sgd": sgd}
 
 # Exceptions ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 # Primitives ---------------------------------------------------------------------------------------
 
@@ -17,20 +17,20 @@ def away_from_zero(d, shape):
 def norm(d):
     shape = d.shape("N A B")
     settings = {"axis": d.choice([1, 2, -1]), "p": d.choice([2, 1, 1.5, 3])}
-    return Call([away_from_zero(d, shape)], settings)
+    return TrialCall([away_from_zero(d, shape)], settings)
 
 
 def power_of_size(d):
-    return Call([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
+    return TrialCall([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
 
 
 def scaled(d):
     shape = d.shape()
-    return Call([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
+    return TrialCall([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
 
 
 def penalty(d):
-    return Call([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
+    return TrialCall([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
 
 
 def ignore(gradient):
@@ -38,21 +38,21 @@ def ignore(gradient):
 
 
 def watched(d):
-    return Call([d.array(d.shape())], {"watch": ignore})
+    return TrialCall([d.array(d.shape())], {"watch": ignore})
 
 
 def centroids(d):
     k, dim = d.size("k"), d.size("dim")
-    return Call([d.array((d.size("N"), dim)), d.array((k, dim))])
+    return TrialCall([d.array((d.size("N"), dim)), d.array((k, dim))])
 
 
 PRIMITIVES = {
     "guarded_norm": norm,
     "guarded_power": power_of_size,
     "nearest_centroid": centroids,
-    "penalized": penalty,
-    "scaled_gradient": scaled,
-    "watched_gradient": watched,
+    "penalize_l1": penalty,
+    "scale_gradient": scaled,
+    "watch_gradient": watched,
 }
 
 # Tables -------------------------------------------------------------------------------------------
@@ -614,8 +614,8 @@ MODULES = {
 
 # Layers and primitives whose gradient is on purpose not the derivative of what they compute.
 NOT_THE_DERIVATIVE = {
-    "scaled_gradient": "the gradient is multiplied on its way",
-    "penalized": "the gradient of a penalty is added that is not in the output",
+    "scale_gradient": "the gradient is multiplied on its way",
+    "penalize_l1": "the gradient of a penalty is added that is not in the output",
     "nearest_centroid": "the rule is k-means' step; the output is a whole number",
     "GradientReversal": "the gradient is multiplied by -λ on its way",
     "ZeroGrad": "the gradient is 0",
@@ -631,7 +631,7 @@ EXCEPTIONS = {
     for name, reason in NOT_THE_DERIVATIVE.items()
     for law in LAWS_OF_DERIVATIVES[name[0].isupper()]
 } | {
-    ("penalized", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
+    ("penalize_l1", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
     ("nearest_centroid", "its_gradient_is_linear_in_the_cotangent"): "the cotangent is not used",
     ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
     ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",

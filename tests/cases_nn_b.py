@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad import nn
 from tapegrad.autograd import ops
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 # Primitives and composites ------------------------------------------------------------------------
 
@@ -14,7 +14,7 @@ def unfold(d):
     shape = [*d.shape("N A B")[:2], d.size("C", may_be_empty=True)]
     shape[axis] = dilation * (size - 1) + 1 + d.integer(0, 3)
     settings = {"axis": d.choice([axis, axis - 3]), "size": size}
-    return Call([d.array(tuple(shape))], {
+    return TrialCall([d.array(tuple(shape))], {
         **settings, "step": d.integer(1, 3), "dilation": dilation
     })  # fmt: skip
 
@@ -25,18 +25,18 @@ def fold(d):
     settings = dict(call.settings)
     y = ops.unfold(x, **settings)
     del settings["size"]
-    return Call([d.array(y.shape)], {"shape": x.shape, **settings})
+    return TrialCall([d.array(y.shape)], {"shape": x.shape, **settings})
 
 
 def largest_positions(d):
     shape = (d.size("N", may_be_empty=True), d.integer(1, 4), d.size("C"))
     axis = d.choice([1, -2])
-    return Call([d.array(shape)], {"count": d.integer(1, shape[1]), "axis": axis})
+    return TrialCall([d.array(shape)], {"count": d.integer(1, shape[1]), "axis": axis})
 
 
-def checked_positions(d):
+def check_positions(d):
     shape = d.shape("N A B")
-    return Call([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
+    return TrialCall([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
 
 
 def lengths(d, kernel, padding, dilation, most=2):
@@ -60,7 +60,7 @@ def conv(axes):
             settings = {name: value for name, (value,) in settings.items()}
         n, c, o = d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), d.size("O", 1, 2)
         x, w = d.array((n, groups * c, *sides)), d.array((groups * o, c, *kernel))
-        return Call([x, w], {**settings, "groups": groups})
+        return TrialCall([x, w], {**settings, "groups": groups})
 
     return draw
 
@@ -72,7 +72,7 @@ def conv_input_gradient(axes):
         call = conv(axes)(d)
         x, w = call.args
         y = function(x, w, **call.settings)
-        return Call([d.array(y.shape), w], {"shape": x.shape, **call.settings})
+        return TrialCall([d.array(y.shape), w], {"shape": x.shape, **call.settings})
 
     return draw
 
@@ -89,18 +89,18 @@ def max_pool3d(d):
     dilation = (1, 1, 1) if settings["dilation"] == 1 else settings["dilation"]
     sides = lengths(d, kernel, (0, 0, 0), dilation)
     shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def avg_pool3d(d):
     kernel = tuple(d.integer(1, 2) for _ in range(3))
     sides = lengths(d, kernel, (0, 0, 0), (1, 1, 1))
     shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
-    return Call([d.array(shape)], {"kernel": kernel, "stride": d.choice([None, 1, (2, 1, 1)])})
+    return TrialCall([d.array(shape)], {"kernel": kernel, "stride": d.choice([None, 1, (2, 1, 1)])})
 
 
 PRIMITIVES = {
-    "checked_positions": checked_positions,
+    "check_positions": check_positions,
     "fold": fold,
     "largest_positions": largest_positions,
     "unfold": unfold,

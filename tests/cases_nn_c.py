@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 # Primitives ---------------------------------------------------------------------------------------
 
 
 def one_of_any_shape(d):
-    return Call([d.array(d.shape(), large=3.0)])
+    return TrialCall([d.array(d.shape(), large=3.0)])
 
 
 def leading_labels(d):
     shape = (d.size("N", may_be_empty=True), d.size("C"))
-    return Call([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
+    return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
 
 
 PRIMITIVES = {"erf": one_of_any_shape, "leading_labels": leading_labels}
@@ -130,7 +130,7 @@ TRANSFER_FUNCTIONS = {
 def graph(d):
     """Two inputs, a module on two nodes, entries of a list, and two outputs; or a chain."""
     n, k, m = d.size("N"), d.size("k"), d.size("m")
-    x, y = nn.Identity()(), nn.Identity()()
+    x, y = nn.node(nn.Identity()), nn.node(nn.Identity())
     first, second = nn.Linear(m, k)(x), nn.Tanh()(nn.Linear(2, k)(y))
     if d.choice([True, False]):
         module = nn.gModule(x, nn.Sigmoid()(first))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.autograd import primitives
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 CUT = {"arcsinh"}  # a branch cut on the imaginary axis
 LARGE = {
@@ -26,7 +26,7 @@ def elementwise(name):
 
     def draw(d):
         shapes = d.broadcastable(len(primitive.arguments))
-        return Call([
+        return TrialCall([
             d.array(shape, *primitive.domain.get(argument, (None, None)),
                     large=LARGE.get(name, 1000.0), cut=name in CUT)
             for argument, shape in zip(primitive.arguments, shapes, strict=True)
@@ -42,42 +42,44 @@ def of_order(name, orders=(0, 1, 2), *, last=False):
     def draw(d):
         x = d.array(d.shape(), *primitive.domain.get("x", (None, None)), large=LARGE[name])
         order = d.choice(orders)
-        return Call([x, order] if last else [order, x])
+        return TrialCall([x, order] if last else [order, x])
 
     return draw
 
 
 def integers(low, high, count=2, **settings):
     def draw(d):
-        return Call([d.integers(shape, low, high) for shape in d.broadcastable(count)], settings)
+        return TrialCall(
+            [d.integers(shape, low, high) for shape in d.broadcastable(count)], settings
+        )
 
     return draw
 
 
 def shifts(d):
     first, second = d.broadcastable(2)
-    return Call([d.integers(first, 0, 100), d.integers(second, 0, 5)])
+    return TrialCall([d.integers(first, 0, 100), d.integers(second, 0, 5)])
 
 
 def bytes_(d):
-    return Call([d.integers((d.size("A"),), 0, 255).astype(np.uint8)])
+    return TrialCall([d.integers((d.size("A"),), 0, 255).astype(np.uint8)])
 
 
 def truths(d):
-    return Call([d.booleans(d.shape("A B"))])
+    return TrialCall([d.booleans(d.shape("A B"))])
 
 
 def ldexp(d):
     first, second = d.broadcastable(2)
-    return Call([d.array(first), d.integers(second, -3, 4)])
+    return TrialCall([d.array(first), d.integers(second, -3, 4)])
 
 
 def one(d):
-    return Call([d.array(d.shape())])
+    return TrialCall([d.array(d.shape())])
 
 
 def two(d):
-    return Call([d.array(shape) for shape in d.broadcastable(2)])
+    return TrialCall([d.array(shape) for shape in d.broadcastable(2)])
 
 
 def apart(d, shape, *, low=None):
@@ -89,11 +91,11 @@ def apart(d, shape, *, low=None):
 
 def where_zero(d):
     first, second = d.broadcastable(2)
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def setting(**settings):
-    return lambda d: Call([d.array(d.shape())], settings)
+    return lambda d: TrialCall([d.array(d.shape())], settings)
 
 
 def of_scipy(name):
@@ -111,19 +113,19 @@ def along(d):
 
 def along_axis(d):
     shape, axis = along(d)
-    return Call([d.array(shape)], {"axis": axis})
+    return TrialCall([d.array(shape)], {"axis": axis})
 
 
 def argsort(d):
     """NumPy's own order of ties is nobody's business, unless a stable one is asked for."""
     shape, axis = along(d)
-    return Call([d.array(shape)], {"axis": axis, "stable": True})
+    return TrialCall([d.array(shape)], {"axis": axis, "stable": True})
 
 
 def reduced(d):
     shape, axis = along(d)
     axis = d.choice([axis, (1, 2)]) if d.empties else d.choice([axis, (1, 2), None, 0])
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def with_gaps(d):
@@ -136,11 +138,11 @@ def with_gaps(d):
 
 def reduced_with_gaps(d):
     axis = d.choice([-1, 2, (1, 2)] if d.empties else [-1, 2, (1, 2), None])
-    return Call([with_gaps(d)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([with_gaps(d)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def along_with_gaps(d):
-    return Call([with_gaps(d)], {"axis": -1})
+    return TrialCall([with_gaps(d)], {"axis": -1})
 
 
 def variance_with_gaps(d):
@@ -156,7 +158,7 @@ def share(low, high, *, gaps=False):
         if not np.ndim(q):
             call.settings["method"] = d.choice(["linear", "lower", "higher", "midpoint"])
         # a list holds no floating point array: the shares are not differentiated
-        return Call([*call.args, q if not np.ndim(q) else q.tolist()], call.settings)
+        return TrialCall([*call.args, q if not np.ndim(q) else q.tolist()], call.settings)
 
     return draw
 
@@ -165,13 +167,13 @@ def average(d):
     shape, axis = along(d)
     kind = d.choice(["none", "full", "line"])
     if kind == "none":
-        return Call([d.array(shape)], {"axis": axis})
+        return TrialCall([d.array(shape)], {"axis": axis})
     size = shape if kind == "full" else (shape[axis],)
-    return Call([d.array(shape), axis, d.rng.uniform(0.5, 2, size)])
+    return TrialCall([d.array(shape), axis, d.rng.uniform(0.5, 2, size)])
 
 
 def observations(d):
-    return Call([d.normal((d.size("A"), 4)) * 2], {"rowvar": d.choice([True, True])})
+    return TrialCall([d.normal((d.size("A"), 4)) * 2], {"rowvar": d.choice([True, True])})
 
 
 def covariance(d):
@@ -186,26 +188,26 @@ def covariance(d):
 
 def kth(d):
     shape = (d.size("N", may_be_empty=True), d.size("A"))
-    return Call([d.array(shape), tuple(range(shape[1]))], {"axis": d.choice([-1, 1])})
+    return TrialCall([d.array(shape), tuple(range(shape[1]))], {"axis": d.choice([-1, 1])})
 
 
 def argpartition(d):
     call = kth(d)
-    return Call(call.args[:1], {"kth": call.args[1], "axis": -1})
+    return TrialCall(call.args[:1], {"kth": call.args[1], "axis": -1})
 
 
 def of_set(d):
-    return Call([apart(d, (d.size("A") + 2,))])
+    return TrialCall([apart(d, (d.size("A") + 2,))])
 
 
 def of_sets(d):
     # Entries that both have would part at the slightest change: values of sets are tested apart.
-    return Call([apart(d, (4,)), apart(d, (3,), low=20)])
+    return TrialCall([apart(d, (4,)), apart(d, (3,), low=20)])
 
 
 def lines(d):
     shape = (d.size("N", may_be_empty=True), d.size("A"), d.size("B"))
-    return Call([d.array(shape)])
+    return TrialCall([d.array(shape)])
 
 
 def matrices(*settings):
@@ -213,13 +215,13 @@ def matrices(*settings):
 
     def draw(d):
         shape = (*d.shape("N?"), d.size("A"), d.size("B"))
-        return Call([d.array(shape)], d.choice(settings or [{}]))
+        return TrialCall([d.array(shape)], d.choice(settings or [{}]))
 
     return draw
 
 
 def diagonal(d):
-    return Call([d.array((d.size("N"), d.size("A"), d.size("B")))], {
+    return TrialCall([d.array((d.size("N"), d.size("A"), d.size("B")))], {
         "offset": d.choice([0, 1, -1]), "axis1": d.choice([0, -1]), "axis2": 1
     })  # fmt: skip
 
@@ -231,97 +233,97 @@ def from_diagonal(d):
     shape = (m, d.size("C"), n) if first == 0 else (n, d.size("C"), m)
     count = np.diagonal(np.zeros((m, n)), offset).size
     settings = {"shape": shape, "offset": offset, "axis1": first, "axis2": second}
-    return Call([d.array((d.size("C"), count))], settings)
+    return TrialCall([d.array((d.size("C"), count))], settings)
 
 
 def diag(d):
     shape = d.choice([(d.size("A"),), (d.size("A"), d.size("B"))])
-    return Call([d.array(shape)], {"k": d.choice([0, 1, -1])})
+    return TrialCall([d.array(shape)], {"k": d.choice([0, 1, -1])})
 
 
 def roll(d):
     shape = d.shape("N A B")
     shift, axis = d.choice([(1, None), (2, 1), (-1, -1), ((1, -2), (0, 2)), (5, 0)])
-    return Call([d.array(shape), shift], {"axis": axis})
+    return TrialCall([d.array(shape), shift], {"axis": axis})
 
 
-def rolled(d):
+def roll_entries(d):
     call = roll(d)
-    return Call(call.args[:1], {"shift": call.args[1], **call.settings})
+    return TrialCall(call.args[:1], {"shift": call.args[1], **call.settings})
 
 
 def joined(ndim=2):
     def draw(d):
         shape = d.shape("N A B")[-ndim:]
-        return Call([[d.array(shape) for _ in range(d.integer(1, 3))]])
+        return TrialCall([[d.array(shape) for _ in range(d.integer(1, 3))]])
 
     return draw
 
 
 def block(d):
     m, n = d.size("A"), d.size("B")
-    return Call([[[d.array((m, 2)), d.array((m, n))], [d.array((1, 2)), d.array((1, n))]]])
+    return TrialCall([[[d.array((m, 2)), d.array((m, n))], [d.array((1, 2)), d.array((1, n))]]])
 
 
 def parted(axis):
     def draw(d):
         shape = [d.size("N"), d.size("A"), d.size("B")]
         shape[axis] *= 2
-        return Call([d.array(tuple(shape)), d.choice([2, [1], [0, 1]])])
+        return TrialCall([d.array(tuple(shape)), d.choice([2, [1], [0, 1]])])
 
     return draw
 
 
 def array_split(d):
-    return Call([d.array((d.size("A") + 2, 2)), d.choice([2, 3, [1]])], {"axis": 0})
+    return TrialCall([d.array((d.size("A") + 2, 2)), d.choice([2, 3, [1]])], {"axis": 0})
 
 
 def split(d):
-    return Call([d.array((4, 2)), d.choice([2, [1, 3]])], {"axis": d.choice([0, -2])})
+    return TrialCall([d.array((4, 2)), d.choice([2, [1, 3]])], {"axis": d.choice([0, -2])})
 
 
 def insert(d):
     index, values = d.choice([(1, d.array(())), (-1, d.array((3,))), ([0, 2], d.array((2, 3)))])
-    return Call([d.array((2, 3)), index, values], {"axis": 0})
+    return TrialCall([d.array((2, 3)), index, values], {"axis": 0})
 
 
 def delete(d):
     settings = {"axis": d.choice([0, 1, None])}
-    return Call([d.array((3, 4)), d.choice([1, -1, [0, 2], slice(0, 2)])], settings)
+    return TrialCall([d.array((3, 4)), d.choice([1, -1, [0, 2], slice(0, 2)])], settings)
 
 
 def choose(d):
     shape = d.shape("N A")
-    return Call([d.integers(shape, 0, 3), [d.array(shape) for _ in range(3)]])
+    return TrialCall([d.integers(shape, 0, 3), [d.array(shape) for _ in range(3)]])
 
 
 def select(d):
     shape = d.shape("N A")
     masks = [d.booleans(shape) for _ in range(2)]
-    return Call([masks, [d.array(shape) for _ in range(2)]], {"default": 0.5})
+    return TrialCall([masks, [d.array(shape) for _ in range(2)]], {"default": 0.5})
 
 
 def piecewise(d):
     x = apart(d, (d.size("A"), 4))
-    return Call([x, [x < 0, x > 1], [lambda v: v * v, lambda v: v * 3, 1.5]])
+    return TrialCall([x, [x < 0, x > 1], [lambda v: v * v, lambda v: v * 3, 1.5]])
 
 
 def apply_along_axis(d):
     shape = (d.size("A"), 3, d.size("B"))
-    return Call([lambda v: v * v.sum(), d.choice([0, 1, -1]), d.array(shape)])
+    return TrialCall([lambda v: v * v.sum(), d.choice([0, 1, -1]), d.array(shape)])
 
 
 def apply_over_axes(d):
-    return Call([np.sum, d.array((d.size("A"), 2, 3)), d.choice([0, (0, 2), [1, -1]])])
+    return TrialCall([np.sum, d.array((d.size("A"), 2, 3)), d.choice([0, (0, 2), [1, -1]])])
 
 
 def compress(d):
-    return Call([np.array([True, False, True]), d.array((3, d.size("A")))], {"axis": 0})
+    return TrialCall([np.array([True, False, True]), d.array((3, d.size("A")))], {"axis": 0})
 
 
 def extract(d):
     shape = (d.size("A"), 3)
-    return Call([d.booleans(shape), d.array(shape)])
+    return TrialCall([d.booleans(shape), d.array(shape)])
 
 
 # Calculus -----------------------------------------------------------------------------------------
@@ -329,80 +331,80 @@ def extract(d):
 
 def diff(d):
     shape, axis = along(d)
-    return Call([d.array(shape)], {"n": d.choice([1, 2, 0]), "axis": axis})
+    return TrialCall([d.array(shape)], {"n": d.choice([1, 2, 0]), "axis": axis})
 
 
 def ediff1d(d):
-    return Call([d.array((3, d.size("A")))], {"to_end": d.choice([None, 2.0])})
+    return TrialCall([d.array((3, d.size("A")))], {"to_end": d.choice([None, 2.0])})
 
 
 def gradient(d):
     shape = (d.size("A") + 2, d.size("B") + 2)
     spacing = d.choice([[], [0.5], [0.5, 2.0], [np.cumsum(d.rng.uniform(1, 2, shape[0])), 1.0]])
-    return Call([d.array(shape), *spacing], {"edge_order": d.choice([1, 2])})
+    return TrialCall([d.array(shape), *spacing], {"edge_order": d.choice([1, 2])})
 
 
 def trapezoid(d):
     shape, axis = along(d)
     x = d.choice([None, d.rng.standard_normal(shape[axis]), d.rng.standard_normal(shape)])
-    return Call([d.array(shape)] + [x] * (x is not None), {"axis": axis})
+    return TrialCall([d.array(shape)] + [x] * (x is not None), {"axis": axis})
 
 
 def interp(d):
     n = d.integer(2, 5)
     points = np.arange(n) + d.rng.uniform(0.1, 0.4, n)
     x = d.integers(d.shape("N A"), 0, n) + d.rng.uniform(0.5, 0.9)
-    return Call([x, points, d.array((n,))])
+    return TrialCall([x, points, d.array((n,))])
 
 
 def vectors(d):
     settings = {"mode": d.choice(["full", "same", "valid"])}
-    return Call([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))], settings)
+    return TrialCall([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))], settings)
 
 
 def convolve_full(d):
-    return Call([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))])
+    return TrialCall([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))])
 
 
 def unwrap(d):
     shape = (d.size("N"), d.size("A") + 1)
-    return Call([d.normal(shape) * 4])
+    return TrialCall([d.normal(shape) * 4])
 
 
 def matvec(d):
     m, n = d.size("A"), d.size("B")
-    return Call([d.array((*d.shape("N?"), m, n)), d.array((n,))])
+    return TrialCall([d.array((*d.shape("N?"), m, n)), d.array((n,))])
 
 
 def vecmat(d):
     m, n = d.size("A"), d.size("B")
-    return Call([d.array((m,)), d.array((*d.shape("N?"), m, n))])
+    return TrialCall([d.array((m,)), d.array((*d.shape("N?"), m, n))])
 
 
 def kron(d):
     shapes = d.choice([((2, 3), (3, 2)), ((3,), (2,)), ((2,), (2, 3)), ((), (2,))])
-    return Call([d.array(shape) for shape in shapes])
+    return TrialCall([d.array(shape) for shape in shapes])
 
 
 def cross(d):
-    return Call([d.array((*d.shape("N?"), 3)), d.array((3,))])
+    return TrialCall([d.array((*d.shape("N?"), 3)), d.array((3,))])
 
 
 def ends(low=None):
     def draw(d):
         shape = d.choice([(), (d.size("A"),)])
         settings = {"endpoint": d.choice([True, False]), "axis": 0}
-        return Call([d.array(shape, low), d.array(shape, low), d.integer(1, 5)], settings)
+        return TrialCall([d.array(shape, low), d.array(shape, low), d.integer(1, 5)], settings)
 
     return draw
 
 
 def logarithmic_ends(d):
-    return Call([d.normal((2,)), d.normal((2,)), d.integer(1, 4)])
+    return TrialCall([d.normal((2,)), d.normal((2,)), d.integer(1, 4)])
 
 
 def vander(d):
-    return Call([d.array((d.size("A"),))], {
+    return TrialCall([d.array((d.size("A"),))], {
         "N": d.choice([None, 3]), "increasing": d.choice([False, True])
     })  # fmt: skip
 
@@ -410,31 +412,31 @@ def vander(d):
 def polynomials(d):
     first, second = d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))
     first[0], second[0] = first[0] + 5, second[0] + 5  # a leading 0 would be dropped
-    return Call([first, second])
+    return TrialCall([first, second])
 
 
 def polydiv(d):
     second = d.normal((d.integer(1, 3),))
     second[0] = 2
-    return Call([d.normal((4,)), second])
+    return TrialCall([d.normal((4,)), second])
 
 
 def polynomial(d):
-    return Call([d.array((d.integer(2, 4),))], {"m": d.choice([1, 2])})
+    return TrialCall([d.array((d.integer(2, 4),))], {"m": d.choice([1, 2])})
 
 
 def polyval(d):
-    return Call([d.array((d.integer(1, 4),)), d.array(d.shape("N A"), large=10.0)])
+    return TrialCall([d.array((d.integer(1, 4),)), d.array(d.shape("N A"), large=10.0)])
 
 
 def polyfit(d):
     x = apart(d, (6,))
-    return Call([x, d.array((6,)), 2])
+    return TrialCall([x, d.array((6,)), 2])
 
 
 def roots(d):
     """Two complex ones, which no step of the checker makes real."""
-    return Call([np.array([8.0, 0.0, 50.0]) + d.uniform(0, 1, (3,))])
+    return TrialCall([np.array([8.0, 0.0, 50.0]) + d.uniform(0, 1, (3,))])
 
 
 # Matrices -----------------------------------------------------------------------------------------
@@ -452,17 +454,17 @@ def regular(d, n=None):
 
 
 def square(d):
-    return Call([regular(d)])
+    return TrialCall([regular(d)])
 
 
 def positive_definite(d):
     x = regular(d)
-    return Call([x @ np.conj(np.swapaxes(x, -1, -2))])
+    return TrialCall([x @ np.conj(np.swapaxes(x, -1, -2))])
 
 
 def symmetric(d):
     x = regular(d)
-    return Call([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
+    return TrialCall([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
 
 
 def oblong(d, tall=False):
@@ -472,76 +474,76 @@ def oblong(d, tall=False):
 
 
 def tall(d):
-    return Call([oblong(d, tall=True)])
+    return TrialCall([oblong(d, tall=True)])
 
 
 def any_matrix(d):
-    return Call([oblong(d)])
+    return TrialCall([oblong(d)])
 
 
 def svd(d):
-    return Call([oblong(d)], {"full_matrices": False})
+    return TrialCall([oblong(d)], {"full_matrices": False})
 
 
 def qr(d):
-    return Call([oblong(d)], {"mode": d.choice(["reduced", "r"])})
+    return TrialCall([oblong(d)], {"mode": d.choice(["reduced", "r"])})
 
 
 def solve(d):
     a = regular(d)
     n = a.shape[-1]
     b = d.choice([(n,), (n, 2)]) if a.ndim == 2 else d.choice([(n,), (*a.shape[:-1], 2)])
-    return Call([a, d.normal(b)])
+    return TrialCall([a, d.normal(b)])
 
 
 def lstsq(d):
     a = regular(d, 4)[..., :2]
     a = a[0] if a.ndim > 2 and len(a) else a if a.ndim == 2 else np.eye(4)[:, :2]
-    return Call([a, d.normal(d.choice([(4,), (4, 2)]))])
+    return TrialCall([a, d.normal(d.choice([(4,), (4, 2)]))])
 
 
 def tensorsolve(d):
-    return Call([regular(d, 4).reshape(-1, 4, 4)[:1].sum(0).reshape(2, 2, 4) + 0.1 *
+    return TrialCall([regular(d, 4).reshape(-1, 4, 4)[:1].sum(0).reshape(2, 2, 4) + 0.1 *
                  np.eye(4).reshape(2, 2, 4), d.normal((2, 2))])  # fmt: skip
 
 
 def tensorinv(d):
     x = d.uniform(-0.2, 0.2, (4, 4)) + 2 * np.eye(4)
-    return Call([x.reshape(4, 2, 2)], {"ind": 1})
+    return TrialCall([x.reshape(4, 2, 2)], {"ind": 1})
 
 
 def norm(d):
     kind = d.choice(["all", "vector", "matrix"])
     x = oblong(d) if kind == "matrix" else d.normal((d.size("A") + 1, 3))
     if kind == "all":
-        return Call([x], {"keepdims": d.choice([False, True])})
+        return TrialCall([x], {"keepdims": d.choice([False, True])})
     if kind == "vector":
         order = d.choice([None, 1, 2, 3, np.inf, -np.inf, 0])
-        return Call([x], {"ord": order, "axis": 1})
+        return TrialCall([x], {"ord": order, "axis": 1})
     order = d.choice(["fro", "nuc", 1, -1, 2, -2, np.inf])
-    return Call([x], {"ord": order, "axis": (-2, -1), "keepdims": d.choice([False, True])})
+    return TrialCall([x], {"ord": order, "axis": (-2, -1), "keepdims": d.choice([False, True])})
 
 
 def vector_norm(d):
-    return Call([d.normal((2, 3))], {"axis": d.choice([None, 1]), "ord": 3})
+    return TrialCall([d.normal((2, 3))], {"axis": d.choice([None, 1]), "ord": 3})
 
 
 def matrix_norm(d):
-    return Call([oblong(d)], {"ord": d.choice(["fro", "nuc", 2])})
+    return TrialCall([oblong(d)], {"ord": d.choice(["fro", "nuc", 2])})
 
 
 def cond(d):
-    return Call([regular(d, 2)], {"p": d.choice([None, 2, -2, "fro", 1])})
+    return TrialCall([regular(d, 2)], {"p": d.choice([None, 2, -2, "fro", 1])})
 
 
 def matrix_power(d):
-    return Call([regular(d), d.choice([3, 0, 1, -2, 5])])
+    return TrialCall([regular(d), d.choice([3, 0, 1, -2, 5])])
 
 
 def multi_dot(d):
     a, b, c = d.size("A"), d.size("B"), d.size("C")
     shapes = d.choice([[(2, a), (a, b), (b, c)], [(a,), (a, b), (b,)], [(2, a), (a, 2)]])
-    return Call([[d.array(shape) for shape in shapes]])
+    return TrialCall([[d.array(shape) for shape in shapes]])
 
 
 # Transforms ---------------------------------------------------------------------------------------
@@ -557,7 +559,7 @@ def signal(d, *, of_complex=True):
 
 def transform(axes):
     def draw(d):
-        return Call([signal(d)], {"axes": axes, "norm": d.choice(["backward", *NORM[1:]])})
+        return TrialCall([signal(d)], {"axes": axes, "norm": d.choice(["backward", *NORM[1:]])})
 
     return draw
 
@@ -566,7 +568,7 @@ def fft(of_complex=True):
     def draw(d):
         settings = {"axis": d.choice([-1, 1]), "norm": d.choice(NORM)}
         n = d.choice([None, 3, 6])
-        return Call([signal(d, of_complex=of_complex)], {"n": n, **settings})
+        return TrialCall([signal(d, of_complex=of_complex)], {"n": n, **settings})
 
     return draw
 
@@ -575,17 +577,17 @@ def fftn(of_complex=True):
     def draw(d):
         lengths, axes = d.choice([(None, (1, 2)), ((3, 4), (-2, -1)), ((6,), (1,))])
         settings = {"s": lengths, "axes": axes, "norm": d.choice(NORM)}
-        return Call([signal(d, of_complex=of_complex)], settings)
+        return TrialCall([signal(d, of_complex=of_complex)], settings)
 
     return draw
 
 
 def fft2(of_complex=True):
-    return lambda d: Call([signal(d, of_complex=of_complex)], {"norm": d.choice(NORM)})
+    return lambda d: TrialCall([signal(d, of_complex=of_complex)], {"norm": d.choice(NORM)})
 
 
 def half(d):
-    return Call(
+    return TrialCall(
         [d.array((2, d.integer(1, 5)))], {"axis": 1, "norm": d.choice(["ortho", "forward"])}
     )
 
@@ -594,21 +596,21 @@ def inverse_half(d):
     length = d.integer(1, 6)
     settings = {"length": length, "axis": 1, "norm": d.choice(["ortho", "backward"])}
     x = d.array((2, length // 2 + 1))
-    return Call([x + 1j * d.array(x.shape)], settings)
+    return TrialCall([x + 1j * d.array(x.shape)], settings)
 
 
 def double_interior(d):
     length = d.integer(1, 6)
-    return Call([d.array((2, length // 2 + 1))], {"length": length, "axis": 1})
+    return TrialCall([d.array((2, length // 2 + 1))], {"length": length, "axis": 1})
 
 
 def shifted(d):
-    return Call([d.array(d.shape("N A B"))], {"axes": d.choice([None, 1, (0, 2)])})
+    return TrialCall([d.array(d.shape("N A B"))], {"axes": d.choice([None, 1, (0, 2)])})
 
 
 def complex_one(d):
     x = d.array(d.shape("A B"))
-    return Call([x + 1j * (d.rng.standard_normal(x.shape) + 3)])
+    return TrialCall([x + 1j * (d.rng.standard_normal(x.shape) + 3)])
 
 
 def contract_all(d):
@@ -616,28 +618,28 @@ def contract_all(d):
         (("ij", "jk", "kl"), "il"), (("i", "i", "i"), "i"), (("ij", "jk", "k"), ""),
         (("ij", "kj", "l"), "k"),
     ])  # fmt: skip
-    return Call([[d.array(tuple(d.size(c) for c in term)) for term in terms]], {
+    return TrialCall([[d.array(tuple(d.size(c) for c in term)) for term in terms]], {
         "terms": terms, "result": result
     })  # fmt: skip
 
 
 def searched(d):
-    return Call([np.sort(d.array((4,))), d.array(d.shape("N A"))], {"side": "right"})
+    return TrialCall([np.sort(d.array((4,))), d.array(d.shape("N A"))], {"side": "right"})
 
 
 def numpy_clip(d):
     x = d.array((3, 2))
     low, high = d.array((2,), None, -0.5), d.array((3, 1), 0.5)
-    return Call([x, low, high])
+    return TrialCall([x, low, high])
 
 
 def bincount(d):
     n = d.size("A")
-    return Call([d.integers((n,), 0, 4), d.array((n,))], {"minlength": d.choice([0, 6])})
+    return TrialCall([d.integers((n,), 0, 4), d.array((n,))], {"minlength": d.choice([0, 6])})
 
 
 def histogram(d):
-    return Call([apart(d, (6,))], {"bins": d.choice([3, 5])})
+    return TrialCall([apart(d, (6,))], {"bins": d.choice([3, 5])})
 
 
 PRIMITIVES = {
@@ -673,38 +675,42 @@ PRIMITIVES = {
     "count_nonzero": reduced,
     "det": square,
     "diagonal": diagonal,
-    "digitize": lambda d: Call([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
+    "digitize": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
     "double_interior": double_interior,
     "eig_parts": square,
     "eigh_parts": symmetric,
     "forward_transform": transform((1, 2)),
     "from_diagonal": from_diagonal,
     "half_transform": half,
-    "i0_derivative": lambda d: Call([d.array(d.shape(), large=5.0)], {"order": d.integer(0, 2)}),
-    "int32": lambda d: Call([d.integers(d.shape(), 0, 9)]),
+    "i0_derivative": lambda d: TrialCall(
+        [d.array(d.shape(), large=5.0)], {"order": d.integer(0, 2)}
+    ),
+    "to_int32": lambda d: TrialCall([d.integers(d.shape(), 0, 9)]),
     "inv": square,
     "inverse_half_transform": inverse_half,
     "inverse_transform": transform((2,)),
     "invert": integers(-9, 9, 1),
-    "isin": lambda d: Call([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
+    "isin": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
     "ldexp": ldexp,
     "left_shift": shifts,
-    "lexsort_rows": lambda d: Call([d.array((2, 5))], {"axis": -1}),
-    "nonzero_parts": lambda d: Call([d.array(d.shape("A B"))]),
+    "lexsort_rows": lambda d: TrialCall([d.array((2, 5))], {"axis": -1}),
+    "nonzero_parts": lambda d: TrialCall([d.array(d.shape("A B"))]),
     "packbits": truths,
     "polygamma": of_order("polygamma", (0, 1, 2)),
     "pseudo_inverse": any_matrix,
     "qr_parts": tall,
-    "rank_above": lambda d: Call([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
+    "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "right_shift": shifts,
-    "rolled": rolled,
+    "roll_entries": roll_entries,
     "round": setting(decimals=1),
     "searchsorted": searched,
-    "sinc_derivative": lambda d: Call([d.array(d.shape(), large=20.0)], {"order": d.integer(1, 3)}),
+    "sinc_derivative": lambda d: TrialCall(
+        [d.array(d.shape(), large=20.0)], {"order": d.integer(1, 3)}
+    ),
     "slogdet_parts": square,
     "solve": solve,
     "svd_parts": any_matrix,
-    "to_index": lambda d: Call([np.rint(d.array(d.shape()))]),
+    "to_index": lambda d: TrialCall([np.rint(d.array(d.shape()))]),
     "tril": matrices({}, {"k": 1}, {"k": -1}),
     "triu": matrices({}, {"k": 1}, {"k": -1}),
     "unpackbits": bytes_,
@@ -719,7 +725,7 @@ def written(*rest):
         values = [r(d) if callable(r) else r for r in rest]
         if x.dtype.kind == "f":  # what is complex cannot be written into it
             values = [v.real if isinstance(v, np.ndarray) else v for v in values]
-        return Call([x, *values])
+        return TrialCall([x, *values])
 
     return draw
 
@@ -727,14 +733,14 @@ def written(*rest):
 def finite_gaps(d):
     x = d.array((d.size("N"), 4))
     x[:, 0] = np.nan
-    return Call([x], {"axis": -1})
+    return TrialCall([x], {"axis": -1})
 
 
 COMPOSITES = {
     **dict.fromkeys(("array_repr", "array_text", "common_type", "diag_indices_from",
                      "tril_indices_from", "triu_indices_from"), written()),
     "copyto": written(lambda d: d.array((3,))),
-    "einsum_path": lambda d: Call(["ij,jk,kl->il", *(d.array((2, 2)) for _ in range(3))]),
+    "einsum_path": lambda d: TrialCall(["ij,jk,kl->il", *(d.array((2, 2)) for _ in range(3))]),
     "fill_diagonal": written(1.5),
     "place": written(lambda d: d.booleans((3, 3)), lambda d: d.array((2,))),
     "put": written([0, -2], lambda d: d.array((2,))),
@@ -771,11 +777,13 @@ COMPOSITES = {
     **dict.fromkeys(("cross", "linalg_cross"), cross),
     "angle": complex_one,
     "absolute_square": complex_one,
-    "append": lambda d: Call([d.array((2, 3)), d.array((1, 3))], {"axis": d.choice([0, None])}),
+    "append": lambda d: TrialCall(
+        [d.array((2, 3)), d.array((1, 3))], {"axis": d.choice([0, None])}
+    ),
     "apply_along_axis": apply_along_axis,
     "apply_over_axes": apply_over_axes,
-    "argwhere": lambda d: Call([d.array(d.shape("A B"))]),
-    "array_equiv": lambda d: Call([d.array((2, 3)), d.array((3,))]),
+    "argwhere": lambda d: TrialCall([d.array(d.shape("A B"))]),
+    "array_equiv": lambda d: TrialCall([d.array((2, 3)), d.array((3,))]),
     "array_split": array_split,
     "atleast_2d": one,
     "atleast_3d": one,
@@ -787,12 +795,12 @@ COMPOSITES = {
     "choose": choose,
     "compress": compress,
     "cond": cond,
-    "corrcoef": lambda d: Call([d.normal((d.size("A"), 4)) * 2]),
+    "corrcoef": lambda d: TrialCall([d.normal((d.size("A"), 4)) * 2]),
     "cov": covariance,
     "delete": delete,
     "diag": diag,
     "diff": diff,
-    "divmod": lambda d: Call([d.array((2, 3)), d.array((3,), 0)]),
+    "divmod": lambda d: TrialCall([d.array((2, 3)), d.array((3,), 0)]),
     "ediff1d": ediff1d,
     "eig": square,
     "eigh": symmetric,
@@ -802,16 +810,16 @@ COMPOSITES = {
     "flatnonzero": one,
     "fliplr": matrices(),
     "flipud": matrices(),
-    "float_power": lambda d: Call([d.array((2, 3), 0, large=5.0), d.array((3,), large=3.0)]),
+    "float_power": lambda d: TrialCall([d.array((2, 3), 0, large=5.0), d.array((3,), large=3.0)]),
     "geomspace": ends(0),
     "gradient": gradient,
     "histogram": histogram,
-    "histogram_bin_edges": lambda d: Call([apart(d, (6,)), 4]),
+    "histogram_bin_edges": lambda d: TrialCall([apart(d, (6,)), 4]),
     "hstack": joined(),
     "insert": insert,
     "interp": interp,
     "kron": kron,
-    "lexsort": lambda d: Call([[d.array((5,)), d.array((5,))]]),
+    "lexsort": lambda d: TrialCall([[d.array((5,)), d.array((5,))]]),
     "linspace": ends(),
     "logspace": logarithmic_ends,
     "lstsq": lstsq,
@@ -823,31 +831,33 @@ COMPOSITES = {
     "matrix_transpose": matrices(),
     "matvec": matvec,
     "median": reduced,
-    "meshgrid": lambda d: Call([d.array((d.size("A"),)), d.array((d.size("B"),))],
+    "meshgrid": lambda d: TrialCall([d.array((d.size("A"),)), d.array((d.size("B"),))],
                                {"indexing": d.choice(["xy", "ij"])}),
     "multi_dot": multi_dot,
     "nanpercentile": share(0, 100, gaps=True),
     "nanquantile": share(0, 1, gaps=True),
-    "nonzero": lambda d: Call([d.array(d.shape("A B"))]),
+    "nonzero": lambda d: TrialCall([d.array(d.shape("A B"))]),
     "norm": norm,
     "numpy_clip": numpy_clip,
-    "numpy_round": lambda d: Call([d.array(d.shape()), 1]),
+    "numpy_round": lambda d: TrialCall([d.array(d.shape()), 1]),
     "numpy_split": split,
     "partition": kth,
     "percentile": share(0, 100),
     "piecewise": piecewise,
     "pinv": any_matrix,
-    "poly": lambda d: Call([d.array((d.integer(1, 3),), large=5.0)]),
+    "poly": lambda d: TrialCall([d.array((d.integer(1, 3),), large=5.0)]),
     "polydiv": polydiv,
     "polyfit": polyfit,
     "polyval": polyval,
     "ptp": reduced,
     "qr": qr,
     "quantile": share(0, 1),
-    "ravel_multi_index": lambda d: Call([[d.integers((3,), 0, 2), d.integers((3,), 0, 4)], (2, 4)]),
-    "resize": lambda d: Call([d.array((2, d.size("A"))), d.choice([(3, 2), (2,), (4, 4)])]),
+    "ravel_multi_index": lambda d: TrialCall(
+        [[d.integers((3,), 0, 2), d.integers((3,), 0, 4)], (2, 4)]
+    ),
+    "resize": lambda d: TrialCall([d.array((2, d.size("A"))), d.choice([(3, 2), (2,), (4, 4)])]),
     "roll": roll,
-    "rollaxis": lambda d: Call([d.array((2, 3, d.size("A"))), d.choice([2, -1, 1])],
+    "rollaxis": lambda d: TrialCall([d.array((2, 3, d.size("A"))), d.choice([2, -1, 1])],
                                {"start": d.choice([0, 1, 2])}),
     "roots": roots,
     "rot90": matrices({"k": 1, "axes": (-2, -1)}, {"k": 2, "axes": (-2, -1)},
@@ -862,13 +872,13 @@ COMPOSITES = {
     "tensorsolve": tensorsolve,
     "trace": diagonal,
     "trapezoid": trapezoid,
-    "trim_zeros": lambda d: Call([apart(d, (5,), low=1)]),
-    "unravel_index": lambda d: Call([d.integers((5,), 0, 12), (3, 4)]),
-    "unstack": lambda d: Call([d.array((2, d.size("A"), 3))], {"axis": d.choice([0, 1, -1])}),
+    "trim_zeros": lambda d: TrialCall([apart(d, (5,), low=1)]),
+    "unravel_index": lambda d: TrialCall([d.integers((5,), 0, 12), (3, 4)]),
+    "unstack": lambda d: TrialCall([d.array((2, d.size("A"), 3))], {"axis": d.choice([0, 1, -1])}),
     "unwrap": unwrap,
     "vander": vander,
-    "vdot": lambda d: Call([d.array((2, 3)), d.array((2, 3))]),
-    "vecdot": lambda d: Call([d.array((*d.shape("N?"), 3)), d.array((3,))]),
+    "vdot": lambda d: TrialCall([d.array((2, 3)), d.array((2, 3))]),
+    "vecdot": lambda d: TrialCall([d.array((*d.shape("N?"), 3)), d.array((3,))]),
     "vecmat": vecmat,
     "vector_norm": vector_norm,
 }  # fmt: skip

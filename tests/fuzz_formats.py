@@ -81,7 +81,7 @@ def made_seeds(kind: str) -> Iterator[Seed]:
                 yield native_seed(path.read_bytes(), f"{name}.safetensors")
                 continue
             with contextlib.suppress(UnsupportedError):  # not one of Torch7's
-                torch7.save(path, module)
+                torch7.save(module, path)
                 yield torch7_seed(path.read_bytes(), f"{name}.t7")
     if kind == "torch7":
         from torch7_functions import copy_of_one_type, with_functions
@@ -273,7 +273,7 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad.nn import formats
 
     if show:
-        return lambda data: list(_files.lines(data, ours=kind == "native"))
+        return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
 
 

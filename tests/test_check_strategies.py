@@ -68,7 +68,7 @@ def test_a_layout_lies_as_it_is_called(name):
 
 
 def test_examples_of_a_case_and_their_choices():
-    case = module_case(nn.Linear, input="N? n_in", n_in=ints(1, 4), n_out=2)
+    case = module_case(nn.Linear, input="N? inputSize", inputSize=ints(1, 4), outputSize=2)
     choices = []
 
     @settings(max_examples=20, database=None)
@@ -77,7 +77,7 @@ def test_examples_of_a_case_and_their_choices():
         drawn, layer = pair
         assert isinstance(drawn, HypothesisDraws)
         assert layer.module.weight.shape == (2, layer.input.shape[-1])
-        choices.append((drawn.made, layer.input))
+        choices.append((drawn.choices_made, layer.input))
 
     each()
     for made, x in choices:

@@ -67,9 +67,9 @@ def test_a_plan_is_all_that_the_protocol_names(name):
     assert named == {"mask", "names", "primitive", "pull", "sources"}
     for attribute in named:
         getattr(plan, attribute)
-    assert type(plan).restricted is not Plan.restricted
+    assert type(plan).restrict is not Plan.restrict
     assert len(plan.names) == len(plan.sources) == len(node.saved)
-    pull, taken = plan.restricted((0,))
+    pull, taken = plan.restrict((0,))
     assert callable(pull)
     assert all(0 <= i < len(node.saved) for i in taken)
     if plan.primitive is not None:
@@ -115,7 +115,7 @@ def test_a_record_has_one_parent_or_a_tuple_and_the_form_of_its_result():
 def test_specialised_calls_write_the_record_that_record_call_makes():
     x, w = Parameter([1.0, 2.0]), Parameter([3.0, 4.0])
     fast = (x * w)._node
-    with mode.observed(mode.Observer()):  # which takes the general way
+    with mode.install_observer(mode.Observer()):  # which takes the general way
         general = (x * w)._node
     assert fast.serial < general.serial
     for slot in ("plan", "parents", "saved", "shape", "dtype"):
@@ -144,10 +144,10 @@ class Listener(mode.Observer):
         if self.open is not None:
             self.handed.append((*self.open, primitive.name))
 
-    def handing_on(self, node, parent):
+    def before_delivery(self, node, parent):
         self.open = repr(node.plan), tuple(parent.shape)
 
-    def handed_on(self, node):
+    def after_delivery(self, node):
         assert self.open is not None
         self.open = None
 
@@ -155,7 +155,7 @@ class Listener(mode.Observer):
 def test_the_sweep_tells_an_observer_what_it_fits_and_adds_up():
     row, x = Parameter(np.ones((1, 3))), Parameter(np.ones((2, 3)))
     listener = Listener()
-    with mode.observed(listener):
+    with mode.install_observer(listener):
         y = ops.exp(x)
         (row * y + y).sum().backward()
     assert listener.open is None
@@ -180,7 +180,7 @@ def test_a_forwarder_tells_the_outer_observer_everything():
     assert told <= set(vars(mode.Forwarder))
     listener = Listener()
     forwarder = mode.Forwarder(listener)
-    with mode.observed(forwarder):
+    with mode.install_observer(forwarder):
         (Parameter(np.ones((1, 3))) * Tensor(np.ones((2, 3)))).sum().backward()
     assert ("multiply", (1, 3), "sum") in listener.handed
     assert listener.open is None
@@ -188,22 +188,22 @@ def test_a_forwarder_tells_the_outer_observer_everything():
 
 def test_an_interpreter_takes_the_calls_and_an_observer_hears_of_what_it_makes_of_them():
     class Negated(mode.Interpreter):
-        def take(self, primitive, operands, settings, aux):
-            token = mode.switch(mode.make_mode(True, mode.observer(), None))
+        def interpret(self, primitive, operands, settings, aux):
+            token = mode.switch_mode(mode.make_mode(True, mode.observer(), None))
             try:
                 return -primitive.function(*operands, **settings)
             finally:
-                mode.reset(token)
+                mode.reset_mode(token)
 
     listener = Listener()
-    token = mode.switch(mode.Mode(True, listener, Negated()))
+    token = mode.switch_mode(mode.Mode(True, listener, Negated()))
     try:
         assert mode.is_followed()
         y = ops.exp(Tensor(np.zeros(2)))
         with no_grad():  # which changes neither
             z = ops.exp(Tensor(np.zeros(2)))
     finally:
-        mode.reset(token)
+        mode.reset_mode(token)
     assert y.tolist() == z.tolist() == [-1.0, -1.0]
     assert listener.calls == ["exp", "negative"] * 2
     assert not mode.is_followed()

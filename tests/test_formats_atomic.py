@@ -21,11 +21,11 @@ FULL = Path("/dev/full")
 
 
 def save_torch7(path: Path, module: nn.Module) -> None:
-    torch7.save(path, module)
+    torch7.save(module, path)
 
 
 def save_text(path: Path, module: nn.Module) -> None:
-    torch7.save(path, module, mode="ascii")
+    torch7.save(module, path, mode="ascii")
 
 
 def save_native(path: Path, module: nn.Module) -> None:
@@ -87,7 +87,7 @@ path, rng, seen = Path(sys.argv[1]) / "model", random.Random(0), []
 models = [nn.Sequential(nn.Linear(60, 60)) for _ in range(2)]
 for number, model in enumerate(models):
     model.parameters()[0][0].numpy()[...] = number
-save = (lambda m: m.save(path)) if sys.argv[2] == "native" else (lambda m: torch7.save(path, m))
+save = (lambda m: m.save(path)) if sys.argv[2] == "native" else (lambda m: torch7.save(m, path))
 load = nn.load if sys.argv[2] == "native" else torch7.load
 save(models[0])
 for _ in range(int(sys.argv[3])):

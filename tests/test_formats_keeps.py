@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,9 @@ from tapegrad import nn
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.core.own import is_own, own_classes
-from tapegrad.nn.core.run import ATTRIBUTE
-from tapegrad.nn.core.state import has_default, kept, kept_names
-from tapegrad.nn.formats import native, torch7
+from tapegrad.nn.core.state import has_default, kept_attributes, kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
+from tapegrad.nn.formats import FormatError, native, safetensors_file, torch7
 from tapegrad.nn.module import Module
 
 OF_NOBODY = {"attributes of a person's", "a stranger's classes"}
@@ -45,7 +46,7 @@ def modules_of(name: str) -> Iterator[tuple[Any, tuple[Any, ...]]]:
 def as_declared(module: Module, tmp_path: Path) -> None:
     """Each own module in it has what its class declares, and so has its file."""
     for part in module.listModules():
-        found, cls = set(kept(part)), type(part)
+        found, cls = set(kept_attributes(part)), type(part)
         declared = set(kept_names(cls))
         assert found <= declared, f"{cls.__name__} keeps {found - declared} and does not say so"
         missing = {name for name in declared - found if not has_default(cls, name)}
@@ -121,8 +122,28 @@ def test_a_method_of_somebody_s_class_that_is_called_so_declares_nothing(
         plain = type("Plain", (nn.Module,), {name: method, "updateOutput": lambda _, x: x})()
         plain.running = nn.Buffer(np.ones(3))
         known = {"my.Plain": type(plain)}
-        torch7.save(tmp_path / "m.t7", plain, classes=known)
+        torch7.save(plain, tmp_path / "m.t7", classes=known)
         assert torch7.load(tmp_path / "m.t7", classes=known).running.shape == (3,)
+
+
+def test_a_renamed_attribute_is_read_under_its_old_name_and_only_once(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    nn.Conv2d(2, 3, (4, 5)).save(path)
+    arrays, metadata = safetensors_file.read(path)
+    header = json.loads(metadata["tapegrad"])
+    attributes = header["modules"][0]["attributes"]
+
+    def write() -> None:
+        with path.open("wb") as stream:
+            safetensors_file.write(stream, arrays, metadata | {"tapegrad": json.dumps(header)})
+
+    attributes["kernel"] = attributes["kernel_size"]
+    write()
+    with pytest.raises(FormatError, match=r"the name of an attribute, found 'kernel'"):
+        nn.load(path)
+    del attributes["kernel_size"]
+    write()
+    assert nn.load(path).kernel_size == (4, 5)
 
 
 def copies(module: Module, tmp_path: Path) -> list[Any]:
@@ -146,9 +167,9 @@ def test_a_strangers_class_keeps_everything_without_a_word(tmp_path: Path) -> No
     expected = module.forward(x).numpy().copy()
     module.backward(x, x)
     assert not is_own(Scale)
-    assert set(kept(module)) == {"weight", "running", "settings", "kind", "_note"}
+    assert set(kept_attributes(module)) == {"weight", "running", "settings", "kind", "_note"}
     for again in copies(module, tmp_path):
-        assert set(kept(again)) == set(kept(module))
+        assert set(kept_attributes(again)) == set(kept_attributes(module))
         assert np.array_equal(again.forward(x).numpy(), expected)
 
 

@@ -140,7 +140,7 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
 ) -> None:
     monkeypatch.setattr(files, "_formats", dict(files._formats))
 
-    def save(path: Any, module: nn.Module) -> None:
+    def save(module: nn.Module, path: Any) -> None:
         Path(path).write_text(f"toy {module.n}", encoding="utf-8")
 
     def load(file: Any, *, limits: Any = None) -> nn.Module:
@@ -150,7 +150,7 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
         return made
 
     toy = files.FileFormat("toy", (".toy",), load, save, lambda first: first[:4] == b"toy ")
-    files.register(toy)
+    files.register_format(toy)
     model = nn.Sequential()
     model.n = 7
     model.save(tmp_path / "m.toy")
@@ -159,7 +159,7 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
     (tmp_path / "m.toy").rename(tmp_path / "m.other")
     assert nn.load(tmp_path / "m.other").n == 7
     with pytest.raises(ValueError, match=r"second: \.toy belongs to toy"):
-        files.register(files.FileFormat("second", (".2", ".toy"), load, save))
+        files.register_format(files.FileFormat("second", (".2", ".toy"), load, save))
 
 
 def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) ->
     y = model.forward(x).numpy()
     for name, ours in (("m.T7", False), ("m.t7b", False), ("m.dat", True), ("m.net", True)):
         model.save(tmp_path / name)
-        assert (files.format_of(tmp_path / name).name == files.OWN) is ours
+        assert (files.detect_format(tmp_path / name).name == files.NATIVE) is ours
         np.testing.assert_array_equal(nn.load(tmp_path / name).forward(x).numpy(), y)
     (tmp_path / "m.T7").rename(tmp_path / "theirs.dat")
     np.testing.assert_array_equal(nn.load(tmp_path / "theirs.dat").forward(x).numpy(), y)
@@ -176,19 +176,37 @@ def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) ->
 def test_classes_may_come_with_names_or_without_for_each_format(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     nn.Sequential(Scale(2.0)).save(path)
-    for given in ([Scale], {"any.Name": Scale}):
+    for given in ([Scale], {"any.Name": Scale}, {"nn.Scale": Scale}):
         assert isinstance(nn.load(path, classes=given).get(0), Scale)
+    other = stranger("Other")
+    assert isinstance(nn.load(path, classes={"Scale": other}).get(0), other)
     plain = stranger("Plain")
     for name in ("Plain", "nn.Plain"):
-        torch7.save(tmp_path / "m.t7", nn.Sequential(plain()), classes={name: plain})
+        torch7.save(nn.Sequential(plain()), tmp_path / "m.t7", classes={name: plain})
         for given in ([plain], {name: plain}):
             assert isinstance(nn.load(tmp_path / "m.t7", classes=given).get(0), plain)
+            assert isinstance(torch7.load(tmp_path / "m.t7", classes=given).get(0), plain)
+    torch7.save(nn.Sequential(plain()), tmp_path / "m.t7", classes=[plain])
+    assert torch7.objects(tmp_path / "m.t7").fields["modules"][1].class_name == "nn.Plain"
+
+
+def test_save_and_load_are_a_pair_in_each_format(tmp_path: Path) -> None:
+    model, x = nn.Sequential(nn.Linear(3, 2)), np.ones((1, 3), np.float32)
+    y = model.forward(x).numpy()
+    for room, name in ((nn, "a.safetensors"), (nn, "a.t7"), (native, "b"), (torch7, "c")):
+        room.save(model, tmp_path / name)
+        np.testing.assert_array_equal(room.load(path=tmp_path / name).forward(x).numpy(), y)
+    assert isinstance(torch7.load(tmp_path / "a.t7"), nn.Sequential)
+    with pytest.raises(TypeError, match=r"save\(module, path\) takes a path, not a Sequential"):
+        nn.save("m.t7", model)
+    with pytest.raises(TypeError, match=r"save\(module, path\) writes a Module, not str"):
+        nn.save("m", "m")
 
 
 def test_the_command_line_reads_our_own_files_by_any_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    native.save(tmp_path / "m.t7", nn.Sequential(nn.Linear(3, 2)))
+    native.save(nn.Sequential(nn.Linear(3, 2)), tmp_path / "m.t7")
     assert main(["show", str(tmp_path / "m.t7")]) == 0
     assert "nn.Linear" in capsys.readouterr().out
     assert main(["convert", str(tmp_path / "m.t7"), str(tmp_path / "n.t7")]) == 0
@@ -215,7 +233,7 @@ def test_a_users_class_loads_when_it_is_passed_or_registered(
     model = nn.load(path, classes=[Scale])
     assert model.get(0).settings == {"names": ["a", ("b", 1)], 2: None, "limit": float("inf")}
     monkeypatch.setattr(names, "_registered", {})
-    assert native.register(Scale) is Scale
+    assert native.register_class(Scale) is Scale
     assert nn.load(path).forward(np.ones(1, np.float32)).numpy().tolist() == [2.0]
 
 
@@ -236,10 +254,10 @@ def test_a_class_that_is_called_as_one_of_ours_is_not_mixed_up_with_it(
     for cls in (theirs, forged):
         assert [type(m) for m in nn.load(path, classes=[cls])] == [nn.Linear, cls]
     monkeypatch.setattr(names, "_registered", {})
-    native.register(theirs)
+    native.register_class(theirs)
     assert [type(m) for m in nn.load(path)] == [nn.Linear, theirs]
     with pytest.raises(ValueError, match="another class is called Linear"):
-        native.register(forged)
+        native.register_class(forged)
 
 
 def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_path: Path) -> None:
@@ -250,7 +268,7 @@ def test_two_classes_of_one_name_and_names_that_are_no_words_are_refused(tmp_pat
     with pytest.raises(UnsupportedError, match=r"0: a class whose name is a word"):
         nn.Sequential(dotted()).save(path)
     with pytest.raises(ValueError, match="is a word"):
-        native.register(dotted)
+        native.register_class(dotted)
     nn.Linear(3, 2).save(path)
     with pytest.raises(ValueError, match="is a word"):
         nn.load(path, classes=[dotted])
@@ -320,8 +338,8 @@ def test_what_the_format_does_not_have_is_named(tmp_path: Path) -> None:
         module.value = value
         with pytest.raises(UnsupportedError, match=message):
             module.save(tmp_path / "m.safetensors")
-    with pytest.raises(TypeError, match="a Module is saved, not dict"):
-        native.save(tmp_path / "m.safetensors", {})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="writes a Module, not dict"):
+        native.save({}, tmp_path / "m.safetensors")  # type: ignore[arg-type]
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError, match="folder"):
         nn.Tanh().save(tmp_path / "folder")
@@ -356,7 +374,7 @@ def test_convert_goes_there_and_back_with_the_same_output(
         flags = ["--ascii"] if name == "text.t7" else []
         assert main(["convert", str(back), str(tmp_path / name), *flags]) == 0
     assert (tmp_path / "text.t7").read_bytes() == back.read_bytes()
-    torch7.save(tmp_path / "direct.t7", nn.load(ours))
+    torch7.save(nn.load(ours), tmp_path / "direct.t7")
     assert (tmp_path / "binary.t7").read_bytes() == (tmp_path / "direct.t7").read_bytes()
     assert "bytes" in capsys.readouterr().out
 

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,
@@ -312,7 +312,7 @@ def peak_of(load: Any, path: Path) -> int:
 
 def test_a_large_file_takes_its_own_size_in_memory(tmp_path: Path) -> None:
     array = np.arange(5_000_000, dtype=np.float64)
-    torch7.save(tmp_path / "x.t7", {"a": array, "b": array.astype(np.float32)})
+    torch7.save({"a": array, "b": array.astype(np.float32)}, tmp_path / "x.t7")
     size = (tmp_path / "x.t7").stat().st_size
     assert peak_of(torch7.load, tmp_path / "x.t7") < 1.02 * size + 1_000_000
     nn.Linear(4000, 4000).save(tmp_path / "x.safetensors")

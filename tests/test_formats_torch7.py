@@ -230,7 +230,7 @@ def test_a_saved_model_loads_with_the_same_output(
     if not isinstance(module, nn.Module):
         assert ROOT != OWN
         pytest.skip("not yet covered")
-    t7.save(tmp_path / "again.t7", module, mode=mode)
+    t7.save(module, tmp_path / "again.t7", mode=mode)
     again = t7.load(tmp_path / "again.t7")
     x = input_for(module, recorded(name)["input"])
     assert_close(again.forward(x), module.forward(x), "output", 0)
@@ -242,7 +242,7 @@ def test_torchfile_reads_what_is_saved(name: str, file: str, tmp_path: Path) -> 
     """As dicts: with NumPy 2 it makes no list of a table of tensors, of Torch7's either."""
     torchfile = pytest.importorskip("torchfile", reason="pip install 'tapegrad[readers]'")
     module, _ = loaded(file)
-    t7.save(tmp_path / "again.t7", module)
+    t7.save(module, tmp_path / "again.t7")
     found = []
     for path in (tmp_path / "again.t7", ROOT / file):
         with path.open("rb") as stream:
@@ -289,7 +289,7 @@ def test_opencv_runs_what_is_saved(name: str, mode: Any, tmp_path: Path) -> None
         pytest.skip("OpenCV 5 has no reader for Torch7's files")
     module, record = t7.load(OWN / f"{name}.bin.t7"), recorded(name)
     path = tmp_path / "again.t7"
-    t7.save(path, module, mode=mode)
+    t7.save(module, path, mode=mode)
     net = cv2.dnn.readNetFromTorch(str(path), mode == "binary", True)
     net.setInput(np.asarray(record["input"], np.float32))
     found = net.forward().reshape(record["output"].shape)
@@ -313,7 +313,7 @@ class TestSaving:
             -0.0: -0.0,
         }
         for mode in ("binary", "ascii"):
-            t7.save(tmp_path / "x.t7", obj, mode=mode)
+            t7.save(obj, tmp_path / "x.t7", mode=mode)
             found = t7.load(tmp_path / "x.t7")
             assert found["list"] == [1, 2.5, "three", True, [1.5]]
             a, b, c = found["views"]
@@ -334,19 +334,19 @@ class TestSaving:
     def test_a_table_keeps_1_and_true_apart(self, tmp_path: Path) -> None:
         table = t7.Table()
         table[1], table[True], table["x"] = "number", "boolean", None
-        t7.save(tmp_path / "x.t7", table)
+        t7.save(table, tmp_path / "x.t7")
         found = t7.load(tmp_path / "x.t7")
         assert (found[1], found[True], len(found)) == ("number", "boolean", 2)
 
     def test_a_column_does_not_bring_its_matrix(self, tmp_path: Path) -> None:
-        t7.save(tmp_path / "x.t7", np.zeros((1000, 1000))[:, 0])
+        t7.save(np.zeros((1000, 1000))[:, 0], tmp_path / "x.t7")
         assert (tmp_path / "x.t7").stat().st_size < 10_000
 
     @pytest.mark.parametrize("long_size", [4, 8])
     @pytest.mark.parametrize("order", ["little", "big"])
     def test_other_machines(self, tmp_path: Path, long_size: int, order: Any) -> None:
         obj = {"n": np.array([1, -(2**31)]), "x": np.arange(3.0), "s": "text"}
-        t7.save(tmp_path / "x.t7", obj, long_size=long_size, byte_order=order)
+        t7.save(obj, tmp_path / "x.t7", long_size=long_size, byte_order=order)
         found = t7.load(tmp_path / "x.t7")
         assert found["n"].tolist() == [1, -(2**31)]
         assert found["x"].tolist() == [0, 1, 2]
@@ -362,7 +362,7 @@ class TestSaving:
         path = tmp_path / "x.t7"
         path.write_bytes(b"before")
         with pytest.raises(UnsupportedError, match="root"):
-            t7.save(path, bad)
+            t7.save(bad, path)
         assert path.read_bytes() == b"before"
         assert [p.name for p in tmp_path.iterdir()] == ["x.t7"]
 
@@ -376,8 +376,8 @@ class TestSaving:
 
         model = nn.Sequential(nn.Identity(), Doubling())
         with pytest.raises(UnsupportedError, match=r"root\.modules\[1\]: .*Doubling"):
-            t7.save(tmp_path / "x.t7", model)
-        t7.save(tmp_path / "x.t7", model, classes={"my.Doubling": Doubling})
+            t7.save(model, tmp_path / "x.t7")
+        t7.save(model, tmp_path / "x.t7", classes={"my.Doubling": Doubling})
         with pytest.warns(UnknownClassWarning, match=r"my\.Doubling"):
             plain = t7.load(tmp_path / "x.t7")
         assert plain.class_name == "nn.Sequential"
@@ -392,29 +392,29 @@ class TestSaving:
     def test_what_a_machine_of_4_bytes_can_not_hold_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "x.t7"
         with pytest.raises(UnsupportedError, match=r"root\.n: longs of 4 bytes, found -2147483649"):
-            t7.save(path, {"n": np.array([5, -(2**31) - 1])}, long_size=4)
+            t7.save({"n": np.array([5, -(2**31) - 1])}, path, long_size=4)
         wide = t7.Storage(np.broadcast_to(np.uint8(0), 2**31))
         with pytest.raises(UnsupportedError, match=r"root\[1\]: sizes of 4 bytes"):
-            t7.save(path, [wide], long_size=4)
+            t7.save([wide], path, long_size=4)
         assert list(tmp_path.iterdir()) == []
-        t7.save(path, np.array([-(2**31), 2**31 - 1]), long_size=4)
+        t7.save(np.array([-(2**31), 2**31 - 1]), path, long_size=4)
         assert t7.load(path, long_size=4).tolist() == [-(2**31), 2**31 - 1]
         with pytest.raises(ValueError, match="long_size"):
-            t7.save(path, 1, long_size=2)
+            t7.save(1, path, long_size=2)
         with pytest.raises(ValueError, match="long_size"):
             t7.load(path, long_size=2)
 
     def test_a_key_that_lua_does_not_have_is_refused(self, tmp_path: Path) -> None:
         for key in (None, float("nan")):
             with pytest.raises(UnsupportedError, match="a key that Lua has"):
-                t7.save(tmp_path / "x.t7", {key: 1})
+                t7.save({key: 1}, tmp_path / "x.t7")
 
     def test_arrays_of_one_memory_that_do_not_touch_have_storages_of_their_own(
         self, tmp_path: Path
     ) -> None:
         whole = np.arange(30.0)
         parts = [whole[:5], whole[3:8], whole[20:25], whole[::-1], whole[27:28]]
-        t7.save(tmp_path / "x.t7", parts)
+        t7.save(parts, tmp_path / "x.t7")
         found = t7.load(tmp_path / "x.t7")
         assert [part.tolist() for part in found] == [part.tolist() for part in parts]
         assert np.shares_memory(found[0], found[1])
@@ -438,14 +438,14 @@ class TestSaving:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = tmp_path / "x.t7"
-        t7.save(path, 1)
+        t7.save(1, path)
 
         def full(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
-            t7.save(path, 2)
+            t7.save(2, path)
         monkeypatch.undo()
         assert t7.load(path) == 1
         assert [p.name for p in tmp_path.iterdir()] == ["x.t7"]
@@ -456,7 +456,7 @@ def test_layers_without_parameters_have_the_type_of_the_model(
     dtype: str, name: str, tmp_path: Path
 ) -> None:
     inner = nn.ConcatTable(nn.Tanh(), nn.Identity())
-    t7.save(tmp_path / "x.t7", nn.Sequential(nn.Linear(3, 2), inner).type(dtype))
+    t7.save(nn.Sequential(nn.Linear(3, 2), inner).type(dtype), tmp_path / "x.t7")
     root = t7.objects(tmp_path / "x.t7")
     table = root["modules"][2]
     for module in (root, *root["modules"].values(), *table["modules"].values()):
@@ -483,7 +483,7 @@ class TestLayersThatAreStoredAsOthers:
             t7.load(data.getvalue())
 
     def test_a_saved_graph_has_the_nodes_that_torch7_wrote(self, tmp_path: Path) -> None:
-        t7.save(tmp_path / "again.t7", t7.load(OWN / "gmodule.bin.t7"))
+        t7.save(t7.load(OWN / "gmodule.bin.t7"), tmp_path / "again.t7")
         ours, theirs = (t7.objects(f) for f in (tmp_path / "again.t7", OWN / "gmodule.bin.t7"))
 
         def kinds(root: Any, graph: str) -> Any:
@@ -501,7 +501,7 @@ class TestLayersThatAreStoredAsOthers:
             assert kinds(ours, graph) == kinds(theirs, graph)
 
     def test_both_references_to_a_bias_share_its_gradient(self, tmp_path: Path) -> None:
-        t7.save(tmp_path / "again.t7", nn.WeightNorm(nn.Linear(3, 2)))
+        t7.save(nn.WeightNorm(nn.Linear(3, 2)), tmp_path / "again.t7")
         root = t7.objects(tmp_path / "again.t7")
         inner = root["modules"][1]
         assert np.shares_memory(root["gradBias"], inner["gradBias"])
@@ -533,7 +533,7 @@ def test_a_loaded_convolutional_model_is_tuned_saved_and_loaded_with_the_same_bi
         model.updateParameters(0.5)
     assert losses[-1] < 0.6 * losses[0]
     expected = model.evaluate().forward(images).numpy().tobytes()
-    t7.save(tmp_path / "tuned.t7", model)
+    t7.save(model, tmp_path / "tuned.t7")
     model.save(tmp_path / "tuned.safetensors")
     for again in (t7.load(tmp_path / "tuned.t7"), nn.load(tmp_path / "tuned.safetensors")):
         assert not again.train
@@ -552,7 +552,7 @@ IN_TORCH7 = sorted({*MODULES, *CRITERIONS} - OTHERS)
 @pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} & OTHERS))
 def test_a_layer_that_torch7_does_not_have_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match=rf"root: .*{name}"):
-        t7.save(tmp_path / "x.t7", (MODULES | CRITERIONS)[name](Draws(0)).module)
+        t7.save((MODULES | CRITERIONS)[name](Draws(0)).module, tmp_path / "x.t7")
 
 
 # Settings that Torch7's classes do not take, and what the refusal says.
@@ -580,7 +580,7 @@ def test_a_layer_comes_back_from_torch7s_format_as_it_was(name: str, tmp_path: P
         if isinstance(module, nn.WeightNorm):
             module.reset()  # its weight is made of v and g in a call or here
         try:
-            t7.save(tmp_path / "x.t7", module)
+            t7.save(module, tmp_path / "x.t7")
         except UnsupportedError as error:
             refused.append(str(error))
             continue

@@ -44,7 +44,7 @@ OF_THE_RUN = {"train"}
 
 
 def saved(module: Any, tmp_path: Path) -> TorchObject:
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     return t7.objects(tmp_path / "x.t7")
 
 
@@ -149,7 +149,7 @@ def test_what_is_a_network_there_comes_back_with_equal_output(
     make, x = NETWORKS[name]
     module = getattr(make().double(), mode)()
     modes = [part.train for part in module.listModules()]
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     assert [part.train for part in module.listModules()] == modes  # saving changes nothing
     again = t7.load(tmp_path / "x.t7")
     same_attributes(module, again, name)
@@ -361,11 +361,11 @@ def test_an_unknown_module_in_a_step_leaves_a_table_and_a_warning(tmp_path: Path
 def test_what_torch7_would_merge_otherwise_is_not_saved(tmp_path: Path) -> None:
     for merge in (nn.Identity(), nn.JoinTable(0, 1)):
         with pytest.raises(UnsupportedError, match="root: a merge that does the same"):
-            t7.save(tmp_path / "x.t7", nn.BiSequencer(nn.GRU(3, 2), merge=merge))
+            t7.save(nn.BiSequencer(nn.GRU(3, 2), merge=merge), tmp_path / "x.t7")
     module = lstm()
     module.inputGate.cell = None
     with pytest.raises(UnsupportedError, match="root: gates that all have a peephole"):
-        t7.save(tmp_path / "x.t7", module)
+        t7.save(module, tmp_path / "x.t7")
 
 
 def test_criterions_over_time_come_back(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_criterions_over_time_come_back(tmp_path: Path) -> None:
         nn.SequencerCriterion(nn.MSECriterion(), True),
         nn.RepeaterCriterion(nn.MSECriterion()),
     ):
-        t7.save(tmp_path / "x.t7", criterion)
+        t7.save(criterion, tmp_path / "x.t7")
         again = t7.load(tmp_path / "x.t7")
         t = target if isinstance(criterion, nn.SequencerCriterion) else target[0]
         assert float(again.forward(x, t)) == float(criterion.forward(x, t))
@@ -383,7 +383,7 @@ def test_criterions_over_time_come_back(tmp_path: Path) -> None:
     old.fields["criterion"] = TorchObject("nn.MSECriterion", Table({"sizeAverage": True}))
     assert isinstance(t7.load(bytes_of(old)).criterion, nn.MSECriterion)
     masked = nn.MaskZeroCriterion(nn.MSECriterion())
-    t7.save(tmp_path / "x.t7", masked)
+    t7.save(masked, tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7").setZeroMask([True, False])
     assert float(again.forward(x[0], x[1])) == float(nn.MSECriterion().forward(x[0, 1:], x[1, 1:]))
 
@@ -391,7 +391,7 @@ def test_criterions_over_time_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda: nn.Sequencer(nn.GRU(3, 2)), lambda: nn.SeqLSTM(3, 2)])
 def test_states_are_remembered_by_what_is_loaded(make: Any, tmp_path: Path) -> None:
     module = make().double().remember("both").evaluate()
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     for _ in range(2):
         assert_close(again.forward(ROWS), module.forward(ROWS), "output", 0)
@@ -416,7 +416,7 @@ def test_keys_of_an_index_linear_are_counted_from_1_there(tmp_path: Path) -> Non
 def test_a_gpu_module_writes_its_type_and_device_in_front_of_its_fields(tmp_path: Path) -> None:
     """Torch7's nn.GPU writes two objects, and reads two."""
     module = nn.Sequential(nn.GPU(nn.Linear(3, 2), 0), nn.Tanh()).double()
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     data = (tmp_path / "x.t7").read_bytes()
     name = data.index(b"nn.GPU") + len("nn.GPU")
     assert int.from_bytes(data[name : name + 4], "little") == 3  # a table of two entries
@@ -428,7 +428,7 @@ def test_a_gpu_module_writes_its_type_and_device_in_front_of_its_fields(tmp_path
 
 
 def test_no_state_of_torch7s_methods_stays_in_a_loaded_layer(tmp_path: Path) -> None:
-    t7.save(tmp_path / "x.t7", nn.Sequencer(nn.RecLSTM(3, 2)))
+    t7.save(nn.Sequencer(nn.RecLSTM(3, 2)), tmp_path / "x.t7")
     loaded = t7.load(tmp_path / "x.t7")
     for part in loaded.listModules():
         assert not {"step", "seqlen", "rho", "outputs"} & set(vars(part))
@@ -436,7 +436,7 @@ def test_no_state_of_torch7s_methods_stays_in_a_loaded_layer(tmp_path: Path) -> 
 
 def test_layers_that_draw_come_back_with_the_same_draws(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Dropout(0.5), nn.RReLU())
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     outputs = []
     for model in (module, again):
@@ -457,8 +457,8 @@ def unpooling() -> nn.Module:
 
 
 def graph() -> nn.Module:
-    first = nn.Linear(3, 2)()
-    second = nn.Linear(3, 2)()
+    first = nn.node(nn.Linear(3, 2))
+    second = nn.node(nn.Linear(3, 2))
     return nn.gModule([first, second], [nn.CAddTable()([first, second])])
 
 
@@ -558,9 +558,9 @@ def test_a_normed_layer_without_bias_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_taken_twice_has_one_edge_of_each_number(tmp_path: Path) -> None:
-    first = nn.Linear(3, 2)()
+    first = nn.node(nn.Linear(3, 2))
     module = nn.gModule([first], [nn.CAddTable()([first, first])]).double()
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 0)
 
 
@@ -571,13 +571,13 @@ def test_sizes_may_be_a_tensor(tmp_path: Path) -> None:
 
 def test_a_constant_array_is_added_by_what_comes_back(tmp_path: Path) -> None:
     module = nn.AddConstant(np.arange(3.0)).double()
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     assert_close(t7.load(tmp_path / "x.t7").forward(ROWS), module.forward(ROWS), "output", 0)
 
 
 def test_a_unpooling_comes_back(tmp_path: Path) -> None:
     module = unpooling()
-    t7.save(tmp_path / "x.t7", nn.Sequential(module.pooling, module))
+    t7.save(nn.Sequential(module.pooling, module), tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     assert again.get(1).pooling is again.get(0)
     x = np.random.default_rng(0).normal(size=(1, 4, 4)).astype(np.float32)
@@ -609,7 +609,7 @@ class Spelled(Own):
 
 def test_a_class_of_ones_own_may_translate_its_fields(tmp_path: Path) -> None:
     own = {"my.Own": Own, "my.Spelled": Spelled}
-    t7.save(tmp_path / "x.t7", [Own(), Spelled().evaluate()], classes=own)
+    t7.save([Own(), Spelled().evaluate()], tmp_path / "x.t7", classes=own)
     first, second = t7.objects(tmp_path / "x.t7").as_list()
     assert first["places"].as_list() == second["places"].as_list() == [1, 2]
     first.fields["sizes"] = Storage(np.array([4, 5]))
@@ -637,11 +637,11 @@ def test_an_attribute_that_torch7_has_nothing_for_is_named(tmp_path: Path) -> No
     for bad in (lambda x: x, [{"deep": len}]):
         model.get(0).callback = bad
         with pytest.raises(UnsupportedError, match=r"root\.modules\[0\]\.callback: an attribute"):
-            t7.save(tmp_path / "x.t7", model)
+            t7.save(model, tmp_path / "x.t7")
 
 
 def test_a_profile_from_a_file_counts_from_zero(tmp_path: Path) -> None:
-    t7.save(tmp_path / "m.t7", nn.Profile(nn.Linear(3, 2)))
+    t7.save(nn.Profile(nn.Linear(3, 2)), tmp_path / "m.t7")
     loaded = t7.load(tmp_path / "m.t7")
     assert loaded.numFwds == 0
     loaded.forward(np.ones((1, 3), np.float32))

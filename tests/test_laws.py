@@ -1,9 +1,9 @@
 """Every law on every subject: one test item per pair, found without being listed.
 
 Primitives come from the registry, modules, criterions and optimizers from `__all__`; `cases.py`
-says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs one law everywhere,
-`pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove nothing:
-where they are more than a fifth, the pair counts as unchecked, and that is a failure.
+or the subject itself says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs
+one law everywhere, `pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise)
+prove nothing: where they are more than a fifth, the pair counts as unchecked: a failure.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tapegrad.autograd.check import (
     Case,
     Draws,
     Law,
-    Profile,
+    LawProfile,
     Subject,
+    case_of,
     discover,
     modules,
     operations,
@@ -35,23 +36,26 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
-PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.derandomize)
+PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
 
 
 def subjects(kind, table):
-    """Subjects of a kind, with the cases of `cases.py`; those without a case have None."""
+    """Subjects of a kind, with the cases of `cases.py`, else their own; None where neither is."""
     if kind == "primitive":
         found = [(name, f"tapegrad.autograd.ops:{name}", op) for name, op in operations().items()]
     else:
         found = [(s.short, s.name, s.target) for s in PUBLIC if s.kind == kind]
     return {
-        name: Subject(path, kind, target, case_from(name, table), path=kind != "primitive")
+        name: Subject(path, kind, target, case_from(name, target, table), path=kind != "primitive")
         for name, path, target in sorted(found)
     }
 
 
-def case_from(name, table):
-    return None if name not in table else Case(table[name], exceptions=exceptions_of(name))
+def case_from(name, target, table):
+    if name in table:
+        return Case(table[name], exceptions=exceptions_of(name))
+    own = case_of(target)
+    return None if own is None else replace(own, exceptions=exceptions_of(name))
 
 
 def exceptions_of(*names):
@@ -99,7 +103,8 @@ COMPLEX = complex_subjects()
 def test_every_subject_has_a_case_and_every_case_a_subject(kind):
     found, known = SUBJECTS[kind], CASES[kind]
     assert found, f"no {kind} was discovered"
-    missing, stale = sorted(found.keys() - known.keys()), sorted(known.keys() - found.keys())
+    missing = sorted(name for name, subject in found.items() if subject.case is None)
+    stale = sorted(known.keys() - found.keys())
     assert not missing, f"no case in tests/cases.py: {missing}"
     assert not stale, f"cases without a subject: {stale}"
 
@@ -258,7 +263,7 @@ def on_device(kind):
 def agrees_on_cuda(subject):
     agree = DEVICE_LAWS[subject.kind]
     law = Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
-    subject.examine(law, Profile(25)).raise_error()
+    subject.examine(law, LawProfile(25)).raise_error()
 
 
 @pytest.mark.cuda

@@ -99,7 +99,7 @@ def test_reset_draws_anew_in_the_same_memory():
 # What is refused ----------------------------------------------------------------------------------
 
 REFUSED = [
-    (nn.Linear(5, 3), (2, 7), "Linear: last axis of the input is 7, n_in is 5"),
+    (nn.Linear(5, 3), (2, 7), "Linear: last axis of the input is 7, inputSize is 5"),
     (nn.Linear(5, 3), (), r"Linear: last axis of the input is missing"),
     (nn.SpatialConvolution(2, 3, 3, 3), (3, 5, 5), "SpatialConvolution: .*nInputPlane is 2"),
     (nn.SpatialConvolution(2, 3, 3, 3), (2, 5), "SpatialConvolution: .*nInputPlane is 2"),

@@ -200,7 +200,7 @@ def test_a_wrong_shape_names_the_path_and_changes_no_state() -> None:
     draws = devices.generator("cpu").get_state()
     with pytest.raises(
         nn.ShapeError,
-        match=r"^Sequential\[2\]\.Sequential\[1\]\.Linear: last axis .* is 4, n_in is 5$",
+        match=r"^Sequential\[2\]\.Sequential\[1\]\.Linear: last axis .* is 4, inputSize is 5$",
     ):
         model.forward(x)
     assert all(np.array_equal(before[k], v) for k, v in model.state_dict().items())

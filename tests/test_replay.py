@@ -9,8 +9,8 @@ from tapegrad import devices, nn, optim
 from tapegrad.autograd import Parameter, ReplayError, Tensor, grad, ops, replay
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay import step as steps
-from tapegrad.autograd.replay.plain import plain
-from tapegrad.autograd.replay.recording import Slot
+from tapegrad.autograd.replay.plain import bind_bodies
+from tapegrad.autograd.replay.recording import ProgramSlot
 
 RNG = np.random.default_rng(0)
 BATCHES = [RNG.normal(size=(6, 1, 8, 8)).astype(np.float32) for _ in range(7)]
@@ -201,10 +201,12 @@ def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkey
 
     def interpreted(program):
         def run(arrays):
-            values = program.values(arrays)
+            values = program.initial_values(arrays)
             for entry in program.entries:
                 given = [
-                    map_leaves(lambda part: values[part.number] if type(part) is Slot else part, x)
+                    map_leaves(
+                        lambda part: values[part.number] if type(part) is ProgramSlot else part, x
+                    )
                     for x in entry.operands
                 ]
                 body = entry.primitive.body_for(entry.xp)
@@ -214,14 +216,14 @@ def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkey
                     parts = leaves([y] if len(slots) == 1 and not isinstance(y, list) else list(y))
                     for slot, part in zip(slots, parts, strict=True):
                         values[slot.number] = np.asarray(part)
-            return program.returned(values)
+            return program.build_result(values)
 
         programs.append(program)
         return run
 
     losses = []
-    for back_end in (plain, interpreted):
-        monkeypatch.setattr(steps, "plain", back_end)
+    for back_end in (bind_bodies, interpreted):
+        monkeypatch.setattr(steps, "bind_bodies", back_end)
         step = replay(training_step(network(), optim.sgd, {"learningRate": 0.1, "momentum": 0.9}))
         losses.append([step(x, t).item() for x, t in zip(BATCHES, LABELS, strict=True)])
     assert losses[0] == losses[1]
@@ -230,7 +232,7 @@ def test_a_program_is_data_from_which_another_back_end_makes_the_same_run(monkey
     assert {"conv2d", "max_pool2d", "bernoulli", "accumulate", "assign"} <= set(names)
     numbers = [s.number for entry in program.entries for s in leaves(list(entry.results))]
     assert len(numbers) == len(set(numbers))
-    assert max(numbers) < program.length
+    assert max(numbers) < program.slot_count
     assert all(entry.xp is np and __file__ in entry.where for entry in program.entries)
 
 
@@ -240,3 +242,17 @@ def test_a_copy_to_another_device_is_replayed() -> None:
         y = step(np.array([value]))
         assert str(y.device) == "strict"
         assert y.numpy() == 2 * np.exp(value)
+
+
+def test_keyword_arguments_are_bound_at_each_call_and_their_names_are_guards():
+    @replay
+    def step(x, *, w, k=2):
+        return x * w * k
+
+    for i in range(4):
+        x, w = np.array([1.0, i]), np.array([3.0, i + 1])
+        np.testing.assert_array_equal(step(x, w=w).numpy(), x * w * 2)
+    assert step.recorded == 1
+    for i in range(4):
+        np.testing.assert_array_equal(step(x, w=w, k=i % 2).numpy(), x * w * (i % 2))
+    assert step.recorded == 3

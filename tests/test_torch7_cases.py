@@ -86,15 +86,15 @@ def build(spec: Any) -> Any:
 def graph_of(record: Record) -> Any:
     """The gModule of a record, whose nodes are named."""
     graph, builder = record["graph"], torch7.Builder(lambda name: getattr(nn, name))
-    nodes: dict[str, nn.Node] = {}
-    entries: dict[str, list[nn.Node]] = {}
+    nodes: dict[str, nn.GraphNode] = {}
+    entries: dict[str, list[nn.GraphNode]] = {}
     for told in graph["nodes"]:
         if told["kind"] == "split":
             parent = told["parent"]
             entries.setdefault(parent, nodes[parent].split(told["count"]))
             nodes[told["name"]] = entries[parent][told["index"] - 1]
         elif told["kind"] == "input":
-            nodes[told["name"]] = nn.Identity()()
+            nodes[told["name"]] = nn.node(nn.Identity())
         else:
             assert told["kind"] == "module"
             module = builder(told["spec"])

@@ -193,7 +193,7 @@ def test_torch7_model_loads_in_every_state_and_comes_back_from_our_files(
     record = Record(name, model)
     x = record.input
     for one in ("binary", "ascii"):
-        t7.save(tmp_path / "again.t7", model, mode=one)
+        t7.save(model, tmp_path / "again.t7", mode=one)
         again = t7.load(tmp_path / "again.t7", strict=True)
         assert repr(again) == repr(model)
         names = [parameter for parameter, _ in model.named_parameters()]
@@ -232,7 +232,7 @@ def shares(model: Any) -> list[tuple[int, int]]:
 def test_torch7_model_is_taken_up_from_its_checkpoint(name: str, tmp_path: Path) -> None:
     """What is beside the model, its optimizer's state among it, comes back from our files."""
     found = t7.load(file(name, "checkpoint"), strict=True)
-    t7.save(tmp_path / "again.t7", found)
+    t7.save(found, tmp_path / "again.t7")
     again = t7.load(tmp_path / "again.t7", strict=True)
     assert set(again) == set(found)
     assert type(again["criterion"]) is type(found["criterion"])

@@ -28,7 +28,7 @@ STEPS = np.random.default_rng(1).normal(size=(5, 4, 3))
 
 def saved(module: Any, path: Path) -> Any:
     """The objects in a file of a module."""
-    t7.save(path / "x.t7", module)
+    t7.save(module, path / "x.t7")
     return t7.objects(path / "x.t7")
 
 
@@ -41,7 +41,7 @@ def test_weights_shared_by_two_layers_are_shared_by_two_parameters_of_the_file(
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.share(first, "weight", "bias", "gradWeight", "gradBias")
     model = nn.Sequential(first, nn.Tanh(), second).double()
-    t7.save(tmp_path / "x.t7", model)
+    t7.save(model, tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     assert len(again.parameters()[0]) == len(model.parameters()[0]) == 4
     for name in ("weight", "bias", "gradWeight", "gradBias"):
@@ -58,7 +58,7 @@ def test_what_is_shared_stays_so_when_it_is_written_in_another_type(tmp_path: Pa
     """A flat buffer is one storage in the file, in the type of the modules."""
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)).double()
     model.getParameters()
-    t7.save(tmp_path / "x.t7", model)
+    t7.save(model, tmp_path / "x.t7")
     first = t7.load(tmp_path / "x.t7").get(0)
     assert first.weight.numpy().base is first.bias.numpy().base
     constant = np.arange(3.0)
@@ -74,7 +74,7 @@ def test_what_is_shared_stays_so_when_it_is_written_in_another_type(tmp_path: Pa
 def test_one_parameter_of_two_layers_is_one_again(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model.get(1).weight = model.get(0).weight
-    t7.save(tmp_path / "x.t7", model)
+    t7.save(model, tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     assert again.get(1).weight is again.get(0).weight
 
@@ -92,7 +92,7 @@ def test_the_clones_of_a_map_table_are_one_set_of_parameters(tmp_path: Path) -> 
 
 
 def test_parameters_of_a_weighted_euclidean_keep_their_order(tmp_path: Path) -> None:
-    t7.save(tmp_path / "x.t7", nn.WeightedEuclidean(3, 2))
+    t7.save(nn.WeightedEuclidean(3, 2), tmp_path / "x.t7")
     names = [name for name, _ in t7.load(tmp_path / "x.t7").named_parameters()]
     assert names == ["weight", "diagCov"]
 
@@ -163,7 +163,7 @@ def test_element_researchs_names_are_read(tmp_path: Path) -> None:
 
 
 def test_a_mask_zero_without_a_mask_says_so(tmp_path: Path) -> None:
-    t7.save(tmp_path / "x.t7", nn.MaskZero(nn.Linear(3, 2)).double())
+    t7.save(nn.MaskZero(nn.Linear(3, 2)).double(), tmp_path / "x.t7")
     again = t7.load(tmp_path / "x.t7")
     with pytest.raises(ValueError, match="setZeroMask must be given"):
         again.forward(ROWS)

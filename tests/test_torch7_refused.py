@@ -51,7 +51,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 def test_an_axis_from_the_end_is_written_as_one_from_the_front(name: str, tmp_path: Path) -> None:
     make, field, wanted = TRANSLATED[name]
     module, path = make().double(), tmp_path / "x.t7"
-    t7.save(path, module)
+    t7.save(module, path)
     found = t7.objects(path).fields.get(field)
     if isinstance(found, t7.Table):
         found = [pair.as_list() for pair in found.as_list()]
@@ -69,5 +69,5 @@ def test_what_torch7_does_not_take_is_refused_by_class_and_option(
 ) -> None:
     make, message = REFUSED[name]
     with pytest.raises(UnsupportedError, match=rf"at root\[0\]: .*{message}"):
-        t7.save(tmp_path / "x.t7", [make()])
+        t7.save([make()], tmp_path / "x.t7")
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ def test_convert_without_arguments_takes_any_axes_behind_the_batch(tmp_path: Pat
     for x in (ROWS, ROWS[0], ROWS[None, None]):
         assert np.array_equal(module.forward(x).numpy(), x)
     assert repr(nn.Convert("b*", "b*")) == repr(module)
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     assert np.array_equal(t7.load(tmp_path / "x.t7").forward(ROWS).numpy(), ROWS)
     for shapes in (("b*", "bf"), ("bf", "b*"), ("bt*",)):
         with pytest.raises(ValueError, match="no way from"):
@@ -88,7 +88,7 @@ def test_an_index_linear_divides_by_the_largest_value_of_each_key(tmp_path: Path
             gradient[key, 3] += g[sample] @ start[key, 4:]
             gradient[key, 4:] += value * g[sample]
     np.testing.assert_allclose(module.gradWeight.numpy(), gradient, rtol=1e-12)
-    t7.save(tmp_path / "x.t7", module)
+    t7.save(module, tmp_path / "x.t7")
     assert t7.objects(tmp_path / "x.t7")["normalize"] == 4
     module.evaluate()
     again = t7.load(tmp_path / "x.t7").evaluate()

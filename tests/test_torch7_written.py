@@ -554,7 +554,7 @@ def compared(
 ) -> Iterator[tuple[str, Difference]]:
     """(file, difference) of all that is written of what `make` makes; counts the fields."""
     for name in names:
-        t7.save(path, make(name))
+        t7.save(make(name), path)
         comparison = Comparison(t7.objects(path), t7.objects(files(folder)[name]))
         counted[make.__name__] += comparison.count
         for difference in comparison.differences:
@@ -619,14 +619,14 @@ def test_everything_in_an_object_that_was_run_here_has_its_type(tmp_path: Path) 
     others: set[str] = set()
     for name in files("fresh"):
         if not name.startswith("nn.DontCast"):
-            t7.save(path, after_a_run(name))
+            t7.save(after_a_run(name), path)
             others |= tensors_of_another_type(t7.objects(path))
     assert others == {"nn.MaskedSelect._maskIndexBufferCPU"}  # which is a FloatTensor in Torch7
 
 
 def test_fields_of_classes_that_torch7_wrote_nothing_of(tmp_path: Path) -> None:
     """nn.Profile can not be saved there, and nn.DontCast was written without its casts."""
-    t7.save(tmp_path / "x.t7", [nn.Profile(nn.Linear(3, 2)), nn.DontCast(nn.Linear(3, 2), True)])
+    t7.save([nn.Profile(nn.Linear(3, 2)), nn.DontCast(nn.Linear(3, 2), True)], tmp_path / "x.t7")
     profile, dont_cast = t7.objects(tmp_path / "x.t7").as_list()
     assert profile["module"] is profile["modules"][1]
     assert dont_cast["moduleType"] == "torch.FloatTensor"

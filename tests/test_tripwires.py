@@ -22,7 +22,7 @@ from saved_modules import STRANGERS
 from tapegrad import nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import check_module, ints
-from tapegrad.nn.core.own import by_hand, is_own, own_classes, qualified_name
+from tapegrad.nn.core.own import has_handwritten_gradient, is_own, own_classes, qualified_name
 from tapegrad.nn.formats import FormatError, native, torch7
 from tapegrad.nn.module import Module
 
@@ -84,7 +84,7 @@ def _touch(self: Any) -> None:
 
 def saved(module: Any, path: Path, **classes: type) -> Any:
     known = {f"my.{name}": cls for name, cls in classes.items()}
-    torch7.save(path, module, classes=known)
+    torch7.save(module, path, classes=known)
     return torch7.load(path, classes=known)
 
 
@@ -182,10 +182,10 @@ def test_a_graph_is_saved_and_loaded_beside_a_method_inputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Module, "inputs", lambda self, *nodes: None, raising=False)
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     graph = nn.gModule([x], [nn.Linear(3, 2)(x)])
     graph.save(tmp_path / "x.safetensors")
-    torch7.save(tmp_path / "x.t7", graph)
+    torch7.save(graph, tmp_path / "x.t7")
     for again in (nn.load(tmp_path / "x.safetensors"), torch7.load(tmp_path / "x.t7")):
         assert np.array_equal(again.forward(ROWS).numpy(), graph.forward(ROWS).numpy())
 
@@ -312,7 +312,7 @@ def test_a_wrapper_around_module_s_own_method_makes_no_gradient_by_hand(
         return original(*arguments)
 
     monkeypatch.setattr(nn.methods.torch7.Torch7, "updateGradInput", timed)
-    assert not by_hand(nn.Linear)
+    assert not has_handwritten_gradient(nn.Linear)
 
 
 def test_no_method_is_by_hand_for_where_it_stands() -> None:

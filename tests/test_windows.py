@@ -128,7 +128,7 @@ def test_convolution_of_sequences_and_films_is_the_sum_of_its_definition(data, a
         1: (ops.conv1d, ops.conv1d_input_gradient),
         3: (ops.conv3d, ops.conv3d_input_gradient),
     }[axes]
-    found, pull = vjp(lambda x, w: function(x, w, **settings), x, w)
+    found, pull = vjp(lambda x, w: function(x, w, **settings), (x, w))
     near(found, y)
     for one, wanted in zip(pull(v), (gx, gw), strict=True):
         near(one, wanted)
@@ -154,7 +154,7 @@ X, W = np.ones((1, 2, 3, 4, 5)), np.ones((2, 2, 2, 2, 2))
         ("max_pool3d: x must have the five axes", lambda: ops.max_pool3d(X[0], 2)),
         ("avg_pool3d: x must have the five axes", lambda: ops.avg_pool3d(X[0], 2)),
         ("positions have shape \\(2,\\), expected \\(3,\\)",
-         lambda: ops.checked_positions(np.zeros(2, int), (3,), 4)),
+         lambda: ops.check_positions(np.zeros(2, int), (3,), 4)),
     ],
 )  # fmt: skip
 def test_bad_input_is_named_with_what_was_found_and_expected(message, call):
@@ -256,9 +256,9 @@ def test_fractional_windows_begin_where_the_sequence_of_the_paper_says():
         ("it must have 1 or 2", lambda: nn.SpatialSubtractiveNormalization(1, np.ones((1, 1, 1)))),
         ("axis by axis \\(T, W, H\\)",
          lambda: nn.VolumetricFullConvolution(1, 1, 2, 2, 2, adjT=1)),
-        ("groups = 2 must divide n_in = 3", lambda: nn.Conv1d(3, 4, 2, groups=2)),
-        ("kernel must be 3 int", lambda: nn.Conv3d(1, 1, (2, 2))),
-        ("whole number of at least 1, found 1.5", lambda: nn.UpSampling(1.5)),
+        ("groups = 2 must divide in_channels = 3", lambda: nn.Conv1d(3, 4, 2, groups=2)),
+        ("kernel_size must be 3 int", lambda: nn.Conv3d(1, 1, (2, 2))),
+        ("an integer of at least 1, found 1.5", lambda: nn.UpSampling(1.5)),
         ("nearest neighbours need a scale", lambda: nn.UpSampling({"oheight": 2, "owidth": 2})),
         ("give oheight and owidth", lambda: nn.SpatialUpSamplingBilinear({"owidth": 2})),
         ("undoes a SpatialMaxPooling, not a Tanh", lambda: nn.SpatialMaxUnpooling(nn.Tanh())),
@@ -333,7 +333,7 @@ def test_an_unpooling_from_a_file_works_as_the_one_that_was_written(tmp_path):
     pooling = nn.SpatialMaxPooling(2, 2)
     model = nn.Sequential(pooling, nn.SpatialMaxUnpooling(pooling)).double()
     x = random(15, 2, 1, 4, 4)
-    torch7.save(tmp_path / "model.t7", model)
+    torch7.save(model, tmp_path / "model.t7")
     near(torch7.load(tmp_path / "model.t7").forward(x).numpy(), model.forward(x).numpy())
 
 

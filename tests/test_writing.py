@@ -35,21 +35,21 @@ from tapegrad.autograd import (
     vmap,
 )
 from tapegrad.autograd.check import check_gradients
-from tapegrad.autograd.core.tensor import fresh
-from tapegrad.autograd.core.views import alive
+from tapegrad.autograd.core.tensor import result_tensor
+from tapegrad.autograd.core.views import living_views
 from tapegrad.autograd.reverse import ownership
 
-# What an interpreter cannot do is not tried; the second way must work on any.
-WAYS = {"by letting go": ownership.BY_LETTING_GO}
-if ownership.way is ownership.BY_COUNT:
-    WAYS["by count"] = ownership.BY_COUNT
+# What an interpreter cannot do is not tried; the second one must work on any.
+STRATEGIES = {"by weak reference": ownership.BY_WEAK_REFERENCE}
+if ownership.strategy is ownership.BY_COUNT:
+    STRATEGIES["by count"] = ownership.BY_COUNT
 
 
-@pytest.fixture(params=WAYS, autouse=True)
-def way(request, monkeypatch):
+@pytest.fixture(params=STRATEGIES, autouse=True)
+def strategy(request, monkeypatch):
     """How writes find out whether somebody else holds the memory."""
-    monkeypatch.setattr(ownership, "way", WAYS[request.param])
-    return WAYS[request.param]
+    monkeypatch.setattr(ownership, "strategy", STRATEGIES[request.param])
+    return STRATEGIES[request.param]
 
 
 rng = np.random.default_rng(0)
@@ -163,7 +163,7 @@ def test_programs_that_write_have_numpys_values_and_derivatives(seed, length, sh
     x, u = draw.standard_normal(shape) * 0.5, draw.standard_normal(shape)
     kept = x.copy()
     value, pull = vjp(f, x)
-    [g] = pull(np.ones(()))
+    g = pull(np.ones(()))
     np.testing.assert_array_equal(x, kept)  # the caller's array is the caller's
     np.testing.assert_allclose(value, f(x.copy()), rtol=1e-12, atol=1e-12)
     scale = 1 + np.abs(g * u).sum()
@@ -451,61 +451,61 @@ HOLDERS = {
     "a view": lambda array: array[..., :1],
     "a view of a view": lambda array: array.T[:1].T,
     "a buffer": memoryview,
-    "another Tensor": fresh,
+    "another Tensor": result_tensor,
 }
 
 
-def own(way, shape=(2, 3), order="C"):
+def own(strategy, shape=(2, 3), order="C"):
     """A Tensor whose memory is its own, as after a first write."""
-    x = fresh(np.ones(shape, order=order))
-    way.take_own(x)
+    x = result_tensor(np.ones(shape, order=order))
+    strategy.take_own(x)
     return x
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_whoever_holds_the_memory_is_noticed(way, holder):
-    x = own(way)
-    assert way.holds_alone(x)
+def test_whoever_holds_the_memory_is_noticed(strategy, holder):
+    x = own(strategy)
+    assert strategy.holds_alone(x)
     if holder == "a rule":
         held = np.exp(Parameter(np.ones(3)) * x)._node.parents  # multiply saved x
     else:
         held = HOLDERS[holder](x._data)
     for _ in range(2):
-        assert not way.holds_alone(x)
+        assert not strategy.holds_alone(x)
     del held
     for _ in range(2):
-        assert way.holds_alone(x)
+        assert strategy.holds_alone(x)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (5,), (2, 3, 4)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_memory_of_its_own_lies_as_a_copy_does(way, shape, order):
-    x = own(way, shape, order)
+def test_memory_of_its_own_lies_as_a_copy_does(strategy, shape, order):
+    x = own(strategy, shape, order)
     array = np.ones(shape, order=order)
     for _ in range(3):
-        assert way.holds_alone(x)
+        assert strategy.holds_alone(x)
         assert type(x._data) is np.ndarray
         assert x._data.flags.writeable
         assert (x._data.strides, x._data.dtype) == (array.strides, array.dtype)
         np.testing.assert_array_equal(x._data, array)
-    transposed = fresh(np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0))
+    transposed = result_tensor(np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0))
     before = transposed._data.copy(order="K")
-    way.take_own(transposed)
+    strategy.take_own(transposed)
     assert transposed._data.strides == before.strides
     np.testing.assert_array_equal(transposed._data, before)
 
 
-def test_memory_that_cannot_be_written_is_not_its_own(way):
-    x = own(way)
+def test_memory_that_cannot_be_written_is_not_its_own(strategy):
+    x = own(strategy)
     x._data.flags.writeable = False
     held = x._data
-    assert not way.holds_alone(x)
+    assert not strategy.holds_alone(x)
     del held
-    shown = fresh(np.broadcast_to(np.zeros(1), (3,)))
-    assert not way.holds_alone(shown)
+    shown = result_tensor(np.broadcast_to(np.zeros(1), (3,)))
+    assert not strategy.holds_alone(shown)
 
 
-def test_the_owner_of_handed_out_memory_is_noticed(way):
+def test_the_owner_of_handed_out_memory_is_noticed(strategy):
     y = Parameter(np.zeros(4)) * 1
     y[0] = 1.0
     y[1] = 2.0
@@ -516,14 +516,14 @@ def test_the_owner_of_handed_out_memory_is_noticed(way):
     np.testing.assert_array_equal(y.numpy(), [1, 2, 3, 0])
 
 
-def test_a_loop_that_fills_an_array_copies_it_once(way, monkeypatch):
+def test_a_loop_that_fills_an_array_copies_it_once(strategy, monkeypatch):
     copies = []
 
     def counted(x):
         copies.append(x)
-        way.take_own(x)
+        strategy.take_own(x)
 
-    monkeypatch.setattr(ownership, "way", way._replace(take_own=counted))
+    monkeypatch.setattr(ownership, "strategy", strategy._replace(take_own=counted))
     x = Parameter(np.ones(100))
     y = np.zeros_like(x * 1)
     for i in range(100):
@@ -539,7 +539,7 @@ def test_an_interpreter_that_counts_otherwise_is_found_out(monkeypatch, count):
         monkeypatch.delattr(sys, "getrefcount")
     else:
         monkeypatch.setattr(sys, "getrefcount", count)
-    assert not ownership._counts_behave()
+    assert not ownership._counts_are_reliable()
 
 
 def test_without_counts_the_other_way_is_taken():
@@ -549,7 +549,7 @@ del sys.getrefcount
 import numpy as np
 from tapegrad import grad
 from tapegrad.autograd.reverse import ownership
-assert ownership.way is ownership.BY_LETTING_GO
+assert ownership.strategy is ownership.BY_WEAK_REFERENCE
 
 def f(x):
     y = np.zeros_like(x)
@@ -571,7 +571,7 @@ def test_roots_forget_views_that_are_gone_and_leave_no_cycles():
             y[i % 4] = y[(i + 1) % 4].T * 0.5
             y.T[0] += 1
         assert len(y._alias.handles) < 40
-        assert not list(alive(y))
+        assert not list(living_views(y))
         del y
         assert gc.collect() == 0
     finally:

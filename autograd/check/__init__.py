@@ -1,9 +1,12 @@
-"""tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
+"""tapegrad.autograd.check: laws that prove or refute derivatives, layers and optimizers.
+
+docs/laws.md is its guide.
+"""
 
 from tapegrad.autograd.check.cases import (
-    Array,
     Case,
-    Option,
+    CaseArray,
+    CaseOption,
     array,
     booleans,
     case_of,
@@ -26,22 +29,29 @@ from tapegrad.autograd.check.criterions import CRITERION_LAWS, CriterionTrial
 from tapegrad.autograd.check.draws import REGIMES, Draws, RecordedDraws
 from tapegrad.autograd.check.functions import FUNCTION_LAWS, FunctionTrial, Pair
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
-from tapegrad.autograd.check.laws import Law, Laws, NotCovered
+from tapegrad.autograd.check.laws import (
+    Law,
+    Laws,
+    NotCovered,
+    must,
+    must_be_close,
+    must_be_equal,
+)
 from tapegrad.autograd.check.layouts import LAYOUTS
 from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
 from tapegrad.autograd.check.primitives import (
     PRIMITIVE_LAWS,
-    Call,
     PrimitiveTrial,
+    TrialCall,
     applies_to_primitive,
     operations,
 )
-from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
+from tapegrad.autograd.check.report import GradientError, LawError, Probe, Report, ReportEntry
 from tapegrad.autograd.check.running import (
     PROFILES,
+    LawProfile,
     Outcome,
-    Profile,
     UncheckedError,
     examine,
     rerun_law,
@@ -54,7 +64,7 @@ __all__ = [
     # a function
     "check_gradients",
     "CheckError",
-    "Entry",
+    "ReportEntry",
     "GradientError",
     "LawError",
     "Probe",
@@ -66,16 +76,19 @@ __all__ = [
     "check_torch",
     "check_vjp",
     "Summary",
-    # whatever a module of yours defines
+    # the subjects that a module of yours defines
     "Subject",
     "check",
     "discover",
     "find",
-    # laws, and what they are about
+    # laws
     "LAWS",
     "Law",
     "Laws",
     "NotCovered",
+    "must",
+    "must_be_close",
+    "must_be_equal",
     "CRITERION_LAWS",
     "FUNCTION_LAWS",
     "MODULE_LAWS",
@@ -83,8 +96,8 @@ __all__ = [
     "PRIMITIVE_LAWS",
     "applies_to_primitive",
     "operations",
-    # examples
-    "Call",
+    # drawn examples, and trials of a subject on one
+    "TrialCall",
     "Layer",
     "Setting",
     "Pair",
@@ -99,9 +112,9 @@ __all__ = [
     "LAYOUTS",
     "REGIMES",
     # cases: how examples are drawn, in one line
-    "Array",
+    "CaseArray",
     "Case",
-    "Option",
+    "CaseOption",
     "array",
     "booleans",
     "case_of",
@@ -116,7 +129,7 @@ __all__ = [
     # running a law
     "PROFILES",
     "Outcome",
-    "Profile",
+    "LawProfile",
     "examine",
     "rerun_law",
     "run_law",

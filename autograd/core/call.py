@@ -1,23 +1,26 @@
-"""Calls: running a primitive on any operands, on any device, in any mode, and recording it.
+"""`apply` runs a primitive on any operands, on any device, in any mode, and records the call.
 
-Everything that varies at run time (devices, `no_grad`, observers, list arguments) goes through
-`apply`.  The ordinary case, recording on NumPy arrays, runs a function specialised for the
-declaration, generated on first use in `specialize.py`; it does exactly what `apply` does.
+It handles everything that varies at run time: devices, `no_grad`, observers, list arguments.  The
+ordinary case, recording on NumPy arrays, runs a function specialised for the declaration, which
+`specialize.py` generates on first use and which does exactly what `apply` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
-from tapegrad.autograd.core.mode import about_to_write, current
+from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
-from tapegrad.autograd.core.tensor import Tensor, as_array, fresh, untracked
+from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
 
 __all__ = [
     "apply",
@@ -25,8 +28,8 @@ __all__ = [
     "dtype_of",
     "item_node",
     "layout_of",
-    "normal",
-    "record",
+    "ensure_array",
+    "record_primitive",
     "shape_of",
 ]
 
@@ -38,10 +41,10 @@ def apply(
 
     Bare arrays in, bare arrays out; one Tensor among the operands makes the result a Tensor.
     """
-    mode = current()
+    mode = current_mode()
     observer = None if mode is None else mode.observer
     if mode is not None and mode.interpreter is not None:
-        return mode.interpreter.take(primitive, operands, settings, aux)
+        return mode.interpreter.interpret(primitive, operands, settings, aux)
     wrapped = False
     datas: list[Any] = []
     nodes: list[Any] = []
@@ -59,14 +62,14 @@ def apply(
             nodes.append(node)
             flat.append(data)
             wrapped = wrapped or isinstance(operand, Tensor)
-    xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _Sequence])
+    xp = devices.namespace(*[d for d in flat if d is not None and type(d) is not _NestedNumbers])
     for i, data in enumerate(datas):
-        if isinstance(data, _Sequence):
+        if isinstance(data, _NestedNumbers):
             datas[i] = xp.asarray(data.items)
         elif isinstance(data, list):
-            datas[i] = [xp.asarray(d.items) if isinstance(d, _Sequence) else d for d in data]
+            datas[i] = [xp.asarray(d.items) if isinstance(d, _NestedNumbers) else d for d in data]
     if primitive.mutates:
-        about_to_write(datas[primitive.arguments.index(primitive.mutates)])
+        announce_write(datas[primitive.arguments.index(primitive.mutates)])
     results = primitive.body_for(xp)(xp, *datas, **settings)
     if primitive.mutates:
         target = primitive.arguments.index(primitive.mutates)
@@ -76,39 +79,39 @@ def apply(
         return operands[target]
     y, extra = (results[0], tuple(results[1:])) if primitive.aux else (results, ())
     if wrapped or observer is not None:
-        y = [normal(xp, part) for part in y] if primitive.several else normal(xp, y)
+        y = [ensure_array(xp, part) for part in y] if primitive.several else ensure_array(xp, y)
     if observer is not None:
         observer.call(primitive, datas, settings, (y, *extra))
     if not wrapped:
         return (y, *extra) if aux else y
     node = None
     if primitive.differentiable and (mode is None or mode.track):
-        node = record(primitive, datas, nodes, settings, y, extra)
+        node = record_primitive(primitive, datas, nodes, settings, y, extra)
         if observer is not None and node is not None:
             observer.recorded(node)
     if primitive.several:
-        outcome: Any = [_item(node, i, len(y), item) for i, item in enumerate(y)]
+        outcome: Any = [_item_tensor(node, i, len(y), item) for i, item in enumerate(y)]
     else:
-        outcome = fresh(y, node)
+        outcome = result_tensor(y, node)
     if primitive.view and isinstance(operands[0], Tensor):
-        _note_views(primitive, outcome, operands, settings)
-    return (outcome, *(untracked(normal(xp, e)) for e in extra)) if aux else outcome
+        _note_result_views(primitive, outcome, operands, settings)
+    return (outcome, *(untracked(ensure_array(xp, e)) for e in extra)) if aux else outcome
 
 
-def _note_views(
+def _note_result_views(
     primitive: Primitive, outcome: Any, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> None:
-    """Remember the results that share memory with the first operand."""
+    """Remember which results share memory with the first operand."""
     base: Any = operands[0]
     owner = owner_of(base._data)
-    given = (*operands[1:], *settings.values())
+    arguments = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
         if owner_of(view._data) is owner:
-            note_view(view, base, (primitive.function, given, i if primitive.several else None))
+            note_view(view, base, (primitive.function, arguments, i if primitive.several else None))
 
 
-class _Sequence(NamedTuple):
-    """A nested sequence of numbers, to become an array once the namespace is known."""
+class _NestedNumbers(NamedTuple):
+    """A nested sequence of numbers, which becomes an array once the namespace is known."""
 
     items: Any
 
@@ -119,7 +122,7 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
     if isinstance(operand, (list, tuple)):
-        return _Sequence(operand), None
+        return _NestedNumbers(operand), None
     if operand is None and name in primitive.optional:
         return None, None
     if isinstance(operand, np.ndarray):
@@ -129,12 +132,12 @@ def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | 
     )
 
 
-def normal(xp: Any, result: Any) -> Any:
-    """NumPy's reductions return scalars; inside Tensors everything is an array."""
+def ensure_array(xp: Namespace, result: Any) -> Array:
+    """The result of a body as an array: NumPy's reductions return scalars, Tensors hold arrays."""
     return result if devices.is_array(result) else xp.asarray(result)
 
 
-def record(
+def record_primitive(
     primitive: Primitive,
     datas: list[Any],
     nodes: list[Any],
@@ -142,7 +145,7 @@ def record(
     y: Any,
     extra: tuple[Any, ...],
 ) -> Node | None:
-    """The node of a call, or None when nothing tracked takes part in it."""
+    """Make the node of a call; None if no operand is tracked."""
     mask: list[Any] = []
     parents: list[Node] = []
     for name, node in zip(primitive.arguments, nodes, strict=True):
@@ -162,10 +165,12 @@ def record(
     values.update(settings)
     values.update(zip(primitive.aux, extra, strict=True))
     values["y"] = y
-    return record_call(plan, tuple(parents), tuple(_saved(name, values) for name in plan.names), y)
+    return record_call(
+        plan, tuple(parents), tuple(_saved_value(name, values) for name in plan.names), y
+    )
 
 
-def _saved(name: str, values: dict[str, Any]) -> Any:
+def _saved_value(name: str, values: dict[str, Any]) -> Any:
     if name in values:
         return values[name]
     argument, _, what = name.rpartition("_")
@@ -185,7 +190,7 @@ def dtype_of(value: Any) -> Any:
 
 
 def layout_of(value: Any) -> str:
-    """The order of a matrix in memory: "F" if it lies there as its transpose does, else "C"."""
+    """The memory order of a matrix: "F" if its columns are contiguous, else "C"."""
     if type(value) in NUMBERS or value.ndim != 2:
         return "C"
     flags = value.flags
@@ -197,23 +202,24 @@ aspects: dict[str, Callable[[Any], Any]] = dict(
 )
 
 
-# A call with several results has one node.  Each result gets a node of its own behind that, whose
-# rule turns the result's cotangent into the call's: a list with None for the other results.
+# A call with several results has one node.  Each result gets a node of its own whose parent is the
+# call's node; the rule of that node turns the result's cotangent into the call's cotangent, a list
+# with None for the other results.
 
 
-def item(xp: Any, x: Any, *, index: int, count: int) -> Any:
-    """The result number `index` of a call with `count` results."""
-    raise AssertionError("recorded by the calls themselves")
+def item(xp: Namespace, x: Array, *, index: int, count: int) -> Array:
+    """The result number `index` of a call with `count` results; `item_node` records it."""
+    raise AssertionError("`item` is only recorded, never run")
 
 
 _ITEM = Primitive(item)
 _ITEM.vjp(x=lambda g, index, count: [g if i == index else None for i in range(count)])
 
 
-def item_node(node: Node, index: int, count: int, array: Any) -> Node:
-    """The node of the result number `index` of a call with `count` results."""
+def item_node(node: Node, index: int, count: int, array: Array) -> Node:
+    """Make the node of the result number `index` of a call with `count` results."""
     return record_call(_ITEM.plan((True,)), (node,), (index, count), array)
 
 
-def _item(node: Node | None, index: int, count: int, array: Any) -> Tensor:
-    return fresh(array, None if node is None else item_node(node, index, count, array))
+def _item_tensor(node: Node | None, index: int, count: int, array: Array) -> Tensor:
+    return result_tensor(array, None if node is None else item_node(node, index, count, array))

@@ -1,50 +1,59 @@
-"""Where the user's program is: the line that runs, and the module.
+"""The line of the user's program that runs, and the module that runs, for error messages.
 
-Errors of replay and of anomaly mode name both.  Modules belong to `nn`, which this folder does not
-import: a layer above that has something to say registers it here.
+Errors of replay and of anomaly mode name both.  Modules belong to `nn`, which `autograd` does not
+import; so `nn` registers two functions here that say which module runs.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["GENERATED", "module_path", "name_of", "register", "user_line"]
+if TYPE_CHECKING:
+    from tapegrad.devices import Array
+
+__all__ = [
+    "GENERATED",
+    "running_module_path",
+    "name_in_module",
+    "register_module_names",
+    "user_line",
+]
 
 _PACKAGE = __name__.partition(".")[0]
-GENERATED = f"<{_PACKAGE}"  # how the names of files begin that stand for source made by us
+GENERATED = f"<{_PACKAGE}"  # prefix of the file names of generated source
 
 
 def user_line() -> str:
-    """file:line of the innermost frame outside this package and the source that it generates."""
+    """Return file:line of the innermost frame outside this package and its generated source."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        ours = name == _PACKAGE or name.startswith(_PACKAGE + ".")
-        if not ours and not frame.f_code.co_filename.startswith(GENERATED):
+        in_package = name == _PACKAGE or name.startswith(_PACKAGE + ".")
+        if not in_package and not frame.f_code.co_filename.startswith(GENERATED):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return "unknown line"
 
 
-_registered: list[tuple[Callable[[], str], Callable[[Any], str]]] = []
+_registered: list[tuple[Callable[[], str], Callable[[Array], str]]] = []  # (path, name)
 
 
-def register(path: Callable[[], str], name: Callable[[Any], str]) -> None:
-    """Say how to learn which module runs.
+def register_module_names(path: Callable[[], str], name: Callable[[Array], str]) -> None:
+    """Register two functions that tell which module runs.
 
-    path: () -> its path in its parents, ``Sequential[1].Linear``, "" outside of every module
-    name: array -> what that module calls it if it is its own ("weight"), else ""
+    path: () -> path of the running module, ``Sequential[1].Linear``; "" outside of every module
+    name: array -> the attribute ("weight") of the running module that holds the array, or ""
     """
     _registered.append((path, name))
 
 
-def module_path() -> str:
+def running_module_path() -> str:
     """The path of the module that runs, "" outside of every module."""
-    return next((found for path, _ in _registered if (found := path())), "")
+    return next((text for path, _ in _registered if (text := path())), "")
 
 
-def name_of(array: Any) -> str:
-    """What the module that runs calls `array`, if it is a parameter or buffer of its own."""
-    return next((found for _, name in _registered if (found := name(array))), "")
+def name_in_module(array: Array) -> str:
+    """The attribute of the running module that holds `array`, or "" if none does."""
+    return next((text for _, name in _registered if (text := name(array))), "")

@@ -1,27 +1,31 @@
-"""Primitives: the operations the tape records, each declared once.
+"""Primitives are the operations that the tape records; each is declared once.
 
-A declaration is a body (array code over a namespace `xp`) and, for every array argument, a rule
-that turns the result's cotangent into the argument's.  A rule's signature is its save list: what it
-does not name is not kept alive.  Rules are written in primitives themselves, so the derivative of a
-derivative, replay and other devices need nothing further.
+A declaration is a body (array code over a namespace `xp`) and a rule for every array argument; the
+rule turns the cotangent of the result into the cotangent of the argument.  The parameters of a rule
+say what a call saves for it; anything else is not kept alive.  Rules are written in primitives, so
+derivatives of derivatives, replay and other devices need no further code.
 
-This file says what a declaration is and how its calls are reversed.  `call.py` runs one,
+This file says what a declaration is and how its calls are reversed.  `call.py` runs a primitive,
 `specialize.py` makes its public function, and `declaring.py` has the decorator `primitive`.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 import numpy as np
 
-from tapegrad.autograd.core.generated import compiled
+from tapegrad.autograd.core.generated import compile_source
 from tapegrad.autograd.core.node import Plan
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Namespace
 
 __all__ = [
     "ASPECTS",
@@ -30,10 +34,11 @@ __all__ = [
     "CallPlan",
     "Primitive",
     "PrimitiveFunction",
-    "Rule",
+    "PrimitiveWithSettings",
+    "VjpRule",
     "numpy_functions",
     "primitives",
-    "register",
+    "register_primitive",
 ]
 
 # Numbers take part in an operation without an array of their own, and without deciding its dtype.
@@ -42,46 +47,69 @@ NUMBERS: frozenset[type] = frozenset(
     | {t for t in np.sctypeDict.values() if issubclass(t, (np.number, np.bool_))}
 )
 
-# What a rule may save of an argument without keeping the argument: x_shape, x_dtype, x_layout.
+# What a rule may save of an argument x without the array: x_shape, x_dtype, x_layout.
 ASPECTS = ("shape", "dtype", "layout")
 _RESERVED = {"g", "y", "xp", "out"}
-_registry: dict[str, PrimitiveFunction] = {}
-# NumPy function -> what is called when it meets a Tensor; `surface/numpy_protocol.py` reads it.
+_registry: dict[str, PrimitiveFunction[..., Any]] = {}
+# NumPy function -> the function to call instead when an argument is a Tensor; read by
+# `surface/numpy_protocol.py`.
 numpy_functions: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
-class PrimitiveFunction(Protocol):
-    """The public callable of a primitive: call it, or declare its rules."""
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class PrimitiveFunction(Protocol[P, R_co]):
+    """The public callable of a primitive: call it, or declare its rules.
+
+    Type checkers see the parameters P of the body after `xp`, and R_co, a Tensor or a list of them.
+    """
 
     primitive: Primitive
     __name__: str
 
-    def __call__(self, *args: Any, **settings: Any) -> Any:
-        """The arrays, then the settings by position or by keyword."""
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> R_co:
+        """Run the primitive; one Tensor among the arrays makes the result a Tensor."""
 
     def vjp(self, **rules: Callable[..., Any] | None) -> None:
         """Declare the rule of each named argument; None says that it has no derivative."""
 
-    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def joint_vjp(self, *arguments: str) -> Callable[[F], F]:
         """Declare one rule that returns the cotangents of several arguments as a tuple."""
 
-    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def batch(self, rule: F) -> F:
         """Declare how to run it on all samples of a batch at once: see `BatchRule`."""
 
-    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def on(self, backend: str) -> Callable[[F], F]:
         """Register another body for a backend ("cuda", "numba"); the plain one stays the oracle."""
 
     def with_aux(self, *args: Any, **settings: Any) -> tuple[Any, ...]:
         """Call it, and return the auxiliary results (untracked) after the result."""
 
 
-def primitives() -> Mapping[str, PrimitiveFunction]:
-    """Every primitive declared so far, by name."""
+class PrimitiveWithSettings(PrimitiveFunction[P, R_co], Protocol[P, R_co]):
+    """A primitive whose settings may follow the arrays by position as well as by keyword.
+
+    A body takes its settings by keyword only, and no type turns such parameters into others.  So a
+    type checker compares a call with the body only if it passes at most one value by position.
+    """
+
+    @overload
+    def __call__(self, *args: P.args, **settings: P.kwargs) -> R_co: ...
+
+    @overload
+    def __call__(self, first: Any, second: Any, /, *more: Any, **settings: Any) -> R_co: ...
+
+
+def primitives() -> Mapping[str, PrimitiveFunction[..., Any]]:
+    """All primitives that have been declared, by name."""
     return MappingProxyType(_registry)
 
 
-def register(function: PrimitiveFunction) -> None:
-    """Make `function` known by its primitive's name.  Raises TypeError for a name that is taken."""
+def register_primitive(function: PrimitiveFunction[..., Any]) -> None:
+    """Enter `function` under its primitive's name.  Raises TypeError for a name in use."""
     name = function.primitive.name
     if name in _registry:
         raise TypeError(f"a primitive called {name} exists already")
@@ -89,10 +117,9 @@ def register(function: PrimitiveFunction) -> None:
 
 
 class CallPlan(Plan):
-    """How calls with one combination of tracked operands are reversed; their nodes share it.
+    """The plan (see `Plan`) of all calls of a primitive with one combination of tracked operands.
 
-    ``pull(g, *saved)`` is the cotangent of the one tracked operand, or a tuple of those of several;
-    `names` says what is saved, in order.
+    The nodes of these calls share it.
     """
 
     __slots__ = ("_restricted", "mask", "names", "primitive", "pull", "sources")
@@ -100,37 +127,34 @@ class CallPlan(Plan):
     def __init__(self, primitive: Primitive, mask: tuple[Any, ...]) -> None:
         self.primitive = primitive
         self.mask = mask
-        self.names, self.pull = _joined_rules(primitive, mask)
+        self.names, self.pull = _join_rules(primitive, mask)
         self._restricted: dict[tuple[int, ...], Any] = {}
-        # Where each saved value came from, for sweeps that are recorded themselves: an operand (its
-        # place among the parents, None when untracked; a list of them for a list argument),
-        # "y" for the result, "" for what is no Tensor's value.
-        places: dict[str, Any] = {"y": "y"}
+        origins: dict[str, Any] = {"y": "y"}  # name of a value -> its entry in `sources`
         count = 0
         for name, tracked in zip(primitive.arguments, mask, strict=True):
             if isinstance(tracked, tuple):
-                places[name] = [
+                origins[name] = [
                     count + sum(tracked[:i]) if t else None for i, t in enumerate(tracked)
                 ]
                 count += sum(tracked)
             else:
-                places[name] = count if tracked else None
+                origins[name] = count if tracked else None
                 count += tracked
-        self.sources = tuple(places.get(name, "") for name in self.names)
+        self.sources = tuple(origins.get(name, "") for name in self.names)
 
-    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
-        """The pull for the parents at the places `wanted` only, and which saved values it takes."""
+    def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+        """See `Plan.restrict`."""
         if wanted not in self._restricted:
             mask: list[Any] = []
-            place = iter(range(1_000_000))
+            index = itertools.count()  # of the next tracked operand among the parents
             for tracked in self.mask:
                 if isinstance(tracked, tuple):
-                    mask.append(tuple(flag and next(place) in wanted for flag in tracked))
+                    mask.append(tuple(flag and next(index) in wanted for flag in tracked))
                 else:
-                    mask.append(tracked and next(place) in wanted)
+                    mask.append(tracked and next(index) in wanted)
             plan = self.primitive.plan(tuple(mask))
-            taken = tuple(self.names.index(name) for name in plan.names)
-            self._restricted[wanted] = (plan.pull, taken)
+            saved = tuple(self.names.index(name) for name in plan.names)
+            self._restricted[wanted] = (plan.pull, saved)
         return self._restricted[wanted]
 
     def __repr__(self) -> str:
@@ -178,7 +202,7 @@ class Primitive:
         self.domain = dict(domain or {})
         self.inline = inline
         self.bodies: dict[str, Callable[..., Any]] = {}
-        self.rules: dict[str, Rule | None] = {}
+        self.rules: dict[str, VjpRule | None] = {}
         self.batch_rule: BatchRule | None = None
         self.function: Any = None  # the public callable, which calls this primitive
         self._plans: dict[tuple[Any, ...], CallPlan] = {}
@@ -192,7 +216,7 @@ class Primitive:
     # Declaring -----------------------------------------------------------------------------------
 
     def vjp(self, **rules: Callable[..., Any] | None) -> None:
-        """See `PrimitiveFunction.vjp`.  All arguments must be named: silence is an error."""
+        """See `PrimitiveFunction.vjp`.  Raises TypeError unless every argument is named."""
         if not self.differentiable:
             raise TypeError(f"{self.name} is declared as not differentiable, yet has rules")
         for argument, function in rules.items():
@@ -204,10 +228,10 @@ class Primitive:
                 "for an argument without a derivative"
             )
 
-    def joint_vjp(self, *arguments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def joint_vjp(self, *arguments: str) -> Callable[[F], F]:
         """See `PrimitiveFunction.joint_vjp`."""
 
-        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        def declare(function: F) -> F:
             self._add_rule(arguments, function)
             return function
 
@@ -219,24 +243,24 @@ class Primitive:
                 raise TypeError(
                     f"{self.name} has no argument {argument!r}; it has {', '.join(self.arguments)}"
                 )
-        rule = None if function is None else Rule(self, arguments, function)
+        rule = None if function is None else VjpRule(self, arguments, function)
         self.rules.update(dict.fromkeys(arguments, rule))
 
-    def batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def batch(self, rule: F) -> F:
         """See `PrimitiveFunction.batch`."""
         self.batch_rule = BatchRule(self, rule)
         return rule
 
-    def on(self, backend: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def on(self, backend: str) -> Callable[[F], F]:
         """See `PrimitiveFunction.on`."""
 
-        def declare(body: Callable[..., Any]) -> Callable[..., Any]:
+        def declare(body: F) -> F:
             self.bodies[backend] = body
             return body
 
         return declare
 
-    def body_for(self, xp: Any) -> Callable[..., Any]:
+    def body_for(self, xp: Namespace) -> Callable[..., Any]:
         """The body that runs on the arrays of the namespace `xp`."""
         if self.bodies:
             if xp is np:
@@ -247,15 +271,15 @@ class Primitive:
         return self.body
 
     def plan(self, mask: tuple[Any, ...]) -> CallPlan:
-        """The plan of calls whose tracked operands are those where `mask` is true."""
-        known = self._plans.get(mask)
-        if known is None:
-            known = self._plans[mask] = CallPlan(self, mask)
-        return known
+        """The plan of calls whose tracked operands are those with a true entry in `mask`."""
+        plan = self._plans.get(mask)
+        if plan is None:
+            plan = self._plans[mask] = CallPlan(self, mask)
+        return plan
 
 
-class Rule:
-    """The rule of one argument, or a joint one of several, and the names of what it saves."""
+class VjpRule:
+    """The rule of one argument, or a joint rule of several, and the names of its saved values."""
 
     __slots__ = ("arguments", "function", "names")
 
@@ -279,14 +303,17 @@ class Rule:
 
 
 class BatchRule:
-    """How a call runs on all samples of a batch at once: a function that returns its results.
+    """A batching rule runs a call on all samples of a batch at once, and returns its results.
 
-    Its signature says what it needs: arguments and settings by name, `samples` (how many there
-    are), or `operands`, `settings` and the primitive's own `function`, for a rule that several
-    primitives share.  Operands that differ from sample to sample have the batch as a first axis.
-    The others come stretched to the batch, or, if the rule names `batched` (which are, a truth
-    for each argument), as they are; in a list, which is one operand, all or none have that axis.
-    The results have the batch in front: one, or a list of several, or a tuple with the auxiliary.
+    The rule's parameters say what it needs: arguments and settings of the primitive by name, and
+    samples:   the number of samples
+    operands, settings, function: all arguments, all settings and the primitive's public function,
+               for a rule that several primitives share
+    batched:   for each argument, whether it differs from sample to sample
+    An operand that differs from sample to sample has the batch as its first axis; in a list of
+    arrays, which is one operand, all have that axis or none.  Other operands are stretched to the
+    batch, unless the rule names `batched`; then they come unchanged.
+    The results have the batch as their first axis: one, a list, or a tuple with auxiliary results.
     """
 
     __slots__ = ("function", "names")
@@ -295,7 +322,7 @@ class BatchRule:
 
     def __init__(self, owner: Primitive, function: Callable[..., Any]) -> None:
         self.function = function
-        self.names = _shared_names(function)
+        self.names = _parameter_names(function)
         own = {*owner.arguments, *owner.settings}
         unknown = [name for name in self.names if name not in own | self.COMMON]
         if unknown or own & self.COMMON:
@@ -306,30 +333,30 @@ class BatchRule:
 
 
 @lru_cache(maxsize=16)
-def _shared_names(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of a batching rule's arguments: hundreds of primitives share a few such rules."""
+def _parameter_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a rule's parameters; cached, since many primitives share few batching rules."""
     return tuple(inspect.signature(function).parameters)
 
 
-def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
-    """What is saved, and the function (g, *saved) -> cotangents, for one mask.
+def _join_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, ...], Any]:
+    """Return the names of the saved values and the function (g, *saved) -> cotangents of a mask.
 
-    One tracked operand with a rule of its own: that rule, verbatim.  Otherwise a function is
-    generated that calls each rule once, with no loop and no dictionary left in it.
+    For one tracked operand with a rule of its own the function is that rule.  For any other mask
+    it is generated source that calls each rule once, without loops and dictionaries.
     """
     tracked = [
         name
         for name, m in zip(owner.arguments, mask, strict=True)
         if (any(m) if isinstance(m, tuple) else m)
     ]
-    if not tracked:  # a variable without a past
+    if not tracked:  # the node of a variable, which has no parents
         return (), lambda _: ()
     rules = [_rule_of(owner, name) for name in tracked]
     if len(rules) == 1 and len(rules[0].arguments) == 1 and tracked[0] not in owner.lists:
         return rules[0].names, rules[0].function
     names = tuple(dict.fromkeys(name for rule in rules for name in rule.names))
     lines = [f"def pull({', '.join(('g', *names))}):"]
-    scope: dict[str, Any] = {"compress": _compress}
+    scope: dict[str, Any] = {"compress": _select_tracked}
     results = []
     for i, rule in enumerate(dict.fromkeys(rules)):
         scope[f"rule_{i}"] = rule.function
@@ -347,16 +374,16 @@ def _joined_rules(owner: Primitive, mask: tuple[Any, ...]) -> tuple[tuple[str, .
         lines.append(f"    [c] = [{results[0]}]\n    return c")
     else:
         lines.append(f"    return ({', '.join(results)},)")
-    code = compiled("\n".join(lines), f"{owner.name} reversed")
+    code = compile_source("\n".join(lines), f"{owner.name} reversed")
     exec(code, scope)  # noqa: S102  # source made above from declared names only
     return names, scope["pull"]
 
 
-def _compress(cotangents: Any, flags: tuple[bool, ...]) -> list[Any]:
+def _select_tracked(cotangents: Any, flags: tuple[bool, ...]) -> list[Any]:
     return [c for c, flag in zip(cotangents, flags, strict=True) if flag]
 
 
-def _rule_of(owner: Primitive, argument: str) -> Rule:
+def _rule_of(owner: Primitive, argument: str) -> VjpRule:
     rule = owner.rules.get(argument)
     if rule is None:
         raise TypeError(f"{owner.name} has no derivative with respect to {argument}")

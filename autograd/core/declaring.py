@@ -1,25 +1,83 @@
-"""Declaring: the decorator that makes a body a primitive, and its name the public callable."""
+"""The decorator `primitive` makes a body a primitive, and the body's name the public callable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, overload
 
 from tapegrad.autograd.core.declaration import (
     Primitive,
     PrimitiveFunction,
+    PrimitiveWithSettings,
     numpy_functions,
-    register,
+    register_primitive,
 )
 from tapegrad.autograd.core.specialize import public_function
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Namespace
+
 __all__ = ["primitive", "publish"]
+
+P = ParamSpec("P")
+
+# The array functions that a primitive stands for: one, or several.
+NumpyFunctions = Callable[..., Any] | tuple[Callable[..., Any], ...]
+
+
+class _Declare(Protocol):
+    """The decorator, for a body with one result."""
+
+    def __call__(
+        self, body: Callable[Concatenate[Namespace, P], Any], /
+    ) -> PrimitiveWithSettings[P, Tensor]: ...
+
+
+class _DeclareSeveral(Protocol):
+    """The decorator, for a body that returns a list of results."""
+
+    def __call__(
+        self, body: Callable[Concatenate[Namespace, P], Any], /
+    ) -> PrimitiveWithSettings[P, list[Tensor]]: ...
+
+
+@overload
+def primitive(
+    body: Callable[Concatenate[Namespace, P], Any], /
+) -> PrimitiveWithSettings[P, Tensor]: ...
+
+
+@overload
+def primitive(
+    *,
+    several: Literal[True],
+    numpy: NumpyFunctions = (),
+    differentiable: bool = True,
+    aux: tuple[str, ...] = (),
+    view: bool | str = False,
+    random: bool = False,
+    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> _DeclareSeveral: ...
+
+
+@overload
+def primitive(
+    *,
+    numpy: NumpyFunctions = (),
+    differentiable: bool = True,
+    aux: tuple[str, ...] = (),
+    mutates: str | None = None,
+    view: bool | str = False,
+    random: bool = False,
+    domain: Mapping[str, tuple[float | None, float | None]] | None = None,
+) -> _Declare: ...
 
 
 def primitive(
     body: Callable[..., Any] | None = None,
     *,
-    numpy: Any = (),
+    numpy: NumpyFunctions = (),
     differentiable: bool = True,
     aux: tuple[str, ...] = (),
     several: bool = False,
@@ -28,24 +86,24 @@ def primitive(
     random: bool = False,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Any:
-    """Make the decorated body a primitive, and its name the public callable.
+    """Make the decorated body a primitive, and return the public callable.
 
-    The body takes the array namespace `xp`, then arrays by position (annotate one with ``list`` if
-    it is a list of arrays, default None if it may be missing), then settings by keyword, and
-    ``out=None`` if it can write its result there.
+    The body takes the array namespace `xp`; then arrays by position; then settings by keyword only;
+    and ``out=None`` if it can write its result there.  An array argument annotated with ``list`` is
+    a list of arrays; one with the default None may be missing.
 
-    numpy:          NumPy function(s) that run this primitive when they meet a Tensor
+    numpy:          NumPy function(s) that run this primitive when an argument is a Tensor
     differentiable: False for results that carry no derivative (argmax, comparisons)
-    aux:            names of further results that rules may use; the call returns the first
+    aux:            names of further results that rules may save; a call returns the first result
     several:        the body returns a list of results
-    mutates:        the argument that the body overwrites; such calls are recorded by replay only
-    view:           the result may share memory with the first argument; "read-only" when a write
-                    to it cannot be passed on, since it shows entries several times
+    mutates:        the argument that the body overwrites; only replay records such calls
+    view:           the result may share memory with the first argument; "read-only" if it shows
+                    entries several times, so that a write to it is refused
     random:         the body draws from a generator among its settings
     domain:         open interval in which an argument must lie, (low, high); None is unbounded
     """
 
-    def declare(body: Callable[..., Any]) -> PrimitiveFunction:
+    def declare(body: Callable[..., Any]) -> PrimitiveFunction[..., Any]:
         return publish(
             Primitive(
                 body,
@@ -64,15 +122,17 @@ def primitive(
     return declare if body is None else declare(body)
 
 
-def publish(primitive: Primitive, numpy: Any, described: Callable[..., Any]) -> PrimitiveFunction:
-    """The public callable of `primitive`, which is registered by its name and in `numpy`.
+def publish(
+    primitive: Primitive, numpy: NumpyFunctions, described: Callable[..., Any]
+) -> PrimitiveFunction[..., Any]:
+    """Make the public callable of `primitive`, and register it by its name and in `numpy`.
 
-    numpy:     NumPy function(s) that run it when they meet a Tensor
-    described: has the docstring
-    Raises TypeError for a name that is taken.
+    numpy:     NumPy function(s) that run it when an argument is a Tensor
+    described: the function that has the docstring
+    Raises TypeError for a name that another primitive has.
     """
-    function: PrimitiveFunction = public_function(primitive, described)
-    register(function)
+    function: PrimitiveFunction[..., Any] = public_function(primitive, described)
+    register_primitive(function)
     for replaced in numpy if isinstance(numpy, tuple) else (numpy,):
         numpy_functions[replaced] = function
     return function

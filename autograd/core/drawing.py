@@ -1,9 +1,9 @@
-"""Graphs as pictures: boxes in layers, arrows between them, as SVG text.
+"""`draw_boxes` draws a graph as SVG text: boxes in layers, and arrows between them.
 
-Layers of boxes by longest path from the start, each layer sorted by where its parents stand; a long
-arrow has a place of its own in every layer that it passes (K. Sugiyama et al., 1981).  The result
-is SVG text: Jupyter shows it, and no program such as Graphviz is needed.  What the boxes are is
-said by who draws: the tape its calls, `nn.picture` its modules.
+The layer of a box is the longest path to it, and each layer is sorted by the positions of the
+parents.  A long arrow has a position of its own in every layer that it passes (K. Sugiyama et al.,
+1981).  Jupyter shows the SVG text without a program such as Graphviz.  The callers say what the
+boxes stand for: calls on a tape (`debug/tape.py`), modules (`nn.picture`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["MOST_BOXES", "Box", "Picture", "drawn", "shape_text"]
+__all__ = ["MOST_BOXES", "Box", "Picture", "draw_boxes", "shape_text"]
 
 CHARACTER, LINE, MARGIN, GAP, RISE = 6.7, 15, 12, 24, 34  # pixels
 MOST_BOXES = 2000
@@ -30,10 +30,10 @@ TIP = (
 
 @dataclass
 class Box:
-    """One box, below its parents: text and where it comes from.
+    """One box of a graph: its text, and the indices of its parents, which stand above it.
 
     kind: "module" (or call), "end" (input, output), "entry" (one of several), "bend" (of an arrow)
-    late: it stands just above the first box that it leads to, not as near to the top as it can
+    late: put the box just above the first box that it leads to, not as near to the top as possible
     """
 
     lines: list[str]
@@ -68,38 +68,38 @@ class Picture:
         Path(path).write_text(self.svg, encoding="utf-8")
 
 
-def drawn(boxes: list[Box]) -> Picture:
-    """The picture of boxes that come after their parents."""
-    return Picture(_svg(boxes))
+def draw_boxes(boxes: list[Box]) -> Picture:
+    """Draw boxes, which must come after their parents in the list."""
+    return Picture(_svg_text(boxes))
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """A shape as boxes show it: 3×4."""
+    """The text of a shape in a box: 3×4."""
     return "×".join(map(str, shape)) or "scalar"
 
 
-def _layers(boxes: list[Box]) -> list[list[int]]:
-    """Positions of boxes, by longest path from an input; boxes come after their parents."""
+def _assign_layers(boxes: list[Box]) -> list[list[int]]:
+    """The indices of the boxes of each layer; a box is below all its parents."""
     depth: list[int] = []
     for box in boxes:
         depth.append(1 + max((depth[parent] for parent in box.parents), default=-1))
-    below: dict[int, int] = {}  # of a late box: the depth of the highest box that it leads to
-    for position in range(len(boxes) - 1, -1, -1):
-        if boxes[position].late:
-            depth[position] = below.get(position, depth[position] + 1) - 1
-        for parent in boxes[position].parents:
-            below[parent] = min(depth[position], below.get(parent, depth[position]))
+    below: dict[int, int] = {}  # index of a box -> depth of the highest box that it leads to
+    for index in range(len(boxes) - 1, -1, -1):
+        if boxes[index].late:
+            depth[index] = below.get(index, depth[index] + 1) - 1
+        for parent in boxes[index].parents:
+            below[parent] = min(depth[index], below.get(parent, depth[index]))
     layers: list[list[int]] = [[] for _ in range(max(depth) + 1)]
-    for position, level in enumerate(depth):
-        layers[level].append(position)
+    for index, level in enumerate(depth):
+        layers[level].append(index)
     return layers
 
 
 def _route(boxes: list[Box], layers: list[list[int]]) -> dict[tuple[int, int], list[int]]:
-    """The boxes that each arrow passes, ends included.
+    """Return for each arrow (start, end) the indices of the boxes that it passes, ends included.
 
-    An arrow over several layers gets a box without text in each layer between, so that it has a
-    place of its own there; these are appended to `boxes` and `layers`.
+    An arrow over several layers gets a box without text in each layer in between, which keeps a
+    position free for it; these boxes are appended to `boxes` and `layers`.
     """
     level = {i: depth for depth, layer in enumerate(layers) for i in layer}
     routes = {}
@@ -118,42 +118,45 @@ def _route(boxes: list[Box], layers: list[list[int]]) -> dict[tuple[int, int], l
 
 
 def _arrange(boxes: list[Box], layers: list[list[int]]) -> None:
-    """Set every box's centre: layers from top to bottom, children under their parents."""
+    """Set the centre of every box: layers from top to bottom, children below their parents."""
     top = float(MARGIN)
     for level, layer in enumerate(layers):
         if level:
             layer.sort(
-                key=lambda i: (_starts(boxes[i]), _mean([boxes[p].x for p in boxes[i].parents]))
+                key=lambda i: (
+                    _has_nothing_above(boxes[i]),
+                    _mean_position([boxes[p].x for p in boxes[i].parents]),
+                )
             )
         wanted = [
-            _mean([boxes[p].x for p in boxes[i].parents]) for i in layer if not _starts(boxes[i])
+            _mean_position([boxes[p].x for p in boxes[i].parents])
+            for i in layer
+            if not _has_nothing_above(boxes[i])
         ]
         width = sum(boxes[i].width for i in layer) + GAP * (len(layer) - 1)
-        left = _mean(wanted) - width / 2
+        left = _mean_position(wanted) - width / 2
         lines = max(len(boxes[i].lines) for i in layer)
         height = max(boxes[i].height for i in layer)
         for i in layer:
-            if (
-                boxes[i].kind == "bend"
-            ):  # as tall as its neighbours, so that curves begin below them
-                boxes[i].lines = [""] * lines
+            if boxes[i].kind == "bend":
+                boxes[i].lines = [""] * lines  # as tall as its neighbours: curves begin below them
             boxes[i].x = left + boxes[i].width / 2
             boxes[i].y = top + height / 2
             left += boxes[i].width + GAP
         top += height + RISE
 
 
-def _starts(box: Box) -> bool:
-    """Has it nothing above to stand under?  Then it goes to the right of what has."""
+def _has_nothing_above(box: Box) -> bool:
+    """True for a box without parents that is drawn late; it goes to the right of its layer."""
     return box.late and not box.parents
 
 
-def _mean(values: list[float]) -> float:
+def _mean_position(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def _arrow(boxes: list[Box], route: list[int]) -> str:
-    """The path of an arrow: curves between layers, straight through the boxes without text."""
+def _arrow_path(boxes: list[Box], route: list[int]) -> str:
+    """The SVG path of an arrow: curves between layers, lines through boxes without text."""
     words: list[str] = []
     for start, end in pairwise(route):
         a, b = boxes[start], boxes[end]
@@ -164,8 +167,8 @@ def _arrow(boxes: list[Box], route: list[int]) -> str:
     return " ".join(words)
 
 
-def _svg(boxes: list[Box]) -> str:
-    layers = _layers(boxes)
+def _svg_text(boxes: list[Box]) -> str:
+    layers = _assign_layers(boxes)
     routes = _route(boxes, layers)
     _arrange(boxes, layers)
     left = min(box.x - box.width / 2 for box in boxes) - MARGIN
@@ -176,7 +179,7 @@ def _svg(boxes: list[Box]) -> str:
         TIP,
     ]
     parts.extend(
-        f'<path d="{_arrow(boxes, route)}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
+        f'<path d="{_arrow_path(boxes, route)}" fill="none" stroke="#667" marker-end="url(#tip)"/>'
         for route in routes.values()
     )
     fills = {"module": "#e8eef9", "end": "#eef5ea", "entry": "#fbf3e2"}

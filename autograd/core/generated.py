@@ -1,9 +1,8 @@
-"""Source that this package writes itself: compiled, and known to tracebacks and debuggers.
+"""Generated source is compiled here, so that tracebacks and debuggers can show its lines.
 
-A traceback shows lines, and pdb steps through them, only of files that `linecache` knows.  So what
-is generated is entered there, under a name in angle brackets, as attrs and doctest do.  Equal texts
-of one name share an entry: there are as many as primitives and combinations of operands, however
-often a function is made anew.
+Both look lines up in `linecache`.  So generated source is entered there under a name in angle
+brackets, as attrs and doctest do.  Equal texts of one name share an entry, so that the number of
+entries stays bounded: one for each primitive and each combination of tracked operands.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from types import CodeType
 
 from tapegrad.autograd.core.callsite import GENERATED
 
-__all__ = ["compiled"]
+__all__ = ["compile_source"]
 
 
-def compiled(source: str, name: str) -> CodeType:
-    """The code of `source`, for `exec`; tracebacks show its lines under the file ``<… name>``."""
+def compile_source(source: str, name: str) -> CodeType:
+    """Compile `source` for `exec`; tracebacks show its lines under the file ``<tapegrad name>``."""
     lines = source.splitlines(keepends=True)
     for number in count(1):
         file = f"{GENERATED} {name}>" if number == 1 else f"{GENERATED} {name}, {number}>"
-        # Without a time of change `linecache.checkcache` does not look for a file on the disk.
+        # With None as its modification time `linecache.checkcache` looks for no file on the disk.
         entry = (len(source), None, lines, file)
         if linecache.cache.setdefault(file, entry) == entry:
             break

@@ -1,10 +1,10 @@
-"""The recording mode: one context-local switch that every primitive call reads.
+"""The recording mode is one context-local variable that every primitive call reads.
 
-The ContextVar holds None in the ordinary mode (calls on tracked Tensors are recorded), so that the
-hot path asks one question: ``is None``.  Anything else is a `Mode`: whether to track, an observer
-that is told of every call (the recorder of replay, anomaly mode), and an interpreter that runs the
-calls itself (a batch).  A ContextVar and not a global, so that threads and asyncio tasks do not
-switch each other's recording off.
+The ContextVar holds None in the ordinary mode, in which calls on tracked Tensors are recorded; so
+the hot path has one test, ``is None``.  Any other value is a `Mode`: whether to record, an observer
+that hears of every call (the recorder of replay, anomaly mode), and an interpreter that runs the
+calls itself (a batch).  The variable is a ContextVar and no global, so that threads and asyncio
+tasks do not switch each other's recording off.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import _GeneratorContextManager  # a context and a decorator
+
+    from tapegrad.autograd.core.declaration import Primitive
+    from tapegrad.autograd.core.node import Node
+    from tapegrad.devices import Array
 
 __all__ = [
     "Forwarder",
@@ -20,100 +27,113 @@ __all__ = [
     "NO_GRAD",
     "Mode",
     "Observer",
-    "about_to_write",
+    "announce_write",
     "make_mode",
-    "current",
+    "current_mode",
     "enable_grad",
     "guard",
     "interpreter",
     "is_followed",
     "is_recording",
     "no_grad",
-    "observed",
+    "install_observer",
     "observer",
     "refuse",
-    "reset",
-    "switch",
-    "watched_writes",
+    "reset_mode",
+    "switch_mode",
+    "watch_writes",
 ]
 
 
 class Observer:
-    """What is told of each call, write and reversed call while it is installed.
+    """An observer hears of each call, write and reversed call while it is installed.
 
-    This one does nothing; the recorder of replay and anomaly mode do more.
+    This base class does nothing; the recorder of replay and anomaly mode derive from it.
     """
 
-    refuses = False  # does `refuse` raise?
+    refuses = False  # True if `refuse` raises
 
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+    def call(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Any],
+        settings: dict[str, Any],
+        results: Sequence[Any],
+    ) -> None:
         """A primitive's body ran on bare `operands` and returned the bare arrays `results`.
 
-        Of a call that writes into an operand the results are empty: it has been written.
+        The results are empty for a call that writes into an operand; by now it has been written.
         """
 
-    def recorded(self, node: Any) -> None:
-        """The call that was just told of is on the tape, as `node`."""
+    def recorded(self, node: Node) -> None:
+        """The call of the last `call` is on the tape, as `node`."""
 
     def reverse(
-        self, node: Any, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+        self, node: Node, indices: Sequence[int], g: Any, run: Callable[[], list[Any]]
     ) -> list[Any]:
-        """Run the rules of a recorded call: returns what ``run()`` returns.
+        """Run the rules of a recorded call, and return what ``run()`` returns.
 
-        That is one cotangent for each of the node's parents at `places`; `g` is the cotangent of
-        the node's result.  What `run` calls is told of in between.
+        indices: of the parents of `node` that get a cotangent; the result has one for each
+        g:       the cotangent of the node's result
+        The observer hears of the calls that `run` makes.
         """
         return run()
 
-    def handing_on(self, node: Any, parent: Any) -> None:
-        """From now on a sweep fits, and adds up, the cotangent that `node` hands to `parent`."""
+    def before_delivery(self, node: Node, parent: Node) -> None:
+        """A sweep is about to fit and add up the cotangent that `node` sends to `parent`."""
 
-    def handed_on(self, node: Any) -> None:
-        """The cotangents that `node` hands on are where they belong."""
+    def after_delivery(self, node: Node) -> None:
+        """A sweep has delivered all cotangents that `node` sends to its parents."""
 
-    def overwritten(self, node: Any, array: Any) -> str:
-        """What to add to the error that `array`, saved by `node`, has been written since."""
+    def explain_overwrite(self, node: Node, array: Array) -> str:
+        """Text to add to the error that `array`, saved by `node`, has been written since."""
         return ""
 
     def refuse(self, action: str) -> None:
-        """Someone reads a value (`action` says how); an observer may raise."""
+        """The program reads a value, by `action`; an observer may raise."""
 
     def guard(self, owner: Any, attribute: str) -> None:
-        """What is being computed depends on ``owner.attribute``."""
+        """The running step depends on the value of ``owner.attribute``."""
 
 
 class Forwarder(Observer):
-    """An observer that tells the one that was installed before it, `outer`, of everything."""
+    """An observer that passes everything on to `outer`, the observer installed before it."""
 
     def __init__(self, outer: Observer | None) -> None:
         self.outer = Observer() if outer is None else outer
         self.refuses = self.outer.refuses
 
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+    def call(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Any],
+        settings: dict[str, Any],
+        results: Sequence[Any],
+    ) -> None:
         """Tell `outer` (see `Observer.call`)."""
         self.outer.call(primitive, operands, settings, results)
 
-    def recorded(self, node: Any) -> None:
+    def recorded(self, node: Node) -> None:
         """Tell `outer` (see `Observer.recorded`)."""
         self.outer.recorded(node)
 
     def reverse(
-        self, node: Any, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+        self, node: Node, indices: Sequence[int], g: Any, run: Callable[[], list[Any]]
     ) -> list[Any]:
         """Let `outer` run the rules (see `Observer.reverse`)."""
-        return self.outer.reverse(node, places, g, run)
+        return self.outer.reverse(node, indices, g, run)
 
-    def handing_on(self, node: Any, parent: Any) -> None:
-        """Tell `outer` (see `Observer.handing_on`)."""
-        self.outer.handing_on(node, parent)
+    def before_delivery(self, node: Node, parent: Node) -> None:
+        """Tell `outer` (see `Observer.before_delivery`)."""
+        self.outer.before_delivery(node, parent)
 
-    def handed_on(self, node: Any) -> None:
-        """Tell `outer` (see `Observer.handed_on`)."""
-        self.outer.handed_on(node)
+    def after_delivery(self, node: Node) -> None:
+        """Tell `outer` (see `Observer.after_delivery`)."""
+        self.outer.after_delivery(node)
 
-    def overwritten(self, node: Any, array: Any) -> str:
-        """Ask `outer` (see `Observer.overwritten`)."""
-        return self.outer.overwritten(node, array)
+    def explain_overwrite(self, node: Node, array: Array) -> str:
+        """Ask `outer` (see `Observer.explain_overwrite`)."""
+        return self.outer.explain_overwrite(node, array)
 
     def refuse(self, action: str) -> None:
         """Tell `outer` (see `Observer.refuse`)."""
@@ -125,19 +145,20 @@ class Forwarder(Observer):
 
 
 class Interpreter(Protocol):
-    """What runs the calls in the place of their bodies while it is installed.
+    """An interpreter runs calls of primitives in place of their bodies while it is installed.
 
-    It switches the mode for what it calls itself, by `make_mode`; the observer is told of that.
+    It installs another mode (`make_mode`) for the calls that it makes itself, and the observer
+    hears of those.
     """
 
-    def take(
-        self, primitive: Any, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
+    def interpret(
+        self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
-        """Run a call, and return its result (see `call.apply`)."""
+        """Run a call and return its result (see `call.apply`)."""
 
 
 class Mode(NamedTuple):
-    """A mode other than the ordinary one."""
+    """A mode other than the ordinary one, which is None."""
 
     track: bool
     observer: Observer | None = None
@@ -146,13 +167,13 @@ class Mode(NamedTuple):
 
 NO_GRAD = Mode(track=False)
 _mode: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
-current = _mode.get
-switch = _mode.set
-reset = _mode.reset
+current_mode = _mode.get
+switch_mode = _mode.set
+reset_mode = _mode.reset
 
 
 @contextmanager
-def _switched(mode: Mode | None) -> Iterator[None]:
+def _installed_mode(mode: Mode | None) -> Iterator[None]:
     token = _mode.set(mode)
     try:
         yield
@@ -163,85 +184,86 @@ def _switched(mode: Mode | None) -> Iterator[None]:
 def make_mode(
     track: bool, observer: Observer | None, interpreter: Interpreter | None
 ) -> Mode | None:
-    """The mode with these three, which is None for the ordinary one."""
+    """The mode with these three values; None for the ordinary mode."""
     if observer is None and interpreter is None:
         return None if track else NO_GRAD
     return Mode(track, observer, interpreter)
 
 
-def no_grad() -> Any:
+def no_grad() -> _GeneratorContextManager[None]:
     """A context in which nothing is recorded: results are untracked, memory stays small."""
-    return _switched(make_mode(False, observer(), interpreter()))
+    return _installed_mode(make_mode(False, observer(), interpreter()))
 
 
-def enable_grad() -> Any:
+def enable_grad() -> _GeneratorContextManager[None]:
     """A context in which calls are recorded again, inside `no_grad()`."""
-    return _switched(make_mode(True, observer(), interpreter()))
+    return _installed_mode(make_mode(True, observer(), interpreter()))
 
 
-def observed(observer: Observer) -> Any:
-    """A context in which `observer`, and no other, is told of every primitive call."""
-    return _switched(Mode(is_recording(), observer, interpreter()))
+def install_observer(observer: Observer) -> _GeneratorContextManager[None]:
+    """A context in which `observer`, and no other, hears of every primitive call."""
+    return _installed_mode(Mode(is_recording(), observer, interpreter()))
 
 
 def observer() -> Observer | None:
     """The observer that is installed, or None."""
-    mode = current()
+    mode = current_mode()
     return None if mode is None else mode.observer
 
 
 def interpreter() -> Interpreter | None:
     """The interpreter that is installed, or None."""
-    mode = current()
+    mode = current_mode()
     return None if mode is None else mode.interpreter
 
 
 def is_followed() -> bool:
-    """Is there an observer or an interpreter, so that calls must be made on Tensors, one by one?"""
-    mode = current()
+    """True if an observer or an interpreter must see each call, so that calls run on Tensors."""
+    mode = current_mode()
     return mode is not None and not (mode.observer is None and mode.interpreter is None)
 
 
 def is_recording() -> bool:
-    """True where a call on a tracked Tensor is recorded, False inside `no_grad()`."""
-    mode = current()
+    """True where calls on tracked Tensors are recorded; False inside `no_grad()`."""
+    mode = current_mode()
     return mode is None or mode.track
 
 
 def refuse(action: str) -> None:
-    """Tell an observer that a value is being read; replay cannot repeat what Python decides."""
-    told = observer()
-    if told is not None:
-        told.refuse(action)
+    """Tell the observer that a value is read; replay cannot repeat what Python decides by it."""
+    installed = observer()
+    if installed is not None:
+        installed.refuse(action)
 
 
 def guard(owner: Any, attribute: str) -> None:
-    """Tell a recording that the step depends on ``owner.attribute``: a change records it anew."""
-    told = observer()
-    if told is not None:
-        told.guard(owner, attribute)
+    """Tell a recording that the step depends on ``owner.attribute``; a change records it anew."""
+    installed = observer()
+    if installed is not None:
+        installed.guard(owner, attribute)
 
 
-# Writes into arrays that exist already ------------------------------------------------------------
+# Writes into existing arrays ----------------------------------------------------------------------
 #
-# Not part of the mode: whoever needs to undo them (checkpoints) must not slow down the other calls.
+# Checkpoints watch writes in order to undo them.  The watcher is no part of the mode, since a mode
+# would slow down every other call inside a checkpoint.
 
-_watcher: ContextVar[Callable[[Any], None] | None] = ContextVar("tapegrad_writes", default=None)
+_watcher: ContextVar[Callable[[Array], None] | None] = ContextVar("tapegrad_writes", default=None)
 
 
-def about_to_write(array: Any) -> None:
-    """Say that the bare `array` is going to be written in place."""
+def announce_write(array: Array) -> None:
+    """Tell the watcher that the bare `array` is about to be written in place."""
     watcher = _watcher.get()
     if watcher is not None:
         watcher(array)
 
 
 @contextmanager
-def watched_writes(watcher: Callable[[Any], None]) -> Iterator[None]:
-    """A context in which `watcher`, and those outside it, hear of each write before it is done."""
+def watch_writes(watcher: Callable[[Array], None]) -> Iterator[None]:
+    """A context in which `watcher` and the watchers around it hear of writes beforehand."""
     outer = _watcher.get()
 
-    def both(array: Any) -> None:
+    def both(array: Array) -> None:
         watcher(array)
         if outer is not None:
             outer(array)

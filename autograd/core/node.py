@@ -1,12 +1,12 @@
-"""Nodes of the tape, and the counter that orders everything that happens.
+"""A node is one recorded call; the tape is all nodes, in the order of their serial numbers.
 
-A node is one recorded call.  It hangs on the Tensor it produced and points to the nodes of its
-tracked operands, never to Tensors, and never forward: there are no reference cycles, and dropping
-a result frees its past.  Serial numbers come from one counter, so sorting by them is a topological
-order and a loop can replace recursion.  In-place writes take numbers from the same counter: a node
-older than the last write to an array it saved can tell that its saved value is gone.
+The Tensor that a call produced holds its node, and the node refers to the nodes of the tracked
+operands, its parents.  It never refers to Tensors or to later nodes; so there are no reference
+cycles, and to drop a result frees its past.  Serial numbers come from one counter, so they sort the
+nodes topologically and a loop can replace recursion.  In-place writes take numbers from the same
+counter: if the last write to a saved array is newer than the node, the saved value is gone.
 
-Slots, and no constructor on the hot path: creating nodes is a third of the cost of recording.
+Nodes have slots and no constructor, since making them is a third of the cost of recording.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array
 
 __all__ = [
     "LEAF",
@@ -30,28 +33,28 @@ __all__ = [
     "set_write",
     "write_of",
     "write_serial",
-    "written_after",
+    "was_written_after",
 ]
 
 next_serial = itertools.count().__next__
 
-# Leaves are older than every call: one comparison in the sweep bounds it and tells them apart.
+# Leaves have a serial number below that of every call, so one comparison ends the sweep at them.
 LEAF = -1
 
 
 class Plan(Protocol):
-    """How a recorded call is reversed: what the sweep, the tape and anomaly mode ask of it.
+    """A plan says how a recorded call is reversed; the sweep, the tape and anomaly mode read it.
 
     Its ``repr`` names the call.  Each maker of nodes derives a class from this one: calls of
     primitives, checkpoints, modules whose gradient is written by hand.
 
-    primitive: the primitive that was called, None where the call is of something else
-    mask:      which arguments of the primitive were tracked; for a list, a tuple of that
-    names:     what the saved values are called in the rules, in order; "y" is the result
-    sources:   where each saved value came from, for sweeps that are recorded themselves: its place
-               among the parents, None for an untracked operand, a list of these; "y" for the
-               result, "" for what is no Tensor's value
-    pull:      (g, *saved) -> the cotangent of the one parent, or a tuple of those of several
+    primitive: the primitive that was called; None for a call of anything else
+    mask:      for each argument of the primitive, whether it was tracked; a tuple for a list
+    names:     the names of the saved values in the rules, in order; "y" is the result
+    sources:   for each saved value where it came from, for sweeps that are recorded themselves:
+               the index of a parent, None for an untracked operand, a list of these; "y" for the
+               result, "" for a value that is no Tensor's
+    pull:      (g, *saved) -> the cotangent of the one parent, or a tuple for several parents
     """
 
     __slots__ = ()
@@ -62,21 +65,24 @@ class Plan(Protocol):
     sources: tuple[Any, ...]
     pull: Callable[..., Any]
 
-    def restricted(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
-        """The pull for the parents at the places `wanted` only, and which saved values it takes."""
+    def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
+        """The pull for the parents at the indices `wanted`, and the indices of its saved values."""
 
 
 class Node:
-    """One recorded call: serial number, plan (primitive and which operands are tracked), parents,
-    saved values, and the shape and dtype that its cotangent must have.
+    """One recorded call.
 
-    `parents` is the parent node itself when one operand is tracked, else a tuple of nodes.
+    serial:  its number; calls were made in this order
+    plan:    how the call is reversed; None for a leaf
+    parents: the parent node itself if one operand is tracked, else a tuple of nodes
+    saved:   the values that the rules take
+    shape, dtype: of the result, which its cotangent must have; None for several results
     """
 
     __slots__ = ("__weakref__", "dtype", "parents", "plan", "saved", "serial", "shape")
 
     serial: int
-    plan: Any  # a Plan; None for a leaf
+    plan: Any
     parents: Any
     saved: tuple[Any, ...]
     shape: Any
@@ -87,7 +93,7 @@ class Node:
 
 
 class Leaf(Node):
-    """The node of a Parameter: it has no past, and the gradient that arrives is kept in `grad`."""
+    """The node of a Parameter; it has no past, and `grad` keeps the gradient that arrives."""
 
     __slots__ = ("grad",)
 
@@ -104,11 +110,11 @@ class Leaf(Node):
 def record_call(
     plan: Plan, parents: tuple[Node, ...], saved: tuple[Any, ...], results: Any
 ) -> Node:
-    """The node of a call that was just made.
+    """Make the node of a call that has just run.
 
-    results: the array that it returned, or a list of several; whoever makes these into Tensors
-             gives each a node of its own (`call.item_node`)
-    The source that `specialize.py` generates has these lines written out, which is faster.
+    results: the array that the call returned, or a list of several; the caller then gives each of
+             several a node of its own (`call.item_node`)
+    The source that `specialize.py` generates contains these lines itself, which is faster.
     """
     node = _new(Node)
     node.serial = next_serial()
@@ -122,40 +128,40 @@ def record_call(
     return node
 
 
-_new = object.__new__
+_new: Any = object.__new__
 
 
 def parents_of(node: Node) -> tuple[Node, ...]:
-    """The parents of a node as a tuple, also where it has one."""
+    """The parents of a node, always as a tuple."""
     parents = node.parents
     return parents if type(parents) is tuple else (parents,)
 
 
 # In-place writes -------------------------------------------------------------------------------
 #
-# id of the array that owns the memory -> (serial of the last write, weak reference to the owner).
-# The reference's callback removes the entry, so that a reused id is never mistaken.
+# The id of the array that owns the memory -> (serial of the last write, weak reference to the
+# array). The reference's callback removes the entry, so that a reused id never finds it.
 
 _writes: dict[int, tuple[int, Any]] = {}
-last_write = [LEAF]  # a one-element list: the sweep reads it without a function call
+last_write = [LEAF]  # serial of the last write; a list, which the sweep reads without a call
 
 
-def owner_of(array: Any) -> Any:
-    """The array that owns the memory of `array`: itself, or the end of its chain of bases."""
+def owner_of(array: Array) -> Array:
+    """The array that owns the memory of `array`: the end of its chain of bases, or itself."""
     while (base := getattr(array, "base", None)) is not None and hasattr(base, "dtype"):
         array = base
     return array
 
 
-def note_write(array: Any) -> None:
-    """Say that the memory of `array` has just been written in place."""
+def note_write(array: Array) -> None:
+    """Record that the memory of `array` has just been written in place."""
     owner = owner_of(array)
     key = id(owner)
     serial = next_serial()
     last_write[0] = serial
-    known = _writes.get(key)
-    if known is not None:
-        reference = known[1]
+    earlier = _writes.get(key)
+    if earlier is not None:
+        reference = earlier[1]
     else:
 
         def forget(_: Any) -> None:
@@ -165,24 +171,24 @@ def note_write(array: Any) -> None:
     _writes[key] = (serial, reference)
 
 
-def write_serial(array: Any) -> int:
-    """The number of the last write to the memory of `array`, LEAF if there was none."""
-    known = write_of(array)
-    return LEAF if known is None else known[0]
+def write_serial(array: Array) -> int:
+    """The serial number of the last write to the memory of `array`; LEAF without a write."""
+    write = write_of(array)
+    return LEAF if write is None else write[0]
 
 
-def written_after(array: Any, serial: int) -> bool:
-    """Has the memory of `array` been written in place after the call number `serial`?"""
+def was_written_after(array: Array, serial: int) -> bool:
+    """True if the memory of `array` was written in place after the call number `serial`."""
     return write_serial(array) > serial
 
 
-def write_of(array: Any) -> tuple[int, Any] | None:
-    """What is known of the last write to the memory of `array`: its serial number comes first."""
+def write_of(array: Array) -> tuple[int, Any] | None:
+    """The entry of the last write to the memory of `array`: its serial number, a reference."""
     return _writes.get(id(owner_of(array)))
 
 
-def set_write(array: Any, write: tuple[int, Any] | None) -> None:
-    """Let `write`, which `write_of` gave, be the last one: its entries are what they were then."""
+def set_write(array: Array, write: tuple[int, Any] | None) -> None:
+    """Restore an earlier result of `write_of`, when the entries are what they were then."""
     if write is None:
         _writes.pop(id(owner_of(array)), None)
     else:

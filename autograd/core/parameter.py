@@ -1,18 +1,21 @@
-"""Parameter: a Tensor that is learned, and the dtype that new ones get.
+"""Parameter is a Tensor that is learned; this file also holds the default dtype of new ones.
 
-A Parameter is the only Tensor that is tracked from the start: its node is a `Leaf`, at which the
-reverse sweep ends, and which holds the gradient.
+A Parameter is tracked from the start.  Its node is a `Leaf`: the reverse sweep ends there, and the
+leaf holds the gradient.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
-from tapegrad.autograd.core.tensor import Tensor, as_array, copied, untracked
+from tapegrad.autograd.core.tensor import Tensor, as_array, copy_array, untracked
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
 __all__ = ["Parameter", "default_dtype", "set_default_dtype"]
 
@@ -25,24 +28,27 @@ _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
 
 
 def default_dtype() -> np.dtype[Any]:
-    """The dtype that new parameters of layers get; float32 unless set otherwise."""
+    """The dtype of new parameters of layers; float32 unless `set_default_dtype` changed it."""
     return _default_dtype[0]
 
 
-def set_default_dtype(dtype: Any) -> None:
-    """Make `dtype` (a floating point one) the dtype of parameters created from now on."""
-    wanted = np.dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"the default dtype must be floating point, not {wanted}")
-    _default_dtype[0] = wanted
+def set_default_dtype(dtype: DTypeLike) -> None:
+    """Make `dtype` the dtype of parameters created from now on.
+
+    Raises TypeError for a dtype that is not floating point.
+    """
+    default = np.dtype(dtype)
+    if default.kind != "f":
+        raise TypeError(f"the default dtype must be floating point, not {default}")
+    _default_dtype[0] = default
 
 
 class Parameter(Tensor):
-    """A Tensor that is learned: always tracked, and ``.grad`` collects its gradient.
+    """A Tensor that is learned: it is always tracked, and ``.grad`` collects its gradient.
 
     ``Parameter(data)`` shares memory with a floating point array and keeps its dtype; numbers and
-    lists get the default dtype, float32 unless set otherwise.  `grad` is None until the
-    first backward pass, then an untracked Tensor that each further pass adds to.
+    lists get the default dtype (`default_dtype`).  `grad` is None until the first backward pass,
+    then an untracked Tensor to which each further pass adds.
     Raises TypeError for integer or boolean data.
     """
 
@@ -51,7 +57,9 @@ class Parameter(Tensor):
     _state = True
     _node: Leaf
 
-    def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+    def __init__(
+        self, data: Operand, *, dtype: DTypeLike = None, device: devices.Device | str | None = None
+    ) -> None:
         if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
             dtype = default_dtype()
         super().__init__(data, dtype=dtype, device=device)
@@ -61,11 +69,11 @@ class Parameter(Tensor):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient gathered so far (untracked, same shape and dtype), or None."""
+        """The gradient collected so far, untracked, of the same shape and dtype; or None."""
         return self._node.grad
 
     @grad.setter
-    def grad(self, value: Any) -> None:
+    def grad(self, value: Operand | None) -> None:
         if value is not None:
             value = untracked(as_array(value))
             if value.shape != self.shape:
@@ -74,10 +82,10 @@ class Parameter(Tensor):
                 )
         self._node.grad = value
 
-    def rebind(self, array: Any, grad: Any = None) -> None:
-        """Hold another array, and gradient, from now on: flattening and conversion use this.
+    def rebind(self, array: Array, grad: Operand | None = None) -> None:
+        """Replace the array and the gradient; flattening and conversion of modules use this.
 
-        What was recorded with the old array stays differentiable and keeps its old leaf.
+        Calls recorded with the old array stay differentiable and keep the old leaf.
         """
         self._data = array
         self._node = Leaf(array.shape, array.dtype)
@@ -88,18 +96,18 @@ class Parameter(Tensor):
         return Parameter(self._data.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = Parameter(copied(self._data, memo))
+        copy = Parameter(copy_array(self._data, memo))
         memo[id(self)] = copy
         if self.grad is not None:
-            copy.grad = untracked(copied(self.grad._data, memo))
+            copy.grad = untracked(copy_array(self.grad._data, memo))
         return copy
 
     def __reduce__(self) -> Any:
         grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restored, (devices.to_numpy(self._data), grad))
+        return (_restore_parameter, (devices.to_numpy(self._data), grad))
 
 
-def _restored(data: Any, grad: Any) -> Parameter:
+def _restore_parameter(data: Any, grad: Any) -> Parameter:
     parameter = Parameter(data)
     parameter.grad = grad
     return parameter

@@ -1,16 +1,15 @@
-"""One function per primitive, generated from its declaration on first use.
+"""Each primitive gets one public function, generated from its declaration at the first call.
 
-Interpreting a declaration at every call (`call.apply`) costs twice what recording needs.  So the
-public function of a primitive starts as a stub; when first called it writes Python source for the
-ordinary case (NumPy arrays, recording on, one or two operands), compiles it, and puts the code
-object into itself.  The rest is one call to `apply`, which stays the definition of what a call
-means.
+To interpret a declaration at every call (`call.apply`) costs twice what recording needs.  So the
+public function of a primitive starts as a stub.  At its first call it writes Python source for the
+ordinary case (NumPy arrays, recording on, one or two operands), compiles the source, and puts the
+code object into itself.  Every other case calls `apply`, which defines what a call means.
 
-Why a function that replaces its own ``__code__``: operators of Tensor, NumPy's tables and every
-``from … import tanh`` hold the function from before its first call, and none of them needs to be
-found and told.  A function that calls another would cost a tenth of a recorded operation, and
-specialising all of them would make the import a third slower; rules may also be declared until
-the first call.
+The function replaces its own ``__code__`` because Tensor's operators, NumPy's tables and every
+``from … import tanh`` hold the function from before its first call, and stay valid in this way.
+A function that calls another would cost a tenth of a recorded operation.  To specialise all
+primitives at import would make the import a third slower, and rules may be declared until the
+first call.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.core.call import apply, aspects, normal
+from tapegrad.autograd.core.call import apply, aspects, ensure_array
 from tapegrad.autograd.core.declaration import NUMBERS, Primitive
-from tapegrad.autograd.core.generated import compiled
-from tapegrad.autograd.core.mode import NO_GRAD, current
+from tapegrad.autograd.core.generated import compile_source
+from tapegrad.autograd.core.mode import NO_GRAD, current_mode
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
@@ -34,14 +33,14 @@ from tapegrad.autograd.core.views import note_view
 __all__ = ["public_function"]
 
 
-_STUB = compiled(
+_STUB = compile_source(
     "def function(*args, **settings):\n    specialize()\n    return function(*args, **settings)\n",
     "function before its first call",
 )
 
 
 def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
-    """The callable that users see: arguments, then settings, by position or by keyword."""
+    """The callable that users see; it takes arguments, then settings, by position or by keyword."""
     scope: dict[str, Any] = {"specialize": None, "__name__": described.__module__}
     exec(_STUB, scope)  # noqa: S102  # a constant text
     function: Any = scope["function"]
@@ -49,7 +48,7 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     function.__name__ = function.__qualname__ = primitive.name
     function.__doc__ = described.__doc__
     function.__module__ = described.__module__
-    function.__signature__ = inspect.Signature(_parameters(primitive))
+    function.__signature__ = inspect.Signature(_signature_parameters(primitive))
     function.primitive = primitive
     primitive.function = function
     function.vjp = primitive.vjp
@@ -60,7 +59,7 @@ def public_function(primitive: Primitive, described: Callable[..., Any]) -> Any:
     return function
 
 
-def _parameters(primitive: Primitive) -> list[inspect.Parameter]:
+def _signature_parameters(primitive: Primitive) -> list[inspect.Parameter]:
     kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     empty = inspect.Parameter.empty
     parameters = [
@@ -96,21 +95,21 @@ def _specialize(primitive: Primitive, function: FunctionType) -> None:
     if primitive.differentiable and missing:
         raise TypeError(f"primitive {primitive.name} says nothing about {', '.join(missing)}")
     scope = function.__globals__
-    code = compiled(_source(primitive, scope), primitive.name)
-    exec(code, scope)  # noqa: S102  # our own text
+    code = compile_source(_function_source(primitive, scope), primitive.name)
+    exec(code, scope)  # noqa: S102  # source made by `_function_source`
     made = scope.pop("_call")
     function.__code__ = made.__code__
     function.__defaults__ = made.__defaults__
     function.__kwdefaults__ = made.__kwdefaults__
 
 
-# In the source below every name of ours begins with an underscore, since arguments and settings are
-# called as their author likes.
+# Names in the generated source begin with an underscore, so that they differ from the names that
+# the author of a primitive chose for arguments and settings.
 
 
-def _header(primitive: Primitive, scope: dict[str, Any]) -> str:
+def _function_header(primitive: Primitive, scope: dict[str, Any]) -> str:
     parts = []
-    for parameter in _parameters(primitive):
+    for parameter in _signature_parameters(primitive):
         text = parameter.name
         if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
             parts.append("*")
@@ -121,7 +120,7 @@ def _header(primitive: Primitive, scope: dict[str, Any]) -> str:
     return f"def _call({', '.join(parts)}):\n"
 
 
-def _source(primitive: Primitive, scope: dict[str, Any]) -> str:
+def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     operands = primitive.arguments
     settings = ", ".join(f"{n!r}: {n}" for n in primitive.settings)
     general = (
@@ -137,17 +136,17 @@ def _source(primitive: Primitive, scope: dict[str, Any]) -> str:
         and not primitive.random
     )
     if not simple:
-        return _header(primitive, scope) + f"    {general}\n"
+        return _function_header(primitive, scope) + f"    {general}\n"
 
     scope.update(
         _Tensor=Tensor,
         _Node=Node,
         _new=object.__new__,
         _ndarray=np.ndarray,
-        _asarray=partial(normal, np),  # another device's array stays what it is
+        _asarray=partial(ensure_array, np),  # another device's array stays what it is
         _np=np,
         _NUMBERS=NUMBERS,
-        _mode=current,
+        _mode=current_mode,
         _serial=next_serial,
         **{f"_{what}_of": function for what, function in aspects.items()},
         _NO_GRAD=NO_GRAD,
@@ -171,12 +170,12 @@ def _source(primitive: Primitive, scope: dict[str, Any]) -> str:
         f"if _now is not None and _now is not _NO_GRAD or {odd}:",
         f"    {general}",
     ]
-    given = ", ".join(f"_{name}" for name in operands)
+    arguments = ", ".join(f"_{name}" for name in operands)
     if not primitive.inline:
-        given = ", ".join(["_np", given, *(f"{n}={n}" for n in primitive.settings)])
+        arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
-        f"{outcome} = _body({given})",
+        f"{outcome} = _body({arguments})",
         "if " + " and ".join(f"_{n} is {n}" for n in operands) + ":",
         "    return _y",
         "if type(_y) is not _ndarray:",
@@ -185,15 +184,15 @@ def _source(primitive: Primitive, scope: dict[str, Any]) -> str:
         "_result._data = _y",
         "_result._alias = None",
     ]
-    lines += _recording(primitive, scope)
+    lines += _recording_lines(primitive, scope)
     if primitive.view:
-        lines += _viewing(primitive, scope)
+        lines += _view_lines(primitive, scope)
     lines += ["return _result"]
-    return _header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
+    return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
 
 
-def _recording(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
-    """Lines that hang a node on the result, by which operands are tracked."""
+def _recording_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
+    """Source lines that give the result its node, for each combination of tracked operands."""
     ruled = [n for n in primitive.arguments if primitive.rules.get(n) is not None]
     if not primitive.differentiable or not ruled:
         return ["_result._node = None"]
@@ -207,7 +206,7 @@ def _recording(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
         label = "_plan_" + "".join("01"[t] for t in mask)
         scope[label] = plan
         nodes = [f"_{name}_node" for name in tracked]
-        saved = [_expression(primitive, name, tracked) for name in plan.names]
+        saved = [_saved_expression(primitive, name, tracked) for name in plan.names]
         test = " and ".join(f"{node} is not None" for node in nodes)
         lines += [
             f"elif {test}:",
@@ -222,23 +221,23 @@ def _recording(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
     return [*lines, "else:", "    _result._node = None"]
 
 
-def _viewing(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
-    """Lines that remember a result which shares memory with the first operand."""
+def _view_lines(primitive: Primitive, scope: dict[str, Any]) -> list[str]:
+    """Source lines that note the result as a view if it shares memory with the first operand."""
     first, *others = primitive.arguments
     scope.update(_note_view=note_view, _function=scope["function"])
     shares = (
         f"_y is _{first} or _y.base is not None "
         f"and (_y.base is _{first} or _y.base is _{first}.base)"
     )
-    given = "".join(f"{name}, " for name in (*others, *primitive.settings))
+    arguments = "".join(f"{name}, " for name in (*others, *primitive.settings))
     return [
         f"if _{first} is not {first} and ({shares}):",
-        f"    _note_view(_result, {first}, (_function, ({given}), None))",
+        f"    _note_view(_result, {first}, (_function, ({arguments}), None))",
     ]
 
 
-def _expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
-    """Source for the value that a rule calls `name`."""
+def _saved_expression(primitive: Primitive, name: str, tracked: list[str]) -> str:
+    """Source of the value that a rule names `name`."""
     if name in primitive.arguments or name == "y":
         return f"_{name}"
     if name in primitive.settings:

@@ -1,37 +1,51 @@
 """Tensor: an array, and the node of the call that made it.
 
-A Tensor is a handle with three slots.  `_data` is the bare array, NumPy's or another backend's, and
-decides where calls run; `_node` is the recorded past, or None when nothing behind it is being
-differentiated; `_alias` says what it shares memory with in the way of NumPy's views (`views.py`).
-All mathematics lives in the primitives: operators, methods, `backward` and NumPy's protocols are
-attached in `surface/methods.py`, so that this file knows no calculus.
+A Tensor has three slots.  `_data` is the bare array, of NumPy or of another backend, and decides
+where calls run.  `_node` is the recorded past, or None for a Tensor that is not tracked.  `_alias`
+says whose memory the Tensor shares, in the way of NumPy's views (`views.py`).  All mathematics is
+in the primitives: `surface/methods.py` attaches operators, methods, `backward` and NumPy's
+protocols, so that this file knows no calculus.
 
-Who may write which slot.  All three are set where a Tensor is made: here, by the specialised calls,
-and by `Sample`.  On a Tensor that is there already,
+Few files may write a slot.  All three are set where a Tensor is made: here, in the specialised
+calls, and by `Sample`.  On an existing Tensor,
 `_data`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
           memory of its own and takes its views anew; by `views.py`, which copies a small view; by
           nn where state moves (sharing, flat memory) and where ``m.output`` gets another array
-`_node`   by `become` and `rebind`; by `reverse/`; by whoever made a record of his own
-          (`record_call`: checkpoints, hand-written gradients), on its results; for ``m.output``
-`_alias`  by `_mark_shared` here, by `views.py` and `reverse/write.py`, and for ``m.output``
-The laws put other parameters into a module by `_data` and `_node`, and put them back.
-Everybody else reads: `array_of(x)`, `as_array(x)`, `x.tracked`.  The linter says who may even read
-a slot (SLF001 in pyproject.toml), and a test who writes one.
+`_node`   is written by `become` and `rebind`; by `reverse/`; by code that records its own calls
+          (`record_call`: checkpoints, hand-written gradients), on the results; for ``m.output``
+`_alias`  is written by `_mark_shared` here, by `views.py` and `reverse/write.py`; for ``m.output``
+The laws put other parameters into a module by `_data` and `_node`, and restore the old ones.
+All other code reads by `array_of(x)`, `as_array(x)` and `x.tracked`.  The linter knows who may even
+read a slot (SLF001 in pyproject.toml), and a test knows who writes one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.node import Node, owner_of
-from tapegrad.autograd.core.views import SHARED, Views
+from tapegrad.autograd.core.views import SHARED, RootViews
 
-__all__ = ["Tensor", "array_of", "as_array", "copied", "fresh", "from_dlpack", "untracked"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.array_methods import ArrayMethods
+    from tapegrad.autograd.core.types import Array, DTypeLike, Operand
+else:
+    ArrayMethods = object
+
+__all__ = [
+    "Tensor",
+    "array_of",
+    "as_array",
+    "copy_array",
+    "result_tensor",
+    "from_dlpack",
+    "untracked",
+]
 
 TRACKED_TO_DLPACK = (
     "this Tensor is tracked: handing its memory to another library would silently cut its "
@@ -45,47 +59,48 @@ BECOMES = (
 )
 
 
-def as_array(data: Any, dtype: Any = None) -> Any:
+def as_array(data: Operand, dtype: DTypeLike = None) -> Array:
     """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array."""
-    if isinstance(data, Tensor):
-        data = data._data
-    if type(data) is np.ndarray or devices.is_array(data):
-        return data if dtype is None or data.dtype == dtype else data.astype(dtype)
-    array = np.asarray(data, dtype=dtype)
+    bare: Any = data._data if isinstance(data, Tensor) else data
+    if type(bare) is np.ndarray or devices.is_array(bare):
+        return bare if dtype is None or bare.dtype == dtype else bare.astype(dtype)
+    array = np.asarray(bare, dtype=dtype)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
     return array.view(np.ndarray)
 
 
-def array_of(x: Tensor) -> Any:
-    """The bare array of a Tensor, to be read only: neither an observer nor the tape is told."""
+def array_of(x: Tensor) -> Array:
+    """The bare array of a Tensor, for reading: neither an observer nor the tape hears of it."""
     return x._data
 
 
-class Tensor:
+class Tensor(ArrayMethods):
     """An array whose history can be differentiated.
 
-    ``Tensor(data)`` shares memory with an array `data` and is untracked: it becomes part of a
-    derivative when it is made from a `Parameter` or inside `grad`.  It behaves as an ndarray does:
-    operators, methods, indexing, and NumPy's functions, which dispatch to primitives.
+    ``Tensor(data)`` shares memory with an array `data` and is untracked.  Results are tracked when
+    they are computed from a `Parameter`, or from the arguments of a function inside `grad`.  A
+    Tensor has the operators, methods and indexing of an ndarray, and NumPy's functions take it.
 
     data:   array, Tensor, number or nested sequence of numbers
-    dtype:  converts (copies when it differs); as NumPy decides when omitted
-    device: where to put it, "cpu" or "cuda:0"; where `data` is when omitted
-    Raises TypeError for what is not numeric, DeviceError for a device that is not there.
+    dtype:  dtype of the Tensor (a copy is made if data's differs); NumPy's choice when omitted
+    device: where to put the array, "cpu" or "cuda:0"; where `data` is when omitted
+    Raises TypeError for data that are not numeric, DeviceError for a missing device.
     """
 
     __slots__ = ("__weakref__", "_alias", "_data", "_node")
 
-    _data: Any
+    _data: Array
     _node: Node | None
-    # None for a result that has no views, SHARED for memory that others hold too, else a View or
-    # the Views of a root.
+    # None for a result without views; SHARED for memory that others hold too; a ViewOrigin for a
+    # view; RootViews for a root.
     _alias: Any
-    # State of a model: a write never gives it other memory, nor a past.
+    # True for the state of a model: writes go into its own memory and are never recorded.
     _state: ClassVar[bool] = False
 
-    def __init__(self, data: Any, *, dtype: Any = None, device: Any = None) -> None:
+    def __init__(
+        self, data: Operand, *, dtype: DTypeLike = None, device: devices.Device | str | None = None
+    ) -> None:
         if isinstance(data, Tensor):
             data.refuse_if_sample("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
@@ -132,41 +147,41 @@ class Tensor:
 
     @property
     def tracked(self) -> bool:
-        """Will calls on this Tensor be recorded?"""
+        """True if calls on this Tensor are recorded."""
         return self._node is not None
 
     # Values ------------------------------------------------------------------------------------
 
     @property
-    def data(self) -> Any:
-        """The bare array, sharing memory; writing to it goes behind the tape's back."""
+    def data(self) -> Array:
+        """The bare array, with shared memory; the tape does not learn of writes to it."""
         refuse("reads .data")
         self._mark_shared()
         return self._data
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The value as a NumPy array: shares memory on the CPU, copies from other devices."""
+        """The value as a NumPy array: with shared memory on the CPU, a copy from other devices."""
         refuse("calls .numpy()")
         self._mark_shared()
         return devices.to_numpy(self._data)
 
     def _mark_shared(self) -> None:
-        """Note that somebody else holds the memory now, and sees writes that are not recorded."""
+        """Note that other code holds the memory too, and sees writes that are not recorded."""
         alias = self._alias
         if alias is None:
             self._alias = SHARED
-        elif type(alias) is Views:
+        elif type(alias) is RootViews:
             alias.shared = True
 
     def item(self, *index: Any) -> Any:
         """One entry as a Python number: the only one, the i-th in row-major order, or at (i, j, …).
 
-        Raises ValueError when there is not exactly one and no index.
+        Raises ValueError without an index if there is not exactly one entry.
         """
         refuse("calls .item()")
         return self._data.item(*index)
 
-    def tobytes(self, order: Any = "C") -> bytes:
+    def tobytes(self, order: Literal["C", "F", "A", "K"] | None = "C") -> bytes:
         """The bytes of the entries, row by row; column by column for order "F"."""
         return self.numpy().tobytes(order)
 
@@ -198,12 +213,12 @@ class Tensor:
     def __len__(self) -> int:
         return len(self._data)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tensor]:
         if not self._data.ndim:
             raise TypeError("iteration over a 0-d Tensor")
         return (self[i] for i in range(len(self._data)))
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self, value: Operand) -> bool:
         refuse("asks whether a Tensor contains a value")
         return bool((self._data == as_array(value)).any())
 
@@ -224,10 +239,10 @@ class Tensor:
     ) -> Any:
         """The memory of an untracked Tensor as a DLPack capsule, for other libraries to use.
 
-        It is shared, not copied: a write on one side shows on the other, and the tape does not
-        learn of it.  Read-only memory is marked so for a consumer that knows such a mark
-        (max_version 1.0 or later), and copied for one that does not, unless ``copy=False``.
-        Raises TypeError when tracked, BufferError for what the array library cannot hand on.
+        The memory is shared, not copied: a write on one side shows on the other, and the tape does
+        not learn of it.  Read-only memory is marked as such for a consumer that knows the mark
+        (max_version 1.0 or later), and copied for an older consumer, unless ``copy=False``.
+        Raises TypeError for a tracked Tensor, BufferError if the array library cannot export it.
         """
         if self._node is not None:
             raise TypeError(TRACKED_TO_DLPACK)
@@ -258,103 +273,56 @@ class Tensor:
         return format(str(self), spec)
 
     def _before_write(self) -> None:
-        """Called on state that is about to be written where it lies; a Buffer keeps a way back."""
+        """Called before state is written in its own memory; a Buffer notes how to undo that."""
 
     # Its past ------------------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
-        """The same memory, untracked: a constant for whatever is computed from it."""
+        """An untracked Tensor with the same memory: a constant in all further computation."""
         return untracked(self._data)
 
     def with_node(self, node: Node | None) -> Tensor:
-        """The same value with another past; writes to it leave this one as it is."""
-        return fresh(self._data, node)
+        """A Tensor with the same value and another past; it is not a view, so writes stay apart."""
+        return result_tensor(self._data, node)
 
     def become(self, other: Tensor) -> None:
-        """Stand for the array of `other`, and for its past.
+        """Take over the array and the past of `other`.
 
-        Raises BatchingError for one sample of a batch: this Tensor is one for all of them.
+        Raises BatchingError if `other` is one sample of a batch: all samples share this Tensor.
         """
         other.refuse_if_sample(BECOMES)
         self._data, self._node = other._data, other._node
 
-    def filled(self, fill: float, dtype: Any) -> Tensor:
-        """`fill` in every entry, in this shape and device: a constant that can be written into."""
+    def full_like(self, fill: float, dtype: DTypeLike) -> Tensor:
+        """A new untracked Tensor of this shape and device with `fill` in every entry."""
         xp = devices.namespace(self._data)
-        return fresh(xp.full(self.shape, fill, dtype=dtype))
+        return result_tensor(xp.full(self.shape, fill, dtype=dtype))
 
     def refuse_if_sample(self, action: str) -> None:
-        """Called before the array is taken out; `action` says by what.
+        """Called before the bare array is exposed; `action` says what exposes it.
 
-        One sample of a batch (`transforms/sample.py`) has no array, and raises BatchingError.
+        `Sample` (`transforms/sample.py`) overrides this to raise BatchingError, since one sample of
+        a batch has no array.
         """
 
     def __copy__(self) -> Tensor:
         return untracked(self._data.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        # The copy leaves the tape behind, and keeps what shares memory shared.
-        copy = untracked(copied(self._data, memo))
+        # The copy is untracked; Tensors that share memory have copies that share memory.
+        copy = untracked(copy_array(self._data, memo))
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> Any:
         return (Tensor, (devices.to_numpy(self._data),))
 
-    if TYPE_CHECKING:  # attached in surface/methods.py
-        T: Tensor
-        mT: Tensor
 
-        def backward(self, gradient: Any = None) -> None: ...  # noqa: D102  # see reverse/sweep.py
-        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
-        def __add__(self, other: Any, /) -> Tensor: ...
-        def __radd__(self, other: Any, /) -> Tensor: ...
-        def __sub__(self, other: Any, /) -> Tensor: ...
-        def __rsub__(self, other: Any, /) -> Tensor: ...
-        def __mul__(self, other: Any, /) -> Tensor: ...
-        def __rmul__(self, other: Any, /) -> Tensor: ...
-        def __truediv__(self, other: Any, /) -> Tensor: ...
-        def __rtruediv__(self, other: Any, /) -> Tensor: ...
-        def __floordiv__(self, other: Any, /) -> Tensor: ...
-        def __rfloordiv__(self, other: Any, /) -> Tensor: ...
-        def __mod__(self, other: Any, /) -> Tensor: ...
-        def __rmod__(self, other: Any, /) -> Tensor: ...
-        def __pow__(self, other: Any, /) -> Tensor: ...
-        def __rpow__(self, other: Any, /) -> Tensor: ...
-        def __matmul__(self, other: Any, /) -> Tensor: ...
-        def __rmatmul__(self, other: Any, /) -> Tensor: ...
-        def __lt__(self, other: Any, /) -> Tensor: ...
-        def __le__(self, other: Any, /) -> Tensor: ...
-        def __gt__(self, other: Any, /) -> Tensor: ...
-        def __ge__(self, other: Any, /) -> Tensor: ...
-        def __and__(self, other: Any, /) -> Tensor: ...
-        def __or__(self, other: Any, /) -> Tensor: ...
-        def __xor__(self, other: Any, /) -> Tensor: ...
-        def __iadd__(self, other: Any, /) -> Self: ...
-        def __isub__(self, other: Any, /) -> Self: ...
-        def __imul__(self, other: Any, /) -> Self: ...
-        def __itruediv__(self, other: Any, /) -> Self: ...
-        def __ifloordiv__(self, other: Any, /) -> Self: ...
-        def __imod__(self, other: Any, /) -> Self: ...
-        def __ipow__(self, other: Any, /) -> Self: ...
-        def __imatmul__(self, other: Any, /) -> Self: ...
-        def __iand__(self, other: Any, /) -> Self: ...
-        def __ior__(self, other: Any, /) -> Self: ...
-        def __ixor__(self, other: Any, /) -> Self: ...
-        def __neg__(self) -> Tensor: ...
-        def __pos__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-        def __getitem__(self, index: Any, /) -> Tensor: ...
-        def __setitem__(self, index: Any, value: Any, /) -> None: ...
-        def __getattr__(self, name: str) -> Any: ...
-
-
-def copied(array: Any, memo: dict[int, Any]) -> Any:
+def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     """A copy of `array`; views of one storage become views of one copied storage.
 
-    `memo` is deepcopy's own.  Without this a clone of a flattened model would lose its flat buffer,
-    and shared weights would part.
+    `memo` is deepcopy's own.  So a clone of a flattened model keeps its flat buffer, and shared
+    weights stay shared.
     """
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
@@ -375,10 +343,10 @@ def from_dlpack(x: Any) -> Tensor:
     """An untracked Tensor that shares memory with `x`, any object with the DLPack protocol.
 
     x: an array of NumPy, CuPy, JAX, PyTorch, …, or an untracked Tensor; on the CPU or a CUDA device
-    Writes on one side show on the other, and the tape does not learn of those made elsewhere; the
-    memory of libraries whose arrays never change, such as JAX's, comes read-only.
+    Writes on one side show on the other, and the tape does not learn of the other library's writes.
+    The memory of libraries whose arrays never change, such as JAX's, is read-only.
     Raises TypeError for an object without the protocol or a tracked Tensor, DeviceError for memory
-    of a device that is not known here.
+    on a device that has no backend.
     """
     return untracked(devices.from_dlpack(x))
 
@@ -386,8 +354,8 @@ def from_dlpack(x: Any) -> Tensor:
 _new: Any = object.__new__
 
 
-def untracked(array: Any) -> Tensor:
-    """A Tensor around a bare array that others may hold too, without looking at it."""
+def untracked(array: Array) -> Tensor:
+    """An untracked Tensor around a bare array that others may hold too, without a check."""
     result = _new(Tensor)
     result._data = array
     result._node = None
@@ -395,8 +363,8 @@ def untracked(array: Any) -> Tensor:
     return result
 
 
-def fresh(array: Any, node: Node | None = None) -> Tensor:
-    """A Tensor around the new result of a call: no one else was given its array."""
+def result_tensor(array: Array, node: Node | None = None) -> Tensor:
+    """A Tensor around the new array that a call returned and that nothing else holds."""
     result = _new(Tensor)
     result._data = array
     result._node = node

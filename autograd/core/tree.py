@@ -1,33 +1,36 @@
-"""Nested lists, tuples and dicts of arrays: taking the leaves out and putting others in.
+"""Functions on nests: lists, tuples and dicts of arrays, and of nests.
 
-Torch7's tables are lists here; a named tuple stays a named tuple, None stays None.
+A Torch7 table is a list; a named tuple stays a named tuple, and None stays None.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["flatten", "leaves", "map_leaves", "unflatten"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
+__all__ = ["leaves", "map_leaves", "replace_leaves"]
 
 
-def _walk(tree: Any) -> Iterator[Any]:
+def _iterate_leaves(tree: Nest) -> Iterator[Any]:
     if isinstance(tree, dict):
         for value in tree.values():
-            yield from _walk(value)
+            yield from _iterate_leaves(value)
     elif isinstance(tree, (list, tuple)):
         for value in tree:
-            yield from _walk(value)
+            yield from _iterate_leaves(value)
     elif tree is not None:
         yield tree
 
 
-def leaves(tree: Any) -> list[Any]:
-    """What is in a nest, from first to last; None counts as nothing."""
-    return list(_walk(tree))
+def leaves(tree: Nest) -> list[Any]:
+    """The leaves of a nest, from first to last; None is no leaf."""
+    return list(_iterate_leaves(tree))
 
 
-def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+def map_leaves(function: Callable[[Any], Any], tree: Nest) -> Nest:
     """The same nest with `function` applied to every leaf."""
     if isinstance(tree, dict):
         return {key: map_leaves(function, value) for key, value in tree.items()}
@@ -38,12 +41,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return None if tree is None else function(tree)
 
 
-def unflatten(tree: Any, values: Iterable[Any]) -> Any:
-    """The same nest with its leaves replaced, in order."""
+def replace_leaves(tree: Nest, values: Iterable[Any]) -> Nest:
+    """The same nest with `values` as its leaves, in order."""
     source = iter(values)
     return map_leaves(lambda _: next(source), tree)
-
-
-def flatten(tree: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
-    """The leaves, and a function that puts others in their places."""
-    return leaves(tree), lambda values: unflatten(tree, values)

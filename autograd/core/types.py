@@ -1,4 +1,7 @@
-"""Names for arguments and results of the public functions, beside `Array` of `tapegrad.devices`."""
+"""Aliases for annotations: what the public functions take and return.
+
+`Array`, `Namespace`, `DTypeLike` and `Shape` come from `tapegrad.devices`.
+"""
 
 from __future__ import annotations
 

@@ -1,45 +1,50 @@
-"""Views: which Tensors stand for a part of another one, as NumPy's views do.
+"""Views are Tensors that stand for a part of another Tensor, as NumPy's views do.
 
-NumPy's ``row = x[0]`` shares memory with ``x``: writing to either changes both.  Tensors keep that
-promise by remembering it.  A view knows the *root* it was taken from and the steps that lead there;
-a root knows, by weak references, the views that are alive.  A recorded write (`reverse/write.py`)
-gives the root a new value, and with it a new past, and takes its views from it anew; so no view is
-ever left with an old value or with the derivative of one.
+NumPy's ``row = x[0]`` shares memory with ``x``: a write to either changes both.  Tensors behave in
+the same way.  A view knows its *root*, the Tensor that owns the memory, and the steps from the root
+to itself; a root knows its living views by weak references.  A recorded write (`reverse/write.py`)
+gives the root a new value and a new past, and takes the views from the root anew.  So no view is
+left with an old value, or with the derivative of an old value.
 
-What shares memory without being a view in this sense (a result and the array that a rule saved, a
-variable and the array that was passed) never sees a recorded write: the root is copied first.
+Memory may also be shared without a view in this sense: by a result and a rule that saved the array,
+or by a variable and the array that was passed.  There a recorded write copies the root first, and
+the other owner does not see the write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+
 __all__ = [
     "SHARED",
-    "Step",
-    "View",
-    "Views",
-    "alive",
+    "ViewStep",
+    "ViewOrigin",
+    "RootViews",
+    "living_views",
     "note_view",
     "path_of",
     "root_of",
-    "taken",
-    "way_to",
+    "follow_path",
+    "chain_to",
 ]
 
-# A view smaller than this part of a root that has been written is copied at once: a rule that saves
-# it would otherwise keep the whole memory alive and force a copy of it at the next write, so that a
-# loop over the entries of an array would take quadratic memory.
-SMALL = 4
+# A view of a written root is copied at once if it has at most 1/SMALL_VIEW of the root's entries.
+# A rule that saves the view would otherwise keep the root's memory alive and force a copy of it at
+# the next write, so that a loop over the entries of an array would take quadratic memory.
+SMALL_VIEW = 4
 
 
 class _Shared:
-    """The mark of a Tensor whose memory belongs to others as well: an array that was passed in, a
-    Parameter, a flat buffer.  Writes that are not recorded go through to that memory.
+    """The mark of a Tensor whose memory others hold: a passed array, a Parameter, a flat buffer.
+
+    A write that is not recorded goes into that memory.
     """
 
     def __repr__(self) -> str:
@@ -48,25 +53,30 @@ class _Shared:
 
 SHARED = _Shared()
 
-# One call that made a view: the public function, what it was given after its first argument, and
-# which of its results the view is (None where it has one).
-Step = tuple[Any, tuple[Any, ...], int | None]
+# One call that made a view: the public function, the values after its first argument, and the index
+# of the view among the call's results (None if the call has one result).
+ViewStep = tuple[Any, tuple[Any, ...], int | None]
 
 
-class View:
-    """What a view remembers: its root, and the way from there: (the way to its base, last step).
+class ViewOrigin:
+    """Where a view comes from: its root, and the steps from the root as a linked list.
 
-    No Tensor in between is kept: a view of a view of … may be 100,000 deep.
+    chain: (chain of the view's base, last step); the chain of a root is None
+    The Tensors in between are not kept, since a view of a view of … may be 100,000 deep.
     """
 
-    __slots__ = ("root", "way")
+    __slots__ = ("chain", "root")
 
-    root: Any
-    way: tuple[Any, Step]
+    root: Tensor
+    chain: tuple[Any, ViewStep]
 
 
-class Views:
-    """What a root remembers: its views, by weak references, and whether it was ever written."""
+class RootViews:
+    """The views of a root, by weak references, and whether the root was ever written.
+
+    limit:  the number of references at which dead ones are removed
+    shared: others hold the root's memory too
+    """
 
     __slots__ = ("handles", "limit", "shared", "written")
 
@@ -77,82 +87,82 @@ class Views:
         self.written = False
 
     def sweep(self) -> None:
-        """Forget the views that are gone, whenever their number may have doubled."""
+        """Remove the references to freed views; `note_view` calls this when there are many."""
         self.handles = [handle for handle in self.handles if handle() is not None]
         self.limit = max(16, 2 * len(self.handles))
 
 
-def note_view(view: Any, base: Any, step: Step) -> None:
-    """Remember that `view` was made from the Tensor `base` by `step`.
+def note_view(view: Tensor, base: Tensor, step: ViewStep) -> None:
+    """Remember that `view` was made from `base` by `step`.
 
-    It is part of every call that makes a view, so it is written to be quick.
+    Every call that makes a view runs this function, so its lines are chosen for speed.
     """
     alias = base._alias
-    view._alias = link = _new(View)
-    if type(alias) is View:
-        link.root = root = alias.root
-        link.way = (alias.way, step)
+    view._alias = origin = _new(ViewOrigin)
+    if type(alias) is ViewOrigin:
+        origin.root = root = alias.root
+        origin.chain = (alias.chain, step)
         alias = root._alias
     else:
-        link.root = root = base
-        link.way = (None, step)
-    if root._state:  # its memory is only ever written as it lies, so its views stay right
+        origin.root = root = base
+        origin.chain = (None, step)
+    if root._state:  # state is always written in its own memory, so its views stay right
         return
-    if type(alias) is not Views:
-        alias = root._alias = Views(shared=alias is SHARED)
+    if type(alias) is not RootViews:
+        alias = root._alias = RootViews(shared=alias is SHARED)
     handles = alias.handles
     handles.append(ref(view))
     if len(handles) > alias.limit:
         alias.sweep()
     if alias.written:
         data = view._data
-        # Copied only if reshaping the copy gives a view where reshaping the original would.
+        # Copy only if reshaping the copy gives a view in the cases where the original's does.
         if (
             type(data) is np.ndarray
-            and data.size * SMALL <= root._data.size
+            and data.size * SMALL_VIEW <= root._data.size
             and (data.ndim == 1 or data.flags.forc)
         ):
             view._data = data.copy(order="K")
 
 
-_new = object.__new__
+_new: Any = object.__new__
 
 
-def alive(root: Any) -> Iterator[Any]:
-    """The views of `root` that somebody still holds."""
+def living_views(root: Tensor) -> Iterator[Tensor]:
+    """Yield the views of `root` that are still referenced."""
     views = root._alias
-    if type(views) is Views:
+    if type(views) is RootViews:
         for handle in views.handles:
             view = handle()
             if view is not None:
                 yield view
 
 
-def root_of(x: Any) -> Any:
-    """The Tensor that the Tensor x is a view of, or x itself."""
+def root_of(x: Tensor) -> Tensor:
+    """The Tensor of which x is a view, or x itself."""
     alias = x._alias
-    return alias.root if type(alias) is View else x
+    return alias.root if type(alias) is ViewOrigin else x
 
 
-def way_to(x: Any) -> Any:
-    """How the Tensor x is reached from its root, None for a root."""
-    return x._alias.way if type(x._alias) is View else None
+def chain_to(x: Tensor) -> tuple[Any, ViewStep] | None:
+    """The linked list of steps from the root of x to x (`ViewOrigin.chain`); None for a root."""
+    return x._alias.chain if type(x._alias) is ViewOrigin else None
 
 
-def path_of(x: Any) -> tuple[Step, ...]:
-    """The steps that lead from the root of the Tensor x to x."""
-    steps: list[Step] = []
-    way = way_to(x)
-    while way is not None:
-        way, step = way
+def path_of(x: Tensor) -> tuple[ViewStep, ...]:
+    """The steps from the root of x to x, in order."""
+    steps: list[ViewStep] = []
+    chain = chain_to(x)
+    while chain is not None:
+        chain, step = chain
         steps.append(step)
     return tuple(reversed(steps))
 
 
-def taken(x: Any, path: tuple[Step, ...]) -> Any:
-    """What `path` leads to from x, a Tensor or a bare array."""
-    for function, given, item in path:
-        x = function(x, *given)
-        if item is not None:
-            x = x[item]
+def follow_path(x: Any, path: tuple[ViewStep, ...]) -> Any:
+    """Apply the steps of `path` to x, a Tensor or a bare array, and return the view."""
+    for function, arguments, index in path:
+        x = function(x, *arguments)
+        if index is not None:
+            x = x[index]
     return x

@@ -1,1 +1,1 @@
-"""For finding mistakes: the tape to look at, and the first NaN."""
+"""Tools to find mistakes: the tape as an object, and anomaly mode, which finds the first NaN."""

@@ -1,13 +1,14 @@
-"""Anomaly mode: which call makes the first NaN or Inf, and which arrays change behind the tape.
+"""Anomaly mode finds the call that makes the first NaN or Inf, and arrays that change unseen.
 
-An observer looks at the result of every call.  A NaN is born where a result holds one and no
-operand does; what holds one already came in from outside.  In the reverse the cotangents that a
-rule hands out are judged against the one it took and the values it saved, not call by call: a rule
-may well compute an Inf that a `where` inside it removes.  The calls inside only say where it began.
+An observer tests the result of every call.  A call makes a NaN if its result holds one and no
+operand does; an operand that already holds one came from outside.  In the reverse sweep the
+cotangents that a rule returns are compared with the cotangent it took and the values it saved.  The
+calls inside a rule are not tested one by one, since a rule may compute an Inf that a `where` inside
+it removes; they only tell in which call the bad number began.
 
-Every call that is recorded is noted with its line, its module and checksums of the arrays that it
-saves, so that the reverse can name the line whose derivative went wrong, and so that a write to a
-bare array, of which nothing else in tapegrad can know, is noticed before it does harm.
+For every recorded call the observer notes its line, its module and checksums of its saved arrays.
+So the reverse sweep can name the line whose derivative is wrong, and can detect a write to a bare
+array, of which nothing else in tapegrad learns.
 """
 
 from __future__ import annotations
@@ -16,18 +17,22 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.callsite import module_path, name_of, user_line
+from tapegrad.autograd.core.callsite import name_in_module, running_module_path, user_line
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Forwarder, Observer, observed, observer
+from tapegrad.autograd.core.mode import Forwarder, Observer, install_observer, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.devices import TapegradError
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.declaration import Primitive
+    from tapegrad.devices import Array
 
 __all__ = ["AnomalyError", "detect_anomaly"]
 
@@ -70,13 +75,14 @@ NOT_SEEN = "a line outside anomaly mode"
 class AnomalyError(TapegradError, FloatingPointError):
     """A NaN or an Inf was made, or a NaN came in; the message starts with the user's line.
 
-    operation: name of the primitive (or of the module whose gradient is written by hand)
-    where:     "file:line" of its call; in the reverse, of the call that is being reversed
+    operation: the name of the primitive, or of a module whose gradient is written by hand
+    where:     "file:line" of the call; in the reverse, of the call whose rules ran
     module:    path of the module that made the call, ``Sequential[1].Linear``, or ""
     phase:     "forward", "reverse" or "write" (a gradient or parameter that was added to)
     kind:      "NaN" or "Inf"
-    argument:  in the reverse, the operand whose cotangent it is; else the one it came in with
-    born:      False for what came in from outside
+    argument:  the operand that a number came in with; in the reverse, the operand whose cotangent
+               holds it
+    born:      False for a number that came in from outside
     """
 
     def __init__(
@@ -105,14 +111,14 @@ class AnomalyError(TapegradError, FloatingPointError):
 def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
     """A context, and a decorator, in which the call that makes the first NaN or Inf raises.
 
-    nan: look for NaN, made or coming in
-    inf: look for Inf that is made; one that is given, as in a mask of -inf, is no alarm
+    nan: look for NaN that is made or comes in from outside
+    inf: look for Inf that is made; Inf that comes in, as in a mask of -inf, is no error
 
-    Forward and reverse, in modules and outside, of every order.  Raises AnomalyError, which names
-    operation, line and module; InPlaceError where an array that a recorded call saved was changed
-    behind the tape's back.  A block inside another has the inner one's options.  NumPy's warnings
-    about what is looked for are silent inside.  Everything is computed with equal bits, several
-    times slower: it is there for finding a mistake.
+    The mode covers forward and reverse of every order, in modules and outside.
+    Raises AnomalyError, which names operation, line and module, and InPlaceError if an array that a
+    recorded call saved was changed past the tape.  In nested blocks the inner block's options hold.
+    NumPy's warnings about what is looked for are silent inside.  All results have equal bits; calls
+    take several times longer, so the mode is for finding a mistake.
     """
     outer = observer()
     if isinstance(outer, _Anomaly):
@@ -120,33 +126,33 @@ def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
     quiet: Any = {"invalid": "ignore"} if nan else {}
     if inf:
         quiet |= {"divide": "ignore", "over": "ignore"}
-    with np.errstate(**quiet), observed(_Anomaly(nan=nan, inf=inf, outer=outer)):
+    with np.errstate(**quiet), install_observer(_Anomaly(nan=nan, inf=inf, outer=outer)):
         yield
 
 
-class _Site(NamedTuple):
-    """Where a call was recorded, and checksums of what it saved, in the order of `Node.saved`."""
+class _CallSite(NamedTuple):
+    """The line and module that recorded a call, and checksums of its saved values, in order."""
 
     where: str = NOT_SEEN
     module: str = ""
     sums: tuple[Any, ...] = ()
 
 
-# Of all nodes that were recorded under anomaly mode, while they live: a backward pass may be in
-# another block than the forward pass.
-_sites: WeakKeyDictionary[Node, _Site] = WeakKeyDictionary()
+# The sites of all living nodes that were recorded in anomaly mode. They outlive the block, since a
+# backward pass may run in another block than the forward pass.
+_sites: WeakKeyDictionary[Node, _CallSite] = WeakKeyDictionary()
 
 
 class _Reversal:
-    """A call that is being reversed, and the first call of its rules that made a NaN or Inf."""
+    """A call whose rules run, and the first calls inside them that made a NaN and an Inf."""
 
-    def __init__(self, site: _Site) -> None:
+    def __init__(self, site: _CallSite) -> None:
         self.site = site
-        self.began: dict[str, str] = {}  # kind -> primitive
+        self.first_calls: dict[str, str] = {}  # kind -> name of the primitive
 
 
 class _Anomaly(Forwarder):
-    """The observer; `outer` is the one that was there before, and is told of everything."""
+    """The observer of anomaly mode; `outer` is the observer before it, and hears of everything."""
 
     def __init__(self, *, nan: bool, inf: bool, outer: Observer | None) -> None:
         super().__init__(outer)
@@ -154,91 +160,97 @@ class _Anomaly(Forwarder):
         self.inf = inf
         self._reversals: list[_Reversal] = []
         self._writes: dict[int, tuple[int, str]] = {}  # id of the owner -> (serial, line)
-        self._handing_on: tuple[Node, Node] | None = None  # (node, parent): see `handing_on`
+        self._delivery: tuple[Node, Node] | None = None  # (node, parent): see `before_delivery`
 
-    # What an observer is told -----------------------------------------------------------------
+    # Methods of an observer -------------------------------------------------------------------
 
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
-        """Judge the result of a call (see `Observer`)."""
+    def call(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Any],
+        settings: dict[str, Any],
+        results: Sequence[Any],
+    ) -> None:
+        """Test the result of a call (see `Observer.call`)."""
         self.outer.call(primitive, operands, settings, results)
         if primitive.mutates:
-            self._wrote(primitive, operands)
+            self._note_write(primitive, operands)
             return
-        kind = self._kind(results[0])
+        kind = self._bad_kind(results[0])
         if not kind:
             return
         named = list(zip(primitive.arguments, operands, strict=True))
-        given = [*named, *settings.items()]
-        if kind == "Inf" and _holds([value for _, value in given], "NaN", "Inf"):
+        inputs = [*named, *settings.items()]
+        if kind == "Inf" and _holds([value for _, value in inputs], "NaN", "Inf"):
             return
-        source = next(((n, v) for n, v in given if kind == "NaN" and _holds(v, "NaN")), None)
+        source = next(((n, v) for n, v in inputs if kind == "NaN" and _holds(v, "NaN")), None)
         if self._reversals:
             if source is None:
-                self._reversals[-1].began.setdefault(kind, primitive.name)
+                self._reversals[-1].first_calls.setdefault(kind, primitive.name)
             return
-        if self._handing_on is not None:
-            (node, parent), self._handing_on = self._handing_on, None
-            site = _sites.get(node, _Site())
-            raise _error(
+        if self._delivery is not None:
+            (node, parent), self._delivery = self._delivery, None
+            site = _sites.get(node, _CallSite())
+            raise _anomaly_error(
                 HANDED_ON, kind, results[0], phase="reverse", operation=repr(node.plan), site=site,
-                argument=_operand_names(node)[_place_of(parent, node)],
+                argument=_operand_names(node)[_parent_index(parent, node)],
                 inside=SUMMED if primitive.name == "add" else FITTED,
             )  # fmt: skip
-        site = _Site(user_line(), module_path())
+        site = _CallSite(user_line(), running_module_path())
         if source is not None:
             name, value = source
-            raise _error(
+            raise _anomaly_error(
                 CAME_IN, kind, value, operation=primitive.name, born=False, site=site,
-                argument=_titled("setting" if name in settings else "operand", name, value),
+                argument=_operand_title("setting" if name in settings else "operand", name, value),
             )  # fmt: skip
-        raise _error(
+        raise _anomaly_error(
             BORN, kind, results[0], operation=primitive.name, site=site, operands=named
         )  # fmt: skip
 
     def recorded(self, node: Node) -> None:
-        """Note where a call was recorded, and what its saved arrays hold."""
+        """Note the line and module of a recorded call, and checksums of its saved arrays."""
         self.outer.recorded(node)
         sums = tuple(_checksums(value) for value in node.saved)
-        if self._reversals:  # what a rule calls stands for the line whose derivative it is
+        if self._reversals:  # calls inside a rule belong to the line whose derivative they are
             _sites[node] = self._reversals[-1].site._replace(sums=sums)
         else:
-            _sites[node] = _Site(user_line(), module_path(), sums)
+            _sites[node] = _CallSite(user_line(), running_module_path(), sums)
 
     def reverse(
-        self, node: Node, places: Sequence[int], g: Any, run: Callable[[], list[Any]]
+        self, node: Node, indices: Sequence[int], g: Any, run: Callable[[], list[Any]]
     ) -> list[Any]:
-        """Judge the cotangents that a call's rules hand out."""
-        site = _sites.get(node, _Site())
+        """Test the cotangents that the rules of a call return (see `Observer.reverse`)."""
+        site = _sites.get(node, _CallSite())
         operation = repr(node.plan)
-        _verify(node, site)
+        _verify_saved(node, site)
         if self.nan and _holds(g, "NaN"):
-            raise _error(
+            raise _anomaly_error(
                 CAME_INTO_REVERSE, "NaN", g, phase="reverse", operation=operation, born=False,
                 site=site, argument="the cotangent of its result",
             )  # fmt: skip
         reversal = _Reversal(site)
         self._reversals.append(reversal)
         try:
-            results = self.outer.reverse(node, places, g, run)
+            results = self.outer.reverse(node, indices, g, run)
         finally:
             self._reversals.pop()
-        for place, result in zip(places, results, strict=True):
-            kind = self._kind(result)
+        for index, result in zip(indices, results, strict=True):
+            kind = self._bad_kind(result)
             if kind:
-                self._judge(node, site, place, result, kind, g, reversal)
+                self._judge(node, site, index, result, kind, g, reversal)
         return results
 
     def _judge(
         self,
         node: Node,
-        site: _Site,
-        place: int,
+        site: _CallSite,
+        index: int,
         result: Any,
         kind: str,
         g: Any,
         reversal: _Reversal,
     ) -> None:
-        """Raise for the cotangent of one operand, unless its Inf was given."""
+        """Raise for the cotangent of an operand, unless its Inf comes from an input of the rule."""
         primitive = node.plan.primitive
         aux = () if primitive is None else primitive.aux
         saved = [
@@ -248,75 +260,80 @@ class _Anomaly(Forwarder):
         ]
         if kind == "Inf" and _holds([g, *[value for _, value in saved]], "NaN", "Inf"):
             return
-        operation, argument = repr(node.plan), _operand_names(node)[place]
+        operation, argument = repr(node.plan), _operand_names(node)[index]
         for name, value in saved if kind == "NaN" else ():
             if _holds(value, "NaN"):
-                raise _error(
+                raise _anomaly_error(
                     CAME_INTO_REVERSE, kind, value, phase="reverse", operation=operation,
                     born=False, site=site, argument=f"the value of {name} that it saved",
                 )  # fmt: skip
-        began = reversal.began.get(kind, operation)
-        inside = "" if began == operation else f"; it began in {began}, which the rule calls"
-        raise _error(
+        first = reversal.first_calls.get(kind, operation)
+        inside = "" if first == operation else f"; it began in {first}, which the rule calls"
+        raise _anomaly_error(
             BORN_IN_REVERSE, kind, result, phase="reverse", operation=operation, site=site,
             argument=argument, operands=[("the cotangent of its result", g), *saved],
             inside=inside,
         )  # fmt: skip
 
-    def handing_on(self, node: Node, parent: Node) -> None:
-        """Note whose cotangent is fitted, or added up, by the calls that follow."""
-        self.outer.handing_on(node, parent)
-        self._handing_on = node, parent
+    def before_delivery(self, node: Node, parent: Node) -> None:
+        """Note whose cotangent the following calls fit or add up."""
+        self.outer.before_delivery(node, parent)
+        self._delivery = node, parent
 
-    def handed_on(self, node: Node) -> None:
-        """Note that it is done."""
-        self.outer.handed_on(node)
-        self._handing_on = None
+    def after_delivery(self, node: Node) -> None:
+        """Note that these calls are over."""
+        self.outer.after_delivery(node)
+        self._delivery = None
 
-    def overwritten(self, node: Node, array: Any) -> str:
-        """The line of the call whose saved array has been written, and of the write if known."""
-        site = _sites.get(node, _Site())
+    def explain_overwrite(self, node: Node, array: Array) -> str:
+        """Text with the line of the call that saved the array, and of the write if it is known."""
+        site = _sites.get(node, _CallSite())
         serial, line = self._writes.get(id(owner_of(array)), (None, ""))
-        known = serial is not None and serial == write_serial(array)
-        write = f"; the write at {line}" if known else ""
+        is_last_write = serial is not None and serial == write_serial(array)
+        write = f"; the write at {line}" if is_last_write else ""
         return OVERWRITTEN.format(
-            where=site.where, module=_in(site.module), write=write
-        ) + self.outer.overwritten(node, array)
+            where=site.where, module=_in_module_text(site.module), write=write
+        ) + self.outer.explain_overwrite(node, array)
 
-    # Judging ----------------------------------------------------------------------------------
+    # Tests ------------------------------------------------------------------------------------
 
-    def _kind(self, value: Any) -> str:
-        """What `value` holds of what is looked for: "NaN", "Inf" or ""."""
+    def _bad_kind(self, value: Any) -> str:
+        """The kind of bad number in `value` that this mode looks for: "NaN", "Inf" or ""."""
         if not _holds(value, "NaN", "Inf"):
             return ""
         if self.nan and _holds(value, "NaN"):
             return "NaN"
         return "Inf" if self.inf and _holds(value, "Inf") else ""
 
-    def _wrote(self, primitive: Any, operands: Any) -> None:
-        """Note a write; judge it where the whole target is the result of one."""
+    def _note_write(self, primitive: Primitive, operands: Sequence[Any]) -> None:
+        """Note the line of a write, and test the target of a write to all its entries."""
         target = operands[primitive.arguments.index(primitive.mutates)]
         where = user_line()
         self._writes[id(owner_of(target))] = (last_write[0], where)
-        if primitive.name not in {"assign", "accumulate"}:  # others leave entries as they were
+        if primitive.name not in {
+            "assign",
+            "accumulate",
+        }:  # other writes leave some entries unchanged
             return
-        kind = self._kind(target)
-        given = [value for value in operands if value is not target]
-        if kind and not _holds(given, "NaN", "Inf"):
-            site = _Site(where, module_path())
-            raise _error(WRITTEN, kind, target, phase="write", operation=primitive.name, site=site)
+        kind = self._bad_kind(target)
+        inputs = [value for value in operands if value is not target]
+        if kind and not _holds(inputs, "NaN", "Inf"):
+            site = _CallSite(where, running_module_path())
+            raise _anomaly_error(
+                WRITTEN, kind, target, phase="write", operation=primitive.name, site=site
+            )
 
 
-# Looking at values --------------------------------------------------------------------------------
+# Values -------------------------------------------------------------------------------------------
 
 
-def _numbers(value: Any) -> Iterator[Any]:
-    """The arrays and numbers with a floating point in a nest of lists and tuples."""
+def _floating_values(value: Any) -> Iterator[Any]:
+    """Yield the floating point arrays and numbers in a nest of lists and tuples."""
     if isinstance(value, Tensor):
         value = array_of(value)
     if isinstance(value, (list, tuple)):
         for item in value:
-            yield from _numbers(item)
+            yield from _floating_values(item)
     elif (devices.is_array(value) and value.dtype.kind in "fc") or isinstance(
         value, (float, complex, np.inexact)
     ):
@@ -324,11 +341,11 @@ def _numbers(value: Any) -> Iterator[Any]:
 
 
 def _holds(value: Any, *kinds: str) -> bool:
-    """Does anything in `value` hold a number of these kinds?"""
-    return any(_test(number, kinds) for number in _numbers(value))
+    """True if an array or number in `value` is, or holds, a number of one of these kinds."""
+    return any(_is_of_kind(number, kinds) for number in _floating_values(value))
 
 
-def _test(number: Any, kinds: tuple[str, ...]) -> bool:
+def _is_of_kind(number: Any, kinds: tuple[str, ...]) -> bool:
     if devices.is_array(number):
         xp = devices.namespace(number)
         if len(kinds) == 2:
@@ -342,7 +359,7 @@ def _test(number: Any, kinds: tuple[str, ...]) -> bool:
 
 
 def _checksums(value: Any) -> Any:
-    """Checksums of the arrays in a saved value, in its structure; None for all else."""
+    """Checksums of the arrays in a saved value, as a list for a list; None for any other value."""
     if isinstance(value, (list, tuple)):
         return [_checksums(item) for item in value]
     if not devices.is_array(value):
@@ -351,33 +368,33 @@ def _checksums(value: Any) -> Any:
     return zlib.crc32(flat.view(np.uint8).data)
 
 
-def _verify(node: Node, site: _Site) -> None:
-    """Raise InPlaceError if a saved array is not what it was when the call was recorded."""
-    for name, value, known in zip(node.plan.names, node.saved, site.sums, strict=False):
+def _verify_saved(node: Node, site: _CallSite) -> None:
+    """Raise InPlaceError if a saved array has changed since the call was recorded."""
+    for name, value, checksums in zip(node.plan.names, node.saved, site.sums, strict=False):
         values = value if isinstance(value, (list, tuple)) else [value]
-        sums = known if isinstance(known, list) else [known]
+        sums = checksums if isinstance(checksums, list) else [checksums]
         for i, (array, old) in enumerate(zip(values, sums, strict=True)):
             if old is not None and _checksums(array) != old:
                 what = "its result" if name == "y" else name
                 raise InPlaceError(
                     CHANGED.format(
-                        where=site.where, operation=node.plan, module=_in(site.module),
-                        argument=f"{what}[{i}]" if isinstance(known, list) else what,
+                        where=site.where, operation=node.plan, module=_in_module_text(site.module),
+                        argument=f"{what}[{i}]" if isinstance(checksums, list) else what,
                         shape=tuple(array.shape),
                     )
                 )  # fmt: skip
 
 
-# Saying it ----------------------------------------------------------------------------------------
+# Messages -----------------------------------------------------------------------------------------
 
 
-def _error(
+def _anomaly_error(
     template: str,
     kind: str,
     value: Any,
     *,
     operation: str,
-    site: _Site,
+    site: _CallSite,
     phase: str = "forward",
     argument: str = "",
     born: bool = True,
@@ -385,37 +402,37 @@ def _error(
     inside: str = "",
 ) -> AnomalyError:
     """The error whose message shows the entries of `value` that are NaN or Inf."""
-    guilty = next(number for number in _numbers(value) if _test(number, (kind,)))
+    guilty = next(number for number in _floating_values(value) if _is_of_kind(number, (kind,)))
     array = np.asarray(devices.to_numpy(guilty) if devices.is_array(guilty) else guilty)
     bad = np.isnan(array) if kind == "NaN" else np.isinf(array)
     index = tuple(int(i) for i in np.argwhere(bad)[0])
     facts = {"operation": operation, "where": site.where, "argument": argument, "kind": kind}
     message = template.format(
         **facts,
-        module=_in(site.module),
+        module=_in_module_text(site.module),
         array=f"{array.dtype} {array.shape}",
         count=f"{int(bad.sum())} {kind} among {array.size}",
         index=list(index) if index else "its only entry",
-        operands="".join(f", {text}" for text in _described(operands, array.shape, index)),
+        operands="".join(f", {text}" for text in _describe_operands(operands, array.shape, index)),
         inside=inside,
     )
     return AnomalyError(message, **facts, module=site.module, phase=phase, born=born)
 
 
-def _in(module: str) -> str:
+def _in_module_text(module: str) -> str:
     return f" in {module}" if module else ""
 
 
-def _titled(what: str, name: str, value: Any) -> str:
-    """An operand or setting, by what the running module calls it, if it is its own."""
-    known = name_of(value)
-    return f"{known} ({what} {name})" if known else f"{what} {name}"
+def _operand_title(what: str, name: str, value: Any) -> str:
+    """The title of an operand or setting, with its name in the running module if it has one."""
+    attribute = name_in_module(value)
+    return f"{attribute} ({what} {name})" if attribute else f"{what} {name}"
 
 
-def _described(
+def _describe_operands(
     operands: Iterable[tuple[str, Any]], shape: tuple[int, ...], index: tuple[int, ...]
 ) -> Iterator[str]:
-    """What each operand is where the result went wrong, or from where to where it ranges."""
+    """Yield a text on each operand: its value at the bad entry of the result, or its range."""
     for name, value in operands:
         value = array_of(value) if isinstance(value, Tensor) else value
         if isinstance(value, (bool, int, float, complex, np.number)):
@@ -432,10 +449,10 @@ def _described(
 
 
 def _operand_names(node: Node) -> list[str]:
-    """What the operands are called whose nodes are the parents of `node`, in order."""
+    """The names of the operands whose nodes are the parents of `node`, in order."""
     names: list[str] = []
     primitive = node.plan.primitive
-    if primitive is None:  # a module with a hand-written gradient: inputs, then parameters
+    if primitive is None:  # a gradient written by hand: inputs, then parameters
         return [str(i) for i in range(len(parents_of(node)))]
     for name, tracked in zip(primitive.arguments, node.plan.mask, strict=True):
         if isinstance(tracked, tuple):
@@ -445,5 +462,5 @@ def _operand_names(node: Node) -> list[str]:
     return names
 
 
-def _place_of(parent: Node, node: Node) -> int:
+def _parent_index(parent: Node, node: Node) -> int:
     return next(i for i, p in enumerate(parents_of(node)) if p is parent)

@@ -1,5 +1,5 @@
-"""Array bodies of the hot primitives, apart from the primitives themselves.
+"""Kernels are the array code of primitives that take most of the time of a network.
 
-Plain functions over an array namespace `xp` and its arrays; `tapegrad.autograd.ops` declares the
-primitives that call them.  They are the oracle for faster bodies of the same operations.
+They are plain functions of an array namespace `xp` and its arrays; `tapegrad.autograd.ops` declares
+the primitives that call them.  Faster bodies of the same operations are tested against them.
 """

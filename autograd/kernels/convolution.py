@@ -1,60 +1,66 @@
-"""Two-dimensional convolution and its two adjoints as array code: patches, then a matrix product.
+"""Two-dimensional convolution and its two adjoints run as copies of patches and matrix products.
 
-Each image's windows are copied out into a patch matrix, so that BLAS does the arithmetic.  Copying
-is what costs, and it is fast where it moves long contiguous runs; hence two layouts:
+The windows of each image are copied into a patch matrix, so that BLAS does the arithmetic.  The
+copy takes most of the time, and is fast where it moves long contiguous runs; hence two layouts:
 
-- planes: (taps, windows) per image; runs along an output row.  Few channels, large images.
+- planes: (taps, windows) for each image; runs along an output row.  Few channels, large images.
 - rows:   (windows, taps) with channels last; runs over kernel row and channels.  Many channels.
 
-The input gradient adds its patches up with the batch innermost, where runs are longest of all.
-Work is done in batches of images whose patches fit a cache.  Tried and slower in NumPy: one product
-per kernel tap over shifted images (2-50 times), the input gradient as a convolution with the
-flipped kernel (up to 7 times), one patch matrix for the whole batch (1.5 times when it is large).
+The input gradient adds its patches up with the batch as the last axis, which gives the longest
+runs.  Images are processed in batches whose patches fit into a cache.  These were slower in NumPy:
+one product for each kernel tap over shifted images (2-50 times), the input gradient as a
+convolution with the flipped kernel (up to 7 times), one patch matrix for all images (1.5 times for
+many).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels.windows import (
-    Axis,
-    batches,
+    AxisWindows,
+    IntOrPair,
     expect_shape,
-    padded,
+    image_batches,
+    pad_for_windows,
     plane_windows,
 )
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]
 
 PATCH_BYTES = 2**20
 
 
-def _checked(
+def _convolution_windows(
     where: str,
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: IntOrPair,
+    padding: IntOrPair,
+    dilation: IntOrPair,
     groups: int,
-) -> tuple[Axis, Axis]:
+) -> tuple[AxisWindows, AxisWindows]:
     for name, shape, layout in (
         ("x", x_shape, "(N, C, H, W)"),
         ("w", w_shape, "(O, C / groups, kH, kW)"),
     ):
         if len(shape) != 4:
             hint = ": give a single image a batch axis" if name == "x" and len(shape) == 3 else ""
-            raise ValueError(
+            raise ShapeError(
                 f"{where}: {name} must have the four axes {layout}, found shape {shape}{hint}"
             )
     channels, planes = x_shape[1], w_shape[0]
     if groups < 1 or channels % groups or planes % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: groups = {groups} must divide the {channels} channels of x and the "
             f"{planes} output planes of w"
         )
     if w_shape[1] * groups != channels:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x has {channels} channels, w of shape {w_shape} takes {w_shape[1]} in each "
             f"of {groups} groups: give x {w_shape[1] * groups} channels, or w the shape "
             f"{(planes, channels // groups, *w_shape[2:])}"
@@ -64,35 +70,42 @@ def _checked(
     )
 
 
-def _runs_over_channels(channels: int, groups: int, rows: Axis, columns: Axis) -> bool:
-    """Whether the layout with channels last copies longer runs (a 1×1 kernel needs no copy)."""
+def _runs_over_channels(
+    channels: int, groups: int, rows: AxisWindows, columns: AxisWindows
+) -> bool:
+    """True if the layout with channels last copies longer runs (a 1×1 kernel needs no copy)."""
     single = rows.kernel == columns.kernel == 1
     return groups == 1 and not single and channels * columns.kernel > columns.count
 
 
-def _store(xp: Any, n: int, image_size: int, dtype: Any, patch_bytes: int) -> tuple[Any, Any]:
-    """Memory for the patches of a batch of images, and the batches that n images make.
+def _patch_memory(
+    xp: Namespace, n: int, image_size: int, dtype: Any, patch_bytes: int
+) -> tuple[Array, list[slice]]:
+    """Return memory for the patches of one batch of images, and the slices that batch n images.
 
-    It is reused from batch to batch: new memory costs more than the copy that goes into it, since
-    the system hands it out page by page and takes it back each time.
+    All batches use the same memory: new memory costs more than the copy into it, since the system
+    provides it page by page and takes it back each time.
     """
-    parts = list(batches(n, dtype.itemsize * image_size, patch_bytes))
-    return xp.empty(_longest(parts) * image_size, dtype=dtype), parts
+    parts = list(image_batches(n, dtype.itemsize * image_size, patch_bytes))
+    return xp.empty(_largest_batch(parts) * image_size, dtype=dtype), parts
 
 
-def _longest(parts: list[slice]) -> int:
+def _largest_batch(parts: list[slice]) -> int:
     return max((part.stop - part.start for part in parts), default=0)
 
 
-def _into(store: Any, view: Any) -> Any:
-    place = store[: view.size].reshape(view.shape)
-    place[...] = view
-    return place
+def _copy_into(store: Array, view: Array) -> Array:
+    """Copy `view` to the start of `store`, and return the copy."""
+    target = store[: view.size].reshape(view.shape)
+    target[...] = view
+    return target
 
 
-def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int, store: Any) -> Any:
+def _plane_patches(
+    xp: Namespace, x: Array, rows: AxisWindows, columns: AxisWindows, groups: int, store: Array
+) -> Array:
     """(n, C, H, W) -> (n, groups, C/groups · kH · kW, oH · oW)."""
-    x = padded(xp, x, rows, columns)
+    x = pad_for_windows(xp, x, rows, columns)
     n, channels = x.shape[:2]
     taps = channels // groups * rows.kernel * columns.kernel
     if rows.kernel == columns.kernel == 1:
@@ -108,14 +121,16 @@ def _plane_patches(xp: Any, x: Any, rows: Axis, columns: Axis, groups: int, stor
         down * rows.stride,
         right * columns.stride,
     )
-    patches = _into(store, xp.lib.stride_tricks.as_strided(x, shape, strides))
+    patches = _copy_into(store, xp.lib.stride_tricks.as_strided(x, shape, strides))
     return patches.reshape(n, groups, taps, rows.count * columns.count)
 
 
-def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis, store: Any) -> Any:
+def _row_patches(
+    xp: Namespace, x: Array, rows: AxisWindows, columns: AxisWindows, store: Array
+) -> Array:
     """(n, C, H, W) -> (n · oH · oW, kH · kW · C)."""
     n, channels = x.shape[:2]
-    last = xp.ascontiguousarray(padded(xp, x, rows, columns).transpose(0, 2, 3, 1))
+    last = xp.ascontiguousarray(pad_for_windows(xp, x, rows, columns).transpose(0, 2, 3, 1))
     across, down, right, plane = last.strides
     shape = (n, rows.count, columns.count, rows.kernel, columns.kernel, channels)
     strides = (
@@ -126,33 +141,35 @@ def _row_patches(xp: Any, x: Any, rows: Axis, columns: Axis, store: Any) -> Any:
         right * columns.dilation,
         plane,
     )
-    patches = _into(store, xp.lib.stride_tricks.as_strided(last, shape, strides))
+    patches = _copy_into(store, xp.lib.stride_tricks.as_strided(last, shape, strides))
     return patches.reshape(n * rows.count * columns.count, rows.kernel * columns.kernel * channels)
 
 
 def conv2d(
-    xp: Any,
-    x: Any,
-    w: Any,
+    xp: Namespace,
+    x: Array,
+    w: Array,
     *,
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
+) -> Array:
     """y[n, o, i, j] = Σ w[o, c, k, l] · x[n, c, i·stride + k·dilation - padding, …].
 
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW) of their common dtype; zero outside.
-    Raises ValueError for shapes and settings that do not fit.
+    Raises ShapeError for shapes that do not fit, ValueError for settings that make no sense.
     """
-    rows, columns = _checked("conv2d", x.shape, w.shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(
+        "conv2d", x.shape, w.shape, stride, padding, dilation, groups
+    )
     n, channels = x.shape[:2]
     planes = w.shape[0]
     taps = channels // groups * rows.kernel * columns.kernel
     image = groups * taps * rows.count * columns.count
     y = xp.empty((n, planes, rows.count, columns.count), dtype=xp.result_type(x, w))
-    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         matrix = xp.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(taps, planes)
         for part in parts:
@@ -169,20 +186,20 @@ def conv2d(
 
 
 def conv2d_weight_gradient(
-    xp: Any,
-    x: Any,
-    g: Any,
+    xp: Namespace,
+    x: Array,
+    g: Array,
     *,
     shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
-    """The w-shaped array with ⟨it, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of `shape`."""
+) -> Array:
+    """The array d of `shape` with ⟨d, w⟩ = ⟨g, conv2d(x, w)⟩ for every w of that shape."""
     where = "conv2d_weight_gradient"
-    rows, columns = _checked(where, x.shape, shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(where, x.shape, shape, stride, padding, dilation, groups)
     n, channels = x.shape[:2]
     planes = shape[0]
     expected = (n, planes, rows.count, columns.count)
@@ -191,7 +208,7 @@ def conv2d_weight_gradient(
     taps = channels // groups * rows.kernel * columns.kernel
     windows = rows.count * columns.count
     image = groups * taps * windows
-    store, parts = _store(xp, n, image, x.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, x.dtype, patch_bytes)
     if _runs_over_channels(channels, groups, rows, columns):
         total = xp.zeros((planes, taps), dtype=dtype)
         for part in parts:
@@ -209,27 +226,27 @@ def conv2d_weight_gradient(
 
 
 def conv2d_input_gradient(
-    xp: Any,
-    g: Any,
-    w: Any,
+    xp: Namespace,
+    g: Array,
+    w: Array,
     *,
     shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: IntOrPair = (1, 1),
+    padding: IntOrPair = (0, 0),
+    dilation: IntOrPair = (1, 1),
     groups: int = 1,
     patch_bytes: int = PATCH_BYTES,
-) -> Any:
-    """The x-shaped array with ⟨it, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of `shape`."""
+) -> Array:
+    """The array d of `shape` with ⟨d, x⟩ = ⟨g, conv2d(x, w)⟩ for every x of that shape."""
     where = "conv2d_input_gradient"
-    rows, columns = _checked(where, shape, w.shape, stride, padding, dilation, groups)
+    rows, columns = _convolution_windows(where, shape, w.shape, stride, padding, dilation, groups)
     n, channels, height, width = shape
     planes = w.shape[0]
     expected = (n, planes, rows.count, columns.count)
     expect_shape(where, "the cotangent", g, "(N, O, oH, oW)", expected)
     taps = channels // groups * rows.kernel * columns.kernel
     matrix = w.reshape(groups, planes // groups, taps).swapaxes(1, 2)
-    if all(axis.kernel == axis.stride == 1 and axis.inside for axis in (rows, columns)):
+    if all(axis.kernel == axis.stride == 1 and axis.needs_no_padding for axis in (rows, columns)):
         # A 1×1 convolution is its own adjoint, with the weights transposed.
         back = matrix.reshape(channels, planes // groups, 1, 1)
         return conv2d(xp, g, back, groups=groups, patch_bytes=patch_bytes)
@@ -237,11 +254,11 @@ def conv2d_input_gradient(
     y = xp.empty(shape, dtype=xp.result_type(g, w))
     windows = rows.count * columns.count
     image = groups * taps * windows
-    store, parts = _store(xp, n, image, y.dtype, patch_bytes)
+    store, parts = _patch_memory(xp, n, image, y.dtype, patch_bytes)
     top, left = rows.padding, columns.padding
     size = (max(rows.reach, top + height), max(columns.reach, left + width))
     frame = channels * size[0] * size[1]
-    sums = xp.empty(_longest(parts) * frame, dtype=y.dtype)
+    sums = xp.empty(_largest_batch(parts) * frame, dtype=y.dtype)
     for part in parts:
         count = part.stop - part.start
         inner = xp.ascontiguousarray(g[part].transpose(1, 2, 3, 0))

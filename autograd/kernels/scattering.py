@@ -1,17 +1,21 @@
-"""Adding at index arrays, where equal places collect all that is added to them.
+"""`scatter_add` adds to the entries that an index names; repeated indices collect all values.
 
-NumPy's `add.at` takes any number; CuPy's takes what CUDA adds atomically, and so no complex ones.
+NumPy's `add.at` takes every dtype.  CuPy's takes those that CUDA adds atomically, so not the
+complex ones, whose real and imaginary parts are therefore added separately.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-__all__ = ["add_at"]
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
+
+__all__ = ["scatter_add"]
 
 
-def add_at(xp: Any, y: Any, index: Any, x: Any) -> None:
-    """y[index] += x, in place, repeated indices one after the other."""
+def scatter_add(xp: Namespace, y: Array, index: Array, x: Array) -> None:
+    """y[index] += x, in place; an entry with repeated indices gets the sum of all its values."""
     if y.dtype.kind == "c":
         xp.add.at(y.real, index, x.real)
         xp.add.at(y.imag, index, x.imag)

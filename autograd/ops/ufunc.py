@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.declaring import publish
-from tapegrad.autograd.ops.batch_rules import elementwise
+from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.devices import Array, Namespace
+
 __all__ = ["ufunc"]
+
+P = ParamSpec("P")
+
+
+class _DeclareUfunc(Protocol):
+    """The decorator that `ufunc` returns: the stub's parameters, and a Tensor as the result."""
+
+    def __call__(self, stub: Callable[P, Any], /) -> PrimitiveFunction[P, Tensor]: ...
 
 
 def ufunc(
@@ -21,20 +32,20 @@ def ufunc(
     *,
     differentiable: bool = True,
     domain: Mapping[str, tuple[float | None, float | None]] | None = None,
-) -> Callable[[Callable[..., Any]], PrimitiveFunction]:
+) -> _DeclareUfunc:
     """Make an elementwise primitive whose body is the namespace's own ufunc of that name.
 
     The decorated function gives the arguments' names and the docstring; it is never run.
     """
 
-    def declare(stub: Callable[..., Any]) -> PrimitiveFunction:
+    def declare(stub: Callable[P, Any], /) -> PrimitiveFunction[P, Tensor]:
         name = function.__name__
 
-        def body(xp: Any, *operands: Any, out: Any = None) -> Any:
+        def body(xp: Namespace, *operands: Array, out: Array | None = None) -> Array:
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__
-        published = publish(
+        published: Any = publish(
             Primitive(
                 body,
                 differentiable=differentiable,
@@ -45,7 +56,7 @@ def ufunc(
             function,
             stub,
         )
-        published.batch(elementwise)
+        published.batch(elementwise_rule)
         return published
 
     return declare

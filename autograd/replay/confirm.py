@@ -1,8 +1,9 @@
-"""Confirming: what two recordings of a step agree on may be replayed.
+"""`confirm_recordings` compares two recordings of a step, to find out whether it can be replayed.
 
-An array that is the same object in both is state (parameters, gradients, running means) and is read
-where it is.  Any other array from outside must hold the same bits in both, and is a constant; one
-that changes would be frozen wrongly, so it is an error at the line that used it.
+An array from outside the step that is the same object in both recordings is state (parameters,
+gradients, running means); replay reads it where it is.  Any other array from outside must hold the
+same bits in both, and is a constant.  An array that changes can be neither, and is an error that
+names the line that used it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tapegrad.autograd.replay.recording import Entry, Recording, ReplayError, Slot
+from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording, ReplayError
 
-__all__ = ["confirmed"]
+__all__ = ["confirm_recordings"]
 
 CHANGED_ARRAY = (
     "{where}: an array of shape {shape} comes from outside the step, is neither an argument nor "
@@ -29,10 +30,13 @@ OTHER_PATH = (
 )
 
 
-def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
-    """The arrays from outside that a program reads, by slot.  Raises ReplayError."""
+def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
+    """The arrays from outside the step that a program reads, by slot number.
+
+    Raises ReplayError where the recordings differ.
+    """
     for a, b in zip(old.entries, new.entries, strict=False):
-        if a.primitive is not b.primitive or not _same_shape(a, b):
+        if a.primitive is not b.primitive or not _has_same_slots(a, b):
             error = ReplayError(
                 OTHER_PATH.format(
                     where=b.where, old=f"{a.primitive.name} at {a.where}", new=b.primitive.name
@@ -51,35 +55,35 @@ def confirmed(old: Recording, new: Recording) -> dict[int, Any]:
         error.forgivable = True
         raise error
     for a, b in zip(old.entries, new.entries, strict=True):
-        _same_numbers(list(a.operands), list(b.operands), b.where)
+        _require_same_numbers(list(a.operands), list(b.operands), b.where)
         for name, value in a.settings.items():
-            _same_numbers(value, b.settings[name], b.where)
+            _require_same_numbers(value, b.settings[name], b.where)
     state = {}
     for number, (array, where) in new.outside.items():
-        before = old.outside.get(number)
-        if before is not None and before[0] is not array and old.bits[number] != new.bits[number]:
+        earlier = old.outside.get(number)
+        if earlier is not None and earlier[0] is not array and old.bits[number] != new.bits[number]:
             raise ReplayError(CHANGED_ARRAY.format(where=where, shape=array.shape))
         state[number] = array
     return state
 
 
-def _same_shape(a: Entry, b: Entry) -> bool:
-    """Do two calls have slots in the same places?"""
-    return _places(a.operands) == _places(b.operands) and a.results == b.results
+def _has_same_slots(a: ProgramEntry, b: ProgramEntry) -> bool:
+    """True if two calls have the same slots at the same positions."""
+    return _slot_structure(a.operands) == _slot_structure(b.operands) and a.results == b.results
 
 
-def _places(value: Any) -> Any:
-    if isinstance(value, Slot):
+def _slot_structure(value: Any) -> Any:
+    if isinstance(value, ProgramSlot):
         return value
     if isinstance(value, (list, tuple)):
-        return [_places(item) for item in value]
+        return [_slot_structure(item) for item in value]
     return None
 
 
-def _same_numbers(old: Any, new: Any, where: str) -> None:
+def _require_same_numbers(old: Any, new: Any, where: str) -> None:
     if isinstance(old, (list, tuple)) and type(old) is type(new) and len(old) == len(new):
         for a, b in zip(old, new, strict=True):
-            _same_numbers(a, b, where)
+            _require_same_numbers(a, b, where)
         return
     if old is new or old == new:
         return

@@ -1,4 +1,4 @@
-"""The plain way to run a program: the primitives' own bodies in order, with equal bits."""
+"""`bind_bodies` runs a program by the bodies of its primitives, in order and with equal bits."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import about_to_write
+from tapegrad.autograd.core.mode import announce_write
 from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.replay.recording import Entry, Slot
+from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.replay.program import Program, Run
+    from tapegrad.autograd.replay.program import Program, ProgramRun
 
-__all__ = ["plain"]
+__all__ = ["bind_bodies"]
 
 
-def plain(program: Program) -> Run:
-    """What runs `program` by the primitives' own bodies."""
-    actions = [_bound(entry) for entry in program.entries]
+def bind_bodies(program: Program) -> ProgramRun:
+    """Return a function that runs `program` by the primitives' own bodies."""
+    actions = [_bind_entry(entry) for entry in program.entries]
 
     def run(arrays: list[Any]) -> Any:
-        values = program.values(arrays)
+        values = program.initial_values(arrays)
         for action in actions:
             action(values)
-        return program.returned(values)
+        return program.build_result(values)
 
     return run
 
 
-def _bound(entry: Entry) -> Callable[[list[Any]], None]:
-    """A recorded call as a function of the list of values, with all that is known looked up."""
+def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
+    """Return a recorded call as a function of the list of values, with its body looked up once."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
     if primitive.inline is not None and xp is np:
@@ -44,34 +44,34 @@ def _bound(entry: Entry) -> Callable[[list[Any]], None]:
             return body(xp, *operands, **settings)
 
     if primitive.mutates:
-        target = primitive.arguments.index(primitive.mutates)
+        written = primitive.arguments.index(primitive.mutates)
 
         def write(values: list[Any]) -> None:
-            operands = [_value(part, values) for part in entry.operands]
-            about_to_write(operands[target])
+            operands = [_operand_value(part, values) for part in entry.operands]
+            announce_write(operands[written])
             run(*operands)
-            note_write(operands[target])
+            note_write(operands[written])
 
         return write
 
     if primitive.aux or primitive.several:
 
         def call_several(values: list[Any]) -> None:
-            results = run(*[_value(part, values) for part in entry.operands])
+            results = run(*[_operand_value(part, values) for part in entry.operands])
             for slot, result in zip(leaves(list(entry.results)), results, strict=True):
                 values[slot.number] = result
 
         return call_several
 
-    place = entry.results[0].number
-    numbers = [part.number for part in entry.operands if isinstance(part, Slot)]
+    target = entry.results[0].number
+    numbers = [part.number for part in entry.operands if isinstance(part, ProgramSlot)]
     if len(numbers) == len(entry.operands) <= 2:
         first, *rest = numbers or [0]
         if len(numbers) == 1:
 
             def call_one(values: list[Any]) -> None:
                 y = run(values[first])
-                values[place] = y if devices.is_array(y) else xp.asarray(y)
+                values[target] = y if devices.is_array(y) else xp.asarray(y)
 
             return call_one
         if len(numbers) == 2:
@@ -79,20 +79,20 @@ def _bound(entry: Entry) -> Callable[[list[Any]], None]:
 
             def call_two(values: list[Any]) -> None:
                 y = run(values[first], values[second])
-                values[place] = y if devices.is_array(y) else xp.asarray(y)
+                values[target] = y if devices.is_array(y) else xp.asarray(y)
 
             return call_two
 
     def call(values: list[Any]) -> None:
-        y = run(*[_value(part, values) for part in entry.operands])
-        values[place] = y if devices.is_array(y) else xp.asarray(y)
+        y = run(*[_operand_value(part, values) for part in entry.operands])
+        values[target] = y if devices.is_array(y) else xp.asarray(y)
 
     return call
 
 
-def _value(part: Any, values: list[Any]) -> Any:
-    if isinstance(part, Slot):
+def _operand_value(part: Any, values: list[Any]) -> Any:
+    if isinstance(part, ProgramSlot):
         return values[part.number]
     if isinstance(part, list):
-        return [_value(item, values) for item in part]
+        return [_operand_value(item, values) for item in part]
     return part

@@ -1,14 +1,14 @@
-"""Recordings: what one run of a step did, as a list of primitive calls on numbered values.
+"""A recording is the list of primitive calls that one run of a step made, on numbered values.
 
-Reading a value (`float(t)`, `if t:`) lets Python decide by it, which cannot be repeated, so that is
-an error at its line.
+A step that reads a value (`float(t)`, `if t:`) lets Python decide by it.  Replay cannot repeat the
+decision, so to read a value is an error that names the line.
 """
 
 from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,13 @@ from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.devices import TapegradError
 
-__all__ = ["Entry", "Recording", "ReplayError", "Slot", "is_value"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.autograd.core.declaration import Primitive
+    from tapegrad.devices import Array, Namespace
+
+__all__ = ["ProgramEntry", "Recording", "ReplayError", "ProgramSlot", "is_array_or_tensor"]
 
 READS = (
     "{where}: the step {action} while it is recorded for replay: what Python does with the value "
@@ -30,57 +36,64 @@ READS = (
 class ReplayError(TapegradError, RuntimeError):
     """A step cannot be replayed; the message starts with the line that is the reason."""
 
-    forgivable = False  # may the next recording still be confirmed by a later one?
+    forgivable = False  # True if a later recording may still confirm the last one
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A value of the step, by number in order of appearance."""
+class ProgramSlot:
+    """A value of the step; values are numbered in order of appearance."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProgramEntry:
     """One recorded call."""
 
-    primitive: Any
-    operands: tuple[Any, ...]  # Slots, numbers, and lists of them
+    primitive: Primitive
+    operands: tuple[Any, ...]  # slots, numbers, and lists of these
     settings: dict[str, Any]
-    results: tuple[Any, ...]  # Slots; a list of Slots for a call with several results
-    where: str
-    xp: Any  # the array library that the body ran on
+    results: tuple[Any, ...]  # slots; a list of slots for a call with several results
+    where: str  # file:line of the call
+    xp: Namespace  # the array library on whose arrays the body ran
 
 
 @dataclass
 class Recording(Observer):
-    """What one run of the step did: an observer of primitive calls."""
+    """The record of one run of a step; an observer of primitive calls.
+
+    entries: the calls, in order
+    outside: slot number -> (array that no call made and no argument holds, line of its first use)
+    bits:    slot number -> the bytes of that array at its first use
+    guards:  what must keep its value: (weak reference to the owner, attribute, value)
+    result:  what the step returned, a nest with slots for arrays
+    """
 
     refuses = True
 
-    entries: list[Entry] = field(default_factory=list)
-    outside: dict[int, tuple[Any, str]] = field(default_factory=dict)  # slot -> (array, line)
+    entries: list[ProgramEntry] = field(default_factory=list)
+    outside: dict[int, tuple[Any, str]] = field(default_factory=dict)
     bits: dict[int, bytes] = field(default_factory=dict)
     guards: list[tuple[Any, str, Any]] = field(default_factory=list)
     result: Any = None
-    _slots: dict[int, Slot] = field(default_factory=dict)
-    _kept: list[Any] = field(default_factory=list)  # so that no id is used twice
+    _slots: dict[int, ProgramSlot] = field(default_factory=dict)
+    _arrays: list[Any] = field(default_factory=list)  # kept alive, so that no id is reused
 
-    def slot(self, array: Any) -> Slot:
-        """The slot of an array; a new one when it is met for the first time."""
-        known = self._slots.get(id(array))
-        if known is None:
-            known = self._slots[id(array)] = Slot(len(self._kept))
-            self._kept.append(array)
-        return known
+    def slot(self, array: Array) -> ProgramSlot:
+        """The slot of an array; a new slot for an array that has none yet."""
+        slot = self._slots.get(id(array))
+        if slot is None:
+            slot = self._slots[id(array)] = ProgramSlot(len(self._arrays))
+            self._arrays.append(array)
+        return slot
 
     @property
-    def length(self) -> int:
-        """How many slots there are."""
-        return len(self._kept)
+    def slot_count(self) -> int:
+        """The number of slots."""
+        return len(self._arrays)
 
-    def known(self, array: Any) -> bool:
-        """Has this array been met?"""
+    def has_slot(self, array: Array) -> bool:
+        """True if the array has a slot."""
         return id(array) in self._slots
 
     def _operand(self, value: Any, where: str) -> Any:
@@ -88,47 +101,57 @@ class Recording(Observer):
             return [self._operand(item, where) for item in value]
         if not devices.is_array(value):
             return value
-        new = not self.known(value)
+        new = not self.has_slot(value)
         slot = self.slot(value)
         if new:
             self.outside[slot.number] = (value, where)
-            self.bits[slot.number] = _bits(value)
+            self.bits[slot.number] = _array_bytes(value)
         return slot
 
-    def call(self, primitive: Any, operands: Any, settings: dict[str, Any], results: Any) -> None:
+    def call(
+        self,
+        primitive: Primitive,
+        operands: Sequence[Any],
+        settings: dict[str, Any],
+        results: Sequence[Any],
+    ) -> None:
         """Note a call (see `Observer`)."""
         where = user_line()
-        noted = tuple(self._operand(value, where) for value in operands)
+        noted_operands = tuple(self._operand(value, where) for value in operands)
         slots = tuple(
             [self.slot(item) for item in r] if isinstance(r, list) else self.slot(r)
             for r in results
         )
         arrays = [value for value in leaves(list(operands)) if devices.is_array(value)]
         xp = devices.namespace(*(arrays or leaves(list(results))))  # a draw has no operands
-        self.entries.append(Entry(primitive, noted, dict(settings), slots, where, xp))
+        self.entries.append(
+            ProgramEntry(primitive, noted_operands, dict(settings), slots, where, xp)
+        )
 
     def finish(self, result: Any) -> None:
-        """Note what the step returned; an array that no call made comes from outside too."""
+        """Note what the step returned; an array in it that no call made is from outside."""
         self.result = map_leaves(
             lambda value: (
-                self._operand(as_array(value), "the step's result") if is_value(value) else value
+                self._operand(as_array(value), "the step's result")
+                if is_array_or_tensor(value)
+                else value
             ),
             result,
         )
 
     def refuse(self, action: str) -> None:
-        """A value is being read (see `Observer`)."""
+        """Raise, since the step reads a value (see `Observer`)."""
         raise ReplayError(READS.format(where=user_line(), action=action))
 
     def guard(self, owner: Any, attribute: str) -> None:
-        """What was recorded holds while this attribute keeps its value."""
+        """Note that the recording is valid while this attribute keeps its value."""
         self.guards.append((weakref.ref(owner), attribute, getattr(owner, attribute)))
 
 
-def _bits(array: Any) -> bytes:
+def _array_bytes(array: Array) -> bytes:
     return devices.to_numpy(array).tobytes()
 
 
-def is_value(a: Any) -> bool:
-    """Is it an array, or a Tensor?"""
+def is_array_or_tensor(a: Any) -> bool:
+    """True for an array and for a Tensor."""
     return isinstance(a, (Tensor, np.ndarray)) or devices.is_array(a)

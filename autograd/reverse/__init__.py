@@ -1,1 +1,1 @@
-"""The reverse sweep, and writes into Tensors, which are recorded for it."""
+"""The reverse sweep, and the writes into Tensors that are recorded for it."""

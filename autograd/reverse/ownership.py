@@ -1,41 +1,44 @@
-"""Whether a Tensor holds its memory alone, so that a recorded write may go into it without a copy.
+"""A recorded write goes into a Tensor's memory without a copy if nothing else holds that memory.
 
-A rule that saved the array, a view of it, a variable of the caller's: each refers to the array
-object, and a write must then leave that as it is and go into a copy.  There are two ways to tell.
+A rule that saved the array, a view of it, or a variable of the caller's may refer to the array
+object; a write must then go into a copy.  There are two strategies to find out.
 
-BY_COUNT asks the interpreter how many references there are.  How many it counts when there are none
-but the Tensor's own depends on the interpreter, so it is measured.
+BY_COUNT asks the interpreter for the number of references to the array.  That number for an array
+with no reference but the Tensor's own depends on the interpreter, so it is measured at import.
 
-BY_LETTING_GO drops the Tensor's own reference and looks, by a weak one, whether the array object is
-still there.  If it is, somebody else holds it; if it is gone, the Tensor held it alone, and another
-is put around its memory.  That memory therefore belongs to an object of its own: the first write to
-a Tensor copies into such.  An interpreter that frees objects late makes for copies, never for a
-wrong answer.  A write costs half a microsecond more than by count.
+BY_WEAK_REFERENCE drops the Tensor's own reference and tests by a weak reference whether the
+array object still exists.  If it does, something else holds it.  If it does not, the Tensor held
+it alone, and gets a new array object around the same memory.  So the memory must belong to a third
+object, a `_Memory`; the first write to a Tensor copies into one.  An interpreter that frees objects
+late causes copies, never a wrong value.  A write costs half a microsecond more than by count.
 
-The first is used where it stands a test at import, the second anywhere else.
+BY_COUNT is used if it passes a test at import, and BY_WEAK_REFERENCE otherwise.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
-from tapegrad.autograd.core.tensor import Tensor, fresh
-from tapegrad.autograd.core.views import SHARED, Views
+from tapegrad.autograd.core.tensor import Tensor, result_tensor
+from tapegrad.autograd.core.views import SHARED, RootViews
 
-__all__ = ["BY_COUNT", "BY_LETTING_GO", "Way", "way"]
+if TYPE_CHECKING:
+    from tapegrad.devices import Array
+
+__all__ = ["BY_COUNT", "BY_WEAK_REFERENCE", "OwnershipStrategy", "strategy"]
 
 
-class Way(NamedTuple):
-    """A way to tell.
+class OwnershipStrategy(NamedTuple):
+    """How to find out whether a Tensor holds its memory alone.
 
-    holds_alone: does nothing but this Tensor hold its memory (a NumPy array): no rule, no view, no
-                 variable of the caller's?  And can that be written?
-    take_own:    give a Tensor a copy of its memory, for itself
+    holds_alone: True if the memory (a NumPy array's) is writable and nothing but this Tensor holds
+                 it: no rule, no view, no variable of the caller's
+    take_own:    give a Tensor a copy of its memory that nothing else holds
     """
 
     holds_alone: Callable[[Tensor], bool]
@@ -45,83 +48,85 @@ class Way(NamedTuple):
 # By count -----------------------------------------------------------------------------------------
 
 
-def _references(x: Tensor) -> int:
+def _count_references(x: Tensor) -> int:
     return sys.getrefcount(x._data)
 
 
-def _references_to_base(array: Any) -> int:
+def _count_base_references(array: Array) -> int:
     return sys.getrefcount(array.base)
 
 
-def _is_counted_alone(x: Tensor) -> bool:
-    if _references(x) > _ALONE:
+def _is_alone_by_count(x: Tensor) -> bool:
+    if _count_references(x) > _ALONE:
         return False
     array = x._data
     if not array.flags.writeable:
         return False
     while array.base is not None:
-        if type(array.base) is not np.ndarray or _references_to_base(array) > _BASE_ALONE:
+        if type(array.base) is not np.ndarray or _count_base_references(array) > _BASE_ALONE:
             return False
         array = array.base
     return bool(array.flags.writeable)
 
 
-def _copy(x: Tensor) -> None:
+def _take_copy(x: Tensor) -> None:
     x._data = x._data.copy(order="K")
 
 
-BY_COUNT = Way(_is_counted_alone, _copy)
+BY_COUNT = OwnershipStrategy(_is_alone_by_count, _take_copy)
 
 
-# By letting go ------------------------------------------------------------------------------------
+# By weak reference --------------------------------------------------------------------------------
 
 
 class _Memory(np.ndarray[Any, Any]):
-    """What owns the memory.  Of another type than the arrays around it, so that NumPy lets views of
-    such an array refer to the array, and not straight to what owns the memory.
+    """The owner of the memory of one Tensor's array.
+
+    NumPy lets a view refer to the owner of the memory if that has the view's type, and to the array
+    that was viewed otherwise.  So this type makes views of the array refer to the array itself.
     """
 
 
-def _is_gone_when_let_go(x: Tensor) -> bool:
+def _is_alone_by_weak_reference(x: Tensor) -> bool:
     memory = x._data.base
     if type(memory) is not _Memory or x._alias is SHARED:
         return False
-    if type(x._alias) is Views and x._alias.shared:  # handed out, and with it its `base`
+    if type(x._alias) is RootViews and x._alias.shared:  # exposed, with its `base`
         return False
     shape, dtype, strides = x._data.shape, x._data.dtype, x._data.strides
     handle = ref(x._data)
     x._data = None
-    x._data = held = handle()
-    if held is not None:
+    x._data = survivor = handle()
+    if survivor is not None:
         return False
     x._data = np.ndarray(shape, dtype, memory, 0, strides)
     return True
 
 
-def _copy_into_memory(x: Tensor) -> None:
+def _take_copy_in_memory(x: Tensor) -> None:
     data = x._data
-    like = np.empty_like(data)  # lies as a copy would
+    like = np.empty_like(data)  # has the strides that a copy would have
     memory = _Memory(data.size, data.dtype)
     x._data = np.ndarray(data.shape, data.dtype, memory, 0, like.strides)
     x._data[...] = data
 
 
-BY_LETTING_GO = Way(_is_gone_when_let_go, _copy_into_memory)
+BY_WEAK_REFERENCE = OwnershipStrategy(_is_alone_by_weak_reference, _take_copy_in_memory)
 
 
-# Which one ----------------------------------------------------------------------------------------
+# The choice ---------------------------------------------------------------------------------------
 
 
 def _calibrate() -> tuple[int, int]:
-    """What the two functions count where nobody else refers to the array."""
+    """Measure what the two functions count for an array with no further reference."""
     if not hasattr(sys, "getrefcount"):
         return 0, 0
-    own, part = fresh(np.empty((2, 2))), fresh(np.empty((2, 2))[:1])
-    return _references(own), _references_to_base(part._data)
+    own, part = result_tensor(np.empty((2, 2))), result_tensor(np.empty((2, 2))[:1])
+    return _count_references(own), _count_base_references(part._data)
 
 
-def _counts_behave() -> bool:
-    """Is each kind of reference counted while it is there, and not when it is gone?"""
+def _counts_are_reliable() -> bool:
+    """True if each kind of reference is counted while it exists, and not afterwards."""
     if not hasattr(sys, "getrefcount"):
         return False
     for make in (lambda: np.empty((2, 3)), lambda: np.empty(6).reshape(2, 3)):
@@ -132,21 +137,21 @@ def _counts_behave() -> bool:
             lambda array: array[:1],
             lambda array: array.T[1:],
             lambda array: array if array.base is None else array.base,
-            fresh,
+            result_tensor,
             memoryview,
             lambda array: lambda: array,
         ):
-            x = fresh(make())
-            if not _is_counted_alone(x):
+            x = result_tensor(make())
+            if not _is_alone_by_count(x):
                 return False
             held = hold(x._data)
-            if _is_counted_alone(x):
+            if _is_alone_by_count(x):
                 return False
             del held
-            if not _is_counted_alone(x):
+            if not _is_alone_by_count(x):
                 return False
     return True
 
 
 _ALONE, _BASE_ALONE = _calibrate()
-way = BY_COUNT if _counts_behave() else BY_LETTING_GO
+strategy = BY_COUNT if _counts_are_reliable() else BY_WEAK_REFERENCE

@@ -1,14 +1,14 @@
-"""The reverse sweep: a loop over recorded calls, newest first.
+"""The reverse sweep is a loop over recorded calls, from the newest to the oldest.
 
-Cotangents wait in a dictionary by serial number and a heap gives the newest; a chain never touches
-either.  There is no recursion and no collecting pass, so depth costs nothing but time.  A sweep has
-a floor: calls older than it are not visited.  Parameters are older than every call (serial LEAF),
-so one comparison handles both.
+Cotangents wait in a dictionary by serial number, and a heap gives the newest call; a chain of calls
+uses neither.  There is no recursion and no pass to collect the calls first, so depth costs only
+time.  A sweep has a floor, a serial number: older calls are not visited.  Leaves are older than
+every call (serial LEAF), so one comparison tests for both.
 
-The same loop serves three readings.  `backward` gathers what reaches Parameters.  `cotangents`
-gathers what reaches chosen nodes, and first finds which calls lie on a path to them, so that an
-input's gradient does not pay for the weights'.  With ``taped=True`` saved values are wrapped as
-Tensors with their own past again, and the sweep itself is recorded: the next order of derivative.
+Three functions run this loop.  `backward` collects the cotangents of Parameters.  `cotangents`
+collects those of chosen nodes, and first finds the calls on a path to these, so that the gradient
+of an input does not cost that of the weights.  With ``taped=True`` saved values become Tensors with
+their own past, and the sweep itself is recorded, for the next order of derivative.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Observer, current, is_followed, no_grad
-from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, written_after
+from tapegrad.autograd.core.mode import Observer, current_mode, is_followed, no_grad
+from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, was_written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
 from tapegrad.autograd.ops import shape as shapes
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = [
     "NOT_TRACKED",
     "add_to_grad",
     "backward",
     "cotangents",
-    "observed_sweep",
+    "unrecorded_sweep",
     "reaches_parameter",
     "seed_for",
     "sweep",
@@ -61,70 +64,70 @@ def sweep(
     needed: set[Node] | None = None,
     taped: bool = False,
 ) -> dict[Node, Any]:
-    """Push cotangents from `seeds` down the tape.
+    """Propagate cotangents from `seeds` to older nodes.
 
     seeds:   pairs (node, cotangent of its result)
-    floor:   calls with a smaller serial number are not visited; what arrives at leaves is returned
+    floor:   calls with a smaller serial number are not visited
     watched: nodes, above or below the floor, whose cotangents are returned as well (and still
-             passed on)
-    needed:  when given, only operands that are in this set get cotangents
-    taped:   run the rules on Tensors, so that the sweep is recorded itself
-    Returns the cotangents of the leaves reached and of the watched nodes.
-    Raises InPlaceError when a saved array has been written since.
+             propagated)
+    needed:  when given, only nodes of this set get cotangents
+    taped:   run the rules on Tensors, so that the sweep itself is recorded
+    Returns the cotangents of the leaves that were reached and of the watched nodes.
+    Raises InPlaceError when a saved array has been written since it was saved.
     """
-    found: dict[Node, Any] = {}
+    collected: dict[Node, Any] = {}
     waiting: dict[int, tuple[Node, Any]] = {}
     heap: list[int] = []
     newest_write = last_write[0]
     rest: Any = None
     for node, g in seeds:
-        _add(node, g, floor, watched, found, waiting, heap)
+        _queue_cotangent(node, g, floor, watched, collected, waiting, heap)
     while heap:
         node, g = waiting.pop(-heapq.heappop(heap))
-        while True:  # stay with the newest call for as long as it is known without the heap
+        while True:  # follow the newest call for as long as it is known without the heap
             if node.serial < newest_write:
                 _check_saved(node)
             if node in watched:
-                found[node] = g if node not in found else found[node] + g
+                collected[node] = g if node not in collected else collected[node] + g
             parents = node.parents
-            given: Iterable[tuple[Node, Any]]
+            pairs: Iterable[tuple[Node, Any]]
             if needed is not None and not (
                 needed.issuperset(parents) if type(parents) is tuple else parents in needed
             ):
-                given = _restricted(node, g, needed, taped)
+                pairs = _pull_needed(node, g, needed, taped)
             elif taped:
-                given = _taped(node, g)
+                pairs = _pull_taped(node, g)
             elif type(parents) is tuple:
-                given = zip(parents, node.plan.pull(g, *node.saved))  # noqa: B905  # hot; lengths agree
+                pairs = zip(parents, node.plan.pull(g, *node.saved))  # noqa: B905  # hot; lengths agree
             else:
                 g = node.plan.pull(g, *node.saved)
                 if not heap and parents.serial >= floor:
                     if parents.shape is not None and (
                         g.shape != parents.shape or g.dtype is not parents.dtype
                     ):
-                        g = fit(g, parents)
+                        g = fit_cotangent(g, parents)
                     node = parents
                     continue
-                given = ((parents, g),)
+                pairs = ((parents, g),)
             following = None
-            for parent, g in given:
+            for parent, g in pairs:
                 if parent.shape is not None and (
                     g.shape != parent.shape or g.dtype is not parent.dtype
                 ):
-                    g = fit(g, parent)
+                    g = fit_cotangent(g, parent)
                 serial = parent.serial
                 if serial >= floor:
                     if parent is following:
-                        rest = _sum(rest, g)
+                        rest = _add_cotangents(rest, g)
                     elif heap and serial in waiting:
-                        waiting[serial] = (parent, _sum(waiting[serial][1], g))
+                        waiting[serial] = (parent, _add_cotangents(waiting[serial][1], g))
                     elif following is None:
                         following, rest = parent, g
                     else:
                         waiting[serial] = (parent, g)
                         heapq.heappush(heap, -serial)
                 elif serial == LEAF or parent in watched:
-                    found[parent] = found[parent] + g if parent in found else g
+                    collected[parent] = collected[parent] + g if parent in collected else g
             if following is None:
                 break
             if heap and -heap[0] > following.serial:
@@ -132,31 +135,31 @@ def sweep(
                 heapq.heappush(heap, -following.serial)
                 break
             node, g = following, rest
-    return found
+    return collected
 
 
-def _add(
+def _queue_cotangent(
     node: Node,
     g: Any,
     floor: int,
     watched: frozenset[Node] | set[Node],
-    found: dict[Node, Any],
+    collected: dict[Node, Any],
     waiting: dict[int, tuple[Node, Any]],
     heap: list[int],
 ) -> None:
     serial = node.serial
     if serial >= floor:
         if serial in waiting:
-            waiting[serial] = (node, _sum(waiting[serial][1], g))
+            waiting[serial] = (node, _add_cotangents(waiting[serial][1], g))
         else:
             waiting[serial] = (node, g)
             heapq.heappush(heap, -serial)
     elif serial == LEAF or node in watched:
-        found[node] = g if node not in found else found[node] + g
+        collected[node] = g if node not in collected else collected[node] + g
 
 
-def _sum(a: Any, b: Any) -> Any:
-    """a + b, where cotangents of several results are lists with None for zero."""
+def _add_cotangents(a: Any, b: Any) -> Any:
+    """a + b; the cotangent of a call with several results is a list, with None for zero."""
     if not isinstance(a, list):
         return a + b
     return [x if y is None else y if x is None else x + y for x, y in zip(a, b, strict=True)]
@@ -165,52 +168,52 @@ def _sum(a: Any, b: Any) -> Any:
 def _check_saved(node: Node) -> None:
     for value in node.saved:
         for array in value if isinstance(value, list) else (value,):
-            if devices.is_array(array) and written_after(array, node.serial):
-                observer = _follower()
-                more = "" if observer is None else observer.overwritten(node, array)
+            if devices.is_array(array) and was_written_after(array, node.serial):
+                observer = _sweep_observer()
+                more = "" if observer is None else observer.explain_overwrite(node, array)
                 raise InPlaceError(OVERWRITTEN.format(primitive=node.plan) + more)
 
 
-def _follower() -> Observer | None:
-    """The observer to tell of this sweep, if any.
+def _sweep_observer() -> Observer | None:
+    """The observer that must hear of this sweep, or None.
 
-    None in the sweep for one sample of a batch: there the rules call operations on the whole batch,
-    and these calls tell the observer.
+    It is None in the sweep of one sample of a batch, where the rules call operations on the entire
+    batch; the observer hears of these calls.
     """
-    mode = current()
+    mode = current_mode()
     return None if mode is None or mode.interpreter is not None else mode.observer
 
 
-def _restricted(node: Node, g: Any, needed: set[Node], taped: bool) -> Iterable[tuple[Node, Any]]:
+def _pull_needed(node: Node, g: Any, needed: set[Node], taped: bool) -> Iterable[tuple[Node, Any]]:
     parents = parents_of(node)
     wanted = tuple(i for i, parent in enumerate(parents) if parent in needed)
     if not wanted:
         return []
-    pull, taken = node.plan.restricted(wanted)
+    pull, indices = node.plan.restrict(wanted)
     if taped:
-        saved = _wrapped(node)
-        return _observed(node, parents, wanted, pull, g, [saved[i] for i in taken])
-    result = pull(g, *[node.saved[i] for i in taken])
+        saved = _wrap_saved(node)
+        return _pull_observed(node, parents, wanted, pull, g, [saved[i] for i in indices])
+    result = pull(g, *[node.saved[i] for i in indices])
     results = (result,) if len(wanted) == 1 else result
     return list(zip([parents[i] for i in wanted], results, strict=True))
 
 
-def _taped(node: Node, g: Any) -> Iterable[tuple[Node, Any]]:
+def _pull_taped(node: Node, g: Any) -> Iterable[tuple[Node, Any]]:
     parents = parents_of(node)
-    return _observed(node, parents, range(len(parents)), node.plan.pull, g, _wrapped(node))
+    return _pull_observed(node, parents, range(len(parents)), node.plan.pull, g, _wrap_saved(node))
 
 
-def _observed(
+def _pull_observed(
     node: Node,
     parents: tuple[Node, ...],
-    places: Sequence[int],
+    indices: Sequence[int],
     pull: Callable[..., Any],
     g: Any,
     saved: list[Any],
 ) -> Iterable[tuple[Node, Any]]:
-    """(parent, its cotangent) for the parents at `places`, by rules that an observer may follow."""
-    chosen = [parents[i] for i in places]
-    observer = _follower()
+    """Pairs (parent, cotangent) for the parents at `indices`; an observer may follow the rules."""
+    chosen = [parents[i] for i in indices]
+    observer = _sweep_observer()
     if observer is None:
         result = pull(g, *saved)
         return list(zip(chosen, (result,) if len(chosen) == 1 else result, strict=True))
@@ -219,27 +222,27 @@ def _observed(
         result = pull(g, *saved)
         return [result] if len(chosen) == 1 else list(result)
 
-    return _handed_on(node, chosen, observer.reverse(node, places, g, run), observer)
+    return _deliver(node, chosen, observer.reverse(node, indices, g, run), observer)
 
 
-def _handed_on(
+def _deliver(
     node: Node, parents: list[Node], results: list[Any], observer: Observer
 ) -> Iterator[tuple[Node, Any]]:
-    """Yield (parent, its cotangent), and tell the observer before each: the sweep that takes it
-    fits it and adds it up.
+    """Yield pairs (parent, its cotangent), and tell the observer before each pair.
 
-    The sweep's loop knows no observer, so that ordinary sweeps pay nothing.
+    The sweep that takes a pair fits the cotangent and adds it up.  The sweep's loop has no
+    observer, so that ordinary sweeps do not pay for one.
     """
     try:
         for parent, g in zip(parents, results, strict=True):
-            observer.handing_on(node, parent)
+            observer.before_delivery(node, parent)
             yield parent, g
     finally:
-        observer.handed_on(node)
+        observer.after_delivery(node)
 
 
-def _wrapped(node: Node) -> list[Any]:
-    """The saved values as Tensors that know their past."""
+def _wrap_saved(node: Node) -> list[Any]:
+    """The saved values as Tensors with the nodes that they had."""
     parents = parents_of(node)
     values: list[Any] = []
     for source, value in zip(node.plan.sources, node.saved, strict=True):
@@ -249,24 +252,24 @@ def _wrapped(node: Node) -> list[Any]:
             if isinstance(value, list):
                 count = len(value)
                 values.append(
-                    [_with_past(v, item_node(node, i, count, v)) for i, v in enumerate(value)]
+                    [_wrap_with_node(v, item_node(node, i, count, v)) for i, v in enumerate(value)]
                 )
             else:
-                values.append(_with_past(value, node))
+                values.append(_wrap_with_node(value, node))
         elif isinstance(source, list):
             values.append(
                 [
-                    _with_past(v, None if place is None else parents[place])
-                    for v, place in zip(value, source, strict=True)
+                    _wrap_with_node(v, None if index is None else parents[index])
+                    for v, index in zip(value, source, strict=True)
                 ]
             )
         else:
-            values.append(_with_past(value, None if source is None else parents[source]))
+            values.append(_wrap_with_node(value, None if source is None else parents[source]))
     return values
 
 
-def _with_past(value: Any, node: Node | None) -> Any:
-    if isinstance(value, Tensor):  # one sample of a batch, which has no array to save
+def _wrap_with_node(value: Any, node: Node | None) -> Any:
+    if isinstance(value, Tensor):  # a Sample, which a rule saves itself, since it has no array
         return value.with_node(node)
     if not devices.is_array(value):
         return value
@@ -275,18 +278,18 @@ def _with_past(value: Any, node: Node | None) -> Any:
     return result
 
 
-def fit(g: Any, node: Node) -> Any:
-    """Bring a cotangent to its argument's shape (sum over broadcast axes) and dtype."""
-    wanted = node.shape
-    if g.shape != wanted:
-        extra = g.ndim - len(wanted)
+def fit_cotangent(g: Any, node: Node) -> Any:
+    """Give a cotangent the shape of its node, by sums over broadcast axes, and the node's dtype."""
+    shape = node.shape
+    if g.shape != shape:
+        extra = g.ndim - len(shape)
         if extra > 0:
             g = reduction.sum(g, axis=tuple(range(extra)))
-        axes = tuple(i for i, n in enumerate(wanted) if n == 1 and g.ndim > i and g.shape[i] != 1)
+        axes = tuple(i for i, n in enumerate(shape) if n == 1 and g.ndim > i and g.shape[i] != 1)
         if axes:
             g = reduction.sum(g, axis=axes, keepdims=True)
-        if g.shape != wanted:  # a rule returned the shape of a broadcast operand
-            g = shapes.broadcast_to(g, wanted)
+        if g.shape != shape:  # a rule returned the shape of a broadcast operand
+            g = shapes.broadcast_to(g, shape)
     if g.dtype != node.dtype:
         if g.dtype.kind == "c" and node.dtype.kind != "c":
             g = elementwise.real(g)
@@ -294,14 +297,14 @@ def fit(g: Any, node: Node) -> Any:
     return g
 
 
-# Readings ----------------------------------------------------------------------------------------
+# Functions that run the sweep --------------------------------------------------------------------
 
 
-def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node] | None:
-    """The nodes on a path from `outputs` down to `targets`; None if every path leads to them."""
+def nodes_on_paths(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node] | None:
+    """The nodes on a path from `outputs` to `targets`; None if every path ends at a target."""
     seen: set[Node] = set()
     stack = list(outputs)
-    elsewhere = False  # does a path end at anything but a target?
+    elsewhere = False  # True once a path ends at a node that is no target
     while stack:
         node = stack.pop()
         if node in seen:
@@ -311,7 +314,7 @@ def needed_for(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[N
             continue
         seen.add(node)
         parents = node.parents
-        if node in targets:  # others may lie below it; what is older and no leaf is not visited
+        if node in targets:  # another target may be older; calls below the floor are not visited
             stack.extend(p for p in parents_of(node) if p.serial >= floor or p.serial == LEAF)
         elif type(parents) is not tuple:
             stack.append(parents)
@@ -333,7 +336,7 @@ _serial = attrgetter("serial")
 
 
 def reaches_parameter(node: Node) -> bool:
-    """Does the past of `node` hold a Parameter?"""
+    """True if a Parameter is among the ancestors of `node`."""
     seen: set[Node] = set()
     stack = [node]
     while stack:
@@ -353,19 +356,23 @@ def cotangents(
     floor: int | None = None,
     taped: bool = False,
 ) -> list[Any]:
-    """The cotangent of each target node, None where nothing reaches it."""
+    """The cotangent of each target node; None for a target that no seed depends on."""
     if floor is None:
         floor = max(0, min((t.serial for t in targets), default=0))
     wanted = set(targets)
-    needed = needed_for([node for node, _ in seeds], wanted, floor)
+    needed = nodes_on_paths([node for node, _ in seeds], wanted, floor)
     if needed is not None:
         seeds = [(node, g) for node, g in seeds if node in needed]
-    found = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
-    return [found.get(target) for target in targets]
+    collected = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
+    return [collected.get(target) for target in targets]
 
 
-def seed_for(output: Tensor, gradient: Any) -> Any:
-    """The cotangent to start from: `gradient` made to fit `output`, or one."""
+def seed_for(output: Tensor, gradient: Operand | None) -> Any:
+    """The cotangent from which a sweep starts: `gradient` in the dtype of `output`, or one.
+
+    Raises ValueError for a gradient of another shape, or if `output` has several entries and there
+    is no gradient.
+    """
     if gradient is None:
         if output.size != 1:
             raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
@@ -382,48 +389,48 @@ def seed_for(output: Tensor, gradient: Any) -> Any:
     return seed
 
 
-def observed_sweep(
+def unrecorded_sweep(
     seeds: list[tuple[Node, Any]],
     *,
     floor: int = 0,
     watched: set[Node] | frozenset[Node] = frozenset(),
     targets: set[Node] | None = None,
 ) -> dict[Node, Any]:
-    """A sweep that is not recorded for a further derivative, but that an observer can follow.
+    """Run a sweep that is not recorded for a further derivative; an observer may follow it.
 
     seeds:   pairs (node, cotangent), a Tensor or a bare array
     targets: when given, only calls on a path to these are visited
     """
     needed = None
     if targets is not None:
-        needed = needed_for([node for node, _ in seeds], targets, floor)
+        needed = nodes_on_paths([node for node, _ in seeds], targets, floor)
         if needed is not None:
             seeds = [(node, g) for node, g in seeds if node in needed]
     if not is_followed():
         bare = [(node, as_array(g)) for node, g in seeds]
         return sweep(bare, floor=floor, watched=watched, needed=needed)
-    # The observer sees calls on Tensors, so the rules run on those, without being tracked.
+    # An observer sees calls on Tensors, so the rules run on untracked Tensors.
     tensors = [(node, g if isinstance(g, Tensor) else untracked(g)) for node, g in seeds]
     with no_grad():
         return sweep(tensors, floor=floor, watched=watched, needed=needed, taped=True)
 
 
-def backward(output: Tensor, gradient: Any = None) -> None:
-    """Accumulate d(output)/dp, times `gradient`, into ``p.grad`` of every Parameter behind it.
+def backward(output: Tensor, gradient: Operand | None = None) -> None:
+    """Add d(output)/dp, times `gradient`, to ``p.grad`` of every Parameter p behind `output`.
 
-    gradient: array of the output's shape; may be omitted when it holds one number.
-    Raises ValueError when it is untracked, or holds several numbers and `gradient` is missing.
+    gradient: array of the output's shape; 1 when omitted, if `output` has one entry
+    Raises ValueError if `output` is untracked, or has several entries and `gradient` is omitted.
     """
     if output._node is None:
         raise ValueError(NOT_TRACKED)
-    found = observed_sweep([(output._node, seed_for(output, gradient))])
-    for leaf, g in found.items():
+    collected = unrecorded_sweep([(output._node, seed_for(output, gradient))])
+    for leaf, g in collected.items():
         if isinstance(leaf, Leaf):
             add_to_grad(leaf, g)
 
 
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place once there is a gradient."""
+    """leaf.grad += scale · g, in place; a first gradient starts from zeros."""
     if leaf.grad is None:
         xp = devices.namespace(as_array(g))
         leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))

@@ -1,26 +1,26 @@
-"""Writes into Tensors: ``x[i] = v``, ``x += v``, and what NumPy's writing functions are made of.
+"""Writes into Tensors, ``x[i] = v`` and ``x += v``, are recorded like calls and differentiable.
 
-A recorded write is an ordinary call, ``y = overwritten(x, v, index)``, after which the Tensor
-stands for y: its handle gets the new array and the new past.  The views that others hold of it are
-taken from it anew, so they show the new entries and lead to the new past; a write to a view is a
-write to its root.  Nothing that a rule has saved and no array that was passed in is overwritten:
-where anybody else can still see the memory, it is copied first, and where nobody can, the copy is
-left out (`ownership.py`).  So a loop that fills an array costs its writes, not copies of the array.
+A recorded write is a call, ``y = replace_entries(x, v, index)``, after which the Tensor x holds the
+array and the past of y.  The existing views of x are taken from it anew, so that they show the new
+entries and have the new past; a write to a view is a write to its root.  A write never changes an
+array that a rule has saved or that the caller passed: memory that something else holds is copied
+first, and other memory is written without a copy (`ownership.py`).  So a loop that fills an array
+costs its writes, not copies of the array.
 
-State is different: Parameters, Buffers, and Tensors made around memory that others hold are written
-as that memory lies, without being recorded, and the version counter (`core/node.py`) is told.
+A write is not recorded if its target is state (a Parameter or Buffer) or a Tensor around memory
+that others hold.  It then goes into that memory, and the write counter (`core/node.py`) notes it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.call import record
+from tapegrad.autograd.core.call import record_primitive
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import is_followed, is_recording, no_grad
@@ -28,21 +28,24 @@ from tapegrad.autograd.core.node import note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import (
     SHARED,
-    Step,
-    View,
-    Views,
-    alive,
+    RootViews,
+    ViewOrigin,
+    ViewStep,
+    chain_to,
+    follow_path,
+    living_views,
     path_of,
     root_of,
-    taken,
-    way_to,
 )
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
-from tapegrad.autograd.ops.index_template import parted
+from tapegrad.autograd.ops.index_template import split_index
 from tapegrad.autograd.reverse import ownership
 
-__all__ = ["add_at", "update", "write", "written"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
+
+__all__ = ["add_at", "update", "write", "write_result"]
 
 WRITE_TO_STATE = (
     "{action} would record a write into a {kind}, which would then be the result of a call and no "
@@ -76,16 +79,17 @@ INTO_ARRAY = (
 )
 
 
-def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
+def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> None:
     """x[index] = value, by NumPy's rules, recorded where x or value is tracked.
 
-    index: any that NumPy takes; value: broadcasts to x[index], is converted to x's dtype
-    Raises InPlaceError where the derivative would be lost, IndexError and ValueError as NumPy
-    does, TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
+    index: any index of NumPy's
+    value: broadcasts to x[index], and is converted to x's dtype
+    Raises InPlaceError if a derivative would be lost, IndexError and ValueError as NumPy does, and
+    TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
     """
-    arrays, template = parted(index)
-    if not arrays and _is_there(value, x, template):
-        return  # the end of x[i] += v, which has changed the view x[i] already
+    arrays, template = split_index(index)
+    if not arrays and _is_same_view(value, x, template):
+        return  # x[i] += v ends with this write; it has changed the view x[i] already
     root, path = root_of(x), path_of(x)
     if _writes_unrecorded(root, value, action):
         root._before_write()
@@ -99,35 +103,35 @@ def write(x: Tensor, index: Any, value: Any, action: str = "x[i] = v") -> None:
             raise TypeError(CANNOT_HOLD.format(action=action, own=x.dtype, given=value.dtype))
     elif type(value) not in NUMBERS and not hasattr(value, "dtype"):
         value = np.asarray(value)
-    value, *arrays = (_with_own_handle(part) for part in (value, *arrays))
-    with _views_follow(root):
+    value, *arrays = (_new_handle(part) for part in (value, *arrays))
+    with _retake_views(root):
         if type(root._data) is np.ndarray and not is_followed():
-            _overwrite(root, value, arrays, template, path)
+            _overwrite_root(root, value, arrays, template, path)
         else:
-            result = indexing.overwritten(root, value, arrays, template, path)
+            result = indexing.replace_entries(root, value, arrays, template, path)
             root.become(result)
         root._alias.written, root._alias.shared = True, False
 
 
-def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Tensor:
-    """x = function(x, value) in the memory of x and of its views; returns x.
+def update(x: Tensor, function: Callable[..., Any], value: Operand, sign: str) -> Tensor:
+    """Compute x = function(x, value), for x and its views, and return x.
 
-    Raises as `write` does, and where the result has another shape or kind of number than x.
+    Raises as `write` does, and ValueError or TypeError for a result of another shape or kind.
     """
     action = f"x {sign}= v"
     root = root_of(x)
     if _writes_unrecorded(root, value, action):
         with no_grad():
             result = function(x.detach(), value)
-            _must_fit(x, result, action)
+            _require_fit(x, result, action)
             root._before_write()
             inplace.assign(x, result)
         return x
     result = function(x, value)
-    _must_fit(x, result, action)
+    _require_fit(x, result, action)
     if result.dtype != x.dtype:
         result = result.astype(x.dtype)
-    if root is x and next(alive(x), None) is None:
+    if root is x and next(living_views(x), None) is None:
         x.become(result)
         x._alias = None
     else:
@@ -135,52 +139,55 @@ def update(x: Tensor, function: Callable[..., Any], value: Any, sign: str) -> Te
     return x
 
 
-def written(x: Tensor, result: Any, action: str) -> Tensor:
-    """x, after ``x[...] = result`` as NumPy's ``out=x`` does it: shapes and kinds must agree."""
-    _must_fit(x, result, action)
+def write_result(x: Tensor, result: Any, action: str) -> Tensor:
+    """Write ``x[...] = result`` as NumPy's ``out=x`` does, and return x.
+
+    Raises ValueError for another shape, TypeError for a kind of number that x cannot hold.
+    """
+    _require_fit(x, result, action)
     write(x, (...,), result, action)
     return x
 
 
 def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
-    """x[index] += value, where entries named several times collect every value (np.add.at).
+    """x[index] += value; an entry that occurs several times in `index` gets all values (np.add.at).
 
     sign: "+", or "-" to subtract
-    Raises TypeError for an ndarray x, and otherwise what `update` raises.
+    Raises TypeError for an ndarray x, and what `update` raises.
     """
     if not isinstance(x, Tensor):
         raise TypeError(INTO_ARRAY)
-    arrays, template = parted(index)
-    place = indexing.getitem(x.detach(), index)
+    arrays, template = split_index(index)
+    target = indexing.getitem(x.detach(), index)
     if not hasattr(value, "dtype"):
-        value = place._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
-    spread = shape.broadcast_to(value if value.shape else value.reshape(()), place.shape)
+        value = target._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
+    wide = shape.broadcast_to(value if value.shape else value.reshape(()), target.shape)
     if arrays:
-        added = indexing.index_add(spread, arrays, template, x.shape)
+        added = indexing.index_add(wide, arrays, template, x.shape)
     else:
-        added = indexing.unslice(spread, template, x.shape)
+        added = indexing.unslice(wide, template, x.shape)
     update(x, e.add if sign == "+" else e.subtract, added, sign)
 
 
-def _must_fit(x: Tensor, result: Any, action: str) -> None:
+def _require_fit(x: Tensor, result: Any, action: str) -> None:
     if result.shape != x.shape:
         raise ValueError(OTHER_SHAPE.format(action=action, found=result.shape, wanted=x.shape))
     if not np.can_cast(result.dtype, x.dtype, "same_kind"):
         raise TypeError(OTHER_KIND.format(action=action, found=result.dtype, own=x.dtype))
 
 
-def _with_own_handle(part: Any) -> Any:
-    """The same value in a Tensor of its own: a view lets go of its array during a write."""
+def _new_handle(part: Any) -> Any:
+    """The same value in a new Tensor, since `_retake_views` takes the array out of a view."""
     return part.with_node(part._node) if isinstance(part, Tensor) else part
 
 
-def _is_there(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
-    """Is `value` the very view x[template] that it is about to be written to?"""
-    if not isinstance(value, Tensor) or type(value._alias) is not View:
+def _is_same_view(value: Any, x: Tensor, template: tuple[Any, ...]) -> bool:
+    """True if `value` is itself the view x[template] into which it would be written."""
+    if not isinstance(value, Tensor) or type(value._alias) is not ViewOrigin:
         return False
-    way, step = value._alias.way
-    here = value._alias.root is root_of(x) and way is way_to(x)
-    return here and step == (indexing.take_slice, (template,), None)
+    chain, step = value._alias.chain
+    is_view_of_x = value._alias.root is root_of(x) and chain is chain_to(x)
+    return is_view_of_x and step == (indexing.take_slice, (template,), None)
 
 
 def _writes_unrecorded(root: Tensor, value: Any, action: str) -> bool:
@@ -200,42 +207,45 @@ def _writes_unrecorded(root: Tensor, value: Any, action: str) -> bool:
     if root._node is not None and not recording:
         raise InPlaceError(UNRECORDED_WRITE.format(action=action))
     alias = root._alias
-    shared = alias is SHARED or (type(alias) is Views and alias.shared)
+    shared = alias is SHARED or (type(alias) is RootViews and alias.shared)
     return shared and root._node is None and not gains
 
 
 @contextmanager
-def _views_follow(root: Tensor) -> Iterator[None]:
-    """The views of `root` let go of its memory, and are taken from it anew after the block."""
-    if type(root._alias) is not Views:
-        root._alias = Views(shared=root._alias is SHARED)
-    held = list(alive(root))
-    for view in held:
+def _retake_views(root: Tensor) -> Iterator[None]:
+    """Take the arrays out of the views of `root`, and take the views anew after the block."""
+    if type(root._alias) is not RootViews:
+        root._alias = RootViews(shared=root._alias is SHARED)
+    views = list(living_views(root))
+    for view in views:
         view._data = None
     try:
         yield
     finally:
-        for view in held:
-            again = taken(root, path_of(view))
-            view.become(again)
+        for view in views:
+            view.become(follow_path(root, path_of(view)))
 
 
-def _overwrite(
-    root: Tensor, value: Any, indices: list[Any], template: tuple[Any, ...], path: tuple[Step, ...]
+def _overwrite_root(
+    root: Tensor,
+    value: Any,
+    indices: list[Any],
+    template: tuple[Any, ...],
+    path: tuple[ViewStep, ...],
 ) -> None:
-    """What `overwritten` does, in root's own memory where nobody else can see that."""
+    """Do what `replace_entries` does, but in the memory of `root` if nothing else holds it."""
     data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
     bare = [index._data if isinstance(index, Tensor) else index for index in indices]
     devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
-    alone = ownership.way.holds_alone(root)
+    alone = ownership.strategy.holds_alone(root)
     if not alone:
-        ownership.way.take_own(root)
-    indexing.store(np, root._data, data, bare, template, path)
-    if alone:  # a second line of defence: should a rule have saved it after all, the sweep says so
+        ownership.strategy.take_own(root)
+    indexing.write_into_array(np, root._data, data, bare, template, path)
+    if alone:  # if a rule has saved the array after all, the sweep now raises
         note_write(root._data)
     if (root._node is not None or node is not None) and is_recording():
-        root._node = record(
-            indexing.overwritten.primitive,
+        root._node = record_primitive(
+            indexing.replace_entries.primitive,
             [root._data, data, bare],
             [root._node, node, (None,) * len(bare)],
             {"template": template, "path": path},

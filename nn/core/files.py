@@ -1,9 +1,9 @@
-"""File formats: which reader and which writer a file belongs to.
+"""The table of file formats: which reader and which writer a file belongs to.
 
-Formats stand above the modules that `module.save` is a method of, so they tell this table of
-themselves when they are imported, and nobody below imports them.  The package's own are imported
-when a format is first asked for, by a function that the front door leaves here: most programs that
-import nn read no file.
+Formats are rooms above the modules that `module.save` is a method of, so the modules cannot import
+them.  Each format enters itself here with `register` when it is imported.  The package's own
+formats are imported when a format is first asked for, by a function that the front door hands to
+`add_importer`: most programs that import nn read no file.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from threading import RLock
 from typing import Any
 
 __all__ = [
-    "OWN",
+    "NATIVE",
     "FileFormat",
-    "format_named",
-    "format_of",
+    "add_importer",
+    "detect_format",
+    "format_by_suffix",
     "formats",
     "load",
-    "opened_by",
-    "register",
+    "register_format",
     "save",
 ]
 
-OWN = "native"  # the kind of files whose name and first bytes say nothing
+NATIVE = "native"  # the format of files of which neither name nor first bytes say one
 _FIRST_BYTES = 16
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A kind of file, and how it is read and written.
+    """A file format: its names, and how such files are read and written.
 
     name:       "native", "torch7", …
-    suffixes:   endings of names of such files, the usual one first: ".t7"; capitals do not matter
-    shared:     endings that other programs' files have too: such a file is read, and `save` does
-                not go by them
-    load:       (path or bytes, options) -> what is in it
-    save:       (path, module)
-    recognises: whether the first bytes of a file are such a file's; None where they do not tell
+    suffixes:   the endings of names of such files, the usual one first: ".t7"; case does not matter
+    shared:     endings that other programs' files have too: `load` goes by them, `save` does not
+    load:       (path or bytes, options) -> what is in the file
+    save:       (module, path)
+    recognises: whether a file begins with the given bytes; None where no file of another format
+                could be told apart so
     """
 
     name: str
@@ -53,86 +53,97 @@ class FileFormat:
 
 
 _formats: dict[str, FileFormat] = {}
-_openers: list[Callable[[], Any]] = []
-_opening = RLock()  # others wait until the formats are there; a format registers in between
+_importers: list[Callable[[], Any]] = []
+_importing = RLock()  # other threads wait for the import, during which `register` comes here too
 
 
-def opened_by(opener: Callable[[], Any]) -> None:
-    """Let `opener`, which imports formats, be called once a format is asked for."""
-    _openers.append(opener)
+def add_importer(importer: Callable[[], Any]) -> None:
+    """Call `importer`, which imports formats, when a format is first asked for."""
+    _importers.append(importer)
 
 
-def _known() -> dict[str, FileFormat]:
-    with _opening:
-        while _openers:
-            _openers.pop()()
+def _all_formats() -> dict[str, FileFormat]:
+    with _importing:
+        while _importers:
+            _importers.pop()()
         return _formats
 
 
-def register(kind: FileFormat) -> None:
-    """Let files of this kind be loaded and saved.
+def register_format(kind: FileFormat) -> None:
+    """Let files of this format be loaded and saved.
 
-    Raises ValueError for a name or a suffix that another kind has.
+    Raises ValueError for a name or a suffix that another format has.
     """
-    for known in _known().values():
-        taken = {known.name, *known.suffixes, *known.shared}
-        taken &= {kind.name, *kind.suffixes, *kind.shared}
-        if taken:
-            raise ValueError(f"{kind.name}: {', '.join(sorted(taken))} belongs to {known.name}")
+    for other in _all_formats().values():
+        common = {other.name, *other.suffixes, *other.shared}
+        common &= {kind.name, *kind.suffixes, *kind.shared}
+        if common:
+            raise ValueError(f"{kind.name}: {', '.join(sorted(common))} belongs to {other.name}")
     _formats[kind.name] = kind
 
 
 def formats() -> list[FileFormat]:
-    """All kinds of files, in the order in which they were registered."""
-    return list(_known().values())
+    """Return all formats, in the order in which they were registered."""
+    return list(_all_formats().values())
 
 
-def format_named(path: str | os.PathLike[str], *, shared: bool = True) -> FileFormat | None:
-    """The kind of file that the name's ending says, None for an ending that is nobody's.
+def format_by_suffix(path: str | os.PathLike[str], *, shared: bool = True) -> FileFormat | None:
+    """Return the format that a file name's ending says; None if no format has the ending.
 
-    shared: whether endings count that other programs' files have too
+    shared: whether endings that other programs' files have too count
     """
     suffix = Path(path).suffix.lower()
-    for kind in _known().values():
+    for kind in _all_formats().values():
         if suffix in kind.suffixes or (shared and suffix in kind.shared):
             return kind
     return None
 
 
-def format_of(file: str | os.PathLike[str] | bytes) -> FileFormat | None:
-    """The kind of a file that is there: what its first bytes say counts most, then its name.
+def detect_format(path: str | os.PathLike[str] | bytes) -> FileFormat | None:
+    """Return the format of an existing file, by its first bytes and else by its name.
 
+    path: the file's path, or its bytes
     None where neither says anything.  Raises OSError for the file itself.
     """
-    if isinstance(file, bytes):
-        first, named = file[:_FIRST_BYTES], None
+    if isinstance(path, bytes):
+        first, by_suffix = path[:_FIRST_BYTES], None
     else:
-        named = format_named(file)
-        with Path(file).open("rb") as stream:
+        by_suffix = format_by_suffix(path)
+        with Path(path).open("rb") as stream:
             first = stream.read(_FIRST_BYTES)
-    told = (kind for kind in _known().values() if kind.recognises and kind.recognises(first))
-    return next(told, None) or named
+    for kind in _all_formats().values():
+        if kind.recognises and kind.recognises(first):
+            return kind
+    return by_suffix
 
 
-def save(path: str | os.PathLike[str], module: Any) -> None:
-    """Write a module in the format that the name's ending says; in our own for any other ending."""
-    (format_named(path, shared=False) or _known()[OWN]).save(path, module)
+def save(module: Any, path: str | os.PathLike[str]) -> None:
+    """Write a module to a file, which `load` reads; `module.save(path)` does the same.
+
+    The name's ending says the format: Torch7's for ".t7" and ".t7b", our own for any other.  The
+    file appears complete or not at all.
+    Raises UnsupportedError for what the format cannot hold, OSError for the file itself, TypeError
+    for what is no Module or no path.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"save(module, path) takes a path, not a {type(path).__name__}")
+    (format_by_suffix(path, shared=False) or _all_formats()[NATIVE]).save(module, path)
 
 
 def load(
-    file: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes,
     *,
     classes: Iterable[type] | Mapping[str, type] = (),
     limits: Any = None,
 ) -> Any:
-    """What is in a model file: the module that `save` wrote, or another system's.
+    """Return what is in a model file: the module that `save` wrote, or another system's.
 
-    file:    path, or the bytes themselves.  What the first bytes say counts most, then the name's
-             ending; otherwise it is taken for a file of our own.
-    classes: your own Module classes that the file may have, or such by the names that the file has
-             for them, {"nn.Mine": Mine}
+    path:    the file's path, or its bytes.  The first bytes say the format, or else the name's
+             ending; a file of which neither says anything is read as one of our own format
+    classes: your own Module classes that the file may have; or a mapping to them from the names
+             that the file has for them, {"nn.Mine": Mine}
     limits:  how much of a file is accepted, nn.formats.Limits
     Raises FormatError or one of its children for the content, OSError for the file itself.
     """
     options = {"classes": classes} if classes else {}
-    return (format_of(file) or _known()[OWN]).load(file, limits=limits, **options)
+    return (detect_format(path) or _all_formats()[NATIVE]).load(path, limits=limits, **options)

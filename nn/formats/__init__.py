@@ -3,6 +3,7 @@
 Nothing here runs code that a file brings along; what is wrong with a file is a FormatError.
 """
 
+from tapegrad.nn.core.files import FileFormat, register_format
 from tapegrad.nn.formats import native, torch7
 from tapegrad.nn.formats.common.errors import (
     FormatError,
@@ -15,9 +16,10 @@ from tapegrad.nn.formats.common.errors import (
     UnsupportedError,
 )
 from tapegrad.nn.formats.native import safetensors_file
-from tapegrad.nn.formats.native.files import register
+from tapegrad.nn.formats.native.files import register_class
 
 __all__ = [
+    "FileFormat",
     "FormatError",
     "LimitError",
     "Limits",
@@ -27,7 +29,8 @@ __all__ = [
     "UnsafeError",
     "UnsupportedError",
     "native",
-    "register",
+    "register_class",
+    "register_format",
     "safetensors_file",
     "torch7",
 ]

@@ -1,21 +1,24 @@
 """Transfer functions: elementwise nonlinearities, and gated halves.
 
-Each is forward code of a line or two; stable forms and derivatives live with the primitives.  What
-Torch7 does at a kink is kept: maximum and minimum give the gradient of a tie to their first
-operand, so the order of the operands says on which side the kink belongs.  Conditions are written
-so that NaN stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
+Each class is forward code of a line or two; the primitives have the stable forms and the
+derivatives.  At a kink the derivative is Torch7's: maximum and minimum give the gradient of a tie
+to their first operand, so the order of the operands decides it.  Conditions are written so that NaN
+stays NaN.  `inplace` is accepted and kept, as in `rectifiers.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "Abs",
@@ -45,7 +48,7 @@ __all__ = [
 class Identity(Module):
     """y = x, whatever x is: an array, or nested lists of arrays.  Source: nn.Identity."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         return x
 
 
@@ -58,28 +61,28 @@ class Abs(Module):
     Source: nn.Abs.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return magnitude(x)
 
 
 class Exp(Module):
     """y = eˣ, elementwise: any shape -> the same shape.  Source: nn.Exp."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
 
 class Log(Module):
     """y = log x, elementwise, x > 0: any shape -> the same shape.  Source: nn.Log."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log(x)
 
 
 class Sqrt(Module):
     """y = √x, elementwise, x >= 0: any shape -> the same shape; the derivative at 0 is 0.
 
-    eps: kept, and without effect, as in Torch7.  Source: nn.Sqrt.
+    eps: accepted and kept without effect, as in Torch7.  Source: nn.Sqrt.
     """
 
     keeps = ("eps",)
@@ -87,7 +90,7 @@ class Sqrt(Module):
     def __init__(self, eps: float = 0) -> None:
         self.eps = eps
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         zero = ops.equal(x, 0)
         return ops.where(zero, 0, ops.sqrt(ops.where(zero, 1, x)))
 
@@ -95,12 +98,12 @@ class Sqrt(Module):
 class Square(Module):
     """y = x², elementwise: any shape -> the same shape.  Source: nn.Square."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.square(x)
 
 
 class Power(Module):
-    """y = xᵖ, elementwise: any shape -> the same shape.  x >= 0 unless p is a whole number.
+    """y = xᵖ, elementwise: any shape -> the same shape.  x >= 0 unless p is an integer.
 
     Source: nn.Power.
     """
@@ -110,28 +113,28 @@ class Power(Module):
     def __init__(self, p: float) -> None:
         self.pow = p
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.power(x, self.pow)
 
 
 class Tanh(Module):
     """y = tanh x, elementwise: any shape -> the same shape.  Source: nn.Tanh."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
 
 class TanhShrink(Module):
     """y = x - tanh x, elementwise: any shape -> the same shape.  Source: nn.TanhShrink."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x - ops.tanh(x)
 
 
 class Sigmoid(Module):
     """y = 1 / (1 + e⁻ˣ), elementwise: any shape -> the same shape.  Source: nn.Sigmoid."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
 
 
@@ -141,14 +144,14 @@ class LogSigmoid(Module):
     Source: nn.LogSigmoid.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return -ops.logaddexp(-x, 0)
 
 
 class SoftSign(Module):
     """y = x / (1 + |x|), elementwise: any shape -> the same shape.  Source: nn.SoftSign."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x / (ops.absolute(x) + 1)
 
 
@@ -165,7 +168,7 @@ class SoftPlus(Module):
     def __init__(self, beta: float = 1) -> None:
         self.beta = beta
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         scaled = x * self.beta
         smooth = ops.logaddexp(scaled, 0) / self.beta
         return ops.where(ops.greater(scaled, self.threshold), x, smooth)
@@ -178,7 +181,7 @@ class SiLU(Module):
     function approximation in reinforcement learning", 2017, equation 3; also called Swish.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.sigmoid(x)
 
 
@@ -188,14 +191,14 @@ class Mish(Module):
     Source: D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.tanh(ops.logaddexp(x, 0))
 
 
 class GELU(Module):
     """y = x·Φ(x), Φ the normal distribution function, elementwise: any shape -> the same shape.
 
-    approximate "tanh": Φ(x) is taken to be (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, as the
+    approximate "tanh": Φ(x) ≈ (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, as the
     weights of many published models expect; "none", the default: Φ(x) = (1 + erf(x/√2)) / 2.
     Raises ValueError for other words.
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
@@ -208,10 +211,10 @@ class GELU(Module):
             raise ValueError(f'GELU: approximate is {approximate!r}, it must be "none" or "tanh"')
         self.approximate = approximate
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.approximate == "tanh":
-            bent = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
-            return x * 0.5 * (ops.tanh(bent) + 1)
+            argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
+            return x * 0.5 * (ops.tanh(argument) + 1)
         return x * 0.5 * (ops.erf(x * float(np.sqrt(0.5))) + 1)
 
 
@@ -237,7 +240,7 @@ class HardTanh(Module):
         self.max_val = max_value
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.minimum(self.max_val, ops.maximum(self.min_val, x))
 
 
@@ -255,7 +258,7 @@ class Clamp(HardTanh):
 class HardShrink(Module):
     """y = x where |x| > lambda, else 0, elementwise: any shape -> the same shape.
 
-    The field is called `lambda`, which Python reads with getattr only.  Source: nn.HardShrink.
+    The field is called `lambda`, a reserved word: read it with getattr.  Source: nn.HardShrink.
     """
 
     keeps = ("lambda",)
@@ -263,14 +266,14 @@ class HardShrink(Module):
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.where(ops.less_equal(ops.absolute(x), getattr(self, "lambda")), 0, x)
 
 
 class SoftShrink(Module):
     """y = x moved towards 0 by lambda, and 0 where |x| <= lambda: any shape -> the same shape.
 
-    The field is called `lambda`, which Python reads with getattr only.  Source: nn.SoftShrink.
+    The field is called `lambda`, a reserved word: read it with getattr.  Source: nn.SoftShrink.
     """
 
     keeps = ("lambda",)
@@ -278,7 +281,7 @@ class SoftShrink(Module):
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         limit = getattr(self, "lambda")
         return x - ops.clip(x, -limit, limit)
 
@@ -301,7 +304,7 @@ class GatedLinearUnit(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = -1 if self.dim is None else self.dim
         if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
             raise ShapeError(f"the input of shape {x.shape} has no axis {axis} of even length")
@@ -312,6 +315,6 @@ class GatedLinearUnit(Module):
 # Shared with other files --------------------------------------------------------------------------
 
 
-def magnitude(x: Any) -> Any:
-    """|x| whose derivative at 0 is 1, as that of Torch7's absolute values."""
+def magnitude(x: Tensor) -> Tensor:
+    """Return |x| with derivative 1 at 0, as Torch7's absolute values have it."""
     return ops.where(ops.greater_equal(x, 0), x, -x)

@@ -1,12 +1,13 @@
 """Attention, and the encoder layer of the Transformer.
 
-Sequences have the batch first: (N, T, E).  Masks are constants: True means "must not be looked at".
+Sequences have the batch first: (N, T, E).  A mask is a constant array of booleans; True forbids to
+attend to a step.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,16 +22,19 @@ from tapegrad.nn.layers.normalization.sample import LayerNorm
 from tapegrad.nn.layers.rectifiers import ReLU
 from tapegrad.nn.module import Module
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
+
 __all__ = ["MultiHeadAttention", "TransformerEncoderLayer"]
 
 
 class MultiHeadAttention(Module):
     """y = concat(head₁, …)·Wₒᵀ + bₒ, headₖ = softmax(QₖKₖᵀ / √d)·Vₖ, d = embed_dim / num_heads.
 
-    x: (N, T, E) or (T, E), which attends to itself, or a list [query, key, value] of (N, T, E),
-    (N, S, E) and (N, S, E) -> (N, T, E), E = embed_dim.
+    x: (N, T, E) or (T, E), which attends to itself -> the same shape, E = embed_dim;
+    or a list [query, key, value] of (N, T, E), (N, S, E) and (N, S, E) -> (N, T, E).
     in_proj_weight (3·E, E) and in_proj_bias (3·E,) make Q, K and V; out_proj is a Linear.
-    causal: step t looks at no later step.  dropout: the probability with which an attention weight
+    causal: no step attends to a later one.  dropout: the probability with which an attention weight
     becomes 0 in training.  Weights start from Xavier's uniform distribution, biases at 0.
     Raises ValueError unless num_heads divides embed_dim, ShapeError for other shapes.
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.2.
@@ -68,7 +72,7 @@ class MultiHeadAttention(Module):
         self.in_proj_bias = Parameter(np.empty(3 * embed_dim, dtype)) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias)
         self.dropout = Dropout(dropout)
-        self._mask: Any = None
+        self._mask: np.ndarray[Any, Any] | None = None
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
@@ -79,31 +83,33 @@ class MultiHeadAttention(Module):
         self.out_proj.reset(stdv)
         fill_(self.out_proj.bias, 0.0)
 
-    def setMask(self, mask: Any) -> MultiHeadAttention:
-        """Positions not to be looked at, booleans that broadcast against (N, heads, T, S): True
-        is masked; None for none; returns self.  A row that is masked throughout gives NaN.
+    def setMask(self, mask: Operand | None) -> MultiHeadAttention:
+        """Forbid attention where `mask` is True; returns self.
+
+        mask: booleans that broadcast to (N, heads, T, S), or None for no mask.  Where all of a row
+        is True, the output is NaN.
         """
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         query, key, value = x if isinstance(x, (list, tuple)) else (x, x, x)
         single = query.ndim == 2
         if single:
             query, key, value = (part.reshape((1, *part.shape)) for part in (query, key, value))
-        self._check(query, key, value)
+        self._check_shapes(query, key, value)
         q, k, v = (
-            self._heads(part, i) for i, part in enumerate((query, key, value))
+            self._project_heads(part, i) for i, part in enumerate((query, key, value))
         )  # each (N, heads, steps, d)
         scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.transpose((0, 1, 3, 2))
-        mask = self._masked(scores)
+        mask = self._joint_mask(scores)
         if mask is not None:
             scores = ops.where(mask, -math.inf, scores)
         mixed = self.dropout(ops.softmax(scores, axis=-1)) @ v
         y = self.out_proj(mixed.transpose((0, 2, 1, 3)).reshape(query.shape))
         return y.reshape(y.shape[1:]) if single else y
 
-    def _heads(self, x: Any, which: int) -> Any:
+    def _project_heads(self, x: Tensor, which: int) -> Tensor:
         rows = slice(which * self.embed_dim, (which + 1) * self.embed_dim)
         y = x @ self.in_proj_weight[rows].T
         if self.in_proj_bias is not None:
@@ -111,7 +117,7 @@ class MultiHeadAttention(Module):
         width = self.embed_dim // self.num_heads
         return y.reshape((*x.shape[:2], self.num_heads, width)).transpose((0, 2, 1, 3))
 
-    def _masked(self, scores: Any) -> Any:
+    def _joint_mask(self, scores: Tensor) -> Tensor | None:
         t, s = scores.shape[-2:]
         mask = self._mask
         if self.causal:
@@ -119,7 +125,7 @@ class MultiHeadAttention(Module):
             mask = later if mask is None else mask | later
         return None if mask is None else Tensor(mask, device=scores.device)
 
-    def _check(self, query: Any, key: Any, value: Any) -> None:
+    def _check_shapes(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         for name, part in (("query", query), ("key", key), ("value", value)):
             if part.ndim != 3 or part.shape[-1] != self.embed_dim:
                 raise ShapeError(
@@ -139,12 +145,12 @@ class MultiHeadAttention(Module):
 class TransformerEncoderLayer(Module):
     """x' = norm1(x + attention(x));  y = norm2(x' + W₂·activation(W₁·x' + b₁) + b₂).
 
-    x: (N, T, d_model) or (T, d_model) -> the same shape.  norm_first: normalize what goes into
+    x: (N, T, embed_dim) or (T, embed_dim) -> the same shape.  norm_first: normalize what goes into
     attention and into the feed-forward layer, instead of the sums.
     activation: "relu" or "gelu".  Dropout with probability `dropout` in training: of attention
     weights, of the hidden layer, and of what is added to x.
-    Raises ValueError for another activation and where nhead does not divide d_model, ShapeError for
-    other shapes.
+    Raises ValueError for another activation and where num_heads does not divide embed_dim,
+    ShapeError for other shapes.
     Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.1.
     """
 
@@ -163,12 +169,12 @@ class TransformerEncoderLayer(Module):
 
     def __init__(
         self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
+        embed_dim: int,
+        num_heads: int,
+        feedforward_dim: int = 2048,
         dropout: float = 0.1,
         activation: str = "relu",
-        layer_norm_eps: float = 1e-5,
+        eps: float = 1e-5,
         *,
         norm_first: bool = False,
         causal: bool = False,
@@ -178,27 +184,27 @@ class TransformerEncoderLayer(Module):
                 f'TransformerEncoderLayer: activation is {activation!r}, it must be "relu" or '
                 '"gelu"'
             )
-        self.self_attn = MultiHeadAttention(d_model, nhead, dropout, causal=causal)
-        self.linear1 = Linear(d_model, dim_feedforward)
-        self.linear2 = Linear(dim_feedforward, d_model)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps)
+        self.self_attn = MultiHeadAttention(embed_dim, num_heads, dropout, causal=causal)
+        self.linear1 = Linear(embed_dim, feedforward_dim)
+        self.linear2 = Linear(feedforward_dim, embed_dim)
+        self.norm1 = LayerNorm(embed_dim, eps)
+        self.norm2 = LayerNorm(embed_dim, eps)
         self.activation = ReLU() if activation == "relu" else GELU()
         self.dropout = Dropout(dropout)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
         self.norm_first = norm_first
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.norm_first:
-            x = x + self._attended(self.norm1(x))
-            return x + self._fed_forward(self.norm2(x))
-        x = self.norm1(x + self._attended(x))
-        return self.norm2(x + self._fed_forward(x))
+            x = x + self._attend(self.norm1(x))
+            return x + self._feed_forward(self.norm2(x))
+        x = self.norm1(x + self._attend(x))
+        return self.norm2(x + self._feed_forward(x))
 
-    def _attended(self, x: Any) -> Any:
+    def _attend(self, x: Tensor) -> Tensor:
         return self.dropout1(self.self_attn(x))
 
-    def _fed_forward(self, x: Any) -> Any:
+    def _feed_forward(self, x: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(self.linear1(x)))
         return self.dropout2(self.linear2(hidden))

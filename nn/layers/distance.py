@@ -1,15 +1,15 @@
 """Distances, similarities and norms, with learned centres or between two inputs.
 
-The Euclidean ones divide by (norm + small) in their gradients, as Torch7's do, so that the gradient
-at distance 0 is 0 and not NaN; that makes it smaller than the derivative by a relative small/norm,
-and is the rule of the primitive `guarded_norm`.
+The gradients of Euclidean distances divide by (norm + small), as in Torch7, so that the gradient at
+distance 0 is 0 and not NaN.  Elsewhere it is smaller than the derivative, by small/norm of itself.
+The primitive `guarded_norm` has this rule.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "Cosine",
@@ -41,8 +44,8 @@ class Euclidean(Module):
     Raises ShapeError for other shapes.  Source: nn.Euclidean.
     """
 
-    keeps = ("weight", "small")
-    small = 1e-7  # guards the gradient; a smaller one brings it nearer to the derivative
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "small")
+    small = 1e-7  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
         self.weight = Parameter(np.empty((inputSize, outputSize), default_dtype()))
@@ -53,14 +56,14 @@ class Euclidean(Module):
         s = bound(self.weight.shape[0], stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self._differences(x))
 
-    def _differences(self, x: Any) -> Any:
-        features(x, self.weight.shape[0])
+    def _differences(self, x: Tensor) -> Tensor:
+        check_features(x, self.weight.shape[0])
         return ops.expand_dims(x, -1) - self.weight
 
-    def _norm(self, differences: Any) -> Any:
+    def _norm(self, differences: Tensor) -> Tensor:
         y = ops.guarded_norm(differences, axis=-2, small=self.small)
         return ops.squeeze(y, -2)
 
@@ -78,7 +81,7 @@ class WeightedEuclidean(Euclidean):
         super().__init__(inputSize, outputSize)
         self.diagCov = Parameter(np.ones((inputSize, outputSize), default_dtype()))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self.diagCov * self._differences(x))
 
 
@@ -101,12 +104,12 @@ class Cosine(Module):
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
-        features(x, self.weight.shape[1])
-        return _unit(x) @ _unit(self.weight).T
+    def updateOutput(self, x: Tensor) -> Tensor:
+        check_features(x, self.weight.shape[1])
+        return _to_unit_length(x) @ _to_unit_length(self.weight).T
 
 
-def _unit(x: Any) -> Any:
+def _to_unit_length(x: Tensor) -> Tensor:
     small = 1e-12
     return x / (ops.guarded_norm(x, small=small) + small)
 
@@ -120,15 +123,15 @@ class PairwiseDistance(Module):
     """
 
     keeps = ("norm", "small")
-    small = 1e-6  # guards the gradient; a smaller one brings it nearer to the derivative
+    small = 1e-6  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, p: float = 2) -> None:
         if p < 1:
             raise ValueError(f"PairwiseDistance: p is {p}, it must be at least 1")
         self.norm = p
 
-    def updateOutput(self, x: Any) -> Any:
-        a, b = vectors(x)
+    def updateOutput(self, x: Nest) -> Tensor:
+        a, b = vector_pair(x)
         return ops.squeeze(ops.guarded_norm(a - b, p=self.norm, small=self.small), -1).reshape(
             (-1,)
         )
@@ -141,8 +144,8 @@ class CosineDistance(Module):
     norms.  Raises ShapeError for other shapes.  Source: nn.CosineDistance.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        a, b = vectors(x)
+    def updateOutput(self, x: Nest) -> Tensor:
+        a, b = vector_pair(x)
         small = 1e-12
         squares = [ops.sum(ops.square(v), axis=-1) + small for v in (a, b)]
         y = ops.sum(a * b, axis=-1) / (ops.sqrt(squares[0]) * ops.sqrt(squares[1]))
@@ -156,8 +159,8 @@ class DotProduct(Module):
     shapes.  Source: nn.DotProduct.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        a, b = vectors(x)
+    def updateOutput(self, x: Nest) -> Tensor:
+        a, b = vector_pair(x)
         return ops.sum(a * b, axis=-1, keepdims=a.ndim == 1)
 
 
@@ -176,35 +179,35 @@ class Normalize(Module):
         self.p = p
         self.eps = eps
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (n,) nor (N, n)")
         # Where |x|ᵖ has a kink or a pole at 0, its derivative is guarded by eps, as in Torch7.
         power = 1 if self.p == math.inf else self.p
         powers = ops.guarded_power(x, p=power, small=self.eps if power < 2 else 0)
         if self.p == math.inf:
-            place = ops.argmax(powers, axis=-1, keepdims=True)
-            return x / (ops.take_along_axis(powers, place, -1) + self.eps)
+            position = ops.argmax(powers, axis=-1, keepdims=True)
+            return x / (ops.take_along_axis(powers, position, -1) + self.eps)
         total = ops.sum(powers, axis=-1, keepdims=True) + self.eps
         return x / total ** (1 / self.p)
 
     def __repr__(self) -> str:
-        whole = self.p == math.inf or self.p % 1 == 0
-        return f"{torch7_name(self)}({self.p if whole else f'{self.p:f}'})"
+        is_integer = self.p == math.inf or self.p % 1 == 0
+        return f"{torch7_name(self)}({self.p if is_integer else f'{self.p:f}'})"
 
 
 # Clustering ---------------------------------------------------------------------------------------
 
 
 class Kmeans(Module):
-    """For each row of x the number of the nearest of k centroids; the rows of weight.
+    """y[n] = the number of the centroid that is nearest to row n of x, from 0.
 
-    x: (N, dim) -> (N,), whole numbers from 0 in x's dtype;  weight (k, dim), from U(-s, s),
-    s = 1/√dim.  Whatever gradOutput is, the gradient of a centroid is itself minus the mean of the
-    rows it is nearest to, times scale: with learning rate 1 that is Lloyd's step.  The gradient of
-    x is 0.  After a call `loss` is Σ ‖x - centroid‖², 0-d, and clusterSampleCount holds how many
-    rows each centroid has.  Raises ShapeError for other shapes.  Source: nn.Kmeans; S. Lloyd,
-    "Least Squares Quantization in PCM", 1982.
+    x: (N, dim) -> (N,) in x's dtype.  The centroids are the rows of weight (k, dim), which starts
+    from U(-s, s), s = 1/√dim.  The gradient of a centroid is scale times (the centroid minus the
+    mean of the rows that are nearest to it), whatever gradOutput is: with learning rate 1 an update
+    is Lloyd's step.  The gradient of x is 0.  After a call `loss` is Σ ‖x - centroid‖², 0-d, and
+    clusterSampleCount has the number of rows of each centroid.  Raises ShapeError for other shapes.
+    Source: nn.Kmeans; S. Lloyd, "Least Squares Quantization in PCM", 1982.
     """
 
     keeps = ("k", "dim", "scale", "loss", "clusterSampleCount", "weight")
@@ -216,8 +219,8 @@ class Kmeans(Module):
         self.k = k
         self.dim = dim
         self.scale = scale
-        self.loss: Any = 0
-        self.clusterSampleCount: Any = None
+        self.loss: Tensor | int = 0
+        self.clusterSampleCount: Tensor | None = None
         self.weight = Parameter(np.empty((k, dim), default_dtype()))
         self.reset()
 
@@ -226,8 +229,8 @@ class Kmeans(Module):
         s = bound(self.dim, stdv)
         uniform_(self.weight, -s, s)
 
-    def initRandom(self, x: Any) -> None:
-        """Put the centroids on k different rows of x, drawn at random.
+    def initRandom(self, x: Operand) -> None:
+        """Set the centroids to k different rows of x, drawn at random.
 
         Raises ShapeError when x has fewer.
         """
@@ -235,12 +238,13 @@ class Kmeans(Module):
         if len(rows) < self.k:
             raise ShapeError(f"Kmeans: {len(rows)} rows are too few for {self.k} centroids")
         draws = devices.generator("cpu").uniform((len(rows),), np.float64)
-        self._put(rows[np.argsort(draws)[: self.k]])
+        self._set_centroids(rows[np.argsort(draws)[: self.k]])
 
-    def initKmeansPlus(self, x: Any, p: float = 0.95) -> None:
-        """Put the centroids on rows of x that lie far from one another, as k-means++ does.
+    def initKmeansPlus(self, x: Operand, p: float = 0.95) -> None:
+        """Set the centroids to rows of x that are far from one another, as k-means++ does.
 
-        p: of the rows, sorted by their distance, the drawn one lies in the last 1 - p share.
+        p: each further centroid is drawn from the share 1 - p of the rows that are farthest from
+        the centroids so far.
         Source: D. Arthur, S. Vassilvitskii, "k-means++", 2007.
         """
         rows = self._rows(x)
@@ -251,32 +255,32 @@ class Kmeans(Module):
             far = np.min([((rows - c) ** 2).sum(axis=1) for c in chosen], axis=0)
             position = int((p + (1 - p) * draw) * len(rows))
             chosen.append(rows[np.argsort(far)[min(position, len(rows) - 1)]])
-        self._put(np.stack(chosen))
+        self._set_centroids(np.stack(chosen))
 
-    def _rows(self, x: Any) -> np.ndarray[Any, Any]:
+    def _rows(self, x: Operand) -> np.ndarray[Any, Any]:
         rows = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
         if rows.ndim != 2 or rows.shape[1] != self.dim or not len(rows):
             raise ShapeError(f"Kmeans: {rows.shape} is not (N, {self.dim}) with N > 0")
         return rows
 
-    def _put(self, rows: np.ndarray[Any, Any]) -> None:
+    def _set_centroids(self, rows: np.ndarray[Any, Any]) -> None:
         weight = self.weight.detach()
         ops.assign(weight, devices.to_device(rows.astype(weight.dtype), weight.device))
 
-    def updateOutput(self, x: Any) -> Any:
-        features(x, self.dim)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        check_features(x, self.dim)
         if x.ndim != 2:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.dim})")
         constant, weight = x.detach(), self.weight.detach()
         squares = ops.sum(ops.square(ops.expand_dims(constant, 1) - weight), axis=-1)
         self.loss = ops.sum(ops.min(squares, axis=-1))
         y = ops.nearest_centroid(x, self.weight if self.scale is None else self._scaled())
-        every = ops.cumsum(weight[:, 0] * 0 + 1) - 1
-        self.clusterSampleCount = ops.sum(ops.expand_dims(y.detach(), -1) == every, axis=0)
+        numbers = ops.cumsum(weight[:, 0] * 0 + 1) - 1
+        self.clusterSampleCount = ops.sum(ops.expand_dims(y.detach(), -1) == numbers, axis=0)
         return y
 
-    def _scaled(self) -> Any:
-        return ops.scaled_gradient(self.weight, self.scale)
+    def _scaled(self) -> Tensor:
+        return ops.scale_gradient(self.weight, self.scale)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, the loss and the counts."""
@@ -287,15 +291,18 @@ class Kmeans(Module):
 # Shapes -------------------------------------------------------------------------------------------
 
 
-def features(x: Any, length: int) -> None:
+def check_features(x: Tensor, length: int) -> None:
     """Raise ShapeError unless x is (length,) or (N, length)."""
     if x.ndim not in (1, 2) or x.shape[-1] != length:
         raise ShapeError(f"the input of shape {x.shape} is neither ({length},) nor (N, {length})")
 
 
-def vectors(x: Any) -> tuple[Any, Any]:
-    """The two arrays of a table, (n,) and (n,) or (N, n) and (N, n).  Raises ShapeError else."""
-    a, b = table(x, 2)
+def vector_pair(x: Nest) -> tuple[Tensor, Tensor]:
+    """Return the two arrays of a table: (n,) and (n,), or (N, n) and (N, n).
+
+    Raises ShapeError for other shapes.
+    """
+    a, b = entries_of(x, 2)
     if a.shape != b.shape or a.ndim not in (1, 2):
         raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of (n,) or (N, n)")
     return a, b

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
@@ -18,8 +18,8 @@ NO_PROBABILITY = "{name}: p is {p}, it must be 0 <= p < 1"
 class Dropout(Module):
     """y = x·noise, where an entry of noise is 0 with probability p, else 1 / (1 - p).
 
-    x: any shape -> the same shape.  In evaluate() y = x.  `noise` holds the factors of the last
-    call that drew them.
+    x: any shape -> the same shape.  In evaluate() y = x.  The attribute `noise` has the factors of
+    the last call that drew some.
     v1: the first version, which does not divide by 1 - p in training and multiplies by it in
     evaluate().  stochasticInference: draw in evaluate() too.  inplace: accepted and kept; the
     caller's arrays are never overwritten.
@@ -40,16 +40,16 @@ class Dropout(Module):
         self.v2 = not v1
         self.inplace = bool(inplace)
         self.stochastic_inference = bool(stochasticInference)
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
     def setp(self, p: float) -> Self:
-        """Drop with another probability from now on."""
+        """Set the probability p of dropping an entry.  Raises ValueError unless 0 <= p < 1."""
         if not 0 <= p < 1:
             raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
         self.p = p
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.p == 0:
             return x
         if self.train or self.stochastic_inference:
@@ -70,11 +70,11 @@ class Dropout(Module):
 
 
 class SpatialDropout(Module):
-    """y = x·noise, where noise is 0 for a whole feature map with probability p, else 1.
+    """y = x·noise, where noise is 0 for an entire feature map with probability p, else 1.
 
     x: (C, H, W) or (N, C, H, W) -> the same shape.  Nothing is divided by 1 - p; in evaluate()
-    y = (1 - p)·x.  `noise` holds the factors of the last call that drew them, (C, 1, 1) or
-    (N, C, 1, 1).  stochasticInference: draw in evaluate() too.
+    y = (1 - p)·x.  The attribute `noise`, (C, 1, 1) or (N, C, 1, 1), has the factors of the last
+    call that drew some.  stochasticInference: draw in evaluate() too.
     Raises ValueError unless 0 <= p < 1, ShapeError for other shapes.  Source: nn.SpatialDropout;
     J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", CVPR 2015.
     """
@@ -85,16 +85,16 @@ class SpatialDropout(Module):
     def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
         self.setp(p)
         self.stochastic_inference = bool(stochasticInference)
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
     def setp(self, p: float) -> Self:
-        """Drop with another probability from now on."""
+        """Set the probability p of dropping an entry.  Raises ValueError unless 0 <= p < 1."""
         if not 0 <= p < 1:
             raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
         self.p = p
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (self.axes - 1, self.axes):
             raise ShapeError(
                 f"the input of shape {x.shape} has {x.ndim} axes, it must have {self.axes}, "
@@ -102,8 +102,8 @@ class SpatialDropout(Module):
             )
         if not (self.train or self.stochastic_inference):
             return x * (1 - self.p)
-        places = x.ndim - self.axes + 2
-        shape = (*x.shape[:places], *(1,) * (self.axes - 2))
+        leading_axes = x.ndim - self.axes + 2
+        shape = (*x.shape[:leading_axes], *(1,) * (self.axes - 2))
         stream = self.random_stream(x)
         kept = ops.bernoulli(generator=stream, p=1 - self.p, shape=shape, dtype=x.dtype)
         self.noise = as_tensors(kept)
@@ -130,7 +130,7 @@ class VolumetricDropout(SpatialDropout):
 class WhiteNoise(Module):
     """y = x + noise, with noise from N(mean, std²) in training, and y = x + mean in evaluate().
 
-    x: any shape -> the same shape.  `noise` holds what the last call drew.
+    x: any shape -> the same shape.  The attribute `noise` has the draws of the last call.
     Source: nn.WhiteNoise.
     """
 
@@ -139,9 +139,9 @@ class WhiteNoise(Module):
     def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
         self.mean = mean
         self.std = std
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if not self.train:
             return x + self.mean
         stream = self.random_stream(x)

@@ -1,17 +1,20 @@
-"""Layers that leave their input as it is and act on the gradient that passes back.
+"""Layers whose output is their input, and which change or show the gradient on its way back.
 
-What such a layer hands back is on purpose not the derivative of what it computes, so each rests on
-a primitive with a rule of its own (`scaled_gradient`, `penalized`, `watched_gradient`).
+The gradient of such a layer is on purpose not the derivative of its output, so each layer calls a
+primitive that has a rule of its own: `scale_gradient`, `penalize_l1`, `watch_gradient`.
 """
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = ["GradientReversal", "L1Penalty", "PrintSize", "ZeroGrad"]
 
@@ -29,26 +32,26 @@ class GradientReversal(Module):
         self.setLambda(lambda_)
 
     def setLambda(self, lambda_: float) -> Self:
-        """Reverse by another factor from now on."""
+        """Set the factor λ by which the gradient is multiplied and reversed."""
         vars(self)["lambda"] = lambda_  # its name in Torch7, a reserved word here
         return self
 
-    def updateOutput(self, x: Any) -> Any:
-        return ops.scaled_gradient(x, -vars(self)["lambda"])
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return ops.scale_gradient(x, -vars(self)["lambda"])
 
 
 class ZeroGrad(Module):
     """y = x; the gradient is 0: any shape -> the same.  Source: nn.ZeroGrad."""
 
-    def updateOutput(self, x: Any) -> Any:
-        return ops.scaled_gradient(x, 0)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return ops.scale_gradient(x, 0)
 
 
 class L1Penalty(Module):
-    """y = x; the gradient of λ·Σ|x| is added to the one that passes, as if it were in the loss.
+    """y = x; the gradient of λ·Σ|x| is added to the output's, as if the sum were in the loss.
 
     λ is l1weight, divided by the number of entries with sizeAverage.  After a call `loss` is
-    λ·Σ|x|, 0-d.  provideOutput False: the penalty's gradient stands in the place of the other.
+    λ·Σ|x|, 0-d.  provideOutput False: the gradient is the penalty's alone.
     Source: nn.L1Penalty.
     """
 
@@ -60,12 +63,12 @@ class L1Penalty(Module):
         self.l1weight = l1weight
         self.sizeAverage = bool(sizeAverage)
         self.provideOutput = bool(provideOutput)
-        self.loss: Any = None
+        self.loss: Tensor | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         weight = self.l1weight / (max(x.size, 1) if self.sizeAverage else 1)
         self.loss = ops.sum(ops.absolute(x.detach())) * weight
-        return ops.penalized(x, weight=weight, passing=self.provideOutput)
+        return ops.penalize_l1(x, weight=weight, passing=self.provideOutput)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and the loss."""
@@ -79,12 +82,12 @@ class _Announcement:
 
     text: str
 
-    def __call__(self, array: Any) -> None:
+    def __call__(self, array: Array) -> None:
         sys.stdout.write(f"{self.text} {tuple(array.shape)}\n")
 
 
 class PrintSize(Module):
-    """y = x; prints the shape of x, and on the way back that of the gradient, behind `prefix`.
+    """y = x; prints the shape of x and, in the reverse sweep, that of the gradient, after `prefix`.
 
     Source: nn.PrintSize.
     """
@@ -94,6 +97,6 @@ class PrintSize(Module):
     def __init__(self, prefix: str = "PrintSize") -> None:
         self.prefix = prefix
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         _Announcement(f"{self.prefix}: input")(x)
-        return ops.watched_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))
+        return ops.watch_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from tapegrad.autograd import ops, primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd import Tensor, ops, primitive
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Nest
 
 __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
 
 
 class Select(Module):
-    """The slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
+    """y = the slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
 
-    Both may be negative and count from the end then.  Raises ShapeError when there is no such axis
-    or entry.  Source: nn.Select.
+    Negative dimensions and indices count from the end.  Raises ShapeError when there is no such
+    axis or entry.  Source: nn.Select.
     """
 
     keeps = ("dimension", "index")
@@ -31,29 +34,31 @@ class Select(Module):
         self.dimension = dimension
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim)
         position_of(self.index, x.shape[axis], f"axis {axis} of {x.shape}")
         return x[(slice(None),) * axis + (self.index,)]
 
 
 class Narrow(Module):
-    """`length` entries of x along `dimension`, from `index` on (Torch7's offset).
+    """y = the `length` entries of x along `dimension` from `offset` on.
 
-    A negative length counts from the end: -1 is all that follow, -2 all but the last one.  With a
-    negative index, of any value, the last `length` entries are left out.  Raises ShapeError when
+    A negative length counts from the end: -1 takes all entries that follow, -2 all but the last.
+    A negative offset of any value takes all entries but the last `length`.  Raises ShapeError when
     there are not so many entries.  Source: nn.Narrow.
     """
 
     keeps = ("dimension", "index", "length")
-    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension", "index": "index"}
+    counts: ClassVar[Mapping[str, str]] = {
+        "dimension": "dimension", "offset": "index", "index": "index"
+    }  # fmt: skip
 
-    def __init__(self, dimension: int, index: int, length: int = 1) -> None:
+    def __init__(self, dimension: int, offset: int, length: int = 1) -> None:
         self.dimension = dimension
-        self.index = index
+        self.index = offset  # Torch7's field has another name than its argument
         self.length = length
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim)
         size = x.shape[axis]
         start, length = self.index, self.length
@@ -71,8 +76,9 @@ class Narrow(Module):
 class Index(Module):
     """[x, indices] -> the slices of x at integer `indices` along `dimension`, in their order.
 
-    indices: (n,), may repeat; the gradient of a slice is summed over its repetitions, and indices
-    have none.  Raises ShapeError when one is not in 0 … length - 1.  Source: nn.Index.
+    indices: (n,).  Where an index repeats, the gradients of the repetitions are added up; the
+    indices have no gradient.  Raises ShapeError when one is not in 0 … length - 1.  Source:
+    nn.Index.
     """
 
     keeps = ("dimension",)
@@ -83,32 +89,31 @@ class Index(Module):
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 
-    def updateOutput(self, x: Any) -> Any:
-        values, indices = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        values, indices = entries_of(x, 2)
         axis = axis_of(self.dimension, values.ndim)
-        return ops.take(values, whole(indices, values.shape[axis]), axis=axis)
+        return ops.take(values, to_indices(indices, values.shape[axis]), axis=axis)
 
 
 class MaskedSelect(Module):
-    """[x, mask] -> the entries of x where the mask is not 0, in row order, as one axis.
+    """[x, mask] -> the entries of x where the mask is not 0, in row order, along one axis.
 
     mask: booleans or integers of x's shape; it has no gradient.  Raises ShapeError when the shapes
     differ.  Source: nn.MaskedSelect.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        values, mask = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        values, mask = entries_of(x, 2)
         if values.shape != mask.shape:
             raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
         return values[mask.detach() != 0]
 
 
 @primitive(differentiable=False)
-def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
-    """The integer indices as they are, once it is known that all are in 0 … length-1.
+def indices_within(xp: Namespace, indices: Array, *, length: int) -> Array:
+    """Return the integer indices.  Raises ShapeError unless all are in 0 … length - 1.
 
-    A primitive, so that a replayed step looks at its new indices too.  Raises ShapeError unless
-    they are.
+    This is a primitive so that a replayed step checks its new indices too.
     """
     low, high = (int(xp.min(indices)), int(xp.max(indices))) if indices.size else (0, 0)
     if low < 0 or (indices.size and high >= length):
@@ -116,13 +121,13 @@ def indices_within(xp: Any, indices: Any, *, length: int) -> Any:
     return indices
 
 
-indices_within.batch(native)
+indices_within.batch(leading_axes_rule)
 
 
-def whole(indices: Any, length: int) -> Any:
-    """Indices as integers, whatever their dtype.  Raises ShapeError unless all are in 0 … length-1.
+def to_indices(indices: Tensor, length: int) -> Tensor:
+    """Return indices of any dtype as integers.  Raises ShapeError unless all are in 0 … length - 1.
 
-    Floating point ones, which Torch7's files and records hold, are rounded.
+    Torch7's files have floating point indices, which are rounded.
     """
     indices = indices.detach()
     if indices.dtype.kind == "f":

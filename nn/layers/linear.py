@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.layers.indexing import whole
+from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 
@@ -22,16 +25,17 @@ __all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
 class Linear(Module):
     """y = x Wᵀ + b.
 
-    x: (n_in,) or (…, n_in) -> (…, n_out);  weight (n_out, n_in), bias (n_out,) or None.
-    Weight and bias start from U(-s, s), s = 1/√n_in.  Raises ShapeError when the last axis of x is
-    not n_in long.  Source: nn.Linear, which takes one or two axes only.
+    x: (inputSize,) or (…, inputSize) -> (…, outputSize).
+    weight (outputSize, inputSize) and bias (outputSize,), or None, start from U(-s, s),
+    s = 1/√inputSize.  Raises ShapeError when the last axis of x is not inputSize long.
+    Source: nn.Linear, which takes one or two axes only.
     """
 
     keeps = ("weight", "bias")
 
-    def __init__(self, n_in: int, n_out: int, bias: bool = True) -> None:
-        self.weight = Parameter(np.empty((n_out, n_in), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(self, inputSize: int, outputSize: int, bias: bool = True) -> None:
+        self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     def noBias(self) -> Self:
@@ -40,16 +44,16 @@ class Linear(Module):
         return self
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw weight, then bias, from U(-s, s): s = 1/√n_in, or stdv·√3."""
+        """Draw weight, then bias, from U(-s, s): s = 1/√inputSize, or stdv·√3."""
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         n_in = self.weight.shape[1]
         if not x.ndim or x.shape[-1] != n_in:
             found = x.shape[-1] if x.ndim else "missing (a single number)"
-            raise ShapeError(f"last axis of the input is {found}, n_in is {n_in}")
+            raise ShapeError(f"last axis of the input is {found}, inputSize is {n_in}")
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
@@ -62,37 +66,41 @@ class Linear(Module):
 class LinearWeightNorm(Module):
     """y = x Wᵀ + b, each row of W given by its length g and its direction v: W = g · v/‖v‖.
 
-    x: (n_in,) or (…, n_in) -> (…, n_out);  v (n_out, n_in), g (n_out, 1), bias (n_out,) or None.
-    W starts as in Linear.  eps is added to ‖v‖².  Raises ShapeError when the last axis of x is not
-    n_in long.  Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
+    x: (inputSize,) or (…, inputSize) -> (…, outputSize).
+    v (outputSize, inputSize), g (outputSize, 1) and bias (outputSize,), or None; W and bias start
+    as in Linear.  eps is added to ‖v‖².
+    Raises ShapeError when the last axis of x is not inputSize long.
+    Source: nn.LinearWeightNorm; T. Salimans, D. Kingma, "Weight Normalization", 2016.
     """
 
     keeps = ("inputSize", "outputSize", "eps", "v", "g", "bias")
 
-    def __init__(self, n_in: int, n_out: int, bias: bool = True, eps: float = 1e-16) -> None:
-        self.inputSize, self.outputSize, self.eps = n_in, n_out, eps
-        self.v = Parameter(np.empty((n_out, n_in), default_dtype()))
-        self.g = Parameter(np.empty((n_out, 1), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(
+        self, inputSize: int, outputSize: int, bias: bool = True, eps: float = 1e-16
+    ) -> None:
+        self.inputSize, self.outputSize, self.eps = inputSize, outputSize, eps
+        self.v = Parameter(np.empty((outputSize, inputSize), default_dtype()))
+        self.g = Parameter(np.empty((outputSize, 1), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     @property
-    def weight(self) -> Any:
-        """W, made of v and g."""
+    def weight(self) -> Tensor:
+        """W = g · v/‖v‖, row by row."""
         return self.v * (self.g / self._norm())
 
-    def _norm(self) -> Any:
+    def _norm(self) -> Tensor:
         return ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + self.eps)
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw W, then bias, from U(-s, s): s = 1/√n_in, or stdv·√3."""
+        """Draw W, then bias, from U(-s, s): s = 1/√inputSize, or stdv·√3."""
         s = bound(self.inputSize, stdv)
         uniform_(self.v, -s, s)
         uniform_(self.bias, -s, s)
         self.initFromWeight(self.v)
 
-    def initFromWeight(self, weight: Any) -> Self:
-        """Make W equal to `weight`, (n_out, n_in)."""
+    def initFromWeight(self, weight: Operand) -> Self:
+        """Set v and g so that W equals `weight`, (outputSize, inputSize)."""
         with no_grad():
             ops.assign(self.v.detach(), weight.detach() if hasattr(weight, "detach") else weight)
             ops.assign(self.g.detach(), self._norm())
@@ -100,7 +108,7 @@ class LinearWeightNorm(Module):
 
     @classmethod
     def fromLinear(cls, linear: Linear) -> LinearWeightNorm:
-        """A new layer that computes what `linear` does."""
+        """Return a new layer that computes the same as `linear`."""
         n_out, n_in = linear.weight.shape
         result = cls(n_in, n_out, linear.bias is not None).type(linear.weight.dtype)
         if linear.bias is not None:
@@ -108,15 +116,15 @@ class LinearWeightNorm(Module):
         return result.initFromWeight(linear.weight)
 
     def toLinear(self) -> Linear:
-        """A new Linear that computes what this layer does."""
+        """Return a new Linear that computes the same as this layer."""
         result = Linear(self.inputSize, self.outputSize, self.bias is not None)
         result.type(self.v.dtype)
         ops.assign(result.weight.detach(), self.weight.detach())
-        if self.bias is not None:
+        if self.bias is not None and result.bias is not None:
             ops.assign(result.bias.detach(), self.bias.detach())
         return result
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if not x.ndim or x.shape[-1] != self.inputSize:
             raise ShapeError(f"the input of shape {x.shape} is not (…, {self.inputSize})")
         y = x @ self.weight.T
@@ -130,26 +138,29 @@ class LinearWeightNorm(Module):
 class Bilinear(Module):
     """yₖ = aᵀ Wₖ b + biasₖ: a form in two inputs.
 
-    [a, b]: (N, n_in1) and (N, n_in2) -> (N, n_out);  weight (n_out, n_in1, n_in2), bias (n_out,)
-    or None, from U(-s, s), s = 1/√n_in1.  Raises ShapeError for other shapes.
+    [a, b]: (N, inputSize1) and (N, inputSize2) -> (N, outputSize).
+    weight (outputSize, inputSize1, inputSize2) and bias (outputSize,), or None, start from
+    U(-s, s), s = 1/√inputSize1.  Raises ShapeError for other shapes.
     Source: nn.Bilinear.
     """
 
     keeps = ("weight", "bias")
 
-    def __init__(self, n_in1: int, n_in2: int, n_out: int, bias: bool = True) -> None:
-        self.weight = Parameter(np.empty((n_out, n_in1, n_in2), default_dtype()))
-        self.bias = Parameter(np.empty(n_out, default_dtype())) if bias else None
+    def __init__(
+        self, inputSize1: int, inputSize2: int, outputSize: int, bias: bool = True
+    ) -> None:
+        self.weight = Parameter(np.empty((outputSize, inputSize1, inputSize2), default_dtype()))
+        self.bias = Parameter(np.empty(outputSize, default_dtype())) if bias else None
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw weight, then bias, from U(-s, s): s = 1/√n_in1, or stdv·√3."""
+        """Draw weight, then bias, from U(-s, s): s = 1/√inputSize1, or stdv·√3."""
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
-        a, b = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        a, b = entries_of(x, 2)
         _, n_in1, n_in2 = self.weight.shape
         batch = a.shape[:1]
         if a.ndim != 2 or (a.shape, b.shape) != ((*batch, n_in1), (*batch, n_in2)):
@@ -168,9 +179,9 @@ class Bilinear(Module):
 class PartialLinear(Module):
     """y = x Wₛᵀ + bₛ: a Linear of which only some outputs s are computed.
 
-    x: (N, inputsize) -> (N, outputs in the partition);  weight (outputsize, inputsize), bias
-    (1, outputsize) or None, from U(-s, s), s = 1/√inputsize.  `setPartition` says which outputs,
-    `resetPartition` makes it all again.  Raises ShapeError for other shapes.
+    x: (N, inputsize) -> (N, outputs in the partition).  `setPartition` chooses the outputs;
+    `resetPartition` chooses all.  weight (outputsize, inputsize) and bias (1, outputsize), or None,
+    start from U(-s, s), s = 1/√inputsize.  Raises ShapeError for other shapes.
     Source: nn.PartialLinear.
     """
 
@@ -190,17 +201,20 @@ class PartialLinear(Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def setPartition(self, indices: Any) -> None:
-        """Compute only the outputs at these indices, in their order."""
-        chosen = Buffer(np.asarray(indices).reshape(-1).astype(np.int64))
-        whole(chosen, self.outputsize)
-        self.partition: Buffer | None = chosen
+    def setPartition(self, indices: Operand) -> None:
+        """Compute only the outputs with these numbers, from 0, in their order.
+
+        Raises ShapeError for a number that is no output's.
+        """
+        partition = Buffer(np.asarray(indices).reshape(-1).astype(np.int64))
+        to_indices(partition, self.outputsize)
+        self.partition: Buffer | None = partition
 
     def resetPartition(self) -> None:
         """Compute all outputs."""
         self.partition = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim != 2 or x.shape[1] != self.inputsize:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.inputsize})")
         if self.partition is None:

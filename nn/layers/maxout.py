@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.layers.linear import Linear
@@ -40,6 +40,6 @@ class Maxout(Sequential):
             self.add(preprocess)
         self.add(Max(0, 2))
 
-    def __tostring__(self) -> Any:
-        """Torch7's text, which calls it by the name of its parent class."""
+    def __tostring__(self) -> str:
+        """Return Torch7's text, which has the name of the parent class."""
         return super().__tostring__().replace("nn.Maxout", "nn.Sequential", 1)

@@ -1,18 +1,18 @@
-"""Paddings of images and films: zeros, reflections or repetitions around them; negative ones crop.
+"""Pad images and films with zeros, reflections or repetitions; negative widths crop.
 
-Each side is one slice joined to the array, axis by axis; so the gradient of a reflected or repeated
-entry comes back to where it was taken from.
+Axis by axis, a slice of the array is joined to each side, so that the tape adds the gradient of a
+reflected or repeated entry to that of the entry it was copied from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -25,11 +25,11 @@ __all__ = [
 Widths = tuple[tuple[int, int], ...]
 
 
-def _cut(x: Any, axis: int, start: int, stop: int | None, step: int = 1) -> Any:
+def _slice_axis(x: Tensor, axis: int, start: int, stop: int | None, step: int = 1) -> Tensor:
     return x[(slice(None),) * axis + (slice(start, stop, step),)]
 
 
-def _reflection(x: Any, axis: int, before: int, after: int) -> list[Any]:
+def _reflect(x: Tensor, axis: int, before: int, after: int) -> list[Tensor]:
     n = x.shape[axis]
     if max(before, after) >= n:
         raise ShapeError(
@@ -38,48 +38,51 @@ def _reflection(x: Any, axis: int, before: int, after: int) -> list[Any]:
         )
     start, end = n - 2, n - 2 - after
     return [
-        _cut(x, axis, before, 0, -1),
+        _slice_axis(x, axis, before, 0, -1),
         x,
-        _cut(x, axis, start, None if end < 0 else end, -1),
+        _slice_axis(x, axis, start, None if end < 0 else end, -1),
     ]
 
 
-def _replication(x: Any, axis: int, before: int, after: int) -> list[Any]:
+def _replicate(x: Tensor, axis: int, before: int, after: int) -> list[Tensor]:
     n = x.shape[axis]
     parts = []
-    for edge, times in ((_cut(x, axis, 0, 1), before), (_cut(x, axis, n - 1, n), after)):
+    for edge, times in (
+        (_slice_axis(x, axis, 0, 1), before),
+        (_slice_axis(x, axis, n - 1, n), after),
+    ):
         shape = (*x.shape[:axis], times, *x.shape[axis + 1 :])
         parts.append(ops.broadcast_to(edge, shape))
     return [parts[0], x, parts[1]]
 
 
 class _Padding(Module):
-    """Padding of the last axes of an array; `widths` says by how much."""
+    """Padding of the last axes of an array by `_widths`."""
 
     axes = "C H W"
-    edges: ClassVar[Callable[..., list[Any]]]  # of (array, axis, before, after)
+    edges: ClassVar[Callable[..., list[Tensor]]]  # of (array, axis, before, after)
 
-    def widths(self) -> Widths:
-        """(before, after) for each axis behind the channels."""
+    def _widths(self) -> Widths:
+        """Return (before, after) for each axis behind the channels."""
         raise NotImplementedError
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, self.axes)
-        for axis, (before, after) in enumerate(self.widths(), 2):
+        for axis, (before, after) in enumerate(self._widths(), 2):
             n = batch.shape[axis]
             if n + before + after < 1 or n + min(before, 0) + min(after, 0) < 1:
                 raise ShapeError(
                     f"the input of shape {x.shape} is too small: of {n} entries along one axis, "
                     f"{before} before and {after} after leave nothing"
                 )
-        return like_given(self.padded(batch), x, self.axes)
+        return drop_added_batch(self._pad(batch), x, self.axes)
 
-    def padded(self, batch: Any) -> Any:
-        """(N, C, …) with its edges."""
-        for axis, (before, after) in enumerate(self.widths(), 2):
+    def _pad(self, batch: Tensor) -> Tensor:
+        """Return the batch (N, C, …) padded and cropped."""
+        for axis, (before, after) in enumerate(self._widths(), 2):
             if before < 0 or after < 0:
                 stop = batch.shape[axis] + min(after, 0)
-                batch = _cut(batch, axis, max(-before, 0), stop)
+                batch = _slice_axis(batch, axis, max(-before, 0), stop)
             if before > 0 or after > 0:
                 parts = type(self).edges(batch, axis, max(before, 0), max(after, 0))
                 batch = ops.concatenate(parts, axis=axis)
@@ -87,7 +90,7 @@ class _Padding(Module):
 
 
 class _SpatialPadding(_Padding):
-    """Left, right, top and bottom."""
+    """Padding of images by widths for left, right, top and bottom."""
 
     keeps = ("pad_l", "pad_r", "pad_t", "pad_b")
 
@@ -103,7 +106,7 @@ class _SpatialPadding(_Padding):
             pad_l if width is None else width for width in (pad_r, pad_t, pad_b)
         )
 
-    def widths(self) -> Widths:
+    def _widths(self) -> Widths:
         return (self.pad_t, self.pad_b), (self.pad_l, self.pad_r)
 
     def __repr__(self) -> str:
@@ -119,8 +122,8 @@ class SpatialZeroPadding(_SpatialPadding):
     Source: nn.SpatialZeroPadding.
     """
 
-    def padded(self, batch: Any) -> Any:
-        return ops.pad(batch, ((0, 0), (0, 0), *self.widths()))
+    def _pad(self, batch: Tensor) -> Tensor:
+        return ops.pad(batch, ((0, 0), (0, 0), *self._widths()))
 
 
 class SpatialReflectionPadding(_SpatialPadding):
@@ -131,7 +134,7 @@ class SpatialReflectionPadding(_SpatialPadding):
     Source: nn.SpatialReflectionPadding.
     """
 
-    edges = staticmethod(_reflection)
+    edges = staticmethod(_reflect)
 
 
 class SpatialReplicationPadding(_SpatialPadding):
@@ -141,7 +144,7 @@ class SpatialReplicationPadding(_SpatialPadding):
     Source: nn.SpatialReplicationPadding.
     """
 
-    edges = staticmethod(_replication)
+    edges = staticmethod(_replicate)
 
 
 class VolumetricReplicationPadding(_Padding):
@@ -155,7 +158,7 @@ class VolumetricReplicationPadding(_Padding):
 
     keeps = ("pleft", "pright", "ptop", "pbottom", "pfront", "pback")
     axes = "C T H W"
-    edges = staticmethod(_replication)
+    edges = staticmethod(_replicate)
 
     def __init__(
         self,
@@ -171,7 +174,7 @@ class VolumetricReplicationPadding(_Padding):
             pleft if width is None else width for width in (pright, ptop, pbottom, pfront, pback)
         )
 
-    def widths(self) -> Widths:
+    def _widths(self) -> Widths:
         return (self.pfront, self.pback), (self.ptop, self.pbottom), (self.pleft, self.pright)
 
     def __repr__(self) -> str:

@@ -1,14 +1,14 @@
-"""Entry by entry: products and sums with learned or constant arrays, and constants.
+"""Products and sums with learned or constant arrays, entry by entry, and constants.
 
-CMul and CAdd, Mul and Add have parameters; MulConstant, AddConstant and Constant have none.  The
-in-place variants of Torch7 are accepted and compute the same; nobody's array is overwritten.
+CMul, CAdd, Mul and Add have parameters; MulConstant, AddConstant and Constant have none.  `inplace`
+is accepted and kept, and changes nothing: the caller's arrays are never overwritten.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,14 +19,17 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.layers.shape import lengths_of
 from tapegrad.nn.module import Module
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
+
 __all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd"]
 
 
 class CMul(Module):
-    """y = x · weight, entry by entry: CMul(5), or CMul(1, 5, 1) with lengths of 1 that stretch.
+    """y = x · weight, entry by entry: CMul(5), or CMul(1, 5, 1), whose axes of length 1 broadcast.
 
     x: as many entries as weight, or as many axes, or (N, …) with as many entries a sample -> the
-    shape of x;  weight: the given sizes, from U(-s, s) with s = 1/√entries.
+    shape of x;  weight has the shape `sizes`, from U(-s, s) with s = 1/√entries.
     Raises ShapeError for other shapes.  Source: nn.CMul.
     """
 
@@ -41,8 +44,8 @@ class CMul(Module):
         s = bound(self.weight.size, stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
-        return x * spread(self.weight, x)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return x * broadcast_parameter(self.weight, x)
 
 
 class CAdd(Module):
@@ -59,8 +62,8 @@ class CAdd(Module):
         s = bound(self.bias.size, stdv)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
-        return x + spread(self.bias, x)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return x + broadcast_parameter(self.bias, x)
 
 
 class Mul(Module):
@@ -80,16 +83,16 @@ class Mul(Module):
         s = bound(1, stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * (self.weight if x.ndim else self.weight.reshape(()))
 
 
 class Add(Module):
     """y = x + bias.
 
-    x: inputSize entries, or (N, …) with so many a sample -> the same shape;  bias (inputSize,), or
-    (1,) with scalar=True, when any shape will do.  It starts from U(-s, s), s = 1/√entries.
-    Raises ShapeError for other shapes.  Source: nn.Add.
+    x: inputSize entries, or (N, …) with inputSize entries a sample -> the same shape;  bias
+    (inputSize,), or (1,) with scalar=True, when any shape will do.  It starts from U(-s, s), s =
+    1/√entries.  Raises ShapeError for other shapes.  Source: nn.Add.
     """
 
     keeps = ("scalar", "bias")
@@ -104,44 +107,48 @@ class Add(Module):
         s = bound(self.bias.size, stdv)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
-        return x + (self.bias.reshape(()) if self.scalar else spread(self.bias, x))
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return x + (self.bias.reshape(()) if self.scalar else broadcast_parameter(self.bias, x))
 
 
 class MulConstant(Module):
-    """y = c · x: any shape -> the same.  `ip` is accepted and kept.  Source: nn.MulConstant."""
+    """y = c · x: any shape -> the same.  `inplace` is accepted and kept.
+
+    Source: nn.MulConstant.
+    """
 
     keeps = ("constant_scalar", "inplace")
 
-    def __init__(self, constant_scalar: float, ip: bool = False) -> None:
+    def __init__(self, constant_scalar: float, inplace: bool = False) -> None:
         self.constant_scalar = constant_scalar
-        self.inplace = bool(ip)
+        self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return x * self.constant_scalar
 
 
 class AddConstant(Module):
     """y = x + c, with c a number, or an array that broadcasts to x, such as one sample's.
 
-    x: any shape -> the same.  `ip` is accepted and kept.  Raises ShapeError when c does not
+    x: any shape -> the same.  `inplace` is accepted and kept.  Raises ShapeError when c does not
     broadcast.  Source: nn.AddConstant.
     """
 
     keeps = ("constant_scalar", "constant_tensor", "inplace")
     constant_scalar: float | None = None  # one of these is set
-    constant_tensor: Any = None
+    constant_tensor: Buffer | None = None
 
-    def __init__(self, constant: Any, ip: bool = False) -> None:
-        if isinstance(constant, (int, float)):
-            self.constant_scalar = constant
+    def __init__(self, constant_scalar: Operand, inplace: bool = False) -> None:
+        if isinstance(constant_scalar, (int, float)):
+            self.constant_scalar = constant_scalar
         else:
-            self.constant_tensor = buffer(constant)
-        self.inplace = bool(ip)
+            self.constant_tensor = float_buffer(constant_scalar)
+        self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         c = self.constant_tensor
         if c is None:
+            assert self.constant_scalar is not None  # the constructor sets one of both
             return x + self.constant_scalar
         fits = c.ndim <= x.ndim and all(
             a in (1, b) for a, b in zip(c.shape[::-1], x.shape[::-1], strict=False)
@@ -160,28 +167,33 @@ class Constant(Module):
 
     keeps = ("value", "nInputDim")
 
-    def __init__(self, value: Any, nInputDim: int | None = None) -> None:
-        self.value = buffer(np.atleast_1d(value) if isinstance(value, (int, float)) else value)
+    def __init__(self, value: Operand, nInputDim: int | None = None) -> None:
+        self.value = float_buffer(
+            np.atleast_1d(value) if isinstance(value, (int, float)) else value
+        )
         self.nInputDim = nInputDim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.nInputDim is None or x.ndim <= self.nInputDim:
             return ops.copy(self.value)
         return ops.broadcast_to(self.value, (x.shape[0], *self.value.shape))
 
 
-def buffer(value: Any) -> Buffer:
-    """A floating point constant of a module, of the default dtype unless it has one of its own."""
+def float_buffer(value: Operand) -> Buffer:
+    """Return a constant as a Buffer, in its own dtype if floating point, else the default."""
     array = value.numpy() if isinstance(value, Tensor) else np.asarray(value)
     return Buffer(array if array.dtype.kind == "f" else array.astype(default_dtype()))
 
 
-def spread(parameter: Any, x: Any) -> Any:
-    """`parameter` in a shape that broadcasts to x's, by Torch7's rule for CMul, CAdd and Add."""
+def broadcast_parameter(parameter: Parameter, x: Tensor) -> Tensor:
+    """Reshape `parameter` so that it broadcasts to x, by Torch7's rule for CMul, CAdd and Add.
+
+    Raises ShapeError when no such shape exists.
+    """
     if parameter.size == x.size:
         return parameter.reshape(x.shape)
-    stretches = zip(parameter.shape, x.shape, strict=False)
-    if parameter.ndim == x.ndim and all(a in (1, b) for a, b in stretches):
+    lengths = zip(parameter.shape, x.shape, strict=False)
+    if parameter.ndim == x.ndim and all(a in (1, b) for a, b in lengths):
         return parameter
     if x.ndim > 1 and math.prod(x.shape[1:]) == parameter.size:
         return parameter.reshape((1, *x.shape[1:]))
@@ -200,6 +212,6 @@ class SAdd(Module):
         self.addend = addend
         self.negate = negate
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         y = x + self.addend
         return -y if self.negate else y

@@ -1,17 +1,15 @@
-"""Rectifiers: x where it is positive, and below that nothing, a slope, or a bend.
+"""Rectifiers: y = x for positive x; for other x a constant, a multiple of x, or a curve.
 
-Each is forward code of a line or two.  The derivative at 0 is that of the side below, as in
-Torch7; conditions are written so that NaN stays NaN.  `inplace` is accepted and kept, and saves no
-memory here: the caller's arrays are never overwritten.
+Each class is forward code of a line or two.  The derivative at 0 is that of the negative side, as
+in Torch7; conditions are written so that NaN stays NaN.  `inplace` is accepted and kept, and saves
+no memory here: the caller's arrays are never overwritten.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
@@ -40,7 +38,7 @@ class Threshold(Module):
         self.val = val
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.where(ops.less_equal(x, self.threshold), self.val, x)
 
 
@@ -54,7 +52,7 @@ class ReLU(Threshold):
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0, 0, inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.relu(x)
 
 
@@ -69,7 +67,7 @@ class ReLU6(Module):
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.minimum(6, ops.relu(x))
 
 
@@ -88,7 +86,7 @@ class LeakyReLU(Module):
         self.negval = negval
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.where(ops.greater(x, 0), x, x * self.negval)
 
     def __repr__(self) -> str:
@@ -108,7 +106,7 @@ class ELU(Module):
         self.alpha = alpha
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         below = ops.expm1(ops.minimum(x, 0)) * self.alpha  # eˣ must not overflow where x is large
         return ops.where(ops.greater(x, 0), x, below)
 
@@ -137,9 +135,9 @@ class PReLU(Module):
         """Set every slope to 0.25; stdv has no meaning here."""
         fill_(self.weight, 0.25)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         planes, axis = self.nOutputPlane, min(x.ndim - 1, 1)
-        slope = self.weight
+        slope: Tensor = self.weight
         if planes:
             if not x.ndim or x.shape[axis] != planes:
                 raise ShapeError(
@@ -155,8 +153,8 @@ class PReLU(Module):
 class RReLU(Module):
     """y = x where x > 0, else noise·x, elementwise: any shape -> the same shape.
 
-    While training, each factor is drawn from U(lower, upper); `noise` holds them, with 1 where
-    x > 0.  In evaluate() the slope is (lower + upper) / 2.
+    In training each factor is drawn from U(lower, upper); the attribute `noise` has the factors,
+    and 1 where x > 0.  In evaluate() the slope is (lower + upper) / 2.
     Raises ValueError unless lower <= upper.
     Source: nn.RReLU; B. Xu et al., "Empirical evaluation of rectified activations in convolutional
     network", 2015.
@@ -170,9 +168,9 @@ class RReLU(Module):
         self.lower = lower
         self.upper = upper
         self.inplace = bool(inplace)
-        self.noise: Any = None
+        self.noise: Tensor | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if not self.train:
             return ops.where(ops.greater(x, 0), x, x * ((self.lower + self.upper) / 2))
         stream = self.random_stream(x)
@@ -206,7 +204,7 @@ class CReLU(Module):
         self.nInputDims = nInputDims
         self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < self.nInputDims:
             raise ShapeError(f"the input has {x.ndim} axes, nInputDims is {self.nInputDims}")
         return ops.relu(ops.concatenate([x, -x], axis=x.ndim - self.nInputDims))

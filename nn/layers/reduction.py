@@ -1,15 +1,15 @@
 """Reductions along one axis: Min, Max, Sum, Mean.
 
-Of a single axis a reduction leaves one entry, an array of shape (1,), as in Torch7, which has no
-arrays without axes.
+The reduction of an array with one axis has shape (1,), as in Torch7, which has no arrays without
+axes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
@@ -20,9 +20,9 @@ __all__ = ["Max", "Mean", "Min", "Sum"]
 class Max(Module):
     """The largest entries of x along `dimension`, which is dropped.
 
-    Of equal entries the first has the gradient.  nInputDims: how many axes a single sample has;
-    with one more, `dimension` moves behind the batch.  Raises ShapeError when there is no such
-    axis, or it is empty.  Source: nn.Max.
+    Of equal entries the first has the gradient.  nInputDims: how many axes a single sample has; in
+    an input with one more, a batch, `dimension` counts behind the axis of the batch.  Raises
+    ShapeError when there is no such axis, or it is empty.  Source: nn.Max.
     """
 
     keeps = ("dimension", "nInputDims")
@@ -33,12 +33,12 @@ class Max(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         if not x.shape[axis]:
             raise ShapeError(f"axis {axis} of {x.shape} is empty")
-        place = self._position(x, axis=axis, keepdims=True)
-        y = ops.take_along_axis(x, place, axis)
+        position = self._position(x, axis=axis, keepdims=True)
+        y = ops.take_along_axis(x, position, axis)
         return y if y.ndim == 1 else ops.squeeze(y, axis)
 
 
@@ -51,9 +51,8 @@ class Min(Max):
 class Sum(Module):
     """Σ x along `dimension`, or the mean with sizeAverage.
 
-    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
-    squeeze False: the axis is kept with length 1.  Raises ShapeError when there is no such axis.
-    Source: nn.Sum.
+    nInputDims: as in Max.  squeeze False: the axis is kept with length 1.  Raises ShapeError when
+    there is no such axis.  Source: nn.Sum.
     """
 
     keeps = ("dimension", "nInputDims", "sizeAverage", "squeeze")
@@ -71,7 +70,7 @@ class Sum(Module):
         self.sizeAverage = sizeAverage
         self.squeeze = squeeze
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         reduce = ops.mean if self.sizeAverage else ops.sum
         return reduce(x, axis=axis, keepdims=not self.squeeze or x.ndim == 1)

@@ -1,24 +1,27 @@
-"""The same entries, arranged along other axes, or with others put between them.
+"""Layers that rearrange the axes of their input, repeat it, pad it, or convert its type.
 
 Torch7 has both Reshape and View because its View refuses arrays that are not contiguous in memory
 and its Reshape copies them.  Here both share memory where the layout allows it and copy where it
-does not; what remains different is how they tell a batch from a single sample.
+does not.  They still tell a batch from a single sample by different rules.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.methods.torch7 import TORCH_TYPES
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import DTypeLike
 
 __all__ = [
     "Collapse",
@@ -36,12 +39,12 @@ __all__ = [
 
 
 class Reshape(Module):
-    """The entries of x, row by row, in the shape `sizes`: Reshape(3, 4).
+    """y = the entries of x, row by row, in the shape `sizes`: Reshape(3, 4).
 
     x: (…) with 3·4 entries -> (3, 4), or (N, …) with N·3·4 entries -> (N, 3, 4).
     batchMode True: the first axis is always the batch; False: never; None, the default: x is a
     single sample if it has exactly as many entries as one, unless its first axis has length 1.
-    It may also be the last positional argument, as in Torch7: Reshape(3, 4, True).
+    batchMode may also be the last positional argument, as in Torch7: Reshape(3, 4, True).
     Raises ShapeError when the numbers of entries differ.  Source: nn.Reshape.
     """
 
@@ -58,7 +61,7 @@ class Reshape(Module):
         self.nelement = math.prod(self.size)
         self.batchMode = batchMode
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         single = self.batchMode is False or (
             self.batchMode is None and x.size == self.nelement and (not x.ndim or x.shape[0] != 1)
         )
@@ -75,12 +78,12 @@ class Reshape(Module):
 
 
 class View(Module):
-    """The entries of x, row by row, in the shape `sizes`, one of which may be -1: View(3, -1).
+    """y = the entries of x, row by row, in the shape `sizes`, with -1 for one length: View(3, -1).
 
     x: (…) with as many entries -> sizes;  with k times as many -> (k, *sizes), a batch of k.
-    -1 stands for whatever is left, so that nothing remains to be a batch: say how many axes a
-    single sample has with `setNumInputDims`, and every axis in front of them is batch.  Then, too,
-    a batch of one keeps its axis.
+    -1 stands for as many entries as remain, so that x would always be a single sample.  After
+    `setNumInputDims(n)` a single sample has n axes, and all axes in front of them are the batch;
+    then a batch of one keeps its axis.
     Raises ShapeError when the entries do not fit.  Source: nn.View.
     """
 
@@ -91,7 +94,7 @@ class View(Module):
         self.resetSize(*sizes)
 
     def resetSize(self, *sizes: int | Iterable[int]) -> Self:
-        """View as another shape from now on."""
+        """Set the shape.  Raises ValueError for lengths below 1, and for more than one -1."""
         size = lengths_of(sizes)
         known = [length for length in size if length != -1]
         if min(known, default=1) < 1 or len(size) - len(known) > 1:
@@ -101,11 +104,11 @@ class View(Module):
         return self
 
     def setNumInputDims(self, numInputDims: int) -> Self:
-        """Say how many axes a single sample has; what is in front of them is batch."""
+        """Set the number of axes of a single sample; axes in front of them are the batch."""
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axes = x.ndim if self.numInputDims is None else self.numInputDims
         if axes > x.ndim:
             raise ShapeError(f"the input has {x.ndim} axes, a single sample has {axes}")
@@ -116,11 +119,11 @@ class View(Module):
                 f"multiple of the {self.numElements} of View{self.size}"
             )
         batch = math.prod(x.shape[: x.ndim - axes])
-        left = entries // self.numElements
+        remaining = entries // self.numElements
         if -1 in self.size:
-            size = tuple(left if length == -1 else length for length in self.size)
+            size = tuple(remaining if length == -1 else length for length in self.size)
         else:
-            size, batch = self.size, batch * left
+            size, batch = self.size, batch * remaining
         single = batch == 1 and (self.numInputDims is None or x.ndim <= axes)
         return x.reshape(size if single else (batch, *size))
 
@@ -131,41 +134,42 @@ class View(Module):
 class Contiguous(Module):
     """y = x, in row-major order in memory; any shape.  Source: nn.Contiguous."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.copy(x)
 
 
 class Copy(Module):
     """y = x in another floating point type: Copy("torch.DoubleTensor", "torch.FloatTensor").
 
-    Without arguments, or from a type to itself, y = x.  Types are given as Torch7 named them or as
-    dtypes; what arrives is converted whatever its own type is.  forceCopy and dontCast are accepted
-    and have no meaning here.  Source: nn.Copy.
+    Without arguments, or with two equal types, y = x.  Types are Torch7's names or dtypes.  x is
+    converted whatever its own dtype is.  forceCopy and dontCast are accepted and have no effect.
+    Source: nn.Copy.
     """
 
     keeps = ("intype", "outtype")
 
     def __init__(
         self,
-        intype: Any = None,
-        outtype: Any = None,
+        intype: DTypeLike | None = None,
+        outtype: DTypeLike | None = None,
         forceCopy: bool = False,
         dontCast: bool = False,
     ) -> None:
         self.intype = intype
         self.outtype = outtype
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.outtype is None or self.outtype == self.intype:
             return x
         return ops.cast(x, dtype=np.dtype(TORCH_TYPES.get(self.outtype, self.outtype)))
 
 
 class Squeeze(Module):
-    """x without the axis `dim`, if its length is 1; without all such axes when dim is None.
+    """y = x without the axis `dim` if its length is 1; without all such axes if dim is None.
 
-    numInputDims: how many axes a single sample has; with one more, `dim` moves behind the batch,
-    which is never dropped.  If nothing remains, one axis of length 1 does.  Source: nn.Squeeze.
+    numInputDims: how many axes a single sample has; in an input with one more, `dim` counts behind
+    the axis of the batch, which is never dropped.  The result has at least one axis.  Source:
+    nn.Squeeze.
     """
 
     keeps = ("dim", "numInputDims")
@@ -176,11 +180,11 @@ class Squeeze(Module):
         self.setNumInputDims(numInputDims)
 
     def setNumInputDims(self, numInputDims: int | None) -> Self:
-        """Say how many axes a single sample has."""
+        """Set the number of axes of a single sample; None if there are no batches."""
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.dim is None:
             batch = x.shape[:1] if x.ndim - 1 == self.numInputDims else ()
             shape = (*batch, *(n for n in x.shape[len(batch) :] if n != 1))
@@ -191,11 +195,11 @@ class Squeeze(Module):
 
 
 class Unsqueeze(Module):
-    """x with a new axis of length 1 at position `pos`.
+    """y = x with a new axis of length 1 at position `pos`.
 
-    numInputDims: how many axes a single sample has; axes in front of them are batch, and `pos`
-    counts behind them.  Raises ShapeError when there is no such position.  Source: nn.Unsqueeze,
-    which takes the axes of the first input it meets for a sample's when numInputDims is omitted.
+    numInputDims: how many axes a single sample has; axes in front of them are the batch, and `pos`
+    counts behind them.  Raises ShapeError when there is no such position.
+    Source: nn.Unsqueeze, whose default for numInputDims is the number of axes of its first input.
     """
 
     keeps = ("pos", "numInputDims")
@@ -206,11 +210,11 @@ class Unsqueeze(Module):
         self.setNumInputDims(numInputDims)
 
     def setNumInputDims(self, numInputDims: int | None) -> Self:
-        """Say how many axes a single sample has."""
+        """Set the number of axes of a single sample; None if there are no batches."""
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         pos = self.pos
         if self.numInputDims is not None and pos >= 0:
             pos += x.ndim - self.numInputDims
@@ -221,9 +225,10 @@ class Unsqueeze(Module):
 
 
 class Replicate(Module):
-    """x repeated nfeatures times along a new axis `dim`, without copying.
+    """y = x repeated nfeatures times along a new axis `dim`, without a copy.
 
-    ndim: how many axes a single sample has; with more, `dim` moves by one, behind the batch.
+    ndim: how many axes a single sample has; in an input with more, `dim` counts behind the axis of
+    the batch.
     Raises ShapeError when there is no such axis.  Source: nn.Replicate.
     """
 
@@ -235,7 +240,7 @@ class Replicate(Module):
         self.dim = dim
         self.ndim = ndim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = self.ndim is not None and x.ndim > self.ndim
         axis = axis_of(self.dim + batch, x.ndim + 1)
         shape = (*x.shape[:axis], self.nfeatures, *x.shape[axis:])
@@ -243,10 +248,10 @@ class Replicate(Module):
 
 
 class Transpose(Module):
-    """x with pairs of axes exchanged, one after the other: Transpose((0, 2), (1, 2)).
+    """y = x with pairs of axes exchanged, one after the other: Transpose((0, 2), (1, 2)).
 
-    `setNumInputDims` says how many axes a single sample has; axes in front of them are batch, and
-    the pairs count behind them.  Raises ShapeError for an axis that is not there.
+    After `setNumInputDims(n)` a single sample has n axes; axes in front of them are the batch, and
+    the pairs count behind them.  Raises ShapeError for an axis that x does not have.
     Source: nn.Transpose.
     """
 
@@ -258,11 +263,11 @@ class Transpose(Module):
         self.numInputDims: int | None = None
 
     def setNumInputDims(self, numInputDims: int | None) -> Self:
-        """Say how many axes a single sample has."""
+        """Set the number of axes of a single sample; None if there are no batches."""
         self.numInputDims = numInputDims
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = 0 if self.numInputDims is None else x.ndim - self.numInputDims
         for pair in self.permutations:
             first, second = (axis_of(d + batch if d >= 0 else d, x.ndim) for d in pair)
@@ -271,11 +276,12 @@ class Transpose(Module):
 
 
 class Padding(Module):
-    """x with |pad| entries `value` put in along `dim`: before x if pad < 0, behind it if pad > 0.
+    """y = x with |pad| entries `value` inserted along `dim`: at the start if pad < 0, else at the
+    end.
 
-    nInputDim: how many axes a single sample has; with another number, `dim` moves by one.
-    index:     how many entries stand between the padding and that end of x: 0 is the very end.
-    Raises ShapeError when there is no such place.  Source: nn.Padding.
+    nInputDim: how many axes a single sample has; in another input `dim` counts behind one more axis
+    index:     how many entries of x stand between the padding and that end of the axis
+    Raises ShapeError for an axis or an index that x does not have.  Source: nn.Padding.
     """
 
     keeps = ("dim", "pad", "nInputDim", "value", "index")
@@ -290,17 +296,17 @@ class Padding(Module):
         self.value = value
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
-        moved = self.nInputDim is not None and x.ndim != self.nInputDim and self.dim >= 0
-        axis = axis_of(self.dim + moved, x.ndim)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        batched = self.nInputDim is not None and x.ndim != self.nInputDim and self.dim >= 0
+        axis = axis_of(self.dim + batched, x.ndim)
         length = x.shape[axis]
         if not 0 <= self.index <= length:
-            raise ShapeError(f"axis {axis} of {x.shape} has no place {self.index} for the padding")
+            raise ShapeError(f"axis {axis} of {x.shape} has no index {self.index} for the padding")
         start = length - self.index if self.pad > 0 else self.index
-        before, behind = ops.split(x, (start,), axis)
+        before, after = ops.split(x, (start,), axis)
         widths = [(0, 0)] * x.ndim
         widths[axis] = (0, abs(self.pad))
-        return ops.concatenate([ops.pad(before, tuple(widths), self.value), behind], axis=axis)
+        return ops.concatenate([ops.pad(before, tuple(widths), self.value), after], axis=axis)
 
 
 class Collapse(Module):
@@ -314,7 +320,7 @@ class Collapse(Module):
     def __init__(self, nInputDim: int) -> None:
         self.nInputDim = nInputDim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = x.shape[:1] if x.ndim > self.nInputDim else ()
         return x.reshape((*batch, math.prod(x.shape[len(batch) :])))
 
@@ -361,18 +367,18 @@ class Convert(Module):
         if not (self.transposition or known) or ("*" in self.inputShape and self.nInputDim > 0):
             raise ValueError(f"Convert: no way from {self.inputShape} to {self.outputShape}")
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if self.nInputDim < 0:
             return x
         single = x.ndim == self.nInputDim - 1
         if x.ndim != self.nInputDim and not single:
             raise ShapeError(f"the input of shape {x.shape} is no {self.inputShape}")
-        y = self._converted(ops.expand_dims(x, self.inputBatchDim) if single else x)
+        y = self._rearrange(ops.expand_dims(x, self.inputBatchDim) if single else x)
         if not single or y.ndim == 1:
             return y
         return ops.squeeze(y, self.outputBatchDim)
 
-    def _converted(self, x: Any) -> Any:
+    def _rearrange(self, x: Tensor) -> Tensor:
         if self.transposition:
             return ops.transpose(x, tuple(self.inputShape.index(c) for c in self.outputShape))
         batch = self.inputBatchDim
@@ -386,7 +392,7 @@ class Convert(Module):
 
 
 def lengths_of(sizes: Iterable[Any]) -> tuple[int, ...]:
-    """Lengths given one by one or as one sequence, as a tuple of ints."""
+    """Return lengths, passed one by one or as one sequence, as a tuple of ints."""
     sizes = tuple(sizes)
     if len(sizes) == 1 and isinstance(sizes[0], Iterable):
         sizes = tuple(sizes[0])

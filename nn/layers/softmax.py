@@ -1,10 +1,8 @@
-"""Soft maxima: shares of a whole, along the axis of classes."""
+"""Soft maxima: positive numbers that add up to 1 over the classes, and their logarithms."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
 
@@ -18,7 +16,7 @@ class SoftMax(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMax.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(x, axis=class_axis(x))
 
 
@@ -29,7 +27,7 @@ class SoftMin(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMin.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(-x, axis=class_axis(x))
 
 
@@ -40,26 +38,29 @@ class LogSoftMax(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.LogSoftMax.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log_softmax(x, axis=class_axis(x))
 
 
 class SpatialSoftMax(SoftMax):
-    """SoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
+    """SoftMax at every pixel of an image: (C, H, W) or (N, C, H, W) -> the same shape.
 
     Raises ShapeError as SoftMax does, whose code it shares.  Source: nn.SpatialSoftMax.
     """
 
 
 class SpatialLogSoftMax(LogSoftMax):
-    """LogSoftMax at every place of an image: (C, H, W) or (N, C, H, W) -> the same shape.
+    """LogSoftMax at every pixel of an image: (C, H, W) or (N, C, H, W) -> the same shape.
 
     Raises ShapeError as LogSoftMax does, whose code it shares.  Source: nn.SpatialLogSoftMax.
     """
 
 
-def class_axis(x: Any) -> int:
-    """The axis of the classes: the first of a single sample, the second of a batch."""
+def class_axis(x: Tensor) -> int:
+    """Return the axis of the classes: the first of a single sample, the second of a batch.
+
+    Raises ShapeError for an input of another number of axes.
+    """
     if not 1 <= x.ndim <= 4:
         raise ShapeError(
             f"the input of shape {x.shape} is none of (C,), (N, C), (C, H, W), (N, C, H, W)"

@@ -1,22 +1,25 @@
 """Table layers: modules whose input or output is a table, a Python list of arrays.
 
-Most are one expression.  What their gradients do in Torch7 by hand (zeros for entries that were not
-selected, sums where one entry went to several places) the tape does by itself.
+Most are one expression.  Torch7 writes their gradients by hand: zeros for entries that were not
+selected, sums for an entry that is used several times.  Here the tape does that.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import joined, paired, table
+from tapegrad.nn.core.tables import concatenate_parts, entries_of, entries_of_one_shape
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "CAddTable",
@@ -51,21 +54,21 @@ class CAddTable(Module):
 
     keeps = ("inplace",)
 
-    def __init__(self, ip: bool = False) -> None:
-        self.inplace = bool(ip)
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = bool(inplace)
 
-    def updateOutput(self, x: Any) -> Any:
-        return functools.reduce(ops.add, paired(x))
+    def updateOutput(self, x: Nest) -> Tensor:
+        return functools.reduce(ops.add, entries_of_one_shape(x))
 
 
 class CSubTable(Module):
     """y = x₀ - x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
 
-    Raises ShapeError when they have not.  Source: nn.CSubTable.
+    Raises ShapeError for other shapes.  Source: nn.CSubTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        first, second = paired(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        first, second = entries_of_one_shape(x, 2)
         return first - second
 
 
@@ -76,18 +79,18 @@ class CMulTable(Module):
     differ.  Source: nn.CMulTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        return functools.reduce(ops.multiply, paired(x))
+    def updateOutput(self, x: Nest) -> Tensor:
+        return functools.reduce(ops.multiply, entries_of_one_shape(x))
 
 
 class CDivTable(Module):
     """y = x₀ / x₁, entry by entry: two arrays with equally many entries -> the shape of x₀.
 
-    Raises ShapeError when they have not.  Source: nn.CDivTable.
+    Raises ShapeError for other shapes.  Source: nn.CDivTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        first, second = paired(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        first, second = entries_of_one_shape(x, 2)
         return first / second
 
 
@@ -98,8 +101,8 @@ class CMaxTable(Module):
     numbers of entries differ.  Source: nn.CMaxTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        return functools.reduce(ops.maximum, paired(x))
+    def updateOutput(self, x: Nest) -> Tensor:
+        return functools.reduce(ops.maximum, entries_of_one_shape(x))
 
 
 class CMinTable(Module):
@@ -108,16 +111,19 @@ class CMinTable(Module):
     Shapes and errors as in CMaxTable.  Source: nn.CMinTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        return functools.reduce(ops.minimum, paired(x))
+    def updateOutput(self, x: Nest) -> Tensor:
+        return functools.reduce(ops.minimum, entries_of_one_shape(x))
 
 
 class CAddTensorTable(Module):
     """[v, [m₀, m₁, …]] -> [v + m₀, v + m₁, …], all of one shape.  Source: nn.CAddTensorTable."""
 
-    def updateOutput(self, x: Any) -> Any:
-        first, others = table(x, 2)
-        return [functools.reduce(ops.add, paired([first, other])) for other in table(others)]
+    def updateOutput(self, x: Nest) -> list[Tensor]:
+        first, others = entries_of(x, 2)
+        return [
+            functools.reduce(ops.add, entries_of_one_shape([first, other]))
+            for other in entries_of(others)
+        ]
 
 
 class MM(Module):
@@ -133,8 +139,8 @@ class MM(Module):
         self.transA = bool(transA)
         self.transB = bool(transB)
 
-    def updateOutput(self, x: Any) -> Any:
-        a, b = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        a, b = entries_of(x, 2)
         if a.ndim != b.ndim or a.ndim not in (2, 3) or a.shape[:-2] != b.shape[:-2]:
             raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of matrices or batches")
         a, b = (
@@ -157,8 +163,8 @@ class MV(Module):
     def __init__(self, trans: bool = False) -> None:
         self.trans = bool(trans)
 
-    def updateOutput(self, x: Any) -> Any:
-        m, v = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        m, v = entries_of(x, 2)
         if m.ndim not in (2, 3) or v.ndim != m.ndim - 1 or m.shape[:-2] != v.shape[:-1]:
             raise ShapeError(f"shapes {m.shape} and {v.shape} are no matrix and vector, or batches")
         m = ops.swapaxes(m, -1, -2) if self.trans else m
@@ -172,8 +178,8 @@ class MixtureTable(Module):
     """y = Σₑ gate[e] · expert[e]: a mixture of experts.
 
     [gates, experts]: gates (E,) or (N, E); experts a table of E arrays, (…) or (N, …), or one array
-    with the experts along an axis -> the shape of one expert.
-    dim: that axis; the first of a single sample, the second of a batch, when omitted.
+    with the experts along the axis `dim` -> the shape of one expert.
+    dim None: the first axis of a single sample, the second of a batch.
     Raises ShapeError when the number of experts is not E.  Source: nn.MixtureTable.
     """
 
@@ -183,28 +189,28 @@ class MixtureTable(Module):
     def __init__(self, dim: int | None = None) -> None:
         self.dim = dim
 
-    def updateOutput(self, x: Any) -> Any:
-        gates, experts = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        gates, experts = entries_of(x, 2)
         if gates.ndim not in (1, 2):
             raise ShapeError(f"gates of shape {gates.shape} are neither (E,) nor (N, E)")
         axis = gates.ndim - 1 if self.dim is None else self.dim
         if isinstance(experts, (list, tuple)):
-            experts = ops.stack(paired(experts), axis=axis)
+            experts = ops.stack(entries_of_one_shape(experts), axis=axis)
         axis = axis_of(axis, experts.ndim)
         fits = experts.shape[axis] == gates.shape[-1] and axis >= gates.ndim - 1
         if not fits or experts.shape[: gates.ndim - 1] != gates.shape[:-1]:
             raise ShapeError(f"gates {gates.shape} and experts {experts.shape} do not match")
-        spread = [1] * experts.ndim
-        spread[axis] = gates.shape[-1]
-        spread[: gates.ndim - 1] = gates.shape[:-1]
-        return ops.sum(gates.reshape(tuple(spread)) * experts, axis=axis)
+        gates_shape = [1] * experts.ndim
+        gates_shape[axis] = gates.shape[-1]
+        gates_shape[: gates.ndim - 1] = gates.shape[:-1]
+        return ops.sum(gates.reshape(tuple(gates_shape)) * experts, axis=axis)
 
 
 # Selecting and arranging --------------------------------------------------------------------------
 
 
 class SelectTable(Module):
-    """[x₀, x₁, …] -> xᵢ, i = index; negative ones count from the end, and a dict takes a key.
+    """[x₀, x₁, …] -> xᵢ, i = index; a negative index counts from the end, and a dict takes a key.
 
     The gradient of every other entry is 0.  Raises ShapeError when there is no such entry.
     Source: nn.SelectTable.
@@ -216,7 +222,7 @@ class SelectTable(Module):
     def __init__(self, index: int | str) -> None:
         self.index = index
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         try:
             return x[self.index]
         except (IndexError, KeyError):
@@ -230,9 +236,9 @@ class SelectTable(Module):
 
 
 class NarrowTable(Module):
-    """[x₀, x₁, …] -> [xₒ, …]: `length` entries from position `offset` on.
+    """[x₀, x₁, …] -> [xₒ, xₒ₊₁, …]: `length` entries from o = `offset` on.
 
-    Raises ShapeError when there are not so many.  Source: nn.NarrowTable.
+    Raises ShapeError when the table has fewer.  Source: nn.NarrowTable.
     """
 
     keeps = ("offset", "length")
@@ -242,7 +248,7 @@ class NarrowTable(Module):
         self.offset = offset
         self.length = length
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         stop = self.offset + self.length
         if not 0 <= self.offset <= stop <= len(x):
             raise ShapeError(
@@ -252,9 +258,9 @@ class NarrowTable(Module):
 
 
 class FlattenTable(Module):
-    """Nested tables -> one list of the arrays in them, first to last.  Source: nn.FlattenTable."""
+    """Nested tables -> one list of their arrays, first to last.  Source: nn.FlattenTable."""
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> list[Tensor]:
         return leaves(x)
 
 
@@ -264,8 +270,8 @@ class ZipTable(Module):
     Raises ShapeError when the inner tables differ in length.  Source: nn.ZipTable.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        if len({len(table(part)) for part in table(x)}) > 1:
+    def updateOutput(self, x: Nest) -> list[Nest]:
+        if len({len(entries_of(part)) for part in entries_of(x)}) > 1:
             raise ShapeError(f"tables of lengths {[len(part) for part in x]} cannot be paired")
         return [list(parts) for parts in zip(*x, strict=True)]
 
@@ -273,15 +279,16 @@ class ZipTable(Module):
 class ZipTableOneToMany(Module):
     """[v, [m₀, m₁, …]] -> [[v, m₀], [v, m₁], …].  Source: nn.ZipTableOneToMany."""
 
-    def updateOutput(self, x: Any) -> Any:
-        one, many = table(x, 2)
-        return [[one, other] for other in table(many)]
+    def updateOutput(self, x: Nest) -> list[Nest]:
+        one, many = entries_of(x, 2)
+        return [[one, other] for other in entries_of(many)]
 
 
 class JoinTable(Module):
     """[x₀, x₁, …] -> the arrays joined along `dimension`.
 
-    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    nInputDims: how many axes a single sample has; in an input with one more, a batch, `dimension`
+    counts behind the axis of the batch.
     Raises ShapeError when other axes differ.  Source: nn.JoinTable.
     """
 
@@ -292,14 +299,15 @@ class JoinTable(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
-        return joined(table(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
+    def updateOutput(self, x: Nest) -> Tensor:
+        return concatenate_parts(entries_of(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
 
 
 class SplitTable(Module):
     """x -> its slices along `dimension`, as a list; the axis is dropped.
 
-    nInputDims: how many axes a single sample has; with one more, `dimension` moves by one.
+    nInputDims: how many axes a single sample has; in an input with one more, a batch, `dimension`
+    counts behind the axis of the batch.
     Raises ShapeError when there is no such axis.  Source: nn.SplitTable.
     """
 
@@ -310,11 +318,8 @@ class SplitTable(Module):
         self.dimension = dimension
         self.nInputDims = nInputDims
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> list[Tensor]:
         axis = axis_of(self.dimension, x.ndim, self.nInputDims)
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         length = x.shape[axis]
         return [part.reshape(shape) for part in ops.split(x, length, axis)] if length else []
-
-
-# Helpers ------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Upsampling: larger images and films from smaller ones.
 
-Nearest neighbours are repeated entries.  Linear interpolation is one product with a small matrix
-for each axis, whose rows hold the two weights; that leaves the gradient to the rule of the product.
+Upsampling by nearest neighbours repeats entries.  Linear interpolation is a product with a small
+matrix for each axis, whose rows have the two weights, so that the product's rule gives the
+gradient.
 """
 
 from __future__ import annotations
@@ -9,48 +10,49 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
 
 
-def _factor(name: str, scale: Any) -> int:
-    """A scale as an int.  Raises ValueError for what is no whole number of at least 1."""
-    whole = isinstance(scale, (int, float, np.number)) and float(scale).is_integer()
-    if not whole or scale < 1:
-        raise ValueError(
-            f"{name}: scale_factor must be a whole number of at least 1, found {scale!r}"
-        )
+def _integer_factor(name: str, scale: float) -> int:
+    """Return a scale as an int.  Raises ValueError unless it is an integer of at least 1."""
+    is_integer = isinstance(scale, (int, float, np.number)) and float(scale).is_integer()
+    if not is_integer or scale < 1:
+        raise ValueError(f"{name}: the scale must be an integer of at least 1, found {scale!r}")
     return int(scale)
 
 
-def _sizes(name: str, sizes: Mapping[str, int]) -> dict[str, int | None]:
-    """`odepth`, `oheight` and `owidth` of a dict; the first may be missing."""
+def _output_sizes(name: str, sizes: Mapping[str, int]) -> dict[str, int | None]:
+    """Return `odepth`, `oheight` and `owidth` of a dict, None for a missing `odepth`.
+
+    Raises ValueError for other keys, and for sizes that are no integers of at least 1.
+    """
     if not {"oheight", "owidth"} <= sizes.keys() <= {"odepth", "oheight", "owidth"}:
         raise ValueError(
             f"{name}: give oheight and owidth (and odepth for films), found {sorted(sizes)}"
         )
-    found: dict[str, int | None] = {"odepth": None}
+    result: dict[str, int | None] = {"odepth": None}
     for key, size in sizes.items():
-        found[key] = operator.index(int(size) if float(size).is_integer() else size)
-        if found[key] < 1:  # type: ignore[operator]  # just set to an int
+        result[key] = operator.index(int(size) if float(size).is_integer() else size)
+        if result[key] < 1:  # type: ignore[operator]  # just set to an int
             raise ValueError(f"{name}: {key} must be at least 1, found {size}")
-    return found
+    return result
 
 
-def nearest(x: Any, scale: int) -> Any:
-    """Every entry of x (N, C, …) `scale` times along each axis behind the channels.
+def repeat_nearest(x: Tensor, scale: int) -> Tensor:
+    """Repeat every entry of x (N, C, …) `scale` times along each axis behind the channels.
 
-    In the plane this is what the adjoint of summing over windows does, four times faster here, with
-    its gradient, than repeating along one axis after the other.
+    For height and width the adjoint of summing over windows does this, with its gradient, four
+    times faster than one `repeat` for each axis.
     """
     *front, height, width = x.shape
     planes = x.reshape((int(np.prod(front)), 1, height, width))
@@ -60,11 +62,11 @@ def nearest(x: Any, scale: int) -> Any:
     return ops.repeat(y, scale, axis=2) if x.ndim == 5 else y
 
 
-def linear(x: Any, sizes: tuple[int, ...]) -> Any:
-    """The last axes interpolated to `sizes`; the outermost entries stay where they are."""
+def interpolate_linearly(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Interpolate the last axes to `sizes`; the first and last entries keep their values."""
     for axis, size in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
         n = x.shape[axis]
-        matrix = Tensor(interpolation(n, size), dtype=x.dtype, device=x.device)
+        matrix = Tensor(interpolation_matrix(n, size), dtype=x.dtype, device=x.device)
         if axis == x.ndim - 1:
             x = x @ matrix.T
         else:
@@ -75,15 +77,15 @@ def linear(x: Any, sizes: tuple[int, ...]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def interpolation(n: int, size: int) -> np.ndarray:
-    """(size, n): row i holds the weights of the entries around i·(n - 1) / (size - 1).
+def interpolation_matrix(n: int, size: int) -> np.ndarray:
+    """Return (size, n): row i has the weights of the entries around i·(n - 1) / (size - 1).
 
-    That place is computed in single precision, as in Torch7: it is off by at most 1e-7 of itself.
+    This coordinate is computed in single precision, as in Torch7: its relative error is below 1e-7.
     """
     step = np.float32(n - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
-    at = np.arange(size, dtype=np.float32) * step
-    low = np.minimum(at.astype(np.int64), n - 1)
-    share = at.astype(np.float64) - low
+    coordinates = np.arange(size, dtype=np.float32) * step
+    low = np.minimum(coordinates.astype(np.int64), n - 1)
+    share = coordinates.astype(np.float64) - low
     matrix = np.zeros((size, n))
     rows = np.arange(size)
     matrix[rows, low] += 1 - share
@@ -92,42 +94,42 @@ def interpolation(n: int, size: int) -> np.ndarray:
 
 
 class SpatialUpSamplingNearest(Module):
-    """Every entry scale_factor times along height and width.
+    """Every entry of x repeated `scale` times along height and width.
 
     x: (C, H, W) or (N, C, H, W) -> (N,) C, scale·H, scale·W.
-    Raises ValueError unless scale_factor is a whole number of at least 1, ShapeError for other
+    Raises ValueError unless scale is an integer of at least 1, ShapeError for other
     shapes.  Source: nn.SpatialUpSamplingNearest.
     """
 
     keeps = ("scale_factor",)
 
-    def __init__(self, scale_factor: int) -> None:
-        self.scale_factor = _factor(type(self).__name__, scale_factor)
+    def __init__(self, scale: int) -> None:
+        self.scale_factor = _integer_factor(type(self).__name__, scale)
 
-    def updateOutput(self, x: Any) -> Any:
-        return like_given(nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return drop_added_batch(repeat_nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)
 
 
-class _Interpolating(Module):
-    """A scale factor, or the sizes of the output."""
+class _Interpolation(Module):
+    """Upsampling by a scale factor, or to the sizes of the output."""
 
-    keeps = ("scale_factor", "odepth", "oheight", "owidth")
+    keeps: ClassVar[tuple[str, ...]] = ("scale_factor", "odepth", "oheight", "owidth")
 
-    def _set(self, params: Any) -> None:
+    def _set_params(self, params: int | Mapping[str, int]) -> None:
         self.scale_factor: int | None = None
         self.odepth: int | None = None
         self.oheight: int | None = None
         self.owidth: int | None = None
         if isinstance(params, Mapping):
-            vars(self).update(_sizes(type(self).__name__, params))
+            vars(self).update(_output_sizes(type(self).__name__, params))
         else:
-            self.scale_factor = _factor(type(self).__name__, params)
+            self.scale_factor = _integer_factor(type(self).__name__, params)
 
-    def _targets(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        """The output's sizes along the last two or three axes."""
+    def _target_sizes(self, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the output's sizes along the last two or three axes."""
         if self.scale_factor is not None:
             return tuple(n * self.scale_factor for n in sides)
         sizes = (self.odepth, self.oheight, self.owidth)[3 - len(sides) :]
@@ -136,22 +138,24 @@ class _Interpolating(Module):
         return sizes  # type: ignore[return-value]  # None was ruled out
 
 
-class SpatialUpSamplingBilinear(_Interpolating):
-    """Bilinear interpolation between the entries, the corners of the image staying corners.
+class SpatialUpSamplingBilinear(_Interpolation):
+    """Bilinear interpolation between the entries; the corners of the image keep their values.
 
     params: a factor (H' = factor·H, W' = factor·W), or {"oheight": H', "owidth": W'}
-    x: (C, H, W) or (N, C, H, W) -> (N,) C, H', W'.  Row i of the result lies at
-    i·(H - 1) / (H' - 1) between the rows of x, columns likewise.
+    x: (C, H, W) or (N, C, H, W) -> (N,) C, H', W'.  Row i of the result is the
+    row i·(H - 1) / (H' - 1) of x, interpolated; columns likewise.
     Raises ValueError for other parameters, ShapeError for other shapes.
     Source: nn.SpatialUpSamplingBilinear.
     """
 
-    def __init__(self, params: Any) -> None:
-        self._set(params)
+    def __init__(self, params: int | Mapping[str, int]) -> None:
+        self._set_params(params)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
-        return like_given(linear(batch, self._targets(batch.shape[2:])), x, "C H W")
+        return drop_added_batch(
+            interpolate_linearly(batch, self._target_sizes(batch.shape[2:])), x, "C H W"
+        )
 
     def __repr__(self) -> str:
         sizes = f"{self.oheight}, {self.owidth}"
@@ -159,7 +163,7 @@ class SpatialUpSamplingBilinear(_Interpolating):
         return f"{torch7_name(self)}({text})"
 
 
-class UpSampling(_Interpolating):
+class UpSampling(_Interpolation):
     """Nearest neighbours, or linear interpolation, of images and films.
 
     params: a factor, or for linear interpolation {"oheight": H', "owidth": W'}, for films "odepth"
@@ -172,20 +176,20 @@ class UpSampling(_Interpolating):
 
     keeps = ("mode",)
 
-    def __init__(self, params: Any, mode: str = "nearest") -> None:
+    def __init__(self, params: int | Mapping[str, int], mode: str = "nearest") -> None:
         self.mode = "linear" if mode in ("linear", "bilinear", "trilinear") else "nearest"
         if self.mode == "nearest" and isinstance(params, Mapping):
             raise ValueError("UpSampling: nearest neighbours need a scale factor, not sizes")
-        self._set(params)
+        self._set_params(params)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (4, 5):
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (N, C, H, W) nor (N, C, T, H, W)"
             )
         if self.scale_factor is not None and self.mode == "nearest":
-            return nearest(x, self.scale_factor)
-        return linear(x, self._targets(x.shape[2:]))
+            return repeat_nearest(x, self.scale_factor)
+        return interpolate_linearly(x, self._target_sizes(x.shape[2:]))
 
     def __repr__(self) -> str:
         sizes = (self.odepth, self.oheight, self.owidth)
@@ -195,7 +199,7 @@ class UpSampling(_Interpolating):
 
 
 class PixelShuffle(Module):
-    """Channels dealt out to places: y[c, h·r + i, w·r + j] = x[(c·r + i)·r + j, h, w].
+    """Channels rearranged to pixels: y[c, h·r + i, w·r + j] = x[(c·r + i)·r + j, h, w].
 
     x: (C·r², H, W) or (N, C·r², H, W) -> (N,) C, r·H, r·W with r = upscaleFactor.
     Raises ShapeError for other shapes.  Source: nn.PixelShuffle; W. Shi et al., "Real-Time Single
@@ -205,10 +209,10 @@ class PixelShuffle(Module):
     keeps = ("upscaleFactor", "upscaleFactorSquared")
 
     def __init__(self, upscaleFactor: int) -> None:
-        self.upscaleFactor = _factor("PixelShuffle", upscaleFactor)
+        self.upscaleFactor = _integer_factor("PixelShuffle", upscaleFactor)
         self.upscaleFactorSquared = self.upscaleFactor**2
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
         n, channels, height, width = batch.shape
         r = self.upscaleFactor
@@ -219,7 +223,7 @@ class PixelShuffle(Module):
             )
         planes = channels // self.upscaleFactorSquared
         parts = batch.reshape((n, planes, r, r, height, width)).transpose((0, 1, 4, 2, 5, 3))
-        return like_given(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
+        return drop_added_batch(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)

@@ -1,4 +1,4 @@
-"""Recurrent layers: single steps, layers that see one step or a whole sequence, runs over time."""
+"""Recurrent layers: single steps, layers of one step or of an entire sequence, runs over time."""
 
 from typing import TYPE_CHECKING
 

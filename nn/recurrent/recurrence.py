@@ -6,11 +6,11 @@ from typing import Any
 
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.part import shown
+from tapegrad.nn.core.part import text_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
-from tapegrad.nn.recurrent.steps import zeros
+from tapegrad.nn.recurrent.steps import zeros_beside
 
 __all__ = ["Recurrence"]
 
@@ -51,7 +51,7 @@ class Recurrence(AbstractRecurrent):
         return y, y
 
     def describe(self, first: int) -> str:
-        return f"{torch7_name(self)} @ {shown(self.modules[0], first)}"
+        return f"{torch7_name(self)} @ {text_of(self.modules[0], first)}"
 
     __repr__ = Module.__repr__  # with children counted from where `describe` is told to
 
@@ -60,4 +60,4 @@ def _zeros_of(sizes: Any, batch: tuple[int, ...], like: Any) -> Any:
     """Zeros of these sizes for each sample, or a list of them, in the dtype of `like`."""
     if isinstance(sizes[0], (list, tuple)):
         return [_zeros_of(inner, batch, like) for inner in sizes]
-    return zeros(like, *batch, *sizes)
+    return zeros_beside(like, *batch, *sizes)

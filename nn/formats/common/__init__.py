@@ -1,1 +1,1 @@
-"""What all formats need: errors and limits, and files that appear whole or not at all."""
+"""What all formats need: errors, limits, names, and files that appear complete or not at all."""

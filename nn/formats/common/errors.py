@@ -1,9 +1,9 @@
-"""What can go wrong with a file, and how much of it is read.
+"""The errors of model files, and the limits on what is read of a file.
 
-Files come from strangers.  Whatever is in one, a loader returns what it holds or raises FormatError
-or one of its children; beside them only the OSError of the file itself can leave it.  Every size
-found in a file is compared with the bytes that are left before memory is asked for, and Limits
-bounds what no such comparison covers: how many objects there are, and how deep they nest.
+Files come from strangers.  Whatever a file holds, a loader returns the content or raises
+FormatError or one of its children; only the OSError of the file itself may come beside them.  Each
+size in a file is compared with the bytes that remain before memory is asked for.  Limits bounds
+what no such comparison covers: the number of objects, and how deep they nest.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 
 
 class FormatError(TapegradError, ValueError):
-    """The file is not what its format says it is.
+    """The file does not keep to its format.
 
-    file, offset, path: where: the file's name, the byte, and the object ("root.modules[1].weight",
-    with the file's own keys); None where it is unknown
-    expected, found: what should have been there, and what was
+    expected, found: what should be in the file, and what is
+    file, offset, path: where that is: the file's name, the byte, and the object by the file's own
+    keys, "root.modules[1].weight"; None where it is unknown
     """
 
     def __init__(
@@ -63,19 +63,19 @@ class TruncatedError(FormatError):
 
 
 class LimitError(FormatError):
-    """The file asks for more than the Limits allow."""
+    """The file needs more than the Limits allow."""
 
 
 class UnsupportedError(FormatError):
-    """The file, or an object to be saved, has something that no table here knows."""
+    """The file, or the object to be saved, has a part that this package does not translate."""
 
 
 class UnsafeError(FormatError):
-    """The file holds code.  It is never run and never skipped in silence."""
+    """The file holds code, which is never run and never skipped in silence."""
 
 
 class UnknownClassWarning(UserWarning):
-    """A file has classes without a counterpart here; their objects stay plain tables."""
+    """A file has classes that this package lacks; their objects stay plain tables."""
 
 
 class SkippedFunctionWarning(UserWarning):
@@ -90,8 +90,8 @@ class Limits:
     max_nodes:    numbers, strings, tables, tensors, … together
     max_depth:    nesting of objects (the readers do not recurse)
     max_ndim:     axes of an array
-    max_expanded: bytes that arrays with overlapping entries (stride 0) would take written out, all
-                  of them together
+    max_expanded: bytes of all arrays with overlapping entries (stride 0) together, each entry
+                  counted as often as it appears
     max_overhead: bytes of Python objects other than array data; None: 48 MB and a quarter of the
                   file's size
     """
@@ -104,5 +104,5 @@ class Limits:
     max_overhead: int | None = None
 
     def overhead(self, size: int) -> int:
-        """Bytes of Python objects that a file of `size` bytes may lead to."""
+        """Return how many bytes of Python objects a file of `size` bytes may need."""
         return 48_000_000 + size // 4 if self.max_overhead is None else self.max_overhead

@@ -1,19 +1,20 @@
-"""Which names a file may give to attributes.
+"""The names that a file may give to attributes, and the names of classes that a caller passes.
 
-An attribute in an instance hides the method of its class that has the same name, so a file from a
-stranger may not name the methods by which a module is run.  Which these are is written down, and
-fixed with version 1 of our format: were it "whatever `Module` has today", then each method that is
-added to `Module` could make a file unreadable that was saved before.  What a class declares
-(`keeps`) is allowed whatever methods there are; and a name that hides a newer or a layer's own
-method does no harm but to the module that has it, since nothing in a file is code.
+An attribute of an instance hides the method of its class that has the same name, so a stranger's
+file may not name the methods that run a module.  The list of these methods is fixed since version 1
+of our format.  If it were "the methods of `Module` today", each method added to `Module` could make
+an older file unreadable.  A name that a class declares in `keeps` is always allowed.  A name that
+hides a newer method, or a layer's own, harms only its own module: nothing in a file is code.
 """
 
 from __future__ import annotations
 
-from tapegrad.nn.core.run import ATTRIBUTE
-from tapegrad.nn.core.state import kept_names
+from collections.abc import Iterable, Mapping
 
-__all__ = ["PROTOCOL", "may_be_attribute"]
+from tapegrad.nn.core.state import kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
+
+__all__ = ["PROTOCOL", "attribute_name", "may_be_attribute", "names_of_classes"]
 
 # The methods and properties of Module and Criterion when version 1 was fixed.  Never add to them:
 # a file may have an attribute of that name.
@@ -36,3 +37,26 @@ def may_be_attribute(cls: type, name: str) -> bool:
     if name in kept_names(cls):
         return True
     return name not in PROTOCOL and not hasattr(getattr(cls, name, None), "__set__")
+
+
+def attribute_name(cls: type, name: str) -> str:
+    """Return today's name of the attribute that a file written earlier may call `name`.
+
+    A class declares its renamed attributes in `renamed`: {"kernel": "kernel_size"}.
+    """
+    for base in cls.__mro__:
+        renamed = vars(base).get("renamed")
+        if isinstance(renamed, Mapping) and name in renamed:
+            return str(renamed[name])
+    return name
+
+
+def names_of_classes(classes: Iterable[type] | Mapping[str, type]) -> dict[str, type]:
+    """Return the classes that a caller passes to `load` or `save`, by their names in files.
+
+    A mapping says the names.  A class without one is called by its own, alone and, which counts
+    more when it is saved, with "nn." in front.
+    """
+    if isinstance(classes, Mapping):
+        return dict(classes)
+    return {name: cls for cls in classes for name in (cls.__name__, f"nn.{cls.__name__}")}

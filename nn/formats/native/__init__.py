@@ -1,4 +1,4 @@
-"""Our own format: a module in one safetensors file."""
+"""Save and load modules in our own format: one safetensors file."""
 
 from tapegrad.nn.formats.native.files import *
 from tapegrad.nn.formats.native.files import __all__ as __all__

@@ -1,13 +1,13 @@
-"""Our own format: `save` and `load` of modules, in one safetensors file.
+"""`save` and `load` in our own format: a module in one safetensors file.
 
 The arrays are ordinary entries under the names of `named_parameters()` ("0.weight"), so that any
-program that reads safetensors can use them.  The architecture is JSON in the file's metadata: for
-each module its class, by name, and its attributes.  Attributes rather than constructor arguments,
-because what was changed after construction (`noBias()`, `add`, a swapped head) counts as well.
+program that reads safetensors can use them.  The architecture is JSON in the file's metadata: the
+class name and the attributes of each module.  The file holds attributes and not constructor
+arguments, because a module can change after construction (`noBias()`, `add`, a swapped head).
 
-Loading makes instances without calling constructors, sets what the file says, and runs nothing.
-Classes come from a closed list: those of tapegrad.nn, those that `register` was told of, and those
-that the caller passes (names.py).
+`load` makes instances without calling constructors, sets their attributes, and runs nothing.
+Classes come from a closed list: tapegrad.nn's, those passed to `register_class`, and those that the
+caller passes to `load` (names.py).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder
 from tapegrad.nn.formats.native.description import FORMAT_VERSION, Description
-from tapegrad.nn.formats.native.names import Known, register
+from tapegrad.nn.formats.native.names import KnownClasses, register_class
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FORMAT_VERSION", "architecture", "load", "register", "save"]
+__all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
 NOT_OURS = (
     "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
@@ -39,20 +39,20 @@ NOT_OURS = (
 # Saving ---------------------------------------------------------------------------------------
 
 
-def save(path: str | os.PathLike[str], module: Module) -> None:
-    """Write a module to a file that appears whole or not at all; `load` gives it back.
+def save(module: Module, path: str | os.PathLike[str]) -> None:
+    """Write a module to a file, which `load` reads.  The file appears complete or not at all.
 
-    Parameters and buffers that are shared, or see the same memory, stay so.  Gradients, outputs and
-    the tape are not saved.
-    Raises UnsupportedError, naming the attribute, for what the format can't hold, with nothing
-    written; OSError for the file itself.
+    Parameters and buffers that are shared, or are views of one memory, are so after `load` too.
+    Gradients, outputs and the tape are not saved.
+    Raises UnsupportedError, naming the attribute, for what the format cannot hold, before anything
+    is written; OSError for the file itself; TypeError for what is no Module.
     """
     if not isinstance(module, Module):
-        raise TypeError(f"a Module is saved, not {type(module).__name__}")
+        raise TypeError(f"save(module, path) writes a Module, not {type(module).__name__}")
     described = Description(module)
     text = json.dumps(described.header(), separators=(",", ":"), allow_nan=False)
     metadata = {"format": "tapegrad", "tapegrad": text}
-    with replacing(path) as stream:
+    with replace_file(path) as stream:
         safetensors_file.write(stream, described.arrays, metadata)
 
 
@@ -60,36 +60,40 @@ def save(path: str | os.PathLike[str], module: Module) -> None:
 
 
 def load(
-    file: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes,
     *,
     classes: Iterable[type] | Mapping[str, type] = (),
     limits: Limits | None = None,
 ) -> Module:
-    """The module that `save` wrote: same classes, attributes, sharing, mode and bits.
+    """Return the module that `save` wrote: same classes, attributes, sharing, mode and bits.
 
-    file:    path, or the bytes themselves
-    classes: your own Module classes that the file may have, under their own names
+    path:    the file's path, or its bytes
+    classes: your own Module classes that the file may have; or a mapping to them from the names
+             that the file has for them, {"Mine": Mine}
     Raises FormatError or one of its children (UnsupportedError for a class that is not known),
     OSError for the file itself, ValueError for a class in `classes` whose name is no word.
     """
     limits = limits or Limits()
-    if isinstance(classes, Mapping):
-        classes = classes.values()
-    arrays, metadata = safetensors_file.read(file, limits)
-    name = None if isinstance(file, bytes) else os.fspath(file)
-    header = _header(metadata, name)
-    return Builder(arrays, header, Known(header["version"], classes), limits, name).root
+    arrays, metadata = safetensors_file.read(path, limits)
+    name = None if isinstance(path, bytes) else os.fspath(path)
+    header = _parse_architecture(metadata, name)
+    return Builder(arrays, header, KnownClasses(header["version"], classes), limits, name).root
 
 
 def architecture(
-    file: str | os.PathLike[str] | bytes, limits: Limits | None = None
+    path: str | os.PathLike[str] | bytes, limits: Limits | None = None
 ) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """(the architecture as the file's JSON says it, arrays without their data)."""
-    arrays, metadata = safetensors_file.read(file, limits, data=False)
-    return _header(metadata, None if isinstance(file, bytes) else os.fspath(file)), arrays
+    """Return the architecture as the file's JSON has it, and arrays without their data.
+
+    path: the file's path, or its bytes
+    Raises FormatError or one of its children for the content, OSError for the file itself.
+    """
+    arrays, metadata = safetensors_file.read(path, limits, data=False)
+    name = None if isinstance(path, bytes) else os.fspath(path)
+    return _parse_architecture(metadata, name), arrays
 
 
-def _header(metadata: Mapping[str, str], name: str | None) -> dict[str, Any]:
+def _parse_architecture(metadata: Mapping[str, str], name: str | None) -> dict[str, Any]:
     if metadata.get("format") != "tapegrad" or "tapegrad" not in metadata:
         raise FormatError(NOT_OURS, file=name, offset=8)
     header = safetensors_file.parse_json(
@@ -113,9 +117,9 @@ def _header(metadata: Mapping[str, str], name: str | None) -> dict[str, Any]:
     return header
 
 
-def _begins_like_ours(first: bytes) -> bool:
-    """The length of a header, in 8 bytes, and the brace that every header begins with."""
+def _recognises(first: bytes) -> bool:
+    """Whether a file begins with the length of a header, in 8 bytes, and a header's first brace."""
     return first[8:9] == b"{" and int.from_bytes(first[:8], "little") < 2**32
 
 
-files.register(files.FileFormat(files.OWN, (".safetensors",), load, save, _begins_like_ours))
+files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))

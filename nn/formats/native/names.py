@@ -1,10 +1,9 @@
-"""What files call classes: the closed list from which a loader makes instances.
+"""The names of classes in files: the closed list from which a loader makes instances.
 
-Since version 2 a class of ours has the name of its system in front, "nn.Linear", and somebody
-else's its bare name, which is a word without a dot: neither can stand for the other, whatever is
-called how, and wherever it is defined.  Version 1 had bare names for all; which of them were ours
-is written down here, so that classes that came later do not take the names of strangers' classes in
-old files.
+Since version 2 of the format a file calls a class of tapegrad "nn.Linear", and a user's class by
+its bare name, a word without a dot, so that neither can be taken for the other.  In version 1 all
+names were bare.  The list below says which of them were tapegrad's then, so that a class that was
+added to tapegrad later is not taken for a user's class in an old file.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from tapegrad.nn.core.own import is_own, own_classes, qualified_name
-from tapegrad.nn.core.state import records
+from tapegrad.nn.core.state import saved_records
 from tapegrad.nn.module import Module
 
-__all__ = ["Known", "name_in_files", "register"]
+__all__ = ["KnownClasses", "name_in_files", "register_class"]
 
 NOT_A_WORD = "a class whose name is a word, which {name!r} is not"
 
-# The names of ours in version 1, all of nn.  Never add to them.
+# The names of tapegrad.nn's classes when version 1 was current.  Never add to them.
 _VERSION_1 = """
 Abs AbsCriterion AbstractRecurrent Add AddConstant BCECriterion BatchNormalization BiSequencer
 Bidirectional Bilinear Bottle CAdd CAddTable CAddTensorTable CDivTable CMaxTable CMinTable CMul
@@ -68,53 +67,57 @@ _registered: dict[str, type] = {}
 C = TypeVar("C", bound=type)
 
 
-def register(cls: C) -> C:
-    """Let files have modules of this class; a decorator.
+def register_class(cls: C) -> C:
+    """Let every file that is loaded have modules of this class; a decorator.
 
     Raises ValueError for a name that another registered class has, and for one that is no word.
     """
     if is_own(cls):
         return cls
-    known = _registered.get(_word(cls), cls)
+    known = _registered.get(_bare_name(cls), cls)
     if known is not cls:
         raise ValueError(f"another class is called {cls.__name__}: {known!r}")
     _registered[cls.__name__] = cls
     return cls
 
 
-def _word(cls: type) -> str:
+def _bare_name(cls: type) -> str:
     if not cls.__name__.isidentifier():
         raise ValueError(NOT_A_WORD.format(name=cls.__name__))
     return cls.__name__
 
 
-class Known:
-    """The module classes and records of a file of some version, by the names that it has for them.
+class KnownClasses:
+    """The module classes and records that a file may have, by their names in its version.
 
-    classes: further ones, of the caller's
+    classes: the caller's, as `load` takes them; a mapping's names count beside the classes' own
     """
 
-    def __init__(self, version: int, classes: Iterable[type] = ()) -> None:
+    def __init__(self, version: int, classes: Iterable[type] | Mapping[str, type] = ()) -> None:
         self._version = version
         self._ours = own_classes(Module)
-        theirs = {_word(cls): cls for cls in classes if not is_own(cls)}
+        if isinstance(classes, Mapping):
+            theirs = {cls.__name__: cls for cls in classes.values() if not is_own(cls)}
+            theirs |= {name.removeprefix("nn."): cls for name, cls in classes.items()}
+        else:
+            theirs = {_bare_name(cls): cls for cls in classes if not is_own(cls)}
         self._theirs: Mapping[str, type] = theirs | _registered
-        self._records = records()
+        self._records = saved_records()
 
     def module(self, name: str) -> type | None:
-        """The class of modules that a file of this version calls so; None for an unknown one."""
+        """Return the class of modules with this name in the file; None for an unknown name."""
         if self._version == 1:
             ours = name in _OURS_IN_VERSION_1
             return self._ours.get(f"nn.{name}") if ours else self._theirs.get(name)
         return self._ours.get(name) if "." in name else self._theirs.get(name)
 
     def record(self, name: str) -> type | None:
-        """The class of records that a file of this version calls so; None for an unknown one."""
+        """Return the class of records with this name in the file; None for an unknown name."""
         if self._version == 1:
             return self._records.get(f"nn.{name}") if name in _RECORDS_IN_VERSION_1 else None
         return self._records.get(name)
 
 
 def name_in_files(cls: type) -> str:
-    """What a file written today calls a class.  Raises ValueError for a name that is no word."""
-    return qualified_name(cls) if is_own(cls) else _word(cls)
+    """Return a class's name in files of today.  Raises ValueError for a name that is no word."""
+    return qualified_name(cls) if is_own(cls) else _bare_name(cls)

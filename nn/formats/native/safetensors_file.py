@@ -1,9 +1,9 @@
-"""Safetensors files: a JSON header that says where each array lies, then the arrays.
+"""Read and write safetensors files: a JSON header with the offset of each array, then the arrays.
 
-Read and written here rather than by the `safetensors` package, for two reasons: nothing is mapped
-and then copied, so that loading takes the file's size in memory and not twice that, and everything
-that is wrong ends in one family of errors.  The format is eight bytes of length, the header, the
-data without holes or overlaps; the tests compare with the package in both directions.
+The `safetensors` package is not used, for two reasons.  It maps a file and then copies it, which
+takes twice the file's size in memory; this reader takes the size once.  And here each thing wrong
+with a file is a FormatError.  A file is eight bytes of length, the header, and the data without
+holes or overlaps; the tests compare this code with the package in both directions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_EXPANSION = 40  # bytes of Python objects that one byte of JSON may become, from above
+_EXPANSION = 40  # an upper bound: bytes of Python objects that one byte of JSON may become
 
 
 HEADER = (
@@ -56,17 +56,18 @@ HEADER = (
 
 
 def read(
-    file: str | os.PathLike[str] | bytes, limits: Limits | None = None, *, data: bool = True
+    path: str | os.PathLike[str] | bytes, limits: Limits | None = None, *, data: bool = True
 ) -> tuple[Arrays, dict[str, str]]:
-    """(arrays by name, metadata) of a safetensors file, or of its bytes.
+    """Return (arrays by name, metadata) of a safetensors file.
 
-    data: False leaves the arrays out: views without memory of their own, for their shape and dtype
+    path: the file's path, or its bytes
+    data: False reads no data: the arrays have shapes and dtypes, and no memory of their own
     Raises FormatError or one of its children; OSError for the file itself.
     """
     limits = limits or Limits()
-    if isinstance(file, bytes):
-        return _read(io.BytesIO(file), len(file), None, limits, data)
-    name = os.fspath(file)
+    if isinstance(path, bytes):
+        return _read(io.BytesIO(path), len(path), None, limits, data)
+    name = os.fspath(path)
     with Path(name).open("rb") as stream:
         return _read(stream, os.fstat(stream.fileno()).st_size, name, limits, data)
 
@@ -97,7 +98,7 @@ def _read(
         raise FormatError("metadata, a JSON object of strings", file=name, offset=8)
     if len(header) > limits.max_nodes:
         raise LimitError(f"at most {limits.max_nodes} arrays", len(header), file=name, offset=8)
-    entries = [_entry(key, value, limits, name) for key, value in header.items()]
+    entries = [_parse_entry(key, value, limits, name) for key, value in header.items()]
     entries.sort(key=lambda entry: (entry[3], entry[4]))
     end = 0
     for key, _, _, start, stop in entries:
@@ -115,36 +116,36 @@ def _read(
             continue
         array = arrays[key] = np.empty(shape, dtype)
         if stop > start:
-            _fill(stream, array, name, key)
+            _read_into(stream, array, name, key)
         if dtype == np.bool and array.view(np.uint8).max(initial=0) > 1:
             at = 8 + length + start
             raise FormatError("booleans, 0 or 1", "another byte", file=name, offset=at, path=key)
     return arrays, metadata
 
 
-def _entry(
+def _parse_entry(
     key: str, value: Any, limits: Limits, name: str | None
 ) -> tuple[str, np.dtype[Any], tuple[int, ...], int, int]:
-    """(name, dtype, shape, first byte, byte after the last) of one array."""
+    """Return (name, dtype, shape, first byte, byte after the last) of one array."""
 
-    def wrong(expected: str, found: Any, kind: type[FormatError] = FormatError) -> FormatError:
+    def error(expected: str, found: Any, kind: type[FormatError] = FormatError) -> FormatError:
         return kind(expected, f"{found!r:.80}", file=name, offset=8, path=f"{key:.80}")
 
     if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-        raise wrong("dtype, shape and data_offsets", value)
+        raise error("dtype, shape and data_offsets", value)
     dtype = _DTYPES.get(value["dtype"]) if isinstance(value["dtype"], str) else None
     if dtype is None:
-        error = UnsupportedError if isinstance(value["dtype"], str) else FormatError
-        raise wrong("a dtype that NumPy has", value["dtype"], error)
+        kind = UnsupportedError if isinstance(value["dtype"], str) else FormatError
+        raise error("a dtype that NumPy has", value["dtype"], kind)
     shape, offsets = value["shape"], value["data_offsets"]
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise wrong("a shape, and where the data begin and end", value)
+        raise error("a shape, and where the data begin and end", value)
     if len(shape) > limits.max_ndim:
-        raise wrong(f"at most {limits.max_ndim} axes", len(shape), LimitError)
+        raise error(f"at most {limits.max_ndim} axes", len(shape), LimitError)
     if math.prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
-        raise wrong("as many bytes as the shape has", value)
+        raise error("as many bytes as the shape has", value)
     if max(shape, default=0) >= 2**60:
-        raise wrong("a shape that fits into memory", shape)
+        raise error("a shape that fits into memory", shape)
     return key, dtype, tuple(shape), offsets[0], offsets[1]
 
 
@@ -152,8 +153,9 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
 
 
-def _fill(stream: BinaryIO, array: np.ndarray[Any, Any], name: str | None, key: str) -> None:
-    view = memoryview(array.reshape(-1)).cast("B")
+def _read_into(stream: BinaryIO, array: np.ndarray[Any, Any], name: str | None, key: str) -> None:
+    # NumPy's stubs declare the buffer protocol for Python 3.12 and later only.
+    view = memoryview(array.reshape(-1)).cast("B")  # type: ignore[arg-type]
     done = 0
     while done < len(view):
         got = stream.readinto(view[done:])  # type: ignore[attr-defined]  # every binary file has it
@@ -172,24 +174,24 @@ def parse_json(
     offset: int | None = None,
     path: str | None = None,
 ) -> Any:
-    """What JSON text says, without NaN, and with each key of an object once.
+    """Return the value of JSON text that has no NaN, and each key of an object once.
 
     Raises FormatError, LimitError for nesting that is too deep.
     """
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+    def make_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
             raise FormatError("each key once", file=file, offset=offset, path=path)
-        return found
+        return result
 
-    def no_constant(value: str) -> Any:
+    def refuse_constant(value: str) -> Any:
         raise FormatError("a JSON number", value, file=file, offset=offset, path=path)
 
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8")
-        return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        return json.loads(text, object_pairs_hook=make_dict, parse_constant=refuse_constant)
     except FormatError:
         raise
     except RecursionError:
@@ -200,20 +202,20 @@ def parse_json(
 
 
 def write(stream: BinaryIO, arrays: Mapping[str, np.ndarray[Any, Any]], metadata: Any) -> None:
-    """Write a safetensors file.  Raises UnsupportedError for a dtype that it has no name for."""
+    """Write a safetensors file.  Raises UnsupportedError for a dtype that the format lacks."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    at = 0
+    start = 0
     for name, array in arrays.items():
         dtype = array.dtype.newbyteorder("=")
         if dtype not in _NAMES:
             raise UnsupportedError("a dtype that safetensors has", str(dtype), path=name)
-        end = at + array.size * dtype.itemsize
+        end = start + array.size * dtype.itemsize
         header[name] = {
             "dtype": _NAMES[dtype],
             "shape": list(array.shape),
-            "data_offsets": [at, end],
+            "data_offsets": [start, end],
         }
-        at = end
+        start = end
     text = json.dumps(header, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 8)
     stream.write(len(text).to_bytes(8, "little") + text)

@@ -17,7 +17,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.memory import StorageMap
 from tapegrad.nn.core.part import known_dtype
-from tapegrad.nn.core.state import kept
+from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.torch7.building import counts_of
@@ -155,7 +155,7 @@ def _fields(
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
     kinds, private = counts_of(type(module)), private_fields(type(module))
-    for name, value in kept(module).items():
+    for name, value in kept_attributes(module).items():
         if value is None or (name.startswith("_") and name not in private):
             continue
         kind = kinds.get(name)

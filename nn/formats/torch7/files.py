@@ -1,7 +1,7 @@
 """Torch7's files: `load`, `load_all` and `save`.
 
     model = torch7.load("lenet.t7")          # modules, arrays, lists, numbers: whatever was saved
-    torch7.save("again.t7", model)           # Torch7 reads it
+    torch7.save(model, "again.t7")           # Torch7 reads it
 
 Tensors outside modules become NumPy arrays; a table with the keys 1…n becomes a list, another a
 Table.  A class that tapegrad does not have stays a TorchObject: its name, and its fields as a
@@ -16,15 +16,16 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replacing
 from tapegrad.nn.formats.common.errors import (
     Limits,
     SkippedFunctionWarning,
     UnknownClassWarning,
     UnsupportedError,
 )
+from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.torch7.building import from_objects
 from tapegrad.nn.formats.torch7.classes import is_absent
 from tapegrad.nn.formats.torch7.description import to_objects
@@ -48,17 +49,18 @@ FUNCTIONS = (
 
 
 def load(
-    file: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes,
     *,
-    classes: Mapping[str, type] | None = None,
+    classes: Iterable[type] | Mapping[str, type] = (),
     long_size: int | None = None,
     limits: Limits | None = None,
     strict: bool = False,
 ) -> Any:
     """The object in a Torch7 file, ASCII or binary, of either byte order.
 
-    file:      path, or the bytes themselves
-    classes:   further classes by the names that the file has for them: {"nn.Mine": Mine}
+    path:      the file's path, or its bytes
+    classes:   your own classes that the file may have; or a mapping to them from the names that the
+               file has for them, {"nn.Mine": Mine}
     long_size: 8 or 4, the bytes of a long in the machine that wrote a binary file; found out if
                omitted
     strict:    raise for classes that tapegrad does not have, instead of warning
@@ -66,14 +68,14 @@ def load(
     for functions: they are code; those of an nn.Copy are passed over, with a warning), OSError for
     the file itself.
     """
-    (root,) = read_file_objects(file, long_size=long_size, limits=limits)
-    return _built(root, file, classes, strict)
+    (root,) = read_file_objects(path, long_size=long_size, limits=limits)
+    return _built(root, path, classes, strict)
 
 
 def load_all(
-    file: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes,
     *,
-    classes: Mapping[str, type] | None = None,
+    classes: Iterable[type] | Mapping[str, type] = (),
     long_size: int | None = None,
     limits: Limits | None = None,
     strict: bool = False,
@@ -81,46 +83,47 @@ def load_all(
     """The objects of a file in which several were written one after another; else as `load`."""
     table = Table()
     for number, root in enumerate(
-        read_file_objects(file, many=True, long_size=long_size, limits=limits), 1
+        read_file_objects(path, many=True, long_size=long_size, limits=limits), 1
     ):
         if root is not None:
             table[number] = root
-    found = _built(table, file, classes, strict)
+    found = _built(table, path, classes, strict)
     if isinstance(found, list):
         return found
     return [found.get(number) for number in range(1, max(found, default=0) + 1)]
 
 
 def objects(
-    file: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes,
     *,
     long_size: int | None = None,
     limits: Limits | None = None,
 ) -> Any:
-    """What is in a file, with nothing built: every instance is a TorchObject."""
-    return read_file_objects(file, long_size=long_size, limits=limits)[0]
+    """What is in a file as it stands there, nothing built: every class as a TorchObject."""
+    return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
 def save(
-    path: str | os.PathLike[str],
     obj: Any,
+    path: str | os.PathLike[str],
     *,
     mode: Literal["binary", "ascii"] = "binary",
     long_size: int = 8,
     byte_order: Literal["little", "big"] = "little",
-    classes: Mapping[str, type] | None = None,
+    classes: Iterable[type] | Mapping[str, type] = (),
 ) -> None:
     """Write `obj` so that Torch7's torch.load reads it.
 
     obj: modules, Tensors, arrays, numbers, strings, booleans, None, and lists, tuples and dicts of
-    them.  Arrays that share memory share a storage; transposed and other views keep their strides.
+    them.  classes: as in `load`; a class of yours without a name given is called "nn." and its
+    own.  Arrays that share memory share a storage; transposed and other views keep their strides.
     The file appears whole or not at all.
     Raises UnsupportedError, naming the object, for what Torch7 has nothing for, before anything is
     written; OSError for the file itself.
     """
-    names = {cls: name for name, cls in (known() | dict(classes or {})).items()}
+    names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
     plan = WritePlan(to_objects(obj, names))
-    with replacing(path) as stream:
+    with replace_file(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
 
@@ -134,9 +137,9 @@ def known() -> dict[str, type]:
     return HELPERS | {name: cls for name, cls in modules.items() if not is_absent(cls)}
 
 
-def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: bool) -> Any:
-    name = None if isinstance(file, bytes) else os.fspath(file)
-    result, unknown, skipped = from_objects(root, known() | dict(classes or {}), name)
+def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], strict: bool) -> Any:
+    name = None if isinstance(path, bytes) else os.fspath(path)
+    result, unknown, skipped = from_objects(root, known() | names_of_classes(classes), name)
     if unknown and strict:
         raise UnsupportedError("classes that are known here", ", ".join(unknown), file=name)
     if unknown:
@@ -148,18 +151,6 @@ def _built(root: Any, file: Any, classes: Mapping[str, type] | None, strict: boo
     return result
 
 
-def _load_model(
-    file: str | os.PathLike[str] | bytes,
-    *,
-    classes: Iterable[type] | Mapping[str, type] = (),
-    limits: Limits | None = None,
-) -> Any:
-    """`load` for `nn.load`: classes without names go by their own, with and without "nn."."""
-    if not isinstance(classes, Mapping):
-        classes = {name: c for c in classes for name in (c.__name__, f"nn.{c.__name__}")}
-    return load(file, classes=classes, limits=limits)
-
-
-files.register(
-    files.FileFormat("torch7", (".t7", ".t7b"), _load_model, save, shared=(".th", ".net", ".dat"))
+files.register_format(
+    files.FileFormat("torch7", (".t7", ".t7b"), load, save, shared=(".th", ".net", ".dat"))
 )

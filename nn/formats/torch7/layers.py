@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.criterions.joint import ParallelCriterion
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7.entry import ExactArray, type_of_fields

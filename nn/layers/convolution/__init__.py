@@ -1,4 +1,4 @@
-"""Convolutions: banks of filters slid over feature maps and films."""
+"""Convolutions of images, films and volumes."""
 
 from typing import TYPE_CHECKING
 

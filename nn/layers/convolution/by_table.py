@@ -1,13 +1,13 @@
-"""Convolutions whose planes are connected by a table: which input goes into which output.
+"""Convolutions with a table that says which input planes each output plane sees.
 
-Each connection has a kernel of its own; the kernels are put in place in a full bank, zeros
-elsewhere, and slid by the primitives that the others use.
+Each connection has a kernel of its own.  The kernels are written into a weight for all pairs of
+planes, with zeros elsewhere, on which the ordinary primitives work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,17 +19,20 @@ from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.convolution.common import _Convolution
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
+
 __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 
 
-class _Map(_Convolution):
+class _ConvolutionByTable(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
     keeps = ("connTable", "nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH")
     counts: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
-    def __init__(self, connTable: Any, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
+    def __init__(self, connTable: Operand, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
         table = np.asarray(connTable.numpy() if hasattr(connTable, "numpy") else connTable)
         if table.ndim != 2 or table.shape[1] != 2 or not len(table):
             raise ValueError(
@@ -45,7 +48,7 @@ class _Map(_Convolution):
         self.nInputPlane, self.nOutputPlane = (int(n) + 1 for n in table.max(axis=0))
         self.kW, self.kH = kW, kH
         self.dW, self.dH = dW, dH
-        self._parameters_of((len(table), kH, kW), (self.nOutputPlane,))
+        self._make_parameters((len(table), kH, kW), (self.nOutputPlane,))
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw weight, then bias, from U(-s, s): s = 1/√(kW·kH·planes into it), or stdv·√3."""
@@ -58,33 +61,33 @@ class _Map(_Convolution):
                 own = Tensor(s, dtype=parameter.dtype, device=parameter.device)
                 ops.assign(parameter.detach(), parameter.detach() * own)
 
-    def _dense(self, first: int, second: int, shape: tuple[int, ...]) -> Any:
-        """The kernels at their places among all pairs of planes, zeros elsewhere."""
-        # A table read from a file holds floating point numbers, as all tensors do there.
-        places = [self.connTable[:, side].astype(np.int64) for side in (first, second)]
-        return ops.index_add(self.weight, places, (HOLE, HOLE), (*shape, self.kH, self.kW))
+    def _kernel_bank(self, first: int, second: int, shape: tuple[int, ...]) -> Tensor:
+        """Return the kernels as a weight for all pairs of planes, with zeros elsewhere."""
+        # Torch7's files have tables of floating point numbers.
+        positions = [self.connTable[:, side].astype(np.int64) for side in (first, second)]
+        return ops.index_add(self.weight, positions, (HOLE, HOLE), (*shape, self.kH, self.kW))
 
     def __repr__(self) -> str:
         return torch7_name(self)
 
 
-class SpatialConvolutionMap(_Map):
+class SpatialConvolutionMap(_ConvolutionByTable):
     """SpatialConvolution in which output plane `to` sees only the planes `from` of a table.
 
     connTable: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
-    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers are
-    those the table names.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
+    x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers of
+    planes follow from the table.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
     U(-s, s), s = 1/√(kW·kH·connections of that output plane).
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialConvolutionMap.
     """
 
-    def updateOutput(self, x: Any) -> Any:
-        batch = self._fits(x)
-        kernels = self._dense(1, 0, (self.nOutputPlane, self.nInputPlane))
-        return self._finished(ops.conv2d(batch, kernels, stride=self.along("d")), x)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        batch = self._to_batch(x)
+        kernels = self._kernel_bank(1, 0, (self.nOutputPlane, self.nInputPlane))
+        return self._add_bias(ops.conv2d(batch, kernels, stride=self.along("d")), x)
 
 
-class SpatialFullConvolutionMap(_Map):
+class SpatialFullConvolutionMap(_ConvolutionByTable):
     """SpatialFullConvolution by a table of connections, for one image.
 
     connTable: integers (connections, 2), rows (from, to) counted from 0.
@@ -93,15 +96,15 @@ class SpatialFullConvolutionMap(_Map):
     Source: nn.SpatialFullConvolutionMap.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[0] != self.nInputPlane:
             raise ShapeError(f"the input of shape {x.shape} is not ({self.nInputPlane}, H, W)")
         sides = tuple(
             (n - 1) * d + k
             for n, d, k in zip(x.shape[1:], self.along("d"), self.along("k"), strict=True)
         )
-        kernels = self._dense(0, 1, (self.nInputPlane, self.nOutputPlane))
+        kernels = self._kernel_bank(0, 1, (self.nInputPlane, self.nOutputPlane))
         shape = (1, self.nOutputPlane, *sides)
         images = x.reshape((1, *x.shape))
         y = ops.conv2d_input_gradient(images, kernels, shape, stride=self.along("d"))
-        return self._finished(y, x)
+        return self._add_bias(y, x)

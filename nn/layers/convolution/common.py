@@ -1,41 +1,47 @@
 """What Torch7's convolutions have in common: weight and bias, sizes, padding, text.
 
-A layer says over how many axes it slides and how its weight is shaped; one body serves them all.
-Kernels, strides and paddings are kept under Torch7's names, width before height, time in front, and
-read from there in the order of the axes.
+A layer declares the axes of its input and the shape of its weight; the forward code here serves all
+layers.  The attributes have Torch7's names (kW, kH, …) and are read in the order of the axes.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.core.windows import Lengths, batch_of, cross_text, drop_added_batch
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED = {2: ops.conv2d_input_gradient, 3: ops.conv3d_input_gradient}
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    2: ops.conv2d_input_gradient,
+    3: ops.conv3d_input_gradient,
+}
 
 
 class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
-    keeps = ("weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
     nInputPlane: int
     nOutputPlane: int
     weight: Parameter
     bias: Parameter | None
 
-    def _parameters_of(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
+    def _make_parameters(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
         dtype = default_dtype()
         self.weight = Parameter(np.empty(weight, dtype))
         self.bias = Parameter(np.empty(bias, dtype))
@@ -55,25 +61,29 @@ class _Convolution(Lengths, Module):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def _fits(self, x: Any, dilation: tuple[int, ...] | None = None) -> Any:
-        """x as a batch.  Raises ShapeError when it is none, or smaller than the kernel."""
+    def _to_batch(self, x: Tensor, dilation: tuple[int, ...] | None = None) -> Tensor:
+        """Return x as a batch.
+
+        Raises ShapeError for another number of axes or planes, and when x is smaller than the
+        kernel.
+        """
         batch = batch_of(x, self.axes, self.nInputPlane)
         kernel, pad = self.along("k"), self.along("pad")
         sides = tuple(n + 2 * p for n, p in zip(x.shape[-len(kernel) :], pad, strict=True))
-        spread = dilation or (1,) * len(kernel)
-        spans = tuple(a * (k - 1) + 1 for k, a in zip(kernel, spread, strict=True))
+        dilation = dilation or (1,) * len(kernel)
+        spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         if any(n < k for n, k in zip(sides, spans, strict=True)):
             raise ShapeError(
-                f"the input of shape {x.shape}, padded to {times(sides)}, is smaller than the "
-                f"kernel, which spans {times(spans)} ({' x '.join(self.axes.split()[1:])})"
+                f"the input of shape {x.shape}, padded to {cross_text(sides)}, is smaller than the "
+                f"kernel, which spans {cross_text(spans)} ({' x '.join(self.axes.split()[1:])})"
             )
         return batch
 
-    def _finished(self, y: Any, x: Any) -> Any:
-        """y plus the bias, a single sample if x is one."""
+    def _add_bias(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return y plus the bias, as a single sample if x is one."""
         if self.bias is not None:
             y = y + self.bias.reshape((-1,) + (1,) * (y.ndim - 2))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def _size_text(self) -> str:
         return f"{self.nInputPlane} -> {self.nOutputPlane}, {self.lengths_text('k', 'x')}"
@@ -92,31 +102,40 @@ class _Convolution(Lengths, Module):
         return f"{torch7_name(self)}({text}{self._tail_text()}){ending}"
 
 
-class _Plain(_Convolution):
-    """Convolution with one weight (nOutputPlane, nInputPlane, kernel) for all places."""
+class _DirectConvolution(_Convolution):
+    """Convolution with one weight (nOutputPlane, nInputPlane, kernel) for all output positions."""
 
     def _dilation(self) -> tuple[int, ...]:
         return (1,) * (len(self.axes.split()) - 1)
 
-    def _kernels(self) -> Any:
+    def _kernels(self) -> Tensor:
         return self.weight
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         dilation = self._dilation()
         y = CONVOLUTIONS[len(dilation)](
-            self._fits(x, dilation),
+            self._to_batch(x, dilation),
             self._kernels(),
             stride=self.along("d"),
             padding=self.along("pad"),
             dilation=dilation,
         )
-        return self._finished(y, x)
+        return self._add_bias(y, x)
 
 
-class _Images(_Plain):
-    """Convolution of images; a class of its own, since Torch7's matrix variant is no subclass."""
+class _ImageConvolution(_DirectConvolution):
+    """What SpatialConvolution and SpatialConvolutionMM share; neither derives from the other."""
 
-    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "nInputPlane",
+        "nOutputPlane",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+    )
 
     def __init__(
         self,
@@ -133,13 +152,13 @@ class _Images(_Plain):
         self.kW, self.kH = kW, kH
         self.dW, self.dH = dW, dH
         self.padW, self.padH = padW, padW if padH is None else padH
-        self._parameters_of(self._weight_shape(), (nOutputPlane,))
+        self._make_parameters(self._weight_shape(), (nOutputPlane,))
 
     def _weight_shape(self) -> tuple[int, ...]:
         return (self.nOutputPlane, self.nInputPlane, self.kH, self.kW)
 
 
-class _Full(_Convolution):
+class _TransposedConvolution(_Convolution):
     """Transposed convolution with one weight (nInputPlane, nOutputPlane, kernel)."""
 
     def _check_adjustment(self) -> None:
@@ -149,7 +168,7 @@ class _Full(_Convolution):
                 f"stride ({self.lengths_text('d')}), axis by axis ({', '.join(self.order)})"
             )
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         adjustment = self.along("adj")
         if isinstance(x, (list, tuple)):
             if len(x) != 2:
@@ -175,7 +194,9 @@ class _Full(_Convolution):
             )
         )
         if min(lengths) < 1:
-            raise ShapeError(f"the input of shape {x.shape} would give {times(lengths)} places")
+            raise ShapeError(
+                f"the input of shape {x.shape} would give an output of {cross_text(lengths)}"
+            )
         y = TRANSPOSED[len(lengths)](
             batch,
             self.weight,
@@ -183,7 +204,7 @@ class _Full(_Convolution):
             stride=self.along("d"),
             padding=self.along("pad"),
         )
-        return self._finished(y, x)
+        return self._add_bias(y, x)
 
     def _tail_text(self) -> str:
         return f", {self.lengths_text('adj')}" if any(self.along("adj")) else ""

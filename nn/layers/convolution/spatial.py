@@ -1,17 +1,19 @@
 """Convolutions of images.
 
-Layers with unusual weights (matrices, local, depthwise) arrange them for the primitives that the
-others use.
+Layers whose weights have other shapes (matrices, depthwise) rearrange them for the ordinary
+primitives; SpatialConvolutionLocal unfolds its input.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.windows import batch_of, like_given
-from tapegrad.nn.layers.convolution.common import _Convolution, _Full, _Images
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.layers.convolution.common import (
+    _Convolution,
+    _ImageConvolution,
+    _TransposedConvolution,
+)
 
 __all__ = [
     "SpatialConvolution",
@@ -23,7 +25,7 @@ __all__ = [
 ]
 
 
-class SpatialConvolution(_Images):
+class SpatialConvolution(_ImageConvolution):
     """y[o] = Σᵢ weight[o, i] ⋆ x[i] + bias[o], with ⋆ the cross-correlation of two images.
 
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
@@ -36,7 +38,7 @@ class SpatialConvolution(_Images):
     """
 
 
-class SpatialConvolutionMM(_Images):
+class SpatialConvolutionMM(_ImageConvolution):
     """SpatialConvolution whose weight is a matrix (nOutputPlane, nInputPlane·kH·kW).
 
     Shapes, arguments and errors are those of SpatialConvolution.  Source: nn.SpatialConvolutionMM.
@@ -45,12 +47,12 @@ class SpatialConvolutionMM(_Images):
     def _weight_shape(self) -> tuple[int, ...]:
         return (self.nOutputPlane, self.nInputPlane * self.kH * self.kW)
 
-    def _kernels(self) -> Any:
+    def _kernels(self) -> Tensor:
         return self.weight.reshape((self.nOutputPlane, self.nInputPlane, self.kH, self.kW))
 
 
 class SpatialDilatedConvolution(SpatialConvolution):
-    """SpatialConvolution with taps dilationW and dilationH apart.
+    """SpatialConvolution with kernel entries dilationW and dilationH apart.
 
     H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as in
     SpatialConvolution.  Source: nn.SpatialDilatedConvolution;
@@ -86,7 +88,7 @@ class SpatialDepthWiseConvolution(_Convolution):
     """Each input plane convolved with nOutputPlane kernels of its own.
 
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nInputPlane·nOutputPlane, H', W' with
-    the planes made from one input plane in a row; lengths as in SpatialConvolution.
+    the planes of one input plane next to each other; lengths as in SpatialConvolution.
     weight (nOutputPlane, nInputPlane·kH·kW) and bias (nOutputPlane, nInputPlane), or None, start
     from U(-s, s), s = 1/√(kW·kH·nInputPlane).
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialDepthWiseConvolution.
@@ -109,13 +111,13 @@ class SpatialDepthWiseConvolution(_Convolution):
         self.kW, self.kH = kW, kH
         self.dW, self.dH = dW, dH
         self.padW, self.padH = padW, padW if padH is None else padH
-        self._parameters_of((nOutputPlane, nInputPlane * kH * kW), (nOutputPlane, nInputPlane))
+        self._make_parameters((nOutputPlane, nInputPlane * kH * kW), (nOutputPlane, nInputPlane))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         planes = self.nInputPlane * self.nOutputPlane
         kernels = self.weight.reshape((self.nOutputPlane, self.nInputPlane, self.kH, self.kW))
         y = ops.conv2d(
-            self._fits(x),
+            self._to_batch(x),
             kernels.transpose((1, 0, 2, 3)).reshape((planes, 1, self.kH, self.kW)),
             stride=self.along("d"),
             padding=self.along("pad"),
@@ -123,11 +125,11 @@ class SpatialDepthWiseConvolution(_Convolution):
         )
         if self.bias is not None:
             y = y + self.bias.T.reshape((planes, 1, 1))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
 
 class SpatialConvolutionLocal(_Convolution):
-    """Convolution with a weight and bias of its own at every place of the output.
+    """Convolution with another weight and bias for every position of the output.
 
     x: (nInputPlane, iH, iW) or (N, nInputPlane, iH, iW) -> (N,) nOutputPlane, oH, oW; lengths as in
     SpatialConvolution.  weight (oH, oW, nOutputPlane, nInputPlane, kH, kW) and bias
@@ -176,11 +178,11 @@ class SpatialConvolutionLocal(_Convolution):
                 f"SpatialConvolutionLocal: a kernel of {kH} rows and {kW} columns is larger than "
                 f"the image of {iH} x {iW}, padded by {self.padH} and {self.padW}"
             )
-        self._parameters_of(
+        self._make_parameters(
             (self.oH, self.oW, nOutputPlane, nInputPlane, kH, kW), (nOutputPlane, self.oH, self.oW)
         )
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, self.axes, self.nInputPlane)
         if x.shape[-2:] != (self.iH, self.iW):
             raise ShapeError(
@@ -188,27 +190,27 @@ class SpatialConvolutionLocal(_Convolution):
                 f"iH x iW is {self.iH} x {self.iW}"
             )
         if self.padH or self.padW:
-            around = ((0, 0), (0, 0), (self.padH, self.padH), (self.padW, self.padW))
-            images = ops.pad(images, around)
+            margins = ((0, 0), (0, 0), (self.padH, self.padH), (self.padW, self.padW))
+            images = ops.pad(images, margins)
         rows = ops.unfold(images, axis=2, size=self.kH, step=self.dH)
         windows = ops.unfold(rows, axis=3, size=self.kW, step=self.dW)
         y = ops.einsum("nchwij,hwocij->nohw", windows, self.weight)
         if self.bias is not None:
             y = y + self.bias
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def _size_text(self) -> str:
         sizes = f"{self.iW}x{self.iH}, {self.kW}x{self.kH}"
         return f"{self.nInputPlane} -> {self.nOutputPlane}, {sizes}"
 
 
-class SpatialFullConvolution(_Full):
-    """The adjoint of SpatialConvolution, plus a bias: each entry of x lays down a scaled kernel.
+class SpatialFullConvolution(_TransposedConvolution):
+    """The adjoint of SpatialConvolution, plus a bias: each entry of x adds a scaled kernel.
 
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W' with
     H' = (H - 1)·dH - 2·padH + kH + adjH, W' likewise.  adjW < dW and adjH < dH choose among the
     sizes that a convolution maps to H x W.  For the table [x, reference] they are computed so that
-    the result gets the size of `reference` (…, H', W'), whose gradient is 0.
+    the result has the size of `reference` (…, H', W'), whose gradient is 0.
     weight (nInputPlane, nOutputPlane, kH, kW) and bias (nOutputPlane,) or None start from U(-s, s),
     s = 1/√(kW·kH·nInputPlane).  padH is 0 when omitted.
     Raises ValueError for an adj that is too large, ShapeError for other inputs.
@@ -236,4 +238,4 @@ class SpatialFullConvolution(_Full):
         self.padW, self.padH = padW, padH
         self.adjW, self.adjH = adjW, adjH
         self._check_adjustment()
-        self._parameters_of((nInputPlane, nOutputPlane, kH, kW), (nOutputPlane,))
+        self._make_parameters((nInputPlane, nOutputPlane, kH, kW), (nOutputPlane,))

@@ -1,13 +1,15 @@
-"""Convolutions of films and volumes: those of images with an axis of time in front."""
+"""Convolutions of films and volumes, whose axis of time is in front of height and width."""
 
 from __future__ import annotations
 
-from tapegrad.nn.layers.convolution.common import _Full, _Plain
+from typing import ClassVar
+
+from tapegrad.nn.layers.convolution.common import _DirectConvolution, _TransposedConvolution
 
 __all__ = ["VolumetricConvolution", "VolumetricDilatedConvolution", "VolumetricFullConvolution"]
 
 
-class VolumetricConvolution(_Plain):
+class VolumetricConvolution(_DirectConvolution):
     """SpatialConvolution with an axis of time in front: films, or volumes.
 
     x: (nInputPlane, T, H, W) or (N, nInputPlane, T, H, W) -> (N,) nOutputPlane, T', H', W' with
@@ -19,7 +21,7 @@ class VolumetricConvolution(_Plain):
     Source: nn.VolumetricConvolution.
     """
 
-    keeps = (
+    keeps: ClassVar[tuple[str, ...]] = (
         "nInputPlane",
         "nOutputPlane",
         "kT",
@@ -54,13 +56,13 @@ class VolumetricConvolution(_Plain):
         self.dT, self.dW, self.dH = dT, dW, dH
         self.padT = padT
         self.padW, self.padH = (padT if pad is None else pad for pad in (padW, padH))
-        self._parameters_of((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
+        self._make_parameters((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
 
 
 class VolumetricDilatedConvolution(VolumetricConvolution):
-    """VolumetricConvolution with taps dilationT, dilationW and dilationH apart.
+    """VolumetricConvolution with kernel entries dilationT, dilationW and dilationH apart.
 
-    Everything else as there.  Source: nn.VolumetricDilatedConvolution.
+    Everything else as in VolumetricConvolution.  Source: nn.VolumetricDilatedConvolution.
     """
 
     keeps = ("dilationT", "dilationW", "dilationH")
@@ -92,7 +94,7 @@ class VolumetricDilatedConvolution(VolumetricConvolution):
         return f", {self.lengths_text('dilation')}"
 
 
-class VolumetricFullConvolution(_Full):
+class VolumetricFullConvolution(_TransposedConvolution):
     """The adjoint of VolumetricConvolution, plus a bias.
 
     x: (nInputPlane, T, H, W) or (N, nInputPlane, T, H, W) -> (N,) nOutputPlane, T', H', W' with
@@ -145,4 +147,4 @@ class VolumetricFullConvolution(_Full):
         self.padT, self.padW, self.padH = padT, padW, padH
         self.adjT, self.adjW, self.adjH = adjT, adjW, adjH
         self._check_adjustment()
-        self._parameters_of((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))
+        self._make_parameters((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))

@@ -1,8 +1,7 @@
 """Batch normalization of feature vectors, images and volumes, and Torch7's layer normalization.
 
-Written as plain code on the tape: its gradient, through the batch statistics too, is nobody's hand
-work.  Running statistics are buffers, written by a recorded assignment, so that replay keeps them
-up to date.
+All of it is forward code; the tape gives the gradient, through the statistics of the batch too.
+Running statistics are Buffers, written by a recorded assignment, so that replay updates them.
 
 S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 """
@@ -10,11 +9,10 @@ S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, no_grad, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.containers.container import ConcatTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
@@ -64,29 +62,29 @@ class BatchNormalization(Module):
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw weight from U(0, 1), and forget bias and statistics; stdv has no meaning here."""
+        """Draw weight from U(0, 1), and reset bias and running statistics; ignores stdv."""
         uniform_(self.weight, 0.0, 1.0)
         fill_(self.bias, 0.0)
         fill_(self.running_mean, 0.0)
         fill_(self.running_var, 1.0)
 
-    def updateOutput(self, x: Any) -> Any:
-        single = self._checked(x)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        single = self._is_single_sample(x)
         axis = 0 if single else 1
-        spread = tuple(-1 if a == axis else 1 for a in range(x.ndim))  # features against x
+        features_shape = tuple(-1 if a == axis else 1 for a in range(x.ndim))
         if self.train and x.shape[0] > 1:
             axes = tuple(a for a in range(x.ndim) if a != axis)
             y, mean, var = ops.standardize(x, axes, self.eps)
-            self._follow(mean, var, math.prod(x.shape[a] for a in axes))
+            self._update_statistics(mean, var, math.prod(x.shape[a] for a in axes))
         else:
-            scale = ops.sqrt(self.running_var.reshape(spread) + self.eps)
-            y = (x - self.running_mean.reshape(spread)) / scale
+            scale = ops.sqrt(self.running_var.reshape(features_shape) + self.eps)
+            y = (x - self.running_mean.reshape(features_shape)) / scale
         if self.weight is None or self.bias is None:
             return y
-        return y * self.weight.reshape(spread) + self.bias.reshape(spread)
+        return y * self.weight.reshape(features_shape) + self.bias.reshape(features_shape)
 
-    def _follow(self, mean: Any, var: Any, count: int) -> None:
-        """Move the running statistics towards those of a batch of `count` values a feature."""
+    def _update_statistics(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """Move the running statistics towards those of a batch with `count` values per feature."""
         old = 1 - self.momentum
         with no_grad():
             mean = mean.reshape(-1) * self.momentum
@@ -94,8 +92,8 @@ class BatchNormalization(Module):
             self.running_mean.assign(self.running_mean * old + mean)
             self.running_var.assign(self.running_var * old + var)
 
-    def _checked(self, x: Any) -> bool:
-        """Whether x is a single sample.  Raises ShapeError for what is neither that nor a batch."""
+    def _is_single_sample(self, x: Tensor) -> bool:
+        """Whether x is a single sample.  Raises ShapeError if x is no batch either."""
         single = x.ndim == self.nDim - 1 and not self.train
         if x.ndim != self.nDim and not single:
             hint = ", or a single sample in evaluate()" if x.ndim == self.nDim - 1 else ""
@@ -161,6 +159,6 @@ class LayerNormalization(Sequential):
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
-        """Set weight to 1 and bias to where it starts; stdv has no meaning here."""
+        """Set weight to 1 and bias to its start; ignores stdv."""
         for part in self.modules[4:]:
             fill_(part.parameters()[0][0], self.start if isinstance(part, Add) else 1.0)

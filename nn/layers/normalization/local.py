@@ -1,7 +1,7 @@
-"""Normalization of images by their neighbourhood: in the plane, or across feature maps.
+"""Normalization of images by the neighbourhood of each entry: in the plane, or across planes.
 
-The layers of early vision networks.  A local mean is a convolution with one kernel for all planes,
-divided by what the same convolution makes of ones, so that it is a mean at the border, too.
+Early vision networks used these layers.  A local mean is a convolution with one kernel for all
+planes, divided by the same convolution of ones, so that it is a mean at the border too.
 
 K. Jarrett, K. Kavukcuoglu, M. Ranzato, Y. LeCun, "What is the Best Multi-Stage Architecture for
 Object Recognition?", ICCV 2009, section 2.1.
@@ -9,7 +9,7 @@ Object Recognition?", ICCV 2009, section 2.1.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from tapegrad.autograd import Tensor, default_dtype, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
-from tapegrad.nn.layers.pooling.powers import root
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.layers.pooling.powers import guarded_root
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = [
     "SpatialContrastiveNormalization",
@@ -29,75 +32,75 @@ __all__ = [
 ]
 
 
-class _Local(Module):
-    """A kernel that averages over a neighbourhood and over all planes."""
+class _LocalNormalization(Module):
+    """Normalization by a kernel that averages over a neighbourhood and over all planes."""
 
     keeps = ("nInputPlane", "kernel")
-    kernel: Any
+    kernel: Buffer
 
-    def _normalized(self, nInputPlane: int, kernel: Any, share: float) -> None:
-        """Keep `kernel` divided by its sum and by `share`."""
+    def _set_kernel(self, nInputPlane: int, kernel: Operand | None, share: float) -> None:
+        """Set `self.kernel` to `kernel` divided by its sum and by `share`; None: 9 x 9 ones."""
         self.nInputPlane = nInputPlane
         if kernel is None:
-            given = np.ones((9, 9), default_dtype())
+            array = np.ones((9, 9), default_dtype())
         else:
-            given = np.array(kernel.numpy() if hasattr(kernel, "numpy") else kernel)
+            array = np.array(kernel.numpy() if hasattr(kernel, "numpy") else kernel)
         name = type(self).__name__
-        if given.ndim not in (1, 2):
-            raise ValueError(f"{name}: the kernel has {given.ndim} axes, it must have 1 or 2")
-        if not all(n % 2 for n in given.shape):
+        if array.ndim not in (1, 2):
+            raise ValueError(f"{name}: the kernel has {array.ndim} axes, it must have 1 or 2")
+        if not all(n % 2 for n in array.shape):
             raise ValueError(
-                f"{name}: the kernel of shape {given.shape} has no middle: use odd lengths"
+                f"{name}: the kernel of shape {array.shape} has no middle: use odd lengths"
             )
-        dtype = given.dtype if given.dtype.kind == "f" else default_dtype()
-        self.kernel = Buffer((given / (given.sum() * share)).astype(dtype))
+        dtype = array.dtype if array.dtype.kind == "f" else default_dtype()
+        self.kernel = Buffer((array / (array.sum() * share)).astype(dtype))
 
-    def _local_sum(self, images: Any) -> Any:
-        """(N, C, H, W) -> (N, 1, H, W): the kernel's sum around each place, over all planes."""
+    def _local_sum(self, images: Tensor) -> Tensor:
+        """Return weighted sums around each pixel, over all planes: (N, C, H, W) -> (N, 1, H, W)."""
         kernel = self.kernel
         planes = ops.sum(images, axis=1, keepdims=True)
         n = kernel.shape[0]
         if kernel.ndim == 2:
-            around = (n // 2, kernel.shape[1] // 2)
-            return ops.conv2d(planes, kernel.reshape((1, 1, *kernel.shape)), padding=around)
+            padding = (n // 2, kernel.shape[1] // 2)
+            return ops.conv2d(planes, kernel.reshape((1, 1, *kernel.shape)), padding=padding)
         rows = ops.conv2d(planes, kernel.reshape((1, 1, 1, n)), padding=(0, n // 2))
         return ops.conv2d(rows, kernel.reshape((1, 1, n, 1)), padding=(n // 2, 0))
 
-    def _border(self, images: Any) -> Any:
-        """(1, 1, H, W): the local sum of ones, less than in the middle where the image ends."""
+    def _border(self, images: Tensor) -> Tensor:
+        """Return the local sum of ones, (1, 1, H, W), which is smaller at the border."""
         shape = (1, *images.shape[1:])
         return self._local_sum(Tensor(np.ones(shape), dtype=images.dtype, device=images.device))
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W", self.nInputPlane)
-        return like_given(self.normalized(images), x, "C H W")
+        return drop_added_batch(self._normalize(images), x, "C H W")
 
-    def normalized(self, images: Any) -> Any:
-        """(N, C, H, W) -> the same shape."""
+    def _normalize(self, images: Tensor) -> Tensor:
+        """Return the normalized images: (N, C, H, W) -> the same shape."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
         return torch7_name(self)
 
 
-class SpatialSubtractiveNormalization(_Local):
+class SpatialSubtractiveNormalization(_LocalNormalization):
     """y = x - the local mean over all planes, weighted by the kernel.
 
-    kernel: odd lengths, (k, k'), or (k,) for its outer product with itself; 9 x 9 ones when
-            omitted.  It is copied, and kept divided by its sum and nInputPlane
+    kernel: an array of odd lengths, (k, k'), or (k,) for its outer product with itself; 9 x 9 ones
+            if omitted.  The layer keeps a copy divided by its sum and by nInputPlane
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> the same shape.
     Raises ValueError for other kernels, ShapeError for other shapes.
     Source: nn.SpatialSubtractiveNormalization.
     """
 
-    def __init__(self, nInputPlane: int = 1, kernel: Any = None) -> None:
-        self._normalized(nInputPlane, kernel, nInputPlane)
+    def __init__(self, nInputPlane: int = 1, kernel: Operand | None = None) -> None:
+        self._set_kernel(nInputPlane, kernel, nInputPlane)
 
-    def normalized(self, images: Any) -> Any:
+    def _normalize(self, images: Tensor) -> Tensor:
         return images - self._local_sum(images) / self._border(images)
 
 
-class SpatialDivisiveNormalization(_Local):
+class SpatialDivisiveNormalization(_LocalNormalization):
     """y = x / σ with σ² the local mean of x² over all planes, weighted by the kernel.
 
     Where σ is not above `threshold`, x is divided by `thresval` instead.
@@ -110,18 +113,18 @@ class SpatialDivisiveNormalization(_Local):
     def __init__(
         self,
         nInputPlane: int = 1,
-        kernel: Any = None,
+        kernel: Operand | None = None,
         threshold: float = 1e-4,
         thresval: float | None = None,
     ) -> None:
         one_axis = kernel is not None and np.ndim(np.asarray(kernel)) == 1
-        self._normalized(nInputPlane, kernel, nInputPlane**0.5 if one_axis else nInputPlane)
+        self._set_kernel(nInputPlane, kernel, nInputPlane**0.5 if one_axis else nInputPlane)
         self.threshold = threshold
         self.thresval = threshold if thresval is None else thresval
 
-    def normalized(self, images: Any) -> Any:
-        deviation = root(self._local_sum(ops.square(images)), 2) / self._border(images)
-        small = ops.less_equal(deviation, self.threshold)  # so that NaN is not replaced
+    def _normalize(self, images: Tensor) -> Tensor:
+        deviation = guarded_root(self._local_sum(ops.square(images)), 2) / self._border(images)
+        small = ops.less_equal(deviation, self.threshold)  # False for NaN, which stays
         return images / ops.where(small, self.thresval, deviation)
 
 
@@ -136,7 +139,7 @@ class SpatialContrastiveNormalization(Module):
     def __init__(
         self,
         nInputPlane: int = 1,
-        kernel: Any = None,
+        kernel: Operand | None = None,
         threshold: float = 1e-4,
         thresval: float | None = None,
     ) -> None:
@@ -149,12 +152,12 @@ class SpatialContrastiveNormalization(Module):
         )
 
     @property
-    def kernel(self) -> Any:
-        """The kernel as the second layer keeps it."""
+    def kernel(self) -> Buffer:
+        """The kernel of the divisive layer."""
         last: Any = self.normalizer.get(1)
         return last.kernel
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         return self.normalizer(x)
 
     def __repr__(self) -> str:
@@ -180,13 +183,13 @@ class SpatialCrossMapLRN(Module):
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W")
-        beside = self.size // 2
-        squares = ops.pad(ops.square(images), ((0, 0), (beside, beside), (0, 0), (0, 0)))
+        half = self.size // 2
+        squares = ops.pad(ops.square(images), ((0, 0), (half, half), (0, 0), (0, 0)))
         sums = ops.sum(ops.unfold(squares, axis=1, size=self.size), axis=-1)
         scale = sums * (self.alpha / self.size) + self.k
-        return like_given(images * scale**-self.beta, x, "C H W")
+        return drop_added_batch(images * scale**-self.beta, x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)

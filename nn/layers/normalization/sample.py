@@ -1,19 +1,18 @@
 """Normalization of each sample by itself: LayerNorm, RMSNorm, GroupNorm.
 
-Unlike batch normalization they have no running statistics, and do the same in training and in
-evaluation.  Torch7 has none of them under these names; they follow PyTorch's, and are compared with
-it where it is installed.
+Unlike batch normalization these layers have no running statistics, and compute the same in training
+and in evaluate().  Torch7 lacks them; they compute what PyTorch's layers of these names do, and the
+tests compare the two.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
@@ -22,27 +21,27 @@ from tapegrad.nn.module import Module
 __all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
 
 
-def standardised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
-    """(x - mean) / √(var + eps) over `axes`, with var divided by the number of entries."""
+def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+    """Return (x - mean) / √(var + eps) over `axes`; var is divided by the number of entries."""
     deviations = x - ops.mean(x, axis=axes, keepdims=True)
     var = ops.mean(ops.square(deviations), axis=axes, keepdims=True)
     return deviations / ops.sqrt(var + eps)
 
 
-class _LastAxes(Module):
-    """What LayerNorm and RMSNorm share: the shape of a sample, and factors for its entries."""
+class _LastAxesNorm(Module):
+    """What LayerNorm and RMSNorm share: the last axes that are normalized, and their weight."""
 
     normalized_shape: tuple[int, ...]
-    weight: Any
-    bias: Any = None
+    weight: Parameter | None
+    bias: Parameter | None = None
 
     def reset(self, stdv: float | None = None) -> None:
-        """Set weight to 1 and bias to 0; stdv has no meaning here."""
+        """Set weight to 1 and bias to 0; ignores stdv."""
         fill_(self.weight, 1.0)
         fill_(self.bias, 0.0)
 
-    def axes_of(self, x: Any) -> tuple[int, ...]:
-        """The axes that are normalized.  Raises ShapeError when x does not end in that shape."""
+    def _normalized_axes(self, x: Tensor) -> tuple[int, ...]:
+        """Return the axes to normalize.  Raises ShapeError unless x ends in normalized_shape."""
         count = len(self.normalized_shape)
         if x.shape[x.ndim - count :] != self.normalized_shape:
             raise ShapeError(
@@ -54,11 +53,11 @@ class _LastAxes(Module):
         return f"{torch7_name(self)}({'x'.join(map(str, self.normalized_shape))})"
 
 
-class LayerNorm(_LastAxes):
+class LayerNorm(_LastAxesNorm):
     """y = (x - mean) / √(var + eps) · weight + bias, over the last axes of each sample.
 
     x: (…, *normalized_shape) -> the same shape;  weight, bias: normalized_shape, starting from 1
-    and 0; None without elementwise_affine, or without `bias`.  var is divided by the number of
+    and 0; None without affine, or without `bias`.  var is divided by the number of
     entries.
     Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
     Source: J. L. Ba, J. R. Kiros, G. Hinton, "Layer normalization", 2016, equation 3.
@@ -70,30 +69,30 @@ class LayerNorm(_LastAxes):
         self,
         normalized_shape: int | Sequence[int],
         eps: float = 1e-5,
-        elementwise_affine: bool = True,
+        affine: bool = True,
         bias: bool = True,
     ) -> None:
-        self.normalized_shape = shape_of(normalized_shape)
+        self.normalized_shape = to_shape(normalized_shape)
         self.eps = eps
         dtype = default_dtype()
-        if elementwise_affine:
+        if affine:
             self.weight = Parameter(np.empty(self.normalized_shape, dtype))
             self.bias = Parameter(np.empty(self.normalized_shape, dtype)) if bias else None
         else:
             self.weight = self.bias = None
         self.reset()
 
-    def updateOutput(self, x: Any) -> Any:
-        y = standardised(x, self.axes_of(x), self.eps)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        y = standardize_over(x, self._normalized_axes(x), self.eps)
         y = y if self.weight is None else y * self.weight
         return y if self.bias is None else y + self.bias
 
 
-class RMSNorm(_LastAxes):
+class RMSNorm(_LastAxesNorm):
     """y = x / √(mean x² + eps) · weight, over the last axes of each sample.
 
     x: (…, *normalized_shape) -> the same shape;  weight: normalized_shape, starting from 1; None
-    without elementwise_affine.  eps None: the spacing of the dtype of x at 1.
+    without affine.  eps None: the spacing of the dtype of x at 1.
     Raises ShapeError when x does not end in normalized_shape, an int or a sequence of ints.
     Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019, equation 4.
     """
@@ -104,19 +103,17 @@ class RMSNorm(_LastAxes):
         self,
         normalized_shape: int | Sequence[int],
         eps: float | None = None,
-        elementwise_affine: bool = True,
+        affine: bool = True,
     ) -> None:
-        self.normalized_shape = shape_of(normalized_shape)
+        self.normalized_shape = to_shape(normalized_shape)
         self.eps = eps
         dtype = default_dtype()
-        self.weight = (
-            Parameter(np.empty(self.normalized_shape, dtype)) if elementwise_affine else None
-        )
+        self.weight = Parameter(np.empty(self.normalized_shape, dtype)) if affine else None
         self.reset()
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
-        square = ops.mean(ops.square(x), axis=self.axes_of(x), keepdims=True)
+        square = ops.mean(ops.square(x), axis=self._normalized_axes(x), keepdims=True)
         y = x / ops.sqrt(square + eps)
         return y if self.weight is None else y * self.weight
 
@@ -124,8 +121,8 @@ class RMSNorm(_LastAxes):
 class GroupNorm(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, over groups of neighbouring channels.
 
-    x: (N, C, …) -> the same shape; each of the num_groups groups of C / num_groups channels has a
-    mean and a var of its own, over all places.  weight, bias: (C,), starting from 1 and 0; None
+    x: (N, C, …) -> the same shape; each of the num_groups groups of C / num_groups channels has its
+    own mean and var, over all positions.  weight, bias: (C,), starting from 1 and 0; None
     without affine.
     Raises ValueError when num_groups does not divide num_channels, ShapeError for another C.
     Source: Y. Wu, K. He, "Group normalization", ECCV 2018.
@@ -149,25 +146,25 @@ class GroupNorm(Module):
         self.reset()
 
     def reset(self, stdv: float | None = None) -> None:
-        """Set weight to 1 and bias to 0; stdv has no meaning here."""
+        """Set weight to 1 and bias to 0; ignores stdv."""
         fill_(self.weight, 1.0)
         fill_(self.bias, 0.0)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, …)")
         size = math.prod(x.shape[1:]) // self.num_groups
         groups = x.reshape((x.shape[0], self.num_groups, size))
-        y = standardised(groups, (2,), self.eps).reshape(x.shape)
+        y = standardize_over(groups, (2,), self.eps).reshape(x.shape)
         if self.weight is None or self.bias is None:
             return y
-        spread = (-1, *(1,) * (x.ndim - 2))
-        return y * self.weight.reshape(spread) + self.bias.reshape(spread)
+        channels_shape = (-1, *(1,) * (x.ndim - 2))
+        return y * self.weight.reshape(channels_shape) + self.bias.reshape(channels_shape)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.num_groups}, {self.num_channels})"
 
 
-def shape_of(lengths: int | Sequence[int]) -> tuple[int, ...]:
-    """An int or a sequence of ints as a shape."""
+def to_shape(lengths: int | Sequence[int]) -> tuple[int, ...]:
+    """Return an int or a sequence of ints as a shape."""
     return (lengths,) if isinstance(lengths, int) else tuple(int(length) for length in lengths)

@@ -1,4 +1,4 @@
-"""Pooling: one number for each window of a feature map, and the inverse of the largest one."""
+"""Pooling: one number for each window of a feature map, and the inverse of max pooling."""
 
 from typing import TYPE_CHECKING
 

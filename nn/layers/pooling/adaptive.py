@@ -1,7 +1,7 @@
-"""Pooling to a given number of bins, whatever the size of the input.
+"""Pooling to a fixed number of bins, for inputs of any size.
 
-Bins differ in size and may overlap, so the largest entries are looked up by lists of positions,
-which gives them the derivative of a lookup; means are products with one matrix for each axis.
+Bins differ in size and may overlap.  Maxima are therefore looked up in lists of positions, so that
+their derivative is that of a lookup; means are products with one matrix for each axis.
 """
 
 from __future__ import annotations
@@ -15,43 +15,44 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["SpatialAdaptiveAveragePooling", "SpatialAdaptiveMaxPooling"]
 
 
-def max_at(x: Any, taps: list[Any]) -> Any:
-    """The largest entry of each window; windows are given by the positions that they hold.
+def max_over_windows(x: Tensor, taps: list[Tensor]) -> Tensor:
+    """Return the largest entry of each window, for windows that are lists of positions.
 
-    x:    (N, C, …sides)
-    taps: for each side integers (N or 1, C or 1, windows, entries): which positions along it
+    x:    (N, C, …)
+    taps: for each axis behind the channels the positions along it that each window has, integers
+          (N or 1, C or 1, windows, entries)
     -> (N, C, …windows).  Of equal entries the first gets the gradient.
     """
     sides = len(taps)
-    places: Any = 0
+    positions: Any = 0
     for axis, (tap, length) in enumerate(zip(taps, x.shape[2:], strict=True)):
         shape = [*tap.shape[:2], *([1] * (2 * sides))]
         shape[2 + axis], shape[2 + sides + axis] = tap.shape[2:]
-        places = places * length + tap.reshape(tuple(shape))
+        positions = positions * length + tap.reshape(tuple(shape))
     windows = tuple(tap.shape[2] for tap in taps)
     entries = math.prod(tap.shape[3] for tap in taps)
     planes = x.shape[:2]
     flat = (math.prod(windows), entries)
-    places = places.reshape((*places.shape[:2], *flat))
-    places = ops.broadcast_to(places, (*planes, *flat))
+    positions = positions.reshape((*positions.shape[:2], *flat))
+    positions = ops.broadcast_to(positions, (*planes, *flat))
     plane = x.reshape((*planes, 1, math.prod(x.shape[2:])))
-    values = ops.max_pool2d_gather(plane.detach(), places)
+    values = ops.max_pool2d_gather(plane.detach(), positions)
     best = ops.argmax(values, axis=-1, keepdims=True)
-    y = ops.max_pool2d_gather(plane, ops.take_along_axis(places, best, axis=-1))
+    y = ops.max_pool2d_gather(plane, ops.take_along_axis(positions, best, axis=-1))
     return y.reshape((*planes, *windows))
 
 
 @lru_cache(maxsize=256)
 def adaptive_bins(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each of `count` bins over `length` entries begins, and where it ends.
+    """Return where each of `count` bins over `length` entries begins, and where it ends.
 
-    ⌊i·length / count⌋ and ⌈(i + 1)·length / count⌉, in single precision as in Torch7.
+    These are ⌊i·length / count⌋ and ⌈(i + 1)·length / count⌉, in single precision as in Torch7.
     """
     i = np.arange(count, dtype=np.float32)
     step = np.float32(length)
@@ -60,8 +61,8 @@ def adaptive_bins(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return starts.astype(np.int64), np.minimum(ends, step).astype(np.int64)
 
 
-class _Adaptive(Module):
-    """Pooling to H x W places, whatever the size of the image."""
+class _AdaptivePooling(Module):
+    """Pooling to H x W bins, for images of any size."""
 
     keeps = ("W", "H")
 
@@ -70,21 +71,21 @@ class _Adaptive(Module):
             raise ValueError(f"{type(self).__name__}: W and H must be at least 1, found {W}, {H}")
         self.W, self.H = W, H
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
         if min(batch.shape[2:]) < 1:
             raise ShapeError(f"the images of the input of shape {x.shape} are empty")
-        return like_given(self.pooled(batch), x, "C H W")
+        return drop_added_batch(self._pool(batch), x, "C H W")
 
-    def pooled(self, batch: Any) -> Any:
-        """(N, C, H', W') -> (N, C, H, W)."""
+    def _pool(self, batch: Tensor) -> Tensor:
+        """Return the pooled batch: (N, C, H', W') -> (N, C, H, W)."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
         return torch7_name(self)
 
 
-class SpatialAdaptiveMaxPooling(_Adaptive):
+class SpatialAdaptiveMaxPooling(_AdaptivePooling):
     """The largest entry of each of H x W bins, which cover the image and may overlap.
 
     x: (C, H', W') or (N, C, H', W') -> (N,) C, H, W.  Bin i begins at ⌊i·H' / H⌋ and ends before
@@ -92,36 +93,36 @@ class SpatialAdaptiveMaxPooling(_Adaptive):
     Raises ShapeError for other shapes.  Source: nn.SpatialAdaptiveMaxPooling.
     """
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         taps = []
         for length, count in zip(batch.shape[2:], (self.H, self.W), strict=True):
             starts, ends = adaptive_bins(length, count)
-            # Shorter bins name their last entry again, which changes no maximum.
+            # Shorter bins repeat their last entry, which changes no maximum.
             tap = starts[:, None] + np.arange(np.max(ends - starts))
             tap = np.minimum(tap, ends[:, None] - 1)
             taps.append(Tensor(tap[None, None], device=batch.device))
-        return max_at(batch, taps)
+        return max_over_windows(batch, taps)
 
 
-class SpatialAdaptiveAveragePooling(_Adaptive):
+class SpatialAdaptiveAveragePooling(_AdaptivePooling):
     """The mean of each of H x W bins, which cover the image and may overlap.
 
     x: (C, H', W') or (N, C, H', W') -> (N,) C, H, W; bins as in SpatialAdaptiveMaxPooling.
     Raises ShapeError for other shapes.  Source: nn.SpatialAdaptiveAveragePooling.
     """
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         rows, columns = (
-            Tensor(_averages(length, count), dtype=batch.dtype, device=batch.device)
+            Tensor(_averaging_matrix(length, count), dtype=batch.dtype, device=batch.device)
             for length, count in zip(batch.shape[2:], (self.H, self.W), strict=True)
         )
         return rows @ (batch @ columns.T)
 
 
 @lru_cache(maxsize=256)
-def _averages(length: int, count: int) -> np.ndarray:
-    """(count, length): the matrix that takes the mean of each bin."""
+def _averaging_matrix(length: int, count: int) -> np.ndarray:
+    """Return the matrix (count, length) that takes the mean of each bin."""
     starts, ends = adaptive_bins(length, count)
-    at = np.arange(length)
-    inside = (at >= starts[:, None]) & (at < ends[:, None])
+    entries = np.arange(length)
+    inside = (entries >= starts[:, None]) & (entries < ends[:, None])
     return inside / (ends - starts)[:, None]

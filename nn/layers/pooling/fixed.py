@@ -1,21 +1,20 @@
 """Pooling over windows of one size: one number for each window of a feature map or a film.
 
-The windows, and what is wrong with them, are the primitives' business; the layers here name them in
-Torch7's order, width before height, time in front, and accept a single sample.
+The primitives compute the windows and check their sizes.  The layers take the sizes in Torch7's
+order (time, width, height), and accept single samples.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from tapegrad.autograd import Parameter, default_dtype, ops
-from tapegrad.nn.core.errors import ShapeError
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given
+from tapegrad.nn.core.transient import transient_state_of, transient_value
+from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -30,19 +29,14 @@ __all__ = [
 
 
 class _Pooling(Lengths, Module):
-    """What windows of one size have in common: their sizes, a single sample, complaints, text."""
+    """What these layers have in common: sizes, single samples, errors, text."""
 
-    def pooled(self, batch: Any) -> Any:
-        """The primitive's result on (N, C, …)."""
+    def _pool(self, batch: Tensor) -> Tensor:
+        """Return the primitive's result on a batch (N, C, …)."""
         raise NotImplementedError
 
-    def updateOutput(self, x: Any) -> Any:
-        batch = batch_of(x, self.axes)
-        try:
-            y = self.pooled(batch)
-        except ValueError as error:  # the primitive has looked at the windows
-            raise ShapeError(f"the input of shape {x.shape} does not fit: {error}") from error
-        return like_given(y, x, self.axes)
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return drop_added_batch(self._pool(batch_of(x, self.axes)), x, self.axes)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
@@ -53,14 +47,14 @@ class _Pooling(Lengths, Module):
         return f"{torch7_name(self)}({text})"
 
 
-class _Rounded(_Pooling):
-    """Windows whose number is rounded down, or up."""
+class _RoundedPooling(_Pooling):
+    """Pooling whose number of windows is rounded down, or up."""
 
-    keeps = ("ceil_mode",)
+    keeps: ClassVar[tuple[str, ...]] = ("ceil_mode",)
     ceil_mode = False
 
     def ceil(self) -> Self:
-        """Round the number of windows up: a last one may reach beyond the padded input."""
+        """Round the number of windows up: the last window may reach beyond the padded input."""
         self.ceil_mode = True
         return self
 
@@ -77,56 +71,56 @@ class _Rounded(_Pooling):
         return settings | {"ceil_mode": self.ceil_mode}
 
 
-class _MaxPooling(_Rounded):
-    """A pooling that remembers, for a layer that undoes it, what it picked and from where.
+class _MaxPooling(_RoundedPooling):
+    """Max pooling that can remember the positions of the maxima for an unpooling layer.
 
-    Once an unpooling refers to it, every call keeps its picks until the next one or `clearState`,
-    a plain call too: the unpooling is another module, which the result does not pass through.
-    Otherwise a plain call keeps nothing, as for every module.
+    Once an unpooling layer refers to it, every call, also `module(x)`, keeps the positions until
+    the next call or `clearState`: the unpooling layer is another module, which cannot get them from
+    the result.  Otherwise `module(x)` keeps nothing, as for every module.
     """
 
-    keeps = ("_remembers",)
+    keeps: ClassVar[tuple[str, ...]] = ("_remembers",)
     _remembers = False
 
     def remember_picks(self) -> None:
-        """Keep, from now on, which entries a call picks, for a layer that puts values there."""
+        """Keep the positions of the maxima of every further call, for an unpooling layer."""
         self._remembers = True
 
     @property
-    def picks(self) -> tuple[Any, tuple[int, ...]] | None:
-        """(indices, sides of the image) of the last call; None before one that remembers."""
-        return last(self, "picks")
+    def picks(self) -> tuple[Tensor, tuple[int, ...]] | None:
+        """(positions, sides of the image) of the last call that kept them; None before it."""
+        return transient_value(self, "picks")
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        run_of(self).picks = indices, tuple(batch.shape[2:])
+        transient_state_of(self).picks = indices, tuple(batch.shape[2:])
         return y
 
-    def _maxima(self, batch: Any) -> Any:
+    def _maxima(self, batch: Tensor) -> Tensor:
         return ops.max_pool2d(batch, **self._windows())
 
-    def _with_indices(self, batch: Any) -> tuple[Any, Any]:
+    def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         return ops.max_pool2d.with_aux(batch, **self._windows())
 
     def clearState(self) -> Self:
-        """Forget outputs, gradients of inputs, and what was picked."""
-        run_of(self).picks = None
+        """Forget outputs, gradients of inputs, and the positions of the maxima."""
+        transient_state_of(self).picks = None
         return super().clearState()
 
 
 class SpatialMaxPooling(_MaxPooling):
-    """The largest entry of each window kW x kH, moved by dW and dH (the kernel when omitted).
+    """The largest entry of each window kW x kH; windows are dW and dH apart, kW and kH if omitted.
 
     x: (C, H, W) or (N, C, H, W) -> the same with H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise;
-    rounded up after `ceil()`, where a window must still begin within the image or the padding
-    before it.  Padding never wins.  Of equal entries the first in row order gets the gradient.
-    Raises ShapeError for other shapes, windows larger than the padded image, and padding of more
-    than half a kernel.  Source: nn.SpatialMaxPooling.
+    rounded up after `ceil()`, but each window begins within the image or the padding before it.
+    An entry of the padding is never the maximum.  Of equal entries the first in row order gets the
+    gradient.  Raises ShapeError for other shapes, windows larger than the padded image, and padding
+    of more than half a kernel.  Source: nn.SpatialMaxPooling.
     """
 
-    keeps = ("kW", "kH", "dW", "dH", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = ("kW", "kH", "dW", "dH", "padW", "padH")
 
     def __init__(
         self,
@@ -146,8 +140,8 @@ class SpatialMaxPooling(_MaxPooling):
 class SpatialDilatedMaxPooling(SpatialMaxPooling):
     """SpatialMaxPooling whose windows have entries dilationW and dilationH apart.
 
-    H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as there.
-    Source: nn.SpatialDilatedMaxPooling.
+    H' = ⌊(H + 2·padH - dilationH·(kH - 1) - 1) / dH⌋ + 1, W' likewise; everything else as in
+    SpatialMaxPooling.  Source: nn.SpatialDilatedMaxPooling.
     """
 
     keeps = ("dilationW", "dilationH")
@@ -167,12 +161,12 @@ class SpatialDilatedMaxPooling(SpatialMaxPooling):
         self.dilationW, self.dilationH = dilationW, dilationH
 
 
-class SpatialAveragePooling(_Rounded):
-    """The mean of each window kW x kH, moved by dW and dH, which are 1 when omitted.
+class SpatialAveragePooling(_RoundedPooling):
+    """The mean of each window kW x kH; windows are dW and dH apart, 1 if omitted.
 
     x: (C, H, W) or (N, C, H, W) -> as for SpatialMaxPooling.  Padding counts as zeros, unless
-    `setCountExcludePad()` was called; what a last window of `ceil()` has beyond it never counts.
-    With the field `divide` False the result is the sum where all of a window counts.
+    `setCountExcludePad()` was called; entries beyond the padding, after `ceil()`, never count.
+    With the attribute `divide` False the result is the sum, if all entries of a window count.
     Raises ShapeError as SpatialMaxPooling does.  Source: nn.SpatialAveragePooling.
     """
 
@@ -198,7 +192,7 @@ class SpatialAveragePooling(_Rounded):
         self.count_include_pad = False
         return self
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         counted = {"count_include_pad": self.count_include_pad, "divide": self.divide}
         return ops.avg_pool2d(batch, **counted, **self._windows())
 
@@ -228,11 +222,11 @@ class SpatialSubSampling(_Pooling):
         uniform_(self.weight, -s, s)
         uniform_(self.bias, -s, s)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         batch_of(x, self.axes, self.nInputPlane)
         return super().updateOutput(x)
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         sums = ops.avg_pool2d(batch, self.along("k"), self.along("d"), divide=False)
         return sums * self.weight.reshape((-1, 1, 1)) + self.bias.reshape((-1, 1, 1))
 
@@ -245,11 +239,11 @@ class VolumetricMaxPooling(_MaxPooling):
 
     x: (C, T, H, W) or (N, C, T, H, W) -> the same with T' = ⌊(T + 2·padT - kT) / dT⌋ + 1, the
     others likewise, rounded up after `ceil()`.  Arguments come in the order time, width, height;
-    strides are the kernel when omitted.  Everything else as in SpatialMaxPooling.
+    strides are the kernel's lengths if omitted.  Everything else as in SpatialMaxPooling.
     Source: nn.VolumetricMaxPooling.
     """
 
-    keeps = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = ("kT", "kW", "kH", "dT", "dW", "dH", "padT", "padW", "padH")
     order = "TWH"
     axes = "C T H W"
 
@@ -272,17 +266,18 @@ class VolumetricMaxPooling(_MaxPooling):
         self.padT, self.padW, self.padH = padT, padW, padH
         self.ceil_mode = False
 
-    def _maxima(self, batch: Any) -> Any:
-        return ops.max_pool3d(batch, **self._windows())
+    def _maxima(self, batch: Tensor) -> Tensor:
+        return cast("Tensor", ops.max_pool3d(batch, **self._windows()))
 
-    def _with_indices(self, batch: Any) -> tuple[Any, Any]:
-        return ops.max_pool3d(batch, return_indices=True, **self._windows())
+    def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        both = ops.max_pool3d(batch, return_indices=True, **self._windows())
+        return cast("tuple[Tensor, Tensor]", both)
 
 
 class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
     """VolumetricMaxPooling whose windows have entries dilationT, dilationW and dilationH apart.
 
-    Everything else as there.  Source: nn.VolumetricDilatedMaxPooling.
+    Everything else as in VolumetricMaxPooling.  Source: nn.VolumetricDilatedMaxPooling.
     """
 
     keeps = ("dilationT", "dilationW", "dilationH")
@@ -310,7 +305,7 @@ class VolumetricAveragePooling(_Pooling):
     """The mean of each window kT x kH x kW of a film, without padding.
 
     x: (C, T, H, W) or (N, C, T, H, W) -> the same with T' = ⌊(T - kT) / dT⌋ + 1, the others
-    likewise; strides are the kernel when omitted (in SpatialAveragePooling they are 1).
+    likewise; strides are the kernel's lengths if omitted (1 in SpatialAveragePooling).
     Raises ShapeError for other shapes and windows larger than the film.
     Source: nn.VolumetricAveragePooling.
     """
@@ -333,5 +328,5 @@ class VolumetricAveragePooling(_Pooling):
             k if d is None else d for k, d in ((kT, dT), (kW, dW), (kH, dH))
         )
 
-    def pooled(self, batch: Any) -> Any:
+    def _pool(self, batch: Tensor) -> Tensor:
         return ops.avg_pool3d(batch, self.along("k"), self.along("d"))

@@ -1,10 +1,8 @@
-"""Pooling by p-norms: sums of powers over windows or neighbouring features, and their roots."""
+"""Pooling by p-norms: roots of sums of powers, over windows or neighbouring features."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
@@ -17,11 +15,11 @@ __all__ = ["FeatureLPPooling", "SpatialLPPooling"]
 
 
 class SpatialLPPooling(Sequential):
-    """(Σ of each window kW x kH of x^pnorm)^(1 / pnorm), as a Sequential of the layers that do it.
+    """(Σ of each window kW x kH of x^pnorm)^(1 / pnorm), as a Sequential of simple layers.
 
-    x: (C, H, W) or (N, C, H, W) -> as for SpatialAveragePooling, with strides that are the kernel
-    when omitted.  nInputPlane is not used, here as in Torch7.  Odd powers are of use for positive
-    entries only.  Raises ShapeError as SpatialAveragePooling does.  Source: nn.SpatialLPPooling;
+    x: (C, H, W) or (N, C, H, W) -> as for SpatialAveragePooling, with strides that are the kernel's
+    lengths if omitted.  nInputPlane is not used, as in Torch7.  With odd powers the entries should
+    be positive.  Raises ShapeError as SpatialAveragePooling does.  Source: nn.SpatialLPPooling;
     P. Sermanet, S. Chintala, Y. LeCun, "Convolutional Neural Networks Applied to House Numbers
     Digit Classification", ICPR 2012, section 2.2.
     """
@@ -51,8 +49,8 @@ class FeatureLPPooling(Module):
     """y[o] = (Σₖ x[o·stride + k]^power)^(1 / power), k < width, along the axis of features.
 
     x: (F,), (F, A) or (F, A, B); with batch_mode an axis of samples in front of them
-    -> the same with ⌊(F - width) / stride⌋ + 1 features.  Where a sum is 0 the gradient is 0; odd
-    powers are of use for positive entries only.
+    -> the same with ⌊(F - width) / stride⌋ + 1 features.  Where a sum is 0 the gradient is 0; with
+    odd powers the entries should be positive.
     Raises ValueError unless 2 <= width <= 16 and 1 <= stride <= 4, ShapeError for other shapes.
     Source: nn.FeatureLPPooling.
     """
@@ -67,7 +65,7 @@ class FeatureLPPooling(Module):
         self.width, self.stride, self.power = width, stride, power
         self.batch_mode = bool(batch_mode)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = int(self.batch_mode)
         if not 1 <= x.ndim - axis <= 3:
             raise ShapeError(
@@ -80,16 +78,16 @@ class FeatureLPPooling(Module):
             )
         powers = ops.square(x) if self.power == 2 else x**self.power
         windows = ops.unfold(powers, axis=axis, size=self.width, step=self.stride)
-        return root(ops.sum(windows, axis=-1), self.power)
+        return guarded_root(ops.sum(windows, axis=-1), self.power)
 
     def __repr__(self) -> str:
         text = f"w{self.width} s{self.stride} power {self.power} batch {int(self.batch_mode)}"
         return f"{torch7_name(self)}({text})"
 
 
-def root(x: Any, power: float) -> Any:
-    """x^(1 / power); where x is 0, so is its derivative."""
-    nothing = ops.equal(x, 0)
-    base = ops.where(nothing, 1, x)
+def guarded_root(x: Tensor, power: float) -> Tensor:
+    """Return x^(1 / power) with derivative 0 where x is 0."""
+    zero = ops.equal(x, 0)
+    base = ops.where(zero, 1, x)
     y = ops.sqrt(base) if power == 2 else base ** (1 / power)
-    return ops.where(nothing, 0, y)
+    return ops.where(zero, 0, y)

@@ -1,0 +1,65 @@
+"""What type checkers are told of Tensor is what Tensor has at run time."""
+
+import ast
+import inspect
+import runpy
+from pathlib import Path
+
+import pytest
+
+import tapegrad
+from tapegrad.autograd.core import array_methods, tensor
+from tapegrad.autograd.core.array_methods import ArrayMethods
+from tapegrad.autograd.surface.methods import INSTEAD
+
+Tensor = tapegrad.Tensor
+DECLARED = {
+    name
+    for name in {**vars(ArrayMethods), **vars(ArrayMethods)["__annotations__"]}
+    if name not in vars(object) or callable(vars(ArrayMethods).get(name))
+} - {"__annotations__", "__module__", "__doc__", "__dict__", "__weakref__"}
+
+
+def _written_in_the_class(file: str, name: str) -> set[str]:
+    """The names that a class statement binds."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    [found] = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name]
+    names = {n.name for n in found.body if isinstance(n, ast.FunctionDef)}
+    return names | {"__module__", "__doc__", "__annotations__", "__slots__", "__weakref__"}
+
+
+def test_every_attached_name_is_declared_to_type_checkers_and_no_other():
+    inside = _written_in_the_class(tensor.__file__, "Tensor")
+    slots = {"_alias", "_data", "_node", "_state"}
+    assert set(vars(Tensor)) - inside - slots - set(INSTEAD) == DECLARED
+
+
+def _parameters(function):
+    """(name, kind, default) of all parameters but the first; an operator's names are its own."""
+    _, *parameters = inspect.signature(function).parameters.values()
+    return [(p.name, p.kind, repr(p.default)) for p in parameters]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in DECLARED if inspect.isfunction(vars(ArrayMethods).get(n)))
+)
+def test_a_declared_method_has_the_parameters_of_the_attached_one(name):
+    declared, attached = vars(ArrayMethods)[name], vars(Tensor)[name]
+    if name.startswith("__") and not name.startswith("__array"):
+        required = [p for p in _parameters(attached) if p[2] == repr(inspect.Parameter.empty)]
+        assert len(_parameters(declared)) == len(required)
+    else:
+        assert _parameters(declared) == _parameters(attached)
+
+
+def test_nothing_imports_the_declarations_at_run_time():
+    assert ArrayMethods not in Tensor.__mro__
+    assert Tensor.__mro__ == (Tensor, object)
+    assert array_methods.__doc__
+
+
+def test_the_code_whose_types_are_checked_runs():
+    assert runpy.run_path(str(Path(__file__).with_name("typing") / "engine.py"))["x"].shape == (
+        2,
+        2,
+    )

@@ -1,0 +1,276 @@
+"""The names of constructor arguments in nn: the one place that decides how they are spelled.
+
+Where Torch7 (torch/nn, torch/rnn) has the class, its `__init` decides: TORCH7 has one line a class.
+Where the name there is an abbreviation, or a word that Python reserves, and the field that it sets
+is spelled out, the name is the field's: SPELLED_OUT.  What we take beside Torch7's arguments, and
+all arguments of classes that Torch7 lacks, come from OURS, in which one idea has one name.
+"""
+
+from __future__ import annotations
+
+# Torch7's names in the order of its `__init`; "..." stands for any number of positional arguments.
+TORCH7 = """
+Add(inputSize, scalar)
+AddConstant(constant_scalar, ip)
+AbsCriterion(sizeAverage)
+BCECriterion(weights, sizeAverage)
+BatchNormalization(nOutput, eps, momentum, affine)
+BiSequencer(forward, backward, merge)
+Bilinear(inputSize1, inputSize2, outputSize, bias)
+Bottle(module, nInputDim, nOutputDim)
+CAdd(...)
+CAddTable(ip)
+CMul(...)
+CReLU(nInputDims, inplace)
+Clamp(min_value, max_value)
+ClassNLLCriterion(weights, sizeAverage, ignoreIndex)
+ClassSimplexCriterion(nClasses)
+Collapse(nInputDim)
+Concat(dimension)
+Constant(value, nInputDim)
+Convert(inputShape, outputShape)
+Copy(intype, outtype, forceCopy, dontCast)
+Cosine(inputSize, outputSize)
+CosineEmbeddingCriterion(margin)
+CriterionTable(criterion)
+CrossEntropyCriterion(weights, sizeAverage)
+Decorator(module)
+DepthConcat(dimension)
+DistanceRatioCriterion(sizeAverage)
+DontCast(module, castin, castout, moduleType)
+Dropout(p, v1, inplace, stochasticInference)
+ELU(alpha, inplace)
+Euclidean(inputSize, outputSize)
+FastLSTM(inputsize, outputsize)
+FeatureLPPooling(width, stride, power, batch_mode)
+GPU(module, device, outdevice)
+GRU(inputsize, outputsize)
+GatedLinearUnit(dim)
+GradientReversal(lambda)
+HardShrink(lam)
+HardTanh(min_value, max_value, inplace)
+HingeEmbeddingCriterion(margin)
+Index(dimension)
+IndexLinear(inputSize, outputSize, doGradInput, keysOffset, weight, bias, normalize)
+JoinTable(dimension, nInputDims)
+Kmeans(k, dim, scale)
+L1HingeEmbeddingCriterion(margin)
+L1Penalty(l1weight, sizeAverage, provideOutput)
+LSTM(inputsize, outputsize)
+LayerNormalization(nOutput, bias, eps, affine)
+LeakyReLU(negval, ip)
+Linear(inputSize, outputSize, bias)
+LinearRNN(inputsize, outputsize, transfer)
+LinearWeightNorm(inputSize, outputSize, bias, eps)
+LookupRNN(nindex, outputsize, transfer)
+LookupTable(nIndex, nOutput, paddingValue, maxNorm, normType)
+LookupTableMaskZero(nIndex, nOutput)
+MM(transA, transB)
+MSECriterion(sizeAverage)
+MV(trans)
+MapTable(module, shared)
+MarginCriterion(margin)
+MarginRankingCriterion(margin)
+MaskZero(module, v1, maskinput, maskoutput)
+MaskZeroCriterion(criterion)
+Max(dimension, nInputDims)
+Maxout(inputSize, outputSize, maxoutNumber, preprocess)
+Mean(dimension, nInputDims)
+Min(dimension, nInputDims)
+MixtureTable(dim)
+ModuleCriterion(criterion, inputModule, targetModule, castTarget)
+MuFuRu(inputsize, outputsize, ops)
+MulConstant(constant_scalar, ip)
+MultiLabelSoftMarginCriterion(weights, sizeAverage)
+MultiMarginCriterion(p, weights, margin)
+NaN(module, id)
+Narrow(dimension, offset, length)
+NarrowTable(offset, length)
+Normalize(p, eps)
+OneHot(outputSize)
+PReLU(nOutputPlane)
+Padding(dim, pad, nInputDim, value, index)
+PairwiseDistance(p)
+Parallel(inputDimension, outputDimension)
+ParallelCriterion(repeatTarget)
+PartialLinear(inputsize, outputsize, bias)
+PixelShuffle(upscaleFactor)
+Power(p)
+PrintSize(prefix)
+Profile(module, print_interval, name)
+RReLU(l, u, ip)
+ReLU(p)
+ReLU6(inplace)
+RecGRU(inputsize, outputsize)
+RecLSTM(inputsize, hiddensize, outputsize)
+Recursor(module)
+Repeater(module, seqlen)
+RepeaterCriterion(criterion)
+Replicate(nf, dim, ndim)
+Reshape(...)
+SAdd(addend, negate)
+Select(dimension, index)
+SelectTable(index)
+SeqBGRU(inputsize, outputsize, merge)
+SeqBLSTM(inputsize, outputsize, merge)
+SeqGRU(inputsize, outputsize)
+SeqLSTM(inputsize, hiddensize, outputsize)
+Sequencer(module)
+SequencerCriterion(criterion, sizeAverage)
+SmoothL1Criterion(sizeAverage)
+SoftPlus(beta)
+SoftShrink(lam)
+SparseLinear(inputSize, outputSize, doGradInput)
+SpatialAdaptiveAveragePooling(W, H)
+SpatialAdaptiveMaxPooling(W, H)
+SpatialAutoCropMSECriterion(sizeAverage)
+SpatialAveragePooling(kW, kH, dW, dH, padW, padH)
+SpatialBatchNormalization(nOutput, eps, momentum, affine)
+SpatialClassNLLCriterion(weights, sizeAverage)
+SpatialContrastiveNormalization(nInputPlane, kernel, threshold, thresval)
+SpatialConvolution(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH)
+SpatialConvolutionLocal(nInputPlane, nOutputPlane, iW, iH, kW, kH, dW, dH, padW, padH)
+SpatialConvolutionMM(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH)
+SpatialConvolutionMap(connTable, kW, kH, dW, dH)
+SpatialCrossMapLRN(size, alpha, beta, k)
+SpatialDepthWiseConvolution(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH)
+SpatialDilatedConvolution(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH, dilationW, \
+dilationH)
+SpatialDilatedMaxPooling(kW, kH, dW, dH, padW, padH, dilationW, dilationH)
+SpatialDivisiveNormalization(nInputPlane, kernel, threshold, thresval)
+SpatialDropout(p, stochasticInference)
+SpatialFractionalMaxPooling(poolSizeW, poolSizeH, arg1, arg2)
+SpatialFullConvolution(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH, adjW, adjH)
+SpatialFullConvolutionMap(connTable, kW, kH, dW, dH)
+SpatialLPPooling(nInputPlane, pnorm, kW, kH, dW, dH)
+SpatialMaxPooling(kW, kH, dW, dH, padW, padH)
+SpatialMaxUnpooling(poolingModule)
+SpatialReflectionPadding(pad_l, pad_r, pad_t, pad_b)
+SpatialReplicationPadding(pad_l, pad_r, pad_t, pad_b)
+SpatialSubSampling(nInputPlane, kW, kH, dW, dH)
+SpatialSubtractiveNormalization(nInputPlane, kernel)
+SpatialUpSamplingBilinear(params)
+SpatialUpSamplingNearest(scale)
+SpatialZeroPadding(pad_l, pad_r, pad_t, pad_b)
+SplitTable(dimension, nInputDims)
+Sqrt(b)
+Squeeze(dim, numInputDims)
+StepGRU(inputsize, outputsize)
+StepLSTM(inputsize, hiddensize, outputsize)
+StochasticGradient(module, criterion)
+Sum(dimension, nInputDims, sizeAverage, squeeze)
+TemporalConvolution(inputFrameSize, outputFrameSize, kW, dW)
+TemporalDynamicKMaxPooling(minK, factor)
+TemporalMaxPooling(kW, dW)
+TemporalRowConvolution(inputFrameSize, kW, dW, featFirst)
+TemporalSubSampling(inputFrameSize, kW, dW)
+Threshold(th, v, ip)
+Transpose(...)
+Unsqueeze(pos, numInputDims)
+UpSampling(params, mode)
+View(...)
+VolumetricAveragePooling(kT, kW, kH, dT, dW, dH)
+VolumetricBatchNormalization(nOutput, eps, momentum, affine)
+VolumetricConvolution(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH)
+VolumetricDilatedConvolution(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH, \
+dilationT, dilationW, dilationH)
+VolumetricDilatedMaxPooling(kT, kW, kH, dT, dW, dH, padT, padW, padH, dilationT, dilationW, \
+dilationH)
+VolumetricDropout(p, stochasticInference)
+VolumetricFractionalMaxPooling(poolSizeT, poolSizeW, poolSizeH, arg1, arg2, arg3)
+VolumetricFullConvolution(nInputPlane, nOutputPlane, kT, kW, kH, dT, dW, dH, padT, padW, padH, \
+adjT, adjW, adjH)
+VolumetricMaxPooling(kT, kW, kH, dT, dW, dH, padT, padW, padH)
+VolumetricMaxUnpooling(poolingModule)
+VolumetricReplicationPadding(pleft, pright, ptop, pbottom, pfront, pback)
+WeightNorm(module, outputDim)
+WeightedEuclidean(inputSize, outputSize)
+WeightedMSECriterion(w)
+WhiteNoise(mean, std)
+gModule(inputs, outputs)
+"""
+
+# (class, Torch7's argument): the field that it sets, whose name is the argument's here.
+SPELLED_OUT = {
+    ("AddConstant", "ip"): "inplace",
+    ("CAddTable", "ip"): "inplace",
+    ("GradientReversal", "lambda"): "lambda_",
+    ("HardShrink", "lam"): "lambda_",
+    ("LeakyReLU", "ip"): "inplace",
+    ("MulConstant", "ip"): "inplace",
+    ("RReLU", "ip"): "inplace",
+    ("RReLU", "l"): "lower",
+    ("RReLU", "u"): "upper",
+    ("ReLU", "p"): "inplace",
+    ("Replicate", "nf"): "nfeatures",
+    ("SoftShrink", "lam"): "lambda_",
+    ("Sqrt", "b"): "eps",
+    ("Threshold", "ip"): "inplace",
+    ("Threshold", "th"): "threshold",
+    ("Threshold", "v"): "val",
+    ("WeightedMSECriterion", "w"): "weight",
+}
+
+# Arguments of Torch7 that a class does not take.
+LEFT_OUT = {("IndexLinear", "normalize")}
+
+# One name for one idea.
+OURS = {
+    "activation": "a nonlinearity by its name: 'relu'",
+    "affine": "whether a normalization has a learned weight and bias",
+    "approximate": "how a function is approximated; 'none'",
+    "axes": "several axes of an array, from 0",
+    "axis": "one axis of an array, from 0",
+    "bias": "whether there is a learned bias",
+    "causal": "whether a step may look at no later step",
+    "dilation": "distance of neighbouring kernel entries",
+    "dropout": "the probability of dropping, in a layer that does more than that",
+    "embed_dim": "entries of the vector of one token or step",
+    "eps": "a small number that keeps a denominator from 0",
+    "feedforward_dim": "entries of the hidden vector of a feed-forward part",
+    "groups": "into how many groups channels are divided, whose outputs see only their inputs",
+    "in_channels": "channels of the input",
+    "in_features": "entries of the input's last axis",
+    "kernel_size": "entries of a kernel, along every axis or one by one",
+    "module": "the module that another one contains",
+    "modules": "modules that a container contains",
+    "norm_first": "whether a sublayer's input is normalized, instead of its sum with the output",
+    "normalized_shape": "the last axes, over which a normalization averages",
+    "num_channels": "channels of an input whose output has as many",
+    "num_embeddings": "rows of a table of vectors",
+    "num_groups": "groups of channels that are normalized together",
+    "num_heads": "heads of an attention",
+    "out_channels": "channels of the output",
+    "out_features": "entries of the output's last axis",
+    "p": "a probability, or the order of a norm",
+    "padding": "entries added at both ends of an axis",
+    "padding_idx": "the row of a table of vectors that is never learned",
+    "stride": "distance of neighbouring windows",
+}
+
+# Arguments of Torch7's variable lists ("..."), and ours beside its own.
+OURS_BESIDE = {
+    "Concat": ("modules",),
+    "DepthConcat": ("modules",),
+    "Parallel": ("modules",),
+    "CAdd": ("sizes",),
+    "CMul": ("sizes",),
+    "Reshape": ("sizes", "batchMode"),
+    "Transpose": ("permutations",),
+    "View": ("sizes",),
+}
+
+
+def torch7_arguments() -> dict[str, tuple[str, ...]]:
+    """The names that each of Torch7's classes gives its constructor's arguments here, in order."""
+    found = {}
+    for line in TORCH7.split("\n"):
+        name, _, arguments = line.strip().removesuffix(")").partition("(")
+        if name:
+            words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
+            found[name] = tuple(
+                SPELLED_OUT.get((name, word), word)
+                for word in words
+                if (name, word) not in LEFT_OUT
+            )
+    return found
