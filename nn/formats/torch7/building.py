@@ -28,7 +28,7 @@ from tapegrad.nn.core.state import has_default, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.formats.common.names import may_be_attribute
-from tapegrad.nn.formats.torch7.classes import entries_of, is_ignored, private_fields
+from tapegrad.nn.formats.torch7.classes import class_entries, is_ignored, private_fields
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
 from tapegrad.nn.formats.torch7.objects import (
     SKIPPED,
@@ -206,7 +206,7 @@ def _set_attributes(
         _set_mode(module, fields)
         return
     _set_mode(module, fields)
-    for entry in entries_of(cls):
+    for entry in class_entries(cls):
         if entry.read is not None:
             fields = entry.read(fields, version)
     kinds = counts_of(cls)

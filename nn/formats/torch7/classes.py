@@ -18,7 +18,7 @@ from tapegrad.nn.formats.torch7.layer_entries import LAYERS
 __all__ = [
     "CLASSES",
     "constructor_state",
-    "entries_of",
+    "class_entries",
     "is_absent",
     "is_ignored",
     "new_results",
@@ -34,21 +34,21 @@ def is_absent(cls: type) -> bool:
     return cls in CLASSES and CLASSES[cls].absent
 
 
-def entries_of(cls: type) -> Iterator[ClassEntry]:
+def class_entries(cls: type) -> Iterator[ClassEntry]:
     """The entries of the bases of a class, and its own, the most general first."""
     return (CLASSES[base] for base in reversed(cls.__mro__) if base in CLASSES)
 
 
 def constructor_state(cls: type, dtype: DType) -> Iterator[tuple[str, Any]]:
     """(name, value) of the fields that a module of this class must have, its own first."""
-    for entry in reversed(list(entries_of(cls))):
+    for entry in reversed(list(class_entries(cls))):
         for name, value in entry.state.items():
             yield name, value(dtype) if callable(value) else value
 
 
 def is_ignored(cls: type, name: str) -> bool:
     """Whether a field of this name is working memory of Torch7's, which is not read."""
-    return any(name in entry.state or name in entry.ignores for entry in entries_of(cls))
+    return any(name in entry.state or name in entry.ignores for entry in class_entries(cls))
 
 
 def new_results(module: Any, dtype: DType) -> Results:
@@ -71,9 +71,9 @@ def version_of(cls: type) -> int:
 
 def private_fields(cls: type) -> tuple[str, ...]:
     """The declared names with an underscore in front that are fields in Torch7's files."""
-    return tuple(name for entry in entries_of(cls) for name in entry.private)
+    return tuple(name for entry in class_entries(cls) for name in entry.private)
 
 
 def _nearest(cls: type, what: str, default: Any) -> Any:
-    found = (getattr(entry, what) for entry in reversed(list(entries_of(cls))))
+    found = (getattr(entry, what) for entry in reversed(list(class_entries(cls))))
     return next((value for value in found if value is not None), default)

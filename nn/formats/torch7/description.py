@@ -22,8 +22,8 @@ from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.torch7.building import counts_of
 from tapegrad.nn.formats.torch7.classes import (
+    class_entries,
     constructor_state,
-    entries_of,
     new_results,
     private_fields,
     version_of,
@@ -163,7 +163,7 @@ def _fields(
             fields[name] = to_one_based(devices.to_numpy(array_of(value)), kind)
         else:
             fields[name] = to_one_based(value, kind)
-    for entry in entries_of(type(module)):
+    for entry in class_entries(type(module)):
         if entry.write is not None:
             try:
                 fields = entry.write(module, fields)
