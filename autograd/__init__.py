@@ -24,12 +24,11 @@ from tapegrad.autograd.transforms.derivatives import (
     custom_vjp,
     elementwise_grad,
     hessian,
-    hvp,
     jacobian,
-    jvp,
     stop_gradient,
 )
-from tapegrad.autograd.transforms.gradient import grad, value_and_grad, vjp
+from tapegrad.autograd.transforms.gradient import grad, value_and_grad
+from tapegrad.autograd.transforms.products import hvp, jvp, vjp
 
 __all__ = [
     "AnomalyError",

@@ -1,12 +1,12 @@
-"""tapegrad.devices: what an array is and where it lives.
+"""tapegrad.devices: array libraries, the devices of their arrays, transfers and random numbers.
 
-Array libraries are declared in a registry (NumPy, CuPy, the strict stand-in for tests without a
-GPU, and any that a user registers); the rest of tapegrad asks here for an array's namespace, moves
-arrays between devices, and draws random numbers.  Nothing else in tapegrad imports CuPy, and this
-does not either until a CuPy array or a CUDA device is met.
+Array libraries are declared in a registry: NumPy, CuPy, the strict stand-in for tests without a
+GPU, and any that a user registers.  The rest of tapegrad gets an array's namespace from here, moves
+arrays between devices, and draws random numbers.  No other folder imports CuPy, and this one does
+so only when a CuPy array or a CUDA device is met.
 """
 
-from tapegrad.devices import _builtin as _builtin  # declares NumPy, CuPy and the stand-in
+from tapegrad.devices import _builtin as _builtin  # registers NumPy, CuPy and the stand-in
 from tapegrad.devices._errors import TapegradError
 from tapegrad.devices._generators import Generator, generator, manual_seed, watched_draws
 from tapegrad.devices._registry import (
@@ -14,7 +14,7 @@ from tapegrad.devices._registry import (
     Device,
     DeviceError,
     MemoryInfo,
-    Stream,
+    RandomStream,
     address_of,
     available_devices,
     device,
@@ -52,7 +52,7 @@ __all__ = [
     "watched_draws",
     # declaring an array library
     "Backend",
-    "Stream",
+    "RandomStream",
     "register_backend",
     # names for annotations, and the base of all errors
     "Array",

@@ -1,6 +1,7 @@
-"""Declares the backends that tapegrad brings.
+"""Registers the backends that come with tapegrad.
 
-NumPy is loaded at once; CuPy and the strict stand-in when one of their devices or arrays is met.
+NumPy is loaded at once.  CuPy and the strict stand-in are loaded when one of their devices is named
+or one of their arrays is met.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The CPU: NumPy's arrays, the process's memory, PCG64.
+"""The CPU: NumPy's arrays, the memory of the process, PCG64.
 
-Memory comes from /proc and getrusage, so that no dependency is needed for four numbers; a platform
-without them answers None.
+Memory figures come from /proc and getrusage, which need no dependency; where a platform lacks them,
+the figure is None.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.devices._generators import NumpyStream
 from tapegrad.devices._registry import Backend, Device, MemoryInfo
+
+if TYPE_CHECKING:
+    from tapegrad.devices._types import Array
 
 __all__ = ["CPU", "load", "memory"]
 
@@ -22,30 +25,30 @@ CPU = Device("cpu")
 
 
 def memory(_: Device = CPU) -> MemoryInfo:
-    """Physical memory of the machine, and the resident set of this process."""
-    total, free = _pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES")
-    peak = _peak()
-    used = _resident()
+    """The physical memory of the machine, and the resident set of this process."""
+    total, free = _bytes_of_pages("SC_PHYS_PAGES"), _bytes_of_pages("SC_AVPHYS_PAGES")
+    peak = _peak_bytes()
+    used = _resident_bytes()
     if used is not None and peak is not None:
-        peak = max(peak, used)  # the kernel keeps the two counters apart and a little out of step
-    return MemoryInfo(total, used, _available() or free, peak)
+        peak = max(peak, used)  # the kernel updates the two counters at different times
+    return MemoryInfo(total, used, _available_bytes() or free, peak)
 
 
-def _pages(name: str) -> int | None:
+def _bytes_of_pages(name: str) -> int | None:
     if name not in getattr(os, "sysconf_names", {}):
         return None
     return os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _resident() -> int | None:
+def _resident_bytes() -> int | None:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return None
     return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _available() -> int | None:
-    """What could be allocated without swapping: free pages, and caches that would be given up."""
+def _available_bytes() -> int | None:
+    """Bytes that can be allocated without swapping: free pages, and caches that can be dropped."""
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text(encoding="ascii").splitlines():
@@ -54,7 +57,7 @@ def _available() -> int | None:
     return None
 
 
-def _peak() -> int | None:
+def _peak_bytes() -> int | None:
     if sys.platform == "win32":
         return None
     import resource
@@ -64,7 +67,7 @@ def _peak() -> int | None:
 
 
 def load() -> Backend:
-    """NumPy's declaration."""
+    """The declaration of NumPy."""
     return Backend(
         kind="cpu",
         array_type=np.ndarray,
@@ -74,11 +77,11 @@ def load() -> Backend:
         current=lambda: CPU,
         from_numpy=lambda array, _: array,
         to_numpy=np.asarray,
-        move=_stays,
+        move=_same_array,
         memory=memory,
         stream=lambda _, sequence: NumpyStream(sequence),
     )
 
 
-def _stays(array: Any, _: Device) -> Any:
+def _same_array(array: Array, _: Device) -> Array:
     return array

@@ -1,8 +1,9 @@
 """NVIDIA GPUs: CuPy's arrays, its memory pool, Philox.
 
-The only file that imports CuPy, inside `load`, which runs when a CUDA device is named or a CuPy
-array is met.  Random numbers are not CuPy's (see `_philox`): its generators' state is an opaque
-buffer on the device, and its float32 "uniform" draws are rounded from float64 and can be 1.0.
+This is the only file of the library that imports CuPy.  `load` does so, which runs when a CUDA
+device is named or a CuPy array is met.  CuPy's own random numbers are not used (see `_philox`): the
+state of its generators is an opaque buffer on the device, and its float32 "uniform" draws are
+rounded from float64 and can be 1.0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from tapegrad.devices._registry import Backend, Device, DeviceError, MemoryInfo
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from tapegrad.devices._types import Array, Namespace
 
 __all__ = ["load"]
 
@@ -45,9 +48,9 @@ def _cupy() -> Any:
 
 
 class _Cuda:
-    """The backend's functions, over the imported module."""
+    """The functions of the backend, which call the imported module."""
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: Namespace) -> None:
         self.cupy = cupy
 
     def devices(self) -> list[Device]:
@@ -64,27 +67,29 @@ class _Cuda:
         return _NO_GPU.format(version=self.cupy.__version__, error=error)
 
     def current(self) -> Device:
-        self.devices()  # without a GPU, say so in our words
+        self.devices()  # without a GPU this raises our own message
         return Device("cuda", self.cupy.cuda.runtime.getDevice())
 
-    def device_of(self, array: Any) -> Device:
+    def device_of(self, array: Array) -> Device:
         return Device("cuda", array.device.id)
 
     def activate(self, device: Device) -> AbstractContextManager[Any]:
         context: AbstractContextManager[Any] = self.cupy.cuda.Device(device.index)
         return context
 
-    def from_numpy(self, array: np.ndarray[Any, Any], device: Device) -> Any:
+    def from_numpy(self, array: np.ndarray[Any, Any], device: Device) -> Array:
         with self.activate(device):
             return self.cupy.asarray(array)
 
-    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         host: np.ndarray[Any, Any] = self.cupy.asnumpy(array, order="A")
         return host
 
-    def move(self, array: Any, device: Device) -> Any:
+    def move(self, array: Array, device: Device) -> Array:
         with self.activate(device):
-            return array.copy()  # a copy is made on the current device, wherever its source is
+            return (
+                array.copy()
+            )  # CuPy makes a copy on the current device, whatever device its source is on
 
     def memory(self, device: Device) -> MemoryInfo:
         with self.activate(device):
@@ -100,7 +105,7 @@ class _Cuda:
 
 
 def load() -> Backend:
-    """CuPy's declaration.  Raises DeviceError where it is not installed or cannot be imported."""
+    """The declaration of CuPy.  Raises DeviceError where it is missing or cannot be imported."""
     cuda = _Cuda(_cupy())
     return Backend(
         kind="cuda",

@@ -1,8 +1,8 @@
-"""What CuPy has, and calls made by CuPy's rules to functions that have NumPy's.
+"""The record of CuPy's namespace, and the translation of calls from CuPy's parameters to NumPy's.
 
-The strict stand-in computes with NumPy, whose functions take more parameters than CuPy's and now
-and then name or order them otherwise.  A call is checked against CuPy's signature, from the record
-`cupy_namespace.json`, and then rearranged for NumPy's function.
+The strict stand-in computes with NumPy, whose functions take more parameters than CuPy's and
+sometimes name or order them differently.  A call is checked against CuPy's signature, from the
+record `cupy_namespace.json`, and then rearranged for NumPy's function.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ CUPY = f"CuPy {RECORD['cupy']}"
 
 
 class Parameters:
-    """The parameters of one of CuPy's functions, and how to hand them to NumPy's.
+    """The parameters of one of CuPy's functions, and how to pass them to NumPy's.
 
-    where:  what messages call it
+    where:  the name of the function in messages
     text:   its signature in the record (see `_record_cupy`)
-    call:   NumPy's function of that name, which may order or name its parameters otherwise
-    method: is it an array's method, called with the array before the other arguments?
+    call:   NumPy's function of that name, which may order or name its parameters differently
+    method: whether it is a method, which is called with the array before the other arguments
 
-    `first_is_array` and `first_is_sequence` say that CuPy takes nothing but an array, or a sequence
-    of arrays, as the first argument; who calls `bind` checks that.
+    `first_is_array` and `first_is_sequence` say that CuPy takes only an array, or a sequence of
+    arrays, as the first argument.  The caller of `bind` checks that.
     """
 
     def __init__(
@@ -58,9 +58,9 @@ class Parameters:
         self._match(required, method=method)
 
     def _match(self, required: int, *, method: bool) -> None:
-        """Find which leading parameters NumPy takes by position, and its names for the others.
+        """Find the leading parameters that NumPy takes by position, and its names for the others.
 
-        required: how many of CuPy's have no default
+        required: the number of CuPy's positional parameters without a default
         """
         self.rename: dict[str, str] = {}
         self.foreign: frozenset[str] = frozenset()
@@ -69,8 +69,8 @@ class Parameters:
         try:
             theirs = list(inspect.signature(self.call).parameters.values())
         except (TypeError, ValueError):
-            # Compiled, and tells nothing (it depends on the version): what may be left out goes by
-            # its name, which is CuPy's; only `where` knows no names.
+            # NumPy's function is compiled and has no signature (in some versions).  Parameters with
+            # a default are then passed by CuPy's name, except to `where`, which takes no names.
             if self.positional != ["condition", "x", "y"]:
                 self.by_position = required
             self.direct = self.keywords - set(self.positional[:required])
@@ -81,10 +81,10 @@ class Parameters:
             return
         ordered = [p for p in theirs if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
         known = {p.name for p in theirs if p.kind is not p.POSITIONAL_ONLY}
-        placed = {p.name for p in ordered}
+        names_in_order = {p.name for p in ordered}
         self.by_position = 0
         for ours, their in zip(self.positional, ordered, strict=False):
-            if ours != their.name and (ours in placed or their.name in self.keywords):
+            if ours != their.name and (ours in names_in_order or their.name in self.keywords):
                 break
             if ours != their.name and their.kind is their.POSITIONAL_OR_KEYWORD:
                 self.rename[ours] = their.name
@@ -96,7 +96,7 @@ class Parameters:
             self.foreign = frozenset(self.keywords - reachable)
 
     def out(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a call gives as `out`, None if nothing."""
+        """The argument `out` of a call, None if there is none."""
         if self._out_at is not None and len(args) > self._out_at:
             return args[self._out_at]
         return kwargs.get("out")
@@ -104,7 +104,7 @@ class Parameters:
     def bind(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Check a call against CuPy's parameters; return NumPy's arguments, still wrapped."""
+        """Check a call against CuPy's parameters; return NumPy's arguments, not unwrapped."""
         if len(args) <= self.by_position and (not kwargs or self.direct.issuperset(kwargs)):
             return args, kwargs
         if kwargs and not self.any_keyword:
@@ -127,7 +127,7 @@ class Parameters:
                 raise TypeError(f"{self.where}: argument {name!r} was given twice")
             by_position = name in self.positional[: self.by_position] and name not in self.rename
             if by_position and len(ordered) == self.positional.index(name):
-                ordered.append(value)  # NumPy may know it by position only
+                ordered.append(value)  # NumPy may take it by position only
             else:
                 named[name] = value
         return ordered, {self.rename.get(name, name): value for name, value in named.items()}

@@ -1,7 +1,7 @@
-"""TapegradError: what every error class of tapegrad derives from, beside a built-in one.
+"""TapegradError: the base of all error classes of tapegrad.
 
-It stands in the lowest folder because every other folder's errors derive from it; users find all of
-them in `tapegrad.errors`.
+It is defined in the lowest folder, because the error classes of every other folder derive from it.
+Users find all of them in `tapegrad.errors`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,6 @@ __all__ = ["TapegradError"]
 class TapegradError(Exception):
     """The base of every error class that tapegrad declares.
 
-    Each class has a built-in base as well (ValueError, TypeError, …), which says what kind of
-    mistake it is. Plain mistakes in arguments raise those built-in classes themselves.
+    Each of these classes has a built-in base as well (ValueError, TypeError, …), which says what
+    kind of mistake it is.  Plain mistakes in arguments raise the built-in classes themselves.
     """

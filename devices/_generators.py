@@ -1,12 +1,12 @@
 """Random numbers: one explicit generator per device, seeded together, saved and restored as data.
 
-A generator's algorithm belongs to its device, so one seed gives one stream, bit for bit, on every
-machine with that kind of device; streams of different kinds differ.  On the CPU it is NumPy's
-PCG64.  States are dictionaries of numbers and strings that JSON can hold, so that a training run
-can be stopped, saved and continued with the same bits.
+The kind of device decides the algorithm, so one seed gives the same bits on every machine with that
+kind of device; different kinds give different numbers.  The CPU uses NumPy's PCG64.  States are
+dictionaries of numbers and strings that JSON can hold, so that a training run can be stopped, saved
+and continued with the same bits.
 
-Masks (`bernoulli`) are always decided in float32, whatever dtype they are wanted in: the same
-network in float32 and in float64 drops the same units.
+`bernoulli` always compares in float32, whatever dtype is asked for: so the same network in float32
+and in float64 drops the same units.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ from typing import Any, cast
 import numpy as np
 
 from tapegrad.devices._registry import Device, backend_named, backend_of, device
+from tapegrad.devices._types import Array, DTypeLike, Shape
 
 __all__ = ["Generator", "NumpyStream", "generator", "manual_seed", "watched_draws"]
 
-Shape = int | tuple[int, ...]
+# What methods take as a shape: the lengths of the axes, or the length of the only axis.
+ShapeLike = int | Shape
 
 
 class NumpyStream:
-    """NumPy's Generator over PCG64."""
+    """The random stream of the CPU: NumPy's Generator over PCG64.  See `RandomStream`."""
 
     algorithm = "PCG64"
 
@@ -37,16 +39,16 @@ class NumpyStream:
         self._bits = np.random.PCG64(sequence)
         self._draw = np.random.Generator(self._bits)
 
-    def uniform(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+    def uniform(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
         return self._draw.random(shape, dtype=dtype, out=out)
 
-    def normal(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+    def normal(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
         return self._draw.standard_normal(shape, dtype=dtype, out=out)
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    def integers(self, low: int, high: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
         return np.asarray(self._draw.integers(low, high, shape, dtype=dtype))
 
-    def permutation(self, n: int) -> Any:
+    def permutation(self, n: int) -> Array:
         return self._draw.permutation(n)
 
     def get_state(self) -> dict[str, Any]:
@@ -56,20 +58,25 @@ class NumpyStream:
         self._bits.state = cast("Any", state)
 
 
-_watcher: ContextVar[Callable[[Any], None] | None] = ContextVar("tapegrad_draws", default=None)
+_watcher: ContextVar[Callable[[Generator], None] | None] = ContextVar(
+    "tapegrad_draws", default=None
+)
 
 
 @contextmanager
-def watched_draws(watcher: Callable[[Any], None]) -> Iterator[None]:
-    """A context in which `watcher`, and those outside it, get each generator before it draws."""
+def watched_draws(watcher: Callable[[Generator], None]) -> Iterator[None]:
+    """A context in which `watcher` is called with each generator before it draws.
+
+    Watchers of contexts around this one are called as well.
+    """
     outer = _watcher.get()
 
-    def both(generator: Any) -> None:
+    def call_watchers(generator: Generator) -> None:
         watcher(generator)
         if outer is not None:
             outer(generator)
 
-    token = _watcher.set(both)
+    token = _watcher.set(call_watchers)
     try:
         yield
     finally:
@@ -79,33 +86,33 @@ def watched_draws(watcher: Callable[[Any], None]) -> Iterator[None]:
 class Generator:
     """A stream of random numbers on one device.
 
-    device: where its arrays are made, "cpu" when omitted
-    seed:   a whole number ≥ 0; fresh entropy from the operating system when None
+    device: the device of the arrays that it makes, "cpu" when omitted
+    seed:   an integer ≥ 0; fresh entropy from the operating system when None
 
-    Same seed and same calls give the same bits.  Generators are hashable (by identity) and can be
+    Equal seeds and equal calls give equal bits.  Generators are hashable (by identity) and can be
     pickled and deep-copied with their state.  Raises DeviceError for a device that is not there.
     """
 
     def __init__(self, device: str | Device = "cpu", seed: int | None = None) -> None:
-        self._device = _present(device)
+        self._device = _device_named(device)
         self._xp = backend_named(self._device.kind).xp
         self.seed(seed)
 
     @property
     def device(self) -> Device:
-        """Where its arrays are made."""
+        """The device of the arrays that it makes."""
         return self._device
 
     def __repr__(self) -> str:
         return f"Generator({str(self._device)!r}, {self._stream.algorithm})"
 
     def seed(self, seed: int | None) -> None:
-        """Start anew from `seed`, as a new Generator would; other holders of this one notice."""
+        """Start again from `seed`, as a new Generator does."""
         if seed is not None:
-            seed = _natural(seed, "a seed")
-        self._begin(np.random.SeedSequence(seed))
+            seed = _nonnegative_integer(seed, "a seed")
+        self._start_from(np.random.SeedSequence(seed))
 
-    def _begin(self, sequence: np.random.SeedSequence) -> None:
+    def _start_from(self, sequence: np.random.SeedSequence) -> None:
         self._sequence = sequence
         self._stream = backend_named(self._device.kind).stream(self._device, sequence)
 
@@ -113,62 +120,67 @@ class Generator:
 
     def uniform(
         self,
-        shape: Shape = (),
-        dtype: Any = np.float32,
+        shape: ShapeLike = (),
+        dtype: DTypeLike = np.float32,
         *,
         low: float = 0.0,
         high: float = 1.0,
-        out: Any = None,
-    ) -> Any:
+        out: Array | None = None,
+    ) -> Array:
         """Independent draws from U[low, high), of `shape` and `dtype` (float16, float32, float64).
 
-        They are equally spaced: by 2⁻¹¹, 2⁻²⁴ or 2⁻⁵³ of the range; scaling may round one up to
-        `high`, except for the default range.  `out` receives them if given.
+        The values are equally spaced: by 2⁻¹¹, 2⁻²⁴ or 2⁻⁵³ of the range; scaling may round one up
+        to `high`, except for the default range.  `out` receives the draws if given.
         Raises TypeError for another dtype, ValueError unless low ≤ high and high - low is finite.
         """
-        shape, dtype = _shape(shape), _floating(dtype)
+        shape, dtype = _as_shape(shape), _floating_dtype(dtype)
         if not (low <= high and math.isfinite(high - low)):
             raise ValueError(f"uniform: need low ≤ high and a finite range, not [{low}, {high})")
-        y = self._standard("uniform", shape, dtype, out)
+        y = self._draw_standard("uniform", shape, dtype, out)
         if low != 0.0 or high != 1.0:
             y *= high - low
             y += low
-        return self._delivered(y, out)
+        return self._into_out(y, out)
 
     def normal(
         self,
-        shape: Shape = (),
-        dtype: Any = np.float32,
+        shape: ShapeLike = (),
+        dtype: DTypeLike = np.float32,
         *,
         mean: float = 0.0,
         std: float = 1.0,
-        out: Any = None,
-    ) -> Any:
+        out: Array | None = None,
+    ) -> Array:
         """Independent draws from N(mean, std²), of `shape` and `dtype` (float16, float32, float64).
 
-        `out` receives them if given.
+        `out` receives the draws if given.
         Raises TypeError for another dtype, ValueError unless std ≥ 0.
         """
-        shape, dtype = _shape(shape), _floating(dtype)
+        shape, dtype = _as_shape(shape), _floating_dtype(dtype)
         if not std >= 0.0:
             raise ValueError(f"normal: the standard deviation must be ≥ 0, not {std}")
-        y = self._standard("normal", shape, dtype, out)
+        y = self._draw_standard("normal", shape, dtype, out)
         if std != 1.0:
             y *= std
         if mean != 0.0:
             y += mean
-        return self._delivered(y, out)
+        return self._into_out(y, out)
 
     def bernoulli(
-        self, p: Any = 0.5, shape: Shape = (), dtype: Any = np.float32, *, out: Any = None
-    ) -> Any:
-        """Independent draws that are 1 with probability p, else 0, of `shape` and any `dtype`.
+        self,
+        p: float | Array = 0.5,
+        shape: ShapeLike = (),
+        dtype: DTypeLike = np.float32,
+        *,
+        out: Array | None = None,
+    ) -> Array:
+        """Independent draws, 1 with probability p and 0 otherwise, of `shape` and any `dtype`.
 
         p: a number in [0, 1], or an array of such on this device that broadcasts to `shape`;
         rounded to multiples of 2⁻²⁴.  `out` receives the draws if given.
         Raises ValueError for a number outside [0, 1]; the entries of an array are not looked at.
         """
-        shape, dtype = _shape(shape), np.dtype(dtype)
+        shape, dtype = _as_shape(shape), np.dtype(dtype)
         if isinstance(p, (int, float, np.generic)):
             p = float(p)
             if not 0.0 <= p <= 1.0:
@@ -178,41 +190,45 @@ class Generator:
         ):
             raise ValueError(f"bernoulli: p of shape {p.shape} does not broadcast to {shape}")
         self._check_out(shape, dtype, out)
-        self._about_to_draw()
+        self._notify_watcher()
         chosen = self._stream.uniform(shape, np.dtype(np.float32), None) < p
-        return self._delivered(self._xp.asarray(chosen, dtype=dtype), out)
+        return self._into_out(self._xp.asarray(chosen, dtype=dtype), out)
 
-    def integers(self, low: int, high: int, shape: Shape = (), dtype: Any = np.int64) -> Any:
-        """Independent whole numbers from low to high - 1, all equally likely, of `shape`.
+    def integers(
+        self, low: int, high: int, shape: ShapeLike = (), dtype: DTypeLike = np.int64
+    ) -> Array:
+        """Independent integers from low to high - 1, all equally likely, of `shape`.
 
-        Raises ValueError when low ≥ high or `dtype` cannot hold them, TypeError for a dtype that is
-        not an integer one.
+        Raises ValueError when low ≥ high or `dtype` cannot hold the integers, TypeError for a dtype
+        that is not an integer one.
         """
         low, high = operator.index(low), operator.index(high)
-        shape, dtype = _shape(shape), np.dtype(dtype)
+        shape, dtype = _as_shape(shape), np.dtype(dtype)
         if dtype.kind not in "iu":
             raise TypeError(f"integers: the dtype must be an integer one, not {dtype}")
         limits = np.iinfo(dtype)
         if not limits.min <= low < high <= int(limits.max) + 1:
             raise ValueError(f"integers: need low < high within {dtype}, not {low} and {high}")
-        self._about_to_draw()
+        self._notify_watcher()
         return self._stream.integers(low, high, shape, dtype)
 
-    def permutation(self, n: int) -> Any:
+    def permutation(self, n: int) -> Array:
         """The numbers 0 … n - 1 in random order, int64, shape (n,); all orders equally likely."""
-        n = _natural(n, "the length of a permutation")
-        self._about_to_draw()
+        n = _nonnegative_integer(n, "the length of a permutation")
+        self._notify_watcher()
         return self._stream.permutation(n)
 
-    def _about_to_draw(self) -> None:
+    def _notify_watcher(self) -> None:
         watcher = _watcher.get()
         if watcher is not None:
             watcher(self)
 
-    def _standard(self, what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+    def _draw_standard(
+        self, what: str, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any
+    ) -> Any:
         """Draws of the standard distribution: `out` itself where that can be drawn into."""
         self._check_out(shape, dtype, out)
-        self._about_to_draw()
+        self._notify_watcher()
         draw = getattr(self._stream, what)
         if dtype.itemsize >= 4:
             into = out if out is not None and out.flags.c_contiguous else None
@@ -225,7 +241,7 @@ class Generator:
             y /= 2048.0
         return y.astype(dtype)
 
-    def _check_out(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> None:
+    def _check_out(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> None:
         if out is None:
             return
         if backend_of(out).device_of(out) != self._device:
@@ -236,7 +252,8 @@ class Generator:
             )
 
     @staticmethod
-    def _delivered(y: Any, out: Any) -> Any:
+    def _into_out(y: Array, out: Array | None) -> Array:
+        """y, copied into `out` where that is given and another array."""
         if out is None or y is out:
             return y
         out[...] = y
@@ -245,7 +262,7 @@ class Generator:
     # State -------------------------------------------------------------------------------------
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that decides what is drawn and spawned next; `json.dumps` takes it."""
+        """Everything that decides what is drawn and spawned next, in types that JSON has."""
         return {
             "algorithm": self._stream.algorithm,
             "entropy": self._sequence.entropy,
@@ -255,7 +272,7 @@ class Generator:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where the generator stood that `state` was taken of.
+        """Continue from a state that `get_state` returned, of this generator or another.
 
         Raises ValueError for the state of another algorithm, that is of another kind of device.
         """
@@ -272,22 +289,22 @@ class Generator:
         self._stream.set_state(state["stream"])
 
     def copy(self) -> Generator:
-        """Another generator that will draw the same numbers."""
-        twin = Generator(self._device, 0)
-        twin.set_state(self.get_state())
-        return twin
+        """A second generator with the same state, which draws the same numbers."""
+        copy = Generator(self._device, 0)
+        copy.set_state(self.get_state())
+        return copy
 
     def spawn(self, n: int) -> list[Generator]:
         """`n` generators on this device, independent of this one and of each other.
 
-        Which they are depends on the seed and on how many were spawned before, not on what was
-        drawn.
+        Their seeds depend on the seed of this one and on how many were spawned before, not on what
+        was drawn.
         """
-        self._about_to_draw()
+        self._notify_watcher()
         children = []
         for sequence in self._sequence.spawn(n):
             child = Generator(self._device, 0)
-            child._begin(sequence)
+            child._start_from(sequence)
             children.append(child)
         return children
 
@@ -295,22 +312,23 @@ class Generator:
         return {"device": str(self._device), "state": self.get_state()}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self.__init__(saved["device"], 0)  # type: ignore[misc]  # an instance that __new__ left bare
+        self.__init__(saved["device"], 0)  # type: ignore[misc]  # unpickling calls only __new__
         self.set_state(saved["state"])
 
 
-def _present(name: str | Device) -> Device:
+def _device_named(name: str | Device) -> Device:
+    """`device(name)`, for functions with an argument called `device`."""
     return device(name)
 
 
-def _natural(n: Any, what: str) -> int:
+def _nonnegative_integer(n: Any, what: str) -> int:
     number = operator.index(n)
     if number < 0:
         raise ValueError(f"{what} is a whole number ≥ 0, not {number}")
     return number
 
 
-def _shape(shape: Any) -> tuple[int, ...]:
+def _as_shape(shape: Any) -> Shape:
     if not isinstance(shape, (tuple, list)):
         shape = (shape,)
     lengths = tuple(operator.index(n) for n in shape)
@@ -322,7 +340,7 @@ def _shape(shape: Any) -> tuple[int, ...]:
 _FLOATS = frozenset({np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)})
 
 
-def _floating(dtype: Any) -> np.dtype[Any]:
+def _floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     wanted: np.dtype[Any] = np.dtype(dtype)
     if wanted not in _FLOATS:
         raise TypeError(f"drawn are float16, float32 and float64, not {wanted}")
@@ -339,26 +357,26 @@ _lock = threading.Lock()
 def generator(device: str | Device = "cpu") -> Generator:
     """The default generator of a device, always the same object.
 
-    Seeded by `manual_seed` where that has been called, before or after; else by the operating
-    system.
+    `manual_seed` seeds it, whether it is called before or after; without that the operating system
+    does.
     """
-    where = _present(device)
-    known = _defaults.get(where)
-    if known is None:
+    home = _device_named(device)
+    default = _defaults.get(home)
+    if default is None:
         with _lock:
-            known = _defaults.get(where)
-            if known is None:
-                known = _defaults[where] = Generator(where, _seed[0])
-    return known
+            default = _defaults.get(home)
+            if default is None:
+                default = _defaults[home] = Generator(home, _seed[0])
+    return default
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the default generators of all devices, those not used yet included.
+    """Seed the default generators of all devices, also those that have not been used yet.
 
-    Raises TypeError for what is no whole number, ValueError for a negative one.
+    Raises TypeError for anything but an integer, ValueError for a negative one.
     """
-    seed = _natural(seed, "a seed")
+    seed = _nonnegative_integer(seed, "a seed")
     with _lock:
         _seed[0] = seed
-        for known in _defaults.values():
-            known.seed(seed)
+        for default in _defaults.values():
+            default.seed(seed)

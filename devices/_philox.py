@@ -2,9 +2,9 @@
 
 J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 SC11, section 3.3 (and its published test vectors).  The n-th block of four 32-bit words is a
-function of n and of the seed alone, so the state is two numbers, every thread finds its words by
-itself, and the stream does not depend on how many threads the GPU has.  CuPy's own generators were
-rejected: their state is megabytes on the device, sized by the GPU, and cannot be saved.
+function of n and of the seed alone.  So the state is two numbers, every thread computes its words
+by itself, and the numbers do not depend on how many threads the GPU has.  CuPy's own generators
+were rejected: their state is megabytes on the device, sized by the GPU, and cannot be saved.
 
 The kernels are plain C, so that tests can compile them for the CPU where there is no GPU.
 """
@@ -13,16 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from tapegrad.devices._types import Array, DTypeLike, Namespace, Shape
+
 __all__ = ["SOURCE", "WORDS_PER_VALUE", "PhiloxStream"]
 
-# `n` values are written, starting at block number `counter`.  A float32 takes one word of a block,
-# a float64 or an integer takes two.  Uniform numbers have as many bits as their type, below 1.
-# Normal ones are Box and Muller's pairs; the logarithm's argument is never 0, and reaches down to
-# 2^-32 (2^-53 in float64), so the tails reach 6.7 (8.6) standard deviations.
+# Each kernel writes `n` values, starting at block number `counter`.  A float32 takes one word of a
+# block, a float64 or an integer takes two.  Uniform numbers use as many bits as their type has, and
+# are below 1.  Normal numbers are pairs of Box and Muller's; the argument of the logarithm is never
+# 0 and reaches down to 2^-32 (2^-53 in float64), so the tails reach 6.7 (8.6) standard deviations.
 SOURCE = r"""
 #ifndef BLOCK_INDEX
 #define BLOCK_INDEX ((long long)blockIdx.x * blockDim.x + threadIdx.x)
@@ -130,18 +133,21 @@ WORDS_PER_VALUE = {
 
 _THREADS = 256
 
-# Compiled once per process; CuPy keeps the result on disk and loads it once per device.
+# Kernels are compiled once per process; CuPy keeps the result on disk and loads it once per device.
 _kernels: dict[str, Any] = {}
 
 
 class PhiloxStream:
-    """The stream of one GPU: a key from the seed, and the number of the next block."""
+    """The random stream of one GPU: a key made from the seed, and the number of the next block.
+
+    See `RandomStream`.
+    """
 
     algorithm = "Philox4x32-10"
 
     def __init__(
         self,
-        cupy: Any,
+        cupy: Namespace,
         on_device: Callable[[], AbstractContextManager[Any]],
         sequence: np.random.SeedSequence,
     ) -> None:
@@ -150,7 +156,7 @@ class PhiloxStream:
         self._key = int(sequence.generate_state(1, np.uint64)[0])
         self._counter = 0
 
-    def _fill(self, name: str, y: Any, *more: Any) -> Any:
+    def _fill(self, name: str, y: Array, *more: Any) -> Array:
         """Write the next values of the stream into the C-contiguous array `y`."""
         if y.size == 0:
             return y
@@ -165,19 +171,21 @@ class PhiloxStream:
         self._counter += blocks
         return y
 
-    def _draw(self, name: str, shape: tuple[int, ...], dtype: Any, out: Any, *more: Any) -> Any:
+    def _draw(
+        self, name: str, shape: Shape, dtype: DTypeLike, out: Array | None, *more: Any
+    ) -> Array:
         with self._on_device():
             y = self._cupy.empty(shape, dtype) if out is None else out
             return self._fill(name, y, *more)
 
-    def uniform(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+    def uniform(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
         return self._draw(f"uniform_{dtype}", shape, dtype, out)
 
-    def normal(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
+    def normal(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
         return self._draw(f"normal_{dtype}", shape, dtype, out)
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        # Each number's probability is right to 2^-64: far below what any sample could show.
+    def integers(self, low: int, high: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        # The probability of each number is right to 2^-64, far below what any sample can show.
         low, range_ = low % 2**64, (high - low) % 2**64
         words = self._draw(
             "integers_uint64", shape, np.uint64, None, np.uint64(low), np.uint64(range_)
@@ -185,8 +193,8 @@ class PhiloxStream:
         with self._on_device():
             return words.view(np.int64).astype(dtype, copy=False)
 
-    def permutation(self, n: int) -> Any:
-        # Ties among 64-bit words would favour some orders, by about n² / 2^65.
+    def permutation(self, n: int) -> Array:
+        # Equal 64-bit words would favour some orders, with a probability of about n² / 2^65.
         words = self._draw("words_uint64", (n,), np.uint64, None)
         with self._on_device():
             return self._cupy.argsort(words).astype(np.int64, copy=False)

@@ -1,13 +1,13 @@
-"""What an array is and where it lives: the table of array libraries, and the devices they bring.
+"""The table of array libraries, and the devices that they bring.
 
-A library is declared once, as a `Backend`: its array type, its namespace, how arrays get in and
-out, memory figures, random numbers.  Everything else asks by the array's type, so supporting one
-more library is one more `register_backend` and no `if` anywhere.  A backend is loaded when a device
-of its kind is named or when one of its arrays turns up, which can only be after somebody imported
-the library: CuPy is never imported for a user who does not use it.
+A library is declared once, as a `Backend`: its array type, its namespace, transfers, memory
+figures, random numbers.  Everything else looks the backend up by the array's type, so supporting
+another library takes one call of `register_backend` and no other change.  A backend is loaded when
+a device of its kind is named, or when one of its arrays is met, which requires that somebody has
+imported the library: so CuPy is never imported for a user who does not use it.
 
-Types are matched exactly.  Subclasses of ndarray (masked arrays, matrices) mean something else by
-the same operators, and are refused rather than misunderstood.
+Types are matched exactly.  Subclasses of ndarray (masked arrays, matrices) give other meanings to
+the same operators, and are refused.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, Self
 
 import numpy as np
 
 from tapegrad.devices._errors import TapegradError
+
+if TYPE_CHECKING:
+    from tapegrad.devices._types import Array, Namespace, Shape
 
 __all__ = [
     "Backend",
     "Device",
     "DeviceError",
     "MemoryInfo",
-    "Stream",
+    "RandomStream",
     "address_of",
     "available_devices",
     "backend_named",
@@ -43,20 +46,21 @@ __all__ = [
 
 
 class DeviceError(TapegradError, TypeError, RuntimeError):
-    """Arrays of different devices in one call, or a device that is not there.
+    """Arrays of different devices were used in one call, or a device is not there.
 
-    A TypeError, as Python's operators raise for operands that don't go together; also a
+    It is a TypeError, which Python's operators raise for operands that do not go together, and a
     RuntimeError, because a machine without a GPU is no mistake in the program.
     """
 
 
 class MemoryInfo(NamedTuple):
-    """Bytes of memory of a device; None where the platform does not tell.
+    """Bytes of memory of a device; None where the platform does not tell a figure.
 
-    total: what the device has
-    used:  what this process holds (CPU: its resident set; cuda: arrays alive in CuPy's pool)
-    free:  what could still be allocated (cuda: the pool's cached blocks included)
-    peak:  the most that `used` has been since the process started, where somebody counts it
+    total: the memory of the device
+    used:  the memory that this process holds (CPU: its resident set; cuda: live arrays in CuPy's
+           pool)
+    free:  the memory that can still be allocated (cuda: including the pool's cached blocks)
+    peak:  the largest value of `used` since the process started
     """
 
     total: int | None
@@ -66,14 +70,16 @@ class MemoryInfo(NamedTuple):
 
 
 class Device:
-    """A place where arrays live: `device("cpu")`, `device("cuda:0")`.  Immutable and hashable.
+    """A device whose memory holds arrays: `device("cpu")`, `device("cuda:0")`.
+
+    Devices are immutable and hashable.
 
     kind:  "cpu", "cuda", "strict" or the name of a registered backend
     index: number of the device among its kind, None where there is only one
 
-    Constructing one does not ask whether it is there (a pickled Device can be read anywhere);
-    `device` does.  ``with device("cuda:1"):`` makes it CuPy's current device; on others it does
-    nothing.
+    The constructor does not check that the device is there, so that a pickled Device can be read
+    anywhere; the function `device` checks.  ``with device("cuda:1"):`` makes it CuPy's current
+    device; for other kinds it does nothing.
     """
 
     __slots__ = ("_index", "_kind")
@@ -87,12 +93,12 @@ class Device:
 
     @property
     def kind(self) -> str:
-        """Which backend it belongs to."""
+        """The name of its backend."""
         return self._kind
 
     @property
     def index(self) -> int | None:
-        """Its number among its kind, or None."""
+        """Its number among its kind, None where there is only one."""
         return self._index
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -134,7 +140,7 @@ class Device:
 
 
 class _Entered(threading.local):
-    """The contexts that this thread's `with device:` blocks are in, innermost last."""
+    """The open contexts of this thread's `with device:` blocks, innermost last."""
 
     def __init__(self) -> None:
         self.stack: list[AbstractContextManager[Any]] = []
@@ -143,45 +149,45 @@ class _Entered(threading.local):
 _entered = _Entered()
 
 
-def _nothing(_: Device) -> None:
-    """What `synchronize` does where calls finish before they return."""
+def _no_wait(_: Device) -> None:
+    """`synchronize` of a library whose calls finish before they return."""
 
 
 def _no_context(_: Device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-class Stream(Protocol):
-    """What a backend's random numbers can do: `dtype` is float32 or float64, `out` contiguous."""
+class RandomStream(Protocol):
+    """The random numbers of a backend.  `dtype` is float32 or float64, `out` is contiguous."""
 
     algorithm: str
 
-    def uniform(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
-        """U[0, 1), into `out` unless that is None."""
+    def uniform(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
+        """Draws from U[0, 1), written into `out` unless that is None."""
 
-    def normal(self, shape: tuple[int, ...], dtype: np.dtype[Any], out: Any) -> Any:
-        """N(0, 1), into `out` unless that is None."""
+    def normal(self, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
+        """Draws from N(0, 1), written into `out` unless that is None."""
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Whole numbers from low to high - 1, all equally likely."""
+    def integers(self, low: int, high: int, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Integers from low to high - 1, all equally likely."""
 
-    def permutation(self, n: int) -> Any:
-        """0 … n - 1 in random order, int64."""
+    def permutation(self, n: int) -> Array:
+        """The numbers 0 … n - 1 in random order, int64."""
 
     def get_state(self) -> dict[str, Any]:
-        """Everything that decides what is drawn next, as JSON's types."""
+        """Everything that decides what is drawn next, in types that JSON has."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `get_state` returned."""
+        """Continue from a state that `get_state` returned."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One array library, as the rest of tapegrad sees it.
+    """The declaration of one array library.
 
     kind:        the word before the colon in the names of its devices
     array_type:  the type of its arrays, matched exactly
-    xp:          its namespace: what a primitive's body calls as `xp`
+    xp:          its namespace, which the bodies of primitives get as `xp`
     device_of:   array -> Device
     devices:     () -> the devices that are there; raises DeviceError saying why there are none
     current:     () -> the device that `kind` without a number means
@@ -190,35 +196,35 @@ class Backend:
     to_numpy:    array -> ndarray, a copy unless the device is the CPU
     move:        (array, Device) -> the array on another device of the same kind
     memory:      Device -> MemoryInfo
-    stream:      (Device, SeedSequence) -> the random numbers of that device (see `Stream`)
-    synchronize: waits until what was started on the device is done
+    stream:      (Device, SeedSequence) -> the random numbers of that device (see `RandomStream`)
+    synchronize: Device -> None; waits until all work that was started on the device is done
     activate:    Device -> context manager in which it is the library's current device
-    numbered:    its devices carry numbers, so that arrays of this kind can still be mixed wrongly
+    numbered:    whether its devices have numbers; arrays of two such devices cannot be mixed
     """
 
     kind: str
     array_type: type
-    xp: Any
-    device_of: Callable[[Any], Device]
+    xp: Namespace
+    device_of: Callable[[Array], Device]
     devices: Callable[[], list[Device]]
     current: Callable[[], Device]
-    from_numpy: Callable[[np.ndarray[Any, Any], Device], Any]
-    to_numpy: Callable[[Any], np.ndarray[Any, Any]]
-    move: Callable[[Any, Device], Any]
+    from_numpy: Callable[[np.ndarray[Any, Any], Device], Array]
+    to_numpy: Callable[[Array], np.ndarray[Any, Any]]
+    move: Callable[[Array, Device], Array]
     memory: Callable[[Device], MemoryInfo]
-    stream: Callable[[Device, np.random.SeedSequence], Stream]
-    synchronize: Callable[[Device], None] = _nothing
+    stream: Callable[[Device, np.random.SeedSequence], RandomStream]
+    synchronize: Callable[[Device], None] = _no_wait
     activate: Callable[[Device], AbstractContextManager[Any]] = _no_context
     numbered: bool = False
 
 
-class _Declared(NamedTuple):
+class _Declaration(NamedTuple):
     load: Callable[[], Backend]
     module: str
     listed: bool
 
 
-_declared: dict[str, _Declared] = {}
+_declared: dict[str, _Declaration] = {}
 _loaded: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
 _pending: dict[str, str] = {}  # module of the array type -> kind, of backends not loaded yet
@@ -231,27 +237,27 @@ def register_backend(
 
     kind:   the name of its devices, a lower-case word: "cuda" makes `device("cuda:0")` mean it
     load:   returns its Backend, and may import the library; called once, when first needed.
-            Raises DeviceError saying what is missing
+            It raises DeviceError, saying what is missing, where it cannot
     module: `__module__` of its array type, by which its arrays are recognised before it is loaded
-    listed: do its devices appear in `available_devices`?
-    Raises ValueError for a kind that is taken or is no lower-case word.
+    listed: whether its devices appear in `available_devices`
+    Raises ValueError for a kind that is registered already or is no lower-case word.
     """
     if kind in _declared:
         raise ValueError(f"there is a backend called {kind!r} already")
     if not re.fullmatch(r"[a-z][a-z_]*", kind):
         raise ValueError(f"the name of a backend is a lower-case word, not {kind!r}")
-    _declared[kind] = _Declared(load, module, listed)
+    _declared[kind] = _Declaration(load, module, listed)
     _pending[module] = kind
 
 
 def backend_named(kind: str) -> Backend:
-    """The backend of the devices called `kind`; loads it if need be.
+    """The backend of the devices called `kind`, which is loaded if it has not been.
 
     Raises ValueError for an unknown name, DeviceError where the library is not installed.
     """
-    known = _loaded.get(kind)
-    if known is not None:
-        return known
+    loaded = _loaded.get(kind)
+    if loaded is not None:
+        return loaded
     if kind not in _declared:
         raise ValueError(f"there is no device called {kind!r}; known are {', '.join(_declared)}")
     declared = _declared[kind]
@@ -269,30 +275,30 @@ def backend_named(kind: str) -> Backend:
 
 def _backend_of_type(array_type: type) -> Backend | None:
     """The backend of arrays of that type, None when it is no array type."""
-    known = _by_type.get(array_type)
-    if known is None and array_type.__module__ in _pending:
+    backend = _by_type.get(array_type)
+    if backend is None and array_type.__module__ in _pending:
         backend_named(_pending[array_type.__module__])
-        known = _by_type.get(array_type)
-    return known
+        backend = _by_type.get(array_type)
+    return backend
 
 
-def backend_of(array: Any) -> Backend:
-    """The backend that `array` belongs to; NumPy's scalars count as arrays of the CPU.
+def backend_of(array: Array) -> Backend:
+    """The backend of `array`; NumPy's scalars count as arrays of the CPU.
 
     Raises TypeError for anything else.
     """
-    found = _backend_of_type(type(array))
-    if found is not None:
-        return found
+    backend = _backend_of_type(type(array))
+    if backend is not None:
+        return backend
     if isinstance(array, np.generic):
         return _loaded["cpu"]
-    raise TypeError(_NOT_AN_ARRAY.format(**_described(array)))
+    raise TypeError(_NOT_AN_ARRAY.format(**_describe_non_array(array)))
 
 
 _NOT_AN_ARRAY = "{name} is not an array of a known library{hint}"
 
 
-def _described(x: Any) -> dict[str, str]:
+def _describe_non_array(x: Any) -> dict[str, str]:
     if isinstance(x, np.ndarray):
         hint = ": subclasses of ndarray are not taken for arrays; convert with np.asarray(x)"
     elif hasattr(type(x), "tracked"):
@@ -302,25 +308,26 @@ def _described(x: Any) -> dict[str, str]:
     return {"name": f"{type(x).__module__}.{type(x).__qualname__}", "hint": hint}
 
 
-# Asking ------------------------------------------------------------------------------------------
+# Arrays ------------------------------------------------------------------------------------------
 
 _NUMBERS = frozenset({bool, int, float, complex, type(None)})
 
 
-def namespace(*arrays: Any) -> Any:
+def namespace(*arrays: Array | complex | None) -> Namespace:
     """The array module of `arrays`: `numpy`, `cupy`, or that of another registered library.
 
-    Numbers, NumPy's scalars and None go with any of them; with nothing else, it is `numpy`.
-    Raises DeviceError for arrays of different devices, TypeError for what is no array.
+    Numbers, NumPy's scalars and None go with every library; without an array it is `numpy`.
+    Raises DeviceError for arrays of different devices, TypeError for anything that is no array.
     """
     for array in arrays:
         if type(array) is not np.ndarray:
-            return _namespace(arrays)
+            return _common_namespace(arrays)
     return np
 
 
-def _namespace(arrays: tuple[Any, ...]) -> Any:
-    found: Backend | None = None
+def _common_namespace(arrays: tuple[Any, ...]) -> Namespace:
+    """`namespace` of arrays that are not all NumPy's."""
+    common: Backend | None = None
     first: Any = None
     for array in arrays:
         if type(array) in _NUMBERS:
@@ -329,14 +336,14 @@ def _namespace(arrays: tuple[Any, ...]) -> Any:
         if backend is None:
             if isinstance(array, (np.generic, int, float, complex)):
                 continue
-            raise TypeError(_NOT_AN_ARRAY.format(**_described(array)))
-        if found is None:
-            found, first = backend, array
-        elif backend is not found or (
+            raise TypeError(_NOT_AN_ARRAY.format(**_describe_non_array(array)))
+        if common is None:
+            common, first = backend, array
+        elif backend is not common or (
             backend.numbered and backend.device_of(array) != backend.device_of(first)
         ):
-            raise DeviceError(_MIXED.format(a=found.device_of(first), b=backend.device_of(array)))
-    return np if found is None else found.xp
+            raise DeviceError(_MIXED.format(a=common.device_of(first), b=backend.device_of(array)))
+    return np if common is None else common.xp
 
 
 _MIXED = (
@@ -346,17 +353,17 @@ _MIXED = (
 
 
 def is_array(x: Any) -> bool:
-    """Is `x` an array of a known library?  Numbers, Tensors and subclasses of ndarray are not."""
+    """Is `x` an array of a registered library?  Numbers, Tensors, subclasses of ndarray are not."""
     return type(x) is np.ndarray or _backend_of_type(type(x)) is not None
 
 
-def device_of(array: Any) -> Device:
-    """Where `array` lives.  Raises TypeError for what is no array."""
+def device_of(array: Array) -> Device:
+    """The device that holds `array`.  Raises TypeError for anything that is no array."""
     return backend_of(array).device_of(array)
 
 
-def address_of(array: Any) -> int | None:
-    """Where the first entry of `array` lies in memory; None if its library does not tell."""
+def address_of(array: Array) -> int | None:
+    """The memory address of the first entry of `array`; None if its library does not tell."""
     for protocol in ("__array_interface__", "__cuda_array_interface__"):
         interface = getattr(array, protocol, None)
         if interface is not None:
@@ -370,8 +377,8 @@ _NAME = re.compile(r"([a-z][a-z_]*)(?::(\d+))?")
 def device(name: str | Device) -> Device:
     """The device called `name`: "cpu", "cuda" (CuPy's current one), "cuda:1", "strict", …
 
-    Raises DeviceError when it is not there, saying what to install or what was found instead;
-    ValueError for a name that means nothing.
+    Raises DeviceError when the device is not there, saying what to install or what was found
+    instead; ValueError for an unknown name, TypeError for anything but a name or a Device.
     """
     if isinstance(name, Device):
         wanted, backend = name, backend_named(name.kind)
@@ -397,14 +404,14 @@ def device(name: str | Device) -> Device:
 def available_devices() -> list[Device]:
     """The devices of this machine, the CPU first.
 
-    Looks for GPUs, for which it imports CuPy where that is installed.  The strict stand-in, which
-    is always there, is not listed.
+    To look for GPUs it imports CuPy, where that is installed.  The strict stand-in, which is always
+    there, is not listed.
     """
-    found: list[Device] = []
+    available: list[Device] = []
     for kind, declared in _declared.items():
         if declared.listed:
             try:
-                found += backend_named(kind).devices()
+                available += backend_named(kind).devices()
             except DeviceError:  # not installed, or no such hardware: device(kind) tells which
                 continue
-    return found
+    return available

@@ -1,14 +1,17 @@
-"""Special functions: the library that has them for an array library.
+"""`special`: the namespace of special functions (erf, gamma, …) that goes with an array library.
 
-NumPy's arrays go to SciPy, CuPy's to CuPy's own copy of SciPy's names, the strict stand-in's to
-SciPy behind its own checks.  Nothing is loaded before the first call.
+NumPy's arrays use `scipy.special`, CuPy's arrays `cupyx.scipy.special`, and the strict stand-in
+uses SciPy behind its own checks.  Nothing is imported before the first call.
 """
 
 from __future__ import annotations
 
 import importlib
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tapegrad.devices._types import Namespace
 
 __all__ = ["special"]
 
@@ -16,7 +19,7 @@ MISSING = "special functions need SciPy: pip install scipy"
 
 
 @lru_cache(maxsize=8)
-def special(xp: Any) -> Any:
+def special(xp: Namespace) -> Namespace:
     """The namespace of special functions for arrays of the namespace `xp`.
 
     Raises ModuleNotFoundError, and says what to install, where SciPy is missing.
@@ -26,22 +29,22 @@ def special(xp: Any) -> Any:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(MISSING) from error
-    return _Strict(module) if xp.__name__.startswith("strict") else module
+    return _StrictSpecial(module) if xp.__name__.startswith("strict") else module
 
 
-class _Strict:
-    """SciPy's functions on strict arrays."""
+class _StrictSpecial:
+    """SciPy's special functions, called with strict arrays."""
 
     def __init__(self, module: Any) -> None:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        from tapegrad.devices._strict_array import unwrapped, wrapped
+        from tapegrad.devices._strict_array import unwrap_operand, wrap_result
 
         call = getattr(self._module, name)
 
         def function(*args: Any) -> Any:
             where = f"cupyx.scipy.special.{name}"
-            return wrapped(call(*[unwrapped(a, where) for a in args]), args)
+            return wrap_result(call(*[unwrap_operand(a, where) for a in args]), args)
 
         return function

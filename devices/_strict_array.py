@@ -1,8 +1,8 @@
-"""The array of the strict stand-in: an ndarray with CuPy's manners.
+"""StrictArray: the array of the strict stand-in, an ndarray that behaves as CuPy's arrays do.
 
-`tapegrad.devices.strict` says what it is for.  Its methods are generated from the record of CuPy's,
-its operators from a table (`_strict_tables.py`); what is written out here is how arrays are
-wrapped, indexed and refused.
+`tapegrad.devices.strict` describes its purpose.  Its methods are generated from the record of CuPy,
+its operators from a table (`_strict_tables.py`).  This file holds how arrays are wrapped, indexed
+and refused.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ __all__ = [
     "MIXED",
     "NUMBERS",
     "STRICT",
-    "Array",
+    "HostArray",
     "StrictArray",
-    "adopt",
+    "as_strict",
     "scatter",
-    "unwrapped",
-    "wrapped",
+    "unwrap_operand",
+    "wrap_result",
 ]
 
 STRICT = Device("strict")
@@ -55,9 +55,9 @@ _NO_DTYPE = f"{CUPY} has no arrays of dtype {{dtype}}"
 # The dtypes that CuPy's arrays can have.
 _DTYPES = frozenset("?bBhHiIlLqQefdFD")
 
-Array = np.ndarray[Any, Any]
+HostArray = np.ndarray[Any, Any]
 
-# What is passed to NumPy as it is: numbers, settings, functions' names.
+# Types that are passed to NumPy as they are.
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, slice, type(None), type(Ellipsis)})
 NUMBERS = frozenset({bool, int, float, complex})
 
@@ -65,7 +65,11 @@ NUMBERS = frozenset({bool, int, float, complex})
 # Wrapping and unwrapping -------------------------------------------------------------------------
 
 
-def adopt(array: Array, base: StrictArray | None = None) -> StrictArray:
+def as_strict(array: HostArray, base: StrictArray | None = None) -> StrictArray:
+    """A StrictArray over the memory of `array`.  Raises TypeError for a dtype that CuPy lacks.
+
+    base: the StrictArray whose memory it is a view of
+    """
     if array.dtype.char not in _DTYPES:
         raise TypeError(_NO_DTYPE.format(dtype=array.dtype))
     self = object.__new__(StrictArray)
@@ -75,70 +79,74 @@ def adopt(array: Array, base: StrictArray | None = None) -> StrictArray:
 
 
 def _memory_of(array: Any) -> Any:
-    """The object at the end of the chain of bases, which owns the memory."""
+    """The object that owns the memory of an array, at the end of its chain of bases."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
     return array
 
 
-def _view(array: Array, sources: Any) -> StrictArray:
-    """Wrap a result that is a view of something, perhaps of one of the operands."""
+def _wrap_view(array: HostArray, sources: Any) -> StrictArray:
+    """Wrap a result that is a view of some array, perhaps of one of the operands `sources`."""
     memory = _memory_of(array)
-    for source in _strict_in(sources):
+    for source in _strict_arrays_in(sources):
         if source._array is array:
             return source
         if _memory_of(source._array) is memory:
             _make_writeable(array)
-            return adopt(array, source if source._base is None else source._base)
-    return adopt(array)
+            return as_strict(array, source if source._base is None else source._base)
+    return as_strict(array)
 
 
-def _make_writeable(view: Array) -> None:
-    """NumPy's `diagonal` is a read-only view, CuPy's can be written.
+def _make_writeable(view: HostArray) -> None:
+    """Make a view writeable where CuPy's is: NumPy's `diagonal` is read-only, CuPy's is not.
 
-    Views in which entries share memory (broadcasts, windows) stay as NumPy made them.
+    Views in which entries share memory (broadcasts, windows) stay read-only.
     """
     base = view.base
     if type(base) is np.ndarray and 0 not in view.strides and base.flags.writeable:
         view.flags.writeable = True
 
 
-def _strict_in(values: Any) -> Iterator[StrictArray]:
+def _strict_arrays_in(values: Any) -> Iterator[StrictArray]:
+    """The StrictArrays in nested lists and tuples."""
     for value in values:
         if type(value) is StrictArray:
             yield value
         elif isinstance(value, (tuple, list)):
-            yield from _strict_in(value)
+            yield from _strict_arrays_in(value)
 
 
-def wrapped(result: Any, sources: Any) -> Any:
-    """A NumPy result as CuPy would return it: arrays, 0-d ones instead of scalars."""
+def wrap_result(result: Any, sources: Any) -> Any:
+    """A NumPy result as CuPy returns it: StrictArrays, 0-d ones instead of scalars."""
     kind = type(result)
     if kind is np.ndarray:
         if result.base is not None:
-            return _view(result, sources)
+            return _wrap_view(result, sources)
         for source in sources:
             if type(source) is StrictArray and source._array is result:
                 return source
-        return adopt(result)
+        return as_strict(result)
     if kind in NUMBERS or isinstance(result, np.generic):
-        return adopt(np.asarray(result))
+        return as_strict(np.asarray(result))
     if kind is tuple or kind is list:
-        return kind(wrapped(item, sources) for item in result)
+        return kind(wrap_result(item, sources) for item in result)
     if isinstance(result, tuple):  # a named tuple, as of linalg.eigh
-        return kind(*(wrapped(item, sources) for item in result))
+        return kind(*(wrap_result(item, sources) for item in result))
     return result
 
 
-def unwrapped(value: Any, where: str) -> Any:
-    """The operand or setting as NumPy takes it; ndarrays and unknown arrays are refused."""
+def unwrap_operand(value: Any, where: str) -> Any:
+    """The operand or setting as NumPy takes it.
+
+    Raises DeviceError for an ndarray, TypeError for any other unknown type.
+    """
     kind = type(value)
     if kind is StrictArray:
         return value._array
     if kind in _PLAIN:
         return value
     if kind is tuple or kind is list:
-        return kind(unwrapped(item, where) for item in value)
+        return kind(unwrap_operand(item, where) for item in value)
     if isinstance(value, np.ndarray):
         raise DeviceError(MIXED.format(where=where))
     if isinstance(value, (np.generic, np.dtype, type, int, float)):
@@ -152,18 +160,18 @@ def unwrapped(value: Any, where: str) -> Any:
 class StrictArray:
     """An array of device "strict": CuPy's interface over the memory of `array`, an ndarray.
 
-    Made by `to_device(x, "strict")`, which copies, or by the functions of its namespace.
-    Raises TypeError for a dtype that CuPy has not, or when `array` is no ndarray.
+    `to_device(x, "strict")`, which copies, and the functions of its namespace make one.
+    Raises TypeError for a dtype that CuPy lacks, or when `array` is no ndarray.
     """
 
     __module__ = "tapegrad.devices.strict"
     __slots__ = ("__weakref__", "_array", "_base")
     __hash__ = None  # type: ignore[assignment]  # arrays compare by element, so they cannot be hashed
 
-    _array: Array
+    _array: HostArray
     _base: StrictArray | None
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: HostArray) -> None:
         if type(array) is not np.ndarray:
             raise TypeError(f"a StrictArray holds an ndarray, not {type(array).__name__}")
         if array.dtype.char not in _DTYPES:
@@ -171,19 +179,19 @@ class StrictArray:
         self._array = array
         self._base = None
 
-    # What NumPy asks -----------------------------------------------------------------------
+    # NumPy's protocols ---------------------------------------------------------------------
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         raise TypeError(_IMPLICIT)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if not all(_ours(value) for value in inputs):
+        if not all(_may_answer_for(value) for value in inputs):
             return NotImplemented
         if any(isinstance(value, np.ndarray) for value in (*inputs, *kwargs.get("out", ()))):
             raise DeviceError(MIXED.format(where=f"np.{ufunc.__name__}"))
-        # `np.float32(2) * x`: NumPy's scalars hand their operators to the ufunc; CuPy takes them.
+        # `np.float32(2) * x`: the operators of NumPy's scalars call the ufunc, and CuPy allows it.
         if ufunc in OPERATORS and method == "__call__" and isinstance(inputs[0], np.generic):
-            return wrapped(ufunc(inputs[0], inputs[1]._array), ())
+            return wrap_result(ufunc(inputs[0], inputs[1]._array), ())
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise TypeError(_STRAY.format(name=name))
 
@@ -194,51 +202,51 @@ class StrictArray:
         name = f"{module}.{function.__name__}" if module else function.__name__
         raise TypeError(_STRAY.format(name=name))
 
-    # What an array is ----------------------------------------------------------------------
+    # Attributes ----------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
+        """The lengths of the axes."""
         return self._array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the entries."""
+        """The type of the entries."""
         return self._array.dtype
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """The number of axes."""
         return self._array.ndim
 
     @property
     def size(self) -> int:
-        """Number of entries."""
+        """The number of entries."""
         return self._array.size
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Bytes from one entry to the next, along each axis."""
+        """The bytes from one entry to the next, along each axis."""
         return self._array.strides
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one entry."""
+        """The bytes of one entry."""
         return self._array.itemsize
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all entries."""
+        """The bytes of all entries."""
         return self._array.nbytes
 
     @property
     def base(self) -> StrictArray | None:
-        """The array whose memory this one is a view of, None for an array with its own."""
+        """The array whose memory this array is a view of, None for an array with its own memory."""
         return self._base
 
     @property
     def flags(self) -> Flags:
-        """Memory layout: c_contiguous, f_contiguous, owndata and what else CuPy tells."""
+        """The memory layout: c_contiguous, f_contiguous, owndata and CuPy's other flags."""
         return Flags(self._array.flags)
 
     @property
@@ -249,24 +257,24 @@ class StrictArray:
     @property
     def T(self) -> StrictArray:
         """The view with axes in reverse order."""
-        return _view(self._array.T, (self,))
+        return _wrap_view(self._array.T, (self,))
 
     @property
     def mT(self) -> StrictArray:
         """The view with the last two axes exchanged."""
-        return _view(self._array.mT, (self,))
+        return _wrap_view(self._array.mT, (self,))
 
     @property
     def real(self) -> StrictArray:
         """The real part: a view, or the array itself when it is real."""
-        return _view(self._array.real, (self,))
+        return _wrap_view(self._array.real, (self,))
 
     @property
     def imag(self) -> StrictArray:
         """The imaginary part: a view, or new zeros when the array is real."""
         if self._array.dtype.kind == "c":
-            return _view(self._array.imag, (self,))
-        return adopt(np.zeros_like(self._array))
+            return _wrap_view(self._array.imag, (self,))
+        return as_strict(np.zeros_like(self._array))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
@@ -307,26 +315,26 @@ class StrictArray:
         return complex(self._array)
 
     def __copy__(self) -> StrictArray:
-        return adopt(self._array.copy())
+        return as_strict(self._array.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StrictArray:
-        return adopt(copy_module.deepcopy(self._array, memo))
+        return as_strict(copy_module.deepcopy(self._array, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (StrictArray, (self._array,))
 
     def get(
         self, stream: Any = None, order: Any = "C", out: Any = None, blocking: bool = True
-    ) -> Array:
-        """A copy as an ndarray, or into the ndarray `out`."""
+    ) -> HostArray:
+        """A copy as an ndarray, or `out`, an ndarray into which the entries are copied."""
         if out is None:
             return np.array(self._array, order=order)
         out[...] = self._array
-        given: Array = out
-        return given
+        filled: HostArray = out
+        return filled
 
-    def set(self, arr: Array, stream: Any = None) -> None:
-        """Overwrite with the entries of an ndarray of the same shape and dtype."""
+    def set(self, arr: HostArray, stream: Any = None) -> None:
+        """Overwrite this array with the entries of an ndarray of the same shape and dtype."""
         if not isinstance(arr, np.ndarray):
             raise TypeError("set: only an ndarray can be copied into an array of device 'strict'")
         if arr.shape != self.shape or arr.dtype != self.dtype:
@@ -336,7 +344,7 @@ class StrictArray:
         self._array[...] = arr
 
     def scatter_add(self, slices: Any, value: Any) -> None:
-        """self[slices] += value, where repeated indices add up."""
+        """self[slices] += value; a repeated index adds each of its values."""
         scatter(np.add, self, slices, value)
 
     def scatter_max(self, slices: Any, value: Any) -> None:
@@ -350,22 +358,22 @@ class StrictArray:
     # Indexing --------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> StrictArray:
-        index, advanced = unwrapped_index(index)
+        index, advanced = unwrap_index(index)
         result = self._array[index]
         if type(result) is not np.ndarray:  # a scalar: take the 0-d view instead
             result = self._array[(*index, ...) if type(index) is tuple else (index, ...)]
         if advanced:  # a copy
-            return adopt(result)
-        return adopt(result, self if self._base is None else self._base)
+            return as_strict(result)
+        return as_strict(result, self if self._base is None else self._base)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        index, advanced = unwrapped_index(index)
+        index, advanced = unwrap_index(index)
         if type(value) is StrictArray:
             value = value._array
             if not advanced and value.ndim > 0:
-                place = self._array[index]
-                if value.ndim > np.ndim(place):
-                    raise ValueError(f"cannot write shape {value.shape} to {np.shape(place)}")
+                target = self._array[index]
+                if value.ndim > np.ndim(target):
+                    raise ValueError(f"cannot write shape {value.shape} to {np.shape(target)}")
         elif type(value) not in NUMBERS and not isinstance(value, np.generic):
             if isinstance(value, np.ndarray):
                 raise DeviceError(MIXED.format(where="x[i] = v"))
@@ -373,8 +381,10 @@ class StrictArray:
         self._array[index] = value
 
 
-def _ours(value: Any) -> bool:
-    """May NumPy ask a StrictArray about `value`?  Other classes with an opinion come first."""
+def _may_answer_for(value: Any) -> bool:
+    """May a StrictArray answer a ufunc call with `value`?  Other classes with that protocol come
+    first.
+    """
     return (
         type(value) is StrictArray
         or isinstance(value, (np.ndarray, np.generic, int, float, complex, list, tuple))
@@ -385,8 +395,8 @@ def _ours(value: Any) -> bool:
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
-def unwrapped_index(index: Any) -> tuple[Any, bool]:
-    """The index as NumPy takes it, and whether it is an advanced one, whose result is a copy."""
+def unwrap_index(index: Any) -> tuple[Any, bool]:
+    """The index as NumPy takes it, and whether it is an advanced index, whose result is a copy."""
     if type(index) in _BASIC:
         return index, False
     parts = index if type(index) is tuple else (index,)
@@ -404,7 +414,9 @@ def unwrapped_index(index: Any) -> tuple[Any, bool]:
             bare.append(int(part))
             continue
         elif isinstance(part, (list, bool, np.bool)):
-            if not all(isinstance(item, (int, list, np.integer, np.bool)) for item in _flat(part)):
+            if not all(
+                isinstance(item, (int, list, np.integer, np.bool)) for item in _list_items(part)
+            ):
                 raise TypeError("x[i]: a list as index holds whole numbers or booleans")
             part = np.array(part) if part != [] else np.array([], np.int32)
         else:
@@ -419,37 +431,38 @@ def unwrapped_index(index: Any) -> tuple[Any, bool]:
     return (tuple(bare) if type(index) is tuple else bare[0]), arrays > 0
 
 
-def _flat(part: Any) -> Iterator[Any]:
+def _list_items(part: Any) -> Iterator[Any]:
+    """The items of nested lists."""
     if isinstance(part, list):
         for item in part:
-            yield from _flat(item)
+            yield from _list_items(item)
     else:
         yield part
 
 
-# What `at` takes with arrays as indices: the dtypes that CuPy documents for its scattered
-# operations, and those of CUDA's atomic operations.  Complex numbers are not among them.
-_WHOLE = frozenset({"int32", "uint32", "uint64"})
+# The dtypes that `at` takes with arrays as indices: those that CuPy documents for its scattered
+# operations, and those of CUDA's atomic operations.  Complex dtypes are not among them.
+_INTEGERS = frozenset({"int32", "uint32", "uint64"})
 _ATOMIC = {
-    "add": _WHOLE | {"float16", "float32", "float64"},
+    "add": _INTEGERS | {"float16", "float32", "float64"},
     "subtract": frozenset({"int32", "uint32"}),
-    "maximum": _WHOLE | {"float32", "float64"},
-    "minimum": _WHOLE | {"float32", "float64"},
-    "bitwise_and": _WHOLE,
-    "bitwise_or": _WHOLE,
-    "bitwise_xor": _WHOLE,
+    "maximum": _INTEGERS | {"float32", "float64"},
+    "minimum": _INTEGERS | {"float32", "float64"},
+    "bitwise_and": _INTEGERS,
+    "bitwise_or": _INTEGERS,
+    "bitwise_xor": _INTEGERS,
 }
 
 
 def scatter(ufunc: np.ufunc, array: Any, indices: Any, value: Any) -> None:
-    """array[indices] = ufunc(array[indices], value), repeated indices one after the other.
+    """array[indices] = ufunc(array[indices], value), where repeated indices act one after another.
 
-    Raises TypeError for a dtype that CuPy does not promise to take.
+    Raises TypeError for a dtype that CuPy does not document.
     """
     where = f"cupy.{ufunc.__name__}.at"
     if type(array) is not StrictArray:
         raise TypeError(f"{where} writes to an array, not {type(array).__name__}")
-    index, advanced = unwrapped_index(indices)
+    index, advanced = unwrap_index(indices)
     if advanced and array.dtype.name not in _ATOMIC[ufunc.__name__]:
         raise TypeError(f"{CUPY}: {where} with arrays as indices has no {array.dtype}")
     addend = _operand(value, where)
@@ -459,7 +472,7 @@ def scatter(ufunc: np.ufunc, array: Any, indices: Any, value: Any) -> None:
 
 
 def _operand(value: Any, symbol: str) -> Any:
-    """The other side of an operator as NumPy takes it, or NotImplemented to leave it to that."""
+    """The other operand as NumPy takes it; NotImplemented to let its own class answer."""
     kind = type(value)
     if kind is StrictArray:
         return value._array
@@ -472,11 +485,12 @@ def _operand(value: Any, symbol: str) -> Any:
     return NotImplemented
 
 
-def _give_methods() -> None:
-    for name, method in operators(_operand, wrapped).items():
+def _add_methods() -> None:
+    """Give StrictArray its generated operators and methods."""
+    for name, method in operators(_operand, wrap_result).items():
         setattr(StrictArray, name, method)
-    for name, method in methods(unwrapped, wrapped, beside=vars(StrictArray)).items():
+    for name, method in methods(unwrap_operand, wrap_result, beside=vars(StrictArray)).items():
         setattr(StrictArray, name, method)
 
 
-_give_methods()
+_add_methods()

@@ -1,8 +1,8 @@
-"""The namespace of the strict stand-in: CuPy's names and parameters over NumPy's functions.
+"""StrictNamespace: CuPy's names and parameters over NumPy's functions.
 
-`tapegrad.devices.strict` says what it is for.  Members are made from the record of CuPy's namespace
-when they are first asked for; the sets below say what the record cannot: which functions return
-Python's objects, which take ndarrays, which have no place in a layer.
+`tapegrad.devices.strict` describes its purpose.  Members are made from the record of CuPy's
+namespace when they are first used.  The sets below hold what the record cannot say: which functions
+return Python's objects, which take ndarrays, which no layer needs.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tapegrad.devices._registry import DeviceError
 from tapegrad.devices._strict_array import (
     MIXED,
     NUMBERS,
-    Array,
+    HostArray,
     StrictArray,
-    adopt,
+    as_strict,
     scatter,
-    unwrapped,
-    wrapped,
+    unwrap_operand,
+    wrap_result,
 )
 
-__all__ = ["Namespace", "strict"]
+__all__ = ["StrictNamespace", "strict"]
 
 # Functions ---------------------------------------------------------------------------------------
 
-# Parameters about CUDA streams, which change no result.
+# Parameters for CUDA streams, which change no result.
 _IGNORED = frozenset({"blocking", "stream"})
 
-# Functions whose results are Python's objects in CuPy too.
+# Functions that return Python's objects, in CuPy too.
 _HOST = frozenset(
     {
         "array2string",
@@ -69,10 +69,10 @@ _HOST = frozenset(
     }
 )
 
-# Functions that copy what they are given to the device: an ndarray is welcome.
+# Functions that copy their argument to the device, so they take an ndarray.
 _UPLOADS = frozenset({"array", "asarray", "asanyarray"})
 
-# They call back, or read files, or hand out CuPy's own objects: nothing a layer does.
+# Functions that call back, read files or return CuPy's own objects.  No layer needs them.
 _NOT_MODELLED = frozenset(
     {
         "apply_along_axis",
@@ -102,7 +102,7 @@ _NOT_MODELLED = frozenset(
 
 
 def _check_first(parameters: Parameters, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """CuPy's functions take arrays where NumPy's make arrays of lists."""
+    """Raise TypeError or DeviceError unless the first argument is a StrictArray, or several."""
     first = args[0] if args else kwargs.get(parameters.positional[0])
     items: Sequence[Any] = (first,)
     if parameters.first_is_sequence:
@@ -118,8 +118,13 @@ def _check_first(parameters: Parameters, args: tuple[Any, ...], kwargs: dict[str
             )
 
 
-def _function(where: str, name: str, text: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """CuPy's function `where`, computed by NumPy's `call`."""
+def _make_function(
+    where: str, name: str, text: str, call: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The function that CuPy calls `where`, computed by NumPy's function `call`.
+
+    text: its signature in the record
+    """
     parameters = Parameters(where, text, call)
     check_first = parameters.first_is_array or parameters.first_is_sequence
     host, upload = name in _HOST, name in _UPLOADS
@@ -129,18 +134,18 @@ def _function(where: str, name: str, text: str, call: Callable[..., Any]) -> Cal
         if check_first:
             _check_first(parameters, args, kwargs)
         if upload:
-            return _uploaded(call, ordered, named, where)
-        dtype = _foreign(parameters, named)
+            return _upload(call, ordered, named, where)
+        dtype = _take_out_foreign(parameters, named)
         out = parameters.out(args, kwargs)
         result = call(
-            *[unwrapped(value, where) for value in ordered],
-            **{key: unwrapped(value, where) for key, value in named.items()},
+            *[unwrap_operand(value, where) for value in ordered],
+            **{key: unwrap_operand(value, where) for key, value in named.items()},
         )
         if host:
             return result
         if out is not None:
             return out
-        result = wrapped(result, (*args, *kwargs.values()))
+        result = wrap_result(result, (*args, *kwargs.values()))
         return result if dtype is None else result.astype(dtype)
 
     function.__name__ = function.__qualname__ = name
@@ -148,8 +153,8 @@ def _function(where: str, name: str, text: str, call: Callable[..., Any]) -> Cal
     return function
 
 
-def _foreign(parameters: Parameters, named: dict[str, Any]) -> Any:
-    """Take out of `named` what NumPy's function lacks; return the dtype asked for, if any."""
+def _take_out_foreign(parameters: Parameters, named: dict[str, Any]) -> Any:
+    """Remove the arguments that NumPy's function lacks from `named`; return the dtype, if any."""
     dtype = None
     for name in parameters.foreign & named.keys():
         value = named.pop(name)
@@ -160,22 +165,22 @@ def _foreign(parameters: Parameters, named: dict[str, Any]) -> Any:
     return dtype
 
 
-def _uploaded(
+def _upload(
     call: Callable[..., Any], ordered: Sequence[Any], named: dict[str, Any], where: str
 ) -> Any:
-    """`array(x)` and its kind: what comes from NumPy is copied, as to another memory."""
+    """The result of `array(x)` and its relatives, which copy an ndarray as if to another memory."""
     named = {key: value for key, value in named.items() if key not in _IGNORED}
     source = ordered[0] if ordered else next(iter(named.values()))
     if isinstance(source, np.ndarray):
         result = call(*ordered, **named)
-        return adopt(result.copy(order="K") if np.shares_memory(result, source) else result)
-    bare = [unwrapped(value, where) for value in ordered]
-    result = call(*bare, **{key: unwrapped(value, where) for key, value in named.items()})
-    return wrapped(result, ordered)
+        return as_strict(result.copy(order="K") if np.shares_memory(result, source) else result)
+    bare = [unwrap_operand(value, where) for value in ordered]
+    result = call(*bare, **{key: unwrap_operand(value, where) for key, value in named.items()})
+    return wrap_result(result, ordered)
 
 
 class _Ufunc:
-    """One of CuPy's ufuncs, computed by NumPy's function of that name."""
+    """A ufunc of CuPy, computed by NumPy's function of that name."""
 
     def __init__(self, name: str, text: str, call: Callable[..., Any]) -> None:
         shape, *methods = text.split()
@@ -199,11 +204,11 @@ class _Ufunc:
             args, out = self._split(args, out)
         bare = [a._array if type(a) is StrictArray else self._number(a) for a in args]
         if out is None and not kwargs:
-            return wrapped(self._call(*bare), ())
+            return wrap_result(self._call(*bare), ())
         if type(self._call) is not np.ufunc:
             return self._by_function(bare, out, kwargs)
         if out is None:
-            return wrapped(self._call(*bare, **kwargs), ())
+            return wrap_result(self._call(*bare, **kwargs), ())
         self._call(*bare, out=self._bare_out(out), **kwargs)
         return out
 
@@ -227,8 +232,10 @@ class _Ufunc:
         return bare if isinstance(out, tuple) else bare[0]
 
     def _by_function(self, bare: list[Any], out: Any, kwargs: dict[str, Any]) -> Any:
-        """Where NumPy has an ordinary function (sinc, i0, fix), which takes none of these."""
-        result = wrapped(self._call(*bare), ())
+        """The result where NumPy has an ordinary function (sinc, i0, fix) without `out` and
+        `dtype`.
+        """
+        result = wrap_result(self._call(*bare), ())
         if kwargs.get("dtype") is not None:
             result = result.astype(kwargs["dtype"])
         if out is None:
@@ -244,7 +251,7 @@ class _Ufunc:
         raise TypeError(f"{self._where}: unsupported type {type(value).__name__}")
 
     def _method_owner(self, name: str) -> Any:
-        """NumPy's ufunc, if CuPy's has the method `name`."""
+        """NumPy's ufunc.  Raises NotImplementedError unless CuPy's ufunc has the method `name`."""
         if name not in self._methods:
             raise NotImplementedError(f"{CUPY} has no {self._where}.{name}")
         return self._call
@@ -253,36 +260,38 @@ class _Ufunc:
         call = getattr(self._method_owner(name), name)
         if type(array) is not StrictArray:
             raise TypeError(f"{self._where}.{name} takes an array, not {type(array).__name__}")
-        bare = {key: unwrapped(value, self._where) for key, value in kwargs.items()}
+        bare = {key: unwrap_operand(value, self._where) for key, value in kwargs.items()}
         if out is None:
-            return wrapped(call(array._array, **bare), ())
+            return wrap_result(call(array._array, **bare), ())
         call(array._array, out=self._bare_out(out), **bare)
         return out
 
     def reduce(
         self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False
     ) -> Any:
-        """The ufunc folded along `axis`."""
+        """The ufunc applied to the entries along `axis` one after another: np.add.reduce is a
+        sum.
+        """
         return self._reduction("reduce", array, out, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-        """The intermediate results of folding along `axis`."""
+        """The intermediate results of `reduce` along `axis`."""
         return self._reduction("accumulate", array, out, axis=axis, dtype=dtype)
 
     def reduceat(
         self, array: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None
     ) -> Any:
-        """The ufunc folded over the slices that begin at `indices`."""
+        """`reduce` over the slices that begin at `indices`."""
         return self._reduction("reduceat", array, out, indices=indices, axis=axis, dtype=dtype)
 
     def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
-        """The ufunc of every pair of entries."""
+        """The ufunc of every pair of entries of A and B."""
         call = self._method_owner("outer").outer
         where = f"{self._where}.outer"
-        return wrapped(call(unwrapped(A, where), unwrapped(B, where), **kwargs), ())
+        return wrap_result(call(unwrap_operand(A, where), unwrap_operand(B, where), **kwargs), ())
 
     def at(self, a: Any, indices: Any, b: Any = None) -> None:
-        """a[indices] = ufunc(a[indices], b), repeated indices one after the other."""
+        """a[indices] = ufunc(a[indices], b), where repeated indices act one after another."""
         scatter(self._method_owner("at"), a, indices, b)
 
 
@@ -293,19 +302,20 @@ _UFUNC_KEYWORDS = frozenset(RECORD["ufunc_keywords"].split())
 
 
 class _Indexed:
-    """mgrid, ogrid, r_, c_: made by indexing, of numbers and arrays."""
+    """mgrid, ogrid, r_ or c_, which make arrays when they are indexed."""
 
     def __init__(self, name: str, call: Any) -> None:
         self._name, self._call = name, call
 
     def __getitem__(self, key: Any) -> Any:
-        return wrapped(self._call[unwrapped(key, f"cupy.{self._name}")], ())
+        return wrap_result(self._call[unwrap_operand(key, f"cupy.{self._name}")], ())
 
 
-class Namespace:
+class StrictNamespace:
     """CuPy's namespace, or a part of it such as `linalg`, computed by NumPy.
 
-    A name exists if CuPy has it; functions take CuPy's parameters.  Members are made on first use.
+    It has the names that CuPy has, and functions take CuPy's parameters.  Members are made when
+    they are first used.
     """
 
     def __init__(self, path: str, module: Any) -> None:
@@ -331,28 +341,28 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        member = self._made(name)
+        member = self._make_member(name)
         setattr(self, name, member)
         return member
 
-    def _made(self, name: str) -> Any:
+    def _make_member(self, name: str) -> Any:
         where = f"cupy.{self._path}.{name}" if self._path else f"cupy.{name}"
         path, entries = where.removeprefix("cupy."), self._entries
         if path in RECORD["namespaces"]:
-            return Namespace(path, getattr(self._module, name))
+            return StrictNamespace(path, getattr(self._module, name))
         if name in entries["functions"]:
             special = _SPECIAL.get(path)
             if special is not None:
                 return special
             if name not in _NOT_MODELLED and hasattr(self._module, name):
                 call = getattr(self._module, name)
-                return _function(where, name, entries["functions"][name], call)
+                return _make_function(where, name, entries["functions"][name], call)
         elif name in entries["ufuncs"]:
             if hasattr(self._module, name):
                 return _Ufunc(name, entries["ufuncs"][name], getattr(self._module, name))
         elif name in entries["types"].split() or name in entries["constants"].split():
             member = _VALUES[name] if name in _VALUES else getattr(self._module, name, _VALUES)
-            if _is_plain(member):
+            if _is_same_in_cupy(member):
                 return member
         else:
             raise AttributeError(f"{CUPY} has no {where}")
@@ -361,8 +371,8 @@ class Namespace:
         )
 
 
-def _is_plain(member: Any) -> bool:
-    """Is a member of NumPy the same thing in CuPy: a number, a dtype, an exception, …?"""
+def _is_same_in_cupy(member: Any) -> bool:
+    """Does CuPy use the same object as NumPy: a number, a dtype, an exception, …?"""
     if isinstance(member, type):
         same = (
             np.generic,
@@ -378,7 +388,9 @@ def _is_plain(member: Any) -> bool:
     return member is None or isinstance(member, (int, float, _Indexed, type(np.s_)))
 
 
-def _asnumpy(a: Any, _: Any = None, order: str = "C", out: Any = None, **ignored: bool) -> Array:
+def _asnumpy(
+    a: Any, _: Any = None, order: str = "C", out: Any = None, **ignored: bool
+) -> HostArray:
     """`a` as an ndarray: a copy of a strict array."""
     if unknown := ignored.keys() - _IGNORED:
         raise TypeError(f"{CUPY}: cupy.asnumpy takes no keyword argument {min(unknown)!r}")
@@ -400,4 +412,4 @@ _VALUES: dict[str, Any] = {
 _SPECIAL: dict[str, Any] = {"asnumpy": _asnumpy, "get_array_module": _get_array_module}
 
 
-strict = Namespace("", np)
+strict = StrictNamespace("", np)

@@ -1,7 +1,7 @@
-"""What tables give a strict array: its operators, and the methods and flags of CuPy's record.
+"""Generated members of StrictArray: its operators, and the methods and flags of CuPy's record.
 
-The class, and what is written out by hand, stand in `_strict_array.py`, which asks for these and
-passes its own functions for taking operands and wrapping results: nothing here knows the class.
+`_strict_array.py` holds the class.  It calls the functions below with its own functions for taking
+operands and wrapping results, so nothing in this file knows the class.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from tapegrad.devices._cupy_signatures import CUPY, RECORD, Parameters
 
 __all__ = ["ATTRIBUTES", "METHODS", "OPERATORS", "Flags", "methods", "operators"]
 
-# (value, where) -> the value as NumPy takes it; (result, sources) -> it as CuPy would return it.
+# Either (value, where) -> the value as NumPy takes it, or (result, sources) -> the result as CuPy
+# returns it.
 Convert = Callable[[Any, Any], Any]
 
 # Operators ---------------------------------------------------------------------------------------
 
 
-def _binary(
+def _binary_methods(
     symbol: str, ufunc: Callable[..., Any], operand: Convert, wrap: Convert
 ) -> tuple[Any, Any, Any]:
-    """The methods of `x + y`, `y + x` and `x += y`."""
+    """The methods of one operator: for `x + y`, `y + x` and `x += y`."""
 
     def forward(self: Any, other: Any) -> Any:
         other = operand(other, symbol)
@@ -49,7 +50,7 @@ def _binary(
     return forward, reflected, in_place
 
 
-def _unary(function: Callable[..., Any], wrap: Convert) -> Any:
+def _unary_method(function: Callable[..., Any], wrap: Convert) -> Any:
     def method(self: Any) -> Any:
         return wrap(function(self._array), ())
 
@@ -87,20 +88,20 @@ def operators(operand: Convert, wrap: Convert) -> dict[str, Any]:
     """The methods of all operators by name, such as `__add__`, `__radd__` and `__iadd__`.
 
     operand: (value, symbol) -> the other side as NumPy takes it, or NotImplemented
-    wrap:    (result, sources) -> the result as CuPy would return it
+    wrap:    (result, sources) -> the result as CuPy returns it
     """
-    found = {}
+    members = {}
     for name, (symbol, ufunc) in _ARITHMETIC.items():
-        forward, reflected, in_place = _binary(symbol, ufunc, operand, wrap)
-        found[f"__{name}__"] = forward
-        found[f"__r{name}__"] = reflected
+        forward, reflected, in_place = _binary_methods(symbol, ufunc, operand, wrap)
+        members[f"__{name}__"] = forward
+        members[f"__r{name}__"] = reflected
         if name not in {"divmod", "matmul"}:  # CuPy's arrays have no `@=`
-            found[f"__i{name}__"] = in_place
+            members[f"__i{name}__"] = in_place
     for name, (symbol, ufunc) in _COMPARISONS.items():
-        found[f"__{name}__"] = _binary(symbol, ufunc, operand, wrap)[0]
+        members[f"__{name}__"] = _binary_methods(symbol, ufunc, operand, wrap)[0]
     for name in ("neg", "pos", "abs", "invert"):
-        found[f"__{name}__"] = _unary(getattr(operator, name), wrap)
-    return found
+        members[f"__{name}__"] = _unary_method(getattr(operator, name), wrap)
+    return members
 
 
 # Methods -----------------------------------------------------------------------------------------
@@ -111,12 +112,14 @@ _NOT_MODELLED = frozenset({"mdspan", "reduced_view", "toDlpack", "tofile", "dump
 _HOST = frozenset({"item", "tolist", "tobytes", "dumps"})
 _IN_PLACE = frozenset({"fill", "partition", "put", "sort"})
 
-# NumPy's methods of that name have no `dtype`.
+# Methods that have an argument `dtype` in CuPy and none in NumPy.
 _DTYPE_ALONE = frozenset({"argmax", "argmin"})
 
 
-def _method(name: str, text: str, unwrap: Convert, wrap: Convert) -> Callable[..., Any]:
-    """CuPy's array method, computed by ndarray's, or by NumPy's function where that is gone."""
+def _make_method(name: str, text: str, unwrap: Convert, wrap: Convert) -> Callable[..., Any]:
+    """CuPy's array method, computed by ndarray's method or, where it has none, by NumPy's
+    function.
+    """
     own = getattr(np.ndarray, name, None)
     call: Callable[..., Any] = getattr(np, name) if own is None else own
     where = f"cupy.ndarray.{name}"
@@ -126,7 +129,7 @@ def _method(name: str, text: str, unwrap: Convert, wrap: Convert) -> Callable[..
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         ordered, named = parameters.bind(args, kwargs)
-        # A parameter left at None is one that NumPy may call by another default, except for axes.
+        # None means the default, which NumPy may write differently; for `axis` None is a value.
         named = {key: value for key, value in named.items() if value is not None or key == "axis"}
         dtype = named.pop("dtype", None) if takes_dtype_alone else None
         out = parameters.out(args, kwargs)
@@ -149,13 +152,13 @@ def _method(name: str, text: str, unwrap: Convert, wrap: Convert) -> Callable[..
 
 
 def methods(unwrap: Convert, wrap: Convert, *, beside: Container[str]) -> dict[str, Any]:
-    """The methods by name that CuPy's arrays have, except for those `beside` them.
+    """The methods of CuPy's arrays by name, except for those in `beside`.
 
     unwrap: (value, where) -> the argument as NumPy takes it
-    wrap:   (result, sources) -> the result as CuPy would return it
+    wrap:   (result, sources) -> the result as CuPy returns it
     """
     return {
-        name: _method(name, text, unwrap, wrap)
+        name: _make_method(name, text, unwrap, wrap)
         for name, text in METHODS.items()
         if name not in _NOT_MODELLED and name not in beside
     }
@@ -165,7 +168,7 @@ def methods(unwrap: Convert, wrap: Convert, *, beside: Container[str]) -> dict[s
 
 
 class Flags:
-    """The memory layout of a strict array, by the names that CuPy's flags have."""
+    """The memory layout of a strict array, under the names of CuPy's flags."""
 
     __slots__ = ("_flags",)
 

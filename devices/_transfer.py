@@ -1,7 +1,7 @@
-"""Moving arrays between devices, and asking devices about their memory and their work.
+"""Transfers of arrays between devices, and the memory and pending work of a device.
 
-Transfers between kinds go through NumPy: there is no other common ground, and a transfer is an
-explicit, counted thing that nothing does behind the user's back.
+A transfer between two kinds of device goes through NumPy, which is the only library that both know.
+Nothing in tapegrad transfers an array unless the user asks for it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from tapegrad.devices._registry import device as device_named
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapegrad.devices._types import Array
+
 __all__ = ["from_dlpack", "memory", "synchronize", "to_device", "to_numpy"]
 
-# DLPack's numbers of devices -> the kind of ours whose library takes their memory as it is: the
-# CPU and pinned memory of it; CUDA and its managed memory.
+# DLPack's number of a device type -> the kind whose library takes such memory without a copy: 1 is
+# the CPU, 3 its pinned memory, 2 is CUDA, 13 its managed memory.
 _DLPACK_KINDS = {1: "cpu", 3: "cpu", 2: "cuda", 13: "cuda"}
 
 
-def to_device(array: Any, device: str | Device) -> Any:
+def to_device(array: Array, device: str | Device) -> Array:
     """`array` on `device`: itself if it is there already, else a copy of equal dtype and values.
 
-    Raises DeviceError for a device that is not there, TypeError for what is no array.
+    Raises DeviceError for a device that is not there, TypeError for anything that is no array.
     """
     source = backend_of(array)
     target = device_named(device)
@@ -41,21 +43,22 @@ def to_device(array: Any, device: str | Device) -> Any:
     return backend_named(target.kind).from_numpy(source.to_numpy(array), target)
 
 
-def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
     """`array` as a NumPy array: itself on the CPU, a copy from other devices.
 
-    Waits for the device to have computed it.  Raises TypeError for what is no array.
+    Waits until the device has computed it.  Raises TypeError for anything that is no array.
     """
     return backend_of(array).to_numpy(array)
 
 
-def from_dlpack(x: Any) -> Any:
+def from_dlpack(x: Any) -> Array:
     """The array that shares memory with `x`, any object with the DLPack protocol.
 
-    x: a NumPy, CuPy, JAX or PyTorch array, say.  An array of NumPy for memory of the CPU, of CuPy
-    for that of a CUDA device.  It is read-only where its owner says so.
-    Raises TypeError for an object without the protocol, DeviceError for memory that no library
-    known here takes, and what the libraries raise for a dtype that they do not have.
+    x: for example an array of NumPy, CuPy, JAX or PyTorch
+    The result is an array of NumPy for memory of the CPU, and of CuPy for memory of a CUDA device.
+    It is read-only where x says so.
+    Raises TypeError for an object without the protocol, DeviceError for memory that no registered
+    library takes, and whatever the library raises for a dtype that it does not have.
     """
     if not (hasattr(x, "__dlpack__") and hasattr(x, "__dlpack_device__")):
         raise TypeError(
@@ -69,12 +72,12 @@ def from_dlpack(x: Any) -> Any:
 
 
 def memory(device: str | Device = "cpu") -> MemoryInfo:
-    """Bytes that the device has, that this process uses, that are free, and the peak of use."""
-    where = device_named(device)
-    return backend_named(where.kind).memory(where)
+    """The memory of a device in bytes: total, used by this process, free, and the peak of use."""
+    home = device_named(device)
+    return backend_named(home.kind).memory(home)
 
 
 def synchronize(device: str | Device = "cpu") -> None:
-    """Wait until everything started on `device` is done; on the CPU it always is."""
-    where = device_named(device)
-    backend_named(where.kind).synchronize(where)
+    """Wait until all work that was started on `device` is done; on the CPU it always is."""
+    home = device_named(device)
+    backend_named(home.kind).synchronize(home)

@@ -1,7 +1,7 @@
-"""Names for what no static type describes: an array of any library, and a library's namespace.
+"""Names for annotations: an array of any library, its namespace, a dtype, a shape.
 
 NumPy's and CuPy's arrays have no base class and no protocol in common that a type checker could
-follow, so these are names for a reader; a checker takes them for `Any`.
+follow.  So `Array` and `Namespace` are names for the reader; a type checker takes them for `Any`.
 """
 
 from __future__ import annotations

@@ -6,19 +6,22 @@ The front door hands on what the rooms export.  Nothing in nn imports it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd import Parameter
-from tapegrad.devices import manual_seed
+from tapegrad.autograd import Parameter as Parameter
+from tapegrad.devices import manual_seed as manual_seed
 from tapegrad.nn import containers, criterions, layers, recurrent, training
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
-from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.errors import ShapeError, shape_check
-from tapegrad.nn.core.files import add_importer, load, save
-from tapegrad.nn.core.picture import picture
+from tapegrad.nn.core.buffer import Buffer as Buffer
+from tapegrad.nn.core.errors import ShapeError as ShapeError
+from tapegrad.nn.core.errors import shape_check as shape_check
+from tapegrad.nn.core.files import add_importer
+from tapegrad.nn.core.files import load as load
+from tapegrad.nn.core.files import save as save
+from tapegrad.nn.core.picture import picture as picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
-from tapegrad.nn.module import Module
+from tapegrad.nn.module import Module as Module
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
 

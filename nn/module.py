@@ -5,31 +5,40 @@ found by type among the attributes when they are asked for (`core.part`); nothin
 there is no `super().__init__()` to forget.  The methods that other systems gave their modules are
 mixins without state, one for each system (`methods`).
 
-``module(x)`` composes on the current tape and keeps neither results nor tape; what a class changes
-in a call (running means, noise, remembered states, picks for an unpooling) its docstring says.
+``module(x)`` composes on the current tape and keeps neither results nor tape.  A class that changes
+something in a call (running means, noise, remembered states, picks for an unpooling) says so in its
+docstring.
 ``module.forward(x)`` is Torch7's stateful call: it returns the value, keeps `output` and the tape
-for `backward`, for the module and all its children (`core.run`).
+for `backward`, for the module and all its children (`core.transient`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
-from tapegrad.nn.core.graph_node import are_nodes, node_of
-from tapegrad.nn.core.own import by_hand
+from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
+from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.reading import NO_FORWARD
-from tapegrad.nn.core.run import ATTRIBUTE, last, run_of
-from tapegrad.nn.core.trace import call, trace_call
+from tapegrad.nn.core.trace import run_module, trace_call
+from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest, Operand
+
+    # What a module runs on; a Nest that is no node of a graph, nor a list of nodes.
+    Value: TypeAlias = (
+        Operand | Sequence[Operand | Sequence[Any] | Mapping[str, Any]] | Mapping[str, Any] | None
+    )
 
 __all__ = ["Module"]
 
@@ -37,7 +46,31 @@ NO_UPDATE_OUTPUT = (
     "{name} defines no forward code: write `def updateOutput(self, x)` (or `def forward(self, x)`)"
 )
 
-TAKEN = "{name}.{attribute} is where calls leave their results (nn.core.run): give it another name"
+TAKEN = (
+    "{name}.{attribute} is where calls leave their results (nn.core.transient): give it another "
+    "name"
+)
+
+Output_co = TypeVar("Output_co", covariant=True)
+
+
+# From these two, type checkers read what a call of a module returns: what the class's own forward
+# code does.  A Linear returns a Tensor, a ConcatTable a list, a Sequential whatever its last child
+# returns.
+class HasUpdateOutput(Protocol[Output_co]):
+    """A class with forward code, from whose type that of `forward` follows."""
+
+    @property
+    def updateOutput(self) -> Callable[..., Output_co]: ...
+
+
+class HasForward(Protocol[Output_co]):
+    """A class with `forward`, derived or written by its author, from whose type that of a call
+    follows.
+    """
+
+    @property
+    def forward(self) -> Callable[..., Output_co]: ...
 
 
 # One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
@@ -63,64 +96,79 @@ class Module(Torch7, Python, Part):
             cls.updateOutput = own["forward"]  # type: ignore[method-assign]  # people's habit
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
-        cls._by_hand = by_hand(cls)
+        cls._by_hand = has_handwritten_gradient(cls)
 
-    def updateOutput(self, *inputs: Any) -> Any:
-        """The module's forward code."""
+    # `**named` tells type checkers that a subclass may have any signature.
+    def updateOutput(self, *inputs: Any, **named: Any) -> Any:
+        """Compute the output from the inputs: the module's forward code, which subclasses write."""
         raise NotImplementedError(NO_UPDATE_OUTPUT.format(name=type(self).__name__))
 
-    updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws look for real ones
+    updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws skip this one
 
+    @overload
+    def __call__(self: HasForward[Output_co], x: Value, /, *inputs: Value) -> Output_co: ...
+    @overload
+    def __call__(
+        self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
+    ) -> GraphNode: ...
     def __call__(self, *inputs: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
-        Called on Nodes, or on nothing, it is a Node of a graph that is being described.
+        Called on nodes it returns a node of the graph that is being described (`nn.node`).
+        Raises TypeError for a call without an input, if the forward code needs one.
         """
         if are_nodes(inputs):
-            return node_of(self, inputs)
+            return node(self, *inputs)
+        if not inputs:
+            refuse_no_input(self)
+        return self._compose(inputs)
+
+    def _compose(self, inputs: tuple[Nest, ...]) -> Any:
+        """The output for `inputs`, as a part of the current tape."""
         if self._by_hand:
             return call_by_hand(self, inputs)
-        return call(self, inputs, self.updateOutput)
+        return run_module(self, inputs, self.updateOutput)
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self: HasUpdateOutput[Output_co], *inputs: Any, **named: Any) -> Output_co:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
 
         Returns `output`: untracked unless an input is tracked.  Inside another module's forward
         code it composes as a plain call does.
         """
-        return _forward(self, inputs, type(self))
+        module: Any = self
+        return _forward(module, inputs, type(module))
 
-    forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
+    forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
 
-    def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
-        """What `forward` differentiates with respect to, and the code it runs on that."""
+    def _traced(self, inputs: tuple[Nest, ...]) -> tuple[tuple[Nest, ...], Callable[..., Any]]:
+        """The inputs that `forward` differentiates for, and the code that it runs on them."""
         return inputs, self.updateOutput
 
     def random_stream(self, like: Tensor) -> devices.Generator:
-        """The random generator of the device that `like` is on; put back if this forward fails."""
+        """The random generator of the device of `like`; a failing forward puts its state back."""
         generator = devices.generator(like.device)
 
-        def undo() -> Callable[[], None]:
+        def keep_state() -> Callable[[], None]:
             state = generator.get_state()
             return lambda: generator.set_state(state)
 
-        on_failure(id(generator), undo)
+        on_failure(id(generator), keep_state)
         return generator
 
     def __tape__(self) -> Any:
         """The tracked output of the last `forward`, from which `tapegrad.Tape` reads the tape."""
-        trace = last(self, "trace")
+        trace = transient_value(self, "trace")
         if trace is None:
             raise ValueError(NO_FORWARD.format(name=type(self).__name__, method="__tape__"))
         return trace.root.output
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
-    def forward(self: Module, *inputs: Any) -> Any:
+    def forward(self: Module, *inputs: Nest) -> Any:
         return _forward(self, inputs, cls)
 
     forward.__doc__ = Module.forward.__doc__
-    forward._stateful = True  # type: ignore[attr-defined]  # told apart from a subclass's own
+    forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
     return forward
 
 
@@ -134,7 +182,7 @@ def _forward(module: Module, inputs: tuple[Any, ...], cls: type[Module]) -> Any:
 
 
 def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
-    run = run_of(module)
+    run = transient_state_of(module)
     run.trace = None  # drop the previous tape before making the next
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)

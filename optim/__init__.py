@@ -1,135 +1,43 @@
-"""tapegrad.optim: optimizers, each one pure rule, and what training needs around them."""
+"""tapegrad.optim: optimizers, each one pure update rule, and what training needs around them.
 
-from tapegrad.optim.adam import adam, adamax
-from tapegrad.optim.adaptive import adadelta, adagrad, rmsprop, rprop
-from tapegrad.optim.average import Average
-from tapegrad.optim.checkgrad import checkgrad
-from tapegrad.optim.checkpoint import (
-    Checkpoints,
-    ResumeError,
-    load_checkpoint,
-    save_checkpoint,
-)
-from tapegrad.optim.classes import (
-    ASGD,
-    LAMB,
-    LARS,
-    SGD,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Lion,
-    Muon,
-    RMSprop,
-    Rprop,
-    SignSGD,
-)
-from tapegrad.optim.clipping import clip_global_norm, clip_norm, clip_value
-from tapegrad.optim.confusion import ConfusionMatrix
-from tapegrad.optim.data import Batches
-from tapegrad.optim.evolution import cmaes, de
-from tapegrad.optim.fista import FistaLS
-from tapegrad.optim.line_search import cg, lbfgs, lswolfe, polyinterp
-from tapegrad.optim.logger import Logger
-from tapegrad.optim.metrics import Metric
-from tapegrad.optim.modern import adafactor, lamb, lars, lion, muon, signsgd
-from tapegrad.optim.optimizer import Optimizer
-from tapegrad.optim.options import Option
-from tapegrad.optim.rule import Rule, optimizer
-from tapegrad.optim.schedules import (
-    Plateau,
-    constant,
-    cosine,
-    exponential,
-    multi_step,
-    one_cycle,
-    plot_schedule,
-    poly,
-    sequential,
-    step,
-    warmup,
-)
-from tapegrad.optim.sgd import asgd, nag, sgd
-from tapegrad.optim.trainer import Callback, EarlyStopping, TensorBoard, Trainer
+The front door hands on what the rooms export: an optimizer is here when a file of `rules/` names it
+in its `__all__`.
+"""
 
-__all__ = [
-    # Torch7's functional forms
-    "adadelta",
-    "adagrad",
-    "adam",
-    "adamax",
-    "asgd",
-    "cg",
-    "cmaes",
-    "de",
-    "FistaLS",
-    "lbfgs",
-    "lswolfe",
-    "nag",
-    "polyinterp",
-    "rmsprop",
-    "rprop",
-    "sgd",
-    "ConfusionMatrix",
-    "Logger",
-    "checkgrad",
-    # younger rules in the same form
-    "adafactor",
-    "lamb",
-    "lars",
-    "lion",
-    "muon",
-    "signsgd",
-    # of modules, with parameter groups
-    "ASGD",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "LAMB",
-    "LARS",
-    "Lion",
-    "Muon",
-    "Optimizer",
-    "RMSprop",
-    "Rprop",
-    "SGD",
-    "SignSGD",
-    # around a step
-    "Average",
-    "clip_global_norm",
-    "clip_norm",
-    "clip_value",
-    # schedules
-    "Plateau",
-    "constant",
-    "cosine",
-    "exponential",
-    "multi_step",
-    "one_cycle",
-    "plot_schedule",
-    "poly",
-    "sequential",
-    "step",
-    "warmup",
-    # training
-    "Batches",
-    "Callback",
-    "ResumeError",
-    "Checkpoints",
-    "EarlyStopping",
-    "Metric",
-    "TensorBoard",
-    "Trainer",
-    "load_checkpoint",
-    "save_checkpoint",
-    # declaring one's own
-    "Option",
-    "Rule",
-    "optimizer",
-]
+from typing import TYPE_CHECKING
+
+from tapegrad.optim import minimizers, rules, schedules, training
+from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
+from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm
+from tapegrad.optim.core.clipping import clip_grad_value as clip_grad_value
+from tapegrad.optim.core.optimizer import Optimizer as Optimizer
+from tapegrad.optim.core.options import option as option
+from tapegrad.optim.core.rule import StateSlot as StateSlot
+from tapegrad.optim.core.rule import UpdateRule as UpdateRule
+from tapegrad.optim.core.rule import cast_like as cast_like
+from tapegrad.optim.core.rule import decayed_rate as decayed_rate
+from tapegrad.optim.core.rule import scalar_shape as scalar_shape
+from tapegrad.optim.core.rule import update_rule as update_rule
+from tapegrad.optim.minimizers import *
+from tapegrad.optim.rules import *
+from tapegrad.optim.schedules import *
+from tapegrad.optim.training import *
+
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        "Optimizer",
+        "StateSlot",
+        "UpdateRule",
+        "cast_like",
+        "clip_each_grad_norm",
+        "clip_grad_norm",
+        "clip_grad_value",
+        "decayed_rate",
+        "option",
+        "scalar_shape",
+        "update_rule",
+        *minimizers.__all__,
+        *rules.__all__,
+        *schedules.__all__,
+        *training.__all__,
+    ]

@@ -1,8 +1,8 @@
 """Learning rates that change: functions of the number of steps made, usable as any `lr`.
 
-A schedule is a small frozen object, called with a step count from 0.  The rule itself evaluates it
-from its own counter, in every step and in every replayed step: nothing is recorded anew, and there
-is no scheduler to forget.  Only `Plateau`, which waits for a measured value, has a state.
+A schedule is a small frozen object, called with a step count from 0.  It is evaluated from the
+rule's own counter, in every step and in every replayed step: nothing is recorded anew, and there is
+no scheduler to forget.  Only `ReduceOnPlateau`, which waits for a measured value, has a state.
 """
 
 from __future__ import annotations
@@ -10,21 +10,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
 __all__ = [
-    "Plateau", "constant", "cosine", "exponential", "multi_step", "one_cycle", "plot_schedule",
-    "poly", "sequential", "step", "warmup",
+    "ReduceOnPlateau", "constant_rate", "cosine_decay", "exponential_decay", "join_schedules",
+    "linear_warmup", "multi_step_decay", "one_cycle", "plot_schedule", "polynomial_decay",
+    "step_decay",
 ]  # fmt: skip
+
+# A learning rate as a function of the number of steps made.
+Schedule: TypeAlias = Callable[[float], float]
 
 
 @dataclass(frozen=True)
-class _Schedule:
+class _FromRate:
+    """A schedule that begins with, or is measured by, the rate `lr`."""
+
     lr: float
 
     def __post_init__(self) -> None:
@@ -36,12 +47,12 @@ class _Schedule:
 
 
 @dataclass(frozen=True)
-class constant(_Schedule):  # noqa: N801  # reads as a function: lr=constant(0.1)
-    """Lr, always: a part of `sequential`."""
+class constant_rate(_FromRate):  # noqa: N801  # reads as a function: lr=constant_rate(0.1)
+    """Lr, always: a part of `join_schedules`."""
 
 
 @dataclass(frozen=True)
-class step(_Schedule):  # noqa: N801
+class step_decay(_FromRate):  # noqa: N801
     """Lr · gamma^⌊t/every⌋."""
 
     every: int = 1000
@@ -52,7 +63,7 @@ class step(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class multi_step(_Schedule):  # noqa: N801
+class multi_step_decay(_FromRate):  # noqa: N801
     """Lr · gamma^(number of milestones reached)."""
 
     milestones: tuple[int, ...] = ()
@@ -63,7 +74,7 @@ class multi_step(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class exponential(_Schedule):  # noqa: N801
+class exponential_decay(_FromRate):  # noqa: N801
     """Lr · gammaᵗ."""
 
     gamma: float = 0.999
@@ -73,8 +84,8 @@ class exponential(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class poly(_Schedule):  # noqa: N801
-    """end + (lr - end)(1 - t/total)^power, `end` after `total` steps."""
+class polynomial_decay(_FromRate):  # noqa: N801
+    """end + (lr - end)(1 - t/total)^power, and `end` after `total` steps."""
 
     total: int = 1000
     power: float = 1.0
@@ -86,10 +97,10 @@ class poly(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class cosine(_Schedule):  # noqa: N801
-    """end + (lr - end)(1 + cos(πt/period))/2; `restarts`: again and again, each period `stretch`
-    times as long as the one before, else `end` from then on.
+class cosine_decay(_FromRate):  # noqa: N801
+    """end + (lr - end)(1 + cos(πt/period))/2, and `end` after `period` steps.
 
+    restarts: begin again after each period; each is `stretch` times as long as the one before
     Source: I. Loshchilov, F. Hutter, "SGDR", ICLR 2017, equation 5.
     """
 
@@ -110,7 +121,7 @@ class cosine(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class one_cycle(_Schedule):  # noqa: N801
+class one_cycle(_FromRate):  # noqa: N801
     """From lr/divide up to lr in `rise` (0.3) of `total` steps, then to lr/divide/final_divide.
 
     Both ways are halves of a cosine.  Source: L. Smith, N. Topin, arXiv:1708.07120.
@@ -131,10 +142,10 @@ class one_cycle(_Schedule):  # noqa: N801
 
 
 @dataclass(frozen=True)
-class warmup:  # noqa: N801
-    """From start · (first value) linearly to `then` in `steps` steps; `then` begins with step 0."""
+class linear_warmup:  # noqa: N801
+    """A line from start · then(0) up to then(0) in `steps` steps, and then(t - steps) after it."""
 
-    then: Callable[[float], float]
+    then: Schedule
     steps: int = 100
     start: float = 0.0
 
@@ -145,36 +156,37 @@ class warmup:  # noqa: N801
         return self.then(t - self.steps)
 
 
-class sequential:  # noqa: N801
-    """Schedules one after another: sequential(first, 100, second, 500, third).
+class join_schedules:  # noqa: N801
+    """Schedules one after another: join_schedules(first, 100, second, 500, third).
 
     Each number is the step at which the next schedule begins, with its own step 0.
+    Raises ValueError for numbers that do not increase.
     """
 
-    def __init__(self, first: Callable[[float], float], *rest: Any) -> None:
-        self.parts = (first, *rest[1::2])
-        self.starts = (0, *rest[::2])
+    def __init__(self, first: Schedule, *rest: Schedule | int) -> None:
+        self.parts: tuple[Any, ...] = (first, *rest[1::2])
+        self.starts: tuple[Any, ...] = (0, *rest[::2])
         if len(self.parts) != len(self.starts) or list(self.starts) != sorted(set(self.starts)):
-            raise ValueError("sequential takes schedules with increasing steps between them")
+            raise ValueError("join_schedules takes schedules with increasing steps between them")
 
-    def __call__(self, t: float) -> float:  # the class's own formula
-        """The rate of step t."""
-        which = sum(t >= start for start in self.starts[1:])
-        return self.parts[which](t - self.starts[which])
+    def __call__(self, t: float) -> float:
+        """Return the rate of step t."""
+        index = sum(t >= start for start in self.starts[1:])
+        return float(self.parts[index](t - self.starts[index]))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, sequential) and vars(self) == vars(other)
+        return isinstance(other, join_schedules) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
         return hash((self.parts, self.starts))
 
 
-class Plateau:
+class ReduceOnPlateau:
     """A rate that falls by `factor` when a reported value has not improved for `patience` reports.
 
     Give ``plateau.rate``, a 0-d Tensor, as lr, and call ``plateau.report(loss)`` now and then.
     lr, factor (0.1), patience (10), threshold (1e-4, relative), cooldown (0 reports of rest after
-    a fall), minimum (0), mode "min" or "max".
+    a fall), minimum (0), mode "min" or "max".  Raises ValueError for another mode or factor.
     """
 
     def __init__(
@@ -189,17 +201,17 @@ class Plateau:
         mode: str = "min",
     ) -> None:
         if not 0 < factor < 1:
-            raise ValueError(f"Plateau: factor must lie in (0, 1), not {factor}")
+            raise ValueError(f"ReduceOnPlateau: factor must lie in (0, 1), not {factor}")
         if mode not in {"min", "max"}:
-            raise ValueError(f"Plateau: mode must be 'min' or 'max', not {mode!r}")
+            raise ValueError(f"ReduceOnPlateau: mode must be 'min' or 'max', not {mode!r}")
         self.rate = untracked(np.array(float(lr)))
         self.factor, self.patience, self.threshold = factor, patience, threshold
         self.cooldown, self.minimum, self.mode = cooldown, minimum, mode
         self.best = math.inf
         self.bad = self.resting = 0
 
-    def report(self, value: Any) -> bool:
-        """Take a measured value; True when the rate fell."""
+    def report(self, value: float | Tensor) -> bool:
+        """Take a measured value into account; True when the rate fell."""
         v = float(value) * (1 if self.mode == "min" else -1)
         if math.isinf(self.best) or v < self.best - self.threshold * abs(self.best):
             self.best, self.bad = v, 0
@@ -215,7 +227,7 @@ class Plateau:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """The rate and what it waits for."""
+        """Return the rate and what has been reported, as far as later reports depend on it."""
         return {
             "rate": float(self.rate), "best": self.best, "bad": self.bad, "resting": self.resting
         }  # fmt: skip
@@ -226,19 +238,20 @@ class Plateau:
         self.best, self.bad, self.resting = saved["best"], saved["bad"], saved["resting"]
 
 
-def plot_schedule(schedule: Callable[[float], float], steps: int, path: Any = None) -> Any:
-    """Draw a schedule's rate over its first steps (Matplotlib): the figure, or a file at path."""
+def plot_schedule(
+    schedule: Callable[[float], float | Tensor], steps: int, path: str | Path | None = None
+) -> Figure | None:
+    """Draw a schedule's rate over its first steps, with Matplotlib.
+
+    Returns the figure, or saves it under `path`.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3))
     axes = figure.subplots()
-    axes.plot(range(steps), [_number(schedule(t)) for t in range(steps)])
+    axes.plot(range(steps), [float(schedule(t)) for t in range(steps)])
     axes.set(xlabel="step", ylabel="learning rate")
     if path is None:
         return figure
     figure.savefig(path, dpi=120)
     return None
-
-
-def _number(value: Any) -> float:
-    return value.item() if isinstance(value, Tensor) else float(value)

@@ -11,34 +11,38 @@ from pathlib import Path
 
 from tapegrad.autograd.check import PROFILES, Outcome, Subject, Summary, check, find
 
-__all__ = ["CheckFailed", "run"]
+__all__ = ["CheckFailed", "run_laws"]
 
 
 class CheckFailed(Exception):  # noqa: N818  # a result, not an error of the program
-    """What cannot be checked, told to the user as one message."""
+    """Nothing could be checked; the message is for the user."""
 
 
-def run(
+def run_laws(
     paths: Sequence[str], *, profile: str, law: str | None, seed: int | None, quiet: bool
 ) -> Summary:
-    """Check what the paths name and print the report; the caller turns it into an exit code."""
-    here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does: the package need not be installed
-        sys.path.insert(0, here)
+    """Check what the paths name, print the report and return it.
+
+    Raises CheckFailed for paths that name nothing, and for a law that is about none of them.
+    """
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # as `python -m` does: the package need not be installed
+        sys.path.insert(0, folder)
     subjects: list[Subject] = []
     for path in paths:
         try:
             subjects += find(path)
         except (ImportError, ValueError) as error:
             raise CheckFailed(f"{path}: {error}") from error
-    if law is not None and not any(law == known.name for s in subjects for known in s.laws()):
+    names = {candidate.name for subject in subjects for candidate in subject.laws()}
+    if law is not None and law not in names:
         raise CheckFailed(f"no law called {law!r} is about {', '.join(paths)}")
     if seed is None and not PROFILES[profile].derandomize:
         seed = secrets.randbelow(2**32)
     summary = check(
         subjects,
         profile,
-        laws=None if law is None else lambda known: known.name == law,
+        laws=None if law is None else lambda candidate: candidate.name == law,
         seed=seed,
         progress=None if quiet else _progress,
     )
@@ -51,5 +55,6 @@ def run(
 
 
 def _progress(_: Subject, outcome: Outcome) -> None:
+    """Print a mark for each law, a dot if it holds."""
     mark = "." if outcome.verdict == "holds" else outcome.verdict[0]
     print(mark, end="", file=sys.stderr, flush=True)

@@ -11,12 +11,13 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import Tensor, no_grad
-from tapegrad.devices import TapegradError, manual_seed
+from tapegrad.devices import Array, Device, TapegradError, manual_seed
 
 BATCH = 32
 LEARNING_RATE = 2e-3
@@ -26,7 +27,7 @@ MISTAKES_SHOWN = 32
 
 
 class DemoError(TapegradError):
-    """What the demo could not do, or a promise that it found broken."""
+    """The demo could not be done, or the saved model does not answer as the trained one."""
 
 
 class LeNet(nn.Module):
@@ -46,7 +47,7 @@ class LeNet(nn.Module):
         self.hidden = nn.Linear(32 * 4 * 4, 64)
         self.scores = nn.Linear(64, 10)
 
-    def updateOutput(self, x):
+    def updateOutput(self, x: Array) -> Tensor:
         """(n, 1, 8, 8) -> (n, 10)."""
         x = np.maximum(self.norm1(self.conv1(x)), 0)
         x = np.maximum(self.norm2(self.conv2(x)), 0)
@@ -67,14 +68,14 @@ class Digits:
 
 @dataclass
 class Curve:
-    """What was measured after each epoch."""
+    """The loss and the test accuracy after each epoch."""
 
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
 
 
 def load_digits(seed: int) -> Digits:
-    """scikit-learn's digits, a fifth of each class set aside for the test."""
+    """Load scikit-learn's digits, with a fifth of each class set aside for the test."""
     from sklearn.datasets import load_digits as load
     from sklearn.model_selection import train_test_split
 
@@ -86,8 +87,8 @@ def load_digits(seed: int) -> Digits:
     return Digits(train_images, train_labels, test_images, test_labels)
 
 
-def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Each image moved by -1, 0 or 1 pixels along each axis; paper (-1) comes in at the edge."""
+def shift_images(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Move each image by -1, 0 or 1 pixels along each axis; the edge is filled with paper, -1."""
     n, _, height, width = images.shape
     paper = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
     down, right = generator.integers(0, 3, (2, n, 1))
@@ -96,15 +97,17 @@ def shifted(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return paper[np.arange(n)[:, None, None, None], 0, rows, columns]
 
 
-def fit(model, digits: Digits, *, device, epochs: int, seed: int) -> Curve:
-    """Train in place, by Adam with a rate that falls to zero along a cosine; returns the curve."""
+def train_model(
+    model: nn.Module, digits: Digits, *, device: Device | str, epochs: int, seed: int
+) -> Curve:
+    """Train in place, by Adam with a rate that falls to zero along a cosine; return the curve."""
     from tqdm import tqdm
 
     draw = np.random.default_rng(seed)
     criterion = nn.CrossEntropyCriterion()
     weights, gradients = model.getParameters()
     config = {"learningRate": LEARNING_RATE, "weightDecay": WEIGHT_DECAY}
-    state: dict = {}
+    state: dict[str, Any] = {}
     curve = Curve()
     n = len(digits.train_images)
     n_steps = epochs * (n // BATCH)
@@ -113,7 +116,7 @@ def fit(model, digits: Digits, *, device, epochs: int, seed: int) -> Curve:
     with tqdm(total=n_steps, unit="batch", disable=None, dynamic_ncols=True) as bar:
         for epoch in range(epochs):
             order = draw.permutation(n)
-            images = shifted(digits.train_images[order], draw)
+            images = shift_images(digits.train_images[order], draw)
             labels = digits.train_labels[order]
             total = 0.0
             model.training()
@@ -121,7 +124,9 @@ def fit(model, digits: Digits, *, device, epochs: int, seed: int) -> Curve:
                 x = Tensor(images[start : start + BATCH], device=device)
                 target = Tensor(labels[start : start + BATCH], device=device)
 
-                def loss_and_gradient(_, x=x, target=target):
+                def loss_and_gradient(
+                    _: Tensor, x: Tensor = x, target: Tensor = target
+                ) -> tuple[Tensor, Tensor]:
                     model.zeroGradParameters()
                     output = model.forward(x)
                     loss = criterion.forward(output, target)
@@ -136,7 +141,8 @@ def fit(model, digits: Digits, *, device, epochs: int, seed: int) -> Curve:
                 step += 1
                 bar.update()
             curve.loss.append(total / (n // BATCH))
-            curve.accuracy.append(accuracy(scores(model, digits.test_images, device), digits))
+            answers = compute_scores(model, digits.test_images, device)
+            curve.accuracy.append(accuracy(answers, digits))
             status = f"loss {curve.loss[-1]:.4f}, test accuracy {curve.accuracy[-1]:.4f}"
             bar.set_postfix_str(status)
             if bar.disable and (epoch % 5 == 4 or epoch + 1 == epochs):
@@ -144,20 +150,20 @@ def fit(model, digits: Digits, *, device, epochs: int, seed: int) -> Curve:
     return curve
 
 
-def scores(model, images: np.ndarray, device) -> np.ndarray:
-    """What the model answers outside training, as a NumPy array (n, 10)."""
+def compute_scores(model: nn.Module, images: np.ndarray, device: Device | str) -> np.ndarray:
+    """Return the model's scores in evaluation mode, as a NumPy array (n, 10)."""
     model.evaluate()
     with no_grad():
         return model(Tensor(images, device=device)).to("cpu").numpy()
 
 
 def accuracy(answers: np.ndarray, digits: Digits) -> float:
-    """The fraction of the test images whose highest score is the right one."""
+    """Return the fraction of the test images whose highest score is the right one."""
     return float(np.mean(answers.argmax(axis=1) == digits.test_labels))
 
 
 def draw_curve(curve: Curve, path: Path) -> None:
-    """The learning curve as PNG: training loss on the left, test accuracy on the right."""
+    """Draw the learning curve as PNG: training loss on the left, test accuracy on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -191,7 +197,7 @@ def draw_curve(curve: Curve, path: Path) -> None:
 
 
 def draw_mistakes(answers: np.ndarray, digits: Digits, path: Path) -> None:
-    """The misclassified test digits as PNG, the surest mistakes first."""
+    """Draw the misclassified test digits as PNG, the surest mistakes first."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -200,46 +206,46 @@ def draw_mistakes(answers: np.ndarray, digits: Digits, path: Path) -> None:
     guess = answers.argmax(axis=1)
     wrong = np.flatnonzero(guess != digits.test_labels)
     wrong = wrong[np.argsort(-probability[wrong, guess[wrong]], kind="stable")]
-    shown = wrong[:MISTAKES_SHOWN]
+    mistakes = wrong[:MISTAKES_SHOWN]
 
-    columns = min(max(len(shown), 4), 8)
-    rows = max(-(-len(shown) // columns), 1)
+    columns = min(max(len(mistakes), 4), 8)
+    rows = max(-(-len(mistakes) // columns), 1)
     figure = Figure(figsize=(1.35 * columns, 1.7 * rows + 0.35), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     title = f"{len(wrong)} of {len(guess)} test digits misclassified"
-    if len(shown) < len(wrong):
-        title += f", the surest {len(shown)} of them"
+    if len(mistakes) < len(wrong):
+        title += f", the surest {len(mistakes)} of them"
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat[len(shown) :]:
+    for axes in grid.flat[len(mistakes) :]:
         axes.set_axis_off()
-    for axes, index in zip(grid.flat, shown, strict=False):
+    for axes, index in zip(grid.flat, mistakes, strict=False):
         axes.imshow(digits.test_images[index, 0], cmap="gray_r", vmin=-1, vmax=1)
         axes.set(xticks=[], yticks=[])
-        said = probability[index, guess[index]]
+        confidence = probability[index, guess[index]]
         axes.set_title(
-            f"{digits.test_labels[index]} read as {guess[index]}\n({100 * said:.0f} % sure)",
+            f"{digits.test_labels[index]} read as {guess[index]}\n({100 * confidence:.0f} % sure)",
             fontsize=8,
         )
     figure.savefig(path, metadata={"Software": None})
 
 
-def save(model, path: Path) -> None:
-    """Parameters and buffers as a safetensors file, by their dotted names."""
+def save_parameters(model: nn.Module, path: Path) -> None:
+    """Save parameters and buffers as a safetensors file, by their dotted names."""
     from safetensors.numpy import save_file
 
     save_file(model.state_dict(), path, metadata={"model": type(model).__name__})
 
 
-def load(model, path: Path) -> None:
+def load_parameters(model: nn.Module, path: Path) -> None:
     """Fill a model's parameters and buffers from a safetensors file."""
     from safetensors.numpy import load_file
 
     model.load_state_dict(load_file(path))
 
 
-def table(model, images: np.ndarray, device) -> str:
-    """The modules with the shapes of their outputs and the numbers of their parameters."""
+def summary_of(model: nn.Module, images: np.ndarray, device: Device | str) -> str:
+    """List the modules with the shapes of their outputs and the numbers of their parameters."""
     model.evaluate()
     model.forward(Tensor(images, device=device))
     text = model.summary()
@@ -247,8 +253,8 @@ def table(model, images: np.ndarray, device) -> str:
     return text
 
 
-def run(*, device, epochs: int, seed: int, out: str) -> None:
-    """The whole demo; prints as it goes and leaves three files in the folder `out`.
+def run_demo(*, device: Device | str, epochs: int, seed: int, out: str) -> None:
+    """Run the demo: print what happens and leave three files in the folder `out`.
 
     Raises DemoError if the model that was saved does not answer as the one that was trained.
     """
@@ -259,28 +265,28 @@ def run(*, device, epochs: int, seed: int, out: str) -> None:
     # The matrices are small: a second BLAS thread gains nothing, and where another process wants
     # the same processors the two wait for each other (6 epochs: 1.5 s with one, 18 s with two).
     with threadpool_limits(limits=1, user_api="blas"):
-        _run(folder, device, epochs, seed)
+        _train_and_save(folder, device, epochs, seed)
 
 
-def _run(folder: Path, device, epochs: int, seed: int) -> None:
+def _train_and_save(folder: Path, device: Device | str, epochs: int, seed: int) -> None:
     manual_seed(seed)
     digits = load_digits(seed)
     model = LeNet().to(device)
-    print(table(model, digits.test_images[:1], device))
+    print(summary_of(model, digits.test_images[:1], device))
     n_train, n_test = len(digits.train_labels), len(digits.test_labels)
     print(f"\n{n_train} digits to learn from, {n_test} to test; on {device}, epochs: {epochs}")
 
     start = time.perf_counter()
-    curve = fit(model, digits, device=device, epochs=epochs, seed=seed)
-    answers = scores(model, digits.test_images, device)
+    curve = train_model(model, digits, device=device, epochs=epochs, seed=seed)
+    answers = compute_scores(model, digits.test_images, device)
     print(f"trained in {time.perf_counter() - start:.1f} s")
 
     draw_curve(curve, folder / "learning-curve.png")
     draw_mistakes(answers, digits, folder / "misclassified.png")
-    save(model, folder / "model.safetensors")
+    save_parameters(model, folder / "model.safetensors")
     reloaded = LeNet().to(device)
-    load(reloaded, folder / "model.safetensors")
-    again = scores(reloaded, digits.test_images, device)
+    load_parameters(reloaded, folder / "model.safetensors")
+    again = compute_scores(reloaded, digits.test_images, device)
     before, after = accuracy(answers, digits), accuracy(again, digits)
     if before != after or not np.array_equal(answers, again):
         raise DemoError(

@@ -1,4 +1,4 @@
-"""What a command reports when it cannot be done: raised by every command, told by `cli.main`."""
+"""The error of every command; `cli.main` prints its message."""
 
 from tapegrad.devices import TapegradError
 
@@ -6,4 +6,4 @@ __all__ = ["CommandError"]
 
 
 class CommandError(TapegradError):
-    """What a command could not do, told to the user as one message."""
+    """A command could not do what it was asked; the message is for the user."""

@@ -22,7 +22,7 @@ LARGEST_LIST = 20  # entries of a list that are shown one by one
 
 
 def add_commands(commands: Any) -> None:
-    """Add both to the parser's subcommands."""
+    """Add the two commands to the parser's subcommands."""
     show = commands.add_parser(
         "show",
         help="print what is in a model file",
@@ -43,11 +43,11 @@ def add_commands(commands: Any) -> None:
     convert.set_defaults(run=_convert)
 
 
-def _is_ours(file: str, *, there: bool = True) -> bool:
-    """Whether a file that is there, or that is to be written, is one of our own format."""
+def _is_ours(file: str, *, exists: bool = True) -> bool:
+    """Tell whether a file, which exists or is to be written, has our own format."""
     from tapegrad.nn.core import files
 
-    kind = files.detect_format(file) if there else files.format_by_suffix(file)
+    kind = files.detect_format(file) if exists else files.format_by_suffix(file)
     return kind is not None and kind.name == files.NATIVE
 
 
@@ -64,7 +64,7 @@ def _convert(options: argparse.Namespace) -> int:
     try:
         if _is_ours(source):
             model = nn.load(source)
-        elif not _is_ours(target, there=False):
+        elif not _is_ours(target, exists=False):
             model = torch7.objects(source)  # nothing needs to be known to be written again
         else:
             model = torch7.load(source, strict=True)
@@ -73,7 +73,7 @@ def _convert(options: argparse.Namespace) -> int:
                     f"{source} holds a {type(model).__name__} and not a module; in Python, "
                     "nn.formats.torch7.load reads it"
                 )
-        if _is_ours(target, there=False):
+        if _is_ours(target, exists=False):
             native.save(model, target)
         else:
             torch7.save(model, target, mode="ascii" if options.ascii else "binary")
@@ -87,12 +87,12 @@ def _show(options: argparse.Namespace) -> int:
     from tapegrad.nn.formats import FormatError
 
     try:
-        shown = list(lines(options.file, ours=_is_ours(options.file)))
+        report = list(describe_file(options.file, is_ours=_is_ours(options.file)))
     except (FormatError, OSError) as error:
         raise CommandError(str(error)) from error
     encoding = sys.stdout.encoding or "utf-8"
     try:
-        for line in shown:  # a file may hold any character, a terminal may not show each
+        for line in report:  # a file may hold any character, a terminal may not show each
             printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
             print(printable.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
@@ -101,75 +101,78 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def lines(file: str | bytes, *, ours: bool) -> Iterator[str]:
-    """What `tapegrad show` prints of a file, or of the bytes of one; ours: a safetensors file.
+def describe_file(file: str | bytes, *, is_ours: bool) -> Iterator[str]:
+    """Make the lines that `tapegrad show` prints of a file, or of the bytes of one.
 
+    is_ours: whether it is a safetensors file, not one of Torch7's.
     Raises FormatError for what is wrong with the content, OSError for the file itself.
     """
     size = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
-    yield from (_safetensors if ours else _t7)(file, size)
+    yield from (_describe_safetensors if is_ours else _describe_torch7)(file, size)
 
 
-class _Count:
-    """Parameters seen so far, each memory once."""
+class _ParameterCount:
+    """How many parameters a file has, each memory counted once."""
 
     def __init__(self) -> None:
         self.seen: set[Any] = set()
         self.entries = self.bytes = 0
 
     def add(self, key: Any, array: np.ndarray) -> None:
+        """Count an array, unless one with the same key was counted."""
         if key not in self.seen:
             self.seen.add(key)
             self.entries += array.size
             self.bytes += array.nbytes
 
     def line(self, size: int) -> str:
+        """Return the last line of the report, about a file of `size` bytes."""
         return f"{self.entries:,} parameters, {self.bytes:,} bytes; the file has {size:,} bytes"
 
 
-def _described(array: np.ndarray) -> str:
+def _describe_array(array: np.ndarray) -> str:
     return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'scalar'}"
 
 
-def _t7(file: str | bytes, size: int) -> Iterator[str]:
+def _describe_torch7(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats import torch7
     from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 
     root = torch7.objects(file)
-    count = _Count()
+    count = _ParameterCount()
     seen: dict[int, int] = {}
     stack: list[tuple[int, str, Any]] = [(0, "", root)]
     while stack:
         depth, name, item = stack.pop()
         start = "  " * min(depth, 40) + (f"{name}: " if name else "")
         if isinstance(item, np.ndarray):
-            yield start + _described(item)
+            yield start + _describe_array(item)
         elif isinstance(item, Storage):
             yield start + f"storage {item.array.tolist() if item.array.size < 20 else item}"
         elif not isinstance(item, (Table, TorchObject)):
             yield start + f"{item!r:.100}"
         elif id(item) in seen:
-            yield start + f"{_name(item)} (as above, no. {seen[id(item)]})"
+            yield start + f"{_class_name(item)} (as above, no. {seen[id(item)]})"
         else:
             seen[id(item)] = len(seen)
             fields = item.fields if isinstance(item, TorchObject) else item
             again = isinstance(fields, Table) and fields is not item and id(fields) in seen
             if not isinstance(fields, Table) or again:
-                yield start + _name(item)
+                yield start + _class_name(item)
                 continue
             seen[id(fields)] = seen[id(item)]
-            yield start + _name(item) + _summary(item, fields, count)
-            below = list(_below(item, fields))
+            yield start + _class_name(item) + _describe_fields(item, fields, count)
+            below = list(_children_to_show(item, fields))
             stack.extend((depth + 1, key, value) for key, value in reversed(below))
     yield count.line(size)
 
 
-def _name(item: Any) -> str:
+def _class_name(item: Any) -> str:
     return getattr(item, "class_name", "table")
 
 
-def _summary(item: Any, fields: Any, count: _Count) -> str:
-    """The parameters and settings of a module on its line."""
+def _describe_fields(item: Any, fields: Any, count: _ParameterCount) -> str:
+    """Describe the parameters and settings of a module, to follow its name on a line."""
     if item is fields:
         return f" of {len(fields)}"
     texts = []
@@ -179,24 +182,24 @@ def _summary(item: Any, fields: Any, count: _Count) -> str:
         if isinstance(value, np.ndarray):
             gradient = fields.get(f"grad{key[:1].upper()}{key[1:]}")
             if isinstance(gradient, np.ndarray):
-                texts.append(f"{key} {_described(value)}")
-                count.add(_address(value), value)
+                texts.append(f"{key} {_describe_array(value)}")
+                count.add(_memory_key(value), value)
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            texts.append(f"{key} {_digits(value)}")
+            texts.append(f"{key} {_short_number(value)}")
     return f" ({', '.join(sorted(texts))})" if texts else ""
 
 
-def _digits(value: float) -> str:
-    """A number in a few characters; JSON has integers that no float holds."""
+def _short_number(value: float) -> str:
+    """Write a number in a few characters; JSON has integers that no float holds."""
     return f"{value:g}" if isinstance(value, float) else f"{value!s:.30}"
 
 
-def _address(array: np.ndarray) -> Any:
+def _memory_key(array: np.ndarray) -> tuple[int, tuple[int, ...]]:
     return (array.__array_interface__["data"][0], array.shape)
 
 
-def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
-    """What gets lines of its own: modules inside a module, everything inside a table."""
+def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
+    """Select what gets lines of its own: modules inside a module, everything inside a table."""
     from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 
     for number, (key, value) in enumerate(fields.items()):
@@ -213,16 +216,16 @@ def _below(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
                 yield f"{name}[{inner!r:.40}]", part
 
 
-def _safetensors(file: str | bytes, size: int) -> Iterator[str]:
+def _describe_safetensors(file: str | bytes, size: int) -> Iterator[str]:
     from tapegrad.nn.formats import FormatError, native
     from tapegrad.nn.formats.native import safetensors_file
 
     arrays, metadata = safetensors_file.read(file, data=False)
-    count = _Count()
+    count = _ParameterCount()
     if metadata.get("format") != "tapegrad":
         for name, array in arrays.items():
             count.add(name, array)
-            yield f"{name}: {_described(array)}"
+            yield f"{name}: {_describe_array(array)}"
         yield count.line(size)
         return
     header, _ = native.architecture(file)
@@ -232,7 +235,9 @@ def _safetensors(file: str | bytes, size: int) -> Iterator[str]:
     while stack:
         depth, name, number = stack.pop()
         if not 0 <= number < len(modules):
-            raise FormatError("the number of a module", number, file=file)
+            raise FormatError(
+                "the number of a module", number, file=None if isinstance(file, bytes) else file
+            )
         module = modules[number]
         start = "  " * min(depth, 40) + (f"{name}: " if name else "")
         if number in seen:
@@ -242,27 +247,27 @@ def _safetensors(file: str | bytes, size: int) -> Iterator[str]:
         texts, below = [], []
         attributes = module.get("attributes")
         for key, value in attributes.items() if isinstance(attributes, dict) else ():
-            for inner, kind, index in _references(key, value):
+            for inner, kind, index in _find_references(key, value):
                 if kind == "module":
                     below.append((depth + 1, inner, index))
                 elif kind == "tensor" and 0 <= index < len(tensors):
                     entry = tensors[index]
-                    array = arrays.get(str(entry.get("data")))
-                    if array is not None and entry.get("kind") == "parameter":
-                        count.add(entry["data"], array)
-                        texts.append(f"{inner} {_described(array)}")
+                    data = arrays.get(str(entry.get("data")))
+                    if data is not None and entry.get("kind") == "parameter":
+                        count.add(entry["data"], data)
+                        texts.append(f"{inner} {_describe_array(data)}")
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                texts.append(f"{key} {_digits(value)}")
+                texts.append(f"{key} {_short_number(value)}")
         yield f"{start}{module.get('class')}" + (f" ({', '.join(sorted(texts))})" if texts else "")
         stack.extend(reversed(below))
     yield count.line(size)
 
 
-def _references(name: str, value: Any) -> Iterator[tuple[str, str, int]]:
-    """(name, "module" or "tensor", number) for what an attribute, or a list of them, refers to."""
+def _find_references(name: str, value: Any) -> Iterator[tuple[str, str, int]]:
+    """Give (name, "module" or "tensor", number) for each reference in an attribute or a list."""
     items = enumerate(value) if isinstance(value, list) else [(None, value)]
-    for place, item in items:
+    for index, item in items:
         if isinstance(item, dict) and len(item) == 1:
             ((kind, number),) = item.items()
             if kind in {"module", "tensor"} and type(number) is int:
-                yield (name if place is None else f"{name}[{place}]"), kind, number
+                yield (name if index is None else f"{name}[{index}]"), kind, number

@@ -1,7 +1,7 @@
 """The command line: `tapegrad demo`, `check`, `info`, `show`, `convert`, `--version`.
 
-Everything optional is looked for before it is imported, so that a missing library ends in a line
-that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
+Each command looks for optional libraries before it imports them, so that a missing one ends in a
+line that says what to install and not in a traceback. Exit codes: 0 done, 1 could not be done (the
 reason is on standard error), 2 a wrong command line, 130 interrupted.
 """
 
@@ -67,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains a small LeNet on scikit-learn's handwritten digits, in under a minute.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    demo.add_argument("--device", type=_device, default="cpu", help="cpu, cuda or cuda:N")
-    demo.add_argument("--epochs", type=_positive, default=30, help="passes over the training set")
+    demo.add_argument("--device", type=_device_name, default="cpu", help="cpu, cuda or cuda:N")
     demo.add_argument(
-        "--seed", type=_natural, default=0, help="same seed, same result, bit for bit"
+        "--epochs", type=_positive_integer, default=30, help="passes over the training set"
+    )
+    demo.add_argument(
+        "--seed", type=_natural_number, default=0, help="same seed, same result, bit for bit"
     )
     demo.add_argument(
         "--out", default="tapegrad-demo", help="folder for the model and the pictures"
@@ -85,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("paths", nargs="+", metavar="MODULE[:CLASS]")
     check.add_argument("--profile", default="pr", choices=("pr", "ci", "nightly"))
     check.add_argument("--law", help="only this law")
-    check.add_argument("--seed", type=_natural, help="of the examples")
+    check.add_argument("--seed", type=_natural_number, help="of the examples")
     check.add_argument("--quiet", action="store_true", help="no progress on standard error")
     check.set_defaults(run=_check)
 
@@ -98,20 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _device(text: str) -> str:
+def _device_name(text: str) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is none of cpu, cuda, cuda:0, cuda:1, …")
     return text
 
 
-def _positive(text: str) -> int:
+def _positive_integer(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a positive number")
     return value
 
 
-def _natural(text: str) -> int:
+def _natural_number(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is negative")
@@ -121,7 +123,7 @@ def _natural(text: str) -> int:
 def _demo(options: argparse.Namespace) -> int:
     missing = [name for name in _DEMO_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        distributions = {name: found[0] for name, found, _ in _OPTIONAL}
+        distributions = {name: packages[0] for name, packages, _ in _OPTIONAL}
         raise CommandError(
             f"needs {', '.join(distributions[name] for name in missing)}; install with\n"
             "    pip install 'tapegrad[demo]'"
@@ -130,7 +132,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     try:
         device = devices.device(options.device)
-        demo.run(device=device, epochs=options.epochs, seed=options.seed, out=options.out)
+        demo.run_demo(device=device, epochs=options.epochs, seed=options.seed, out=options.out)
     except (devices.DeviceError, demo.DemoError, OSError) as error:
         raise CommandError(str(error)) from error
     return 0
@@ -142,7 +144,7 @@ def _check(options: argparse.Namespace) -> int:
     from tapegrad import _check as check
 
     try:
-        summary = check.run(
+        summary = check.run_laws(
             options.paths,
             profile=options.profile,
             law=options.law,
@@ -200,7 +202,7 @@ def _version(distributions: Sequence[str]) -> str | None:
 
 
 def _blas() -> str:
-    """What NumPy was built with, from NumPy's own record of its build."""
+    """Name the library that NumPy was built with, from NumPy's own record of its build."""
     built = np.show_config(mode="dicts")
     blas = built.get("Build Dependencies", {}).get("blas", {}) if built else {}
     name, version = blas.get("name", "unknown"), blas.get("version", "")
@@ -208,7 +210,10 @@ def _blas() -> str:
 
 
 def _threads() -> str:
-    """How many threads BLAS uses: asked of the loaded libraries where threadpoolctl is there."""
+    """Tell how many threads BLAS uses, and who says so.
+
+    With threadpoolctl the loaded libraries are asked, else the environment.
+    """
     if importlib.util.find_spec("threadpoolctl") is not None:
         import threadpoolctl
 

@@ -3,21 +3,21 @@
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.report import GradientError, LawError
 from tapegrad.autograd.check.running import UncheckedError
-from tapegrad.autograd.core.errors import BatchingError, InPlaceError
+from tapegrad.autograd.core.errors import BatchingError, InPlaceError, ShapeError
 from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
 from tapegrad.devices import DeviceError, TapegradError
-from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
+    SkippedFunctionWarning,
     TruncatedError,
     UnknownClassWarning,
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.optim.checkpoint import ResumeError
+from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
     "AnomalyError",
@@ -36,6 +36,7 @@ __all__ = [
     "TapegradError",
     "TruncatedError",
     "UncheckedError",
+    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",

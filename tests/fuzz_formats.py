@@ -83,6 +83,11 @@ def made_seeds(kind: str) -> Iterator[Seed]:
                 torch7.save(module, path)
                 yield torch7_seed(path.read_bytes(), f"{name}.t7")
     if kind == "torch7":
+        from torch7_functions import copy_of_one_type, with_functions
+
+        for mode in ("binary", "ascii"):
+            data = with_functions([copy_of_one_type(), copy_of_one_type()], mode)
+            yield torch7_seed(data, f"functions of nn.Copy, {mode}.t7")
         for mode, width, order in (
             *(("binary", 8, "little"), ("binary", 4, "little"), ("binary", 8, "big")),
             *(("binary", 4, "big"), ("ascii", 8, "little")),
@@ -97,7 +102,7 @@ def _everything() -> Any:
     import numpy as np
 
     from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
-    from tapegrad.nn.formats.torch7.writer import Plan
+    from tapegrad.nn.formats.torch7.writer import WritePlan
 
     root = Table()
     for name, dtype in STORAGE_TYPES.items():
@@ -108,18 +113,22 @@ def _everything() -> Any:
     root["self"], root[True], root[1], root[root] = root, False, "one", {2.5: None, "ü": "\udcff"}
     root["numbers"] = [0, -0.0, 1.5, float("inf"), float("nan"), 2**53, -1]
     root["unknown"] = [TorchObject("my.Class", {"a": [1, {"b": "c"}]}, 0), TorchObject("x", 1, 12)]
-    return Plan(root)
+    replica = TorchObject("cudnn.ReLU", Table({"_type": "torch.FloatTensor", "inplace": True}))
+    fields = Table({"modules": [replica, replica], "gpuAssignments": [1, 2]})
+    root["several"] = TorchObject("nn.DataParallelTable", fields, 2)
+    root["timer"] = TorchObject("torch.Timer")
+    return WritePlan(root)
 
 
 def torch7_seed(data: bytes, name: str) -> Seed:
     """The places of the numbers in a Torch7 file, found by reading it once."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.torch7.reader import read
+    from tapegrad.nn.formats.torch7.reader import read_file_objects
 
     fields: list[Field] = []
     recording = _recording(data, fields)
     try:
-        read(data, many=True)
+        read_file_objects(data, many=True)
     except FormatError:
         pass  # files that hold code are seeds too
     finally:
@@ -263,7 +272,7 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad.nn import formats
 
     if show:
-        return lambda data: list(_files.lines(data, ours=kind == "native"))
+        return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
 
 

@@ -77,7 +77,7 @@ def specials() -> dict[str, tuple[nn.Module, Any]]:
     evaluated = nn.Sequential(nn.Dropout(0.5), nn.BatchNormalization(3), nn.ReLU())
     evaluated.forward(ROWS.astype(np.float32))
     found["evaluate mode"] = evaluated.evaluate(), ROWS
-    first, second = nn.Linear(3, 2)(), nn.Linear(3, 2)()
+    first, second = nn.node(nn.Linear(3, 2)), nn.node(nn.Linear(3, 2))
     total = nn.CAddTable()([first, second])
     halves = nn.SplitTable(1)(total).split(2)
     found["graph"] = nn.gModule([first, second], [nn.Tanh()(total), *halves]), [ROWS, -ROWS]

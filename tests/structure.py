@@ -40,6 +40,11 @@ ORDER = {
             formats/caffe, formats/tensorflow, formats/onnx, formats/mxnet <- formats;
         training, mxnet, formats <- __init__
     """,
+    "optim": """
+        core <- rules, minimizers, schedules;
+        schedules <- training;
+        rules, minimizers, training <- __init__
+    """,
 }
 # Rooms with a way past the order of folders: MXNet's Module holds an optimizer.
 BESIDE = {("nn/mxnet", "optim")}

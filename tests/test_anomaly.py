@@ -295,7 +295,7 @@ def test_a_graph_of_modules_and_attributes_give_paths():
         def updateOutput(self, x):
             return self.body["first"](x)
 
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     graph = nn.gModule(x, Model()(x))
     error = caught(lambda: graph.forward(image(-1)))
     assert error.module == "gModule[1].Model.body.first.Log"
@@ -488,7 +488,7 @@ def test_a_healthy_training_step_gives_equal_bits(rule):
 
 
 def passes(trial):
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     outputs = [np.array(y.numpy()) for y in leaves(module.output)]
     found = [*outputs, *trial.backward(module, x, v), *trial.gradients(module)]
     return [a.tobytes() for a in found]

@@ -43,7 +43,7 @@ WITHOUT_RULE = {
     "nearest_centroid": "its rule trains centroids by all rows of a call, not by one sample",
     "packbits": "bits of the flattened array share bytes",
     "unpackbits": "the inverse of packbits",
-    "watched_gradient": "it hands the gradient to a function of the user's, which reads values",
+    "watch_gradient": "it hands the gradient to a function of the user's, which reads values",
 }
 
 
@@ -510,7 +510,7 @@ def test_derivatives_inside_a_vmap():
     f = lambda x: (x**3).sum() * x[0]  # noqa: E731  # as in the formulas below
     hessians = vmap(hessian(f))(x)
     values, slopes = vmap(value_and_grad(f))(x)
-    tangents = vmap(lambda x: jvp(np.sin, (x,), (x,))[1])(x)
+    tangents = vmap(lambda x: jvp(np.sin, x, x)[1])(x)
     rows = vmap(jacobian(lambda x: np.outer(x, x)))(x)
     for i in range(B):
         np.testing.assert_allclose(hessians[i], hessian(f)(x[i]), rtol=1e-12)

@@ -198,12 +198,12 @@ def test_sizes_are_shared_between_inputs_options_and_targets():
 def test_an_example_is_made_again_from_its_choices():
     case = module_case(Scaled, input="N? n", n=ints(1, 5))
     first = Draws(7)
-    first.made.insert(0, first.seed)
+    first.choices_made.insert(0, first.seed)
     layer = case(first)
-    again = case(RecordedDraws(first.made))
+    again = case(RecordedDraws(first.choices_made))
     np.testing.assert_array_equal(layer.input, again.input)
     with pytest.raises(ValueError, match="the recorded choices do not fit the case"):
-        case(RecordedDraws(first.made[:-1]))
+        case(RecordedDraws(first.choices_made[:-1]))
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_examples_of_a_case_and_their_choices():
         drawn, layer = pair
         assert isinstance(drawn, HypothesisDraws)
         assert layer.module.weight.shape == (2, layer.input.shape[-1])
-        choices.append((drawn.made, layer.input))
+        choices.append((drawn.choices_made, layer.input))
 
     each()
     for made, x in choices:

@@ -19,7 +19,6 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.check import (
     MODULE_LAWS,
     PRIMITIVE_LAWS,
-    Call,
     CheckError,
     Draws,
     GradientError,
@@ -28,13 +27,14 @@ from tapegrad.autograd.check import (
     Layer,
     ModuleTrial,
     PrimitiveTrial,
+    TrialCall,
     UncheckedError,
     check_gradients,
     modules,
     primitives,
     run_law,
 )
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
@@ -194,7 +194,9 @@ def test_the_laws_catch_a_wrong_primitive_and_shrink_to_a_small_example(law):
     with pytest.raises(LawError) as caught:
         run_law(
             PRIMITIVE_LAWS[law],
-            lambda d: PrimitiveTrial("clipped", lambda d: Call([d.array(d.shape())]), d, function),
+            lambda d: PrimitiveTrial(
+                "clipped", lambda d: TrialCall([d.array(d.shape())]), d, function
+            ),
             examples=50,
         )
     [example] = [note for note in caught.value.__notes__ if note.startswith("example")]
@@ -208,7 +210,7 @@ def test_float32_inside_a_float64_function_is_noticed():
 
     function = operation(rounded, x=lambda g, y: g - g * (y * y))
     law = PRIMITIVE_LAWS["float64_results_carry_no_float32_noise"]
-    trial = PrimitiveTrial("rounded", lambda d: Call([d.array((6,))]), Draws(3), function)
+    trial = PrimitiveTrial("rounded", lambda d: TrialCall([d.array((6,))]), Draws(3), function)
     with pytest.raises(LawError, match="float32 somewhere inside"):
         law.check(trial)
 
@@ -557,7 +559,7 @@ def test_more_than_a_fifth_of_unresolved_examples_is_unchecked():
     with pytest.raises(UncheckedError, match=r"unchecked: \d+ of \d+ examples are unresolved"):
         run_law(
             law,
-            lambda d: PrimitiveTrial("coarse", lambda d: Call([d.array((3,))]), d, function),
+            lambda d: PrimitiveTrial("coarse", lambda d: TrialCall([d.array((3,))]), d, function),
             examples=20,
         )
 
@@ -614,4 +616,4 @@ def test_two_laws_of_one_name_cannot_be_joined():
             pass
 
     with pytest.raises(ValueError, match="it_holds already"):
-        joined("module", *tables)
+        join_laws("module", *tables)

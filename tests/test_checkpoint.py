@@ -73,14 +73,14 @@ def test_every_order_equals_that_of_the_plain_function() -> None:
 def test_products_jacobian_and_hessian() -> None:
     inside, v = checkpoint(layer), RNG.normal(size=4)
     close(jacobian(inside)(X), jacobian(layer)(X))
-    close(jvp(inside, (X,), (v,))[1], jacobian(layer)(X) @ v)
+    close(jvp(inside, X, v)[1], jacobian(layer)(X) @ v)
     h = hessian(lambda x: np.sum(layer(x) ** 2))(X)
     close(hessian(lambda x: np.sum(inside(x) ** 2))(X), h)
-    [product] = hvp(lambda x: np.sum(inside(x) ** 2), (X,), (v,))
+    product = hvp(lambda x: np.sum(inside(x) ** 2), X, v)
     close(product, h @ v)
     value, pull = vjp(inside, X)
     same(value, layer(X))
-    same(pull(v)[0], pull(v)[0])  # two reverse sweeps, two reruns
+    same(pull(v), pull(v))  # two reverse sweeps, two reruns
 
 
 def test_gradients_reach_what_the_function_closes_over() -> None:

@@ -128,7 +128,7 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_demo, "run", interrupted)
+    monkeypatch.setattr(_demo, "run_demo", interrupted)
     assert cli.main(["demo"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -182,14 +182,14 @@ def test_the_demo_prints_its_modules_and_leaves_a_model_and_two_pictures(tmp_pat
 
 
 def test_a_model_that_loads_differently_is_found_out(tmp_path, capsys, monkeypatch):
-    load = _demo.load
+    load = _demo.load_parameters
 
     def corrupted(model, path):
         load(model, path)
         with no_grad():
             model.scores.bias[...] = np.arange(10) * 10.0
 
-    monkeypatch.setattr(_demo, "load", corrupted)
+    monkeypatch.setattr(_demo, "load_parameters", corrupted)
     assert cli.main(["demo", "--epochs", "1", "--out", str(tmp_path)]) == 1
     assert "loaded" in capsys.readouterr().err
 
@@ -205,7 +205,7 @@ def test_the_picture_of_mistakes_is_drawn_with_none_and_with_many(tmp_path):
 def test_shifts_move_each_image_by_at_most_a_pixel_and_bring_in_paper():
     image = np.full((1, 1, 8, 8), -1, np.float32)
     image[0, 0, 3, 4] = 1
-    moved = _demo.shifted(np.repeat(image, 200, axis=0), np.random.default_rng(0))
+    moved = _demo.shift_images(np.repeat(image, 200, axis=0), np.random.default_rng(0))
     _, _, rows, columns = np.nonzero(moved > 0)
     assert moved.shape == (200, 1, 8, 8)
     assert set(rows) == {2, 3, 4}

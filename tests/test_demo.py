@@ -54,7 +54,7 @@ def fitted(device):
     )
     device = devices.device(device)
     model = _demo.LeNet().to(device)
-    return model, _demo.fit(model, few, device=device, epochs=4, seed=0)
+    return model, _demo.train_model(model, few, device=device, epochs=4, seed=0)
 
 
 def test_the_network_learns_to_tell_two_digits_apart_in_a_few_steps():
@@ -71,9 +71,10 @@ def test_the_network_learns_on_other_devices(device, tmp_path):
     assert curve.accuracy[-1] > 0.95
     assert {p.device for p in model.parameters()[0]} == {devices.device(device)}
     # What was learned there is saved and loads anywhere.
-    _demo.save(model, tmp_path / "model.safetensors")
+    _demo.save_parameters(model, tmp_path / "model.safetensors")
     here = _demo.LeNet()
-    _demo.load(here, tmp_path / "model.safetensors")
+    _demo.load_parameters(here, tmp_path / "model.safetensors")
     images = _demo.load_digits(0).test_images
-    there = _demo.scores(model, images, devices.device(device))
-    np.testing.assert_allclose(_demo.scores(here, images, "cpu"), there, rtol=1e-4, atol=1e-4)
+    there = _demo.compute_scores(model, images, devices.device(device))
+    on_cpu = _demo.compute_scores(here, images, "cpu")
+    np.testing.assert_allclose(on_cpu, there, rtol=1e-4, atol=1e-4)

@@ -20,8 +20,8 @@ from tapegrad import nn
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.check import Draws
 from tapegrad.nn.core.own import is_own, own_classes
-from tapegrad.nn.core.run import ATTRIBUTE
-from tapegrad.nn.core.state import has_default, kept, kept_names
+from tapegrad.nn.core.state import has_default, kept_attributes, kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import FormatError, native, safetensors_file, torch7
 from tapegrad.nn.module import Module
 
@@ -46,7 +46,7 @@ def modules_of(name: str) -> Iterator[tuple[Any, tuple[Any, ...]]]:
 def as_declared(module: Module, tmp_path: Path) -> None:
     """Each own module in it has what its class declares, and so has its file."""
     for part in module.listModules():
-        found, cls = set(kept(part)), type(part)
+        found, cls = set(kept_attributes(part)), type(part)
         declared = set(kept_names(cls))
         assert found <= declared, f"{cls.__name__} keeps {found - declared} and does not say so"
         missing = {name for name in declared - found if not has_default(cls, name)}
@@ -167,9 +167,9 @@ def test_a_strangers_class_keeps_everything_without_a_word(tmp_path: Path) -> No
     expected = module.forward(x).numpy().copy()
     module.backward(x, x)
     assert not is_own(Scale)
-    assert set(kept(module)) == {"weight", "running", "settings", "kind", "_note"}
+    assert set(kept_attributes(module)) == {"weight", "running", "settings", "kind", "_note"}
     for again in copies(module, tmp_path):
-        assert set(kept(again)) == set(kept(module))
+        assert set(kept_attributes(again)) == set(kept_attributes(module))
         assert np.array_equal(again.forward(x).numpy(), expected)
 
 

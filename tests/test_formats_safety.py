@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from tapegrad import nn
-from tapegrad.nn.core.run import ATTRIBUTE
+from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import (
     FormatError,
     LimitError,
@@ -493,6 +493,7 @@ NATIVE_ATTACKS = {
         FormatError,
     ),
     "a mode that is none": (ours({}, architecture=one(attributes={"_training": 1})), FormatError),
+    "a type that is none": (ours({}, architecture=one(attributes={"_type": "f8"})), FormatError),
     "two kinds at once": (
         ours({}, architecture=one(attributes={"a": {"module": 0, "tensor": 0}})),
         FormatError,

@@ -11,7 +11,7 @@ import pytest
 from tapegrad import nn, optim
 from tapegrad.autograd import ops, primitives
 from tapegrad.nn.core.own import own_classes
-from tapegrad.optim.rule import Rule
+from tapegrad.optim.core.rule import UpdateRule
 
 # Classes that no user makes: what others are made of, or bases of a family.
 INSIDE = {
@@ -60,14 +60,19 @@ def test_every_primitive_of_ops_is_handed_on():
 def test_every_rule_of_an_optimizer_is_handed_on():
     import_all_of(optim)
     files = [file for name, file in sys.modules.items() if name.startswith(f"{optim.__name__}.")]
-    rules = {n: rule for file in files for n, rule in vars(file).items() if isinstance(rule, Rule)}
+    rules = {
+        n: rule for file in files for n, rule in vars(file).items() if isinstance(rule, UpdateRule)
+    }
     assert len(rules) > 10
     hidden = [name for name, rule in rules.items() if getattr(optim, name, None) is not rule]
-    assert hidden == [], "a rule that `optim` does not have: put it into optim/__init__.py"
+    assert hidden == [], "a rule that `optim` does not have: put its name into its file's __all__"
     assert rules.keys() <= set(optim.__all__)
-    classes = {cls.rule for cls in vars(optim.classes).values() if hasattr(cls, "rule")}
-    assert {name for name, rule in rules.items() if rule not in classes} == WITHOUT_CLASS, (
-        "a rule that no optimizer runs: give it a class in optim/classes.py"
+    found = {c for file in files for c in vars(file).values() if isinstance(c, type)}
+    classes = {c for c in found if issubclass(c, optim.Optimizer) and c is not optim.Optimizer}
+    assert {c.__name__ for c in classes} <= set(optim.__all__), "put it into its file's __all__"
+    ran = {cls.rule for cls in classes}
+    assert {name for name, rule in rules.items() if rule not in ran} == WITHOUT_CLASS, (
+        "a rule that no optimizer runs: give it a class, in its own file"
     )
 
 
@@ -86,6 +91,6 @@ def test_every_format_is_there_when_nn_is():
     assert set(found.split()) == rooms, "import the room in nn/formats/__init__.py"
 
 
-@pytest.mark.parametrize("door", [nn, ops], ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", [nn, ops, optim], ids=lambda door: door.__name__)
 def test_no_name_is_handed_on_twice(door):
     assert len(door.__all__) == len(set(door.__all__))

@@ -18,7 +18,7 @@ def skip_connection():
         def updateOutput(self, x):
             return x[0] + x[1]
 
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     h = nn.Tanh()(nn.Linear(4, 4)(x))
     total = Add()([x, h])
     return nn.gModule(x, [nn.Linear(4, 2)(total), total]).double()
@@ -37,7 +37,7 @@ def test_a_graph_computes_what_its_modules_compute():
 
 
 def test_gradients_of_several_uses_of_a_node_add_up():
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     g = nn.gModule(x, [x, x, nn.Square()(x)])
     value = np.array([1.0, -2.0])
     g.forward(value)
@@ -46,7 +46,7 @@ def test_gradients_of_several_uses_of_a_node_add_up():
 
 
 def test_a_module_on_two_nodes_is_listed_once_among_the_parameters():
-    x, y, shared = nn.Identity()(), nn.Identity()(), nn.Linear(2, 2)
+    x, y, shared = nn.node(nn.Identity()), nn.node(nn.Identity()), nn.Linear(2, 2)
     g = nn.gModule([x, y], [shared(x), shared(y)])
     assert len(g.parameters()[0]) == 2
     clone = g.clone()
@@ -55,13 +55,13 @@ def test_a_module_on_two_nodes_is_listed_once_among_the_parameters():
 
 
 def test_chains_read_from_the_left():
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     g = nn.gModule(x, x - nn.Linear(3, 2) - nn.Tanh())
     assert [type(m).__name__ for m in g.modules] == ["Identity", "Linear", "Tanh"]
 
 
 def test_a_deep_graph_needs_no_recursion():
-    x = node = nn.Identity()()
+    x = node = nn.node(nn.Identity())
     for _ in range(5000):
         node = nn.Tanh()(node)
     g = nn.gModule(x, node)
@@ -72,7 +72,7 @@ def test_a_deep_graph_needs_no_recursion():
 
 
 def test_a_forgotten_input_is_named():
-    x, y = nn.Identity()(), nn.Identity()()
+    x, y = nn.node(nn.Identity()), nn.node(nn.Identity())
     with pytest.raises(ValueError, match="not among the inputs"):
         nn.gModule(x, nn.Identity()([x, y]))
     with pytest.raises(TypeError, match="no node"):
@@ -83,8 +83,32 @@ def test_a_forgotten_input_is_named():
         nn.gModule([x, y], nn.Identity()([x, y])).forward(np.ones(2))
 
 
+def test_a_call_without_an_input_is_an_error_that_says_how_to_describe_a_graph():
+    with pytest.raises(TypeError, match=r"Linear .* takes \(x\)\. .* nn\.node\(module\)"):
+        nn.Linear(2, 3)()
+    with pytest.raises(TypeError, match=r"takes \(x, target\)"):
+        nn.MSECriterion()()
+
+    class Source(nn.Module):
+        def updateOutput(self):
+            return np.ones(2)
+
+    np.testing.assert_array_equal(Source()(), np.ones(2))  # its forward code needs no input
+
+
+def test_a_node_is_made_of_a_module_and_of_nodes():
+    x = nn.node(nn.Identity())
+    assert x.parents == ()
+    assert nn.node(nn.CAddTable(), x, x).parents == (x, x)
+    assert nn.node(nn.CAddTable(), [x, x]).parents == nn.CAddTable()([x, x]).parents
+    with pytest.raises(TypeError, match="takes a module"):
+        nn.node(np.ones(2))
+    with pytest.raises(TypeError, match="CriterionTable"):
+        nn.MSECriterion()(x)
+
+
 def test_splitting_too_far_names_the_entry():
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     g = nn.gModule(x, x.split(3)[2])
     with pytest.raises(ValueError, match="entry 2"):
         g.forward([np.ones(2), np.ones(2)])
@@ -154,7 +178,7 @@ def test_arrows_run_through_no_box():
 
 
 def test_names_given_to_nodes_are_shown_and_escaped():
-    x = nn.Identity()().annotate(name="<pixels>")
+    x = nn.node(nn.Identity()).annotate(name="<pixels>")
     svg = nn.picture(nn.gModule(x, nn.Tanh()(x))).svg
     assert "&lt;pixels&gt;" in svg
 

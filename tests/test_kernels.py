@@ -490,7 +490,7 @@ def test_the_primitives_differentiate_through_the_kernels():
         y = ops.max_pool2d(ops.conv2d(x, w, **settings), kernel=2, stride=1)
         return ops.avg_pool2d(y, kernel=2)
 
-    y, pull = vjp(network, x, w)
+    y, pull = vjp(network, (x, w))
     v = rng.standard_normal(y.shape)
     c = convolution.conv2d(np, x, w, **settings)
     m, indices = pooling.max_pool2d(np, c, kernel=2, stride=1)
@@ -512,7 +512,7 @@ def test_third_derivatives_of_a_convolution_close():
     def along(f, direction):
         def derivative(x, w):
             _, pull = vjp(lambda x: f(x, w), x)
-            return ops.sum(pull(1.0)[0] * direction)
+            return ops.sum(pull(1.0) * direction)
 
         return derivative
 
@@ -525,7 +525,7 @@ def test_third_derivatives_of_a_convolution_close():
     np.testing.assert_allclose(float(second(x, w)), np.vdot(cu, cu), rtol=1e-12)
     _, pull = vjp(lambda w: second(x, w), w)
     wanted = 2 * convolution.conv2d_weight_gradient(np, u, cu, shape=w.shape, **settings)
-    np.testing.assert_allclose(pull(1.0)[0], wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(pull(1.0), wanted, rtol=0, atol=1e-12)
 
 
 # Bad input ----------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Every law on every subject: one test item per pair, found without being listed.
 
 Primitives come from the registry, modules, criterions and optimizers from `__all__`;
-`tests/cases/` says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs one law
-everywhere, `pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise) prove
-nothing: where they are more than a fifth, the pair counts as unchecked, and that is a failure.
+`tests/cases/`, or the subject itself, says how to draw examples.
+`pytest -k its_gradient_is_the_derivative` runs one law everywhere, `pytest -k conv2d` every law on
+one subject.  Unresolved verdicts (kinks, noise) prove nothing: where they are more than a fifth,
+the pair counts as unchecked, and that is a failure.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from tapegrad.autograd.check import (
     Case,
     Draws,
     Law,
-    Profile,
+    LawProfile,
     Subject,
+    case_of,
     check,
     discover,
     modules,
@@ -36,24 +38,27 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
-PROFILE = Profile(settings.default.max_examples, derandomize=settings.default.derandomize)
-DEEP = Profile(settings.get_profile("deep").max_examples)
+PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
+DEEP = LawProfile(settings.get_profile("deep").max_examples)
 
 
 def subjects(kind, table):
-    """Subjects of a kind, with the cases of `tests/cases/`; those without a case have None."""
+    """Subjects of a kind, with a case of `tests/cases/`, else their own; None where neither is."""
     if kind == "primitive":
         found = [(name, f"tapegrad.autograd.ops:{name}", op) for name, op in operations().items()]
     else:
         found = [(s.short, s.name, s.target) for s in PUBLIC if s.kind == kind]
     return {
-        name: Subject(path, kind, target, case_from(name, table), path=kind != "primitive")
+        name: Subject(path, kind, target, case_from(name, target, table), path=kind != "primitive")
         for name, path, target in sorted(found)
     }
 
 
-def case_from(name, table):
-    return None if name not in table else Case(table[name], exceptions=exceptions_of(name))
+def case_from(name, target, table):
+    if name in table:
+        return Case(table[name], exceptions=exceptions_of(name))
+    own = case_of(target)
+    return None if own is None else replace(own, exceptions=exceptions_of(name))
 
 
 def exceptions_of(*names):
@@ -103,19 +108,21 @@ def test_every_subject_has_a_case_and_every_case_a_subject(kind):
     found, known = SUBJECTS[kind], CASES[kind]
     assert found, f"no {kind} was discovered"
     missing = [
-        f"{name} has no case: write one in {cases.place(found[name].target)}"
+        f"{name} has no case: write one in {cases.case_file(found[name].target)}"
         for name in sorted(found.keys() - known.keys())
+        if case_of(found[name].target) is None
     ]
     assert not missing, "\n".join(missing)
     stale = [
-        f"{name} is gone: take its case out of {cases.PLACES[TABLE[kind], name]}"
+        f"{name} is gone: take its case out of {cases.FILES[TABLE[kind], name]}"
         for name in sorted(known.keys() - found.keys())
     ]
     assert not stale, "\n".join(stale)
     elsewhere = [
         f"the case of {name} stands in {stands}, and belongs into {belongs}"
-        for name, subject in found.items()
-        if (stands := cases.PLACES[TABLE[kind], name]) != (belongs := cases.place(subject.target))
+        for name in sorted(known)
+        if (stands := cases.FILES[TABLE[kind], name])
+        != (belongs := cases.case_file(found[name].target))
     ]
     assert not elsewhere, "\n".join(elsewhere)
     assert all(cases.subject(TABLE[kind], name) is found[name].target for name in known)
@@ -129,7 +136,7 @@ def test_every_subject_has_a_case_and_every_case_a_subject(kind):
         ("module", "SpatialMaxPooling", "tests/cases/nn/pooling.py"),
         ("module", "SeqLSTM", "tests/cases/nn/recurrent.py"),
         ("criterion", "MSECriterion", "tests/cases/nn/criterions.py"),
-        ("optimizer", "adam", "tests/cases/optim.py"),
+        ("primitive", "optimizer_step", "tests/cases/optim.py"),
     ],
 )
 def test_what_has_no_case_fails_and_says_where_to_write_one(kind, name, file, monkeypatch):
@@ -324,7 +331,7 @@ def on_device(kind):
 def agrees_on_cuda(subject):
     agree = DEVICE_LAWS[subject.kind]
     law = Law("cuda_arrays_agree_with_numpy", lambda trial: agree(trial, "cuda:0"))
-    subject.examine(law, Profile(25)).raise_error()
+    subject.examine(law, LawProfile(25)).raise_error()
 
 
 @pytest.mark.cuda

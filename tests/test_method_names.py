@@ -53,7 +53,7 @@ PLANNED = [*FREE, *(row[0].strip("`") for row in ROWS if is_added(row))]
 
 def samples() -> dict[str, Any]:
     """An instance of each class that the column `today` names, and of the base classes."""
-    node = nn.Identity()()
+    node = nn.node(nn.Identity())
     linear = nn.Linear(2, 2)
     found = [
         nn.Sequential(linear, nn.Tanh()),
@@ -128,7 +128,7 @@ def test_the_classes_are_today_what_the_row_says(row: list[str]) -> None:
 )
 def test_what_the_page_says_is_refused_today_is_refused(call: str, error: str, words: str) -> None:
     names = {"m": nn.Linear(2, 2), "c": SAMPLES["Container"], "s": nn.Sequential(nn.Tanh())}
-    names |= {"g": SAMPLES["gModule"], "node": SAMPLES["Node"], "optim": optim}
+    names |= {"g": SAMPLES["gModule"], "node": SAMPLES["GraphNode"], "optim": optim}
     with pytest.raises({"TypeError": TypeError, "ValueError": ValueError}[error]) as caught:
         eval(call, names)
     assert words.strip() in str(caught.value)

@@ -18,7 +18,7 @@ import scipy.special
 
 from tapegrad.autograd import Parameter, Tensor, grad, no_grad, ops
 from tapegrad.autograd.check import check_gradients
-from tapegrad.autograd.surface.methods import ELSEWHERE
+from tapegrad.autograd.surface.methods import INSTEAD
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -164,7 +164,7 @@ SPECIAL = {
     "__xor__": "m ^ (x > 0)",
 }  # fmt: skip
 
-# What a Tensor has not, beside what ELSEWHERE tells users about.
+# What a Tensor has not, beside what INSTEAD tells users about.
 WITHOUT = {
     "__array_finalize__": "of subclasses of ndarray",
     "__array_interface__": "would hand out memory without a check of the past; x.numpy() checks",
@@ -182,7 +182,7 @@ OF_OBJECT = set(dir(object)) - {*SPECIAL}
 
 def test_every_attribute_of_ndarray_has_its_line():
     found = set(dir(np.ndarray)) - OF_OBJECT
-    known = {**ATTRIBUTES, **SPECIAL, **ELSEWHERE, **WITHOUT}
+    known = {**ATTRIBUTES, **SPECIAL, **INSTEAD, **WITHOUT}
     new, gone = sorted(found - known.keys()), sorted(known.keys() - found)
     assert not new, f"new in NumPy {np.__version__}: {new}"
     # what some supported versions of NumPy or Python lack
@@ -194,11 +194,11 @@ def test_tensors_have_it(name):
     assert hasattr(Tensor, name)
 
 
-@pytest.mark.parametrize("name", sorted({**ELSEWHERE, **WITHOUT}))
+@pytest.mark.parametrize("name", sorted({**INSTEAD, **WITHOUT}))
 def test_tensors_have_not(name):
     x = Tensor(np.ones(2))
     assert not hasattr(x, name), f"{name} exists: give it a line in ATTRIBUTES"
-    if name in ELSEWHERE:
+    if name in INSTEAD:
         with pytest.raises(AttributeError, match=f"{name}'.*: "):
             getattr(x, name)
 

@@ -28,7 +28,7 @@ rng = np.random.default_rng(0)
 
 
 def test_every_public_function_of_numpy_is_in_a_column():
-    rows = coverage.table()
+    rows = coverage.coverage_table()
     assert {row.column for row in rows} == set(coverage.COLUMNS)
     assert len({(row.namespace, row.name) for row in rows}) == len(rows)
 
@@ -36,7 +36,7 @@ def test_every_public_function_of_numpy_is_in_a_column():
 def test_a_function_in_no_column_is_an_error(monkeypatch):
     monkeypatch.setattr(np, "new_in_some_release", lambda x: x, raising=False)
     with pytest.raises(LookupError, match=r"numpy\.new_in_some_release"):
-        coverage.table()
+        coverage.coverage_table()
 
 
 def test_most_functions_with_a_derivative_have_one_here(figures):
@@ -309,7 +309,7 @@ def test_pad_in_numpy_modes(mode):
     x = rng.standard_normal((3, 4))
     y, pull = vjp(lambda x: np.pad(x, ((1, 2), (2, 0)), mode=mode), x)
     np.testing.assert_array_equal(y, np.pad(x, ((1, 2), (2, 0)), mode=mode))
-    [g] = pull(np.ones_like(y))
+    g = pull(np.ones_like(y))
     assert g.sum() == y.size
 
 
@@ -341,7 +341,7 @@ def test_histogram_between_given_borders_is_differentiated_by_its_weights():
         np.testing.assert_array_equal(found.numpy(), expected)
     y, pull = vjp(lambda w: np.histogram(x, borders, weights=w)[0], w)
     np.testing.assert_allclose(y, np.histogram(x, borders, weights=w)[0])
-    np.testing.assert_array_equal(pull(np.array([2.0, 3.0]))[0], [2, 3, 3, 0])
+    np.testing.assert_array_equal(pull(np.array([2.0, 3.0])), [2, 3, 3, 0])
 
 
 def test_ufunc_methods():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -83,13 +84,14 @@ def test_unknown_options_are_named(name):
 
 
 def test_an_option_is_checked_as_it_was_declared_whatever_its_name():
-    @optim.optimizer(
-        pull=optim.Option(0.5, at_least=0),
-        share=optim.Option(0.5, at_least=0, below=1),
-        cap=optim.Option(1.0, below=2),
+    @optim.update_rule()
+    def drawn(
+        xp, x, g, state, *,
+        pull=optim.option(0.5, at_least=0),
+        share=optim.option(0.5, at_least=0, below=1),
+        cap=optim.option(1.0, below=2),
         learningRate=0.1,
-    )
-    def drawn(xp, x, g, state, *, pull, share, cap, learningRate):
+    ):  # fmt: skip
         return x - pull * share * cap * learningRate * g, {}
 
     def step(**config):
@@ -110,19 +112,28 @@ def test_an_option_is_checked_as_it_was_declared_whatever_its_name():
         step(**{option: np.array(0.25)})  # an array's values are not looked at
 
 
+def test_every_option_of_a_rule_is_described():
+    for name in optim.__all__:
+        rule = getattr(optim, name)
+        if isinstance(rule, optim.UpdateRule):
+            words = set(re.findall(r"\w+", rule.__doc__))
+            missing = [option for option in rule.options if option not in words]
+            assert not missing, f"{name}: the docstring says nothing about {missing}"
+
+
 def test_rates_decays_and_betas_have_limits_in_every_rule():
     """An option that is called a rate, a decay or a beta is never declared without limits."""
     rules = [getattr(optim, name) for name in optim.__all__]
-    rules = [rule for rule in rules if isinstance(rule, optim.Rule)]
+    rules = [rule for rule in rules if isinstance(rule, optim.UpdateRule)]
     assert len(rules) >= 15
     for rule in rules:
         for option in rule.options:
             if option in {"beta1", "beta2"}:
                 with pytest.raises(ValueError, match=rf"{option} must lie in \[0, 1\), not 1"):
-                    rule.chosen({option: 1})
+                    rule.complete_options({option: 1})
             if option.endswith(("Rate", "RateDecay", "weightDecay", "decoupledDecay", "momentum")):
                 with pytest.raises(ValueError, match=f"{option} must be at least 0, not -1"):
-                    rule.chosen({option: -1})
+                    rule.complete_options({option: -1})
 
 
 def test_interpolation_of_values_alone_finds_a_parabola_s_minimum():

@@ -34,12 +34,12 @@ def go(steps):
     model = nn.Sequential(
         nn.Linear(64, 16), nn.BatchNormalization(16), nn.Tanh(), nn.Dropout(0.3), nn.Linear(16, 10)
     )
-    optimizer = optim.AdamW(model, lr=optim.cosine(0.01, 60), clip_norm=1.0)
+    optimizer = optim.AdamW(model, lr=optim.cosine_decay(0.01, 60), clip_grad_norm=1.0)
     trainer = optim.Trainer(
         model, nn.CrossEntropyCriterion(), optimizer, folder=folder, keep=1, save_every=1,
-        progress=False, average=optim.Average(model, 0.9),
+        progress=False, average=optim.ExponentialMovingAverage(model, 0.9),
     )
-    trainer.fit((data["x"], data["y"]), epochs=2, batch=64, seed=3, steps=steps, resume=True)
+    trainer.fit((data["x"], data["y"]), epochs=2, batch_size=64, seed=3, steps=steps, resume=True)
 if first == last:
     go(last)
 else:
@@ -95,8 +95,8 @@ def test_a_run_interrupted_after_every_step_ends_with_the_same_bits(tmp_path, fi
         run(tmp_path / "broken", step, step, tmp_path / "digits.npz")
     run(tmp_path / "broken", 3, STEPS, tmp_path / "digits.npz")
     figures(f"resume: {STEPS} processes of one step each, {time.perf_counter() - began:.0f} s")
-    straight = optim.Checkpoints(tmp_path / "straight").latest()
-    broken = optim.Checkpoints(tmp_path / "broken").latest()
+    straight = optim.Checkpoints(tmp_path / "straight").load_latest()
+    broken = optim.Checkpoints(tmp_path / "broken").load_latest()
     assert straight["step"] == STEPS
     assert straight["epoch"] == 1
     assert straight["position"] > 0
@@ -137,13 +137,13 @@ class Failing:
 
     def __init__(self, monkeypatch, k):
         self.left, self.failed = k, False
-        opened, replaced, synced = Path.open, Path.replace, os.fsync
+        opened, replaced, synced = os.fdopen, Path.replace, os.fsync
 
-        def open_(path, *arguments, **options):
-            file = opened(path, *arguments, **options)
-            return self.watched(file) if "w" in "".join(arguments) else file
+        def fdopen(descriptor, mode):
+            file = opened(descriptor, mode)
+            return self.watched(file) if "w" in mode else file
 
-        monkeypatch.setattr(Path, "open", open_)
+        monkeypatch.setattr(os, "fdopen", fdopen)
         monkeypatch.setattr(Path, "replace", lambda *a: (self.count(), replaced(*a))[1])
         monkeypatch.setattr(os, "fsync", lambda *a: (self.count(), synced(*a))[1])
 
@@ -198,8 +198,8 @@ def test_whichever_write_fails_the_previous_checkpoint_is_readable(tmp_path):
                 failures += 1
             else:
                 assert not disk.failed, f"the failure of write {k} went unnoticed"
-        assert checkpoints.latest()["step"] in {1, 2}
-        assert checkpoints.best()["step"] in {1, 2}
+        assert checkpoints.load_latest()["step"] in {1, 2}
+        assert checkpoints.load_best()["step"] in {1, 2}
         for path in folder.iterdir():
             same(optim.load_checkpoint(path)["a"], CONTENT["a"])
     assert failures > 20
@@ -219,7 +219,7 @@ for _ in range(kills):
     child = os.fork()
     if not child:
         checkpoints = optim.Checkpoints(folder, keep=2)
-        step = checkpoints.latest()["step"]
+        step = checkpoints.load_latest()["step"]
         while True:
             step += 1
             checkpoints.save(step, {**content, "step": step}, best=True)
@@ -227,15 +227,15 @@ for _ in range(kills):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     names = os.listdir(folder)
-    interrupted += any(name.endswith(".tmp") for name in names)
+    interrupted += any(name.endswith(".part") for name in names)
     for name in names:
         if name.endswith(".ckpt"):
             try:
                 optim.load_checkpoint(os.path.join(folder, name))
             except optim.ResumeError:
                 unreadable += 1
-    assert start.latest() is not None
-print(unreadable, interrupted, start.latest()["step"])
+    assert start.load_latest() is not None
+print(unreadable, interrupted, start.load_latest()["step"])
 """
 
 
@@ -259,9 +259,9 @@ def test_the_last_few_and_the_best_are_kept(tmp_path):
     for step in range(5):
         checkpoints.save(step, {"step": step}, best=step == 1)
     assert [p.name for p in checkpoints.paths()] == ["step-000000003.ckpt", "step-000000004.ckpt"]
-    assert checkpoints.best() == {"step": 1}
+    assert checkpoints.load_best() == {"step": 1}
     checkpoints.paths()[-1].write_bytes(b"broken")
-    assert checkpoints.latest() == {"step": 3}
+    assert checkpoints.load_latest() == {"step": 3}
 
 
 # The loop -----------------------------------------------------------------------------------------
@@ -290,7 +290,11 @@ def test_batches_may_come_from_a_function_an_iterable_or_arrays():
     data, trainer = small()
     batches = [(data[0][i : i + 30], data[1][i : i + 30]) for i in (0, 30, 60)]
     ends = []
-    for source in (batches, lambda: iter(batches), optim.Batches(*data, size=30, shuffle=False)):
+    for source in (
+        batches,
+        lambda: iter(batches),
+        optim.Batches(*data, batch_size=30, shuffle=False),
+    ):
         _, trainer = small()
         trainer.fit(source, epochs=2)
         ends.append([p.numpy().copy() for p in trainer.model.parameters()[0]])
@@ -315,14 +319,16 @@ def test_a_nan_changes_no_parameter_and_no_checkpoint(tmp_path):
     assert trainer.checkpoints.paths()[-1].read_bytes() == newest
     trainer.model.get(0).weight.detach()[...] = np.nan
     with pytest.raises(optim.ResumeError, match=r"0\.weight is not finite"):
-        trainer.save()
+        trainer.save_checkpoint()
     assert trainer.checkpoints.paths()[-1].read_bytes() == newest
 
 
 def test_early_stopping_and_plateaus_end_what_no_longer_improves():
     data, _ = small()
-    plateau = optim.Plateau(0.0, patience=0)
-    _, trainer = small(lr=plateau.rate, plateau=plateau, callbacks=[optim.EarlyStopping("loss", 2)])
+    plateau = optim.ReduceOnPlateau(0.0, patience=0)
+    _, trainer = small(
+        lr=plateau.rate, plateau=plateau, callbacks=[optim.EarlyStopping("loss", patience=2)]
+    )
     assert len(trainer.fit(data, epochs=50)) < 10
 
 
@@ -334,7 +340,7 @@ def test_ctrl_c_leaves_parameters_from_before_or_after_an_update(request):
     states = []
 
     class Watch(optim.Callback):
-        def on_step(self, trainer, loss):
+        def on_step_end(self, trainer, loss):
             states.append([p.numpy().copy() for p in trainer.model.parameters()[0]])
 
     trainer.callbacks.append(Watch())

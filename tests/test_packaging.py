@@ -191,7 +191,7 @@ def test_importing_tapegrad_imports_nothing_heavy(tmp_path):
     assert not any(module.startswith(("tapegrad.nn", "tapegrad.optim")) for module in modules)
     assert not {module.split(".")[0] for module in modules} & HEAVY
     modules = imported("import tapegrad as tg; tg.nn, tg.optim", tmp_path)
-    assert {"tapegrad.nn.module", "tapegrad.optim.sgd"} <= modules
+    assert {"tapegrad.nn.module", "tapegrad.optim.rules.descent"} <= modules
     assert not {module.split(".")[0] for module in modules} & HEAVY
 
 

@@ -18,10 +18,10 @@ RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILI
 CODE = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 FOUND_BY_LAWS = """
-from tapegrad.autograd.check import Profile, check, discover
+from tapegrad.autograd.check import LawProfile, check, discover
 subjects = list(discover(toy))
 assert [s.short for s in subjects] == [{name!r}], subjects
-summary = check(subjects, Profile(3, derandomize=True))
+summary = check(subjects, LawProfile(3, derandomize=True))
 assert summary.ok, summary
 assert len(summary.outcomes) > {laws}, summary
 """
@@ -73,6 +73,46 @@ PROOFS = {
             assert np.array_equal(run(x).numpy(), y)
     """,
     "An optimizer": """
+        import numpy as np
+        from tapegrad import nn, optim, replay
+        from tapegrad.autograd import Tensor
+        x, _ = toy.heavy_ball(lambda x: ((x * x).sum(), 2 * x), np.ones(3), {"lr": 0.05}, {})
+        assert np.allclose(x, 0.9)  # Torch7's functional form
+        weight = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
+        target = Tensor(np.ones((4, 2), np.float32))
+        inputs = Tensor(np.linspace(0, 1, 12, dtype=np.float32).reshape(4, 3))
+
+        def trained(steps, recorded=False, path=None):
+            model = nn.Linear(3, 2)
+            model.weight.data[...], model.bias.data[...] = weight, 0
+            optimizer = toy.HeavyBall(model, lr=0.05)
+
+            def step(x):
+                optimizer.zero_grad()
+                loss = ((model(x) - target) ** 2).mean()
+                loss.backward()
+                optimizer.step()
+                return loss
+
+            run = replay(step) if recorded else step
+            for i in range(steps):
+                if path and i == 2:  # go on from a file
+                    optim.save_checkpoint(path, optimizer.state_dict())
+                    optimizer = toy.HeavyBall(model, lr=0.05)
+                    optimizer.load_state_dict(optim.load_checkpoint(path))
+                run(inputs)
+            return model.weight.numpy().copy()
+
+        expected = trained(5)
+        assert not np.array_equal(expected, weight)
+        assert np.array_equal(trained(5, recorded=True), expected)
+        assert np.array_equal(trained(5, path="optimizer.checkpoint"), expected)
+        try:
+            toy.HeavyBall(nn.Linear(3, 2), momentum=1.0)
+        except ValueError as error:
+            assert "momentum" in str(error), error
+        else:
+            raise AssertionError("momentum 1")
     """,
     "A file format": """
         from tapegrad import nn
@@ -102,7 +142,11 @@ PROOFS = {
         assert report.ok, report
     """,
 }
-LAWS = {"A primitive": ("pseudo_huber", 15), "A layer": ("Swish", 30)}
+LAWS = {
+    "A primitive": ("pseudo_huber", 15),
+    "A layer": ("Swish", 30),
+    "An optimizer": ("heavy_ball", 6),
+}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -242,3 +242,17 @@ def test_a_copy_to_another_device_is_replayed() -> None:
         y = step(np.array([value]))
         assert str(y.device) == "strict"
         assert y.numpy() == 2 * np.exp(value)
+
+
+def test_keyword_arguments_are_bound_at_each_call_and_their_names_are_guards():
+    @replay
+    def step(x, *, w, k=2):
+        return x * w * k
+
+    for i in range(4):
+        x, w = np.array([1.0, i]), np.array([3.0, i + 1])
+        np.testing.assert_array_equal(step(x, w=w).numpy(), x * w * 2)
+    assert step.recorded == 1
+    for i in range(4):
+        np.testing.assert_array_equal(step(x, w=w, k=i % 2).numpy(), x * w * (i % 2))
+    assert step.recorded == 3

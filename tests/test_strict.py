@@ -755,8 +755,8 @@ def test_the_record_is_that_of_the_installed_cupy():
         pytest.skip("CuPy is not installed")
     import cupy
 
-    from tapegrad.devices._record_cupy import record
+    from tapegrad.devices._record_cupy import record_cupy
 
     if cupy.__version__ != RECORD["cupy"]:
         pytest.skip(f"the record is of CuPy {RECORD['cupy']}, installed is {cupy.__version__}")
-    assert json.loads(json.dumps(record(cupy))) == {**RECORD, "numpy": np.__version__}
+    assert json.loads(json.dumps(record_cupy(cupy))) == {**RECORD, "numpy": np.__version__}

@@ -22,7 +22,7 @@ from saved_modules import STRANGERS
 from tapegrad import nn
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.check import check_module, ints
-from tapegrad.nn.core.own import by_hand, is_own, own_classes, qualified_name
+from tapegrad.nn.core.own import has_handwritten_gradient, is_own, own_classes, qualified_name
 from tapegrad.nn.formats import FormatError, native, torch7
 from tapegrad.nn.module import Module
 
@@ -95,7 +95,7 @@ def test_a_method_of_module_puts_nothing_into_loaded_modules(
     for base in (nn.Module, nn.Linear, nn.Sum):
         monkeypatch.setattr(base, "setTiming", _touch, raising=False)
     module = make()
-    assert set(vars(saved(module, tmp_path / "x.t7"))) - {"_training"} == set(vars(module))
+    assert set(vars(saved(module, tmp_path / "x.t7"))) - {"_training", "_type"} == set(vars(module))
 
 
 def test_a_mixin_puts_nothing_into_loaded_modules(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_mixin_puts_nothing_into_loaded_modules(tmp_path: Path) -> None:
 
     module = Custom(2)
     again = saved(nn.Sequential(module), tmp_path / "x.t7", Custom=Custom).get(0)
-    assert set(vars(again)) - {"_training"} == {"n", "weight", "inner", "choice"}
+    assert set(vars(again)) - {"_training", "_type"} == {"n", "weight", "inner", "choice"}
     assert np.array_equal(again.forward(ROWS).numpy(), module.forward(ROWS).numpy())
 
 
@@ -141,7 +141,7 @@ def test_a_strangers_class_may_say_what_its_fields_are(tmp_path: Path) -> None:
             self.first, self.second = whatever, [whatever, [nn.Tanh()]]
 
     again = saved(nn.Sequential(Custom(3)), tmp_path / "x.t7", Custom=Custom).get(0)
-    assert set(vars(again)) - {"_training"} == {"first", "second"}
+    assert set(vars(again)) - {"_training", "_type"} == {"first", "second"}
     assert isinstance(again.second[1][0], nn.Tanh)
 
 
@@ -182,7 +182,7 @@ def test_a_graph_is_saved_and_loaded_beside_a_method_inputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Module, "inputs", lambda self, *nodes: None, raising=False)
-    x = nn.Identity()()
+    x = nn.node(nn.Identity())
     graph = nn.gModule([x], [nn.Linear(3, 2)(x)])
     graph.save(tmp_path / "x.safetensors")
     torch7.save(graph, tmp_path / "x.t7")
@@ -312,7 +312,7 @@ def test_a_wrapper_around_module_s_own_method_makes_no_gradient_by_hand(
         return original(*arguments)
 
     monkeypatch.setattr(nn.methods.torch7.Torch7, "updateGradInput", timed)
-    assert not by_hand(nn.Linear)
+    assert not has_handwritten_gradient(nn.Linear)
 
 
 def test_no_method_is_by_hand_for_where_it_stands() -> None:

@@ -10,7 +10,7 @@ import pytest
 import tapegrad
 from tapegrad.autograd.core import array_methods, tensor
 from tapegrad.autograd.core.array_methods import ArrayMethods
-from tapegrad.autograd.surface.methods import ELSEWHERE
+from tapegrad.autograd.surface.methods import INSTEAD
 
 Tensor = tapegrad.Tensor
 DECLARED = {
@@ -31,7 +31,7 @@ def _written_in_the_class(file: str, name: str) -> set[str]:
 def test_every_attached_name_is_declared_to_type_checkers_and_no_other():
     inside = _written_in_the_class(tensor.__file__, "Tensor")
     slots = {"_alias", "_data", "_node", "_state"}
-    assert set(vars(Tensor)) - inside - slots - set(ELSEWHERE) == DECLARED
+    assert set(vars(Tensor)) - inside - slots - set(INSTEAD) == DECLARED
 
 
 def _parameters(function):

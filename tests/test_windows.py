@@ -128,7 +128,7 @@ def test_convolution_of_sequences_and_films_is_the_sum_of_its_definition(data, a
         1: (ops.conv1d, ops.conv1d_input_gradient),
         3: (ops.conv3d, ops.conv3d_input_gradient),
     }[axes]
-    found, pull = vjp(lambda x, w: function(x, w, **settings), x, w)
+    found, pull = vjp(lambda x, w: function(x, w, **settings), (x, w))
     near(found, y)
     for one, wanted in zip(pull(v), (gx, gw), strict=True):
         near(one, wanted)
@@ -154,7 +154,7 @@ X, W = np.ones((1, 2, 3, 4, 5)), np.ones((2, 2, 2, 2, 2))
         ("max_pool3d: x must have the five axes", lambda: ops.max_pool3d(X[0], 2)),
         ("avg_pool3d: x must have the five axes", lambda: ops.avg_pool3d(X[0], 2)),
         ("positions have shape \\(2,\\), expected \\(3,\\)",
-         lambda: ops.checked_positions(np.zeros(2, int), (3,), 4)),
+         lambda: ops.check_positions(np.zeros(2, int), (3,), 4)),
     ],
 )  # fmt: skip
 def test_bad_input_is_named_with_what_was_found_and_expected(message, call):

@@ -1,9 +1,12 @@
-"""tapegrad.autograd.check: the laws, a tool that proves or refutes derivatives."""
+"""tapegrad.autograd.check: laws that prove or refute derivatives, layers and optimizers.
+
+docs/laws.md is its guide.
+"""
 
 from tapegrad.autograd.check.cases import (
-    Array,
     Case,
-    Option,
+    CaseArray,
+    CaseOption,
     array,
     booleans,
     case_of,
@@ -39,16 +42,16 @@ from tapegrad.autograd.check.modules import MODULE_LAWS, Layer, ModuleTrial
 from tapegrad.autograd.check.optimizers import OPTIMIZER_LAWS, OptimizerTrial, Setting
 from tapegrad.autograd.check.primitives import (
     PRIMITIVE_LAWS,
-    Call,
     PrimitiveTrial,
+    TrialCall,
     applies_to_primitive,
     operations,
 )
-from tapegrad.autograd.check.report import Entry, GradientError, LawError, Probe, Report
+from tapegrad.autograd.check.report import GradientError, LawError, Probe, Report, ReportEntry
 from tapegrad.autograd.check.running import (
     PROFILES,
+    LawProfile,
     Outcome,
-    Profile,
     UncheckedError,
     examine,
     rerun_law,
@@ -61,7 +64,7 @@ __all__ = [
     # a function
     "check_gradients",
     "CheckError",
-    "Entry",
+    "ReportEntry",
     "GradientError",
     "LawError",
     "Probe",
@@ -73,12 +76,12 @@ __all__ = [
     "check_torch",
     "check_vjp",
     "Summary",
-    # whatever a module of yours defines
+    # the subjects that a module of yours defines
     "Subject",
     "check",
     "discover",
     "find",
-    # laws, and what they are about
+    # laws
     "LAWS",
     "Law",
     "Laws",
@@ -93,8 +96,8 @@ __all__ = [
     "PRIMITIVE_LAWS",
     "applies_to_primitive",
     "operations",
-    # examples
-    "Call",
+    # drawn examples, and trials of a subject on one
+    "TrialCall",
     "Layer",
     "Setting",
     "Pair",
@@ -109,9 +112,9 @@ __all__ = [
     "LAYOUTS",
     "REGIMES",
     # cases: how examples are drawn, in one line
-    "Array",
+    "CaseArray",
     "Case",
-    "Option",
+    "CaseOption",
     "array",
     "booleans",
     "case_of",
@@ -126,7 +129,7 @@ __all__ = [
     # running a law
     "PROFILES",
     "Outcome",
-    "Profile",
+    "LawProfile",
     "examine",
     "rerun_law",
     "run_law",

@@ -1,14 +1,14 @@
-"""Cases: how to draw an example of a subject, written in one line.
+"""Cases: each says how to draw examples of one subject, usually in one line.
 
     case = module_case(nn.Linear, input="N? inputSize", inputSize=ints(1, 5), outputSize=ints(1, 5))
 
-Options of the constructor are drawn first, under the names the constructor gives them; integer ones
-are also sizes of that name, so that ``"N? inputSize"`` fits the layer that was made.  A case is a
-function of a `Draws` (see draws.py) with flags beside it, so whatever one line cannot say is
-written as such a function: ``Case(draw_my_layer)``.
+Options of the constructor are drawn first, under the constructor's names.  An integer option is
+also the size of that name, so that ``"N? inputSize"`` fits the layer that was made.  A case is a
+function of a `Draws` (see draws.py) with some flags; where one line is not enough, write such a
+function: ``Case(draw_my_layer)``.
 
 A class declares its case in an attribute, ``law_case = {"input": "N? n_in", "n_in": range(1, 6)}``,
-which needs no import of the checker; `register_case` declares one from outside.
+which needs no import of the checker.  `register_case` declares one from outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.check.draws import check_names
 from tapegrad.autograd.check.modules import Layer
-from tapegrad.autograd.check.primitives import Call
+from tapegrad.autograd.check.primitives import TrialCall
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
 __all__ = [
-    "Array",
+    "CaseArray",
     "Case",
-    "Option",
+    "CaseOption",
     "array",
     "as_option",
     "booleans",
     "case_of",
-    "chosen",
+    "draw_options",
     "criterion_case",
-    "drawn",
+    "draw_arrays",
     "floats",
     "indices",
     "ints",
     "module_case",
     "one_of",
-    "prepared",
+    "parse_spec",
     "primitive_case",
     "register_case",
 ]
@@ -56,8 +56,8 @@ BATCHWISE = {
 
 
 @dataclass(frozen=True)
-class Option:
-    """A choice for one option of a constructor or a call; `draw` makes it."""
+class CaseOption:
+    """How to draw a value for one option of a constructor or a call: `draw` does it."""
 
     draw: Callable[[Draws], Any]
     text: str
@@ -66,43 +66,45 @@ class Option:
         return self.text
 
 
-def ints(low: int, high: int) -> Option:
-    """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` says the same."""
-    return Option(lambda d: d.integer(low, high), f"ints({low}, {high})")
+def ints(low: int, high: int) -> CaseOption:
+    """An integer in low … high, both included; shrinks to low.  ``range(1, 6)`` is short for it."""
+    return CaseOption(lambda d: d.integer(low, high), f"ints({low}, {high})")
 
 
-def one_of(*values: Any) -> Option:
-    """One of `values`; shrinks to the first.  A list says the same."""
-    return Option(lambda d: d.choice(values), f"one_of{values!r}")
+def one_of(*values: Any) -> CaseOption:
+    """One of `values`; shrinks to the first.  A list is short for it."""
+    return CaseOption(lambda d: d.choice(values), f"one_of{values!r}")
 
 
-def booleans() -> Option:
+def booleans() -> CaseOption:
     """False or True; shrinks to False."""
     return one_of(False, True)
 
 
-def floats(low: float, high: float) -> Option:
+def floats(low: float, high: float) -> CaseOption:
     """A number in low … high, one of 17 evenly spaced ones; shrinks to low."""
-    return Option(lambda d: low + (high - low) * d.integer(0, 16) / 16, f"floats({low}, {high})")
+    return CaseOption(
+        lambda d: low + (high - low) * d.integer(0, 16) / 16, f"floats({low}, {high})"
+    )
 
 
-def as_option(value: Any) -> Option:
+def as_option(value: Any) -> CaseOption:
     """The option that a value stands for: itself, a range, a list of choices, or the one value."""
-    if isinstance(value, Option):
+    if isinstance(value, CaseOption):
         return value
     if isinstance(value, range) and value.step == 1 and len(value):
         return ints(value.start, value.stop - 1)
     if isinstance(value, list):
         return one_of(*value)
-    return Option(lambda _: value, repr(value))
+    return CaseOption(lambda _: value, repr(value))
 
 
 # Arrays -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Array:
-    """An argument with named sizes; `array` and `indices` make one, and so does a bare text."""
+class CaseArray:
+    """An array argument with named sizes, made by `array`, `indices` or from a string."""
 
     names: str
     low: float | None = None
@@ -113,7 +115,7 @@ class Array:
         check_names(self.names)
 
     def draw(self, d: Draws) -> np.ndarray:
-        """The array."""
+        """Draw the array."""
         shape = d.shape(self.names)
         if self.below is None:
             return d.array(shape, self.low, self.high)
@@ -121,35 +123,35 @@ class Array:
         return d.integers(shape, 0, below)
 
 
-def array(names: str, low: float | None = None, high: float | None = None) -> Array:
+def array(names: str, low: float | None = None, high: float | None = None) -> CaseArray:
     """Floating point data of named sizes inside the open interval (low, high)."""
-    return Array(names, low, high)
+    return CaseArray(names, low, high)
 
 
-def indices(names: str, below: str | int) -> Array:
+def indices(names: str, below: str | int) -> CaseArray:
     """Integers in 0 … below − 1, `below` being a number or the name of a size: class labels, …"""
-    return Array(names, below=below)
+    return CaseArray(names, below=below)
 
 
-def prepared(spec: Any) -> Any:
-    """A spec with its texts read, so that a wrong one is refused before anything is drawn."""
+def parse_spec(spec: Any) -> Any:
+    """A spec with its strings parsed, so that a wrong one is refused before anything is drawn."""
     if isinstance(spec, str):
-        return Array(spec)
+        return CaseArray(spec)
     if isinstance(spec, Mapping):
-        return {key: prepared(item) for key, item in spec.items()}
+        return {key: parse_spec(item) for key, item in spec.items()}
     if isinstance(spec, (list, tuple)):
-        return [prepared(item) for item in spec]
+        return [parse_spec(item) for item in spec]
     return spec
 
 
-def drawn(spec: Any, d: Draws) -> Any:
-    """The arrays of a spec: an `Array`, a function of the draws, an array, or a nest of them."""
-    if isinstance(spec, Array):
+def draw_arrays(spec: Any, d: Draws) -> Any:
+    """Draw the arrays of a spec: a `CaseArray`, a function of the draws, an array, or a nest."""
+    if isinstance(spec, CaseArray):
         return spec.draw(d)
     if isinstance(spec, Mapping):
-        return {key: drawn(item, d) for key, item in spec.items()}
+        return {key: draw_arrays(item, d) for key, item in spec.items()}
     if isinstance(spec, (list, tuple)):
-        return [drawn(item, d) for item in spec]
+        return [draw_arrays(item, d) for item in spec]
     if callable(spec):
         return spec(d)
     return spec
@@ -160,16 +162,17 @@ def drawn(spec: Any, d: Draws) -> Any:
 
 @dataclass(frozen=True)
 class Case:
-    """How to draw examples of one subject, and what is known about it.
+    """How to draw examples of one subject, and facts that the laws cannot find out.
 
-    draw:       a `Layer`, a `Call` or a `Setting` from a `Draws`
-    kind:       "module", "criterion", "primitive" or "optimizer"; None to go by the subject
-    inplace:    the layer overwrites its input, and says so
+    draw:       a `Layer`, a `TrialCall` or a `Setting` from a `Draws`
+    kind:       "module", "criterion", "primitive" or "optimizer"; None to look at the subject
+    inplace:    whether the layer overwrites its input on purpose
     stochastic: whether the layer draws random numbers in training mode (from `tapegrad.devices`);
-                None where nothing is said, and checked
-    kinks:      flat or broken almost everywhere (rounding, steps): examples at kinks are fine
-    exceptions: law -> why it does not hold here; strict: one that is no longer needed is reported
-    complex:    arrays are drawn complex (of operations): laws are about real and imaginary parts
+                the laws check it, None leaves it open
+    kinks:      whether the function is flat or broken almost everywhere (rounding, steps), so
+                that examples at kinks are accepted
+    exceptions: law -> why it does not hold here; an exception that is not needed is an error
+    complex:    whether an operation's arrays are complex; laws see real and imaginary parts
     """
 
     draw: Callable[[Draws], Any]
@@ -181,7 +184,7 @@ class Case:
     complex: bool = False
 
     def __call__(self, d: Draws) -> Any:
-        """What `draw` gives."""
+        """Draw an example."""
         d.complex = self.complex
         return self.draw(d)
 
@@ -203,41 +206,41 @@ def module_case(
     exceptions: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Case:
-    """The case of a layer that ``make(**options)`` makes.
+    """The case of a layer, which ``make(**options)`` makes.
 
     input:     ``"N? C H W"``, `array`, `indices`, a function of the draws, or a nest of these
-    wrong:     an input that must be refused, in the same terms
-    batchwise: "split" if the outputs of a batch are those of its samples, "evaluate" if only in
-               evaluation mode, "perm" if the order of the samples alone does not matter, None if
-               the samples meet or there is no batch axis
-    target:    of criterions
+    wrong:     an input that must be refused, in the form of `input`
+    batchwise: "split" if the outputs of a batch are those of its samples, "evaluate" if that holds
+               in evaluation mode only, "perm" if only the order of the samples does not matter,
+               None if samples influence each other or there is no batch axis
+    target:    the target of a criterion, in the form of `input`
     options:   the constructor's: ``ints(1, 5)``, ``one_of("same", "valid")``, ``range(1, 6)``, a
                list of choices, or a value; integers are sizes of that name in the shapes
     The flags are those of `Case`.
     """
-    input, wrong, target = prepared(input), prepared(wrong), prepared(target)
+    input, wrong, target = parse_spec(input), parse_spec(wrong), parse_spec(target)
     if batchwise not in BATCHWISE:
         raise ValueError(f"batchwise={batchwise!r} is none of {', '.join(map(repr, BATCHWISE))}")
     kinds = {name: as_option(value) for name, value in options.items()}
 
     def draw(d: Draws) -> Layer:
-        picked = chosen(kinds, d)
-        x = drawn(input, d)
-        names = input.names if isinstance(input, Array) else ""
+        picked = draw_options(kinds, d)
+        x = draw_arrays(input, d)
+        names = input.names if isinstance(input, CaseArray) else ""
         batched = not names.startswith("N?") or d.present("N")
         return Layer(
             make(**picked),
             x,
-            None if wrong is None else drawn(wrong, d),
+            None if wrong is None else draw_arrays(wrong, d),
             BATCHWISE[batchwise] if batched else None,
-            None if target is None else drawn(target, d),
+            None if target is None else draw_arrays(target, d),
         )
 
     return Case(draw, kind, inplace, stochastic, kinks, dict(exceptions or {}))
 
 
 def criterion_case(make: Callable[..., Any], *, input: Any, target: Any, **spec: Any) -> Case:
-    """The case of a criterion; `target` in the terms of `input`, the rest as in `module_case`.
+    """The case of a criterion.  `target` has the form of `input`, the rest is as in `module_case`.
 
     >>> criterion_case(nn.CrossEntropyCriterion, input="N C", target=indices("N", below="C"))
     """
@@ -254,22 +257,22 @@ def primitive_case(
 ) -> Case:
     """The case of an operation on Tensors.
 
-    args:     its arguments, in the terms of `module_case`'s input
-    complex:  whether its arrays are drawn complex
-    settings: its keyword settings, in the terms of `module_case`'s options
+    args:     its arguments, in the form of `module_case`'s input
+    complex:  whether its arrays are complex
+    settings: its keyword settings, in the form of `module_case`'s options
     """
     kinds = {name: as_option(value) for name, value in settings.items()}
-    args = [prepared(arg) for arg in args]
+    args = [parse_spec(arg) for arg in args]
 
-    def draw(d: Draws) -> Call:
-        picked = chosen(kinds, d)
-        return Call([drawn(arg, d) for arg in args], picked)
+    def draw(d: Draws) -> TrialCall:
+        picked = draw_options(kinds, d)
+        return TrialCall([draw_arrays(arg, d) for arg in args], picked)
 
     return Case(draw, "primitive", kinks=kinks, exceptions=dict(exceptions or {}), complex=complex)
 
 
-def chosen(kinds: Mapping[str, Option], d: Draws) -> dict[str, Any]:
-    """A value for each option; integers become sizes of that name."""
+def draw_options(kinds: Mapping[str, CaseOption], d: Draws) -> dict[str, Any]:
+    """Draw a value for each option; an integer becomes the size of that name."""
     picked = {name: kind.draw(d) for name, kind in kinds.items()}
     for name, value in picked.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -279,14 +282,16 @@ def chosen(kinds: Mapping[str, Option], d: Draws) -> dict[str, Any]:
 
 # Where cases are declared -------------------------------------------------------------------------
 
-_REGISTERED: dict[int, tuple[Any, Case]] = {}  # by id, with the subject so that the id stays its
+_REGISTERED: dict[
+    int, tuple[Any, Case]
+] = {}  # by id; holding the subject keeps its id from being reused
 
 
 def register_case(subject: Any, case: Any = None, **spec: Any) -> Any:
     """Declare the case of a class, primitive or optimizer from outside.
 
     case: a `Case`, a function of a `Draws`, or None with the arguments of `module_case`,
-          `criterion_case` or `primitive_case` (told apart by ``target=`` and ``args=``) instead
+          `criterion_case` (with ``target=``) or `primitive_case` (with ``args=``) instead
     Returns `subject`.
     """
     _REGISTERED[id(subject)] = (subject, _as_case(subject, spec if case is None else case))
@@ -294,9 +299,9 @@ def register_case(subject: Any, case: Any = None, **spec: Any) -> Any:
 
 
 def case_of(subject: Any) -> Case | None:
-    """The case registered for `subject`, else the one its own class declares, else None.
+    """The case registered for `subject`, else the case that it declares itself, else None.
 
-    A subclass does not inherit its parent's: it may take other options and other inputs.
+    A class does not inherit the case of its base class, whose options and inputs may differ.
     """
     if id(subject) in _REGISTERED:
         return _REGISTERED[id(subject)][1]

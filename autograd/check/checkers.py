@@ -1,14 +1,15 @@
-"""check_module, check_criterion, check_vjp, check_torch: every law in one call or one decorator.
+"""check_module, check_criterion, check_vjp, check_torch: all laws in one call or decorator.
 
     check_module(lambda i, o: nn.Linear(i, o), input="N? i", i=ints(1, 5), o=ints(1, 5))
 
-or above a class, which `pytest --laws` and `tapegrad check` then find with its case:
+or as the decorator of a class, which `pytest --laws` and `tapegrad check` then find with its case:
 
     @check_module(input="N? i", i=ints(1, 5), o=ints(1, 5))
     class MyLayer(nn.Module): …
 
-or above a function that makes a layer, which becomes a test.  `check_vjp` is for NumPy functions
-with a gradient written by hand, `check_torch` for PyTorch's layers: no Tensor of ours is involved.
+or as the decorator of a function that makes a layer, which becomes a test.  `check_vjp` is for
+NumPy functions with a gradient written by hand, `check_torch` for PyTorch's layers; neither uses
+Tensors.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.check.cases import (
     Case,
     as_option,
-    chosen,
     criterion_case,
-    drawn,
+    draw_arrays,
+    draw_options,
     module_case,
-    prepared,
+    parse_spec,
     register_case,
 )
 from tapegrad.autograd.check.functions import Pair
@@ -35,7 +36,7 @@ from tapegrad.autograd.check.torch import torch_pair
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
     from tapegrad.autograd.check.laws import Law
-    from tapegrad.autograd.check.running import Profile
+    from tapegrad.autograd.check.running import LawProfile
 
 __all__ = ["check_criterion", "check_module", "check_torch", "check_vjp"]
 
@@ -45,9 +46,9 @@ def check_module(make: Callable[..., Any] | None = None, /, *, input: Any, **spe
 
     input: ``"N? C H W"``: named sizes, shared with other inputs and integer options; or `array`,
            `indices`, a function of the draws, or a nest of these
-    spec:  the other arguments of `module_case`, the constructor's options among them; and of the
-           call itself profile="pr", law=None (one law's name), choices=None (of one example, as a
-           failure prints them), seed=None, raise_error=True
+    spec:  the other arguments of `module_case`, including the constructor's options; and for the
+           check itself profile="pr", law=None (the name of one law), choices=None (those of one
+           example, which a failure prints), seed=None, raise_error=True
     Returns a `Summary`; raises LawError with the report where a law is broken or unchecked.
     Without `make` it is a decorator: a class gets its case, for `pytest --laws` and `tapegrad
     check`, and stays as it is; a function that makes a layer becomes a test of what it makes.
@@ -56,7 +57,7 @@ def check_module(make: Callable[..., Any] | None = None, /, *, input: Any, **spe
     >>> check_module(lambda i, o: nn.Linear(i, o), input="N? i", i=ints(1, 5), o=[1, 2]).ok
     True
     """
-    return _checker(module_case, "module", make, {"input": input, **spec})
+    return _run_or_decorate(module_case, "module", make, {"input": input, **spec})
 
 
 def check_criterion(
@@ -69,14 +70,16 @@ def check_criterion(
     >>> check_criterion(nn.CrossEntropyCriterion, input="N C", target=labels).ok
     True
     """
-    return _checker(criterion_case, "criterion", make, {"input": input, "target": target, **spec})
+    return _run_or_decorate(
+        criterion_case, "criterion", make, {"input": input, "target": target, **spec}
+    )
 
 
 def check_vjp(
     fn: Callable[..., Any],
     vjp_fn: Callable[..., Any],
     *inputs: Any,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -91,8 +94,8 @@ def check_vjp(
     vjp_fn:  vjp_fn(g, *inputs, **options) -> the gradient of ⟨g, fn⟩ for each input, None for
              integer ones; a bare array where there is one input
     inputs:  shapes with named sizes such as ``"N? C"``, `array`, `indices`, or arrays as they are
-    options: keyword arguments of both, `ints`, `one_of`, … or values; integers are sizes
-    The others are those of `check_module`.
+    options: keyword arguments of both: `ints`, `one_of`, … or values; integers are sizes
+    The other arguments are those of `check_module`.
     Returns a `Summary`; raises LawError with the report where a law is broken or unchecked.
 
     >>> import numpy as np
@@ -101,11 +104,11 @@ def check_vjp(
     """
     kinds = {name: as_option(value) for name, value in options.items()}
     names = list(argument_names(fn, len(inputs)))
-    inputs = tuple(prepared(spec) for spec in inputs)
+    inputs = tuple(parse_spec(spec) for spec in inputs)
 
     def draw(d: Draws) -> Pair:
-        picked = chosen(kinds, d)
-        args = [drawn(spec, d) for spec in inputs]
+        picked = draw_options(kinds, d)
+        args = [draw_arrays(spec, d) for spec in inputs]
         return Pair(
             functools.partial(fn, **picked) if picked else fn,
             functools.partial(vjp_fn, **picked) if picked else vjp_fn,
@@ -114,7 +117,7 @@ def check_vjp(
         )
 
     case = Case(draw, "function", kinks=kinks, exceptions=exceptions or {})
-    return _checked(
+    return _hold_laws(
         fn, "function", case,
         profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
     )  # fmt: skip
@@ -124,7 +127,7 @@ def check_torch(
     subject: Any,
     *inputs: Any,
     training: bool = False,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -150,21 +153,22 @@ def check_torch(
         kinks=kinks,
         exceptions=exceptions or {},
     )
-    return _checked(
+    return _hold_laws(
         subject, "function", case,
         profile=profile, law=law, choices=choices, seed=seed, raise_error=raise_error,
     )  # fmt: skip
 
 
-_OF_THE_CALL = ("profile", "law", "choices", "seed", "raise_error")
+_CHECK_ARGUMENTS = ("profile", "law", "choices", "seed", "raise_error")
 
 
-def _checker(
+def _run_or_decorate(
     case_from: Callable[..., Case], kind: str, make: Callable[..., Any] | None, spec: dict[str, Any]
 ) -> Any:
-    own = {name: spec.pop(name) for name in _OF_THE_CALL if name in spec}
+    """Hold the laws against what `make` makes; without `make` return a decorator."""
+    check_arguments = {name: spec.pop(name) for name in _CHECK_ARGUMENTS if name in spec}
     if make is not None:
-        return _checked(make, kind, case_from(make, **spec), **own)
+        return _hold_laws(make, kind, case_from(make, **spec), **check_arguments)
 
     def decorate(made: Any) -> Any:
         case = case_from(made, **spec)
@@ -173,21 +177,21 @@ def _checker(
 
         @functools.wraps(made)
         def test() -> None:
-            _checked(made, kind, case, **own)
+            _hold_laws(made, kind, case, **check_arguments)
 
-        # pytest reads the signature of what it calls, and would ask for fixtures of these names
+        # pytest takes the parameters of a test for fixtures; `test` itself has none
         del test.__wrapped__
         return test
 
     return decorate
 
 
-def _checked(
+def _hold_laws(
     make: Callable[..., Any],
     kind: str,
     case: Case,
     *,
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     law: str | None = None,
     choices: Sequence[int] | None = None,
     seed: int | None = None,
@@ -200,10 +204,10 @@ def _checked(
         subject.rerun(law, choices)
         return Summary()
 
-    def wanted(other: Law) -> bool:
+    def is_selected(other: Law) -> bool:
         return law is None or other.name == law
 
     if law is not None and law not in [other.name for other in subject.laws()]:
         raise ValueError(f"there is no law {law!r} of a {kind}")
-    summary = check([subject], profile, laws=wanted, seed=seed)
+    summary = check([subject], profile, laws=is_selected, seed=seed)
     return summary.raise_errors() if raise_error else summary

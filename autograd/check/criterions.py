@@ -1,7 +1,7 @@
-"""Laws of criterions: those of modules that make sense for a loss, and the loss's own.
+"""Laws of criterions: the laws of modules that make sense for a loss, and some for losses only.
 
-A criterion is a module of two inputs whose `backward` takes the target where a module's takes
-gradOutput; the trial below translates, so that the laws of modules apply as they are.
+A criterion is a module with two inputs, whose `backward` takes the target instead of gradOutput.
+The trial below translates between the two, so that the laws of modules apply unchanged.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ class CriterionTrial(ModuleTrial):
     """A criterion with an input and a target."""
 
     def target_for(self, x: Any) -> Any:
-        """The target, on the device of the input and, if it is floating point, in its dtype."""
+        """The target on the device of the input, and in its dtype if it is floating point."""
         device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
 
-        def placed(leaf: Any) -> Tensor:
+        def as_target(leaf: Any) -> Tensor:
             array = np.asarray(leaf)
             if array.dtype.kind == dtype.kind == "f":
                 array = array.astype(dtype, copy=False)
             return Tensor(array, device=device)
 
-        return map_leaves(placed, self.layer.target)
+        return map_leaves(as_target, self.layer.target)
 
     def run(self, module: Any, x: Any) -> Any:
-        """The stateful call."""
+        """The result of `forward`."""
         self._target = self.target_for(x)
-        return self.observed(f"{self._title(module)}.forward", module.forward, x, self._target)
+        return self.checked_call(f"{self._title(module)}.forward", module.forward, x, self._target)
 
     def call(self, module: Any, x: Any) -> Any:
-        """The plain call, on the current tape."""
-        return self.observed(self._title(module), module, x, self.target_for(x))
+        """The result of a plain call, recorded on the current tape."""
+        return self.checked_call(self._title(module), module, x, self.target_for(x))
 
     def backward(
         self, module: Any, x: Any, v: Sequence[np.ndarray], scale: float = 1
@@ -83,14 +83,14 @@ for _name in (
 
 @CRITERION_LAWS()
 def the_loss_is_one_number(trial: CriterionTrial) -> None:
-    """forward returns a 0-d Tensor."""
+    """`forward` returns a 0-d Tensor."""
     [loss] = leaves(trial.run(trial.copy(), trial.on_input()))
     must(loss.shape == (), f"the loss has shape {loss.shape}")
 
 
 @CRITERION_LAWS()
 def the_target_is_left_alone_and_checked(trial: CriterionTrial) -> None:
-    """Neither call writes into the target; backward with another one is an error."""
+    """Neither forward nor backward writes into the target; backward with another is an error."""
     module, x = trial.copy(), trial.on_input()
     before = [np.array(leaf) for leaf in leaves(trial.layer.target)]
     trial.forward(module, x)

@@ -1,15 +1,16 @@
-"""What an example is drawn from: sizes, options, a regime and a seed, never array entries.
+"""Draws: the source of the random choices of one example.
 
-A case is a function of a `Draws`: it asks for shapes and options by name and gets arrays made from
-one seed.  Shapes carry most of a checker's power, and they shrink; entries drawn one by one are
-slow and mostly equal.  The same case runs on random numbers (`Draws(seed)`, no dependency) or on
-Hypothesis (`strategies.py` overrides two methods), where a failure shrinks to the smallest sizes.
+A case is a function of a `Draws`: it asks for shapes and options by name, and for arrays, whose
+entries all come from one seed.  Single entries are not choices: drawing them one by one is slow,
+and most bugs depend on shapes, which are choices and shrink.  The same case runs on random numbers
+(`Draws(seed)`, no dependency) or on Hypothesis (`strategies.py` overrides two methods), where a
+failure shrinks to the smallest sizes.
 
 Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros; "constant" one
 value everywhere; "large" Gaussian data times a thousand.
 
-Where a case asks for complex arguments, `array`, `normal` and `uniform` give complex arrays in all
-arguments, or in every other one, since a real argument among complex ones has a rule of its own:
+In a case of complex arguments, `array`, `normal` and `uniform` give complex arrays for all
+arguments or for every other one, because a real argument beside complex ones has a rule of its own:
 its cotangent is the real part.
 """
 
@@ -28,7 +29,7 @@ REGIMES = ("ordinary", "grid", "constant", "large")
 
 
 def check_names(names: str) -> str:
-    """The names of a shape's axes as they are; ValueError where one is none."""
+    """`names` unchanged.  Raises ValueError where one of them does not describe an axis."""
     for axis in names.split():
         if not re.fullmatch(r"\w+(?:[*+]\w+)*\??", axis):
             raise ValueError(
@@ -39,10 +40,10 @@ def check_names(names: str) -> str:
 
 
 class Draws:
-    """Choices for one example; equal seeds make equal choices.
+    """The random choices for one example; equal seeds make equal choices.
 
-    regimes: those that `regime` is drawn from; more often the first
-    empties: when True, every axis that may be empty is
+    regimes: the kinds of data that `regime` is drawn from, the first more often than the others
+    empties: whether every axis that may be empty is empty
     """
 
     def __init__(
@@ -55,17 +56,17 @@ class Draws:
         self._choices = np.random.default_rng([seed, 1])
         self._named: dict[str, int] = {}
         self._present: dict[str, bool] = {}
-        self.made: list[int] = []  # every choice so far: what `RecordedDraws` takes
+        self.choices_made: list[int] = []  # all choices so far, as `RecordedDraws` takes them
         self.empties = empties
         self.complex = False  # a `Case` of complex arguments sets it
-        self._turns: list[bool] = []  # whether the next arrays are complex, once one was asked for
+        self._turns: list[bool] = []  # whether each of the next arrays is complex
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
         self.regime = self.choice([regimes[0], *regimes])
 
     # Two methods that a source of choices provides -----------------------------------------------
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         return int(self._choices.integers(low, high + 1))
 
     def _draw_seed(self, seed: int) -> int:
@@ -75,8 +76,8 @@ class Draws:
 
     def integer(self, low: int, high: int) -> int:
         """An integer in low … high, both included; smaller is simpler."""
-        self.made.append(self._next(low, high))
-        return self.made[-1]
+        self.choices_made.append(self._next_integer(low, high))
+        return self.choices_made[-1]
 
     def choice(self, options: Sequence[Any]) -> Any:
         """One of `options`; earlier is simpler."""
@@ -85,18 +86,18 @@ class Draws:
     # Sizes and shapes ----------------------------------------------------------------------------
 
     def size(self, name: str, low: int = 1, high: int = 4, *, may_be_empty: bool = False) -> int:
-        """The size called `name`, the same each time within an example."""
+        """The size called `name`, which stays the same within an example."""
         if name not in self._named:
             empty = may_be_empty and self.empties
             self._named[name] = 0 if empty else self.integer(low, high)
         return self._named[name]
 
     def shape(self, names: str | None = None, *, most: int = 3) -> tuple[int, ...]:
-        """A shape from named sizes, ``"N? C H W"``; any shape of at most `most` axes without.
+        """A shape of named sizes, ``"N? C H W"``; without names, any shape of at most `most` axes.
 
-        Sizes of one name are equal across the example, and an axis ``N?`` that may be missing is
-        missing everywhere or nowhere.  N and T may be empty, as batch axes may.  An axis may also
-        be a number or a sum or product: ``"N 3 H+2 2*C"``.
+        Sizes of one name are equal within the example, and an axis ``N?``, which may be missing, is
+        missing from all shapes or from none.  N and T may be empty, as batch axes may.  An axis may
+        also be a number or a sum or product: ``"N 3 H+2 2*C"``.
         """
         if names is None:
             axes = self.integer(0, most)
@@ -111,13 +112,13 @@ class Draws:
         )
 
     def present(self, name: str) -> bool:
-        """Whether the axis ``name?`` is there in this example."""
+        """Does this example have the axis ``name?``?"""
         if name not in self._present:
             self._present[name] = self.choice([False, True])
         return self._present[name]
 
     def let(self, name: str, size: int) -> int:
-        """Give a size its value, an option of the constructor for instance."""
+        """Set the size called `name`, for instance to an option of the constructor."""
         self._named[name] = size
         return size
 
@@ -128,7 +129,7 @@ class Draws:
         return int(text) if text.isdigit() else self.size(text, may_be_empty=text in ("N", "T"))
 
     def broadcastable(self, count: int, *, most: int = 3) -> list[tuple[int, ...]]:
-        """Shapes that broadcast with one another; the first need not be the largest."""
+        """`count` shapes that broadcast with each other; the first need not be the largest."""
         full = self.shape(most=most)
         shapes = []
         for _ in range(count):
@@ -154,11 +155,10 @@ class Draws:
 
         large:    how large entries get in the regime of that name
         distinct: no ties in any regime (for functions whose *shape* of result depends on ties)
-        real:     stays real in a case of complex arguments
-        cut:      the function has a branch cut off the real axis, too
-        Complex entries (complex128) may lie anywhere; where an interval is given, or a cut, they
-        are 1/4 away from both axes at least, on which all branch cuts and poles of NumPy's
-        functions lie.
+        real:     whether the array stays real in a case of complex arguments
+        cut:      whether the function has a branch cut outside the real axis
+        Complex entries (complex128) may lie anywhere.  With an interval or `cut` they keep a
+        distance of 1/4 from both axes, on which all branch cuts and poles of NumPy's functions lie.
         """
         if not real and self._is_complex():
             if low is not None or high is not None or cut:
@@ -184,7 +184,7 @@ class Draws:
         return np.asarray(self.rng.uniform(low, high, shape))
 
     def _is_complex(self) -> bool:
-        """Whether the next array is complex: all are, or every other one."""
+        """Is the next array complex?  In a complex example all are, or every other one."""
         if not self.complex:
             return False
         if not self._turns:
@@ -239,12 +239,12 @@ class Draws:
         return np.asarray(self.rng.integers(0, 2, shape), bool)
 
     def axis(self, ndim: int) -> int:
-        """An axis of an array of `ndim` ≥ 1 axes, counted from either end."""
+        """An axis of an array with `ndim` ≥ 1 axes, counted from either end."""
         axis = self.integer(0, ndim - 1)
         return self.choice([axis, axis - ndim])
 
     def axes(self, ndim: int) -> int | tuple[int, ...] | None:
-        """What `axis=` of a reduction takes: None, one axis, or several."""
+        """A value for the `axis=` of a reduction: None, one axis, or several."""
         if ndim == 0:
             return None
         kind = self.choice(["one", "all", "several"])
@@ -257,16 +257,16 @@ class Draws:
 
 
 class RecordedDraws(Draws):
-    """The example again whose choices were `made`; it fits the case it was drawn for.
+    """A `Draws` that repeats the recorded choices of an example, for the same case.
 
-    Raises ValueError where the choices do not fit the questions: the case has changed since.
+    Raises ValueError where a choice does not fit, because the case has changed since.
     """
 
-    def __init__(self, made: Sequence[int], **options: Any) -> None:
-        self._recorded = iter(made)
+    def __init__(self, choices: Sequence[int], **options: Any) -> None:
+        self._recorded = iter(choices)
         super().__init__(0, **options)
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         value = next(self._recorded, None)
         if value is None or not low <= value <= high:
             raise ValueError(

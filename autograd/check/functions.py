@@ -1,8 +1,8 @@
 """Laws of functions with a gradient written by hand, over bare NumPy arrays.
 
-Nothing here knows Tensors: a team whose layers are NumPy functions, or another library's (torch.py
-adapts those), can hold the same laws against them.  A subject is a pair, ``fn(*arrays)`` and
-``vjp(cotangent, *arrays)``, with arguments drawn from a case.
+These laws use no Tensors, so they apply to layers that are NumPy functions and, through torch.py,
+to those of PyTorch.  A subject is a pair of functions, ``fn(*arrays)`` and ``vjp(cotangent,
+*arrays)``, with arguments drawn from a case.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.laws import (
     Laws,
     NotCovered,
+    array_types,
     must,
     must_be_close,
     must_be_equal,
@@ -61,13 +62,13 @@ class Pair:
     """A function and its gradient on drawn arguments.
 
     fn:     fn(*args) -> array, or list of arrays
-    vjp:    vjp(cotangent, *args) -> gradient per argument, None for integers; a bare array where
-            there is one argument; the cotangent is a list where fn returns a list
-    args:   the arrays
-    names:  of the arguments
+    vjp:    vjp(cotangent, *args) -> the gradient of each argument, None for integers; a bare array
+            where there is one argument; the cotangent is a list where fn returns a list
+    args:   the arguments, arrays
+    names:  the names of the arguments
     second: the gradient of (cotangents, args) -> vjp, where it is known, as a function of
-            (gradients' cotangents, cotangents, args) -> gradients of the args
-    copies: whether results are copies by construction, so that shared memory says nothing
+            (cotangents of the gradients, cotangents, args) -> gradients of the args
+    copies: whether results are always copies, so that shared memory need not be checked
     """
 
     fn: Callable[..., Any]
@@ -79,7 +80,7 @@ class Pair:
 
 
 class FunctionTrial:
-    """A pair on one drawn example."""
+    """A `Pair` on one drawn example: what the laws of functions use."""
 
     def __init__(self, name: str, case: Callable[[Draws], Pair], draws: Draws) -> None:
         self.name = name
@@ -93,28 +94,28 @@ class FunctionTrial:
         self._single = True
         if not self.floats:
             raise CheckError(f"{name} was given no floating point argument")
-        given = list(self.pair.names) or [f"argument {i}" for i in range(len(self.args))]
-        self.names = [given[i] for i in self.floats]
+        names = list(self.pair.names) or [f"argument {i}" for i in range(len(self.args))]
+        self.names = [names[i] for i in self.floats]
 
     def __repr__(self) -> str:
-        return f"{self.name}({_described(self.args)})"
+        return f"{self.name}({array_types(self.args)})"
 
     @property
     def point(self) -> list[np.ndarray]:
         """The floating point arguments."""
         return [self.args[i] for i in self.floats]
 
-    def at(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """All arguments, with other floating point ones."""
+    def with_floats(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """All arguments, with the floating point ones replaced by `point`."""
         args = list(self.args)
         for i, value in zip(self.floats, point, strict=True):
             args[i] = value
         return args
 
-    def raw(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """fn's results as it returns them, checked for type and shape."""
-        args = self.at(point)
-        found = self._called(self.name, self.pair.fn, *args)
+    def raw_values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results of fn as it returns them, checked for type and shape."""
+        args = self.with_floats(point)
+        found = self._call(self.name, self.pair.fn, *args)
         self._single = not isinstance(found, (list, tuple))
         results = [found] if self._single else list(found)
         for result in results:
@@ -122,9 +123,9 @@ class FunctionTrial:
                 kind = type(result).__name__
                 raise CheckError(NOT_ARRAYS.format(name=self.name, type=kind, call=self.calls))
         shapes = [np.shape(result) for result in results]
-        first, before = self._shapes.setdefault(_described(args), (self.calls, shapes))
+        first, before = self._shapes.setdefault(array_types(args), (self.calls, shapes))
         if before != shapes:
-            name = f"{self.name}({_described(args)})"
+            name = f"{self.name}({array_types(args)})"
             raise CheckError(
                 SHAPE_CHANGED.format(
                     name=name, before=before, after=shapes, first=first, call=self.calls
@@ -133,16 +134,16 @@ class FunctionTrial:
         return results
 
     def values(self, point: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Copies of fn's results."""
-        return [np.array(y) for y in self.raw(self.point if point is None else point)]
+        """Copies of the results of fn."""
+        return [np.array(y) for y in self.raw_values(self.point if point is None else point)]
 
     def raw_gradients(
         self, v: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray]:
         """The gradients of the floating point arguments as vjp returns them."""
-        args = self.at(self.point if point is None else point)
+        args = self.with_floats(self.point if point is None else point)
         cotangent = v[0] if self._single else list(v)
-        found = self._called(f"the gradient of {self.name}", self.pair.vjp, cotangent, *args)
+        found = self._call(f"the gradient of {self.name}", self.pair.vjp, cotangent, *args)
         gradients = list(found) if isinstance(found, (list, tuple)) else [found]
         if len(gradients) != len(self.args):
             raise CheckError(
@@ -159,27 +160,27 @@ class FunctionTrial:
         return [np.array(g) for g in self.raw_gradients(v, point)]
 
     def cotangents(self, values: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """Random cotangents of fn's results."""
+        """Random cotangents for the results of fn."""
         values = self.values() if values is None else values
         return [gaussian(self.rng, y.shape).astype(y.dtype) for y in values]
 
     def other_point(self) -> list[np.ndarray]:
-        """Other data of the same shapes, on the same side of 0."""
+        """Other values for the floating point arguments, with the same shapes and signs."""
         return [x * self.rng.uniform(0.5, 0.9, x.shape) for x in self.point]
 
-    def _called(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
         try:
             return function(*arguments)
         except Exception as error:
-            shown = _described([a for a in arguments if isinstance(a, np.ndarray)])
+            shown = array_types([a for a in arguments if isinstance(a, np.ndarray)])
             error.add_note(f"raised in call {self.calls}: {name} on {shown}")
             raise
 
 
 @FUNCTION_LAWS()
 def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
-    """Equal arguments give equal bits, and what is returned are arrays."""
+    """Equal arguments give equal bits, and results are arrays."""
     first = trial.values()
     call = trial.calls
     second = trial.values()
@@ -195,7 +196,7 @@ def equal_calls_give_equal_results(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(regimes=REGIMES, effort=1.0)
 def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report:
-    """The hand-written gradient, against difference quotients of the function."""
+    """The hand-written gradient agrees with difference quotients of the function."""
     probes = probe(
         trial.values,
         lambda point, v: trial.gradients(v, point),
@@ -208,7 +209,7 @@ def its_gradient_is_the_derivative(trial: FunctionTrial) -> Report:
 
 @FUNCTION_LAWS(regimes=("ordinary", "grid"), effort=0.4)
 def its_second_derivative_is_right(trial: FunctionTrial) -> Report | NotCovered:
-    """The derivative of the gradient, where the library gives one."""
+    """The derivative of the gradient is right, where the library has one."""
     second = trial.pair.second
     if second is None:
         return NotCovered("a gradient written by hand has no second derivative")
@@ -216,7 +217,9 @@ def its_second_derivative_is_right(trial: FunctionTrial) -> Report | NotCovered:
     probes = probe(
         lambda point: trial.gradients(v, point),
         lambda point, u: [
-            np.asarray(g) for i, g in enumerate(second(u, v, trial.at(point))) if i in trial.floats
+            np.asarray(g)
+            for i, g in enumerate(second(u, v, trial.with_floats(point)))
+            if i in trial.floats
         ],
         trial.point,
         trial.rng,
@@ -233,7 +236,7 @@ def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
     of_u, of_v = trial.gradients(u), trial.gradients(v)
     mixed = trial.gradients([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for name, m, a, b in zip(trial.names, mixed, of_u, of_v, strict=True):
-        # terms that cancel inside are about as large as the cotangents, and leave their rounding
+        # terms that cancel inside may be as large as the cotangents, and so may their rounding
         terms = (a, b, *u, *v)
         scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in terms)
         what = f"gradient of {name} for 2u − 3v"
@@ -244,14 +247,14 @@ def its_gradient_is_linear_in_the_cotangent(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(regimes=("ordinary", "grid"))
 def inputs_are_left_alone(trial: FunctionTrial) -> None:
-    """Neither the function nor its gradient writes into arguments, or into the cotangent."""
+    """Neither the function nor its gradient writes into an argument or into the cotangent."""
     before = snapshot(trial.args)
     v = trial.cotangents()
-    given = snapshot(v)
+    cotangents = snapshot(v)
     must_be_unchanged(before, trial.args, "argument")
     trial.gradients(v)
     must_be_unchanged(before, trial.args, "argument")
-    must_be_unchanged(given, v, "cotangent")
+    must_be_unchanged(cotangents, v, "cotangent")
 
 
 @FUNCTION_LAWS()
@@ -269,9 +272,9 @@ def gradients_share_no_memory(trial: FunctionTrial) -> NotCovered | None:
 
 @FUNCTION_LAWS()
 def results_do_not_depend_on_earlier_calls(trial: FunctionTrial) -> None:
-    """Other data in between leave nothing stale behind, and returned arrays keep their bits."""
+    """A call on other data changes neither later results nor arrays that were returned before."""
     v = trial.cotangents()
-    results, gradients = trial.raw(trial.point), trial.raw_gradients(v)
+    results, gradients = trial.raw_values(trial.point), trial.raw_gradients(v)
     kept = [np.array(a) for a in (*results, *gradients)]
     other = trial.other_point()
     trial.values(other)
@@ -300,7 +303,7 @@ def memory_layout_does_not_matter(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS()
 def float32_agrees_with_float64(trial: FunctionTrial) -> None:
-    """float32 in is float32 out, in values and gradients, and close to float64."""
+    """float32 arguments give float32 results and gradients, close to those of float64."""
     single = [x.astype(np.float32) for x in trial.point]
     double = [x.astype(np.float64) for x in single]
     at_single, at_double = trial.values(single), trial.values(double)
@@ -332,14 +335,10 @@ def nan_stays_nan(trial: FunctionTrial) -> None:
 
 @FUNCTION_LAWS(empties=True)
 def an_empty_batch_is_fine(trial: FunctionTrial) -> NotCovered | None:
-    """Axes of length 0 give results, and gradients of the arguments' shapes."""
+    """Axes of length 0 give results, and gradients with the shapes of the arguments."""
     if all(x.size for x in trial.point):
         return NotCovered("no argument has an axis N or T, which may be empty")
     for name, g, x in zip(trial.names, trial.gradients(trial.cotangents()), trial.point,
                           strict=True):  # fmt: skip
         must(g.shape == x.shape, f"the gradient of {name} has shape {g.shape}, not {x.shape}")
     return None
-
-
-def _described(arrays: Sequence[np.ndarray]) -> str:
-    return ", ".join(f"{array.dtype}{array.shape}" for array in arrays)

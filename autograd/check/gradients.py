@@ -1,8 +1,8 @@
 """check_gradients: prove or refute the derivatives of any function of Tensors, to any order.
 
-The function is flattened to leaves in, leaves out; its values come from untracked calls, its
-derivatives from `vjp`.  Order n + 1 is the same check on (x, v) ↦ vjp(x, v): the derivative of a
-derivative is a function like any other, and a wrong rule of a rule is found like any other.
+The function is turned into one that takes and returns flat lists of arrays.  Its values come from
+untracked calls, its derivatives from `vjp`.  Order n + 1 is the same check of the function
+(x, v) ↦ vjp(x, v), so wrong derivatives of rules are found just as wrong rules are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tapegrad.autograd.check.report import Probe, Report
 from tapegrad.autograd.core.mode import no_grad
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, replace_leaves
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 from tapegrad.devices import TapegradError
 
-__all__ = ["CheckError", "argument_names", "check_gradients", "paths"]
+__all__ = ["CheckError", "argument_names", "check_gradients", "leaf_paths"]
 
 NOT_TENSORS = (
     "{name} returned {type} in call {call}: a function whose gradients are checked returns "
@@ -45,7 +45,7 @@ COMPLEX = "{name}: {path} is complex; only real derivatives are checked"
 
 
 class CheckError(TapegradError, ValueError):
-    """The check itself cannot be carried out; the message says why and in which call."""
+    """The check cannot be carried out; the message says why and in which call."""
 
 
 def check_gradients(
@@ -61,19 +61,19 @@ def check_gradients(
 
     fn:          any function of Tensors; returns a Tensor, or nested lists, tuples, dicts of them
     inputs:      arrays, Tensors, numbers, or nests of them; floating point ones are differentiated
-                 (in float64), integers and booleans are handed on as they are
-    order:       the highest order of derivative checked, 1, 2, …; all lower ones are too
-    seed:        of directions and cotangents
+                 (in float64), integers and booleans are passed on unchanged
+    order:       the highest order of derivative to check, 1, 2, …; lower orders are checked too
+    seed:        the seed of directions and cotangents
     probes:      random directions per order; one finds almost everything
     raise_error: raise GradientError when a derivative is wrong
-    Returns a Report; raises CheckError when fn returns something else than Tensors, changes its
-    output shape between calls, or is not deterministic.
+    Returns a Report; raises CheckError when fn returns anything but Tensors, changes its output
+    shape between calls, or is not deterministic.
 
     >>> import numpy as np
     >>> check_gradients(lambda x: np.tanh(x), np.linspace(-1, 1, 5), order=2).verdict
     'ok'
     """
-    function = _Flat(fn, inputs, name)
+    function = _FlatFunction(fn, inputs, name)
     rng = np.random.default_rng(seed)
     found: list[Probe] = []
     at = function.point
@@ -85,7 +85,7 @@ def check_gradients(
                 function.evaluate, function.pull, at, rng, kind=label, names=function.names
             )
         if level == 2:
-            found.append(_symmetry(function, at, rng))
+            found.append(_check_symmetry(function, at, rng))
         if level < order:
             function, at = function.derivative(at, rng)
     report = Report(function.name, tuple(found))
@@ -95,8 +95,8 @@ def check_gradients(
 _ORDINALS = {1: "first", 2: "second", 3: "third"}
 
 
-class _Flat:
-    """A function as leaves in, leaves out, over bare float64 arrays."""
+class _FlatFunction:
+    """A function of nests as a function from a list of float64 arrays to a list of them."""
 
     def __init__(self, fn: Callable[..., Any], inputs: tuple[Any, ...], name: str | None):
         self.fn = fn
@@ -106,9 +106,9 @@ class _Flat:
         self.shapes: list[tuple[int, ...]] | None = None
         self.names: list[str] = []
         self.point: list[np.ndarray] = []
-        self._homes: list[Any] = []
+        self._devices: list[Any] = []
         for argument, tree in zip(argument_names(fn, len(inputs)), inputs, strict=True):
-            for path, leaf in paths(tree, argument):
+            for path, leaf in leaf_paths(tree, argument):
                 value = leaf.data if isinstance(leaf, Tensor) else leaf
                 dtype = np.asarray(value).dtype if not devices.is_array(value) else value.dtype
                 if dtype.kind == "c":
@@ -117,7 +117,7 @@ class _Flat:
                     self.names.append(path)
                     array = devices.to_numpy(value) if devices.is_array(value) else value
                     self.point.append(np.array(array, np.float64))
-                    self._homes.append(
+                    self._devices.append(
                         devices.device_of(value) if devices.is_array(value) else None
                     )
         if not self.point:
@@ -126,41 +126,41 @@ class _Flat:
     def evaluate(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The floating point leaves of fn's value, from an untracked call."""
         with no_grad():
-            outputs = self.outputs(self._homed(point))
+            outputs = self.outputs(self._as_tensors(point))
         return [np.array(output.numpy()) for output in outputs]
 
     def pull(
         self, point: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """The gradient of ⟨cotangents, fn⟩ with respect to each leaf."""
-        _, pull = vjp(self._on_leaves, *self._homed(point))
+        _, pull = vjp(self._on_leaves, tuple(self._as_tensors(point)))
         gradients = pull([self._like_output(c, i) for i, c in enumerate(cotangents)])
         return [np.array(gradient.numpy()) for gradient in gradients]
 
     def derivative(
         self, point: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[_Flat, list[np.ndarray]]:
-        """The function (x, v) ↦ vᵀ·J(x), flat again, and a point for it."""
+    ) -> tuple[_FlatFunction, list[np.ndarray]]:
+        """The function (x, v) ↦ vᵀ·J(x) in the same flat form, and a point at which to check it."""
         count = len(point)
 
-        def pulled(*arguments: Tensor) -> list[Tensor]:
-            _, pull = vjp(self._on_leaves, *arguments[:count])
+        def vjp_of_leaves(*arguments: Tensor) -> list[Tensor]:
+            _, pull = vjp(self._on_leaves, tuple(arguments[:count]))
             return list(pull(list(arguments[count:])))
 
         values = self.evaluate(point)
-        above = _Flat.__new__(_Flat)
-        above.fn = pulled
+        above = _FlatFunction.__new__(_FlatFunction)
+        above.fn = vjp_of_leaves
         above.name = self.name
         above.inputs = (*point, *values)
         above.calls = 0
         above.shapes = None
         above.names = [*self.names, *(f"cotangent {i}" for i in range(len(values)))]
-        above._homes = [*self._homes, *([self._homes[0]] * len(values))]
+        above._devices = [*self._devices, *([self._devices[0]] * len(values))]
         above.point = [*point, *(gaussian(rng, value.shape) for value in values)]
         return above, above.point
 
     def check_calls(self, point: Sequence[np.ndarray]) -> None:
-        """Two equal calls must give equal bits."""
+        """Raise CheckError unless two equal calls give equal bits."""
         first, second = self.evaluate(point), self.evaluate(point)
         for a, b in zip(first, second, strict=True):
             if a.tobytes() != b.tobytes():
@@ -170,11 +170,11 @@ class _Flat:
                 )
 
     def outputs(self, leaves_in: Sequence[Tensor]) -> list[Tensor]:
-        """Call fn; its floating point leaves, checked for type and shape."""
+        """The floating point leaves of a call of fn, checked for type and shape."""
         self.calls += 1
-        found = self.fn(*self._arguments(leaves_in))
-        flat = leaves(found)
-        for leaf in flat or [found]:
+        result = self.fn(*self._arguments(leaves_in))
+        flat = leaves(result)
+        for leaf in flat or [result]:
             if not isinstance(leaf, Tensor):
                 raise CheckError(
                     NOT_TENSORS.format(name=self.name, type=type(leaf).__name__, call=self.calls)
@@ -203,29 +203,31 @@ class _Flat:
     def _arguments(self, leaves_in: Sequence[Tensor]) -> Any:
         if len(leaves_in) == len(self.inputs) and all(map(_is_float_leaf, self.inputs)):
             return leaves_in
-        given = iter(leaves_in)
-        flat = [next(given) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
+        floats = iter(leaves_in)
+        flat = [next(floats) if _is_float_leaf(leaf) else leaf for leaf in leaves(self.inputs)]
         return replace_leaves(self.inputs, flat)
 
-    def _homed(self, point: Sequence[np.ndarray]) -> list[Tensor]:
+    def _as_tensors(self, point: Sequence[np.ndarray]) -> list[Tensor]:
         return [
             Tensor(np.array(x), device=None if home is None else home)
-            for x, home in zip(point, self._homes, strict=True)
+            for x, home in zip(point, self._devices, strict=True)
         ]
 
     def _like_output(self, cotangent: np.ndarray, _: int) -> Tensor:
-        return Tensor(np.array(cotangent), device=self._homes[0])
+        return Tensor(np.array(cotangent), device=self._devices[0])
 
 
-def _symmetry(function: _Flat, point: Sequence[np.ndarray], rng: np.random.Generator) -> Probe:
-    """⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩: exact but for rounding."""
+def _check_symmetry(
+    function: _FlatFunction, point: Sequence[np.ndarray], rng: np.random.Generator
+) -> Probe:
+    """A probe of ⟨H·u, w⟩ = ⟨H·w, u⟩ for the Hessian H of ⟨v, fn⟩, which holds up to rounding."""
     count = len(function.shapes or ())
     u = [gaussian(rng, x.shape) for x in point[:count]]
     w = [gaussian(rng, x.shape) for x in point[:count]]
-    first = _pairing(function.pull(point, u)[:count], w)
-    second = _pairing(function.pull(point, w)[:count], u)
+    first = _inner_product(function.pull(point, u)[:count], w)
+    second = _inner_product(function.pull(point, w)[:count], u)
     (hu, scale), (hw, other) = first, second
-    # terms that cancel inside H·u leave rounding behind on the scale of the gradient itself
+    # terms that cancel inside H·u leave rounding on the scale of the gradient itself
     inner = sum(float(np.sum(np.abs(g))) for g in function.evaluate(point))
     tolerance = 1e-9 * max(scale, other) + 1e-12 * inner
     verdict = "ok" if abs(hu - hw) <= tolerance else "wrong"
@@ -234,7 +236,7 @@ def _symmetry(function: _Flat, point: Sequence[np.ndarray], rng: np.random.Gener
     return Probe("symmetry of the second order", verdict, hu, hw, 0.0, tolerance, 0.0, 2)
 
 
-def _pairing(
+def _inner_product(
     gradients: Sequence[np.ndarray], direction: Sequence[np.ndarray]
 ) -> tuple[float, float]:
     with np.errstate(invalid="ignore", over="ignore"):
@@ -253,7 +255,7 @@ def _is_float_leaf(leaf: Any) -> bool:
 
 
 def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
-    """The names fn gives its arguments, as far as it names them."""
+    """The names of the parameters of fn; "argument i" where it has none."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):
@@ -262,14 +264,16 @@ def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
     return [names[i] if i < len(names) else f"argument {i}" for i in range(count)]
 
 
-def paths(tree: Any, path: str) -> list[tuple[str, Any]]:
-    """(path, leaf) of every leaf, named as its author would write it: x[0]['w']."""
+def leaf_paths(tree: Any, path: str) -> list[tuple[str, Any]]:
+    """(path, leaf) for each leaf of a nest; a path is the Python expression x[0]['w']."""
     if tree is None:
         return []
     if isinstance(tree, dict):
-        return [found for key, item in tree.items() for found in paths(item, f"{path}[{key!r}]")]
+        return [
+            found for key, item in tree.items() for found in leaf_paths(item, f"{path}[{key!r}]")
+        ]
     if isinstance(tree, (list, tuple)):
-        return [found for i, item in enumerate(tree) for found in paths(item, f"{path}[{i}]")]
+        return [found for i, item in enumerate(tree) for found in leaf_paths(item, f"{path}[{i}]")]
     return [(path, tree)]
 
 

@@ -1,9 +1,9 @@
 """Laws: properties that every primitive, module, criterion or optimizer must have.
 
-A law is a sentence and a function that raises `LawError` when an example breaks it.  Laws are
-collected in one ordered table per kind of subject, so a new law reaches every subject and a new
-subject meets every law; tests only cross the two.  Arrays that differ are described the same way
-everywhere: how many entries, the worst one, both values.
+A law is a sentence and a function that raises `LawError` when an example breaks it.  There is one
+ordered table of laws for each kind of subject, so a new law applies to every subject, and a new
+subject is held to every law.  Arrays that differ are always described by how many entries differ,
+the worst entry, and both values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ __all__ = [
     "Law",
     "Laws",
     "NotCovered",
-    "joined",
+    "array_types",
+    "join_laws",
     "must",
     "must_all_be_equal",
     "must_be_close",
@@ -37,18 +38,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class NotCovered:
-    """What a law returns on an example that it is not about; the summary counts these."""
+    """The result of a law on an example to which it does not apply; the summary counts these."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Law:
-    """One property: its sentence in snake case, its check, and what examples it wants.
+    """One property: its sentence in snake case, its check, and the examples that it needs.
 
     check:    called with a trial (a subject and one drawn example); raises LawError
-    regimes:  regimes of data it makes sense on
-    effort:   how many examples it deserves, relative to the profile's number (1 is all)
+    regimes:  the regimes of data on which it is checked
+    effort:   the share of the profile's number of examples on which it is checked (1 is all)
     empties:  whether its examples have empty axes
     """
 
@@ -69,13 +70,13 @@ class Law:
 
 @dataclass
 class Laws:
-    """An ordered table of laws about one kind of subject; a decorator adds to it."""
+    """An ordered table of laws for one kind of subject; used as a decorator it adds a law."""
 
     subject: str
     laws: dict[str, Law] = field(default_factory=dict)
 
     def __call__(self, **options: Any) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-        """Declare the decorated function a law; its name is the sentence."""
+        """A decorator that declares a function a law; the function's name is the sentence."""
 
         def declare(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
             if check.__name__ in self.laws:
@@ -95,18 +96,23 @@ class Laws:
         return self.laws[name]
 
 
-def joined(subject: str, *tables: Laws) -> Laws:
+def join_laws(subject: str, *tables: Laws) -> Laws:
     """One table of several, in their order; raises ValueError where two laws have one name."""
-    whole = Laws(subject)
+    all_laws = Laws(subject)
     for table in tables:
         for law in table:
-            if law.name in whole.laws:
+            if law.name in all_laws.laws:
                 raise ValueError(f"there is a law called {law.name} already")
-            whole.laws[law.name] = law
-    return whole
+            all_laws.laws[law.name] = law
+    return all_laws
 
 
-# What laws state ----------------------------------------------------------------------------------
+def array_types(arrays: Iterable[Any]) -> str:
+    """The dtypes and shapes of arrays in words, for messages: "float64(2, 3), int64()"."""
+    return ", ".join(f"{array.dtype}{tuple(array.shape)}" for array in arrays)
+
+
+# Conditions ----------------------------------------------------------------------------------
 
 
 def must(condition: object, message: str) -> None:
@@ -116,7 +122,7 @@ def must(condition: object, message: str) -> None:
 
 
 def must_be_equal(found: Any, expected: Any, what: str) -> None:
-    """Two arrays agree in shape, dtype and every bit (NaN equals NaN)."""
+    """Raise LawError unless two arrays agree in shape, dtype and every bit (NaN equals NaN)."""
     found, expected = np.asarray(found), np.asarray(expected)
     must(
         found.shape == expected.shape and found.dtype == expected.dtype,
@@ -129,11 +135,11 @@ def must_be_equal(found: Any, expected: Any, what: str) -> None:
     if found.dtype.kind in "fc":
         same |= np.isnan(found) & np.isnan(expected)
     if not same.all():
-        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
+        raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
 
 
 def must_all_be_equal(found: Sequence[Any], expected: Sequence[Any], what: str) -> None:
-    """As many arrays as expected, each equal to its own in shape, dtype and every bit."""
+    """Raise LawError unless two lists of arrays agree in length, shapes, dtypes and every bit."""
     must(len(found) == len(expected), f"{what}: {len(found)} instead of {len(expected)}")
     for i, (f, e) in enumerate(zip(found, expected, strict=True)):
         must_be_equal(f, e, f"{what} {i}")
@@ -142,9 +148,10 @@ def must_all_be_equal(found: Sequence[Any], expected: Sequence[Any], what: str) 
 def must_be_close(
     found: Any, expected: Any, what: str, *, relative: float, scale: float | None = None
 ) -> None:
-    """Two arrays agree within `relative` times the largest finite magnitude of `expected`.
+    """Raise LawError unless two arrays differ by at most `relative` times a magnitude.
 
-    scale: a magnitude to use where it is larger, such as that of the terms of a sum
+    The magnitude is the largest finite one in `expected`, or `scale` where that is larger, such as
+    the magnitude of the terms of a sum.
     """
     found = np.asarray(found, np.float64)
     expected = np.asarray(expected, np.float64)
@@ -156,7 +163,7 @@ def must_be_close(
         near = np.abs(found - expected) <= relative * size
         same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
     if not same.all():
-        raise LawError(f"{what}: {_difference(found, expected, ~same)}")
+        raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
 
 
 def snapshot(arrays: Iterable[Any]) -> list[bytes]:
@@ -165,13 +172,13 @@ def snapshot(arrays: Iterable[Any]) -> list[bytes]:
 
 
 def must_be_unchanged(before: Sequence[bytes], arrays: Iterable[Any], what: str) -> None:
-    """The arrays hold the bytes that `snapshot` took."""
+    """Raise LawError unless the arrays still hold the bytes of an earlier `snapshot`."""
     for i, (old, array) in enumerate(zip(before, arrays, strict=True)):
         must(old == np.asarray(array).tobytes(), f"{what} {i} was overwritten")
 
 
 def must_refuse(action: Callable[[], Any], what: str) -> None:
-    """The action raises ValueError or TypeError."""
+    """Raise LawError unless the action raises ValueError or TypeError."""
     try:
         action()
     except (ValueError, TypeError):
@@ -180,46 +187,49 @@ def must_refuse(action: Callable[[], Any], what: str) -> None:
 
 
 def spoil(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two copies of x that differ from it in one drawn entry: there it is NaN, or another number.
+    """Two copies of x with one entry changed: to NaN in the first, to another number in the second.
 
-    An entry that matters changes the result in the second; then NaN must show in the first.
+    If the second changes a result, the entry matters, and NaN must show in the result of the first.
     """
-    place = int(rng.integers(x.size))
+    index = int(rng.integers(x.size))
     bad, moved = x.copy(), x.copy()
-    bad.reshape(-1)[place] = np.nan
-    moved.reshape(-1)[place] += 0.03125
+    bad.reshape(-1)[index] = np.nan
+    moved.reshape(-1)[index] += 0.03125
     return bad, moved
 
 
 def must_show_nan(before: np.ndarray, moved: np.ndarray, bad: np.ndarray, what: str) -> None:
-    """A result is NaN wherever another number in the spoiled entry gave another value."""
+    """Raise LawError unless the result is NaN wherever the spoiled entry (see `spoil`) matters.
+
+    before, moved, bad: the result for x, and for both copies that `spoil` made
+    """
     lost = (before != moved) & ~np.isnan(bad)
     must(not lost.any(), f"NaN in {what} gives {bad[lost][:1]}")
 
 
 def must_leave_no_cycles(step: Callable[[], None], times: int = 3) -> None:
-    """Run `step` with the garbage collector off; collecting afterwards finds nothing."""
+    """Run `step` without the garbage collector; raise LawError if garbage is left."""
     enabled = gc.isenabled()
     gc.disable()
     gc.freeze()  # what was there before is not looked at: in a test suite it is millions of objects
     try:
         for _ in range(times):
             step()
-        found = gc.collect()
+        garbage = gc.collect()
     finally:
         gc.unfreeze()
         if enabled:
             gc.enable()
-    must(found == 0, f"{found} objects in reference cycles after {times} calls")
+    must(garbage == 0, f"{garbage} objects in reference cycles after {times} calls")
 
 
-def _difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
-    places = np.argwhere(wrong)
+def _describe_difference(found: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    indices = np.argwhere(wrong)
     with np.errstate(invalid="ignore", over="ignore"):
         gaps = np.abs(found[wrong].astype(np.float64) - expected[wrong].astype(np.float64))
     worst = int(np.argmax(np.where(np.isnan(gaps), np.inf, gaps)))
-    index = tuple(int(i) for i in places[worst])
+    index = tuple(int(i) for i in indices[worst])
     return (
-        f"{len(places)} of {found.size} entries differ, most at {list(index)}: "
+        f"{len(indices)} of {found.size} entries differ, most at {list(index)}: "
         f"{found[index]!r} instead of {expected[index]!r}"
     )

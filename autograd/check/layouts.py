@@ -1,7 +1,7 @@
-"""Ways an array may lie in memory: the values are equal, and so must results be.
+"""LAYOUTS: functions that store an array differently in memory and keep its values.
 
-Code that asks for a raw pointer, reshapes what it takes to be contiguous, or writes into its
-argument works on contiguous arrays and fails on these.
+Code that uses a raw pointer, assumes contiguous memory, or writes into its argument works on
+contiguous arrays and fails on some of these.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Where a gradient is wrong, and how: entries, and a diagnosis in words.
+"""localise: the wrong entries of a gradient, and a diagnosis in words.
 
-Runs on failure only, so it may cost thousands of evaluations.  Small arguments are measured entry
-by entry; in large ones the wrong entries are found by bisection, a probe for each half, because a
-512 × 512 weight would need a million evaluations otherwise.  On tied data a *group* of equal
-entries is moved together, as in the probe that failed.
+It runs after a failure only, so it may cost thousands of evaluations.  Small arguments are measured
+entry by entry.  In large ones wrong entries are found by bisection with a probe for each half,
+because a 512 × 512 weight would need a million evaluations otherwise.  On tied data, a *group* of
+equal entries is moved together, as in the probe that failed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import permutations
 import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.report import Entry
+from tapegrad.autograd.check.report import ReportEntry
 from tapegrad.autograd.check.slopes import Line, slope_at
 
 __all__ = ["diagnose", "localise"]
 
-_ENTRYWISE = 256  # arguments up to this size are measured entry by entry
-_FOUND = 16  # bisection stops after this many wrong entries
+_ENTRYWISE = 256  # the largest size of an argument that is measured entry by entry
+_MOST_ENTRIES = 16  # bisection stops after this many wrong entries
 
 
 def localise(
@@ -32,19 +32,24 @@ def localise(
     *,
     step: float,
     scale: float,
-) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-    """The wrong entries, worst first, and sentences that say what is wrong with them."""
+) -> tuple[tuple[ReportEntry, ...], tuple[str, ...]]:
+    """The wrong entries, worst first, and sentences that describe the error."""
     measure = _Measure(line, gradients, groups, step, scale)
-    entries: list[Entry] = []
+    entries: list[ReportEntry] = []
     sentences: list[str] = []
     for position, name in enumerate(names):
         gradient = gradients[position]
         lost = np.flatnonzero(np.isnan(gradient))
         if lost.size:
-            sentences += [f"{name}: the gradient is NaN", *_where(name, np.isnan(gradient))]
+            sentences += [
+                f"{name}: the gradient is NaN",
+                *_describe_wrong(name, np.isnan(gradient)),
+            ]
             entries += [
-                Entry(name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2])
-                for flat in lost[:_FOUND]
+                ReportEntry(
+                    name, (_index(gradient.shape, flat),), *measure(position, flat[None])[:2]
+                )
+                for flat in lost[:_MOST_ENTRIES]
             ]
             continue
         moves = measure.moves_of(position)
@@ -66,20 +71,24 @@ def localise(
         else:
             wrong = list(measure.bisect(position, moves))
             if wrong:
-                places = [move[0] for move, _, _ in wrong]
-                sentences += _places(name, gradient.shape, places, capped=len(wrong) >= _FOUND)
+                flat_indices = [move[0] for move, _, _ in wrong]
+                sentences += _describe_indices(
+                    name, gradient.shape, flat_indices, capped=len(wrong) >= _MOST_ENTRIES
+                )
         entries += [
-            Entry(name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number)
+            ReportEntry(
+                name, tuple(_index(gradient.shape, flat) for flat in move), analytic, number
+            )
             for move, analytic, number in wrong
         ]
     if not entries:
         entries, sentences = measure.worst(names)
-    entries.sort(key=lambda entry: -_gap(entry.analytic, entry.numeric))
+    entries.sort(key=lambda entry: -_gap_size(entry.analytic, entry.numeric))
     return tuple(entries), tuple(sentences)
 
 
 class _Measure:
-    """Numeric slopes along single entries (or groups of tied ones) of one argument."""
+    """Numeric slopes along single entries, or groups of tied entries, of the arguments."""
 
     def __init__(self, line, gradients, groups, step, scale):
         self.line, self.gradients, self.groups = line, gradients, groups
@@ -89,7 +98,7 @@ class _Measure:
         self._slack = [0.0] * len(gradients)
 
     def moves_of(self, position: int) -> list[np.ndarray]:
-        """Index sets of the argument that are moved as one."""
+        """The sets of flat indices of the argument that are moved together."""
         size = self._sizes[position]
         if self.groups is None:
             return [np.array([flat]) for flat in range(size)]
@@ -98,7 +107,7 @@ class _Measure:
         return [np.flatnonzero(own == group) for group in np.unique(own) if group >= 0]
 
     def slack(self, position: int) -> float:
-        """The widest error bar met in the argument."""
+        """The widest error bar of a slope that was measured in the argument."""
         return self._slack[position]
 
     def __call__(self, position: int, move: np.ndarray) -> tuple[float, float, bool]:
@@ -121,8 +130,8 @@ class _Measure:
             self._cache[key] = (analytic, slope.value, bad)
         return self._cache[key]
 
-    def worst(self, names: Sequence[str]) -> tuple[list[Entry], list[str]]:
-        """Where no entry is wrong beyond its own error bar: the one that comes nearest to it."""
+    def worst(self, names: Sequence[str]) -> tuple[list[ReportEntry], list[str]]:
+        """The entry with the largest relative difference, for when none exceeds its error bar."""
         if not self._cache:
             return [], []
 
@@ -134,20 +143,20 @@ class _Measure:
         analytic, numeric, _ = self._cache[position, move]
         shape, name = self.gradients[position].shape, names[position]
         indices = tuple(_index(shape, flat) for flat in np.frombuffer(move, np.intp))
-        said = f"{name}: single entries differ within their error bars, this one most"
-        return [Entry(name, indices, analytic, numeric)], [said]
+        sentence = f"{name}: single entries differ within their error bars, this one most"
+        return [ReportEntry(name, indices, analytic, numeric)], [sentence]
 
     def bisect(
         self, position: int, moves: list[np.ndarray]
     ) -> Iterator[tuple[np.ndarray, float, float]]:
-        """Wrong entries of a large argument, at most `_FOUND`, by probing halves.
+        """At most `_MOST_ENTRIES` wrong entries of a large argument, found by probing halves.
 
-        Entries of a half move by random amounts, so that two errors do not cancel.
+        The entries of a half move by random amounts, so that two errors do not cancel.
         """
         rng = np.random.default_rng(0)
         amounts = gaussian(rng, self._sizes[position])
         found, pending = 0, [moves]
-        while pending and found < _FOUND:
+        while pending and found < _MOST_ENTRIES:
             part = pending.pop()
             if len(part) == 1:
                 analytic, numeric, bad = self(position, part[0])
@@ -164,7 +173,7 @@ class _Measure:
                 self.line.values, self.gradients,
             )  # fmt: skip
             slope = slope_at(line, self.step)
-            # independent errors of many terms add up as the root of their squares' sum does
+            # independent errors of many terms add up to about the root of the sum of their squares
             spread = min(np.sum(np.abs(products)), 6 * np.sqrt(np.sum(products * products)))
             slack = 4 * slope.error + 1e-9 * float(spread)
             if not abs(float(np.sum(products)) - slope.value) <= slack:
@@ -172,23 +181,23 @@ class _Measure:
 
 
 def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float) -> list[str]:
-    """Sentences on how two gradients of one argument differ (at most two)."""
+    """At most two sentences on how the analytic and the numeric gradient of an argument differ."""
     size = max(float(np.max(np.abs(numeric), initial=0.0)), slack)
     close = slack + 1e-6 * size
     wrong = ~(np.abs(analytic - numeric) <= slack + 1e-8 * np.abs(analytic))
     if not np.isfinite(numeric).all() or analytic.size == 0:
         return []
     if np.isnan(analytic).any():
-        return [f"{name}: the gradient is NaN", *_where(name, np.isnan(analytic))]
+        return [f"{name}: the gradient is NaN", *_describe_wrong(name, np.isnan(analytic))]
     if not np.any(np.abs(analytic) > close):
         return [f"{name}: analytic is zero everywhere, numeric is not"]
-    whole = _relation(analytic, numeric, close)
-    if whole:
-        return [f"{name}: {whole} everywhere"]
+    everywhere = _relation(analytic, numeric, close)
+    if everywhere:
+        return [f"{name}: {everywhere} everywhere"]
     rearranged = _rearrangement(analytic, numeric, close)
     if rearranged:
         return [f"{name}: {rearranged}"]
-    sentences = _where(name, wrong)
+    sentences = _describe_wrong(name, wrong)
     part = _relation(analytic[wrong], numeric[wrong], close)
     if part and not wrong.all():
         sentences.append(f"{name}: there, {part}")
@@ -196,7 +205,7 @@ def diagnose(name: str, analytic: np.ndarray, numeric: np.ndarray, slack: float)
 
 
 def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
-    """One formula that links the two: a factor or a constant; "" if there is none."""
+    """A relation between both gradients, such as a factor or a constant; "" if there is none."""
     if analytic.size == 0:
         return ""
     if not np.any(np.abs(analytic) > close):
@@ -205,7 +214,7 @@ def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
         return "numeric is zero"
     factor = float(np.sum(analytic * numeric) / np.sum(numeric * numeric))
     if np.all(np.abs(analytic - factor * numeric) <= close * max(1.0, abs(factor))):
-        return f"analytic is {_factor(factor)} numeric"
+        return f"analytic is {_factor_in_words(factor)} numeric"
     shift = float(np.mean(analytic - numeric))
     if analytic.size > 1 and np.all(np.abs(analytic - numeric - shift) <= close):
         return f"analytic − numeric is the constant {shift:.6g}"
@@ -214,7 +223,7 @@ def _relation(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
     return ""
 
 
-def _factor(factor: float) -> str:
+def _factor_in_words(factor: float) -> str:
     words = {2.0: "twice", -1.0: "minus", 0.5: "half of"}
     for value, word in words.items():
         if abs(factor - value) < 1e-5:
@@ -227,7 +236,7 @@ def _factor(factor: float) -> str:
 
 
 def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> str:
-    """Whether the right values sit in the wrong places, and in which."""
+    """How the right values are rearranged in the gradient; "" if they are not."""
 
     def same(array: np.ndarray) -> bool:
         return array.shape == numeric.shape and bool(np.all(np.abs(array - numeric) <= close))
@@ -257,16 +266,16 @@ def _rearrangement(analytic: np.ndarray, numeric: np.ndarray, close: float) -> s
     return ""
 
 
-def _where(name: str, wrong: np.ndarray) -> list[str]:
+def _describe_wrong(name: str, wrong: np.ndarray) -> list[str]:
     if wrong.all():
         return [f"{name}: wrong in every entry"]
-    return _places(name, wrong.shape, np.flatnonzero(wrong))
+    return _describe_indices(name, wrong.shape, np.flatnonzero(wrong))
 
 
-def _places(
+def _describe_indices(
     name: str, shape: tuple[int, ...], flat: Sequence[int] | np.ndarray, capped: bool = False
 ) -> list[str]:
-    """Which indices on which axis the wrong entries have in common."""
+    """A sentence on how many entries are wrong, and which indices they have in common."""
     indices = np.array(np.unravel_index(np.asarray(flat, np.intp), shape))
     parts = []
     for axis, along in enumerate(indices):
@@ -279,7 +288,7 @@ def _places(
             else:
                 parts.append(f"index on axis {axis} is in {values[:8].tolist()}")
     if capped:
-        return [f"{name}: wrong in at least {_FOUND} entries"]
+        return [f"{name}: wrong in at least {_MOST_ENTRIES} entries"]
     count = f"wrong in {len(flat)} of {math.prod(shape)} entries"
     return [f"{name}: {count}" + (f", only where {' and '.join(parts)}" if parts else "")]
 
@@ -287,7 +296,11 @@ def _places(
 def _diagnose_ties(
     name: str, gradient: np.ndarray, wrong: Sequence[tuple[np.ndarray, float, float]]
 ) -> list[str]:
-    """Gradient to every tie: counting equal gradients of tied entries once gives the right sum."""
+    """A sentence on wrong gradients of tied entries.
+
+    If the right sum results when equal gradients of one group count once, the rule gives the
+    gradient to every tie instead of to one.
+    """
     for move, _, numeric in wrong:
         once = np.unique(gradient.reshape(-1)[move])
         if len(move) < 2 or abs(float(np.sum(once)) - numeric) > 1e-6 * np.sum(np.abs(once)):
@@ -299,6 +312,6 @@ def _index(shape: tuple[int, ...], flat: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(flat), shape)) if shape else ()
 
 
-def _gap(analytic: float, numeric: float) -> float:
+def _gap_size(analytic: float, numeric: float) -> float:
     gap = abs(analytic - numeric)
     return gap if math.isfinite(gap) else math.inf

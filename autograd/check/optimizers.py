@@ -1,7 +1,7 @@
 """Laws of optimizers in Torch7's functional form, `optimizer(feval, x, config, state)`.
 
-The problem is a drawn quadratic, so that gradients are exact and cheap; what is checked is the
-form: what is updated in place, what the state carries, and that replay, float32 and resuming agree.
+The problem is a drawn quadratic, whose gradients are exact and cheap.  The laws are about the form:
+x is updated in place, the state carries everything, and replay, float32 and resuming agree.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ OPTIMIZER_LAWS = Laws("optimizer")
 
 @dataclass
 class Setting:
-    """One drawn example: the configuration, and how many parameters there are."""
+    """One drawn example: a configuration, and the number of parameters."""
 
     config: dict[str, Any] = field(default_factory=dict)
     size: int = 5
 
 
 class OptimizerTrial:
-    """An optimizer on ½·Σ a·(x − b)², a > 0."""
+    """An optimizer that minimises ½·Σ a·(x − b)², a > 0."""
 
     def __init__(
         self, name: str, function: Any, case: Callable[[Draws], Setting], draws: Draws
@@ -59,12 +59,12 @@ class OptimizerTrial:
         return f"{self.name} with {self.setting.config} on {self.setting.size} numbers"
 
     def config(self) -> dict[str, Any]:
-        """A configuration of its own."""
+        """A copy of the configuration."""
         return {k: np.array(v) if isinstance(v, np.ndarray) else v
                 for k, v in self.setting.config.items()}  # fmt: skip
 
     def feval(self, x: Tensor) -> tuple[Any, Any]:
-        """The quadratic and its gradient."""
+        """The value of the quadratic and its gradient."""
         device = x.device
         a = Tensor(self.a.astype(x.dtype), device=device)
         b = Tensor(self.b.astype(x.dtype), device=device)
@@ -75,7 +75,7 @@ class OptimizerTrial:
         self, steps: int, *, dtype: Any = np.float64, state: dict[str, Any] | None = None,
         x: Tensor | None = None, device: str = "cpu",
     ) -> tuple[Tensor, dict[str, Any]]:  # fmt: skip
-        """x and state after some steps."""
+        """x and the state after `steps` steps."""
         x = Tensor(self.start.astype(dtype), device=device) if x is None else x
         state = {} if state is None else state
         config = {
@@ -90,7 +90,7 @@ class OptimizerTrial:
 
 @OPTIMIZER_LAWS()
 def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> None:
-    """The very object passed, and the value of feval before the step."""
+    """The optimizer returns the same object x, and the value of feval before the step."""
     x = Tensor(trial.start.copy())
     memory, before = x.numpy(), trial.feval(x)[0].numpy().copy()
     returned, losses, *_ = trial.function(trial.feval, x, trial.config(), {})
@@ -102,13 +102,13 @@ def x_is_updated_in_place_and_returned_with_the_loss(trial: OptimizerTrial) -> N
 
 @OPTIMIZER_LAWS()
 def config_and_gradient_are_left_alone_when_a_state_is_given(trial: OptimizerTrial) -> None:
-    """All that changes is x and the state."""
-    config, given = trial.config(), []
+    """Only x and the state change."""
+    config, gradients = trial.config(), []
     state: dict[str, Any] = {}
 
     def feval(x: Tensor) -> Any:
         f, g = trial.feval(x)
-        given.append((g, g.numpy().copy()))
+        gradients.append((g, g.numpy().copy()))
         return f, g
 
     x = Tensor(trial.start.copy())
@@ -118,7 +118,7 @@ def config_and_gradient_are_left_alone_when_a_state_is_given(trial: OptimizerTri
     must(config.keys() == expected.keys(), f"config now has {sorted(config)}")
     for key, value in expected.items():
         must(np.array_equal(config[key], value), f"config[{key!r}] changed")
-    for gradient, copy in given:
+    for gradient, copy in gradients:
         must_be_equal(gradient.numpy(), copy, "the gradient that feval returned")
     must(bool(state), "nothing was put into the state")
 
@@ -136,7 +136,7 @@ def without_a_state_config_carries_it(trial: OptimizerTrial) -> None:
 
 @OPTIMIZER_LAWS()
 def two_and_three_steps_are_five(trial: OptimizerTrial) -> None:
-    """State and x together are everything: copies of both go on with equal bits."""
+    """State and x are all that a run needs: copies of both continue with equal bits."""
     expected, _ = trial.run(5)
     x, state = trial.run(2)
     copies = {k: Tensor(v.numpy().copy()) if isinstance(v, Tensor) else v for k, v in state.items()}
@@ -146,7 +146,7 @@ def two_and_three_steps_are_five(trial: OptimizerTrial) -> None:
 
 @OPTIMIZER_LAWS()
 def a_quadratic_goes_down(trial: OptimizerTrial) -> None:
-    """Fifty steps with the drawn settings leave a smaller loss than the start's."""
+    """The loss is smaller after fifty steps with the drawn settings than at the start."""
     x, _ = trial.run(50)
     end, begin = trial.feval(x)[0].item(), trial.feval(Tensor(trial.start))[0].item()
     decays = sum(np.sum(np.abs(v)) for k, v in trial.setting.config.items() if "ecay" in k)
@@ -155,7 +155,7 @@ def a_quadratic_goes_down(trial: OptimizerTrial) -> None:
 
 @OPTIMIZER_LAWS()
 def float32_agrees_with_float64(trial: OptimizerTrial) -> None:
-    """x and the state arrays keep float32, and follow the float64 run."""
+    """x and the arrays of the state stay float32 and agree with a float64 run."""
     single, state = trial.run(5, dtype=np.float32)
     must(single.dtype == np.float32, f"x became {single.dtype}")
     for key, value in state.items():
@@ -167,7 +167,7 @@ def float32_agrees_with_float64(trial: OptimizerTrial) -> None:
 
 @OPTIMIZER_LAWS()
 def replay_equals_eager(trial: OptimizerTrial) -> None:
-    """A recorded step, run again, gives equal bits in x and in the state."""
+    """A replayed step gives the same bits in x and in the state as an eager one."""
     expected, state = trial.run(5)
     x, config = Tensor(trial.start.copy()), trial.config()
     found: dict[str, Any] = {}
@@ -192,12 +192,12 @@ def replay_equals_eager(trial: OptimizerTrial) -> None:
 
 @OPTIMIZER_LAWS()
 def strict_arrays_agree_with_numpy(trial: OptimizerTrial) -> None:
-    """The update uses nothing but the array namespace of x's device."""
+    """The update uses only the array namespace of x's device."""
     agree_on_device(trial, "strict")
 
 
 def agree_on_device(trial: OptimizerTrial, device: str) -> None:
-    """x follows the CPU's run, and stays on its device."""
+    """x agrees with a run on the CPU, and stays on its device."""
     expected, _ = trial.run(4)
     found, _ = trial.run(4, device=device)
     must(found.device == devices.device(device), f"x moved to {found.device}")
@@ -206,7 +206,7 @@ def agree_on_device(trial: OptimizerTrial, device: str) -> None:
 
 @OPTIMIZER_LAWS()
 def an_unknown_option_is_refused_and_changes_nothing(trial: OptimizerTrial) -> None:
-    """A TypeError; x and the state stay."""
+    """An unknown option raises TypeError and leaves x and the state unchanged."""
     x = Tensor(trial.start.copy())
     state: dict[str, Any] = {}
     try:
@@ -220,7 +220,7 @@ def an_unknown_option_is_refused_and_changes_nothing(trial: OptimizerTrial) -> N
 
 @OPTIMIZER_LAWS()
 def nan_stays_nan(trial: OptimizerTrial) -> None:
-    """A NaN gradient shows in x."""
+    """A NaN in the gradient gives NaN in x."""
     x = Tensor(trial.start.copy())
 
     def feval(x: Tensor) -> Any:

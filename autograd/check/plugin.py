@@ -1,8 +1,8 @@
-"""``pytest --laws mypackage.layers``: one test item per law per class, found without being listed.
+"""``pytest --laws mypackage.layers``: one test item for each law of each class in a package.
 
-Items are appended to whatever else pytest collects, so ``-k``, ``-x`` and reports work as usual; a
-run with nothing but ``--laws`` collects nothing else.  A class without a case is one item that
-fails as unchecked.  What a law did not cover is a skip with its reason, and the summary counts
+The items are appended to those that pytest collects, so ``-k``, ``-x`` and reports work as usual.
+A run without file arguments collects only the laws.  A class without a case becomes one item that
+fails as unchecked.  A law that does not apply is a skip with its reason, and the summary counts
 examples, gradients proved, unresolved verdicts and laws not covered.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["LawsPlugin"]
 
 
 class LawItem(pytest.Item):
-    """One law on one class; without a law, a class that has no case."""
+    """The item of one law on one class; `law` is None for a class that has no case."""
 
     def __init__(self, *, subject: Subject, law: Any, plugin: LawsPlugin, **options: Any) -> None:
         super().__init__(**options)
@@ -34,7 +34,7 @@ class LawItem(pytest.Item):
         self.plugin = plugin
 
     def runtest(self) -> None:
-        """Hold the law, or say that nothing can be held."""
+        """Check the law, or fail as unchecked."""
         subject, plugin = self.subject, self.plugin
         if self.law is None:
             plugin.summary.unchecked.append(subject)
@@ -54,18 +54,19 @@ class LawItem(pytest.Item):
         _conclude(outcome)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
-        """What the law saw, the example and how to make it again, without the checker's frames."""
+        """The law's message, and how to repeat the example, without frames of the checker."""
         error = excinfo.value
         if isinstance(error, LawError) or self.config.getoption("tbstyle") == "no":
             return "\n".join([str(error), *getattr(error, "__notes__", [])])
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Where it stands in reports."""
+        """The path and name under which reports list the item."""
         return Path(self.subject.name.partition(":")[0]), None, self.name
 
 
 def _conclude(outcome: Outcome) -> None:
+    """End the test item as the outcome says: pass, skip or raise."""
     if outcome.verdict == "not covered":
         pytest.skip("not covered: " + "; ".join(outcome.reasons))
     if outcome.verdict == "excepted":
@@ -74,6 +75,8 @@ def _conclude(outcome: Outcome) -> None:
 
 
 class _SubjectCollector(pytest.Collector):
+    """Collects the items of one class."""
+
     def __init__(self, *, subject: Subject, plugin: LawsPlugin, **options: Any) -> None:
         super().__init__(**options)
         self.subject = subject
@@ -92,7 +95,7 @@ class _SubjectCollector(pytest.Collector):
 
 
 class LawsPlugin:
-    """Collects the items, and sums up."""
+    """The plugin: it collects the items and prints the summary."""
 
     def __init__(self, config: Any) -> None:
         self.paths = config.getoption("laws")
@@ -103,17 +106,17 @@ class LawsPlugin:
         self.summary = Summary()
         self.impossible: dict[str, str] = {}
         self.alone = config.args_source.name in ("TESTPATHS", "INVOCATION_DIR")
-        # as `python -m pytest` does: the package that is named need not be installed
+        # As with `python -m pytest`, the named package need not be installed.
         if str(config.invocation_params.dir) not in sys.path:
             sys.path.insert(0, str(config.invocation_params.dir))
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Collect no test files where no path was given."""
+        """Ignore all test files if pytest was given no path."""
         return True if self.alone else None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: Any, items: list[Any]) -> None:
-        """Append the laws' items, before ``-k`` and markers select."""
+        """Append the items of the laws, before ``-k`` and markers are applied."""
         for path in self.paths:
             try:
                 subjects = find(path)
@@ -126,7 +129,7 @@ class LawsPlugin:
                 items.extend(collector.collect())
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """What ran, what was unresolved, what was not covered."""
+        """Print the counts, and the classes that were unchecked or not covered."""
         counted = self.summary.counts()
         terminalreporter.section("laws")
         parts = [f"{count} {what}" for what, count in counted.items()]

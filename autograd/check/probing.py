@@ -1,8 +1,8 @@
-"""One probe: a random direction, a random cotangent, a verdict, and on failure the place.
+"""probe: one check of a gradient along a random direction with a random cotangent.
 
-Pure functions over bare arrays.  What is checked is a pair: `evaluate(leaves) -> outputs` and
-`pull(leaves, cotangents) -> gradients`; where the pair comes from (a tape, a hand-written rule, a
-module's forward and backward) is the caller's affair.
+The functions here are pure and work on bare arrays.  They check a pair, `evaluate(leaves) ->
+outputs` and `pull(leaves, cotangents) -> gradients`, which may come from a tape, a hand-written
+rule, or the forward and backward of a module.  After a failure the wrong entries are looked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from tapegrad.autograd.check.directions import gaussian, groups_of, has_ties, jitter, like, tied
+from tapegrad.autograd.check.directions import (
+    gaussian,
+    groups_of,
+    has_ties,
+    move_off_ties,
+    random_direction,
+    tie_components,
+)
 from tapegrad.autograd.check.localise import localise
 from tapegrad.autograd.check.report import Probe
 from tapegrad.autograd.check.slopes import Judgement, Line, judge
@@ -35,9 +42,9 @@ def probe(
 ) -> tuple[Probe, ...]:
     """Check `pull` against differences of `evaluate` at `leaves`; one probe, two on tied data.
 
-    On tied data the first direction preserves ties and zeros (nobody is accused for the choice of
-    a subgradient), the second is an ordinary one at a point moved 1/64 off the ties, so that an
-    argument of zeros, a fresh bias say, is checked too.
+    On tied data the first direction preserves ties and zeros, so that every choice of a subgradient
+    passes.  The second is an ordinary one at a point moved 1/64 off the ties, so that an argument
+    of zeros, such as a new bias, is checked too.
     """
     leaves = [np.asarray(leaf) for leaf in leaves]
     names = names or [f"argument {i}" for i in range(len(leaves))]
@@ -49,7 +56,9 @@ def probe(
         probes.append(
             _probe_at(evaluate, pull, leaves, groups, rng, kind, names, "ties and zeros kept")
         )
-    moved = [m.astype(leaf.dtype) for m, leaf in zip(jitter(leaves, rng), leaves, strict=True)]
+    moved = [
+        m.astype(leaf.dtype) for m, leaf in zip(move_off_ties(leaves, rng), leaves, strict=True)
+    ]
     probes.append(
         _probe_at(evaluate, pull, moved, None, rng, kind, names, "1/64 off the tied point")
     )
@@ -72,7 +81,7 @@ def _probe_at(
             kind, "noisy", math.nan, math.nan, math.inf, 0.0, 0.0, 1, note="value is not finite"
         )
     cotangents = [gaussian(rng, value.shape) for value in values]
-    direction = like(leaves, rng, groups)
+    direction = random_direction(leaves, rng, groups)
     return compare(
         evaluate, pull, leaves, direction, cotangents, values,
         kind=kind, names=names, groups=groups, note=note,
@@ -92,7 +101,10 @@ def compare(
     groups: np.ndarray | None = None,
     note: str = "",
 ) -> Probe:
-    """⟨pull(cotangents), direction⟩ against the numeric slope, both given; a Probe."""
+    """A Probe that compares ⟨pull(cotangents), direction⟩ with the numeric slope.
+
+    values: those of `evaluate` at `leaves`
+    """
     gradients = [np.asarray(gradient, np.float64) for gradient in pull(leaves, cotangents)]
     for name, leaf, gradient in zip(names, leaves, gradients, strict=True):
         if gradient.shape != leaf.shape:
@@ -102,38 +114,38 @@ def compare(
                 f"{name} has shape {leaf.shape}",
             )  # fmt: skip
     if any(np.isnan(gradient).any() for gradient in gradients):
-        # the line has to move what is NaN, also where it would have kept a zero in place
+        # entries with a NaN gradient must move, even where the direction kept a zero
         direction = [
             np.where(np.isnan(g), gaussian(np.random.default_rng(0), g.shape), u)
             for g, u in zip(gradients, direction, strict=True)
         ]
-    analytic, magnitude = _pairing(gradients, direction, groups)
+    analytic, magnitude = _slope_and_magnitude(gradients, direction, groups)
     line = Line(evaluate, leaves, direction, cotangents, values, gradients)
     judgement = judge(line, analytic, magnitude if math.isfinite(magnitude) else 0.0)
     if judgement.verdict == "wrong" and groups is None and math.isfinite(analytic):
         judgement = _reconsider(line, direction, judgement)
-    found = Probe(
+    result = Probe(
         kind, judgement.verdict, analytic, judgement.slope.value, judgement.slope.error,
         judgement.tolerance, judgement.slope.step, line.evaluations + 1, judgement.taylor_rate,
         "; ".join(text for text in (note, judgement.note) if text),
     )  # fmt: skip
-    if found.verdict != "wrong":
-        return found
+    if result.verdict != "wrong":
+        return result
     entries, diagnosis = localise(
         line, gradients, names, groups, step=judgement.slope.step, scale=magnitude
     )
-    return replace(found, entries=entries, diagnosis=diagnosis)
+    return replace(result, entries=entries, diagnosis=diagnosis)
 
 
-def _pairing(
+def _slope_and_magnitude(
     gradients: Sequence[np.ndarray],
     direction: Sequence[np.ndarray],
     groups: np.ndarray | None,
 ) -> tuple[float, float]:
-    """Σ g·u and its magnitude; what does not move does not count, be its gradient infinite.
+    """Σ g·u and its magnitude; entries that do not move count as 0, even with an infinite gradient.
 
-    The magnitude is Σ |g·u|, or less: six times the root of Σ (g·u)², as far as independent errors
-    of many terms carry.  Entries of one group move by one random number, so they are one term.
+    The magnitude is the smaller of Σ |g·u| and six times the root of Σ (g·u)², which bounds the sum
+    of independent errors of many terms.  Entries of one group move together, so they are one term.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         products = [np.where(u == 0, 0.0, g * u) for g, u in zip(gradients, direction, strict=True)]
@@ -148,10 +160,11 @@ def _pairing(
 
 
 def _reconsider(line: Line, direction: Sequence[np.ndarray], judgement: Judgement) -> Judgement:
-    """Before accusing: do values nearly tied, closer than the steps taken, explain the gap?
+    """The judgement after moving nearly tied values together, which may explain a "wrong" one.
 
-    They are moved together; if the gap is then gone, it came from crossing them.  Only ties much
-    closer than the values' usual spacing count: among many values some are always close.
+    Values that are closer than the steps may have crossed.  If the gap is gone when they move
+    together, crossing caused it, and the verdict becomes "kink".  Only values much closer than the
+    usual spacing count, because among many values some are always close.
     """
     values = np.concatenate([np.reshape(leaf, -1) for leaf in line.leaves])
     reach = max(float(np.max(np.abs(u))) for u in direction if u.size)
@@ -162,9 +175,9 @@ def _reconsider(line: Line, direction: Sequence[np.ndarray], judgement: Judgemen
         return judgement
     if not (groups >= 0).any():
         return replace(judgement, verdict="kink", note="every value is nearly tied or nearly zero")
-    # the same direction but for them: a new one might hide the wrong entry, and acquit by luck
-    together = tied(direction, groups)
-    expected, magnitude = _pairing(line.gradients, together, groups)
+    # otherwise the same direction: a new one might miss the wrong entry by chance
+    together = tie_components(direction, groups)
+    expected, magnitude = _slope_and_magnitude(line.gradients, together, groups)
     calmer = Line(
         line.evaluate, line.leaves, together, line.cotangents, line.values, line.gradients
     )

@@ -1,9 +1,8 @@
-"""What a check says: probes, reports and the errors that carry them.
+"""The results of a check: probes, reports, and the errors that carry them.
 
-A check is worth what its failure message tells.  So the evidence is data first (a `Probe` holds
-both numbers, the error bar, the step, the Taylor rate and the wrong entries) and text second: one
-`__str__` that a person reads in a CI log.  Both errors are AssertionErrors, because a broken law
-is a failed test and test runners treat them so.
+A `Probe` holds the evidence as data: both numbers, the error bar, the step, the Taylor rate and the
+wrong entries.  `str` of a report is the text that a person reads in a CI log.  Both errors are
+AssertionErrors, because a broken law is a failed test and test runners treat it as such.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from dataclasses import dataclass, field
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["Entry", "GradientError", "LawError", "Probe", "Report"]
+__all__ = ["ReportEntry", "GradientError", "LawError", "Probe", "Report"]
 
-# From best to worst; "kink" and "noisy" are unresolved: nothing was proved and nobody is accused.
+# From best to worst; "kink" and "noisy" are unresolved: nothing was proved.
 _SEVERITY = {"ok": 0, "kink": 1, "noisy": 1, "wrong": 2}
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReportEntry:
     """One wrong entry of a gradient: which argument, which index (several where values tie)."""
 
     argument: str
@@ -29,11 +28,11 @@ class Entry:
     numeric: float
 
     def __str__(self) -> str:
-        places = ", ".join(
+        entries = ", ".join(
             self.argument + (str(list(i)) if i else "") for i in self.indices[:4]
         ) + (", …" if len(self.indices) > 4 else "")
         tied = " (tied, moved together)" if len(self.indices) > 1 else ""
-        return f"{places}{tied}: analytic {self.analytic:.6g}, numeric {self.numeric:.6g}"
+        return f"{entries}{tied}: analytic {self.analytic:.6g}, numeric {self.numeric:.6g}"
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ class Probe:
     evaluations: int
     taylor_rate: float | None = None
     note: str = ""
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ReportEntry, ...] = ()
     diagnosis: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> bool:
-        """Whether the probe proved anything."""
+        """Did the probe prove anything?"""
         return self.verdict in ("ok", "wrong")
 
     def __str__(self) -> str:
@@ -81,10 +80,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Report:
-    """The probes of one subject, worst verdict first said.
+    """The probes of one subject; `str` lists them with the worst first.
 
-    `verdict` is "wrong" if any probe is wrong, else "ok" if any is ok, else the first unresolved
-    one's.  `str(report)` is the message of the error that assertion forms raise.
+    `verdict` is "wrong" if any probe is wrong, else "ok" if any is ok, else that of the first
+    unresolved probe.
     """
 
     subject: str
@@ -105,17 +104,17 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether at least one probe proved the gradient right and none proved it wrong."""
+        """Did at least one probe prove the gradient right, and none prove it wrong?"""
         return self.verdict == "ok"
 
     @property
     def unresolved(self) -> int:
-        """How many probes decided nothing."""
+        """The number of probes that decided nothing."""
         return sum(not probe.resolved for probe in self.probes)
 
     @property
     def wrong(self) -> tuple[Probe, ...]:
-        """The probes that prove the gradient wrong."""
+        """The probes that proved the gradient wrong."""
         return tuple(probe for probe in self.probes if probe.verdict == "wrong")
 
     def raise_if_wrong(self) -> Report:
@@ -135,7 +134,7 @@ class Report:
 
 
 class LawError(TapegradError, AssertionError):
-    """A law does not hold; the message names subject, law and what was seen."""
+    """A law does not hold; the message names the subject, the law and the evidence."""
 
     def __init__(self, message: str, report: Report | None = None):
         super().__init__(message)

@@ -1,8 +1,8 @@
-"""Holding a law against drawn examples: what ran, what came of it, and how to see it again.
+"""examine, run_law, rerun_law: check a law on drawn examples of a subject.
 
-An `Outcome` counts: examples, gradients proved, unresolved verdicts, examples the law is not about.
-Nothing is skipped silently: a law that was about none of its examples is "not covered", one whose
-verdicts are unresolved in more than a fifth is "unchecked", and only "holds" is good news.
+An `Outcome` counts examples, gradients proved, unresolved verdicts, and examples to which the law
+does not apply.  Nothing is skipped silently: a law that applied to no example is "not covered", and
+one with more than a fifth of its verdicts unresolved is "unchecked".  Only "holds" is a pass.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ from tapegrad.autograd.check.strategies import HypothesisDraws
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
 
-__all__ = ["PROFILES", "Outcome", "Profile", "UncheckedError", "examine", "rerun_law", "run_law"]
+__all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
 
 UNRESOLVED = 0.2
 _HYPOTHESIS_NOTES = ("Failing test case", "Falsifying example", "Explanation", "You can reproduce")
 
 
 class UncheckedError(LawError):
-    """Too many examples ended in "kink" or "noisy": nothing was proved, so nothing is passed."""
+    """Too many examples ended in "kink" or "noisy", so the law proved too little to pass."""
 
 
 @dataclass(frozen=True)
-class Profile:
-    """How many examples, and whether a run draws the same ones every time."""
+class LawProfile:
+    """The number of examples of a law, and whether every run draws the same ones."""
 
     examples: int
     derandomize: bool = True
 
 
 PROFILES = {
-    "pr": Profile(25),
-    "ci": Profile(100),
-    "nightly": Profile(10_000, derandomize=False),
+    "pr": LawProfile(25),
+    "ci": LawProfile(100),
+    "nightly": LawProfile(10_000, derandomize=False),
 }
 
 
 @dataclass
 class Outcome:
-    """What came of one law on one subject.
+    """The outcome of one law on one subject.
 
-    examples:     how many were drawn
-    reports:      of those that were probed numerically
-    reasons:      why the law was not about an example, with how often
+    examples:     the number of examples that were drawn
+    reports:      the reports of examples that were probed numerically
+    reasons:      why the law did not apply to an example -> the number of such examples
     error:        what the smallest failing example raised
-    choices:      of that example, for `rerun_law`
-    example:      in words
-    exception:    why the law is allowed not to hold here (such exceptions are strict)
+    choices:      the choices of that example, for `rerun_law`
+    example:      a description of that example
+    exception:    why the law need not hold here (if it does hold, that is an error)
+    kinks:        whether examples at kinks are accepted
     """
 
     law: Law
@@ -77,7 +78,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """What to say: holds, broken, unchecked, not covered, excepted or obsolete exception."""
+        """One of: holds, broken, unchecked, not covered, excepted, obsolete exception."""
         if self.exception:
             excepted = self.error is not None and not isinstance(self.error, UncheckedError)
             return "excepted" if excepted else "obsolete exception"
@@ -91,11 +92,11 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is to be done about it."""
+        """Is nothing wrong?  True for the verdicts holds, not covered, excepted."""
         return self.verdict in ("holds", "not covered", "excepted")
 
     def raise_error(self) -> None:
-        """Raise what the smallest failing example raised, unless all is well."""
+        """Raise the error of the smallest failing example, unless `ok`."""
         if self.verdict == "obsolete exception":
             raise LawError(
                 f"{self.law.sentence}: declared an exception ({self.exception}), and it holds. "
@@ -113,7 +114,7 @@ def run_law(
     seed: int | None = None,
     kinks: bool = False,
 ) -> list[Report]:
-    """Hold a law against drawn examples; the reports of those that were probed numerically.
+    """Check a law on drawn examples; the reports of those that were probed numerically.
 
     The arguments are those of `examine`.
     Raises what the smallest failing example raises, mostly LawError, with the example as a note;
@@ -125,7 +126,7 @@ def run_law(
 
 
 def rerun_law(law: Law, make_trial: Callable[[Draws], Any], choices: Sequence[int]) -> Any:
-    """One law on the one example that these choices make; raises what it raises."""
+    """Check a law on the example that the given choices make; raises what the law raises."""
     draws = RecordedDraws(choices, regimes=law.regimes, empties=law.empties)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -140,14 +141,14 @@ def examine(
     seed: int | None = None,
     kinks: bool = False,
 ) -> Outcome:
-    """Hold a law against drawn examples; nothing is raised that the law itself raises.
+    """Check a law on drawn examples; an error of the law is stored in the outcome, not raised.
 
-    law:        what must hold
-    make_trial: a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
-    examples:   how many for a law of effort 1; a law of less effort gets its share
-    seed:       of the examples; when omitted, as the current Hypothesis profile says
-    kinks:      the function is flat or broken almost everywhere it is looked at (a rounding, a
-                step): examples at kinks are fine, if others are proved
+    law:        the law
+    make_trial: makes a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
+    examples:   the number of examples for a law of effort 1; a law of less effort gets its share
+    seed:       the seed of the examples; when omitted, the current Hypothesis profile decides
+    kinks:      whether the function is flat or broken almost everywhere (a rounding, a step), so
+                that examples at kinks are accepted if others are proved
     """
     import hypothesis
     from hypothesis import HealthCheck, Phase
@@ -165,33 +166,33 @@ def examine(
                 raise
 
     def _note(error: BaseException, trial: Any, drawn: Draws) -> None:
-        shown = _described(trial, drawn)
-        failed.update(error=error, choices=tuple(drawn.made), example=shown)
+        shown = _describe_example(trial, drawn)
+        failed.update(error=error, choices=tuple(drawn.choices_made), example=shown)
         error.add_note(f"law:     {law.sentence}")
         error.add_note(f"example: {shown}")
 
     def hold(pair: tuple[Any, Draws]) -> None:
         trial, drawn = pair
         try:
-            # what NumPy says about overflow in large data is not what is tested here
+            # NumPy's warnings about overflow in large data do not matter here
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
-                found = law.check(trial)
+                result = law.check(trial)
         except Exception as error:
             _note(error, trial, drawn)
             raise
         outcome.examples += 1
-        if isinstance(found, Report):
-            outcome.reports.append(found)
-        elif isinstance(found, NotCovered):
-            outcome.reasons[found.reason] = outcome.reasons.get(found.reason, 0) + 1
+        if isinstance(result, Report):
+            outcome.reports.append(result)
+        elif isinstance(result, NotCovered):
+            outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
 
     @hypothesis.settings(
         max_examples=max(2, round(examples * law.effort)),
         database=None,
         deadline=None,
         report_multiple_bugs=False,
-        # no explaining: it traces every line, which takes seconds, and names lines of the checker
+        # without the phase "explain", which traces every line for seconds and names our own lines
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=[
             HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example
@@ -211,7 +212,7 @@ def examine(
         outcome.error, outcome.choices = failed["error"], failed["choices"]
         outcome.example = failed["example"]
         notes = [*getattr(outcome.error, "__notes__", [])]
-        # Hypothesis describes the example too, by objects that no reader can make
+        # Hypothesis describes the example too, but by objects that a reader cannot construct
         notes = [note for note in notes if not note.startswith(_HYPOTHESIS_NOTES)]
         if error is not outcome.error:
             notes.append(
@@ -245,7 +246,7 @@ def _trials() -> Callable[..., Any]:
     return trials
 
 
-def _described(trial: Any, drawn: Draws) -> str:
+def _describe_example(trial: Any, drawn: Draws) -> str:
     shown = "no trial could be made" if trial is None else repr(trial)
     regime, seed = getattr(drawn, "regime", "?"), getattr(drawn, "seed", "?")
     return f"{shown}, {regime} data, seed {seed}"

@@ -1,15 +1,15 @@
-"""Numeric slopes with their own error bar, and the verdict on an analytic slope.
+"""Numeric slopes with an error bar, and the verdict on an analytic slope.
 
-φ(t) = ⟨v, f(x + t·u)⟩ is one number along one line.  Central differences at h, h/4 and h/16 give
-two Richardson values R₁, R₂; |R₁ − R₂| bounds what truncation left, and eps·(Σ|v·y| + Σ|g·x|)/h
-what rounding did to values and to the points themselves.  An analytic slope is accepted inside
-four error bars plus 1e-9 of the *magnitude* of what was summed (so that cancellation in the sum
-cannot fake a pass).  It is accused only when a step 32 times smaller, or larger where rounding
-blinds the smaller one, gives the same wrong value again, the slope does not jump there, and the
-function's own noise (measured, not assumed) does not explain it.
+φ(t) = ⟨v, f(x + t·u)⟩ is a function of one number along a line.  Central differences at h, h/4 and
+h/16 give two Richardson values R₁, R₂; |R₁ − R₂| bounds the truncation error, and
+eps·(Σ|v·y| + Σ|g·x|)/h the rounding error of the values and of the points.  An analytic slope is
+accepted within four error bars plus 1e-9 of the *magnitude* of the terms of the sum (so that
+cancellation in the sum cannot hide an error).  It is called wrong only if a step 32 times smaller,
+or larger where rounding spoils the smaller one, gives the same different value again, the slope
+does not jump there, and the noise of the function, which is measured, does not explain the gap.
 
-Rejected: one fixed step and tolerance (misses 1 % errors, accuses near kinks), and the complex
-step (most code that people check is not analytic).
+Rejected: one fixed step and tolerance, which misses errors of 1 % and calls right gradients near
+kinks wrong; and the complex step, since most code to be checked is not analytic.
 """
 
 from __future__ import annotations
@@ -24,29 +24,31 @@ __all__ = ["Judgement", "Line", "Slope", "judge", "noise_of", "slope_at", "taylo
 
 Evaluate = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
-# Exponents of the first step: shorter and shorter where truncation or kinks are in the way, longer
-# where rounding is.  Each level's three steps are 2^e, 2^e/4, 2^e/16; levels are 32 times apart.
+# Exponents e of the steps: shorter ones against truncation and kinks, longer ones against rounding.
+# Each level uses the steps 2^e, 2^e/4, 2^e/16; levels are 32 times apart.
 _SHORTER = (-8, -13, -18, -23)
 _LONGER = (-3, 2)
 
-# A slope is settled when its error bar is this small beside the sum of magnitudes …
+# A slope is accurate enough when its error bar is this small beside the sum of magnitudes …
 _SHARP = 1e-8
 # … and proves nothing when it is wider than this (in float64, and in float32).
 _BLUNT, _BLUNT_SINGLE = 1e-5, 1e-2
 _TOLERANCE = 1e-9
-# Spacing of the points that measure noise: wide enough to show float32's steps.
+# The spacing of the points that measure noise, wide enough to show the steps of float32.
 _NOISE_SPACING = 2.0**-20
 
-# A gradient whose remainder falls at this rate is not accused of a gap of a few tolerances.
+# A gradient whose Taylor remainder falls at this rate is not called wrong for a gap of CLOSE
+# tolerances.
 RIGHT_RATE, CLOSE = 1.95, 4.0
 
 COARSE = "right at long steps only: the values rise in stairs (coarse rounding, or a rounding step)"
 
 
 class Line:
-    """φ(t) − φ(0) along x + t·u, summed over every output entry, with its magnitudes.
+    """The function t ↦ φ(t) − φ(0) along x + t·u, with the magnitudes that its rounding depends on.
 
-    Differences from φ(0) are summed, not values: cancellation between outputs then costs nothing.
+    It sums the differences of the outputs, not the outputs, so that cancellation between outputs
+    loses no digits.
     """
 
     def __init__(
@@ -65,33 +67,33 @@ class Line:
         self.values = values
         self.gradients = gradients
         self.evaluations = 0
-        self._seen: dict[float, float] = {}
+        self._values: dict[float, float] = {}
         dtypes = [array.dtype for array in (*values, *leaves) if array.dtype.kind == "f"]
         self.epsilon = max((float(np.finfo(dtype).eps) for dtype in dtypes), default=2.0**-52)
         magnitudes = _dot_magnitudes(cotangents, values)
         if gradients:
             moving = [g * (u != 0) for g, u in zip(gradients, direction, strict=True)]
             magnitudes += _dot_magnitudes(moving, leaves)
-        # What cancels inside is at least as large as the inputs: x − log Σ eˣ may be exactly 0.
+        # Terms that cancel inside may be as large as the inputs: x − log Σ eˣ may be exactly 0.
         self.magnitude = max(magnitudes, _largest(cotangents) * _largest(leaves))
 
     @property
     def steps(self) -> list[float]:
-        """The step sizes taken so far, shortest first."""
-        return sorted({abs(t) for t in self._seen})
+        """The step sizes that were evaluated so far, shortest first."""
+        return sorted({abs(t) for t in self._values})
 
     @property
     def shortest(self) -> float:
-        """The shortest step taken so far."""
+        """The shortest step that was evaluated so far."""
         return self.steps[0]
 
     def __call__(self, t: float) -> float:
         """φ(t) − φ(0); NaN where the function has no finite value."""
         if t == 0.0:
             return 0.0
-        if t not in self._seen:
-            self._seen[t] = self.at(t)
-        return self._seen[t]
+        if t not in self._values:
+            self._values[t] = self.at(t)
+        return self._values[t]
 
     def at(self, t: float) -> float:
         """φ(t) − φ(0), evaluated anew and not counted among the steps."""
@@ -110,7 +112,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Slope:
-    """A numeric slope: its value, its error bar's two halves, and where it was measured."""
+    """A numeric slope: its value, its truncation and rounding errors, and its first step."""
 
     value: float
     truncation: float
@@ -125,7 +127,7 @@ class Slope:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on an analytic slope, with the numeric one it was compared with."""
+    """The verdict on an analytic slope, and the numeric slope that it was compared with."""
 
     verdict: str
     slope: Slope
@@ -150,13 +152,12 @@ def slope_at(line: Line, step: float) -> Slope:
 def judge(
     line: Line, analytic: float, magnitude: float, *, tolerance: float = _TOLERANCE
 ) -> Judgement:
-    """Compare `analytic` with φ'(0); `magnitude` is the scale of what was summed in Σ g·u.
+    """The Judgement on `analytic` as the value of φ'(0): "ok", "wrong", "kink" or "noisy".
 
-    magnitude: Σ|g·u| of few terms; of many, six times the root of the sum of their squares, which
-        is what independent relative errors in them amount to.  The difference is the difference
-        between seeing and not seeing one wrong entry in a 512 × 512 weight.
-
-    Returns a verdict "ok", "wrong", "kink" or "noisy"; costs six evaluations where all is well.
+    magnitude: the scale of the terms of Σ g·u: Σ|g·u| of few terms; of many, six times the root of
+               the sum of their squares, the size of a sum of independent relative errors.  With
+               Σ|g·u|, one wrong entry in a 512 × 512 weight would not be seen.
+    It costs six evaluations where the slope is right.
     """
     margin = tolerance * magnitude
     if not math.isfinite(analytic):
@@ -166,7 +167,7 @@ def judge(
         return abs(analytic - slope.value) <= 4 * slope.error + margin
 
     def scale(slope: Slope) -> float:
-        # a gradient of 0 is judged on the scale of the values, which it says do not change
+        # a gradient of 0 is judged on the scale of the values, which should then not change
         size = magnitude + abs(slope.value)
         return 1e-3 * line.magnitude if size <= 1e-12 * line.magnitude else size
 
@@ -178,7 +179,7 @@ def judge(
             accused = None
             continue
         if agrees(slope):
-            if accused is not None and _too_blunt_to_acquit(accused, slope, analytic):
+            if accused is not None and _too_uncertain_to_acquit(accused, slope, analytic):
                 further = slope_at(line, 32 * accused.step)
                 if _same_wrong_value(accused, further, analytic) and not agrees(further):
                     return _confirm(line, analytic, margin, accused, further)
@@ -193,7 +194,7 @@ def judge(
                     [best, *[s for s in longer if math.isfinite(s.value)]], key=lambda s: s.error
                 )
                 if not agrees(best):
-                    # a long step may have jumped a kink: it may not accuse, only fail to help
+                    # a long step may have crossed a kink, so its disagreement proves nothing
                     best = slope
                 break
         elif accused is not None and _same_wrong_value(accused, slope, analytic):
@@ -227,16 +228,17 @@ def taylor_rate(line: Line, analytic: float, steps: Sequence[float]) -> float | 
 
 
 def _same_wrong_value(first: Slope, second: Slope, analytic: float) -> bool:
+    """Do both slopes give the same value, clearly away from `analytic`?"""
     gap = abs(analytic - second.value)
     agreement = 4 * (first.error + second.error) + 0.02 * gap
     return abs(first.value - second.value) <= agreement and second.error <= gap / 8
 
 
-def _too_blunt_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:
-    """Whether a shorter step agrees with everybody, because rounding made its error bar so wide.
+def _too_uncertain_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> bool:
+    """Does the shorter step agree with everything only because rounding widened its error bar?
 
-    One wrong entry among 512 × 512 is such a case: small beside the sum, and sharp only at steps
-    that are not short.  A longer step then has to give the same wrong value.
+    One wrong entry among 512 × 512 is such a case: its error is small beside the sum, and visible
+    only at longer steps.  A longer step then has to give the same different value.
     """
     gap = abs(analytic - accused.value)
     both = abs(accused.value - shorter.value) <= 4 * (accused.error + shorter.error)
@@ -244,20 +246,20 @@ def _too_blunt_to_acquit(accused: Slope, shorter: Slope, analytic: float) -> boo
 
 
 def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: Slope) -> Judgement:
-    """Both slopes accuse; look for what else could explain the gap: a jump, or noise."""
+    """The judgement on two slopes that differ: wrong unless a jump or noise explains it."""
     gap = abs(analytic - second.value)
     rate = taylor_rate(line, analytic, [first.step / 4**k for k in range(3)])
     shortest = 0.0 if second.step < first.step else first.step / 16
     if _jumps(line, gap, shortest):
         return Judgement("kink", second, margin, rate, "the slope jumps at this point")
     if second.value == 0.0 and 1e3 * gap * _TOLERANCE < margin:
-        # exactly flat, while the terms of the analytic slope nearly cancel: stairs as well
+        # exactly flat, while the terms of the analytic slope nearly cancel: a staircase too
         return Judgement("noisy", second, margin, rate, COARSE)
-    if _right_in_the_long_run(line, analytic, gap):
+    if _agrees_at_long_steps(line, analytic, gap):
         return Judgement("noisy", second, margin, rate, COARSE)
     if rate is not None and rate > RIGHT_RATE and gap <= CLOSE * margin:
-        # the remainder falls as it does for a right gradient, and the gap is at the tolerance:
-        # a kink a step away does that, when the longest step just crosses it
+        # The remainder falls as for a right gradient, and the gap is near the tolerance: that is
+        # what a kink does which only the longest step crosses.
         return Judgement("noisy", second, margin, rate, "too near a kink to tell at the tolerance")
     spread = noise_of(line)
     noise = 8 * spread / first.step * 16
@@ -267,9 +269,10 @@ def _confirm(line: Line, analytic: float, margin: float, first: Slope, second: S
 
 
 def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
-    """A NaN gradient is wrong wherever the function's difference quotients stay bounded.
+    """The judgement on a slope that is NaN or infinite.
 
-    An infinite one may be right (√x at 0), so it is accused only where a finite slope is measured.
+    NaN is wrong wherever the difference quotients stay bounded.  An infinite slope may be right (√x
+    at 0), so it is wrong only where a finite slope is measured.
     """
     slopes = [slope_at(line, 2.0**exponent) for exponent in _SHORTER[:3]]
     finite = [s for s in slopes if math.isfinite(s.value)]
@@ -289,9 +292,9 @@ def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
 
 
 def _jumps(line: Line, gap: float, shortest: float = 0.0) -> bool:
-    """Whether |φ(h) − 2φ(0) + φ(−h)|/h fails to shrink with h over the steps seen so far.
+    """Does |φ(h) − 2φ(0) + φ(−h)|/h fail to shrink with h over the steps evaluated so far?
 
-    shortest: steps below it do not count, where rounding hides what they would show
+    shortest: the shortest step to use; rounding spoils those below
     """
     kinks = [(h, abs(line(h) + line(-h)) / h) for h in line.steps if h >= shortest]
     kinks = [(h, k) for h, k in kinks if math.isfinite(k)]
@@ -304,11 +307,11 @@ def _jumps(line: Line, gap: float, shortest: float = 0.0) -> bool:
     return sharpest > max(broadest / 8, noise, 1e-4 * gap)
 
 
-def _right_in_the_long_run(line: Line, analytic: float, gap: float) -> bool:
-    """Whether long steps agree with `analytic` much better than short ones do.
+def _agrees_at_long_steps(line: Line, analytic: float, gap: float) -> bool:
+    """Do long steps agree with `analytic` much better than short ones?
 
-    Values rounded coarsely, (x + 1e12) − 1e12, make stairs: at short steps their slope is 0, or by
-    resonance with the steps, which are powers of 2 as well, the same wrong value again and again.
+    Coarsely rounded values such as (x + 1e12) − 1e12 form a staircase.  At short steps its slope is
+    0, or, because both kinds of steps are powers of 2, the same wrong value several times.
     """
     steps = [2.0**exponent for exponent in (-3, 0, 3, 6, 9)]
     quotients = [(line.at(step) - line.at(-step)) / (2 * step) for step in steps]
@@ -316,7 +319,7 @@ def _right_in_the_long_run(line: Line, analytic: float, gap: float) -> bool:
 
 
 def noise_of(line: Line, spacing: float = _NOISE_SPACING) -> float:
-    """The function's own noise along the line, from fourth differences of closely spaced values.
+    """The noise of the function along the line, from fourth differences of closely spaced values.
 
     Moré and Wild, Estimating computational noise (SIAM J. Sci. Comput. 33, 2011), one level.
     """

@@ -1,9 +1,9 @@
-"""Hypothesis strategies: examples of a case, and the parts they are made of, for your own tests.
+"""Hypothesis strategies for your own tests: examples of a case, and the parts of examples.
 
-Hypothesis is imported when a strategy is made and not before: the package does not depend on it.
-It chooses sizes, options, regime, dtype, layout and seed; entries come from the seed, so that an
-example costs what its arrays cost, and shrinking works on what a reader wants small: the shapes.
-(Rejected: `hypothesis.extra.numpy.arrays`, three times slower, and most entries are equal.)
+Hypothesis is imported only when a strategy is made, since the package does not depend on it.  It
+chooses sizes, options, regime, dtype, layout and seed.  The entries of arrays come from the seed,
+so that drawing them is fast and shrinking works on the shapes.  (Rejected: Hypothesis's own
+`hypothesis.extra.numpy.arrays`, which is three times slower, and makes most entries equal.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import Option, as_option
+from tapegrad.autograd.check.cases import CaseOption, as_option
 from tapegrad.autograd.check.draws import REGIMES, Draws
 from tapegrad.autograd.check.layouts import LAYOUTS
 
@@ -35,16 +35,16 @@ DTYPES = ("float64", "float32", "float16")
 
 
 class HypothesisDraws(Draws):
-    """A `Draws` whose choices are Hypothesis's.
+    """A `Draws` whose choices Hypothesis makes.
 
-    draw: the function that ``st.composite`` hands to its strategy, or a drawn ``st.data()`` object
+    draw: the function that ``st.composite`` passes to its strategy, or a drawn ``st.data()`` object
     """
 
     def __init__(self, draw: Any, **options: Any) -> None:
         self._draw = getattr(draw, "draw", draw)
         super().__init__(0, **options)
 
-    def _next(self, low: int, high: int) -> int:
+    def _next_integer(self, low: int, high: int) -> int:
         from hypothesis import strategies as st
 
         return int(self._draw(st.integers(low, high)))
@@ -64,34 +64,34 @@ def draws(make: Callable[[Draws], Any] | None = None, **settings: Any) -> Any:
     from hypothesis import strategies as st
 
     @st.composite
-    def drawn(draw: Any) -> Any:
+    def make_example(draw: Any) -> Any:
         source = HypothesisDraws(draw, **settings)
         return source if make is None else make(source)
 
-    return drawn()
+    return make_example()
 
 
 def examples(case: Callable[[Draws], Any], **settings: Any) -> Any:
-    """Strategy for what a case draws: a `Layer`, a `Call`, a `Setting`."""
+    """Strategy for the examples of a case: a `Layer`, a `TrialCall`, a `Setting`."""
     return draws(case, **settings)
 
 
 def shapes(*names: str, empties: bool = False) -> Any:
-    """Strategy for shapes with named sizes, equal wherever a name is repeated.
+    """Strategy for shapes with named sizes; sizes of one name are equal.
 
-    names: ``"N? C H W"``, one text per array; one text gives a tuple, several a list of tuples
+    names: ``"N? C H W"``, a string for each array; one string gives a tuple, several give a list
     """
-    found = draws(lambda d: [d.shape(text) for text in names], empties=empties)
-    return found.map(lambda drawn: drawn[0]) if len(names) == 1 else found
+    drawn_shapes = draws(lambda d: [d.shape(text) for text in names], empties=empties)
+    return drawn_shapes.map(lambda shapes: shapes[0]) if len(names) == 1 else drawn_shapes
 
 
-def options(**given: Any) -> Any:
-    """Strategy for keyword arguments: a dict of one value per option.
+def options(**choices: Any) -> Any:
+    """Strategy for keyword arguments: a dict with one value for each option.
 
-    given: options such as ``ints(1, 5)`` or ``one_of("same", "valid")``, ranges, lists of choices,
-           or fixed values
+    choices: options such as ``ints(1, 5)`` or ``one_of("same", "valid")``, ranges, lists of
+             choices, or fixed values
     """
-    kinds: dict[str, Option] = {name: as_option(value) for name, value in given.items()}
+    kinds: dict[str, CaseOption] = {name: as_option(value) for name, value in choices.items()}
     return draws(lambda d: {name: kind.draw(d) for name, kind in kinds.items()})
 
 
@@ -110,7 +110,7 @@ def dtypes(*names: str) -> Any:
 
 
 def layouts(*names: str) -> Any:
-    """Strategy for functions that lay an array out in memory and keep its values.
+    """Strategy for functions that store an array differently in memory and keep its values.
 
     names: some of `LAYOUTS`: contiguous, Fortran-ordered, gapped, reversed, read-only
     """
@@ -139,7 +139,10 @@ def arrays(
     """Strategy for one array of named sizes, inside the open interval (low, high).
 
     names:   ``"N? C H W"``; any shape of at most three axes when omitted
-    regimes: kinds of data; dtypes, layouts: what it may be stored as; empties: N and T are 0
+    regimes: the kinds of data to choose from
+    dtypes:  the dtypes to choose from
+    layouts: the memory layouts to choose from
+    empties: whether the sizes N and T are 0
     """
 
     def make(d: Draws) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Subjects: what laws are held against, found in other people's modules without being listed.
+"""Subjects: the classes and functions on which laws are checked, found in any Python module.
 
-A subject is a class or function with its kind, its case and the laws that are about it.  Layers are
-known by Torch7's methods, operations by the registry of primitives, optimizers by their options.
-What has no case is a subject too: it is reported as unchecked, never passed over.
+A subject is a class or function with its kind, its case and the laws that apply to it.  Layers are
+recognised by Torch7's methods, operations by the registry of primitives, optimizers by their
+options.  A class without a case is a subject too, and is reported as unchecked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tapegrad.autograd.check.primitives import (
     operations,
 )
 from tapegrad.autograd.check.report import LawError
-from tapegrad.autograd.check.running import PROFILES, Outcome, Profile, examine, rerun_law
+from tapegrad.autograd.check.running import PROFILES, LawProfile, Outcome, examine, rerun_law
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
@@ -60,12 +60,12 @@ NO_CASE = (
     'law_case = {{"input": "N? n_in", "n_in": range(1, 6)}}, or with '
     "tapegrad.autograd.check.register_case"
 )
-EXCEPTED = 200  # examples of a law that a case declares an exception from
+EXCEPTED = 200  # the least number of examples for a law from which a case declares an exception
 
 _VERDICTS = ("holds", "broken", "unchecked", "obsolete exception", "excepted", "not covered")
-# What all other laws take for granted.
+# The laws that all other laws take for granted.
 FIRST = ("equal_calls_give_equal_tensors", "equal_calls_give_equal_results")
-# Laws that hand one input to several calls, which a layer that overwrites its input cannot pass.
+# Laws that pass one input to several calls.  A layer that overwrites its input cannot satisfy them.
 _NOT_IN_PLACE = {
     "inputs_grad_outputs_and_parameters_are_left_alone",
     "grad_input_shares_no_memory",
@@ -77,11 +77,11 @@ _NOT_IN_PLACE = {
 class Subject:
     """One class or function with its laws.
 
-    name:   how it is written, ``mypackage.layers:MyLayer``
+    name:   its path, ``mypackage.layers:MyLayer``
     kind:   "module", "criterion", "primitive", "optimizer", or "function" with a gradient
     target: the class or function
-    case:   how examples are drawn, None where nobody has said it
-    path:   whether `find(name)` finds it again
+    case:   how examples are drawn, None where no case was declared
+    path:   whether `find(name)` finds it
     """
 
     name: str
@@ -96,14 +96,14 @@ class Subject:
         return self.name.rpartition(":")[2]
 
     def laws(self) -> list[Law]:
-        """The laws that are about it."""
+        """The laws that apply to it."""
         table = LAWS[self.kind]
         if self.kind != "primitive" or self.short not in operations():
             return list(table)
         return [law for law in table if applies_to_primitive(law, self.short)]
 
     def trial(self, draws: Draws) -> Any:
-        """One example."""
+        """A trial: the subject on one drawn example."""
         if self.case is None:
             raise LawError(NO_CASE.format(name=self.name))
         if self.kind == "module":
@@ -117,11 +117,11 @@ class Subject:
         return PrimitiveTrial(self.short, self.case, draws, self.target)
 
     def examine(
-        self, law: Law, profile: Profile | str = "pr", *, seed: int | None = None
+        self, law: Law, profile: LawProfile | str = "pr", *, seed: int | None = None
     ) -> Outcome:
-        """Hold one law against drawn examples.
+        """Check one law on drawn examples.
 
-        seed: of the examples; when omitted, one made of the two names for a derandomized profile
+        seed: the seed of the examples; when omitted, a derandomized profile makes it from the names
         """
         if self.case is None:
             raise LawError(NO_CASE.format(name=self.name))
@@ -131,7 +131,7 @@ class Subject:
         if self.case.inplace and law.name in _NOT_IN_PLACE:
             return Outcome(law, reasons={"the case says inplace=True": 1})
         exception = self.case.exceptions.get(law.name, "")
-        # Some exceptions bite on few examples only, and one that never bites counts as obsolete.
+        # Some exceptions are needed on few examples only, and one that is not needed is an error.
         examples = max(profile.examples, EXCEPTED) if exception else profile.examples
         outcome = examine(law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks)
         outcome.exception = exception
@@ -140,11 +140,11 @@ class Subject:
         return outcome
 
     def rerun(self, law: str, choices: Sequence[int]) -> Any:
-        """One law on the one example that `choices` make; raises what it raises."""
+        """Check one law on the example that `choices` make; raises what the law raises."""
         return rerun_law(LAWS[self.kind][law], self.trial, choices)
 
     def reproduction(self, outcome: Outcome) -> str:
-        """A few lines of Python that show a failure again."""
+        """A few lines of Python that repeat a failure."""
         choices = ", ".join(map(str, outcome.choices))
         head = ["reproduce it:", f"    # {outcome.example}"]
         if not self.path:
@@ -167,18 +167,18 @@ class Subject:
 
 @dataclass
 class Summary:
-    """What came of the laws of one or more subjects; ``str`` is the report."""
+    """The outcomes of the laws of one or more subjects; ``str`` is the report."""
 
     outcomes: list[tuple[Subject, Outcome]] = field(default_factory=list)
     unchecked: list[Subject] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether every law that was about a subject holds, and every subject has a case."""
+        """Does every law hold, and does every subject have a case?"""
         return not self.unchecked and all(outcome.ok for _, outcome in self.outcomes)
 
     def counts(self) -> dict[str, int]:
-        """How many laws ended in each verdict; how many examples, gradients, unresolved ones."""
+        """The numbers of laws with each verdict, of examples, and of gradients proved or not."""
         counted: dict[str, int] = dict.fromkeys(_VERDICTS, 0)
         for _, outcome in self.outcomes:
             counted[outcome.verdict] = counted.get(outcome.verdict, 0) + 1
@@ -192,7 +192,7 @@ class Summary:
         return counted
 
     def raise_errors(self) -> Summary:
-        """Raise LawError with the whole report unless all is well; else return itself."""
+        """Raise LawError with the report unless `ok`; else return the summary itself."""
         if not self.ok:
             bad = [outcome for _, outcome in self.outcomes if not outcome.ok]
             cause = next((outcome.error for outcome in bad if outcome.error), None)
@@ -206,7 +206,7 @@ class Summary:
         for subject, outcome in self.outcomes:
             if not outcome.ok:
                 lines += [f"{outcome.verdict.upper()}: {subject.name}: {outcome.law.sentence}"]
-                lines += ["    " + line for line in _told(outcome).splitlines()]
+                lines += ["    " + line for line in _describe_error(outcome).splitlines()]
         for subject, outcome in self.outcomes:
             if outcome.verdict == "not covered":
                 why = "; ".join(outcome.reasons) or "no example was drawn"
@@ -218,7 +218,8 @@ class Summary:
         return "\n".join(lines)
 
 
-def _told(outcome: Outcome) -> str:
+def _describe_error(outcome: Outcome) -> str:
+    """The error of an outcome with its notes, as text."""
     error = outcome.error
     if error is None:
         return f"declared an exception ({outcome.exception}), and it holds: remove the exception"
@@ -228,18 +229,18 @@ def _told(outcome: Outcome) -> str:
 
 def check(
     subjects: Sequence[Subject],
-    profile: Profile | str = "pr",
+    profile: LawProfile | str = "pr",
     *,
     laws: Callable[[Law], bool] | None = None,
     seed: int | None = None,
     progress: Callable[[Subject, Outcome], None] | None = None,
 ) -> Summary:
-    """Hold every law against every subject.
+    """Check every law on every subject.
 
-    laws:     which laws, all when omitted
-    seed:     of the examples, instead of one made of the names
+    laws:     selects laws, all when omitted
+    seed:     the seed of the examples, instead of one made from the names
     progress: called after each law
-    A subject whose calls fail, or differ when they should not, is asked no further laws.
+    If the calls of a subject fail, or differ when they should not, its other laws are not checked.
     """
     summary = Summary()
     for subject in subjects:
@@ -259,23 +260,25 @@ def check(
     return summary
 
 
-# Finding ------------------------------------------------------------------------------------------
+# Finding subjects ---------------------------------------------------------------------------------
 
 
-def kind_of(found: Any) -> str | None:
-    """The kind of subject that an object is, None if it is none (an abstract class, say)."""
-    if isinstance(found, type):
-        if not all(hasattr(found, name) for name in ("updateOutput", "updateGradInput", "clone")):
+def kind_of(candidate: Any) -> str | None:
+    """The kind of subject of an object, None if it is no subject, such as an abstract class."""
+    if isinstance(candidate, type):
+        if not all(
+            hasattr(candidate, name) for name in ("updateOutput", "updateGradInput", "clone")
+        ):
             return None
-        layer: Any = found
-        if getattr(layer.updateOutput, "abstract", False):  # a mark of the base class's own
+        layer: Any = candidate
+        if getattr(layer.updateOutput, "abstract", False):  # set by nn on the base class
             return None
         target = "target" in inspect.signature(layer.updateGradInput).parameters
         return "criterion" if target else "module"
-    if callable(found):
-        if hasattr(found, "options") and hasattr(found, "state_names"):
+    if callable(candidate):
+        if hasattr(candidate, "options") and hasattr(candidate, "state_names"):
             return "optimizer"
-        if any(found is operation for operation in operations().values()):
+        if any(candidate is operation for operation in operations().values()):
             return "primitive"
     return None
 
@@ -283,8 +286,8 @@ def kind_of(found: Any) -> str | None:
 def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
     """Every subject that a module, or a package with its submodules, defines.
 
-    public: go by `__all__` of this module alone, wherever its names are defined
-    Private names (``_Base``) are left out, as are classes without forward code.
+    public: use only the names in `__all__` of this module, wherever they are defined
+    Private names (``_Base``) and classes without forward code are left out.
     """
     if public:
         for name in module.__all__:
@@ -297,12 +300,12 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
     names = [info.name for info in below if not info.name.endswith(".__main__")]
     parts += map(importlib.import_module, names)
     for part in parts:
-        for name, found in list(vars(part).items()):
-            if name.startswith("_") or getattr(found, "__module__", None) != part.__name__:
+        for name, member in list(vars(part).items()):
+            if name.startswith("_") or getattr(member, "__module__", None) != part.__name__:
                 continue
-            kind = kind_of(found)
-            if kind is not None and getattr(found, "__name__", name) == name:
-                yield _subject(part.__name__, name, found, kind)
+            kind = kind_of(member)
+            if kind is not None and getattr(member, "__name__", name) == name:
+                yield _subject(part.__name__, name, member, kind)
 
 
 def find(path: str) -> list[Subject]:
@@ -310,25 +313,25 @@ def find(path: str) -> list[Subject]:
 
     Raises ValueError where there is none, ImportError where the module cannot be imported.
     """
-    place, _, name = path.partition(":")
-    module = importlib.import_module(place)
+    module_name, _, name = path.partition(":")
+    module = importlib.import_module(module_name)
     if not name:
-        found = list(discover(module))
-        if not found:
+        subjects = list(discover(module))
+        if not subjects:
             raise ValueError(f"{path} defines no module, criterion, primitive or optimizer")
-        return found
+        return subjects
     target: Any = module
     for part in name.split("."):
         if not hasattr(target, part):
-            raise ValueError(f"{place} has no {name!r}")
+            raise ValueError(f"{module_name} has no {name!r}")
         target = getattr(target, part)
     kind = kind_of(target)
     if kind is None:
         raise ValueError(
             f"{path} is no module with forward code, criterion, primitive or optimizer"
         )
-    return [_subject(place, name, target, kind)]
+    return [_subject(module_name, name, target, kind)]
 
 
-def _subject(place: str, name: str, target: Any, kind: str) -> Subject:
-    return Subject(f"{place}:{name}", kind, target, case_of(target))
+def _subject(module_name: str, name: str, target: Any, kind: str) -> Subject:
+    return Subject(f"{module_name}:{name}", kind, target, case_of(target))

@@ -1,8 +1,8 @@
-"""PyTorch's layers under the same laws, for teams that adopt the checker first.
+"""torch_pair: PyTorch's layers as subjects of the laws of functions.
 
-`torch.nn.Module`, `torch.autograd.Function` or any function of torch tensors becomes a pair of
-NumPy functions: the parameters of a module are arguments beside its inputs, and the second order
-comes from `create_graph`.  PyTorch is imported when a check runs and not before.
+A `torch.nn.Module`, a `torch.autograd.Function` or any function of torch tensors becomes a pair of
+NumPy functions.  The parameters of a module become arguments beside its inputs, and the second
+order comes from `create_graph`.  PyTorch is imported only when a check runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.check.cases import Array, as_option, chosen, drawn, prepared
+from tapegrad.autograd.check.cases import (
+    CaseArray,
+    as_option,
+    draw_arrays,
+    draw_options,
+    parse_spec,
+)
 from tapegrad.autograd.check.functions import Pair
 from tapegrad.autograd.check.gradients import CheckError
 
@@ -30,24 +36,24 @@ NOT_TENSORS = (
 def torch_pair(
     subject: Any, inputs: Sequence[Any], options: dict[str, Any], *, training: bool
 ) -> Callable[[Draws], Pair]:
-    """The case of a torch subject: a `Pair` from a `Draws`.
+    """The case of a torch subject: a function that makes a `Pair` from a `Draws`.
 
-    subject:  a `torch.autograd.Function`, a function of tensors where there are no options and it
-              is not a class, else what makes a `torch.nn.Module` or function from the options
-    inputs:   in the terms of `module_case`'s input
+    subject:  a `torch.autograd.Function`, a module, or a function of tensors without options; else
+              a class or function that makes a `torch.nn.Module` or such a function from the options
+    inputs:   in the form of `module_case`'s input
     training: the mode of a module
     """
     import torch
 
     kinds = {name: as_option(value) for name, value in options.items()}
-    inputs = [prepared(spec) for spec in inputs]
+    inputs = [parse_spec(spec) for spec in inputs]
 
     def draw(d: Draws) -> Pair:
-        settings = chosen(kinds, d)
-        arrays = [drawn(spec, d) for spec in inputs]
+        settings = draw_options(kinds, d)
+        arrays = [draw_arrays(spec, d) for spec in inputs]
         if inspect.isclass(subject) and issubclass(subject, torch.autograd.Function):
             function: Any = subject
-            return _pair(
+            return _make_pair(
                 torch, lambda *x: function.apply(*x, *settings.values()), arrays, [], d.seed
             )
         if isinstance(subject, torch.nn.Module):
@@ -58,7 +64,7 @@ def torch_pair(
         else:
             made = subject
         if not isinstance(made, torch.nn.Module):
-            return _pair(torch, made, arrays, [], d.seed)
+            return _make_pair(torch, made, arrays, [], d.seed)
         made = made.double().train(training)
         names = [name for name, _ in made.named_parameters()]
         values = [0.5 * d.rng.standard_normal(tuple(p.shape)) for p in made.parameters()]
@@ -74,17 +80,19 @@ def torch_pair(
             state.update(zip(names, parameters, strict=True))
             return torch.func.functional_call(made, state, x)
 
-        shown = [spec.names if isinstance(spec, Array) else str(spec) for spec in inputs]
+        shown = [spec.names if isinstance(spec, CaseArray) else str(spec) for spec in inputs]
         labels = [f"input {i} ({text})" if len(shown) > 1 else "input"
                   for i, text in enumerate(shown)]  # fmt: skip
-        return _pair(torch, run, [*arrays, *values], [*labels, *names], d.seed)
+        return _make_pair(torch, run, [*arrays, *values], [*labels, *names], d.seed)
 
     return draw
 
 
-def _pair(
+def _make_pair(
     torch: Any, run: Callable[..., Any], arrays: Sequence[Any], names: Sequence[str], seed: int
 ) -> Pair:
+    """The pair of a function of torch tensors and its gradient, both over NumPy arrays."""
+
     def outputs(tensors: Sequence[Any]) -> tuple[list[Any], bool]:
         torch.manual_seed(seed)
         found = run(*tensors)
@@ -97,16 +105,16 @@ def _pair(
 
     def fn(*args: np.ndarray) -> Any:
         with torch.no_grad():
-            found, single = outputs([_tensor(torch, a) for a in args])
+            found, single = outputs([_torch_tensor(torch, a) for a in args])
         results = [np.array(y.numpy()) for y in found]
         return results[0] if single else results
 
-    def tracked(args: Sequence[np.ndarray]) -> list[Any]:
-        tensors = [_tensor(torch, a) for a in args]
+    def as_tracked(args: Sequence[np.ndarray]) -> list[Any]:
+        tensors = [_torch_tensor(torch, a) for a in args]
         return [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
 
-    def pulled(tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
-        # through a view, so that a function that writes in place meets no leaf
+    def gradients_of(tensors: Sequence[Any], v: Sequence[Any], *, graph: bool) -> list[Any]:
+        # Views, because torch forbids functions that write in place to write to leaves.
         found, _ = outputs([t.view_as(t) if t.requires_grad else t for t in tensors])
         leaves = [t for t in tensors if t.requires_grad]
         pairs = [(y, c) for y, c in zip(found, v, strict=True) if y.requires_grad]
@@ -120,37 +128,39 @@ def _pair(
             torch.zeros_like(t) if g is None else g for g, t in zip(gradients, leaves, strict=True)
         ]
 
-    def placed(found: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
-        given = iter(found)
+    def as_arrays(gradients: Sequence[Any], tensors: Sequence[Any]) -> list[Any]:
+        remaining = iter(gradients)
         return [
-            np.array(next(given).detach().numpy()) if t.requires_grad else None for t in tensors
+            np.array(next(remaining).detach().numpy()) if t.requires_grad else None for t in tensors
         ]
 
     def vjp(cotangent: Any, *args: np.ndarray) -> list[Any]:
         v = cotangent if isinstance(cotangent, list) else [cotangent]
-        tensors = tracked(args)
-        return placed(pulled(tensors, [_tensor(torch, c) for c in v], graph=False), tensors)
+        tensors = as_tracked(args)
+        return as_arrays(
+            gradients_of(tensors, [_torch_tensor(torch, c) for c in v], graph=False), tensors
+        )
 
     def second(u: Sequence[np.ndarray], v: Sequence[np.ndarray], args: Sequence[Any]) -> list[Any]:
-        tensors = tracked(args)
+        tensors = as_tracked(args)
         leaves = [t for t in tensors if t.requires_grad]
-        gradients = pulled(tensors, [_tensor(torch, c) for c in v], graph=True)
+        gradients = gradients_of(tensors, [_torch_tensor(torch, c) for c in v], graph=True)
         pairs = [(g, torch.tensor(c)) for g, c in zip(gradients, u, strict=True) if g.requires_grad]
         if not pairs:
-            return placed([torch.zeros_like(t) for t in leaves], tensors)
+            return as_arrays([torch.zeros_like(t) for t in leaves], tensors)
         found = torch.autograd.grad(
             [g for g, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True
         )
         zeroed = [
             torch.zeros_like(t) if g is None else g for g, t in zip(found, leaves, strict=True)
         ]
-        return placed(zeroed, tensors)
+        return as_arrays(zeroed, tensors)
 
     return Pair(fn, vjp, arrays, names, second, copies=True)
 
 
-def _tensor(torch: Any, array: np.ndarray) -> Any:
-    """A tensor over the array's own memory, so that writing into it is seen; a copy where not."""
+def _torch_tensor(torch: Any, array: np.ndarray) -> Any:
+    """A tensor that shares the array's memory, so that writes are noticed, or else a copy."""
     array = np.asarray(array)
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         return torch.tensor(array.copy())

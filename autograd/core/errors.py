@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["BatchingError", "InPlaceError"]
+__all__ = ["BatchingError", "InPlaceError", "ShapeError"]
 
 
 class BatchingError(TapegradError, TypeError):
@@ -13,3 +13,20 @@ class BatchingError(TapegradError, TypeError):
 
 class InPlaceError(TapegradError, RuntimeError):
     """An array was written in place where a derivative needs, or would lose, its old value."""
+
+
+class ShapeError(TapegradError, ValueError):
+    """The shapes of arrays do not fit an operation or a module.
+
+    text: what is wrong
+    path: where the module that ran the operation stands in its parents, "" outside of modules; it
+          is filled in on the way out by what runs modules, and printed before the text
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+        self.path = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text

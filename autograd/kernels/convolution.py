@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels.windows import (
     AxisWindows,
     IntOrPair,
@@ -49,17 +50,17 @@ def _convolution_windows(
     ):
         if len(shape) != 4:
             hint = ": give a single image a batch axis" if name == "x" and len(shape) == 3 else ""
-            raise ValueError(
+            raise ShapeError(
                 f"{where}: {name} must have the four axes {layout}, found shape {shape}{hint}"
             )
     channels, planes = x_shape[1], w_shape[0]
     if groups < 1 or channels % groups or planes % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: groups = {groups} must divide the {channels} channels of x and the "
             f"{planes} output planes of w"
         )
     if w_shape[1] * groups != channels:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x has {channels} channels, w of shape {w_shape} takes {w_shape[1]} in each "
             f"of {groups} groups: give x {w_shape[1] * groups} channels, or w the shape "
             f"{(planes, channels // groups, *w_shape[2:])}"
@@ -158,7 +159,7 @@ def conv2d(
     """y[n, o, i, j] = Σ w[o, c, k, l] · x[n, c, i·stride + k·dilation - padding, …].
 
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW) of their common dtype; zero outside.
-    Raises ValueError for shapes and settings that do not fit.
+    Raises ShapeError for shapes that do not fit, ValueError for settings that make no sense.
     """
     rows, columns = _convolution_windows(
         "conv2d", x.shape, w.shape, stride, padding, dilation, groups

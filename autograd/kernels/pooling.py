@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.kernels.windows import (
     AxisWindows,
@@ -127,7 +128,7 @@ def _batch_indices(xp: Namespace, indices: Array, plane: int) -> Array:
 def _check_indices(where: str, indices: Array, shape: tuple[int, ...], name: str) -> None:
     expect_shape(where, "indices", indices, "(N, C, oH, oW)")
     if len(shape) != 4 or tuple(indices.shape[:2]) != tuple(shape[:2]):
-        raise ValueError(
+        raise ShapeError(
             f"{where}: indices of shape {tuple(indices.shape)} do not belong to {name} "
             f"{tuple(shape)}: both start with (N, C)"
         )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tapegrad.autograd.core.errors import ShapeError
+
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
@@ -85,11 +87,11 @@ def expect_shape(
         hint = ""
         if array.ndim == 3:
             hint = f": give a single sample a batch axis with {name}[None]"
-        raise ValueError(
+        raise ShapeError(
             f"{where}: {name} must have the four axes {layout}, found shape {array.shape}{hint}"
         )
     if expected is not None and tuple(array.shape) != expected:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: {name} must have shape {layout} = {expected}, found {tuple(array.shape)}: "
             "it must come from a call with the same shapes and settings"
         )
@@ -111,8 +113,8 @@ def plane_windows(
     Their number along an axis is ⌊(size + 2·padding - extent) / stride⌋ + 1.  `ceil_mode` takes the
     ceiling instead, but leaves a last window out that would start beyond the input and its leading
     padding.  `pooling` limits the padding to half a kernel, as Torch7 does, since a window could
-    otherwise consist of padding alone.  Raises ValueError, which starts with `where`, for settings
-    that do not fit the shape.
+    otherwise consist of padding alone.  Raises ShapeError for windows that do not fit, ValueError
+    for settings that make no sense; the message starts with `where`.
     """
     sizes = (
         _int_pair(kernel, where, "kernel", 1),
@@ -140,7 +142,7 @@ def _axis_windows(
     pooling: bool,
 ) -> AxisWindows:
     if pooling and padding > kernel // 2:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: padding {padding} is more than half the kernel's {name} {kernel}: "
             f"use at most {kernel // 2}, or a larger kernel"
         )
@@ -151,7 +153,7 @@ def _axis_windows(
         count -= 1
     if size < 1 or count < 1:
         dilated = f" (kernel {kernel}, dilation {dilation})" if dilation > 1 else ""
-        raise ValueError(
+        raise ShapeError(
             f"{where}: the window's {name} {extent}{dilated} is more than the padded input's "
             f"{size + 2 * padding} (size {size}, padding {padding}): use a larger input or more "
             "padding, or a smaller kernel or dilation"
@@ -160,7 +162,7 @@ def _axis_windows(
     if pooling and dilation > 1:
         for start in range(-padding, 0, stride)[:count]:
             if start + dilation * -(start // dilation) >= size:
-                raise ValueError(
+                raise ShapeError(
                     f"{where}: dilation {dilation} puts every tap of a window into the padding "
                     f"({name} {size}, kernel {kernel}, padding {padding}): use less of either"
                 )

@@ -1,6 +1,7 @@
 """The primitives, in one flat namespace: `tapegrad.autograd.ops.log`, `.conv2d`, …
 
-Files and rooms group them by kind; importing this package declares them all.
+Files and rooms group them by kind; importing this package declares them all.  In bodies and rules
+`Array` stands for a bare array or a Tensor: both have an array's attributes and operators.
 """
 
 from typing import TYPE_CHECKING

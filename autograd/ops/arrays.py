@@ -1,60 +1,78 @@
-"""Small helpers of composites: constants on an operand's device, and operands that are lists."""
+"""Helpers of composites: operands that are lists, constants on an operand's device, axes from 0."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
-from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
     "as_operand",
-    "axis_of",
-    "constant",
-    "must_be_ordered",
+    "device_array",
     "namespace_of",
-    "observed",
+    "normalize_axis",
+    "refuse_complex",
+    "replay_records",
     "value_of",
+    "wrap_like",
 ]
 
 
-def as_operand(x: Any) -> Any:
-    """x if it is an array or Tensor, else a NumPy array of it."""
-    return x if isinstance(x, Tensor) or devices.is_array(x) else np.asarray(x)
+def as_operand(x: Operand) -> Tensor:
+    """x if it is a Tensor or an array, else a NumPy array of it.
+
+    Type checkers take the result for a Tensor, which has all that operations ask of an array.
+    """
+    operand: Any = x
+    is_ready = isinstance(operand, Tensor) or devices.is_array(operand)
+    return operand if is_ready else np.asarray(operand)  # type: ignore[return-value]  # as said
 
 
-def namespace_of(x: Any) -> Any:
+def namespace_of(x: Array) -> Namespace:
     """The array library of x's array."""
     return devices.namespace(as_array(x))
 
 
-def constant(values: Any, like: Any) -> Any:
+def device_array(values: Array, like: Array) -> Array:
     """The NumPy array `values` where `like` lives."""
     return namespace_of(like).asarray(values)
 
 
-def value_of(x: Any) -> Any:
-    """x's value as a NumPy array, for what is decided by Python; refused while replay records."""
+def wrap_like(array: Array, like: Array) -> Array:
+    """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
+    array = device_array(as_array(array), like)
+    return result_tensor(array) if isinstance(like, Tensor) else array
+
+
+def value_of(x: Array) -> np.ndarray:
+    """The value of x as a NumPy array, for decisions made in Python.
+
+    Replay refuses it while it records: the decision would be the recorded one for ever.
+    """
     return x.detach().numpy() if isinstance(x, Tensor) else devices.to_numpy(as_array(x))
 
 
-def must_be_ordered(x: Any, name: str) -> None:
+def refuse_complex(x: Array, name: str) -> None:
     """Raise TypeError for complex x, which has no order that the function `name` could go by."""
     if x.dtype.kind == "c":
         raise TypeError(f"{name} takes real numbers: complex ones have no order")
 
 
-def axis_of(axis: int, ndim: int) -> int:
+def normalize_axis(axis: int, ndim: int) -> int:
     """`axis` counted from 0.  Raises AxisError outside the array."""
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
 
 
-def observed() -> bool:
-    """Is the call being recorded for replay?  Then checks of values are left out."""
-    told = observer()
-    return told is not None and told.refuses
+def replay_records() -> bool:
+    """Whether the call is being recorded for replay, which leaves out checks of values."""
+    watcher = observer()
+    return watcher is not None and watcher.refuses

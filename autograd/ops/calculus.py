@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, Operand
 
 __all__ = ["diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
-def _slices(x: Any, axis: int, *bounds: tuple[int | None, int | None]) -> list[Any]:
+def _slices(x: Array, axis: int, *bounds: tuple[int | None, int | None]) -> list[Array]:
+    """The parts of x between pairs of bounds along `axis`."""
     before = (slice(None),) * axis
     return [x[(*before, slice(*bound))] for bound in bounds]
 
 
 @composite(numpy=np.diff)
-def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(
+    a: Operand,
+    n: int = 1,
+    axis: int = -1,
+    prepend: Operand | None = None,
+    append: Operand | None = None,
+) -> Tensor:
     """The n-th differences of neighbours along `axis`."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     if n < 0:
         raise ValueError(f"diff: the order {n} is negative")
 
-    def end(x: Any) -> Any:
+    def end(x: Array) -> Array:
         x = as_operand(x)
         shape = tuple(1 if i == axis else m for i, m in enumerate(a.shape))
         return s.broadcast_to(x, shape) if x.ndim == 0 else x
@@ -45,29 +57,30 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 
 
 @composite(numpy=np.ediff1d)
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
+def ediff1d(ary: Operand, to_end: Operand | None = None, to_begin: Operand | None = None) -> Tensor:
     """The differences of neighbours in the flattened x, between `to_begin` and `to_end`."""
     y = s.ravel(as_operand(ary))
     y = y[1:] - y[:-1]
     parts = [to_begin, y, to_end]
-    given = [
+    pieces = [
         # numbers and lists become arrays where x lives
-        s.ravel(p if hasattr(p, "dtype") else constant(np.asarray(p, y.dtype), y))
+        s.ravel(p if hasattr(p, "dtype") else device_array(np.asarray(p, y.dtype), y))
         for p in parts
         if p is not None
     ]
-    return s.concatenate(given, 0) if len(given) > 1 else y
+    return s.concatenate(pieces, 0) if len(pieces) > 1 else y
 
 
-def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
+def _gradient_along(f: Array, spacing: Array, axis: int, edge_order: int) -> Array:
+    """The differences of f along one axis over `spacing`: one step, or the coordinates."""
     n = f.shape[axis]
     if n < edge_order + 1:
-        raise ValueError(f"gradient: {n} points are too few for edge_order={edge_order}")
+        raise ShapeError(f"gradient: {n} points are too few for edge_order={edge_order}")
     shape = tuple(-1 if i == axis else 1 for i in range(f.ndim))
     if np.ndim(spacing):
         steps = diff(s.ravel(as_operand(spacing)))
         if steps.shape[0] != n - 1:
-            raise ValueError(f"gradient: {steps.shape[0] + 1} coordinates for {n} points")
+            raise ShapeError(f"gradient: {steps.shape[0] + 1} coordinates for {n} points")
         left, right = (s.reshape(h, shape) for h in (steps[:-1], steps[1:]))
         first, second, last = steps[0], steps[min(1, n - 2)], steps[-1]
         before_last = steps[max(0, n - 3)]
@@ -83,7 +96,7 @@ def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
     else:
         inner = (high - low) / (2 * spacing)
 
-    def at(i: int) -> Any:
+    def at(i: int) -> Array:
         return _slices(f, axis, (i, i + 1 if i != -1 else None))[0]
 
     if edge_order == 1:
@@ -103,14 +116,16 @@ def _gradient_along(f: Any, spacing: Any, axis: int, edge_order: int) -> Any:
 
 
 @composite(numpy=np.gradient)
-def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+def gradient(
+    f: Operand, *varargs: Operand, axis: Axes = None, edge_order: int = 1
+) -> Tensor | tuple[Tensor, ...]:
     """Central differences inside, one-sided ones at the ends, along each axis: a tuple, or one.
 
     varargs:    spacing, or coordinates, of every axis or of all
     edge_order: 1 or 2, the order of the differences at the ends
     """
     f = as_operand(f)
-    axes = r.normalized_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
+    axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:
         spacings = spacings * len(axes)
@@ -124,10 +139,10 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 
 @composite(numpy=np.trapezoid)
-def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
+def trapezoid(y: Operand, x: Operand | None = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """∫ y along `axis` by the trapezoidal rule, at the points x, or in steps of dx."""
     y = as_operand(y)
-    axis = axis_of(axis, y.ndim)
+    axis = normalize_axis(axis, y.ndim)
     step: Any = dx
     if x is not None:
         x = as_operand(x)
@@ -139,7 +154,9 @@ def trapezoid(y: Any, x: Any = None, dx: float = 1.0, axis: int = -1) -> Any:
 
 
 @composite(numpy=np.interp)
-def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
+def interp(
+    x: Operand, xp: Operand, fp: Operand, left: Operand | None = None, right: Operand | None = None
+) -> Tensor:
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
     Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
@@ -147,13 +164,14 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
     x, xp, fp = (as_operand(a) for a in (x, xp, fp))
     n = xp.shape[0]
     if not n or fp.shape != xp.shape:
-        raise ValueError("interp: xp and fp must be vectors of one length, and not empty")
+        raise ShapeError("interp: xp and fp must be vectors of one length, and not empty")
     if n == 1:
         inside = fp[0] + (x - x)
     else:
-        place = e.clip(searchsorted(xp, x, side="right") - 1, 0, n - 2)
+        interval = e.clip(searchsorted(xp, x, side="right") - 1, 0, n - 2)
         x0, x1, y0, y1 = (
-            getitem(a, i) for a, i in ((xp, place), (xp, place + 1), (fp, place), (fp, place + 1))
+            getitem(a, i)
+            for a, i in ((xp, interval), (xp, interval + 1), (fp, interval), (fp, interval + 1))
         )
         inside = y0 + (x - x0) * ((y1 - y0) / (x1 - x0))
     below, above = e.less(x, xp[0]), e.greater(x, xp[-1])
@@ -163,16 +181,18 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any
 
 @composite(numpy=np.unwrap)
 def unwrap(
-    p: Any, discont: float | None = None, axis: int = -1, *, period: float = math.tau
-) -> Any:
+    p: Operand, discont: float | None = None, axis: int = -1, *, period: float = math.tau
+) -> Tensor:
     """x with multiples of `period` added along `axis` so that no step is longer than half of it."""
     p = as_operand(p)
-    axis = axis_of(axis, p.ndim)
+    axis = normalize_axis(axis, p.ndim)
     limit = max(period / 2, 0.0 if discont is None else discont)
     steps = diff(p, axis=axis)
     half = period / 2
-    folded = e.remainder(steps + half, period) - half
-    folded = e.where(e.logical_and(e.equal(folded, -half), steps > 0), half, folded)
-    turns = e.where(e.absolute(steps) < limit, 0, folded - steps)
+    merge_samples = e.remainder(steps + half, period) - half
+    merge_samples = e.where(
+        e.logical_and(e.equal(merge_samples, -half), steps > 0), half, merge_samples
+    )
+    turns = e.where(e.absolute(steps) < limit, 0, merge_samples - steps)
     first, later = _slices(p, axis, (0, 1), (1, None))
     return s.concatenate([first, later + r.cumsum(turns, axis=axis)], axis)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, DTypeLike, Namespace
+    from tapegrad.devices import Device
 
 __all__ = ["to_device", "to_integer"]
 
 
 @primitive(differentiable=False)
-def to_integer(xp: Any, x: Any, *, dtype: Any) -> Any:
+def to_integer(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     """x converted to an integer or boolean `dtype`, towards zero."""
     return x.astype(dtype)
 
 
-to_integer.batch(native)
+to_integer.batch(leading_axes_rule)
 
 
 @primitive
-def to_device(xp: Any, x: Any, *, device: Any) -> Any:
+def to_device(xp: Namespace, x: Array, *, device: Device | str) -> Array:
     """x copied to `device` (x itself if it is there); the cotangent travels back."""
     return devices.to_device(x, device)
 
 
-# The cotangent is on the target device; its operand's device is that of the saved value.
+# The cotangent is on the target device; it goes back to the device of the saved operand.
 to_device.vjp(
     x=lambda g, x: to_device(g, x.device if isinstance(x, Tensor) else devices.device_of(x))
 )
-to_device.batch(native)
+to_device.batch(leading_axes_rule)

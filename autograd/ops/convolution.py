@@ -1,7 +1,7 @@
 """Convolution in one, two and three dimensions, and its adjoints.
 
 ⟨v, conv2d(x, w)⟩ is linear in v, x and w; the three primitives are its derivatives with respect to
-each.  So differentiating any of them gives the other two again, and every order is closed.
+each.  So the derivatives of each are the other two, to every order.
 
 The other dimensions are two-dimensional convolutions of rearranged arrays, and need no rules: a
 sequence is an image of one row, and a film is convolved frame by frame, the frames that a kernel
@@ -12,15 +12,22 @@ patches of a convolution in three dimensions would do anyway, and once more per 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import convolution as kernels
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import folded, unfolded
+from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
 from tapegrad.autograd.ops.indexing import take_slice
 from tapegrad.autograd.ops.windows import fold, unfold
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "conv1d",
@@ -35,15 +42,15 @@ __all__ = [
 
 @primitive
 def conv2d(
-    xp: Any,
-    x: Any,
-    w: Any,
+    xp: Namespace,
+    x: Array,
+    w: Array,
     *,
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """y[n, o, i, j] = Σ w[o, c, k, l] · x[n, c, i·stride + k·dilation - padding, …].
 
     x (N, C, H, W), w (O, C / groups, kH, kW) -> (N, O, oH, oW), where oH is
@@ -51,7 +58,8 @@ def conv2d(
     are zeros.  Settings are an int or a pair (height, width).  With groups, output planes of a
     group see the channels of that group only.  Like Torch7's SpatialConvolution it does not flip w.
 
-    Raises ValueError, before computing, for shapes and settings that do not fit.
+    Raises ShapeError, before computing, for shapes that do not fit, ValueError for settings that
+    make no sense.
     """
     return kernels.conv2d(
         xp, x, w, stride=stride, padding=padding, dilation=dilation, groups=groups
@@ -60,16 +68,16 @@ def conv2d(
 
 @primitive
 def conv2d_input_gradient(
-    xp: Any,
-    v: Any,
-    w: Any,
+    xp: Namespace,
+    v: Array,
+    w: Array,
     *,
-    shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """The adjoint of conv2d in x: ⟨result, x⟩ = ⟨v, conv2d(x, w)⟩ for every x of `shape`.
 
     v (N, O, oH, oW), w (O, C / groups, kH, kW) -> `shape` = (N, C, H, W).  On its own it is the
@@ -89,16 +97,16 @@ def conv2d_input_gradient(
 
 @primitive
 def conv2d_weight_gradient(
-    xp: Any,
-    x: Any,
-    v: Any,
+    xp: Namespace,
+    x: Array,
+    v: Array,
     *,
-    shape: tuple[int, ...],
-    stride: Any = (1, 1),
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    shape: Shape,
+    stride: int | Sequence[int] = (1, 1),
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     groups: int = 1,
-) -> Any:
+) -> Array:
     """The adjoint of conv2d in w: ⟨result, w⟩ = ⟨v, conv2d(x, w)⟩ for every w of `shape`.
 
     x (N, C, H, W), v (N, O, oH, oW) -> `shape` = (O, C / groups, kH, kW).
@@ -143,98 +151,106 @@ conv2d_weight_gradient.vjp(
 
 # Samples of a batch -------------------------------------------------------------------------------
 #
-# With shared weights samples are more images of one call.  Weights of each sample's own are groups:
-# what one sample sees is then kept from the others by the convolution itself.
+# Samples that share weights are more images of one call.  Samples with weights of their own become
+# groups of channels, which a convolution keeps apart.
 
 
-def _side_by_side(x: Any) -> Any:
+def _merge_into_channels(x: Array) -> Array:
     """(B, N, C, …) -> (N, B·C, …)."""
     axes = (1, 0, *range(2, x.ndim))
     y = s.transpose(x, axes)
     return s.reshape(y, (x.shape[1], x.shape[0] * x.shape[2], *x.shape[3:]))
 
 
-def _apart(y: Any, samples: int, channels: int) -> Any:
+def _split_channels(y: Array, samples: int, channels: int) -> Array:
     """(N, B·C, …) -> (B, N, C, …) for B samples of C = `channels`."""
     y = s.reshape(y, (y.shape[0], samples, channels, *y.shape[2:]))
     return s.transpose(y, (1, 0, *range(2, y.ndim)))
 
 
-def _stretched(x: Any, batched: bool, samples: int) -> Any:
+def _broadcast_to_batch(x: Array, batched: bool, samples: int) -> Array:
     return x if batched else s.broadcast_to(x, (samples, *x.shape))
 
 
 @conv2d.batch
 def _conv2d_batch(
-    x: Any,
-    w: Any,
-    batched: Any,
+    x: Array,
+    w: Array,
+    batched: tuple[bool, ...],
     samples: int,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     if not batched[1]:
-        y = conv2d(folded(x), w, stride, padding, dilation, groups)
-        return unfolded(y, samples, x.shape[1])
+        y = conv2d(merge_samples(x), w, stride, padding, dilation, groups)
+        return split_samples(y, samples, x.shape[1])
     planes = w.shape[1]
-    if batched[0] or groups > 1:  # else one x meets the planes of all samples
-        x, groups = _side_by_side(_stretched(x, batched[0], samples)), groups * samples
-    return _apart(conv2d(x, folded(w), stride, padding, dilation, groups), samples, planes)
+    if batched[0] or groups > 1:  # else one x is convolved with the planes of all samples
+        x, groups = (
+            _merge_into_channels(_broadcast_to_batch(x, batched[0], samples)),
+            groups * samples,
+        )
+    return _split_channels(
+        conv2d(x, merge_samples(w), stride, padding, dilation, groups), samples, planes
+    )
 
 
 @conv2d_input_gradient.batch
 def _conv2d_input_batch(
-    v: Any,
-    w: Any,
-    batched: Any,
+    v: Array,
+    w: Array,
+    batched: tuple[bool, ...],
     samples: int,
-    shape: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    shape: Shape,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     n, channels, *size = shape
     if not batched[1]:
-        whole = (samples * n, channels, *size)
-        y = conv2d_input_gradient(folded(v), w, whole, stride, padding, dilation, groups)
-        return unfolded(y, samples, n)
-    v = _side_by_side(_stretched(v, batched[0], samples))
-    whole = (n, samples * channels, *size)
-    y = conv2d_input_gradient(v, folded(w), whole, stride, padding, dilation, groups * samples)
-    return _apart(y, samples, channels)
+        merged = (samples * n, channels, *size)
+        y = conv2d_input_gradient(merge_samples(v), w, merged, stride, padding, dilation, groups)
+        return split_samples(y, samples, n)
+    v = _merge_into_channels(_broadcast_to_batch(v, batched[0], samples))
+    merged = (n, samples * channels, *size)
+    y = conv2d_input_gradient(
+        v, merge_samples(w), merged, stride, padding, dilation, groups * samples
+    )
+    return _split_channels(y, samples, channels)
 
 
 @conv2d_weight_gradient.batch
 def _conv2d_weight_batch(
-    x: Any,
-    v: Any,
+    x: Array,
+    v: Array,
     samples: int,
-    shape: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
+    shape: Shape,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
     groups: int,
-) -> Any:
+) -> Array:
     planes, *rest = shape
     y = conv2d_weight_gradient(
-        _side_by_side(x),
-        _side_by_side(v),
+        _merge_into_channels(x),
+        _merge_into_channels(v),
         (samples * planes, *rest),
         stride,
         padding,
         dilation,
         groups * samples,
     )
-    return unfolded(y, samples, planes)
+    return split_samples(y, samples, planes)
 
 
 # One and three dimensions -------------------------------------------------------------------------
 
 
 def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, int]:
+    """A setting as (time, height, width).  Raises ValueError for others, and below `least`."""
     try:
         if isinstance(setting, (tuple, list)):
             first, second, third = (operator.index(value) for value in setting)
@@ -250,29 +266,32 @@ def _triple(where: str, name: str, setting: Any, least: int) -> tuple[int, int, 
 
 
 def _expect_axes(where: str, count: int, **shapes: tuple[int, ...]) -> None:
+    """Raise ShapeError unless every shape has `count` axes."""
     for name, shape in shapes.items():
         if len(shape) != count:
-            raise ValueError(f"{where}: {name} must have {count} axes, found shape {shape}")
+            raise ShapeError(f"{where}: {name} must have {count} axes, found shape {shape}")
 
 
 def _expect_channels(where: str, channels: int, w: tuple[int, ...], groups: int) -> None:
+    """Raise ShapeError unless w of groups takes as many channels as x has."""
     if groups < 1 or w[1] * groups != channels or w[0] % groups:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x has {channels} channels, w of shape {w} takes {w[1]} in each of {groups} "
             f"groups, which share its {w[0]} output planes"
         )
 
 
-def _as_image(x: Any) -> Any:
+def _as_image(x: Array) -> Array:
     """(N, C, L) -> (N, C, 1, L)."""
     return s.reshape(x, (*x.shape[:2], 1, x.shape[2]))
 
 
 @composite()
 def conv1d(
-    x: Any, w: Any, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
-) -> Any:
+    x: Operand, w: Operand, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Tensor:
     """`conv2d` along one axis: x (N, C, L), w (O, C / groups, k) -> (N, O, L')."""
+    x, w = as_operand(x), as_operand(w)
     _expect_axes("conv1d", 3, x=x.shape, w=w.shape)
     y = conv2d(_as_image(x), _as_image(w), (1, stride), (0, padding), (1, dilation), groups)
     return s.reshape(y, (*y.shape[:2], y.shape[3]))
@@ -280,15 +299,16 @@ def conv1d(
 
 @composite()
 def conv1d_input_gradient(
-    v: Any,
-    w: Any,
-    shape: tuple[int, ...],
+    v: Operand,
+    w: Operand,
+    shape: Shape,
     stride: int = 1,
     padding: int = 0,
     dilation: int = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """The adjoint of `conv1d` in x: v (N, O, L'), w (O, C / groups, k) -> `shape` = (N, C, L)."""
+    v, w = as_operand(v), as_operand(w)
     _expect_axes("conv1d_input_gradient", 3, v=v.shape, w=w.shape, shape=shape)
     y = conv2d_input_gradient(
         _as_image(v),
@@ -302,7 +322,13 @@ def conv1d_input_gradient(
     return s.reshape(y, shape)
 
 
-def _settings3d(where: str, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
+def _settings3d(
+    where: str,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int],
+    dilation: int | Sequence[int],
+) -> tuple[tuple[int, int, int], ...]:
+    """The settings of a convolution in three dimensions as triples."""
     return (
         _triple(where, "stride", stride, 1),
         _triple(where, "padding", padding, 0),
@@ -312,50 +338,58 @@ def _settings3d(where: str, stride: Any, padding: Any, dilation: Any) -> tuple[A
 
 @composite()
 def conv3d(
-    x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
+    x: Operand,
+    w: Operand,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
     """`conv2d` with time in front: x (N, C, T, H, W), w (O, C / groups, kT, kH, kW).
 
     -> (N, O, T', H', W'), each length as in `conv2d`.  Settings are an int or three (time, height,
-    width).  Raises ValueError for shapes and settings that do not fit.
+    width).  Raises ShapeError for shapes that do not fit, ValueError for settings that make no
+    sense.
     """
+    x, w = as_operand(x), as_operand(w)
     where = "conv3d"
     _expect_axes(where, 5, x=x.shape, w=w.shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, _, height, width = x.shape
     _expect_channels(where, c, w.shape, groups)
-    o, taken, size = w.shape[:3]
+    o, channels, size = w.shape[:3]
     if paddings[0]:
         around = (paddings[0], paddings[0])
         x = s.pad(x, ((0, 0), (0, 0), around, (0, 0), (0, 0)))
     films = unfold(x, axis=2, size=size, step=strides[0], dilation=dilations[0])
     count = films.shape[2]
     frames = s.reshape(s.transpose(films, (0, 2, 1, 5, 3, 4)), (n * count, c * size, height, width))
-    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    taps = s.reshape(w, (o, channels * size, *w.shape[3:]))
     y = conv2d(frames, taps, strides[1:], paddings[1:], dilations[1:], groups)
     return s.transpose(s.reshape(y, (n, count, *y.shape[1:])), (0, 2, 1, 3, 4))
 
 
 @composite()
 def conv3d_input_gradient(
-    v: Any,
-    w: Any,
-    shape: tuple[int, ...],
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
+    v: Operand,
+    w: Operand,
+    shape: Shape,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     groups: int = 1,
-) -> Any:
+) -> Tensor:
     """The adjoint of `conv3d` in x: v (N, O, T', H', W'), w -> `shape` = (N, C, T, H, W)."""
+    v, w = as_operand(v), as_operand(w)
     where = "conv3d_input_gradient"
     _expect_axes(where, 5, v=v.shape, w=w.shape, shape=shape)
     strides, paddings, dilations = _settings3d(where, stride, padding, dilation)
     n, c, time, height, width = shape
     _expect_channels(where, c, w.shape, groups)
-    o, taken, size = w.shape[:3]
+    o, channels, size = w.shape[:3]
     count = v.shape[2]
     frames = s.reshape(s.transpose(v, (0, 2, 1, 3, 4)), (v.shape[0] * count, o, *v.shape[3:]))
-    taps = s.reshape(w, (o, taken * size, *w.shape[3:]))
+    taps = s.reshape(w, (o, channels * size, *w.shape[3:]))
     back = conv2d_input_gradient(
         frames,
         taps,

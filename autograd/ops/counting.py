@@ -5,7 +5,8 @@ They give untracked Tensors, so that replay sees masks and indices change from s
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,12 +19,16 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
     as_operand,
-    must_be_ordered,
-    observed,
+    refuse_complex,
+    replay_records,
     value_of,
 )
-from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes
+from tapegrad.autograd.ops.batch_rules import align_samples, axes_rule, leading_axes_rule
 from tapegrad.autograd.ops.batched_index import DIFFERENT_COUNTS
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand, Shape
 
 __all__ = [
     "argwhere",
@@ -56,96 +61,96 @@ __all__ = [
 
 
 @primitive(differentiable=False)
-def to_index(xp: Any, x: Any) -> Any:
-    """x, which holds whole numbers, as integers for indexing."""
+def to_index(xp: Namespace, x: Array) -> Array:
+    """x, whose entries are integers of any dtype, converted to the dtype of indices."""
     return x.astype(np.intp)
 
 
-to_index.batch(native)
+to_index.batch(leading_axes_rule)
 
 
 @primitive(differentiable=False)
-def binary_exponent(xp: Any, x: Any) -> Any:
+def binary_exponent(xp: Namespace, x: Array) -> Array:
     """The integer k with |x| = m · 2^k and 1/2 <= m < 1, elementwise."""
     return xp.frexp(x)[1]
 
 
-binary_exponent.batch(native)
+binary_exponent.batch(leading_axes_rule)
 
 
 @primitive(differentiable=False)
-def round(xp: Any, x: Any, *, decimals: int = 0, out: Any = None) -> Any:
-    """x rounded to `decimals` places, halves to even, elementwise."""
+def round(xp: Namespace, x: Array, *, decimals: int = 0, out: Array | None = None) -> Array:
+    """x rounded to `decimals` decimals, halves to even, elementwise."""
     return xp.round(x, decimals, out=out)
 
 
-round.batch(native)
+round.batch(leading_axes_rule)
 
 
 @composite(numpy=(np.round, np.around), differentiable=False)
-def numpy_round(a: Any, decimals: int = 0) -> Any:
-    """x rounded to `decimals` places, halves to even."""
+def numpy_round(a: Operand, decimals: int = 0) -> Tensor:
+    """x rounded to `decimals` decimals, halves to even."""
     return round(as_operand(a), decimals)
 
 
 @composite(numpy=np.fix, differentiable=False)
-def fix(x: Any) -> Any:
+def fix(x: Operand) -> Tensor:
     """The integer part of x, towards zero."""
     return e.trunc(x)
 
 
 @primitive(numpy=np.count_nonzero, differentiable=False)
-def count_nonzero(xp: Any, a: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+def count_nonzero(xp: Namespace, a: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """How many entries over `axis` are not 0."""
     return (a != 0).sum(axis=axis, keepdims=keepdims)
 
 
-count_nonzero.batch(over_axes)
+count_nonzero.batch(axes_rule)
 
 
 @primitive(differentiable=False, several=True)
-def nonzero_parts(xp: Any, a: Any) -> Any:
+def nonzero_parts(xp: Namespace, a: Array) -> list[Array]:
     """The indices of the entries that are not 0, an array for every axis."""
     return list(xp.nonzero(a))
 
 
 @nonzero_parts.batch
-def _nonzero_batch(a: Any) -> Any:
+def _nonzero_batch(a: Array) -> Array:
     raise BatchingError(DIFFERENT_COUNTS.format(where=user_line(), name="nonzero"))
 
 
 @composite(numpy=np.nonzero, differentiable=False)
-def nonzero(a: Any) -> Any:
+def nonzero(a: Operand) -> tuple[Tensor, ...]:
     """The indices of the entries that are not 0, a tuple with an array for every axis."""
     return tuple(nonzero_parts(as_operand(a)))
 
 
 @composite(numpy=np.flatnonzero, differentiable=False)
-def flatnonzero(a: Any) -> Any:
+def flatnonzero(a: Operand) -> Tensor:
     """The indices of the entries of the flattened x that are not 0."""
     return nonzero(s.ravel(as_operand(a)))[0]
 
 
 @composite(numpy=np.argwhere, differentiable=False)
-def argwhere(a: Any) -> Any:
+def argwhere(a: Operand) -> Tensor:
     """The indices of the entries that are not 0, one in every row."""
     a = as_operand(a)
     return s.transpose(s.stack(nonzero(a if a.ndim else s.reshape(a, (1,)))))[:, : a.ndim]
 
 
 @primitive(numpy=np.searchsorted, differentiable=False)
-def searchsorted(xp: Any, a: Any, v: Any, *, side: str = "left") -> Any:
+def searchsorted(xp: Namespace, a: Array, v: Array, *, side: str = "left") -> Array:
     """Where v would be inserted into the sorted vector a to keep it sorted."""
     return xp.searchsorted(a, v, side=side)
 
 
 @searchsorted.batch
-def _searchsorted_batch(a: Any, v: Any, batched: Any, side: str) -> Any:
+def _searchsorted_batch(a: Array, v: Array, batched: tuple[bool, ...], side: str) -> Array:
     if not batched[0]:
         return searchsorted(a, v, side)
     # The borders differ from sample to sample: count those that belong before each value.
     v = s.expand_dims(v, -1)
-    borders = lifted(a, v.ndim - batched[1])
+    borders = align_samples(a, v.ndim - batched[1])
     before = e.less(borders, v) if side == "left" else e.less_equal(borders, v)
     after_all = e.logical_and(e.isnan(v), e.logical_not(e.isnan(borders)))
     if side == "right":
@@ -154,17 +159,17 @@ def _searchsorted_batch(a: Any, v: Any, batched: Any, side: str) -> Any:
 
 
 @primitive(numpy=np.digitize, differentiable=False)
-def digitize(xp: Any, x: Any, bins: Any, *, right: bool = False) -> Any:
+def digitize(xp: Namespace, x: Array, bins: Array, *, right: bool = False) -> Array:
     """The number of the bin, between rising or falling borders, that each entry falls into."""
     return xp.digitize(x, bins, right=right)
 
 
 @digitize.batch
-def _digitize_batch(x: Any, bins: Any, batched: Any, right: bool) -> Any:
+def _digitize_batch(x: Array, bins: Array, batched: tuple[bool, ...], right: bool) -> Array:
     if not batched[1]:
         return digitize(x, bins, right=right)
     x = s.expand_dims(x, -1)
-    borders = lifted(bins, x.ndim - batched[0])
+    borders = align_samples(bins, x.ndim - batched[0])
     rising = e.less_equal(borders[..., :1], borders[..., -1:])
     up = e.less(borders, x) if right else e.less_equal(borders, x)
     down = e.greater_equal(borders, x) if right else e.greater(borders, x)
@@ -172,112 +177,117 @@ def _digitize_batch(x: Any, bins: Any, batched: Any, right: bool) -> Any:
 
 
 @primitive(differentiable=False)
-def lexsort_rows(xp: Any, keys: Any, *, axis: int) -> Any:
+def lexsort_rows(xp: Namespace, keys: Array, *, axis: int) -> Array:
     """The indices that sort by the last key, then the one before, …"""
     return xp.lexsort(keys) if axis == -1 else xp.lexsort(xp.moveaxis(keys, axis, -1))
 
 
 @lexsort_rows.batch
-def _lexsort_batch(keys: Any, axis: int) -> Any:
+def _lexsort_batch(keys: Array, axis: int) -> Array:
     along = axis if axis < 0 else axis + 1
     return lexsort_rows(s.moveaxis(keys, 0, 1), along)
 
 
 @composite(numpy=np.lexsort, differentiable=False)
-def lexsort(keys: Any, axis: int = -1) -> Any:
+def lexsort(keys: Operand, axis: int = -1) -> Tensor:
     """The indices that sort by the last key, among equals by the one before, …"""
     return lexsort_rows(s.stack(list(keys)) if isinstance(keys, (list, tuple)) else keys, axis)
 
 
 @primitive(numpy=np.isin, differentiable=False)
-def isin(xp: Any, element: Any, test_elements: Any, *, invert: bool = False) -> Any:
-    """Is the entry one of the test elements?  Elementwise, as booleans."""
+def isin(xp: Namespace, element: Array, test_elements: Array, *, invert: bool = False) -> Array:
+    """Whether each entry is one of the test elements, as booleans."""
     return xp.isin(element, test_elements, invert=invert)
 
 
 @isin.batch
-def _isin_batch(element: Any, test_elements: Any, batched: Any, samples: int, invert: bool) -> Any:
+def _isin_batch(
+    element: Array, test_elements: Array, batched: tuple[bool, ...], samples: int, invert: bool
+) -> Array:
     if not batched[1]:
         return isin(element, test_elements, invert=invert)
     flat = s.reshape(test_elements, (samples, -1))
     element = s.expand_dims(element, -1)
-    found = r.any(e.equal(element, lifted(flat, element.ndim - batched[0])), axis=-1)
-    return e.logical_not(found) if invert else found
+    member = r.any(e.equal(element, align_samples(flat, element.ndim - batched[0])), axis=-1)
+    return e.logical_not(member) if invert else member
 
 
 @primitive(numpy=np.isreal, differentiable=False)
-def isreal(xp: Any, x: Any) -> Any:
-    """Is the imaginary part 0?  Elementwise, as booleans."""
+def isreal(xp: Namespace, x: Array) -> Array:
+    """Whether the imaginary part is 0, elementwise, as booleans."""
     return xp.isreal(x)
 
 
-isreal.batch(native)
+isreal.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.iscomplex, differentiable=False)
-def iscomplex(xp: Any, x: Any) -> Any:
-    """Is the imaginary part not 0?  Elementwise, as booleans."""
+def iscomplex(xp: Namespace, x: Array) -> Array:
+    """Whether the imaginary part is not 0, elementwise, as booleans."""
     return xp.iscomplex(x)
 
 
-iscomplex.batch(native)
+iscomplex.batch(leading_axes_rule)
 
 
 @composite(numpy=np.isposinf, differentiable=False)
-def isposinf(x: Any) -> Any:
-    """Is the entry +∞?  Elementwise, as booleans."""
+def isposinf(x: Operand) -> Tensor:
+    """Whether the entry is +∞, elementwise, as booleans."""
     x = as_operand(x)
-    must_be_ordered(x, "numpy.isposinf")
+    refuse_complex(x, "numpy.isposinf")
     return e.equal(x, np.inf)
 
 
 @composite(numpy=np.isneginf, differentiable=False)
-def isneginf(x: Any) -> Any:
-    """Is the entry -∞?  Elementwise, as booleans."""
+def isneginf(x: Operand) -> Tensor:
+    """Whether the entry is -∞, elementwise, as booleans."""
     x = as_operand(x)
-    must_be_ordered(x, "numpy.isneginf")
+    refuse_complex(x, "numpy.isneginf")
     return e.equal(x, -np.inf)
 
 
-def _argument(a: Any, axis: Any, keepdims: bool, of: Any, worst: float) -> Any:
+def _arg_extremum(
+    a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
+) -> Array:
+    """`of` with NaN replaced by `worst`.  Raises ValueError where there is nothing but NaN."""
     missing = e.isnan(a)
-    if not observed() and bool(r.any(r.all(missing, axis=axis))):
+    if not replay_records() and bool(r.any(r.all(missing, axis=axis))):
         raise ValueError("All-NaN slice encountered")
     return of(e.where(missing, worst, a), axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.nanargmax, differentiable=False)
-def nanargmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def nanargmax(a: Operand, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first largest entry that is not NaN."""
-    return _argument(as_operand(a), axis, keepdims, r.argmax, -np.inf)
+    return _arg_extremum(as_operand(a), axis, keepdims, r.argmax, -np.inf)
 
 
 @composite(numpy=np.nanargmin, differentiable=False)
-def nanargmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+def nanargmin(a: Operand, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """The index of the first smallest entry that is not NaN."""
-    return _argument(as_operand(a), axis, keepdims, r.argmin, np.inf)
+    return _arg_extremum(as_operand(a), axis, keepdims, r.argmin, np.inf)
 
 
 @composite(numpy=np.array_equiv, fact=True)
-def array_equiv(a1: Any, a2: Any) -> bool:
-    """Are a1 and a2 equal once broadcast?"""
+def array_equiv(a1: Operand, a2: Operand) -> bool:
+    """Whether a1 and a2 are equal once they are broadcast to one shape."""
     return bool(np.array_equiv(value_of(as_operand(a1)), value_of(as_operand(a2))))
 
 
 @primitive(numpy=np.packbits, differentiable=False)
-def packbits(xp: Any, a: Any, *, bitorder: str = "big") -> Any:
+def packbits(xp: Namespace, a: Array, *, bitorder: str = "big") -> Array:
     """Truth values, flattened, packed eight to a byte."""
     return xp.packbits(a.ravel(), bitorder=bitorder)
 
 
 @primitive(numpy=np.unpackbits, differentiable=False)
-def unpackbits(xp: Any, a: Any, *, bitorder: str = "big") -> Any:
+def unpackbits(xp: Namespace, a: Array, *, bitorder: str = "big") -> Array:
     """The bits of bytes, flattened."""
     return xp.unpackbits(a.ravel(), bitorder=bitorder)
 
 
 @composite(numpy=np.unravel_index, differentiable=False)
-def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
+def unravel_index(indices: Operand, shape: Shape, order: str = "C") -> tuple[Tensor, ...]:
     """Flat indices as a tuple of indices, one array for every axis."""
     parts = []
     rest = as_operand(indices)
@@ -290,7 +300,7 @@ def unravel_index(indices: Any, shape: Any, order: str = "C") -> Any:
 
 
 @composite(numpy=np.ravel_multi_index, differentiable=False)
-def ravel_multi_index(multi_index: Any, dims: Any) -> Any:
+def ravel_multi_index(multi_index: Sequence[Operand], dims: Sequence[int]) -> Tensor:
     """A tuple of indices, one array for every axis, as flat indices."""
     flat: Any = 0
     for part, n in zip(multi_index, dims, strict=True):

@@ -7,7 +7,7 @@ relative small/norm.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,18 +15,24 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import must_be_ordered
-from tapegrad.autograd.ops.batch_rules import native, over_axes
+from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["guarded_norm", "guarded_power", "nearest_centroid"]
 
 
-def _conjugate(x: Any) -> Any:
+def _conjugate(x: Array) -> Array:
+    """The complex conjugate; x itself when real, without a call."""
     return e.conjugate(x) if x.dtype.kind == "c" else x
 
 
 @primitive
-def guarded_norm(xp: Any, x: Any, *, axis: int = -1, p: float = 2, small: float = 0) -> Any:
+def guarded_norm(
+    xp: Namespace, x: Array, *, axis: int = -1, p: float = 2, small: float = 0
+) -> Array:
     """(Σ |x|ᵖ)^(1/p) along `axis`, which stays with length 1; p >= 1.
 
     The rule is sign(x)·|x|ᵖ⁻¹ / (y + small)ᵖ⁻¹: the derivative, guarded against division by 0.
@@ -40,7 +46,7 @@ def guarded_norm(xp: Any, x: Any, *, axis: int = -1, p: float = 2, small: float 
     return xp.sum(xp.abs(x) ** p, axis=axis, keepdims=True) ** (1 / p)
 
 
-def _guarded_norm_rule(g: Any, x: Any, y: Any, p: float, small: float) -> Any:
+def _guarded_norm_rule(g: Array, x: Array, y: Array, p: float, small: float) -> Array:
     if p == 2:
         return g * (_conjugate(x) / (y + small))
     if p == 1:
@@ -49,17 +55,17 @@ def _guarded_norm_rule(g: Any, x: Any, y: Any, p: float, small: float) -> Any:
 
 
 guarded_norm.vjp(x=_guarded_norm_rule)
-guarded_norm.batch(over_axes)
+guarded_norm.batch(axes_rule)
 
 
 @primitive
-def guarded_power(xp: Any, x: Any, *, p: float, small: float = 0) -> Any:
+def guarded_power(xp: Namespace, x: Array, *, p: float, small: float = 0) -> Array:
     """|x|ᵖ, elementwise.  Its rule is p·x·(|x| + small)ᵖ⁻², the derivative guarded at 0."""
     size = xp.abs(x)
     return size if p == 1 else size * size if p == 2 else size**p
 
 
-def _guarded_power_rule(g: Any, x: Any, p: float, small: float) -> Any:
+def _guarded_power_rule(g: Array, x: Array, p: float, small: float) -> Array:
     x_or_conjugate = _conjugate(x)
     if p == 2:
         return g * (x_or_conjugate + x_or_conjugate)
@@ -67,24 +73,24 @@ def _guarded_power_rule(g: Any, x: Any, p: float, small: float) -> Any:
 
 
 guarded_power.vjp(x=_guarded_power_rule)
-guarded_power.batch(native)
+guarded_power.batch(leading_axes_rule)
 
 
 @primitive
-def nearest_centroid(xp: Any, x: Any, weight: Any) -> Any:
+def nearest_centroid(xp: Namespace, x: Array, weight: Array) -> Array:
     """For each row of x the number of the nearest row of `weight`, in x's dtype; NaN for a NaN.
 
-    The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: that
-    of a number in a list has no meaning.
+    The rule gives each centroid itself minus the mean of its rows, whatever the cotangent is: the
+    cotangent of a row's number has no meaning.
     """
     for points in (x, weight):
-        must_be_ordered(points, "nearest_centroid")
+        refuse_complex(points, "nearest_centroid")
     squares = xp.sum((x[:, None, :] - weight) ** 2, axis=-1)
     nearest = xp.argmin(squares, axis=-1).astype(x.dtype)
     return xp.where(xp.isnan(xp.sum(squares, axis=-1)), xp.asarray(np.nan, dtype=x.dtype), nearest)
 
 
-def _centroid_rule(g: Any, x: Any, weight: Any, y: Any) -> Any:
+def _centroid_rule(g: Array, x: Array, weight: Array, y: Array) -> Array:
     one = weight[:, 0] * 0 + 1
     member = e.cast(s.expand_dims(y, -1) == r.cumsum(one) - 1, dtype=x.dtype)  # (N, k)
     count = s.expand_dims(r.sum(member, axis=0), -1)

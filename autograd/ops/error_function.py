@@ -1,18 +1,21 @@
 """The error function, which GELU needs and NumPy leaves to SciPy.
 
 The array namespaces of NumPy and CuPy have no `erf`, and a dependency on SciPy for one function is
-too much.  W. J. Cody's rational approximations are good to double precision on the whole line.
+too much.  W. J. Cody's rational approximations are accurate to double precision for every real x.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["erf"]
 
@@ -38,7 +41,8 @@ LARGE = (
 )  # fmt: skip
 
 
-def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
+def _rational(pieces: tuple[tuple[float, ...], ...], x: Array) -> Array:
+    """The rational function with the coefficients of numerator and denominator, at x."""
     over, under = pieces
     numerator, denominator = over[0] * x + over[1], under[0] * x + under[1]
     for p, q in zip(over[2:], under[2:], strict=True):
@@ -47,7 +51,7 @@ def _ratio(pieces: tuple[tuple[float, ...], ...], x: Any) -> Any:
 
 
 @primitive
-def erf(xp: Any, x: Any) -> Any:
+def erf(xp: Namespace, x: Array) -> Array:
     """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place.
 
     Complex x needs SciPy.
@@ -55,15 +59,15 @@ def erf(xp: Any, x: Any) -> Any:
     if x.dtype.kind == "c":
         return devices.special(xp).erf(x)
     size = xp.abs(x)
-    small = x * _ratio(SMALL, xp.minimum(size, 0.5) ** 2)
+    small = x * _rational(SMALL, xp.minimum(size, 0.5) ** 2)
     # 1 - erf: beyond 6 it is below the last place of 1, so larger arguments may be cut off there.
     cut = xp.minimum(size, 6.0)
-    middle = _ratio(MIDDLE, xp.minimum(cut, 4.0))
+    middle = _rational(MIDDLE, xp.minimum(cut, 4.0))
     inverse = 1 / xp.maximum(cut, 4.0) ** 2
-    tail = (1 / math.sqrt(math.pi) - inverse * _ratio(LARGE, inverse)) / xp.maximum(cut, 4.0)
+    tail = (1 / math.sqrt(math.pi) - inverse * _rational(LARGE, inverse)) / xp.maximum(cut, 4.0)
     rest = xp.exp(-(cut * cut)) * xp.where(cut <= 4.0, middle, tail)
     return xp.where(size <= 0.46875, small, xp.copysign(1 - rest, x))
 
 
 erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
-erf.batch(native)
+erf.batch(leading_axes_rule)

@@ -1,12 +1,13 @@
-"""Facts about arrays, which are no Tensors: shapes, types, truths, text; and constants like one.
+"""Facts about arrays (shapes, types, truth values, text), and constants in the shape of an array.
 
-Nothing here has a derivative.  `ops` hands on all but `shape`, which would hide the file of that
-name; NumPy's function finds it in the registry.
+Nothing here has a derivative.  `ops` exports all of it but `shape`, which would hide the file of
+that name; NumPy's function finds it in the registry.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.arrays import as_operand, value_of
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, DTypeLike, Operand, Shape
 
 __all__ = [
     "allclose",
@@ -41,33 +45,35 @@ __all__ = [
 
 
 @composite(numpy=np.shape, fact=True)
-def shape(a: Any) -> tuple[int, ...]:
+def shape(a: Array) -> Shape:
     """The lengths of the axes."""
     return tuple(a.shape)
 
 
 @composite(numpy=np.ndim, fact=True)
-def ndim(a: Any) -> int:
+def ndim(a: Array) -> int:
     """The number of axes."""
     return int(a.ndim)
 
 
 @composite(numpy=np.size, fact=True)
-def size(a: Any, axis: int | None = None) -> int:
+def size(a: Array, axis: int | None = None) -> int:
     """The number of entries, or the length of one axis."""
     return int(a.size if axis is None else a.shape[axis])
 
 
 @composite(numpy=np.result_type, fact=True)
-def result_type(*operands: Any) -> Any:
+def result_type(*operands: Operand) -> np.dtype:
     """The dtype that an operation on the operands has, as in NumPy."""
     return np.result_type(*[x.dtype if isinstance(x, Tensor) else x for x in operands])
 
 
 @composite(numpy=np.isclose, differentiable=False)
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def isclose(
+    a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
     """|a - b| <= atol + rtol·|b|, elementwise, as booleans."""
-    a, b = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, b))
+    a, b = as_operand(a), as_operand(b)
     close = e.less_equal(e.absolute(a - b), atol + rtol * e.absolute(b))
     close = e.where(e.isfinite(b), close, e.equal(a, b))
     if equal_nan:
@@ -77,75 +83,77 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
 @composite(numpy=np.allclose, fact=True)
 def allclose(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Are all entries close, as `isclose` says?"""
+    """Whether all entries are close, as `isclose` says."""
     return bool(r.all(isclose(a, b, rtol, atol, equal_nan)))
 
 
 @composite(numpy=np.array_equal, fact=True)
-def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> bool:
-    """Have a1 and a2 one shape and equal entries?"""
+def array_equal(a1: Operand, a2: Operand, equal_nan: bool = False) -> bool:
+    """Whether a1 and a2 have one shape and equal entries."""
     a1, a2 = (devices.to_numpy(as_array(x)) for x in (a1, a2))
     return bool(np.array_equal(a1, a2, equal_nan=equal_nan))
 
 
 @composite(numpy=(np.shares_memory, np.may_share_memory), fact=True)
-def shares_memory(a: Any, b: Any) -> bool:
-    """Do a and b overlap in memory?"""
+def shares_memory(a: Array, b: Array) -> bool:
+    """Whether a and b overlap in memory."""
     return bool(np.shares_memory(as_array(a), as_array(b)))
 
 
 @composite(numpy=np.iscomplexobj, fact=True)
-def iscomplexobj(x: Any) -> bool:
-    """Is the dtype complex?"""
+def iscomplexobj(x: Array) -> bool:
+    """Whether the dtype is complex."""
     return bool(x.dtype.kind == "c")
 
 
 @composite(numpy=np.isrealobj, fact=True)
-def isrealobj(x: Any) -> bool:
-    """Is the dtype not complex?"""
+def isrealobj(x: Array) -> bool:
+    """Whether the dtype is not complex."""
     return bool(x.dtype.kind != "c")
 
 
 @composite(numpy=(np.array2string, np.array_str), fact=True)
-def array_text(a: Any, **options: Any) -> str:
+def array_text(a: Operand, **options: Any) -> str:
     """The entries as text, as NumPy writes them."""
     return np.array2string(value_of(a), **options)
 
 
 @composite(numpy=np.array_repr, fact=True)
-def array_repr(a: Any, **options: Any) -> str:
+def array_repr(a: Operand, **options: Any) -> str:
     """The text of the NumPy array that holds the entries."""
     return np.array_repr(value_of(a), **options)
 
 
 @composite(numpy=np.common_type, fact=True)
-def common_type(*arrays: Any) -> Any:
+def common_type(*arrays: Operand) -> type:
     """The floating point type that holds the entries of all arrays."""
     return np.common_type(*[value_of(as_operand(a)) for a in arrays])
 
 
 @composite(numpy=np.diag_indices_from, fact=True)
-def diag_indices_from(arr: Any) -> Any:
+def diag_indices_from(arr: Array) -> tuple[np.ndarray, ...]:
     """The indices of the main diagonal."""
     return np.diag_indices_from(np.broadcast_to(0, arr.shape))
 
 
 @composite(numpy=np.tril_indices_from, fact=True)
-def tril_indices_from(arr: Any, k: int = 0) -> Any:
+def tril_indices_from(arr: Array, k: int = 0) -> tuple[np.ndarray, ...]:
     """The indices of the lower triangle."""
     return np.tril_indices(arr.shape[-2], k=k, m=arr.shape[-1])
 
 
 @composite(numpy=np.triu_indices_from, fact=True)
-def triu_indices_from(arr: Any, k: int = 0) -> Any:
+def triu_indices_from(arr: Array, k: int = 0) -> tuple[np.ndarray, ...]:
     """The indices of the upper triangle."""
     return np.triu_indices(arr.shape[-2], k=k, m=arr.shape[-1])
 
 
 @composite(numpy=np.einsum_path, fact=True)
-def einsum_path(subscripts: str, *operands: Any, optimize: Any = "greedy") -> Any:
+def einsum_path(
+    subscripts: str, *operands: Array, optimize: bool | str | Sequence[Any] = "greedy"
+) -> tuple[list[Any], str]:
     """NumPy's plan for a contraction; `einsum` on Tensors follows opt_einsum's."""
     shapes = [np.broadcast_to(0.0, x.shape) for x in operands]
     return np.einsum_path(subscripts, *shapes, optimize=optimize)
@@ -154,7 +162,8 @@ def einsum_path(subscripts: str, *operands: Any, optimize: Any = "greedy") -> An
 # Constants ----------------------------------------------------------------------------------------
 
 
-def _like(a: Any, fill: float, dtype: Any) -> Any:
+def _full_like(a: Array, fill: float, dtype: DTypeLike) -> Array:
+    """An array full of `fill`, or an untracked Tensor where a is one."""
     if isinstance(a, Tensor):
         return a.full_like(fill, dtype or a.dtype)
     array = as_array(a)
@@ -162,18 +171,18 @@ def _like(a: Any, fill: float, dtype: Any) -> Any:
 
 
 @composite(numpy=(np.zeros_like, np.empty_like), differentiable=False)
-def zeros_like(a: Any, dtype: Any = None) -> Any:
+def zeros_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
     """Zeros of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 0, dtype)
+    return _full_like(a, 0, dtype)
 
 
 @composite(numpy=np.ones_like, differentiable=False)
-def ones_like(a: Any, dtype: Any = None) -> Any:
+def ones_like(a: Operand, dtype: DTypeLike | None = None) -> Tensor:
     """Ones of a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, 1, dtype)
+    return _full_like(a, 1, dtype)
 
 
 @composite(numpy=np.full_like, differentiable=False)
-def full_like(a: Any, fill_value: float, dtype: Any = None) -> Any:
+def full_like(a: Operand, fill_value: float, dtype: DTypeLike | None = None) -> Tensor:
     """`fill_value` in a's shape, dtype and device; an untracked Tensor for a Tensor."""
-    return _like(a, fill_value, dtype)
+    return _full_like(a, fill_value, dtype)

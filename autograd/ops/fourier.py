@@ -1,6 +1,6 @@
 """Discrete Fourier transforms: NumPy's `fft` in four primitives, the others composed of them.
 
-The transform's matrix is symmetric, and cotangents pair without a conjugate (see `elementwise`), so
+The transform's matrix is symmetric, and cotangents pair without a conjugate (`elementwise/`), so
 the rule of a transform is the same transform.  Lengths are cut or padded before it, by a call of
 its own.  norm is "backward" (default), "ortho" or "forward", as in NumPy; results are complex64 for
 float32 and complex128 for float64.
@@ -8,7 +8,8 @@ float32 and complex128 for float64.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,13 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of
-from tapegrad.autograd.ops.batch_rules import over_axes, shifted
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
+from tapegrad.autograd.ops.batch_rules import axes_rule, axis_in_batch
 from tapegrad.autograd.ops.rearranging import roll
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "double_interior",
@@ -44,42 +49,45 @@ __all__ = [
     "rfftn",
 ]
 
-Axes = tuple[int, ...]
 _OPPOSITE = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 @primitive
-def forward_transform(xp: Any, x: Any, *, axes: Axes, norm: str) -> Any:
+def forward_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: str) -> Array:
     """y_k = Σ_j x_j exp(-2πi·jk/n) over each of `axes`, scaled by `norm`; complex."""
     return xp.fft.fftn(x, axes=axes, norm=norm)
 
 
 @primitive
-def inverse_transform(xp: Any, x: Any, *, axes: Axes, norm: str) -> Any:
+def inverse_transform(xp: Namespace, x: Array, *, axes: tuple[int, ...], norm: str) -> Array:
     """y_k = (1/n) Σ_j x_j exp(2πi·jk/n) over each of `axes`, scaled by `norm`; complex."""
     return xp.fft.ifftn(x, axes=axes, norm=norm)
 
 
 forward_transform.vjp(x=lambda g, axes, norm: forward_transform(g, axes, norm))
-forward_transform.batch(lambda x, axes, norm: forward_transform(x, shifted(axes, x.ndim - 1), norm))
+forward_transform.batch(
+    lambda x, axes, norm: forward_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
+)
 inverse_transform.vjp(x=lambda g, axes, norm: inverse_transform(g, axes, norm))
-inverse_transform.batch(lambda x, axes, norm: inverse_transform(x, shifted(axes, x.ndim - 1), norm))
+inverse_transform.batch(
+    lambda x, axes, norm: inverse_transform(x, axis_in_batch(axes, x.ndim - 1), norm)
+)
 
 
 @primitive
-def half_transform(xp: Any, x: Any, *, axis: int, norm: str) -> Any:
+def half_transform(xp: Namespace, x: Array, *, axis: int, norm: str) -> Array:
     """The first n // 2 + 1 entries of the forward transform of real x along `axis`."""
     return xp.fft.rfft(x, axis=axis, norm=norm)
 
 
 @primitive
-def inverse_half_transform(xp: Any, x: Any, *, length: int, axis: int, norm: str) -> Any:
+def inverse_half_transform(xp: Namespace, x: Array, *, length: int, axis: int, norm: str) -> Array:
     """The real array of `length` along `axis` whose `half_transform` is x."""
     return xp.fft.irfft(x, n=length, axis=axis, norm=norm)
 
 
 @primitive
-def double_interior(xp: Any, x: Any, *, length: int, axis: int) -> Any:
+def double_interior(xp: Namespace, x: Array, *, length: int, axis: int) -> Array:
     """x with the entries doubled that stand for two of the full transform of `length`."""
     y = x + x
     index: list[Any] = [slice(None)] * x.ndim
@@ -90,164 +98,208 @@ def double_interior(xp: Any, x: Any, *, length: int, axis: int) -> Any:
 
 
 double_interior.vjp(x=lambda g, length, axis: double_interior(g, length, axis))
-double_interior.batch(over_axes)
+double_interior.batch(axes_rule)
 
 
-def _half_rule(g: Any, x_shape: Axes, axis: int, norm: str) -> Any:
+def _half_rule(g: Array, x_shape: Shape, axis: int, norm: str) -> Array:
     # The sweep keeps the real part: x is real.
-    return forward_transform(_resized(g, x_shape[axis], axis), (axis,), norm)
+    return forward_transform(_resize(g, x_shape[axis], axis), (axis,), norm)
 
 
-def _inverse_half_rule(g: Any, length: int, axis: int, norm: str) -> Any:
+def _inverse_half_rule(g: Array, length: int, axis: int, norm: str) -> Array:
     y = e.conjugate(half_transform(g, axis, _OPPOSITE[norm]))
     return double_interior(y, length, axis)
 
 
 half_transform.vjp(x=_half_rule)
-half_transform.batch(over_axes)
+half_transform.batch(axes_rule)
 inverse_half_transform.vjp(x=_inverse_half_rule)
-inverse_half_transform.batch(over_axes)
+inverse_half_transform.batch(axes_rule)
 
 
-def _resized(x: Any, n: int | None, axis: int) -> Any:
+def _resize(x: Array, n: int | None, axis: int) -> Array:
     """x cut or padded with zeros at the end of `axis`."""
     if n is None or x.shape[axis] == n:
         return x
     if n < 1:
         raise ValueError(f"a transform needs at least one point, n is {n}")
-    axis = axis_of(axis, x.ndim)
+    axis = normalize_axis(axis, x.ndim)
     if x.shape[axis] > n:
         return x[(slice(None),) * axis + (slice(n),)]
     return s.pad(x, tuple((0, n - x.shape[i] if i == axis else 0) for i in range(x.ndim)))
 
 
-def _prepared(a: Any, lengths: Any, axes: Any) -> tuple[Any, Axes]:
+def _resize_axes(
+    a: Tensor, lengths: Sequence[int] | None, axes: Sequence[int] | None
+) -> tuple[Tensor, tuple[int, ...]]:
+    """The array cut or padded to `lengths` along `axes`, and these axes counted from 0."""
     if axes is None:
         axes = range(a.ndim) if lengths is None else range(a.ndim - len(lengths), a.ndim)
-    places = tuple(axis_of(axis, a.ndim) for axis in axes)
+    axes = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     if lengths is not None:
-        for n, axis in zip(lengths, places, strict=True):
-            a = _resized(a, None if n == -1 else n, axis)
-    return a, places
+        for n, axis in zip(lengths, axes, strict=True):
+            a = _resize(a, None if n == -1 else n, axis)
+    return a, axes
 
 
 @composite(numpy=np.fft.fftn)
-def fftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def fftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The forward transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _prepared(as_operand(a), s, axes)
-    return forward_transform(a, places, norm or "backward")
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    return forward_transform(a, axes, norm or "backward")
 
 
 @composite(numpy=np.fft.ifftn)
-def ifftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def ifftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The inverse transform over `axes` (all when None), cut or padded to the lengths `s`."""
-    a, places = _prepared(as_operand(a), s, axes)
-    return inverse_transform(a, places, norm or "backward")
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    return inverse_transform(a, axes, norm or "backward")
 
 
 @composite(numpy=np.fft.fft2)
-def fft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def fft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """The forward transform over the last two axes."""
     return fftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.ifft2)
-def ifft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def ifft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """The inverse transform over the last two axes."""
     return ifftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.fft)
-def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def fft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The forward transform along `axis`, of x cut or padded to n points."""
     return fftn(a, None if n is None else (n,), (axis,), norm)
 
 
 @composite(numpy=np.fft.ifft)
-def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ifft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse transform along `axis`, of x cut or padded to n points."""
     return ifftn(a, None if n is None else (n,), (axis,), norm)
 
 
 @composite(numpy=np.fft.rfft)
-def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def rfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The forward transform of real x along `axis`: (…, n) -> (…, n // 2 + 1)."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
-    return half_transform(_resized(a, n, axis), axis, norm or "backward")
+    axis = normalize_axis(axis, a.ndim)
+    return half_transform(_resize(a, n, axis), axis, norm or "backward")
 
 
 @composite(numpy=np.fft.irfft)
-def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def irfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `rfft`, real: (…, n // 2 + 1) -> (…, n), n even unless given."""
     a = as_operand(a)
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     length = 2 * (a.shape[axis] - 1) if n is None else n
     if length < 1:
         raise ValueError(f"a transform needs at least one point, n is {length}")
     return inverse_half_transform(
-        _resized(a, length // 2 + 1, axis), length, axis, norm or "backward"
+        _resize(a, length // 2 + 1, axis), length, axis, norm or "backward"
     )
 
 
 @composite(numpy=np.fft.rfftn)
-def rfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def rfftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """`rfft` along the last of `axes`, then the forward transform over the others."""
-    a, places = _prepared(as_operand(a), s, axes)
-    y = rfft(a, None, places[-1], norm)
-    return fftn(y, None, places[:-1], norm) if len(places) > 1 else y
+    a, axes = _resize_axes(as_operand(a), s, axes)
+    y = rfft(a, None, axes[-1], norm)
+    return fftn(y, None, axes[:-1], norm) if len(axes) > 1 else y
 
 
 @composite(numpy=np.fft.irfftn)
-def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Any:
+def irfftn(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    norm: str | None = None,
+) -> Tensor:
     """The inverse of `rfftn`, real."""
     a = as_operand(a)
     if axes is None:
         axes = range(a.ndim) if s is None else range(a.ndim - len(s), a.ndim)
-    places = tuple(axis_of(axis, a.ndim) for axis in axes)
+    axes = tuple(normalize_axis(axis, a.ndim) for axis in axes)
     first = None if s is None else tuple(s[:-1])
-    y = ifftn(a, first, places[:-1], norm) if len(places) > 1 else a
-    return irfft(y, None if s is None or s[-1] == -1 else s[-1], places[-1], norm)
+    y = ifftn(a, first, axes[:-1], norm) if len(axes) > 1 else a
+    return irfft(y, None if s is None or s[-1] == -1 else s[-1], axes[-1], norm)
 
 
 @composite(numpy=np.fft.rfft2)
-def rfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def rfft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """`rfftn` over the last two axes."""
     return rfftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.irfft2)
-def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None) -> Any:
+def irfft2(
+    a: Operand,
+    s: Sequence[int] | None = None,
+    axes: Sequence[int] | None = (-2, -1),
+    norm: str | None = None,
+) -> Tensor:
     """`irfftn` over the last two axes."""
     return irfftn(a, s, axes, norm)
 
 
 @composite(numpy=np.fft.hfft)
-def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def hfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The transform, real, of a signal with Hermitian symmetry, of which a is the first half."""
     return irfft(e.conjugate(as_operand(a)), n, axis, _OPPOSITE[norm or "backward"])
 
 
 @composite(numpy=np.fft.ihfft)
-def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Any:
+def ihfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of `hfft`."""
     return e.conjugate(rfft(a, n, axis, _OPPOSITE[norm or "backward"]))
 
 
-def _shifted(x: Any, axes: Any, sign: int) -> Any:
+def _roll_half(x: Operand, axes: int | Sequence[int] | None, sign: int) -> Tensor:
+    """x rolled by half the length of each of `axes`, forwards or (sign -1) backwards."""
     x = as_operand(x)
-    places = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
-    shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in places)
-    return roll(x, shifts, tuple(places))
+    rolled = range(x.ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
+    shifts = tuple(x.shape[a] // 2 if sign > 0 else -(x.shape[a] // 2) for a in rolled)
+    return roll(x, shifts, tuple(rolled))
 
 
 @composite(numpy=np.fft.fftshift)
-def fftshift(x: Any, axes: Any = None) -> Any:
+def fftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """x rolled so that the frequency 0 stands in the middle of `axes`."""
-    return _shifted(x, axes, 1)
+    return _roll_half(x, axes, 1)
 
 
 @composite(numpy=np.fft.ifftshift)
-def ifftshift(x: Any, axes: Any = None) -> Any:
+def ifftshift(x: Operand, axes: int | Sequence[int] | None = None) -> Tensor:
     """The inverse of `fftshift`."""
-    return _shifted(x, axes, -1)
+    return _roll_half(x, axes, -1)

@@ -1,61 +1,67 @@
-"""Identities that act on the gradient that passes back through them.
+"""Identities that change, or show, the gradient that passes back through them.
 
-What their rules hand back is on purpose not the derivative of what they compute.
+Their rules deliberately return something other than the derivative of the identity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import lifted, native
+from tapegrad.autograd.ops.batch_rules import align_samples, leading_axes_rule
 
-__all__ = ["penalized", "scaled_gradient", "watched_gradient"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
+
+__all__ = ["penalize_l1", "scale_gradient", "watch_gradient"]
 
 
 @primitive(view="read-only")
-def scaled_gradient(xp: Any, x: Any, factor: Any) -> Any:
-    """x itself; the gradient that passes is multiplied by `factor`, which broadcasts to x."""
+def scale_gradient(xp: Namespace, x: Array, factor: Array) -> Array:
+    """x itself; the gradient that passes back is multiplied by `factor`, which broadcasts to x."""
     return x
 
 
-scaled_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
+scale_gradient.vjp(x=lambda g, factor: g * factor, factor=None)
 
 
-@scaled_gradient.batch
-def _scaled_batch(x: Any, factor: Any, batched: Any, samples: int) -> Any:
+@scale_gradient.batch
+def _scaled_batch(x: Array, factor: Array, batched: tuple[bool, ...], samples: int) -> Array:
     if not batched[0]:
         x = s.broadcast_to(x, (samples, *x.shape))
-    return scaled_gradient(x, lifted(factor, x.ndim - 1) if batched[1] else factor)
+    return scale_gradient(x, align_samples(factor, x.ndim - 1) if batched[1] else factor)
 
 
 @primitive(view="read-only")
-def penalized(xp: Any, x: Any, *, weight: float, passing: bool = True) -> Any:
-    """x itself; weight·sign(x) is added to the gradient that passes, or stands in its place."""
+def penalize_l1(xp: Namespace, x: Array, *, weight: float, passing: bool = True) -> Array:
+    """x itself; the gradient of weight·Σ|x| is added to the gradient that passes back.
+
+    passing: False returns the gradient of the penalty alone
+    """
     return x
 
 
-def _penalized_rule(g: Any, x: Any, weight: float, passing: bool) -> Any:
+def _penalized_rule(g: Array, x: Array, weight: float, passing: bool) -> Array:
     penalty = e.conjugate(e.sign(x)) * weight
     return g + penalty if passing else penalty
 
 
-penalized.vjp(x=_penalized_rule)
-penalized.batch(native)
+penalize_l1.vjp(x=_penalized_rule)
+penalize_l1.batch(leading_axes_rule)
 
 
 @primitive(view="read-only")
-def watched_gradient(xp: Any, x: Any, *, watch: Callable[[Any], None]) -> Any:
-    """x itself; `watch` is called with the gradient that passes."""
+def watch_gradient(xp: Namespace, x: Array, *, watch: Callable[[Any], None]) -> Array:
+    """x itself; `watch` is called with the gradient that passes back."""
     return x
 
 
-def _watched_rule(g: Any, watch: Callable[[Any], None]) -> Any:
+def _watched_rule(g: Array, watch: Callable[[Any], None]) -> Array:
     watch(g)
     return g
 
 
-watched_gradient.vjp(x=_watched_rule)
+watch_gradient.vjp(x=_watched_rule)

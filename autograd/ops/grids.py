@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["geomspace", "linspace", "logspace"]
 
 
 @composite(numpy=np.linspace)
-def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axis: int = 0) -> Any:
+def linspace(
+    start: Operand, stop: Operand, num: int = 50, endpoint: bool = True, *, axis: int = 0
+) -> Tensor:
     """`num` points from start to stop in equal steps, along a new axis."""
     start, stop = as_operand(start) * 1.0, as_operand(stop) * 1.0
     like = start if hasattr(start, "tracked") else stop
@@ -23,7 +29,7 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axi
     shares = np.arange(num) / steps if steps > 0 else np.zeros(num)
     shape = np.broadcast_shapes(tuple(start.shape), tuple(stop.shape))
     dtype = np.result_type(start.dtype, stop.dtype)
-    share = constant(shares.reshape((-1,) + (1,) * len(shape)).astype(dtype), like)
+    share = device_array(shares.reshape((-1,) + (1,) * len(shape)).astype(dtype), like)
     y = start + (stop - start) * share
     if endpoint and num > 1:
         last = s.broadcast_to(s.expand_dims(stop, 0), (1, *shape)) if shape else stop.reshape(1)
@@ -33,8 +39,14 @@ def linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axi
 
 @composite(numpy=np.logspace)
 def logspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, *, axis: int = 0
-) -> Any:
+    start: Operand,
+    stop: Operand,
+    num: int = 50,
+    endpoint: bool = True,
+    base: Operand = 10.0,
+    *,
+    axis: int = 0,
+) -> Tensor:
     """base^x for x in `linspace`."""
     if np.ndim(base):
         raise TypeError("numpy.logspace on a Tensor: an array as base is not supported")
@@ -42,7 +54,9 @@ def logspace(
 
 
 @composite(numpy=np.geomspace)
-def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, *, axis: int = 0) -> Any:
+def geomspace(
+    start: Operand, stop: Operand, num: int = 50, endpoint: bool = True, *, axis: int = 0
+) -> Tensor:
     """`num` points from start to stop in equal ratios, both of one sign; complex ones on a spiral.
 
     Both are turned until start is positive, and the points are turned back.

@@ -1,34 +1,37 @@
-"""Index templates: an index as its arrays, which are operands, and the rest, which is a setting."""
+"""Index templates: an index is split into its arrays, which are operands, and a setting."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["HOLE", "filled", "parted"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
+
+__all__ = ["HOLE", "fill_index", "split_index"]
 
 
-class _Hole:
-    """The place of an index array in a template."""
+class _IndexHole:
+    """Marks the position of an index array in a template."""
 
     def __repr__(self) -> str:
         return "<array>"
 
 
-HOLE = _Hole()
+HOLE = _IndexHole()
 
 
-def filled(template: tuple[Any, ...], indices: list[Any]) -> tuple[Any, ...]:
-    """The index again: the arrays in the holes of the template."""
+def fill_index(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ...]:
+    """Put the arrays back into the holes of the template: the index that was split."""
     arrays = iter(indices)
     return tuple(next(arrays) if part is HOLE else part for part in template)
 
 
-def _is_array(part: Any) -> bool:
+def _is_index_array(part: Array) -> bool:
     return isinstance(part, (Tensor, list)) or (
         devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
     )
@@ -37,20 +40,20 @@ def _is_array(part: Any) -> bool:
 _BASIC = frozenset({int, slice, type(None), type(...)})
 
 
-def parted(index: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """An index as its arrays, and a template of the rest with a HOLE for each of them.
+def split_index(index: Any) -> tuple[list[Array], tuple[Any, ...]]:
+    """Split an index into its arrays, and a template of the rest with a HOLE for each array.
 
     Raises IndexError for floating point indices.
     """
     parts = index if isinstance(index, tuple) else (index,)
     if _BASIC.issuperset(map(type, parts)):  # the ordinary case
         return [], parts
-    if not any(_is_array(part) for part in parts):
+    if not any(_is_index_array(part) for part in parts):
         return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
-    arrays: list[Any] = []
+    arrays: list[Array] = []
     template: list[Any] = []
     for part in parts:
-        if not _is_array(part):
+        if not _is_index_array(part):
             template.append(part)
             continue
         array = np.asarray(part, dtype=None if part else np.intp) if type(part) is list else part

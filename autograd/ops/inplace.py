@@ -1,39 +1,42 @@
-"""The two ways anything in tapegrad writes into an array that exists already.
+"""Primitives that write into an array that exists already.
 
-They are primitives so that replay repeats them, and they tell the version counter, so that a
+They are primitives so that replay repeats them.  They advance the version counter, so that a
 derivative that needs the old value fails instead of being wrong.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.index_template import filled
+from tapegrad.autograd.ops.index_template import fill_index
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["accumulate", "assign", "assign_at"]
 
 
 @primitive(mutates="target")
-def assign(xp: Any, target: Any, x: Any) -> Any:
+def assign(xp: Namespace, target: Array, x: Array) -> Array:
     """target[...] = x, with broadcasting, in target's dtype."""
     target[...] = x
 
 
 @primitive(mutates="target")
 def assign_at(
-    xp: Any, target: Any, x: Any, indices: list[Any], *, template: tuple[Any, ...]
-) -> Any:
+    xp: Namespace, target: Array, x: Array, indices: list[Array], *, template: tuple[Any, ...]
+) -> Array:
     """target[template with its arrays filled in] = x; an x that overlaps it is read first."""
     if xp is np and any(index.dtype.kind == "b" for index in indices):
-        # NumPy sees to it for every index but a mask
+        # NumPy copies overlapping memory first, except where the index is a mask
         x = x.copy() if np.may_share_memory(target, x) else x
-    target[filled(template, indices)] = x
+    target[fill_index(template, indices)] = x
 
 
 @primitive(mutates="target")
-def accumulate(xp: Any, target: Any, x: Any) -> Any:
+def accumulate(xp: Namespace, target: Array, x: Array) -> Array:
     """target += x, with broadcasting, in target's dtype."""
     target += x

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["i0", "i0_derivative", "sinc", "sinc_derivative"]
 
@@ -27,13 +30,13 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
 
 
 @primitive(numpy=np.sinc)
-def sinc(xp: Any, x: Any) -> Any:
+def sinc(xp: Namespace, x: Array) -> Array:
     """sin(πx) / (πx), elementwise; 1 at 0."""
     return xp.sinc(x)
 
 
 @primitive
-def sinc_derivative(xp: Any, x: Any, *, order: int) -> Any:
+def sinc_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
     """The derivative of `sinc` of the given order >= 1, elementwise."""
     wide = x.astype(np.result_type(x.dtype, np.float64))
     far = xp.abs(wide) > 4 + order
@@ -53,13 +56,13 @@ def sinc_derivative(xp: Any, x: Any, *, order: int) -> Any:
 
 
 sinc.vjp(x=lambda g, x: g * sinc_derivative(x, order=1))
-sinc.batch(native)
+sinc.batch(leading_axes_rule)
 sinc_derivative.vjp(x=lambda g, x, order: g * sinc_derivative(x, order=order + 1))
-sinc_derivative.batch(native)
+sinc_derivative.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.i0)
-def i0(xp: Any, x: Any) -> Any:
+def i0(xp: Namespace, x: Array) -> Array:
     """The modified Bessel function of the first kind and order 0, elementwise."""
     return xp.i0(x).astype(x.dtype)
 
@@ -68,7 +71,7 @@ _ANGLES = (np.arange(256) + 0.5) * (math.pi / 256)
 
 
 @primitive
-def i0_derivative(xp: Any, x: Any, *, order: int) -> Any:
+def i0_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
     """The derivative of `i0` of the given order, elementwise.
 
     (1/π) ∫₀^π cosᵏθ e^(x cos θ) dθ by the midpoint rule, which converges geometrically for periodic
@@ -82,6 +85,6 @@ def i0_derivative(xp: Any, x: Any, *, order: int) -> Any:
 
 
 i0.vjp(x=lambda g, x: g * i0_derivative(x, order=1))
-i0.batch(native)
+i0.batch(leading_axes_rule)
 i0_derivative.vjp(x=lambda g, x, order: g * i0_derivative(x, order=order + 1))
-i0_derivative.batch(native)
+i0_derivative.batch(leading_axes_rule)

@@ -8,17 +8,24 @@ gradient follows the same path backwards: it never multiplies all operands at on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import lifted, ndim_of
+from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
 from tapegrad.autograd.ops.rearranging import diagonal
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "contract",
@@ -35,26 +42,26 @@ __all__ = [
 
 
 @primitive(numpy=(np.matmul, np.linalg.matmul))
-def matmul(xp: Any, x1: Any, x2: Any, *, out: Any = None) -> Any:
+def matmul(xp: Namespace, x1: Array, x2: Array, *, out: Array | None = None) -> Array:
     """The matrix product x1 @ x2: (…, m, k), (…, k, n) -> (…, m, n); vectors as in NumPy."""
     return xp.matmul(x1, x2, out=out)
 
 
-def _transposed(x: Any) -> Any:
+def _transpose_last_two(x: Array) -> Array:
     return s.transpose(x) if x.ndim == 2 else s.swapaxes(x, -1, -2)
 
 
-def _matmul_first(g: Any, x1_shape: tuple[int, ...], x2: Any) -> Any:
+def _matmul_x1_rule(g: Array, x1_shape: Shape, x2: Array) -> Array:
     if x2.ndim == 1:
         if len(x1_shape) == 1:
             return g * x2
         return s.expand_dims(g, -1) * x2
     if len(x1_shape) == 1:
-        return (s.expand_dims(g, -2) @ _transposed(x2))[..., 0, :]
-    return g @ _transposed(x2)
+        return (s.expand_dims(g, -2) @ _transpose_last_two(x2))[..., 0, :]
+    return g @ _transpose_last_two(x2)
 
 
-def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -> Any:
+def _matmul_x2_rule(g: Array, x1: Array, x2_shape: Shape, x2_layout: str) -> Array:
     if x1.ndim == 1:
         if len(x2_shape) == 1:
             return g * x1
@@ -62,7 +69,7 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
     if len(x2_shape) == 1:
         if x1.ndim == 2:
             return s.transpose(x1) @ g
-        return (_transposed(x1) @ s.expand_dims(g, -1))[..., 0]
+        return (_transpose_last_two(x1) @ s.expand_dims(g, -1))[..., 0]
     if len(x2_shape) == 2 and x1.ndim > 2:
         # One product instead of a batch of them that would then be summed.
         x1 = s.reshape(x1, (-1, x1.shape[-1]))
@@ -70,14 +77,14 @@ def _matmul_second(g: Any, x1: Any, x2_shape: tuple[int, ...], x2_layout: str) -
     if x2_layout == "F":
         # x2 is a transposed matrix: so is its cotangent, which then lies in memory as the matrix.
         return s.transpose(s.transpose(g) @ x1)
-    return _transposed(x1) @ g
+    return _transpose_last_two(x1) @ g
 
 
-matmul.vjp(x1=_matmul_first, x2=_matmul_second)
+matmul.vjp(x1=_matmul_x1_rule, x2=_matmul_x2_rule)
 
 
 @matmul.batch
-def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
+def _matmul_batch(x1: Array, x2: Array, batched: tuple[bool, bool]) -> Array:
     ndim1, ndim2 = ndim_of(x1, batched[0]), ndim_of(x2, batched[1])
     if batched == (True, False) and ndim2 == 2:  # one product for all samples
         y = matmul(s.reshape(x1, (-1, x1.shape[-1])) if ndim1 > 1 else x1, x2)
@@ -89,7 +96,9 @@ def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
     if ndim2 == 1:
         x2 = s.expand_dims(x2, -1)
     ndim = builtin_max(ndim1, ndim2, 2)
-    y = matmul(lifted(x1, ndim) if batched[0] else x1, lifted(x2, ndim) if batched[1] else x2)
+    y = matmul(
+        align_samples(x1, ndim) if batched[0] else x1, align_samples(x2, ndim) if batched[1] else x2
+    )
     if ndim2 == 1:
         y = s.reshape(y, y.shape[:-1])
         return s.reshape(y, y.shape[:-1]) if ndim1 == 1 else y
@@ -100,7 +109,7 @@ def _matmul_batch(x1: Any, x2: Any, batched: tuple[bool, bool]) -> Any:
 
 
 @primitive
-def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) -> Any:
+def contract(xp: Namespace, x1: Array, x2: Array, *, axes1: str, axes2: str, result: str) -> Array:
     """Σ x1[axes1]·x2[axes2] over the letters that `result` lacks; no letter twice in an operand.
 
     Letters are sorted into batch, kept and summed ones, and one matrix product does the work.
@@ -139,11 +148,11 @@ def contract(xp: Any, x1: Any, x2: Any, *, axes1: str, axes2: str, result: str) 
 
 
 def _contract_rule(
-    g: Any, result: str, other: Any, other_axes: str, shape: tuple[int, ...], axes: str
-) -> Any:
+    g: Array, result: str, other: Array, other_axes: str, shape: Shape, axes: str
+) -> Array:
     reached = "".join(c for c in axes if c in result or c in other_axes)
     partial = contract(g, other, axes1=result, axes2=other_axes, result=reached)
-    if reached != axes:  # letters only this operand has were summed: spread over them
+    if reached != axes:  # letters that only this operand has were summed: broadcast over them
         kept = tuple(partial.shape[reached.index(c)] if c in reached else 1 for c in axes)
         wide = tuple(k if c in reached else n for c, k, n in zip(axes, kept, shape, strict=True))
         partial = s.broadcast_to(s.reshape(partial, kept), wide)
@@ -169,14 +178,16 @@ def _other_letter(text: str) -> str:
 
 @contract.batch
 def _contract_batch(
-    x1: Any, x2: Any, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
-) -> Any:
+    x1: Array, x2: Array, batched: tuple[bool, bool], axes1: str, axes2: str, result: str
+) -> Array:
     c = _other_letter(axes1 + axes2 + result)
     return contract(x1, x2, c * batched[0] + axes1, c * batched[1] + axes2, c + result)
 
 
 @primitive
-def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: str) -> Any:
+def contract_all(
+    xp: Namespace, arrays: list[Array], *, terms: tuple[str, ...], result: str
+) -> Array:
     """Σ of the products of all arrays at once, over the letters that `result` lacks.
 
     It needs no memory beside its result, and the time of the full product.
@@ -184,13 +195,15 @@ def contract_all(xp: Any, arrays: list[Any], *, terms: tuple[str, ...], result: 
     return xp.einsum(",".join(terms) + "->" + result, *arrays)
 
 
-def _contract_all_rule(g: Any, arrays: list[Any], terms: tuple[str, ...], result: str) -> list[Any]:
+def _contract_all_rule(
+    g: Array, arrays: list[Array], terms: tuple[str, ...], result: str
+) -> list[Array]:
     cotangents = []
     for i, (array, term) in enumerate(zip(arrays, terms, strict=True)):
         others, names = arrays[:i] + arrays[i + 1 :], (*terms[:i], *terms[i + 1 :])
         reached = "".join(c for c in term if any(c in name for name in (result, *names)))
         part = contract_all([g, *others], (result, *names), reached)
-        if reached != term:  # letters of this array alone were summed: spread over them
+        if reached != term:  # letters that only this array has were summed: broadcast over them
             kept = tuple(n if c in reached else 1 for c, n in zip(term, array.shape, strict=True))
             part = s.broadcast_to(s.reshape(part, kept), tuple(array.shape))
         cotangents.append(part)
@@ -201,18 +214,19 @@ contract_all.vjp(arrays=_contract_all_rule)
 
 
 @contract_all.batch
-def _contract_all_batch(arrays: list[Any], terms: tuple[str, ...], result: str) -> Any:
+def _contract_all_batch(arrays: list[Array], terms: tuple[str, ...], result: str) -> Array:
     c = _other_letter("".join((*terms, result)))
     return contract_all(arrays, tuple(c + term for term in terms), c + result)
 
 
 @lru_cache(maxsize=4096)
-def _path(
+def _contraction_path(
     subscripts: str,
     shapes: tuple[tuple[int, ...], ...],
     optimize: str = "auto",
     memory_limit: int | str | None = None,
 ) -> tuple[tuple[int, ...], ...]:
+    """The order of pairwise contractions that opt_einsum chooses."""
     import opt_einsum  # takes as long to import as some thirty files of ours
 
     path, _ = opt_einsum.contract_path(
@@ -222,7 +236,7 @@ def _path(
 
 
 @lru_cache(maxsize=4096)
-def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
+def _parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], str]:
     """Subscripts without spaces and ellipses, one string per operand, and the result's."""
     text = subscripts.replace(" ", "")
     left, arrow, right = text.partition("->")
@@ -236,7 +250,7 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
         if "..." in term:
             widest = builtin_max(widest, ndim - letters)
         if (ndim < letters) if "..." in term else (ndim != letters):
-            raise ValueError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
+            raise ShapeError(f"einsum {subscripts!r}: {term!r} does not fit {ndim} axes")
     dots = "".join(spare[:widest])
     full = []
     for term, ndim in zip(terms, ndims, strict=True):
@@ -254,43 +268,44 @@ def _parsed(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[str, ...], s
     return tuple(full), right
 
 
-def _diagonal(x: Any) -> Any:
+def _first_diagonal(x: Array) -> Array:
     """The diagonal of the first two axes, which have one length, as the first axis."""
     n = len(x)
     return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
 
 
-def _without_repeats(x: Any, axes: str) -> tuple[Any, str]:
+def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
     """Take diagonals, so that no letter stands twice."""
     while len(set(axes)) != len(axes):
         c = next(c for c in axes if axes.count(c) > 1)
         i = axes.index(c)
         j = axes.index(c, i + 1)
-        x = _diagonal(s.moveaxis(x, (i, j), (0, 1)))
+        x = _first_diagonal(s.moveaxis(x, (i, j), (0, 1)))
         axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
     return x, axes
 
 
-def _interleaved(given: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+def _subscripts_from_lists(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     """(x, [0, 1], y, [1, 2], [0, 2]) as subscripts and operands."""
-    operands = given[: len(given) // 2 * 2 : 2]
-    axes = list(given[1 : len(given) // 2 * 2 : 2])
+    paired = len(arguments) // 2 * 2
+    operands = arguments[:paired:2]
+    axes = list(arguments[1:paired:2])
     letters = [chr(c) for c in (*range(97, 123), *range(65, 91))]
 
-    def text(places: Any) -> str:
-        return "".join("..." if p is Ellipsis else letters[p] for p in places)
+    def text(numbers: Any) -> str:
+        return "".join("..." if n is Ellipsis else letters[n] for n in numbers)
 
     subscripts = ",".join(map(text, axes))
-    return (subscripts + "->" + text(given[-1]) if len(given) % 2 else subscripts), operands
+    return (subscripts + "->" + text(arguments[-1]) if len(arguments) % 2 else subscripts), operands
 
 
 @composite(numpy=np.einsum)
 def einsum(
-    subscripts: Any,
+    subscripts: str | Operand,
     *operands: Any,
-    optimize: Any = True,
+    optimize: bool | str | tuple[Any, ...] | list[Any] = True,
     memory_limit: int | str | None = None,
-) -> Any:
+) -> Tensor:
     """The Einstein sum of the operands, contracted in the order opt_einsum finds best.
 
     subscripts:   "ij,jk->ik"; with ``...`` for broadcast axes, without ``->`` as in NumPy; or the
@@ -299,48 +314,50 @@ def einsum(
                   as in NumPy, or False: all operands at once
     memory_limit: the most entries that an intermediate result may have, or "max_input"; what no
                   sequence of pairs can do within it is contracted at once, slower
-    Raises ValueError when subscripts and operands do not fit.
+    Raises ShapeError when the operands' shapes do not fit the subscripts, ValueError for subscripts
+    that make no sense.
     """
     if not isinstance(subscripts, str):
-        subscripts, operands = _interleaved((subscripts, *operands))
-    if isinstance(optimize, (tuple, list)):
-        if optimize and optimize[0] == "einsum_path":
+        subscripts, operands = _subscripts_from_lists((subscripts, *operands))
+    strategy: Any = optimize
+    if isinstance(strategy, (tuple, list)):
+        if strategy and strategy[0] == "einsum_path":
             raise TypeError("numpy.einsum on a Tensor: a given path is not supported")
-        optimize, memory_limit = optimize[0], optimize[1] if len(optimize) > 1 else memory_limit
-    operands = tuple(x if hasattr(x, "ndim") else np.asarray(x) for x in operands)
-    terms, result = _parsed(subscripts, tuple(x.ndim for x in operands))
-    work = [_without_repeats(x, axes) for x, axes in zip(operands, terms, strict=True)]
+        strategy, memory_limit = strategy[0], strategy[1] if len(strategy) > 1 else memory_limit
+    arrays = [as_operand(x) for x in operands]
+    terms, result = _parse_subscripts(subscripts, tuple(x.ndim for x in arrays))
+    work = [_take_diagonals(x, axes) for x, axes in zip(arrays, terms, strict=True)]
     size: dict[str, int] = {}
     for x, axes in work:
         for c, n in zip(axes, x.shape, strict=True):
             if size.setdefault(c, n) != n and 1 not in (n, size[c]):
-                raise ValueError(
+                raise ShapeError(
                     f"einsum {subscripts!r}: axes {c!r} have lengths {size[c]} and {n}"
                 )
             size[c] = builtin_max(size[c], n) if 0 not in (size[c], n) else 0
-    if len(work) > 2 and optimize is not False:
+    if len(work) > 2 and strategy is not False:
         text = ",".join(axes for _, axes in work) + "->" + result
         shapes = tuple(tuple(size[c] for c in axes) for _, axes in work)
-        method = optimize if isinstance(optimize, str) else "auto"
-        path = _path(text, shapes, method, memory_limit)
+        method = strategy if isinstance(strategy, str) else "auto"
+        path = _contraction_path(text, shapes, method, memory_limit)
     else:
         path = (tuple(range(len(work))),)
     for pair in path:
-        taken = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
+        group = [work.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(axes for _, axes in work))
-        if len(taken) > 2:
-            named = dict.fromkeys("".join(axes for _, axes in taken))
+        if len(group) > 2:
+            named = dict.fromkeys("".join(axes for _, axes in group))
             kept = "".join(c for c in named if c in rest) if work else result
-            y = contract_all([x for x, _ in taken], tuple(axes for _, axes in taken), kept)
-            taken = [(y, kept)]
-        while len(taken) > 1:
-            (x1, axes1), (x2, axes2) = taken[:2]
-            keep = rest.union(*(axes for _, axes in taken[2:])) if work or taken[2:] else None
+            y = contract_all([x for x, _ in group], tuple(axes for _, axes in group), kept)
+            group = [(y, kept)]
+        while len(group) > 1:
+            (x1, axes1), (x2, axes2) = group[:2]
+            keep = rest.union(*(axes for _, axes in group[2:])) if work or group[2:] else None
             letters = dict.fromkeys(axes1 + axes2)
             axes = result if keep is None else "".join(c for c in letters if c in keep)
             y = contract(x1, x2, axes1=axes1, axes2=axes2, result=axes)
-            taken[:2] = [(y, axes)]
-        work += taken
+            group[:2] = [(y, axes)]
+        work += group
     [(y, axes)] = work
     lone = tuple(i for i, c in enumerate(axes) if c not in result)
     if lone:
@@ -351,8 +368,9 @@ def einsum(
 
 
 @composite(numpy=(np.tensordot, np.linalg.tensordot))
-def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+def tensordot(a: Operand, b: Operand, axes: int | Sequence[Any] = 2) -> Tensor:
     """Σ a·b over the last `axes` axes of a and the first of b, or over two given lists of axes."""
+    a, b = as_operand(a), as_operand(b)
     if isinstance(axes, int):
         of_a, of_b = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
@@ -367,7 +385,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
 
 
 @composite(numpy=np.dot)
-def dot(a: Any, b: Any) -> Any:
+def dot(a: Array, b: Array) -> Tensor:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
     if not ndim_of(a) or not ndim_of(b):
         return a * b
@@ -377,7 +395,7 @@ def dot(a: Any, b: Any) -> Any:
 
 
 @composite(numpy=np.inner)
-def inner(a: Any, b: Any) -> Any:
+def inner(a: Array, b: Array) -> Tensor:
     """Σ a·b over the last axis of both."""
     if not ndim_of(a) or not ndim_of(b):
         return a * b
@@ -385,18 +403,18 @@ def inner(a: Any, b: Any) -> Any:
 
 
 @composite(numpy=(np.outer, np.linalg.outer))
-def outer(a: Any, b: Any) -> Any:
+def outer(a: Operand, b: Operand) -> Tensor:
     """The product of every entry of a with every entry of b: (a.size, b.size)."""
     return s.reshape(a, (-1, 1)) * s.reshape(b, (1, -1))
 
 
 @composite(numpy=np.trace)
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def trace(x: Operand, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
     return r.sum(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
 @composite(numpy=np.linalg.trace)
-def matrix_trace(x: Any, *, offset: int = 0) -> Any:
+def matrix_trace(x: Operand, *, offset: int = 0) -> Tensor:
     """The sums of the diagonals of matrices (…, m, n) -> (…)."""
     return trace(x, offset, -2, -1)

@@ -8,18 +8,23 @@ second derivatives reach through them.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = ["standardize"]
 
 
 @primitive(several=True)
-def standardize(xp: Any, x: Any, *, axes: tuple[int, ...], eps: float = 1e-5) -> Any:
+def standardize(
+    xp: Namespace, x: Array, *, axes: tuple[int, ...], eps: float = 1e-5
+) -> list[Array]:
     """[(x - mean) / √(var + eps), mean, var], mean and variance taken over `axes`.
 
     x: any shape -> x's shape, and twice that shape with `axes` of length 1; x's dtype.  var divides
@@ -33,7 +38,7 @@ def standardize(xp: Any, x: Any, *, axes: tuple[int, ...], eps: float = 1e-5) ->
     return [y, mean, var]
 
 
-def _rule(g: Any, y: Any, axes: tuple[int, ...], eps: float) -> Any:
+def _standardize_rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
     y, _, var = y
     g_y, g_mean, g_var = g
     deviation = e.sqrt(var + eps)
@@ -50,5 +55,5 @@ def _rule(g: Any, y: Any, axes: tuple[int, ...], eps: float) -> Any:
     return total
 
 
-standardize.vjp(x=_rule)
-standardize.batch(lambda x, axes, eps: standardize(x, shifted(axes, x.ndim - 1), eps))
+standardize.vjp(x=_standardize_rule)
+standardize.batch(lambda x, axes, eps: standardize(x, axis_in_batch(axes, x.ndim - 1), eps))

@@ -1,12 +1,12 @@
-"""Numbers taken apart, repaired, or raised in double precision, elementwise.
+"""Parts of numbers (angle, mantissa, integer part), replacement of NaN, powers in double precision.
 
-These need reductions or counting, which stand above `elementwise`.
+These use reductions or counting, which `elementwise/` may not import.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.counting import binary_exponent
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = [
     "angle",
@@ -28,7 +32,7 @@ __all__ = [
 
 
 @composite(numpy=np.angle)
-def angle(z: Any, deg: bool = False) -> Any:
+def angle(z: Operand, deg: bool = False) -> Tensor:
     """The angle of a complex number, in radians or degrees; of real numbers 0 or π."""
     y = e.arctan2(e.imag(z), e.real(z))
     return y * (180 / math.pi) if deg else y
@@ -36,12 +40,12 @@ def angle(z: Any, deg: bool = False) -> Any:
 
 @composite(numpy=np.nan_to_num)
 def nan_to_num(
-    x: Any,
+    x: Operand,
     copy: bool = True,
     nan: float = 0.0,
     posinf: float | None = None,
     neginf: float | None = None,
-) -> Any:
+) -> Tensor:
     """x with NaN and the infinities replaced by numbers, a new array."""
     del copy
     x = as_operand(x)
@@ -59,7 +63,7 @@ def nan_to_num(
 
 
 @composite(numpy=np.real_if_close)
-def real_if_close(a: Any, tol: float = 100) -> Any:
+def real_if_close(a: Operand, tol: float = 100) -> Tensor:
     """The real part if no imaginary part exceeds `tol` times the machine epsilon, else x."""
     a = as_operand(a)
     if a.dtype.kind != "c":
@@ -69,28 +73,29 @@ def real_if_close(a: Any, tol: float = 100) -> Any:
 
 
 @composite(numpy=np.float_power)
-def float_power(x1: Any, x2: Any) -> Any:
+def float_power(x1: Operand, x2: Operand) -> Tensor:
     """x1 raised to x2 in double precision."""
     x1, x2 = as_operand(x1), as_operand(x2)
-    wanted = np.result_type(x1.dtype, x2.dtype, np.float64)
-    return e.power(e.cast(x1, dtype=wanted), e.cast(x2, dtype=wanted))
+    dtype = np.result_type(x1.dtype, x2.dtype, np.float64)
+    return e.power(e.cast(x1, dtype=dtype), e.cast(x2, dtype=dtype))
 
 
 @composite(numpy=np.divmod)
-def divmod(x1: Any, x2: Any) -> Any:
+def divmod(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
     """(floor(x1 / x2), the remainder), elementwise; the first has no derivative."""
     return e.floor_divide(x1, x2), e.remainder(x1, x2)
 
 
 @composite(numpy=np.modf)
-def modf(x: Any) -> Any:
+def modf(x: Operand) -> tuple[Tensor, Tensor]:
     """(fractional part, integer part), both with the sign of x; the second has no derivative."""
-    whole = e.trunc(x)
-    return e.copysign(e.where(e.isinf(x), 0, x - whole), x), whole
+    x = as_operand(x)
+    integer = e.trunc(x)
+    return e.copysign(e.where(e.isinf(x), 0, x - integer), x), integer
 
 
 @composite(numpy=np.frexp)
-def frexp(x: Any) -> Any:
+def frexp(x: Operand) -> tuple[Tensor, Tensor]:
     """(m, k) with x = m · 2^k and 1/2 <= |m| < 1; the second has no derivative."""
     exponent = binary_exponent(x)
     return e.ldexp(x, e.negative(exponent)), exponent

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,9 +11,13 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of
 from tapegrad.autograd.ops.matrices import eigvals, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = [
     "poly",
@@ -29,17 +34,19 @@ __all__ = [
 ]
 
 
-def _coefficients(p: Any) -> Any:
+def _coefficients(p: Operand) -> Tensor:
+    """The coefficients p as a vector."""
     p = as_operand(p)
     return p if p.ndim else s.reshape(p, (1,))
 
 
-def _padded(a: Any, n: int) -> Any:
+def _pad_front(a: Array, n: int) -> Tensor:
+    """The vector a with zeros in front, so that it has at least n entries."""
     return s.pad(a, ((n - a.shape[0], 0),)) if a.shape[0] < n else a
 
 
 @composite(numpy=np.polyval)
-def polyval(p: Any, x: Any) -> Any:
+def polyval(p: Operand, x: Operand) -> Tensor:
     """The value at x, by Horner's rule."""
     p, x = _coefficients(p), as_operand(x)
     y = x * 0
@@ -49,38 +56,39 @@ def polyval(p: Any, x: Any) -> Any:
 
 
 @composite(numpy=np.polyadd)
-def polyadd(a1: Any, a2: Any) -> Any:
+def polyadd(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the sum."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
-    return _padded(a1, n) + _padded(a2, n)
+    return _pad_front(a1, n) + _pad_front(a2, n)
 
 
 @composite(numpy=np.polysub)
-def polysub(a1: Any, a2: Any) -> Any:
+def polysub(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the difference."""
     a1, a2 = _coefficients(a1), _coefficients(a2)
     n = max(a1.shape[0], a2.shape[0])
-    return _padded(a1, n) - _padded(a2, n)
+    return _pad_front(a1, n) - _pad_front(a2, n)
 
 
 @composite(numpy=np.polymul)
-def polymul(a1: Any, a2: Any) -> Any:
+def polymul(a1: Operand, a2: Operand) -> Tensor:
     """The coefficients of the product, without leading zeros of the factors."""
-    return convolve(*(_trimmed(_coefficients(a)) for a in (a1, a2)))
+    return convolve(_trim_leading_zeros(_coefficients(a1)), _trim_leading_zeros(_coefficients(a2)))
 
 
-def _trimmed(a: Any) -> Any:
-    places = np.flatnonzero(value_of(a))
-    return a[int(places[0]) :] if len(places) else a[-1:]
+def _trim_leading_zeros(a: Array) -> Tensor:
+    """The vector a without the zeros in front; its last entry always stays."""
+    nonzero = np.flatnonzero(value_of(a))
+    return a[int(nonzero[0]) :] if len(nonzero) else a[-1:]
 
 
 @composite(numpy=np.polydiv)
-def polydiv(u: Any, v: Any) -> Any:
+def polydiv(u: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     """(quotient, remainder) of two polynomials."""
     u, v = _coefficients(u) * 1.0, _coefficients(v) * 1.0
-    wanted = np.result_type(u.dtype, v.dtype)
-    u, v = (x if x.dtype == wanted else e.cast(x, dtype=wanted) for x in (u, v))
+    dtype = np.result_type(u.dtype, v.dtype)
+    u, v = (x if x.dtype == dtype else e.cast(x, dtype=dtype) for x in (u, v))
     m, n = u.shape[0] - 1, v.shape[0] - 1
     quotient = []
     rest = u
@@ -91,38 +99,38 @@ def polydiv(u: Any, v: Any) -> Any:
         rest = s.concatenate([head, rest[n + 1 :]], 0)
     if not quotient:
         return u[:1] * 0, u
-    held = value_of(rest)
+    numbers = value_of(rest)
     start = 0
-    while start < rest.shape[0] - 1 and np.isclose(held[start], 0, rtol=1e-14):
+    while start < rest.shape[0] - 1 and np.isclose(numbers[start], 0, rtol=1e-14):
         start += 1
     rest = rest[start:] if rest.shape[0] else u[:1] * 0
     return s.stack(quotient), rest
 
 
 @composite(numpy=np.polyder)
-def polyder(p: Any, m: int = 1) -> Any:
+def polyder(p: Operand, m: int = 1) -> Tensor:
     """The coefficients of the m-th derivative."""
-    p = _coefficients(p)
+    y = _coefficients(p)
     for _ in range(m):
-        n = p.shape[0] - 1
-        p = p[:-1] * constant(np.arange(n, 0, -1).astype(p.dtype), p)
-    return p
+        n = y.shape[0] - 1
+        y = y[:-1] * device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+    return y
 
 
 @composite(numpy=np.polyint)
-def polyint(p: Any, m: int = 1, k: Any = None) -> Any:
+def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) -> Tensor:
     """The coefficients of the m-th integral, with the constants k (0 when None)."""
-    p = _coefficients(p)
+    y = _coefficients(p)
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
-        n = p.shape[0]
-        p = p / constant(np.arange(n, 0, -1).astype(p.dtype), p)
-        p = s.concatenate([p, constant(np.array([last], dtype=p.dtype), p)], 0)
-    return p
+        n = y.shape[0]
+        y = y / device_array(np.arange(n, 0, -1).astype(y.dtype), y)
+        y = s.concatenate([y, device_array(np.array([last], dtype=y.dtype), y)], 0)
+    return y
 
 
 @composite(numpy=np.poly)
-def poly(seq_of_zeros: Any) -> Any:
+def poly(seq_of_zeros: Operand) -> Tensor:
     """The coefficients of the polynomial with these roots, or of a matrix's characteristic one."""
     zeros = as_operand(seq_of_zeros)
     if zeros.ndim == 2:
@@ -134,27 +142,27 @@ def poly(seq_of_zeros: Any) -> Any:
 
 
 @composite(numpy=np.roots)
-def roots(p: Any) -> Any:
+def roots(p: Operand) -> Tensor:
     """The roots, as eigenvalues of the companion matrix; differentiable where they are distinct."""
     p = _coefficients(p)
-    places = np.flatnonzero(value_of(p))
-    if not len(places):
+    nonzero = np.flatnonzero(value_of(p))
+    if not len(nonzero):
         return p[:0]
-    trailing = p.shape[0] - 1 - int(places[-1])
-    p = p[int(places[0]) : int(places[-1]) + 1]
+    trailing = p.shape[0] - 1 - int(nonzero[-1])
+    p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
     n = p.shape[0] - 1
     if n < 1:
-        return constant(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
+        return device_array(np.zeros(trailing, dtype=p.dtype), p) + p[:1] * 0
     top = s.reshape(-(p[1:] / p[0]), (1, n))
-    below = constant(np.eye(n - 1, n, dtype=p.dtype), p)
+    below = device_array(np.eye(n - 1, n, dtype=p.dtype), p)
     y = eigvals(s.concatenate([top, below], 0))
     if not trailing:
         return y
-    return s.concatenate([y, constant(np.zeros(trailing, dtype=y.dtype), y)], 0)
+    return s.concatenate([y, device_array(np.zeros(trailing, dtype=y.dtype), y)], 0)
 
 
 @composite(numpy=np.vander)
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
+def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of the vector x as columns, falling unless `increasing`."""
     x = as_operand(x)
     count = x.shape[0] if N is None else N
@@ -166,7 +174,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
 
 
 @composite(numpy=np.polyfit)
-def polyfit(x: Any, y: Any, deg: int, *, w: Any = None) -> Any:
+def polyfit(x: Operand, y: Operand, deg: int, *, w: Operand | None = None) -> Tensor:
     """The coefficients of the polynomial of degree `deg` with the least squared error at x.
 
     w: weights of the (not squared) errors
@@ -179,5 +187,5 @@ def polyfit(x: Any, y: Any, deg: int, *, w: Any = None) -> Any:
         y = y * (w if y.ndim == 1 else s.reshape(w, (-1, 1)))
     scale = e.sqrt(r.sum(e.square(matrix), axis=0))
     limit = x.shape[0] * float(np.finfo(x.dtype).eps)
-    found = pinv(matrix / scale, limit) @ y
-    return found / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))
+    scaled = pinv(matrix / scale, limit) @ y
+    return scaled / (scale if y.ndim == 1 else s.reshape(scale, (-1, 1)))

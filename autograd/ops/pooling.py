@@ -1,29 +1,35 @@
-"""Max and average pooling over windows, with rules that close at every order.
+"""Max and average pooling over windows, differentiable to every order.
 
 Max pooling picks one entry per window; once the picks are known it is linear.  Its derivative
 therefore is the pair `max_unpool2d` (add at the picks) and `max_pool2d_gather` (read there), each
 the other's adjoint; the picks themselves carry no derivative.  Average pooling is linear anyway.
 
 In three dimensions both go frame by frame and then along time: a maximum of maxima, a mean of
-means, at fewer comparisons and additions than one pass over the whole window needs.
+means, at fewer comparisons and additions than one pass over windows in three dimensions.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.kernels import pooling as kernels
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import must_be_ordered
-from tapegrad.autograd.ops.batch_rules import folded, unfolded
+from tapegrad.autograd.ops.arrays import as_operand, refuse_complex
+from tapegrad.autograd.ops.batch_rules import merge_samples, split_samples
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "avg_pool2d",
     "avg_pool2d_gradient",
     "avg_pool3d",
-    "checked_positions",
+    "check_positions",
     "max_pool2d",
     "max_pool2d_gather",
     "max_pool3d",
@@ -33,15 +39,15 @@ __all__ = [
 
 @primitive(aux=("indices",))
 def max_pool2d(
-    xp: Any,
-    x: Any,
+    xp: Namespace,
+    x: Array,
     *,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
-    dilation: Any = (1, 1),
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
+    dilation: int | Sequence[int] = (1, 1),
     ceil_mode: bool = False,
-) -> Any:
+) -> Array:
     """The maximum of each window: (N, C, H, W) -> (N, C, oH, oW), in x's dtype.
 
     ``max_pool2d.with_aux`` also gives the picks: int64, h · W + w counted from 0 in the image.
@@ -50,11 +56,11 @@ def max_pool2d(
     window that would start beyond the image and its first padding.  Padding never wins.  Of equal
     maxima the first in row-major order wins; a NaN in a window makes it NaN.
 
-    Raises ValueError for padding above kernel // 2 (Torch7's rule) and windows larger than the
-    padded image, TypeError for complex x.  Source: Torch7's SpatialMaxPooling and
-    SpatialDilatedMaxPooling.
+    Raises ShapeError for padding above kernel // 2 (Torch7's rule) and windows larger than the
+    padded image, ValueError for other settings that make no sense, TypeError for complex x.
+    Source: Torch7's SpatialMaxPooling and SpatialDilatedMaxPooling.
     """
-    must_be_ordered(x, "max_pool2d")
+    refuse_complex(x, "max_pool2d")
     return kernels.max_pool2d(
         xp,
         x,
@@ -67,7 +73,7 @@ def max_pool2d(
 
 
 @primitive
-def max_pool2d_gather(xp: Any, x: Any, indices: Any) -> Any:
+def max_pool2d_gather(xp: Namespace, x: Array, indices: Array) -> Array:
     """x[n, c] read at the flat positions indices[n, c]: (N, C, H, W) -> the shape of `indices`.
 
     `indices` (N, C, oH, oW) are those of `max_pool2d`; that they lie in the image is not checked.
@@ -76,7 +82,7 @@ def max_pool2d_gather(xp: Any, x: Any, indices: Any) -> Any:
 
 
 @primitive
-def max_unpool2d(xp: Any, x: Any, indices: Any, *, shape: tuple[int, ...]) -> Any:
+def max_unpool2d(xp: Namespace, x: Array, indices: Array, *, shape: Shape) -> Array:
     """Zeros of `shape` (N, C, H, W) with x (N, C, oH, oW) added at the flat positions `indices`.
 
     The adjoint of `max_pool2d_gather`: an entry picked by several windows collects all of them.
@@ -90,34 +96,38 @@ max_unpool2d.vjp(x=lambda g, indices: max_pool2d_gather(g, indices), indices=Non
 
 
 @max_pool2d.batch
-def _max_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
-    y, indices = max_pool2d.with_aux(folded(x), **settings)
-    return tuple(unfolded(part, samples, x.shape[1]) for part in (y, indices))
+def _max_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> tuple[Array, ...]:
+    y, indices = max_pool2d.with_aux(merge_samples(x), **settings)
+    return tuple(split_samples(part, samples, x.shape[1]) for part in (y, indices))
 
 
 @max_pool2d_gather.batch
-def _gather_batch(x: Any, indices: Any, samples: int) -> Any:
-    return unfolded(max_pool2d_gather(folded(x), folded(indices)), samples, x.shape[1])
+def _gather_batch(x: Array, indices: Array, samples: int) -> Array:
+    return split_samples(
+        max_pool2d_gather(merge_samples(x), merge_samples(indices)), samples, x.shape[1]
+    )
 
 
 @max_unpool2d.batch
-def _unpool_batch(x: Any, indices: Any, samples: int, shape: Any) -> Any:
-    whole = (samples * shape[0], *shape[1:])
-    return unfolded(max_unpool2d(folded(x), folded(indices), whole), samples, shape[0])
+def _unpool_batch(x: Array, indices: Array, samples: int, shape: Shape) -> Array:
+    merged = (samples * shape[0], *shape[1:])
+    return split_samples(
+        max_unpool2d(merge_samples(x), merge_samples(indices), merged), samples, shape[0]
+    )
 
 
 @primitive
 def avg_pool2d(
-    xp: Any,
-    x: Any,
+    xp: Namespace,
+    x: Array,
     *,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divide: bool = True,
-) -> Any:
+) -> Array:
     """The sum of each window over its number of entries: (N, C, H, W) -> (N, C, oH, oW).
 
     That number counts padding, but not what a last window of `ceil_mode` has beyond the padding;
@@ -140,17 +150,17 @@ def avg_pool2d(
 
 @primitive
 def avg_pool2d_gradient(
-    xp: Any,
-    v: Any,
+    xp: Namespace,
+    v: Array,
     *,
-    shape: tuple[int, ...],
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = (0, 0),
+    shape: Shape,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = (0, 0),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divide: bool = True,
-) -> Any:
+) -> Array:
     """The adjoint of `avg_pool2d`: ⟨result, x⟩ = ⟨v, avg_pool2d(x)⟩ for every x of `shape`.
 
     v (N, C, oH, oW) -> `shape` = (N, C, H, W): each window hands its share to its entries.
@@ -183,41 +193,42 @@ avg_pool2d_gradient.vjp(
 
 
 @avg_pool2d.batch
-def _avg_pool2d_batch(x: Any, settings: dict[str, Any], samples: int) -> Any:
-    return unfolded(avg_pool2d(folded(x), **settings), samples, x.shape[1])
+def _avg_pool2d_batch(x: Array, settings: dict[str, Any], samples: int) -> Array:
+    return split_samples(avg_pool2d(merge_samples(x), **settings), samples, x.shape[1])
 
 
 @avg_pool2d_gradient.batch
-def _avg_gradient_batch(v: Any, settings: dict[str, Any], samples: int, shape: Any) -> Any:
-    whole = {**settings, "shape": (samples * shape[0], *shape[1:])}
-    return unfolded(avg_pool2d_gradient(folded(v), **whole), samples, shape[0])
+def _avg_gradient_batch(v: Array, settings: dict[str, Any], samples: int, shape: Shape) -> Array:
+    merged = {**settings, "shape": (samples * shape[0], *shape[1:])}
+    return split_samples(avg_pool2d_gradient(merge_samples(v), **merged), samples, shape[0])
 
 
 @primitive(differentiable=False)
-def checked_positions(xp: Any, indices: Any, *, shape: tuple[int, ...], size: int) -> Any:
-    """`indices` as they are, once it is known that they have `shape` and lie in 0 … size - 1.
+def check_positions(xp: Namespace, indices: Array, *, shape: Shape, size: int) -> Array:
+    """Return `indices` if they have `shape` and lie in 0 … size - 1.
 
-    Raises ValueError when they do not: adding at a position outside an image would end up in the
+    Raises ShapeError when they do not: adding at a position outside an image would end up in the
     next one.
     """
     if tuple(indices.shape) != shape:
-        raise ValueError(f"the positions have shape {tuple(indices.shape)}, expected {shape}")
+        raise ShapeError(f"the positions have shape {tuple(indices.shape)}, expected {shape}")
     if indices.size:
         low, high = int(xp.min(indices)), int(xp.max(indices))
         if low < 0 or high >= size:
-            raise ValueError(
+            raise ShapeError(
                 f"the positions range from {low} to {high}, those of an output of {size} entries "
                 f"from 0 to {size - 1}"
             )
     return indices
 
 
-@checked_positions.batch
-def _positions_batch(indices: Any, samples: int, shape: Any, size: int) -> Any:
-    return checked_positions(indices, (samples, *shape), size)
+@check_positions.batch
+def _positions_batch(indices: Array, samples: int, shape: Shape, size: int) -> Array:
+    return check_positions(indices, (samples, *shape), size)
 
 
-def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
+def _triples(where: str, **settings: int | Sequence[int]) -> list[tuple[int, int, int]]:
+    """Settings as (time, height, width).  Raises ValueError for others."""
     triples = []
     for name, setting in settings.items():
         triple = setting if isinstance(setting, tuple) else (setting,) * 3
@@ -230,36 +241,38 @@ def _thirds(where: str, **settings: Any) -> list[tuple[int, int, int]]:
     return triples
 
 
-def _expect_film(where: str, x: Any) -> None:
+def _expect_film(where: str, x: Array) -> None:
+    """Raise ShapeError unless x has the axes (N, C, T, H, W)."""
     if x.ndim != 5:
-        raise ValueError(
+        raise ShapeError(
             f"{where}: x must have the five axes (N, C, T, H, W), found shape {tuple(x.shape)}"
         )
 
 
 @composite()
 def max_pool3d(
-    x: Any,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
+    x: Operand,
+    kernel: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Any:
+) -> Tensor | tuple[Tensor, Tensor]:
     """`max_pool2d` with time in front: x (N, C, T, H, W) -> (N, C, T', H', W').
 
     Settings are an int or three (time, height, width).  With `return_indices` also the picks:
     int64, (t · H + h) · W + w.  Of equal maxima the first in row-major order wins.
     """
+    x = as_operand(x)
     _expect_film("max_pool3d", x)
     stride = kernel if stride is None else stride
-    k, d, p, a = _thirds(
+    k, d, p, a = _triples(
         "max_pool3d", kernel=kernel, stride=stride, padding=padding, dilation=dilation
     )
     n, c, t, h, w = x.shape
     frames = s.reshape(x, (n * c, t, h, w))
-    best, places = max_pool2d.with_aux(frames, k[1:], d[1:], p[1:], a[1:], ceil_mode)
+    best, picks = max_pool2d.with_aux(frames, k[1:], d[1:], p[1:], a[1:], ceil_mode)
     rows, columns = best.shape[2:]
     films = s.reshape(best, (n * c, 1, t, rows * columns))
     y, frame = max_pool2d.with_aux(films, (k[0], 1), (d[0], 1), (p[0], 0), (a[0], 1), ceil_mode)
@@ -267,15 +280,18 @@ def max_pool3d(
     y = s.reshape(y, shape)
     if not return_indices:
         return y
-    within = max_pool2d_gather(s.reshape(places, films.shape), frame)
+    within = max_pool2d_gather(s.reshape(picks, films.shape), frame)
     return y, s.reshape(frame // (rows * columns) * (h * w) + within, shape)
 
 
 @composite()
-def avg_pool3d(x: Any, kernel: Any, stride: Any = None) -> Any:
+def avg_pool3d(
+    x: Operand, kernel: int | Sequence[int], stride: int | Sequence[int] | None = None
+) -> Tensor:
     """`avg_pool2d` with time in front, without padding: x (N, C, T, H, W) -> (N, C, T', H', W')."""
+    x = as_operand(x)
     _expect_film("avg_pool3d", x)
-    k, d = _thirds("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
+    k, d = _triples("avg_pool3d", kernel=kernel, stride=kernel if stride is None else stride)
     n, c, t, h, w = x.shape
     y = avg_pool2d(s.reshape(x, (n * c, t, h, w)), k[1:], d[1:])
     rows, columns = y.shape[2:]

@@ -1,8 +1,9 @@
-"""Composites that show entries several times: np.pad with its modes, np.repeat, np.tile."""
+"""Composites that repeat entries: np.pad with its modes, np.repeat, np.tile."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of
 from tapegrad.autograd.ops.indexing import take
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = ["repeat", "tile"]
 
@@ -20,16 +24,20 @@ _BY_INDEX = ("edge", "reflect", "symmetric", "wrap")
 
 @composite(numpy=np.pad)
 def numpy_pad(
-    array: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0
-) -> Any:
+    array: Operand,
+    pad_width: int | Sequence[Any] | dict[int, Any],
+    mode: str = "device_array",
+    constant_values: float = 0,
+) -> Tensor:
     """NumPy's pad with one value, or in the modes "edge", "reflect", "symmetric" and "wrap"."""
+    array = as_operand(array)
     if isinstance(pad_width, dict):
-        given = {a % array.ndim: w for a, w in pad_width.items()}
-        pad_width = [given.get(i, (0, 0)) for i in range(array.ndim)]
+        by_axis = {a % array.ndim: w for a, w in pad_width.items()}
+        pad_width = [by_axis.get(i, (0, 0)) for i in range(array.ndim)]
         pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
     pairs = tuple((int(b), int(a)) for b, a in widths)
-    if mode == "constant" and not np.ndim(constant_values):
+    if mode == "device_array" and not np.ndim(constant_values):
         return s.pad(array, pairs, float(constant_values))
     if mode not in _BY_INDEX:
         raise TypeError(
@@ -40,28 +48,32 @@ def numpy_pad(
             xp = devices.namespace(array_of(array) if isinstance(array, Tensor) else array)
             order = np.pad(np.arange(array.shape[axis]), pair, mode=mode)  # type: ignore[call-overload]  # one of four modes
             array = take(array, xp.asarray(order), axis)
-    return s.copy(array) if not any(any_width for pair in pairs for any_width in pair) else array
+    return s.copy(array) if not any(width for pair in pairs for width in pair) else array
 
 
 @composite(numpy=np.repeat)
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+def repeat(x: Operand, repeats: int | Array, axis: int | None = None) -> Tensor:
     """Each entry of x `repeats` times in a row along `axis`; flattened when None.
 
-    repeats: one number, or one for each place along the axis
+    repeats: one number, or one for each index along the axis
     """
+    x = as_operand(x)
     if axis is None:
         x, axis = s.ravel(x), 0
     axis %= x.ndim
     if np.ndim(repeats):
-        return take(x, constant(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis)
+        return take(
+            x, device_array(np.repeat(np.arange(x.shape[axis]), value_of(repeats)), x), axis
+        )
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     wide = s.broadcast_to(s.expand_dims(x, axis + 1), shape)
     return s.reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
 
 
 @composite(numpy=np.tile)
-def tile(x: Any, reps: int | tuple[int, ...]) -> Any:
+def tile(x: Operand, reps: int | tuple[int, ...]) -> Tensor:
     """x laid out `reps` times along each axis."""
+    x = as_operand(x)
     times = reps if isinstance(reps, tuple) else (reps,)
     ndim = max(x.ndim, len(times))
     lengths = (1,) * (ndim - x.ndim) + x.shape

@@ -1,4 +1,4 @@
-"""Primitives that move entries without changing them: shapes, order, joining and parting.
+"""Primitives that move entries without changing them: shapes, order, joining and splitting.
 
 Bodies return views where the array library does.  Settings are normalised (negative axes, -1 in
 shapes) by the array library itself; rules work from the recorded shapes.
@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops.batch_rules import lifted, native, over_axes, shifted
+from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import (
+    align_samples,
+    axes_rule,
+    axis_in_batch,
+    leading_axes_rule,
+)
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand, Shape
 
 __all__ = [
     "atleast_1d",
@@ -35,11 +45,9 @@ __all__ = [
     "transpose",
 ]
 
-Shape = int | tuple[int, ...]
-
 
 @primitive(numpy=np.reshape, view=True)
-def reshape(xp: Any, x: Any, *, shape: Shape) -> Any:
+def reshape(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
     """The entries of x, in row-major order, in another shape; one length may be -1."""
     return x.reshape(shape) if hasattr(x, "ndim") else xp.reshape(x, shape)
 
@@ -47,24 +55,24 @@ def reshape(xp: Any, x: Any, *, shape: Shape) -> Any:
 reshape.vjp(x=lambda g, x_shape: reshape(g, x_shape))
 
 
-def _tuple(shape: Shape) -> tuple[int, ...]:
+def _as_shape(shape: int | Shape) -> tuple[int, ...]:
     return tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
 
 
 @reshape.batch
-def _reshape_batch(x: Any, samples: int, shape: Shape) -> Any:
+def _reshape_batch(x: Array, samples: int, shape: int | Shape) -> Array:
     # The length that -1 stands for is that of one sample, also in a batch of none.
-    known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _tuple(shape)).shape
+    known = np.reshape(np.broadcast_to(np.empty(()), x.shape[1:]), _as_shape(shape)).shape
     return reshape(x, (samples, *known))
 
 
 @primitive(numpy=np.transpose, view=True)
-def transpose(xp: Any, x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+def transpose(xp: Namespace, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
     """x with its axes in the order `axes`; reversed when None."""
     return x.transpose(axes) if hasattr(x, "ndim") else xp.transpose(x, axes)
 
 
-def _transpose_rule(g: Any, axes: tuple[int, ...] | None) -> Any:
+def _transpose_rule(g: Array, axes: tuple[int, ...] | None) -> Array:
     if axes is None:
         return transpose(g)
     inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
@@ -75,22 +83,24 @@ transpose.vjp(x=_transpose_rule)
 
 
 @transpose.batch
-def _transpose_batch(x: Any, axes: tuple[int, ...] | None) -> Any:
+def _transpose_batch(x: Array, axes: tuple[int, ...] | None) -> Array:
     ndim = x.ndim - 1
-    return transpose(x, (0, *shifted(tuple(range(ndim))[::-1] if axes is None else axes, ndim)))
+    return transpose(
+        x, (0, *axis_in_batch(tuple(range(ndim))[::-1] if axes is None else axes, ndim))
+    )
 
 
 @primitive(numpy=np.broadcast_to, view="read-only")
-def broadcast_to(xp: Any, x: Any, *, shape: Shape) -> Any:
+def broadcast_to(xp: Namespace, x: Array, *, shape: int | Shape) -> Array:
     """x repeated to `shape` without copying: length-1 axes stretch, new axes come first."""
-    stretched = _stretched(x, shape) if isinstance(x, (np.ndarray, np.generic)) else None
+    stretched = _broadcast_view(x, shape) if isinstance(x, (np.ndarray, np.generic)) else None
     return xp.broadcast_to(x, shape) if stretched is None else stretched
 
 
-def _stretched(x: Any, shape: Shape) -> Any:
-    """What np.broadcast_to returns, at a tenth of its cost, or None where that must do it.
+def _broadcast_view(x: Array, shape: int | Shape) -> Array | None:
+    """The view that np.broadcast_to returns, at a tenth of its cost; None for the cases left to it.
 
-    Every sum has it in its derivative.
+    The derivative of every sum calls this.
     """
     array = np.asarray(x)
     if not isinstance(shape, tuple) or not array.flags.c_contiguous:
@@ -99,10 +109,10 @@ def _stretched(x: Any, shape: Shape) -> Any:
     if new < 0:
         return None
     steps = [0] * new
-    for n, wanted, step in zip(array.shape, shape[new:], array.strides, strict=True):
-        if n not in (wanted, 1):
+    for n, target, step in zip(array.shape, shape[new:], array.strides, strict=True):
+        if n not in (target, 1):
             return None
-        steps.append(step if n == wanted else 0)
+        steps.append(step if n == target else 0)
     y: Any = np.ndarray(shape, array.dtype, array, 0, steps)
     y.flags.writeable = False
     return y
@@ -113,38 +123,40 @@ broadcast_to.vjp(x=lambda g: g)
 
 
 @broadcast_to.batch
-def _broadcast_batch(x: Any, samples: int, shape: Shape) -> Any:
-    wide = _tuple(shape)
-    return broadcast_to(lifted(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
+def _broadcast_batch(x: Array, samples: int, shape: int | Shape) -> Array:
+    wide = _as_shape(shape)
+    return broadcast_to(align_samples(x, builtin_max(len(wide), x.ndim - 1)), (samples, *wide))
 
 
 @primitive(numpy=np.flip, view=True)
-def flip(xp: Any, x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
+def flip(xp: Namespace, x: Array, *, axis: Axes = None) -> Array:
     """x in reverse order along `axis`, an int, a tuple, or None for all."""
     return xp.flip(x, axis=axis)
 
 
 flip.vjp(x=lambda g, axis: flip(g, axis))
-flip.batch(over_axes)
+flip.batch(axes_rule)
 
 
 @primitive(numpy=np.copy)
-def copy(xp: Any, x: Any) -> Any:
+def copy(xp: Namespace, x: Array) -> Array:
     """A copy of x, in C order."""
     return xp.array(x, order="C", copy=True)
 
 
 copy.vjp(x=lambda g: g)
-copy.batch(native)
+copy.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.concatenate)
-def concatenate(xp: Any, arrays: list[Any], *, axis: int | None = 0) -> Any:
+def concatenate(xp: Namespace, arrays: list[Array], *, axis: int | None = 0) -> Array:
     """The arrays joined along an existing `axis`; flattened first when it is None."""
     return xp.concatenate(arrays, axis=axis)
 
 
-def _concatenate_rule(g: Any, arrays_shape: list[tuple[int, ...]], axis: int | None) -> Any:
+def _concatenate_rule(
+    g: Array, arrays_shape: list[tuple[int, ...]], axis: int | None
+) -> list[Array]:
     if axis is None:
         ends = np.cumsum([math.prod(shape) for shape in arrays_shape])
         parts = split(g, tuple(int(e) for e in ends[:-1]), 0)
@@ -157,23 +169,25 @@ concatenate.vjp(arrays=_concatenate_rule)
 
 
 @concatenate.batch
-def _concatenate_batch(arrays: list[Any], samples: int, axis: int | None) -> Any:
+def _concatenate_batch(arrays: list[Array], samples: int, axis: int | None) -> Array:
     if axis is None:
         flat = [reshape(x, (samples, math.prod(x.shape[1:]))) for x in arrays]
         return concatenate(flat, axis=1)
-    return concatenate(arrays, axis=shifted(axis, arrays[0].ndim - 1))
+    return concatenate(arrays, axis=axis_in_batch(axis, arrays[0].ndim - 1))
 
 
 @primitive(several=True, view=True)
-def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) -> Any:
-    """x parted along `axis`, into that many equal parts or before the given indices: a list.
+def split(
+    xp: Namespace, x: Array, *, sections: int | tuple[int, ...], axis: int = 0
+) -> list[Array]:
+    """x split along `axis` into that many equal parts, or before the given indices: a list.
 
-    Raises ValueError when an equal division is impossible.
+    Raises ShapeError when an equal division is impossible.
     """
     n = x.shape[axis]
     if isinstance(sections, int):
         if n % sections:
-            raise ValueError(f"split: axis {axis} has length {n}, not a multiple of {sections}")
+            raise ShapeError(f"split: axis {axis} has length {n}, not a multiple of {sections}")
         step = n // sections
         ends = [step * i for i in range(1, sections)]
     else:
@@ -186,7 +200,7 @@ def split(xp: Any, x: Any, *, sections: int | tuple[int, ...], axis: int = 0) ->
     return parts
 
 
-def _split_rule(g: Any, y: Any, axis: int) -> Any:
+def _split_rule(g: Array, y: Array, axis: int) -> Array:
     parts = [
         # a part that nothing used has no cotangent
         (part * 0) if cotangent is None else cotangent
@@ -196,20 +210,20 @@ def _split_rule(g: Any, y: Any, axis: int) -> Any:
 
 
 split.vjp(x=_split_rule)
-split.batch(over_axes)
+split.batch(axes_rule)
 
 
 @primitive
-def pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Any:
+def pad(xp: Namespace, x: Array, *, widths: tuple[tuple[int, int], ...], value: float = 0) -> Array:
     """x with `value` added around it; ``widths[i]`` is how many before and after along axis i.
 
     Negative widths cut entries off.
     """
-    kept = tuple(
+    inside = tuple(
         slice(builtin_max(0, -before), n - builtin_max(0, -after))
         for (before, after), n in zip(widths, x.shape, strict=True)
     )
-    x = x[kept]
+    x = x[inside]
     added = [(builtin_max(0, before), builtin_max(0, after)) for before, after in widths]
     shape = tuple(n + before + after for n, (before, after) in zip(x.shape, added, strict=True))
     y = xp.full(shape, value, dtype=x.dtype)
@@ -227,45 +241,46 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 
 @composite(numpy=np.expand_dims)
-def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
-    """x with new axes of length 1, at the places `axis` of the result."""
+def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Tensor:
+    """x with new axes of length 1, at the positions `axis` of the result."""
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
         return reshape(x, (*x.shape[:before], 1, *x.shape[before:]))
     axes = axis if isinstance(axis, tuple) else (axis,)
     ndim = x.ndim + len(axes)
-    places = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
+    new = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
     lengths = iter(x.shape)
-    return reshape(x, tuple(1 if i in places else next(lengths) for i in range(ndim)))
+    return reshape(x, tuple(1 if i in new else next(lengths) for i in range(ndim)))
 
 
 def _axis_error(axis: int, ndim: int) -> int:
+    """Raise AxisError, in an expression."""
     raise np.exceptions.AxisError(axis, ndim)
 
 
 @composite(numpy=np.squeeze)
-def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+def squeeze(x: Array, axis: Axes = None) -> Tensor:
     """x without its axes of length 1, or without those given."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    places = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
-    long = [a for a in places if x.shape[a] != 1]
+    dropped = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
+    long = [a for a in dropped if x.shape[a] != 1]
     if long:
-        raise ValueError(
+        raise ShapeError(
             f"squeeze: axis {long[0]} of shape {x.shape} has length {x.shape[long[0]]}"
         )
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in places))
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in dropped))
 
 
 @composite(numpy=np.ravel)
-def ravel(x: Any) -> Any:
+def ravel(x: Array) -> Tensor:
     """The entries of x in row-major order, as one axis."""
     return reshape(x, (-1,) if x.size else (0,))
 
 
 @composite(numpy=np.swapaxes)
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
     """x with two axes exchanged."""
     axes = list(range(x.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
@@ -273,33 +288,29 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 @composite(numpy=np.moveaxis)
-def moveaxis(x: Any, source: Shape, destination: Shape) -> Any:
-    """x with the axes `source` moved to the places `destination`, the others in order."""
+def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+    """x with the axes `source` moved to the positions `destination`, the others in order."""
     sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
-    places = [
+    positions = [
         a % x.ndim for a in (destination if isinstance(destination, tuple) else (destination,))
     ]
     axes = [a for a in range(x.ndim) if a not in sources]
-    for place, a in sorted(zip(places, sources, strict=True)):
-        axes.insert(place, a)
+    for position, a in sorted(zip(positions, sources, strict=True)):
+        axes.insert(position, a)
     return transpose(x, tuple(axes))
 
 
 @composite(numpy=np.stack)
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
     """The arrays, all of one shape, joined along a new `axis`."""
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:
-        raise ValueError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
-    return concatenate([expand_dims(_array(a), axis) for a in arrays], axis=axis)
-
-
-def _array(x: Any) -> Any:
-    return x if hasattr(x, "ndim") else np.asarray(x)
+        raise ShapeError(f"stack: all arrays must have one shape, found {sorted(shapes)}")
+    return concatenate([expand_dims(as_operand(a), axis) for a in arrays], axis=axis)
 
 
 @composite(numpy=np.atleast_1d)
-def atleast_1d(x: Any) -> Any:
+def atleast_1d(x: Array) -> Tensor:
     """x, or an axis of length 1 around it when it is 0-d."""
     return x if x.ndim else reshape(x, (1,))

@@ -1,26 +1,38 @@
 """Sorting and order statistics.
 
-What is sorted is found by index first, so that a derivative follows the entries to their places;
-ties keep their order.  NaN counts as larger than every number, as in NumPy.
+Sorting first finds the indices that sort, and then takes the entries by index, so that a derivative
+goes back to where each entry came from.  Ties keep their order.  NaN counts as larger than every
+number, as in NumPy.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, must_be_ordered, value_of
-from tapegrad.autograd.ops.batch_rules import over_axis
+from tapegrad.autograd.ops.arrays import (
+    as_operand,
+    device_array,
+    normalize_axis,
+    refuse_complex,
+    value_of,
+    wrap_like,
+)
+from tapegrad.autograd.ops.batch_rules import axis_rule
 from tapegrad.autograd.ops.counting import to_index
 from tapegrad.autograd.ops.indexing import take, take_along_axis
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand, Shape
 
 __all__ = [
     "argpartition",
@@ -48,48 +60,51 @@ __all__ = [
 
 @primitive(numpy=np.argsort, differentiable=False)
 def argsort(
-    xp: Any, a: Any, *, axis: int | None = -1, kind: str | None = None, stable: bool = True
-) -> Any:
+    xp: Namespace, a: Array, *, axis: int | None = -1, kind: str | None = None, stable: bool = True
+) -> Array:
     """The indices, from 0, that sort x along `axis`; ties keep their order."""
-    del kind, stable  # the stable sort satisfies every wish
+    del kind, stable  # a stable sort is right for every kind
     return xp.argsort(a, axis=axis, kind="stable")
 
 
-argsort.batch(over_axis)
+argsort.batch(axis_rule)
 
 
 @primitive(numpy=np.argpartition, differentiable=False)
-def argpartition(xp: Any, a: Any, *, kth: Any, axis: int | None = -1) -> Any:
+def argpartition(
+    xp: Namespace, a: Array, *, kth: int | tuple[int, ...], axis: int | None = -1
+) -> Array:
     """Indices that put the kth entries where sorting would, smaller before and larger after."""
     return xp.argpartition(a, kth, axis=axis)
 
 
-argpartition.batch(over_axis)
+argpartition.batch(axis_rule)
 
 
-def _along(a: Any, axis: int | None) -> tuple[Any, int]:
+def _flatten_without_axis(a: Operand, axis: int | None) -> tuple[Tensor, int]:
+    """x and `axis` counted from 0; the flattened x and 0 when `axis` is None."""
     a = as_operand(a)
-    return (s.ravel(a), 0) if axis is None else (a, axis_of(axis, a.ndim))
+    return (s.ravel(a), 0) if axis is None else (a, normalize_axis(axis, a.ndim))
 
 
 @composite(numpy=np.sort)
-def sort(a: Any, axis: int | None = -1, kind: Any = None, stable: bool = True) -> Any:
+def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: bool = True) -> Tensor:
     """x sorted along `axis`; flattened when None."""
     del kind, stable
-    a, axis = _along(a, axis)
+    a, axis = _flatten_without_axis(a, axis)
     return take_along_axis(a, argsort(a, axis), axis)
 
 
 @composite(numpy=np.partition)
-def partition(a: Any, kth: Any, axis: int | None = -1) -> Any:
+def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Tensor:
     """x with its kth entries where sorting would put them, smaller before and larger after."""
-    a, axis = _along(a, axis)
-    kth = tuple(kth) if isinstance(kth, (list, tuple)) else int(kth)
-    return take_along_axis(a, argpartition(a, kth, axis), axis)
+    a, axis = _flatten_without_axis(a, axis)
+    ranks = tuple(kth) if isinstance(kth, Sequence) else int(kth)
+    return take_along_axis(a, argpartition(a, ranks, axis), axis)
 
 
 @composite(numpy=np.sort_complex)
-def sort_complex(a: Any) -> Any:
+def sort_complex(a: Operand) -> Tensor:
     """x sorted along its last axis, by real and then imaginary part, as complex numbers."""
     y = sort(a)
     if y.dtype.kind == "c":
@@ -102,18 +117,19 @@ def sort_complex(a: Any) -> Any:
 _METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 
-def _flattened(a: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
-    """x with the axes of `axis` joined into a last one, and the shape with them kept as 1."""
-    axes = r.normalized_axes(axis, a.ndim)
-    kept = [i for i in range(a.ndim) if i not in axes]
+def _merge_axes_last(a: Array, axis: Axes) -> tuple[Any, tuple[int, ...]]:
+    """x with the axes in `axis` merged into a last one, and x's shape with them of length 1."""
+    axes = r.normalize_axes(axis, a.ndim)
+    others = [i for i in range(a.ndim) if i not in axes]
     count = math.prod(a.shape[i] for i in axes)
-    moved = s.reshape(s.transpose(a, (*kept, *axes)), (*(a.shape[i] for i in kept), count))
+    moved = s.reshape(s.transpose(a, (*others, *axes)), (*(a.shape[i] for i in others), count))
     return moved, tuple(1 if i in axes else n for i, n in enumerate(a.shape))
 
 
 def _quantiles(
-    a: Any, q: Any, axis: Any, method: str, keepdims: bool, ignore_nan: bool, name: str
-) -> Any:
+    a: Array, q: Array, axis: Axes, method: str, keepdims: bool, ignore_nan: bool, name: str
+) -> Array:
+    """The order statistics of the shares q over `axis`, for all functions that ask for some."""
     if method not in _METHODS:
         raise TypeError(
             f"numpy.{name} on a Tensor: the method {method!r} is not one of {', '.join(_METHODS)}"
@@ -125,8 +141,8 @@ def _quantiles(
         raise ValueError(f"{name}: q is outside its range")
     a = as_operand(a)
     if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
-        must_be_ordered(a, f"numpy.{name}")
-    flat, one = _flattened(a, axis)
+        refuse_complex(a, f"numpy.{name}")
+    flat, one = _merge_axes_last(a, axis)
     dtype = flat.dtype
     n = flat.shape[-1]
     ordered = sort(flat, -1)
@@ -135,23 +151,23 @@ def _quantiles(
         count = r.sum(e.logical_not(missing), axis=-1, keepdims=True)
         last = e.maximum(count - 1, 0)
     else:
-        last = constant(np.full((1,) * flat.ndim, n - 1), flat)
+        last = device_array(np.full((1,) * flat.ndim, n - 1), flat)
     results = []
     for share in shares.ravel():
-        place = last * float(share)
-        low, high = e.floor(place), e.ceil(place)
+        position = last * float(share)
+        low, high = e.floor(position), e.ceil(position)
         if method == "lower":
             high = low
         elif method == "higher":
             low = high
         elif method == "nearest":
-            low = high = e.rint(place)
-        weight = place - low if method == "linear" else (e.not_equal(high, low)) * 0.5
+            low = high = e.rint(position)
+        weight = position - low if method == "linear" else (e.not_equal(high, low)) * 0.5
         first, second = (
-            take_along_axis(ordered, _integers(i, flat.shape), -1)[..., 0] for i in (low, high)
+            take_along_axis(ordered, _as_index(i, flat.shape), -1)[..., 0] for i in (low, high)
         )
         weight = e.cast(weight, dtype=dtype)[..., 0]
-        # the same at both ends, and monotonous between them; equal infinities stay
+        # exact at both ends and monotonic in between; there is no gap between equal infinities
         gap = e.where(e.equal(first, second), 0, second - first)
         y = e.where(weight < 0.5, first + gap * weight, second - gap * (1 - weight))
         if ignore_nan:
@@ -165,27 +181,29 @@ def _quantiles(
     return s.reshape(stacked, (*shares.shape, *stacked.shape[1:]))
 
 
-def _integers(x: Any, shape: tuple[int, ...]) -> Any:
+def _as_index(x: Array, shape: Shape) -> Array:
+    """The positions x as an index array for entries of `shape`, one on the last axis."""
     return s.broadcast_to(to_index(x), (*shape[:-1], 1))
 
 
 @composite(numpy=np.quantile)
 def quantile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
-) -> Any:
+    a: Operand, q: Operand, axis: Axes = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """The value below which the share q (0 … 1) of the entries over `axis` lies."""
     return _quantiles(a, q, axis, method, keepdims, ignore_nan=False, name="quantile")
 
 
 @composite(numpy=np.nanquantile)
 def nanquantile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
-) -> Any:
+    a: Operand, q: Operand, axis: Axes = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """`quantile` of the entries that are not NaN."""
     return _quantiles(a, q, axis, method, keepdims, ignore_nan=True, name="nanquantile")
 
 
-def _hundredth(q: Any) -> Any:
+def _percent_to_share(q: Array) -> Array:
+    """Percent as a share of 1.  Raises TypeError for a tracked Tensor."""
     if getattr(q, "tracked", False):
         raise TypeError("numpy.percentile: q has no derivative here; pass q.detach()")
     return np.asarray(value_of(as_operand(q)), dtype=np.float64) / 100
@@ -193,27 +211,29 @@ def _hundredth(q: Any) -> Any:
 
 @composite(numpy=np.percentile)
 def percentile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
-) -> Any:
+    a: Operand, q: Operand, axis: Axes = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """The value below which q percent (0 … 100) of the entries over `axis` lie."""
-    return _quantiles(a, _hundredth(q), axis, method, keepdims, ignore_nan=False, name="percentile")
+    return _quantiles(
+        a, _percent_to_share(q), axis, method, keepdims, ignore_nan=False, name="percentile"
+    )
 
 
 @composite(numpy=np.nanpercentile)
 def nanpercentile(
-    a: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
-) -> Any:
+    a: Operand, q: Operand, axis: Axes = None, method: str = "linear", keepdims: bool = False
+) -> Tensor:
     """`percentile` of the entries that are not NaN."""
     return _quantiles(
-        a, _hundredth(q), axis, method, keepdims, ignore_nan=True, name="nanpercentile"
+        a, _percent_to_share(q), axis, method, keepdims, ignore_nan=True, name="nanpercentile"
     )
 
 
 @composite(numpy=np.median)
-def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def median(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The middle entry over `axis`, or the mean of the two in the middle."""
     a = as_operand(a)
-    flat, one = _flattened(a, axis)
+    flat, one = _merge_axes_last(a, axis)
     n = flat.shape[-1]
     ordered = sort(flat, -1)
     y = r.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
@@ -222,111 +242,123 @@ def median(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 @composite(numpy=np.nanmedian)
-def nanmedian(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def nanmedian(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The median of the entries that are not NaN."""
     return _quantiles(a, 0.5, axis, "linear", keepdims, ignore_nan=True, name="nanmedian")
 
 
-# Sets: which entries are taken is decided by their values, so the number of results may change ----
+# Sets -------------------------------------------------------------------------------------------
+#
+# The values decide which entries are in the result, so its length may change from call to call.
 
 
-class _Unique:
-    """Unique entries as NumPy finds them, taken from the Tensor by their indices."""
+class _Distinct:
+    """The distinct entries of x, sorted, and where and how often each of them is in x.
 
-    def __init__(self, ar: Any) -> None:
-        ar = s.ravel(as_operand(ar))
-        found = np.unique(value_of(ar), True, True, True)
-        _, self.index, self.inverse, self.counts = (constant(f, ar) for f in found)
-        self.values = take(ar, self.index, 0)
+    NumPy finds them by value; the entries themselves are taken from the Tensor by index.
+    """
+
+    def __init__(self, x: Operand) -> None:
+        x = as_operand(x)
+        flat = s.ravel(x)
+        _, first, inverse, counts = (
+            device_array(part, flat) for part in np.unique(value_of(flat), True, True, True)
+        )
+        self.values = take(flat, first, 0)
+        self.index = wrap_like(first, x)
+        self.inverse = wrap_like(s.reshape(inverse, tuple(x.shape)), x)
+        self.counts = wrap_like(counts, x)
 
 
 @composite(numpy=np.unique)
 def unique(
-    ar: Any,
+    ar: Operand,
     return_index: bool = False,
     return_inverse: bool = False,
     return_counts: bool = False,
     axis: int | None = None,
-) -> Any:
+) -> Tensor | tuple[Tensor, ...]:
     """The distinct entries of x, sorted; with first indices, inverse, counts where asked."""
     if axis is not None:
         raise TypeError("numpy.unique on a Tensor: the option axis is not supported")
-    ar = as_operand(ar)
-    found = _Unique(ar)
-    results = [found.values]
+    distinct = _Distinct(ar)
+    results = [distinct.values]
     if return_index:
-        results.append(_wrapped(found.index, ar))
+        results.append(distinct.index)
     if return_inverse:
-        results.append(_wrapped(s.reshape(found.inverse, tuple(ar.shape)), ar))
+        results.append(distinct.inverse)
     if return_counts:
-        results.append(_wrapped(found.counts, ar))
+        results.append(distinct.counts)
     return results[0] if len(results) == 1 else tuple(results)
 
 
-def _wrapped(array: Any, like: Any) -> Any:
-    return result_tensor(as_array(array)) if isinstance(like, Tensor) else array
-
-
 @composite(numpy=np.unique_values)
-def unique_values(x: Any) -> Any:
+def unique_values(x: Operand) -> Tensor:
     """The distinct entries, sorted."""
-    return unique(x)
+    return _Distinct(x).values
 
 
 @composite(numpy=np.unique_counts)
-def unique_counts(x: Any) -> Any:
+def unique_counts(x: Operand) -> tuple[Tensor, Tensor]:
     """(values, counts) of the distinct entries."""
-    return unique(x, return_counts=True)
+    distinct = _Distinct(x)
+    return distinct.values, distinct.counts
 
 
 @composite(numpy=np.unique_inverse)
-def unique_inverse(x: Any) -> Any:
+def unique_inverse(x: Operand) -> tuple[Tensor, Tensor]:
     """(values, inverse indices) of the distinct entries."""
-    return unique(x, return_inverse=True)
+    distinct = _Distinct(x)
+    return distinct.values, distinct.inverse
 
 
 @composite(numpy=np.unique_all)
-def unique_all(x: Any) -> Any:
+def unique_all(x: Operand) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(values, first indices, inverse indices, counts) of the distinct entries."""
-    return unique(x, True, True, True)
+    distinct = _Distinct(x)
+    return distinct.values, distinct.index, distinct.inverse, distinct.counts
 
 
-def _joined(*arrays: Any) -> Any:
+def _concatenate_flat(*arrays: Operand) -> Tensor:
     return s.concatenate([s.ravel(as_operand(a)) for a in arrays], 0)
 
 
 @composite(numpy=np.union1d)
-def union1d(ar1: Any, ar2: Any) -> Any:
+def union1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries of both, sorted."""
-    return unique(_joined(ar1, ar2))
+    return _Distinct(_concatenate_flat(ar1, ar2)).values
 
 
-def _kept(values: Any, mask: Any) -> Any:
-    return take(values, constant(np.flatnonzero(mask), values), 0)
+def _select(values: Array, mask: Array) -> Array:
+    """The entries of `values` where the NumPy array `mask` holds."""
+    return take(values, device_array(np.flatnonzero(mask), values), 0)
 
 
 @composite(numpy=np.intersect1d, differentiable=False)
-def intersect1d(ar1: Any, ar2: Any) -> Any:
-    """The distinct entries that are in both, sorted: none once either moves, so no derivative."""
+def intersect1d(ar1: Operand, ar2: Operand) -> Tensor:
+    """The distinct entries that are in both, sorted.
+
+    There is no derivative: the slightest change of an entry takes it out of the result.
+    """
     ar1, ar2 = as_operand(ar1), as_operand(ar2)
-    values = unique(ar1.detach() if isinstance(ar1, Tensor) else ar1)
+    values = _Distinct(ar1.detach() if isinstance(ar1, Tensor) else ar1).values
     values = values.astype(np.result_type(ar1.dtype, ar2.dtype))
-    return _kept(values, np.isin(value_of(values), value_of(as_operand(ar2))))
+    return _select(values, np.isin(value_of(values), value_of(as_operand(ar2))))
 
 
 @composite(numpy=np.setdiff1d)
-def setdiff1d(ar1: Any, ar2: Any) -> Any:
+def setdiff1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries of the first that are not in the second, sorted."""
-    values = unique(ar1)
-    return _kept(values, ~np.isin(value_of(values), value_of(as_operand(ar2))))
+    values = _Distinct(ar1).values
+    return _select(values, ~np.isin(value_of(values), value_of(as_operand(ar2))))
 
 
 @composite(numpy=np.setxor1d)
-def setxor1d(ar1: Any, ar2: Any) -> Any:
+def setxor1d(ar1: Operand, ar2: Operand) -> Tensor:
     """The distinct entries that are in exactly one of both, sorted."""
     values = union1d(ar1, ar2)
-    held = value_of(values)
-    return _kept(
+    numbers = value_of(values)
+    return _select(
         values,
-        np.isin(held, value_of(as_operand(ar1))) != np.isin(held, value_of(as_operand(ar2))),
+        np.isin(numbers, value_of(as_operand(ar1))) != np.isin(numbers, value_of(as_operand(ar2))),
     )

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.rearranging import diagonal
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand
 
 __all__ = [
     "average",
@@ -33,25 +39,27 @@ __all__ = [
     "ptp",
 ]
 
-Axis = int | tuple[int, ...] | None
-
 
 @composite(numpy=np.ptp)
-def ptp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def ptp(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The largest entry less the smallest over `axis`."""
     return r.max(a, axis=axis, keepdims=keepdims) - r.min(a, axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.average)
 def average(
-    a: Any, axis: Axis = None, weights: Any = None, returned: bool = False, keepdims: bool = False
-) -> Any:
+    a: Operand,
+    axis: Axes = None,
+    weights: Operand | None = None,
+    returned: bool = False,
+    keepdims: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Σ w·x / Σ w over `axis`; with `returned` also Σ w.
 
     weights: of x's shape, or of the axes in `axis`
     """
     a = as_operand(a)
-    axes = r.normalized_axes(axis, a.ndim)
+    axes = r.normalize_axes(axis, a.ndim)
     if weights is None:
         y = r.mean(a, axis=axis, keepdims=keepdims)
         count = math.prod(a.shape[i] for i in axes)
@@ -61,7 +69,7 @@ def average(
         if axis is None:
             raise TypeError("average: weights of another shape than x need an axis")
         if tuple(weights.shape) != tuple(a.shape[i] for i in axes):
-            raise ValueError("average: the weights do not have the shape of x's axes")
+            raise ShapeError("average: the weights do not have the shape of x's axes")
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
@@ -70,11 +78,13 @@ def average(
     return (y, total) if returned else y
 
 
-def _rows(m: Any, y: Any, rowvar: bool) -> Any:
-    def matrix(x: Any) -> Any:
+def _variables_as_rows(m: Array, y: Array, rowvar: bool) -> Array:
+    """The variables of m, and of y below them, as rows."""
+
+    def matrix(x: Array) -> Array:
         x = as_operand(x)
         if x.ndim > 2:
-            raise ValueError("cov: an array has more than two axes")
+            raise ShapeError("cov: an array has more than two axes")
         x = s.reshape(x, (1, -1)) if x.ndim < 2 else x
         return x if rowvar or x.shape[0] == 1 else s.transpose(x)
 
@@ -82,31 +92,34 @@ def _rows(m: Any, y: Any, rowvar: bool) -> Any:
     return rows if y is None else s.concatenate([rows, matrix(y)], 0)
 
 
+def _weights_array(weights: Any, x: Tensor) -> Any:
+    """The weights as an array; lists become arrays where x lives, of its precision."""
+    if weights is None or hasattr(weights, "dtype"):
+        return weights
+    kind = _real_dtype(x.dtype) if x.dtype.kind in "fc" else None
+    return device_array(np.asarray(weights, kind), x)
+
+
 @composite(numpy=np.cov)
 def cov(
-    m: Any,
-    y: Any = None,
+    m: Operand,
+    y: Operand | None = None,
     rowvar: bool = True,
     bias: bool = False,
     ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
-) -> Any:
+    fweights: Operand | None = None,
+    aweights: Operand | None = None,
+) -> Tensor:
     """The covariances of variables, (variables, observations) -> (variables, variables).
 
     fweights, aweights: weights of the observations, as counts or as importance
     """
-    x = _rows(m, y, rowvar)
+    x = _variables_as_rows(m, y, rowvar)
     ddof = (0 if bias else 1) if ddof is None else ddof
-    # lists become arrays where x lives, of its precision
-    kind = _real(x.dtype) if x.dtype.kind in "fc" else None
-    fweights, aweights = (
-        w if w is None or hasattr(w, "dtype") else constant(np.asarray(w, kind), x)
-        for w in (fweights, aweights)
-    )
-    weights = None if fweights is None else fweights * 1.0
-    if aweights is not None:
-        weights = aweights if weights is None else weights * aweights
+    counts, importance = _weights_array(fweights, x), _weights_array(aweights, x)
+    weights = None if counts is None else counts * 1.0
+    if importance is not None:
+        weights = importance if weights is None else weights * importance
     if weights is None:
         mean, denominator = r.mean(x, axis=1, keepdims=True), x.shape[1] - ddof
         x = x - mean
@@ -114,17 +127,17 @@ def cov(
     else:
         total = r.sum(weights)
         x = x - r.sum(x * weights, axis=1, keepdims=True) / total
-        if ddof == 0 or aweights is None:
+        if ddof == 0 or importance is None:
             denominator = total - ddof
         else:
-            denominator = total - ddof * r.sum(weights * aweights) / total
+            denominator = total - ddof * r.sum(weights * importance) / total
         scaled = x * weights
     products = scaled @ s.transpose(e.conjugate(x)) / denominator
     return s.reshape(products, ()) if products.size == 1 else products
 
 
 @composite(numpy=np.corrcoef)
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+def corrcoef(x: Operand, y: Operand | None = None, rowvar: bool = True) -> Tensor:
     """The correlations of variables, (variables, observations) -> (variables, variables)."""
     c = cov(x, y, rowvar)
     if c.ndim == 0:
@@ -138,15 +151,16 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
 
 
 @composite(numpy=np.cumprod)
-def cumprod(a: Any, axis: int | None = None) -> Any:
+def cumprod(a: Operand, axis: int | None = None) -> Tensor:
     """The running product along `axis`; of the flattened array when None.
 
-    By doubling, in log2(n) products of whole arrays: no division, so zeros have derivatives too.
+    Entries at the distances 1, 2, 4, … are multiplied: log2(n) products of arrays, and no division,
+    so zeros have derivatives too.
     """
     a = as_operand(a)
     if axis is None:
         a, axis = s.ravel(a), 0
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     n, before = a.shape[axis], (slice(None),) * axis
     y, step = a, 1
     while step < n:
@@ -156,7 +170,10 @@ def cumprod(a: Any, axis: int | None = None) -> Any:
     return s.copy(y) if y is a else y
 
 
-def _cumulative(x: Any, axis: int | None, include_initial: bool, of: Any, initial: int) -> Any:
+def _cumulate(
+    x: Array, axis: int | None, include_initial: bool, of: Callable[..., Tensor], initial: int
+) -> Array:
+    """`of` along `axis`, after `initial` if that is asked for."""
     x = as_operand(x)
     if axis is None:
         if x.ndim != 1:
@@ -165,102 +182,110 @@ def _cumulative(x: Any, axis: int | None, include_initial: bool, of: Any, initia
     y = of(x, axis)
     if not include_initial:
         return y
-    first = y[(slice(None),) * axis_of(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
+    first = y[(slice(None),) * normalize_axis(axis, x.ndim) + (slice(0, 1),)] * 0 + initial
     return s.concatenate([first, y], axis)
 
 
 @composite(numpy=np.cumulative_sum)
-def cumulative_sum(x: Any, *, axis: int | None = None, include_initial: bool = False) -> Any:
+def cumulative_sum(x: Operand, *, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """The running sum along `axis`, after a 0 with `include_initial`."""
-    return _cumulative(x, axis, include_initial, r.cumsum, 0)
+    return _cumulate(x, axis, include_initial, r.cumsum, 0)
 
 
 @composite(numpy=np.cumulative_prod)
-def cumulative_prod(x: Any, *, axis: int | None = None, include_initial: bool = False) -> Any:
+def cumulative_prod(
+    x: Operand, *, axis: int | None = None, include_initial: bool = False
+) -> Tensor:
     """The running product along `axis`, after a 1 with `include_initial`."""
-    return _cumulative(x, axis, include_initial, cumprod, 1)
+    return _cumulate(x, axis, include_initial, cumprod, 1)
 
 
 # Without NaN -------------------------------------------------------------------------------------
 
 
-def _filled(a: Any, value: float) -> tuple[Any, Any]:
+def _replace_nan(a: Array, value: float) -> tuple[Array, Array]:
+    """a with `value` for NaN, and where a is not NaN."""
     a = as_operand(a)
     missing = e.isnan(a)
     return e.where(missing, value, a), e.logical_not(missing)
 
 
 @composite(numpy=np.nansum)
-def nansum(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def nansum(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Σ over `axis` of the entries that are not NaN."""
-    return r.sum(_filled(a, 0)[0], axis=axis, keepdims=keepdims)
+    return r.sum(_replace_nan(a, 0)[0], axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.nanprod)
-def nanprod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def nanprod(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Π over `axis` of the entries that are not NaN."""
-    return r.prod(_filled(a, 1)[0], axis=axis, keepdims=keepdims)
+    return r.prod(_replace_nan(a, 1)[0], axis=axis, keepdims=keepdims)
 
 
 @composite(numpy=np.nancumsum)
-def nancumsum(a: Any, axis: int | None = None) -> Any:
+def nancumsum(a: Operand, axis: int | None = None) -> Tensor:
     """The running sum along `axis`, NaN counted as 0."""
-    return r.cumsum(_filled(a, 0)[0], axis=axis)
+    return r.cumsum(_replace_nan(a, 0)[0], axis=axis)
 
 
 @composite(numpy=np.nancumprod)
-def nancumprod(a: Any, axis: int | None = None) -> Any:
+def nancumprod(a: Operand, axis: int | None = None) -> Tensor:
     """The running product along `axis`, NaN counted as 1."""
-    return cumprod(_filled(a, 1)[0], axis=axis)
+    return cumprod(_replace_nan(a, 1)[0], axis=axis)
 
 
-def _count(present: Any, like: Any, axis: Axis, keepdims: bool) -> Any:
-    return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real(like.dtype))
+def _count_present(present: Array, like: Array, axis: Axes, keepdims: bool) -> Array:
+    """How many entries are present over `axis`, as real numbers of like's precision."""
+    return e.cast(r.sum(present, axis=axis, keepdims=keepdims), dtype=_real_dtype(like.dtype))
 
 
-def _real(dtype: Any) -> Any:
+def _real_dtype(dtype: DTypeLike) -> np.dtype:
+    """The dtype of the real part."""
     return np.zeros((), dtype=dtype).real.dtype
 
 
 @composite(numpy=np.nanmean)
-def nanmean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def nanmean(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis` of the entries that are not NaN; NaN where there are none."""
-    filled, present = _filled(a, 0)
-    count = _count(present, filled, axis, keepdims)
-    return r.sum(filled, axis=axis, keepdims=keepdims) / count
+    fill_index, present = _replace_nan(a, 0)
+    count = _count_present(present, fill_index, axis, keepdims)
+    return r.sum(fill_index, axis=axis, keepdims=keepdims) / count
 
 
 @composite(numpy=np.nanvar)
-def nanvar(a: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The variance over `axis` of the entries that are not NaN."""
     a = as_operand(a)
-    deviation, present = _filled(a - nanmean(a, axis, keepdims=True), 0)
+    deviation, present = _replace_nan(a - nanmean(a, axis, keepdims=True), 0)
     squares = r.sum(e.absolute_square(deviation), axis=axis, keepdims=keepdims)
-    free = _count(present, deviation, axis, keepdims) - ddof
+    free = _count_present(present, deviation, axis, keepdims) - ddof
     return squares / e.where(free > 0, free, np.nan)
 
 
 @composite(numpy=np.nanstd)
-def nanstd(a: Any, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
     v = nanvar(a, axis, ddof, keepdims)
-    constant = e.equal(v, 0)
-    return e.where(constant, 0, e.sqrt(e.where(constant, 1, v)))
+    is_constant = e.equal(v, 0)
+    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
 
 
-def _nan_extremum(a: Any, axis: Axis, keepdims: bool, of: Any, worst: float) -> Any:
-    filled, present = _filled(a, worst)
-    y = of(filled, axis=axis, keepdims=keepdims)
+def _nan_extremum(
+    a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
+) -> Array:
+    """`of` over the entries that are not NaN; NaN where there are none."""
+    fill_index, present = _replace_nan(a, worst)
+    y = of(fill_index, axis=axis, keepdims=keepdims)
     return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)
 
 
 @composite(numpy=np.nanmax)
-def nanmax(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def nanmax(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The largest entry over `axis` that is not NaN; ties share the gradient."""
     return _nan_extremum(a, axis, keepdims, r.max, -np.inf)
 
 
 @composite(numpy=np.nanmin)
-def nanmin(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def nanmin(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The smallest entry over `axis` that is not NaN; ties share the gradient."""
     return _nan_extremum(a, axis, keepdims, r.min, np.inf)

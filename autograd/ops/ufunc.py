@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from tapegrad.autograd.core.declaration import Primitive, PrimitiveFunction
 from tapegrad.autograd.core.declaring import publish
-from tapegrad.autograd.ops.batch_rules import elementwise
+from tapegrad.autograd.ops.batch_rules import elementwise_rule
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["ufunc"]
 
@@ -40,7 +41,7 @@ def ufunc(
     def declare(stub: Callable[P, Any], /) -> PrimitiveFunction[P, Tensor]:
         name = function.__name__
 
-        def body(xp: Any, *operands: Any, out: Any = None) -> Any:
+        def body(xp: Namespace, *operands: Array, out: Array | None = None) -> Array:
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__
@@ -55,7 +56,7 @@ def ufunc(
             function,
             stub,
         )
-        published.batch(elementwise)
+        published.batch(elementwise_rule)
         return published
 
     return declare

@@ -1,11 +1,12 @@
-"""NumPy's functions that write into an array.
+"""NumPy's functions that write into an array: `np.put`, `np.copyto` and their relatives.
 
-Writing is ``x[index] = v`` on the Tensor, by its rules: differentiated where that is.
+Each is written as ``x[index] = v`` on the Tensor, so it is differentiated, or refused, as that
+assignment is (`reverse/write.py`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,11 +14,14 @@ from tapegrad import devices
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
 from tapegrad.autograd.ops.indexing import take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
 from tapegrad.autograd.ops.shape import ravel
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Operand
 
 __all__ = [
     "copyto",
@@ -34,48 +38,49 @@ NOT_A_TENSOR = (
 )
 
 
-def _target(x: Any, name: str) -> Any:
+def _require_tensor(x: Tensor, name: str) -> Tensor:
+    """Return x.  Raises TypeError unless it is a Tensor."""
     if not isinstance(x, Tensor):
         raise TypeError(NOT_A_TENSOR.format(name=f"numpy.{name}"))
     return x
 
 
 @composite(numpy=np.copyto, writes=True)
-def copyto(dst: Any, src: Any, where: Any = True) -> None:
+def copyto(dst: Tensor, src: Operand, where: Operand = True) -> None:
     """dst[...] = src, only where `where` holds."""
-    _target(dst, "copyto")
+    _require_tensor(dst, "copyto")
     dst[...] = src if where is True else e.where(where, src, dst)
 
 
 @composite(numpy=np.putmask, writes=True)
-def putmask(a: Any, mask: Any, values: Any) -> None:
+def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
-    shape = tuple(_target(a, "putmask").shape)
+    shape = tuple(_require_tensor(a, "putmask").shape)
     a[...] = e.where(mask, values if tuple(values.shape) == shape else resize(values, shape), a)
 
 
 @composite(numpy=np.place, writes=True)
-def place(arr: Any, mask: Any, vals: Any) -> None:
-    """The first entries of vals, repeated if needed, to where the mask holds."""
+def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
+    """Write the first entries of vals, repeated if needed, where the mask holds."""
     vals = ravel(as_operand(vals))
     which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
-    _target(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
+    _require_tensor(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
 
 
 @composite(numpy=np.put, writes=True)
-def put(a: Any, ind: Any, v: Any) -> None:
-    """The values v, repeated if needed, to the flat indices `ind`."""
+def put(a: Tensor, ind: Operand, v: Operand) -> None:
+    """Write the values v, repeated if needed, at the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
-    places = np.unravel_index(flat, _target(a, "put").shape)
-    a[tuple(constant(p, a) for p in places)] = resize(v, flat.size)
+    coordinates = np.unravel_index(flat, _require_tensor(a, "put").shape)
+    a[tuple(device_array(p, a) for p in coordinates)] = resize(v, flat.size)
 
 
 @composite(numpy=np.put_along_axis, writes=True)
-def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
-    """values to the places along `axis` that `indices` name: the reverse of take_along_axis."""
-    axis = axis_of(axis, _target(arr, "put_along_axis").ndim)
+def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
+    """Write `values` where `indices` point along `axis`: the reverse of take_along_axis."""
+    axis = normalize_axis(axis, _require_tensor(arr, "put_along_axis").ndim)
     xp = devices.namespace(as_array(indices))
     grid = [
         xp.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(indices.shape)
@@ -85,10 +90,10 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: int) -> None:
 
 
 @composite(numpy=np.fill_diagonal, writes=True)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    """val on the main diagonal of a, of two axes or of several equal ones."""
+def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
+    """Write val on the main diagonal of a, which has two axes, or several of one length."""
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
-    n = min(_target(a, "fill_diagonal").shape)
-    places = constant(np.arange(n), a)
-    a[(places,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)
+    n = min(_require_tensor(a, "fill_diagonal").shape)
+    diagonal = device_array(np.arange(n), a)
+    a[(diagonal,) * a.ndim] = val if np.ndim(val) == 0 else resize(val, n)

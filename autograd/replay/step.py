@@ -12,7 +12,7 @@ which a back end makes a function.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import install_observer, is_followed
@@ -29,52 +29,63 @@ from tapegrad.autograd.replay.recording import (
 )
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Nest
+    import numpy as np
 
 __all__ = ["Replay", "replay"]
 
+P = ParamSpec("P")  # the step's own parameters
 
-class Replay:
+
+class Replay(Generic[P]):
     """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[P, Any]) -> None:
+        self._step: Callable[..., Any] = step
         self._recordings: dict[Any, tuple[Recording, list[ProgramSlot], int]] = {}
         self._programs: dict[Any, tuple[Program, ProgramRun]] = {}
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
-    def __call__(self, *args: Nest) -> Nest:
-        """Run the step: it is recorded on the first calls with these shapes, then replayed.
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the step: recorded on the first calls with these shapes, replayed afterwards.
 
         While anomaly mode, the recording of another step or a batch follows all calls, the step
         runs as ordinary Python, since these would not see a replay.
         """
-        flat = leaves(list(args))
+        # the arguments as one nest: a list by position, a pair where some were passed by name
+        nest: Any = (list(args), kwargs) if kwargs else list(args)
+        flat = leaves(nest)
         if is_followed():
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
-            return self._step(*replace_leaves(list(args), tensors))
+            return self._run_step(replace_leaves(nest, tensors))
         arrays = [as_array(a) if is_array_or_tensor(a) else a for a in flat]
-        key = _call_key(args, arrays)
-        confirmed = self._programs.get(key)
-        if confirmed is not None:
-            program, run = confirmed
+        key = _call_key(nest, arrays)
+        known = self._programs.get(key)
+        if known is not None:
+            program, run = known
             if program.guards_hold():
                 return run([a for a in arrays if devices.is_array(a)])
             del self._programs[key]
-        return self._record(key, args, arrays)
+        return self._record(key, nest, arrays)
 
     @property
     def recorded(self) -> int:
         """The number of variants of the step (shapes, modes) that are ready to be replayed."""
         return len(self._programs)
 
-    def _record(self, key: Any, args: tuple[Any, ...], arrays: list[Any]) -> Any:
+    def _run_step(self, nest: Any) -> Any:
+        """Call the step with the arguments of a nest, as `__call__` makes it."""
+        if isinstance(nest, tuple):
+            args, kwargs = nest
+            return self._step(*args, **kwargs)
+        return self._step(*nest)
+
+    def _record(self, key: Any, nest: Any, arrays: list[Any]) -> Any:
         recording = Recording()
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
         with install_observer(recording):
-            result = self._step(*replace_leaves(list(args), tensors))
+            result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
         earlier = self._recordings.get(key)
         if earlier is not None:
@@ -95,10 +106,9 @@ class Replay:
         return result
 
 
-def _call_key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
-    """What must be equal for two calls to share a program: nesting, shapes, dtypes, devices."""
-    parts: list[Any] = [repr(map_leaves(lambda _: "*", list(args)))]
-    first: dict[int, int] = {}  # id -> first index: one array passed twice differs from two arrays
+def _call_key(nest: Any, arrays: list[Any]) -> Any:
+    parts: list[Any] = [repr(map_leaves(lambda _: "*", nest))]
+    first: dict[int, int] = {}  # one array passed twice is another step than two arrays
     for i, a in enumerate(arrays):
         if devices.is_array(a):
             same = first.setdefault(id(a), i)
@@ -108,7 +118,11 @@ def _call_key(args: tuple[Any, ...], arrays: list[Any]) -> Any:
     return tuple(parts)
 
 
-def replay(step: Callable[..., Any]) -> Replay:
+@overload
+def replay(step: np.ufunc) -> Replay[...]: ...
+@overload
+def replay(step: Callable[P, Any]) -> Replay[P]: ...
+def replay(step: Callable[..., Any]) -> Replay[...]:
     """Make a step that is recorded on its first calls and replayed with equal bits from then on.
 
     step: a function of arrays (or nests of them) that computes, calls `backward` and updates

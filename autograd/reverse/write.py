@@ -1,6 +1,6 @@
 """Writes into Tensors, ``x[i] = v`` and ``x += v``, are recorded like calls and differentiable.
 
-A recorded write is a call, ``y = overwritten(x, v, index)``, after which the Tensor x holds the
+A recorded write is a call, ``y = replace_entries(x, v, index)``, after which the Tensor x holds the
 array and the past of y.  The existing views of x are taken from it anew, so that they show the new
 entries and have the new past; a write to a view is a write to its root.  A write never changes an
 array that a rule has saved or that the caller passed: memory that something else holds is copied
@@ -39,7 +39,7 @@ from tapegrad.autograd.core.views import (
 )
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
-from tapegrad.autograd.ops.index_template import parted
+from tapegrad.autograd.ops.index_template import split_index
 from tapegrad.autograd.reverse import ownership
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
     Raises InPlaceError if a derivative would be lost, IndexError and ValueError as NumPy does, and
     TypeError for a tracked value of a kind that x cannot hold; x is then unchanged.
     """
-    arrays, template = parted(index)
+    arrays, template = split_index(index)
     if not arrays and _is_same_view(value, x, template):
         return  # x[i] += v ends with this write; it has changed the view x[i] already
     root, path = root_of(x), path_of(x)
@@ -108,7 +108,7 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
         if type(root._data) is np.ndarray and not is_followed():
             _overwrite_root(root, value, arrays, template, path)
         else:
-            result = indexing.overwritten(root, value, arrays, template, path)
+            result = indexing.replace_entries(root, value, arrays, template, path)
             root.become(result)
         root._alias.written, root._alias.shared = True, False
 
@@ -157,7 +157,7 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
     """
     if not isinstance(x, Tensor):
         raise TypeError(INTO_ARRAY)
-    arrays, template = parted(index)
+    arrays, template = split_index(index)
     target = indexing.getitem(x.detach(), index)
     if not hasattr(value, "dtype"):
         value = target._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
@@ -233,19 +233,19 @@ def _overwrite_root(
     template: tuple[Any, ...],
     path: tuple[ViewStep, ...],
 ) -> None:
-    """Do what `overwritten` does, but in the memory of `root` if nothing else holds it."""
+    """Do what `replace_entries` does, but in the memory of `root` if nothing else holds it."""
     data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
     bare = [index._data if isinstance(index, Tensor) else index for index in indices]
     devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
     alone = ownership.strategy.holds_alone(root)
     if not alone:
         ownership.strategy.take_own(root)
-    indexing.store(np, root._data, data, bare, template, path)
+    indexing.write_into_array(np, root._data, data, bare, template, path)
     if alone:  # if a rule has saved the array after all, the sweep now raises
         note_write(root._data)
     if (root._node is not None or node is not None) and is_recording():
         root._node = record_primitive(
-            indexing.overwritten.primitive,
+            indexing.replace_entries.primitive,
             [root._data, data, bare],
             [root._node, node, (None,) * len(bare)],
             {"template": template, "path": path},

@@ -1,1 +1,1 @@
-"""What a Tensor answers: operators, array methods, NumPy's protocols."""
+"""Operators, array methods and NumPy's protocols of Tensors."""

@@ -2,8 +2,9 @@
 
 Every function of `numpy`, `numpy.linalg` and `numpy.fft` is in one of three columns:
 differentiable; without a derivative by nature (indices, counts, truths, constants, settings); or
-not supported, with the error that it raises.  There is no fourth: one that is neither registered
-nor named below makes `table` raise, and with it a test, so a new NumPy is noticed when it comes.
+not supported, with the error that it raises.  There is no fourth: `coverage_table` raises
+LookupError for a function that is neither registered nor named below, and a test fails with it, so
+that the functions of a new NumPy are noticed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import sys
 import types
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,14 @@ import numpy as np
 from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import numpy_functions, primitives
 
-__all__ = ["COLUMNS", "Row", "differentiable_share", "markdown", "summary", "table"]
+__all__ = [
+    "COLUMNS",
+    "CoverageRow",
+    "coverage_table",
+    "differentiable_share",
+    "markdown",
+    "summary",
+]
 
 COLUMNS = ("differentiable", "not by nature", "not supported")
 NAMESPACES = {"numpy": np, "numpy.linalg": np.linalg, "numpy.fft": np.fft}
@@ -70,7 +79,7 @@ _NOT_SUPPORTED = {
 }
 
 
-class Row(NamedTuple):
+class CoverageRow(NamedTuple):
     """One public function of NumPy."""
 
     namespace: str
@@ -81,7 +90,8 @@ class Row(NamedTuple):
     has_derivative: bool
 
 
-def _named() -> dict[str, tuple[str, str, str, bool]]:
+def _unregistered() -> dict[str, tuple[str, str, str, bool]]:
+    """The functions that no primitive or composite names: name -> the rest of its row."""
     named = {
         name: ("not by nature", "", reason, False)
         for reason, names in _BY_NATURE.items()
@@ -94,7 +104,7 @@ def _named() -> dict[str, tuple[str, str, str, bool]]:
     return named
 
 
-def _functions(namespace: Any) -> dict[str, Any]:
+def _public_functions(namespace: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """The public functions: callables that are neither types nor modules."""
     # `dir` also lists names on their way out, which no longer belong to the public interface.
     return {
@@ -106,7 +116,7 @@ def _functions(namespace: Any) -> dict[str, Any]:
     }
 
 
-def table() -> list[Row]:
+def coverage_table() -> list[CoverageRow]:
     """A row for every public function of the three namespaces.
 
     Raises LookupError for one that is in no column.
@@ -115,11 +125,11 @@ def table() -> list[Row]:
         **dict.fromkeys(primitives(), "primitive"),
         **dict.fromkeys(composites(), "composite"),
     }
-    named = _named()
+    named = _unregistered()
     rows = []
     for namespace, module in NAMESPACES.items():
         prefix = namespace.removeprefix("numpy").removeprefix(".")
-        for name, function in _functions(module).items():
+        for name, function in _public_functions(module).items():
             target = numpy_functions.get(function)
             if target is not None:
                 own: Any = getattr(target, "primitive", target)
@@ -127,7 +137,7 @@ def table() -> list[Row]:
                 derives = bool(own.differentiable)
                 column = COLUMNS[0] if derives else COLUMNS[1]
                 remark = "" if target.__name__ == name else f"as {target.__name__}"
-                rows.append(Row(namespace, name, column, kind, remark, derives))
+                rows.append(CoverageRow(namespace, name, column, kind, remark, derives))
                 continue
             entry = named.get(f"{prefix}.{name}" if prefix else name)
             if entry is None:
@@ -135,19 +145,19 @@ def table() -> list[Row]:
                     f"{namespace}.{name} is neither registered by a primitive or composite nor "
                     "named in autograd/surface/coverage.py"
                 )
-            rows.append(Row(namespace, name, *entry))
+            rows.append(CoverageRow(namespace, name, *entry))
     return rows
 
 
-def differentiable_share(rows: list[Row] | None = None) -> float:
+def differentiable_share(rows: list[CoverageRow] | None = None) -> float:
     """Of the functions that have a mathematical derivative, the share that has one here."""
-    rows = [row for row in rows or table() if row.has_derivative]
+    rows = [row for row in rows or coverage_table() if row.has_derivative]
     return sum(row.column == COLUMNS[0] for row in rows) / len(rows)
 
 
-def summary(rows: list[Row] | None = None) -> str:
+def summary(rows: list[CoverageRow] | None = None) -> str:
     """The counts by namespace and column, as a few lines of text."""
-    rows = rows or table()
+    rows = rows or coverage_table()
     counts = Counter((row.namespace, row.column) for row in rows)
     lines = [f"{'':14}" + "".join(f"{column:>16}" for column in COLUMNS)]
     for namespace in NAMESPACES:
@@ -160,7 +170,7 @@ def summary(rows: list[Row] | None = None) -> str:
 
 def markdown() -> str:
     """The page `docs/numpy_coverage.md`."""
-    rows = table()
+    rows = coverage_table()
     lines = [
         "# NumPy's functions on Tensors",
         "",

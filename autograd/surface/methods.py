@@ -7,7 +7,8 @@ that says what to write instead.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor
@@ -28,10 +29,13 @@ from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
 from tapegrad.autograd.surface import numpy_protocol, signatures
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand, Scalar
+
 __all__: list[str] = []
 
 # Attributes of arrays that Tensors do not have -> what to write instead.
-ELSEWHERE = {
+INSTEAD = {
     "base": "a Tensor says nothing about whose memory it uses; np.shares_memory(x, y) does",
     "byteswap": "x.numpy().byteswap() for a value without a gradient",
     "ctypes": "x.numpy().ctypes",
@@ -48,20 +52,20 @@ ELSEWHERE = {
 }
 
 
-def _power(x: Any, exponent: Any) -> Any:
+def _power(x: Tensor, exponent: Operand) -> Tensor:
     if type(exponent) is int and exponent == 2:
         return e.square(x)
     return e.power(x, exponent)
 
 
 def _axes(axes: tuple[Any, ...]) -> tuple[int, ...] | None:
-    given: Any = axes
+    order: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
-        given = axes[0]
-    return tuple(given) if given else None
+        order = axes[0]
+    return tuple(order) if order else None
 
 
-def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
+def _reshape(x: Tensor, *shape: Any, **options: Any) -> Tensor:
     """The entries in another shape: x.reshape(2, 3) or x.reshape((2, 3)); one length may be -1.
 
     Options are those of np.reshape, order="F" and copy=True.
@@ -71,12 +75,12 @@ def _reshape(x: Any, *shape: Any, **options: Any) -> Any:
     return signatures.reshape(x, shape, **options) if options else s.reshape(x, shape)
 
 
-def _transpose(x: Any, *axes: Any) -> Any:
+def _transpose(x: Tensor, *axes: Any) -> Tensor:
     """The axes in another order; reversed without arguments."""
     return s.transpose(x, _axes(axes))
 
 
-def _to(x: Tensor, device: Any) -> Tensor:
+def _to(x: Tensor, device: devices.Device | str) -> Tensor:
     """x on another device, differentiably; x itself when it is there already.
 
     Raises DeviceError when the device is not there.
@@ -85,50 +89,54 @@ def _to(x: Tensor, device: Any) -> Tensor:
     return x if x.device == target else to_device(x, device=target)
 
 
-def _clip(x: Any, min: Any = None, max: Any = None) -> Any:
+def _clip(x: Tensor, min: Scalar | None = None, max: Scalar | None = None) -> Tensor:
     """x limited to min <= x <= max."""
     return e.clip(x, min, max)
 
 
-def _inplace(function: Any, sign: str) -> Any:
-    def method(x: Tensor, value: Any) -> Tensor:
+def _inplace(function: Callable[..., Tensor], sign: str) -> Callable[..., Tensor]:
+    """The method of an operator such as `+=`: `function` written into the Tensor."""
+
+    def method(x: Tensor, value: Operand) -> Tensor:
         return update(x, function, value, sign)
 
     return method
 
 
-def _fill(x: Tensor, value: Any) -> None:
-    """Every entry becomes the number `value`."""
+def _fill_inplace(x: Tensor, value: Scalar) -> None:
+    """Set every entry to the number `value`."""
     write(x, (...,), value, "x.fill(v)")
 
 
-def _sort(x: Tensor, axis: int = -1) -> None:
-    """The entries in rising order along `axis`, in place."""
+def _sort_inplace(x: Tensor, axis: int = -1) -> None:
+    """Sort the entries along `axis`, in place."""
     write(x, (...,), sorting.sort(x, axis=axis), "x.sort()")
 
 
-def _partition(x: Tensor, kth: Any, axis: int = -1) -> None:
-    """The kth entries where sorting along `axis` would put them, in place."""
+def _partition_inplace(x: Tensor, kth: int | Sequence[int], axis: int = -1) -> None:
+    """Put the kth entries along `axis` where sorting would put them, in place."""
     write(x, (...,), sorting.partition(x, kth, axis=axis), "x.partition(k)")
 
 
-def _set_flat(x: Tensor, value: Any) -> None:
+def _set_flat(x: Tensor, value: Operand) -> None:
     signatures.Flat(x)[:] = value
 
 
-def _set_real(x: Tensor, value: Any) -> None:
+def _set_real(x: Tensor, value: Operand) -> None:
     write(e.real(x), (...,), value, "x.real = v")
 
 
-def _set_imag(x: Tensor, value: Any) -> None:
+def _set_imag(x: Tensor, value: Operand) -> None:
     if x.dtype.kind != "c":
         raise TypeError(f"x.imag = v: x holds {x.dtype}, which has no imaginary part to set")
     write(e.imag(x), (...,), value, "x.imag = v")
 
 
-def _elsewhere(name: str, advice: str) -> Any:
+def _absent_attribute(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
     # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
-    def absent(x: Tensor) -> Any:
+    """The getter of an attribute that arrays have and Tensors do not: it raises `advice`."""
+
+    def absent(x: Tensor) -> NoReturn:
         raise AttributeError(
             f"{type(x).__name__!r} object has no attribute {name!r}: {advice}", name=name, obj=x
         )
@@ -137,6 +145,7 @@ def _elsewhere(name: str, advice: str) -> Any:
 
 
 def _attach() -> None:
+    """Give Tensor its operators, methods and properties."""
     names: dict[str, Any] = {
         "__add__": e.add,
         "__radd__": e.add,
@@ -193,7 +202,7 @@ def _attach() -> None:
         "__ilshift__": _inplace(e.left_shift, "<<"),
         "__irshift__": _inplace(e.right_shift, ">>"),
         "backward": backward,
-        "__array__": numpy_protocol.array,
+        "__array__": numpy_protocol.to_numpy_array,
         "__array_ufunc__": numpy_protocol.array_ufunc,
         "__array_function__": numpy_protocol.array_function,
         "T": property(s.transpose, doc="The axes reversed."),
@@ -210,10 +219,10 @@ def _attach() -> None:
         "cumsum": signatures.cumsum,
         "cumprod": signatures.cumprod,
         "ptp": statistics.ptp,
-        "fill": _fill,
+        "fill": _fill_inplace,
         "put": writing.put,
-        "sort": _sort,
-        "partition": _partition,
+        "sort": _sort_inplace,
+        "partition": _partition_inplace,
         "flat": property(signatures.Flat, _set_flat, doc="The entries in row-major order."),
         "argsort": sorting.argsort,
         "argpartition": sorting.argpartition,
@@ -247,8 +256,12 @@ def _attach() -> None:
     }
     for name, function in names.items():
         setattr(Tensor, name, function)
-    for name, advice in ELSEWHERE.items():
-        setattr(Tensor, name, property(_elsewhere(name, advice), doc=f"Not of Tensors: {advice}."))
+    for name, advice in INSTEAD.items():
+        setattr(
+            Tensor,
+            name,
+            property(_absent_attribute(name, advice), doc=f"Not of Tensors: {advice}."),
+        )
 
 
 _attach()

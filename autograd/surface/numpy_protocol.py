@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +20,16 @@ from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.special import of_scipy
+from tapegrad.autograd.ops.special import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, write_result
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
-__all__ = ["array", "array_function", "array_ufunc"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import DTypeLike
+
+__all__ = ["array_function", "array_ufunc", "to_numpy_array"]
 
 TRACKED = (
     "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
@@ -39,11 +42,12 @@ UNKNOWN = (
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
-_ACCUMULATIONS: dict[np.ufunc, Callable[..., Any]] = {np.add: r.cumsum, np.multiply: cumprod}
+_ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
 def _unknown(name: str) -> TypeError:
+    """The error for a function without a primitive, with the nearest name that has one."""
     names = {getattr(f, "__name__", ""): f for f in numpy_functions}
     near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
     return TypeError(
@@ -51,18 +55,20 @@ def _unknown(name: str) -> TypeError:
     )
 
 
-def array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+def to_numpy_array(
+    self: Tensor, dtype: DTypeLike = None, copy: bool | None = None
+) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None:
-        raise TypeError(TRACKED + _own_function())
+        raise TypeError(TRACKED + _scipy_advice())
     refuse("converts a Tensor to a NumPy array")
     return np.array(self.numpy(), dtype=dtype, copy=copy)
 
 
-def _own_function() -> str:
-    """Which of our functions stands for the one of SciPy that is converting a Tensor, as advice.
+def _scipy_advice() -> str:
+    """A sentence that names our function for the SciPy function that converts a Tensor, or "".
 
-    Its ufuncs come to us by themselves; its Python functions (logsumexp, softmax) convert.
+    SciPy's ufuncs come to us by NumPy's protocol; its Python functions (logsumexp) convert.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:
@@ -105,7 +111,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         return add_at(target, index, value, _ADDITIONS[ufunc])
     if method != "__call__":
         raise _unknown(f"{name}.{method}")
-    function = numpy_functions.get(ufunc) or of_scipy(ufunc)
+    function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
     if function is None:
         raise _unknown(name)
     if "axis" in options and function is vecdot:
@@ -116,7 +122,11 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
 
 
 def array_function(
-    self: Tensor, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]
+    self: Tensor,
+    function: Callable[..., Any],
+    types: Sequence[type],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> Any:
     """NumPy calls this when another of its functions meets a Tensor."""
     target = numpy_functions.get(function)
@@ -125,7 +135,7 @@ def array_function(
         name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
         if target is None:
             raise _unknown(name)
-        leading, translate = _translator(name, function, target)
+        leading, translate = _make_translator(name, function, target)
         if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
             leading = min(leading, FULL[function][1])
         known = _translators[function] = (target, leading, translate)
@@ -151,11 +161,13 @@ _PLAIN = frozenset({"axis", "keepdims"})
 _translators: dict[Callable[..., Any], tuple[Any, int, Callable[..., Any]]] = {}
 
 
-def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..., Any]]:
-    """What brings a call from NumPy's parameter names and order to ours.
+def _make_translator(
+    name: str, function: Callable[..., Any], target: Callable[..., Any]
+) -> tuple[int, Callable[..., Any]]:
+    """Work out how a call with NumPy's parameters becomes a call with ours.
 
     Operands correspond by position, options by name.  Options that we do not have are accepted at
-    their defaults only.  Returns how many leading arguments are in the same place in both, and the
+    their defaults only.  Returns how many leading arguments have the same position in both, and the
     function that translates other calls.
     """
     ours = list(inspect.signature(target).parameters.values())
@@ -165,7 +177,7 @@ def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..
     except ValueError:  # no signature in some builds of NumPy: take the call as it is
         return 0, lambda args, kwargs: (args, kwargs)
     if variadic or any(p.kind is p.VAR_POSITIONAL for p in theirs):
-        return 0, lambda args, kwargs: (args, _without_defaults(name, theirs, ours, kwargs))
+        return 0, lambda args, kwargs: (args, _drop_defaults(name, theirs, ours, kwargs))
     required = [p for p in ours if p.default is p.empty] or ours[:1]
     renamed: dict[str, str] = {}
     known = {p.name for p in ours}
@@ -183,15 +195,17 @@ def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..
         leading += 1
     same = frozenset(key for key, name in renamed.items() if key == name)
 
-    def translate(args: Any, kwargs: dict[str, Any]) -> Any:
+    def translate(
+        args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if len(args) <= leading and kwargs.keys() <= same:
             return args, kwargs
         if len(args) > len(theirs):
             raise TypeError(f"{name} takes {len(theirs)} arguments, {len(args)} were given")
-        given = {p.name: value for p, value in zip(theirs, args, strict=False)}
-        given.update(kwargs)
+        named = {p.name: value for p, value in zip(theirs, args, strict=False)}
+        named.update(kwargs)
         result = {}
-        for key, value in given.items():
+        for key, value in named.items():
             if key in renamed or key in known:
                 result[renamed.get(key, key)] = value
             elif not _is_default(theirs, key, value):
@@ -202,12 +216,17 @@ def _translator(name: str, function: Any, target: Any) -> tuple[int, Callable[..
 
 
 def _is_default(parameters: list[inspect.Parameter], key: str, value: Any) -> bool:
+    """Whether `value` is what NumPy's parameter `key` is when it is left out."""
     return value is None or any(p.name == key and p.default is value for p in parameters)
 
 
-def _without_defaults(
-    name: str, theirs: list[Any], ours: list[Any], kwargs: dict[str, Any]
+def _drop_defaults(
+    name: str,
+    theirs: list[inspect.Parameter],
+    ours: list[inspect.Parameter],
+    kwargs: dict[str, Any],
 ) -> dict[str, Any]:
+    """The options that we have; TypeError for others that are not at their defaults."""
     known = {p.name for p in ours}
     for key, value in kwargs.items():
         if key not in known and not _is_default(theirs, key, value):

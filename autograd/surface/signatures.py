@@ -1,16 +1,16 @@
-"""NumPy's own signatures: the reductions and shapes with every option that NumPy gives them.
+"""The reductions and shape functions with every option that NumPy gives them.
 
 The primitives take what their rules need, ``sum(x, axis, keepdims)``.  NumPy's functions and array
-methods have further options at places of their own, ``x.sum(axis, dtype, out, keepdims, …)``; those
-are met here, so that a positional dtype is never taken for `keepdims`.  Methods of Tensor are these
-functions; NumPy's functions come here when a call uses an option that the primitive lacks.  `Flat`
-is what ``x.flat`` gives.
+methods have further options, in an order of their own: ``x.sum(axis, dtype, out, keepdims, …)``.
+The functions here have NumPy's signatures, so that a positional dtype is never taken for
+`keepdims`.  They are the methods of Tensor, and NumPy's functions come here when a call uses an
+option that the primitive lacks.  `Flat` is what ``x.flat`` gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.reverse.write import write_result
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand
+    from tapegrad.devices import Device
 
 __all__ = [
     "FULL",
@@ -56,14 +60,14 @@ OUT_IS_TENSOR = (
 )
 NEEDS_INITIAL = "{name}: with where= there may be nothing to compare, so give initial= as well"
 NO_ORDER = "{name}: a Tensor shows no memory order, so order={order!r} is unknown; 'C' and 'F' are"
+Casting: TypeAlias = Literal["no", "equiv", "safe", "same_kind", "unsafe"]
 CANNOT_CAST = "astype: {own} cannot be cast to {dtype} according to casting={casting!r}"
-
-Axis = int | tuple[int, ...] | None
 
 # Reductions ---------------------------------------------------------------------------------------
 
 
-def _into(out: Any, y: Any, name: str) -> Any:
+def _write_to_out(out: Array | None, y: Array, name: str) -> Array:
+    """Return y, or write it into the Tensor `out` and return that."""
     if out is None:
         return y
     if not isinstance(out, Tensor):
@@ -71,50 +75,51 @@ def _into(out: Any, y: Any, name: str) -> Any:
     return write_result(out, y, f"{name}(…, out=x)")
 
 
-def _of_dtype(x: Any, dtype: Any) -> Any:
+def _cast_if_needed(x: Array, dtype: DTypeLike) -> Array:
+    """x in `dtype`; x itself when that is None or its own."""
     return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
-def _chosen(x: Any, where: Any, fill: Any) -> Any:
-    """x with `fill`, which the reduction does not notice, in the places that do not take part."""
+def _fill_unselected(x: Array, where: Array, fill: Array) -> Array:
+    """x with `fill`, the neutral value of the reduction, where `where` does not hold."""
     return x if where is True else e.where(where, x, np.asarray(fill, dtype=x.dtype)[()])
 
 
 def sum(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
     keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    initial: Operand | None = None,
+    where: Operand = True,
+) -> Tensor:
     """Σ x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.sum(a, axis=axis, keepdims=keepdims)
-    x = _chosen(_of_dtype(as_operand(a), dtype), where, 0)
+    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 0)
     y = r.sum(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else y + initial, "sum")
+    return _write_to_out(out, y if initial is None else y + initial, "sum")
 
 
 def prod(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
     keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    initial: Operand | None = None,
+    where: Operand = True,
+) -> Tensor:
     """Π x over `axis`, of the entries where `where` holds, from `initial` on."""
     if dtype is None and out is None and initial is None and where is True:
         return r.prod(a, axis=axis, keepdims=keepdims)
-    x = _chosen(_of_dtype(as_operand(a), dtype), where, 1)
+    x = _fill_unselected(_cast_if_needed(as_operand(a), dtype), where, 1)
     y = r.prod(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else y * initial, "prod")
+    return _write_to_out(out, y if initial is None else y * initial, "prod")
 
 
-def _count(x: Any, axis: Axis, keepdims: bool, where: Any) -> Any:
+def _count_where(x: Array, axis: Axes, keepdims: bool, where: Array) -> Array:
     """How many entries take part, as x's own kind of number."""
     wide = s.broadcast_to(as_operand(where), tuple(x.shape))
     kind = np.zeros((), x.dtype).real.dtype
@@ -122,90 +127,98 @@ def _count(x: Any, axis: Axis, keepdims: bool, where: Any) -> Any:
 
 
 def mean(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
     keepdims: bool = False,
     *,
-    where: Any = True,
-) -> Any:
+    where: Operand = True,
+) -> Tensor:
     """The arithmetic mean over `axis`, of the entries where `where` holds."""
     if dtype is None and out is None and where is True:
         return r.mean(a, axis=axis, keepdims=keepdims)
-    x = _of_dtype(as_operand(a), dtype)
+    x = _cast_if_needed(as_operand(a), dtype)
     if where is True:
-        return _into(out, r.mean(x, axis=axis, keepdims=keepdims), "mean")
+        return _write_to_out(out, r.mean(x, axis=axis, keepdims=keepdims), "mean")
     x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
-    total = r.sum(_chosen(x, where, 0), axis=axis, keepdims=keepdims)
-    return _into(out, total / _count(x, axis, keepdims, where), "mean")
+    total = r.sum(_fill_unselected(x, where, 0), axis=axis, keepdims=keepdims)
+    return _write_to_out(out, total / _count_where(x, axis, keepdims, where), "mean")
 
 
 def var(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
-    where: Any = True,
+    where: Operand = True,
     correction: float | None = None,
-) -> Any:
+) -> Tensor:
     """The variance over `axis`, of the entries where `where` holds; `correction` is `ddof`."""
     ddof = ddof if correction is None else correction
     if dtype is None and out is None and where is True:
         return r.var(a, axis=axis, ddof=ddof, keepdims=keepdims)
-    x = _of_dtype(as_operand(a), dtype)
+    x = _cast_if_needed(as_operand(a), dtype)
     if where is True:
-        return _into(out, r.var(x, axis=axis, ddof=ddof, keepdims=keepdims), "var")
+        return _write_to_out(out, r.var(x, axis=axis, ddof=ddof, keepdims=keepdims), "var")
     x = x if x.dtype.kind in "fc" else e.cast(x, dtype=np.float64)
     squares = e.absolute_square(x - mean(x, axis, keepdims=True, where=where))
-    total = r.sum(_chosen(squares, where, 0), axis=axis, keepdims=keepdims)
-    return _into(out, total / (_count(x, axis, keepdims, where) - ddof), "var")
+    total = r.sum(_fill_unselected(squares, where, 0), axis=axis, keepdims=keepdims)
+    return _write_to_out(out, total / (_count_where(x, axis, keepdims, where) - ddof), "var")
 
 
 def std(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
     ddof: float = 0,
     keepdims: bool = False,
     *,
-    where: Any = True,
+    where: Operand = True,
     correction: float | None = None,
-) -> Any:
+) -> Tensor:
     """The standard deviation over `axis`, of the entries where `where` holds."""
     ddof = ddof if correction is None else correction
     if where is True:
-        y = r.std(_of_dtype(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
-        return _into(out, y, "std")
+        y = r.std(_cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
+        return _write_to_out(out, y, "std")
     v = var(a, axis, dtype, None, ddof, keepdims, where=where)
-    constant = e.equal(v, 0)
-    return _into(out, e.where(constant, 0, e.sqrt(e.where(constant, 1, v))), "std")
+    is_constant = e.equal(v, 0)
+    return _write_to_out(out, e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v))), "std")
 
 
 def _extremum(
-    name: str, plain: Any, pair: Any, x: Any, axis: Axis, out: Any, keepdims: bool,
-    initial: Any, where: Any,
-) -> Any:  # fmt: skip
+    name: str,
+    plain: Callable[..., Tensor],
+    pair: Callable[..., Tensor],
+    x: Operand,
+    axis: Axes,
+    out: Tensor | None,
+    keepdims: bool,
+    initial: Operand | None,
+    where: Operand,
+) -> Tensor:
+    """`plain` over the entries where `where` holds, and `pair` of that and `initial`."""
     if where is not True:
         if initial is None:
             raise ValueError(NEEDS_INITIAL.format(name=name))
         x = e.where(where, x, initial)
     y = plain(x, axis=axis, keepdims=keepdims)
-    return _into(out, y if initial is None else pair(y, initial), name)
+    return _write_to_out(out, y if initial is None else pair(y, initial), name)
 
 
 def max(
-    a: Any,
-    axis: Axis = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    out: Tensor | None = None,
     keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    initial: Operand | None = None,
+    where: Operand = True,
+) -> Tensor:
     """The largest entry over `axis`, of those where `where` holds, and of `initial`."""
     if out is None and initial is None and where is True:
         return r.max(a, axis=axis, keepdims=keepdims)
@@ -214,13 +227,13 @@ def max(
 
 
 def min(
-    a: Any,
-    axis: Axis = None,
-    out: Any = None,
+    a: Operand,
+    axis: Axes = None,
+    out: Tensor | None = None,
     keepdims: bool = False,
-    initial: Any = None,
-    where: Any = True,
-) -> Any:
+    initial: Operand | None = None,
+    where: Operand = True,
+) -> Tensor:
     """The smallest entry over `axis`, of those where `where` holds, and of `initial`."""
     if out is None and initial is None and where is True:
         return r.min(a, axis=axis, keepdims=keepdims)
@@ -229,108 +242,135 @@ def min(
 
 
 def any(
-    a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
-    """Is any entry over `axis` not zero, of those where `where` holds?"""
+    a: Operand,
+    axis: Axes = None,
+    out: Tensor | None = None,
+    keepdims: bool = False,
+    *,
+    where: Operand = True,
+) -> Tensor:
+    """Whether any entry over `axis` is not zero, of those where `where` holds."""
     x = a if where is True else e.logical_and(as_operand(a), where)
-    return _into(out, r.any(x, axis=axis, keepdims=keepdims), "any")
+    return _write_to_out(out, r.any(x, axis=axis, keepdims=keepdims), "any")
 
 
 def all(
-    a: Any, axis: Axis = None, out: Any = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
-    """Are all entries over `axis` different from zero, of those where `where` holds?"""
+    a: Operand,
+    axis: Axes = None,
+    out: Tensor | None = None,
+    keepdims: bool = False,
+    *,
+    where: Operand = True,
+) -> Tensor:
+    """Whether no entry over `axis` is zero, of those where `where` holds."""
     x = a if where is True else e.logical_or(as_operand(a), e.logical_not(where))
-    return _into(out, r.all(x, axis=axis, keepdims=keepdims), "all")
+    return _write_to_out(out, r.all(x, axis=axis, keepdims=keepdims), "all")
 
 
-def argmax(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Any:
+def argmax(
+    a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
+) -> Tensor:
     """The index, from 0, of the first largest entry along `axis`; of all entries if None."""
-    return _into(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
+    return _write_to_out(out, r.argmax(a, axis=axis, keepdims=keepdims), "argmax")
 
 
-def argmin(a: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Any:
+def argmin(
+    a: Operand, axis: int | None = None, out: Tensor | None = None, *, keepdims: bool = False
+) -> Tensor:
     """The index, from 0, of the first smallest entry along `axis`; of all entries if None."""
-    return _into(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
+    return _write_to_out(out, r.argmin(a, axis=axis, keepdims=keepdims), "argmin")
 
 
-def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+def cumsum(
+    a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
+) -> Tensor:
     """The running sum along `axis`; of the flattened array when None."""
-    return _into(out, r.cumsum(_of_dtype(as_operand(a), dtype), axis=axis), "cumsum")
+    return _write_to_out(out, r.cumsum(_cast_if_needed(as_operand(a), dtype), axis=axis), "cumsum")
 
 
-def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+def cumprod(
+    a: Operand, axis: int | None = None, dtype: DTypeLike | None = None, out: Tensor | None = None
+) -> Tensor:
     """The running product along `axis`; of the flattened array when None."""
-    return _into(out, statistics.cumprod(_of_dtype(as_operand(a), dtype), axis), "cumprod")
+    return _write_to_out(
+        out, statistics.cumprod(_cast_if_needed(as_operand(a), dtype), axis), "cumprod"
+    )
 
 
 def trace(
-    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
-) -> Any:
+    a: Operand,
+    offset: int = 0,
+    axis1: int = 0,
+    axis2: int = 1,
+    dtype: DTypeLike | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
     """The sum of a diagonal of the axes `axis1` and `axis2`."""
-    x = _of_dtype(as_operand(a), dtype)
-    return _into(out, linalg.trace(x, offset, axis1, axis2), "trace")
+    x = _cast_if_needed(as_operand(a), dtype)
+    return _write_to_out(out, linalg.trace(x, offset, axis1, axis2), "trace")
 
 
 # Shapes -------------------------------------------------------------------------------------------
 
 
 def _is_fortran(name: str, order: str) -> bool:
+    """Whether `order` is "F".  Raises TypeError unless it is "C" or "F"."""
     if order not in ("C", "F"):
         raise TypeError(NO_ORDER.format(name=name, order=order))
     return order == "F"
 
 
-def ravel(a: Any, order: str = "C") -> Any:
+def ravel(a: Operand, order: str = "C") -> Tensor:
     """The entries as one axis, row by row, or column by column for order "F"."""
     a = as_operand(a)
     return s.ravel(s.transpose(a) if _is_fortran("ravel", order) else a)
 
 
-def flatten(a: Any, order: str = "C") -> Any:
+def flatten(a: Operand, order: str = "C") -> Tensor:
     """A copy with one axis; of the entries column by column for order "F"."""
     return s.copy(ravel(a, order))
 
 
 def reshape(
-    a: Any,
+    a: Operand,
     /,
-    shape: Any = None,
+    shape: int | Sequence[int] | None = None,
     order: str = "C",
     *,
-    newshape: Any = None,
+    newshape: int | Sequence[int] | None = None,
     copy: bool | None = None,
-) -> Any:
+) -> Tensor:
     """The entries in another shape; read and placed column by column for order "F"."""
-    shape = newshape if shape is None else shape
-    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    target: Any = newshape if shape is None else shape
+    lengths = (target,) if isinstance(target, (int, np.integer)) else tuple(target)
     a = as_operand(a)
     if _is_fortran("reshape", order):
-        y = s.transpose(s.reshape(s.transpose(a), shape[::-1]))
+        y = s.transpose(s.reshape(s.transpose(a), lengths[::-1]))
     else:
-        y = s.reshape(a, shape)
+        y = s.reshape(a, lengths)
     return s.copy(y) if copy else y
 
 
-def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
+def copy(a: Operand, order: str = "K", subok: bool = False) -> Tensor:
     """A copy, tracked as x is; no order of memory shows from outside."""
     del order, subok
     return s.copy(as_operand(a))
 
 
 def astype(
-    x: Any,
-    dtype: Any,
+    x: Operand,
+    dtype: DTypeLike,
     order: str = "K",
-    casting: Any = "unsafe",
+    casting: Casting = "unsafe",
     subok: bool = True,
     copy: bool = True,
-) -> Any:
+) -> Tensor:
     """The entries converted; a conversion to integers or booleans has no derivative.
 
     casting: which conversions are refused with TypeError, as in NumPy
     copy:    when False and the dtype is x's own, x itself is returned
     """
+    x = as_operand(x)
     del order, subok
     dtype = np.dtype(dtype)
     if casting != "unsafe" and not np.can_cast(x.dtype, dtype, casting):
@@ -343,8 +383,12 @@ def astype(
 
 
 def take(
-    a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise"
-) -> Any:
+    a: Operand,
+    indices: Operand,
+    axis: int | None = None,
+    out: Tensor | None = None,
+    mode: str = "raise",
+) -> Tensor:
     """The entries at `indices` along `axis`; those outside raise, "wrap" round or are "clip"ped."""
     a, indices = as_operand(a), as_operand(indices)
     n = a.size if axis is None else a.shape[axis]
@@ -354,22 +398,24 @@ def take(
         indices = e.clip(indices, 0, n - 1)
     elif mode != "raise":
         raise ValueError(f"take: the mode is {mode!r}, none of 'raise', 'wrap', 'clip'")
-    return _into(out, indexing.take(a, indices, axis), "take")
+    return _write_to_out(out, indexing.take(a, indices, axis), "take")
 
 
-def where(condition: Any, *choices: Any) -> Any:
-    """x where the condition holds, else y; of the condition alone, the places where it holds."""
+def where(condition: Operand, *choices: Operand) -> Tensor | tuple[Tensor, ...]:
+    """x where the condition holds, else y; of the condition alone, the indices where it holds."""
     return e.where(condition, *choices) if choices else counting.nonzero(condition)
 
 
-def numpy_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+def numpy_astype(
+    x: Operand, dtype: DTypeLike, /, *, copy: bool = True, device: Device | str | None = None
+) -> Tensor:
     """The entries converted: `astype`, as a function."""
     y = astype(x, dtype, copy=copy)
     return y if device is None else y.to(device)
 
 
-# NumPy's function -> the function above that has all of its options, and how many leading arguments
-# mean the same to the primitive.
+# NumPy's function -> the function above that has all its options, and how many leading arguments it
+# shares with the primitive.
 FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.sum: (sum, 2),
     np.prod: (prod, 2),
@@ -420,12 +466,12 @@ class Flat:
     def __iter__(self) -> Iterator[Any]:
         return iter(s.ravel(self.base))
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Tensor:
         return s.copy(s.ravel(self.base)[index])
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self, index: Any, value: Operand) -> None:
         writing.put(self.base, np.arange(self.base.size)[index], value)
 
-    def copy(self) -> Any:
+    def copy(self) -> Tensor:
         """The entries as a Tensor of one axis."""
         return flatten(self.base)

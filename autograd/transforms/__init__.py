@@ -1,1 +1,4 @@
-"""Transformations of functions: derivatives, batches of samples, checkpoints."""
+"""Transformations of functions: derivatives, batches of samples, checkpoints.
+
+`tapegrad.autograd` hands their names on.
+"""

@@ -1,8 +1,8 @@
-"""Which arguments of a function are differentiated: `argnums` as positions, as names, or several.
+"""`argnums`: which arguments of a function are differentiated, by position, by name, or several.
 
-A position is that of the function's parameters and a name is one of them, however the caller passes
-the argument: ``grad(f, "w")`` serves ``f(x, w)`` and ``f(x, w=w)`` alike, and so does
-``grad(f, 1)``.  The signature is only asked where the call itself does not say it.
+Positions and names are those of the function's parameters, however the caller passes the argument:
+``grad(f, "w")`` and ``grad(f, 1)`` both serve ``f(x, w)`` and ``f(x, w=w)``.  The signature is
+looked up only where the call itself does not decide, because that takes longer than a small call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Argnums", "Arguments", "name_of"]
+__all__ = ["Argnums", "Arguments", "function_name"]
 
 Argnums = int | str | Iterable[int | str]
 
@@ -19,90 +19,94 @@ NOT_ARGNUMS = (
     "argnums={argnums!r}: give the position or the name of an argument of {name}, or several of "
     "them as a tuple"
 )
-NO_SUCH_NAME = "argnums={argnums!r}: {name} has no argument {given!r}; it has {known}"
-NOT_GIVEN = "argnums={argnums!r}: {name} was called without {given}; {call}"
+NO_SUCH_NAME = "argnums={argnums!r}: {name} has no argument {which!r}; it has {known}"
+NOT_GIVEN = "argnums={argnums!r}: {name} was called without {which}; {call}"
 TWICE = "argnums={argnums!r} names an argument of {name} twice"
 
 
-def name_of(fn: Any) -> str:
-    """What messages call a function."""
+def function_name(fn: Any) -> str:
+    """The name by which messages call a function."""
     return getattr(fn, "__name__", type(fn).__name__)
 
 
 class Arguments:
-    """The arguments of `fn` that `argnums` chooses.  Raises TypeError when it can't choose any."""
+    """The arguments of fn that `argnums` selects.  Raises TypeError unless it can be `argnums`."""
 
     def __init__(self, fn: Callable[..., Any], argnums: Argnums) -> None:
         self.fn = fn
         self.argnums = argnums
         self.single = isinstance(argnums, (int, str))
-        chosen: Any = (argnums,) if self.single else argnums
-        if not isinstance(chosen, Iterable):
-            raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=name_of(fn)))
-        self.chosen: tuple[Any, ...] = tuple(chosen)
-        if any(isinstance(c, bool) or not isinstance(c, (int, str)) for c in self.chosen):
-            raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=name_of(fn)))
-        # One argument, by its position from the front: nothing to look up in the usual call.
-        first = self.chosen[0] if len(self.chosen) == 1 else None
+        selected: Any = (argnums,) if self.single else argnums
+        if not isinstance(selected, Iterable):
+            raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=function_name(fn)))
+        self.selected: tuple[Any, ...] = tuple(selected)
+        if any(isinstance(c, bool) or not isinstance(c, (int, str)) for c in self.selected):
+            raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=function_name(fn)))
+        # The usual case, one argument by its position from the front, needs no lookup.
+        first = self.selected[0] if len(self.selected) == 1 else None
         self._only = first if isinstance(first, int) and first >= 0 else None
         self._names: list[str] | None = None
 
-    def places(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, ...]:
-        """Where a call's chosen arguments are: positions in `args` and keys of `kwargs`.
+    def locate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int | str, ...]:
+        """The selected arguments of a call, as positions in `args` and keys of `kwargs`.
 
-        Raises TypeError, naming the function and its arguments, for one that was not given.
+        Raises TypeError, which names the function and its arguments, for one that was not passed.
         """
         only = self._only
         if only is not None and only < len(args):
             return (only,)
-        places = tuple(self._place(c, args, kwargs) for c in self.chosen)
-        if len(set(places)) < len(places):
-            raise TypeError(TWICE.format(argnums=self.argnums, name=name_of(self.fn)))
-        return places
+        keys = tuple(self._locate_one(c, args, kwargs) for c in self.selected)
+        if len(set(keys)) < len(keys):
+            raise TypeError(TWICE.format(argnums=self.argnums, name=function_name(self.fn)))
+        return keys
 
-    def _place(self, given: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | str:
-        if isinstance(given, str):
-            if given in kwargs:
-                return given
+    def _locate_one(
+        self, argnum: int | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> int | str:
+        if isinstance(argnum, str):
+            if argnum in kwargs:
+                return argnum
             names = self._positional()
-            if given in names and names.index(given) < len(args):
-                return names.index(given)
-            if given not in self._parameters():
-                raise TypeError(self._message(NO_SUCH_NAME, given, args, kwargs))
-        elif given < len(args) and (given >= 0 or -given <= len(args)):
-            return given % len(args)
-        elif 0 <= given < len(self._positional()) and self._positional()[given] in kwargs:
-            return self._positional()[given]
-        which = repr(given) if isinstance(given, str) else f"argument number {given}"
+            if argnum in names and names.index(argnum) < len(args):
+                return names.index(argnum)
+            if argnum not in self._parameters():
+                raise TypeError(self._message(NO_SUCH_NAME, argnum, args, kwargs))
+        elif argnum < len(args) and (argnum >= 0 or -argnum <= len(args)):
+            return argnum % len(args)
+        elif 0 <= argnum < len(self._positional()) and self._positional()[argnum] in kwargs:
+            return self._positional()[argnum]
+        which = repr(argnum) if isinstance(argnum, str) else f"argument number {argnum}"
         raise TypeError(self._message(NOT_GIVEN, which, args, kwargs))
 
-    def _message(self, text: str, given: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    def _message(self, text: str, which: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         known = self._parameters()
         count = f"{len(args)} argument{'s' * (len(args) != 1)} by position"
         call = " and ".join([count, *([", ".join(kwargs) + " by name"] if kwargs else [])])
         return text.format(
             argnums=self.argnums,
-            name=name_of(self.fn),
-            given=given,
+            name=function_name(self.fn),
+            which=which,
             known=", ".join(known) or "none with a name",
             call=f"it was given {call}" + (f", and has {', '.join(known)}" if known else ""),
         )
 
     def _parameters(self) -> list[str]:
-        """The names of all parameters, as far as they are known."""
+        """The names of all parameters, as far as the signature tells them."""
         return [
-            p.name for p in _signature(self.fn) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            p.name
+            for p in _parameters_of(self.fn)
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
 
     def _positional(self) -> list[str]:
-        """The names of the parameters that a position can mean."""
+        """The names of the parameters that can be passed by position."""
         if self._names is None:
             kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-            self._names = [p.name for p in _signature(self.fn) if p.kind in kinds]
+            self._names = [p.name for p in _parameters_of(self.fn) if p.kind in kinds]
         return self._names
 
 
-def _signature(fn: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters_of(fn: Callable[..., Any]) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(fn).parameters.values())
     except (TypeError, ValueError):  # some callables written in C

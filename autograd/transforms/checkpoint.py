@@ -1,18 +1,18 @@
-"""Checkpoints: a function whose inside is computed again in the reverse sweep instead of kept.
+"""Checkpoints: the reverse sweep computes a function again instead of keeping what it computed.
 
-``checkpoint(fn)(x)`` runs fn with recording on, finds in the tape of its results what came from
-outside (its arguments, and everything tracked that fn closes over: parameters, other Tensors),
-drops that tape and puts one call on the outer one.  Its rule runs fn again on the saved arguments
-and sweeps over the new tape.  Memory is then that of the arguments plus one inner tape at a time.
+``checkpoint(fn)(x)`` runs fn with recording on.  In the tape of the results it finds what they
+depend on outside fn: the arguments, and every tracked Tensor that fn closes over, such as
+parameters.  It drops that tape and records a single call on the outer tape.  The rule of this call
+runs fn again on the saved arguments and sweeps over the new tape.  So memory holds the arguments
+and one inner tape at a time.
 
-The second run must be the first one again.  So generators are wound back to where they stood before
-each was first drawn from, arrays that fn wrote in place get back what they held before, and both
-are put right afterwards: from outside, draws and writes happen once.  What cannot be wound back is
-noticed: other calls or shapes, another captured Tensor, an array that was written in between, other
-results.  All that is done by primitives, so that replay repeats it.
+The second run must repeat the first.  So generators and arrays that fn writes in place are set back
+for its length (`run_log.py`); seen from outside, draws and writes happen once.  A second run that
+differs is noticed by its calls, shapes, captured Tensors, results, and by arrays that were written
+in between.
 
-Rejected: keeping the inner tape's structure without its arrays, which would need a second
-definition of every primitive; and running fn without recording first, which would miss what it
+Rejected: keeping the structure of the inner tape without its arrays, which would need a second
+definition of every primitive; and a first run without recording, which would not find what fn
 closes over.
 """
 
@@ -24,7 +24,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import wraps
 from itertools import pairwise
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -42,11 +42,15 @@ from tapegrad.autograd.core.node import (
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.reverse.sweep import cotangents
-from tapegrad.autograd.transforms.run_log import Log, Reads
+from tapegrad.autograd.transforms.arguments import function_name
+from tapegrad.autograd.transforms.run_log import Reads, RunLog
 from tapegrad.autograd.transforms.variables import derivative_depth, variable
 from tapegrad.devices import TapegradError
 
-__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "surroundings"]
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential", "context_hooks"]
+
+P = ParamSpec("P")  # the parameters of fn
+R = TypeVar("R")  # the result of fn
 
 OTHER_CALLS = (
     "checkpoint({name}): run again, it made other calls: call {index} was {old}, now it is {new}. "
@@ -63,22 +67,26 @@ OTHER_VALUES = (
     "that was overwritten. Pass it as an argument."
 )
 
-# Hooks of packages that keep something for each call (nn: which module is being run).  Each returns
-# the context of a checkpoint's first run, and a function that makes the contexts of later ones.
+# Hooks for packages with context of their own for each call, such as nn's current module.  Each
+# returns the context of a checkpoint's first run, and a function that makes one for a later run.
 Context = AbstractContextManager[Any]
-surroundings: list[Callable[[], tuple[Context, Callable[[], Context]]]] = []
+context_hooks: list[Callable[[], tuple[Context, Callable[[], Context]]]] = []
 
 
 class CheckpointError(TapegradError, RuntimeError):
-    """A checkpointed function did something else when it was run again; the message names it."""
+    """A checkpointed function did something different in its second run; the message says what."""
 
 
+@overload
+def checkpoint(fn: np.ufunc) -> Callable[..., Any]: ...
+@overload
+def checkpoint(fn: Callable[P, R]) -> Callable[P, R]: ...
 def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """fn, with what it computes inside recomputed in the reverse sweep instead of kept.
+    """fn, but the reverse sweep computes its intermediate results again instead of keeping them.
 
-    The result takes and returns what fn does: arguments and results may be nested lists, tuples and
-    dicts of arrays.  Gradients of any order reach the arguments and everything tracked that fn
-    closes over, and equal those of fn.  It costs one more run of fn for each reverse sweep.
+    The returned function takes and returns what fn does: arguments and results may be nested lists,
+    tuples and dicts of arrays.  Gradients of any order reach the arguments and everything tracked
+    that fn closes over, and equal those of fn.  Each reverse sweep costs one more run of fn.
 
     fn must compute the same when it is run again.  Random draws from `tapegrad.devices` are
     repeated, and in-place writes (running means) count once; neither holds for NumPy's own
@@ -90,9 +98,9 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fn, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         if not is_recording() or interpreter() is not None:
-            # nothing to keep; or a batch, whose wholes keep their own tape
+            # Nothing would be kept, or fn runs on the Samples of a vmap, whose batches have a tape.
             return fn(*args, **kwargs)
-        return _recorded(fn, args, kwargs)
+        return _record_checkpoint(fn, args, kwargs)
 
     return checkpointed
 
@@ -131,28 +139,30 @@ def _chain(functions: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 # The call and its rule ----------------------------------------------------------------------------
 
 
-def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """fn's results, on the tape by one record that can run fn again."""
-    nest, values = _emptied([args, kwargs])
-    call = _Call(fn, nest, values)
-    variables = [_fresh(value) for value in values]
+def _record_checkpoint(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The results of fn, put on the tape by one record that can run fn again."""
+    nest, values = _without_arrays([args, kwargs])
+    call = _CheckpointCall(fn, nest, values)
+    variables = [_as_variable(value) for value in values]
     with ExitStack() as stack:
-        for make in surroundings:
+        for make in context_hooks:
             now, later = make()
             stack.enter_context(now)
             call.contexts.append(later)
-        stack.enter_context(call.log.listening())
+        stack.enter_context(call.log.noting())
         floor = next_serial()
         output = call.run(variables)
     outputs = leaves(output)
     tracked = [y for y in outputs if _is_tracked(y)]
     if not tracked:
         return output
-    call.traced = _Traced(tracked, floor, variables)
-    parents, places = call.parents(values)
+    call.traced = _RunTrace(tracked, floor, variables)
+    parents, sources = call.parents(values)
     arrays = [array_of(y) for y in tracked]
     node = record_call(
-        _CheckpointPlan(call.name, places),
+        _CheckpointPlan(call.name, sources),
         tuple(parents),
         (call, [as_array(value) for value in values]),
         arrays[0] if len(arrays) == 1 else arrays,
@@ -169,27 +179,27 @@ def _recorded(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 
 
 @dataclass(frozen=True)
-class _Hole:
-    """Where an array was in a nest of arguments."""
+class _ArraySlot:
+    """Marks where an array stood in a nest of arguments."""
 
     number: int
 
 
-def _emptied(nest: Any) -> tuple[Any, list[Any]]:
-    """The nest with holes for arrays and Tensors, and those."""
+def _without_arrays(nest: Any) -> tuple[Any, list[Any]]:
+    """The nest with an `_ArraySlot` for each array and Tensor, and a list of these."""
     values: list[Any] = []
 
-    def empty(leaf: Any) -> Any:
+    def take_out(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) and not devices.is_array(leaf):
             return leaf
         values.append(leaf)
-        return _Hole(len(values) - 1)
+        return _ArraySlot(len(values) - 1)
 
-    return map_leaves(empty, nest), values
+    return map_leaves(take_out, nest), values
 
 
-def _fresh(value: Any) -> Any:
-    """What fn is given for `value`: for a tracked Tensor a variable without its past."""
+def _as_variable(value: Any) -> Any:
+    """The argument for the first run: a variable for a tracked Tensor, anything else as it is."""
     return variable(value.detach()) if _is_tracked(value) else value
 
 
@@ -206,44 +216,44 @@ class _CheckpointPlan(Plan):
     mask = (True,)
     names = ("call", "arrays")
 
-    def __init__(self, name: str, places: list[int | None]) -> None:
+    def __init__(self, name: str, sources: list[int | None]) -> None:
         self.name = f"checkpoint({name})"
-        self.sources = ("", places)
+        self.sources = ("", sources)
 
     def __repr__(self) -> str:
         return self.name
 
-    def pull(self, g: Any, call: _Call, arrays: list[Any]) -> Any:
-        """The cotangents of all parents."""
-        return call.pulled(g, arrays, None)
+    def pull(self, g: Any, call: _CheckpointCall, arrays: list[Any]) -> Any:
+        """The cotangents of all parents, from the cotangent g of the result."""
+        return call.parent_cotangents(g, arrays, None)
 
     def restrict(self, wanted: tuple[int, ...]) -> tuple[Callable[..., Any], tuple[int, ...]]:
-        """The pull for the parents at the places `wanted` only."""
-        return (lambda g, call, arrays: call.pulled(g, arrays, wanted)), (0, 1)
+        """`pull` for the parents with the indices `wanted` only, and what it takes after g."""
+        return (lambda g, call, arrays: call.parent_cotangents(g, arrays, wanted)), (0, 1)
 
 
-class _Traced:
-    """What the tape of one run says: which calls it made, and what they reach outside."""
+class _RunTrace:
+    """The tape of one run in short: the calls that it made, and what they depend on outside."""
 
     def __init__(self, outputs: list[Tensor], floor: int, variables: list[Any]) -> None:
         self.floor = floor
-        self.nodes = [y._node for y in outputs if y._node is not None]  # all of them
-        inner, self.outside = _reached(self.nodes, floor)
+        self.nodes = [y._node for y in outputs if y._node is not None]
+        inner, self.outside = _split_by_age(self.nodes, floor)
         self.plans = tuple(repr(node.plan) for node in inner)
         self.shapes = compact("q", [hash(node.shape) for node in inner])
-        # The variables stand for other nodes in each run, so they are told by their numbers.
+        # Each run has new variables, so their nodes are compared by the numbers of the arguments.
         numbers = {v._node: i for i, v in enumerate(variables) if isinstance(v, Tensor)}
         self.captured = [None if node in numbers else node for node in self.outside]
         self.arguments = [numbers.get(node) for node in self.outside]
-        self.samples = [_sample(y._data) for y in outputs]
+        self.samples = [_sampled_entries(y._data) for y in outputs]
 
     def forget(self) -> None:
-        """Let go of the tape, which is what a checkpoint is for."""
+        """Drop the references to the tape, so that its memory is freed."""
         self.nodes, self.outside = [], []
 
 
-def _reached(nodes: list[Node], floor: int) -> tuple[list[Node], list[Node]]:
-    """The calls from `floor` on behind `nodes`, oldest first, and the older nodes they use."""
+def _split_by_age(nodes: list[Node], floor: int) -> tuple[list[Node], list[Node]]:
+    """The ancestors of `nodes` from serial `floor` on, oldest first, and the older ones in use."""
     seen: set[Node] = set()
     stack = [node for node in nodes if node.serial >= floor]
     while stack:
@@ -260,50 +270,53 @@ def _reached(nodes: list[Node], floor: int) -> tuple[list[Node], list[Node]]:
     return inner, list(used)
 
 
-class _Call:
-    """One run of a function without its tape, and how to run it again."""
+class _CheckpointCall:
+    """A call of a checkpointed function whose tape was dropped; it can be run again."""
 
-    traced: _Traced
-    made: int  # the serial number of its record: later writes are not the run's own
+    traced: _RunTrace
+    made: int  # the serial number of its record; fn's own writes have smaller ones
 
     def __init__(self, fn: Callable[..., Any], nest: Any, values: list[Any]) -> None:
         self.fn = fn
-        self.name = getattr(fn, "__name__", type(fn).__name__)
+        self.name = function_name(fn)
         self.nest = nest
-        # Tracked Tensors are given anew as variables; the others as they were.
+        # None for a tracked Tensor, for which every run gets a new variable.
         self.constants = [None if _is_tracked(value) else value for value in values]
         self.depth = derivative_depth.get()
         self.contexts: list[Callable[[], Context]] = []
-        self.log = Log()
+        self.log = RunLog()
 
     def run(self, values: list[Any]) -> Any:
-        """What fn returns for these values in the places of the arguments' arrays."""
+        """What fn returns when these values replace the arrays of its arguments."""
         args, kwargs = map_leaves(
-            lambda leaf: values[leaf.number] if type(leaf) is _Hole else leaf, self.nest
+            lambda leaf: values[leaf.number] if type(leaf) is _ArraySlot else leaf, self.nest
         )
         return self.fn(*args, **kwargs)
 
     def parents(self, values: list[Any]) -> tuple[list[Node], list[int | None]]:
-        """The nodes that the call depends on, and which of them each array belongs to."""
+        """The nodes that the call depends on, and for each array the index of its node or None."""
         traced = self.traced
         parents = [
             node if number is None else values[number]._node
             for node, number in zip(traced.outside, traced.arguments, strict=True)
         ]
-        places: list[int | None] = [None] * len(values)
-        for place, number in enumerate(traced.arguments):
+        sources: list[int | None] = [None] * len(values)
+        for index, number in enumerate(traced.arguments):
             if number is not None:
-                places[number] = place
+                sources[number] = index
         traced.forget()
-        return parents, places
+        return parents, sources
 
-    def pulled(self, g: Any, arrays: list[Any], wanted: tuple[int, ...] | None) -> Any:
-        """The cotangents of the parents, or of those wanted, from those of the results."""
+    def parent_cotangents(self, g: Any, arrays: list[Any], wanted: tuple[int, ...] | None) -> Any:
+        """The cotangents of the parents, or of those with the indices `wanted`.
+
+        g: the cotangent of the result, or a list of them
+        """
         parts = g if isinstance(g, list) else [g]
         taped = any(isinstance(part, Tensor) for part in parts)
         started = next_serial()
-        with self.log.undone(taped=taped):
-            traced = self._again(arrays, started)
+        with self.log.undoing_writes(taped=taped):
+            traced = self._run_again(arrays, started)
             seeds = [
                 (node, part)
                 for node, part in zip(traced.nodes, parts, strict=True)
@@ -311,17 +324,18 @@ class _Call:
             ]
             outside = traced.outside
             targets = outside if wanted is None else [outside[i] for i in wanted]
-            found = cotangents(seeds, targets, floor=traced.floor, taped=taped)
+            swept = cotangents(seeds, targets, floor=traced.floor, taped=taped)
         results = [
             _zeros(target, seeds, taped=taped) if c is None else c
-            for c, target in zip(found, targets, strict=True)
+            for c, target in zip(swept, targets, strict=True)
         ]
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _again(self, arrays: list[Any], started: int) -> _Traced:
-        """Run fn a second time, on the tape, with what it draws from where it was.
+    def _run_again(self, arrays: list[Any], started: int) -> _RunTrace:
+        """Run fn again with recording on; its generators draw what they drew in the first run.
 
-        started: a serial number; what was written between the first run and it is not fn's own
+        started: the serial number at which this run began; arrays that were written between the
+                 first run and this number were not written by fn
         """
         variables = [
             value if value is not None else variable(x if isinstance(x, Tensor) else untracked(x))
@@ -329,7 +343,7 @@ class _Call:
         ]
         with ExitStack() as stack:
             stack.enter_context(enable_grad())
-            stack.enter_context(self.log.drawn_again())
+            stack.enter_context(self.log.repeating_draws())
             for make in self.contexts:
                 stack.enter_context(make())
             if last_write[0] > self.made:
@@ -340,31 +354,31 @@ class _Call:
                 output = self.run(variables)
             finally:
                 derivative_depth.reset(token)
-        return self._checked(output, floor, variables)
+        return self._compare_runs(output, floor, variables)
 
-    def _checked(self, output: Any, floor: int, variables: list[Any]) -> _Traced:
-        """What the second run did.  Raises CheckpointError where it is not what the first did."""
+    def _compare_runs(self, output: Any, floor: int, variables: list[Any]) -> _RunTrace:
+        """The tape of the second run.  Raises CheckpointError where it differs from the first's."""
         tracked = [y for y in leaves(output) if _is_tracked(y)]
         old, name = self.traced, self.name
         if len(tracked) != len(old.samples):
             counts = {"old": len(old.samples), "new": len(tracked)}
             raise CheckpointError(OTHER_RESULTS.format(name=name, **counts))
-        new = _Traced(tracked, floor, variables)
+        new = _RunTrace(tracked, floor, variables)
         if new.plans != old.plans or new.shapes != old.shapes:
-            raise CheckpointError(OTHER_CALLS.format(name=name, **_difference(old, new)))
+            raise CheckpointError(OTHER_CALLS.format(name=name, **_first_difference(old, new)))
         for i, node in enumerate(new.outside):
             if i >= len(old.captured) or (new.captured[i], new.arguments[i]) != (
                 old.captured[i],
                 old.arguments[i],
             ):
                 raise CheckpointError(OTHER_CAPTURED.format(name=name, shape=f" {node.shape}"))
-        if not all(map(_alike, old.samples, new.samples)):
+        if not all(map(_agree_to_rounding, old.samples, new.samples)):
             raise CheckpointError(OTHER_VALUES.format(name=name))
         return new
 
 
-def _difference(old: _Traced, new: _Traced) -> dict[str, Any]:
-    """The first call that differs, in words."""
+def _first_difference(old: _RunTrace, new: _RunTrace) -> dict[str, Any]:
+    """The first call that differs between two runs: its index and both names, for a message."""
     was, now = (list(zip(run.plans, run.shapes, strict=True)) for run in (old, new))
     index = next(i for i in range(len(was) + 1) if was[i : i + 1] != now[i : i + 1])
     names = [run[index][0] if index < len(run) else "none" for run in (was, now)]
@@ -379,15 +393,15 @@ def _zeros(target: Node, seeds: list[tuple[Node, Any]], *, taped: bool) -> Any:
     return untracked(zeros) if taped else zeros
 
 
-def _sample(array: Any) -> Any:
-    """A few entries of a result, to notice that a second run gives another; NumPy's arrays only."""
+def _sampled_entries(array: Any) -> Any:
+    """At most 31 entries of a NumPy array, to compare with a second run; None for other arrays."""
     if type(array) is not np.ndarray or not array.size:
         return None
     return array.reshape(-1)[:: max(1, array.size // 16)].copy()
 
 
-def _alike(old: Any, new: Any) -> bool:
-    """Equal up to rounding: threads may add in another order."""
+def _agree_to_rounding(old: Any, new: Any) -> bool:
+    """Are both equal up to rounding?  Threads may add in another order."""
     if old is None or new is None or np.array_equal(old, new):
         return True
     within = float(np.finfo(old.dtype).eps) ** 0.5

@@ -1,7 +1,7 @@
-"""Derivatives beyond the gradient, all read off `vjp`: products, Jacobians, Hessians.
+"""Jacobians, Hessians, elementwise derivatives, and functions that change a derivative.
 
-A pullback is linear in its cotangent, so pulling back through it gives the other product: J·v costs
-two sweeps and needs no forward rules.  Likewise the Hessian is the Jacobian of the gradient.
+A Jacobian takes one sweep for each entry of the result.  The Hessian is the Jacobian of the
+gradient.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import numpy as np
 
@@ -20,29 +20,36 @@ from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.gradient import grad, vjp
-from tapegrad.autograd.transforms.variables import Call
+from tapegrad.autograd.transforms.gradient import grad
+from tapegrad.autograd.transforms.variables import BoundCall
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "custom_vjp",
     "elementwise_grad",
     "hessian",
-    "hvp",
     "jacobian",
-    "jvp",
     "stop_gradient",
 ]
 
+P = ParamSpec("P")  # the parameters of fn
 
-def stop_gradient(x: Any) -> Any:
-    """x, or a nest of arrays, as a constant: same values, no derivative."""
+
+def stop_gradient(x: Nest) -> Nest:
+    """x as a constant, which has the same values and no derivative; x may be a nest of arrays."""
     return map_leaves(lambda leaf: leaf.detach() if isinstance(leaf, Tensor) else leaf, x)
 
 
+@overload
+def elementwise_grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def elementwise_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns d fn(x)ᵢ / dxᵢ for every entry, for an fn that acts elementwise.
 
-    It is the gradient of the sum, so for an fn that mixes entries it is the sum over its rows.
+    The result is the gradient of fn's sum; for an fn that mixes entries, that is Σᵢ d fn(x)ᵢ / dxⱼ.
     argnums: as in `grad`
     """
 
@@ -53,57 +60,10 @@ def elementwise_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[.
     return grad(summed, argnums)
 
 
-def jvp(fn: Callable[..., Any], args: Any, tangents: Any) -> Any:
-    """(fn(*args), J·tangents): the derivative of fn along the direction `tangents`.
-
-    args:     a tuple of arguments, or a dict of them by name: fn(**args)
-    tangents: one for each argument, of its structure and shapes
-    The second result has the structure of the first.
-    Raises ValueError when arguments and tangents do not match.
-    """
-    tangents = _matching("jvp", args, tangents)
-    arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
-    value, pull = vjp(_of_one(fn), map_leaves(_tensor, args))
-    zeros = map_leaves(lambda y: _tensor(np.zeros_like(y)), value)
-    _, pull_back = vjp(lambda u: pull(u), zeros)
-    [derivative] = pull_back([map_leaves(_tensor, tangents)])
-    if arrays_in:
-        value, derivative = (map_leaves(_bare, tree) for tree in (value, derivative))
-    return value, derivative
-
-
-def _tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def _bare(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) and not x.tracked else x
-
-
-def _of_one(fn: Callable[..., Any]) -> Callable[[Any], Any]:
-    """fn as a function of its arguments in one nest: a tuple, or a dict by name."""
-
-    @wraps(fn)
-    def of_one(given: Any) -> Any:
-        return fn(**given) if isinstance(given, dict) else fn(*given)
-
-    return of_one
-
-
-def _matching(name: str, arrays: Any, others: Any) -> Any:
-    """`others`, with the keys of a dict in the order of `arrays`; ValueError unless they match."""
-    if isinstance(arrays, dict) and isinstance(others, dict) and arrays.keys() == others.keys():
-        others = {key: others[key] for key in arrays}
-    elif isinstance(arrays, dict) or isinstance(others, dict):
-        told = [list(x) if isinstance(x, dict) else "positions" for x in (others, arrays)]
-        raise ValueError(f"{name}: directions are for {told[0]}, the arguments are {told[1]}")
-    found = [tuple(np.shape(x)) for x in leaves(others)]
-    wanted = [tuple(np.shape(x)) for x in leaves(arrays)]
-    if found != wanted:
-        raise ValueError(f"{name}: directions have shapes {found}, the arguments have {wanted}")
-    return others
-
-
+@overload
+def jacobian(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def jacobian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape), by one sweep per row.
 
@@ -120,18 +80,18 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-        found = []
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
+        jacobians = []
         for output in call.outputs():
-            columns = replace_leaves(call.structure, _columns(call, output))
-            found.append(columns[0] if arguments.single else tuple(columns))
-        return replace_leaves(call.output, found)
+            blocks = replace_leaves(call.structure, _jacobian_blocks(call, output))
+            jacobians.append(blocks[0] if arguments.single else tuple(blocks))
+        return replace_leaves(call.output, jacobians)
 
     return differentiated
 
 
-def _columns(call: Call, output: Tensor) -> list[Any]:
-    """The derivatives of one result of a call by each array of its arguments."""
+def _jacobian_blocks(call: BoundCall, output: Tensor) -> list[Any]:
+    """The derivatives of one result of a call by each array of its arguments: (*result, *array)."""
     data = output._data
     xp = devices.namespace(data)
     reals = [j for j, x in enumerate(call.variables) if x.dtype.kind != "c"]
@@ -146,24 +106,32 @@ def _columns(call: Call, output: Tensor) -> list[Any]:
 
         rows.append(row(unit))
         if data.dtype.kind == "c" and reals:
-            # a real x keeps the real part of what arrives: that of Re y, and with -i that of Im y
+            # a real x keeps the real part of its cotangent: 1 gives ∂Re y/∂x, and -i gives ∂Im y/∂x
             turned = row(unit * -1j)
             for j in reals:
                 rows[-1][j] = rows[-1][j] + turned[j] * 1j
     return [
-        _stacked([row[j] for row in rows], (*data.shape, *x.shape), x)
+        _stack_rows([row[j] for row in rows], (*data.shape, *x.shape), x)
         for j, x in enumerate(call.variables)
     ]
 
 
-def _stacked(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
+def _as_tensor(x: Any) -> Tensor:
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def _stack_rows(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     if not rows:
         return devices.namespace(x._data).zeros(shape, dtype=x.dtype)
     if any(isinstance(row, Tensor) for row in rows):
-        return np.stack([_tensor(row) for row in rows]).reshape(shape)
+        return np.stack([_as_tensor(row) for row in rows]).reshape(shape)
     return devices.namespace(*rows).stack(rows).reshape(shape)
 
 
+@overload
+def hessian(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def hessian(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns ∂²fn/∂x∂x, of shape (*x.shape, *x.shape); fn returns one number.
 
@@ -174,29 +142,13 @@ def hessian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     return jacobian(grad(fn, argnums), argnums)
 
 
-def hvp(fn: Callable[..., Any], args: Any, vectors: Any) -> Any:
-    """The Hessian of fn at `args` times `vectors`, in their structure, by two sweeps.
-
-    args: a tuple of arguments, or a dict of them by name; fn returns one number
-    Raises ValueError when arguments and vectors do not match.
-    """
-    vectors = _matching("hvp", args, vectors)
-    slope_of = grad(_of_one(fn))
-
-    def slope(given: Any) -> Any:
-        pairs = zip(leaves(slope_of(given)), leaves(vectors), strict=True)
-        return sum((g * v).sum() for g, v in pairs)
-
-    return grad(slope)(args)
-
-
 def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
-    """A function with a derivative of your own: ``f = custom_vjp(fn)``, then ``f.vjp(x=rule)``.
+    """fn with a derivative that you declare: ``f = custom_vjp(fn)``, then ``f.vjp(x=rule)``.
 
-    fn's positional arguments are arrays, its keyword-only ones settings.  Rules are those of a
-    primitive: they take `g`, then by name what they need: arguments, ``y`` (the result), settings,
-    ``x_shape``.  What fn computes inside is not differentiated.  Rules written in array code have
-    derivatives of every order themselves.
+    The positional arguments of fn are arrays, its keyword-only arguments are settings.  Rules are
+    those of a primitive: each takes `g`, then by name what it needs: arguments, ``y`` (the result),
+    settings, ``x_shape``.  The code inside fn is not differentiated.  Rules written in array code
+    have derivatives of every order themselves.
 
     >>> clipped = custom_vjp(lambda x: x * 1)
     >>> clipped.vjp(x=lambda g: np.clip(g, -1, 1))
@@ -205,10 +157,10 @@ def custom_vjp(fn: Callable[..., Any]) -> PrimitiveFunction:
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
         with no_grad():
-            given = [untracked(a) if devices.is_array(a) else a for a in arrays]
-            return as_array(fn(*given, **settings))
+            tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
+            return as_array(fn(*tensors, **settings))
 
     body.__name__ = getattr(fn, "__name__", "custom").strip("<>")
     body.__doc__, body.__module__ = fn.__doc__, fn.__module__
-    made: PrimitiveFunction = public_function(Primitive(body, signature=signature), body)
-    return made
+    function: PrimitiveFunction = public_function(Primitive(body, signature=signature), body)
+    return function

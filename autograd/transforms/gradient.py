@@ -1,23 +1,30 @@
-"""Transformations of functions: grad, value_and_grad, vjp.
+"""grad and value_and_grad: functions that return the gradient of a function.
 
-Each runs the function once on fresh variables (`variables.py`) and sweeps back.  Arguments may be
-nested lists, tuples and dicts of arrays; results keep that structure.
+Each call runs the function once on fresh variables (`variables.py`) and sweeps back.  Arguments may
+be nested lists, tuples and dicts of arrays; gradients keep that structure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
-from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments
-from tapegrad.autograd.transforms.variables import Call
+from tapegrad.autograd.transforms.variables import BoundCall
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["grad", "value_and_grad"]
+
+P = ParamSpec("P")  # the parameters of fn
 
 
+@overload
+def value_and_grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]: ...
+@overload
+def value_and_grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, tuple[Any, Any]]: ...
 def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., tuple[Any, Any]]:
     """A function that returns (fn(…), its gradient with respect to argument(s) `argnums`).
 
@@ -34,18 +41,22 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         gradient = _gradient(call, arguments)
         return call.value(), gradient
 
     return differentiated
 
 
-def _gradient(call: Call, arguments: Arguments) -> Any:
+def _gradient(call: BoundCall, arguments: Arguments) -> Any:
     gradients = call.gradients(call.seeds())
     return gradients[0] if arguments.single else tuple(gradients)
 
 
+@overload
+def grad(fn: np.ufunc, argnums: Argnums = 0) -> Callable[..., Any]: ...
+@overload
+def grad(fn: Callable[P, Any], argnums: Argnums = 0) -> Callable[P, Any]: ...
 def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
     """A function that returns the gradient of fn with respect to argument(s) `argnums`.
 
@@ -57,36 +68,7 @@ def grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
 
     @wraps(fn)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        call = Call(fn, args, kwargs, arguments.places(args, kwargs))
+        call = BoundCall(fn, args, kwargs, arguments.locate(args, kwargs))
         return _gradient(call, arguments)
 
     return differentiated
-
-
-def vjp(
-    fn: Callable[..., Any], *args: Any, argnums: Argnums | None = None, **kwargs: Any
-) -> tuple[Any, Callable[[Any], Any]]:
-    """(fn(*args, **kwargs), pull) where pull(v) = vᵀ·J: a tuple, one cotangent per argument.
-
-    argnums: which arguments, by position or name, as in `value_and_grad`: all in `args` when
-             omitted; pull then returns one cotangent, or a tuple, as `argnums` is one or several
-    fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
-    `pull` may be called several times.
-    """
-    arguments = Arguments(fn, range(len(args)) if argnums is None else argnums)
-    call = Call(fn, args, kwargs, arguments.places(args, kwargs))
-    outputs = call.outputs()
-
-    def pull(v: Any) -> Any:
-        given = leaves(v)
-        if len(given) != len(outputs):
-            raise ValueError(f"{call.name} returned {len(outputs)} arrays, v has {len(given)}")
-        seeds = [
-            (output._node, seed_for(output, g))
-            for output, g in zip(outputs, given, strict=True)
-            if output._node is not None
-        ]
-        gradients = call.gradients(seeds)
-        return gradients[0] if arguments.single else tuple(gradients)
-
-    return call.value(), pull

@@ -1,8 +1,8 @@
-"""What a run of a checkpointed function draws and writes, so that a second run repeats the first.
+"""RunLog: what a run of a checkpointed function draws and writes, so that it can be repeated.
 
-Generators are wound back to where they stood before each was first drawn from, arrays that were
-written in place get back what they held before, and both are put right afterwards.  All that is
-done by primitives, so that replay repeats it.
+Before the second run, each generator gets back the state that it had before the first draw from it,
+and each array that was written in place gets back its earlier values.  After the second run both
+get their present state again.  All of this is done by primitives, so that replay repeats it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,10 @@ from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.ops import inplace
 from tapegrad.autograd.ops import shape as shapes
 
-__all__ = ["Log", "Reads"]
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
+
+__all__ = ["RunLog", "Reads"]
 
 WRITTEN = (
     "checkpoint({name}): {primitive} reads an array that was written in place after the call, so "
@@ -33,91 +36,93 @@ WRITTEN = (
 )
 
 
-def stream_state(xp: Any, *, generator: Any) -> Any:
-    """The state of a generator as bytes: an array, so that replay hands it on like any other."""
+def stream_state(xp: Namespace, *, generator: Any) -> Array:
+    """The state of a generator as an array of bytes, which replay passes on as any other array."""
     return np.frombuffer(json.dumps(generator.get_state()).encode().ljust(1024), np.uint8)
 
 
-def set_stream_state(xp: Any, state: Any, *, generator: Any) -> Any:
-    """Let a generator go on from `state`, which is returned."""
+def set_stream_state(xp: Namespace, state: Array, *, generator: Any) -> Array:
+    """Set the state of a generator; returns `state`."""
     generator.set_state(json.loads(state.tobytes()))
     return state
 
 
-# Not published: nobody else has a use for them, and the laws of random draws are about draws.
+# These two are not registered: nothing else uses them, and they draw nothing, which the laws of
+# random primitives expect.
 _STATE = Primitive(stream_state, random=True)
 _SET_STATE = Primitive(set_stream_state, random=True)
 
 
-class Log:
-    """What a run drew from and wrote to, with the state of it before the first time."""
+class RunLog:
+    """The generators that a run drew from, and the arrays it wrote to, with their earlier state."""
 
     def __init__(self) -> None:
-        self.streams: dict[Any, Any] = {}
-        # id -> (the array, or a weak reference to one that is written whole; what it held).  Arrays
-        # that fn made itself die with the tape, and then there is nothing to wind back.
+        self.states: dict[Any, Any] = {}  # generator -> its state before the first draw
+        # id -> (function that returns the array or None, its values before the first write).  An
+        # array that is written as a whole is referred to weakly: one that fn made itself is freed
+        # with the tape, and then nothing has to be restored.
         self.written: dict[int, tuple[Any, Any]] = {}
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Note what is drawn from and written to in this block."""
-        with devices.watched_draws(self._drawn), watch_writes(self._write):
+    def noting(self) -> Iterator[None]:
+        """Note the draws and the writes in this block."""
+        with devices.watched_draws(self._note_draw), watch_writes(self._note_write):
             yield
 
-    def _drawn(self, generator: Any) -> None:
-        if generator not in self.streams:
-            self.streams[generator] = apply(_STATE, (), {"generator": generator})
+    def _note_draw(self, generator: Any) -> None:
+        if generator not in self.states:
+            self.states[generator] = apply(_STATE, (), {"generator": generator})
 
-    def _write(self, array: Any) -> None:
+    def _note_write(self, array: Array) -> None:
         owner = owner_of(array)
         if owner.size == array.size:
             known = self.written.get(id(owner))
             if known is None or known[0]() is not owner:
                 self.written[id(owner)] = (weakref.ref(owner), shapes.copy(owner))
         elif id(array) not in self.written:
-            # Views are kept: another one would be made anew each time, under a used id.
+            # A view is kept alive, because a later view could otherwise get the same id.
             self.written[id(array)] = (lambda: array, shapes.copy(array))
 
     @contextmanager
-    def drawn_again(self) -> Iterator[None]:
+    def repeating_draws(self) -> Iterator[None]:
         """A block in which the generators draw what the first run drew."""
-        present = [apply(_STATE, (), {"generator": stream}) for stream in self.streams]
-        for stream, state in self.streams.items():
-            apply(_SET_STATE, (state,), {"generator": stream})
+        present = [apply(_STATE, (), {"generator": generator}) for generator in self.states]
+        for generator, state in self.states.items():
+            apply(_SET_STATE, (state,), {"generator": generator})
         try:
             yield
         finally:
-            for stream, state in zip(self.streams, present, strict=True):
-                apply(_SET_STATE, (state,), {"generator": stream})
+            for generator, state in zip(self.states, present, strict=True):
+                apply(_SET_STATE, (state,), {"generator": generator})
 
     @contextmanager
-    def undone(self, *, taped: bool) -> Iterator[None]:
-        """A block in which the arrays start as they were before the first run wrote to them.
+    def undoing_writes(self, *, taped: bool) -> Iterator[None]:
+        """A block in which arrays hold what they held before the first run; undoes its own writes.
 
-        What is written in the block is undone after it.
+        taped: whether a tape that is made in the block stays in use afterwards
         """
         pairs = [(array(), before) for array, before in self.written.values()]
         pairs = [(array, before) for array, before in pairs if array is not None]
         present = [(array, shapes.copy(array), write_of(array)) for array, _ in pairs]
-        for array, before in reversed(pairs):  # a view may have been noted before its owner
+        for array, before in reversed(pairs):  # a view may have been noted before its base
             inplace.assign(array, before)
         try:
             yield
         finally:
             for array, value, write in present:
-                # A tape that stays must notice when what it saved changes under it.
+                # A tape that stays in use must notice that a value it saved has changed.
                 changes = taped and not _equal(array, value)
                 inplace.assign(array, value)
                 if not changes:
                     set_write(array, write)
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: Array, b: Array) -> bool:
     return bool(devices.namespace(a, b).all(a == b))
 
 
 class Reads(Forwarder):
-    """An observer that refuses arrays written between the first run and the second."""
+    """An observer that refuses arrays which were written between the first run and the second."""
 
     def __init__(self, name: str, since: int, until: int) -> None:
         super().__init__(observer())

@@ -1,18 +1,18 @@
 """Sample: the Tensor that stands for one sample of a batch while a function runs on all of them.
 
-To the function it is a Tensor of one sample's shape and dtype; calls on it are taken over by
-`batching.py`, which runs them on `whole`, the Tensor of all samples with the batch in front.  Its
-`_data` only says what an array would be: it has the shape, the dtype and the device, and NaN for
-every value, so that code which reads behind the Tensor's back is found out, and no memory.
+To the function a Sample is a Tensor of one sample's shape and dtype.  `batching.py` takes over the
+calls on it and runs them on `batch`, the Tensor of all samples with the batch axis in front.  The
+`_data` of a Sample is a placeholder without memory: it has the shape, dtype and device of one
+sample, and NaN for every value, so that code that reads `_data` directly is noticed.
 
-Its node belongs to the tape of one sample, where saved values are Samples too.  The whole has a
-past of its own, on the tape around the batch: so derivatives of derivatives fall out.
+The node of a Sample belongs to the tape of one sample, where saved values are Samples too.  Its
+batch has a node of its own on the tape around the run, so derivatives can be nested.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,10 @@ from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor, result_tensor
 from tapegrad.autograd.ops.shape import broadcast_to
 
-__all__ = ["Sample", "bare"]
+if TYPE_CHECKING:
+    from tapegrad.devices import Array
+
+__all__ = ["Sample", "saved_form"]
 
 READS = (
     "{where}: the function {action}, but the value differs from sample to sample: what Python does "
@@ -32,50 +35,51 @@ READS = (
 
 
 class Sample(Tensor):
-    """One sample of `whole`, whose first axis counts the samples.
+    """One sample of `batch`, whose first axis counts the samples.
 
-    batching: the run that made it; in another one it is a constant
+    batching: the run on a batch that made it; in another run the Sample is a constant
     """
 
-    __slots__ = ("batching", "whole")
+    __slots__ = ("batch", "batching")
 
-    def __init__(self, whole: Tensor, batching: Any, node: Any = None) -> None:
-        self.whole = whole
+    def __init__(self, batch: Tensor, batching: Any, node: Any = None) -> None:
+        self.batch = batch
         self.batching = batching
-        self._data = _valueless(whole._data)
+        self._data = _placeholder_for(batch._data)
         self._node = node
         self._alias = None
 
     def with_node(self, node: Any) -> Sample:
         """The same values with another past."""
         other = Sample.__new__(Sample)
-        other.whole, other.batching, other._data = self.whole, self.batching, self._data
+        other.batch, other.batching, other._data = self.batch, self.batching, self._data
         other._node, other._alias = node, None
         return other
 
     def become(self, other: Tensor) -> None:
-        """Stand for the value of `other`, one sample of the same batch, and for its past."""
+        """Take over the value and the past of `other`, a Sample of the same batch or a Tensor."""
         self._node, self._data = other._node, other._data
-        self.whole = other.whole if isinstance(other, Sample) else self._all_of(other)
+        self.batch = other.batch if isinstance(other, Sample) else self._repeated(other)
 
-    def _all_of(self, shared: Tensor) -> Tensor:
-        whole: Tensor = broadcast_to(shared, (len(self.whole), *shared.shape))
-        return whole
+    def _repeated(self, shared: Tensor) -> Tensor:
+        """A Tensor that all samples share, repeated for each of them."""
+        batch: Tensor = broadcast_to(shared, (len(self.batch), *shared.shape))
+        return batch
 
     def full_like(self, fill: float, dtype: Any) -> Sample:
-        """`fill` in every entry of every sample, constants that can be written into."""
-        xp = devices.namespace(self.whole._data)
-        shape = tuple(self.whole.shape)
+        """A new Sample that holds the number `fill` in every entry and can be written into."""
+        xp = devices.namespace(self.batch._data)
+        shape = tuple(self.batch.shape)
         return Sample(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
 
     @property
     def flags(self) -> Any:
-        """How one sample lies in memory: nothing that a rule could make use of."""
+        """The memory layout of the placeholder, which says nothing about the batch."""
         return self._data.flags
 
     def detach(self) -> Sample:
-        """The same values, as constants for every derivative."""
-        return Sample(self.whole.detach(), self.batching)
+        """The same values as constants, in every derivative."""
+        return Sample(self.batch.detach(), self.batching)
 
     def __copy__(self) -> Sample:
         return self.detach()
@@ -84,7 +88,7 @@ class Sample(Tensor):
         return self.detach()
 
     def __repr__(self) -> str:
-        return f"Sample({self.dtype}{self.shape}, one of {len(self.whole)})"
+        return f"Sample({self.dtype}{self.shape}, one of {len(self.batch)})"
 
     def __format__(self, spec: str) -> str:
         return repr(self)
@@ -94,12 +98,14 @@ class Sample(Tensor):
         raise BatchingError(READS.format(where=user_line(), action=action))
 
 
-def _reading(name: str, action: str) -> Any:
-    def read(self: Sample, *_: Any, **__: Any) -> Any:
+def _refusing_method(name: str, action: str) -> Any:
+    """A method of Sample called `name` that raises BatchingError."""
+
+    def refuse(self: Sample, *_: Any, **__: Any) -> Any:
         self.refuse_if_sample(action)
 
-    read.__name__ = name
-    return read
+    refuse.__name__ = name
+    return refuse
 
 
 for _name, _action in {
@@ -115,31 +121,32 @@ for _name, _action in {
     "__array__": "converts a Tensor to a NumPy array",
     "__reduce__": "pickles a Tensor",
 }.items():
-    setattr(Sample, _name, _reading(_name, _action))
-Sample.data = property(_reading("data", "reads .data"))  # type: ignore[method-assign, assignment]  # as above
+    setattr(Sample, _name, _refusing_method(_name, _action))
+Sample.data = property(_refusing_method("data", "reads .data"))  # type: ignore[method-assign, assignment]  # as above
 
 
-def bare(x: Any) -> Any:
-    """What a tape saves of x: its array; of a Sample, which writes change, another without a past;
-    anything else as it is.
+def saved_form(x: Any) -> Any:
+    """The form in which a tape saves x: the array of a Tensor; of a Sample a copy without its past,
+    because later writes change the Sample itself; anything else as it is.
     """
     if isinstance(x, Sample):
         return x.with_node(None)
     return x._data if isinstance(x, Tensor) else x
 
 
-def _valueless(whole: Any) -> Any:
-    """An array like one sample of `whole`: read-only, of one entry in memory, without a value."""
-    shape = whole.shape[1:]
-    if type(whole) is np.ndarray:
-        return np.ndarray(shape, whole.dtype, _no_value(whole.dtype), 0, (0,) * len(shape))
-    xp = devices.namespace(whole)
-    filler = np.frombuffer(_no_value(whole.dtype), whole.dtype)[0].item()
-    return xp.broadcast_to(xp.full((), filler, dtype=whole.dtype), shape)
+def _placeholder_for(batch: Array) -> Array:
+    """A read-only array like one sample of the array `batch`, with one entry in memory: NaN."""
+    shape, dtype = batch.shape[1:], batch.dtype
+    if type(batch) is np.ndarray:
+        return np.ndarray(shape, dtype, _placeholder_bytes(dtype), 0, (0,) * len(shape))
+    xp = devices.namespace(batch)
+    filler = np.frombuffer(_placeholder_bytes(dtype), dtype)[0].item()
+    return xp.broadcast_to(xp.full((), filler, dtype=dtype), shape)
 
 
 @lru_cache(maxsize=64)
-def _no_value(dtype: np.dtype[Any]) -> bytes:
+def _placeholder_bytes(dtype: np.dtype[Any]) -> bytes:
+    """The bytes of the entry of a placeholder, which no computation can use unnoticed."""
     if dtype.kind in "fc":
         return np.full((), np.nan, dtype).tobytes()
     if dtype.kind in "iu":  # an index of this size is out of bounds everywhere

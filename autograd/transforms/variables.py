@@ -1,8 +1,8 @@
-"""One run of a function on fresh variables, which is what every derivative is made of.
+"""BoundCall: one run of a function on fresh variables.  Every derivative is made from such a run.
 
-A variable is recorded as an `identity` call on what was passed: so an inner derivative stops at its
-own variables, an outer one passes through them, and nested derivatives never take one variable for
-another.  nn marks the inputs of modules by variables too.
+A variable is recorded as an `identity` call on the argument that it stands for.  So an inner
+derivative stops at its own variables, an outer derivative passes through them, and nested
+derivatives never confuse two variables.  nn marks the inputs of modules by variables too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
-from tapegrad.autograd.transforms.arguments import name_of
+from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.sample import Sample
 
-__all__ = ["Call", "derivative_depth", "released", "variable"]
+__all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
 
 NOT_SCALAR = (
     "grad needs a function that returns one number; {name} returned shape {shape}. "
@@ -38,33 +38,43 @@ NOT_FLOATING = (
     "argument {which} of {name} holds {dtype}; only floating point arrays can be differentiated"
 )
 
-# How many derivatives are being taken around this call: an inner one must then be recorded itself.
+# The number of derivatives that are being taken around the current call.  Where it is not 0, the
+# sweep of an inner derivative must be recorded itself.
 derivative_depth: ContextVar[int] = ContextVar("tapegrad_depth", default=0)
 
 
 def variable(x: Tensor) -> Tensor:
-    """A fresh variable with x's value, recorded as an identity call on x."""
+    """A fresh variable with the value of x, recorded as an identity call on x."""
     past = x._node
     if past is None:
-        return x.with_node(record_call(_ALONE, (), (), x._data))
-    return x.with_node(record_call(_BEHIND, (past,), (), x._data))
+        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._data))
+    return x.with_node(record_call(_WITH_PAST, (past,), (), x._data))
 
 
-_ALONE, _BEHIND = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
+_WITHOUT_PAST, _WITH_PAST = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
 
 
-def _variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
-    """A variable for an argument, or a part of one, of a function that is being differentiated."""
+def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> Tensor:
+    """A variable for one array of an argument of fn; a Python number becomes a floating point one.
+
+    which: the position or name of the argument, for messages
+    Raises TypeError for an array of integers or booleans.
+    """
     tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
     if tensor.dtype.kind not in "fc":
         if hasattr(value, "dtype"):
-            raise TypeError(NOT_FLOATING.format(which=which, name=name_of(fn), dtype=tensor.dtype))
-        tensor = untracked(as_array(value, float))  # a Python int: as in calculus, a number
+            raise TypeError(
+                NOT_FLOATING.format(which=which, name=function_name(fn), dtype=tensor.dtype)
+            )
+        tensor = untracked(as_array(value, float))  # 2 means the number 2.0, as in calculus
     return variable(tensor)
 
 
-def released(x: Any) -> Any:
-    """x, detached if its past leads only to this call's own variables, which nobody can reach."""
+def detach_unreachable(x: Any) -> Any:
+    """x without its past, if that leads only to variables of a finished derivative.
+
+    Nothing outside can ask for a gradient by such variables, so the tape behind x can be freed.
+    """
     if (
         derivative_depth.get()
         or not isinstance(x, Tensor)
@@ -75,39 +85,42 @@ def released(x: Any) -> Any:
     return x.detach()
 
 
-class Call:
-    """One run of a function on fresh variables, and what is needed to reverse it."""
+class BoundCall:
+    """One run of a function on fresh variables, and what a sweep back over it needs.
+
+    keys: which arguments get variables, as positions in `args` and keys of `kwargs`
+    """
 
     def __init__(
         self,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        places: tuple[int | str, ...],
+        keys: tuple[int | str, ...],
     ) -> None:
-        self.name = name_of(fn)
-        self.structure: list[Any] = []  # the arguments as they were, one for each place
-        self.flat = True  # is each of them one array?
-        self.tensors_in = False
+        self.name = function_name(fn)
+        self.structure: list[Any] = []  # the original arguments, one for each key
+        self.flat = True  # whether each of them is one array and no nest
+        self.tensors_in = False  # whether they hold Tensors
         self.variables: list[Tensor] = []
         changed = list(args)
-        for place in places:
-            value = args[place] if isinstance(place, int) else kwargs[place]
+        for key in keys:
+            value = args[key] if isinstance(key, int) else kwargs[key]
             self.structure.append(value)
             if type(value) is np.ndarray:
-                new: Any = _variable(value, fn, place)
+                new: Any = _argument_variable(value, fn, key)
                 self.variables.append(new)
             else:
                 self.flat = False
-                found = leaves(value)
-                self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in found)
-                parts = [_variable(x, fn, place) for x in found]
+                arrays = leaves(value)
+                self.tensors_in = self.tensors_in or any(isinstance(x, Tensor) for x in arrays)
+                parts = [_argument_variable(x, fn, key) for x in arrays]
                 self.variables += parts
                 new = replace_leaves(value, parts)
-            if isinstance(place, int):
-                changed[place] = new
+            if isinstance(key, int):
+                changed[key] = new
             else:
-                kwargs = {**kwargs, place: new}
+                kwargs = {**kwargs, key: new}
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
         try:
@@ -120,12 +133,12 @@ class Call:
             derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
-        """The Tensors that fn returned.  Raises TypeError for anything else among its results."""
-        found = leaves(self.output)
-        for output in found:
+        """The Tensors that fn returned.  Raises TypeError where fn returned anything else."""
+        outputs = leaves(self.output)
+        for output in outputs:
             if not isinstance(output, Tensor):
                 raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
-        return found
+        return outputs
 
     def scalar(self) -> Tensor:
         """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
@@ -137,18 +150,18 @@ class Call:
         return output
 
     def value(self) -> Any:
-        """What fn returned: arrays for arrays, Tensors for Tensors or inside another derivative."""
+        """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative."""
         if self.tensors_in or derivative_depth.get() > 0:
-            return map_leaves(released, self.output)
+            return map_leaves(detach_unreachable, self.output)
         return map_leaves(lambda output: output._data, self.output)
 
     def seeds(self) -> list[tuple[Node, Any]]:
-        """The cotangent 1 of the one number that fn returned."""
+        """The start of the gradient's sweep: the cotangent 1 of the number that fn returned."""
         output = self.scalar()
         return [] if output._node is None else [(output._node, seed_for(output, None))]
 
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
-        """The cotangent of each target, None where nothing reaches it."""
+        """The cotangent of each target; None for a target that no seed depends on."""
         taped = self.tensors_in or derivative_depth.get() > 0
         if not taped and not is_followed():
             return cotangents([(n, as_array(g)) for n, g in seeds], targets)
@@ -156,28 +169,32 @@ class Call:
         if taped:
             return cotangents(seeds, targets, taped=True)
         with no_grad():
-            found = cotangents(seeds, targets, taped=True)
-            return [g if g is None else copy(g) for g in found]  # owned, as below
+            results = cotangents(seeds, targets, taped=True)
+            # copies, for the reason given in `_owned_gradient`
+            return [g if g is None else copy(g) for g in results]
 
     def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
-        """The cotangents of the variables: for each place, in the structure of its argument."""
-        found = self.cotangents(seeds, self.targets)
+        """The cotangents of the variables: for each key, in the structure of its argument."""
+        cotangents = self.cotangents(seeds, self.targets)
         results = [
-            self._finished(g, variable) for g, variable in zip(found, self.variables, strict=True)
+            self._owned_gradient(g, variable)
+            for g, variable in zip(cotangents, self.variables, strict=True)
         ]
         if self.flat:
             return results
         gradients: list[Any] = replace_leaves(self.structure, results)
         return gradients
 
-    def _finished(self, g: Any, variable: Tensor) -> Any:
+    def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
+        """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
         if g is None:
             xp = devices.namespace(variable._data)
             g = xp.zeros(variable.shape, dtype=variable.dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
-            # arrays for arrays, unless the gradient itself depends on something tracked
-            g = released(g)
+            # an array if fn was given arrays, unless the gradient depends on something tracked
+            g = detach_unreachable(g)
             return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
-        # A rule may hand its cotangent on, or a broadcast view of it: what leaves here is owned.
+        # A rule may return the cotangent that it was given, or a broadcast view of it, and callers
+        # may write to their gradient.
         return devices.namespace(g).array(g, copy=True)

@@ -1,25 +1,29 @@
 """Containers: modules made of modules.
 
-A container keeps its children in the list `modules`; everything else (parameters, modes,
-conversion, paths in messages) finds them there by type.  Composition is ordinary code on the tape,
-so a container needs no gradient of its own: what Torch7 wrote by hand, running children backwards
-and adding up the gradients of branches, is what the reverse sweep does anyway.
+A container keeps its children in the list `modules`, where walks over the tree find them
+(parameters, modes, conversion, paths in messages).  Composition is ordinary code on the tape, so a
+container needs no gradient of its own: Torch7's containers ran their children backwards and summed
+the gradients of branches by hand, and the reverse sweep does both.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.part import shown
-from tapegrad.nn.core.tables import joined, table
-from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.part import text_of
+from tapegrad.nn.core.tables import concatenate_parts, entries_of
+from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = [
     "Concat",
@@ -36,11 +40,11 @@ __all__ = [
 class Container(Module):
     """A module with children, in the list `modules`, numbered from 0.
 
-    Positions may be negative and then count from the end; one that does not exist is an IndexError.
+    A negative index counts from the end.  Raises IndexError for an index of no child.
     Source: nn.Container.
     """
 
-    keeps = ("modules",)
+    keeps: ClassVar[tuple[str, ...]] = ("modules",)
 
     def __init__(self, *modules: Module) -> None:
         self.modules: list[Module] = []
@@ -53,7 +57,7 @@ class Container(Module):
         return self
 
     def get(self, index: int) -> Module:
-        """The child at position `index`."""
+        """The child number `index`."""
         return self.modules[self._position(index)]
 
     def size(self) -> int:
@@ -70,16 +74,16 @@ class Container(Module):
         return len(self.modules)
 
     def __bool__(self) -> bool:
-        return True  # an empty container is a module, not the absence of one
+        return True  # also for an empty container, so that `if module:` tells it from None
 
     def describe(self, first: int) -> str:
         """The tree of children as text, children numbered from `first`."""
         lines = [f"({number}): {text}" for number, text in enumerate(self._children(first), first)]
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
     def _children(self, first: int) -> Iterator[str]:
         for module in self.modules:
-            yield shown(module, first)
+            yield text_of(module, first)
 
     def _checked(self, module: Any) -> Module:
         if not isinstance(module, Module):
@@ -98,7 +102,7 @@ class Container(Module):
 
 
 class Sequential(Container):
-    """y = mₙ(… m₁(m₀(x))): children one after another; any input that the first one takes.
+    """y = mₙ(… m₁(m₀(x))): children one after another, on any input that the first one takes.
 
     An empty Sequential returns its input.  Source: nn.Sequential.
 
@@ -108,16 +112,16 @@ class Sequential(Container):
     drawn_as = "chain"
 
     def insert(self, module: Module, index: int | None = None) -> None:
-        """Put `module` at position `index`, before what is there; at the end when omitted."""
+        """Insert `module` before the child number `index`; at the end when omitted."""
         size = len(self.modules) + 1
-        position = size - 1 if index is None else self._position(index, size)
-        self.modules.insert(position, self._checked(module))
+        number = size - 1 if index is None else self._position(index, size)
+        self.modules.insert(number, self._checked(module))
 
     def remove(self, index: int | None = None) -> None:
-        """Take out the child at position `index`; the last one when omitted."""
+        """Remove the child number `index`; the last one when omitted."""
         del self.modules[self._position(-1 if index is None else index)]
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the first child takes -> what the last one returns."""
         for module in self.modules:
             x = module(x)
@@ -130,7 +134,7 @@ class Sequential(Container):
         for number, text in zip(numbers, self._children(first), strict=True):
             lines.append(f"({number}): {text}")
         name = "nn.Sequential" if first else torch7_name(self)  # Torch7 hides subclasses' names
-        return f"{name} {{\n  {indented(lines, 2)}\n}}"
+        return f"{name} {{\n  {indent(lines, 2)}\n}}"
 
 
 class _Branches(Container):
@@ -144,9 +148,9 @@ class _Branches(Container):
             mark, margin = ("  |`-> ", "  |    ") if left else ("   `-> ", "       ")
             lines.append(f"{mark}({number}): " + text.replace("\n", "\n" + margin))
         lines.append("   ... -> output")
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
-    def _one_each(self, count: int) -> None:
+    def _check_one_each(self, count: int) -> None:
         if count != len(self.modules):
             raise ShapeError(f"{count} inputs for {len(self.modules)} modules")
 
@@ -160,7 +164,7 @@ class ConcatTable(_Branches):
 
     drawn_as = "branches"
 
-    def updateOutput(self, x: Any) -> list[Any]:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         """x: whatever all children take -> list of their outputs."""
         return [module(x) for module in self.modules]
 
@@ -173,8 +177,8 @@ class ParallelTable(_Branches):
 
     drawn_as = "parallel"
 
-    def updateOutput(self, x: Any) -> list[Any]:
-        self._one_each(len(table(x)))
+    def updateOutput(self, x: Nest) -> list[Nest]:
+        self._check_one_each(len(entries_of(x)))
         return [module(part) for module, part in zip(self.modules, x, strict=True)]
 
 
@@ -194,43 +198,45 @@ class Concat(_Branches):
         super().__init__(*modules)
         self.dimension = dimension
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         """x: whatever all children take -> one array."""
         outputs = [module(x) for module in self.modules]
         if not outputs:
             raise ShapeError("there is nothing to join: the container is empty")
-        return joined(outputs, axis_of(self.dimension, outputs[0].ndim))
+        return concatenate_parts(outputs, axis_of(self.dimension, outputs[0].ndim))
 
 
 class DepthConcat(Concat):
     """Concat of outputs that differ in size: all are padded with zeros to the largest.
 
-    Along every axis but `dimension` an output of length n stands in the middle of the largest, N,
-    from position ⌊(N - n) / 2⌋ on.  Raises ShapeError when the numbers of axes differ.
+    Along every axis but `dimension`, an output of length n fills the middle of the largest length
+    N, from index ⌊(N - n) / 2⌋ on.  Raises ShapeError when the numbers of axes differ.
     Source: nn.DepthConcat; C. Szegedy et al., "Going Deeper with Convolutions", 2015.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Tensor:
         """x: whatever all children take -> one array."""
         outputs = [module(x) for module in self.modules]
         if len({y.ndim for y in outputs}) != 1:
             raise ShapeError(f"shapes {[y.shape for y in outputs]} cannot be joined")
         axis = axis_of(self.dimension, outputs[0].ndim)
         largest = [max(lengths) for lengths in zip(*(y.shape for y in outputs), strict=True)]
-        return ops.concatenate([_centred(y, axis, largest) for y in outputs], axis=axis)
+        padded = [_pad_to_centre(y, axis, largest) for y in outputs]
+        return concatenate_parts(padded, axis)
 
 
-def _centred(y: Any, axis: int, largest: list[int]) -> Any:
+def _pad_to_centre(y: Tensor, axis: int, largest: list[int]) -> Tensor:
     missing = [0 if a == axis else largest[a] - n for a, n in enumerate(y.shape)]
     if not any(missing):
         return y
-    return ops.pad(y, tuple((m // 2, m - m // 2) for m in missing))
+    padded: Tensor = ops.pad(y, tuple((m // 2, m - m // 2) for m in missing))
+    return padded
 
 
 class Parallel(_Branches):
-    """The i-th child on the i-th slice of x along inputDimension; outputs joined.
+    """The outputs of the i-th child on the i-th slice of x along inputDimension, joined.
 
-    x: an array with as many slices as there are children; a child sees its slice without that axis
+    x: an array with as many slices as there are children; a child gets its slice without that axis
     -> the outputs joined along outputDimension, an axis of the outputs.
     Raises ShapeError for another number of slices.  Source: nn.Parallel.
     """
@@ -245,23 +251,23 @@ class Parallel(_Branches):
         self.inputDimension = inputDimension
         self.outputDimension = outputDimension
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         axis = axis_of(self.inputDimension, x.ndim)
-        self._one_each(x.shape[axis])
+        self._check_one_each(x.shape[axis])
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         parts = [part.reshape(shape) for part in ops.split(x, x.shape[axis], axis)]
         outputs = [module(part) for module, part in zip(self.modules, parts, strict=True)]
-        return joined(outputs, axis_of(self.outputDimension, outputs[0].ndim))
+        return concatenate_parts(outputs, axis_of(self.outputDimension, outputs[0].ndim))
 
 
 class MapTable(Container):
     """y = [m(x₀), m(x₁), …]: one module on every entry of the input table.
 
-    The module is copied for each entry, so that each has its own output and buffers; `modules`
-    lists the copies made so far, as many as the longest table needed.
-    shared: the copies use the same Parameters, each listed once; otherwise each learns its own,
-    starting as the module is.
-    Raises ShapeError for what is no table.  Source: nn.MapTable.
+    Each entry gets a copy of the module, with its own output and buffers; `modules` lists the
+    copies made so far, as many as the longest table needed.
+    shared: whether the copies use the same Parameters, each listed once; otherwise each copy learns
+    its own, which start from the module's.
+    Raises ShapeError for an input that is no table.  Source: nn.MapTable.
     """
 
     keeps = ("shared",)
@@ -273,31 +279,32 @@ class MapTable(Container):
             self.add(module)
 
     def add(self, module: Module) -> Self:
-        """Make `module` the one that is mapped; copies of another are dropped."""
+        """Map `module` from now on; copies of another are dropped."""
         self.modules = [self._checked(module)]
         return self
 
     def resize(self, count: int) -> None:
-        """Keep `count` copies, one for each entry of a table, making those that are missing."""
+        """Keep `count` copies, one for each entry of a table, and make those that are missing."""
         module = self.get(0)
-        kept = {id(p): p for _, p in module.named_trainable()} if self.shared else {}
+        # A deep copy takes what its memo already has: the Parameters that are not to be copied.
+        memo = {id(p): p for _, p in module.named_trainable()} if self.shared else {}
         copies = self.modules[: max(count, 1)]
         while len(copies) < count:
-            copies.append(copy.deepcopy(module, dict(kept)))
+            copies.append(copy.deepcopy(module, dict(memo)))
         self.modules = copies
 
     def clearState(self) -> Self:
-        """Forget outputs and gradients of inputs; shared copies are dropped."""
+        """Drop outputs, gradients of inputs, and shared copies."""
         if self.shared:
             del self.modules[1:]
         return super().clearState()
 
-    def updateOutput(self, x: Any) -> list[Any]:
+    def updateOutput(self, x: Nest) -> list[Nest]:
         """x: a table -> the list of outputs."""
         undo_attribute(self, "modules")
-        self.resize(max(len(table(x)), len(self.modules)))
+        self.resize(max(len(entries_of(x)), len(self.modules)))
         return [module(part) for module, part in zip(self.modules, x, strict=False)]
 
     def describe(self, first: int) -> str:
         inner = next(self._children(first), "")
-        return f"{torch7_name(self)} {{\n  {indented([inner], 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent([inner], 2)}\n}}"

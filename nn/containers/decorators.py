@@ -1,16 +1,16 @@
-"""Decorators: modules around one module, which change how it is called and not what it learns.
+"""Decorators: modules around one module, which change how it runs.
 
-Bottle folds axes, WeightNorm computes the weight from others, DontCast keeps a dtype, NaN and
-Profile watch, GPU says where, Checkpoint saves memory.
+Bottle folds axes, WeightNorm computes the module's weight from other parameters, DontCast keeps a
+dtype, NaN finds NaN, Profile measures time, GPU places the module, Checkpoint saves memory.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,12 +21,14 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import fill_, normal_
-from tapegrad.nn.core.own import derived
-from tapegrad.nn.core.part import shown
-from tapegrad.nn.core.state import record
+from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import text_of
+from tapegrad.nn.core.state import saved_record
 from tapegrad.nn.core.text import torch7_name
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, DTypeLike, Nest
+    from tapegrad.devices import Device
     from tapegrad.nn.module import Module
 
 __all__ = ["Bottle", "Checkpoint", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]
@@ -35,24 +37,24 @@ NOT_A_NUMBER = "found NaN in {what} of {module}"
 
 
 class Decorator(Container):
-    """y = m(x): one module, decorated by what subclasses do around it.  Source: nn.Decorator."""
+    """y = m(x): one module; subclasses add something around its call.  Source: nn.Decorator."""
 
     def __init__(self, module: Module) -> None:
         super().__init__(module)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
         return self.modules[0](x)
 
     def describe(self, first: int) -> str:
-        return f"{torch7_name(self)}{self._note(first)} @ {shown(self.modules[0], first)}"
+        return f"{torch7_name(self)}{self._note(first)} @ {text_of(self.modules[0], first)}"
 
     def _note(self, first: int) -> str:
         return ""
 
 
 class Bottle(Decorator):
-    """y = m(x) for an x with more axes than m takes: the first ones are folded into one.
+    """y = m(x) for an x with more axes than m takes: the first of them are folded into one.
 
     x: (a, b, …, *sample), where m takes nInputDim axes, the first of them a batch -> (a, b, …,
     *result), where m returns nOutputDim axes.
@@ -67,7 +69,7 @@ class Bottle(Decorator):
         self.nOutputDim = nInputDim if nOutputDim is None else nOutputDim
         self.dimDelta = self.nInputDim - self.nOutputDim
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         """x: (…, *sample) -> (…, *result)."""
         folded = x.ndim - self.nInputDim + 1
         if folded <= 1:
@@ -80,15 +82,15 @@ class Bottle(Decorator):
 
 
 class Checkpoint(Decorator):
-    """y = m(x), where what m computes inside is computed again in the reverse sweep, not kept.
+    """y = m(x), where the reverse sweep runs m again instead of keeping its intermediate results.
 
-    Gradients are those of m; memory is that of x and y, time one more run of m (`checkpoint`).
-    Random draws are repeated, and running statistics move once.  After `forward` and `backward`
-    the modules inside have no `output` and no `gradInput`: keeping these is what is saved.
-    Not in Torch7.
+    The gradients are those of m.  The tape holds x and y only, and the sweep takes one more run of
+    m (`checkpoint`), which repeats random draws and leaves running statistics alone.  After
+    `forward` and `backward` the modules inside have no `output` and no `gradInput`: that is the
+    memory saved.  Not in Torch7.
     """
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
         return checkpoint(self.modules[0])(x)
 
@@ -98,7 +100,7 @@ class WeightNorm(Decorator):
 
     outputDim: the axis of the weight whose slices are the rows.  v (n_out, all other axes), from
     N(0, 2/entries a row); g (n_out, 1), from 1; the module's bias from 0.
-    The module's `weight` is no Parameter any more: it is computed at each call.
+    The module's `weight` is no longer a Parameter: each call computes it.
     Raises TypeError for a module without a weight.  Source: nn.WeightNorm; T. Salimans, D. Kingma,
     "Weight Normalization", 2016.
     """
@@ -120,16 +122,20 @@ class WeightNorm(Decorator):
         self.reset()
 
     @property
+    def _layer(self) -> Any:  # a layer with a weight
+        return self.modules[0]
+
+    @property
     def bias(self) -> Any:
         """The module's bias."""
-        return self.modules[0].bias
+        return self._layer.bias
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw v from N(0, 2/entries a row), or N(0, stdv²); g to 1, bias to 0."""
         normal_(self.v, 0.0, (2 / self.otherDims) ** 0.5 if stdv is None else stdv)
         fill_(self.g, 1.0)
         fill_(vars(self.modules[0]).get("bias"), 0.0)
-        self.modules[0].weight = self._weight().detach()
+        self._layer.weight = self._weight().detach()
 
     def _weight(self) -> Any:
         norm = ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + 1e-4)
@@ -137,22 +143,22 @@ class WeightNorm(Decorator):
         shape = (self.shape[axis], *self.shape[:axis], *self.shape[axis + 1 :])
         return ops.moveaxis((self.v * (self.g / norm)).reshape(shape), 0, axis)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
-        module, weight = self.modules[0], self._weight()
+        module, weight = self._layer, self._weight()
         module.weight = weight
         try:
             return module(x)
         finally:
-            module.weight = weight.detach()  # readable, and no hold on the tape
+            module.weight = weight.detach()  # which can be read, and does not keep the tape
 
 
 class DontCast(Decorator):
-    """A module that keeps its dtype when what it is in is converted.
+    """y = m(x), where m keeps its dtype when a module around it is converted.
 
-    castin: x is converted to the module's dtype; castout, as castin unless given: what it returns
-    to that of x.  moduleType: a dtype, or Torch7's name of one, to convert the module to first.
-    `to(device)` moves it as any other.  Source: nn.DontCast.
+    castin: whether to convert x to the dtype of m.  castout: whether to convert y to the dtype of
+    x; as castin when None.  moduleType: a dtype, or Torch7's name of one, to which m is converted
+    first.  `to(device)` moves m as any other module.  Source: nn.DontCast.
     """
 
     keeps = ("castin", "castout")
@@ -163,7 +169,7 @@ class DontCast(Decorator):
         module: Module,
         castin: bool = False,
         castout: bool | None = None,
-        moduleType: Any = None,
+        moduleType: DTypeLike | None = None,
     ) -> None:
         super().__init__(module)
         self.castin = castin
@@ -171,29 +177,32 @@ class DontCast(Decorator):
         if moduleType is not None:
             module.type(moduleType)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
         module = self.modules[0]
-        given = next((a.dtype for a in leaves(x) if a.dtype.kind == "f"), None)
-        y = module(_cast(x, module.type()) if self.castin else x)
-        return _cast(y, given) if self.castout else y
+        x_dtype = next((a.dtype for a in leaves(x) if a.dtype.kind == "f"), None)
+        y = module(_cast_floats(x, module.type()) if self.castin else x)
+        return _cast_floats(y, x_dtype) if self.castout else y
 
 
-def _cast(x: Any, dtype: Any) -> Any:
-    def cast(a: Any) -> Any:
-        kept = a.dtype.kind != "f" or a.dtype == dtype or dtype is None
-        return a if kept else ops.cast(a, dtype=dtype)
+def _cast_floats(x: Nest, dtype: DTypeLike | None) -> Nest:
+    def cast(a: Tensor) -> Tensor:
+        if a.dtype.kind != "f" or a.dtype == dtype or dtype is None:
+            return a
+        converted: Tensor = ops.cast(a, dtype=dtype)
+        return converted
 
     return map_leaves(cast, x)
 
 
 class NaN(Decorator):
-    """y = m(x), and an error as soon as there is a NaN in what m returns or hands back.
+    """y = m(x), and an error at the first NaN in the results or gradients of m.
 
-    Looks at the output, at the gradients with respect to output and input, and, when its own
-    `backward` or `accGradParameters` is called, at the gradients of parameters.
-    id: a name for the message; numbers count up when omitted.
-    Raises FloatingPointError naming the module and the place.  Source: nn.NaN.
+    The module checks the output, the gradients with respect to output and input, and, in calls of
+    its own `backward` and `accGradParameters`, the gradients of parameters.
+    id: a name for the message; the next number when omitted.
+    Raises FloatingPointError that names the module and which of these holds the NaN.
+    Source: nn.NaN.
     """
 
     keeps = ("id",)
@@ -209,35 +218,37 @@ class NaN(Decorator):
     def _note(self, first: int) -> str:
         return f"({self.id})"
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
         name = f"{type(self.modules[0]).__name__} (id {self.id})"
-        y = self.modules[0](_watched(x, _NoNaN("gradInput", name)))
-        map_leaves(_NoNaN("output", name), y)
-        return _watched(y, _NoNaN("gradOutput", name))
+        y = self.modules[0](_watch_gradient(x, _NaNCheck("gradInput", name)))
+        map_leaves(_NaNCheck("output", name), y)
+        return _watch_gradient(y, _NaNCheck("gradOutput", name))
 
-    @derived
-    def backward(self, input: Any, gradOutput: Any, scale: float = 1) -> Any:
-        """As in Module; the gradients of parameters are looked at too."""
+    @gradient_from_tape
+    def backward(self, input: Nest, gradOutput: Nest, scale: float = 1) -> Nest:
+        """As in Module; checks the gradients of parameters too."""
         result = super().backward(input, gradOutput, scale)
-        self._look_at_gradients()
+        self._check_parameter_gradients()
         return result
 
-    @derived
-    def accGradParameters(self, input: Any, gradOutput: Any, scale: float = 1) -> None:
-        """As in Module; the gradients of parameters are looked at too."""
+    @gradient_from_tape
+    def accGradParameters(self, input: Nest, gradOutput: Nest, scale: float = 1) -> None:
+        """As in Module; checks the gradients of parameters too."""
         super().accGradParameters(input, gradOutput, scale)
-        self._look_at_gradients()
+        self._check_parameter_gradients()
 
-    def _look_at_gradients(self) -> None:
+    def _check_parameter_gradients(self) -> None:
         for name, parameter in self.modules[0].named_parameters():
             if parameter.grad is not None:
                 module = f"{type(self.modules[0]).__name__} (id {self.id})"
-                _NoNaN(f"the gradient of {name}", module)(parameter.grad)
+                _NaNCheck(f"the gradient of {name}", module)(parameter.grad)
 
 
 @dataclass(frozen=True)
-class _NoNaN:
+class _NaNCheck:
+    """Raises FloatingPointError, naming `what` and `module`, for an array with a NaN."""
+
     what: str
     module: str
 
@@ -247,18 +258,17 @@ class _NoNaN:
             raise FloatingPointError(NOT_A_NUMBER.format(what=self.what, module=self.module))
 
 
-def _watched(x: Any, watch: Any) -> Any:
-    return map_leaves(
-        lambda a: ops.watched_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x
-    )
+def _watch_gradient(x: Nest, watch: Callable[[Array], None]) -> Nest:
+    """x, so that the reverse sweep calls `watch` on the cotangent of each floating point array."""
+    return map_leaves(lambda a: ops.watch_gradient(a, watch=watch) if a.dtype.kind == "f" else a, x)
 
 
 class Profile(Decorator):
-    """y = m(x), and how long m takes, forward and backward.
+    """y = m(x), with the time that m takes, forward and backward.
 
-    Every print_interval calls a line with the means is written to standard output.  The counts
-    `numFwds`, `numBwds` and the seconds `summedFwdTime`, `summedBwdTime` can be read.
-    name: what the line calls the module.  Source: nn.Profile.
+    Every print_interval calls, a line with the mean goes to standard output.  The counts are in
+    `numFwds` and `numBwds`, the seconds in `summedFwdTime` and `summedBwdTime`.
+    name: the module's name in that line.  Source: nn.Profile.
     """
 
     keeps = ("print_interval", "name", "_clocks")
@@ -267,48 +277,51 @@ class Profile(Decorator):
         super().__init__(module)
         self.print_interval = print_interval
         self.name = torch7_name(module) if name is None else name
-        self._both()
+        self._clock_pair()
 
-    def _both(self) -> tuple[_Clock, _Clock]:
-        """The clocks, forward and backward; a module from a Torch7 file has none yet."""
+    def _clock_pair(self) -> tuple[_Clock, _Clock]:
+        """(forward clock, backward clock), made now for a module from a Torch7 file."""
         if "_clocks" not in vars(self):
-            self._clocks = tuple(_Clock(self.name, self.print_interval) for _ in range(2))
+            self._clocks = (
+                _Clock(self.name, self.print_interval),
+                _Clock(self.name, self.print_interval),
+            )
         return self._clocks
 
     @property
     def numFwds(self) -> int:
-        """How many calls of the module were timed."""
-        return self._both()[0].count
+        """The number of timed calls of the module."""
+        return self._clock_pair()[0].count
 
     @property
     def numBwds(self) -> int:
-        """How many backward passes through it were timed."""
-        return self._both()[1].count
+        """The number of timed backward passes through the module."""
+        return self._clock_pair()[1].count
 
     @property
     def summedFwdTime(self) -> float:
-        """Seconds spent in its forward code."""
-        return self._both()[0].total
+        """The seconds in the module's forward code."""
+        return self._clock_pair()[0].total
 
     @property
     def summedBwdTime(self) -> float:
-        """Seconds between the arrival of a gradient at its output and at its input."""
-        return self._both()[1].total
+        """The seconds from a gradient's arrival at the module's output to that at its input."""
+        return self._clock_pair()[1].total
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
-        forward, backward = self._both()
-        x = _watched(x, backward.stop)
+        forward, backward = self._clock_pair()
+        x = _watch_gradient(x, backward.stop)
         forward.start()
         y = self.modules[0](x)
         forward.stop()
-        return _watched(y, backward.start)
+        return _watch_gradient(y, backward.start)
 
 
-@record
+@saved_record
 @dataclass
 class _Clock:
-    """Adds up the time between starts and stops; knows no module, so that no cycle arises."""
+    """Sums the times from each start to the next stop; holds no module, to avoid a cycle."""
 
     name: str
     interval: int
@@ -316,10 +329,12 @@ class _Clock:
     total: float = 0.0
     _since: float | None = field(default=None, repr=False)
 
-    def start(self, array: Any = None) -> None:
+    def start(self, array: Array | None = None) -> None:
+        """Begin to measure.  `array` is not used; the reverse sweep passes the cotangent."""
         self._since = time.perf_counter()
 
-    def stop(self, array: Any = None) -> None:
+    def stop(self, array: Array | None = None) -> None:
+        """End a measurement, if one is running; `array` as in `start`."""
         if self._since is None:
             return
         self.total += time.perf_counter() - self._since
@@ -331,10 +346,10 @@ class _Clock:
 
 
 class GPU(Decorator):
-    """y = m(x), with m on the GPU `device` and what it returns on the GPU `outdevice`.
+    """y = m(x), with m on the GPU number `device` and y on the GPU number `outdevice`.
 
-    An x on the CPU passes through to m as it is: the module is moved, with `cuda()`, when its
-    container is.  Source: nn.GPU.
+    `cuda()` of a module around it moves m to its own GPU.  Before, on the CPU, x and y stay there.
+    Source: nn.GPU.
     """
 
     keeps = ("device", "outdevice")
@@ -348,19 +363,19 @@ class GPU(Decorator):
     def _note(self, first: int) -> str:
         return f"({self.device + first})"
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
-        y = self.modules[0](_on_gpu(x, self.device))
-        return _on_gpu(y, self.outdevice)
+        y = self.modules[0](_move_to_gpu(x, self.device))
+        return _move_to_gpu(y, self.outdevice)
 
-    def to(self, device: Any) -> Any:
-        """Move to the CPU, or to the GPU of its own whichever `device` names; returns self."""
+    def to(self, device: str | Device) -> Self:
+        """Move to the CPU, or for any GPU to the module's own; returns self."""
         target = devices.device(device)
         return super().to(f"cuda:{self.device}" if str(target).startswith("cuda") else target)
 
 
-def _on_gpu(x: Any, index: int) -> Any:
-    def move(a: Any) -> Any:
+def _move_to_gpu(x: Nest, index: int) -> Nest:
+    def move(a: Tensor) -> Tensor:
         return a.to(f"cuda:{index}") if str(a.device).startswith("cuda") else a
 
     return map_leaves(move, x)

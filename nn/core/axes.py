@@ -1,8 +1,8 @@
-"""Which axis a layer means, when the same layer takes single samples and batches.
+"""Axes and indices of layers that take single samples as well as batches.
 
-Torch7's rule, shared by many of its layers: a dimension counts within a single sample, so it moves
-by one where the input has an axis more than a sample (the batch); a negative dimension counts from
-the end and is the same in both.
+Torch7 counts a dimension within a single sample.  For an input with one axis more than a sample,
+the batch axis, the dimension moves by one.  A negative dimension counts from the end and means the
+same in both.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ __all__ = ["axis_of", "position_of"]
 
 
 def axis_of(dimension: int, ndim: int, sample_axes: int | None = None) -> int:
-    """The axis, from 0, that `dimension` means in an array of `ndim` axes.
+    """The axis, counted from 0, that `dimension` means in an array of `ndim` axes.
 
-    sample_axes: how many axes a single sample has; None where inputs are not told apart.
+    sample_axes: how many axes a single sample has; None for a layer that knows no samples
     Raises ShapeError when there is no such axis.
     """
     axis = dimension
@@ -27,7 +27,10 @@ def axis_of(dimension: int, ndim: int, sample_axes: int | None = None) -> int:
 
 
 def position_of(index: int, length: int, what: str) -> int:
-    """`index`, negative from the end, as a position from 0.  Raises ShapeError if not there."""
+    """`index` counted from 0; a negative one counts from the end.
+
+    Raises ShapeError for an index beyond `length`, and names `what` has that length.
+    """
     if not -length <= index < length:
         raise ShapeError(f"index {index} is not in {what} of length {length}")
     return index % length

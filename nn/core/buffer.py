@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.undo import undo_write
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["Buffer"]
 
@@ -14,14 +17,14 @@ __all__ = ["Buffer"]
 class Buffer(Tensor):
     """State of a module that is not learned, such as a running mean; saved with its parameters.
 
-    It is written by `assign`, or by ``b[i] = v``; replay repeats that, a failing forward undoes it.
+    `assign` and ``b[i] = v`` write it; replay repeats such a write, a forward that fails undoes it.
     """
 
     __slots__ = ()
 
     _state = True
 
-    def assign(self, value: Any) -> None:
+    def assign(self, value: Operand) -> None:
         """Overwrite the entries with `value`, broadcast and converted to this dtype."""
         self._before_write()
         ops.assign(self, value.detach() if isinstance(value, Tensor) else value)

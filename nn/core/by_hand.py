@@ -1,9 +1,9 @@
 """Layers whose gradient is written by hand, as in Torch7.
 
-A module that overrides `updateGradInput` or `accGradParameters` is honoured: inside another module
-its call becomes one record whose rule calls them.  `super().updateGradInput(...)` still gives the
-tape's gradient, since the call keeps its own trace.  A second derivative is not available: the
-hand-written one is not recorded, and says so.
+A module may override `updateGradInput` or `accGradParameters`.  Inside another module, a call of it
+becomes one record on the tape, whose rule calls these methods.  `super().updateGradInput(...)`
+still gives the tape's gradient, since the call keeps a trace of its own.  A second derivative is an
+error, because the hand-written gradient is not recorded.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.transforms.sample import Sample
 from tapegrad.autograd.transforms.variables import variable
-from tapegrad.nn.core.frames import Frame, current_frame, entered
-from tapegrad.nn.core.run import run_of
+from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
 from tapegrad.nn.core.spans import Span
 from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
+from tapegrad.nn.core.transient import transient_state_of
 
 __all__ = ["call_by_hand"]
 
@@ -55,13 +55,14 @@ class _ModulePlan(Plan):
         return self.name
 
     def restrict(self, wanted: tuple[int, ...]) -> Any:
-        """The pull for some parents: all are computed, those wanted are returned."""
+        """The pull for some of the parents: computes all cotangents, returns those wanted."""
 
         def pull(g: Any, *saved: Any) -> Any:
-            every = self.pull(g, *saved)
-            every = every if isinstance(every, tuple) else (every,)
-            chosen = tuple(every[i] for i in wanted)
-            return chosen[0] if len(wanted) == 1 else chosen
+            cotangents = self.pull(g, *saved)
+            if not isinstance(cotangents, tuple):
+                cotangents = (cotangents,)
+            selected = tuple(cotangents[i] for i in wanted)
+            return selected[0] if len(wanted) == 1 else selected
 
         return pull, (0, 1, 2)
 
@@ -69,23 +70,24 @@ class _ModulePlan(Plan):
         """The cotangents of the tracked inputs, then of the parameters."""
         if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
             raise BatchingError(ONE_BY_ONE.format(name=self.name))
-        taped = any(isinstance(part, Tensor) for part in leaves(g))
-        if taped:  # recorded for a further derivative, or only observed?
+        # Cotangents are Tensors in a sweep that is recorded (for a second derivative), and in one
+        # that is only observed.
+        if any(isinstance(part, Tensor) for part in leaves(g)):
             if is_recording():
                 raise RuntimeError(SECOND_ORDER.format(name=self.name))
             refuse(f"runs the hand-written gradient of {self.name}")
             g = map_leaves(as_array, g)
-        single = not isinstance(g, list)
+        cotangents = g if isinstance(g, list) else [g]
         outputs = leaves(trace.root.output)
-        given = [
+        gradients = [
             untracked(part if part is not None else output._data * 0)
-            for part, output in zip([g] if single else g, outputs, strict=True)
+            for part, output in zip(cotangents, outputs, strict=True)
         ]
-        grad_output = replace_leaves(trace.root.output, given)
+        grad_output = replace_leaves(trace.root.output, gradients)
         inputs = trace.root.inputs[0] if len(trace.root.inputs) == 1 else trace.root.inputs
-        kept = [(p, p.grad) for p in parameters]
-        run = run_of(module)
-        newer, run.trace = run.trace, trace
+        gathered = [(p, p.grad) for p in parameters]
+        state = transient_state_of(module)
+        newer, state.trace = state.trace, trace
         try:
             for p in parameters:
                 p.grad = p._data * 0
@@ -98,19 +100,19 @@ class _ModulePlan(Plan):
             ]
             results += [p.grad._data for p in parameters if p.grad is not None]
         finally:
-            for p, gradient in kept:
+            for p, gradient in gathered:
                 p.grad = gradient
-            run.trace = newer
+            state.trace = newer
         return results[0] if len(results) == 1 else tuple(results)
 
 
 def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
-    """Run the module on its own trace, and join that to the current tape by one record."""
-    given = [as_tensors(x) for x in inputs]
+    """Run the module on a trace of its own, and put the call on the current tape as one record."""
+    tensors = [as_tensors(x) for x in inputs]
     frame = current_frame()
     outer = None if frame is None else frame.trace
-    marked, nodes = mark_inputs(given) if outer is not None else (given, [])
-    # The rule answers for every floating point input, so each has a node to answer to.
+    marked, nodes = mark_inputs(tensors) if outer is not None else (tensors, [])
+    # The rule returns a cotangent for every floating point input, so each of them needs a node.
     marked = replace_leaves(marked, [_tracked(x) for x in leaves(marked)])
     flat = [x for x in leaves(marked) if x._node is not None]
     detached = replace_leaves(marked, [x.detach() for x in leaves(marked)])
@@ -118,24 +120,26 @@ def call_by_hand(module: Any, inputs: tuple[Any, ...]) -> Any:
     parameters = module._parameters()
     output = replace_leaves(trace.root.output, [t.detach() for t in leaves(trace.root.output)])
     if is_recording():
-        with entered(Frame(module, outer, frame)):
-            _join(module, trace, flat, parameters, leaves(output))
+        with enter_frame(Frame(module, outer, frame)):
+            _record_call_of(module, trace, flat, parameters, leaves(output))
     if outer is not None:
-        outer.spans.append(Span(weakref.ref(module), nodes, given, output))
+        outer.spans.append(Span(weakref.ref(module), nodes, tensors, output))
     return output
 
 
 def _tracked(x: Tensor) -> Tensor:
+    """x with a node of its own, if it is a floating point Tensor without one."""
     return variable(x) if x._node is None and x.dtype.kind in "fc" and is_recording() else x
 
 
-def _join(
+def _record_call_of(
     module: Any,
     trace: Any,
     inputs: list[Tensor],
     parameters: list[Parameter],
     outputs: list[Tensor],
 ) -> None:
+    """Record the call: one node, whose parents are the tracked inputs and the parameters."""
     parents = tuple(t._node for t in (*inputs, *parameters) if t._node is not None)
     node = record_call(
         _ModulePlan(type(module).__name__),
@@ -143,9 +147,9 @@ def _join(
         (module, trace, parameters),
         outputs[0] if len(outputs) == 1 else outputs,
     )
-    told = observer()
-    if told is not None:
-        told.recorded(node)
+    current_observer = observer()
+    if current_observer is not None:
+        current_observer.recorded(node)
     if len(outputs) == 1:
         outputs[0]._node = node
         return

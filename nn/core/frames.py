@@ -1,7 +1,7 @@
-"""Which module runs: a frame for each call, inside the frame of the module that called it.
+"""Which module runs: each call has a frame, inside the frame of the module that called it.
 
-Errors and anomaly mode name the path that the frames say.  Inside a checkpoint other frames stand
-for them: its function runs again when the modules that called it may be gone.
+Errors and anomaly mode name the path that the frames spell.  A checkpoint gets frames of its own:
+it runs its function again when the calling modules may no longer exist.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
 from tapegrad.autograd.core import callsite
-from tapegrad.autograd.transforms.checkpoint import surroundings
+from tapegrad.autograd.transforms.checkpoint import context_hooks
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ __all__ = [
     "Frame",
     "FrozenFrame",
     "current_frame",
-    "entered",
-    "located",
-    "module_path",
+    "enter_frame",
+    "name_module_in_errors",
+    "current_path",
 ]
 
 IN_MODULE = "in module "
@@ -36,21 +36,22 @@ IN_MODULE = "in module "
 
 @dataclass(frozen=True)
 class Frame:
-    """The module that is being run, the trace it belongs to (None in a plain call), and the frame
-    of the module that called it.
+    """One call of a module.
 
-    undo: the trace that changes are undone with when there is none to put spans in
+    module: the module that runs; None for the root of a trace
+    trace:  the trace that collects spans; None in a plain call
+    parent: the frame of the calling module
+    undo:   inside a checkpoint, which collects no spans: the trace that undoes changes on failure
     """
 
     module: Any
     trace: Trace | None
     parent: Frame | None
     undo: Trace | None = None
-    frozen: ClassVar[bool] = False  # are there Parameters that are constants to the module?
 
     @cached_property
     def path(self) -> str:
-        """The module's path in those that called it, ``Sequential[1].Linear``; "" without one."""
+        """The module's path in its callers, ``Sequential[1].Linear``; "" without a module."""
         outer = self.parent
         while outer is not None and outer.module is None:
             outer = outer.parent
@@ -70,14 +71,13 @@ class FrozenFrame(Frame):
     """
 
     own: frozenset[int] = frozenset()
-    frozen: ClassVar[bool] = True
 
     def has_constant(self, parameter: Any) -> bool:
-        """Whether the Parameter is the module's, or that of a frozen module below it."""
-        return id(parameter) in self.own or id(parameter) in self._below
+        """Whether the module, or a frozen module below it, holds the Parameter."""
+        return id(parameter) in self.own or id(parameter) in self._held_below
 
     @cached_property
-    def _below(self) -> frozenset[int]:
+    def _held_below(self) -> frozenset[int]:
         parts = [part for part in self.module.listModules() if part._frozen]
         return frozenset(id(p) for part in parts for p in part.own_parameters())
 
@@ -87,8 +87,8 @@ current_frame = _frame.get
 
 
 @contextmanager
-def entered(frame: Frame | None) -> Iterator[None]:
-    """Run a block as part of `frame.module`."""
+def enter_frame(frame: Frame | None) -> Iterator[None]:
+    """Run a block as a part of the call that `frame` describes."""
     token = _frame.set(frame)
     try:
         yield
@@ -96,52 +96,54 @@ def entered(frame: Frame | None) -> Iterator[None]:
         _frame.reset(token)
 
 
-def module_path() -> str:
-    """The path of the module that is being run, "" outside of every module."""
+def current_path() -> str:
+    """The path of the running module; "" outside of every module."""
     frame = current_frame()
     return "" if frame is None else frame.path
 
 
-def name_of(array: Any) -> str:
-    """What the module that is being run calls `array`, "" if it is none of its own Tensors."""
+def attribute_name_of(array: Any) -> str:
+    """The attribute of the running module that holds `array`; "" if none of its Tensors does."""
     frame = current_frame()
     own = {} if frame is None or frame.module is None else vars(frame.module)
     return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
 
 
-callsite.register_module_names(module_path, name_of)
+callsite.register_module_names(current_path, attribute_name_of)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
     """Returns a context for a checkpoint's first run, and a function making one for each re-run.
 
-    Modules record no spans inside either.  Spans would keep what the checkpoint drops, and their
-    nodes would not be those of the re-run.
+    Modules record no spans inside either.  Spans would keep what the checkpoint drops, and would
+    hold nodes that the re-run makes anew.
     """
     frame = current_frame()
     if frame is None:
-        return entered(None), lambda: entered(None)
-    alone: dict[str, Any] = {"trace": None, "parent": None, "undo": None}
-    # Modules may hold the tape, which holds this: strong references would be cycles.
-    callers, outer = [], frame
+        return enter_frame(None), lambda: enter_frame(None)
+    detached: dict[str, Any] = {"trace": None, "parent": None, "undo": None}
+    # The tape holds the function for re-runs, and modules may hold the tape: strong references to
+    # modules would make cycles.
+    callers: list[tuple[Any, Frame]] = []
+    outer: Frame | None = frame
     while outer is not None:
         if outer.module is not None:
-            callers.append((weakref.ref(outer.module), replace(outer, module=None, **alone)))
+            callers.append((weakref.ref(outer.module), replace(outer, module=None, **detached)))
         outer = outer.parent
 
-    def later() -> Any:
-        again = None if callers else Frame(None, None, None)
+    def rerun_context() -> Any:
+        innermost: Frame | None = None if callers else Frame(None, None, None)
         for reference, caller in reversed(callers):
-            again = replace(caller, module=reference() or _GONE, parent=again)
-        return entered(again)
+            innermost = replace(caller, module=reference() or _COLLECTED, parent=innermost)
+        return enter_frame(innermost)
 
     first = replace(frame, trace=None, undo=frame.trace or frame.undo)
-    return entered(first), later
+    return enter_frame(first), rerun_context
 
 
-class _Gone:
-    """Stands in for a caller that was garbage-collected, so that code which a checkpoint runs again
-    still counts as inside a module.
+class _CollectedModule:
+    """Stands in for a calling module that was garbage-collected, so that code which a checkpoint
+    runs again still counts as inside a module.
     """
 
     def name_of_child(self, _: Any) -> str:
@@ -151,23 +153,23 @@ class _Gone:
         return []
 
 
-_GONE = _Gone()
+_COLLECTED = _CollectedModule()
 
 
-surroundings.append(checkpoint_contexts)
+context_hooks.append(checkpoint_contexts)
 
 
 @contextmanager
-def located() -> Iterator[None]:
-    """Put the path of the module that is being run into errors; the innermost one that sees it."""
+def name_module_in_errors() -> Iterator[None]:
+    """Put the running module's path into an error from the block, once, in the innermost block."""
     try:
         yield
-    except Exception as error:  # every error, since it is only annotated and raised again
+    except Exception as error:  # any error: it gets a note and is raised again
         known = error.__dict__
         if "_tapegrad_path" not in known:
-            path = known["_tapegrad_path"] = module_path()
+            path = known["_tapegrad_path"] = current_path()
             if isinstance(error, ShapeError):
                 error.path = path
-            elif not isinstance(error, AnomalyError):  # which names it itself
+            elif not isinstance(error, AnomalyError):  # whose message has the path already
                 error.add_note(IN_MODULE + path)
         raise

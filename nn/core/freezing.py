@@ -1,39 +1,39 @@
 """Frozen modules: their Parameters are constants for them, and for nobody else.
 
 Other modules may hold the same Parameters, learn them, and run at the same time in another thread.
-So a call of a frozen module changes nothing about a Parameter.  Instead the Parameters that frozen
-modules hold have a class which asks who is computing: for the forward code of a frozen module that
-holds it, a Parameter has no node, so calls on it are not recorded; for everybody else it has its
-own.  Which code runs is known for each thread (`frames`).
+So a call of a frozen module changes nothing about a Parameter.  Instead, the Parameters that frozen
+modules hold have a class that looks up which module runs in this thread (`frames`).  To the forward
+code of a frozen module that holds it, such a Parameter shows no node, so operations on it are not
+recorded; to all other code it shows its own.
 
-Rejected: exchanging the module's attributes for constants.  Done for the length of a call, another
-thread sees it; done in `freeze`, whoever takes ``frozen.weight`` for a module of his own gets
-something that never learns.
+Rejected: to replace the module's attributes by constants.  If each call did it, other threads would
+see the constants.  If `freeze` did it, a module that is given ``frozen.weight`` would get a
+constant and never learn it.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.frames import current_frame, entered
+from tapegrad.nn.core.frames import FrozenFrame, current_frame, enter_frame
 
-__all__ = ["hold", "plain_class", "without_constants"]
+__all__ = ["class_before_freezing", "detach_constants", "mark_frozen_parameters"]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
+_GRAD: Any = vars(Parameter)["grad"]
 
 
-class _Asking:
-    """What the class of a Parameter gets when a frozen module holds it."""
+class _FrozenAware:
+    """The mixin in the class of each Parameter that a frozen module holds."""
 
     __slots__ = ()
 
     @property
     def _node(self) -> Any:
         frame = current_frame()
-        if frame is not None and frame.frozen and frame.has_constant(self):
+        if isinstance(frame, FrozenFrame) and frame.has_constant(self):
             return None
         return _NODE.__get__(self)
 
@@ -43,44 +43,50 @@ class _Asking:
 
     @property
     def grad(self) -> Any:
-        """The Parameter's gradient, also for code to which it is a constant."""
+        """The Parameter's gradient, also for code that sees it as a constant."""
         return _NODE.__get__(self).grad
 
     @grad.setter
     def grad(self, value: Any) -> None:
-        with entered(None):
-            Parameter.grad.__set__(self, value)
+        with enter_frame(None):
+            _GRAD.__set__(self, value)
 
 
-@functools.cache
-def _asking(cls: type[Parameter]) -> type[Parameter]:
-    return type(cls.__name__, (_Asking, cls), {"__slots__": (), "__module__": cls.__module__})
+_frozen_aware_classes: dict[type[Parameter], type[Parameter]] = {}
 
 
-def plain_class(value: Any) -> type:
-    """The class that `value` was made of, whether a frozen module holds it or not."""
+def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
+    """The subclass of `cls` for Parameters that a frozen module holds; made once for each `cls`."""
+    if cls not in _frozen_aware_classes:
+        namespace = {"__slots__": (), "__module__": cls.__module__}
+        _frozen_aware_classes.setdefault(cls, type(cls.__name__, (_FrozenAware, cls), namespace))
+    return _frozen_aware_classes[cls]
+
+
+def class_before_freezing(value: Any) -> type:
+    """The class of `value` as it was before a frozen module held it."""
     cls = type(value)
-    return cls.__bases__[1] if issubclass(cls, _Asking) else cls
+    return cls.__bases__[1] if issubclass(cls, _FrozenAware) else cls
 
 
-def hold(module: Any) -> frozenset[int]:
-    """Make a frozen module's own Parameters ask who is computing, and return their ids.
+def mark_frozen_parameters(module: Any) -> frozenset[int]:
+    """Give a frozen module's own Parameters the class that sees freezing, and return their ids.
 
-    Other Parameters do not ask, which would cost a little.  These go on asking after `unfreeze`,
-    since another frozen module may hold them too.
+    Parameters of modules that were never frozen keep their class, which is a little faster.  After
+    `unfreeze` a Parameter keeps the new class, since another frozen module may hold it too.
     """
-    own = module.own_parameters()
+    own: list[Parameter] = module.own_parameters()
     for p in own:
-        if not isinstance(p, _Asking):
-            p.__class__ = _asking(type(p))
+        if not isinstance(p, _FrozenAware):
+            p.__class__ = _frozen_aware_class(type(p))
     return frozenset(map(id, own))
 
 
-def without_constants(nest: Any) -> Any:
-    """`nest` with each Parameter that is a constant to the running code as one for everybody.
+def detach_constants(nest: Any) -> Any:
+    """`nest`, with a detached Tensor for each Parameter that the running code sees as a constant.
 
-    A frozen module's inputs to the modules below it pass through here, and so does its result:
-    those who get them would otherwise find a Parameter that learns.
+    The results of a frozen module pass through this function, and what it hands to the modules
+    below it does too: the receiving code would otherwise see a Parameter that learns.
     """
     if type(nest) is Tensor or not any(map(_is_constant, leaves(nest))):
         return nest
@@ -88,4 +94,4 @@ def without_constants(nest: Any) -> Any:
 
 
 def _is_constant(leaf: Any) -> bool:
-    return isinstance(leaf, _Asking) and leaf._node is None
+    return isinstance(leaf, _FrozenAware) and leaf._node is None

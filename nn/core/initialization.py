@@ -33,7 +33,7 @@ __all__ = [
 
 
 def bound(fan_in: int, stdv: float | None) -> float:
-    """s of U(-s, s): 1/√fan_in, or the one whose standard deviation is `stdv`: stdv·√3."""
+    """s of U(-s, s): 1/√fan_in, or stdv·√3, which has the standard deviation `stdv`."""
     return 1.0 / math.sqrt(max(fan_in, 1)) if stdv is None else stdv * math.sqrt(3.0)
 
 
@@ -62,7 +62,10 @@ def fill_(tensor: Tensor | None, value: float) -> None:
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (n_out, n_in, *kernel): entries that meet in one output, input.
+    """(fan_in, fan_out) of a weight (n_out, n_in, *kernel).
+
+    fan_in counts the entries of the weight that reach one output, fan_out those that one input
+    reaches.
 
     Raises ValueError for fewer than two axes.
     """
@@ -73,7 +76,7 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
-    """The factor that keeps the variance of a signal behind a nonlinearity.
+    """The factor on a weight that preserves the variance of a signal across a nonlinearity.
 
     nonlinearity: "linear", "sigmoid", "tanh", "relu" or "leaky_relu", with its negative slope
     """
@@ -90,7 +93,7 @@ def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
 
 
 def xavier_uniform_(weight: Tensor, gain: float = 1.0) -> None:
-    """U(-s, s), s = gain·√(6 / (fan_in + fan_out)).
+    """Overwrite `weight` with draws from U(-s, s), s = gain·√(6 / (fan_in + fan_out)).
 
     X. Glorot, Y. Bengio, "Understanding the Difficulty of Training Deep Feedforward Neural
     Networks", AISTATS 2010, equation 16.
@@ -100,17 +103,20 @@ def xavier_uniform_(weight: Tensor, gain: float = 1.0) -> None:
 
 
 def xavier_normal_(weight: Tensor, gain: float = 1.0) -> None:
-    """N(0, s²), s = gain·√(2 / (fan_in + fan_out)).  Source: as `xavier_uniform_`."""
+    """Overwrite `weight` with draws from N(0, s²), s = gain·√(2 / (fan_in + fan_out)).
+
+    Source: as `xavier_uniform_`.
+    """
     normal_(weight, 0.0, gain * math.sqrt(2.0 / sum(fans(weight.shape))))
 
 
 def kaiming_uniform_(
     weight: Tensor, slope: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> None:
-    """U(-s, s), s = gain·√(3 / fan), with the gain of the nonlinearity that follows.
+    """Overwrite `weight` with draws from U(-s, s), s = gain·√(3 / fan).
 
-    slope: negative slope of a leaky ReLU, 0 for ReLU;  mode: "fan_in" keeps the variance of
-    signals, "fan_out" that of gradients.
+    The gain is that of the nonlinearity which follows.  slope: negative slope of a leaky ReLU, 0
+    for ReLU;  mode: "fan_in" preserves the variance of signals, "fan_out" that of gradients.
     K. He et al., "Delving Deep into Rectifiers", ICCV 2015, equations 10 and 14.
     """
     s = math.sqrt(3.0) * _kaiming(weight, slope, mode, nonlinearity)
@@ -120,7 +126,10 @@ def kaiming_uniform_(
 def kaiming_normal_(
     weight: Tensor, slope: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> None:
-    """N(0, s²), s = gain/√fan; arguments and source as `kaiming_uniform_`."""
+    """Overwrite `weight` with draws from N(0, s²), s = gain/√fan.
+
+    Arguments and source as `kaiming_uniform_`.
+    """
     normal_(weight, 0.0, _kaiming(weight, slope, mode, nonlinearity))
 
 
@@ -132,10 +141,11 @@ def _kaiming(weight: Tensor, slope: float, mode: str, nonlinearity: str) -> floa
 
 
 def orthogonal_(weight: Tensor, gain: float = 1.0) -> None:
-    """gain times a random matrix (n_out, all other axes) with orthonormal rows, or columns.
+    """Overwrite `weight` with gain times a random matrix with orthonormal rows, or columns.
 
-    Raises ValueError for fewer than two axes.  A. Saxe, J. McClelland, S. Ganguli, "Exact Solutions
-    to the Nonlinear Dynamics of Learning in Deep Linear Neural Networks", ICLR 2014.
+    The matrix is (n_out, all other axes).  Raises ValueError for fewer than two axes.
+    A. Saxe, J. McClelland, S. Ganguli, "Exact Solutions to the Nonlinear Dynamics of Learning in
+    Deep Linear Neural Networks", ICLR 2014.
     """
     fans(weight.shape)
     n_out = weight.shape[0]
@@ -149,7 +159,7 @@ def orthogonal_(weight: Tensor, gain: float = 1.0) -> None:
 
 
 def eye_(weight: Tensor) -> None:
-    """The identity: 1 where row and column are equal, else 0.  Raises ValueError unless 2-D."""
+    """Overwrite `weight` with the identity matrix.  Raises ValueError unless it has two axes."""
     if weight.ndim != 2:
         raise ValueError(f"eye_ needs a matrix, not shape {weight.shape}")
     matrix = np.eye(*weight.shape, dtype=weight.dtype)

@@ -1,32 +1,38 @@
-"""Class labels: whole numbers from 0, looked at before anything is indexed with them.
+"""Class labels: integers from 0, checked before they index anything.
 
-A label that is no class is an error that names it, not an entry from the other end of an array.
+A label that is no class is an error that names it.  As a plain index, NumPy would count a negative
+one from the end of the array.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["class_labels"]
 
 NO_CLASS = (
-    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
+    "the target holds {label}, and the input has {classes} classes: labels are integers from "
     "0 to {last}{besides}"
 )
 
 
 @primitive(differentiable=False)
-def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = None) -> Any:
+def class_labels(
+    xp: Namespace, labels: Array, *, classes: int, ignored: int | None = None
+) -> Array:
     """The labels as integers, -1 where a label is `ignored`.
 
-    A primitive, so that a replayed step looks at its new labels too.  Raises ShapeError for a label
-    that is no class: NumPy would take it for an index from the end, CuPy for one of its neighbours.
+    It is a primitive, so that a replayed step checks its new labels too.  Raises ShapeError for a
+    label that is no class: NumPy would count it from the end, CuPy would use another valid index.
     """
     skipped = xp.zeros(labels.shape, dtype=bool) if ignored is None else labels == ignored
     known = (labels >= 0) & (labels < classes) & (labels == xp.floor(labels))
@@ -39,4 +45,4 @@ def class_labels(xp: Any, labels: Any, *, classes: int, ignored: int | None = No
     return xp.where(skipped, -1, labels.astype(np.int64))
 
 
-class_labels.batch(native)
+class_labels.batch(leading_axes_rule)

@@ -1,9 +1,9 @@
-"""Memory of parameters: one flat buffer for all of them, as Torch7 had it, and conversions.
+"""Memory of parameters: one flat buffer for all of them, as in Torch7, and conversions.
 
-`flattened` makes every parameter of a module a view of one buffer.  Storages are taken in the order
-of first appearance and joined; a parameter keeps its shape and its strides, so that weights tied
-through a transpose stay tied.  Elements that no parameter refers to are left out.  Optimizers then
-update the whole model in one pass.
+`flatten_parameters` makes every parameter of a module a view of one buffer, so that an optimizer
+updates the entire model in one pass.  The buffer holds the storages in the order in which
+parameters first refer to them, without elements to which no parameter refers.  A parameter keeps
+its shape and its strides, so that weights tied through a transpose stay tied.
 
 `StorageMap` converts memory (to a dtype, to a device) so that views of one storage stay views of
 one.
@@ -19,12 +19,13 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import untracked
-from tapegrad.nn.core.run import last, run_of
+from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
+    from tapegrad.devices import Array, DTypeLike, Namespace, Shape
 
-__all__ = ["StorageMap", "current", "flatten", "flattened"]
+__all__ = ["StorageMap", "current_flat_buffers", "flatten_parameters", "flatten_tensors"]
 
 MIXED = (
     "getParameters needs one dtype and one device for all parameters; found {found}. Convert the "
@@ -40,8 +41,8 @@ MISMATCH = (
 )
 
 
-def view_of(buffer: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """A view of a 1-D `buffer`, from element `offset`, with strides in bytes."""
+def view_of(buffer: Array, offset: int, shape: Shape, strides: tuple[int, ...]) -> Array:
+    """A view of a 1-D `buffer`, from element `offset` on, with strides in bytes."""
     if type(buffer) is np.ndarray:
         return np.ndarray(
             shape, buffer.dtype, buffer=buffer, offset=offset * buffer.itemsize, strides=strides
@@ -51,40 +52,41 @@ def view_of(buffer: Any, offset: int, shape: tuple[int, ...], strides: tuple[int
 
 
 class _Layout:
-    """Where each of a list of arrays goes in a flat buffer."""
+    """The offsets and strides that a list of arrays gets in one flat buffer."""
 
-    def __init__(self, named: list[tuple[str, Any]]) -> None:
-        storages: dict[int, tuple[Any, list[int]]] = {}
-        self.places: list[tuple[Any, int]] = []  # (owner, element offset inside it)
+    def __init__(self, named: list[tuple[str, Array]]) -> None:
+        storages: dict[int, Array] = {}
+        sources: list[tuple[Array, int]] = []  # of each array: (storage, offset in it in elements)
         for _, array in named:
             owner = owner_of(array)
-            here, start = devices.address_of(array), devices.address_of(owner)
-            offset = 0 if here is None or start is None else (here - start) // array.itemsize
-            if here is None:
-                owner = array  # without addresses, arrays are told apart by identity only
-            storages.setdefault(id(owner), (owner, []))
-            self.places.append((owner, offset))
+            address, start = devices.address_of(array), devices.address_of(owner)
+            offset = 0 if address is None or start is None else (address - start) // array.itemsize
+            if address is None:
+                owner = array  # without addresses, only identity says what shares memory
+            storages.setdefault(id(owner), owner)
+            sources.append((owner, offset))
         used: dict[int, np.ndarray[Any, Any]] = {
-            key: np.zeros(owner.size, bool) for key, (owner, _) in storages.items()
+            key: np.zeros(owner.size, bool) for key, owner in storages.items()
         }
-        for (_, array), (owner, offset) in zip(named, self.places, strict=True):
+        for (_, array), (owner, offset) in zip(named, sources, strict=True):
             steps = tuple(s // array.itemsize for s in array.strides)
             grid = np.full((), offset)
             for n, step in zip(array.shape, steps, strict=True):
                 grid = grid[..., None] + step * np.arange(n)
             used[id(owner)][grid.reshape(-1)] = True
         self.offsets: list[int] = []
-        self.pieces: list[tuple[Any, np.ndarray[Any, Any] | None]] = []
+        # (storage, the indices that some array refers to; None for all)
+        self.pieces: list[tuple[Array, np.ndarray[Any, Any] | None]] = []
         starts: dict[int, int] = {}
         total = 0
-        for key, (owner, _) in storages.items():
+        for key, owner in storages.items():
             starts[key] = total
             full = bool(used[key].all())
             self.pieces.append((owner, None if full else np.flatnonzero(used[key])))
             total += int(used[key].sum())
         self.size = total
         self.strides: list[tuple[int, ...]] = []
-        for (name, array), (owner, offset) in zip(named, self.places, strict=True):
+        for (name, array), (owner, offset) in zip(named, sources, strict=True):
             key = id(owner)
             if used[key].all():
                 self.offsets.append(starts[key] + offset)
@@ -94,27 +96,27 @@ class _Layout:
                 self.offsets.append(starts[key] + int(used[key][:offset].sum()))
             self.strides.append(tuple(array.strides))
 
-    def gathered(self, xp: Any, dtype: Any) -> Any:
+    def gather(self, xp: Namespace, dtype: DTypeLike) -> Array:
         """A new flat buffer with the values of all storages."""
         flat = xp.empty((self.size,), dtype=dtype)
         start = 0
-        for owner, kept in self.pieces:
-            values = _in_memory_order(owner)
-            if kept is not None:
-                values = values[xp.asarray(kept)]
+        for owner, used in self.pieces:
+            values = _ravel_in_memory_order(owner)
+            if used is not None:
+                values = values[xp.asarray(used)]
             flat[start : start + values.size] = values
             start += values.size
         return flat
 
 
-def _in_memory_order(owner: Any) -> Any:
+def _ravel_in_memory_order(owner: Array) -> Array:
     xp = devices.namespace(owner)
     return xp.ravel(owner if owner.flags.c_contiguous else owner.T)
 
 
-def current(module: Any) -> tuple[Tensor, Tensor] | None:
-    """The flat buffers of an earlier `getParameters`, if every parameter still lies in them."""
-    known = last(module, "flat")
+def current_flat_buffers(module: Any) -> tuple[Tensor, Tensor] | None:
+    """The flat buffers of an earlier `getParameters`; None if a parameter lies elsewhere now."""
+    known = transient_value(module, "flat")
     if known is None:
         return None
     flat, flat_grad, views = known
@@ -129,9 +131,9 @@ def current(module: Any) -> tuple[Tensor, Tensor] | None:
     return flat, flat_grad
 
 
-def flattened(module: Any) -> tuple[Tensor, Tensor]:
-    """See `Module.getParameters`."""
-    known = current(module)
+def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
+    """(flat parameters, flat gradients) of a module; see `Module.getParameters`."""
+    known = current_flat_buffers(module)
     if known is not None:
         return known
     named: list[tuple[str, Parameter]] = list(module.named_trainable())
@@ -158,8 +160,8 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
             raise ValueError(MISMATCH.format(why=f"misaligned at {name}"))
     dtype = named[0][1].dtype
     xp = devices.namespace(named[0][1]._data)
-    flat = untracked(layout.gathered(xp, dtype))
-    flat_grad = untracked(grads.gathered(xp, dtype))
+    flat = untracked(layout.gather(xp, dtype))
+    flat_grad = untracked(grads.gather(xp, dtype))
     views = []
     for i, ((_, p), gradient) in enumerate(zip(named, gradients, strict=True)):
         p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
@@ -167,12 +169,12 @@ def flattened(module: Any) -> tuple[Tensor, Tensor]:
         p.grad = gradient
         views.append((p, p._data, gradient._data))
     module._drop_traces()
-    run_of(module).flat = (flat, flat_grad, views)
+    transient_state_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 
 
-def flatten(tensors: Sequence[Tensor]) -> Tensor:
-    """See `Module.flatten`."""
+def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
+    """One flat buffer of which all `tensors` become views; see `Module.flatten`."""
     if not tensors:
         return untracked(np.empty(0, np.float32))
     kinds = {f"{t.dtype} on {t.device}" for t in tensors}
@@ -180,39 +182,47 @@ def flatten(tensors: Sequence[Tensor]) -> Tensor:
         raise ValueError(MIXED.format(found=", ".join(sorted(kinds))))
     layout = _Layout([(f"tensor {i}", t._data) for i, t in enumerate(tensors)])
     xp = devices.namespace(tensors[0]._data)
-    flat = untracked(layout.gathered(xp, tensors[0].dtype))
+    flat = untracked(layout.gather(xp, tensors[0].dtype))
     for i, t in enumerate(tensors):
         t._data = view_of(flat._data, layout.offsets[i], t.shape, layout.strides[i])
     return flat
 
 
 class StorageMap:
-    """Apply a conversion to arrays, once per storage, so that views stay views of one storage."""
+    """Converts arrays, once per storage, so that views of one storage stay views of one.
 
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
+    converted: the storages converted before, by identity; the new ones are added to it
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[Array], Array],
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> None:
         self._convert = convert
-        self._done: dict[int, tuple[Any, Any]] = {}  # keeps owners alive, so that ids stay theirs
+        # (storage, what became of it), by the storage's id; holding it keeps the id in use.
+        self._converted = {} if converted is None else converted
 
-    def __call__(self, array: Any) -> Any:
+    def __call__(self, array: Array) -> Array:
         """The converted array: a view of the converted storage where `array` is a view of one."""
         owner = owner_of(array)
-        here, start = devices.address_of(array), devices.address_of(owner)
-        if owner is array or here is None or start is None:
-            return self._of(array)
-        whole = self._of(owner)
-        if whole is owner:
+        address, start = devices.address_of(array), devices.address_of(owner)
+        if owner is array or address is None or start is None:
+            return self._convert_once(array)
+        storage = self._convert_once(owner)
+        if storage is owner:
             return array
-        scale = whole.itemsize / array.itemsize
+        scale = storage.itemsize / array.itemsize
         strides = tuple(int(s * scale) for s in array.strides)
-        offset = (here - start) // array.itemsize
-        return view_of(_flat_view(whole), offset, array.shape, strides)
+        offset = (address - start) // array.itemsize
+        return view_of(_flat_view(storage), offset, array.shape, strides)
 
-    def _of(self, owner: Any) -> Any:
-        if id(owner) not in self._done:
-            self._done[id(owner)] = (owner, self._convert(owner))
-        return self._done[id(owner)][1]
+    def _convert_once(self, owner: Array) -> Array:
+        if id(owner) not in self._converted:
+            self._converted[id(owner)] = (owner, self._convert(owner))
+        return self._converted[id(owner)][1]
 
 
-def _flat_view(array: Any) -> Any:
+def _flat_view(array: Array) -> Array:
     xp = devices.namespace(array)
     return xp.reshape(array if array.flags.c_contiguous else array.T, (-1,))

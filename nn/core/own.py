@@ -1,7 +1,7 @@
-"""What is this package's own: its classes, and the methods that it derives from forward code.
+"""Which classes are this package's own, and which gradient methods it derives from forward code.
 
-Many rooms ask one of these (running, printing, files, the laws).  The answers come from the classes
-and from marks on methods, never from the name of a file, so that moving a file changes nothing.
+Running, printing, files and the laws ask for it.  The answers come from the classes and from marks
+on methods, never from the name of a file, so that moving a file changes nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["by_hand", "derived", "is_own", "own_classes", "qualified_name"]
+__all__ = [
+    "gradient_from_tape",
+    "has_handwritten_gradient",
+    "is_own",
+    "own_classes",
+    "qualified_name",
+]
 
 _PACKAGE = "tapegrad.nn."
 _SYSTEMS = ("mxnet",)  # rooms whose classes may have the names of nn's
@@ -19,18 +25,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def is_own(cls: type) -> bool:
-    """Whether the class is one of tapegrad.nn's, and its module has it under its name.
+    """Whether the class is one of tapegrad.nn's: its file is, and declares it under its name.
 
-    The second half keeps out classes that merely say so, and classes made inside functions.
+    A class that merely sets ``__module__``, or that is made inside a function, is no such class.
     """
     module = sys.modules.get(cls.__module__) if cls.__module__.startswith(_PACKAGE) else None
     return module is not None and vars(module).get(cls.__name__) is cls
 
 
 def qualified_name(cls: type) -> str:
-    """The class's name as texts and files have it: "nn.Linear", "mxnet.Module"; bare if not ours.
+    """The class's name in texts and files: "nn.Linear", "mxnet.Module"; bare if not ours.
 
-    Somebody else's class may so be called as one of ours is.
+    So somebody else's class may have the name of one of ours.
     """
     if not is_own(cls):
         return cls.__name__
@@ -43,7 +49,7 @@ def own_classes(root: type) -> dict[str, type]:
 
     Raises RuntimeError where two have one name: neither may stand for the other in a file.
     """
-    found: dict[str, type] = {}
+    classes: dict[str, type] = {}
     seen: set[type] = set()
     pending = [root]
     while pending:
@@ -52,19 +58,19 @@ def own_classes(root: type) -> dict[str, type]:
             continue
         seen.add(cls)
         pending.extend(cls.__subclasses__())
-        if is_own(cls) and found.setdefault(qualified_name(cls), cls) is not cls:
-            both = f"{found[qualified_name(cls)].__module__} and {cls.__module__}"
+        if is_own(cls) and classes.setdefault(qualified_name(cls), cls) is not cls:
+            both = f"{classes[qualified_name(cls)].__module__} and {cls.__module__}"
             raise RuntimeError(f"two classes are called {qualified_name(cls)}: in {both}")
-    return found
+    return classes
 
 
-def derived(method: F) -> F:
-    """Mark a gradient method that leaves the gradient to the tape: it is not written by hand."""
-    method.derived = True  # type: ignore[attr-defined]  # a mark, read by `by_hand` and the laws
+def gradient_from_tape(method: F) -> F:
+    """Mark a gradient method whose result comes from the tape, as not written by hand."""
+    method.derived = True  # type: ignore[attr-defined]  # a mark, read below and by the laws
     return method
 
 
-def by_hand(cls: type) -> bool:
+def has_handwritten_gradient(cls: type) -> bool:
     """Whether the class or a base defines `updateGradInput` or `accGradParameters` by hand."""
     return any(
         not _is_derived(base, vars(base)[name])
@@ -75,9 +81,9 @@ def by_hand(cls: type) -> bool:
 
 
 def _is_derived(cls: type, method: Any) -> bool:
-    """Whether `cls` has the method with the mark.
+    """Whether `method`, as `cls` defines it, has the mark.
 
-    `functools.wraps` copies marks, and so does somebody's method that borrows our docstring: from
-    such a copy the mark counts in our own classes only.
+    `functools.wraps` copies the mark onto somebody's own method.  On such a copy it counts in this
+    package's classes only.
     """
     return getattr(method, "derived", False) and (not hasattr(method, "__wrapped__") or is_own(cls))

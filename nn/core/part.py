@@ -1,16 +1,16 @@
 """Part: the tree that modules form, walked by type.
 
-Parameters, buffers and modules below are found by their type among the attributes, in lists, tuples
-and dicts too, when they are asked for; nothing is registered.  Copying, converting, describing and
-what a stateful call leaves behind belong to the tree as well: every module has them, whichever
-system's methods stand on top (`tapegrad.nn.methods`).
+A walk finds Parameters, Buffers and modules below by their type among the attributes, in lists,
+tuples and dicts too; nothing is registered.  Copying, converting, describing and the results of a
+stateful call belong to the tree as well: every module has them, whichever system's methods stand on
+top (`tapegrad.nn.methods`).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,27 +19,32 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import result_tensor, untracked
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.run import ATTRIBUTE, Run, run_of
-from tapegrad.nn.core.state import kept
+from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_state_of
 
-__all__ = ["Part", "empty", "fields", "gradient_of", "shown"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array, Nest
+
+__all__ = ["Part", "empty_result", "gradient_of", "known_dtype", "named_fields", "text_of"]
 
 
 class Part:
     """A node of a tree of modules: it holds Parameters, Buffers and other Parts as attributes.
 
-    It computes nothing; `Module` does.
+    A Part computes nothing; `Module`, its subclass, does.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
 
-    modules: list[Any]  # containers set it; other modules have attributes instead
-    _tapegrad_run: Run | None = None  # what calls leave behind; see core.run
+    modules: list[Any]  # the children of a container; other modules hold theirs in attributes
+    _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
     _training = True
     _frozen = False
-    drawn_as = "box"  # how `core.picture` draws it: a box of its own, or its children wired so
+    _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
+    drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
+    _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
 
     # The tree -------------------------------------------------------------------------------------
@@ -57,10 +62,11 @@ class Part:
         return [module for _, module in self.named_modules()]
 
     def name_of_child(self, child: Any) -> str:
-        """How `child` is reached from here, as source text: ``[2]`` in a container, ``.conv1``."""
+        """The source text that leads from here to `child`: ``[2]`` in a container, ``.conv1``."""
         for name, module in _children(self):
             if module is child:
-                return "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in name.split("."))
+                steps = name.split(".")
+                return "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps)
         return ""
 
     def _parameters(self) -> list[Parameter]:
@@ -68,27 +74,27 @@ class Part:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, in the order of `parameters`."""
-        yield from _named(self, Parameter)
+        yield from _named_of_kind(self, Parameter)
 
     def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, without those of frozen modules."""
-        yield from _named(self, Parameter, frozen=False)
+        yield from _named_of_kind(self, Parameter, frozen=False)
 
     def own_parameters(self) -> list[Parameter]:
         """The Parameters of this module itself, not of those below, each once."""
-        found = {id(p): p for _, p in fields(self) if isinstance(p, Parameter)}
-        return list(found.values())
+        parameters = {id(p): p for _, p in named_fields(self) if isinstance(p, Parameter)}
+        return list(parameters.values())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """(dotted name, Buffer), each once."""
-        yield from _named(self, Buffer)
+        yield from _named_of_kind(self, Buffer)
 
     # What a stateful call leaves behind -----------------------------------------------------------
 
     def keep(self, name: str, value: Any) -> None:
-        """Store `output` or `gradInput`: the same handles, bound to new arrays."""
-        run = run_of(self)
-        setattr(run, name, _rebound(getattr(run, name, None), value))
+        """Store `output` or `gradInput` in the Tensors that held it before, bound to new arrays."""
+        state = transient_state_of(self)
+        setattr(state, name, _rebind_result(getattr(state, name, None), value))
 
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
@@ -104,32 +110,38 @@ class Part:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _convert(self, convert: Callable[[Any], Any], spared: Collection[int] = ()) -> Self:
-        """Apply `convert` to all memory, once per storage, so that views stay views of one.
+    def _convert(
+        self,
+        convert: Callable[[Array], Array],
+        excluded: Collection[int] = (),
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> Self:
+        """Apply `convert` to all memory, once per storage, so that views of one stay views of one.
 
-        spared: ids of parameters and buffers that stay as they are
+        excluded:  ids of parameters and buffers that stay as they are
+        converted: the storages that earlier conversions of this kind made, which this one extends
         """
-        memo = memory.StorageMap(convert)
+        storages = memory.StorageMap(convert, converted)
         for _, p in self.named_parameters():
-            if id(p) in spared:
+            if id(p) in excluded:
                 continue
             gradient = p.grad
-            array = memo(p._data)
+            array = storages(p._data)
             if gradient is not None:
-                gradient._data = memo(gradient._data)
+                gradient._data = storages(gradient._data)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
-            if id(buffer) not in spared:
-                buffer._data = memo(buffer._data)
-        Part.clearState(self)  # not the layer's own, which may drop more than the results
+            if id(buffer) not in excluded:
+                buffer._data = storages(buffer._data)
+        Part.clearState(self)  # a layer's own clearState may drop more than the results
         self._drop_traces()
         return self
 
     # Copying and showing --------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy or a pickle has: what is kept (core.state), and the last results."""
-        state = kept(self)
+        """The content of a copy or a pickle: the kept attributes (core.state), the last results."""
+        state = kept_attributes(self)
         if self._tapegrad_run is not None:
             state[ATTRIBUTE] = self._tapegrad_run.copied()
         return state
@@ -143,11 +155,11 @@ class Part:
     def describe(self, first: int) -> str:
         """The module as text, with positions and dimensions counted from `first`.
 
-        That is 0 for `repr`, and 1 for `__tostring__`, Torch7's text.
+        `repr` counts from 0, and `__tostring__`, Torch7's text, from 1.
         """
         lines = []
-        for name, module in _children(self) if first == 0 else ():  # Torch7 shows the name only
-            lines.append(f"  ({name}): " + shown(module, first).replace("\n", "\n  "))
+        for name, module in _children(self) if first == 0 else ():  # Torch7 prints the name only
+            lines.append(f"  ({name}): " + text_of(module, first).replace("\n", "\n  "))
         return torch7_name(self) + (" {\n" + "\n".join(lines) + "\n}" if lines else "")
 
     def __repr__(self) -> str:
@@ -155,20 +167,29 @@ class Part:
 
     def __tostring__(self) -> str:
         """Torch7's text for this module: children and dimensions count from 1."""
-        return shown(self, 1)
+        return text_of(self, 1)
 
 
 # What the methods above share ---------------------------------------------------------------------
 
 
-def shown(module: Part, first: int) -> str:
-    """`module.describe(first)`, unless its class says with a `__repr__` how it prints."""
-    said = type(module).__repr__ is not Part.__repr__
-    return repr(module) if said else module.describe(first)
+def text_of(module: Part, first: int) -> str:
+    """`module.describe(first)`, or `repr(module)` if the class has a `__repr__` of its own."""
+    has_own_repr = type(module).__repr__ is not Part.__repr__
+    return repr(module) if has_own_repr else module.describe(first)
 
 
-def fields(module: Part) -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of the Tensors and Modules among a module's own attributes."""
+def known_dtype(module: Part) -> Any:
+    """The dtype of a module: of its own parameters, of its last conversion, or of those below.
+
+    None where there is none of them.
+    """
+    own = next((p.dtype for p in module.own_parameters()), module._type)
+    return next((p.dtype for _, p in module.named_parameters()), None) if own is None else own
+
+
+def named_fields(module: Part) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of the Tensors and modules among a module's own attributes."""
     seen: set[int] = set()
     for name, value in vars(module).items():
         if name == "modules" and isinstance(value, list):  # a container's children: "0", "1", …
@@ -179,7 +200,7 @@ def fields(module: Part) -> Iterator[tuple[str, Any]]:
 
 
 def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """(dotted name, thing) for everything reachable without entering a Module."""
+    """(dotted name, Tensor or module) for all that `value` contains, not looking into modules."""
     if isinstance(value, (Tensor, Part)):
         yield prefix, value
     elif isinstance(value, (list, tuple, dict)) and id(value) not in seen:
@@ -190,11 +211,11 @@ def _items(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]
 
 
 def _children(module: Part) -> list[tuple[str, Any]]:
-    found: dict[int, tuple[str, Any]] = {}
-    for name, value in fields(module):
+    children: dict[int, tuple[str, Any]] = {}
+    for name, value in named_fields(module):
         if isinstance(value, Part):
-            found.setdefault(id(value), (name, value))
-    return list(found.values())
+            children.setdefault(id(value), (name, value))
+    return list(children.values())
 
 
 def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -206,20 +227,20 @@ def _named_modules(module: Part, prefix: str, seen: set[int]) -> Iterator[tuple[
         yield from _named_modules(child, f"{prefix}.{name}" if prefix else name, seen)
 
 
-def _named(module: Part, kind: Any, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
-    """(dotted name, thing), each once; without those of frozen modules unless `frozen`."""
+def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator[tuple[str, Any]]:
+    """(dotted name, instance of `kind`), each once; with those of frozen modules if `frozen`."""
     seen: set[int] = set()
     for prefix, part in module.named_modules():
         if part._frozen and not frozen:
             continue
-        for name, value in fields(part):
+        for name, value in named_fields(part):
             if isinstance(value, kind) and id(value) not in seen:
                 seen.add(id(value))
                 yield (f"{prefix}.{name}" if prefix else name), value
 
 
 def gradient_of(parameter: Parameter) -> Tensor:
-    """The gradient gathered so far; zeros, which stay its gradient, before the first backward."""
+    """The gradient gathered so far; before the first backward, zeros that the Parameter keeps."""
     if parameter.grad is None:
         xp = devices.namespace(parameter._data)
         parameter.grad = xp.zeros(parameter.shape, dtype=parameter.dtype)
@@ -227,25 +248,26 @@ def gradient_of(parameter: Parameter) -> Tensor:
     return parameter.grad
 
 
-def empty() -> Tensor:
-    """What `output` and `gradInput` are before there was a call."""
+def empty_result() -> Tensor:
+    """The value of `output` and `gradInput` before the first call."""
     return untracked(np.empty(0, default_dtype()))
 
 
-def _rebound(handle: Any, value: Any) -> Any:
+def _rebind_result(handle: Nest, value: Nest) -> Nest:
+    """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
     if type(handle) is Tensor and isinstance(value, Tensor):
         handle._data, handle._node, handle._alias = value._data, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
-        items = [_rebound(old[i] if old else None, v) for i, v in enumerate(value)]
+        items = [_rebind_result(old[i] if old else None, v) for i, v in enumerate(value)]
         if isinstance(old, list) and isinstance(value, list):
             old[:] = items
             return old
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     if isinstance(value, dict):
         known = handle if isinstance(handle, dict) else {}
-        return {key: _rebound(known.get(key), v) for key, v in value.items()}
+        return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
         return result_tensor(value._data, value._node)
     return value

@@ -1,7 +1,8 @@
-"""What Torch7's methods read from the trace of a stateful call: gradients of inputs, of parameters.
+"""Torch7's gradients, read from the trace of a stateful call.
 
-One reverse sweep over the interval of the trace gives the gradient of the root, of every child and
-of every parameter.  The input and target of `backward` are held against those of the call first.
+One reverse sweep over the trace gives the gradient at the inputs of the root and of every child,
+and that of every parameter.  Before it, the input and target of `backward` are compared with those
+of `forward`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
     from tapegrad.nn.core.spans import Span, Trace
 
 __all__ = [
     "NO_FORWARD",
-    "add_to_parameters",
-    "gradients_to_inputs",
-    "reverse",
-    "same_input",
-    "same_target",
+    "add_to_parameter_gradients",
+    "check_same_target",
+    "checked_root_span",
     "seeds_for",
+    "store_input_gradients",
+    "sweep_trace",
 ]
 
 NO_FORWARD = "{name}.{method}: call forward(input) first, outside no_grad()"
@@ -45,20 +47,24 @@ OTHER_TARGET = (
 GRAD_SHAPE = "{name}.{method}: gradOutput has shape {found}, the output has {expected}"
 
 
-def same_input(name: str, method: str, given: Any, trace: Trace | None) -> Span:
-    """The root span, if `given` is what it ran on: the same memory and layout, or equal bits."""
+def checked_root_span(name: str, method: str, input: Nest, trace: Trace | None) -> Span:
+    """The root span of the trace, after a check that the module ran on `input`.
+
+    The same memory and layout counts as the same input, and so do equal bits.  Raises RuntimeError
+    without a trace, ValueError for another input.
+    """
     if trace is None:
         raise RuntimeError(NO_FORWARD.format(name=name, method=method))
     span = trace.root
-    how = _difference(given, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
+    how = _describe_difference(input, span.inputs[0] if len(span.inputs) == 1 else span.inputs)
     if how:
         raise ValueError(OTHER_INPUT.format(name=name, method=method, how=how))
     return span
 
 
-def _difference(given: Any, last: Any) -> str:
-    """How two nests of arrays differ, in words; "" when they are the same."""
-    now_leaves, then_leaves = leaves(as_tensors(given)), leaves(last)
+def _describe_difference(current: Nest, last: Nest) -> str:
+    """A text that says how two nests of arrays differ; "" when they are the same."""
+    now_leaves, then_leaves = leaves(as_tensors(current)), leaves(last)
     if len(now_leaves) != len(then_leaves):
         return f"{len(then_leaves)} arrays then, {len(now_leaves)} now"
     for now, then in zip(now_leaves, then_leaves, strict=True):
@@ -71,9 +77,9 @@ def _difference(given: Any, last: Any) -> str:
     return ""
 
 
-def same_target(name: str, method: str, given: Any, last: Any) -> None:
-    """Raise ValueError unless `given` is the target of the last forward."""
-    how = _difference(given, last)
+def check_same_target(name: str, method: str, target: Nest, last: Nest) -> None:
+    """Raise ValueError unless `target` is the target of the last forward."""
+    how = _describe_difference(target, last)
     if how:
         raise ValueError(OTHER_TARGET.format(name=name, method=method, how=how))
 
@@ -83,16 +89,16 @@ def _same_bits(a: Any, b: Any) -> bool:
     return bool(xp.all(xp.logical_or(a == b, xp.logical_and(xp.isnan(a), xp.isnan(b)))))
 
 
-def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tuple[Node, Any]]:
-    """(node, cotangent) for each output leaf.  Raises ShapeError when they do not match."""
+def seeds_for(name: str, method: str, span: Span, grad_output: Nest) -> list[tuple[Node, Any]]:
+    """(node, cotangent) for each tracked output.  Raises ShapeError when shapes do not match."""
     outputs = leaves(as_tensors(span.output))
-    given = leaves(as_tensors(grad_output))
-    if len(outputs) != len(given):
+    cotangents = leaves(as_tensors(grad_output))
+    if len(outputs) != len(cotangents):
         raise ShapeError(
-            f"{name}.{method}: gradOutput holds {len(given)} arrays, the output {len(outputs)}"
+            f"{name}.{method}: gradOutput holds {len(cotangents)} arrays, the output {len(outputs)}"
         )
     seeds = []
-    for output, g in zip(outputs, given, strict=True):
+    for output, g in zip(outputs, cotangents, strict=True):
         if g.shape != output.shape:
             raise ShapeError(
                 GRAD_SHAPE.format(name=name, method=method, found=g.shape, expected=output.shape)
@@ -105,17 +111,17 @@ def seeds_for(name: str, method: str, span: Span, grad_output: Any) -> list[tupl
     return seeds
 
 
-def reverse(
+def sweep_trace(
     trace: Trace,
     seeds: list[tuple[Node, Any]],
     *,
     inputs: bool,
     parameters: list[Parameter] | None,
 ) -> dict[Node, Any]:
-    """One sweep over the trace.
+    """Run one reverse sweep over the trace; returns the cotangents by node.
 
-    inputs:     gather the gradient at every module's inputs
-    parameters: None for whatever Parameters are reached, [] for none, else exactly these
+    inputs:     whether to return the cotangents at every module's inputs
+    parameters: None for every Parameter that the sweep reaches, [] for none, else exactly these
     """
     marks = {n for span in trace.spans for n in span.nodes if n is not None} if inputs else set()
     if inputs and parameters is None:
@@ -125,8 +131,11 @@ def reverse(
     return unrecorded_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
 
 
-def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) -> None:
-    """Give every module of the trace its gradInput, root last."""
+def store_input_gradients(trace: Trace, cotangents: dict[Node, Any], grad_output: Nest) -> None:
+    """Store its gradInput on every module of the trace, the root last.
+
+    cotangents: by node.  The root's gradInput shares no memory with its input and gradOutput.
+    """
     owners = {id(owner_of(g._data)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
         is_root = span is trace.root
@@ -137,7 +146,7 @@ def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) 
             if x.dtype.kind not in "fc":
                 values.append(None)
                 continue
-            g = None if node is None else found.get(node)
+            g = None if node is None else cotangents.get(node)
             if g is None:
                 g = untracked(devices.namespace(x._data).zeros(x.shape, dtype=x.dtype))
             g = g if isinstance(g, Tensor) else untracked(as_array(g))
@@ -150,8 +159,8 @@ def gradients_to_inputs(trace: Trace, found: dict[Node, Any], grad_output: Any) 
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)
 
 
-def add_to_parameters(found: dict[Node, Any], scale: float) -> None:
-    """Accumulate what reached the Parameters, times `scale`, into their gradients."""
-    for node, g in found.items():
+def add_to_parameter_gradients(cotangents: dict[Node, Any], scale: float) -> None:
+    """Add the cotangents of Parameters, times `scale`, to their gradients."""
+    for node, g in cotangents.items():
         if isinstance(node, Leaf):
             add_to_grad(node, g, scale)

@@ -1,7 +1,7 @@
 """What a stateful call leaves: a trace, with a span for each module that was called inside it.
 
-A span holds the nodes at a module's inputs, and so says where on the tape the module begins.  Its
-trace also logs how to undo what the call changed, until it is known that the call succeeds.
+A span holds the nodes at a module's inputs, which mark where on the tape the module begins.  The
+trace also logs how to undo what the call changes, until the call has succeeded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Span:
     output: Any
 
     def keep(self, name: str, value: Any) -> None:
-        """Store a result on the module, if it is still there."""
+        """Store a result on the module, if the module still exists."""
         module = self.reference()
         if module is not None:
             module.keep(name, value)
@@ -34,7 +34,7 @@ class Span:
 
 @dataclass
 class Trace:
-    """A stateful call: the spans inside it, and how to undo what it changed."""
+    """One stateful call: the serial of its first node, its spans, and how to undo its changes."""
 
     first: int
     spans: list[Span] = field(default_factory=list)
@@ -42,11 +42,11 @@ class Trace:
 
     @property
     def root(self) -> Span:
-        """The span of the module whose `forward` was called; the last to finish."""
+        """The span of the module whose `forward` was called, which finishes last."""
         return self.spans[-1]
 
     def restore(self) -> None:
-        """Put back what changed since the trace was opened."""
+        """Undo everything that changed since the trace was opened."""
         for action in reversed(list(self.undo.values())):
             action()
         self.undo.clear()

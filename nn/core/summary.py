@@ -1,7 +1,7 @@
-"""A module as a table: what is in it, with which shapes, and how many parameters.
+"""A module as a table: the modules in it, their output shapes, and how many parameters they have.
 
 Jupyter shows a module this way, and the command line prints it.  Output shapes are those of the
-last `forward`; before one they are not known, and the column is left out.
+last `forward`; before the first one the table has no such column.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.drawing import shape_text
-from tapegrad.nn.core.part import Part, fields
-from tapegrad.nn.core.run import last
+from tapegrad.nn.core.part import Part, named_fields
+from tapegrad.nn.core.transient import transient_value
 
-__all__ = ["Row", "html", "rows", "text"]
+__all__ = ["SummaryRow", "summary_html", "summary_rows", "summary_text"]
 
 
-class Row(NamedTuple):
+class SummaryRow(NamedTuple):
     """One module of the table."""
 
     name: str
@@ -28,23 +28,23 @@ class Row(NamedTuple):
     size: int
 
 
-def rows(module: Part) -> list[Row]:
-    """One row for each module, parents first; parameters are counted where they are held."""
+def summary_rows(module: Part) -> list[SummaryRow]:
+    """One row for each module, parents first; the first module that holds a Parameter counts it."""
     table = []
     seen: set[int] = set()
     for name, part in module.named_modules():
         own = [
             (field, p)
-            for field, p in fields(part)
+            for field, p in named_fields(part)
             if isinstance(p, Parameter) and id(p) not in seen
         ]
         seen.update(id(p) for _, p in own)
         table.append(
-            Row(
+            SummaryRow(
                 name=name,
                 depth=name.count(".") + 1 if name else 0,
                 module=repr(part).partition(" {")[0].partition("\n")[0],
-                output=_shape(last(part, "output")),
+                output=_shape_cell(transient_value(part, "output")),
                 parameters=", ".join(f"{field} {shape_text(p.shape)}" for field, p in own),
                 size=sum(p.size for _, p in own),
             )
@@ -52,17 +52,17 @@ def rows(module: Part) -> list[Row]:
     return table
 
 
-def _shape(output: Any) -> str:
+def _shape_cell(output: Any) -> str:
     if isinstance(output, Tensor):
         return shape_text(output.shape)
     if isinstance(output, (list, tuple)):
-        return f"[{', '.join(_shape(part) for part in output)}]"
+        return f"[{', '.join(_shape_cell(part) for part in output)}]"
     return ""
 
 
 def _cells(module: Part) -> tuple[list[str], list[list[str]], str]:
     """Headings, cells and the line below the table."""
-    table = rows(module)
+    table = summary_rows(module)
     headings = ["name", "module", "output", "parameters", "count"]
     cells = [
         [
@@ -89,7 +89,7 @@ def _cells(module: Part) -> tuple[list[str], list[list[str]], str]:
     )
 
 
-def text(module: Part) -> str:
+def summary_text(module: Part) -> str:
     """The table as aligned text."""
     headings, cells, total = _cells(module)
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
@@ -101,7 +101,7 @@ def text(module: Part) -> str:
     return "\n".join([*lines, total])
 
 
-def html(module: Part) -> str:
+def summary_html(module: Part) -> str:
     """The table as HTML, for Jupyter."""
     headings, cells, total = _cells(module)
     head = "".join(f"<th style='text-align:left'>{h}</th>" for h in headings)

@@ -1,7 +1,7 @@
-"""Running modules: plainly, or as spans of a trace laid over the tape.
+"""Running modules: plainly, or as spans of a trace.
 
 A stateful call, ``module.forward(x)``, opens a trace.  Every module called inside it puts an
-identity node at each of its inputs; the gradient that passes this node on the way back is that
+identity node at each of its inputs.  The gradient that passes this node in the reverse sweep is the
 module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leaves no span.
 """
 
@@ -17,17 +17,23 @@ from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.transforms.variables import variable
-from tapegrad.nn.core.frames import Frame, FrozenFrame, current_frame, entered, located
-from tapegrad.nn.core.freezing import hold, without_constants
+from tapegrad.nn.core.frames import (
+    Frame,
+    FrozenFrame,
+    current_frame,
+    enter_frame,
+    name_module_in_errors,
+)
+from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.spans import Span, Trace
 
-__all__ = ["as_tensors", "call", "mark_inputs", "trace_call"]
+__all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:
-    """The same nest with bare arrays and numbers as untracked Tensors.
+    """The same nest, with untracked Tensors for bare arrays and numbers.
 
-    A list of nothing but numbers, nested or not, is an array written out and not a table.
+    A list that contains numbers only, nested or not, becomes one array and is no table.
     """
     if isinstance(inputs, Tensor):
         return inputs
@@ -41,12 +47,15 @@ def as_tensors(inputs: Any) -> Any:
 
 
 def _only_numbers(inputs: Any) -> bool:
-    found = leaves(inputs)
-    return bool(found) and all(isinstance(x, (bool, int, float, complex)) for x in found)
+    values = leaves(inputs)
+    return bool(values) and all(isinstance(x, (bool, int, float, complex)) for x in values)
 
 
 def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
-    """The inputs behind identity nodes of their own, which see the gradient that passes."""
+    """(inputs behind an identity node each, these nodes), which receive the inputs' gradients.
+
+    An input that cannot be tracked stays as it is, with None for its node.
+    """
     nodes: list[Node | None] = []
 
     def mark(x: Tensor) -> Tensor:
@@ -60,41 +69,44 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
     return map_leaves(mark, inputs), nodes
 
 
-def call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
-    """Run a module on `args`: as a part of the open trace, or plainly."""
+def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
+    """Run `update` on `args` as the module's forward code: in the open trace, or plainly."""
     guard(module, "_frozen")
     frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]
     if frame is not None:
         trace, undo = frame.trace, frame.undo
-        if frame.frozen:
-            inputs = [without_constants(x) for x in inputs]
+        if isinstance(frame, FrozenFrame):
+            inputs = [detach_constants(x) for x in inputs]
     if module._frozen:
-        inner: Frame = FrozenFrame(module, trace, frame, undo, hold(module))
-        update = _returning_no_constants(update)
+        inner: Frame = FrozenFrame(module, trace, frame, undo, mark_frozen_parameters(module))
+        update = _detach_constants_of_result(update)
     else:
         inner = Frame(module, trace, frame, undo)
     if trace is None:
-        with entered(inner), located():
+        with enter_frame(inner), name_module_in_errors():
             return update(*inputs)
     marked, nodes = mark_inputs(inputs)
-    with entered(inner), located():
+    with enter_frame(inner), name_module_in_errors():
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
 
 
-def _returning_no_constants(update: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *inputs: without_constants(update(*inputs))
+def _detach_constants_of_result(update: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *inputs: detach_constants(update(*inputs))
 
 
 def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
-    """Run a module as the root of a new trace.  Raises what it raises, with state put back."""
+    """Run a module as the root of a new trace.
+
+    An error in it passes on, after all state that the call changed was put back.
+    """
     trace = Trace(next_serial())
     try:
-        with entered(Frame(None, trace, current_frame())):
-            call(module, args, update)
+        with enter_frame(Frame(None, trace, current_frame())):
+            run_module(module, args, update)
     except BaseException:
         trace.restore()
         raise

@@ -1,7 +1,7 @@
-"""The way back from a failed call: whoever changes state says first how to undo that.
+"""Undoing a failed call: code that changes state first logs how to undo the change.
 
-When a stateful call raises, its trace runs what was logged: buffers, random generators and
-attributes are what they were, so that a wrong shape changes nothing.
+When a stateful call raises, its trace runs the log: buffers, random generators and attributes are
+as they were, so that a wrong shape changes nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ __all__ = ["on_failure", "undo_attribute", "undo_write"]
 
 
 def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:
-    """Log, once per key and trace, how to undo a change that is about to be made.
+    """Log, once per key and trace, how to undo a change that the caller is about to make.
 
-    make: called if this is the first change under `key`; keeps what is there, returns the undoing
+    make: called for the first change under `key`; keeps the present state, returns a function that
+          restores it
     """
     frame = current_frame()
     trace = None if frame is None else frame.trace or frame.undo
@@ -30,7 +31,7 @@ def on_failure(key: Hashable, make: Callable[[], Callable[[], None]]) -> None:
 
 
 def undo_write(tensor: Tensor) -> None:
-    """Give `tensor` its present entries back if the call that is running fails."""
+    """Restore the present entries of `tensor` if the running call fails."""
 
     def keep() -> Callable[[], None]:
         array, old = tensor._data, tensor._data.copy()
@@ -41,11 +42,11 @@ def undo_write(tensor: Tensor) -> None:
 
         return restore
 
-    on_failure(id(tensor._data), keep)  # the log keeps this array, so that its id stays its own
+    on_failure(id(tensor._data), keep)  # the log holds this array, so that no other gets its id
 
 
 def undo_attribute(owner: Any, name: str) -> None:
-    """Let ``owner.name`` be its present value again if the call that is running fails."""
+    """Restore the present value of ``owner.name`` if the running call fails."""
 
     def keep() -> Callable[[], None]:
         old = getattr(owner, name)

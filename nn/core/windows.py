@@ -1,25 +1,28 @@
-"""What the layers that slide windows have in common: names of lengths, and samples or batches.
+"""The names of lengths, and the batch axis, in layers that slide windows.
 
-Torch7 names one length per axis (kW, kH, kT), width before height, time in front; arrays have their
-axes in another order.  Its layers take (C, H, W) as well as (N, C, H, W); the primitives take
-batches only, so that a layer puts an axis of length 1 in front of a single sample and drops it from
-the result.
+Torch7 has one length per axis (kW, kH, kT): width before height, and time first.  Arrays have their
+axes in another order.  Torch7's layers take (C, H, W) as well as (N, C, H, W), but the primitives
+take batches only.  So a layer puts an axis of length 1 in front of a single sample, and drops it
+from the result.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.core.errors import ShapeError
 
-__all__ = ["Lengths", "batch_of", "like_given", "times"]
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+
+__all__ = ["Lengths", "batch_of", "cross_text", "drop_added_batch"]
 
 
 class Lengths:
-    """Lengths kept one by one under Torch7's names (kW, kH), read in the order of the array's axes.
+    """A mixin with one attribute per length, kW and kH, read in the order of the array's axes.
 
-    `order` holds the letters of the axes as Torch7's arguments and texts have them, `axes` those of
-    a sample array, channels first.
+    `order` holds the letters of the axes in the order of Torch7's arguments and texts, `axes` those
+    of a sample's array, channels first.
     """
 
     order = "WH"
@@ -44,33 +47,34 @@ class Lengths:
         return separator.join(str(getattr(self, name + letter)) for letter in self.order)
 
 
-def times(lengths: tuple[int, ...]) -> str:
-    """The lengths with crosses in between: (3, 4) is 3 x 4."""
+def cross_text(lengths: tuple[int, ...]) -> str:
+    """The lengths as text with crosses in between: "3 x 4" for (3, 4)."""
     return " x ".join(map(str, lengths))
 
 
-def batch_of(x: Any, axes: str, planes: int | None = None, name: str = "nInputPlane") -> Any:
-    """x (N, …), with an axis in front if it is a single sample.
+def batch_of(x: Tensor, axes: str, planes: int | None = None, name: str = "nInputPlane") -> Tensor:
+    """x as a batch (N, …): a single sample gets an axis of length 1 in front.
 
-    axes:   the sample's, "C H W"; `planes` is the length of that called C, which `name` sets
+    axes:   the letters of a sample's axes, "C H W"
+    planes: the required length of the axis C, if any; errors call it `name`
     Raises ShapeError for other numbers of axes or planes.
     """
     letters = axes.split()
     single = x.ndim == len(letters)
     if x.ndim != len(letters) + 1 and not single:
         _refuse(x, letters, planes, name)
-    place = letters.index("C") if planes is not None else 0
-    if planes is not None and x.shape[x.ndim - len(letters) + place] != planes:
+    channel_axis = letters.index("C") if planes is not None else 0
+    if planes is not None and x.shape[x.ndim - len(letters) + channel_axis] != planes:
         _refuse(x, letters, planes, name)
     return x.reshape((1, *x.shape)) if single else x
 
 
-def like_given(y: Any, x: Any, axes: str) -> Any:
-    """y without its batch axis, if x was a single sample."""
+def drop_added_batch(y: Tensor, x: Tensor, axes: str) -> Tensor:
+    """y without its batch axis if x is a single sample, else y."""
     return y.reshape(y.shape[1:]) if x.ndim == len(axes.split()) else y
 
 
-def _refuse(x: Any, letters: list[str], planes: int | None, name: str) -> None:
+def _refuse(x: Tensor, letters: list[str], planes: int | None, name: str) -> None:
     wanted = [str(planes) if c == "C" and planes is not None else c for c in letters]
     sample, batch = ", ".join(wanted), ", ".join(["N", *wanted])
     known = f"; {name} is {planes}" if planes is not None else ""

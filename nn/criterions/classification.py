@@ -1,14 +1,14 @@
 """Losses of class labels.
 
-Class labels count from 0, and a negative one is no class, not one counted from the end: -1 is what
-people write for "unknown".
+Class labels count from 0.  A negative label is no class, and does not count from the end, because
+people write -1 for "unknown".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,8 +18,12 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
-from tapegrad.nn.criterions.targets import constant, weights_of
+from tapegrad.nn.criterions.targets import target_tensor, weights_buffer
 from tapegrad.nn.layers.softmax import LogSoftMax
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "ClassNLLCriterion",
@@ -34,8 +38,8 @@ class ClassNLLCriterion(Criterion):
 
     x: log-probabilities (C,) or (N, C);  target: one label, or N of them, any numeric dtype -> 0-d.
     weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
-    divided.  Samples whose label is `ignoreIndex` count neither above nor below the line; if that
-    leaves nothing, the loss is 0.
+    divided.  Samples whose label is `ignoreIndex` are left out of both sums; the loss of no samples
+    is 0.
     Raises ShapeError for other shapes, and for a label that is no class.
     Source: nn.ClassNLLCriterion.
     """
@@ -45,17 +49,17 @@ class ClassNLLCriterion(Criterion):
     ignoreIndex: int | None
 
     def __init__(
-        self, weights: Any = None, sizeAverage: bool = True, ignoreIndex: int = -100
+        self, weights: Operand | None = None, sizeAverage: bool = True, ignoreIndex: int = -100
     ) -> None:
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
         self.ignoreIndex = ignoreIndex
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
         rows = x.reshape((-1, x.shape[-1]))
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.ndim == 0 and rows.shape[0] == 1:
             target = target.reshape((1,))
         if target.shape != rows.shape[:1]:
@@ -63,9 +67,9 @@ class ClassNLLCriterion(Criterion):
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
-        return self._of_rows(rows, target)
+        return self._loss_of_rows(rows, target)
 
-    def _of_rows(self, rows: Any, target: Any) -> Any:
+    def _loss_of_rows(self, rows: Tensor, target: Tensor) -> Tensor:
         """The loss of log-probabilities (N, C) and N labels."""
         samples, classes = rows.shape
         if self.weights is not None and self.weights.shape != (classes,):
@@ -86,7 +90,7 @@ class ClassNLLCriterion(Criterion):
 
 
 class SpatialClassNLLCriterion(ClassNLLCriterion):
-    """ClassNLLCriterion at every place of an image, averaged over all of them by their weights.
+    """ClassNLLCriterion at every pixel of an image: the weighted mean over all pixels.
 
     x: log-probabilities (N, C, H, W) or (C, H, W);  target: labels (N, H, W) or (H, W) -> 0-d.
     weights, sizeAverage: as in ClassNLLCriterion.  Raises as it does.
@@ -95,21 +99,21 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
 
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         super().__init__(weights, sizeAverage)
         self.ignoreIndex = None
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (3, 4):
             raise ShapeError(f"the input of shape {x.shape} is neither (C, H, W) nor (N, C, H, W)")
-        target = constant(target, x)
+        target = target_tensor(target, x)
         last = ops.moveaxis(x, -3, -1)
         if target.shape != last.shape[:-1]:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
-                f"places {last.shape[:-1]} of the input of shape {x.shape}"
+                f"pixels {last.shape[:-1]} of the input of shape {x.shape}"
             )
-        return self._of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
+        return self._loss_of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
 
 
 class CrossEntropyCriterion(Criterion):
@@ -123,13 +127,13 @@ class CrossEntropyCriterion(Criterion):
     keeps = ("lsm", "nll", "sizeAverage")
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
         self.lsm = LogSoftMax()
         self.nll = ClassNLLCriterion(weights, sizeAverage)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        target = constant(target, x)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        target = target_tensor(target, x)
         if x.ndim > 2:
             x = x.reshape([length for length in x.shape if length != 1] or [1])
         self.nll.sizeAverage = self.sizeAverage
@@ -158,9 +162,9 @@ class ClassSimplexCriterion(MSECriterion):
         self.nClasses = int(nClasses)
         self.simplex = Buffer(simplex(self.nClasses))
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        self._fitting(x)
-        target = constant(target, x)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        self._check_shape(x)
+        target = target_tensor(target, x)
         if target.size * self.nClasses != x.size:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each sample of "
@@ -169,23 +173,23 @@ class ClassSimplexCriterion(MSECriterion):
         labels = class_labels(target.reshape((-1,)), classes=self.nClasses)
         return super().updateOutput(x, self.simplex[labels].reshape(x.shape))
 
-    def getPredictions(self, x: Any) -> Any:
-        """How near x is to each corner: x·simplexᵀ, of the shape of x."""
-        self._fitting(x)
+    def getPredictions(self, x: Tensor) -> Tensor:
+        """The scores of all classes, x·simplexᵀ: the nearest corner has the largest."""
+        self._check_shape(x)
         return ops.matmul(x, ops.cast(self.simplex, dtype=x.dtype).T)
 
-    def getTopPrediction(self, x: Any) -> Any:
+    def getTopPrediction(self, x: Tensor) -> Tensor:
         """The label of the nearest corner: 0-d, or (N,) for a batch."""
         return ops.argmax(self.getPredictions(x), axis=-1)
 
-    def _fitting(self, x: Any) -> None:
+    def _check_shape(self, x: Tensor) -> None:
         if x.ndim not in (1, 2) or x.shape[-1] != self.nClasses:
             raise ShapeError(
                 f"the input of shape {x.shape} is neither (C,) nor (N, C) with C = {self.nClasses}"
             )
 
 
-def simplex(corners: int) -> Any:
+def simplex(corners: int) -> np.ndarray[Any, Any]:
     """The corners of a regular simplex on the unit sphere, as rows: (corners, corners)."""
     rows = np.zeros((corners, corners))
     for k in range(corners - 1):

@@ -1,7 +1,7 @@
 """Criterion: a module of two inputs whose output is one number, the loss.
 
-The gradient is taken with respect to the first input, the prediction; the target is a constant of
-the stateful methods.  ``criterion(x, target)`` composes on the tape as any module does.
+`backward` returns the gradient with respect to the first input, the prediction; in the stateful
+methods the target is a constant.  ``criterion(x, target)`` composes on the tape as any module does.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
-from tapegrad.nn.core.own import derived
+from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.reading import (
-    gradients_to_inputs,
-    reverse,
-    same_input,
-    same_target,
+    check_same_target,
+    checked_root_span,
     seeds_for,
+    store_input_gradients,
+    sweep_trace,
 )
-from tapegrad.nn.core.run import run_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.trace import as_tensors, call
+from tapegrad.nn.core.trace import as_tensors, run_module
+from tapegrad.nn.core.transient import transient_state_of
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["Criterion"]
 
@@ -33,42 +34,49 @@ __all__ = ["Criterion"]
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
-    Losses without a target may be called without one.  (Torch7's nn.Criterion.)
+    A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
     """
 
-    @derived
-    def backward(self, input: Any, target: Any = None) -> Any:  # type: ignore[override]  # as in Torch7
-        """The gradient of the loss with respect to `input`, kept as `gradInput`.
+    _in_graphs = False
 
-        Raises ValueError when `input` or `target` are not those of the last `forward`.
+    if TYPE_CHECKING:  # each loss has its own; this declares what all of them return
+
+        def updateOutput(self, *inputs: Any, **named: Any) -> Tensor: ...
+
+    @gradient_from_tape
+    def backward(self, input: Nest, target: Nest = None) -> Nest:  # type: ignore[override]  # as in Torch7
+        """Compute, keep and return `gradInput`, the gradient of the loss with respect to `input`.
+
+        Raises ValueError when `input` or `target` are not those of the last `forward`, RuntimeError
+        without a forward.
         """
         return self.updateGradInput(input, target)
 
-    @derived
-    def updateGradInput(self, input: Any, target: Any = None) -> Any:
-        """See `backward`: a criterion without parameters has nothing else to do."""
+    @gradient_from_tape
+    def updateGradInput(self, input: Nest, target: Nest = None) -> Nest:
+        """The same as `backward`: a criterion has no parameters whose gradients to add."""
         name, method = type(self).__name__, "backward"
-        run = run_of(self)
+        run = transient_state_of(self)
         trace = run.trace
-        span = same_input(name, method, input, trace)
-        assert trace is not None  # same_input has raised otherwise
-        same_target(name, method, target, run.target)
-        seeds = seeds_for(name, method, span, map_leaves(_one, span.output))
-        found = reverse(trace, seeds, inputs=True, parameters=None)
-        gradients_to_inputs(trace, found, None)
+        span = checked_root_span(name, method, input, trace)
+        assert trace is not None  # checked_root_span raises otherwise
+        check_same_target(name, method, target, run.target)
+        seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
+        cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
+        store_input_gradients(trace, cotangents, None)
         return self.gradInput
 
-    def __call__(self, *inputs: Any) -> Any:
-        """The loss of (input, target) as a Tensor on the current tape; no state is kept."""
+    def _compose(self, inputs: tuple[Any, ...]) -> Any:
+        """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         target = as_tensors(target)
-        # The target is no input of the span: a child's gradInput is that of its prediction alone.
-        return call(self, (x,), lambda x: self.updateOutput(x, *target))
+        # The target is no input of the span, so that gradInput is that of the prediction alone.
+        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
-        given = run_of(self).target = as_tensors(target[0]) if target else None
-        constants = map_leaves(lambda t: t.detach(), given)
+        tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
+        constants = map_leaves(lambda t: t.detach(), tensors)
         return (x,), lambda x: self.updateOutput(x, constants)
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -80,5 +88,5 @@ class Criterion(Module):
         return torch7_name(self)
 
 
-def _one(output: Tensor) -> Any:
+def _unit_seed(output: Tensor) -> Any:
     return seed_for(output, None)

@@ -1,17 +1,22 @@
-"""Criterions made of criterions: weighted sums, one per entry of a list, and through modules.
+"""Criterions made of criterions: weighted sums, one for each entry of a list, modules in front.
 
-The children stand in the list `criterions`, their factors in `weights`, as in Torch7.
+A weighted sum keeps the criterions in the list `criterions` and their factors in `weights`, as in
+Torch7.
 """
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.module import Module
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
 
@@ -19,10 +24,10 @@ __all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCrite
 class MultiCriterion(Criterion):
     """loss = Σₖ weightₖ·criterionₖ(x, target): several criterions of one prediction and target.
 
-    x, target: what every child takes -> 0-d.  Source: nn.MultiCriterion.
+    x, target: as every criterion takes them -> 0-d.  Source: nn.MultiCriterion.
     """
 
-    keeps = ("criterions", "weights")
+    keeps: ClassVar[tuple[str, ...]] = ("criterions", "weights")
 
     def __init__(self) -> None:
         self.criterions: list[Criterion] = []
@@ -36,11 +41,11 @@ class MultiCriterion(Criterion):
         self.weights.append(weight)
         return self
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
-        return self._total([x] * count, [target] * count)
+        return self._weighted_sum([x] * count, [target] * count)
 
-    def _total(self, inputs: Any, targets: Any) -> Any:
+    def _weighted_sum(self, inputs: Any, targets: Any) -> Any:
         if not self.criterions:
             raise ValueError(f"{type(self).__name__} has no criterions: add(criterion, weight)")
         children = zip(self.criterions, self.weights, inputs, targets, strict=True)
@@ -51,8 +56,8 @@ class MultiCriterion(Criterion):
 class ParallelCriterion(MultiCriterion):
     """loss = Σₖ weightₖ·criterionₖ(x[k], target[k]): one criterion for each entry of a list.
 
-    x: list with an entry for each child;  target: a list likewise, or, with repeatTarget, one
-    target for all of them -> 0-d.
+    x: a list with an entry for each criterion;  target: such a list too, or, with repeatTarget,
+    one target for all -> 0-d.
     Raises ShapeError when the lengths differ.  Source: nn.ParallelCriterion.
     """
 
@@ -62,13 +67,13 @@ class ParallelCriterion(MultiCriterion):
         super().__init__()
         self.repeatTarget = bool(repeatTarget)
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
         targets = [target] * count if self.repeatTarget else target
-        for what, given in (("input", x), ("target", targets)):
-            if not isinstance(given, (list, tuple)) or len(given) != count:
+        for what, entries in (("input", x), ("target", targets)):
+            if not isinstance(entries, (list, tuple)) or len(entries) != count:
                 raise ShapeError(f"the {what} is not a list of {count} entries, one a criterion")
-        return self._total(x, targets)
+        return self._weighted_sum(x, targets)
 
 
 class ModuleCriterion(Criterion):
@@ -96,19 +101,19 @@ class ModuleCriterion(Criterion):
             raise ValueError("ModuleCriterion: inputModule and targetModule must not be the same")
         self.criterion = criterion
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         if self.inputModule is not None:
             x = self.inputModule(x)
         if self.targetModule is not None:
             with no_grad():
                 target = self.targetModule(target)
-        if self.castTarget and hasattr(target, "dtype") and target.dtype != x.dtype:
+        if self.castTarget and getattr(target, "dtype", x.dtype) != x.dtype:
             target = ops.cast(target, dtype=x.dtype)
         return self.criterion(x, target)
 
 
 class CriterionTable(Module):
-    """[x, target] -> criterion(x, target), a 0-d array: a criterion as a layer of a network.
+    """y = criterion(x, target) of the list [x, target], 0-d: a criterion as a layer of a network.
 
     The target's gradient is 0.  Source: nn.CriterionTable.
     """
@@ -118,6 +123,6 @@ class CriterionTable(Module):
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
 
-    def updateOutput(self, x: Any) -> Any:
-        prediction, target = table(x, 2)
+    def updateOutput(self, x: Nest) -> Tensor:
+        prediction, target = entries_of(x, 2)
         return self.criterion(prediction, target.detach())

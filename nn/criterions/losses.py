@@ -1,18 +1,23 @@
 """Losses that compare entry by entry: squares, magnitudes, and divergences of probabilities.
 
-The prediction comes first, the target second; entries are paired in row order.  Means are taken
-over entries, not over samples, as in Torch7, unless sizeAverage is False.
+The prediction comes first and the target second, with entries in the same row order.  The losses
+are means over entries, not over samples, as in Torch7; with sizeAverage False they are sums.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad.autograd import ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import averaged, paired, spread, weights_of
+from tapegrad.nn.criterions.targets import sum_or_mean, target_like, weights_buffer, weights_for
 from tapegrad.nn.layers.activation import magnitude
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest, Operand
 
 __all__ = [
     "AbsCriterion",
@@ -35,13 +40,13 @@ class MSECriterion(Criterion):
     differ.  Source: nn.MSECriterion.
     """
 
-    keeps = ("sizeAverage",)
+    keeps: ClassVar[tuple[str, ...]] = ("sizeAverage",)
 
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        return averaged(ops.square(x - paired(x, target)), self)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        return sum_or_mean(ops.square(x - target_like(x, target)), self)
 
 
 class AbsCriterion(Criterion):
@@ -56,8 +61,8 @@ class AbsCriterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        return averaged(magnitude(x - paired(x, target)), self)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        return sum_or_mean(magnitude(x - target_like(x, target)), self)
 
 
 class SmoothL1Criterion(Criterion):
@@ -73,11 +78,11 @@ class SmoothL1Criterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        difference = x - paired(x, target)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        difference = x - target_like(x, target)
         size = magnitude(difference)
         halves = ops.square(difference) * 0.5
-        return averaged(ops.where(ops.less(size, 1), halves, size - 0.5), self)
+        return sum_or_mean(ops.where(ops.less(size, 1), halves, size - 0.5), self)
 
 
 class WeightedMSECriterion(MSECriterion):
@@ -89,12 +94,12 @@ class WeightedMSECriterion(MSECriterion):
 
     keeps = ("weight",)
 
-    def __init__(self, weight: Any) -> None:
+    def __init__(self, weight: Operand) -> None:
         super().__init__()
-        self.weight = weights_of(weight)
+        self.weight = Buffer(weight)
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        return super().updateOutput(x, paired(x, target) * spread(self.weight, x))
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        return super().updateOutput(x, target_like(x, target) * weights_for(self.weight, x))
 
 
 class SpatialAutoCropMSECriterion(MSECriterion):
@@ -106,18 +111,19 @@ class SpatialAutoCropMSECriterion(MSECriterion):
     Source: nn.SpatialAutoCropMSECriterion.
     """
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if getattr(target, "ndim", 0) != x.ndim or x.ndim < 2 or x.shape[:-2] != target.shape[:-2]:
             raise ShapeError(
                 f"the input of shape {x.shape} and the target of shape "
                 f"{getattr(target, 'shape', ())} may differ in height and width only"
             )
-        margins = [wide - own for wide, own in zip(target.shape[-2:], x.shape[-2:], strict=True)]
+        sides = list(zip(target.shape[-2:], x.shape[-2:], strict=True))
+        margins = [target_side - side for target_side, side in sides]
         if min(margins) < 0:
             raise ShapeError(f"the target of shape {target.shape} is smaller than {x.shape}")
         rows, columns = (
-            slice(margin // 2, margin // 2 + own)
-            for margin, own in zip(margins, x.shape[-2:], strict=True)
+            slice(margin // 2, margin // 2 + side)
+            for margin, (_, side) in zip(margins, sides, strict=True)
         )
         return super().updateOutput(x, target[..., rows, columns])
 
@@ -128,7 +134,7 @@ class L1Cost(Criterion):
     x: any shape -> 0-d.  Source: nn.L1Cost.
     """
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest = None) -> Tensor:
         return ops.sum(ops.absolute(x))
 
 
@@ -145,18 +151,18 @@ class DistKLDivCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if getattr(target, "shape", None) != x.shape:
             raise ShapeError(
                 f"the input has shape {x.shape}, the target {getattr(target, 'shape', ())}; "
                 "both must have the same"
             )
-        t = paired(x, target)
+        t = target_like(x, target)
         positive = ops.greater(t, 0)
-        # Where t is 0 the term is 0·(log 1 - 0), whatever x is, -∞ included.
+        # Where t is 0 the term is 0 for every x, also for x = -∞.
         logarithms = ops.log(ops.where(positive, t, 1))
         terms = ops.where(positive, t * (logarithms - x), 0)
-        return averaged(terms, self)
+        return sum_or_mean(terms, self)
 
 
 class BCECriterion(Criterion):
@@ -171,16 +177,16 @@ class BCECriterion(Criterion):
     keeps = ("weights", "sizeAverage")
     eps = 1e-12
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
-        self.weights = weights_of(weights)
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        t = paired(x, target)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        t = target_like(x, target)
         terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
         if self.weights is not None:
-            terms = terms * spread(self.weights, x)
-        return -averaged(terms, self)
+            terms = terms * weights_for(self.weights, x)
+        return -sum_or_mean(terms, self)
 
 
 class MultiLabelSoftMarginCriterion(Criterion):
@@ -194,14 +200,14 @@ class MultiLabelSoftMarginCriterion(Criterion):
 
     keeps = ("weights", "sizeAverage")
 
-    def __init__(self, weights: Any = None, sizeAverage: bool = True) -> None:
-        self.weights = weights_of(weights)
+    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
+        self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        t = paired(x, target)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        t = target_like(x, target)
         # -log σ(x) = log(1 + e⁻ˣ), and -log(1 - σ(x)) is the same of -x.
         terms = t * ops.logaddexp(-x, 0) + (1 - t) * ops.logaddexp(x, 0)
         if self.weights is not None:
-            terms = terms * spread(self.weights, x)
-        return averaged(terms, self)
+            terms = terms * weights_for(self.weights, x)
+        return sum_or_mean(terms, self)

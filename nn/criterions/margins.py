@@ -1,22 +1,27 @@
 """Losses with a margin: hinges, rankings and embeddings.
 
-Targets of the pairwise losses are signs, +1 for "alike" or "first is larger" and -1 for the
-opposite; those of the multi-class losses are labels, counted from 0.
+Targets of the pairwise losses are signs: +1 means "alike" or "the first is larger", -1 the
+opposite.  Targets of the multi-class losses are labels, counted from 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd import ops, primitive
 from tapegrad.autograd.core.tensor import array_of
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import averaged, constant, paired, weights_of
+from tapegrad.nn.criterions.targets import sum_or_mean, target_like, target_tensor, weights_buffer
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest, Operand
+    from tapegrad.devices import Array, Namespace, Shape
 
 __all__ = [
     "CosineEmbeddingCriterion",
@@ -31,7 +36,7 @@ __all__ = [
 ]
 
 NO_LABELS = (
-    "the target holds {label}, and the input has {classes} classes: labels are whole numbers from "
+    "the target holds {label}, and the input has {classes} classes: labels are integers from "
     "0 to {last}, and a negative one ends the list"
 )
 
@@ -52,8 +57,8 @@ class MarginCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        return averaged(ops.relu(self.margin - x * paired(x, target)), self)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        return sum_or_mean(ops.relu(self.margin - x * target_like(x, target)), self)
 
 
 class SoftMarginCriterion(Criterion):
@@ -68,8 +73,8 @@ class SoftMarginCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        return averaged(ops.logaddexp(-(x * paired(x, target)), 0), self)
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        return sum_or_mean(ops.logaddexp(-(x * target_like(x, target)), 0), self)
 
 
 class HingeEmbeddingCriterion(Criterion):
@@ -86,10 +91,10 @@ class HingeEmbeddingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         alike = ops.greater(signs(target, x, x.shape), 0)
         hinges = ops.maximum(self.margin - x, 0)
-        return averaged(ops.where(alike, x, hinges), self)
+        return sum_or_mean(ops.where(alike, x, hinges), self)
 
 
 # Pairs --------------------------------------------------------------------------------------------
@@ -107,8 +112,8 @@ class L1HingeEmbeddingCriterion(Criterion):
     def __init__(self, margin: float = 1) -> None:
         self.margin = margin
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        a, b = pair(x)
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
+        a, b = two_arrays(x)
         distance = ops.sum(ops.absolute(a - b))
         alike = ops.greater(signs(target, a, ()), 0)
         return ops.where(alike, distance, ops.relu(self.margin - distance))
@@ -129,14 +134,14 @@ class CosineEmbeddingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        a, b = pair(x)
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
+        a, b = two_arrays(x)
         if a.ndim not in (1, 2):
             raise ShapeError(f"the inputs of shape {a.shape} are neither (F,) nor (N, F)")
         squares = [ops.sum(ops.square(v), axis=-1) + self.eps for v in (a, b)]
         cosine = ops.sum(a * b, axis=-1) / ops.sqrt(squares[0] * squares[1])
         alike = ops.greater(signs(target, a, cosine.shape), 0)
-        return averaged(ops.where(alike, 1 - cosine, ops.relu(cosine - self.margin)), self)
+        return sum_or_mean(ops.where(alike, 1 - cosine, ops.relu(cosine - self.margin)), self)
 
 
 class MarginRankingCriterion(Criterion):
@@ -153,10 +158,10 @@ class MarginRankingCriterion(Criterion):
         self.margin = margin
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
-        a, b = pair(x)
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
+        a, b = two_arrays(x)
         lead = (a - b) * signs(target, a, a.shape)
-        return averaged(ops.maximum(self.margin - lead, 0), self)
+        return sum_or_mean(ops.maximum(self.margin - lead, 0), self)
 
 
 class DistanceRatioCriterion(Criterion):
@@ -173,9 +178,9 @@ class DistanceRatioCriterion(Criterion):
     def __init__(self, sizeAverage: bool = True) -> None:
         self.sizeAverage = sizeAverage
 
-    def updateOutput(self, x: Any, target: Any = None) -> Any:
-        near, far = pair(x)
-        return averaged(ops.logaddexp(near - far, 0), self)
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
+        near, far = two_arrays(x)
+        return sum_or_mean(ops.logaddexp(near - far, 0), self)
 
 
 # One score for each class -------------------------------------------------------------------------
@@ -194,18 +199,18 @@ class MultiMarginCriterion(Criterion):
     keeps = ("p", "margin", "weights", "sizeAverage")
     counts: ClassVar[Mapping[str, str]] = {"target": "label"}
 
-    def __init__(self, p: int = 1, weights: Any = None, margin: float = 1) -> None:
+    def __init__(self, p: int = 1, weights: Operand | None = None, margin: float = 1) -> None:
         if p not in (1, 2):
             raise ValueError(f"MultiMarginCriterion: p is {p}, only 1 and 2 are supported")
         self.p = p
         self.margin = margin
-        self.weights = weights_of(weights)
+        self.weights = weights_buffer(weights)
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.size != samples:
             raise ShapeError(
                 f"the target of shape {target.shape} does not hold one label for each of the "
@@ -216,15 +221,17 @@ class MultiMarginCriterion(Criterion):
                 f"the input has {classes} classes, weights has shape {self.weights.shape}"
             )
         labels = class_labels(target.reshape((samples,)), classes=classes)
-        places = labels.reshape((samples, 1))
-        hinges = ops.relu(self.margin - ops.take_along_axis(rows, places, axis=1) + rows)
+        columns = labels.reshape((samples, 1))
+        hinges = ops.relu(self.margin - ops.take_along_axis(rows, columns, axis=1) + rows)
         if self.p == 2:
             hinges = ops.square(hinges)
-        others = ops.not_equal(places, positions(rows, classes))
+        others = ops.not_equal(columns, class_numbers(rows, classes))
         hinges = ops.where(others, hinges, 0)
         if self.weights is not None:
-            hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(places.shape)
-        return averaged(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
+            hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(
+                columns.shape
+            )
+        return sum_or_mean(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
 
 
 class MultiLabelMarginCriterion(Criterion):
@@ -242,14 +249,14 @@ class MultiLabelMarginCriterion(Criterion):
     def __init__(self) -> None:
         self.sizeAverage = True
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
-        target = constant(target, x)
+        target = target_tensor(target, x)
         if target.shape != x.shape:
             raise ShapeError(f"the target of shape {target.shape} has not the input's, {x.shape}")
         labels = leading_labels(target.reshape(rows.shape), classes=classes)
-        wanted = ops.equal(labels.reshape((samples, -1, 1)), positions(rows, classes))
+        wanted = ops.equal(labels.reshape((samples, -1, 1)), class_numbers(rows, classes))
         free = ops.logical_not(ops.any(wanted, axis=1)).reshape((samples, 1, classes))
         listed = ops.greater_equal(labels, 0).reshape((samples, -1, 1))
         chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
@@ -262,9 +269,12 @@ class MultiLabelMarginCriterion(Criterion):
 # Shared -------------------------------------------------------------------------------------------
 
 
-def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
-    """The target in `shape`, or a single sign for all, in the dtype of x."""
-    target = constant(target, x)
+def signs(target: Nest, x: Tensor, shape: Shape) -> Tensor:
+    """The target as signs of `shape`, or as a single sign, in the dtype of x.
+
+    Raises ShapeError for another number of signs.
+    """
+    target = target_tensor(target, x)
     if target.size != 1 and target.shape != shape:
         raise ShapeError(
             f"the target of shape {target.shape} holds neither one sign nor signs of shape {shape}"
@@ -273,8 +283,8 @@ def signs(target: Any, x: Any, shape: tuple[int, ...]) -> Any:
     return target.reshape(shape if target.shape == shape else ())
 
 
-def pair(x: Any) -> tuple[Any, Any]:
-    """The two arrays of a pair.  Raises ShapeError unless they are two of one shape."""
+def two_arrays(x: Nest) -> tuple[Tensor, Tensor]:
+    """The two arrays in the list x.  Raises ShapeError unless there are two, of one shape."""
     if not isinstance(x, (list, tuple)) or len(x) != 2:
         raise ShapeError("the input is a list of two arrays")
     a, b = x
@@ -283,23 +293,23 @@ def pair(x: Any) -> tuple[Any, Any]:
     return a, b
 
 
-def class_rows(x: Any) -> Any:
-    """Scores as (N, C)."""
+def class_rows(x: Tensor) -> Tensor:
+    """The scores x, (C,) or (N, C), as (N, C).  Raises ShapeError for other numbers of axes."""
     if x.ndim not in (1, 2):
         raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
     return x.reshape((-1, x.shape[-1]))
 
 
-def positions(x: Any, count: int) -> Any:
-    """0 … count - 1, on the device of x."""
+def class_numbers(x: Tensor, count: int) -> Array:
+    """The numbers 0 … count - 1, on the device of x."""
     return devices.namespace(array_of(x)).arange(count)
 
 
 @primitive(differentiable=False)
-def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
-    """Rows of labels as integers, -1 from the first negative one of each row on.
+def leading_labels(xp: Namespace, labels: Array, *, classes: int) -> Array:
+    """Rows of labels as integers, with -1 from the first negative label of a row on.
 
-    Raises ShapeError for a label before that which is no class.
+    Raises ShapeError for a label before it that is no class.
     """
     listed = xp.cumsum(labels < 0, axis=-1) == 0
     known = (labels < classes) & (labels == xp.floor(labels))
@@ -309,4 +319,4 @@ def leading_labels(xp: Any, labels: Any, *, classes: int) -> Any:
     return xp.where(listed, labels, -1).astype("int64")
 
 
-leading_labels.batch(native)
+leading_labels.batch(leading_axes_rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -10,6 +10,11 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.recurrent.over_time import steps_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
 
@@ -27,7 +32,7 @@ class SequencerCriterion(Criterion):
         self.criterion = criterion
         self.sizeAverage = bool(sizeAverage)
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         steps, targets = steps_of(x), steps_of(target)
         if len(steps) != len(targets):
             raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
@@ -48,15 +53,15 @@ class RepeaterCriterion(Criterion):
     def __init__(self, criterion: Criterion) -> None:
         self.criterion = criterion
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Nest, target: Nest) -> Tensor:
         return ops.sum(ops.stack([self.criterion(step, target) for step in steps_of(x)]))
 
 
 class MaskZeroCriterion(Criterion):
-    """loss = criterion of the samples that are not masked.
+    """loss = criterion(x, target) of the samples that are not masked.
 
-    x, target: (N, …) -> 0-d.  The mask is what `setZeroMask` was given, booleans (N,), True where a
-    sample is left out; the loss is 0 when none is left.
+    x, target: (N, …) -> 0-d.  `setZeroMask` sets the mask, booleans (N,), True for a sample to
+    leave out; the loss of no samples is 0.
     Raises ShapeError for a mask that does not fit, and without one.
     Source: torch/rnn's nn.MaskZeroCriterion.
     """
@@ -67,18 +72,19 @@ class MaskZeroCriterion(Criterion):
         self.criterion = criterion
         self._mask: Any = None
 
-    def setZeroMask(self, mask: Any) -> MaskZeroCriterion:
-        """Say which samples are left out; returns self."""
+    def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
+        """Set which samples to leave out, as booleans (N,); returns self."""
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def updateOutput(self, x: Any, target: Any) -> Any:
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if self._mask is None or self._mask.shape != x.shape[:1]:
             raise ShapeError(
                 f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape {x.shape}"
             )
-        [places] = np.nonzero(~self._mask)
-        if not places.size:
-            return ops.sum(x) * 0
-        indices = Tensor(places, device=x.device)
+        [left] = np.nonzero(~self._mask)
+        if not left.size:
+            nothing: Tensor = ops.sum(x) * 0
+            return nothing
+        indices = Tensor(left, device=x.device)
         return self.criterion(x[indices], target[indices])

@@ -17,7 +17,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
@@ -280,7 +280,7 @@ class Kmeans(Module):
         return y
 
     def _scaled(self) -> Tensor:
-        return ops.scaled_gradient(self.weight, self.scale)
+        return ops.scale_gradient(self.weight, self.scale)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, the loss and the counts."""
@@ -302,7 +302,7 @@ def vector_pair(x: Nest) -> tuple[Tensor, Tensor]:
 
     Raises ShapeError for other shapes.
     """
-    a, b = table(x, 2)
+    a, b = entries_of(x, 2)
     if a.shape != b.shape or a.ndim not in (1, 2):
         raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of (n,) or (N, n)")
     return a, b

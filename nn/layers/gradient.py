@@ -1,7 +1,7 @@
 """Layers whose output is their input, and which change or show the gradient on its way back.
 
 The gradient of such a layer is on purpose not the derivative of its output, so each layer calls a
-primitive that has a rule of its own: `scaled_gradient`, `penalized`, `watched_gradient`.
+primitive that has a rule of its own: `scale_gradient`, `penalize_l1`, `watch_gradient`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class GradientReversal(Module):
         return self
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.scaled_gradient(x, -vars(self)["lambda"])
+        return ops.scale_gradient(x, -vars(self)["lambda"])
 
 
 class ZeroGrad(Module):
     """y = x; the gradient is 0: any shape -> the same.  Source: nn.ZeroGrad."""
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.scaled_gradient(x, 0)
+        return ops.scale_gradient(x, 0)
 
 
 class L1Penalty(Module):
@@ -68,7 +68,7 @@ class L1Penalty(Module):
     def updateOutput(self, x: Tensor) -> Tensor:
         weight = self.l1weight / (max(x.size, 1) if self.sizeAverage else 1)
         self.loss = ops.sum(ops.absolute(x.detach())) * weight
-        return ops.penalized(x, weight=weight, passing=self.provideOutput)
+        return ops.penalize_l1(x, weight=weight, passing=self.provideOutput)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and the loss."""
@@ -99,4 +99,4 @@ class PrintSize(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         _Announcement(f"{self.prefix}: input")(x)
-        return ops.watched_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))
+        return ops.watch_gradient(x, watch=_Announcement(f"{self.prefix}: gradOutput"))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops, primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.axes import axis_of, position_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Index(Module):
         self.dimension = dimension
 
     def updateOutput(self, x: Nest) -> Tensor:
-        values, indices = table(x, 2)
+        values, indices = entries_of(x, 2)
         axis = axis_of(self.dimension, values.ndim)
         return ops.take(values, to_indices(indices, values.shape[axis]), axis=axis)
 
@@ -103,7 +103,7 @@ class MaskedSelect(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        values, mask = table(x, 2)
+        values, mask = entries_of(x, 2)
         if values.shape != mask.shape:
             raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
         return values[mask.detach() != 0]
@@ -121,7 +121,7 @@ def indices_within(xp: Namespace, indices: Array, *, length: int) -> Array:
     return indices
 
 
-indices_within.batch(native)
+indices_within.batch(leading_axes_rule)
 
 
 def to_indices(indices: Tensor, length: int) -> Tensor:

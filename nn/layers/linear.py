@@ -11,7 +11,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.tables import table
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
@@ -120,7 +120,7 @@ class LinearWeightNorm(Module):
         result = Linear(self.inputSize, self.outputSize, self.bias is not None)
         result.type(self.v.dtype)
         ops.assign(result.weight.detach(), self.weight.detach())
-        if self.bias is not None:
+        if self.bias is not None and result.bias is not None:
             ops.assign(result.bias.detach(), self.bias.detach())
         return result
 
@@ -160,7 +160,7 @@ class Bilinear(Module):
         uniform_(self.bias, -s, s)
 
     def updateOutput(self, x: Nest) -> Tensor:
-        a, b = table(x, 2)
+        a, b = entries_of(x, 2)
         _, n_in1, n_in2 = self.weight.shape
         batch = a.shape[:1]
         if a.ndim != 2 or (a.shape, b.shape) != ((*batch, n_in1), (*batch, n_in2)):

@@ -12,7 +12,7 @@ from typing import ClassVar
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -75,7 +75,7 @@ class _Padding(Module):
                     f"the input of shape {x.shape} is too small: of {n} entries along one axis, "
                     f"{before} before and {after} after leave nothing"
                 )
-        return like_given(self._pad(batch), x, self.axes)
+        return drop_added_batch(self._pad(batch), x, self.axes)
 
     def _pad(self, batch: Tensor) -> Tensor:
         """Return the batch (N, C, …) padded and cropped."""

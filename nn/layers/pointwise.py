@@ -148,6 +148,7 @@ class AddConstant(Module):
     def updateOutput(self, x: Tensor) -> Tensor:
         c = self.constant_tensor
         if c is None:
+            assert self.constant_scalar is not None  # the constructor sets one of both
             return x + self.constant_scalar
         fits = c.ndim <= x.ndim and all(
             a in (1, b) for a, b in zip(c.shape[::-1], x.shape[::-1], strict=False)

@@ -14,7 +14,7 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.tables import joined, paired, table
+from tapegrad.nn.core.tables import concatenate_parts, entries_of, entries_of_one_shape
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
@@ -58,7 +58,7 @@ class CAddTable(Module):
         self.inplace = bool(inplace)
 
     def updateOutput(self, x: Nest) -> Tensor:
-        return functools.reduce(ops.add, paired(x))
+        return functools.reduce(ops.add, entries_of_one_shape(x))
 
 
 class CSubTable(Module):
@@ -68,7 +68,7 @@ class CSubTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        first, second = paired(x, 2)
+        first, second = entries_of_one_shape(x, 2)
         return first - second
 
 
@@ -80,7 +80,7 @@ class CMulTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        return functools.reduce(ops.multiply, paired(x))
+        return functools.reduce(ops.multiply, entries_of_one_shape(x))
 
 
 class CDivTable(Module):
@@ -90,7 +90,7 @@ class CDivTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        first, second = paired(x, 2)
+        first, second = entries_of_one_shape(x, 2)
         return first / second
 
 
@@ -102,7 +102,7 @@ class CMaxTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        return functools.reduce(ops.maximum, paired(x))
+        return functools.reduce(ops.maximum, entries_of_one_shape(x))
 
 
 class CMinTable(Module):
@@ -112,15 +112,18 @@ class CMinTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> Tensor:
-        return functools.reduce(ops.minimum, paired(x))
+        return functools.reduce(ops.minimum, entries_of_one_shape(x))
 
 
 class CAddTensorTable(Module):
     """[v, [m₀, m₁, …]] -> [v + m₀, v + m₁, …], all of one shape.  Source: nn.CAddTensorTable."""
 
     def updateOutput(self, x: Nest) -> list[Tensor]:
-        first, others = table(x, 2)
-        return [functools.reduce(ops.add, paired([first, other])) for other in table(others)]
+        first, others = entries_of(x, 2)
+        return [
+            functools.reduce(ops.add, entries_of_one_shape([first, other]))
+            for other in entries_of(others)
+        ]
 
 
 class MM(Module):
@@ -137,7 +140,7 @@ class MM(Module):
         self.transB = bool(transB)
 
     def updateOutput(self, x: Nest) -> Tensor:
-        a, b = table(x, 2)
+        a, b = entries_of(x, 2)
         if a.ndim != b.ndim or a.ndim not in (2, 3) or a.shape[:-2] != b.shape[:-2]:
             raise ShapeError(f"shapes {a.shape} and {b.shape} are no pair of matrices or batches")
         a, b = (
@@ -161,7 +164,7 @@ class MV(Module):
         self.trans = bool(trans)
 
     def updateOutput(self, x: Nest) -> Tensor:
-        m, v = table(x, 2)
+        m, v = entries_of(x, 2)
         if m.ndim not in (2, 3) or v.ndim != m.ndim - 1 or m.shape[:-2] != v.shape[:-1]:
             raise ShapeError(f"shapes {m.shape} and {v.shape} are no matrix and vector, or batches")
         m = ops.swapaxes(m, -1, -2) if self.trans else m
@@ -187,12 +190,12 @@ class MixtureTable(Module):
         self.dim = dim
 
     def updateOutput(self, x: Nest) -> Tensor:
-        gates, experts = table(x, 2)
+        gates, experts = entries_of(x, 2)
         if gates.ndim not in (1, 2):
             raise ShapeError(f"gates of shape {gates.shape} are neither (E,) nor (N, E)")
         axis = gates.ndim - 1 if self.dim is None else self.dim
         if isinstance(experts, (list, tuple)):
-            experts = ops.stack(paired(experts), axis=axis)
+            experts = ops.stack(entries_of_one_shape(experts), axis=axis)
         axis = axis_of(axis, experts.ndim)
         fits = experts.shape[axis] == gates.shape[-1] and axis >= gates.ndim - 1
         if not fits or experts.shape[: gates.ndim - 1] != gates.shape[:-1]:
@@ -268,7 +271,7 @@ class ZipTable(Module):
     """
 
     def updateOutput(self, x: Nest) -> list[Nest]:
-        if len({len(table(part)) for part in table(x)}) > 1:
+        if len({len(entries_of(part)) for part in entries_of(x)}) > 1:
             raise ShapeError(f"tables of lengths {[len(part) for part in x]} cannot be paired")
         return [list(parts) for parts in zip(*x, strict=True)]
 
@@ -277,8 +280,8 @@ class ZipTableOneToMany(Module):
     """[v, [m₀, m₁, …]] -> [[v, m₀], [v, m₁], …].  Source: nn.ZipTableOneToMany."""
 
     def updateOutput(self, x: Nest) -> list[Nest]:
-        one, many = table(x, 2)
-        return [[one, other] for other in table(many)]
+        one, many = entries_of(x, 2)
+        return [[one, other] for other in entries_of(many)]
 
 
 class JoinTable(Module):
@@ -297,7 +300,7 @@ class JoinTable(Module):
         self.nInputDims = nInputDims
 
     def updateOutput(self, x: Nest) -> Tensor:
-        return joined(table(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
+        return concatenate_parts(entries_of(x), axis_of(self.dimension, x[0].ndim, self.nInputDims))
 
 
 class SplitTable(Module):

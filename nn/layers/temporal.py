@@ -15,7 +15,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import like_given
+from tapegrad.nn.core.windows import drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -101,7 +101,7 @@ class TemporalConvolution(_TemporalLayer):
         sequences = _as_sequences(x, self.inputFrameSize, self.kW)
         windows = ops.unfold(sequences, axis=1, size=self.kW, step=self.dW).transpose((0, 1, 3, 2))
         rows = windows.reshape((*windows.shape[:2], self._fan_in()))
-        return like_given(self._add_bias(rows @ self.weight.T), x, "T F")
+        return drop_added_batch(self._add_bias(rows @ self.weight.T), x, "T F")
 
 
 class TemporalSubSampling(_TemporalLayer):
@@ -155,7 +155,7 @@ class TemporalRowConvolution(_TemporalLayer):
         kernels = self.weight.reshape((self.inputFrameSize, self.kW))
         y = self._add_bias(ops.einsum("ntfk,fk->ntf", windows, kernels))
         y = y.swapaxes(1, 2) if self.featFirst else y
-        return like_given(y, x, "T F")
+        return drop_added_batch(y, x, "T F")
 
     def __repr__(self) -> str:
         text = f"{self.inputFrameSize}, {self.kW}" + (f", {self.dW}" if self.dW != 1 else "")
@@ -180,7 +180,7 @@ class TemporalMaxPooling(Module):
         sequences = _as_sequences(x, None, self.kW)
         images = sequences.reshape((len(sequences), 1, *sequences.shape[1:]))
         y = ops.max_pool2d(images, kernel=(self.kW, 1), stride=(self.dW, 1))
-        return like_given(y.reshape((len(sequences), *y.shape[2:])), x, "T F")
+        return drop_added_batch(y.reshape((len(sequences), *y.shape[2:])), x, "T F")
 
     def __repr__(self) -> str:
         return torch7_name(self)

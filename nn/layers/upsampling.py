@@ -17,7 +17,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
@@ -107,7 +107,7 @@ class SpatialUpSamplingNearest(Module):
         self.scale_factor = _integer_factor(type(self).__name__, scale)
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return like_given(repeat_nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
+        return drop_added_batch(repeat_nearest(batch_of(x, "C H W"), self.scale_factor), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)
@@ -153,7 +153,7 @@ class SpatialUpSamplingBilinear(_Interpolation):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         batch = batch_of(x, "C H W")
-        return like_given(
+        return drop_added_batch(
             interpolate_linearly(batch, self._target_sizes(batch.shape[2:])), x, "C H W"
         )
 
@@ -223,7 +223,7 @@ class PixelShuffle(Module):
             )
         planes = channels // self.upscaleFactorSquared
         parts = batch.reshape((n, planes, r, r, height, width)).transpose((0, 1, 4, 2, 5, 3))
-        return like_given(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
+        return drop_added_batch(parts.reshape((n, planes, height * r, width * r)), x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)

@@ -1,15 +1,15 @@
 """Recurrent layers that see one step at a time.
 
-Each is a pure step, (x, state) -> (y, state), and the state to start from.  What runs them over
-time, and where their states live meanwhile, is in `over_time.py`.  A recurrent layer called on its
-own takes one step from a state of zeros.  The source is Element Research's torch/rnn, whose weights
-and orders of gates are kept.
+A layer defines a pure step, (x, state) -> (y, state), and the state before the first step.  The
+modules of `over_time.py` run these steps over a sequence and hold the states meanwhile.  A
+recurrent layer called by itself takes one step from a state of zeros.  Weights and orders of gates
+are those of the source, Element Research's torch/rnn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,8 +21,13 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.masking import lookup_rows
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
-from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes, zeros
+from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes_text, zeros_beside
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["FastLSTM", "GRU", "LSTM", "LinearRNN", "LookupRNN", "MuFuRu", "RecGRU", "RecLSTM"]
 
@@ -41,10 +46,10 @@ class RecLSTM(AbstractRecurrent):
         self.hiddensize = hiddensize
         self.outputsize = hiddensize if outputsize is None else outputsize
 
-    def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], size) for size in (self.outputsize, self.hiddensize)]
+    def start(self, x: Tensor) -> Nest:
+        return [zeros_beside(x, *x.shape[:-1], size) for size in (self.outputsize, self.hiddensize)]
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         h, c = self.modules[0]([x, *state])
         return h, [h, c]
 
@@ -62,7 +67,7 @@ class RecGRU(AbstractRecurrent):
         self.inputsize = inputsize
         self.outputsize = outputsize
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         h = self.modules[0]([x, state])
         return h, h
 
@@ -82,7 +87,7 @@ class LinearRNN(AbstractRecurrent):
         self.outputsize = outputsize
         self.modules = [Linear(inputsize + outputsize, outputsize), transfer or Sigmoid()]
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         linear, transfer = self.modules
         h = transfer(linear(ops.concatenate([x, state], axis=-1)))
         return h, h
@@ -93,11 +98,14 @@ class LookupRNN(AbstractRecurrent):
 
     x: integers (N,) from 0 to nindex - 1 -> (N, H);  V (nindex, H), U (H, H), b (H,).
     transfer: Sigmoid() when None.  V starts from N(0, 1).
+    maskzero: set for one whose table is a LookupTableMaskZero, which only files have: V has a row
+    in front for the padding, a negative index, that is read as zeros and takes no part.
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupRNN.
     """
 
-    keeps = ("inputsize", "outputsize", "weight", "modules")
+    keeps = ("inputsize", "outputsize", "weight", "modules", "maskzero")
     counts: ClassVar[Mapping[str, str]] = {"input": "index"}
+    maskzero = False
 
     def __init__(self, nindex: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = nindex
@@ -107,20 +115,24 @@ class LookupRNN(AbstractRecurrent):
         normal_(self.weight, 0.0, 1.0)
 
     def reset(self, stdv: float | None = None) -> None:
-        """Draw V from N(0, stdv²), 1 when None, and the rest by its own rule."""
+        """Draw V from N(0, stdv²), 1 when None, and the Linear's parameters by its rule."""
         normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
         self.modules[0].reset(stdv)
 
-    def check(self, x: Any) -> None:
+    def check(self, x: Tensor) -> None:
         if x.ndim > 1:
-            raise ShapeError(f"the input of shape {x.shape} holds not one index a sample")
+            raise ShapeError(f"the input of shape {x.shape} must hold one index for each sample")
 
-    def start(self, x: Any) -> Any:
-        return zeros(self.weight, *x.shape, self.outputsize)
+    def start(self, x: Tensor) -> Nest:
+        return zeros_beside(self.weight, *x.shape, self.outputsize)
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         linear, transfer = self.modules
-        rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
+        if self.maskzero:
+            padding = ops.less(x, 0)
+            rows = lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
+        else:
+            rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 
@@ -139,12 +151,12 @@ class Peephole(Module):
         s = bound(self.weight.size, stdv)
         uniform_(self.weight, -s, s)
 
-    def updateOutput(self, c: Any) -> Any:
+    def updateOutput(self, c: Tensor) -> Tensor:
         return c * self.weight
 
 
 class Gate(Module):
-    """The input of a gate: V·x + b + U·h, and w·c where it sees the cell."""
+    """y = V·x + b + U·h, plus w·c with `cell`: the sum that goes into a gate of an LSTM."""
 
     keeps = ("input", "hidden", "cell")
 
@@ -153,10 +165,10 @@ class Gate(Module):
         self.hidden = Linear(outputsize, outputsize, bias=False)
         self.cell = Peephole(outputsize) if cell else None
 
-    def updateOutput(self, inputs: Any) -> Any:
-        x, h, *c = inputs
-        total = self.input(x) + self.hidden(h)
-        return total if self.cell is None else total + self.cell(c[0])
+    def updateOutput(self, inputs: Nest) -> Tensor:
+        x, h, *cells = inputs
+        total: Tensor = self.input(x) + self.hidden(h)
+        return total if self.cell is None else total + self.cell(cells[0])
 
 
 class LSTM(AbstractRecurrent):
@@ -180,10 +192,10 @@ class LSTM(AbstractRecurrent):
         self.hiddenLayer = Gate(inputsize, outputsize, cell=False)
         self.outputGate = Gate(inputsize, outputsize, cell=True)
 
-    def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], self.outputsize)] * 2
+    def start(self, x: Tensor) -> Nest:
+        return [zeros_beside(x, *x.shape[:-1], self.outputsize)] * 2
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         h, c = state
         f, i = (ops.sigmoid(gate([x, h, c])) for gate in (self.forgetGate, self.inputGate))
         c = f * c + i * ops.tanh(self.hiddenLayer([x, h]))
@@ -207,10 +219,10 @@ class FastLSTM(AbstractRecurrent):
         self.i2g = Linear(inputsize, 4 * outputsize)
         self.o2g = Linear(outputsize, 4 * outputsize, bias=False)
 
-    def start(self, x: Any) -> Any:
-        return [zeros(x, *x.shape[:-1], self.outputsize)] * 2
+    def start(self, x: Tensor) -> Nest:
+        return [zeros_beside(x, *x.shape[:-1], self.outputsize)] * 2
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         h, c = state
         i, g, f, o = ops.split(self.i2g(x) + self.o2g(h), 4, -1)
         c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
@@ -236,39 +248,42 @@ class GRU(AbstractRecurrent):
         self.i2h = Linear(inputsize, outputsize)
         self.o2h = Linear(outputsize, outputsize, bias=False)
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         reset, update = ops.split(ops.sigmoid(self.i2g(x) + self.o2g(state)), 2, -1)
         candidate = ops.tanh(self.i2h(x) + self.o2h(reset * state))
         h = candidate + update * (state - candidate)
         return h, h
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self).removesuffix(')')}, 0.00)"
+        return f"{torch7_name(self)}{sizes_text(self).removesuffix(')')}, 0.00)"
 
 
 class MuFuRu(AbstractRecurrent):
     """The multi-function recurrent unit, step by step: x -> h'.
 
-    r = σ(Wᵣ·[x, h] + bᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit, with
-    p the softmax over the operations of W_p·[x, h] + b_p.
+    r = σ(Wᵣ·x + bᵣ + Uᵣ·h + cᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit,
+    with p the softmax over the operations of W_p·[x, h] + b_p.  The parameters are torch/rnn's, in
+    its order: Wᵣ, bᵣ, Uᵣ, cᵣ, Wᵥ, bᵥ, W_p, b_p.
     x: (N, D) -> (N, H).  ops: names among OPERATIONS; all of them when None.
     Raises ValueError for another name, ShapeError for other sizes.
     Source: D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function recurrent unit", 2016,
-    section 2; torch/rnn's module of this name departs from it (docs/torch7_files.md).
+    section 2; torch/rnn's module of this name computes something else (docs/torch7_files.md).
     """
 
-    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
+    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "reset_state", "candidate", "mixture")
+    reset_state: Any = None  # None in files of the first versions: reset_gate is then of [x, h]
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,
         "mul": lambda h, v: h * v,
         "diff": lambda h, v: ops.absolute(h - v) * 0.5,
         "forget": lambda h, _: h * 0,
+        "sqrt_diff": lambda h, v: ops.sqrt(ops.absolute(h - v)) * 0.25,
         "max": ops.maximum,
         "min": ops.minimum,
     }
 
-    def __init__(self, inputsize: int, outputsize: int, ops: Any = None) -> None:
+    def __init__(self, inputsize: int, outputsize: int, ops: Iterable[str] | None = None) -> None:
         self.inputsize = inputsize
         self.outputsize = outputsize
         self.ops = list(self.OPERATIONS if ops is None else ops)
@@ -278,15 +293,20 @@ class MuFuRu(AbstractRecurrent):
                 f"MuFuRu: the operations are {list(self.OPERATIONS)}, not {unknown or 'none'}"
             )
         size = inputsize + outputsize
-        self.reset_gate = Linear(size, outputsize)
+        self.reset_gate = Linear(inputsize, outputsize)
+        self.reset_state = Linear(outputsize, outputsize)
         self.candidate = Linear(size, outputsize)
         self.mixture = Linear(size, outputsize * len(self.ops))
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        both = ops.concatenate([x, state], axis=-1)
-        kept = ops.sigmoid(self.reset_gate(both)) * state
-        v = ops.tanh(self.candidate(ops.concatenate([x, kept], axis=-1)))
-        shares = self.mixture(both).reshape((*state.shape[:-1], len(self.ops), -1))
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
+        x_and_state = ops.concatenate([x, state], axis=-1)
+        if self.reset_state is None:
+            gate = self.reset_gate(x_and_state)
+        else:
+            gate = self.reset_gate(x) + self.reset_state(state)
+        reset_state = ops.sigmoid(gate) * state
+        v = ops.tanh(self.candidate(ops.concatenate([x, reset_state], axis=-1)))
+        shares = self.mixture(x_and_state).reshape((*state.shape[:-1], len(self.ops), -1))
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)
         h = ops.sum(ops.softmax(shares, axis=-2) * results, axis=-2)
         return h, h

@@ -1,9 +1,9 @@
-"""Padding: samples that are shorter than the batch, and entries that mean "nothing here"."""
+"""Padding: masked samples of a batch, and indices that stand for no entry."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,19 +16,25 @@ from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from tapegrad.autograd.core.types import Nest, Operand
+
 __all__ = ["Embedding", "LookupTableMaskZero", "MaskZero"]
 
 
 class MaskZero(Container):
-    """y = module(x) with the masked samples of the output set to 0; they get no gradient.
+    """y = module(x), with 0 for the masked samples of the output; they get no gradient.
 
-    x: (N, …), or lists of such arrays.  The mask is what `setZeroMask` was given last; with v1 it
-    is found in the input: the samples whose features are all 0 in the first array.
+    x: (N, …), or lists of such arrays.  `setZeroMask` sets the mask; with v1 the mask is instead
+    the samples whose features are all 0 in the first array of the input.
     Raises ShapeError for a mask that does not fit, and without one.
     Source: torch/rnn's nn.MaskZero.
     """
 
     keeps = ("v2", "maskinput", "maskoutput", "_mask")
+    _mask: Any = None
 
     def __init__(
         self,
@@ -41,26 +47,27 @@ class MaskZero(Container):
         self.v2 = not v1
         self.maskinput = bool(maskinput)
         self.maskoutput = bool(maskoutput)
-        self._mask: Any = None
 
-    def setZeroMask(self, mask: Any) -> Self:
-        """Say which samples are masked, as booleans (N,), or False for none; returns self."""
+    def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
+        """Set which samples are masked, as booleans (N,), or False for none; returns self."""
         self._mask = mask if mask is None or mask is False else np.array(mask, bool)
         return self
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         mask = self._mask_of(leaves(x)[0])
         if mask is None:
             return self.modules[0](x)
         if self.maskinput:
-            x = map_leaves(lambda leaf: _without(leaf, mask), x)
+            x = map_leaves(lambda leaf: _zero_masked(leaf, mask), x)
         y = self.modules[0](x)
-        return map_leaves(lambda leaf: _without(leaf, mask), y) if self.maskoutput else y
+        return map_leaves(lambda leaf: _zero_masked(leaf, mask), y) if self.maskoutput else y
 
-    def _mask_of(self, x: Any) -> Any:
+    def _mask_of(self, x: Tensor) -> Tensor | None:
+        """The mask (N,) for the input x; None if no sample is masked."""
         if not self.v2:
             axes = tuple(range(1, x.ndim))
-            return ops.logical_not(ops.any(ops.not_equal(x, 0), axis=axes))
+            mask: Tensor = ops.logical_not(ops.any(ops.not_equal(x, 0), axis=axes))
+            return mask
         if self._mask is False:
             return None
         if self._mask is None or self._mask.shape != x.shape[:1]:
@@ -75,7 +82,8 @@ class MaskZero(Container):
         return f"{torch7_name(self)} @ {next(self._children(first))}"
 
 
-def _without(x: Any, mask: Any) -> Any:
+def _zero_masked(x: Tensor, mask: Tensor) -> Tensor:
+    """x (N, …), with 0 for the samples where `mask` (N,) holds."""
     return ops.where(mask.reshape((-1, *(1,) * (x.ndim - 1))), 0, x)
 
 
@@ -100,9 +108,9 @@ class LookupTableMaskZero(Module):
         """Draw the weight from N(0, stdv²), 1 when None."""
         normal_(self.weight, 0.0, 1.0 if stdv is None else stdv)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         padding = ops.less(x, 0)
-        return rows_of(self.weight[1:], ops.where(padding, 0, x), padding)
+        return lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
 
 
 class Embedding(Module):
@@ -132,14 +140,14 @@ class Embedding(Module):
         if self.padding_idx is not None:
             ops.assign(self.weight.detach()[self.padding_idx], 0)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         weight = self.weight
         if self.padding_idx is None:
-            return rows_of(weight, x, None)
+            return lookup_rows(weight, x, None)
         # The padding row keeps its values, whatever they are, and passes no gradient.
         padding = ops.equal(x, self.padding_idx)
         fixed = weight.detach()[self.padding_idx]
-        return rows_of(weight, x, padding, fixed)
+        return lookup_rows(weight, x, padding, fixed)
 
     def __repr__(self) -> str:
         rows, columns = self.weight.shape
@@ -147,7 +155,7 @@ class Embedding(Module):
         return f"{torch7_name(self)}({rows}, {columns}{ending})"
 
 
-def rows_of(weight: Any, x: Any, padding: Any, fixed: Any = 0) -> Any:
+def lookup_rows(weight: Tensor, x: Tensor, padding: Tensor | None, fixed: Operand = 0) -> Tensor:
     """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
     indices = class_labels(x.reshape((-1,)), classes=weight.shape[0])
     rows = weight[indices].reshape((*x.shape, weight.shape[1]))

@@ -1,8 +1,8 @@
-"""Modules run at every step of a sequence, and their memory between sequences.
+"""Modules that run another module at every step of a sequence, and states between sequences.
 
-While a Sequencer runs, the states of all the layers below it live in a table of that run, so that
-recurrent layers may stand anywhere inside the module that is run, and nothing is left behind
-afterwards.  Backpropagation through time is then the ordinary reverse sweep over the tape.
+While a Sequencer runs, one dict holds the states of all recurrent layers below it.  So these layers
+may stand anywhere inside the module, and they keep no state afterwards.  Backpropagation through
+time is the ordinary reverse sweep over the tape.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.text import indented, torch7_name
+from tapegrad.nn.core.text import indent, torch7_name
 from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.steps import checked_features, sizes, zeros
+from tapegrad.nn.recurrent.steps import check_step_input, sizes_text, zeros_beside
+
+if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
+    from tapegrad.autograd.core.types import Nest
 
 __all__ = ["BiSequencer", "Recursor", "Repeater", "Sequencer"]
 
 MODES = ("both", "train", "eval", "neither")
 
 
-# The states of the recurrent layers in the innermost run over time; None outside of one.
+# The states of the recurrent layers in the innermost run over a sequence; None outside of a run.
 _states: ContextVar[dict[Any, Any] | None] = ContextVar("tapegrad_states", default=None)
 
 
 @contextmanager
-def _running(states: dict[Any, Any]) -> Iterator[None]:
+def _use_states(states: dict[Any, Any]) -> Iterator[None]:
+    """Let the recurrent layers that run inside the block keep their states in `states`."""
     token = _states.set(states)
     try:
         yield
@@ -42,22 +47,22 @@ def _running(states: dict[Any, Any]) -> Iterator[None]:
 class AbstractRecurrent(Module):
     """A layer with a state: subclasses define ``start(x)`` and ``step(x, state)``.
 
-    x: (N, inputsize) or (inputsize,) -> (N, outputsize) or (outputsize,), one step; inside a
-    Sequencer from the state that the step before left, else from zeros.
+    x: (N, inputsize) or (inputsize,) -> (N, outputsize) or (outputsize,): one step.  Inside a
+    Sequencer it starts from the state that the last step left, otherwise from zeros.
     """
 
     inputsize: int
     outputsize: int
 
-    def start(self, x: Any) -> Any:
-        """The state before the first step; zeros."""
-        return zeros(x, *x.shape[:-1], self.outputsize)
+    def start(self, x: Tensor) -> Nest:
+        """The state before the first step: zeros."""
+        return zeros_beside(x, *x.shape[:-1], self.outputsize)
 
-    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+    def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         """(output, next state)."""
         raise NotImplementedError(f"{type(self).__name__} defines no step(x, state)")
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         self.check(x)
         states = _states.get()
         if states is None:
@@ -66,16 +71,16 @@ class AbstractRecurrent(Module):
         y, states[self] = self.step(x, self.start(x) if state is None else state)
         return y
 
-    def check(self, x: Any) -> None:
+    def check(self, x: Tensor) -> None:
         """Raise ShapeError for an input that does not fit."""
-        checked_features(x, self.inputsize, (1, 2))
+        check_step_input(x, self.inputsize, (1, 2))
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
 class Recursor(Container):
-    """y = module(x): marks a module that is run step by step although it may have no state.
+    """y = module(x): marks a module as one that runs step by step, with or without a state.
 
     Source: torch/rnn's nn.Recursor.
     """
@@ -83,7 +88,7 @@ class Recursor(Container):
     def __init__(self, module: Module) -> None:
         super().__init__(module)
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         return self.modules[0](x)
 
     def describe(self, first: int) -> str:
@@ -91,15 +96,17 @@ class Recursor(Container):
 
 
 class Remembering(Module):
-    """What the modules over time share: states that may outlive a call."""
+    """A base of modules over sequences, whose states may outlive a call."""
 
-    keeps = ("_remember", "_kept")
+    keeps: ClassVar[tuple[str, ...]] = ("_remember", "_kept")
     _remember = "neither"
     _kept: Any = None
 
     def remember(self, mode: str = "both") -> Self:
-        """Start the next call from the last states of this one: in "train" or "eval" mode, in
-        "both" or in "neither"; returns self.  Gradients end where a call begins.
+        """Choose when a call starts from the last states of the call before; returns self.
+
+        mode: in "train"ing or "eval"uation mode, in "both" or in "neither".
+        Gradients end where a call begins.  Raises ValueError for another mode.
         """
         if mode not in MODES:
             raise ValueError(f"{type(self).__name__}.remember: {mode!r} is none of {MODES}")
@@ -107,17 +114,17 @@ class Remembering(Module):
         return self
 
     def forget(self) -> Self:
-        """Start the next call from zeros; returns self."""
+        """Drop the remembered states, so that the next call starts from zeros; returns self."""
         self._kept = None
         return self
 
-    def remembered(self) -> Any:
-        """The states to start from, None for zeros."""
+    def start_states(self) -> Nest:
+        """The states from which a call starts; None for zeros."""
         mode = "train" if self.train else "eval"
         return self._kept if self._remember in {"both", mode} else None
 
-    def keep_states(self, states: Any) -> None:
-        """Remember the states of a call that ends, unless a failure undoes it."""
+    def keep_states(self, states: Nest) -> None:
+        """Remember the last states of a call for the next; a failing call restores the old ones."""
         mode = "train" if self.train else "eval"
         if self._remember not in {"both", mode}:
             return
@@ -137,20 +144,20 @@ class Sequencer(Remembering, Container):
         super().__init__(module if stateful else Recursor(module))
         self._remember = "neither"
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         steps = steps_of(x)
-        states: dict[Any, Any] = dict(self.remembered() or {})
-        with _running(states):
+        states: dict[Any, Any] = dict(self.start_states() or {})
+        with _use_states(states):
             outputs = [self.modules[0](step) for step in steps]
         self.keep_states(states)
-        return outputs if isinstance(x, (list, tuple)) else stacked(outputs)
+        return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
 
     def describe(self, first: int) -> str:
         return f"{torch7_name(self)} @ {next(self._children(first))}"
 
 
 class Repeater(Container):
-    """The outputs of `seqlen` steps on the same input: x -> [y₁, …].
+    """[y₁, …]: the outputs of `seqlen` steps of the module on the same input x.
 
     x: what the module takes.  Raises ValueError unless seqlen > 0.
     Source: torch/rnn's nn.Repeater.
@@ -165,8 +172,8 @@ class Repeater(Container):
         super().__init__(module if stateful else Recursor(module))
         self.seqlen = seqlen
 
-    def updateOutput(self, x: Any) -> Any:
-        with _running({}):
+    def updateOutput(self, x: Nest) -> list[Nest]:
+        with _use_states({}):
             return [self.modules[0](x) for _ in range(self.seqlen)]
 
     def describe(self, first: int) -> str:
@@ -179,7 +186,7 @@ class Repeater(Container):
             arrows,
             f"[output({first}),output({first + 1}),...,output({last})]",
         ]
-        return f"{torch7_name(self)} {{\n  {indented(lines, 2)}\n}}"
+        return f"{torch7_name(self)} {{\n  {indent(lines, 2)}\n}}"
 
 
 class BiSequencer(Container):
@@ -202,7 +209,7 @@ class BiSequencer(Container):
         super().__init__(Sequencer(forward), Sequencer(backward))
         self.merge = merge
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Nest) -> Nest:
         ahead, back = self.modules
         first, second = ahead(steps_of(x)), back(steps_of(x)[::-1])[::-1]
         pairs = zip(first, second, strict=True)
@@ -210,11 +217,14 @@ class BiSequencer(Container):
             ops.concatenate([a, b], axis=-1) if self.merge is None else self.merge([a, b])
             for a, b in pairs
         ]
-        return outputs if isinstance(x, (list, tuple)) else stacked(outputs)
+        return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
 
 
-def steps_of(x: Any) -> list[Any]:
-    """The steps of a sequence, a list or the first axis of an array, as a list."""
+def steps_of(x: Nest) -> list[Nest]:
+    """The steps of a sequence, which is a list, or an array with the steps along its first axis.
+
+    Raises ShapeError for a sequence without steps.
+    """
     if isinstance(x, (list, tuple)):
         steps = list(x)
     elif not x.ndim:
@@ -226,15 +236,18 @@ def steps_of(x: Any) -> list[Any]:
     return steps
 
 
-def slices_of(x: Any) -> list[Any]:
-    """x[0], x[1], …, by one operation, whose gradient is one array and not one for each of them."""
+def slices_of(x: Tensor) -> list[Tensor]:
+    """[x[0], x[1], …], by one operation; its gradient fills one array, not one for each step."""
     if not x.shape[0]:
         return []
     return [part.reshape(x.shape[1:]) for part in ops.split(x, x.shape[0], 0)]
 
 
-def stacked(outputs: list[Any]) -> Any:
-    """Outputs of steps along a new first axis, entry by entry where they are lists."""
+def stack_steps(outputs: list[Nest]) -> Nest:
+    """The outputs of all steps as one array, with the steps along a new first axis.
+
+    Outputs that are lists give a list of such arrays.
+    """
     if isinstance(outputs[0], (list, tuple)):
-        return [stacked(list(parts)) for parts in zip(*outputs, strict=True)]
+        return [stack_steps(list(parts)) for parts in zip(*outputs, strict=True)]
     return ops.stack(outputs)

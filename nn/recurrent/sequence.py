@@ -1,12 +1,12 @@
-"""Recurrent layers that see a whole sequence at once.
+"""Recurrent layers that take an entire sequence at once.
 
-The products with the input are one matrix product over all steps; only those with the state are
-left to the loop over time.  Weights and orders of gates are those of torch/rnn.
+One matrix product over all steps computes the products with the input; the loop over time computes
+those with the state.  Weights and orders of gates are those of torch/rnn.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -18,22 +18,26 @@ from tapegrad.nn.recurrent.over_time import Remembering, slices_of
 from tapegrad.nn.recurrent.steps import (
     StepGRU,
     StepLSTM,
-    checked_features,
+    check_step_input,
     gru_step,
     lstm_step,
-    zeros,
+    zeros_beside,
 )
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tapegrad.nn.module import Module
 
 __all__ = ["SeqBGRU", "SeqBLSTM", "SeqGRU", "SeqLSTM"]
 
 
 class Masked(Remembering):
-    """Sequences of several lengths in one array: steps that are masked give 0 and forget."""
+    """A base for sequences of several lengths in one array: a masked step gives 0 and resets the
+    state to 0.
+    """
 
-    keeps = ("maskzero", "_mask")
+    keeps: ClassVar[tuple[str, ...]] = ("maskzero", "_mask")
     maskzero: bool
     _mask: Any = None
 
@@ -42,26 +46,27 @@ class Masked(Remembering):
         self.maskzero = True
         return self
 
-    def setZeroMask(self, mask: Any) -> Self:
-        """Say which steps are padding, as booleans (T, N), or None for none; returns self."""
+    def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
+        """Set which steps are padding, as booleans (T, N), or None for none; returns self."""
         self._mask = None if mask is None else np.array(mask, bool)
         return self
 
-    def kept_steps(self, x: Any) -> Any:
-        """1 where a step counts and 0 where it is padding, (T, N, 1); None when all count."""
+    def step_factors(self, x: Tensor) -> Tensor | None:
+        """Factors (T, N, 1), 1 for a step and 0 for padding; None when there is no padding."""
         if self._mask is not None:
             if self._mask.shape != x.shape[:2]:
                 raise ShapeError(f"the mask has shape {self._mask.shape}, the input {x.shape}")
-            kept = Tensor(~self._mask, device=x.device)
+            is_step = Tensor(~self._mask, device=x.device)
         elif self.maskzero:
-            kept = ops.any(ops.not_equal(x, 0), axis=-1)
+            is_step = ops.any(ops.not_equal(x, 0), axis=-1)
         else:
             return None
-        return ops.cast(kept, dtype=x.dtype).reshape((*x.shape[:2], 1))
+        factors: Tensor = ops.cast(is_step, dtype=x.dtype)
+        return factors.reshape((*x.shape[:2], 1))
 
 
 class SeqLSTM(Masked, StepLSTM):
-    """An LSTM over a whole sequence, with StepLSTM's equations and weights.
+    """An LSTM over an entire sequence, with StepLSTM's equations and weights.
 
     x: (T, N, D) -> (T, N, O), from a state of zeros, or the remembered one.
     weight (D + O, 4·H), bias (4·H,), and weightO (H, O) if outputsize O is not hiddensize H.
@@ -73,11 +78,11 @@ class SeqLSTM(Masked, StepLSTM):
         self.maskzero = False
         self._remember = "neither"
 
-    def updateOutput(self, x: Any) -> Any:
-        checked_features(x, self.inputsize, (3,))
-        kept = self.kept_steps(x)
-        start = [zeros(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
-        h, c = self.remembered() or start
+    def updateOutput(self, x: Tensor) -> Tensor:
+        check_step_input(x, self.inputsize, (3,))
+        factors = self.step_factors(x)
+        start = [zeros_beside(x, x.shape[1], size) for size in (self.outputsize, self.hiddensize)]
+        h, c = self.start_states() or start
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weight = self.weight[self.inputsize :]
         outputs = []
@@ -85,15 +90,15 @@ class SeqLSTM(Masked, StepLSTM):
             h, c = lstm_step(part + h @ weight, c)
             if self.weightO is not None:
                 h = h @ self.weightO
-            if kept is not None:
-                h, c = h * kept[t], c * kept[t]
+            if factors is not None:
+                h, c = h * factors[t], c * factors[t]
             outputs.append(h)
         self.keep_states([h, c])
-        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+        return ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
 
 
 class SeqGRU(Masked, StepGRU):
-    """A GRU over a whole sequence, with StepGRU's equations and weights.
+    """A GRU over an entire sequence, with StepGRU's equations and weights.
 
     x: (T, N, D) -> (T, N, H), from a state of zeros, or the remembered one.
     weight (D + H, 3·H), bias (3·H,).
@@ -105,29 +110,29 @@ class SeqGRU(Masked, StepGRU):
         self.maskzero = False
         self._remember = "neither"
 
-    def updateOutput(self, x: Any) -> Any:
-        checked_features(x, self.inputsize, (3,))
-        kept = self.kept_steps(x)
-        h = self.remembered()
-        h = zeros(x, x.shape[1], self.outputsize) if h is None else h
+    def updateOutput(self, x: Tensor) -> Tensor:
+        check_step_input(x, self.inputsize, (3,))
+        factors = self.step_factors(x)
+        h = self.start_states()
+        h = zeros_beside(x, x.shape[1], self.outputsize) if h is None else h
         x_part = x @ self.weight[: self.inputsize] + self.bias
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         outputs = []
         for t, part in enumerate(slices_of(x_part)):
             h = gru_step(part, h, weights)
-            if kept is not None:
-                h = h * kept[t]
+            if factors is not None:
+                h = h * factors[t]
             outputs.append(h)
         self.keep_states(h)
-        return ops.stack(outputs) if outputs else zeros(x, 0, x.shape[1], self.outputsize)
+        return ops.stack(outputs) if outputs else zeros_beside(x, 0, x.shape[1], self.outputsize)
 
 
 class Bidirectional(Container):
-    """merge([forward(x), backward(x reversed) reversed]), for layers of whole sequences."""
+    """y = merge([forward(x), backward(x reversed) reversed]), for layers over entire sequences."""
 
     merge: Module | None = None
 
-    def updateOutput(self, x: Any) -> Any:
+    def updateOutput(self, x: Tensor) -> Tensor:
         ahead, back = self.modules
         first, second = ahead(x), ops.flip(back(ops.flip(x, axis=0)), axis=0)
         return first + second if self.merge is None else self.merge([first, second])

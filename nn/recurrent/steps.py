@@ -1,13 +1,13 @@
 """The equations of one step, LSTM and GRU, as functions and as layers of (x, state).
 
-Layers that keep their state, and layers of whole sequences, run them.  The source is Element
-Research's torch/rnn, whose weights and orders of gates are kept.
+Layers that keep their state, and layers over sequences, run them.  Weights and orders of gates are
+those of the source, Element Research's torch/rnn.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -19,33 +19,38 @@ from tapegrad.nn.core.initialization import fill_, normal_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tapegrad.autograd.core.types import Nest
+
 __all__ = ["StepGRU", "StepLSTM"]
 
 
-def lstm_step(gates: Any, c: Any) -> tuple[Any, Any]:
+def lstm_step(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """(h, c) of the next step; gates (N, 4·H): input, forget, output, candidate."""
     size = c.shape[-1]
-    three, candidate = ops.split(gates, (3 * size,), -1)
-    i, f, o = ops.split(ops.sigmoid(three), 3, -1)
+    openings, candidate = ops.split(gates, (3 * size,), -1)
+    i, f, o = ops.split(ops.sigmoid(openings), 3, -1)
     c = f * c + i * ops.tanh(candidate)
     return o * ops.tanh(c), c
 
 
-def gru_step(x_part: Any, h: Any, weights: Any) -> Any:
+def gru_step(x_part: Tensor, h: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """The next h; x_part (N, 3·H): reset, update, candidate; weights (H, 2·H) and (H, H)."""
-    both, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
-    reset, update = ops.split(ops.sigmoid(both + h @ weights[0]), 2, -1)
+    gates, candidate = ops.split(x_part, (2 * h.shape[-1],), -1)
+    reset, update = ops.split(ops.sigmoid(gates + h @ weights[0]), 2, -1)
     candidate = ops.tanh(candidate + (reset * h) @ weights[1])
     return candidate + update * (h - candidate)
 
 
-def zeros(x: Any, *shape: int) -> Tensor:
-    """Zeros in the dtype, and on the device, of x."""
+def zeros_beside(x: Tensor, *shape: int) -> Tensor:
+    """Zeros of `shape`, in the dtype and on the device of x."""
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
-def checked_features(x: Any, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
-    """Raise ShapeError unless x has one of these numbers of axes, the last `size` long."""
+def check_step_input(x: Tensor, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
+    """Raise ShapeError unless x has one of these numbers of axes, the last of length `size`."""
     if x.ndim not in axes or x.shape[-1] != size:
         wanted = " or ".join(map(str, axes))
         raise ShapeError(
@@ -65,7 +70,14 @@ class StepLSTM(Module):
     Schmidhuber, "Long short-term memory", 1997.
     """
 
-    keeps = ("inputsize", "hiddensize", "outputsize", "weight", "bias", "weightO")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "inputsize",
+        "hiddensize",
+        "outputsize",
+        "weight",
+        "bias",
+        "weightO",
+    )
     maskzero = False
     v2 = True
 
@@ -92,17 +104,17 @@ class StepLSTM(Module):
         if self.weightO is not None:
             normal_(self.weightO, 0.0, deviation)
 
-    def updateOutput(self, inputs: Any) -> Any:
-        x, h, c = _entries(inputs, 3, "[x, h, c]")
-        checked_features(x, self.inputsize, (1, 2))
-        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
-        checked_features(c, self.hiddensize, (x.ndim,), "hiddensize")
+    def updateOutput(self, inputs: Nest) -> Nest:
+        x, h, c = _check_list(inputs, 3, "[x, h, c]")
+        check_step_input(x, self.inputsize, (1, 2))
+        check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
+        check_step_input(c, self.hiddensize, (x.ndim,), "hiddensize")
         gates = x @ self.weight[: self.inputsize] + h @ self.weight[self.inputsize :] + self.bias
         h, c = lstm_step(gates, c)
         return [h if self.weightO is None else h @ self.weightO, c]
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
 class StepGRU(Module):
@@ -115,7 +127,7 @@ class StepGRU(Module):
     phrase representations using RNN encoder-decoder", 2014.
     """
 
-    keeps = ("inputsize", "outputsize", "weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = ("inputsize", "outputsize", "weight", "bias")
     maskzero = False
     v2 = True
 
@@ -132,25 +144,26 @@ class StepGRU(Module):
         normal_(self.weight, 0.0, 1 / math.sqrt(self.weight.shape[0]) if stdv is None else stdv)
         fill_(self.bias, 0.0)
 
-    def updateOutput(self, inputs: Any) -> Any:
-        x, h = _entries(inputs, 2, "[x, h]")
-        checked_features(x, self.inputsize, (1, 2))
-        checked_features(h, self.outputsize, (x.ndim,), "outputsize")
+    def updateOutput(self, inputs: Nest) -> Tensor:
+        x, h = _check_list(inputs, 2, "[x, h]")
+        check_step_input(x, self.inputsize, (1, 2))
+        check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
 
     def __repr__(self) -> str:
-        return f"{torch7_name(self)}{sizes(self)}"
+        return f"{torch7_name(self)}{sizes_text(self)}"
 
 
-def sizes(module: Any) -> str:
+def sizes_text(module: Any) -> str:
     """The sizes of a recurrent layer as torch/rnn prints them: "(3 -> 5)", "(3 -> 5 -> 4)"."""
     hidden = getattr(module, "hiddensize", module.outputsize)
     middle = "" if hidden == module.outputsize else f"{hidden} -> "
     return f"({module.inputsize} -> {middle}{module.outputsize})"
 
 
-def _entries(inputs: Any, count: int, names: str) -> Any:
+def _check_list(inputs: Nest, count: int, names: str) -> Nest:
+    """`inputs`.  Raises ShapeError unless it is a list of `count` entries."""
     if not isinstance(inputs, (list, tuple)) or len(inputs) != count:
         raise ShapeError(f"the input must be a list {names}")
     return inputs

@@ -1,4 +1,4 @@
-"""StochasticGradient: the training loop that Torch7's nn had before there was optim."""
+"""StochasticGradient: the training loop of Torch7's nn, which is older than its optim."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ __all__ = ["StochasticGradient"]
 class StochasticGradient:
     """Trains a module sample by sample: p -= learningRate · gradient after each.
 
-    learningRate 0.01, learningRateDecay 0 (the rate of epoch k is learningRate/(1 + k·decay), with
-    k from 0 but 2 in the second epoch, as in Torch7), maxIteration 25 epochs (endless when 0 or
-    less), shuffleIndices True, verbose True.
-    hookExample(self, (x, target)) is called after each sample, hookIteration(self, epoch, mean
-    loss, rate) after each epoch.  Source: nn.StochasticGradient.
+    The attributes are settings:
+    learningRate 0.01;  learningRateDecay 0: the rate of the first epoch is learningRate, that of
+    epoch k, from the second, learningRate/(1 + k·learningRateDecay), as in Torch7;
+    maxIteration 25: the number of epochs, without end when 0 or less;
+    shuffleIndices True: whether to shuffle the samples, once;  verbose True: whether to print the
+    mean loss of each epoch;
+    hookExample: called with (self, (x, target)) after each sample;
+    hookIteration: called with (self, epoch, mean loss, rate) after each epoch.
+    Source: nn.StochasticGradient.
     """
 
     def __init__(self, module: Module, criterion: Criterion) -> None:
@@ -41,7 +45,8 @@ class StochasticGradient:
     def train(self, dataset: Any) -> list[float]:
         """Run the epochs; returns the mean loss of each.
 
-        dataset: a sequence of pairs (x, target), or an object with `size()` and numbers from 0
+        dataset: a sequence of pairs (x, target), or an object with `size()` whose items 0, 1, … are
+        such pairs
         """
         count = dataset.size() if callable(getattr(dataset, "size", None)) else len(dataset)
         order = np.arange(count)

@@ -2,8 +2,9 @@
 
 The laws find their subjects by themselves (the primitive registry, `__all__` of nn and optim), and
 this package finds the cases: a file for each family of the source, named as it is, holds one or
-more of the tables in `TABLES`, with an entry for each name. `place` says which file that is. What
-has no case fails the suite, and so does a case whose subject is gone or stands in another file.
+more of the tables in `TABLES`, with an entry for each name. `case_file` says which file that is.
+What has no case fails the suite, and so does a case whose subject is gone or stands in another
+file.
 
 An entry is called with its `Draws` and asks them for shapes and options; arrays come from the
 example's seed. `EXCEPTIONS`, (subject, law): why the law does not hold there, are strict: one that
@@ -24,9 +25,9 @@ __all__ = [
     "MODULES",
     "OPERATIONS",
     "OPTIMIZERS",
-    "PLACES",
+    "FILES",
     "TABLES",
-    "place",
+    "case_file",
     "register",
     "subject",
 ]
@@ -42,8 +43,8 @@ MODULES: dict[str, object] = {}
 CRITERIONS: dict[str, object] = {}
 OPTIMIZERS: dict[str, object] = {}
 EXCEPTIONS: dict[tuple[str, str], str] = {}
-# (table, name) -> the file that the case stands in, as `place` writes it.
-PLACES: dict[tuple[str, str], str] = {}
+# (table, name) -> the file that the case stands in, as `case_file` writes it.
+FILES: dict[tuple[str, str], str] = {}
 
 
 def subject(table, name):
@@ -51,7 +52,7 @@ def subject(table, name):
     return operations()[name] if table == "OPERATIONS" else getattr(_HOMES[table], name)
 
 
-def place(found):
+def case_file(found):
     """The file for a subject's case: tests/cases/nn/pooling.py for what nn/layers/pooling/ has."""
     parts = found.__module__.removeprefix("tapegrad.").split(".")
     below = parts[2:3] if ".".join(parts[:2]) in _BY_FILE else parts[1:2]
@@ -73,7 +74,7 @@ def _gather():
                 raise ValueError(f"tests/cases/{below.as_posix()}: a second case of {twice}")
             known.update(own)
             if table in TABLES:
-                PLACES.update({(table, name): f"tests/cases/{below.as_posix()}" for name in own})
+                FILES.update({(table, name): f"tests/cases/{below.as_posix()}" for name in own})
 
 
 def register():

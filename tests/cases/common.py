@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.autograd import primitives
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 from tapegrad.autograd.ops.index_template import HOLE
 
 # Operations ---------------------------------------------------------------------------------------
@@ -21,7 +21,7 @@ def elementwise(name, *, large=1000.0, cut=False):
 
     def draw(d):
         shapes = d.broadcastable(len(primitive.arguments))
-        return Call([
+        return TrialCall([
             d.array(shape, *primitive.domain.get(argument, (None, None)), large=large, cut=cut)
             for argument, shape in zip(primitive.arguments, shapes, strict=True)
         ])  # fmt: skip
@@ -47,11 +47,11 @@ def array_index(d):
 
 
 def one(d):
-    return Call([d.array(d.shape())])
+    return TrialCall([d.array(d.shape())])
 
 
 def two(d):
-    return Call([d.array(shape) for shape in d.broadcastable(2)])
+    return TrialCall([d.array(shape) for shape in d.broadcastable(2)])
 
 
 def apart(d, shape, *, low=None):
@@ -62,7 +62,7 @@ def apart(d, shape, *, low=None):
 
 
 def setting(**settings):
-    return lambda d: Call([d.array(d.shape())], settings)
+    return lambda d: TrialCall([d.array(d.shape())], settings)
 
 
 def along(d):
@@ -73,13 +73,13 @@ def along(d):
 
 def along_axis(d):
     shape, axis = along(d)
-    return Call([d.array(shape)], {"axis": axis})
+    return TrialCall([d.array(shape)], {"axis": axis})
 
 
 def reduced(d):
     shape, axis = along(d)
     axis = d.choice([axis, (1, 2)]) if d.empties else d.choice([axis, (1, 2), None, 0])
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def with_gaps(d):
@@ -92,7 +92,7 @@ def with_gaps(d):
 
 def reduced_with_gaps(d):
     axis = d.choice([-1, 2, (1, 2)] if d.empties else [-1, 2, (1, 2), None])
-    return Call([with_gaps(d)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([with_gaps(d)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def matrices(*settings):
@@ -100,20 +100,20 @@ def matrices(*settings):
 
     def draw(d):
         shape = (*d.shape("N?"), d.size("A"), d.size("B"))
-        return Call([d.array(shape)], d.choice(settings or [{}]))
+        return TrialCall([d.array(shape)], d.choice(settings or [{}]))
 
     return draw
 
 
 def diagonal(d):
-    return Call([d.array((d.size("N"), d.size("A"), d.size("B")))], {
+    return TrialCall([d.array((d.size("N"), d.size("A"), d.size("B")))], {
         "offset": d.choice([0, 1, -1]), "axis1": d.choice([0, -1]), "axis2": 1
     })  # fmt: skip
 
 
 def complex_one(d):
     x = d.array(d.shape("A B"))
-    return Call([x + 1j * (d.rng.standard_normal(x.shape) + 3)])
+    return TrialCall([x + 1j * (d.rng.standard_normal(x.shape) + 3)])
 
 
 def written(*rest):
@@ -124,7 +124,7 @@ def written(*rest):
         values = [r(d) if callable(r) else r for r in rest]
         if x.dtype.kind == "f":  # what is complex cannot be written into it
             values = [v.real if isinstance(v, np.ndarray) else v for v in values]
-        return Call([x, *values])
+        return TrialCall([x, *values])
 
     return draw
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad.autograd import ops
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 # Reason -> names.
 REAL = {
@@ -44,12 +44,12 @@ REASONS = {name: reason for reason, names in REAL.items() for name in names.spli
 def off_the_axis(d):
     """No imaginary part is near 0, where the result would turn real."""
     x = d.array(d.shape())
-    return Call([x + 3j if x.dtype.kind == "c" else x])
+    return TrialCall([x + 3j if x.dtype.kind == "c" else x])
 
 
 def several_variables(d):
     """One variable's correlation is the constant 1: its second derivative is rounding alone."""
-    return Call([d.normal((d.size("A") + 1, 4)) * 2])
+    return TrialCall([d.normal((d.size("A") + 1, 4)) * 2])
 
 
 CASES = {"corrcoef": several_variables, "real_if_close": off_the_axis}

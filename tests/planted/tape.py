@@ -15,7 +15,7 @@ import numpy as np
 
 from planted.hunting import Finding
 from tapegrad.autograd import ops
-from tapegrad.autograd.check import PRIMITIVE_LAWS, Call, Draws, LawError, PrimitiveTrial
+from tapegrad.autograd.check import PRIMITIVE_LAWS, Draws, LawError, PrimitiveTrial, TrialCall
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
 
@@ -164,9 +164,9 @@ class WrongRule:
         """Whether the gradient itself is right."""
         return self.what.startswith("second order only")
 
-    def case(self, d: Any) -> Call:
+    def case(self, d: Any) -> TrialCall:
         """An example."""
-        return Call(
+        return TrialCall(
             [d.array(d.shape(sizes), large=100.0) for sizes in RIGHT[self.kind][0].values()]
         )
 

@@ -1,10 +1,10 @@
 """Laws of modules: what every layer and container must do, whoever wrote it.
 
-Each file holds the laws of one idea in a table of its own; `MODULE_LAWS` joins them in the order in
-which they are asked.
+Each file holds a table of the laws about one subject.  `MODULE_LAWS` joins the tables in the order
+in which the laws are checked.
 """
 
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.modules import (
     copies,
     data,
@@ -19,7 +19,7 @@ from tapegrad.autograd.check.modules.ways_to_run import agree_on_device
 
 __all__ = ["MODULE_LAWS", "Layer", "ModuleTrial", "agree_on_device"]
 
-MODULE_LAWS = joined(
+MODULE_LAWS = join_laws(
     "module",
     derivatives.LAWS,  # first of all, that equal calls give equal Tensors
     methods.LAWS,

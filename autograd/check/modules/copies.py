@@ -14,7 +14,7 @@ from tapegrad.autograd.check.laws import (
     must_be_close,
     must_be_equal,
 )
-from tapegrad.autograd.check.modules.trial import ModuleTrial, floats_of
+from tapegrad.autograd.check.modules.trial import ModuleTrial, floating_arrays
 from tapegrad.autograd.core.tree import leaves
 
 __all__ = ["LAWS"]
@@ -24,8 +24,8 @@ LAWS = Laws("module")
 
 @LAWS()
 def a_clone_is_equal_and_independent(trial: ModuleTrial) -> None:
-    """Equal bits before; afterwards neither sees what happens to the other."""
-    module, x, v = trial.prepared()
+    """A clone has equal bits, and later changes to one do not affect the other."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     clone = module.clone()
     must_all_be_equal(trial.values(clone), trial.values(module), "parameter of the clone")
@@ -44,7 +44,7 @@ def a_clone_is_equal_and_independent(trial: ModuleTrial) -> None:
 
 @LAWS()
 def sharing_joins_the_memory_of_exactly_the_named_fields(trial: ModuleTrial) -> None:
-    """share(other, "weight") makes weights one memory, in every part, and leaves the rest apart."""
+    """share(other, "weight") joins the memory of the weights of every part, and of nothing else."""
     module, other = trial.copy(), trial.copy()
     must(module.share(other, "weight") is module, "share() returns the module")
     theirs = dict(other.named_parameters())
@@ -61,7 +61,7 @@ def sharing_joins_the_memory_of_exactly_the_named_fields(trial: ModuleTrial) -> 
 @LAWS()
 def a_pickled_copy_gives_equal_results(trial: ModuleTrial) -> None:
     """Parameters, buffers and mode survive pickling."""
-    module, x, _ = trial.prepared()
+    module, x, _ = trial.after_forward()
     copy = pickle.loads(pickle.dumps(module))  # noqa: S301  # our own bytes
     must_all_be_equal(trial.forward(copy, x), trial.forward(module, x), "output of the copy")
     must(copy.train == module.train, "the mode was lost")
@@ -86,8 +86,8 @@ def shared_parameters_stay_shared_in_copies(trial: ModuleTrial) -> NotCovered | 
 
 @LAWS(effort=0.1)
 def its_text_is_short_and_printing_changes_nothing(trial: ModuleTrial) -> None:
-    """repr is text without the memory address, the same for a clone."""
-    module, x, _ = trial.prepared()
+    """repr contains no memory address, and is the same for a clone."""
+    module, x, _ = trial.after_forward()
     output, text = [y.numpy() for y in leaves(module.output)], repr(module)
     must(" at 0x" not in text, f"repr is {text}")
     must(repr(module.clone()) == text, f"a clone of {text} is {module.clone()!r}")
@@ -96,8 +96,8 @@ def its_text_is_short_and_printing_changes_nothing(trial: ModuleTrial) -> None:
 
 @LAWS()
 def state_dict_carries_everything_that_evaluation_needs(trial: ModuleTrial) -> None:
-    """Loading it into a differently initialised module of the same kind gives equal bits."""
-    module, x, _ = trial.prepared()
+    """Loading it into a module with other parameters gives equal bits."""
+    module, x, _ = trial.after_forward()
     other = module.clone()
     for tensor in [*dict(other.named_parameters()).values(), *dict(other.named_buffers()).values()]:
         tensor.data[...] = 0.25
@@ -108,11 +108,11 @@ def state_dict_carries_everything_that_evaluation_needs(trial: ModuleTrial) -> N
 
 @LAWS()
 def get_parameters_gives_flat_views(trial: ModuleTrial) -> None:
-    """What is written to the flat buffers is seen by the module, and the other way round."""
-    module, x, v = trial.prepared()
+    """The module and the flat buffers of getParameters share their memory."""
+    module, x, v = trial.after_forward()
     expected, output = trial.backward(module, x, v), [y.numpy() for y in leaves(module.output)]
     values, gradients = trial.values(module), trial.gradients(module)
-    trial.zeroed(module)
+    trial.with_zero_gradients(module)
     flat, flat_gradient = module.getParameters()
     size = sum(value.size for value in values)
     must(flat.shape == flat_gradient.shape == (size,), f"flat shape {flat.shape}, size {size}")
@@ -133,15 +133,17 @@ def get_parameters_gives_flat_views(trial: ModuleTrial) -> None:
 
 @LAWS()
 def float32_agrees_with_float64(trial: ModuleTrial) -> None:
-    """float32 in is float32 out, everywhere, and close to float64."""
+    """A float32 module gives float32 results and gradients, close to those of float64."""
     single = trial.copy().float()
     double = single.clone().double()
-    floats = [a.astype(np.float32) for a in floats_of(trial.input)]
+    floats = [a.astype(np.float32) for a in floating_arrays(trial.input)]
     x, y = trial.on_input(floats), trial.on_input([a.astype(np.float64) for a in floats])
     at_single, at_double = trial.forward(single, x), trial.forward(double, y)
     v = [c.astype(np.float32) for c in trial.cotangents(double)]
-    g_single = trial.backward(trial.zeroed(single), x, v)
-    g_double = trial.backward(trial.zeroed(double), y, [c.astype(np.float64) for c in v])
+    g_single = trial.backward(trial.with_zero_gradients(single), x, v)
+    g_double = trial.backward(
+        trial.with_zero_gradients(double), y, [c.astype(np.float64) for c in v]
+    )
     pairs = [
         ("output", at_single, at_double, 1e-5),
         ("gradInput", g_single, g_double, 1e-4),
@@ -155,8 +157,8 @@ def float32_agrees_with_float64(trial: ModuleTrial) -> None:
 
 @LAWS()
 def conversion_to_float_and_back_keeps_structure(trial: ModuleTrial) -> None:
-    """Names, shapes and the list of modules stay; values are rounded once."""
-    module, x, _ = trial.prepared()
+    """Names, shapes and the list of modules stay the same; values are rounded once."""
+    module, x, _ = trial.after_forward()
     values = trial.values(module)
     names = [name for name, _ in module.named_parameters()]
     parts = [id(part) for part in module.listModules()]
@@ -170,8 +172,8 @@ def conversion_to_float_and_back_keeps_structure(trial: ModuleTrial) -> None:
 
 @LAWS()
 def clear_state_drops_results_and_nothing_else(trial: ModuleTrial) -> None:
-    """output and gradInput become empty; the next forward gives equal bits."""
-    module, x, v = trial.prepared()
+    """clearState empties output and gradInput; the next forward gives equal bits."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     output = [np.array(y.numpy()) for y in leaves(module.output)]
     values, gradients = trial.values(module), trial.gradients(module)

@@ -17,7 +17,7 @@ from tapegrad.autograd.check.laws import (
     must_show_nan,
     spoil,
 )
-from tapegrad.autograd.check.modules.trial import ModuleTrial, as_tensor, floats_of
+from tapegrad.autograd.check.modules.trial import ModuleTrial, as_tensor, floating_arrays
 from tapegrad.autograd.core.tree import leaves, map_leaves
 
 __all__ = ["LAWS"]
@@ -27,14 +27,14 @@ LAWS = Laws("module")
 
 @LAWS()
 def a_batch_is_its_samples_stacked(trial: ModuleTrial) -> NotCovered | None:
-    """Where samples do not meet: outputs and input gradients of a batch are those of its rows."""
+    """Outputs and input gradients of a batch are those of its samples, where the case says so."""
     wanted = trial.layer.batch
-    floats = floats_of(trial.input)
+    floats = floating_arrays(trial.input)
     if wanted not in ("always", "evaluate") or not floats:
         return NotCovered("the case declares no batch whose samples do not meet")
     if wanted == "evaluate" and trial.training:
         return NotCovered("in training mode the samples of a batch meet")
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     output = [np.array(y.numpy()) for y in leaves(module.output)]
     expected = trial.backward(module, x, v)
     total = trial.gradients(module)
@@ -56,21 +56,21 @@ def a_batch_is_its_samples_stacked(trial: ModuleTrial) -> NotCovered | None:
 
 @LAWS()
 def a_permuted_batch_gives_permuted_results(trial: ModuleTrial) -> NotCovered | None:
-    """The order of the samples passes through, and parameters' gradients do not know it."""
-    wanted, floats = trial.layer.batch, floats_of(trial.input)
+    """Permuted samples give permuted results, and the same gradients of the parameters."""
+    wanted, floats = trial.layer.batch, floating_arrays(trial.input)
     if wanted is None or not floats:
         return NotCovered("the case declares no batch axis")
     if wanted == "evaluate" and trial.training:
         return NotCovered("in training mode samples may meet")
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     output = [np.array(y.numpy()) for y in leaves(module.output)]
     expected, total = trial.backward(module, x, v), trial.gradients(module)
     order = trial.rng.permutation(floats[0].shape[0])
-    mixed = trial.zeroed(trial.copy())
-    there = trial.on_input([a[order] for a in floats])
-    for i, (f, e) in enumerate(zip(trial.forward(mixed, there), output, strict=True)):
+    mixed = trial.with_zero_gradients(trial.copy())
+    permuted = trial.on_input([a[order] for a in floats])
+    for i, (f, e) in enumerate(zip(trial.forward(mixed, permuted), output, strict=True)):
         must_be_close(f, e[order], f"output {i} of permuted samples", relative=1e-11, scale=1.0)
-    found = trial.backward(mixed, there, [c[order] for c in v])
+    found = trial.backward(mixed, permuted, [c[order] for c in v])
     for i, (f, e) in enumerate(zip(found, expected, strict=True)):
         must_be_close(f, e[order], f"gradInput {i} of permuted samples", relative=1e-10, scale=1.0)
     for i, (f, e) in enumerate(zip(trial.gradients(mixed), total, strict=True)):
@@ -82,7 +82,7 @@ def a_permuted_batch_gives_permuted_results(trial: ModuleTrial) -> NotCovered | 
 @LAWS(regimes=REGIMES, effort=0.4)
 def finite_data_give_finite_results(trial: ModuleTrial) -> None:
     """Zeros, constants and data of size 1000 give finite outputs and gradients."""
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     found = {
         "output": [y.numpy() for y in leaves(module.output)],
         "gradInput": trial.backward(module, x, v),
@@ -96,14 +96,14 @@ def finite_data_give_finite_results(trial: ModuleTrial) -> None:
 
 @LAWS(empties=True)
 def an_empty_batch_is_fine(trial: ModuleTrial) -> NotCovered | None:
-    """A batch of no samples gives outputs without samples, and gradients that are 0."""
-    if trial.layer.batch is None or all(x.size for x in floats_of(trial.input)):
+    """A batch without samples gives outputs without samples, and zero gradients."""
+    if trial.layer.batch is None or all(x.size for x in floating_arrays(trial.input)):
         return NotCovered("the case declares no batch axis that may be empty")
-    module, x, v = trial.prepared()
-    for i, (g, given) in enumerate(
-        zip(trial.backward(module, x, v), floats_of(trial.input), strict=True)
+    module, x, v = trial.after_forward()
+    for i, (g, x_part) in enumerate(
+        zip(trial.backward(module, x, v), floating_arrays(trial.input), strict=True)
     ):
-        must(g.shape == given.shape, f"gradInput {i} has shape {g.shape}")
+        must(g.shape == x_part.shape, f"gradInput {i} has shape {g.shape}")
     for i, g in enumerate(trial.gradients(module)):
         must(not g.any(), f"gradient of parameter {i} from no samples is not 0")
     return None
@@ -113,14 +113,14 @@ def an_empty_batch_is_fine(trial: ModuleTrial) -> NotCovered | None:
 def nan_stays_nan(trial: ModuleTrial) -> None:
     """A NaN in an entry that matters shows in the output."""
     module = trial.copy()
-    floats = floats_of(trial.input)
+    floats = floating_arrays(trial.input)
     before = trial.forward(module, trial.on_input())
     for i, x in enumerate(floats):
         if not x.size:
             continue
         bad, moved = spoil(x, trial.rng)
         rest = floats[:i], floats[i + 1 :]
-        # copies, because running statistics would pass from one call to the next
+        # copies, because running statistics would carry over from one call to the next
         after = trial.forward(trial.copy(), trial.on_input([*rest[0], moved, *rest[1]]))
         broken = trial.forward(trial.copy(), trial.on_input([*rest[0], bad, *rest[1]]))
         for b, a, n in zip(before, after, broken, strict=True):
@@ -129,10 +129,10 @@ def nan_stays_nan(trial: ModuleTrial) -> None:
 
 @LAWS()
 def a_wrong_shape_is_refused_and_changes_nothing(trial: ModuleTrial) -> NotCovered | None:
-    """A ValueError; parameters, buffers, random state and the last output stay."""
+    """A wrong shape raises ValueError and leaves parameters, buffers, random state and output."""
     if trial.layer.wrong is None:
         return NotCovered("the case declares no wrong input")
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     expected = trial.backward(module, x, v)
     output, state = [y.numpy() for y in leaves(module.output)], module.state_dict()
     generator = devices.generator("cpu")

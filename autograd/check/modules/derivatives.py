@@ -1,7 +1,7 @@
-"""Laws of a module's derivatives, and before them what all other laws take for granted.
+"""Laws of a module's derivatives, and the law that all other laws take for granted.
 
-Derivatives are checked twice: through `backward`, as users of the methods see them, and through the
-tape, to second order, with the parameters put in as arguments.
+Derivatives are checked twice: through `backward`, to first order, and through the tape, to second
+order, with the parameters as arguments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from tapegrad import devices
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.gradients import CheckError, check_gradients
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
-from tapegrad.autograd.check.modules.trial import FIRST_ONLY, ModuleTrial, by_hand, floats_of
+from tapegrad.autograd.check.modules.trial import (
+    NO_SECOND_ORDER,
+    ModuleTrial,
+    floating_arrays,
+    has_handwritten_gradients,
+)
 from tapegrad.autograd.check.probing import probe
 from tapegrad.autograd.check.report import Report
 
@@ -37,7 +42,7 @@ NOT_DETERMINISTIC = (
 
 @LAWS()
 def equal_calls_give_equal_tensors(trial: ModuleTrial) -> None:
-    """Equal modules, seeds and inputs give equal bits; what is returned are Tensors."""
+    """Equal modules, seeds and inputs give equal bits, and results are Tensors."""
     x = trial.on_input()
     first = trial.forward(trial.copy(), x)
     call = trial.calls
@@ -57,27 +62,27 @@ def equal_calls_give_equal_tensors(trial: ModuleTrial) -> None:
 
 @LAWS(regimes=REGIMES, effort=1.0)
 def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
-    """gradInput and the parameters' gradients, through forward and backward."""
+    """gradInput and the parameters' gradients, from forward and backward, are the derivatives."""
     if not trial.point():
         return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
     module = trial.copy()
-    count = len(floats_of(trial.input))
+    count = len(floating_arrays(trial.input))
 
-    def placed(point: Sequence[np.ndarray]) -> Any:
+    def module_input(point: Sequence[np.ndarray]) -> Any:
         for parameter, value in zip(trial.parameters(module), point[count:], strict=True):
             parameter.data[...] = value
         return trial.on_input(point[:count])
 
     def evaluate(point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return trial.forward(module, placed(point))
+        return trial.forward(module, module_input(point))
 
     def pull(point: Sequence[np.ndarray], v: Sequence[np.ndarray]) -> list[np.ndarray]:
-        x = placed(point)
-        trial.zeroed(module)
+        x = module_input(point)
+        trial.with_zero_gradients(module)
         trial.forward(module, x)
         found = trial.backward(module, x, v)
         structure = [tuple(g.shape) for g in found]
-        expected = [tuple(np.shape(leaf)) for leaf in floats_of(trial.input)]
+        expected = [tuple(np.shape(leaf)) for leaf in floating_arrays(trial.input)]
         must(structure == expected, f"gradInput has shapes {structure}, the input has {expected}")
         return [*found, *trial.gradients(module)]
 
@@ -87,21 +92,22 @@ def its_gradients_are_the_derivatives(trial: ModuleTrial) -> Report:
 
 @LAWS(regimes=("ordinary", "grid"), effort=0.4)
 def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
-    """Through the tape, with inputs and parameters as arguments."""
+    """The tape's second derivatives are right, with inputs and parameters as arguments."""
     if not trial.point():
         return Report(repr(trial), ())  # indices in, no parameters: nothing to differentiate by
     module = trial.copy()
-    if by_hand(module):
-        return NotCovered(FIRST_ONLY)
-    count = len(floats_of(trial.input))
+    if has_handwritten_gradients(module):
+        return NotCovered(NO_SECOND_ORDER)
+    count = len(floating_arrays(trial.input))
 
     with ExitStack() as stack:
 
         def fn(*arguments: Tensor) -> Any:
             devices.manual_seed(trial.draws.seed)
             stack.close()
-            # until the next call, not for this one: a checkpoint reads parameters again in reverse
-            stack.enter_context(trial.parameters_as(module, arguments[count:]))
+            # left open until the next call, since a checkpoint reads parameters in the reverse
+            # sweep
+            stack.enter_context(trial.with_parameters(module, arguments[count:]))
             return trial.call(module, trial.on_input(arguments[:count]))
 
         return check_gradients(
@@ -112,12 +118,12 @@ def its_second_derivatives_are_right(trial: ModuleTrial) -> Report | NotCovered:
 @LAWS()
 def backward_is_linear_in_grad_output(trial: ModuleTrial) -> None:
     """gradInput of 2u − 3v is 2·gradInput(u) − 3·gradInput(v); of 0 it is 0."""
-    module, x, u = trial.prepared()
+    module, x, u = trial.after_forward()
     v = trial.cotangents(module)
     of_u, of_v = trial.backward(module, x, u), trial.backward(module, x, v)
     mixed = trial.backward(module, x, [2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for i, (m, a, b) in enumerate(zip(mixed, of_u, of_v, strict=True)):
-        # terms that cancel inside are about as large as the cotangents, and leave their rounding
+        # terms that cancel inside may be as large as the cotangents, and so may their rounding
         scale = 3 * max(float(np.max(np.abs(term), initial=0)) for term in (a, b, *u, *v))
         must_be_close(m, 2 * a - 3 * b, f"gradInput {i}", relative=1e-12, scale=scale)
     for i, zero in enumerate(trial.backward(module, x, [0 * c for c in u])):

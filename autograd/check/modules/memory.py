@@ -1,4 +1,4 @@
-"""Laws of memory: who may write where, who shares with whom, what is kept from call to call."""
+"""Laws of memory: what a module may write to, share, and keep from call to call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapegrad.autograd.check.laws import (
     snapshot,
 )
 from tapegrad.autograd.check.layouts import ODD_LAYOUTS
-from tapegrad.autograd.check.modules.trial import ModuleTrial, floats_of
+from tapegrad.autograd.check.modules.trial import ModuleTrial, floating_arrays
 from tapegrad.autograd.core.tree import leaves
 
 __all__ = ["LAWS"]
@@ -24,26 +24,26 @@ LAWS = Laws("module")
 
 @LAWS(regimes=("ordinary", "grid"))
 def inputs_grad_outputs_and_parameters_are_left_alone(trial: ModuleTrial) -> None:
-    """forward and backward write into nothing they were given."""
-    module, x = trial.zeroed(trial.copy()), trial.on_input()
+    """forward and backward do not write into inputs, gradOutputs, outputs or parameters."""
+    module, x = trial.with_zero_gradients(trial.copy()), trial.on_input()
     arrays = [t.numpy() for t in leaves(x)]
     parameters = [p.numpy() for p in trial.parameters(module)]
     before = snapshot(arrays), snapshot(parameters)
     trial.forward(module, x)
     v = trial.cotangents(module)
-    output, given = [y.numpy() for y in leaves(module.output)], snapshot(v)
+    output, cotangents = [y.numpy() for y in leaves(module.output)], snapshot(v)
     outputs = snapshot(output)
     trial.backward(module, x, v)
     must_be_unchanged(before[0], arrays, "input")
     must_be_unchanged(before[1], parameters, "parameter")
-    must_be_unchanged(given, v, "gradOutput")
+    must_be_unchanged(cotangents, v, "gradOutput")
     must_be_unchanged(outputs, output, "output")
 
 
 @LAWS()
 def grad_input_shares_no_memory(trial: ModuleTrial) -> None:
-    """Not with gradOutput, input, output, a parameter, or another gradInput."""
-    module, x, v = trial.prepared()
+    """gradInput shares no memory with gradOutput, input, parameters or gradients."""
+    module, x, v = trial.after_forward()
     g = trial.grad_output(module, v)
     trial.backward(module, x, [t.numpy() for t in leaves(g)])
     found = [t.numpy() for t in leaves(module.gradInput)]
@@ -55,8 +55,8 @@ def grad_input_shares_no_memory(trial: ModuleTrial) -> None:
 
 @LAWS()
 def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
-    """Arrays once returned by forward and backward keep their bits."""
-    module, x, v = trial.prepared()
+    """Arrays that forward and backward returned keep their bits in later calls."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     kept = [t.numpy() for t in [*leaves(module.output), *leaves(module.gradInput)]]
     before = snapshot(kept)
@@ -68,11 +68,11 @@ def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
 
 @LAWS()
 def results_do_not_depend_on_earlier_calls(trial: ModuleTrial) -> None:
-    """Other data, another mode and a failed call in between leave nothing stale behind."""
-    module, x, v = trial.prepared()
+    """Calls on other data and in another mode do not change later results."""
+    module, x, v = trial.after_forward()
     expected, output = trial.backward(module, x, v), [y.numpy() for y in leaves(module.output)]
     gradients = trial.gradients(module)
-    used = trial.zeroed(trial.copy())
+    used = trial.with_zero_gradients(trial.copy())
     other = trial.other_input()
     if trial.training:  # evaluation would meet the statistics that training leaves behind
         used.evaluate()
@@ -80,7 +80,7 @@ def results_do_not_depend_on_earlier_calls(trial: ModuleTrial) -> None:
         used.training()
     trial.forward(used, other)
     trial.backward(used, other, trial.cotangents(used))
-    trial.zeroed(used)
+    trial.with_zero_gradients(used)
     must_all_be_equal(trial.forward(used, x), output, "output")
     must_all_be_equal(trial.backward(used, x, v), expected, "gradInput")
     must_all_be_equal(trial.gradients(used), gradients, "gradient of parameter")
@@ -89,11 +89,11 @@ def results_do_not_depend_on_earlier_calls(trial: ModuleTrial) -> None:
 @LAWS()
 def memory_layout_does_not_matter(trial: ModuleTrial) -> None:
     """Fortran order, gaps, negative strides and read-only arrays give the same results."""
-    module, x, v = trial.prepared()
+    module, x, v = trial.after_forward()
     expected, output = trial.backward(module, x, v), [y.numpy() for y in leaves(module.output)]
     for name, layout in ODD_LAYOUTS.items():
-        other = trial.zeroed(trial.copy())
-        odd = trial.on_input([layout(a) for a in floats_of(trial.input)])
+        other = trial.with_zero_gradients(trial.copy())
+        odd = trial.on_input([layout(a) for a in floating_arrays(trial.input)])
         for i, (f, e) in enumerate(zip(trial.forward(other, odd), output, strict=True)):
             must_be_close(f, e, f"output {i} of {name} input", relative=1e-12, scale=1.0)
         found = trial.backward(other, odd, [layout(c) for c in v])

@@ -1,6 +1,6 @@
-"""Laws of Torch7's methods: what each does to outputs, gradients and parameters, and nothing else.
+"""Laws of Torch7's methods: what each does to outputs, gradients and parameters.
 
-Accumulation, scale and stale state are what layers written by hand break most.
+Hand-written layers most often get accumulation, scale and stale state wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tapegrad.autograd.check.laws import (
     must_be_equal,
     must_refuse,
 )
-from tapegrad.autograd.check.modules.trial import ModuleTrial, floats_of
+from tapegrad.autograd.check.modules.trial import ModuleTrial, floating_arrays
 from tapegrad.autograd.core.tree import leaves
 
 __all__ = ["LAWS"]
@@ -28,12 +28,12 @@ LAWS = Laws("module")
 
 @LAWS()
 def backward_is_update_grad_input_then_acc_grad_parameters(trial: ModuleTrial) -> None:
-    """Equal bits, in either order of the two parts."""
-    module, x, v = trial.prepared()
+    """Both methods in either order give the same bits as backward."""
+    module, x, v = trial.after_forward()
     expected = trial.backward(module, x, v, scale=0.5)
     gradients = trial.gradients(module)
     for order in ("updateGradInput first", "accGradParameters first"):
-        parts = trial.zeroed(trial.copy())
+        parts = trial.with_zero_gradients(trial.copy())
         trial.forward(parts, x)
         g = trial.grad_output(parts, v)
         if order.startswith("acc"):
@@ -50,8 +50,8 @@ def backward_is_update_grad_input_then_acc_grad_parameters(trial: ModuleTrial) -
 
 @LAWS()
 def gradients_accumulate_into_what_is_there(trial: ModuleTrial) -> None:
-    """backward adds to the parameters' gradients, and only once; gradInput is set, not added."""
-    module, x, v = trial.prepared()
+    """backward adds to the gradients of the parameters exactly once, and overwrites gradInput."""
+    module, x, v = trial.after_forward()
     once = trial.backward(module, x, v)
     gradients = trial.gradients(module)
     noise = [gaussian(trial.rng, g.shape) for g in gradients]
@@ -69,12 +69,12 @@ def gradients_accumulate_into_what_is_there(trial: ModuleTrial) -> None:
 
 @LAWS()
 def accumulated_gradients_are_linear_in_scale(trial: ModuleTrial) -> None:
-    """accGradParameters(x, g, s) adds s times what scale 1 adds; gradInput knows no scale."""
-    module, x, v = trial.prepared()
+    """accGradParameters(x, g, s) adds s times what scale 1 adds; gradInput does not change."""
+    module, x, v = trial.after_forward()
     unscaled = trial.backward(module, x, v)
     one = trial.gradients(module)
     for scale in (0.5, -2.0, 0.3):
-        trial.zeroed(module)
+        trial.with_zero_gradients(module)
         must_be = trial.backward(module, x, v, scale)
         must_all_be_equal(must_be, unscaled, f"gradInput with scale {scale},")
         for i, (s, g) in enumerate(zip(trial.gradients(module), one, strict=True)):
@@ -85,8 +85,8 @@ def accumulated_gradients_are_linear_in_scale(trial: ModuleTrial) -> None:
 
 @LAWS()
 def zero_grad_parameters_zeroes_every_gradient(trial: ModuleTrial) -> None:
-    """And nothing else."""
-    module, x, v = trial.prepared()
+    """zeroGradParameters sets the gradients to 0 and leaves the parameters."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values = trial.values(module)
     module.zeroGradParameters()
@@ -97,8 +97,8 @@ def zero_grad_parameters_zeroes_every_gradient(trial: ModuleTrial) -> None:
 
 @LAWS()
 def update_parameters_subtracts_the_gradient_times_the_rate(trial: ModuleTrial) -> None:
-    """p − rate·gradient, for each parameter; gradients stay."""
-    module, x, v = trial.prepared()
+    """updateParameters gives p − rate·gradient for each parameter; gradients stay."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values, gradients = trial.values(module), trial.gradients(module)
     module.updateParameters(0.125)
@@ -110,8 +110,8 @@ def update_parameters_subtracts_the_gradient_times_the_rate(trial: ModuleTrial) 
 
 @LAWS()
 def acc_update_grad_parameters_is_one_step_that_keeps_the_gradients(trial: ModuleTrial) -> None:
-    """p − rate·(this gradient), whatever has been gathered before."""
-    module, x, v = trial.prepared()
+    """accUpdateGradParameters gives p − rate·(this gradient), whatever was accumulated before."""
+    module, x, v = trial.after_forward()
     trial.backward(module, x, v)
     values, gradients = trial.values(module), trial.gradients(module)
     module.accUpdateGradParameters(x, trial.grad_output(module, v), 0.125)
@@ -123,9 +123,9 @@ def acc_update_grad_parameters_is_one_step_that_keeps_the_gradients(trial: Modul
 
 @LAWS()
 def backward_with_another_input_is_an_error(trial: ModuleTrial) -> NotCovered | None:
-    """A ValueError that leaves the gradients alone."""
-    module, x, v = trial.prepared()
-    floats = floats_of(trial.input)
+    """backward with another input raises ValueError and leaves the gradients."""
+    module, x, v = trial.after_forward()
+    floats = floating_arrays(trial.input)
     if not floats or not floats[0].size:
         return NotCovered("no floating point input, or an empty one")
     trial.backward(module, x, v)
@@ -137,8 +137,8 @@ def backward_with_another_input_is_an_error(trial: ModuleTrial) -> NotCovered | 
 
 @LAWS()
 def a_plain_call_gives_the_output_and_keeps_no_state(trial: ModuleTrial) -> None:
-    """module(x) has forward's bits and leaves output, gradInput and gradients alone."""
-    module, x, v = trial.prepared()
+    """module(x) gives the bits of forward and changes no output, gradInput or gradient."""
+    module, x, v = trial.after_forward()
     expected = [np.array(y.numpy()) for y in leaves(module.output)]
     trial.backward(module, x, v)
     gradients, grad_input = trial.gradients(module), trial.grad_input(module)

@@ -1,4 +1,4 @@
-"""Laws of the two modes and of random numbers."""
+"""Laws of training and evaluation mode, and of random numbers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ def evaluation_is_deterministic_and_changes_nothing(trial: ModuleTrial) -> None:
 @LAWS()
 def equal_seeds_give_equal_results(trial: ModuleTrial) -> None:
     """Two equal modules with one seed give equal outputs, gradients and buffers."""
-    first, second, x = trial.zeroed(trial.copy()), trial.zeroed(trial.copy()), trial.on_input()
+    first, second, x = (
+        trial.with_zero_gradients(trial.copy()),
+        trial.with_zero_gradients(trial.copy()),
+        trial.on_input(),
+    )
     must_all_be_equal(trial.forward(second, x), trial.forward(first, x), "output")
     v = trial.cotangents(first)
     must_all_be_equal(trial.backward(second, x, v), trial.backward(first, x, v), "gradInput")
@@ -61,7 +65,7 @@ def it_is_random_only_if_its_case_says_so(trial: ModuleTrial) -> NotCovered | No
 
 @LAWS(effort=0.1)
 def training_and_evaluate_reach_every_module(trial: ModuleTrial) -> None:
-    """The mode of the whole tree follows, and comes back."""
+    """evaluate and training set the mode of every module in the tree."""
     module = trial.copy()
     for method, mode in (("evaluate", False), ("training", True), ("evaluate", False)):
         getattr(module, method)()

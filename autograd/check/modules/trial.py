@@ -1,7 +1,7 @@
-"""One module on one drawn input: what the laws of modules ask of a subject.
+"""ModuleTrial: one module on one drawn input, with the methods that the laws use.
 
-Modules are known by Torch7's methods only (`forward`, `backward`, `parameters`, …), so a layer from
-another package meets the same laws.
+It uses only Torch7's methods of a module (`forward`, `backward`, `parameters`, …), so the laws
+apply to layers of other packages as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.gradients import CheckError, paths
+from tapegrad.autograd.check.gradients import CheckError, leaf_paths
+from tapegrad.autograd.check.laws import array_types
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
 
 __all__ = [
-    "FIRST_ONLY",
+    "NO_SECOND_ORDER",
     "Layer",
     "ModuleTrial",
     "as_tensor",
-    "by_hand",
-    "floats_of",
+    "has_handwritten_gradients",
+    "floating_arrays",
 ]
 
 NOT_TENSORS = (
@@ -43,13 +44,14 @@ SHAPE_CHANGED = (
 
 @dataclass
 class Layer:
-    """One drawn example of a module: itself, an input, and what is known about it.
+    """One drawn example of a module: the module, an input, and facts about it.
 
-    input:    array, or nest of arrays, that `forward` takes
-    wrong:    an input that it must refuse, None if it takes everything
-    batch:    "always" if a batch gives the samples' outputs stacked, "evaluate" if only in
-              evaluation mode, None if the samples of a batch meet or there is no batch axis
-    target:   of criterions
+    input:    an array, or nest of arrays, for `forward`
+    wrong:    an input that it must refuse, None if it takes every input
+    batch:    "always" if the output of a batch stacks those of its samples, "evaluate" if only in
+              evaluation mode, "perm" if only the order of the samples does not matter, None if
+              samples influence each other or there is no batch axis
+    target:   the target of a criterion
     """
 
     module: Any
@@ -76,25 +78,25 @@ class ModuleTrial:
         for parameter in self.parameters(self.module):
             parameter.data[...] = 0.5 * gaussian(self.rng, parameter.shape)
         self.input = self.layer.input
-        self.names = [path for path, leaf in paths(self.input, "input") if _is_float(leaf)]
+        self.names = [path for path, leaf in leaf_paths(self.input, "input") if _is_float(leaf)]
         self.names += [f"parameter {i}" for i in range(len(self.parameters(self.module)))]
 
     def __repr__(self) -> str:
         mode = "training" if self.training else "evaluation"
-        return f"{self.module!r} on {_described(self.input)} in {mode} mode"
+        return f"{self.module!r} on {array_types(leaves(self.input))} in {mode} mode"
 
-    # What can be done with a module ------------------------------------------------------------
+    # Using the module ------------------------------------------------------------
 
     def set_mode(self, module: Any) -> Any:
-        """Put the module in the trial's mode."""
+        """Put a module into the mode of the trial."""
         return module.training() if self.training else module.evaluate()
 
     def parameters(self, module: Any) -> list[Any]:
-        """The module's parameters."""
+        """The parameters of a module."""
         return list(module.parameters()[0] or [])
 
     def gradients(self, module: Any) -> list[np.ndarray]:
-        """Copies of the parameters' gradients."""
+        """Copies of the gradients of the parameters."""
         return [np.array(g.numpy()) for g in module.parameters()[1] or []]
 
     def values(self, module: Any) -> list[np.ndarray]:
@@ -102,51 +104,53 @@ class ModuleTrial:
         return [np.array(p.numpy()) for p in self.parameters(module)]
 
     def copy(self) -> Any:
-        """A module of its own, equal to the trial's."""
+        """A clone of the module of the trial."""
         return self.module.clone()
 
     def point(self) -> list[np.ndarray]:
-        """Floating point inputs, then parameters: what is differentiated."""
-        return [*floats_of(self.input), *self.values(self.module)]
+        """The arrays to differentiate by: floating point inputs, then parameters."""
+        return [*floating_arrays(self.input), *self.values(self.module)]
 
     def on_input(self, floats: Sequence[Any] | None = None) -> Any:
         """The input as Tensors, with other floating point arrays if given."""
-        given = iter(floats_of(self.input) if floats is None else floats)
+        remaining = iter(floating_arrays(self.input) if floats is None else floats)
         return map_leaves(
-            lambda leaf: as_tensor(next(given) if _is_float(leaf) else leaf), self.input
+            lambda leaf: as_tensor(next(remaining) if _is_float(leaf) else leaf), self.input
         )
 
     def forward(self, module: Any, x: Any) -> list[np.ndarray]:
-        """Copies of the outputs' arrays; random layers draw the same numbers each time."""
+        """Copies of the outputs of forward; random layers draw the same numbers in each call."""
         devices.manual_seed(self.draws.seed)
         return [np.array(y.numpy()) for y in leaves(self.run(module, x))]
 
     def run(self, module: Any, x: Any) -> Any:
-        """The stateful call."""
-        return self.observed(f"{self._title(module)}.forward", module.forward, x)
+        """The result of `forward`."""
+        return self.checked_call(f"{self._title(module)}.forward", module.forward, x)
 
     def call(self, module: Any, x: Any) -> Any:
-        """The plain call, on the current tape."""
-        return self.observed(self._title(module), module, x)
+        """The result of a plain call, recorded on the current tape."""
+        return self.checked_call(self._title(module), module, x)
 
-    def observed(self, name: str, function: Callable[..., Any], *inputs: Any) -> Any:
-        """function(*inputs), counted; its result must be Tensors of the shapes seen before.
+    def checked_call(self, name: str, function: Callable[..., Any], *inputs: Any) -> Any:
+        """function(*inputs), whose result must be Tensors with the shapes of earlier calls.
 
-        Raises CheckError where it is not; an error raised inside carries the call as a note.
+        Raises CheckError otherwise; an error that the function raises gets a note on the call.
         """
         self.calls += 1
         try:
-            found = function(*inputs)
+            result = function(*inputs)
         except Exception as error:
-            error.add_note(f"raised in call {self.calls}: {name}({_described(list(inputs))})")
+            error.add_note(
+                f"raised in call {self.calls}: {name}({array_types(leaves(list(inputs)))})"
+            )
             raise
-        flat = leaves(found)
-        for leaf in flat or [found]:
+        flat = leaves(result)
+        for leaf in flat or [result]:
             if not isinstance(leaf, Tensor):
                 kind = type(leaf).__name__
                 raise CheckError(NOT_TENSORS.format(name=name, type=kind, call=self.calls))
         shapes = [leaf.shape for leaf in flat]
-        key = (name, str(_described(list(inputs))))
+        key = (name, str(array_types(leaves(list(inputs)))))
         first, before = self._shapes.setdefault(key, (self.calls, shapes))
         if before != shapes:
             raise CheckError(
@@ -155,7 +159,7 @@ class ModuleTrial:
                     first=first, call=self.calls,
                 )
             )  # fmt: skip
-        return found
+        return result
 
     def _title(self, module: Any) -> str:
         return f"{type(module).__name__} in {'training' if self.training else 'evaluation'} mode"
@@ -168,38 +172,38 @@ class ModuleTrial:
         return self.grad_input(module)
 
     def grad_output(self, module: Any, v: Sequence[np.ndarray]) -> Any:
-        """Cotangents in the structure, and on the device, of the module's output."""
+        """Cotangents with the structure and on the device of the output of a module."""
         outputs = leaves(module.output)
         return replace_leaves(
             module.output, [Tensor(c, device=y.device) for c, y in zip(v, outputs, strict=True)]
         )
 
     def grad_input(self, module: Any) -> list[np.ndarray]:
-        """Copies of gradInput's arrays that belong to floating point inputs."""
+        """Copies of the arrays of gradInput."""
         return [np.array(g.numpy()) for g in leaves(module.gradInput)]
 
     def cotangents(self, module: Any) -> list[np.ndarray]:
-        """Random cotangents of the last outputs."""
+        """Random cotangents for the last outputs of a module."""
         return [gaussian(self.rng, y.shape).astype(y.dtype) for y in leaves(module.output)]
 
-    def zeroed(self, module: Any) -> Any:
-        """The module with zero gradients."""
+    def with_zero_gradients(self, module: Any) -> Any:
+        """The module itself, after setting its gradients to zero."""
         module.zeroGradParameters()
         return module
 
-    def prepared(self) -> tuple[Any, Any, list[np.ndarray]]:
-        """A copy after one forward with zero gradients, its input, a cotangent."""
-        module, x = self.zeroed(self.copy()), self.on_input()
+    def after_forward(self) -> tuple[Any, Any, list[np.ndarray]]:
+        """A clone with zero gradients after one forward, its input, and random cotangents."""
+        module, x = self.with_zero_gradients(self.copy()), self.on_input()
         self.forward(module, x)
         return module, x, self.cotangents(module)
 
     def other_input(self) -> Any:
-        """Other data of the same shapes."""
-        moved = [0.5 * x + 0.25 * gaussian(self.rng, x.shape) for x in floats_of(self.input)]
+        """An input with other values of the same shapes."""
+        moved = [0.5 * x + 0.25 * gaussian(self.rng, x.shape) for x in floating_arrays(self.input)]
         return self.on_input(moved)
 
     def is_random(self) -> bool:
-        """Whether the module draws random numbers on this input."""
+        """Does the module draw random numbers on this input?"""
         module, x = self.copy(), self.on_input()
         generator = devices.generator("cpu")
         before = repr(generator.get_state())
@@ -207,38 +211,34 @@ class ModuleTrial:
         return repr(generator.get_state()) != before
 
     @contextmanager
-    def parameters_as(self, module: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
-        """Let the module compute with other, tracked Tensors in place of its parameters."""
+    def with_parameters(self, module: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
+        """A context in which a module computes with other, tracked Tensors as its parameters."""
         own = self.parameters(module)
-        kept = [(p._data, p._node) for p in own]
+        saved = [(p._data, p._node) for p in own]
         try:
             for p, t in zip(own, tensors, strict=True):
                 p._data, p._node = t._data, t._node
             yield
         finally:
-            for p, (data, node) in zip(own, kept, strict=True):
+            for p, (data, node) in zip(own, saved, strict=True):
                 p._data, p._node = data, node
 
 
-FIRST_ONLY = "a gradient written by hand has no second derivative and no replay"
+NO_SECOND_ORDER = "a gradient written by hand has no second derivative and no replay"
 _GRADIENT_METHODS = ("updateGradInput", "accGradParameters", "backward")
 
 
-def by_hand(module: Any) -> bool:
-    """Whether any part overrides what derives gradients from forward code."""
+def has_handwritten_gradients(module: Any) -> bool:
+    """Does any part override a method that derives gradients from forward code?"""
     return any(
-        not getattr(getattr(type(part), name), "derived", False)  # a mark of the method's own
+        not getattr(getattr(type(part), name), "derived", False)  # set by nn on its own methods
         for part in module.listModules()
         for name in _GRADIENT_METHODS
     )
 
 
-def _described(tree: Any) -> str:
-    return ", ".join(f"{leaf.dtype}{leaf.shape}" for leaf in leaves(tree))
-
-
 def as_tensor(value: Any) -> Tensor:
-    """The value itself if it is a Tensor, else a Tensor of it."""
+    """`value` itself if it is a Tensor, else a Tensor of it."""
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
@@ -246,6 +246,6 @@ def _is_float(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and leaf.dtype.kind == "f"
 
 
-def floats_of(tree: Any) -> list[np.ndarray]:
+def floating_arrays(tree: Any) -> list[np.ndarray]:
     """The floating point arrays of a nest."""
     return [leaf for leaf in leaves(tree) if _is_float(leaf)]

@@ -1,4 +1,4 @@
-"""Laws of other ways to run: replayed, in threads, on the arrays of another device."""
+"""Laws of other ways to run a module: replayed, in threads, on another device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_all_be_equal, must_be_close
 from tapegrad.autograd.check.modules.trial import (
-    FIRST_ONLY,
+    NO_SECOND_ORDER,
     ModuleTrial,
     as_tensor,
-    by_hand,
-    floats_of,
+    floating_arrays,
+    has_handwritten_gradients,
 )
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import replay
@@ -28,8 +28,8 @@ LAWS = Laws("module")
 @LAWS()
 def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
     """A training step, recorded and run again, gives equal outputs and parameters, bit for bit."""
-    if by_hand(trial.module):
-        return NotCovered(FIRST_ONLY)
+    if has_handwritten_gradients(trial.module):
+        return NotCovered(NO_SECOND_ORDER)
 
     def step_of(module: Any) -> Callable[..., Any]:
         def step(x: Any, v: Any) -> Any:
@@ -55,7 +55,7 @@ def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
         devices.manual_seed(trial.draws.seed)
         history = []
         for turn in range(4):
-            shifted = trial.on_input([a + 0.25 * turn for a in floats_of(trial.input)])
+            shifted = trial.on_input([a + 0.25 * turn for a in floating_arrays(trial.input)])
             history += [np.array(y.numpy()) for y in step(shifted, v)]
             history += trial.values(module)
         histories.append([*history, *module.state_dict().values()])
@@ -67,7 +67,7 @@ def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
 @LAWS(effort=0.1)
 def clones_in_threads_give_what_one_thread_gives(trial: ModuleTrial) -> None:
     """Four threads, each with a clone in evaluation mode: equal bits, call after call."""
-    serial, x = trial.zeroed(trial.copy()).evaluate(), trial.on_input()
+    serial, x = trial.with_zero_gradients(trial.copy()).evaluate(), trial.on_input()
     output = trial.forward(serial, x)
     v = trial.cotangents(serial)
     expected = trial.backward(serial, x, v)
@@ -80,7 +80,7 @@ def clones_in_threads_give_what_one_thread_gives(trial: ModuleTrial) -> None:
         return found
 
     with ThreadPoolExecutor(4) as pool:
-        modules = [trial.zeroed(trial.copy()).evaluate() for _ in range(4)]
+        modules = [trial.with_zero_gradients(trial.copy()).evaluate() for _ in range(4)]
         for found in pool.map(work, modules):
             for outputs, gradients in found:
                 must_all_be_equal(outputs, output, "output in a thread,")
@@ -89,36 +89,36 @@ def clones_in_threads_give_what_one_thread_gives(trial: ModuleTrial) -> None:
 
 @LAWS()
 def strict_arrays_agree_with_numpy(trial: ModuleTrial) -> None:
-    """The module uses nothing but the array namespace of its input's device."""
+    """The module uses only the array namespace of its input's device."""
     agree_on_device(trial, "strict")
 
 
 def agree_on_device(trial: ModuleTrial, device: str) -> None:
     """Outputs and gradients on `device` are those of the CPU, and stay on the device.
 
-    Random layers are compared in evaluation mode: each device has its own stream.
+    Random layers are compared in evaluation mode, since each device draws its own numbers.
     """
-    module, x = trial.zeroed(trial.copy()).evaluate(), trial.on_input()
+    module, x = trial.with_zero_gradients(trial.copy()).evaluate(), trial.on_input()
     if not trial.is_random():
         trial.set_mode(module)
-    there = module.clone().to(device)
+    moved = module.clone().to(device)
     target = devices.device(device)
-    x_there = map_leaves(lambda t: t.to(device), x)
+    x_moved = map_leaves(lambda t: t.to(device), x)
     expected = trial.forward(module, x)
-    found = trial.forward(there, x_there)
-    for y in leaves(there.output):
+    found = trial.forward(moved, x_moved)
+    for y in leaves(moved.output):
         must(y.device == target, f"the output came back from {device} to {y.device}")
     v = trial.cotangents(module)
     gradients = trial.backward(module, x, v)
-    found_gradients = trial.backward(there, x_there, v)
+    found_gradients = trial.backward(moved, x_moved, v)
     must(
-        all(g.device == target for g in leaves(there.gradInput)),
+        all(g.device == target for g in leaves(moved.gradInput)),
         f"gradInput came back from {device}",
     )
     pairs = [
         ("output", found, expected),
         ("gradInput", found_gradients, gradients),
-        ("gradient of parameter", trial.gradients(there), trial.gradients(module)),
+        ("gradient of parameter", trial.gradients(moved), trial.gradients(module)),
     ]
     for what, founds, expecteds in pairs:
         for i, (f, e) in enumerate(zip(founds, expecteds, strict=True)):

@@ -1,25 +1,25 @@
 """Laws of primitives and composites: what every operation on Tensors must do.
 
-Each file holds the laws of one idea in a table of its own; `PRIMITIVE_LAWS` joins them in the order
-in which they are asked.
+Each file holds a table of the laws about one subject.  `PRIMITIVE_LAWS` joins the tables in the
+order in which the laws are checked.
 """
 
-from tapegrad.autograd.check.laws import joined
+from tapegrad.autograd.check.laws import join_laws
 from tapegrad.autograd.check.primitives import batches, calls, derivatives, other_arrays, values
 from tapegrad.autograd.check.primitives.other_arrays import agree_on_device
 from tapegrad.autograd.check.primitives.scope import applies_to_primitive
-from tapegrad.autograd.check.primitives.trial import Call, PrimitiveTrial, operations
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, TrialCall, operations
 
 __all__ = [
     "PRIMITIVE_LAWS",
-    "Call",
+    "TrialCall",
     "PrimitiveTrial",
     "agree_on_device",
     "applies_to_primitive",
     "operations",
 ]
 
-PRIMITIVE_LAWS = joined(
+PRIMITIVE_LAWS = join_laws(
     "primitive",
     derivatives.LAWS,
     values.LAWS,

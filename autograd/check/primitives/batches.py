@@ -1,4 +1,4 @@
-"""The law of samples: an operation on a batch is the operation on each of its samples."""
+"""The law of vmap: an operation on a batch gives what it gives on each sample."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.check.laws import Laws, NotCovered, must_be_close, must_be_equal
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, in_parts, values_of
+from tapegrad.autograd.check.primitives.trial import (
+    PrimitiveTrial,
+    floating_results,
+    real_and_imaginary_parts,
+    values_of,
+)
 from tapegrad.autograd.core.errors import BatchingError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, replace_leaves
 from tapegrad.autograd.transforms.batching import vmap
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 
@@ -21,9 +26,9 @@ LAWS = Laws("primitive")
 
 @LAWS()
 def a_batch_agrees_with_the_loop_over_samples(trial: PrimitiveTrial) -> NotCovered | None:
-    """Values and gradients of each sample, each operand in turn with samples and shared."""
+    """vmap gives the values and gradients of a loop, whichever operands have samples."""
     arrays = [x for x in leaves(list(trial.call.args)) if isinstance(x, np.ndarray)]
-    batches = [np.stack([x, _another(x)]) for x in arrays]
+    batches = [np.stack([x, _other_sample(x)]) for x in arrays]
     patterns = [{i} for i in range(len(arrays))]
     if len(arrays) > 1:
         patterns.append(set(range(len(arrays))))
@@ -33,46 +38,50 @@ def a_batch_agrees_with_the_loop_over_samples(trial: PrimitiveTrial) -> NotCover
             _batch_agrees(trial, arrays, {i: batches[i] for i in pattern})
         except BatchingError as error:
             if trial.primitive is not None and not any(arrays[i].dtype == bool for i in pattern):
-                raise  # a mask may decide a shape; what composites read of a value is their concern
+                raise  # masks may decide a shape, and composites may read values
             refused = error
             patterns = [p for p in patterns if p is not pattern]
     return None if patterns else NotCovered(f"no operand may differ: {refused}")
 
 
-def _another(x: np.ndarray) -> np.ndarray:
-    """Another example of the same kind: a matrix stays definite, an index within bounds."""
+def _other_sample(x: np.ndarray) -> np.ndarray:
+    """A second sample like x: a definite matrix stays definite, an index within bounds."""
     return x * x.dtype.type(0.875) if x.dtype.kind in "fc" else x[::-1] if x.ndim else x
 
 
 def _batch_agrees(
     trial: PrimitiveTrial, arrays: list[np.ndarray], batches: dict[int, np.ndarray]
 ) -> None:
-    """Hold vmap against a loop, for the arrays of the call that have samples."""
+    """Compare vmap with a loop; `batches` holds the arrays that have samples, by number."""
     inner = [i for i, x in enumerate(arrays) if x.dtype.kind in "fc"]
 
-    def run(given: list[Any]) -> Any:
-        rest = iter(given)
+    def run(call_arrays: list[Any]) -> Any:
+        rest = iter(call_arrays)
         flat = [
             next(rest) if isinstance(x, np.ndarray) else x for x in leaves(list(trial.call.args))
         ]
-        return in_parts(trial.function(*replace_leaves(list(trial.call.args), flat), **settings))
+        return real_and_imaginary_parts(
+            trial.function(*replace_leaves(list(trial.call.args), flat), **settings)
+        )
 
-    def gradients(given: list[Any]) -> Any:
-        """The results, and the cotangents of what is floating point, of one sample."""
+    def gradients(call_arrays: list[Any]) -> Any:
+        """The cotangents of the floating point arrays of one sample."""
 
         def floating(*point: Any) -> list[Tensor]:
-            changed = list(given)
+            changed = list(call_arrays)
             for i, x in zip(inner, point, strict=True):
                 changed[i] = x
-            return floats_of(run([Tensor(x) if type(x) is np.ndarray else x for x in changed]))
+            return floating_results(
+                run([Tensor(x) if type(x) is np.ndarray else x for x in changed])
+            )
 
-        _, pull = vjp(floating, *[given[i] for i in inner])
-        return [in_parts(g) for g in pull(cotangents)]
+        _, pull = vjp(floating, tuple(call_arrays[i] for i in inner))
+        return [real_and_imaginary_parts(g) for g in pull(cotangents)]
 
     def one(samples: dict[int, Any]) -> Any:
-        given = [samples.get(i, x) for i, x in enumerate(arrays)]
-        y = run([Tensor(x) if type(x) is np.ndarray else x for x in given])
-        return [y, gradients(given) if trial.derives and inner else []]
+        call_arrays = [samples.get(i, x) for i, x in enumerate(arrays)]
+        y = run([Tensor(x) if type(x) is np.ndarray else x for x in call_arrays])
+        return [y, gradients(call_arrays) if trial.derives and inner else []]
 
     settings = trial.call.settings
     cotangents = trial.cotangents() if trial.derives else []

@@ -1,4 +1,4 @@
-"""Laws of calls: what one leaves behind or overwrites, and what it gives when made again."""
+"""Laws of calls: what a call leaves behind or overwrites, and what a repeated call gives."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tapegrad.autograd.check.laws import (
     must_leave_no_cycles,
     snapshot,
 )
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, values_of
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results, values_of
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.step import replay
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 
@@ -44,7 +44,7 @@ def it_leaves_no_cyclic_garbage(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def only_its_target_is_overwritten(trial: PrimitiveTrial) -> None:
-    """An in-place primitive writes what NumPy's assignment would, and leaves the rest alone."""
+    """An in-place primitive writes what NumPy's assignment writes, and changes nothing else."""
     assert trial.primitive is not None
     arguments = trial.arguments(wrap=lambda a: Tensor(a.copy()))
     arrays = [leaf.numpy() for leaf in leaves(arguments) if isinstance(leaf, Tensor)]
@@ -64,7 +64,7 @@ def only_its_target_is_overwritten(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def equal_seeds_give_equal_draws(trial: PrimitiveTrial) -> None:
-    """One seed, one result; the next call gives another; shape and dtype are those asked for."""
+    """Equal seeds give equal draws of the requested shape and dtype; a second draw differs."""
     settings = {**trial.call.settings, "generator": devices.Generator(seed=trial.draws.seed)}
     first, after = values_of([trial.function(**settings) for _ in range(2)])
     settings["generator"] = devices.Generator(seed=trial.draws.seed)
@@ -78,7 +78,7 @@ def equal_seeds_give_equal_draws(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def replay_equals_eager(trial: PrimitiveTrial) -> None:
-    """A recorded call, with its derivative, gives equal bits when it is run again."""
+    """A replayed call with its derivative gives the same bits as an eager one."""
     primitive = trial.primitive
     if primitive is not None and primitive.random:
         _replay_draws(trial)
@@ -88,7 +88,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
     def step(point: Any, cotangents: Any) -> Any:
         if not trial.derives:
             return trial.run(point, wrap=Tensor)
-        y, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), *point)
+        y, pull = vjp(lambda *x: floating_results(trial.on_tensors(*x)), tuple(point))
         return [y, pull(list(cotangents))]
 
     def inputs(turn: int) -> Any:

@@ -1,4 +1,4 @@
-"""Laws of an operation's derivatives: their values, their kinds, and what they may depend on."""
+"""Laws of an operation's derivatives: their values and dtypes, and what they may depend on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.draws import REGIMES
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, must_be_equal
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results
 from tapegrad.autograd.check.slopes import Line, noise_of
 from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS"]
 
@@ -22,13 +22,13 @@ LAWS = Laws("primitive")
 
 @LAWS(regimes=REGIMES, effort=1.0)
 def its_gradient_is_the_derivative(trial: PrimitiveTrial) -> Any:
-    """First order, in every regime of data."""
+    """The first derivative agrees with difference quotients in every regime of data."""
     return trial.check(order=1)
 
 
 @LAWS(regimes=("ordinary", "grid"), effort=0.5)
 def its_second_derivative_is_right(trial: PrimitiveTrial) -> Any:
-    """The rule's own derivative, and the symmetry of the Hessian."""
+    """The derivative of the rule is right, and the Hessian is symmetric."""
     return trial.check(order=2)
 
 
@@ -55,10 +55,10 @@ def tracking_fewer_arguments_changes_no_gradient(trial: PrimitiveTrial) -> None:
         def alone(x: Tensor, i: int = i) -> Any:
             point = [Tensor(p) for p in trial.point]
             point[i] = x
-            return floats_of(trial.on_tensors(*point))
+            return floating_results(trial.on_tensors(*point))
 
         _, pull = vjp(alone, trial.point[i])
-        must_be_equal(pull(list(v))[0], together[i], f"gradient of argument {i} tracked alone")
+        must_be_equal(pull(list(v)), together[i], f"gradient of argument {i} tracked alone")
 
 
 @LAWS()
@@ -66,7 +66,9 @@ def a_recorded_sweep_gives_the_same_gradient(trial: PrimitiveTrial) -> None:
     """Rules give equal bits on arrays (ordinary sweep) and on Tensors (differentiable sweep)."""
     v = trial.cotangents()
     plain = trial.gradients(v)
-    _, pull = vjp(lambda *x: floats_of(trial.on_tensors(*x)), *[Tensor(p) for p in trial.point])
+    _, pull = vjp(
+        lambda *x: floating_results(trial.on_tensors(*x)), tuple(map(Tensor, trial.point))
+    )
     for i, (taped, bare) in enumerate(zip(pull([Tensor(g) for g in v]), plain, strict=True)):
         must_be_equal(taped.numpy(), bare, f"gradient {i} of a recorded sweep")
 
@@ -84,7 +86,7 @@ def gradients_share_no_memory(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def float64_results_carry_no_float32_noise(trial: PrimitiveTrial) -> NotCovered | None:
-    """Nothing inside is computed in float32 on the way."""
+    """No intermediate result is computed in float32."""
     values = trial.values()
     if not all(np.isfinite(v).all() for v in values):
         return NotCovered("values that are not finite have no noise to measure")

@@ -6,10 +6,10 @@ from typing import Any
 
 from tapegrad import devices
 from tapegrad.autograd.check.laws import Laws, must
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floats_of, must_agree
+from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results, must_agree
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 __all__ = ["LAWS", "agree_on_device"]
 
@@ -18,7 +18,7 @@ LAWS = Laws("primitive")
 
 @LAWS()
 def strict_arrays_agree_with_numpy(trial: PrimitiveTrial) -> None:
-    """The body and the rules use nothing but the array namespace they are given."""
+    """The body and the rules use only the array namespace that they get as `xp`."""
     agree_on_device(trial, "strict")
 
 
@@ -26,11 +26,11 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     """Values and gradients on `device` are those of NumPy arrays, and stay on the device."""
     home = devices.device(device)
 
-    def there(x: Any) -> Tensor:
+    def on_device(x: Any) -> Tensor:
         return Tensor(x, device=home) if not isinstance(x, Tensor) else x
 
     expected = trial.values()
-    results = leaves(trial.run(wrap=there))
+    results = leaves(trial.run(wrap=on_device))
     for i, (result, e) in enumerate(zip(results, expected, strict=True)):
         if isinstance(result, Tensor):
             must(result.device == home, f"result {i} came back from {device} to {result.device}")
@@ -38,7 +38,12 @@ def agree_on_device(trial: PrimitiveTrial, device: str) -> None:
     if not trial.derives:
         return
     v = trial.cotangents()
-    _, pull = vjp(lambda *x: floats_of(trial.run(x, wrap=there)), *[there(p) for p in trial.point])
-    for i, (g, e) in enumerate(zip(pull([there(c) for c in v]), trial.gradients(v), strict=True)):
+    _, pull = vjp(
+        lambda *x: floating_results(trial.run(x, wrap=on_device)),
+        tuple(map(on_device, trial.point)),
+    )
+    for i, (g, e) in enumerate(
+        zip(pull([on_device(c) for c in v]), trial.gradients(v), strict=True)
+    ):
         must(g.device == home, f"gradient {i} came back from {device} to {g.device}")
         must_agree(g.numpy(), e, f"gradient {i} on {device}")

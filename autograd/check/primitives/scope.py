@@ -1,6 +1,6 @@
-"""Which laws are about which operations: an operation without out= has no law of out=.
+"""Which laws apply to which operation, and which of NumPy's functions run an operation.
 
-Also under which names NumPy knows an operation.
+For example, an operation without out= has no law of out=.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["applies_to_primitive", "numpy_names"]
 
 
 def applies_to_primitive(law: Law, name: str) -> bool:
-    """Whether the law is about such an operation at all (out= needs a body that takes it, …)."""
+    """Does the law apply to the operation of that name?"""
     function = operations()[name]
     primitive = getattr(function, "primitive", None)
     if primitive is None:
-        # results of these are facts about arrays (shapes, dtypes, truth), not arrays
+        # A fact returns something about arrays (shapes, dtypes, truth) and no arrays.
         if function.fact:  # type: ignore[attr-defined]  # set by @composite
             return law.name == "it_equals_numpy"
         if not function.differentiable and law.name in _DERIVATIVE_LAWS:  # type: ignore[attr-defined]  # too
@@ -69,7 +69,7 @@ _DERIVATIVE_LAWS = {
 def numpy_names(name: str) -> list[Callable[..., Any]]:
     """NumPy's functions that run the operation of that name on Tensors."""
     target = operations()[name]
-    # what empty_like holds is nobody's business
+    # the entries of empty_like are undefined
     return [
         function
         for function, ours in numpy_functions.items()

@@ -1,7 +1,7 @@
-"""One operation on one drawn example: what the laws of operations ask of a subject.
+"""PrimitiveTrial: one operation on one drawn example, with the methods that the laws use.
 
-The operation is tried as users call it, so tracking, specialisation, broadcasting sums and dtype
-casts are all inside the check.  Complex arrays are tried as pairs of real ones.
+The operation is called as users call it, so that the laws also cover tracking, specialisation, sums
+over broadcast axes and dtype casts.  Complex arrays are represented by pairs of real ones.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import Primitive, numpy_functions, primitives
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
-from tapegrad.autograd.transforms.gradient import vjp
+from tapegrad.autograd.transforms.products import vjp
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.draws import Draws
     from tapegrad.autograd.check.report import Report
 
 __all__ = [
-    "Call",
+    "TrialCall",
     "PrimitiveTrial",
-    "floats_of",
-    "in_parts",
+    "floating_results",
+    "real_and_imaginary_parts",
     "must_agree",
     "operations",
     "values_of",
@@ -38,8 +38,8 @@ __all__ = [
 
 
 @dataclass
-class Call:
-    """The arguments of one call: arrays, lists of arrays, numbers; and its settings."""
+class TrialCall:
+    """The arguments of one call (arrays, lists of arrays, numbers) and its settings."""
 
     args: Sequence[Any]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -51,31 +51,34 @@ def operations() -> dict[str, Callable[..., Any]]:
 
 
 class PrimitiveTrial:
-    """One operation on one example: `case(draws)` gives the call.
+    """One operation on one example, the call that `case(draws)` returns.
 
-    function: the operation; the registered one called `name` when omitted
+    function: the operation; when omitted, the registered operation called `name`
     """
 
     def __init__(
-        self, name: str, case: Callable[[Draws], Call], draws: Draws, function: Any = None
+        self, name: str, case: Callable[[Draws], TrialCall], draws: Draws, function: Any = None
     ) -> None:
         self.name = name
-        self.function = _of_values(operations()[name] if function is None else function)
+        self.function = _without_writing(operations()[name] if function is None else function)
         self.primitive: Primitive | None = getattr(self.function, "primitive", None)
         self.draws = draws
         self.rng = draws.rng
         self.call = case(draws)
-        # Complex arrays are tried as pairs of real ones: every law is then about real numbers.
+        # Complex arrays become pairs of real ones, so that every law is about real numbers.
         self.point: list[Any] = []
         for leaf in leaves(list(self.call.args)):
-            if _is_float(leaf):
+            if _is_float_result(leaf):
                 self.point.append(leaf)
             elif _is_complex(leaf):
                 self.point += [np.array(leaf.real), np.array(leaf.imag)]
         self.complex = any(map(_is_complex, leaves(list(self.call.args))))
 
     def scale(self, arrays: Sequence[np.ndarray]) -> float | None:
-        """Magnitude on which rounding is judged: of parts of complex numbers, that of the whole."""
+        """The magnitude for rounding: the largest entry, or None if no array is complex.
+
+        The real part of a complex number is rounded on the scale of the number, not of the part.
+        """
         if not self.complex:
             return None
         finite = [np.abs(a[np.isfinite(a)]) for a in arrays if a.dtype.kind == "f"]
@@ -83,23 +86,25 @@ class PrimitiveTrial:
 
     @property
     def derives(self) -> bool:
-        """Whether the operation has derivatives."""
+        """Does the operation have derivatives?"""
         if self.primitive is None:
             return bool(getattr(self.function, "differentiable", True))
         return self.primitive.differentiable
 
     def __repr__(self) -> str:
-        shown = [_described(argument) for argument in self.call.args]
+        shown = [_argument_in_words(argument) for argument in self.call.args]
         shown += [f"{name}={value!r}" for name, value in self.call.settings.items()]
         return f"{self.name}({', '.join(shown)})"
 
     def run(self, point: Sequence[Any] | None = None, wrap: Any = None) -> Any:
         """Call the operation, with other float arrays if given, each array wrapped by `wrap`."""
-        return in_parts(self.function(*self.arguments(point, wrap), **self.call.settings))
+        return real_and_imaginary_parts(
+            self.function(*self.arguments(point, wrap), **self.call.settings)
+        )
 
     def arguments(self, point: Sequence[Any] | None = None, wrap: Any = None) -> list[Any]:
-        """The call's arguments, with other float arrays if given, each array wrapped."""
-        given = iter(self.point if point is None else point)
+        """The arguments of the call, with the float arrays of `point`, each array wrapped."""
+        floats = iter(self.point if point is None else point)
 
         def wrapped(leaf: Any) -> Any:
             bare = wrap is not None and isinstance(leaf, np.ndarray)
@@ -107,17 +112,17 @@ class PrimitiveTrial:
 
         flat = []
         for leaf in leaves(list(self.call.args)):
-            if _is_float(leaf):
-                flat.append(wrapped(next(given)))
+            if _is_float_result(leaf):
+                flat.append(wrapped(next(floats)))
             elif _is_complex(leaf):
-                re, im = wrapped(next(given)), wrapped(next(given))
+                re, im = wrapped(next(floats)), wrapped(next(floats))
                 flat.append(re + im * 1j)
             else:
                 flat.append(wrapped(leaf))
         return replace_leaves(list(self.call.args), flat)
 
     def values(self, point: Sequence[Any] | None = None) -> list[np.ndarray]:
-        """The result's arrays from bare arrays."""
+        """The arrays of the result of the call on bare arrays."""
         return values_of(self.run(point))
 
     def on_tensors(self, *point: Tensor) -> Any:
@@ -127,9 +132,9 @@ class PrimitiveTrial:
     def gradients(
         self, cotangents: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray]:
-        """vᵀ·J from the tape, as bare arrays from bare arrays."""
+        """The cotangents of the arguments from the tape, as bare arrays."""
         point = self.point if point is None else point
-        _, pull = vjp(lambda *x: floats_of(self.on_tensors(*x)), *point)
+        _, pull = vjp(lambda *x: floating_results(self.on_tensors(*x)), tuple(point))
         return [np.asarray(g) for g in pull(list(cotangents))]
 
     def cotangents(self) -> list[np.ndarray]:
@@ -143,7 +148,7 @@ class PrimitiveTrial:
     def check(self, order: int) -> Report:
         """check_gradients of the operation on this example; raises LawError when wrong."""
         return check_gradients(
-            lambda *x: floats_of(self.on_tensors(*x)),
+            lambda *x: floating_results(self.on_tensors(*x)),
             *self.point,
             order=order,
             seed=self.draws.seed,
@@ -152,10 +157,10 @@ class PrimitiveTrial:
         )
 
 
-def _of_values(function: Any) -> Any:
-    """The operation; one that writes into its first argument as a function that returns it.
+def _without_writing(function: Any) -> Any:
+    """The operation; if it writes into its first argument, a function that returns a written copy.
 
-    So the laws of results hold for writes as well.  On arrays, NumPy's own function writes.
+    So the laws of results apply to writes as well.  On arrays, NumPy's own function writes.
     """
     if not getattr(function, "writes", False):
         return function
@@ -169,8 +174,8 @@ def _of_values(function: Any) -> Any:
     return writing
 
 
-def in_parts(result: Any) -> Any:
-    """A result with each complex array as the list of its real and imaginary part."""
+def real_and_imaginary_parts(result: Any) -> Any:
+    """A result with a list of real and imaginary part for each complex array."""
 
     def parts(leaf: Any) -> Any:
         return [ops.real(leaf), ops.imag(leaf)] if _is_complex(leaf) else leaf
@@ -185,20 +190,20 @@ def _is_complex(leaf: Any) -> bool:
 
 
 def values_of(result: Any) -> list[np.ndarray]:
-    """The arrays of a result, as NumPy arrays; facts (shapes, dtypes, truth) as arrays too."""
-    found = []
-    for leaf in leaves(in_parts(result)):
+    """The arrays of a result as NumPy arrays; shapes, dtypes and booleans become arrays too."""
+    values = []
+    for leaf in leaves(real_and_imaginary_parts(result)):
         if isinstance(leaf, Tensor):
-            found.append(np.asarray(leaf.numpy()))
+            values.append(np.asarray(leaf.numpy()))
         elif isinstance(leaf, (np.dtype, type)):
-            found.append(np.asarray(str(leaf)))
+            values.append(np.asarray(str(leaf)))
         else:
-            found.append(np.asarray(leaf))
-    return found
+            values.append(np.asarray(leaf))
+    return values
 
 
 def must_agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """One dtype; floating point numbers equal to rounding, others exactly."""
+    """Raise LawError unless dtypes are equal, floats equal up to rounding, other values exactly."""
     must(found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}")
     if expected.dtype.kind == "f":
         must_be_close(found, expected, what, relative=1e-12, scale=1.0)
@@ -206,18 +211,18 @@ def must_agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
         must_be_equal(found, expected, what)
 
 
-def floats_of(result: Any) -> list[Tensor]:
+def floating_results(result: Any) -> list[Tensor]:
     """The floating point Tensors of a result, which have cotangents."""
     return [leaf for leaf in leaves(result) if leaf.dtype.kind == "f"]
 
 
-def _is_float(leaf: Any) -> bool:
+def _is_float_result(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and hasattr(leaf, "shape") and leaf.dtype.kind == "f"
 
 
-def _described(argument: Any) -> str:
+def _argument_in_words(argument: Any) -> str:
     if isinstance(argument, (list, tuple)):
-        return f"[{', '.join(map(_described, argument))}]"
+        return f"[{', '.join(map(_argument_in_words, argument))}]"
     if isinstance(argument, np.ndarray):
         return f"{argument.dtype}{argument.shape}"
     return repr(argument)

@@ -1,4 +1,4 @@
-"""Laws of an operation's results: NumPy's values, kinds, layouts, out=, NaN and empty axes."""
+"""Laws of an operation's results: NumPy's values, dtypes, layouts, out=, NaN and empty axes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LAWS = Laws("primitive")
 
 @LAWS(regimes=("ordinary", "grid"))
 def it_equals_numpy(trial: PrimitiveTrial) -> None:
-    """NumPy's function of that name gives on Tensors what it gives on arrays."""
+    """NumPy's function gives the same values on Tensors as on arrays."""
     for function in numpy_names(trial.name):
         positional, keywords = _numpy_settings(function, trial.call.settings)
         expected, found = (
@@ -57,7 +57,7 @@ def it_equals_numpy(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def arrays_give_arrays_and_tensors_give_tensors(trial: PrimitiveTrial) -> None:
-    """Bare in, bare out with equal bits; untracked Tensors in, untracked Tensors out."""
+    """Arrays give arrays, untracked Tensors give untracked Tensors, with equal bits."""
     bare, wrapped = leaves(trial.run()), leaves(trial.run(wrap=Tensor))
     for i, (array, tensor) in enumerate(zip(bare, wrapped, strict=True)):
         must(not isinstance(array, Tensor), f"result {i} of arrays is a Tensor")
@@ -69,7 +69,7 @@ def arrays_give_arrays_and_tensors_give_tensors(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
-    """float32 in is float32 out, in values and gradients, and close to float64."""
+    """float32 arguments give float32 results and gradients, close to those of float64."""
     single = [x.astype(np.float32) for x in trial.point]
     double = [x.astype(np.float64) for x in single]
     at_single, at_double = trial.values(single), trial.values(double)
@@ -96,7 +96,7 @@ def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
 
 @LAWS(regimes=("ordinary", "grid"))
 def inputs_are_left_alone(trial: PrimitiveTrial) -> None:
-    """Neither the call nor its derivative writes into arguments, or into the cotangent."""
+    """Neither the call nor its derivative writes into an argument or into the cotangent."""
     arrays = [a for a in leaves(list(trial.call.args)) if isinstance(a, np.ndarray)]
     before = snapshot(arrays)
     trial.run()
@@ -129,7 +129,7 @@ def memory_layout_does_not_matter(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def out_receives_the_result(trial: PrimitiveTrial) -> None:
-    """With out=, the body writes equal bits there and nothing else."""
+    """With out=, the body writes the same bits into `out`."""
     assert trial.primitive is not None
     body = trial.primitive.body_for(np)
     arguments = trial.arguments()
@@ -141,7 +141,7 @@ def out_receives_the_result(trial: PrimitiveTrial) -> None:
 
 @LAWS()
 def nan_stays_nan(trial: PrimitiveTrial) -> None:
-    """A NaN in an entry that matters shows in the result: it is never silently dropped."""
+    """A NaN in an entry that matters shows in the result."""
     for i, x in enumerate(trial.point):
         if not x.size:
             continue
@@ -151,7 +151,7 @@ def nan_stays_nan(trial: PrimitiveTrial) -> None:
         try:
             with np.errstate(invalid="ignore"):
                 broken = trial.values([*trial.point[:i], bad, *trial.point[i + 1 :]])
-        except np.linalg.LinAlgError:  # refusing NaN aloud is no silence
+        except np.linalg.LinAlgError:  # an error is allowed too
             continue
         for b, a, n in zip(before, after, broken, strict=True):
             if n.dtype.kind == "f" and b.shape == a.shape == n.shape:
@@ -160,7 +160,7 @@ def nan_stays_nan(trial: PrimitiveTrial) -> None:
 
 @LAWS(empties=True)
 def empty_axes_are_fine(trial: PrimitiveTrial) -> None:
-    """Axes of length 0 give a result, and gradients of the arguments' shapes."""
+    """Axes of length 0 give a result, and gradients with the shapes of the arguments."""
     values = trial.values()
     if not trial.derives:
         return
@@ -172,7 +172,7 @@ def empty_axes_are_fine(trial: PrimitiveTrial) -> None:
 def _numpy_settings(
     function: Callable[..., Any], settings: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Settings the way NumPy's function takes them: by its own keywords, the others by position."""
+    """Settings as NumPy's function takes them: by its own keywords, others by position."""
     try:
         parameters = inspect.signature(function).parameters
     except ValueError:

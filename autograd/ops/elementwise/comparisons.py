@@ -1,12 +1,15 @@
-"""Comparisons, logic and questions about entries: booleans, which have no derivative."""
+"""Comparisons, logic and tests of entries: booleans, which have no derivative."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.ops.ufunc import ufunc
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = [
     "equal",
@@ -26,65 +29,65 @@ __all__ = [
 
 
 @ufunc(np.less, differentiable=False)
-def less(x1: Any, x2: Any) -> Any:
+def less(x1: Array, x2: Array) -> Array:
     """x1 < x2, elementwise, as booleans."""
 
 
 @ufunc(np.less_equal, differentiable=False)
-def less_equal(x1: Any, x2: Any) -> Any:
+def less_equal(x1: Array, x2: Array) -> Array:
     """x1 <= x2, elementwise, as booleans."""
 
 
 @ufunc(np.greater, differentiable=False)
-def greater(x1: Any, x2: Any) -> Any:
+def greater(x1: Array, x2: Array) -> Array:
     """x1 > x2, elementwise, as booleans."""
 
 
 @ufunc(np.greater_equal, differentiable=False)
-def greater_equal(x1: Any, x2: Any) -> Any:
+def greater_equal(x1: Array, x2: Array) -> Array:
     """x1 >= x2, elementwise, as booleans."""
 
 
 @ufunc(np.equal, differentiable=False)
-def equal(x1: Any, x2: Any) -> Any:
+def equal(x1: Array, x2: Array) -> Array:
     """x1 == x2, elementwise, as booleans."""
 
 
 @ufunc(np.not_equal, differentiable=False)
-def not_equal(x1: Any, x2: Any) -> Any:
+def not_equal(x1: Array, x2: Array) -> Array:
     """x1 != x2, elementwise, as booleans."""
 
 
 @ufunc(np.logical_and, differentiable=False)
-def logical_and(x1: Any, x2: Any) -> Any:
+def logical_and(x1: Array, x2: Array) -> Array:
     """x1 and x2, elementwise, as booleans."""
 
 
 @ufunc(np.logical_or, differentiable=False)
-def logical_or(x1: Any, x2: Any) -> Any:
+def logical_or(x1: Array, x2: Array) -> Array:
     """x1 or x2, elementwise, as booleans."""
 
 
 @ufunc(np.logical_xor, differentiable=False)
-def logical_xor(x1: Any, x2: Any) -> Any:
+def logical_xor(x1: Array, x2: Array) -> Array:
     """Exactly one of x1 and x2, elementwise, as booleans."""
 
 
 @ufunc(np.logical_not, differentiable=False)
-def logical_not(x: Any) -> Any:
+def logical_not(x: Array) -> Array:
     """not x, elementwise, as booleans."""
 
 
 @ufunc(np.isnan, differentiable=False)
-def isnan(x: Any) -> Any:
-    """Is the entry NaN?  Elementwise, as booleans."""
+def isnan(x: Array) -> Array:
+    """Whether the entry is NaN, elementwise, as booleans."""
 
 
 @ufunc(np.isinf, differentiable=False)
-def isinf(x: Any) -> Any:
-    """Is the entry infinite?  Elementwise, as booleans."""
+def isinf(x: Array) -> Array:
+    """Whether the entry is infinite, elementwise, as booleans."""
 
 
 @ufunc(np.isfinite, differentiable=False)
-def isfinite(x: Any) -> Any:
-    """Is the entry neither NaN nor infinite?  Elementwise, as booleans."""
+def isfinite(x: Array) -> Array:
+    """Whether the entry is neither NaN nor infinite, elementwise, as booleans."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.ops.elementwise.comparisons import logical_and
 from tapegrad.autograd.ops.elementwise.selection import where
 from tapegrad.autograd.ops.ufunc import ufunc
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = [
     "cbrt",
@@ -29,14 +32,14 @@ __all__ = [
 LN2, LN10 = math.log(2), math.log(10)
 
 
-def _power_base(g: Any, x1: Any, x2: Any) -> Any:
+def _power_base(g: Array, x1: Array, x2: Array) -> Array:
     if type(x2) in NUMBERS:  # keep a number a number: an array would decide the dtype
         return g * (x2 * x1 ** (x2 - 1)) if x2 else g * 0
     # The derivative of x1⁰ is 0 · x1⁻¹, which at x1 = 0 must be 0 and not NaN.
     return g * (x2 * power(x1, where(logical_and(x1 == 0, x2 == 0), 1, x2 - 1)))
 
 
-def _power_exponent(g: Any, x1: Any, y: Any) -> Any:
+def _power_exponent(g: Array, x1: Array, y: Array) -> Array:
     # d(x1^x2)/dx2 = y·log x1, which tends to 0 as x1 -> 0 (x2 > 0).
     if type(x1) in NUMBERS:
         return g * (y * float(np.log(x1))) if x1 else g * 0
@@ -44,7 +47,7 @@ def _power_exponent(g: Any, x1: Any, y: Any) -> Any:
 
 
 @ufunc(np.power, domain={"x1": (0, None)})
-def power(x1: Any, x2: Any) -> Any:
+def power(x1: Array, x2: Array) -> Array:
     """x1 raised to x2, elementwise with broadcasting; the exponent's derivative needs x1 >= 0."""
 
 
@@ -52,7 +55,7 @@ power.vjp(x1=_power_base, x2=_power_exponent)
 
 
 @ufunc(np.exp)
-def exp(x: Any) -> Any:
+def exp(x: Array) -> Array:
     """eˣ, elementwise."""
 
 
@@ -60,7 +63,7 @@ exp.vjp(x=lambda g, y: g * y)
 
 
 @ufunc(np.expm1)
-def expm1(x: Any) -> Any:
+def expm1(x: Array) -> Array:
     """eˣ - 1, elementwise, exact for small x."""
 
 
@@ -68,7 +71,7 @@ expm1.vjp(x=lambda g, y: g * y + g)
 
 
 @ufunc(np.log, domain={"x": (0, None)})
-def log(x: Any) -> Any:
+def log(x: Array) -> Array:
     """Natural logarithm, elementwise; x > 0."""
 
 
@@ -76,7 +79,7 @@ log.vjp(x=lambda g, x: g / x)
 
 
 @ufunc(np.log1p, domain={"x": (-1, None)})
-def log1p(x: Any) -> Any:
+def log1p(x: Array) -> Array:
     """log(1 + x), elementwise, exact for small x; x > -1."""
 
 
@@ -84,7 +87,7 @@ log1p.vjp(x=lambda g, x: g / (x + 1))
 
 
 @ufunc(np.logaddexp)
-def logaddexp(x1: Any, x2: Any) -> Any:
+def logaddexp(x1: Array, x2: Array) -> Array:
     """log(e^x1 + e^x2), elementwise, without overflow."""
 
 
@@ -92,7 +95,7 @@ logaddexp.vjp(x1=lambda g, x1, y: g * exp(x1 - y), x2=lambda g, x2, y: g * exp(x
 
 
 @ufunc(np.exp2)
-def exp2(x: Any) -> Any:
+def exp2(x: Array) -> Array:
     """2ˣ, elementwise."""
 
 
@@ -100,7 +103,7 @@ exp2.vjp(x=lambda g, y: g * (y * LN2))
 
 
 @ufunc(np.log2, domain={"x": (0, None)})
-def log2(x: Any) -> Any:
+def log2(x: Array) -> Array:
     """Logarithm to the base 2, elementwise; x > 0."""
 
 
@@ -108,7 +111,7 @@ log2.vjp(x=lambda g, x: g / (x * LN2))
 
 
 @ufunc(np.log10, domain={"x": (0, None)})
-def log10(x: Any) -> Any:
+def log10(x: Array) -> Array:
     """Logarithm to the base 10, elementwise; x > 0."""
 
 
@@ -116,7 +119,7 @@ log10.vjp(x=lambda g, x: g / (x * LN10))
 
 
 @ufunc(np.cbrt, domain={"x": (0, None)})
-def cbrt(x: Any) -> Any:
+def cbrt(x: Array) -> Array:
     """The real cube root, elementwise, of negative x too; its derivative at 0 is infinite."""
 
 
@@ -124,7 +127,7 @@ cbrt.vjp(x=lambda g, y: g / (3 * (y * y)))
 
 
 @ufunc(np.logaddexp2)
-def logaddexp2(x1: Any, x2: Any) -> Any:
+def logaddexp2(x1: Array, x2: Array) -> Array:
     """log2(2^x1 + 2^x2), elementwise, without overflow."""
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.arrays import must_be_ordered
-from tapegrad.autograd.ops.batch_rules import elementwise, native
+from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.arithmetic import square
+from tapegrad.autograd.ops.elementwise.comparisons import equal
 from tapegrad.autograd.ops.ufunc import ufunc
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
     "absolute",
@@ -30,22 +35,22 @@ __all__ = [
 
 
 @primitive(differentiable=False)
-def signum(xp: Any, x: Any, *, out: Any = None) -> Any:
+def signum(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
     """-1, 0 or 1 of real x, elementwise; NaN stays NaN.  Its derivative is 0 where it exists."""
-    must_be_ordered(x, "signum")
+    refuse_complex(x, "signum")
     return xp.sign(x, out=out)
 
 
-signum.batch(elementwise)
+signum.batch(elementwise_rule)
 
 
 @ufunc(np.signbit, differentiable=False)
-def signbit(x: Any) -> Any:
-    """Is the sign bit set?  Elementwise, as booleans."""
+def signbit(x: Array) -> Array:
+    """Whether the sign bit is set, elementwise, as booleans."""
 
 
 @ufunc(np.absolute)
-def absolute(x: Any) -> Any:
+def absolute(x: Array) -> Array:
     """|x|, elementwise, real for complex x; the derivative at 0 is taken as 0."""
 
 
@@ -53,38 +58,38 @@ absolute.vjp(x=lambda g, x: g * conjugate(phase(x)) if x.dtype.kind == "c" else 
 
 
 @primitive
-def phase(xp: Any, x: Any) -> Any:
+def phase(xp: Namespace, x: Array) -> Array:
     """x / |x| of complex x, elementwise; 0 at 0, where the derivative is taken as 0."""
     return xp.sign(x)
 
 
-phase.batch(elementwise)
+phase.batch(elementwise_rule)
 
 
 @phase.on("cuda")
-def _phase_by_division(xp: Any, x: Any) -> Any:
+def _phase_by_division(xp: Namespace, x: Array) -> Array:
     size = xp.abs(x)  # CuPy's sign is that of the real part
     return x / xp.where(size == 0, 1, size)
 
 
-def _phase_rule(g: Any, x: Any, y: Any) -> Any:
-    # Only what turns x changes its phase: dy = i·y·Im(conj(y)·dx) / |x|.
+def _phase_rule(g: Array, x: Array, y: Array) -> Array:
+    # Only a change of x at right angles to x changes its phase: dy = i·y·Im(conj(y)·dx) / |x|.
     size = absolute(x)
-    return conjugate(y) * (imag(g * y) * 1j / (size + (size == 0)))
+    return conjugate(y) * (imag(g * y) * 1j / (size + equal(size, 0)))
 
 
 phase.vjp(x=_phase_rule)
 
 
 @composite(numpy=np.sign)
-def sign(x: Any) -> Any:
+def sign(x: Operand) -> Tensor:
     """x / |x|, elementwise, 0 at 0: without a derivative of real x, with one of complex x."""
     x = x if hasattr(x, "dtype") else np.asarray(x)
     return phase(x) if x.dtype.kind == "c" else signum(x)
 
 
 @ufunc(np.fabs)
-def fabs(x: Any) -> Any:
+def fabs(x: Array) -> Array:
     """|x| of real x, elementwise; the derivative at 0 is taken as 0."""
 
 
@@ -92,20 +97,20 @@ fabs.vjp(x=lambda g, x: g * signum(x))
 
 
 @ufunc(np.hypot)
-def hypot(x1: Any, x2: Any) -> Any:
+def hypot(x1: Array, x2: Array) -> Array:
     """√(x1² + x2²), elementwise, without overflow; the derivative at the origin is taken as 0."""
 
 
-def _unit(x: Any, y: Any) -> Any:
+def _hypot_slope(x: Array, y: Array) -> Array:
     # At the origin both are 0; a sum, unlike `where`, keeps the dtype and costs no Python number.
     return x / (y + (y == 0))
 
 
-hypot.vjp(x1=lambda g, x1, y: g * _unit(x1, y), x2=lambda g, x2, y: g * _unit(x2, y))
+hypot.vjp(x1=lambda g, x1, y: g * _hypot_slope(x1, y), x2=lambda g, x2, y: g * _hypot_slope(x2, y))
 
 
 @ufunc(np.copysign)
-def copysign(x1: Any, x2: Any) -> Any:
+def copysign(x1: Array, x2: Array) -> Array:
     """|x1| with the sign of x2, elementwise; constant in x2 wherever it has a derivative."""
 
 
@@ -113,7 +118,7 @@ copysign.vjp(x1=lambda g, x1, y: g * (signum(x1) * signum(y)), x2=None)
 
 
 @ufunc(np.conjugate)
-def conjugate(x: Any) -> Any:
+def conjugate(x: Array) -> Array:
     """The complex conjugate, elementwise; x itself when real."""
 
 
@@ -121,27 +126,27 @@ conjugate.vjp(x=lambda g: conjugate(g))
 
 
 @primitive(numpy=np.real, view=True)
-def real(xp: Any, x: Any) -> Any:
+def real(xp: Namespace, x: Array) -> Array:
     """The real part, elementwise; complex64 -> float32, complex128 -> float64."""
     return x.real
 
 
 real.vjp(x=lambda g: g)
-real.batch(native)
+real.batch(leading_axes_rule)
 
 
 @primitive(numpy=np.imag, view=True)
-def imag(xp: Any, x: Any) -> Any:
+def imag(xp: Namespace, x: Array) -> Array:
     """The imaginary part, elementwise; complex64 -> float32, complex128 -> float64; 0 of real x."""
     return x.imag if x.dtype.kind == "c" else xp.zeros_like(x)
 
 
 # d Im z = Re(-i dz); real arguments keep the real part of that, which is 0.
 imag.vjp(x=lambda g: g * -1j)
-imag.batch(native)
+imag.batch(leading_axes_rule)
 
 
 @composite()
-def absolute_square(x: Any) -> Any:
+def absolute_square(x: Array) -> Tensor:
     """|x|², elementwise, real; smooth at 0, where |x| alone is not."""
     return real(x * conjugate(x)) if x.dtype.kind == "c" else square(x)

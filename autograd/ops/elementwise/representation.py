@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.elementwise.parts import absolute, copysign
 from tapegrad.autograd.ops.ufunc import ufunc
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, DTypeLike, Namespace, Operand
 
 __all__ = ["cast", "identity", "ldexp", "nextafter", "spacing"]
 
 
 @ufunc(np.nextafter)
-def nextafter(x1: Any, x2: Any) -> Any:
+def nextafter(x1: Array, x2: Array) -> Array:
     """The number of its dtype next to x1 in the direction of x2, elementwise; flat in x2."""
 
 
@@ -24,7 +28,7 @@ nextafter.vjp(x1=lambda g: g, x2=None)
 
 
 @ufunc(np.ldexp)
-def ldexp(x1: Any, x2: Any) -> Any:
+def ldexp(x1: Array, x2: Array) -> Array:
     """x1 · 2^x2 for integers x2, elementwise."""
 
 
@@ -32,27 +36,27 @@ ldexp.vjp(x1=lambda g, x2: ldexp(g, x2), x2=None)
 
 
 @primitive(numpy=np.astype)
-def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
+def cast(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
     """x converted to another floating point `dtype`; the cotangent is converted back."""
     return x.astype(dtype)
 
 
 cast.vjp(x=lambda g: g)
-cast.batch(native)
+cast.batch(leading_axes_rule)
 
 
 @primitive(view=True)
-def identity(xp: Any, x: Any) -> Any:
-    """x itself, as a call of its own: what marks a place on the tape."""
+def identity(xp: Namespace, x: Array) -> Array:
+    """x itself, as a recorded call, which marks a point of the tape."""
     return x
 
 
 identity.vjp(x=lambda g: g)
-identity.batch(native)
+identity.batch(leading_axes_rule)
 
 
 @composite(numpy=np.spacing, differentiable=False)
-def spacing(x: Any) -> Any:
+def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
     x = x.detach() if hasattr(x, "detach") else x
     size = absolute(x)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.ops.elementwise.arithmetic import sqrt
 from tapegrad.autograd.ops.ufunc import ufunc
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Array
 
 __all__ = [
     "arccos",
@@ -31,22 +34,22 @@ __all__ = [
 
 
 @ufunc(np.deg2rad)
-def deg2rad(x: Any) -> Any:
+def deg2rad(x: Array) -> Array:
     """Degrees to radians: x · π / 180, elementwise."""
 
 
 @ufunc(np.radians)
-def radians(x: Any) -> Any:
+def radians(x: Array) -> Array:
     """Degrees to radians: x · π / 180, elementwise."""
 
 
 @ufunc(np.rad2deg)
-def rad2deg(x: Any) -> Any:
+def rad2deg(x: Array) -> Array:
     """Radians to degrees: x · 180 / π, elementwise."""
 
 
 @ufunc(np.degrees)
-def degrees(x: Any) -> Any:
+def degrees(x: Array) -> Array:
     """Radians to degrees: x · 180 / π, elementwise."""
 
 
@@ -57,12 +60,12 @@ degrees.vjp(x=lambda g: degrees(g))
 
 
 @ufunc(np.sin)
-def sin(x: Any) -> Any:
+def sin(x: Array) -> Array:
     """Sine, elementwise; x in radians."""
 
 
 @ufunc(np.cos)
-def cos(x: Any) -> Any:
+def cos(x: Array) -> Array:
     """Cosine, elementwise; x in radians."""
 
 
@@ -71,7 +74,7 @@ cos.vjp(x=lambda g, x: -(g * sin(x)))
 
 
 @ufunc(np.tan)
-def tan(x: Any) -> Any:
+def tan(x: Array) -> Array:
     """Tangent, elementwise; x in radians."""
 
 
@@ -79,7 +82,7 @@ tan.vjp(x=lambda g, y: g + g * (y * y))
 
 
 @ufunc(np.arcsin, domain={"x": (-1, 1)})
-def arcsin(x: Any) -> Any:
+def arcsin(x: Array) -> Array:
     """Inverse sine in radians, elementwise; -1 <= x <= 1."""
 
 
@@ -87,7 +90,7 @@ arcsin.vjp(x=lambda g, x: g / sqrt(1 - x * x))
 
 
 @ufunc(np.arccos, domain={"x": (-1, 1)})
-def arccos(x: Any) -> Any:
+def arccos(x: Array) -> Array:
     """Inverse cosine in radians, elementwise; -1 <= x <= 1."""
 
 
@@ -95,7 +98,7 @@ arccos.vjp(x=lambda g, x: -(g / sqrt(1 - x * x)))
 
 
 @ufunc(np.arctan)
-def arctan(x: Any) -> Any:
+def arctan(x: Array) -> Array:
     """Inverse tangent in radians, elementwise."""
 
 
@@ -103,7 +106,7 @@ arctan.vjp(x=lambda g, x: g / (x * x + 1))
 
 
 @ufunc(np.arctan2)
-def arctan2(x1: Any, x2: Any) -> Any:
+def arctan2(x1: Array, x2: Array) -> Array:
     """The angle of the point (x2, x1) in radians, elementwise."""
 
 
@@ -114,12 +117,12 @@ arctan2.vjp(
 
 
 @ufunc(np.sinh)
-def sinh(x: Any) -> Any:
+def sinh(x: Array) -> Array:
     """Hyperbolic sine, elementwise."""
 
 
 @ufunc(np.cosh)
-def cosh(x: Any) -> Any:
+def cosh(x: Array) -> Array:
     """Hyperbolic cosine, elementwise."""
 
 
@@ -128,7 +131,7 @@ cosh.vjp(x=lambda g, x: g * sinh(x))
 
 
 @ufunc(np.tanh)
-def tanh(x: Any) -> Any:
+def tanh(x: Array) -> Array:
     """Hyperbolic tangent, elementwise."""
 
 
@@ -136,7 +139,7 @@ tanh.vjp(x=lambda g, y: g - g * (y * y))
 
 
 @ufunc(np.arcsinh)
-def arcsinh(x: Any) -> Any:
+def arcsinh(x: Array) -> Array:
     """Inverse hyperbolic sine, elementwise."""
 
 
@@ -144,7 +147,7 @@ arcsinh.vjp(x=lambda g, x: g / sqrt(x * x + 1))
 
 
 @ufunc(np.arccosh, domain={"x": (1, None)})
-def arccosh(x: Any) -> Any:
+def arccosh(x: Array) -> Array:
     """Inverse hyperbolic cosine, elementwise; x >= 1."""
 
 
@@ -153,7 +156,7 @@ arccosh.vjp(x=lambda g, x: g / (sqrt(x - 1) * sqrt(x + 1)))
 
 
 @ufunc(np.arctanh, domain={"x": (-1, 1)})
-def arctanh(x: Any) -> Any:
+def arctanh(x: Array) -> Array:
     """Inverse hyperbolic tangent, elementwise; -1 <= x <= 1."""
 
 

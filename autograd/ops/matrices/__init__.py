@@ -5,10 +5,12 @@ derivative results for forward and reverse mode algorithmic differentiation" (20
 matrices in their gauge-invariant forms, turned into cotangents without a conjugate.
 
 `cholesky` and `eigh` read one triangle of their matrix, as NumPy does, and so their gradient is 0
-in the other; its symmetric half is the derivative within symmetric matrices.  Eigenvectors and
-singular vectors have a derivative where their values are distinct; derivatives grow as 1 / gap, and
-between exactly equal values the term is left out, which is right for what depends on their span
-only.  Where vectors are complex, only what does not depend on their phase has a derivative.
+in the other; the symmetric part of the gradient is the derivative among symmetric matrices.
+
+Eigenvectors and singular vectors have a derivative where their values are distinct; it grows as
+1 / gap.  Between exactly equal values the term is left out, which is right for functions of the
+space that the vectors span.  Where vectors are complex, only functions that do not depend on their
+phase have a derivative.
 """
 
 from typing import TYPE_CHECKING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -10,17 +10,22 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
     conj,
     diagonal_of,
-    in_triangle,
-    transposed,
+    fold_into_triangle,
+    transpose_matrices,
 )
 from tapegrad.autograd.ops.rearranging import tril
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
 
@@ -28,46 +33,47 @@ __all__ = ["QRResult", "cholesky", "cholesky_lower", "qr", "qr_parts"]
 class QRResult(NamedTuple):
     """What `qr` returns."""
 
-    Q: Any
-    R: Any
+    Q: Tensor
+    R: Tensor
 
 
 @primitive
-def cholesky_lower(xp: Any, a: Any) -> Any:
+def cholesky_lower(xp: Namespace, a: Array) -> Array:
     """L, lower triangular with positive diagonal, such that L Lᴴ is the matrix of a's triangle."""
     return xp.linalg.cholesky(a)
 
 
-def _cholesky_rule(g: Any, y: Any) -> Any:
+def _cholesky_rule(g: Array, y: Array) -> Array:
     # Murray, "Differentiation of the Cholesky decomposition" (2016): A̅ = L⁻ᴴ Φ(Lᴴ L̅) L⁻¹, where Φ
     # takes the lower triangle and half the diagonal.
     p = tril(adjoint(y) @ conj(g))
     p = p - as_diagonal(diagonal_of(p)) / 2
     lh = adjoint(y)
     left = solve(lh, p)
-    return conj(in_triangle(adjoint(solve(lh, adjoint(left))), lower=True))
+    return conj(fold_into_triangle(adjoint(solve(lh, adjoint(left))), lower=True))
 
 
 cholesky_lower.vjp(a=_cholesky_rule)
-cholesky_lower.batch(native)
+cholesky_lower.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.cholesky)
-def cholesky(a: Any, upper: bool = False) -> Any:
+def cholesky(a: Operand, upper: bool = False) -> Tensor:
     """L with L Lᴴ = a, of positive definite a, of which the lower triangle is read; or U = Lᴴ.
 
     Raises LinAlgError when a is not positive definite.
     """
+    a = as_operand(a)
     return adjoint(cholesky_lower(adjoint(a))) if upper else cholesky_lower(a)
 
 
 @primitive(several=True)
-def qr_parts(xp: Any, a: Any) -> Any:
+def qr_parts(xp: Namespace, a: Array) -> list[Array]:
     """Q (…, m, n) with orthonormal columns and R (…, n, n) upper triangular, Q R = a, m >= n."""
     return list(xp.linalg.qr(a))
 
 
-def _qr_rule(g: Any, y: Any) -> Any:
+def _qr_rule(g: Array, y: Array) -> Array:
     q, upper = y
     of_q, of_r = (None if part is None else conj(part) for part in g)
     middle = 0
@@ -80,23 +86,25 @@ def _qr_rule(g: Any, y: Any) -> Any:
     total = q @ hermitian
     if of_q is not None:
         total = total + of_q
-    return conj(transposed(solve(conj(upper), transposed(total))))
+    return conj(transpose_matrices(solve(conj(upper), transpose_matrices(total))))
 
 
-def _real_like(x: Any) -> Any:
+def _real_like(x: Array) -> Array:
+    """The real part in x's own dtype."""
     return e.real(x) + 0j if x.dtype.kind == "c" else x
 
 
 qr_parts.vjp(a=_qr_rule)
-qr_parts.batch(native)
+qr_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.qr)
-def qr(a: Any, mode: str = "reduced") -> Any:
+def qr(a: Operand, mode: str = "reduced") -> QRResult | Tensor:
     """(Q, R) with Q R = a: (…, m, n) -> (…, m, k), (…, k, n), k = min(m, n); or R in mode "r".
 
     Differentiable where the first k columns are independent.  Other modes raise TypeError.
     """
+    a = as_operand(a)
     if mode not in ("reduced", "r"):
         raise TypeError(f"numpy.linalg.qr on a Tensor: mode {mode!r} is not supported")
     m, n = a.shape[-2:]

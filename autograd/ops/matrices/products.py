@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, constant
+from tapegrad.autograd.ops.arrays import as_operand, device_array
 from tapegrad.autograd.ops.matrices.solving import inv
-from tapegrad.autograd.ops.matrices.stacks import must_be_square
+from tapegrad.autograd.ops.matrices.stacks import check_square
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["matrix_power", "multi_dot"]
 
 
 @composite(numpy=np.linalg.matrix_power)
-def matrix_power(a: Any, n: int) -> Any:
+def matrix_power(a: Operand, n: int) -> Tensor:
     """The product of n equal matrices, of |n| inverses for negative n; by repeated squaring."""
-    must_be_square(a, "matrix_power")
+    a = as_operand(a)
+    check_square(a, "matrix_power")
     if n == 0:
-        identity = constant(np.eye(a.shape[-1], dtype=a.dtype), a)
+        identity = device_array(np.eye(a.shape[-1], dtype=a.dtype), a)
         return s.broadcast_to(identity, tuple(a.shape)) + a * 0
     square, exponent = (inv(a), -n) if n < 0 else (a, n)
-    y = None
+    y: Any = None
     while exponent:
         if exponent & 1:
             y = square if y is None else y @ square
@@ -36,7 +41,7 @@ def matrix_power(a: Any, n: int) -> Any:
 
 
 @composite(numpy=np.linalg.multi_dot)
-def multi_dot(arrays: Sequence[Any]) -> Any:
+def multi_dot(arrays: Sequence[Operand]) -> Tensor:
     """The matrix product of all, in the order that costs least; the ends may be vectors."""
     operands = [as_operand(a) for a in arrays]
     if len(operands) < 2:

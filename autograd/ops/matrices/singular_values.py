@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import native
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
@@ -21,13 +21,16 @@ from tapegrad.autograd.ops.matrices.stacks import (
     diagonal_of,
     inverse_gaps,
     row,
-    transposed,
+    transpose_matrices,
     zero_like,
 )
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
+
 __all__ = [
     "SVDResult",
-    "int32",
     "lstsq",
     "matrix_rank",
     "pinv",
@@ -36,24 +39,25 @@ __all__ = [
     "svd",
     "svd_parts",
     "svdvals",
+    "to_int32",
 ]
 
 
 class SVDResult(NamedTuple):
     """What `svd` returns."""
 
-    U: Any
-    S: Any
-    Vh: Any
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
 
 
 @primitive(several=True)
-def svd_parts(xp: Any, a: Any) -> Any:
+def svd_parts(xp: Namespace, a: Array) -> list[Array]:
     """U (…, m, k), the singular values (…, k), falling, and Vᴴ (…, k, n); k = min(m, n)."""
     return list(xp.linalg.svd(a, full_matrices=False))
 
 
-def _svd_rule(g: Any, y: Any) -> Any:
+def _svd_rule(g: Array, y: Array) -> Array:
     (of_u, of_s, of_vh), (u, values, vh) = g, y
     zero = zero_like(u)
     v = adjoint(vh)
@@ -73,7 +77,7 @@ def _svd_rule(g: Any, y: Any) -> Any:
             total = (scaled - u @ (adjoint(u) @ scaled)) @ vh
     if of_vh is not None:
         # conj(conj(transposed)): the cotangent of V in the conjugate pairing
-        of_v = transposed(of_vh)
+        of_v = transpose_matrices(of_vh)
         free = vh @ of_v
         inner = inner + column(sigma) * (gaps * (free - adjoint(free)))
         if v.shape[-2] > v.shape[-1]:
@@ -83,18 +87,19 @@ def _svd_rule(g: Any, y: Any) -> Any:
 
 
 svd_parts.vjp(a=_svd_rule)
-svd_parts.batch(native)
+svd_parts.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.svd)
 def svd(
-    a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
-) -> Any:
+    a: Operand, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
+) -> SVDResult | Tensor:
     """(U, S, Vᴴ) with U diag(S) Vᴴ = a; only S without `compute_uv`.
 
     Raises TypeError for `full_matrices` of matrices that are not square: their further vectors are
     arbitrary and have no derivative.
     """
+    a = as_operand(a)
     del hermitian  # a shortcut: the result is the same up to signs
     if not compute_uv:
         return svd_parts(a)[1]
@@ -107,13 +112,15 @@ def svd(
 
 
 @composite(numpy=np.linalg.svdvals)
-def svdvals(x: Any) -> Any:
+def svdvals(x: Operand) -> Tensor:
     """The singular values, falling: (…, m, n) -> (…, min(m, n))."""
     return svd_parts(x)[1]
 
 
 @primitive(differentiable=False)
-def rank_above(xp: Any, values: Any, *, size: int, rtol: float | None, tol: float | None) -> Any:
+def rank_above(
+    xp: Namespace, values: Array, *, size: int, rtol: float | None, tol: float | None
+) -> Array:
     """How many of the singular values (…, k) are above the tolerance."""
     if tol is not None:
         return (values > tol).sum(axis=-1)
@@ -121,12 +128,15 @@ def rank_above(xp: Any, values: Any, *, size: int, rtol: float | None, tol: floa
     return (values > values.max(axis=-1, keepdims=True) * share).sum(axis=-1)
 
 
-rank_above.batch(native)
+rank_above.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.matrix_rank, differentiable=False)
-def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+def matrix_rank(
+    A: Operand, tol: float | None = None, hermitian: bool = False, *, rtol: float | None = None
+) -> Tensor:
     """How many singular values are above `tol`, or above `rtol` times the largest."""
+    A = as_operand(A)
     del hermitian
     if A.ndim < 2:
         return r.any(A)
@@ -136,14 +146,14 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any =
 
 
 @primitive
-def pseudo_inverse(xp: Any, a: Any, *, rcond: float | None = None) -> Any:
+def pseudo_inverse(xp: Namespace, a: Array, *, rcond: float | None = None) -> Array:
     """The Moore-Penrose inverses; singular values below rcond times the largest count as 0."""
     n = max(a.shape[-2:])
     limit = n * float(xp.finfo(a.dtype).eps) if rcond is None else rcond
     return xp.linalg.pinv(a, limit)
 
 
-def _pinv_rule(g: Any, a: Any, y: Any) -> Any:
+def _pinv_rule(g: Array, a: Array, y: Array) -> Array:
     # dP = -P dA P + P Pᴴ dAᴴ (I - A P) + (I - P A) dAᴴ Pᴴ P, for matrices of locally constant rank
     g, p, ph = conj(g), y, adjoint(y)
     gh = adjoint(g)
@@ -152,11 +162,13 @@ def _pinv_rule(g: Any, a: Any, y: Any) -> Any:
 
 
 pseudo_inverse.vjp(a=_pinv_rule)
-pseudo_inverse.batch(native)
+pseudo_inverse.batch(leading_axes_rule)
 
 
 @composite(numpy=np.linalg.pinv)
-def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+def pinv(
+    a: Operand, rcond: float | None = None, hermitian: bool = False, *, rtol: float | None = None
+) -> Tensor:
     """The Moore-Penrose inverses (…, m, n) -> (…, n, m); differentiable where the rank is constant.
 
     rcond, rtol: singular values below this times the largest count as 0
@@ -167,7 +179,9 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
 
 
 @composite(numpy=np.linalg.lstsq)
-def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
+def lstsq(
+    a: Operand, b: Operand, rcond: float | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(x, residuals, rank, singular values): x has the least |b - a x|, of full-rank a (m, n)."""
     a, b = as_operand(a), as_operand(b)
     m, n = a.shape
@@ -181,13 +195,13 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
         squares = squares.reshape(-1)[:0]
     elif b.ndim == 1:
         squares = s.reshape(squares, (1,))
-    return x, squares, int32(rank), values
+    return x, squares, to_int32(rank), values
 
 
 @primitive(differentiable=False)
-def int32(xp: Any, x: Any) -> Any:
+def to_int32(xp: Namespace, x: Array) -> Array:
     """x as 32-bit integers, which LAPACK counts in."""
     return x.astype(np.int32)
 
 
-int32.batch(native)
+to_int32.batch(leading_axes_rule)

@@ -1,6 +1,6 @@
 """NumPy's further ways of moving entries: rolling, diagonals, triangles, stacking, inserting.
 
-Diagonals, triangles and `rolled` are primitives; the rest is composed of `ops/shape.py` and
+Diagonals, triangles and `roll_entries` are primitives; the rest is composed of `ops/shape.py` and
 `ops/indexing.py`.
 """
 

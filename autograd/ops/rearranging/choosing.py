@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, constant, value_of
+from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__ = [
     "choose",
@@ -27,45 +31,46 @@ __all__ = [
 
 
 @composite(numpy=np.compress)
-def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
+def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
     """The slices of a along `axis` where `condition` holds; of the flattened a when None."""
     a, condition = as_operand(a), as_operand(condition)
     if axis is None:
         a, axis = s.ravel(a), 0
-    axis = axis_of(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     a = a[(slice(None),) * axis + (slice(len(condition)),)]
     return getitem(a, (slice(None),) * axis + (e.not_equal(condition, 0),))
 
 
 @composite(numpy=np.extract)
-def extract(condition: Any, arr: Any) -> Any:
+def extract(condition: Operand, arr: Operand) -> Tensor:
     """The entries of arr where `condition` holds, flattened."""
     return compress(s.ravel(as_operand(condition)), s.ravel(as_operand(arr)), 0)
 
 
 @composite(numpy=np.delete)
-def delete(arr: Any, obj: Any, axis: int | None = None) -> Any:
+def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tensor:
     """arr without the slices at the indices, slice or mask `obj` along `axis`."""
+    arr = as_operand(arr)
     if axis is None:
         arr, axis = s.ravel(arr), 0
-    axis = axis_of(axis, arr.ndim)
+    axis = normalize_axis(axis, arr.ndim)
     index = obj if isinstance(obj, slice) else value_of(obj)
-    kept = np.delete(np.arange(arr.shape[axis]), index)
-    return take(arr, constant(kept, arr), axis)
+    remaining = np.delete(np.arange(arr.shape[axis]), index)
+    return take(arr, device_array(remaining, arr), axis)
 
 
 @composite(numpy=np.insert)
-def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None = None) -> Tensor:
     """arr with `values` put in before the indices `obj` along `axis`."""
     arr, values = as_operand(arr), as_operand(values)
     if axis is None:
         arr, axis = s.ravel(arr), 0
-    axis = axis_of(axis, arr.ndim)
+    axis = normalize_axis(axis, arr.ndim)
     n = arr.shape[axis]
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
     index = obj if isinstance(obj, slice) else value_of(obj)
-    # NumPy itself says where things go: place i of the result holds entry order[i] of arr, or of
-    # the new values when that is n or more.
+    # np.insert of numbers says what goes where: entry i of the result is entry order[i] of arr, or
+    # of the new values when that is n or more.
     many = len(np.insert(np.arange(n), index, 0)) - n
     if single and values.ndim:
         many = values.shape[axis] if values.ndim == arr.ndim else 1
@@ -77,21 +82,22 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     if single and values.ndim and values.ndim < arr.ndim:
         values = s.expand_dims(values, axis - arr.ndim) if axis else values
     values = s.broadcast_to(e.cast(values, dtype=arr.dtype), tuple(shape))
-    return take(s.concatenate([arr, values], axis), constant(order, arr), axis)
+    return take(s.concatenate([arr, values], axis), device_array(order, arr), axis)
 
 
 @composite(numpy=np.trim_zeros)
-def trim_zeros(filt: Any, trim: str = "fb") -> Any:
+def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
     """A vector without the zeros at its front ("f") and back ("b")."""
-    places = np.flatnonzero(value_of(filt))
+    filt = as_operand(filt)
+    nonzero = np.flatnonzero(value_of(filt))
     n = len(filt)
-    first = int(places[0]) if len(places) else n
-    last = int(places[-1]) + 1 if len(places) else n
+    first = int(nonzero[0]) if len(nonzero) else n
+    last = int(nonzero[-1]) + 1 if len(nonzero) else n
     return filt[first if "f" in trim.lower() else 0 : last if "b" in trim.lower() else n]
 
 
 @composite(numpy=np.choose)
-def choose(a: Any, choices: Sequence[Any]) -> Any:
+def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
     """The entry of choices[a], elementwise with broadcasting; a holds integers.
 
     Raises IndexError when one is not the number of a choice.
@@ -107,22 +113,32 @@ def choose(a: Any, choices: Sequence[Any]) -> Any:
 
 
 @composite(numpy=np.select)
-def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Any:
+def select(
+    condlist: Sequence[Operand], choicelist: Sequence[Operand], default: Operand = 0
+) -> Tensor:
     """The entry of the first choice whose condition holds, elementwise, else `default`."""
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices")
-    y = default
+    y: Any = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = e.where(condition, choice, y)
     return y
 
 
 @composite(numpy=np.piecewise)
-def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any:
-    """f_i(x) where the condition i holds: each function sees only the entries that it is for."""
-    if not isinstance(condlist, (list, tuple)) or not np.ndim(condlist[0]):
-        condlist = [condlist] if np.ndim(condlist) == x.ndim else list(condlist)
-    masks = [as_operand(c) for c in condlist]
+def piecewise(
+    x: Operand,
+    condlist: Operand | Sequence[Operand],
+    funclist: Sequence[Callable[..., Operand] | Scalar],
+    *args: Any,
+    **kw: Any,
+) -> Tensor:
+    """f_i(x) where the condition i holds: each function gets only those entries of x."""
+    x = as_operand(x)
+    conditions: Any = condlist
+    if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):
+        conditions = [conditions] if np.ndim(conditions) == x.ndim else list(conditions)
+    masks = [as_operand(c) for c in conditions]
     functions = list(funclist)
     if len(functions) == len(masks) + 1:
         rest = masks[0]
@@ -131,14 +147,14 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
         masks.append(e.logical_not(rest))
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
-    taken = constant(np.zeros(x.shape, dtype=bool), x)
+    assigned = device_array(np.zeros(x.shape, dtype=bool), x)
     y = x * 0
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
-        mask = e.logical_and(mask, e.logical_not(taken))
-        taken = e.logical_or(taken, mask)
+        mask = e.logical_and(mask, e.logical_not(assigned))
+        assigned = e.logical_or(assigned, mask)
         part = function(getitem(x, mask), *args, **kw) if callable(function) else function
-        part = constant(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
+        part = device_array(np.asarray(part, x.dtype), x) if np.isscalar(part) else part
         part = s.broadcast_to(part, getitem(x, mask).shape)
-        placed = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
-        y = e.where(mask, placed, y)
+        scattered = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
+        y = e.where(mask, scattered, y)
     return y

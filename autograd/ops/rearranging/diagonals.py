@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
 
 __all__ = [
     "diag",
@@ -24,20 +29,20 @@ __all__ = [
 
 
 @primitive(numpy=np.diagonal)
-def diagonal(xp: Any, x: Any, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def diagonal(xp: Namespace, x: Array, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     """The diagonal of two axes, moved to the end: x[i, i + offset]."""
     return xp.array(xp.diagonal(x, offset, axis1, axis2), copy=True)
 
 
 @primitive
 def from_diagonal(
-    xp: Any, x: Any, *, shape: tuple[int, ...], offset: int = 0, axis1: int = 0, axis2: int = 1
-) -> Any:
+    xp: Namespace, x: Array, *, shape: Shape, offset: int = 0, axis1: int = 0, axis2: int = 1
+) -> Array:
     """Zeros of `shape` with the last axis of x on a diagonal: the adjoint of `diagonal`."""
     y = xp.zeros(shape, dtype=x.dtype)
-    places = xp.arange(x.shape[-1])
+    index = xp.arange(x.shape[-1])
     view = xp.moveaxis(y, (axis1, axis2), (-2, -1))
-    view[..., places + max(0, -offset), places + max(0, offset)] = x
+    view[..., index + max(0, -offset), index + max(0, offset)] = x
     return y
 
 
@@ -48,25 +53,25 @@ from_diagonal.vjp(x=lambda g, offset, axis1, axis2: diagonal(g, offset, axis1, a
 
 
 @diagonal.batch
-def _diagonal_batch(x: Any, offset: int, axis1: int, axis2: int) -> Any:
-    return diagonal(x, offset, *shifted((axis1, axis2), x.ndim - 1))
+def _diagonal_batch(x: Array, offset: int, axis1: int, axis2: int) -> Array:
+    return diagonal(x, offset, *axis_in_batch((axis1, axis2), x.ndim - 1))
 
 
 @from_diagonal.batch
 def _from_diagonal_batch(
-    x: Any, samples: int, shape: Any, offset: int, axis1: int, axis2: int
-) -> Any:
-    return from_diagonal(x, (samples, *shape), offset, *shifted((axis1, axis2), len(shape)))
+    x: Array, samples: int, shape: Shape, offset: int, axis1: int, axis2: int
+) -> Array:
+    return from_diagonal(x, (samples, *shape), offset, *axis_in_batch((axis1, axis2), len(shape)))
 
 
 @primitive(numpy=np.tril)
-def tril(xp: Any, m: Any, *, k: int = 0) -> Any:
+def tril(xp: Namespace, m: Array, *, k: int = 0) -> Array:
     """The last two axes on and below the diagonal k, zeros above."""
     return xp.tril(m, k)
 
 
 @primitive(numpy=np.triu)
-def triu(xp: Any, m: Any, *, k: int = 0) -> Any:
+def triu(xp: Namespace, m: Array, *, k: int = 0) -> Array:
     """The last two axes on and above the diagonal k, zeros below."""
     return xp.triu(m, k)
 
@@ -75,7 +80,7 @@ tril.vjp(m=lambda g, k: tril(g, k))
 triu.vjp(m=lambda g, k: triu(g, k))
 
 
-def _as_matrices(m: Any) -> Any:
+def _as_matrices(m: Array) -> Array:
     """NumPy takes a vector for a matrix of equal rows."""
     return m if m.ndim > 2 else s.broadcast_to(s.expand_dims(m, 1), (*m.shape, m.shape[1]))
 
@@ -85,23 +90,24 @@ triu.batch(lambda m, k: triu(_as_matrices(m), k))
 
 
 @composite(numpy=np.linalg.diagonal)
-def matrix_diagonal(x: Any, offset: int = 0) -> Any:
+def matrix_diagonal(x: Operand, offset: int = 0) -> Tensor:
     """The diagonals of matrices (…, m, n)."""
     return diagonal(x, offset, -2, -1)
 
 
 @composite(numpy=np.diag)
-def diag(v: Any, k: int = 0) -> Any:
+def diag(v: Operand, k: int = 0) -> Tensor:
     """A matrix with v on its diagonal k; of a matrix, that diagonal."""
+    v = as_operand(v)
     if v.ndim == 2:
         return diagonal(v, k)
     if v.ndim != 1:
-        raise ValueError(f"diag takes one axis or two, not {v.ndim}")
+        raise ShapeError(f"diag takes one axis or two, not {v.ndim}")
     n = len(v) + abs(k)
     return from_diagonal(v, (n, n), k)
 
 
 @composite(numpy=np.diagflat)
-def diagflat(v: Any, k: int = 0) -> Any:
+def diagflat(v: Operand, k: int = 0) -> Tensor:
     """A matrix with the entries of v on its diagonal k."""
     return diag(s.ravel(as_operand(v)), k)

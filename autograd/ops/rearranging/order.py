@@ -1,32 +1,36 @@
-"""The same entries in another order: rolled, turned, reversed."""
+"""The same entries in another order: rolled, rotated, reversed."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, axis_of, value_of
-from tapegrad.autograd.ops.batch_rules import shifted
+from tapegrad.autograd.ops.arrays import as_operand, normalize_axis, value_of
+from tapegrad.autograd.ops.batch_rules import axis_in_batch
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.autograd.core.types import Array, Axes, Namespace, Operand
 
 __all__ = [
     "fliplr",
     "flipud",
     "matrix_transpose",
     "roll",
-    "rolled",
+    "roll_entries",
     "rollaxis",
     "rot90",
 ]
 
 
 @primitive
-def rolled(xp: Any, x: Any, *, shift: Any, axis: Any) -> Any:
-    """The entries moved `shift` places along `axis`, round the end; ints or tuples of them."""
+def roll_entries(xp: Namespace, x: Array, *, shift: int | tuple[int, ...], axis: Axes) -> Array:
+    """x[(i - shift) mod n] at index i along `axis` of length n; ints, or tuples of them."""
     if type(shift) is not int or type(axis) is not int or not -x.ndim <= axis < x.ndim:
         return xp.roll(x, shift, axis)
     n = x.shape[axis]
@@ -35,42 +39,44 @@ def rolled(xp: Any, x: Any, *, shift: Any, axis: Any) -> Any:
     return xp.concatenate((x[(*before, slice(start, n))], x[(*before, slice(start))]), axis)
 
 
-def _back(shift: Any) -> Any:
+def _negate_shift(shift: int | tuple[int, ...]) -> int | tuple[int, ...]:
     return tuple(-n for n in shift) if isinstance(shift, tuple) else -shift
 
 
-rolled.vjp(x=lambda g, shift, axis: rolled(g, _back(shift), axis))
+roll_entries.vjp(x=lambda g, shift, axis: roll_entries(g, _negate_shift(shift), axis))
 
 
-@rolled.batch
-def _rolled_batch(x: Any, shift: Any, axis: Any) -> Any:
+@roll_entries.batch
+def _rolled_batch(x: Array, shift: int | tuple[int, ...], axis: Axes) -> Array:
     if axis is not None:
-        return rolled(x, shift, shifted(axis, x.ndim - 1))
+        return roll_entries(x, shift, axis_in_batch(axis, x.ndim - 1))
     flat = s.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
-    return s.reshape(rolled(flat, shift, 1), x.shape)
+    return s.reshape(roll_entries(flat, shift, 1), x.shape)
 
 
 @composite(numpy=np.roll)
-def roll(a: Any, shift: Any, axis: Any = None) -> Any:
-    """The entries moved `shift` places along `axis`, round the end; of the flattened if None."""
+def roll(a: Operand, shift: Operand, axis: Axes = None) -> Tensor:
+    """x[(i - shift) mod n] at index i along `axis` of length n; of the flattened x if None."""
     if type(shift) is not int:
-        held = value_of(as_operand(shift))
-        shift = tuple(map(int, held)) if held.ndim else int(held)
-    return rolled(a, shift, tuple(axis) if isinstance(axis, list) else axis)
+        shifts = value_of(as_operand(shift))
+        shift = tuple(map(int, shifts)) if shifts.ndim else int(shifts)
+    return roll_entries(a, shift, tuple(axis) if isinstance(axis, list) else axis)
 
 
 @composite(numpy=np.rollaxis)
-def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
+def rollaxis(a: Operand, axis: int, start: int = 0) -> Tensor:
     """x with `axis` moved back until it stands before the axis `start`."""
-    axis = axis_of(axis, a.ndim)
+    a = as_operand(a)
+    axis = normalize_axis(axis, a.ndim)
     start = start + a.ndim if start < 0 else start
     return s.moveaxis(a, axis, start - 1 if axis < start else start)
 
 
 @composite(numpy=np.rot90)
-def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
-    """x turned k quarters from the first of `axes` towards the second."""
-    first, second = (axis_of(a, m.ndim) for a in axes)
+def rot90(m: Operand, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
+    """x rotated by k quarter turns from the first of `axes` towards the second."""
+    m = as_operand(m)
+    first, second = (normalize_axis(a, m.ndim) for a in axes)
     if k % 4 == 0:
         return s.copy(m)
     if k % 4 == 2:
@@ -81,18 +87,18 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Any:
 
 
 @composite(numpy=np.fliplr)
-def fliplr(m: Any) -> Any:
+def fliplr(m: Operand) -> Tensor:
     """x reversed along its second axis."""
     return s.flip(m, 1)
 
 
 @composite(numpy=np.flipud)
-def flipud(m: Any) -> Any:
+def flipud(m: Operand) -> Tensor:
     """x reversed along its first axis."""
     return s.flip(m, 0)
 
 
 @composite(numpy=(np.matrix_transpose, np.linalg.matrix_transpose))
-def matrix_transpose(x: Any) -> Any:
+def matrix_transpose(x: Operand) -> Tensor:
     """x with its last two axes exchanged."""
     return s.swapaxes(x, -1, -2)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tapegrad.nn.core.run import ATTRIBUTE
 from tapegrad.nn.core.state import kept_names
+from tapegrad.nn.core.transient import ATTRIBUTE
 
 __all__ = ["PROTOCOL", "attribute_name", "may_be_attribute", "names_of_classes"]
 

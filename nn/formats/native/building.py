@@ -11,7 +11,7 @@ from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.core.state import record_fields
+from tapegrad.nn.core.state import saved_record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import attribute_name, may_be_attribute
 from tapegrad.nn.formats.native.description import DEEPEST, KINDS
@@ -123,6 +123,8 @@ class Builder:
             module.__dict__[name] = self._decode(value, f"{path}.{name}", 0)
         if type(module.__dict__.get("_training", True)) is not bool:
             raise self._error("true or false", "something else", f"{path}._training")
+        if not isinstance(module.__dict__.get("_type"), (np.dtype, type(None))):
+            raise self._error("a dtype", "something else", f"{path}._type")
         parts = module.__dict__.get("modules", [])
         if not isinstance(parts, list) or not all(isinstance(part, Module) for part in parts):
             raise self._error("a list of modules", type(parts).__name__, f"{path}.modules")
@@ -160,7 +162,7 @@ class Builder:
         if cls is None or not isinstance(content, list):
             raise self._error("a known record, and its fields", f"{name!r:.60}", path)
         values = [self._decode(item, path, depth + 2) for item in content]
-        fields = record_fields(cls)
+        fields = saved_record_fields(cls)
         if len(values) != len(fields):
             raise self._error(f"{len(fields)} fields", len(values), path)
         if issubclass(cls, tuple):

@@ -12,9 +12,9 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.freezing import plain_class
+from tapegrad.nn.core.freezing import class_before_freezing
 from tapegrad.nn.core.own import is_own, qualified_name
-from tapegrad.nn.core.state import kept, record_fields, records
+from tapegrad.nn.core.state import kept_attributes, saved_record_fields, saved_records
 from tapegrad.nn.formats.common.errors import UnsupportedError
 from tapegrad.nn.formats.common.names import may_be_attribute
 from tapegrad.nn.formats.native.names import name_in_files
@@ -38,7 +38,7 @@ class Description:
         self._module_numbers: dict[int, int] = {}
         self._tensor_numbers: dict[int, int] = {}
         self._handles: list[tuple[str, Any]] = []
-        self._records = records()
+        self._records = saved_records()
         self._users_classes: dict[str, type] = {}
         pending: list[tuple[str, Module]] = [("", root)]
         self._pending = pending
@@ -48,7 +48,7 @@ class Description:
             name, module = pending[done]
             done += 1
             attributes = {}
-            for key, value in kept(module).items():
+            for key, value in kept_attributes(module).items():
                 below = f"{name}.{key}" if name else key
                 if not may_be_attribute(type(module), key):
                     raise UnsupportedError(
@@ -109,7 +109,7 @@ class Description:
             return {"dict": pairs}
         record = qualified_name(type(value))
         if self._records.get(record) is type(value):
-            content = [getattr(value, field) for field in record_fields(type(value))]
+            content = [getattr(value, field) for field in saved_record_fields(type(value))]
             return {"record": [record, self._encode(content, name, depth + 1)]}
         if isinstance(value, np.dtype) and value.kind in "fiub":
             return {"dtype": value.name}
@@ -120,7 +120,9 @@ class Description:
         number = self._tensor_numbers.get(id(value))
         if number is None:
             number = self._tensor_numbers[id(value)] = len(self.tensors)
-            kind = next((k for k, cls in KINDS.items() if plain_class(value) is cls), "array")
+            kind = next(
+                (k for k, cls in KINDS.items() if class_before_freezing(value) is cls), "array"
+            )
             if isinstance(value, Tensor) and kind == "array":
                 raise UnsupportedError("a Tensor, Parameter or Buffer", type(value).__name__)
             self.tensors.append({"kind": kind})

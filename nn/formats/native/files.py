@@ -17,8 +17,8 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.atomic import replace_file
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder

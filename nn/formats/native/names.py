@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from tapegrad.nn.core.own import is_own, own_classes, qualified_name
-from tapegrad.nn.core.state import records
+from tapegrad.nn.core.state import saved_records
 from tapegrad.nn.module import Module
 
 __all__ = ["KnownClasses", "name_in_files", "register_class"]
@@ -102,7 +102,7 @@ class KnownClasses:
         else:
             theirs = {_bare_name(cls): cls for cls in classes if not is_own(cls)}
         self._theirs: Mapping[str, type] = theirs | _registered
-        self._records = records()
+        self._records = saved_records()
 
     def module(self, name: str) -> type | None:
         """Return the class of modules with this name in the file; None for an unknown name."""

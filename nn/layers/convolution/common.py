@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.core.windows import Lengths, batch_of, cross_text, drop_added_batch
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVOLUTIONS", "TRANSPOSED"]
 
-CONVOLUTIONS: dict[int, Callable[..., Any]] = {2: ops.conv2d, 3: ops.conv3d}
+CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {2: ops.conv2d, 3: ops.conv3d}
 
-TRANSPOSED: dict[int, Callable[..., Any]] = {
+TRANSPOSED: dict[int, Callable[..., Tensor]] = {
     2: ops.conv2d_input_gradient,
     3: ops.conv3d_input_gradient,
 }
@@ -74,8 +74,8 @@ class _Convolution(Lengths, Module):
         spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         if any(n < k for n, k in zip(sides, spans, strict=True)):
             raise ShapeError(
-                f"the input of shape {x.shape}, padded to {times(sides)}, is smaller than the "
-                f"kernel, which spans {times(spans)} ({' x '.join(self.axes.split()[1:])})"
+                f"the input of shape {x.shape}, padded to {cross_text(sides)}, is smaller than the "
+                f"kernel, which spans {cross_text(spans)} ({' x '.join(self.axes.split()[1:])})"
             )
         return batch
 
@@ -83,7 +83,7 @@ class _Convolution(Lengths, Module):
         """Return y plus the bias, as a single sample if x is one."""
         if self.bias is not None:
             y = y + self.bias.reshape((-1,) + (1,) * (y.ndim - 2))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def _size_text(self) -> str:
         return f"{self.nInputPlane} -> {self.nOutputPlane}, {self.lengths_text('k', 'x')}"
@@ -195,7 +195,7 @@ class _TransposedConvolution(_Convolution):
         )
         if min(lengths) < 1:
             raise ShapeError(
-                f"the input of shape {x.shape} would give an output of {times(lengths)}"
+                f"the input of shape {x.shape} would give an output of {cross_text(lengths)}"
             )
         y = TRANSPOSED[len(lengths)](
             batch,

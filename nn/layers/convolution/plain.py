@@ -18,7 +18,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d"]
@@ -112,7 +112,7 @@ class _GroupedConvolution(Module):
         y = type(self).convolve(batch, self.weight, *settings, self.groups)
         if self.bias is not None:
             y = y + self.bias.reshape((-1,) + (1,) * len(self.kernel_size))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def __repr__(self) -> str:
         kernel = "x".join(map(str, self.kernel_size))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.layers.convolution.common import (
     _Convolution,
     _ImageConvolution,
@@ -125,7 +125,7 @@ class SpatialDepthWiseConvolution(_Convolution):
         )
         if self.bias is not None:
             y = y + self.bias.T.reshape((planes, 1, 1))
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
 
 class SpatialConvolutionLocal(_Convolution):
@@ -197,7 +197,7 @@ class SpatialConvolutionLocal(_Convolution):
         y = ops.einsum("nchwij,hwocij->nohw", windows, self.weight)
         if self.bias is not None:
             y = y + self.bias
-        return like_given(y, x, self.axes)
+        return drop_added_batch(y, x, self.axes)
 
     def _size_text(self) -> str:
         sizes = f"{self.iW}x{self.iH}, {self.kW}x{self.kH}"

@@ -17,7 +17,7 @@ from tapegrad.autograd import Tensor, default_dtype, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.layers.pooling.powers import guarded_root
 from tapegrad.nn.module import Module
 
@@ -73,7 +73,7 @@ class _LocalNormalization(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W", self.nInputPlane)
-        return like_given(self._normalize(images), x, "C H W")
+        return drop_added_batch(self._normalize(images), x, "C H W")
 
     def _normalize(self, images: Tensor) -> Tensor:
         """Return the normalized images: (N, C, H, W) -> the same shape."""
@@ -189,7 +189,7 @@ class SpatialCrossMapLRN(Module):
         squares = ops.pad(ops.square(images), ((0, 0), (half, half), (0, 0), (0, 0)))
         sums = ops.sum(ops.unfold(squares, axis=1, size=self.size), axis=-1)
         scale = sums * (self.alpha / self.size) + self.k
-        return like_given(images * scale**-self.beta, x, "C H W")
+        return drop_added_batch(images * scale**-self.beta, x, "C H W")
 
     def __repr__(self) -> str:
         return torch7_name(self)

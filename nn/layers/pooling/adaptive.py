@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = ["SpatialAdaptiveAveragePooling", "SpatialAdaptiveMaxPooling"]
@@ -75,7 +75,7 @@ class _AdaptivePooling(Module):
         batch = batch_of(x, "C H W")
         if min(batch.shape[2:]) < 1:
             raise ShapeError(f"the images of the input of shape {x.shape} are empty")
-        return like_given(self._pool(batch), x, "C H W")
+        return drop_added_batch(self._pool(batch), x, "C H W")
 
     def _pool(self, batch: Tensor) -> Tensor:
         """Return the pooled batch: (N, C, H', W') -> (N, C, H, W)."""

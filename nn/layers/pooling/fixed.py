@@ -6,16 +6,15 @@ order (time, width, height), and accept single samples.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
-from tapegrad.nn.core.run import last, run_of
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given
+from tapegrad.nn.core.transient import transient_state_of, transient_value
+from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -37,12 +36,7 @@ class _Pooling(Lengths, Module):
         raise NotImplementedError
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        batch = batch_of(x, self.axes)
-        try:
-            y = self._pool(batch)
-        except ValueError as error:  # from the primitive, which checks the windows
-            raise ShapeError(f"the input of shape {x.shape} does not fit: {error}") from error
-        return like_given(y, x, self.axes)
+        return drop_added_batch(self._pool(batch_of(x, self.axes)), x, self.axes)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
@@ -95,13 +89,13 @@ class _MaxPooling(_RoundedPooling):
     @property
     def picks(self) -> tuple[Tensor, tuple[int, ...]] | None:
         """(positions, sides of the image) of the last call that kept them; None before it."""
-        return last(self, "picks")
+        return transient_value(self, "picks")
 
     def _pool(self, batch: Tensor) -> Tensor:
         if not self._remembers:
             return self._maxima(batch)
         y, indices = self._with_indices(batch)
-        run_of(self).picks = indices, tuple(batch.shape[2:])
+        transient_state_of(self).picks = indices, tuple(batch.shape[2:])
         return y
 
     def _maxima(self, batch: Tensor) -> Tensor:
@@ -112,7 +106,7 @@ class _MaxPooling(_RoundedPooling):
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and the positions of the maxima."""
-        run_of(self).picks = None
+        transient_state_of(self).picks = None
         return super().clearState()
 
 
@@ -273,10 +267,11 @@ class VolumetricMaxPooling(_MaxPooling):
         self.ceil_mode = False
 
     def _maxima(self, batch: Tensor) -> Tensor:
-        return ops.max_pool3d(batch, **self._windows())
+        return cast("Tensor", ops.max_pool3d(batch, **self._windows()))
 
     def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        return ops.max_pool3d(batch, return_indices=True, **self._windows())
+        both = ops.max_pool3d(batch, return_indices=True, **self._windows())
+        return cast("tuple[Tensor, Tensor]", both)
 
 
 class VolumetricDilatedMaxPooling(VolumetricMaxPooling):

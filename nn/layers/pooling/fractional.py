@@ -15,7 +15,7 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
-from tapegrad.nn.core.windows import Lengths, batch_of, like_given, times
+from tapegrad.nn.core.windows import Lengths, batch_of, cross_text, drop_added_batch
 from tapegrad.nn.layers.pooling.adaptive import max_over_windows
 from tapegrad.nn.module import Module
 
@@ -63,7 +63,7 @@ class _FractionalPooling(Lengths, Module):
             if length < 1 or length + pool - 1 > n:
                 raise ShapeError(
                     f"an axis of {n} entries holds no {length} windows of {pool} entries that "
-                    f"begin at different positions ({times(sides)} to {times(lengths)})"
+                    f"begin at different positions ({cross_text(sides)} to {cross_text(lengths)})"
                 )
         return lengths
 
@@ -92,7 +92,7 @@ class _FractionalPooling(Lengths, Module):
             starts = _window_starts(samples[:, :, column : column + 1], n, length, pool)
             entries = Tensor(np.arange(pool), device=batch.device)
             taps.append(starts.reshape((*starts.shape, 1)) + entries)
-        return like_given(max_over_windows(batch, taps), x, self.axes)
+        return drop_added_batch(max_over_windows(batch, taps), x, self.axes)
 
     def clearState(self) -> Self:
         """Forget outputs, gradients of inputs, and the windows."""

@@ -6,9 +6,9 @@ import math
 from typing import ClassVar
 
 from tapegrad.autograd import Tensor, ops
-from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.errors import ShapeError, shape_check
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, like_given
+from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.layers.pooling.fixed import SpatialMaxPooling, VolumetricMaxPooling, _MaxPooling
 from tapegrad.nn.module import Module
 
@@ -49,21 +49,19 @@ class SpatialMaxUnpooling(Module):
         if self.pooling.picks is None:
             raise ShapeError("nothing was pooled yet: run the pooling module before this one")
         indices, sides = self.pooling.picks
-        try:
-            positions = ops.checked_positions(
-                indices, shape=tuple(batch.shape), size=math.prod(sides)
-            )
-        except ValueError as error:
-            raise ShapeError(
-                f"the input of shape {x.shape} does not belong to what was pooled: {error}"
-            ) from error
+        shape_check(
+            tuple(indices.shape) == tuple(batch.shape),
+            f"the input of shape {x.shape} does not belong to what was pooled: "
+            f"the picks have shape {tuple(indices.shape)}",
+        )
+        positions = ops.check_positions(indices, shape=tuple(batch.shape), size=math.prod(sides))
         planes = batch.shape[:2]
         y = ops.max_unpool2d(
             batch.reshape((*planes, 1, math.prod(batch.shape[2:]))),
             positions.reshape((*planes, 1, math.prod(batch.shape[2:]))),
             (*planes, 1, math.prod(sides)),
         )
-        return like_given(y.reshape((*planes, *sides)), x, axes)
+        return drop_added_batch(y.reshape((*planes, *sides)), x, axes)
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)} associated to {self.pooling!r}"

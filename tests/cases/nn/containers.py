@@ -87,7 +87,7 @@ def weight_norm(d):
 def graph(d):
     """Two inputs, a module on two nodes, entries of a list, and two outputs; or a chain."""
     n, k, m = d.size("N"), d.size("k"), d.size("m")
-    x, y = nn.Identity()(), nn.Identity()()
+    x, y = nn.node(nn.Identity()), nn.node(nn.Identity())
     first, second = nn.Linear(m, k)(x), nn.Tanh()(nn.Linear(2, k)(y))
     if d.choice([True, False]):
         module = nn.gModule(x, nn.Sigmoid()(first))

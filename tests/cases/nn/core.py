@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def class_labels(d):
     classes = d.integer(1, 4)
     labels = d.integers(d.shape("N"), 0, classes)
-    return Call([labels], {"classes": classes, "ignored": -100})
+    return TrialCall([labels], {"classes": classes, "ignored": -100})
 
 
 OPERATIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 
 def mse(d):
@@ -35,7 +35,7 @@ def criterion_table(d):
 
 def leading_labels(d):
     shape = (d.size("N", may_be_empty=True), d.size("C"))
-    return Call([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
+    return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
 
 
 def flagged(kind, d):

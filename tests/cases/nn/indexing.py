@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
-from tapegrad.autograd.check import Call, Layer
+from tapegrad.autograd.check import Layer, TrialCall
 
 
 def indices_within(d):
     length = d.integer(1, 4)
-    return Call([d.integers(d.shape("N A"), 0, length)], {"length": length})
+    return TrialCall([d.integers(d.shape("N A"), 0, length)], {"length": length})
 
 
 def select(d):

@@ -114,6 +114,15 @@ def mask_zero(d):
     return Layer(module, x, d.array((n, size + 1)), "always" if v1 else None)
 
 
+def recurrence(d):
+    """A network of an input and the last output, joined along their last axis."""
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    step = nn.Sequential(nn.JoinTable(0, 1), nn.Linear(size + h, h), nn.Tanh())
+    shape = d.choice([(n, size), (size,)])
+    x = d.array(shape, large=3.0)
+    return Layer(nn.Recurrence(step, h, 1), x, d.array((*shape[:-1], size + 1)))
+
+
 MODULES = {
     "BiSequencer": sequences(lambda d, size: nn.BiSequencer(stepped(d, size))),
     "Embedding": lookup(embedding),
@@ -133,6 +142,7 @@ MODULES = {
     ),
     "RecGRU": one_step(of_sizes(nn.RecGRU)),
     "RecLSTM": one_step(projected(nn.RecLSTM)),
+    "Recurrence": recurrence,
     "Recursor": one_step(lambda d, size: nn.Recursor(nn.Linear(size, 2))),
     "Repeater": one_step(
         lambda d, size: nn.Repeater(nn.Sequential(nn.RecGRU(size, 2), nn.Tanh()), d.integer(1, 3))

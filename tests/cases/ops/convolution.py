@@ -5,7 +5,7 @@ from __future__ import annotations
 from cases.common import lengths
 
 from tapegrad.autograd import ops, primitives
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def conv2d(d):
@@ -24,21 +24,21 @@ def conv2d(d):
     )
     n, c, o = d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), d.size("O", 1, 2)
     x = d.array((n, groups * c, height, width))
-    return Call([x, d.array((groups * o, c, *kernel))], settings)
+    return TrialCall([x, d.array((groups * o, c, *kernel))], settings)
 
 
 def conv2d_input_gradient(d):
     call = conv2d(d)
     x, w = call.args
     y = primitives()["conv2d"](x, w, **call.settings)
-    return Call([d.array(y.shape), w], {"shape": x.shape, **call.settings})
+    return TrialCall([d.array(y.shape), w], {"shape": x.shape, **call.settings})
 
 
 def conv2d_weight_gradient(d):
     call = conv2d(d)
     x, w = call.args
     y = primitives()["conv2d"](x, w, **call.settings)
-    return Call([x, d.array(y.shape)], {"shape": w.shape, **call.settings})
+    return TrialCall([x, d.array(y.shape)], {"shape": w.shape, **call.settings})
 
 
 def conv(axes):
@@ -54,7 +54,7 @@ def conv(axes):
             settings = {name: value for name, (value,) in settings.items()}
         n, c, o = d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), d.size("O", 1, 2)
         x, w = d.array((n, groups * c, *sides)), d.array((groups * o, c, *kernel))
-        return Call([x, w], {**settings, "groups": groups})
+        return TrialCall([x, w], {**settings, "groups": groups})
 
     return draw
 
@@ -66,7 +66,7 @@ def conv_input_gradient(axes):
         call = conv(axes)(d)
         x, w = call.args
         y = function(x, w, **call.settings)
-        return Call([d.array(y.shape), w], {"shape": x.shape, **call.settings})
+        return TrialCall([d.array(y.shape), w], {"shape": x.shape, **call.settings})
 
     return draw
 

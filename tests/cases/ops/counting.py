@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 from cases.common import elementwise, one, reduced, setting
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def bytes_(d):
-    return Call([d.integers((d.size("A"),), 0, 255).astype(np.uint8)])
+    return TrialCall([d.integers((d.size("A"),), 0, 255).astype(np.uint8)])
 
 
 def truths(d):
-    return Call([d.booleans(d.shape("A B"))])
+    return TrialCall([d.booleans(d.shape("A B"))])
 
 
 def searched(d):
-    return Call([np.sort(d.array((4,))), d.array(d.shape("N A"))], {"side": "right"})
+    return TrialCall([np.sort(d.array((4,))), d.array(d.shape("N A"))], {"side": "right"})
 
 
 def finite_gaps(d):
     x = d.array((d.size("N"), 4))
     x[:, 0] = np.nan
-    return Call([x], {"axis": -1})
+    return TrialCall([x], {"axis": -1})
 
 
 OPERATIONS = {
@@ -33,25 +33,27 @@ OPERATIONS = {
     **dict.fromkeys((
         "fix", "flatnonzero", "isneginf", "isposinf"
     ), one),
-    "argwhere": lambda d: Call([d.array(d.shape("A B"))]),
-    "array_equiv": lambda d: Call([d.array((2, 3)), d.array((3,))]),
+    "argwhere": lambda d: TrialCall([d.array(d.shape("A B"))]),
+    "array_equiv": lambda d: TrialCall([d.array((2, 3)), d.array((3,))]),
     "count_nonzero": reduced,
-    "digitize": lambda d: Call([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
-    "isin": lambda d: Call([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
-    "lexsort": lambda d: Call([[d.array((5,)), d.array((5,))]]),
-    "lexsort_rows": lambda d: Call([d.array((2, 5))], {"axis": -1}),
+    "digitize": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
+    "isin": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
+    "lexsort": lambda d: TrialCall([[d.array((5,)), d.array((5,))]]),
+    "lexsort_rows": lambda d: TrialCall([d.array((2, 5))], {"axis": -1}),
     "nanargmax": finite_gaps,
     "nanargmin": finite_gaps,
-    "nonzero": lambda d: Call([d.array(d.shape("A B"))]),
-    "nonzero_parts": lambda d: Call([d.array(d.shape("A B"))]),
-    "numpy_round": lambda d: Call([d.array(d.shape()), 1]),
+    "nonzero": lambda d: TrialCall([d.array(d.shape("A B"))]),
+    "nonzero_parts": lambda d: TrialCall([d.array(d.shape("A B"))]),
+    "numpy_round": lambda d: TrialCall([d.array(d.shape()), 1]),
     "packbits": truths,
-    "ravel_multi_index": lambda d: Call([[d.integers((3,), 0, 2), d.integers((3,), 0, 4)], (2, 4)]),
+    "ravel_multi_index": lambda d: TrialCall(
+        [[d.integers((3,), 0, 2), d.integers((3,), 0, 4)], (2, 4)]
+    ),
     "round": setting(decimals=1),
     "searchsorted": searched,
-    "to_index": lambda d: Call([np.rint(d.array(d.shape()))]),
+    "to_index": lambda d: TrialCall([np.rint(d.array(d.shape()))]),
     "unpackbits": bytes_,
-    "unravel_index": lambda d: Call([d.integers((5,), 0, 12), (3, 4)]),
+    "unravel_index": lambda d: TrialCall([d.integers((5,), 0, 12), (3, 4)]),
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from cases.common import not_the_derivative
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def away_from_zero(d, shape):
@@ -15,16 +15,16 @@ def away_from_zero(d, shape):
 def norm(d):
     shape = d.shape("N A B")
     settings = {"axis": d.choice([1, 2, -1]), "p": d.choice([2, 1, 1.5, 3])}
-    return Call([away_from_zero(d, shape)], settings)
+    return TrialCall([away_from_zero(d, shape)], settings)
 
 
 def power_of_size(d):
-    return Call([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
+    return TrialCall([away_from_zero(d, d.shape())], {"p": d.choice([2, 1, 1.5, 3, 4])})
 
 
 def centroids(d):
     k, dim = d.size("k"), d.size("dim")
-    return Call([d.array((d.size("N"), dim)), d.array((k, dim))])
+    return TrialCall([d.array((d.size("N"), dim)), d.array((k, dim))])
 
 
 OPERATIONS = {

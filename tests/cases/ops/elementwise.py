@@ -5,46 +5,48 @@ from __future__ import annotations
 import numpy as np
 from cases.common import complex_one, elementwise, one, setting
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def arctan2(d):
     """Off the negative half-axis, where the angle jumps, except in ordinary data."""
     first, second = d.broadcastable(2)
-    return Call([d.array(first), d.array(second, None if d.regime == "ordinary" else 0)])
+    return TrialCall([d.array(first), d.array(second, None if d.regime == "ordinary" else 0)])
 
 
 def where(d):
     c, x1, x2 = d.broadcastable(3)
-    return Call([d.booleans(c), d.array(x1), d.array(x2)])
+    return TrialCall([d.booleans(c), d.array(x1), d.array(x2)])
 
 
 def clip(d):
     low, high = d.choice([(-0.5, 0.75), (None, 0.25), (-1.5, None)])
-    return Call([d.array(d.shape())], {"a_min": low, "a_max": high})
+    return TrialCall([d.array(d.shape())], {"a_min": low, "a_max": high})
 
 
 def integers(low, high, count=2, **settings):
     def draw(d):
-        return Call([d.integers(shape, low, high) for shape in d.broadcastable(count)], settings)
+        return TrialCall(
+            [d.integers(shape, low, high) for shape in d.broadcastable(count)], settings
+        )
 
     return draw
 
 
 def shifts(d):
     first, second = d.broadcastable(2)
-    return Call([d.integers(first, 0, 100), d.integers(second, 0, 5)])
+    return TrialCall([d.integers(first, 0, 100), d.integers(second, 0, 5)])
 
 
 def ldexp(d):
     first, second = d.broadcastable(2)
-    return Call([d.array(first), d.integers(second, -3, 4)])
+    return TrialCall([d.array(first), d.integers(second, -3, 4)])
 
 
 def numpy_clip(d):
     x = d.array((3, 2))
     low, high = d.array((2,), None, -0.5), d.array((3, 1), 0.5)
-    return Call([x, low, high])
+    return TrialCall([x, low, high])
 
 
 OPERATIONS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 NORM = (None, "ortho", "forward")
 
@@ -15,7 +15,7 @@ def signal(d, *, of_complex=True):
 
 def transform(axes):
     def draw(d):
-        return Call([signal(d)], {"axes": axes, "norm": d.choice(["backward", *NORM[1:]])})
+        return TrialCall([signal(d)], {"axes": axes, "norm": d.choice(["backward", *NORM[1:]])})
 
     return draw
 
@@ -24,7 +24,7 @@ def fft(of_complex=True):
     def draw(d):
         settings = {"axis": d.choice([-1, 1]), "norm": d.choice(NORM)}
         n = d.choice([None, 3, 6])
-        return Call([signal(d, of_complex=of_complex)], {"n": n, **settings})
+        return TrialCall([signal(d, of_complex=of_complex)], {"n": n, **settings})
 
     return draw
 
@@ -33,17 +33,17 @@ def fftn(of_complex=True):
     def draw(d):
         lengths, axes = d.choice([(None, (1, 2)), ((3, 4), (-2, -1)), ((6,), (1,))])
         settings = {"s": lengths, "axes": axes, "norm": d.choice(NORM)}
-        return Call([signal(d, of_complex=of_complex)], settings)
+        return TrialCall([signal(d, of_complex=of_complex)], settings)
 
     return draw
 
 
 def fft2(of_complex=True):
-    return lambda d: Call([signal(d, of_complex=of_complex)], {"norm": d.choice(NORM)})
+    return lambda d: TrialCall([signal(d, of_complex=of_complex)], {"norm": d.choice(NORM)})
 
 
 def half(d):
-    return Call(
+    return TrialCall(
         [d.array((2, d.integer(1, 5)))], {"axis": 1, "norm": d.choice(["ortho", "forward"])}
     )
 
@@ -52,16 +52,16 @@ def inverse_half(d):
     length = d.integer(1, 6)
     settings = {"length": length, "axis": 1, "norm": d.choice(["ortho", "backward"])}
     x = d.array((2, length // 2 + 1))
-    return Call([x + 1j * d.array(x.shape)], settings)
+    return TrialCall([x + 1j * d.array(x.shape)], settings)
 
 
 def double_interior(d):
     length = d.integer(1, 6)
-    return Call([d.array((2, length // 2 + 1))], {"length": length, "axis": 1})
+    return TrialCall([d.array((2, length // 2 + 1))], {"length": length, "axis": 1})
 
 
 def shifted(d):
-    return Call([d.array(d.shape("N A B"))], {"axes": d.choice([None, 1, (0, 2)])})
+    return TrialCall([d.array(d.shape("N A B"))], {"axes": d.choice([None, 1, (0, 2)])})
 
 
 OPERATIONS = {

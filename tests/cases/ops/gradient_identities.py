@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from cases.common import not_the_derivative
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def scaled(d):
     shape = d.shape()
-    return Call([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
+    return TrialCall([d.array(shape), d.array((*shape[:-1], 1) if shape else ())])
 
 
 def penalty(d):
-    return Call([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
+    return TrialCall([d.array(d.shape())], {"weight": 0.25, "passing": d.choice([True, False])})
 
 
 def ignore(gradient):
@@ -21,20 +21,20 @@ def ignore(gradient):
 
 
 def watched(d):
-    return Call([d.array(d.shape())], {"watch": ignore})
+    return TrialCall([d.array(d.shape())], {"watch": ignore})
 
 
 OPERATIONS = {
-    "penalized": penalty,
-    "scaled_gradient": scaled,
-    "watched_gradient": watched,
+    "penalize_l1": penalty,
+    "scale_gradient": scaled,
+    "watch_gradient": watched,
 }
 
 
 EXCEPTIONS = {
-    **not_the_derivative("scaled_gradient", "the gradient is multiplied on its way"),
+    **not_the_derivative("scale_gradient", "the gradient is multiplied on its way"),
     **not_the_derivative(
-        "penalized", "the gradient of a penalty is added that is not in the output"
+        "penalize_l1", "the gradient of a penalty is added that is not in the output"
     ),
-    ("penalized", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
+    ("penalize_l1", "its_gradient_is_linear_in_the_cotangent"): "the penalty has a gradient anyway",
 }

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def ends(low=None):
     def draw(d):
         shape = d.choice([(), (d.size("A"),)])
         settings = {"endpoint": d.choice([True, False]), "axis": 0}
-        return Call([d.array(shape, low), d.array(shape, low), d.integer(1, 5)], settings)
+        return TrialCall([d.array(shape, low), d.array(shape, low), d.integer(1, 5)], settings)
 
     return draw
 
 
 def logarithmic_ends(d):
-    return Call([d.normal((2,)), d.normal((2,)), d.integer(1, 4)])
+    return TrialCall([d.normal((2,)), d.normal((2,)), d.integer(1, 4)])
 
 
 OPERATIONS = {

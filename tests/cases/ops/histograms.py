@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from cases.common import apart
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def bincount(d):
     n = d.size("A")
-    return Call([d.integers((n,), 0, 4), d.array((n,))], {"minlength": d.choice([0, 6])})
+    return TrialCall([d.integers((n,), 0, 4), d.array((n,))], {"minlength": d.choice([0, 6])})
 
 
 def histogram(d):
-    return Call([apart(d, (6,))], {"bins": d.choice([3, 5])})
+    return TrialCall([apart(d, (6,))], {"bins": d.choice([3, 5])})
 
 
 OPERATIONS = {
     "bincount": bincount,
     "histogram": histogram,
-    "histogram_bin_edges": lambda d: Call([apart(d, (6,)), 4]),
+    "histogram_bin_edges": lambda d: TrialCall([apart(d, (6,)), 4]),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from cases.common import array_index
 
 from tapegrad.autograd import ops
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 from tapegrad.autograd.ops.index_template import HOLE
 
 
@@ -34,13 +34,13 @@ def basic_index(d, shape):
 
 def take_slice(d):
     shape = d.shape()
-    return Call([d.array(shape)], {"index": basic_index(d, shape)})
+    return TrialCall([d.array(shape)], {"index": basic_index(d, shape)})
 
 
 def unslice(d):
     shape = d.shape()
     index = basic_index(d, shape)
-    return Call([d.array(np.empty(shape)[index].shape)], {"index": index, "shape": shape})
+    return TrialCall([d.array(np.empty(shape)[index].shape)], {"index": index, "shape": shape})
 
 
 def filled(template, arrays):
@@ -50,16 +50,16 @@ def filled(template, arrays):
 
 def take_index(d):
     shape, template, arrays = array_index(d)
-    return Call([d.array(shape), arrays], {"template": template})
+    return TrialCall([d.array(shape), arrays], {"template": template})
 
 
 def index_add(d):
     shape, template, arrays = array_index(d)
     own = np.empty(shape)[filled(template, arrays)].shape
-    return Call([d.array(own), arrays], {"template": template, "shape": shape})
+    return TrialCall([d.array(own), arrays], {"template": template, "shape": shape})
 
 
-def overwritten(d):
+def replace_entries(d):
     if d.choice(["arrays", "slices"]) == "arrays":
         shape, template, indices = array_index(d)
     else:
@@ -72,12 +72,12 @@ def overwritten(d):
         path = (*flips, (ops.transpose, (None,), None))
         shape = shape[::-1]
     arguments = [d.array(shape), d.array(value), indices]
-    return Call(arguments, {"template": template, "path": path})
+    return TrialCall(arguments, {"template": template, "path": path})
 
 
-def last_written(d):
+def is_last_write(d):
     shape, template, indices = array_index(d)
-    return Call([indices], {"template": template, "shape": shape})
+    return TrialCall([indices], {"template": template, "shape": shape})
 
 
 def take(d):
@@ -85,7 +85,7 @@ def take(d):
     axis = d.choice([None, 0, 1, -1])
     n = math.prod(shape) if axis is None else shape[axis]
     many = (0,) if d.empties else d.shape("K T?")
-    return Call([d.array(shape), d.integers(many, -n, n)], {"axis": axis})
+    return TrialCall([d.array(shape), d.integers(many, -n, n)], {"axis": axis})
 
 
 def take_along_axis(d):
@@ -93,13 +93,13 @@ def take_along_axis(d):
     axis = d.choice([1, 2, -1])
     wanted = list(shape)
     wanted[axis] = d.integer(1, 3)
-    return Call([d.array(shape), d.integers(tuple(wanted), 0, shape[axis])], {"axis": axis})
+    return TrialCall([d.array(shape), d.integers(tuple(wanted), 0, shape[axis])], {"axis": axis})
 
 
 OPERATIONS = {
     "index_add": index_add,
-    "last_written": last_written,
-    "overwritten": overwritten,
+    "is_last_write": is_last_write,
+    "replace_entries": replace_entries,
     "take": take,
     "take_along_axis": take_along_axis,
     "take_index": take_index,

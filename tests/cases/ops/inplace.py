@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from cases.common import array_index
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def assign(d):
     shape = d.shape()
-    return Call([d.array(shape), d.array(shape[d.integer(0, len(shape)) :])])
+    return TrialCall([d.array(shape), d.array(shape[d.integer(0, len(shape)) :])])
 
 
 def assign_at(d):
     shape, template, arrays = array_index(d)
-    return Call([d.array(shape), d.array(()), arrays], {"template": template})
+    return TrialCall([d.array(shape), d.array(()), arrays], {"template": template})
 
 
 OPERATIONS = {

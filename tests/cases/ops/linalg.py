@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cases.common import diagonal, matrices
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def matmul(d):
@@ -15,7 +15,7 @@ def matmul(d):
         ((*batch, m, k), (k, n)), ((*batch, m, k), (*batch, k, n)), ((m, k), (*batch, k, n)),
         ((*batch, m, k), (k,)), ((k,), (*batch, k, n)), ((*batch, m, k), (1, k, n)),
     ])  # fmt: skip
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def contract(d):
@@ -30,7 +30,7 @@ def contract(d):
         second = tuple(0 if c == axes1[0] else d.size(c) for c in axes2)
         shapes = [first, second]
     settings = {"axes1": axes1, "axes2": axes2, "result": result}
-    return Call([d.array(shapes[0]), d.array(shapes[1])], settings)
+    return TrialCall([d.array(shapes[0]), d.array(shapes[1])], settings)
 
 
 def einsum(d):
@@ -40,13 +40,13 @@ def einsum(d):
     ])  # fmt: skip
     terms = subscripts.split("->")[0].split(",")
     shapes = [tuple(d.size(c) for c in t.replace("...", "T")) for t in terms]
-    return Call([subscripts, *(d.array(shape) for shape in shapes)])
+    return TrialCall([subscripts, *(d.array(shape) for shape in shapes)])
 
 
 def tensordot(d):
     a, b = d.size("A"), d.size("B")
     shape = (d.size("N", may_be_empty=True), a, b)
-    return Call([d.array(shape), d.array((a, b, d.size("C")))], {
+    return TrialCall([d.array(shape), d.array((a, b, d.size("C")))], {
         "axes": d.choice([2, ([1, 2], [0, 1]), ([2], [1])])
     })  # fmt: skip
 
@@ -57,13 +57,13 @@ def dot(d):
         ((k,), (k,)), ((2, k), (k, 3)), ((2, k), (k,)), ((), (k,)), ((2, 2, k), (3, k, 2)),
         ((k,), (2, k, 3)),
     ])  # fmt: skip
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def inner(d):
     k = d.size("k")
     first, second = d.choice([((k,), (k,)), ((2, k), (3, k)), ((), (k,)), ((2, 2, k), (k,))])
-    return Call([d.array(first), d.array(second)])
+    return TrialCall([d.array(first), d.array(second)])
 
 
 def contract_all(d):
@@ -71,7 +71,7 @@ def contract_all(d):
         (("ij", "jk", "kl"), "il"), (("i", "i", "i"), "i"), (("ij", "jk", "k"), ""),
         (("ij", "kj", "l"), "k"),
     ])  # fmt: skip
-    return Call([[d.array(tuple(d.size(c) for c in term)) for term in terms]], {
+    return TrialCall([[d.array(tuple(d.size(c) for c in term)) for term in terms]], {
         "terms": terms, "result": result
     })  # fmt: skip
 
@@ -84,7 +84,7 @@ OPERATIONS = {
     "inner": inner,
     "matmul": matmul,
     "matrix_trace": matrices({"offset": 0}, {"offset": 1}),
-    "outer": lambda d: Call([d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))]),
+    "outer": lambda d: TrialCall([d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))]),
     "tensordot": tensordot,
     "trace": diagonal,
 }

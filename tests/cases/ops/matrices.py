@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def batch(d):
@@ -19,17 +19,17 @@ def regular(d, n=None):
 
 
 def square(d):
-    return Call([regular(d)])
+    return TrialCall([regular(d)])
 
 
 def positive_definite(d):
     x = regular(d)
-    return Call([x @ np.conj(np.swapaxes(x, -1, -2))])
+    return TrialCall([x @ np.conj(np.swapaxes(x, -1, -2))])
 
 
 def symmetric(d):
     x = regular(d)
-    return Call([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
+    return TrialCall([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
 
 
 def oblong(d, tall=False):
@@ -39,76 +39,76 @@ def oblong(d, tall=False):
 
 
 def tall(d):
-    return Call([oblong(d, tall=True)])
+    return TrialCall([oblong(d, tall=True)])
 
 
 def any_matrix(d):
-    return Call([oblong(d)])
+    return TrialCall([oblong(d)])
 
 
 def svd(d):
-    return Call([oblong(d)], {"full_matrices": False})
+    return TrialCall([oblong(d)], {"full_matrices": False})
 
 
 def qr(d):
-    return Call([oblong(d)], {"mode": d.choice(["reduced", "r"])})
+    return TrialCall([oblong(d)], {"mode": d.choice(["reduced", "r"])})
 
 
 def solve(d):
     a = regular(d)
     n = a.shape[-1]
     b = d.choice([(n,), (n, 2)]) if a.ndim == 2 else d.choice([(n,), (*a.shape[:-1], 2)])
-    return Call([a, d.normal(b)])
+    return TrialCall([a, d.normal(b)])
 
 
 def lstsq(d):
     a = regular(d, 4)[..., :2]
     a = a[0] if a.ndim > 2 and len(a) else a if a.ndim == 2 else np.eye(4)[:, :2]
-    return Call([a, d.normal(d.choice([(4,), (4, 2)]))])
+    return TrialCall([a, d.normal(d.choice([(4,), (4, 2)]))])
 
 
 def tensorsolve(d):
-    return Call([regular(d, 4).reshape(-1, 4, 4)[:1].sum(0).reshape(2, 2, 4) + 0.1 *
+    return TrialCall([regular(d, 4).reshape(-1, 4, 4)[:1].sum(0).reshape(2, 2, 4) + 0.1 *
                  np.eye(4).reshape(2, 2, 4), d.normal((2, 2))])  # fmt: skip
 
 
 def tensorinv(d):
     x = d.uniform(-0.2, 0.2, (4, 4)) + 2 * np.eye(4)
-    return Call([x.reshape(4, 2, 2)], {"ind": 1})
+    return TrialCall([x.reshape(4, 2, 2)], {"ind": 1})
 
 
 def norm(d):
     kind = d.choice(["all", "vector", "matrix"])
     x = oblong(d) if kind == "matrix" else d.normal((d.size("A") + 1, 3))
     if kind == "all":
-        return Call([x], {"keepdims": d.choice([False, True])})
+        return TrialCall([x], {"keepdims": d.choice([False, True])})
     if kind == "vector":
         order = d.choice([None, 1, 2, 3, np.inf, -np.inf, 0])
-        return Call([x], {"ord": order, "axis": 1})
+        return TrialCall([x], {"ord": order, "axis": 1})
     order = d.choice(["fro", "nuc", 1, -1, 2, -2, np.inf])
-    return Call([x], {"ord": order, "axis": (-2, -1), "keepdims": d.choice([False, True])})
+    return TrialCall([x], {"ord": order, "axis": (-2, -1), "keepdims": d.choice([False, True])})
 
 
 def vector_norm(d):
-    return Call([d.normal((2, 3))], {"axis": d.choice([None, 1]), "ord": 3})
+    return TrialCall([d.normal((2, 3))], {"axis": d.choice([None, 1]), "ord": 3})
 
 
 def matrix_norm(d):
-    return Call([oblong(d)], {"ord": d.choice(["fro", "nuc", 2])})
+    return TrialCall([oblong(d)], {"ord": d.choice(["fro", "nuc", 2])})
 
 
 def cond(d):
-    return Call([regular(d, 2)], {"p": d.choice([None, 2, -2, "fro", 1])})
+    return TrialCall([regular(d, 2)], {"p": d.choice([None, 2, -2, "fro", 1])})
 
 
 def matrix_power(d):
-    return Call([regular(d), d.choice([3, 0, 1, -2, 5])])
+    return TrialCall([regular(d), d.choice([3, 0, 1, -2, 5])])
 
 
 def multi_dot(d):
     a, b, c = d.size("A"), d.size("B"), d.size("C")
     shapes = d.choice([[(2, a), (a, b), (b, c)], [(a,), (a, b), (b,)], [(2, a), (a, 2)]])
-    return Call([[d.array(shape) for shape in shapes]])
+    return TrialCall([[d.array(shape) for shape in shapes]])
 
 
 OPERATIONS = {
@@ -124,7 +124,7 @@ OPERATIONS = {
     "cholesky": positive_definite,
     "cholesky_lower": positive_definite,
     "cond": cond,
-    "int32": lambda d: Call([d.integers(d.shape(), 0, 9)]),
+    "to_int32": lambda d: TrialCall([d.integers(d.shape(), 0, 9)]),
     "lstsq": lstsq,
     "matrix_norm": matrix_norm,
     "matrix_power": matrix_power,
@@ -132,7 +132,7 @@ OPERATIONS = {
     "norm": norm,
     "qr": qr,
     "qr_parts": tall,
-    "rank_above": lambda d: Call([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
+    "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "solve": solve,
     "svd": svd,
     "tensorinv": tensorinv,

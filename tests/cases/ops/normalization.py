@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def standardize(d):
@@ -12,7 +12,7 @@ def standardize(d):
     axes = (
         d.choice([(1,), (1, 2), (-1,)]) if d.empties else d.choice([(0,), (1,), (0, 2), (-1, -2)])
     )
-    return Call([d.array(shape)], {"axes": axes, "eps": d.choice([1e-5, 0.1])})
+    return TrialCall([d.array(shape)], {"axes": axes, "eps": d.choice([1e-5, 0.1])})
 
 
 OPERATIONS = {

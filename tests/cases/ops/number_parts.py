@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from cases.common import complex_one, one
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 OPERATIONS = {
     **dict.fromkeys((
         "frexp", "modf", "nan_to_num", "real_if_close"
     ), one),
     "angle": complex_one,
-    "divmod": lambda d: Call([d.array((2, 3)), d.array((3,), 0)]),
-    "float_power": lambda d: Call([d.array((2, 3), 0, large=5.0), d.array((3,), large=3.0)]),
+    "divmod": lambda d: TrialCall([d.array((2, 3)), d.array((3,), 0)]),
+    "float_power": lambda d: TrialCall([d.array((2, 3), 0, large=5.0), d.array((3,), large=3.0)]),
 }  # fmt: skip
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from cases.common import apart
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def vander(d):
-    return Call([d.array((d.size("A"),))], {
+    return TrialCall([d.array((d.size("A"),))], {
         "N": d.choice([None, 3]), "increasing": d.choice([False, True])
     })  # fmt: skip
 
@@ -17,38 +17,38 @@ def vander(d):
 def polynomials(d):
     first, second = d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))
     first[0], second[0] = first[0] + 5, second[0] + 5  # a leading 0 would be dropped
-    return Call([first, second])
+    return TrialCall([first, second])
 
 
 def polydiv(d):
     second = d.normal((d.integer(1, 3),))
     second[0] = 2
-    return Call([d.normal((4,)), second])
+    return TrialCall([d.normal((4,)), second])
 
 
 def polynomial(d):
-    return Call([d.array((d.integer(2, 4),))], {"m": d.choice([1, 2])})
+    return TrialCall([d.array((d.integer(2, 4),))], {"m": d.choice([1, 2])})
 
 
 def polyval(d):
-    return Call([d.array((d.integer(1, 4),)), d.array(d.shape("N A"), large=10.0)])
+    return TrialCall([d.array((d.integer(1, 4),)), d.array(d.shape("N A"), large=10.0)])
 
 
 def polyfit(d):
     x = apart(d, (6,))
-    return Call([x, d.array((6,)), 2])
+    return TrialCall([x, d.array((6,)), 2])
 
 
 def roots(d):
     """Two complex ones, which no step of the checker makes real."""
-    return Call([np.array([8.0, 0.0, 50.0]) + d.uniform(0, 1, (3,))])
+    return TrialCall([np.array([8.0, 0.0, 50.0]) + d.uniform(0, 1, (3,))])
 
 
 OPERATIONS = {
     **dict.fromkeys((
         "polyadd", "polymul", "polysub"
     ), polynomials),
-    "poly": lambda d: Call([d.array((d.integer(1, 3),), large=5.0)]),
+    "poly": lambda d: TrialCall([d.array((d.integer(1, 3),), large=5.0)]),
     "polyder": polynomial,
     "polydiv": polydiv,
     "polyfit": polyfit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cases.common import lengths
 
 from tapegrad.autograd import primitives
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def windows(d, *, dilated=False):
@@ -26,7 +26,7 @@ def windows(d, *, dilated=False):
 
 def max_pool2d(d):
     settings, shape = windows(d, dilated=True)
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def picks(d):
@@ -38,31 +38,31 @@ def picks(d):
 
 def max_pool2d_gather(d):
     shape, indices = picks(d)
-    return Call([d.array(shape), indices])
+    return TrialCall([d.array(shape), indices])
 
 
 def max_unpool2d(d):
     shape, indices = picks(d)
-    return Call([d.array(indices.shape), indices], {"shape": shape})
+    return TrialCall([d.array(indices.shape), indices], {"shape": shape})
 
 
 def avg_pool2d(d):
     settings, shape = windows(d)
     settings["count_include_pad"] = d.choice([True, False])
     settings["divide"] = d.choice([True, True, False])
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def avg_pool2d_gradient(d):
     call = avg_pool2d(d)
     [image] = call.args
     y = primitives()["avg_pool2d"](image, **call.settings)
-    return Call([d.array(y.shape)], {"shape": image.shape, **call.settings})
+    return TrialCall([d.array(y.shape)], {"shape": image.shape, **call.settings})
 
 
-def checked_positions(d):
+def check_positions(d):
     shape = d.shape("N A B")
-    return Call([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
+    return TrialCall([d.integers(shape, 0, 6)], {"shape": shape, "size": 6})
 
 
 def max_pool3d(d):
@@ -77,21 +77,21 @@ def max_pool3d(d):
     dilation = (1, 1, 1) if settings["dilation"] == 1 else settings["dilation"]
     sides = lengths(d, kernel, (0, 0, 0), dilation)
     shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
-    return Call([d.array(shape)], settings)
+    return TrialCall([d.array(shape)], settings)
 
 
 def avg_pool3d(d):
     kernel = tuple(d.integer(1, 2) for _ in range(3))
     sides = lengths(d, kernel, (0, 0, 0), (1, 1, 1))
     shape = (d.size("N", 1, 2, may_be_empty=True), d.size("C", 1, 2), *sides)
-    return Call([d.array(shape)], {"kernel": kernel, "stride": d.choice([None, 1, (2, 1, 1)])})
+    return TrialCall([d.array(shape)], {"kernel": kernel, "stride": d.choice([None, 1, (2, 1, 1)])})
 
 
 OPERATIONS = {
     "avg_pool2d": avg_pool2d,
     "avg_pool2d_gradient": avg_pool2d_gradient,
     "avg_pool3d": avg_pool3d,
-    "checked_positions": checked_positions,
+    "check_positions": check_positions,
     "max_pool2d": max_pool2d,
     "max_pool2d_gather": max_pool2d_gather,
     "max_pool3d": max_pool3d,

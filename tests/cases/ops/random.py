@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def drawing(**settings):
     def draw(d):
-        return Call([], {**settings, "shape": d.shape(), "dtype": np.dtype(np.float64)})
+        return TrialCall([], {**settings, "shape": d.shape(), "dtype": np.dtype(np.float64)})
 
     return draw
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def reduction(d):
     """x over one axis, several or all of them; never over an empty one."""
     shape = d.shape("N A B") if d.empties else d.shape()
     axis = d.choice([1, (1, 2), -1]) if d.empties else d.axes(len(shape))
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def along_one_axis(d):
@@ -18,7 +18,7 @@ def along_one_axis(d):
     axis = d.choice([1, -1]) if d.empties else d.axis(len(shape)) if shape else None
     if axis is not None and not d.empties and d.choice([False, False, True]):
         axis = None
-    return Call([d.array(shape)], {"axis": axis})
+    return TrialCall([d.array(shape)], {"axis": axis})
 
 
 def statistic(d):
@@ -27,7 +27,7 @@ def statistic(d):
     axis = (
         d.choice([1, (1, 2), -2]) if d.empties or shape[0] < 2 else d.choice([0, 1, None, (0, 1)])
     )
-    return Call([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
+    return TrialCall([d.array(shape)], {"axis": axis, "keepdims": d.choice([False, True])})
 
 
 def variance(d):

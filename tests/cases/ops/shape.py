@@ -6,14 +6,14 @@ import math
 
 from cases.common import elementwise, one
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def reshape(d):
     shape = d.shape()
     size = math.prod(shape)
     target = d.choice([shape[::-1], (-1,) if size else (0,), (1, *shape), (size, 1), size])
-    return Call([d.array(shape)], {"shape": target})
+    return TrialCall([d.array(shape)], {"shape": target})
 
 
 def transpose(d):
@@ -22,19 +22,19 @@ def transpose(d):
     if shape and d.choice([True, False]):
         axes = tuple(int(a) for a in d.rng.permutation(len(shape)))
         axes = tuple(a - len(shape) if d.choice([False, True]) else a for a in axes)
-    return Call([d.array(shape)], {"axes": axes})
+    return TrialCall([d.array(shape)], {"axes": axes})
 
 
 def broadcast_to(d):
     full = d.shape()
     kept = full[d.integer(0, len(full)) :]
     own = tuple(1 if d.choice([False, True]) else n for n in kept)
-    return Call([d.array(own)], {"shape": full})
+    return TrialCall([d.array(own)], {"shape": full})
 
 
 def flip(d):
     shape = d.shape()
-    return Call([d.array(shape)], {"axis": d.axes(len(shape))})
+    return TrialCall([d.array(shape)], {"axis": d.axes(len(shape))})
 
 
 def concatenate(d):
@@ -46,7 +46,7 @@ def concatenate(d):
         if axis is not None:
             own[axis] = d.integer(0, 3)
         parts.append(d.array(tuple(own)))
-    return Call([parts], {"axis": axis})
+    return TrialCall([parts], {"axis": axis})
 
 
 def split(d):
@@ -57,7 +57,7 @@ def split(d):
         shape[axis] *= sections
     else:
         sections = tuple(sorted(d.integer(0, shape[axis]) for _ in range(d.integer(1, 2))))
-    return Call([d.array(tuple(shape))], {"sections": sections, "axis": axis})
+    return TrialCall([d.array(tuple(shape))], {"sections": sections, "axis": axis})
 
 
 def pad(d):
@@ -65,33 +65,33 @@ def pad(d):
     widths = tuple((d.integer(0, 2), d.integer(0, 2)) for _ in shape)
     if shape and shape[0] > 1:  # cutting off, too
         widths = ((d.choice([1, -1]), 1), *widths[1:])
-    return Call([d.array(shape)], {"widths": widths, "value": d.choice([0, 1.5])})
+    return TrialCall([d.array(shape)], {"widths": widths, "value": d.choice([0, 1.5])})
 
 
 def expand_dims(d):
     shape = d.shape()
     axis = d.integer(-len(shape) - 1, len(shape))
-    return Call([d.array(shape), d.choice([axis, (0, -1)])])
+    return TrialCall([d.array(shape), d.choice([axis, (0, -1)])])
 
 
 def squeeze(d):
     shape = (d.size("N", may_be_empty=True), 1, d.size("A"), 1)
-    return Call([d.array(shape)], {"axis": d.choice([None, 1, -1, (1, 3)])})
+    return TrialCall([d.array(shape)], {"axis": d.choice([None, 1, -1, (1, 3)])})
 
 
 def stack(d):
     shape = d.shape()
     axis = d.integer(-len(shape) - 1, len(shape))
-    return Call([[d.array(shape) for _ in range(d.integer(1, 3))]], {"axis": axis})
+    return TrialCall([[d.array(shape) for _ in range(d.integer(1, 3))]], {"axis": axis})
 
 
 def swapaxes(d):
-    return Call([d.array(d.shape("N A B")), d.integer(-3, 2), d.integer(-3, 2)])
+    return TrialCall([d.array(d.shape("N A B")), d.integer(-3, 2), d.integer(-3, 2)])
 
 
 def moveaxis(d):
     source, destination = d.choice([(0, -1), (2, 0), ((0, 1), (1, 2)), ((-1, 0), (0, 1))])
-    return Call([d.array(d.shape("N A B")), source, destination])
+    return TrialCall([d.array(d.shape("N A B")), source, destination])
 
 
 OPERATIONS = {

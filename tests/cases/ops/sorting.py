@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from cases.common import along, along_axis, apart, reduced, reduced_with_gaps
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def argsort(d):
     """NumPy's own order of ties is nobody's business, unless a stable one is asked for."""
     shape, axis = along(d)
-    return Call([d.array(shape)], {"axis": axis, "stable": True})
+    return TrialCall([d.array(shape)], {"axis": axis, "stable": True})
 
 
 def share(low, high, *, gaps=False):
@@ -21,33 +21,33 @@ def share(low, high, *, gaps=False):
         if not np.ndim(q):
             call.settings["method"] = d.choice(["linear", "lower", "higher", "midpoint"])
         # a list holds no floating point array: the shares are not differentiated
-        return Call([*call.args, q if not np.ndim(q) else q.tolist()], call.settings)
+        return TrialCall([*call.args, q if not np.ndim(q) else q.tolist()], call.settings)
 
     return draw
 
 
 def kth(d):
     shape = (d.size("N", may_be_empty=True), d.size("A"))
-    return Call([d.array(shape), tuple(range(shape[1]))], {"axis": d.choice([-1, 1])})
+    return TrialCall([d.array(shape), tuple(range(shape[1]))], {"axis": d.choice([-1, 1])})
 
 
 def argpartition(d):
     call = kth(d)
-    return Call(call.args[:1], {"kth": call.args[1], "axis": -1})
+    return TrialCall(call.args[:1], {"kth": call.args[1], "axis": -1})
 
 
 def of_set(d):
-    return Call([apart(d, (d.size("A") + 2,))])
+    return TrialCall([apart(d, (d.size("A") + 2,))])
 
 
 def of_sets(d):
     # Entries that both have would part at the slightest change: values of sets are tested apart.
-    return Call([apart(d, (4,)), apart(d, (3,), low=20)])
+    return TrialCall([apart(d, (4,)), apart(d, (3,), low=20)])
 
 
 def lines(d):
     shape = (d.size("N", may_be_empty=True), d.size("A"), d.size("B"))
-    return Call([d.array(shape)])
+    return TrialCall([d.array(shape)])
 
 
 OPERATIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cases.common import elementwise
 
 from tapegrad.autograd import primitives
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def of_order(name, large, orders=(0, 1, 2), *, last=False):
@@ -15,7 +15,7 @@ def of_order(name, large, orders=(0, 1, 2), *, last=False):
     def draw(d):
         x = d.array(d.shape(), *primitive.domain.get("x", (None, None)), large=large)
         order = d.choice(orders)
-        return Call([x, order] if last else [order, x])
+        return TrialCall([x, order] if last else [order, x])
 
     return draw
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cases.common import along, along_axis, reduced, reduced_with_gaps, with_gaps
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def along_with_gaps(d):
-    return Call([with_gaps(d)], {"axis": -1})
+    return TrialCall([with_gaps(d)], {"axis": -1})
 
 
 def variance_with_gaps(d):
@@ -21,13 +21,13 @@ def average(d):
     shape, axis = along(d)
     kind = d.choice(["none", "full", "line"])
     if kind == "none":
-        return Call([d.array(shape)], {"axis": axis})
+        return TrialCall([d.array(shape)], {"axis": axis})
     size = shape if kind == "full" else (shape[axis],)
-    return Call([d.array(shape), axis, d.rng.uniform(0.5, 2, size)])
+    return TrialCall([d.array(shape), axis, d.rng.uniform(0.5, 2, size)])
 
 
 def observations(d):
-    return Call([d.normal((d.size("A"), 4)) * 2], {"rowvar": d.choice([True, True])})
+    return TrialCall([d.normal((d.size("A"), 4)) * 2], {"rowvar": d.choice([True, True])})
 
 
 def covariance(d):
@@ -48,7 +48,7 @@ OPERATIONS = {
         "cumprod", "cumulative_prod", "cumulative_sum"
     ), along_axis),
     "average": average,
-    "corrcoef": lambda d: Call([d.normal((d.size("A"), 4)) * 2]),
+    "corrcoef": lambda d: TrialCall([d.normal((d.size("A"), 4)) * 2]),
     "cov": covariance,
     "nancumprod": along_with_gaps,
     "nancumsum": along_with_gaps,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def vectors(d):
     settings = {"mode": d.choice(["full", "same", "valid"])}
-    return Call([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))], settings)
+    return TrialCall([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))], settings)
 
 
 def convolve_full(d):
-    return Call([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))])
+    return TrialCall([d.array((d.integer(1, 5),)), d.array((d.integer(1, 5),))])
 
 
 OPERATIONS = {

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from tapegrad.autograd.check import Call
+from tapegrad.autograd.check import TrialCall
 
 
 def matvec(d):
     m, n = d.size("A"), d.size("B")
-    return Call([d.array((*d.shape("N?"), m, n)), d.array((n,))])
+    return TrialCall([d.array((*d.shape("N?"), m, n)), d.array((n,))])
 
 
 def vecmat(d):
     m, n = d.size("A"), d.size("B")
-    return Call([d.array((m,)), d.array((*d.shape("N?"), m, n))])
+    return TrialCall([d.array((m,)), d.array((*d.shape("N?"), m, n))])
 
 
 def kron(d):
     shapes = d.choice([((2, 3), (3, 2)), ((3,), (2,)), ((2,), (2, 3)), ((), (2,))])
-    return Call([d.array(shape) for shape in shapes])
+    return TrialCall([d.array(shape) for shape in shapes])
 
 
 def cross(d):
-    return Call([d.array((*d.shape("N?"), 3)), d.array((3,))])
+    return TrialCall([d.array((*d.shape("N?"), 3)), d.array((3,))])
 
 
 OPERATIONS = {
@@ -29,7 +29,7 @@ OPERATIONS = {
     "kron": kron,
     "linalg_cross": cross,
     "matvec": matvec,
-    "vdot": lambda d: Call([d.array((2, 3)), d.array((2, 3))]),
-    "vecdot": lambda d: Call([d.array((*d.shape("N?"), 3)), d.array((3,))]),
+    "vdot": lambda d: TrialCall([d.array((2, 3)), d.array((2, 3))]),
+    "vecdot": lambda d: TrialCall([d.array((*d.shape("N?"), 3)), d.array((3,))]),
     "vecmat": vecmat,
 }

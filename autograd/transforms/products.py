@@ -1,0 +1,178 @@
+"""Products of derivatives with vectors: vjp, jvp, hvp.
+
+A pullback is linear in its cotangent, so pulling back through it gives the other product: J·v costs
+two sweeps and needs no forward rules.  The forms in which all three take arguments are those of
+`argument_forms.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Never, overload
+
+from tapegrad import devices
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
+from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.reverse.sweep import seed_for
+from tapegrad.autograd.transforms.argument_forms import (
+    is_bare,
+    like_args,
+    ordered_like,
+    split_args,
+    tangents_like,
+)
+from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
+from tapegrad.autograd.transforms.gradient import grad
+from tapegrad.autograd.transforms.variables import BoundCall
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
+__all__ = ["hvp", "jvp", "vjp"]
+
+ONE_BY_ONE = (
+    "vjp was given {count} arguments of {name} one by one. They go into one tuple, "
+    "vjp({name}, (x, y)), or into a dict by name, vjp({name}, {{'x': x, 'y': y}})"
+)
+
+
+@overload
+def vjp(
+    fn: Callable[..., Any], args: tuple[Any, ...], *, argnums: None = None, **kwargs: Any
+) -> tuple[Nest, Callable[[Nest], tuple[Any, ...]]]: ...
+@overload
+def vjp(
+    fn: Callable[..., Any], args: dict[str, Any], *, argnums: None = None, **kwargs: Any
+) -> tuple[Nest, Callable[[Nest], dict[str, Any]]]: ...
+@overload
+def vjp(
+    fn: Callable[..., Any], args: Nest, *, argnums: Argnums | None = None, **kwargs: Any
+) -> tuple[Nest, Callable[[Nest], Nest]]: ...
+def vjp(
+    fn: Callable[..., Any],
+    args: Nest,
+    *one_by_one: Never,
+    argnums: Argnums | None = None,
+    **kwargs: Any,
+) -> tuple[Nest, Callable[[Nest], Nest]]:
+    """(fn at args, pull), where pull(v) = vᵀ·J: the cotangents of the arguments.
+
+    args:    a tuple of positional arguments, a dict of arguments by name, or one bare argument (an
+             array, a Tensor, a number, a list, a named tuple)
+    argnums: when given, pull returns the cotangents of these arguments, by position or by name,
+             those in `kwargs` included: one, or a tuple, as `argnums` is one or several
+    kwargs:  further arguments of fn, passed by keyword
+    fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
+    pull returns cotangents in the form of `args`: a tuple, a dict, or one alone.  It may be called
+    several times.
+    Raises TypeError when `args` does not suit fn, or for what `grad` raises it; pull raises
+    ValueError when v does not match fn's result.
+
+    >>> y, pull = vjp(np.multiply, (2.0, 5.0))
+    >>> pull(1.0)                                             # (5.0, 2.0)
+    >>> vjp(np.sin, x)[1](v)                                  # v * cos(x), an array like x
+    """
+    if one_by_one:
+        raise TypeError(ONE_BY_ONE.format(count=len(one_by_one) + 1, name=function_name(fn)))
+    positional, by_name = split_args("vjp", fn, args, kwargs)
+    chosen = argnums
+    if chosen is None:
+        chosen = tuple(args) if isinstance(args, dict) else range(len(positional))
+    arguments = Arguments(fn, chosen)
+    call = BoundCall(fn, positional, by_name, arguments.locate(positional, by_name))
+    outputs = call.outputs()
+
+    def pull(v: Nest) -> Nest:
+        cotangents = leaves(ordered_like(call.output, v, f"the cotangent of {call.name}"))
+        if len(cotangents) != len(outputs):
+            raise ValueError(f"{call.name} returned {len(outputs)} arrays, v has {len(cotangents)}")
+        seeds = [
+            (output._node, seed_for(output, g))
+            for output, g in zip(outputs, cotangents, strict=True)
+            if output._node is not None
+        ]
+        gradients = call.gradients(seeds)
+        if argnums is None:
+            return like_args(args, gradients)
+        return gradients[0] if arguments.single else tuple(gradients)
+
+    return call.value(), pull
+
+
+def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tuple[Nest, Nest]:
+    """(fn at args, J·tangents): the value of fn, and its derivative along `tangents`.
+
+    args:     a tuple of positional arguments, a dict of arguments by name, or one bare argument
+    tangents: one for each argument, of its structure and shapes, in the form of `args`; beside a
+              tuple of one argument, or beside a bare one, it may be bare or a tuple of one
+    kwargs:   further arguments of fn, passed by keyword, which are constants
+    The second result has the structure of the first.
+    Raises ValueError when args and tangents do not match, TypeError when `args` does not suit fn.
+
+    >>> jvp(np.sin, x, v)                                     # (sin(x), cos(x) * v)
+    >>> jvp(np.multiply, (2.0, 5.0), (1.0, 0.0))              # (10.0, 5.0)
+    """
+    tangents = tangents_like("jvp", fn, args, tangents)
+    split_args("jvp", fn, args, kwargs)
+    arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
+    value, pull = vjp(fn, map_leaves(_as_floating_tensor, args), **kwargs)
+    zeros = map_leaves(_zeros_like, value)
+    _, pull_back = vjp(lambda u: pull(u), (zeros,))
+    [derivative] = pull_back(map_leaves(_as_floating_tensor, tangents))
+    if arrays_in:
+        value, derivative = (map_leaves(_array_if_untracked, nest) for nest in (value, derivative))
+    return value, derivative
+
+
+def _as_floating_tensor(x: Any) -> Tensor:
+    """x as a Tensor; a Python number is a floating point one, as in `grad`."""
+    if isinstance(x, Tensor):
+        return x
+    array = as_array(x)
+    return untracked(
+        array if array.dtype.kind in "fc" or hasattr(x, "dtype") else as_array(x, float)
+    )
+
+
+def _zeros_like(y: Tensor) -> Tensor:
+    return untracked(devices.namespace(y._data).zeros(y.shape, dtype=y.dtype))
+
+
+def _array_if_untracked(x: Any) -> Any:
+    return x._data if isinstance(x, Tensor) and not x.tracked else x
+
+
+def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:
+    """The Hessian of fn at args times `tangents`, in the form of `args`, by two sweeps.
+
+    fn:       returns one number
+    args:     a tuple of positional arguments, a dict of arguments by name, or one bare argument
+    tangents: one for each argument, of its structure and shapes, as in `jvp`
+    kwargs:   further arguments of fn, passed by keyword, which are constants
+    Raises ValueError when args and tangents do not match or fn returns several numbers, TypeError
+    when `args` does not suit fn.
+
+    >>> hvp(lambda x: np.sum(x**3), x, v)                     # 6 * x * v
+    """
+    tangents = tangents_like("hvp", fn, args, tangents)
+    split_args("hvp", fn, args, kwargs)
+    gradient_of = grad(_of_args(fn, kwargs))
+
+    def slope(args: Nest) -> Any:
+        pairs = zip(leaves(gradient_of(args)), leaves(tangents), strict=True)
+        return sum((g * v).sum() for g, v in pairs)
+
+    return grad(slope)(args)
+
+
+def _of_args(fn: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[[Nest], Any]:
+    """fn as a function of `args` as a single nest."""
+
+    @wraps(fn)
+    def of_args(args: Nest) -> Any:
+        if isinstance(args, dict):
+            return fn(**args, **kwargs)
+        return fn(args, **kwargs) if is_bare(args) else fn(*args, **kwargs)
+
+    return of_args

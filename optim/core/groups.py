@@ -1,0 +1,215 @@
+"""Parameters that share their options: which ones belong together, and what their options are.
+
+A group's options are checked when they change and not in each step: each value when it is set, and
+what must hold of several of them together at the next step, so that they can be set one by one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, Tensor, ops
+from tapegrad.autograd.core.tensor import untracked
+
+if TYPE_CHECKING:
+    from tapegrad.optim.core.runs import MemoryRun
+
+__all__ = [
+    "Group",
+    "GroupOptions",
+    "HasParameters",
+    "ParameterSource",
+    "named_parameters_of",
+    "select_parameters",
+]
+
+Check: TypeAlias = Callable[[Mapping[str, Any]], object]
+
+
+@runtime_checkable
+class HasParameters(Protocol):
+    """A module, as far as optimizers know one."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Parameter]]:
+        """Return each Parameter with its name."""
+        ...
+
+
+# What an optimizer updates: a module, or Parameters in a list or by name in a dict.
+ParameterSource: TypeAlias = HasParameters | Mapping[str, Parameter] | Iterable[Parameter]
+
+
+class GroupOptions(dict[str, Any]):
+    """Options by name; where `check` raises for one of those to be set, none of them is set.
+
+    reads_rate: whether the rule reads the learning rate in each step; other rules take a number
+             once, when they create their state
+    rate:    the option "lr" as a 0-d Tensor, None for a schedule and where it is taken once; a
+             number that is set as "lr" is written there, since steps that were recorded read it
+    changed: True after an option was set or removed, until the optimizer has read the options; not
+             after a write into `rate`, which the optimizer holds
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        check: Check,
+        *,
+        reads_rate: bool,
+        rate: Tensor | None = None,
+    ) -> None:
+        super().__init__(options)
+        self.check = check
+        self.reads_rate = reads_rate
+        self.rate = rate
+        self.changed = True
+        if rate is None and "lr" in self:
+            self._set_rate(self["lr"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functools.partial(type(self), reads_rate=self.reads_rate, rate=self.rate)
+        return make, (dict(self), self.check)
+
+    def update(self, *options: Any, **more: Any) -> None:
+        """Set several options."""
+        new = dict(*options, **more)
+        self.check(new)
+        rate = self.rate
+        if "lr" in new:
+            self._set_rate(new["lr"])
+        if rate is None or self.rate is not rate or new.keys() != {"lr"}:
+            self.changed = True
+        super().update(new)
+
+    def _set_rate(self, value: Any) -> None:
+        if not self.reads_rate or callable(value):
+            self.rate = None
+        elif isinstance(value, Tensor):
+            self.rate = value
+        elif self.rate is None:
+            self.rate = untracked(np.array(float(value)))
+        else:
+            ops.assign(self.rate, float(value))
+
+    def __setitem__(self, option: str, value: Any) -> None:
+        self.update({option: value})
+
+    def __ior__(self, options: Any) -> Self:  # type: ignore[override,misc]  # as update
+        self.update(options)
+        return self
+
+    def setdefault(self, option: str, default: Any = None) -> Any:
+        """Return the option's value, which becomes `default` if there is none."""
+        if option not in self:
+            self[option] = default
+        return self[option]
+
+    # An option that is removed has the rule's default from then on.
+
+    def __delitem__(self, option: str) -> None:
+        super().__delitem__(option)
+        self.changed = True
+
+    def pop(self, *arguments: Any) -> Any:
+        """Remove an option and return its value."""
+        self.changed = True
+        return super().pop(*arguments)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last option and return it with its value."""
+        self.changed = True
+        return super().popitem()
+
+    def clear(self) -> None:
+        """Remove all options."""
+        self.changed = True
+        super().clear()
+
+
+class Group:
+    """Some parameters by name, their options and the runs of memory in which they lie.
+
+    options:  by the optimizer's names, checked already
+    check:    raises for options that must not be set later
+    settings: the options that the rule is called with
+    lists:    options such as betas whose value is a list, each with the entries of which the
+              settings are made: the entries can change without an assignment to the group
+    """
+
+    def __init__(
+        self,
+        named: dict[str, Parameter],
+        options: Mapping[str, Any],
+        check: Check,
+        *,
+        reads_rate: bool,
+    ) -> None:
+        self.named = named
+        self.settings: dict[str, Any] = {}
+        self.lists: list[tuple[Any, tuple[Any, ...]]] = []
+        self.runs: list[MemoryRun] = []
+        self._options = GroupOptions(options, check, reads_rate=reads_rate)
+
+    @property
+    def options(self) -> GroupOptions:
+        """The options by the optimizer's names; values set here are checked."""
+        return self._options
+
+    @options.setter
+    def options(self, options: Mapping[str, Any]) -> None:
+        old = self._options
+        new = GroupOptions({}, old.check, reads_rate=old.reads_rate, rate=old.rate)
+        new.update(options)
+        new.changed = True
+        self._options = new
+
+    def has_changed(self) -> bool:
+        """Tell whether the settings have to be made anew."""
+        if self._options.changed:
+            return True
+        return bool(self.lists) and any(tuple(now) != before for now, before in self.lists)
+
+    @property
+    def rate(self) -> Tensor | None:
+        """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
+        return self._options.rate
+
+
+def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
+    """Collect the Parameters of a module, a dict or a list, by name.
+
+    Raises TypeError for what is no Parameter.
+    """
+    if isinstance(source, HasParameters):
+        return dict(source.named_parameters())
+    items = source.items() if isinstance(source, Mapping) else enumerate(source)
+    named = {str(name): p for name, p in items}
+    for name, p in named.items():
+        if not isinstance(p, Parameter):
+            raise TypeError(f"parameter {name} is {type(p).__name__}, not a Parameter")
+    return named
+
+
+def select_parameters(selector: Any, named: dict[str, Parameter]) -> dict[str, Parameter]:
+    """Select those of `named` that a pattern, module, Parameter or list of these means.
+
+    Raises TypeError for any other selector.
+    """
+    if isinstance(selector, str):
+        return {n: p for n, p in named.items() if fnmatch.fnmatchcase(n, selector)}
+    if isinstance(selector, Parameter):
+        return {n: p for n, p in named.items() if p is selector}
+    if isinstance(selector, HasParameters):
+        wanted = {id(p) for _, p in selector.named_parameters()}
+        return {n: p for n, p in named.items() if id(p) in wanted}
+    if isinstance(selector, Iterable):
+        selected: dict[str, Parameter] = {}
+        for part in selector:
+            selected.update(select_parameters(part, named))
+        return {n: p for n, p in named.items() if n in selected}
+    raise TypeError(f"a group's 'params' are {type(selector).__name__}: give a name or a module")

@@ -1,0 +1,414 @@
+"""Optimizers of modules: an update rule on groups of parameters.
+
+A module's parameters are moved into one flat buffer; neighbours of one group are one run, and a
+rule walks over each run in a single pass (`runs.py`).  Rules that look at a whole parameter (LAMB,
+Muon) get each one alone.  Names and defaults of the options are PyTorch's here; a class takes them
+from its rule's declarations, and says only where it differs.
+
+The learning rate of a group is a 0-d array, or a schedule evaluated from the rule's own step count:
+both change from step to step in a recorded step too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor, no_grad, ops
+from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
+from tapegrad.optim.core.groups import (
+    Group,
+    HasParameters,
+    ParameterSource,
+    named_parameters_of,
+    select_parameters,
+)
+from tapegrad.optim.core.interrupt import defer_interrupt
+from tapegrad.optim.core.options import unknown_option
+from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
+from tapegrad.optim.core.runs import runs_in_buffers, separate_runs, write_slot
+
+__all__ = ["Optimizer"]
+
+NO_MATCH = "{name}: the group {index} has no parameters: {selector!r} matches none of {names}"
+NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
+
+
+class Optimizer:
+    """Update the parameters of a module, or a list of Parameters, by a rule.
+
+    parameters: a Module, or Parameters in a list or by name in a dict
+    groups:     dicts of options that differ for some parameters, which "params" names: a pattern
+                such as "*.bias", a module, Parameters, or a list of these.  A parameter belongs to
+                the first group that names it; the others keep the options given by keyword
+    accumulate: average the gradients of so many calls of `step` before updating
+    clip_grad_norm:  scale all gradients together to at most this Euclidean norm
+    clip_grad_value: limit each entry of the gradients to ±this
+    lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
+    `optimizer.lr`, or another option in `optimizer.groups[i].options`, changes it for the next
+    steps.
+    Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
+
+    A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
+    says otherwise: `defaults` (keyword -> value), `keywords` (rule's option -> keyword, or None for
+    an option that it does not have), `fixed` (rule's option -> value that nobody can change).
+    """
+
+    rule: ClassVar[UpdateRule]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    keywords: ClassVar[Mapping[str, str | None]] = {}
+    fixed: ClassVar[Mapping[str, Any]] = {}
+    # What the rule calls each option; a tuple for an option such as betas that stands for several.
+    translation: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if not hasattr(cls, "rule"):
+            return  # a base of further classes
+        cls.translation = _translation_of(cls)
+        own = vars(cls).get("defaults", {})
+        _refuse_names_beside(own, cls.translation, cls, "defaults")
+        base: Any = cls.__mro__[1]
+        inherited = {} if "rule" in vars(cls) else base.defaults
+        of_rule = {
+            option: _default_of(cls.rule, names) for option, names in cls.translation.items()
+        }
+        cls.defaults = {
+            option: own.get(option, inherited.get(option, default))
+            for option, default in of_rule.items()
+        }
+        shown = ", ".join(f"{option}={value!r}" for option, value in cls.defaults.items())
+        cls.__doc__ = f"{inspect.cleandoc(cls.__doc__ or '')}\n\nOptions: {shown}."
+        if cls.__init__ is Optimizer.__init__:
+            cls.__signature__ = _signature_of(cls.__init__, cls.defaults)  # type: ignore[attr-defined]  # what inspect shows
+
+    def __init__(
+        self,
+        parameters: ParameterSource,
+        *,
+        groups: Sequence[Mapping[str, Any]] = (),
+        accumulate: int = 1,
+        clip_grad_norm: float | None = None,
+        clip_grad_value: float | None = None,
+        **options: Any,
+    ) -> None:
+        name = type(self).__name__
+        self.module: Any = parameters if isinstance(parameters, HasParameters) else None
+        self.named = named_parameters_of(parameters)
+        if not self.named:
+            raise ValueError(f"{name}: there are no parameters")
+        if accumulate < 1:
+            raise ValueError(f"{name}: accumulate must be at least 1, not {accumulate}")
+        for option, limit in (
+            ("clip_grad_norm", clip_grad_norm), ("clip_grad_value", clip_grad_value),
+        ):  # fmt: skip
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name}: {option} must be positive, not {limit}")
+        self.accumulate = accumulate
+        self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
+        self.accumulated = 0
+        base = self._complete_options(options)
+        remaining = dict(self.named)
+        self.groups: list[Group] = []
+        for index, group in enumerate(groups):
+            if "params" not in group:
+                raise ValueError(f"{name}: the group {index} has no 'params'")
+            own = self._complete_options(
+                {**options, **{k: v for k, v in group.items() if k != "params"}}
+            )
+            members = select_parameters(group["params"], remaining)
+            if not members:
+                raise ValueError(
+                    NO_MATCH.format(
+                        name=name, index=index, selector=group["params"], names=list(self.named)
+                    )
+                )
+            remaining = {n: p for n, p in remaining.items() if n not in members}
+            self._add_group(members, own)
+        if remaining:
+            self._add_group(remaining, base)
+        for made in self.groups:
+            self.check_parameters(made.named)
+        self._lay_out()
+
+    def check_parameters(self, named: Mapping[str, Parameter]) -> None:
+        """Raise ValueError for parameters that the rule is not meant for."""
+
+    def _add_group(self, named: dict[str, Parameter], options: Mapping[str, Any]) -> None:
+        option = self.translation.get("lr")
+        starts = {slot.start for slot in self.rule.slots.values()}
+        reads_rate = isinstance(option, str) and option not in starts
+        self.groups.append(Group(named, options, self._check_options, reads_rate=reads_rate))
+
+    def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the options, each and all together, and return them with the missing defaults."""
+        self._refuse_unknown(options)
+        complete = {**self.defaults, **options}
+        self.rule.complete_options({**self.fixed, **self._translate(complete)})
+        return complete
+
+    @classmethod
+    def _refuse_unknown(cls, options: Iterable[str]) -> None:
+        """Raise TypeError for an option that the optimizer does not have under this name."""
+        for option in options:
+            if option not in cls.defaults:
+                raise unknown_option(cls.__name__, option, cls.defaults)
+
+    @classmethod
+    def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options by the rule's names."""
+        result: dict[str, Any] = {}
+        for option, value in options.items():
+            target = cls.translation.get(option, option)
+            if isinstance(target, tuple):
+                result.update(zip(target, value, strict=True))
+            else:
+                result[target] = value
+        return result
+
+    # A method of the class: groups that kept one of the optimizer would be in a cycle with it.
+    @classmethod
+    def _check_options(cls, options: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError for an option that the rule does not take."""
+        cls._refuse_unknown(options)
+        cls.rule.declared.check(cls._translate(options))
+
+    def _settings(self, group: Group) -> dict[str, Any]:
+        """Return the rule's options for a group, made and checked anew when one has changed."""
+        if group.has_changed():
+            options = group.options
+            current = options if group.rate is None else {**options, "lr": group.rate}
+            group.settings = self.rule.complete_options({**self.fixed, **self._translate(current)})
+            group.lists = [
+                (value, tuple(value))
+                for option, value in options.items()
+                if isinstance(self.translation.get(option), tuple) and type(value) is not tuple
+            ]
+            options.changed = False
+        return group.settings
+
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        """Find the runs: one per parameter, or all neighbours of a group in the flat buffers."""
+        buffers = None
+        if self.module is not None and not self.rule.needs_whole_array:
+            kinds = {(p.dtype, str(p.device)) for p in self.named.values()}
+            if len(kinds) == 1:
+                buffers = self.module.getParameters()
+        claimed: list[tuple[int, int]] = []
+        for group in self.groups:
+            runs = None if buffers is None else runs_in_buffers(group.named, buffers, claimed)
+            group.runs = separate_runs(group.named) if runs is None else runs
+        self._arrays = [(p, array_of(p)) for p in self.named.values()]
+
+    def _follow_parameters(self) -> None:
+        """Give parameters that were rebound (converted, flattened, loaded) new runs, same state."""
+        if all(array_of(p) is array for p, array in self._arrays):
+            return
+        saved = self.state_dict()
+        self._lay_out()
+        self.load_state_dict(saved)
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients, one array per run; a parameter without one is given zeros."""
+        self._follow_parameters()
+        gradients = []
+        for group in self.groups:
+            for run in group.runs:
+                if run.g is not None:
+                    for p, view in run.views:
+                        if p.grad is None or array_of(p.grad) is not view:
+                            ops.assign(untracked(view), 0 if p.grad is None else p.grad.detach())
+                            p.grad = view
+                    gradients.append(run.g)
+                    continue
+                [(_, p, _)] = run.members
+                if p.grad is None:
+                    p.grad = devices.namespace(array_of(p)).zeros_like(array_of(p))
+                gradients.append(p.grad.detach())
+        return gradients
+
+    # Training -------------------------------------------------------------------------------------
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, except between steps whose gradients are accumulated."""
+        if self.accumulated:
+            return
+        with no_grad():
+            for g in self.gradients():
+                ops.assign(g, 0)
+
+    def step(self) -> bool:
+        """Update the parameters from their gradients; False if they were only accumulated."""
+        if self.accumulate > 1:
+            refuse("counts accumulated gradients")
+            self.accumulated += 1
+            if self.accumulated < self.accumulate:
+                return False
+        settings = [self._settings(group) for group in self.groups]
+        gradients = self.gradients()
+        with no_grad(), defer_interrupt():
+            if self.accumulate > 1:
+                for g in gradients:
+                    ops.assign(g, g / self.accumulate)
+                self.accumulated = 0
+            if self.clip_grad_value is not None:
+                clip_grad_value(gradients, self.clip_grad_value)
+            if self.clip_grad_norm is not None:
+                clip_grad_norm(gradients, self.clip_grad_norm)
+            each = iter(gradients)
+            for group, options in zip(self.groups, settings, strict=True):
+                for run in group.runs:
+                    self.rule.update(run.x, next(each), run.state, options)
+        return True
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last group at the next step; set, it is that of all groups."""
+        return self.rates()[-1]
+
+    @lr.setter
+    def lr(self, value: float | Tensor | Callable[[float], float]) -> None:
+        if not callable(value) and not float(value) >= 0:
+            raise ValueError(f"{type(self).__name__}: lr must be at least 0, not {value}")
+        for group in self.groups:
+            group.options["lr"] = value if callable(value) else float(value)
+
+    def rates(self) -> list[float]:
+        """Return the learning rate of each group at the next step."""
+        result = []
+        for group in self.groups:
+            rate: Any = group.options.get("lr") if group.rate is None else group.rate
+            result.append(float(rate(self.steps) if callable(rate) else rate))
+        return result
+
+    @property
+    def steps(self) -> int:
+        """How many updates have been made; 0 for a rule that does not count them."""
+        if self.rule.counter is None:
+            return 0
+        count = self.groups[0].runs[0].state.get(self.rule.counter)
+        return 0 if count is None else int(count)
+
+    # Saving ---------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on beside parameters and gradients.
+
+        "state": for each parameter by name, its NumPy arrays by slot, the count of steps among them
+        "rates": the learning rate of each group; None for a schedule, and where it is taken once
+        "accumulated": how many gradients have been added up for the next update
+        """
+        state: dict[str, dict[str, Any]] = {}
+        for group in self.groups:
+            for run in group.runs:
+                for name, p, part in run.members:
+                    slots = state.setdefault(name, {})
+                    for key, value in run.state.items():
+                        array = devices.to_numpy(array_of(value))
+                        is_shared = value.shape == run.x.shape and len(run.members) > 1
+                        own = array[part] if is_shared else array
+                        slots[key] = np.array(own.reshape(-1) if own.size == p.size else own)
+        rates = [None if g.rate is None else float(g.rate) for g in self.groups]
+        return {"state": state, "rates": rates, "accumulated": self.accumulated}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`.  Raises KeyError or ValueError, changing nothing, if it does
+        not fit these parameters.
+        """
+        state = saved["state"]
+        missing = sorted(n for g in self.groups for r in g.runs for n, *_ in r.members
+                         if n not in state)  # fmt: skip
+        if missing:
+            raise KeyError(f"{type(self).__name__}.load_state_dict: nothing about {missing}")
+        if len(saved["rates"]) != len(self.groups):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: {len(saved['rates'])} groups were saved, "
+                f"there are {len(self.groups)}"
+            )
+        new = []
+        for group in self.groups:
+            options = self._settings(group)
+            for run in group.runs:
+                slots: dict[str, Any] = {}
+                if state[run.members[0][0]]:
+                    self.rule.prepare(slots, run.x, options)
+                for name, _, part in run.members:
+                    for key, value in state[name].items():
+                        if key not in slots:
+                            raise ValueError(f"the rule has no slot {key!r}, saved for {name}")
+                        write_slot(slots[key], value, part, run, name)
+                new.append((run, slots))
+        for run, slots in new:
+            run.state = slots
+        for group, rate in zip(self.groups, saved["rates"], strict=True):
+            if rate is not None and group.rate is not None:
+                ops.assign(group.rate, rate)
+        self.accumulated = saved["accumulated"]
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}("]
+        for group in self.groups:
+            shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
+            lines.append(f"  {len(group.named)} parameters: {shown}")
+        return "\n".join([*lines, ")"])
+
+
+# What a class of optimizers takes from its rule -----------------------------------------------
+
+
+def _translation_of(cls: type[Optimizer]) -> dict[str, str | tuple[str, ...]]:
+    """Read off the rule, and off what the class says otherwise, what the options mean."""
+    declared = cls.rule.declared.declared
+    _refuse_names_beside(cls.keywords, declared, cls, "keywords")
+    _refuse_names_beside(cls.fixed, declared, cls, "fixed")
+    translation: dict[str, str | tuple[str, ...]] = {}
+    for name, option in declared.items():
+        keyword = cls.keywords.get(name, option.keyword)
+        if keyword is None or name in cls.fixed:
+            continue
+        keyword = keyword or name
+        if entry := re.fullmatch(r"(\w+)\[(\d+)\]", keyword):
+            keyword = entry[1]
+            before = translation.get(keyword, ())
+            if isinstance(before, str) or len(before) != int(entry[2]):
+                raise TypeError(f"{cls.__name__}: the entries of {keyword!r} are not in order")
+            translation[keyword] = (*before, name)
+        elif keyword in translation:
+            raise TypeError(f"{cls.__name__}: two options of the rule are called {keyword!r}")
+        else:
+            translation[keyword] = name
+    return translation
+
+
+def _refuse_names_beside(
+    names: Iterable[str], known: Iterable[str], cls: type[Optimizer], table: str
+) -> None:
+    for option in names:
+        if option not in known:
+            raise TypeError(
+                NOT_OF_THE_RULE.format(
+                    name=cls.__name__, table=table, option=option, rule=cls.rule.__name__,
+                    known=", ".join(known),
+                )
+            )  # fmt: skip
+
+
+def _default_of(rule: UpdateRule, names: str | tuple[str, ...]) -> Any:
+    return rule.options[names] if isinstance(names, str) else tuple(rule.options[n] for n in names)
+
+
+def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) -> inspect.Signature:
+    """Make the constructor's signature with all options, for `help` and completion."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
+    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)

@@ -1,0 +1,468 @@
+"""One optimizer is one update rule: a pure function of parameters, their gradient and some state.
+
+A rule is array code over a namespace `xp`, as the body of a primitive is, and returns the new
+parameters and the new state.  All else is done here, once: creating the state, checking the
+options, evaluating the function, and running the rule.  The rule runs in one primitive,
+`optimizer_step`, which replay repeats and which walks over flat memory in blocks that fit the
+cache: a rule of fifteen array operations then reads and writes main memory once.  Step counts and
+rates are 0-d arrays; coefficients that depend on them are computed in float64 and cast at use.
+
+The same rule serves Torch7's functional form (the rule itself is called) and the object form with
+parameter groups (`optimizer.py`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Tensor, no_grad, ops, primitive
+from tapegrad.autograd.core.tensor import array_of, as_array, untracked
+from tapegrad.autograd.core.types import Array, Namespace, Shape
+from tapegrad.optim.core.options import Options
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check import Draws, Setting
+
+__all__ = [
+    "BLOCK",
+    "State",
+    "StateSlot",
+    "Update",
+    "UpdateRule",
+    "cast_like",
+    "decayed_rate",
+    "optimizer_step",
+    "scalar_shape",
+    "update_rule",
+]
+
+# What a functional form keeps between steps, or is configured by.
+State: TypeAlias = MutableMapping[str, Any]
+
+# What a rule returns: the new x, and the slots that change by name.
+Update: TypeAlias = tuple[Array, dict[str, Array]]
+
+# A faster way to run a rule: (x, gradient, state, options) -> None.
+InPlace: TypeAlias = Callable[[Array, Array, dict[str, Any], dict[str, Any]], None]
+
+GRADIENT_SHAPE = "{name}: the gradient has shape {found}, x has shape {expected}"
+NO_DEFAULT = "the rule {name} must give its option {option!r} a default: {option}=option(…)"
+
+# Entries of a block.  x, its gradient and the slots of a block together fit the second-level cache.
+BLOCK = 16384
+
+# Compiling a loop takes a second; below this many entries array code is as fast.
+COMPILED_FROM = 20_000
+
+
+class StateSlot(NamedTuple):
+    """A declaration of one array of a rule's state.
+
+    shape:   function of x's shape that gives the array's shape; None for x's own
+    start:   the first value: a number, or the name of the option that holds it
+    only_if: name of the option that must be true, or not 0, for the rule to have this array
+    """
+
+    shape: Callable[[Shape], Shape] | None = None
+    start: float | str = 0.0
+    only_if: str | None = None
+
+
+def scalar_shape(shape: Shape) -> Shape:
+    """Return (), whatever x's shape is: the `StateSlot.shape` of a single number."""
+    return ()
+
+
+@primitive(mutates="x")
+def optimizer_step(
+    xp: Namespace,
+    x: Array,
+    gradient: Array,
+    slots: list[Array],
+    arrays: list[Array],
+    *,
+    rule: Any,
+    slot_names: tuple[str, ...],
+    array_names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
+) -> None:
+    """Run a rule: overwrite x and the rule's slots with what it computes from them and `gradient`.
+
+    x, gradient: arrays of one shape
+    slots:   the state arrays called `slot_names`
+    arrays:  the options called `array_names`, arrays of x's shape or single numbers
+    options: the other options
+    """
+    state = dict(zip(slot_names, slots, strict=True))
+    settings = _settings(rule, state, options, array_names, arrays)
+    size = x.size
+    is_flat = _all_contiguous(x, gradient, slots)
+    in_place = rule.faster.get("numpy")
+    if in_place is not None and xp is np and x.dtype == gradient.dtype and is_flat:
+        in_place(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
+        _count_step(rule, state)
+        return
+    if rule.needs_whole_array or size <= BLOCK or xp is not np or not is_flat:
+        _run_block(xp, rule, x, gradient, state, settings, is_last=True)
+        return
+    shape = x.shape
+    x, g = x.reshape(-1), gradient.reshape(-1)
+    for start in range(0, size, BLOCK):
+        part = slice(start, min(start + BLOCK, size))
+        _run_block(
+            xp, rule, x[part], g[part],
+            {k: s.reshape(-1)[part] if s.shape == shape else s for k, s in state.items()},
+            {k: _block_of(o, shape, part) for k, o in settings.items()},
+            is_last=part.stop == size,
+        )  # fmt: skip
+
+
+@optimizer_step.on("numba")
+def _optimizer_step_compiled(
+    xp: Namespace, x: Array, gradient: Array, slots: list[Array], arrays: list[Array], *, rule: Any,
+    slot_names: tuple[str, ...], array_names: tuple[str, ...],
+    options: tuple[tuple[str, Any], ...],
+) -> None:  # fmt: skip
+    """Run a rule through its compiled loop where it has one, else as `optimizer_step` does."""
+    compiled = rule.faster.get("numba")
+    if (
+        compiled is None
+        or x.dtype != gradient.dtype
+        or x.dtype.kind != "f"
+        or x.dtype.itemsize < 4
+        or x.size < COMPILED_FROM
+        or not _all_contiguous(x, gradient, slots)
+    ):
+        optimizer_step.primitive.body(
+            xp, x, gradient, slots, arrays, rule=rule, slot_names=slot_names,
+            array_names=array_names, options=options,
+        )  # fmt: skip
+        return
+    state = dict(zip(slot_names, slots, strict=True))
+    settings = _settings(rule, state, options, array_names, arrays)
+    compiled(x.reshape(-1), gradient.reshape(-1), _flat_state(state, x.shape), settings)
+    _count_step(rule, state)
+
+
+def _settings(
+    rule: UpdateRule,
+    state: Mapping[str, Array],
+    options: tuple[tuple[str, Any], ...],
+    array_names: tuple[str, ...],
+    arrays: list[Array],
+) -> dict[str, Any]:
+    """Join the options of one step; a schedule becomes its value at the rule's own step count."""
+    settings = {**dict(options), **dict(zip(array_names, arrays, strict=True))}
+    if rule.counter is not None:
+        for name, value in settings.items():
+            if callable(value) and rule.declared.declared[name].is_number():
+                settings[name] = value(float(state[rule.counter]))
+    return settings
+
+
+def _flat_state(state: Mapping[str, Array], shape: Shape) -> dict[str, Array]:
+    return {k: s.reshape(-1) if s.shape == shape and s.ndim else s for k, s in state.items()}
+
+
+def _run_block(
+    xp: Namespace,
+    rule: UpdateRule,
+    x: Array,
+    g: Array,
+    state: dict[str, Array],
+    settings: dict[str, Any],
+    *,
+    is_last: bool,
+) -> None:
+    """Run a rule on one block of x and its slots.
+
+    Slots of a single number are written with the last block, since all blocks read the old ones.
+    """
+    new_x, new_state = rule.function(xp, x, g, state, **settings)
+    x[...] = new_x
+    for name, value in new_state.items():
+        if state[name].ndim or is_last:
+            state[name][...] = value
+    if is_last:
+        _count_step(rule, state)
+
+
+def _count_step(rule: UpdateRule, state: Mapping[str, Array]) -> None:
+    if rule.counter is not None:
+        state[rule.counter][...] += 1
+
+
+def _all_contiguous(x: Array, g: Array, slots: list[Array]) -> bool:
+    return all(a.flags.c_contiguous for a in (x, g, *slots))
+
+
+def _block_of(value: Any, shape: Shape, part: slice) -> Any:
+    """Cut a block out of an option that has x's shape; other options are the same in each block."""
+    if devices.is_array(value) and value.ndim and value.shape == shape:
+        return value.reshape(-1)[part]
+    return value
+
+
+class UpdateRule:
+    """An optimizer in Torch7's functional form: one step of `optim.NAME(feval, x, config, state)`.
+
+    feval:  x -> (f, gradient of x's shape)
+    x:      array or Tensor, updated in place
+    config: options by name; one that is unknown or out of range is an error that changes nothing
+    state:  what is kept between steps; `config` itself if omitted, as in Torch7
+    Returns (x, [f]), for some rules a third value.  `update_rule` makes one from a function.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Update],
+        *,
+        counter: str | None,
+        slots: Mapping[str, StateSlot],
+        options: Mapping[str, Any],
+        evaluate_at: Callable[..., Any] | None,
+        repeat: str | None,
+        also_returns: str | None,
+        needs_whole_array: bool,
+        check: Callable[[Mapping[str, Any]], None] | None,
+    ) -> None:
+        self.function = function
+        self.counter = counter
+        self.slots = dict(slots)
+        self.evaluate_at = evaluate_at
+        self.repeat = repeat
+        self.also_returns = also_returns
+        self.needs_whole_array = needs_whole_array
+        self.check = check
+        # Faster ways to do the same, by what runs them; see `on`.
+        self.faster: dict[str, InPlace] = {}
+        self.state_names = (*((counter,) if counter else ()), *self.slots)
+        self.declared = Options(function.__name__, options, state=self.state_names)
+        self.options = self.declared.defaults
+        # How the laws draw an example (`tapegrad.autograd.check`).
+        self.law_case = functools.partial(_draw_example, self.declared, check)
+        self.__name__ = self.__qualname__ = function.__name__
+        self.__doc__ = inspect.getdoc(function)
+        self.__module__ = function.__module__
+
+    def __repr__(self) -> str:
+        return f"<optimizer {self.__name__}({', '.join(self.options)})>"
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> UpdateRule:
+        return self
+
+    def on(self, library: str) -> Callable[[InPlace], InPlace]:
+        """Declare a faster way to run the rule, as a decorator: `@adam.on("numpy")`.
+
+        library: "numpy", or "numba" for a compiled loop
+        The decorated function is called as (x, gradient, state, options) on flat NumPy arrays of
+        one dtype.  It overwrites x and the slots, and must give the bits of the rule.
+        """
+        if library not in {"numpy", "numba"}:
+            raise ValueError(f"a rule runs faster on 'numpy' or 'numba', not {library!r}")
+
+        def declare(function: InPlace) -> InPlace:
+            self.faster[library] = function
+            return function
+
+        return declare
+
+    def complete_options(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the options in `config` and return all, with the defaults of those that it lacks.
+
+        Raises TypeError for an option that does not exist, ValueError for a bad value.
+        """
+        result = self.declared.complete(config)
+        if self.check is not None:
+            self.check(result)
+        return result
+
+    def prepare(self, state: State, x: Tensor, options: Mapping[str, Any]) -> None:
+        """Create the arrays that `state` lacks for parameters `x`."""
+        xp = devices.namespace(array_of(x))
+        if self.counter and not isinstance(state.get(self.counter), Tensor):
+            start = np.array(float(state.get(self.counter, 0)))
+            state[self.counter] = Tensor(start, device=x.device)
+        for name, slot in self.slots.items():
+            if slot.only_if and not options[slot.only_if]:
+                continue
+            if not isinstance(state.get(name), Tensor):
+                shape = x.shape if slot.shape is None else slot.shape(x.shape)
+                first = options[slot.start] if isinstance(slot.start, str) else slot.start
+                dtype = np.float64 if slot.shape is scalar_shape else x.dtype
+                state[name] = untracked(xp.zeros(shape, dtype=dtype))
+                if isinstance(first, Tensor) or first:
+                    ops.assign(state[name], first)
+
+    def update(self, x: Tensor, g: Tensor, state: State, options: Mapping[str, Any]) -> None:
+        """Make one step: overwrite `x` and `state`, from the gradient `g` and all `options`."""
+        with no_grad():
+            self.prepare(state, x, options)
+            used = {k: v for k, v in options.items() if k != self.repeat}
+            arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
+            names = tuple(name for name in self.state_names if self._has_slot(name, used))
+            optimizer_step(
+                x,
+                g,
+                [state[name] for name in names],
+                [v if isinstance(v, Tensor) else untracked(v) for v in arrays.values()],
+                rule=self,
+                slot_names=names,
+                array_names=tuple(arrays),
+                options=tuple((k, v) for k, v in used.items() if k not in arrays),
+            )
+
+    def _has_slot(self, name: str, options: Mapping[str, Any]) -> bool:
+        only_if = None if name == self.counter else self.slots[name].only_if
+        return only_if is None or bool(options[only_if])
+
+    def __call__(
+        self,
+        feval: Callable[[Any], tuple[Any, Any]],
+        x: Tensor | Array,
+        config: State | None = None,
+        state: State | None = None,
+    ) -> tuple[Any, ...]:
+        """Make one step: x is updated in place; returns x and [f]."""
+        config = {} if config is None else config
+        state = config if state is None else state
+        options = self.complete_options(config)
+        target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
+        losses = []
+        for _ in range(options[self.repeat] if self.repeat else 1):
+            f, g = self._evaluate(feval, x, target, state, options)
+            losses.append(f)
+            self.update(target, g, state, options)
+        return (x, losses, state[self.also_returns]) if self.also_returns else (x, losses)
+
+    def _evaluate(
+        self,
+        feval: Callable[[Any], tuple[Any, Any]],
+        x: Tensor | Array,
+        target: Tensor,
+        state: State,
+        options: Mapping[str, Any],
+    ) -> tuple[Any, Tensor]:
+        before = None
+        if self.evaluate_at is not None:
+            with no_grad():
+                self.prepare(state, target, options)
+                before = ops.identity(target) + 0
+                ops.assign(target, self.evaluate_at(target, state, **options))
+        try:
+            f, gradient = feval(x)
+            g = gradient.detach() if isinstance(gradient, Tensor) else Tensor(gradient)
+            if g.shape != target.shape:
+                raise ValueError(  # noqa: TRY301  # it too must put x back
+                    GRADIENT_SHAPE.format(name=self.__name__, found=g.shape, expected=target.shape)
+                )
+        except BaseException:
+            if before is not None:
+                with no_grad():
+                    ops.assign(target, before)
+            raise
+        return f, g
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or devices.is_array(value)
+
+
+def _draw_example(
+    options: Options, check: Callable[[Mapping[str, Any]], None] | None, draws: Draws
+) -> Setting:
+    """Draw an example for the laws: each option has its default, or a value that it may try.
+
+    Where `check` refuses the values together, all but the declared `examples` are left out.
+    """
+    from tapegrad.autograd.check import Setting
+
+    config = {}
+    for name, option in options.declared.items():
+        value = draws.choice(option.values_to_try())
+        if option.examples or value != option.default:
+            config[name] = value
+    try:
+        if check is not None:
+            check({**options.defaults, **config})
+    except ValueError:
+        config = {k: v for k, v in config.items() if options.declared[k].examples}
+    return Setting(config, draws.integer(1, 6))
+
+
+def update_rule(
+    *,
+    counter: str | None = None,
+    slots: tuple[str, ...] | Mapping[str, StateSlot] = (),
+    evaluate_at: Callable[..., Any] | None = None,
+    repeat: str | None = None,
+    also_returns: str | None = None,
+    needs_whole_array: bool = False,
+    check: Callable[[Mapping[str, Any]], None] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Update]], UpdateRule]:
+    """Make an optimizer of a function rule(xp, x, g, state, *, …options) -> (new x, new state).
+
+    The rule computes on bare arrays with `xp`'s functions.  Its keyword arguments are the options,
+    each with a default or an `option(…)`.  `state` holds the slots by name, and new state has those
+    that change; ``state[counter]`` is the number of steps made before this one.
+
+    counter: name of the state entry that counts steps, a 0-d float64 array from 0
+    slots:   names of state arrays shaped like x and zero at first, or a `StateSlot` for each
+    evaluate_at: (x, state, **options) -> where the function is evaluated instead of x
+    repeat:  name of the option that says how many steps one call makes; the rule does not get it
+    also_returns: name of the slot that a call returns beside x and the losses
+    needs_whole_array: the rule is not elementwise, and sees each parameter alone and undivided
+    check:   raises ValueError for options that do not go together
+    options: options that cannot be keyword arguments: `repeat`, and names such as "lambda"
+    Raises TypeError for an option without a default.
+
+    >>> @update_rule(counter="t", slots=("v",))
+    ... def heavy_ball(xp, x, g, state, *, lr=option(0.1, at_least=0), momentum=0.9):
+    ...     v = momentum * state["v"] + g
+    ...     return x - lr * v, {"v": v}
+    >>> class HeavyBall(Optimizer):
+    ...     rule = heavy_ball
+    """
+    declared = slots if isinstance(slots, Mapping) else {name: StateSlot() for name in slots}
+
+    def declare(function: Callable[..., Update]) -> UpdateRule:
+        own = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                if parameter.default is parameter.empty:
+                    raise TypeError(NO_DEFAULT.format(name=function.__name__, option=name))
+                own[name] = parameter.default
+        return UpdateRule(
+            function,
+            counter=counter,
+            slots=declared,
+            options={**own, **(options or {})},
+            evaluate_at=evaluate_at,
+            repeat=repeat,
+            also_returns=also_returns,
+            needs_whole_array=needs_whole_array,
+            check=check,
+        )
+
+    return declare
+
+
+def decayed_rate(rate: Any, decay: float, count: Any) -> Any:
+    """Compute the learning rate of step `count`, in float64: rate / (1 + count · decay)."""
+    return rate / (1 + count * decay) if decay else rate
+
+
+def cast_like(xp: Namespace, value: Any, x: Array) -> Any:
+    """Cast a coefficient to x's dtype, so that it does not widen what it multiplies."""
+    # NumPy's float64 scalars are Python floats by type, and yet widen a float32 array.
+    return value if type(value) in {int, float} else xp.asarray(value, dtype=x.dtype)

@@ -1,0 +1,34 @@
+"""The loop around a step, and what is measured, averaged and saved there."""
+
+from typing import TYPE_CHECKING
+
+from tapegrad.optim.training import (
+    average,
+    callbacks,
+    checkpoint,
+    confusion,
+    data,
+    logger,
+    metrics,
+    trainer,
+)
+from tapegrad.optim.training.average import *
+from tapegrad.optim.training.callbacks import *
+from tapegrad.optim.training.checkpoint import *
+from tapegrad.optim.training.confusion import *
+from tapegrad.optim.training.data import *
+from tapegrad.optim.training.logger import *
+from tapegrad.optim.training.metrics import *
+from tapegrad.optim.training.trainer import *
+
+if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
+    __all__ = [
+        *average.__all__,
+        *callbacks.__all__,
+        *checkpoint.__all__,
+        *confusion.__all__,
+        *data.__all__,
+        *logger.__all__,
+        *metrics.__all__,
+        *trainer.__all__,
+    ]
