@@ -38,6 +38,9 @@ class Part:
     keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
 
+    # Where calls leave results; a recorded step depends on all other attributes (autograd/replay).
+    _step_results = (ATTRIBUTE,)
+
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
     _training = True

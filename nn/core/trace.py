@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd import Tensor, is_recording
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
@@ -71,7 +71,7 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
 
 def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
     """Run `update` on `args` as the module's forward code: in the open trace, or plainly."""
-    guard(module, "_frozen")
+    watch(module)
     frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]

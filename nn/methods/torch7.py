@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.part import Part, empty_result, gradient_of
@@ -271,7 +271,7 @@ class Torch7(Part):
     @property
     def train(self) -> bool:
         """True in training mode (the default), False after `evaluate()`."""
-        guard(self, "_training")
+        watch(self)
         return self._training
 
     @train.setter

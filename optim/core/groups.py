@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class GroupOptions(dict[str, Any]):
     changed: True after an option was set or removed, until the optimizer has read the options; not
              after a write into `rate`, which the optimizer holds
     """
+
+    # A recorded step depends on the attributes (autograd/replay), and not on the entries: a number
+    # that is set as "lr" is read from `rate`, and `changed` tells of the others.
+    _step_results: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -140,6 +144,8 @@ class Group:
     lists:    options such as betas whose value is a list, each with the entries of which the
               settings are made: the entries can change without an assignment to the group
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
@@ -60,6 +60,8 @@ class Optimizer:
     says otherwise: `defaults` (keyword -> value), `keywords` (rule's option -> keyword, or None for
     an option that it does not have), `fixed` (rule's option -> value that nobody can change).
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     rule: ClassVar[UpdateRule]
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -248,6 +250,7 @@ class Optimizer:
 
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated."""
+        watch(self)
         if self.accumulate > 1:
             refuse("counts accumulated gradients")
             self.accumulated += 1
