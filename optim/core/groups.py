@@ -171,6 +171,9 @@ class Group:
         old = self._options
         new = GroupOptions({}, old.check, reads_rate=old.reads_rate, rate=old.rate)
         new.update(options)
+        if new.rate is old.rate is not None and _equal_but_rate(old, new):
+            dict.update(old, new)  # recorded steps read the rate, and go on
+            return
         new.changed = True
         self._options = new
 
@@ -184,6 +187,15 @@ class Group:
     def rate(self) -> Tensor | None:
         """The learning rate as a 0-d Tensor, where it is neither a schedule nor taken only once."""
         return self._options.rate
+
+
+def _equal_but_rate(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    plain = (bool, int, float, tuple, type(None))
+    return old.keys() == new.keys() and all(
+        value is old[option] or (isinstance(value, plain) and value == old[option])
+        for option, value in new.items()
+        if option != "lr"
+    )
 
 
 def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
