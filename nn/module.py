@@ -24,7 +24,7 @@ from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
 from tapegrad.nn.core.own import has_handwritten_gradient
-from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.part import Part, fresh_result
 from tapegrad.nn.core.reading import NO_FORWARD
 from tapegrad.nn.core.trace import run_module, trace_call
 from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
@@ -132,8 +132,8 @@ class Module(Torch7, Python, Part):
     def forward(self: HasUpdateOutput[Output_co], *inputs: Any, **named: Any) -> Output_co:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
 
-        Returns `output`: untracked unless an input is tracked.  Inside another module's forward
-        code it composes as a plain call does.
+        Returns the value of `output` in new Tensors, untracked unless an input is tracked.  Inside
+        another module's forward code it composes as a plain call does.
         """
         module: Any = self
         return _forward(module, inputs, type(module))
@@ -193,4 +193,4 @@ def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
             kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
         span.keep("output", kept)
     run.trace = trace
-    return module.output
+    return fresh_result(module.output)

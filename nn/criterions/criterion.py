@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import fresh_result
 from tapegrad.nn.core.reading import (
     check_same_target,
     checked_root_span,
@@ -64,7 +65,7 @@ class Criterion(Module):
         seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
         cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
         store_input_gradients(trace, cotangents, None)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     def _compose(self, inputs: tuple[Any, ...]) -> Any:
         """The loss of (input, target), as a part of the current tape."""

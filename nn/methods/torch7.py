@@ -17,7 +17,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of
+from tapegrad.nn.core.part import Part, empty_result, fresh_result, gradient_of
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -59,7 +59,7 @@ class Torch7(Part):
 
     @gradient_from_tape
     def backward(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> Nest:
-        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
+        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput in new Tensors.
 
         input:      the input of the last `forward`: the same memory, or equal bits
         gradOutput: gradient with respect to `output`, of its shape
@@ -71,13 +71,13 @@ class Torch7(Part):
             self.updateGradInput(input, gradOutput)
             if not self._frozen or self._parameters():
                 self.accGradParameters(input, gradOutput, scale)
-            return self.gradInput
+            return fresh_result(self.gradInput)
         trace, cotangents = self._reverse(
             "backward", input, gradOutput, inputs=True, parameters=None
         )
         add_to_parameter_gradients(cotangents, scale)
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def updateGradInput(self, input: Nest, gradOutput: Nest) -> Nest:
@@ -89,7 +89,7 @@ class Torch7(Part):
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
@@ -125,7 +125,7 @@ class Torch7(Part):
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     def _reverse(
         self,
