@@ -44,6 +44,7 @@ class Part:
 
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
+    _tapegrad_hooks: dict[str, list[Any]] | None = None  # see core.hooks
     _training = True
     _frozen = False
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring

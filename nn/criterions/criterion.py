@@ -6,7 +6,7 @@ methods the target is a constant.  ``criterion(x, target)`` composes on the tape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
@@ -67,18 +67,20 @@ class Criterion(Module):
         store_input_gradients(trace, cotangents, None)
         return fresh_result(self.gradInput)
 
-    def _compose(self, inputs: tuple[Any, ...]) -> Any:
+    def _compose(self, inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None) -> Any:
         """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
+        return run_module(
+            self, (x,), lambda x, **named: self.updateOutput(x, *target, **named), named
+        )
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x: self.updateOutput(x, constants)
+        return (x,), lambda x, **named: self.updateOutput(x, constants, **named)
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:
