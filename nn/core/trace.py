@@ -32,6 +32,12 @@ from tapegrad.nn.core.spans import Span, Trace
 
 __all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
 
+BARE_ARRAY = (
+    "the forward code of {name} returned an ndarray, through which no gradient passes back: "
+    "compute with the Tensors (was a value taken out with .numpy() or .data?). If it is meant to "
+    "be a constant, return tapegrad.Tensor(y)"
+)
+
 
 def as_tensors(inputs: Any) -> Any:
     """The same nest, with untracked Tensors for bare arrays and numbers.
@@ -102,12 +108,26 @@ def run_module(
         inner = Frame(module, trace, frame, undo)
     if trace is None:
         with enter_frame(inner), name_module_in_errors():
-            return update(*inputs)
+            output = update(*inputs)
+            if not isinstance(output, Tensor):
+                _refuse_lost_gradient(module, inputs, output)
+            return output
     marked, nodes = mark_inputs(inputs)
     with enter_frame(inner), name_module_in_errors():
         output = update(*marked)
+        if not isinstance(output, Tensor):
+            _refuse_lost_gradient(module, marked, output)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
+
+
+def _refuse_lost_gradient(module: Any, inputs: list[Any], output: Any) -> None:
+    """Raise TypeError for a bare array in the output where a gradient should pass back."""
+    if not any(is_array(y) for y in leaves(output)) or not is_recording():
+        return
+    tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(inputs))
+    if tracked or module._parameters():
+        raise TypeError(BARE_ARRAY.format(name=type(module).__name__))
 
 
 def _named_input(value: Any, frame: Frame | None) -> Any:

@@ -27,6 +27,7 @@ from tapegrad.nn.core.reading import (
     sweep_trace,
 )
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.training_mode import TrainingMode
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -269,20 +270,27 @@ class Torch7(Part):
     # Mode and type --------------------------------------------------------------------------------
 
     @property
-    def train(self) -> bool:
-        """True in training mode (the default), False after `evaluate()`."""
+    def train(self) -> TrainingMode:
+        """True in training mode (the default), False after `evaluate()`.
+
+        Assigned, it sets the mode of this module alone.  Called, ``m.train()`` or
+        ``m.train(False)``, it sets the mode here and in all modules below, and returns the module.
+        """
         watch(self)
-        return self._training
+        return TrainingMode(self._training, self)
 
     @train.setter
     def train(self, value: bool) -> None:
         self._training = bool(value)
 
-    def training(self) -> Self:
-        """Set training mode, here and in all modules below; returns self."""
-        for module in self.listModules():
-            module.train = True
-        return self
+    @property
+    def training(self) -> TrainingMode:
+        """The same as `train`: a mode that can be asked, assigned and called."""
+        return self.train
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self.train = value
 
     def evaluate(self) -> Self:
         """Set evaluation mode, here and in all modules below; returns self."""

@@ -124,7 +124,7 @@ class LookupRNN(AbstractRecurrent):
 
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         linear, transfer = self.modules
-        rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
+        rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize, rows=True)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
+from tapegrad.optim.core.advice import PAIR_OF_LISTS
 
 if TYPE_CHECKING:
     from tapegrad.optim.core.runs import MemoryRun
@@ -209,6 +210,8 @@ def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
     named = {str(name): p for name, p in items}
     for name, p in named.items():
         if not isinstance(p, Parameter):
+            if isinstance(p, list):
+                raise TypeError(PAIR_OF_LISTS.format(name=name, found=type(p).__name__))
             raise TypeError(f"parameter {name} is {type(p).__name__}, not a Parameter")
     return named
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.optim.core.advice import POSITIONAL, absent_attribute
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
     Group,
@@ -94,7 +95,7 @@ class Optimizer:
     def __init__(
         self,
         parameters: ParameterSource,
-        *,
+        *positional: Never,
         groups: Sequence[Mapping[str, Any]] = (),
         accumulate: int = 1,
         clip_grad_norm: float | None = None,
@@ -102,6 +103,10 @@ class Optimizer:
         **options: Any,
     ) -> None:
         name = type(self).__name__
+        if positional:
+            raise TypeError(
+                POSITIONAL.format(name=name, value=positional[0], count=len(positional))
+            )
         self.module: Any = parameters if isinstance(parameters, HasParameters) else None
         self.named = named_parameters_of(parameters)
         if not self.named:
@@ -357,6 +362,11 @@ class Optimizer:
                 ops.assign(group.rate, rate)
         self.accumulated = saved["accumulated"]
 
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise absent_attribute(self, name)
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
         for group in self.groups:
@@ -414,4 +424,6 @@ def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) ->
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)
+    return inspect.Signature(
+        [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}] + options
+    )

@@ -416,7 +416,7 @@ def _fields(
     module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]], dtype: np.dtype[Any]
 ) -> dict[str, Any]:
     """The fields that Torch7 would have, still with Tensors and modules among them."""
-    fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
+    fields: dict[str, Any] = {"train": bool(module.train), **_type_fields(module, dtype)}
     if hasattr(module, "to_torch7"):
         return fields | module.to_torch7()
     kinds, private = _counts(type(module)), torch7_classes.private(type(module))
