@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PAIR_OF_LISTS", "POSITIONAL", "absent_attribute"]
+__all__ = ["OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "absent_attribute"]
 
 OF_OPTIMIZERS = {
     "add_param_group": "give groups=[{'params': …, 'lr': …}, …] to the constructor",

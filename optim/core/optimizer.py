@@ -22,7 +22,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
-from tapegrad.optim.core.advice import POSITIONAL, absent_attribute
+from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, absent_attribute
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
     Group,
@@ -53,8 +53,8 @@ class Optimizer:
     clip_grad_norm:  scale all gradients together to at most this Euclidean norm
     clip_grad_value: limit each entry of the gradients to ±this
     lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
-    `optimizer.lr`, or another option in `optimizer.groups[i].options`, changes it for the next
-    steps.
+    `optimizer.lr`, or another option by its name, changes it for the next steps in all groups, and
+    `optimizer.groups[i].options` in one.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
 
     A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
@@ -365,7 +365,22 @@ class Optimizer:
     if not TYPE_CHECKING:  # type checkers would take any name for an attribute
 
         def __getattr__(self, name: str) -> Any:
+            if name in type(self).defaults and "groups" in vars(self):
+                return self.groups[-1].options[name]
             raise absent_attribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option in all groups, ``optimizer.weight_decay = 0.1``, or an attribute.
+
+        Raises AttributeError for a word of another system that would have no effect.
+        """
+        if name in OF_OPTIMIZERS:
+            raise absent_attribute(self, name)
+        if name in type(self).defaults and name != "lr" and "groups" in vars(self):
+            for group in self.groups:
+                group.options[name] = value
+        else:
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
@@ -424,6 +439,5 @@ def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) ->
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature(
-        [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}] + options
-    )
+    shown = [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
+    return inspect.Signature(shown + options)
