@@ -55,7 +55,7 @@ OF_MODULES = {
 
 # Only names with another class here: what exists needs no advice, and is not shown.
 OF_CLASSES = {
-    "AvgPool1d": "TemporalPooling or SpatialAveragePooling",
+    "AvgPool1d": "SpatialAveragePooling, on an image of one row",
     "AvgPool2d": "SpatialAveragePooling",
     "BatchNorm1d": "BatchNormalization",
     "BatchNorm2d": "SpatialBatchNormalization",
