@@ -121,7 +121,7 @@ class Module(Torch7, Python, Part):
     def __call__(
         self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
     ) -> GraphNode: ...
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
+    def __call__(self, /, *inputs: Any, **named: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
         named: further arguments of the forward code, such as a mask or a mode: arrays among them

@@ -209,7 +209,8 @@ def an_option_changed_after_recording_is_seen(trial: OptimizerTrial) -> NotCover
     name, other = trial.draws.choice(others)
     results = []
     for wrap in (lambda step: step, replay):
-        x, config, state = Tensor(trial.start.copy()), trial.config(), {}
+        x, config = Tensor(trial.start.copy()), trial.config()
+        state: dict[str, Any] = {}
         a, b = Tensor(trial.a), Tensor(trial.b)
 
         def feval(x: Tensor, a: Tensor = a, b: Tensor = b) -> Any:

@@ -143,7 +143,7 @@ class Entries(Place):
 class Memory(Place):
     """Where a Tensor's values lie, and for a Parameter where its gradient does."""
 
-    keys = (".data",)
+    keys: tuple[str, ...] = (".data",)
     is_same = staticmethod(is_)  # equal values elsewhere are not enough
 
     def __init__(self, label: str, tensor: Tensor, is_parameter: bool) -> None:

@@ -161,7 +161,7 @@ class Sequential(Container):
         if isinstance(index, slice):
             if isinstance(module, Module) and not isinstance(module, Container):
                 raise TypeError(f"{type(self).__name__}[i:j] = … takes several modules, not one")
-            self.modules[index] = [self._checked(each) for each in module]  # type: ignore[union-attr]  # a list or a container
+            self.modules[index] = [self._checked(each) for each in module]
         else:
             self.modules[self._position(index)] = self._checked(module)
         self._drop_traces()

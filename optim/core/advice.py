@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "absent_attribute"]
+__all__ = ["OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "unknown_word"]
 
 OF_OPTIMIZERS = {
     "add_param_group": "give groups=[{'params': …, 'lr': …}, …] to the constructor",
@@ -25,7 +25,7 @@ POSITIONAL = (
 )
 
 
-def absent_attribute(optimizer: Any, name: str) -> AttributeError:
+def unknown_word(optimizer: Any, name: str) -> AttributeError:
     """The error for an attribute that an optimizer does not have, with what to write instead."""
     text = f"{type(optimizer).__name__!r} object has no attribute {name!r}"
     if name in OF_OPTIMIZERS:

@@ -22,7 +22,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
 from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
-from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, absent_attribute
+from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
     Group,
@@ -367,7 +367,7 @@ class Optimizer:
         def __getattr__(self, name: str) -> Any:
             if name in type(self).defaults and "groups" in vars(self):
                 return self.groups[-1].options[name]
-            raise absent_attribute(self, name)
+            raise unknown_word(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an option in all groups, ``optimizer.weight_decay = 0.1``, or an attribute.
@@ -375,7 +375,7 @@ class Optimizer:
         Raises AttributeError for a word of another system that would have no effect.
         """
         if name in OF_OPTIMIZERS:
-            raise absent_attribute(self, name)
+            raise unknown_word(self, name)
         if name in type(self).defaults and name != "lr" and "groups" in vars(self):
             for group in self.groups:
                 group.options[name] = value
