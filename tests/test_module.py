@@ -45,7 +45,43 @@ def test_forward_and_call_compute_the_same() -> None:
     np.testing.assert_array_equal(net.forward(x).numpy(), net(x).numpy())
     assert net(x).tracked
     assert not net.forward(x).tracked
-    assert net.forward(x) is net.output
+    assert net.forward(x) is not net.output
+
+
+def test_results_that_a_person_keeps_stay_what_they_were_and_output_is_the_one_handle() -> None:
+    net, criterion = Net().double(), nn.MSECriterion()
+    kept, values, handle = [], [], None
+    for i in range(3):
+        x, t = RNG.normal(size=(3, 4)) + i, np.zeros((3, 2))
+        y = net.forward(x)
+        loss, g = criterion.forward(y, t), criterion.backward(y, t)
+        kept += [y, loss, g, net.backward(x, g), net.updateGradInput(x, g)]
+        values += [each.numpy().copy() for each in kept[-5:]]
+        handle = handle or (net.output, net.gradInput, criterion.output)
+        assert handle[0] is net.output
+        assert handle[1] is net.gradInput
+        assert handle[2] is criterion.output
+        np.testing.assert_array_equal(net.output.numpy(), y.numpy())
+    for each, value in zip(kept, values, strict=True):
+        np.testing.assert_array_equal(each.numpy(), value)
+
+
+def test_a_table_that_a_person_keeps_stays_what_it_was() -> None:
+    net = nn.ConcatTable(nn.Linear(4, 2), nn.Linear(4, 3))
+    first = net.forward(np.ones((1, 4)))
+    values = [y.numpy().copy() for y in first]
+    net.forward(np.zeros((1, 4)))
+    for y, value in zip(first, values, strict=True):
+        np.testing.assert_array_equal(y.numpy(), value)
+
+
+def test_a_tracked_result_can_be_kept_and_differentiated_later() -> None:
+    net, x = Net().double(), Parameter(RNG.normal(size=(3, 4)))
+    first = net.forward(x)
+    net.forward(x * 2)
+    first.sum().backward()
+    expected = grad(lambda x: np.sum(net(x)))(x.numpy())
+    np.testing.assert_allclose(x.grad.numpy(), expected, rtol=1e-12)
 
 
 def test_backward_agrees_with_grad_for_inputs_and_parameters() -> None:

@@ -31,7 +31,6 @@ __all__ = [
     "make_mode",
     "current_mode",
     "enable_grad",
-    "guard",
     "interpreter",
     "is_followed",
     "is_recording",
@@ -41,6 +40,7 @@ __all__ = [
     "refuse",
     "reset_mode",
     "switch_mode",
+    "watch",
     "watch_writes",
 ]
 
@@ -92,8 +92,8 @@ class Observer:
     def refuse(self, action: str) -> None:
         """The program reads a value, by `action`; an observer may raise."""
 
-    def guard(self, owner: Any, attribute: str) -> None:
-        """The running step depends on the value of ``owner.attribute``."""
+    def watch(self, owner: Any) -> None:
+        """The running step depends on the attributes of `owner`, a module or an optimizer."""
 
 
 class Forwarder(Observer):
@@ -139,9 +139,9 @@ class Forwarder(Observer):
         """Tell `outer` (see `Observer.refuse`)."""
         self.outer.refuse(action)
 
-    def guard(self, owner: Any, attribute: str) -> None:
-        """Tell `outer` (see `Observer.guard`)."""
-        self.outer.guard(owner, attribute)
+    def watch(self, owner: Any) -> None:
+        """Tell `outer` (see `Observer.watch`)."""
+        self.outer.watch(owner)
 
 
 class Interpreter(Protocol):
@@ -236,11 +236,11 @@ def refuse(action: str) -> None:
         installed.refuse(action)
 
 
-def guard(owner: Any, attribute: str) -> None:
-    """Tell a recording that the step depends on ``owner.attribute``; a change records it anew."""
+def watch(owner: Any) -> None:
+    """Tell a recording that the step depends on `owner`'s attributes; a change records it anew."""
     installed = observer()
     if installed is not None:
-        installed.guard(owner, attribute)
+        installed.watch(owner)
 
 
 # Writes into existing arrays ----------------------------------------------------------------------

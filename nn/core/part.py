@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import result_tensor, untracked
+from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.state import kept_attributes
@@ -26,7 +27,15 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "gradient_of", "known_dtype", "named_fields", "text_of"]
+__all__ = [
+    "Part",
+    "empty_result",
+    "fresh_result",
+    "gradient_of",
+    "known_dtype",
+    "named_fields",
+    "text_of",
+]
 
 
 class Part:
@@ -38,8 +47,12 @@ class Part:
     keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
 
+    # Where calls leave results; a recorded step depends on all other attributes (autograd/replay).
+    _step_results = (ATTRIBUTE,)
+
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
+    _tapegrad_hooks: dict[str, list[Any]] | None = None  # see core.hooks
     _training = True
     _frozen = False
     _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
@@ -251,6 +264,11 @@ def gradient_of(parameter: Parameter) -> Tensor:
 def empty_result() -> Tensor:
     """The value of `output` and `gradInput` before the first call."""
     return untracked(np.empty(0, default_dtype()))
+
+
+def fresh_result(nest: Nest) -> Nest:
+    """The same values in new Tensors, which no later call binds to other arrays."""
+    return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest)
 
 
 def _rebind_result(handle: Nest, value: Nest) -> Nest:

@@ -6,12 +6,13 @@ methods the target is a constant.  ``criterion(x, target)`` composes on the tape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import fresh_result
 from tapegrad.nn.core.reading import (
     check_same_target,
     checked_root_span,
@@ -64,20 +65,22 @@ class Criterion(Module):
         seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
         cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
         store_input_gradients(trace, cotangents, None)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
-    def _compose(self, inputs: tuple[Any, ...]) -> Any:
+    def _compose(self, inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None) -> Any:
         """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
+        return run_module(
+            self, (x,), lambda x, **named: self.updateOutput(x, *target, **named), named
+        )
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x: self.updateOutput(x, constants)
+        return (x,), lambda x, **named: self.updateOutput(x, constants, **named)
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:

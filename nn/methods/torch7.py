@@ -15,10 +15,16 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of, known_dtype
+from tapegrad.nn.core.part import (
+    Part,
+    empty_result,
+    fresh_result,
+    gradient_of,
+    known_dtype,
+)
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -28,6 +34,7 @@ from tapegrad.nn.core.reading import (
     sweep_trace,
 )
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.training_mode import TrainingMode
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -57,7 +64,7 @@ class Torch7(Part):
 
     @gradient_from_tape
     def backward(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> Nest:
-        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
+        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput in new Tensors.
 
         input:      the input of the last `forward`: the same memory, or equal bits
         gradOutput: gradient with respect to `output`, of its shape
@@ -69,13 +76,13 @@ class Torch7(Part):
             self.updateGradInput(input, gradOutput)
             if not self._frozen or self._parameters():
                 self.accGradParameters(input, gradOutput, scale)
-            return self.gradInput
+            return fresh_result(self.gradInput)
         trace, cotangents = self._reverse(
             "backward", input, gradOutput, inputs=True, parameters=None
         )
         add_to_parameter_gradients(cotangents, scale)
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def updateGradInput(self, input: Nest, gradOutput: Nest) -> Nest:
@@ -87,7 +94,7 @@ class Torch7(Part):
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
@@ -123,7 +130,7 @@ class Torch7(Part):
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     def _reverse(
         self,
@@ -270,20 +277,27 @@ class Torch7(Part):
     # Mode and type --------------------------------------------------------------------------------
 
     @property
-    def train(self) -> bool:
-        """True in training mode (the default), False after `evaluate()`."""
-        guard(self, "_training")
-        return self._training
+    def train(self) -> TrainingMode:
+        """True in training mode (the default), False after `evaluate()`.
+
+        Assigned, it sets the mode of this module alone.  Called, ``m.train()`` or
+        ``m.train(False)``, it sets the mode here and in all modules below, and returns the module.
+        """
+        watch(self)
+        return TrainingMode(self._training, self)
 
     @train.setter
     def train(self, value: bool) -> None:
         self._training = bool(value)
 
-    def training(self) -> Self:
-        """Set training mode, here and in all modules below; returns self."""
-        for module in self.listModules():
-            module.train = True
-        return self
+    @property
+    def training(self) -> TrainingMode:
+        """The same as `train`: a mode that can be asked, assigned and called."""
+        return self.train
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self.train = value
 
     def evaluate(self) -> Self:
         """Set evaluation mode, here and in all modules below; returns self."""

@@ -132,7 +132,7 @@ class LookupRNN(AbstractRecurrent):
             padding = ops.less(x, 0)
             rows = lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
         else:
-            rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
+            rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize, rows=True)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 

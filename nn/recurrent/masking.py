@@ -157,6 +157,6 @@ class Embedding(Module):
 
 def lookup_rows(weight: Tensor, x: Tensor, padding: Tensor | None, fixed: Operand = 0) -> Tensor:
     """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
-    indices = class_labels(x.reshape((-1,)), classes=weight.shape[0])
+    indices = class_labels(x.reshape((-1,)), classes=weight.shape[0], rows=True)
     rows = weight[indices].reshape((*x.shape, weight.shape[1]))
     return rows if padding is None else ops.where(padding.reshape((*x.shape, 1)), fixed, rows)

@@ -14,14 +14,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
     Group,
@@ -52,14 +53,16 @@ class Optimizer:
     clip_grad_norm:  scale all gradients together to at most this Euclidean norm
     clip_grad_value: limit each entry of the gradients to ±this
     lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
-    `optimizer.lr`, or another option in `optimizer.groups[i].options`, changes it for the next
-    steps.
+    `optimizer.lr`, or another option by its name, changes it for the next steps in all groups, and
+    `optimizer.groups[i].options` in one.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
 
     A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
     says otherwise: `defaults` (keyword -> value), `keywords` (rule's option -> keyword, or None for
     an option that it does not have), `fixed` (rule's option -> value that nobody can change).
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     rule: ClassVar[UpdateRule]
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -92,7 +95,7 @@ class Optimizer:
     def __init__(
         self,
         parameters: ParameterSource,
-        *,
+        *positional: Never,
         groups: Sequence[Mapping[str, Any]] = (),
         accumulate: int = 1,
         clip_grad_norm: float | None = None,
@@ -100,6 +103,10 @@ class Optimizer:
         **options: Any,
     ) -> None:
         name = type(self).__name__
+        if positional:
+            raise TypeError(
+                POSITIONAL.format(name=name, value=positional[0], count=len(positional))
+            )
         self.module: Any = parameters if isinstance(parameters, HasParameters) else None
         self.named = named_parameters_of(parameters)
         if not self.named:
@@ -248,6 +255,7 @@ class Optimizer:
 
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated."""
+        watch(self)
         if self.accumulate > 1:
             refuse("counts accumulated gradients")
             self.accumulated += 1
@@ -354,6 +362,26 @@ class Optimizer:
                 ops.assign(group.rate, rate)
         self.accumulated = saved["accumulated"]
 
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).defaults and "groups" in vars(self):
+                return self.groups[-1].options[name]
+            raise unknown_word(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option in all groups, ``optimizer.weight_decay = 0.1``, or an attribute.
+
+        Raises AttributeError for a word of another system that would have no effect.
+        """
+        if name in OF_OPTIMIZERS:
+            raise unknown_word(self, name)
+        if name in type(self).defaults and name != "lr" and "groups" in vars(self):
+            for group in self.groups:
+                group.options[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
         for group in self.groups:
@@ -411,4 +439,5 @@ def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) ->
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)
+    shown = [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
+    return inspect.Signature(shown + options)

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
+from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
 from tapegrad.optim.core.options import Options
@@ -335,6 +336,8 @@ class UpdateRule:
         """Make one step: x is updated in place; returns x and [f]."""
         config = {} if config is None else config
         state = config if state is None else state
+        watch(config)
+        watch(state)
         options = self.complete_options(config)
         target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
         losses = []

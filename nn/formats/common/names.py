@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tapegrad.nn.core.state import kept_names
-from tapegrad.nn.core.transient import ATTRIBUTE
+from tapegrad.nn.core.transient import NOT_KEPT
 
 __all__ = ["PROTOCOL", "attribute_name", "may_be_attribute", "names_of_classes"]
 
@@ -32,7 +32,7 @@ PROTOCOL = frozenset(_PROTOCOL.split())
 
 def may_be_attribute(cls: type, name: str) -> bool:
     """Whether a file may give an instance of `cls` an attribute of this name."""
-    if not name.isidentifier() or name.startswith("__") or name == ATTRIBUTE:
+    if not name.isidentifier() or name.startswith("__") or name in NOT_KEPT:
         return False
     if name in kept_names(cls):
         return True

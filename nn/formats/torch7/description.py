@@ -147,7 +147,7 @@ def _fields(
     """The fields that Torch7 would have, still with Tensors and modules among them."""
     output, gradient = new_results(module, dtype)
     fields: dict[str, Any] = {
-        "train": module.train,
+        "train": bool(module.train),
         "_type": TENSOR_TYPES[dtype],
         "output": output,
         "gradInput": gradient,
