@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
+from tapegrad.autograd.core.running import refusal, refuse_cut, where_cut
 from tapegrad.autograd.core.tensor import Tensor, as_array, copy_array, untracked
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ __all__ = ["Parameter", "default_dtype", "set_default_dtype"]
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
     "Convert it: Parameter(x, dtype=np.float32)."
+)
+
+COPIED = (
+    "{line}: a Parameter is copied {where}: the copy is another Parameter, which would take its "
+    "gradient away. x.copy() is a copy whose gradient reaches x; copy a module before it runs."
 )
 
 _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
@@ -93,9 +99,11 @@ class Parameter(Tensor):
             self.grad = grad
 
     def __copy__(self) -> Parameter:
+        _refuse_where_it_cuts()
         return Parameter(self._data.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        _refuse_where_it_cuts()
         copy = Parameter(copy_array(self._data, memo))
         memo[id(self)] = copy
         if self.grad is not None:
@@ -103,8 +111,15 @@ class Parameter(Tensor):
         return copy
 
     def __reduce__(self) -> Any:
+        refuse_cut("pickle reads")
         grad = None if self.grad is None else devices.to_numpy(self.grad._data)
         return (_restore_parameter, (devices.to_numpy(self._data), grad))
+
+
+def _refuse_where_it_cuts() -> None:
+    where = where_cut()
+    if where:
+        raise refusal(COPIED, where=where)
 
 
 def _restore_parameter(data: Any, grad: Any) -> Parameter:

@@ -29,6 +29,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.node import Node, owner_of
+from tapegrad.autograd.core.running import refuse_cut, where_cut
 from tapegrad.autograd.core.views import SHARED, RootViews
 
 if TYPE_CHECKING:
@@ -192,18 +193,26 @@ class Tensor(ArrayMethods):
 
     def __float__(self) -> float:
         refuse("calls float()")
+        if self._node is not None:
+            refuse_cut("float() reads")
         return float(self._data)
 
     def __int__(self) -> int:
         refuse("calls int()")
+        if self._node is not None:
+            refuse_cut("int() reads")
         return int(self._data)
 
     def __complex__(self) -> complex:
         refuse("calls complex()")
+        if self._node is not None:
+            refuse_cut("complex() reads")
         return complex(self._data)
 
     def __index__(self) -> int:
         refuse("uses a Tensor as a Python index")
+        if self._node is not None:
+            refuse_cut("a Python index reads")
         return self._data.__index__()
 
     def __bool__(self) -> bool:
@@ -306,15 +315,22 @@ class Tensor(ArrayMethods):
         """
 
     def __copy__(self) -> Tensor:
+        if self._node is not None and where_cut():
+            return self.copy()
         return untracked(self._data.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        # The copy is untracked; Tensors that share memory have copies that share memory.
-        copy = untracked(copy_array(self._data, memo))
+        if self._node is not None and where_cut():
+            copy = self.copy()
+        else:
+            # The copy is untracked; Tensors that share memory have copies that share memory.
+            copy = untracked(copy_array(self._data, memo))
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> Any:
+        if self._node is not None:
+            refuse_cut("pickle reads")
         return (Tensor, (devices.to_numpy(self._data),))
 
 

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd import ops
 from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, write_result
+from tapegrad.autograd.surface import advice
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
 if TYPE_CHECKING:
@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["array_function", "array_ufunc", "to_numpy_array"]
 
 TRACKED = (
-    "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
-    "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
-    "tapegrad.autograd.ops."
+    "{line}: this Tensor is tracked: converting it to a NumPy array{where} would silently cut its "
+    "gradient. {advice}x.numpy() is its value as a constant."
 )
 UNKNOWN = (
     "{name} has no primitive, so it cannot be applied to a Tensor{nearest}. "
@@ -60,25 +59,10 @@ def to_numpy_array(
 ) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None:
-        raise TypeError(TRACKED + _scipy_advice())
+        where = where_cut()
+        raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")
     return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-
-def _scipy_advice() -> str:
-    """A sentence that names our function for the SciPy function that converts a Tensor, or "".
-
-    SciPy's ufuncs come to us by NumPy's protocol; its Python functions (logsumexp) convert.
-    """
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_name
-        if str(frame.f_globals.get("__name__")).startswith("scipy.") and callable(
-            getattr(ops, name, None)
-        ):
-            return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
-        frame = frame.f_back
-    return ""
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -81,11 +81,11 @@ class Sample(Tensor):
         """The same values as constants, in every derivative."""
         return Sample(self.batch.detach(), self.batching)
 
-    def __copy__(self) -> Sample:
-        return self.detach()
+    def __copy__(self) -> Any:
+        return self.copy()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sample:
-        return self.detach()
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.copy()
 
     def __repr__(self) -> str:
         return f"Sample({self.dtype}{self.shape}, one of {len(self.batch)})"

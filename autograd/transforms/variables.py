@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import current_mode, enable_grad, is_followed, no_grad
 from tapegrad.autograd.core.node import Node, record_call
+from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
@@ -123,13 +124,20 @@ class BoundCall:
                 kwargs = {**kwargs, key: new}
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
+        name_token = differentiated.set(self.name)
         try:
             if current_mode() is None:
                 self.output = fn(*changed, **kwargs)
             else:
                 with enable_grad():
                     self.output = fn(*changed, **kwargs)
+        except Exception as error:  # any error may hide the refusal of a conversion
+            refused = refusal_behind(error)
+            if refused is None:
+                raise
+            raise refused.with_traceback(error.__traceback__) from None
         finally:
+            differentiated.reset(name_token)
             derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
