@@ -431,7 +431,7 @@ def test_nothing_inside_is_kept_and_there_are_no_cycles() -> None:
 
     def f(x):
         y = np.sin(x)
-        inside.append(weakref.ref(y._data))
+        inside.append(weakref.ref(y._bare))
         return np.sin(y)
 
     gc.collect()

@@ -103,10 +103,10 @@ def _note_result_views(
 ) -> None:
     """Remember which results share memory with the first operand."""
     base: Any = operands[0]
-    owner = owner_of(base._data)
+    owner = owner_of(base._bare)
     arguments = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
-        if owner_of(view._data) is owner:
+        if owner_of(view._bare) is owner:
             note_view(view, base, (primitive.function, arguments, i if primitive.several else None))
 
 
@@ -118,7 +118,7 @@ class _NestedNumbers(NamedTuple):
 
 def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | None]:
     if isinstance(operand, Tensor):
-        return operand._data, operand._node
+        return operand._bare, operand._node
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
     if isinstance(operand, (list, tuple)):

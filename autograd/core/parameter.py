@@ -69,9 +69,9 @@ class Parameter(Tensor):
         if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
             dtype = default_dtype()
         super().__init__(data, dtype=dtype, device=device)
-        if self._data.dtype.kind not in "fc":
-            raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
-        self._node = Leaf(self._data.shape, self._data.dtype)
+        if self._bare.dtype.kind not in "fc":
+            raise TypeError(NOT_FLOATING.format(dtype=self._bare.dtype))
+        self._node = Leaf(self._bare.shape, self._bare.dtype)
 
     @property
     def grad(self) -> Tensor | None:
@@ -93,27 +93,27 @@ class Parameter(Tensor):
 
         Calls recorded with the old array stay differentiable and keep the old leaf.
         """
-        self._data = array
+        self._bare = array
         self._node = Leaf(array.shape, array.dtype)
         if grad is not None:
             self.grad = grad
 
     def __copy__(self) -> Parameter:
         _refuse_where_it_cuts()
-        return Parameter(self._data.copy())
+        return Parameter(self._bare.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         _refuse_where_it_cuts()
-        copy = Parameter(copy_array(self._data, memo))
+        copy = Parameter(copy_array(self._bare, memo))
         memo[id(self)] = copy
         if self.grad is not None:
-            copy.grad = untracked(copy_array(self.grad._data, memo))
+            copy.grad = untracked(copy_array(self.grad._bare, memo))
         return copy
 
     def __reduce__(self) -> Any:
         refuse_cut("pickle reads")
-        grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restore_parameter, (devices.to_numpy(self._data), grad))
+        grad = None if self.grad is None else devices.to_numpy(self.grad._bare)
+        return (_restore_parameter, (devices.to_numpy(self._bare), grad))
 
 
 def _refuse_where_it_cuts() -> None:

@@ -115,14 +115,14 @@ def note_view(view: Tensor, base: Tensor, step: ViewStep) -> None:
     if len(handles) > alias.limit:
         alias.sweep()
     if alias.written:
-        data = view._data
+        data = view._bare
         # Copy only if reshaping the copy gives a view in the cases where the original's does.
         if (
             type(data) is np.ndarray
-            and data.size * SMALL_VIEW <= root._data.size
+            and data.size * SMALL_VIEW <= root._bare.size
             and (data.ndim == 1 or data.flags.forc)
         ):
-            view._data = data.copy(order="K")
+            view._bare = data.copy(order="K")
 
 
 _new: Any = object.__new__

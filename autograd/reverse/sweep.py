@@ -376,7 +376,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     if gradient is None:
         if output.size != 1:
             raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
-        one = devices.namespace(output._data).empty(output.shape, dtype=output.dtype)
+        one = devices.namespace(output._bare).empty(output.shape, dtype=output.dtype)
         one.fill(1)
         return one
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
@@ -385,7 +385,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
         seed = as_array(gradient, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"the gradient has shape {seed.shape}, the Tensor has {output.shape}")
-    devices.namespace(output._data, as_array(seed))
+    devices.namespace(output._bare, as_array(seed))
     return seed
 
 

@@ -245,7 +245,7 @@ class _RunTrace:
         numbers = {v._node: i for i, v in enumerate(variables) if isinstance(v, Tensor)}
         self.captured = [None if node in numbers else node for node in self.outside]
         self.arguments = [numbers.get(node) for node in self.outside]
-        self.samples = [_sampled_entries(y._data) for y in outputs]
+        self.samples = [_sampled_entries(y._bare) for y in outputs]
 
     def forget(self) -> None:
         """Drop the references to the tape, so that its memory is freed."""

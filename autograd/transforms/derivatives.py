@@ -92,7 +92,7 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
 
 def _jacobian_blocks(call: BoundCall, output: Tensor) -> list[Any]:
     """The derivatives of one result of a call by each array of its arguments: (*result, *array)."""
-    data = output._data
+    data = output._bare
     xp = devices.namespace(data)
     reals = [j for j, x in enumerate(call.variables) if x.dtype.kind != "c"]
     rows = []
@@ -122,7 +122,7 @@ def _as_tensor(x: Any) -> Tensor:
 
 def _stack_rows(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     if not rows:
-        return devices.namespace(x._data).zeros(shape, dtype=x.dtype)
+        return devices.namespace(x._bare).zeros(shape, dtype=x.dtype)
     if any(isinstance(row, Tensor) for row in rows):
         return np.stack([_as_tensor(row) for row in rows]).reshape(shape)
     return devices.namespace(*rows).stack(rows).reshape(shape)

@@ -136,11 +136,11 @@ def _as_floating_tensor(x: Any) -> Tensor:
 
 
 def _zeros_like(y: Tensor) -> Tensor:
-    return untracked(devices.namespace(y._data).zeros(y.shape, dtype=y.dtype))
+    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=y.dtype))
 
 
 def _array_if_untracked(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) and not x.tracked else x
+    return x._bare if isinstance(x, Tensor) and not x.tracked else x
 
 
 def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:

@@ -48,8 +48,8 @@ def variable(x: Tensor) -> Tensor:
     """A fresh variable with the value of x, recorded as an identity call on x."""
     past = x._node
     if past is None:
-        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._data))
-    return x.with_node(record_call(_WITH_PAST, (past,), (), x._data))
+        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._bare))
+    return x.with_node(record_call(_WITH_PAST, (past,), (), x._bare))
 
 
 _WITHOUT_PAST, _WITH_PAST = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
@@ -153,7 +153,7 @@ class BoundCall:
         output = self.output
         if not isinstance(output, Tensor):
             raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
-        if output._data.size != 1:
+        if output._bare.size != 1:
             raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
         return output
 
@@ -161,7 +161,7 @@ class BoundCall:
         """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative."""
         if self.tensors_in or derivative_depth.get() > 0:
             return map_leaves(detach_unreachable, self.output)
-        return map_leaves(lambda output: output._data, self.output)
+        return map_leaves(lambda output: output._bare, self.output)
 
     def seeds(self) -> list[tuple[Node, Any]]:
         """The start of the gradient's sweep: the cotangent 1 of the number that fn returned."""
@@ -196,13 +196,13 @@ class BoundCall:
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
         """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
         if g is None:
-            xp = devices.namespace(variable._data)
+            xp = devices.namespace(variable._bare)
             g = xp.zeros(variable.shape, dtype=variable.dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked
             g = detach_unreachable(g)
-            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._bare
         # A rule may return the cotangent that it was given, or a broadcast view of it, and callers
         # may write to their gradient.
         return devices.namespace(g).array(g, copy=True)

@@ -106,7 +106,7 @@ def attribute_name_of(array: Any) -> str:
     """The attribute of the running module that holds `array`; "" if none of its Tensors does."""
     frame = current_frame()
     own = {} if frame is None or frame.module is None else vars(frame.module)
-    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
+    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._bare is array), "")
 
 
 callsite.register_module_names(current_path, attribute_name_of)
