@@ -11,6 +11,7 @@ calls, and by `Sample`.  On an existing Tensor,
 `_bare`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
           memory of its own and takes its views anew; by `views.py`, which copies a small view; by
           nn where state moves (sharing, flat memory) and where ``m.output`` gets another array
+          (Not `_data`: NumPy's masked arrays read an attribute of that name behind our back.)
 `_node`   is written by `become` and `rebind`; by `reverse/`; by code that records its own calls
           (`record_call`: checkpoints, hand-written gradients), on the results; for ``m.output``
 `_alias`  is written by `_mark_shared` here, by `views.py` and `reverse/write.py`; for ``m.output``
@@ -29,6 +30,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.node import Node, owner_of
+from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.running import refuse_cut, where_cut
 from tapegrad.autograd.core.views import SHARED, RootViews
 
@@ -65,9 +67,10 @@ def as_array(data: Operand, dtype: DTypeLike = None) -> Array:
     bare: Any = data._bare if isinstance(data, Tensor) else data
     if type(bare) is np.ndarray or devices.is_array(bare):
         return bare if dtype is None or bare.dtype == dtype else bare.astype(dtype)
+    refuse_own_arithmetic(bare)
     array = np.asarray(bare, dtype=dtype)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
+        raise no_operand(f"{data!r:.80}", data)
     return array.view(np.ndarray)
 
 

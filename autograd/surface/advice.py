@@ -14,8 +14,17 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.callsite import is_own_frame
 from tapegrad.autograd.core.running import register_advice
+from tapegrad.autograd.surface import coverage
 
-__all__ = ["OF_ARRAYS", "advice_for", "library_function"]
+__all__ = [
+    "OF_ARRAYS",
+    "advice_for",
+    "library_advice",
+    "library_function",
+    "name_of",
+    "option_advice",
+    "remark_on",
+]
 
 _DENSITY = (
     "Write the density with NumPy; that of norm is "
@@ -45,6 +54,8 @@ _ADVICE = {
     "numpy.poly1d": "Use np.polyval(np.stack([p0, p1]), x)",
     "numpy.r_": "Use np.concatenate or np.stack",
     "numpy.polynomial": "Use the matrix of the basis: polyvander(t, n) @ p, chebvander(t, n) @ p",
+    "numpy.ndenumerate": "Use for i in np.ndindex(x.shape): x[i]",
+    "numpy.logaddexp.reduce": "Use tapegrad.ops.logsumexp(x, axis)",
     "numpy.interp": "left= and right= are constants; use np.where for values that have gradients",
     "numpy.testing": "Compare values: x.numpy()",
     "numpy.ma": "Use np.where(mask, 0, x) in place of a masked array",
@@ -77,13 +88,19 @@ _ADVICE = {
     "scipy.interpolate": "Use np.interp",
     "scipy.ndimage": "Use np.convolve, or tapegrad.ops.conv2d",
     "scipy.sparse": _SPARSE,
-    "scipy.special": "Write it with functions that have a primitive (docs/numpy_coverage.md)",
     "pandas": _PANDAS,
     "matplotlib": _PLOT,
     "seaborn": _PLOT,
 }
 _KNOWN_AS = {"numpy.AxisConcatenator": "numpy.r_"}
 _WITH_NAMESAKES = ("scipy.special.", "scipy.linalg.")
+_OPTIONS = {
+    "where": "Use np.where(condition, f(x), other), with an x that is harmless where it is unused.",
+    "dtype": "Use x.astype(dtype).",
+    "casting": "Use x.astype(dtype).",
+    "like": "The result is a Tensor where an argument is one.",
+    "order": "A Tensor has no memory order.",
+}
 _LIBRARIES = frozenset(name.partition(".")[0] for name in _ADVICE) | {"sklearn", "torch"}
 OF_ARRAYS = (
     "Use np.stack([x, y]) for one Tensor of several, or a function of tapegrad.autograd.ops. "
@@ -100,9 +117,10 @@ def library_function() -> str:
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] in _LIBRARIES:
-            found = _public_name(module, frame.f_code.co_qualname)
-            if found.count(".") > 1 or not module.startswith("scipy._lib"):  # no wrapper of another
-                name = found
+            if not module.startswith("scipy._lib"):
+                name = _public_name(module, frame.f_code.co_qualname)
+            elif hasattr(wrapped := frame.f_locals.get("f"), "__qualname__"):
+                name = _public_name(wrapped.__module__, wrapped.__qualname__)
         elif not is_own_frame(frame):
             break
         frame = frame.f_back
@@ -110,8 +128,8 @@ def library_function() -> str:
 
 
 def _public_name(module: str, function: str) -> str:
-    rooms = [room for room in module.split(".")[:3] if not room.startswith("_")]
-    if rooms[0] == "numpy" and rooms[1:2] == ["lib"]:
+    rooms = module.partition("._")[0].split(".")
+    if rooms == ["numpy", "lib"]:
         rooms = ["numpy"]
     parts = function.partition(".<locals>")[0].split(".")
     name = ".".join([*rooms[:2], *(part for part in parts if not part.startswith("_"))])
@@ -130,9 +148,34 @@ def advice_for(name: str) -> str:
     return f"For {name}: {_ADVICE[max(fitting, key=len)]}." if fitting else ""
 
 
-def _advice_now() -> str:
+def library_advice(besides: str = "") -> str:
+    """What to write instead of the function of a library that the user called, or "".
+
+    besides: the name of a function that this is not about
+    """
     name = library_function()
-    return advice_for(name) if name else ""
+    return advice_for(name) if name and name != besides else ""
 
 
-register_advice(_advice_now)
+register_advice(library_advice)
+
+
+def option_advice(option: str) -> str:
+    """What to write instead of an option that a function has no rule for, or ""."""
+    return _OPTIONS.get(option, "")
+
+
+def remark_on(name: str) -> str:
+    """What the table of NumPy's functions says of one that is not supported, or ""."""
+    return coverage.remark_on(name.removeprefix("numpy."))
+
+
+def name_of(function: Any) -> str:
+    """The public name of a function of a library: "numpy.linalg.norm", "scipy.special.betainc"."""
+    name = str(getattr(function, "__name__", function))
+    if isinstance(function, np.ufunc):
+        for module in ("numpy", "scipy.special"):
+            if getattr(sys.modules.get(module), name, None) is function:
+                return f"{module}.{name}"
+        return name
+    return f"{getattr(function, '__module__', None) or 'numpy'}.{name}"
