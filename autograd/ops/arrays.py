@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
+from tapegrad.autograd.core.operands import refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
+    "as_axes",
+    "as_constant",
     "as_operand",
     "device_array",
     "namespace_of",
@@ -31,8 +36,10 @@ def as_operand(x: Operand) -> Tensor:
     Type checkers take the result for a Tensor, which has all that operations ask of an array.
     """
     operand: Any = x
-    is_ready = isinstance(operand, Tensor) or devices.is_array(operand)
-    return operand if is_ready else np.asarray(operand)  # type: ignore[return-value]  # as said
+    if isinstance(operand, Tensor) or devices.is_array(operand):
+        return operand
+    refuse_own_arithmetic(operand)
+    return np.asarray(operand)  # type: ignore[return-value]  # as said
 
 
 def namespace_of(x: Array) -> Namespace:
@@ -65,8 +72,26 @@ def refuse_complex(x: Array, name: str) -> None:
         raise TypeError(f"{name} takes real numbers: complex ones have no order")
 
 
+def as_constant(value: Any, name: str) -> Any:
+    """A setting as it is.  Raises TypeError for a tracked Tensor, whose gradient would be lost."""
+    if isinstance(value, Tensor) and value.tracked:
+        raise TypeError(
+            f"{name} is a tracked Tensor, and a call has no gradient in this setting: "
+            f"{name}.item() is its value as a constant"
+        )
+    return value
+
+
+def as_axes(axes: int | Sequence[int], ndim: int) -> list[int]:
+    """One axis or several as a list, counted from 0.  Raises AxisError outside the array."""
+    if not isinstance(axes, (tuple, list)):
+        axes = tuple(axes) if np.ndim(axes) else (axes,)  # type: ignore[arg-type]  # an array
+    return [normalize_axis(axis, ndim) for axis in axes]
+
+
 def normalize_axis(axis: int, ndim: int) -> int:
-    """`axis` counted from 0.  Raises AxisError outside the array."""
+    """`axis` counted from 0.  Raises AxisError outside the array, TypeError for no integer."""
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim

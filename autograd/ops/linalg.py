@@ -385,8 +385,9 @@ def tensordot(a: Operand, b: Operand, axes: int | Sequence[Any] = 2) -> Tensor:
 
 
 @composite(numpy=np.dot)
-def dot(a: Array, b: Array) -> Tensor:
+def dot(a: Operand, b: Operand) -> Tensor:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
@@ -395,8 +396,9 @@ def dot(a: Array, b: Array) -> Tensor:
 
 
 @composite(numpy=np.inner)
-def inner(a: Array, b: Array) -> Tensor:
+def inner(a: Operand, b: Operand) -> Tensor:
     """Σ a·b over the last axis of both."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))

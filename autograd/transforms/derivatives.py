@@ -68,7 +68,8 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape), by one sweep per row.
 
     argnums: which argument is x, or a tuple of several, as in `grad`
-    The result is an array for an array, a Tensor for a Tensor.  Where fn returns a nest, x is one,
+    The result is an array for an array, a Tensor for a Tensor, a tracked one where a Parameter is
+    behind fn (`value_and_grad`).  Where fn returns a nest, x is one,
     or `argnums` is a tuple, it is a nest of such arrays: for each array that fn returns, one for
     each array in x, or a tuple of those.
     Complex numbers: for real x and complex fn(x) it is complex, by two sweeps per row.  For complex

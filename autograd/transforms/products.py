@@ -65,7 +65,7 @@ def vjp(
     kwargs:  further arguments of fn, passed by keyword
     fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
     pull returns cotangents in the form of `args`: a tuple, a dict, or one alone.  It may be called
-    several times.
+    several times.  Where a Parameter is behind fn, results are tracked Tensors (`value_and_grad`).
     Raises TypeError when `args` does not suit fn, or for what `grad` raises it; pull raises
     ValueError when v does not match fn's result.
 

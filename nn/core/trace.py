@@ -11,6 +11,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from tapegrad import devices
 from tapegrad.autograd import Tensor, is_recording
 from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.node import Node, next_serial
@@ -26,6 +29,12 @@ from tapegrad.nn.core.frames import (
 )
 from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.spans import Span, Trace
+
+NO_TENSOR = (
+    "{name}.updateOutput returned {kind}, whose gradient is lost: forward code returns Tensors, or "
+    "lists, tuples and dicts of them. Compute with x itself, not with x.numpy() or x.data; "
+    "tapegrad.Tensor(y) says that y is a constant."
+)
 
 __all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
 
@@ -86,11 +95,22 @@ def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
         inner = Frame(module, trace, frame, undo)
     if trace is None:
         with enter_frame(inner), name_module_in_errors():
-            return update(*inputs)
+            return _checked_output(module, update(*inputs))
     marked, nodes = mark_inputs(inputs)
     with enter_frame(inner), name_module_in_errors():
-        output = update(*marked)
+        output = _checked_output(module, update(*marked))
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
+    return output
+
+
+def _checked_output(module: Any, output: Any) -> Any:
+    """The output of forward code.  Raises TypeError for an array or a number with a fraction."""
+    if isinstance(output, Tensor):
+        return output
+    for leaf in leaves(output):
+        if isinstance(leaf, (np.ndarray, np.inexact, float, complex)) or devices.is_array(leaf):
+            kind = type(leaf).__name__
+            raise TypeError(NO_TENSOR.format(name=type(module).__name__, kind=kind))
     return output
 
 

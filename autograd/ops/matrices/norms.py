@@ -10,7 +10,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
+from tapegrad.autograd.ops.arrays import as_constant, as_operand, normalize_axis
 from tapegrad.autograd.ops.matrices.singular_values import svdvals
 from tapegrad.autograd.ops.matrices.solving import inv
 
@@ -29,6 +29,7 @@ def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
 
 
 def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
+    order = as_constant(order, "ord")
     if order is None or order == 2:
         return _root_of_squares(x, axis, keepdims)
     if order == np.inf:
@@ -41,8 +42,9 @@ def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
         return r.sum(e.absolute(x), axis=axis, keepdims=keepdims)
     if order in ("fro", "f", "nuc"):
         raise ValueError(f"norm: {order!r} is not a norm of vectors")
-    powers = e.power(e.absolute(x), float(order))
-    return e.power(r.sum(powers, axis=axis, keepdims=keepdims), 1 / float(order))
+    order = float(order)
+    powers = e.power(e.absolute(x), order)
+    return e.power(r.sum(powers, axis=axis, keepdims=keepdims), 1 / order)
 
 
 def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
@@ -73,7 +75,7 @@ def norm(
 
     The derivative of a 2-norm at 0 is taken as 0.
     """
-    x = as_operand(x)
+    x, ord = as_operand(x), as_constant(ord, "ord")
     if axis is None:
         if ord is None or (ord in ("fro", "f") and x.ndim == 2) or (ord == 2 and x.ndim == 1):
             return _root_of_squares(x, None, keepdims)

@@ -54,9 +54,17 @@ def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tenso
     if axis is None:
         arr, axis = s.ravel(arr), 0
     axis = normalize_axis(axis, arr.ndim)
-    index = obj if isinstance(obj, slice) else value_of(obj)
+    index = _positions(obj)
     remaining = np.delete(np.arange(arr.shape[axis]), index)
     return take(arr, device_array(remaining, arr), axis)
+
+
+def _positions(obj: slice | Operand) -> Any:
+    """Where to delete or insert, as NumPy takes it; an empty list holds integers."""
+    if isinstance(obj, slice):
+        return obj
+    positions = value_of(obj)
+    return positions if positions.size or hasattr(obj, "dtype") else positions.astype(int)
 
 
 @composite(numpy=np.insert)
@@ -68,7 +76,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
     axis = normalize_axis(axis, arr.ndim)
     n = arr.shape[axis]
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
-    index = obj if isinstance(obj, slice) else value_of(obj)
+    index = _positions(obj)
     # np.insert of numbers says what goes where: entry i of the result is entry order[i] of arr, or
     # of the new values when that is n or more.
     many = len(np.insert(np.arange(n), index, 0)) - n
