@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
+    "as_floating",
     "as_operand",
     "device_array",
     "namespace_of",
@@ -49,6 +50,15 @@ def wrap_like(array: Array, like: Array) -> Array:
     """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
     array = device_array(as_array(array), like)
     return result_tensor(array) if isinstance(like, Tensor) else array
+
+
+def as_floating(x: Operand) -> Tensor:
+    """x as an operand; integers and booleans as double precision, as NumPy's functions have them.
+
+    They have no derivative, so the conversion is not recorded.
+    """
+    x = as_operand(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def value_of(x: Array) -> np.ndarray:

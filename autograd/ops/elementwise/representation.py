@@ -59,5 +59,8 @@ identity.batch(leading_axes_rule)
 def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
     x = x.detach() if hasattr(x, "detach") else x
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    if x.dtype.kind != "f":
+        x = x.astype(np.result_type(x.dtype, np.float16))
     size = absolute(x)
     return copysign(nextafter(size, np.inf) - size, x)
