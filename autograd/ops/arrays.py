@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,7 @@ __all__ = [
     "as_floating",
     "as_operand",
     "device_array",
+    "half_in_single",
     "namespace_of",
     "normalize_axis",
     "refuse_complex",
@@ -34,6 +37,21 @@ def as_operand(x: Operand) -> Tensor:
     operand: Any = x
     is_ready = isinstance(operand, Tensor) or devices.is_array(operand)
     return operand if is_ready else np.asarray(operand)  # type: ignore[return-value]  # as said
+
+
+def half_in_single(body: Callable[..., Array]) -> Callable[..., Array]:
+    """The body of a primitive of x such that it computes in float32 where x is float16.
+
+    Sums inside it may exceed 65,504, the largest float16, although its result does not.
+    """
+
+    @wraps(body)
+    def wide(xp: Namespace, x: Array, **settings: Any) -> Array:
+        if x.dtype != np.float16:
+            return body(xp, x, **settings)
+        return body(xp, x.astype(np.float32), **settings).astype(np.float16)
+
+    return wide
 
 
 def namespace_of(x: Array) -> Namespace:

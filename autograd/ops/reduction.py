@@ -15,7 +15,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand, half_in_single
 from tapegrad.autograd.ops.batch_rules import axes_rule, axis_rule
 
 if TYPE_CHECKING:
@@ -232,6 +232,7 @@ def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 
 
 @primitive
+@half_in_single
 def logsumexp(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over `axis`, without overflow."""
     top = xp.max(x, axis=axis, keepdims=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace, Operand
 
-__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing"]
+__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing", "widen_half"]
 
 
 @ufunc(np.nextafter)
@@ -43,6 +43,11 @@ def cast(xp: Namespace, x: Array, *, dtype: DTypeLike) -> Array:
 
 cast.vjp(x=lambda g: g)
 cast.batch(leading_axes_rule)
+
+
+def widen_half(x: Array) -> Array:
+    """x in float32 if it is float16, for sums that float16 cannot hold."""
+    return cast(x, dtype=np.float32) if x.dtype == np.float16 else x
 
 
 @primitive(view=True)
