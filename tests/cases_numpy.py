@@ -642,12 +642,20 @@ def histogram(d):
     return TrialCall([apart(d, (6,))], {"bins": d.choice([3, 5])})
 
 
+def nan_unless_zero(d):
+    """A matrix that is 0 where it must be."""
+    where = d.booleans((*d.shape("N?"), 3, 3))
+    x = d.normal(where.shape) * ~where
+    return TrialCall([x, x.copy(), where], {"share": 0.5})
+
+
 PRIMITIVES = {
     **{
         name: elementwise(name)
         for name in (
             "arccosh", "arcsinh", "arctanh", "cbrt", "copysign", "deg2rad", "degrees", "exp2",
-            "fabs", "fmax", "fmin", "fmod", "heaviside", "hypot", "imag", "log10", "log2",
+            "absolute_slope", "fabs", "fmax", "fmin", "fmod", "guarded_divide", "guarded_sqrt",
+            "larger_share", "over_cosh_squared", "heaviside", "hypot", "imag", "log10", "log2",
             "logaddexp2", "nextafter", "positive", "rad2deg", "radians", "reciprocal", "signbit",
             "trunc", "sinc", "i0", "isreal", "iscomplex", "binary_exponent",
         )
@@ -673,7 +681,10 @@ PRIMITIVES = {
     "contract_all": contract_all,
     "convolve_full": convolve_full,
     "count_nonzero": reduced,
-    "det": square,
+    "close_pairs": lambda d: TrialCall([d.array((*d.shape("N?"), 3))]),
+    "cofactor_change": lambda d: TrialCall([regular(d, 3), regular(d, 3)]),
+    "cofactors": square,
+    "det": lambda d: TrialCall([d.array((*d.shape("N?"), 3, 3))]),
     "diagonal": diagonal,
     "digitize": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
     "double_interior": double_interior,
@@ -692,14 +703,17 @@ PRIMITIVES = {
     "invert": integers(-9, 9, 1),
     "isin": lambda d: TrialCall([d.array(d.shape("N A")), np.array([-1.0, 0.0, 2.0])]),
     "ldexp": ldexp,
+    "leading_diagonal": lambda d: TrialCall([d.array((3, 3, *d.shape("N?")))]),
     "left_shift": shifts,
     "lexsort_rows": lambda d: TrialCall([d.array((2, 5))], {"axis": -1}),
+    "nan_unless_zero": nan_unless_zero,
     "nonzero_parts": lambda d: TrialCall([d.array(d.shape("A B"))]),
     "packbits": truths,
     "polygamma": of_order("polygamma", (0, 1, 2)),
     "pseudo_inverse": any_matrix,
     "qr_parts": tall,
     "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
+    "require_basis": square,
     "right_shift": shifts,
     "roll_entries": roll_entries,
     "round": setting(decimals=1),

@@ -193,7 +193,7 @@ class Program:
 
 def _run(code, inputs: list) -> list:
     values = list(inputs)
-    exec(code, {**NAMES, "v": values})  # noqa: S102  # text made here
+    exec(code, {**NAMES, "v": values})  # text made here
     return values
 
 
@@ -251,7 +251,7 @@ def _make(rng: np.random.Generator) -> Program:
         backup = copy.deepcopy(values)
         try:
             with np.errstate(all="ignore"):
-                exec(line, {**NAMES, "v": values})  # noqa: S102  # text made here
+                exec(line, {**NAMES, "v": values})  # text made here
         except Exception:  # noqa: BLE001  # what NumPy itself refuses is no step
             _restore(values, backup)
             continue
@@ -411,9 +411,7 @@ def _check(program: Program) -> Outcome:
 
 
 def _judge_gradient(program: Program, on_arrays, expected: list, gradient: list) -> Outcome:
-    lowest = max(
-        (float(np.finfo(v.dtype).eps) for v in expected if _is_float(v)), default=2.0**-52
-    )
+    lowest = max((float(np.finfo(v.dtype).eps) for v in expected if _is_float(v)), default=2.0**-52)
     text = " ".join(program.lines)
     if lowest > 1e-6 or "float16" in text or "float32" in text:
         return Outcome("right", "values only: half or single precision")
@@ -441,7 +439,7 @@ def _judge_gradient(program: Program, on_arrays, expected: list, gradient: list)
 def _is_refusal(error: BaseException) -> bool:
     """Whether an error says that this cannot be done, and not that something went wrong."""
     if isinstance(error, AttributeError):
-        return f"{error.name}\': " in str(error)  # of arrays, with what to write instead
+        return f"{error.name}': " in str(error)  # of arrays, with what to write instead
     return isinstance(error, (TypeError, InPlaceError)) and "positional arg" not in str(error)
 
 

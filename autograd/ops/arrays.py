@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "as_axes",
     "as_constant",
+    "as_floating",
     "as_operand",
     "device_array",
+    "half_in_single",
     "namespace_of",
     "normalize_axis",
     "refuse_complex",
@@ -42,6 +45,21 @@ def as_operand(x: Operand) -> Tensor:
     return np.asarray(operand)  # type: ignore[return-value]  # as said
 
 
+def half_in_single(body: Callable[..., Array]) -> Callable[..., Array]:
+    """The body of a primitive of x such that it computes in float32 where x is float16.
+
+    Sums inside it may exceed 65,504, the largest float16, although its result does not.
+    """
+
+    @wraps(body)
+    def wide(xp: Namespace, x: Array, **settings: Any) -> Array:
+        if x.dtype != np.float16:
+            return body(xp, x, **settings)
+        return body(xp, x.astype(np.float32), **settings).astype(np.float16)
+
+    return wide
+
+
 def namespace_of(x: Array) -> Namespace:
     """The array library of x's array."""
     return devices.namespace(as_array(x))
@@ -56,6 +74,15 @@ def wrap_like(array: Array, like: Array) -> Array:
     """`array` where `like` lives: an untracked Tensor if `like` is a Tensor, else a bare array."""
     array = device_array(as_array(array), like)
     return result_tensor(array) if isinstance(like, Tensor) else array
+
+
+def as_floating(x: Operand) -> Tensor:
+    """x as an operand; integers and booleans as double precision, as NumPy's functions have them.
+
+    They have no derivative, so the conversion is not recorded.
+    """
+    x = as_operand(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def value_of(x: Array) -> np.ndarray:

@@ -21,7 +21,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
-from tapegrad.autograd.ops.rearranging import diagonal
+from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -33,6 +33,7 @@ __all__ = [
     "dot",
     "einsum",
     "inner",
+    "leading_diagonal",
     "matmul",
     "matrix_trace",
     "outer",
@@ -268,10 +269,20 @@ def _parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[st
     return tuple(full), right
 
 
-def _first_diagonal(x: Array) -> Array:
-    """The diagonal of the first two axes, which have one length, as the first axis."""
-    n = len(x)
-    return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
+@primitive(view=True)
+def leading_diagonal(xp: Namespace, x: Array) -> Array:
+    """The diagonal of the first two axes, which have one length, as the first axis: a view."""
+    return xp.einsum("ii...->i...", x)
+
+
+@leading_diagonal.batch
+def _leading_diagonal_batch(x: Array) -> Array:
+    axes = (1, 2, 0, *range(3, x.ndim))
+    y = leading_diagonal(s.transpose(x, axes))
+    return s.transpose(y, (1, 0, *range(2, y.ndim)))
+
+
+leading_diagonal.vjp(x=lambda g, x_shape: from_diagonal(s.moveaxis(g, 0, -1), x_shape, 0, 0, 1))
 
 
 def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
@@ -280,7 +291,7 @@ def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
         c = next(c for c in axes if axes.count(c) > 1)
         i = axes.index(c)
         j = axes.index(c, i + 1)
-        x = _first_diagonal(s.moveaxis(x, (i, j), (0, 1)))
+        x = leading_diagonal(s.moveaxis(x, (i, j), (0, 1)))
         axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
     return x, axes
 

@@ -272,8 +272,18 @@ def squeeze(x: Array, axis: Axes = None) -> Tensor:
 
 @composite(numpy=np.ravel)
 def ravel(x: Array) -> Tensor:
-    """The entries of x in row-major order, as one axis."""
-    return reshape(x, (-1,) if x.size else (0,))
+    """The entries of x in row-major order, as one axis: a view if they lie so, else a copy."""
+    y = reshape(x, (-1,) if x.size else (0,))
+    return y if _lies_in_order(x) else copy(y)
+
+
+def _lies_in_order(x: Array) -> bool:
+    """Whether x's entries lie in memory without gaps in row-major order, as far as x shows that.
+
+    For a reshaped x, entries at equal distances are enough.
+    """
+    flags = getattr(getattr(x, "_bare", x), "flags", None)
+    return x.ndim == 0 or bool(getattr(flags, "c_contiguous", True))
 
 
 @composite(numpy=np.swapaxes)

@@ -164,7 +164,7 @@ def _attach() -> None:
         "__matmul__": linalg.matmul,
         "__rmatmul__": lambda x, other: linalg.matmul(other, x),
         "__neg__": e.negative,
-        "__pos__": lambda x: x,
+        "__pos__": e.positive,
         "__abs__": e.absolute,
         "__lt__": e.less,
         "__le__": e.less_equal,

@@ -187,8 +187,7 @@ def std(
         y = r.std(_cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
         return _write_to_out(out, y, "std")
     v = var(a, axis, dtype, None, ddof, keepdims, where=where)
-    is_constant = e.equal(v, 0)
-    return _write_to_out(out, e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v))), "std")
+    return _write_to_out(out, e.guarded_sqrt(v), "std")
 
 
 def _extremum(

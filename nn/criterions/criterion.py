@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
+from tapegrad.nn.core.half import run_in_single
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.reading import (
     check_same_target,
@@ -34,7 +35,8 @@ __all__ = ["Criterion"]
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
-    A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
+    A loss that uses no target can be called without one.  Of float16 predictions the loss is
+    computed in float32, and returned in float16.  (Torch7's nn.Criterion.)
     """
 
     _in_graphs = False
@@ -71,13 +73,13 @@ class Criterion(Module):
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
+        return run_module(self, (x,), lambda x: run_in_single(self.updateOutput, x, *target))
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x: self.updateOutput(x, constants)
+        return (x,), lambda x: run_in_single(self.updateOutput, x, constants)
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:

@@ -11,6 +11,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_constant, as_operand, normalize_axis
+from tapegrad.autograd.ops.distance import guarded_power
 from tapegrad.autograd.ops.matrices.singular_values import svdvals
 from tapegrad.autograd.ops.matrices.solving import inv
 
@@ -22,10 +23,8 @@ __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
 def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
-    """√Σ |x|² over `axis`, with the derivative 0 at 0."""
-    squares = r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims)
-    zero = e.equal(squares, 0)
-    return e.where(zero, 0, e.sqrt(e.where(zero, 1, squares)))
+    """√Σ |x|² over `axis`, with the derivative 0 at 0, and the second NaN."""
+    return e.guarded_sqrt(r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims))
 
 
 def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
@@ -43,8 +42,13 @@ def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
     if order in ("fro", "f", "nuc"):
         raise ValueError(f"norm: {order!r} is not a norm of vectors")
     order = float(order)
-    powers = e.power(e.absolute(x), order)
-    return e.power(r.sum(powers, axis=axis, keepdims=keepdims), 1 / order)
+    # |x|ᵖ is twice differentiable at 0 from order 3 on, though |x| is not.
+    powers = guarded_power(x, p=order) if order >= 3 else e.power(e.absolute(x), order)
+    powers = r.sum(powers, axis=axis, keepdims=keepdims)
+    if order < 1:
+        return e.power(powers, 1 / order)
+    zero = e.equal(powers, 0)  # derivatives there are those of the order 2
+    return e.where(zero, e.guarded_sqrt(powers), e.power(e.where(zero, 1, powers), 1 / order))
 
 
 def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:

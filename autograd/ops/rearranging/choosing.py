@@ -95,8 +95,15 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
 
 @composite(numpy=np.trim_zeros)
 def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
-    """A vector without the zeros at its front ("f") and back ("b")."""
+    """A vector without the zeros at its front ("f") and back ("b").
+
+    Raises TypeError for more than one axis.
+    """
     filt = as_operand(filt)
+    if filt.ndim != 1:
+        raise TypeError(
+            f"numpy.trim_zeros on a Tensor takes a vector, not {filt.ndim} axes: write x[a:b, …]"
+        )
     nonzero = np.flatnonzero(value_of(filt))
     n = len(filt)
     first = int(nonzero[0]) if len(nonzero) else n
