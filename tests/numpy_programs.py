@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import linecache
 import math
 import pickle
 import sys
@@ -32,102 +33,120 @@ SHAPES = [(), (1,), (3,), (3,), (4,), (2, 3), (3, 3), (3, 1), (1, 3), (2, 2), (0
 # {s} a number, {i} an integer, {axis} an axis of {x} or None, {at} an index into {x}, {mask} a
 # condition on {x}, {shape} a shape of {x}'s size.  A template that begins with "!" writes.
 ELEMENTWISE = """
-    np.sin({x}) np.cos({x}) np.tanh({x}) np.exp(-{x}**2) np.abs({x}) np.sqrt({x}**2+0.5) np.square({x})
-    np.log1p({x}**2) np.arctan({x}) np.arctan2({x},{y}) np.hypot({x},1.5) np.sign({x}) np.floor({x})
-    np.expm1({x}/9) np.reciprocal({x}**2+1) np.cbrt({x}) np.sinc({x}) np.positive({x}) -{x} +{x} abs({x})
-    {x}+{y} {x}-{y} {x}*{y} {x}/({y}**2+1) {x}+{n} {n}-{x} {n}*{x} {x}/{n} {n}/({x}**2+1) {x}**2 {x}**3
-    ({x}**2+1)**{s} np.abs({x})**1.5 2.0**{x} {x}//1.0 {x}%1.5 np.fmod({x},1.5) np.add({x},{n})
-    np.multiply({n},{x}) np.subtract({x},{y}) np.true_divide({x},{n}) np.power({x},2) np.maximum({x},{y})
-    np.minimum({x},{n}) np.fmax({n},{x}) np.where({mask},{x},{y}) np.where({mask},{x},{s})
-    np.where({mask},{n},{x}) np.clip({x},-1,1) {x}.clip(-0.5,None) np.clip({x},a_min=-1,a_max={s})
-    np.heaviside({x},0.5) np.logaddexp({x},{y}) np.copysign({x},{y}) np.nan_to_num({x}) np.round({x},1)
-    np.real({x}) np.imag({x}) np.conj({x}) {x}.real np.exp(1j*{x}) np.abs({x}+2j) np.angle({x}+2j)
-    np.float64({s})*{x} np.float32({s})*{x} {x}.astype(np.float32) {x}.astype(float) {x}.astype(int)
-    {x}.astype(np.float16) {x}>{y} {x}<={s} np.isfinite({x}) {x}==({y}) divmod({x},1.5)[1]
-    np.modf({x})[0] np.ldexp({x},{i}) np.nextafter({x},9.0) np.divmod({x},2.0)[0] np.deg2rad({x})
-    np.select([{mask}],[{x}],default={s}) np.piecewise({x},[{mask}],[lambda t:t*2,0.5])
-    {x}*{a} {a}+{x} {x}*True {x}+np.bool_(True) np.multiply({x},{a}) np.logical_and({x},{y})
-    np.add({x},{y},dtype=float) np.sin({x},where={mask}) np.interp({x},[-1.0,0.0,1.0],[0.5,-1.0,2.0])
+    np.sin({x}) np.cos({x}) np.tanh({x}) np.exp(-{x}**2) np.abs({x}) np.sqrt({x}**2+0.5)
+    np.square({x}) np.log1p({x}**2) np.arctan({x}) np.arctan2({x},{y}) np.hypot({x},1.5)
+    np.sign({x}) np.floor({x}) np.expm1({x}/9) np.reciprocal({x}**2+1) np.cbrt({x}) np.sinc({x})
+    np.positive({x}) -{x} +{x} abs({x}) {x}+{y} {x}-{y} {x}*{y} {x}/({y}**2+1) {x}+{n} {n}-{x}
+    {n}*{x} {x}/{n} {n}/({x}**2+1) {x}**2 {x}**3 ({x}**2+1)**{s} np.abs({x})**1.5 2.0**{x} {x}//1.0
+    {x}%1.5 np.fmod({x},1.5) np.add({x},{n}) np.multiply({n},{x}) np.subtract({x},{y})
+    np.true_divide({x},{n}) np.power({x},2) np.maximum({x},{y}) np.minimum({x},{n}) np.fmax({n},{x})
+    np.where({mask},{x},{y}) np.where({mask},{x},{s}) np.where({mask},{n},{x}) np.clip({x},-1,1)
+    {x}.clip(-0.5,None) np.clip({x},a_min=-1,a_max={s}) np.heaviside({x},0.5) np.logaddexp({x},{y})
+    np.copysign({x},{y}) np.nan_to_num({x}) np.round({x},1) np.real({x}) np.imag({x}) np.conj({x})
+    {x}.real np.exp(1j*{x}) np.abs({x}+2j) np.angle({x}+2j) np.float64({s})*{x} np.float32({s})*{x}
+    {x}.astype(np.float32) {x}.astype(float) {x}.astype(int) {x}.astype(np.float16) {x}>{y} {x}<={s}
+    np.isfinite({x}) {x}==({y}) divmod({x},1.5)[1] np.modf({x})[0] np.ldexp({x},{i})
+    np.nextafter({x},9.0) np.divmod({x},2.0)[0] np.deg2rad({x})
+    np.select([{mask}],[{x}],default={s}) np.piecewise({x},[{mask}],[lambda t:t*2,0.5]) {x}*{a}
+    {a}+{x} {x}*True {x}+np.bool_(True) np.multiply({x},{a}) np.logical_and({x},{y})
+    np.add({x},{y},dtype=float) np.interp({x},[-1.0,0.0,1.0],[0.5,-1.0,2.0])
     np.interp([0.1,0.7],[-1.0,0.0,1.0],[{s},0.5,{s}]) np.vectorize(lambda t:t*t)({x})
 """
 REDUCTIONS = """
-    np.sum({x}) np.sum({x},{axis}) {x}.sum(axis={axis},keepdims=True) np.mean({x},axis={axis}) {x}.mean()
-    np.prod({x},axis={axis}) np.max({x},axis={axis}) {x}.min({axis}) np.std({x},axis={axis})
-    np.var({x},axis={axis},ddof=1) {x}.var(ddof=1) np.median({x},axis={axis}) np.ptp({x},axis={axis})
-    np.sum({x},axis={axis},where={mask}) np.sum({x},initial=0.5) np.max({x},initial=0.0) np.min({x},axis={axis},initial=9)
-    np.cumsum({x},axis={axis}) np.cumprod({x},{axis}) {x}.cumsum() np.diff({x}) np.diff({x},axis=0,prepend=0.0)
-    np.linalg.norm({x}) np.linalg.norm({x}+3,axis={axis}) np.average({x},axis={axis}) np.nansum({x},axis={axis})
-    np.nanmean({x}) np.trapezoid({x}) np.trapezoid({x},dx=0.5) np.argmax({x}) np.argsort({x}) np.sort({x})
-    np.sort({x},axis=0) np.any({x}>0) np.all({x}>0,axis={axis}) np.count_nonzero({x}) np.quantile({x},0.3)
-    np.percentile({x},40,axis={axis}) np.logaddexp.reduce({x}) np.add.reduce({x}) np.add.accumulate({x})
-    np.sum({n},initial={x}) sum({x}) max({x}) min({x}) sum([{x},{y}]) sorted({x})[0] np.sum({x},dtype=float)
-    np.cov({x}) np.corrcoef({x}) np.histogram({x},bins=3)[0] np.unique({x}) np.searchsorted(np.sort({x}),0.3)
-    np.bincount([0,1,1],weights={x}) np.gradient({x}) np.ediff1d({x}) np.convolve({x},{y}) np.correlate({x},{y})
-    np.polyval({x},0.5) np.polyval([1.0,{s}],{x}) np.mean({x},axis={axis},dtype=float) np.maximum.reduce({x})
-    np.maximum.accumulate({x}) np.multiply.reduce({x},axis={axis}) np.fft.fft({x}) np.fft.irfft(np.fft.rfft({x}))
-    np.abs(np.fft.fft({x})) np.fft.ifft({x},axis=0) np.nanmax({x}) np.cumulative_sum({x},axis=0)
+    np.sum({x}) np.sum({x},{axis}) {x}.sum(axis={axis},keepdims=True) np.mean({x},axis={axis})
+    {x}.mean() np.prod({x},axis={axis}) np.max({x},axis={axis}) {x}.min({axis})
+    np.std({x},axis={axis}) np.var({x},axis={axis},ddof=1) {x}.var(ddof=1)
+    np.median({x},axis={axis}) np.ptp({x},axis={axis}) np.sum({x},axis={axis},where={mask})
+    np.sum({x},initial=0.5) np.max({x},initial=0.0) np.min({x},axis={axis},initial=9)
+    np.cumsum({x},axis={axis}) np.cumprod({x},{axis}) {x}.cumsum() np.diff({x})
+    np.diff({x},axis=0,prepend=0.0) np.linalg.norm({x}) np.linalg.norm({x}+3,axis={axis})
+    np.average({x},axis={axis}) np.nansum({x},axis={axis}) np.nanmean({x}) np.trapezoid({x})
+    np.trapezoid({x},dx=0.5) np.argmax({x}) np.argsort({x}) np.sort({x}) np.sort({x},axis=0)
+    np.any({x}>0) np.all({x}>0,axis={axis}) np.count_nonzero({x}) np.quantile({x},0.3)
+    np.percentile({x},40,axis={axis}) np.logaddexp.reduce({x}) np.add.reduce({x})
+    np.add.accumulate({x}) np.sum({n},initial={x}) sum({x}) max({x}) min({x}) sum([{x},{y}])
+    sorted({x})[0] np.sum({x},dtype=float) np.cov({x}) np.corrcoef({x}) np.histogram({x},bins=3)[0]
+    np.unique({x}) np.searchsorted(np.sort({x}),0.3) np.bincount([0,1,1],weights={x})
+    np.gradient({x}) np.ediff1d({x}) np.convolve({x},{y}) np.correlate({x},{y}) np.polyval({x},0.5)
+    np.polyval([1.0,{s}],{x}) np.mean({x},axis={axis},dtype=float) np.maximum.reduce({x})
+    np.maximum.accumulate({x}) np.multiply.reduce({x},axis={axis}) np.fft.fft({x})
+    np.fft.irfft(np.fft.rfft({x})) np.abs(np.fft.fft({x})) np.fft.ifft({x},axis=0) np.nanmax({x})
+    np.cumulative_sum({x},axis=0)
 """
 ARRANGING = """
-    {x}.T {x}.reshape(-1) {x}.reshape({shape}) np.reshape({x},{shape}) np.reshape({x},-1,order='F') {x}.ravel()
-    np.ravel({x},'F') {x}.flatten() {x}[{at}] {x}[{at}] {x}[{at}] {x}[{mask}] {x}[...,None] {x}[None] {x}[::-1]
-    {x}[[0,-1]] {x}[np.array([0,0])] {x}[-1] {x}[{i}:] np.take({x},[0,0]) np.take({x},{i},axis={axis})
+    {x}.T {x}.reshape(-1) {x}.reshape({shape}) np.reshape({x},{shape}) np.reshape({x},-1,order='F')
+    {x}.ravel() np.ravel({x},'F') {x}.flatten() {x}[{at}] {x}[{at}] {x}[{at}] {x}[{mask}]
+    {x}[...,None] {x}[None] {x}[::-1] {x}[[0,-1]] {x}[np.array([0,0])] {x}[-1] {x}[{i}:]
+    np.take({x},[0,0]) np.take({x},{i},axis={axis})
     np.take_along_axis({x},np.argsort({x},axis=-1),-1) np.concatenate([{x},{y}]) np.stack([{x},{y}])
     np.concatenate([{x},{n}]) np.hstack([{x},{y}]) np.vstack(({x},{y})) np.column_stack([{x},{x}])
     np.append({x},{s}) np.insert({x},1,{s}) np.delete({x},0) np.delete({x},[]) np.repeat({x},2)
-    np.repeat({x},2,axis={axis}) np.tile({x},2) np.tile({x},[2,1]) np.roll({x},1) np.roll({x},{i},axis={axis})
-    np.flip({x}) np.flip({x},axis={axis}) np.rot90({x}) np.rot90({x},4) np.swapaxes({x},0,-1) np.moveaxis({x},0,-1)
-    np.moveaxis({x},[0],[-1]) np.transpose({x}) np.expand_dims({x},0) np.expand_dims({x},[0,1]) np.squeeze({x})
-    np.broadcast_to({x},(2,)+np.shape({x})) np.broadcast_arrays({x},{y})[0] np.atleast_2d({x}) np.atleast_1d({x})
-    np.pad({x},1) np.pad({x},1,mode='edge') np.pad({x},(1,2),constant_values={s}) np.pad({x},1,constant_values={y})
-    np.split({x},1)[0] np.array_split({x},2)[1] np.unstack({x})[0] np.diag({x}) np.diagonal({x}) np.tril({x})
-    np.triu({x},1) np.trace({x}) np.kron({x},{y}) np.outer({x},{y}) np.meshgrid({x},{y})[0] np.vander({x},3)
-    np.block([{x},{y}]) np.resize({x},(2,2)) np.choose([0,1,0],[{x},{y}]) np.compress([True,False,True],{x})
-    np.extract({mask},{x}) np.copy({x}) {x}.copy() copy.copy({x}) copy.deepcopy({x}) copy.deepcopy([{x}])[0]
-    np.asarray({x}) np.array({x}) np.array([{x},{y}]) np.full_like({x},0.5)*{x} np.zeros_like({x})+{x}
-    np.ones_like({x})*{y} np.ascontiguousarray({x}) np.linspace({x},{y},3) np.fliplr({x}) np.flipud({x})
-    {x}.swapaxes(0,-1) {x}.squeeze() {x}.repeat(2) {x}.take([0]) {x}.diagonal() {x}.transpose() {x}.flat[0]
-    np.dsplit({x},1)[0] np.partition({x},1) np.lexsort([{x}]) np.nonzero({x})[0] np.argwhere({x}>0) np.require({x})
-    np.concatenate([{x},{y}],axis=None) np.stack([{x},{x}],axis=-1) np.take({x},[1,0],mode='wrap') {x}.ravel('K')
-    [t for t in {x}][0] list({x})[-1] tuple({x})[0] np.fromiter({x},float) pickle.loads(pickle.dumps({x}))
-    np.put_along_axis(np.zeros((1,)),np.array([0]),{s},0) np.r_[0.5,{x}] np.lib.stride_tricks.as_strided({x})
-    np.select([{mask}],[{x}]) np.place(np.zeros(3),[True]*3,{x}) {x}.view() {x}.dot({n}) {x}.trace()
+    np.repeat({x},2,axis={axis}) np.tile({x},2) np.tile({x},[2,1]) np.roll({x},1)
+    np.roll({x},{i},axis={axis}) np.flip({x}) np.flip({x},axis={axis}) np.rot90({x}) np.rot90({x},4)
+    np.swapaxes({x},0,-1) np.moveaxis({x},0,-1) np.moveaxis({x},[0],[-1]) np.transpose({x})
+    np.expand_dims({x},0) np.expand_dims({x},[0,1]) np.squeeze({x})
+    np.broadcast_to({x},(2,)+np.shape({x})) np.broadcast_arrays({x},{y})[0] np.atleast_2d({x})
+    np.atleast_1d({x}) np.pad({x},1) np.pad({x},1,mode='edge') np.pad({x},(1,2),constant_values={s})
+    np.pad({x},1,constant_values={y}) np.split({x},1)[0] np.array_split({x},2)[1] np.unstack({x})[0]
+    np.diag({x}) np.diagonal({x}) np.tril({x}) np.triu({x},1) np.trace({x}) np.kron({x},{y})
+    np.outer({x},{y}) np.meshgrid({x},{y})[0] np.vander({x},3) np.block([{x},{y}])
+    np.resize({x},(2,2)) np.choose([0,1,0],[{x},{y}]) np.compress([True,False,True],{x})
+    np.extract({mask},{x}) np.copy({x}) {x}.copy() copy.copy({x}) copy.deepcopy({x})
+    copy.deepcopy([{x}])[0] np.asarray({x}) np.array({x}) np.array([{x},{y}])
+    np.full_like({x},0.5)*{x} np.zeros_like({x})+{x} np.ones_like({x})*{y} np.ascontiguousarray({x})
+    np.linspace({x},{y},3) np.fliplr({x}) np.flipud({x}) {x}.swapaxes(0,-1) {x}.squeeze()
+    {x}.repeat(2) {x}.take([0]) {x}.diagonal() {x}.transpose() {x}.flat[0] np.dsplit({x},1)[0]
+    np.partition({x},1) np.lexsort([{x}]) np.nonzero({x})[0] np.argwhere({x}>0) np.require({x})
+    np.concatenate([{x},{y}],axis=None) np.stack([{x},{x}],axis=-1) np.take({x},[1,0],mode='wrap')
+    {x}.ravel('K') [t for t in {x}][0] list({x})[-1] tuple({x})[0] np.fromiter({x},float)
+    pickle.loads(pickle.dumps({x})) np.put_along_axis(np.zeros((1,)),np.array([0]),{s},0)
+    np.r_[0.5,{x}] np.select([{mask}],[{x}]) np.place(np.zeros(3),[True]*3,{x}) {x}.view()
+    {x}.dot({n}) {x}.trace()
 """
 MATRICES = """
-    {x}@{y} np.dot({x},{y}) {x}.dot({y}) np.matmul({x},{y}) np.dot({n},{x}) np.inner({x},{y}) np.vdot({x},{y})
-    np.tensordot({x},{y},1) np.tensordot({x},{y},axes=0) np.einsum('...i,...i->...',{x},{y}) np.einsum('i,j',{x},{y})
-    np.einsum('ij->ji',{x}) np.einsum('ii',{x}) np.einsum('ii->i',{x}) np.cross({x},{y}) np.linalg.inv({x}+4*np.eye(3))
-    np.linalg.solve({x}+4*np.eye(3),{y}) np.linalg.det({x}) np.linalg.matrix_power({x},2) np.linalg.slogdet({x})[1]
-    np.linalg.svd({x},compute_uv=False) np.linalg.eigvalsh({x}+{x}.T) np.linalg.cholesky({x}@{x}.T+np.eye({x}.shape[0]))
-    np.linalg.pinv({x}) np.linalg.lstsq({x},{y},rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}]) np.vecdot({x},{y})
-    np.linalg.norm({x},ord=1) np.linalg.norm({x},2) np.linalg.cond({x}) [[1.0,2.0,0.5]]@{x} {x}@[1.0,2.0,0.5]
-    np.sum(np.asmatrix({n})*{x}) np.sum({x}*np.asmatrix({n})) np.sum(np.asmatrix({n})@{x}) np.sum(np.asmatrix({x}))
-    np.sum({x}+np.ma.masked_array({n},False)) np.sum(np.ma.exp({x})) np.ma.sum({x}) np.ma.getdata({x})
-    np.sum(np.ma.masked_array(np.ones(3),[False,True,False])*{x}) np.asarray(np.ones(3).view(np.recarray)*{x})
+    {x}@{y} np.dot({x},{y}) {x}.dot({y}) np.matmul({x},{y}) np.dot({n},{x}) np.inner({x},{y})
+    np.vdot({x},{y}) np.tensordot({x},{y},1) np.tensordot({x},{y},axes=0)
+    np.einsum('...i,...i->...',{x},{y}) np.einsum('i,j',{x},{y}) np.einsum('ij->ji',{x})
+    np.einsum('ii',{x}) np.einsum('ii->i',{x}) np.cross({x},{y}) np.linalg.inv({x}+4*np.eye(3))
+    np.linalg.solve({x}+4*np.eye(3),{y}) np.linalg.det({x}) np.linalg.matrix_power({x},2)
+    np.linalg.slogdet({x})[1] np.linalg.svd({x},compute_uv=False) np.linalg.eigvalsh({x}+{x}.T)
+    np.linalg.cholesky({x}@{x}.T+np.eye({x}.shape[0])) np.linalg.pinv({x})
+    np.linalg.lstsq({x},{y},rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}]) np.vecdot({x},{y})
+    np.linalg.norm({x},ord=1) np.linalg.norm({x},2) np.linalg.cond({x}) [[1.0,2.0,0.5]]@{x}
+    {x}@[1.0,2.0,0.5] np.sum(np.asmatrix({n})*{x}) np.sum({x}*np.asmatrix({n}))
+    np.sum(np.asmatrix({n})@{x}) np.sum(np.asmatrix({x})) np.sum({x}+np.ma.masked_array({n},False))
+    np.sum(np.ma.exp({x})) np.ma.sum({x}) np.ma.getdata({x})
+    np.sum(np.ma.masked_array(np.ones(3),[False,True,False])*{x})
+    np.asarray(np.ones(3).view(np.recarray)*{x})
     np.sum({x}-np.ma.masked_array(np.ones(3),[False,True,False])) np.sum(np.ma.masked_less({x},0))
     np.trace({x}@{y}) np.matvec({x},{y}) np.linalg.outer({x},{y}) np.apply_along_axis(np.sum,0,{x})
-    np.apply_along_axis(lambda r:r*2,-1,{x}) np.sum(np.outer({x},[1.0,2.0]),1) np.linalg.qr({x}+3*np.eye(3))[1]
+    np.apply_along_axis(lambda r:r*2,-1,{x}) np.sum(np.outer({x},[1.0,2.0]),1)
+    np.linalg.qr({x}+3*np.eye(3))[1]
 """
 WRITES = """
-    !{x}[{at}]={s} !{x}[{at}]={y} !{x}[{at}]*=2.0 !{x}[{mask}]=0.5 !{x}[{mask}]+=1.0 !{x}[0]={y} !{x}[-1]=[0.5]
-    !{x}+={y} !{x}-=0.5 !{x}*={n} !{x}/=2.0 !{x}**=2 !{x}[...]={y} !{x}[::-1]={x} !{x}[[0,0]]=[1.0,2.0]
-    !{x}[0],{x}[-1]={y},{y} !{x}.fill(0.5) !{x}.sort() !{x}.flat[0]={s} !{x}.T[0]={s} !{x}.reshape(-1)[0]=0.25
-    !np.put({x},[0],[0.5]) !np.copyto({x},{y}) !np.copyto({x},0.5,where={mask}) !np.fill_diagonal({x},0.5)
-    !np.add({x},1.0,out={x}) !np.sin({x},out={y}) !np.multiply({x},{y},out={x}) !np.add.at({x},[0,0],1.0)
-    !np.place({x},{mask},[0.5]) !np.putmask({x},{mask},0.5) !{x}.put(0,{s}) !{x}.partition(1) !{x}.real=0.5
-    !np.cumsum({x},out={x}) !{x}[{at}]-={y} !{x}[None][0]=0.5 !{x}[{i}]={x}[0] !{x}[{at}]={a} !{x}//=1.0
-    !np.clip({x},-1,1,out={x}) !{x}[:]={x}[::-1] !{x}[{at}]=math.exp(0.5) !np.nan_to_num({x},copy=False)
-    !(lambda z:z.__setitem__(0,{x}))(np.zeros(3)) !np.random.default_rng(0).shuffle({x}) !{x}[1:]+={x}[:-1]
+    !{x}[{at}]={s} !{x}[{at}]={y} !{x}[{at}]*=2.0 !{x}[{mask}]=0.5 !{x}[{mask}]+=1.0 !{x}[0]={y}
+    !{x}[-1]=[0.5] !{x}+={y} !{x}-=0.5 !{x}*={n} !{x}/=2.0 !{x}**=2 !{x}[...]={y} !{x}[::-1]={x}
+    !{x}[[0,0]]=[1.0,2.0] !{x}[0],{x}[-1]={y},{y} !{x}.fill(0.5) !{x}.sort() !{x}.flat[0]={s}
+    !{x}.T[0]={s} !{x}.reshape(-1)[0]=0.25 !np.put({x},[0],[0.5]) !np.copyto({x},{y})
+    !np.copyto({x},0.5,where={mask}) !np.fill_diagonal({x},0.5) !np.add({x},1.0,out={x})
+    !np.sin({x},out={y}) !np.multiply({x},{y},out={x}) !np.add.at({x},[0,0],1.0)
+    !np.place({x},{mask},[0.5]) !np.putmask({x},{mask},0.5) !{x}.put(0,{s}) !{x}.partition(1)
+    !{x}.real=0.5 !np.cumsum({x},out={x}) !{x}[{at}]-={y} !{x}[None][0]=0.5 !{x}[{i}]={x}[0]
+    !{x}[{at}]={a} !{x}//=1.0 !np.clip({x},-1,1,out={x}) !{x}[:]={x}[::-1] !{x}[{at}]=math.exp(0.5)
+    !np.nan_to_num({x},copy=False) !(lambda z:z.__setitem__(0,{x}))(np.zeros(3)) !{x}[1:]+={x}[:-1]
 """
 READS = """
     (lambda z:(z.__setitem__(0,{x}),z)[1])(np.zeros(3)) (lambda z:(z.fill({x}),z)[1])(np.zeros(2))
-    (lambda z:(z.flat.__setitem__(1,{x}),z)[1])(np.zeros(3)) np.array([1,2])*float({x}) math.exp({x}) math.hypot({x},{y})
-    complex({x}) np.ones(2)*int({x}) np.full(2,{x}) np.arange(3)*float(np.sum({x})) np.fromiter([{x}],float)
-    ({x} if np.sum({x})>0 else {y}) (1.0 if {x}>0.2 else 2.0)*{y} ({x}*1 if f'{{{x}}}' else {y}) {x}*len({x})
-    {x}*(np.argmax({x})) {x}[np.argmax({x})] {x}*np.shape({x})[0] {x}[np.flatnonzero({x}>0)] ({x}<{y})*{x}
-    np.array([float({x}),1.0]) (lambda z:(z.__iadd__({x}),z)[1])(np.zeros(3)) np.zeros(3)+{x} np.ones(3)*{x}
-    np.max([{x},{y}]) np.stack([t*t for t in {x}]) sum(t*t for t in {x}) np.prod([float(1),2])*{x}
-    np.array([0.5],dtype=object)*{x} round({x},1) {x}.item()*0+{x} ({x}.tolist() and {x}) (str({x}) and {x})
-    (0.5 in {x})*{x} ({x}!=None) bool(np.any({x}))*{x} np.allclose({x},{x})*{x} np.size({x})*{x}
+    (lambda z:(z.flat.__setitem__(1,{x}),z)[1])(np.zeros(3)) np.array([1,2])*float({x})
+    math.exp({x}) math.hypot({x},{y}) complex({x}) np.ones(2)*int({x}) np.full(2,{x})
+    np.arange(3)*float(np.sum({x})) np.fromiter([{x}],float) ({x} if np.sum({x})>0 else {y})
+    (1.0 if {x}>0.2 else 2.0)*{y} ({x}*1 if f'{{{x}}}' else {y}) {x}*len({x}) {x}*(np.argmax({x}))
+    {x}[np.argmax({x})] {x}*np.shape({x})[0] {x}[np.flatnonzero({x}>0)] ({x}<{y})*{x}
+    np.array([float({x}),1.0]) (lambda z:(z.__iadd__({x}),z)[1])(np.zeros(3)) np.zeros(3)+{x}
+    np.ones(3)*{x} np.max([{x},{y}]) np.stack([t*t for t in {x}]) sum(t*t for t in {x})
+    np.prod([float(1),2])*{x} np.array([0.5],dtype=object)*{x} round({x},1) {x}.item()*0+{x}
+    ({x}.tolist() and {x}) (str({x}) and {x}) (0.5 in {x})*{x} ({x}!=None) bool(np.any({x}))*{x}
+    np.allclose({x},{x})*{x} np.size({x})*{x}
 """
 
 
@@ -162,14 +181,17 @@ FAMILIES = {
 }
 
 CONSTANTS = [
-    "2", "0.5", "-1.5", "True", "[1.0,2.0,0.5]", "(1.0,0.5,2.0)", "np.float64(1.5)", "np.float32(0.5)",
+    "2", "0.5", "-1.5", "True", "[1.0,2.0,0.5]", "(1.0,0.5,2.0)", "np.float64(1.5)",
+    "np.float32(0.5)",
     "np.array([1.0,-2.0,0.5])", "np.array([1,2,3])", "np.array([[1.0],[2.0]])", "np.eye(3)",
-    "np.array([True,False,True])", "np.arange(6.0).reshape(2,3)", "np.array(1.5)", "[[1.0,2.0],[0.5,1.0]]",
+    "np.array([True,False,True])", "np.arange(6.0).reshape(2,3)", "np.array(1.5)",
+    "[[1.0,2.0],[0.5,1.0]]",
     "np.ones(3,np.float32)", "np.arange(1,4,dtype=np.int8)", "np.ones((2,3))[:, ::-1]",
     "np.broadcast_to(0.5,(3,))", "np.array([1+1j,0.5,2j])", "np.ones(3).view(np.memmap)" ,
 ]  # fmt: skip
 INDICES = [
-    "0", "-1", "1", "...", "1:", ":2", "::-1", "::2", "None", "[0]", "[0,-1]", "0,0", "...,0", ":,1",
+    "0", "-1", "1", "...", "1:", ":2", "::-1", "::2", "None", "[0]", "[0,-1]", "0,0", "...,0",
+    ":,1",
     "0,...", ":,None", "...,::-1", "[0,1],[1,0]", "np.array([[0,1],[1,0]])", "[True,False,True]",
     "np.array([0]),...", "1,1:", "-1:", "()", "np.int64(0)", "True",
 ]  # fmt: skip
@@ -274,6 +296,8 @@ def _restore(values: list, backup: list) -> None:
 
 def _fill(rng: np.random.Generator, template: str, values: list) -> str:
     floats = [i for i, value in enumerate(values) if _is_float(value)]
+    if template.startswith("!"):  # NumPy's scalars are no arrays, and a write into one is lost
+        floats = [i for i in floats if isinstance(values[i], np.ndarray)] or floats[:1]
     recent = floats[-4:]
 
     def value() -> int:
@@ -429,6 +453,8 @@ def _judge_gradient(program: Program, on_arrays, expected: list, gradient: list)
     line.magnitude = max(line.magnitude, *(float(np.max(np.abs(v), initial=1.0)) for v in expected))
     terms = [np.sum(np.abs(g * d)) for g, d in zip(gradient, direction, strict=True)]
     analytic = float(sum(np.sum(g * d) for g, d in zip(gradient, direction, strict=True)))
+    if not math.isfinite(analytic):
+        return Outcome("unclear", "no derivative: NaN")
     verdict = judge(line, analytic, float(sum(terms)) + line.magnitude * 1e-3)
     if verdict.verdict == "wrong":
         note = f"slope {analytic}, differences give {verdict.slope.value} ± {verdict.slope.error}"
@@ -440,7 +466,22 @@ def _is_refusal(error: BaseException) -> bool:
     """Whether an error says that this cannot be done, and not that something went wrong."""
     if isinstance(error, AttributeError):
         return f"{error.name}': " in str(error)  # of arrays, with what to write instead
-    return isinstance(error, (TypeError, InPlaceError)) and "positional arg" not in str(error)
+    if isinstance(error, (TypeError, InPlaceError)):
+        return "positional arg" not in str(error)
+    return isinstance(error, ValueError) and _raised_by_us(error)
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    """Whether a line of tapegrad that begins with `raise` raised an error: a message of ours."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    file = trace.tb_frame.f_code.co_filename
+    line = linecache.getline(file, trace.tb_lineno).strip()
+    ours = str(trace.tb_frame.f_globals.get("__name__")).startswith("tapegrad.")
+    return ours and line.startswith("raise ")
 
 
 def _line_of(error: BaseException) -> int:
