@@ -348,7 +348,7 @@ def _number(value, weigh: int):
         return 0.0
     weights = np.cos(np.arange(weigh, weigh + value.size, dtype=float)).reshape(value.shape)
     total = np.sum(np.real(value) * weights)
-    return total + np.sum(np.imag(value) * weights[..., ::-1]) if value.dtype.kind == "c" else total
+    return total + np.sum(np.imag(value) * (weights - 0.3)) if value.dtype.kind == "c" else total
 
 
 def _result(values: list):

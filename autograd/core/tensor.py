@@ -319,12 +319,12 @@ class Tensor(ArrayMethods):
 
     def __copy__(self) -> Tensor:
         if self._node is not None and where_cut():
-            return self.copy()
-        return untracked(self._bare.copy())
+            return self.copy("K")
+        return untracked(_copy_as_it_lies(self._bare))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None and where_cut():
-            copy = self.copy()
+            copy = self.copy("K")
         else:
             # The copy is untracked; Tensors that share memory have copies that share memory.
             copy = untracked(copy_array(self._bare, memo))
@@ -346,7 +346,7 @@ def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
         if id(array) not in memo:
-            memo[id(array)] = array.copy()
+            memo[id(array)] = _copy_as_it_lies(array)
             memo.setdefault(id(memo), []).append(array)  # keep ids in `memo` from being reused
         return memo[id(array)]
     if id(owner) not in memo:
@@ -356,6 +356,11 @@ def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     return np.ndarray(
         array.shape, array.dtype, buffer=memo[id(owner)], offset=start, strides=array.strides
     )
+
+
+def _copy_as_it_lies(array: Array) -> Array:
+    """A copy in the order of memory that NumPy's copies have: that of `array`."""
+    return array.copy(order="K") if type(array) is np.ndarray else array.copy()
 
 
 def from_dlpack(x: Any) -> Tensor:

@@ -24,6 +24,7 @@ __all__ = [
     "as_operand",
     "device_array",
     "half_in_single",
+    "is_fortran",
     "namespace_of",
     "normalize_axis",
     "refuse_complex",
@@ -97,6 +98,12 @@ def refuse_complex(x: Array, name: str) -> None:
     """Raise TypeError for complex x, which has no order that the function `name` could go by."""
     if x.dtype.kind == "c":
         raise TypeError(f"{name} takes real numbers: complex ones have no order")
+
+
+def is_fortran(x: Array) -> bool:
+    """Whether the first index of x runs fastest in memory."""
+    flags = getattr(as_array(x), "flags", None)
+    return flags is not None and bool(flags.f_contiguous and not flags.c_contiguous)
 
 
 def as_constant(value: Any, name: str) -> Any:

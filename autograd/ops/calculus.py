@@ -53,7 +53,7 @@ def diff(
     for _ in range(n):
         later, earlier = _slices(y, axis, (1, None), (None, -1))
         y = later - earlier if y.dtype.kind != "b" else e.not_equal(later, earlier)
-    return s.copy(y) if y is a else y
+    return y
 
 
 @composite(numpy=np.ediff1d)

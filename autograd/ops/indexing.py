@@ -295,7 +295,8 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
         x, axis = x.reshape(-1), 0
     if not hasattr(indices, "dtype"):
         indices = np.asarray(indices)
-    return getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
+    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
+    return y if indices.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)

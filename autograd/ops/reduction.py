@@ -213,7 +213,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
         product = y[:half] * y[half : 2 * half]
         y = s.concatenate([product, y[2 * half :]], axis=0) if len(y) % 2 else product
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
-    return s.reshape(y, shape)
+    return s.with_own_memory(s.reshape(y, shape), x)
 
 
 @composite(numpy=np.var)

@@ -13,7 +13,13 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
+from tapegrad.autograd.ops.arrays import (
+    as_operand,
+    device_array,
+    is_fortran,
+    normalize_axis,
+    value_of,
+)
 from tapegrad.autograd.ops.indexing import take
 
 if TYPE_CHECKING:
@@ -41,6 +47,9 @@ def numpy_pad(
         pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2))
     pairs = tuple((int(b), int(a)) for b, a in widths)
+    if array.ndim > 1 and is_fortran(array):  # as NumPy lays the result out
+        turned = numpy_pad(s.transpose(array), pairs[::-1], mode, constant_values)
+        return s.transpose(turned)
     if mode == "constant" and not np.ndim(constant_values):
         if not isinstance(constant_values, Tensor):
             return s.pad(array, pairs, constant_values)  # type: ignore[arg-type]  # 0-d
@@ -75,7 +84,8 @@ def repeat(x: Operand, repeats: int | Array, axis: int | None = None) -> Tensor:
         )
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     wide = s.broadcast_to(s.expand_dims(x, axis + 1), shape)
-    return s.reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
+    y = s.reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
+    return s.with_own_memory(y, x)
 
 
 @composite(numpy=np.tile)
@@ -89,4 +99,5 @@ def tile(x: Operand, reps: int | Sequence[int]) -> Tensor:
     interleaved = tuple(n for pair in zip((1,) * ndim, lengths, strict=True) for n in pair)
     wide = tuple(n for pair in zip(times, lengths, strict=True) for n in pair)
     y = s.broadcast_to(s.reshape(x, interleaved), wide)
-    return s.reshape(y, tuple(t * n for t, n in zip(times, lengths, strict=True)))
+    y = s.reshape(y, tuple(t * n for t, n in zip(times, lengths, strict=True)))
+    return s.with_own_memory(y, x)

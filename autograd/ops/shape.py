@@ -15,7 +15,8 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops.arrays import as_axes, as_operand, normalize_axis
 from tapegrad.autograd.ops.batch_rules import (
     align_samples,
@@ -139,13 +140,20 @@ flip.batch(axes_rule)
 
 
 @primitive(numpy=np.copy)
-def copy(xp: Namespace, x: Array) -> Array:
-    """A copy of x, in C order."""
-    return xp.array(x, order="C", copy=True)
+def copy(xp: Namespace, x: Array, *, order: str = "C") -> Array:
+    """A copy of x in an `order` of memory: "C", "F", or "K" for that of x."""
+    return xp.array(x, order=order, copy=True)
 
 
 copy.vjp(x=lambda g: g)
 copy.batch(leading_axes_rule)
+
+
+def with_own_memory(y: Tensor, x: Array) -> Tensor:
+    """y, which was made from x by moving entries, or a copy where it still is in x's memory."""
+    if owner_of(as_array(y)) is not owner_of(as_array(x)):
+        return y
+    return copy(y)
 
 
 @primitive(numpy=np.concatenate)

@@ -243,7 +243,7 @@ def _attach() -> None:
         "squeeze": s.squeeze,
         "swapaxes": s.swapaxes,
         "repeat": repetition.repeat,
-        "copy": signatures.copy,
+        "copy": signatures.copy_method,
         "clip": _clip,
         "conj": e.conjugate,
         "conjugate": e.conjugate,

@@ -82,10 +82,10 @@ class Sample(Tensor):
         return Sample(self.batch.detach(), self.batching)
 
     def __copy__(self) -> Any:
-        return self.copy()
+        return self.copy("K")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self.copy()
+        return self.copy("K")
 
     def __repr__(self) -> str:
         return f"Sample({self.dtype}{self.shape}, one of {len(self.batch)})"

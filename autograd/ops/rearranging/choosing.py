@@ -44,7 +44,8 @@ def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
 @composite(numpy=np.extract)
 def extract(condition: Operand, arr: Operand) -> Tensor:
     """The entries of arr where `condition` holds, flattened."""
-    return compress(s.ravel(as_operand(condition)), s.ravel(as_operand(arr)), 0)
+    index = np.flatnonzero(value_of(as_operand(condition)))
+    return take(s.ravel(as_operand(arr)), device_array(index, as_operand(arr)), 0)
 
 
 @composite(numpy=np.delete)
@@ -84,7 +85,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
         many = values.shape[axis] if values.ndim == arr.ndim else 1
         if arr.ndim == 1:
             many = values.size
-    order = np.insert(np.arange(n), index, np.arange(n, n + many) if many > 1 else n)
+    order = np.insert(np.arange(n), index, np.arange(n, n + many) if many != 1 else n)
     shape = list(arr.shape)
     shape[axis] = many
     if single and values.ndim and values.ndim < arr.ndim:
