@@ -1,9 +1,10 @@
 """Random NumPy programs, run on arrays and on Tensors: the differential law of NumPy code.
 
 A program is text, a line for each step, so that one that fails can be pasted: ``v`` is the list of
-its values, of which the first are its inputs.  On Tensors every value must be NumPy's, with its
-shape and dtype, and the gradient must agree with central differences that have error bars.  A
-program may be refused, by a TypeError or where a write would be lost; it never differs silently.
+its values, of which the first are its inputs, and ``keep`` makes 0-d arrays of NumPy's scalars.
+On Tensors every value must be NumPy's, with its shape and dtype, and the gradient must agree with
+central differences that have error bars.  A program may be refused, by a TypeError or where a write
+would be lost; it never differs silently.
 
     python tests/numpy_programs.py 10000        # a count, and a first seed if you like
 """
@@ -25,7 +26,13 @@ import tapegrad as tg
 from tapegrad.autograd.check.slopes import Line, judge
 from tapegrad.errors import InPlaceError
 
-NAMES = {"np": np, "copy": copy, "math": math, "pickle": pickle}
+
+def keep(value):
+    """A 0-d array for a scalar of NumPy's, which no write and no view could reach."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+NAMES = {"np": np, "copy": copy, "math": math, "pickle": pickle, "keep": keep}
 
 SHAPES = [(), (1,), (3,), (3,), (4,), (2, 3), (3, 3), (3, 1), (1, 3), (2, 2), (0,), (2, 1, 3)]
 
@@ -296,8 +303,6 @@ def _restore(values: list, backup: list) -> None:
 
 def _fill(rng: np.random.Generator, template: str, values: list) -> str:
     floats = [i for i, value in enumerate(values) if _is_float(value)]
-    if template.startswith("!"):  # NumPy's scalars are no arrays, and a write into one is lost
-        floats = [i for i in floats if isinstance(values[i], np.ndarray)] or floats[:1]
     recent = floats[-4:]
 
     def value() -> int:
@@ -320,7 +325,7 @@ def _fill(rng: np.random.Generator, template: str, values: list) -> str:
         mask=[f"v[{x}]>0.1", f"v[{y}]<0", f"v[{x}]<v[{y}]"][rng.integers(3)],
         shape=shapes[rng.integers(len(shapes))],
     )
-    return filled if template.startswith("!") else f"v.append({filled})"
+    return filled if template.startswith("!") else f"v.append(keep({filled}))"
 
 
 # Running and judging ------------------------------------------------------------------------------

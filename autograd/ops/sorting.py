@@ -239,6 +239,9 @@ def median(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     flat, one = _merge_axes_last(a, axis)
     n = flat.shape[-1]
     ordered = sort(flat, -1)
+    if not n:  # NaN, as the mean of nothing
+        y = r.mean(ordered, axis=-1)
+        return s.reshape(y, one) if keepdims else y
     y = r.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
     y = e.where(e.isnan(ordered[..., -1]), ordered[..., -1], y)
     return s.reshape(y, one) if keepdims else y

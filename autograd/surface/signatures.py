@@ -210,7 +210,7 @@ def _extremum(
     if initial is not None and not x.size:
         shape = r.sum(x, axis=axis, keepdims=keepdims).shape
         if math.prod(shape):  # nothing but `initial` is compared
-            y = s.broadcast_to(e.cast(initial, dtype=x.dtype), tuple(shape))
+            y = s.broadcast_to(e.cast(as_operand(initial), dtype=x.dtype), tuple(shape))
             return _write_to_out(out, s.copy(y), name)
     y = plain(x, axis=axis, keepdims=keepdims)
     return _write_to_out(out, y if initial is None else pair(y, initial), name)

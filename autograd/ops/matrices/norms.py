@@ -29,7 +29,7 @@ def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
 
 def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
     order = as_constant(order, "ord")
-    if order is None or order == 2:
+    if order is None or order == 2 or _is_zero(x, order):
         return _root_of_squares(x, axis, keepdims)
     if order == np.inf:
         return r.max(e.absolute(x), axis=axis, keepdims=keepdims)
@@ -51,11 +51,16 @@ def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
     return e.where(zero, e.guarded_sqrt(powers), e.power(e.where(zero, 1, powers), 1 / order))
 
 
+def _is_zero(x: Array, order: Any) -> bool:
+    """Whether x has no entries, so that its norm, if it is no minimum, is 0."""
+    return not x.size and (isinstance(order, str) or order > 0)
+
+
 def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
     first, second = (normalize_axis(a, x.ndim) for a in axes)
     if first == second:
         raise ValueError("norm: the two axes of a matrix are the same")
-    if order is None or order in ("fro", "f"):
+    if order is None or order in ("fro", "f") or _is_zero(x, order):
         return _root_of_squares(x, (first, second), keepdims)
     if order in (1, -1, np.inf, -np.inf):
         along, rest = (first, second) if abs(order) == 1 else (second, first)

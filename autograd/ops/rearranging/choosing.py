@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
@@ -155,6 +156,8 @@ def piecewise(
     if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):
         conditions = [conditions] if np.ndim(conditions) == x.ndim else list(conditions)
     masks = [as_operand(c) for c in conditions]
+    if any(mask.shape != x.shape for mask in masks):
+        raise ShapeError(f"piecewise: a condition does not have the shape {x.shape} of x")
     functions = list(funclist)
     if len(functions) == len(masks) + 1:
         rest = masks[0]
@@ -164,7 +167,7 @@ def piecewise(
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
     assigned = device_array(np.zeros(x.shape, dtype=bool), x)
-    y = x * 0
+    y: Any = device_array(np.zeros(x.shape, x.dtype), x)
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
         mask = e.logical_and(mask, e.logical_not(assigned))
         assigned = e.logical_or(assigned, mask)
