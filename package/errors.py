@@ -3,7 +3,7 @@
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.report import GradientError, LawError
 from tapegrad.autograd.check.running import UncheckedError
-from tapegrad.autograd.core.errors import BatchingError, InPlaceError, ShapeError
+from tapegrad.autograd.core.errors import BatchingError, ConversionError, InPlaceError, ShapeError
 from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
@@ -24,6 +24,7 @@ __all__ = [
     "BatchingError",
     "CheckError",
     "CheckpointError",
+    "ConversionError",
     "DeviceError",
     "FormatError",
     "GradientError",

@@ -12,7 +12,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 
@@ -53,7 +53,7 @@ def diff(
     for _ in range(n):
         later, earlier = _slices(y, axis, (1, None), (None, -1))
         y = later - earlier if y.dtype.kind != "b" else e.not_equal(later, earlier)
-    return s.copy(y) if y is a else y
+    return y
 
 
 @composite(numpy=np.ediff1d)
@@ -124,7 +124,7 @@ def gradient(
     varargs:    spacing, or coordinates, of every axis or of all
     edge_order: 1 or 2, the order of the differences at the ends
     """
-    f = as_operand(f)
+    f = as_floating(f)
     axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:

@@ -27,6 +27,8 @@ __all__ = ["bincount", "histogram", "histogram_bin_edges"]
 def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2, … is in x, or the sum of its weights, which have a derivative."""
     x = as_operand(x)
+    if x.dtype.kind == "b":
+        x = x.astype(np.intp)
     if weights is not None and as_operand(weights).dtype.kind == "c":
         raise TypeError("numpy.bincount: the weights are real numbers, NumPy takes no complex ones")
     numbers = value_of(x)

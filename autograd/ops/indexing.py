@@ -22,6 +22,7 @@ from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import ViewStep, follow_path
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import normalize_axis
 from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
@@ -294,13 +295,14 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
         x, axis = x.reshape(-1), 0
     if not hasattr(indices, "dtype"):
         indices = np.asarray(indices)
-    return getitem(x, (slice(None),) * (axis % x.ndim) + (indices,))
+    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
+    return y if indices.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)
 def take_along_axis(x: Array, indices: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, indices[…, i, …], …], with the index i at `axis`."""
-    axis %= x.ndim
+    axis = normalize_axis(axis, x.ndim)
     xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)
     grid = [
         xp.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(indices.shape)

@@ -20,6 +20,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
+    as_floating,
     as_operand,
     device_array,
     normalize_axis,
@@ -140,6 +141,8 @@ def _quantiles(
     if shares.size and not (shares.min() >= 0 and shares.max() <= 1):
         raise ValueError(f"{name}: q is outside its range")
     a = as_operand(a)
+    if method not in ("lower", "higher", "nearest"):
+        a = as_floating(a)
     if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
         refuse_complex(a, f"numpy.{name}")
     flat, one = _merge_axes_last(a, axis)
@@ -236,6 +239,9 @@ def median(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     flat, one = _merge_axes_last(a, axis)
     n = flat.shape[-1]
     ordered = sort(flat, -1)
+    if not n:  # NaN, as the mean of nothing
+        y = r.mean(ordered, axis=-1)
+        return s.reshape(y, one) if keepdims else y
     y = r.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
     y = e.where(e.isnan(ordered[..., -1]), ordered[..., -1], y)
     return s.reshape(y, one) if keepdims else y

@@ -157,7 +157,7 @@ def cumprod(a: Operand, axis: int | None = None) -> Tensor:
     Entries at the distances 1, 2, 4, … are multiplied: log2(n) products of arrays, and no division,
     so zeros have derivatives too.
     """
-    a = as_operand(a)
+    a = r.widen_integers(as_operand(a))
     if axis is None:
         a, axis = s.ravel(a), 0
     axis = normalize_axis(axis, a.ndim)
@@ -265,15 +265,16 @@ def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
 @composite(numpy=np.nanstd)
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
-    v = nanvar(a, axis, ddof, keepdims)
-    is_constant = e.equal(v, 0)
-    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
+    return e.guarded_sqrt(nanvar(a, axis, ddof, keepdims))
 
 
 def _nan_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
     """`of` over the entries that are not NaN; NaN where there are none."""
+    a = as_operand(a)
+    if a.dtype.kind not in "fc":
+        return of(a, axis=axis, keepdims=keepdims)
     fill_index, present = _replace_nan(a, worst)
     y = of(fill_index, axis=axis, keepdims=keepdims)
     return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_TRACKED",
+    "Paths",
     "add_to_grad",
     "backward",
     "cotangents",
@@ -300,17 +301,25 @@ def fit_cotangent(g: Any, node: Node) -> Any:
 # Functions that run the sweep --------------------------------------------------------------------
 
 
-def nodes_on_paths(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node] | None:
-    """The nodes on a path from `outputs` to `targets`; None if every path ends at a target."""
+def nodes_on_paths(
+    outputs: Iterable[Node], targets: set[Node], floor: int, ends: set[Node] | None = None
+) -> set[Node] | None:
+    """The nodes on a path from `outputs` to `targets`; None if every path ends at a target.
+
+    ends: a set that gets the nodes below the floor, no targets, at which paths end
+    """
     seen: set[Node] = set()
     stack = list(outputs)
     elsewhere = False  # True once a path ends at a node that is no target
+    ends = set() if ends is None else ends
     while stack:
         node = stack.pop()
         if node in seen:
             continue
         if node.serial < floor:
-            elsewhere = elsewhere or node not in targets
+            if node not in targets:
+                elsewhere = True
+                ends.add(node)
             continue
         seen.add(node)
         parents = node.parents
@@ -349,21 +358,42 @@ def reaches_parameter(node: Node) -> bool:
     return False
 
 
+class Paths:
+    """The way of a sweep from `outputs` to `targets`, found before it.
+
+    parameters_beyond: the nodes before the sweep, no targets, that are a Parameter or have one
+                       behind them: the cotangents may depend on these
+    """
+
+    def __init__(
+        self, outputs: Iterable[Node], targets: list[Node], floor: int | None = None
+    ) -> None:
+        self.floor = max(0, min((t.serial for t in targets), default=0)) if floor is None else floor
+        self.targets = targets
+        self.wanted = set(targets)
+        ends: set[Node] = set()
+        self.needed = nodes_on_paths(outputs, self.wanted, self.floor, ends)
+        self.parameters_beyond = sorted(filter(reaches_parameter, ends), key=_serial)
+
+
 def cotangents(
     seeds: list[tuple[Node, Any]],
     targets: list[Node],
     *,
     floor: int | None = None,
     taped: bool = False,
+    paths: Paths | None = None,
 ) -> list[Any]:
-    """The cotangent of each target node; None for a target that no seed depends on."""
-    if floor is None:
-        floor = max(0, min((t.serial for t in targets), default=0))
-    wanted = set(targets)
-    needed = nodes_on_paths([node for node, _ in seeds], wanted, floor)
-    if needed is not None:
-        seeds = [(node, g) for node, g in seeds if node in needed]
-    collected = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
+    """The cotangent of each target node; None for a target that no seed depends on.
+
+    paths: those from the seeds to the targets, if they are known already
+    """
+    paths = paths or Paths([node for node, _ in seeds], targets, floor)
+    if paths.needed is not None:
+        seeds = [(node, g) for node, g in seeds if node in paths.needed]
+    collected = sweep(
+        seeds, floor=paths.floor, watched=paths.wanted, needed=paths.needed, taped=taped
+    )
     return [collected.get(target) for target in targets]
 
 
@@ -376,7 +406,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     if gradient is None:
         if output.size != 1:
             raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
-        one = devices.namespace(output._data).empty(output.shape, dtype=output.dtype)
+        one = devices.namespace(output._bare).empty(output.shape, dtype=output.dtype)
         one.fill(1)
         return one
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
@@ -385,7 +415,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
         seed = as_array(gradient, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"the gradient has shape {seed.shape}, the Tensor has {output.shape}")
-    devices.namespace(output._data, as_array(seed))
+    devices.namespace(output._bare, as_array(seed))
     return seed
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "coverage_table",
     "differentiable_share",
     "markdown",
+    "remark_on",
     "summary",
 ]
 
@@ -77,6 +78,12 @@ _NOT_SUPPORTED = {
     "savez": ("TypeError", "np.savez(file, x=x.numpy())", False),
     "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
 }
+
+
+def remark_on(name: str) -> str:
+    """What to write instead of a function that is not supported, as a sentence, or ""."""
+    remark = _NOT_SUPPORTED.get(name, ("", "", False))[1]
+    return f"Instead: {remark}." if remark.startswith("np.") else remark and f"{remark}."
 
 
 class CoverageRow(NamedTuple):

@@ -161,10 +161,10 @@ def _note_sample_views(
 ) -> None:
     """Remember which Samples are views of the first operand: their batches share its memory."""
     base: Any = operands[0]
-    owner = owner_of(base.batch._data)
+    owner = owner_of(base.batch._bare)
     rest = (*operands[1:], *settings.values())
     for i, view in enumerate(y if primitive.several else [y]):
-        if owner_of(view.batch._data) is owner and (
+        if owner_of(view.batch._bare) is owner and (
             view.shape or not _is_number(primitive, base, rest)
         ):
             note_view(view, base, (primitive.function, rest, i if primitive.several else None))
@@ -409,7 +409,7 @@ def _own_arrays(outputs: list[Tensor], inputs: list[Any]) -> list[Any]:
         if y.tracked:
             arrays.append(y)
             continue
-        array, owner = y._data, owner_of(y._data)
+        array, owner = y._bare, owner_of(y._bare)
         if id(owner) in used or owner.nbytes != array.nbytes or not _writeable(array):
             array = devices.namespace(array).array(array, copy=True)
         used.add(id(owner))

@@ -65,7 +65,7 @@ def vjp(
     kwargs:  further arguments of fn, passed by keyword
     fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
     pull returns cotangents in the form of `args`: a tuple, a dict, or one alone.  It may be called
-    several times.
+    several times.  Where a Parameter is behind fn, results are tracked Tensors (`value_and_grad`).
     Raises TypeError when `args` does not suit fn, or for what `grad` raises it; pull raises
     ValueError when v does not match fn's result.
 
@@ -136,11 +136,11 @@ def _as_floating_tensor(x: Any) -> Tensor:
 
 
 def _zeros_like(y: Tensor) -> Tensor:
-    return untracked(devices.namespace(y._data).zeros(y.shape, dtype=y.dtype))
+    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=y.dtype))
 
 
 def _array_if_untracked(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) and not x.tracked else x
+    return x._bare if isinstance(x, Tensor) and not x.tracked else x
 
 
 def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:

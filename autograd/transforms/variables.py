@@ -14,14 +14,22 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import current_mode, enable_grad, is_followed, no_grad
+from tapegrad.autograd.core.mode import (
+    current_mode,
+    enable_grad,
+    is_followed,
+    is_recording,
+    no_grad,
+)
 from tapegrad.autograd.core.node import Node, record_call
+from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
-from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
+from tapegrad.autograd.reverse.sweep import Paths, cotangents, reaches_parameter, seed_for
 from tapegrad.autograd.transforms.arguments import function_name
+from tapegrad.autograd.transforms.gradient_record import track_gradients
 from tapegrad.autograd.transforms.sample import Sample
 
 __all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
@@ -47,8 +55,8 @@ def variable(x: Tensor) -> Tensor:
     """A fresh variable with the value of x, recorded as an identity call on x."""
     past = x._node
     if past is None:
-        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._data))
-    return x.with_node(record_call(_WITH_PAST, (past,), (), x._data))
+        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._bare))
+    return x.with_node(record_call(_WITH_PAST, (past,), (), x._bare))
 
 
 _WITHOUT_PAST, _WITH_PAST = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
@@ -85,6 +93,15 @@ def detach_unreachable(x: Any) -> Any:
     return x.detach()
 
 
+def _any_tensors(values: list[Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in values)
+
+
+def _array_if_unreachable(y: Tensor) -> Any:
+    """The array of y; y itself where a Parameter is behind it."""
+    return y if y._node is not None and reaches_parameter(y._node) else y._bare
+
+
 class BoundCall:
     """One run of a function on fresh variables, and what a sweep back over it needs.
 
@@ -102,6 +119,7 @@ class BoundCall:
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
+        self.paths: Paths | None = None  # of the last sweep
         self.variables: list[Tensor] = []
         changed = list(args)
         for key in keys:
@@ -123,13 +141,20 @@ class BoundCall:
                 kwargs = {**kwargs, key: new}
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
+        name_token = differentiated.set(self.name)
         try:
             if current_mode() is None:
                 self.output = fn(*changed, **kwargs)
             else:
                 with enable_grad():
                     self.output = fn(*changed, **kwargs)
+        except Exception as error:  # any error may hide the refusal of a conversion
+            refused = refusal_behind(error)
+            if refused is None:
+                raise
+            raise refused.with_traceback(error.__traceback__) from None
         finally:
+            differentiated.reset(name_token)
             derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
@@ -145,15 +170,23 @@ class BoundCall:
         output = self.output
         if not isinstance(output, Tensor):
             raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
-        if output._data.size != 1:
+        if output._bare.size != 1:
             raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
         return output
 
     def value(self) -> Any:
-        """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative."""
+        """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative.
+
+        It is a tracked Tensor where a Parameter is behind it, whose gradient may be wanted.
+        """
         if self.tensors_in or derivative_depth.get() > 0:
             return map_leaves(detach_unreachable, self.output)
-        return map_leaves(lambda output: output._data, self.output)
+        if self.paths is None:
+            nodes = [y._node for y in leaves(self.output) if isinstance(y, Tensor) and y.tracked]
+            self.paths = Paths([node for node in nodes if node is not None], self.targets)
+        if not self.paths.parameters_beyond or not is_recording():
+            return map_leaves(lambda output: output._bare, self.output)
+        return map_leaves(_array_if_unreachable, self.output)
 
     def seeds(self) -> list[tuple[Node, Any]]:
         """The start of the gradient's sweep: the cotangent 1 of the number that fn returned."""
@@ -163,13 +196,16 @@ class BoundCall:
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
         """The cotangent of each target; None for a target that no seed depends on."""
         taped = self.tensors_in or derivative_depth.get() > 0
+        paths = self.paths = Paths([node for node, _ in seeds], targets)
+        if not taped and is_recording():
+            taped = any(isinstance(g, Tensor) and g.tracked for _, g in seeds)
         if not taped and not is_followed():
-            return cotangents([(n, as_array(g)) for n, g in seeds], targets)
+            return cotangents([(n, as_array(g)) for n, g in seeds], targets, paths=paths)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         if taped:
-            return cotangents(seeds, targets, taped=True)
+            return cotangents(seeds, targets, taped=True, paths=paths)
         with no_grad():
-            results = cotangents(seeds, targets, taped=True)
+            results = cotangents(seeds, targets, taped=True, paths=paths)
             # copies, for the reason given in `_owned_gradient`
             return [g if g is None else copy(g) for g in results]
 
@@ -180,6 +216,8 @@ class BoundCall:
             self._owned_gradient(g, variable)
             for g, variable in zip(cotangents, self.variables, strict=True)
         ]
+        if self.paths.parameters_beyond and is_recording() and not _any_tensors(results):
+            results = track_gradients(self.name, results, seeds, self.targets, self.paths)
         if self.flat:
             return results
         gradients: list[Any] = replace_leaves(self.structure, results)
@@ -188,13 +226,13 @@ class BoundCall:
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
         """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
         if g is None:
-            xp = devices.namespace(variable._data)
+            xp = devices.namespace(variable._bare)
             g = xp.zeros(variable.shape, dtype=variable.dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked
             g = detach_unreachable(g)
-            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._bare
         # A rule may return the cotangent that it was given, or a broadcast view of it, and callers
         # may write to their gradient.
         return devices.namespace(g).array(g, copy=True)

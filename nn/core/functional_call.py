@@ -60,7 +60,7 @@ def functional_call(
                 OTHER_SHAPE.format(name=name, found=given.shape, expected=own[name].shape)
             )
         if isinstance(own[name], Buffer) and not isinstance(given, Buffer):
-            given = Buffer(devices.namespace(given._data).array(given._data))
+            given = Buffer(devices.namespace(given._bare).array(given._bare))
         memo[id(own[name])] = given
     return copy.deepcopy(module, memo)(*inputs, **named)
 

@@ -139,13 +139,13 @@ class Part:
             if id(p) in excluded:
                 continue
             gradient = p.grad
-            array = storages(p._data)
+            array = storages(p._bare)
             if gradient is not None:
-                gradient._data = storages(gradient._data)
+                gradient._bare = storages(gradient._bare)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
             if id(buffer) not in excluded:
-                buffer._data = storages(buffer._data)
+                buffer._bare = storages(buffer._bare)
         Part.clearState(self)  # a layer's own clearState may drop more than the results
         self._drop_traces()
         return self
@@ -255,7 +255,7 @@ def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator
 def gradient_of(parameter: Parameter) -> Tensor:
     """The gradient gathered so far; before the first backward, zeros that the Parameter keeps."""
     if parameter.grad is None:
-        xp = devices.namespace(parameter._data)
+        xp = devices.namespace(parameter._bare)
         parameter.grad = xp.zeros(parameter.shape, dtype=parameter.dtype)
     assert parameter.grad is not None  # set above
     return parameter.grad
@@ -274,7 +274,7 @@ def fresh_result(nest: Nest) -> Nest:
 def _rebind_result(handle: Nest, value: Nest) -> Nest:
     """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
     if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._data, handle._node, handle._alias = value._data, value._node, None
+        handle._bare, handle._node, handle._alias = value._bare, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
@@ -287,5 +287,5 @@ def _rebind_result(handle: Nest, value: Nest) -> Nest:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        return result_tensor(value._data, value._node)
+        return result_tensor(value._bare, value._node)
     return value

@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tapegrad.autograd import Tensor, is_recording
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.node import Node, next_serial
@@ -30,13 +32,16 @@ from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.hooks import with_hooks
 from tapegrad.nn.core.spans import Span, Trace
 
+NO_TENSOR = (
+    "{name}.updateOutput returned {kind}, whose gradient is lost: forward code returns Tensors, or "
+    "lists, tuples and dicts of them. Compute with x itself, not with x.numpy() or x.data; "
+    "tapegrad.Tensor(y) says that y is a constant."
+)
+
 __all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
 
-BARE_ARRAY = (
-    "the forward code of {name} returned an ndarray, through which no gradient passes back: "
-    "compute with the Tensors (was a value taken out with .numpy() or .data?). If it is meant to "
-    "be a constant, return tapegrad.Tensor(y)"
-)
+# What holds no past: a number with a fraction, or an array.
+_BARE = (np.ndarray, np.inexact, float, complex)
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -122,12 +127,15 @@ def run_module(
 
 
 def _refuse_lost_gradient(module: Any, inputs: list[Any], output: Any) -> None:
-    """Raise TypeError for a bare array in the output where a gradient should pass back."""
-    if not any(is_array(y) for y in leaves(output)) or not is_recording():
+    """Raise TypeError for an array or a number in the output where a gradient should pass back."""
+    if not is_recording():
+        return
+    bare = next((y for y in leaves(output) if isinstance(y, _BARE) or is_array(y)), None)
+    if bare is None:
         return
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(inputs))
     if tracked or module._parameters():
-        raise TypeError(BARE_ARRAY.format(name=type(module).__name__))
+        raise TypeError(NO_TENSOR.format(name=type(module).__name__, kind=type(bare).__name__))
 
 
 def _named_input(value: Any, frame: Frame | None) -> Any:

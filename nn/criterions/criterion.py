@@ -7,10 +7,12 @@ methods the target is a constant.  ``criterion(x, target)`` composes on the tape
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
+from tapegrad.nn.core.half import run_in_single
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.part import fresh_result
 from tapegrad.nn.core.reading import (
@@ -35,7 +37,8 @@ __all__ = ["Criterion"]
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
-    A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
+    A loss that uses no target can be called without one.  Of float16 predictions the loss is
+    computed in float32, and returned in float16.  (Torch7's nn.Criterion.)
     """
 
     _in_graphs = False
@@ -73,14 +76,19 @@ class Criterion(Module):
         target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
         return run_module(
-            self, (x,), lambda x, **named: self.updateOutput(x, *target, **named), named
+            self,
+            (x,),
+            lambda x, **named: run_in_single(partial(self.updateOutput, **named), x, *target),
+            named,
         )
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x, **named: self.updateOutput(x, constants, **named)
+        return (x,), lambda x, **named: run_in_single(
+            partial(self.updateOutput, **named), x, constants
+        )
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:

@@ -263,9 +263,9 @@ class Torch7(Part):
                 if own is None or source is None:
                     continue
                 if isinstance(own, Parameter):
-                    own.rebind(source._data, own.grad)
+                    own.rebind(source._bare, own.grad)
                 else:
-                    own._data = source._data
+                    own._bare = source._bare
         self._drop_traces()
         return self
 

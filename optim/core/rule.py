@@ -99,9 +99,16 @@ def optimizer_step(
     slots:   the state arrays called `slot_names`
     arrays:  the options called `array_names`, arrays of x's shape or single numbers
     options: the other options
+    The rule sees float16 x and gradients as float32.
     """
     state = dict(zip(slot_names, slots, strict=True))
     settings = _settings(rule, state, options, array_names, arrays)
+    if x.dtype == np.float16:
+        single = x.astype(np.float32)
+        g = gradient.astype(np.float32)
+        _run_block(xp, rule, single, g, state, settings, is_last=True)
+        x[...] = single
+        return
     size = x.size
     is_flat = _all_contiguous(x, gradient, slots)
     in_place = rule.faster.get("numpy")
@@ -299,7 +306,9 @@ class UpdateRule:
             if not isinstance(state.get(name), Tensor):
                 shape = x.shape if slot.shape is None else slot.shape(x.shape)
                 first = options[slot.start] if isinstance(slot.start, str) else slot.start
-                dtype = np.float64 if slot.shape is scalar_shape else x.dtype
+                # Squares of gradients, and ε, are too small for float16.
+                own = np.float32 if x.dtype == np.float16 else x.dtype
+                dtype = np.float64 if slot.shape is scalar_shape else own
                 state[name] = untracked(xp.zeros(shape, dtype=dtype))
                 if isinstance(first, Tensor) or first:
                     ops.assign(state[name], first)

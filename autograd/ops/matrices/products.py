@@ -37,7 +37,7 @@ def matrix_power(a: Operand, n: int) -> Tensor:
         exponent >>= 1
         if exponent:
             square = square @ square
-    return s.copy(y) if y is a else y
+    return y
 
 
 @composite(numpy=np.linalg.multi_dot)

@@ -226,4 +226,4 @@ def resize(a: Operand, new_shape: int | Shape) -> Tensor:
     if not a.size:
         raise ShapeError("resize: an empty array has no entries to repeat")
     times = -(-size // a.size)
-    return s.reshape(s.concatenate([a] * times, 0)[:size] if times > 1 else a[:size], shape)
+    return s.reshape(s.concatenate([a] * times, 0)[:size] if times > 1 else s.copy(a[:size]), shape)
