@@ -196,9 +196,47 @@ def masked_sequence(kind):
         layer = sequences(projected(kind) if kind is nn.SeqLSTM else of_sizes(kind))(d)
         if d.choice([False, True]):
             layer.module.setZeroMask(d.rng.random(layer.input.shape[:2]) < 0.4)
+        if kind in (nn.SeqLSTM, nn.SeqGRU) and d.choice([False, True]):
+            states = first_states(d, layer.module, layer.input.shape[1])
+            layer.input, layer.wrong = [layer.input, states], [layer.wrong, states]
         return layer
 
     return draw
+
+
+def first_states(d, module, n):
+    h = d.array((n, module.outputsize))
+    return [h, d.array((n, module.hiddensize))] if isinstance(module, nn.SeqLSTM) else h
+
+
+def with_states(d):
+    """A run over time, or a layer over entire sequences, with its first and last states."""
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    if d.choice([False, True]):
+        module, states = nn.SeqBGRU(size, h), [d.array((n, h)) for _ in range(2)]
+    else:
+        cells = nn.Sequential(nn.FastLSTM(size, h), nn.Tanh(), nn.RecGRU(h, h))
+        hidden = [d.array((n, h)) for _ in range(3)]
+        module, states = nn.Sequencer(cells), [[hidden[:2], hidden[2]]]
+    x = d.array((d.size("T", 1, 3), n, size), large=3.0)
+    return Layer(nn.WithStates(module), [x, states], [x, states[:-1]])
+
+
+def rnn_layer(d):
+    """Every cell and option; sometimes with states in and out."""
+    cell, first, both = d.choice(["lstm", "gru", "tanh"]), d.choice([0, 1]), d.choice([0, 1])
+    layers, size, h = d.choice([1, 2]), d.size("D", 1, 3), d.size("H", 1, 3)
+    t, n = d.size("T", 1, 3), d.size("N")
+    module = nn.RNNLayer(
+        cell, size, h, layers, d.choice([True, False]), bool(first), d.choice([0.0, 0.25]), both
+    )
+    x = d.array((n, t, size) if first else (t, n, size), large=3.0)
+    wrong = d.array((*x.shape[:2], size + 1))
+    if d.choice([True, False]):
+        return Layer(module, x, wrong, "evaluate" if first else None)
+    h, c = (d.array((layers * (1 + both), n, h)) for _ in range(2))
+    states = [h, c] if cell == "lstm" else h
+    return Layer(module, [x, states], [wrong, states])
 
 
 def stepped(d, size):
@@ -267,6 +305,7 @@ RECURRENT = {
             d.choice([None, ["keep", "replace"], ["mul", "forget", "diff"]]),
         )
     ),
+    "RNNLayer": rnn_layer,
     "RecGRU": one_step(of_sizes(nn.RecGRU)),
     "RecLSTM": one_step(projected(nn.RecLSTM)),
     "Recursor": one_step(lambda d, size: nn.Recursor(nn.Linear(size, 2))),
@@ -274,13 +313,14 @@ RECURRENT = {
         lambda d, size: nn.Repeater(nn.Sequential(nn.RecGRU(size, 2), nn.Tanh()), d.integer(1, 3))
     ),
     "SAdd": anywhere(lambda d: nn.SAdd(d.choice([0.5, -2]))),
-    "SeqBGRU": sequences(of_sizes(nn.SeqBGRU)),
-    "SeqBLSTM": sequences(of_sizes(nn.SeqBLSTM)),
+    "SeqBGRU": masked_sequence(nn.SeqBGRU),
+    "SeqBLSTM": masked_sequence(nn.SeqBLSTM),
     "SeqGRU": masked_sequence(nn.SeqGRU),
     "SeqLSTM": masked_sequence(nn.SeqLSTM),
     "Sequencer": listed_steps,
     "StepGRU": step_gru,
     "StepLSTM": step_lstm,
+    "WithStates": with_states,
 }
 
 # Modern layers ------------------------------------------------------------------------------------
@@ -310,7 +350,12 @@ def attention(d):
     heads, width = d.choice([(1, 3), (2, 4)])
     n, t, s = d.size("N"), d.size("T", 1, 3), d.size("S", 1, 3)
     module = nn.MultiHeadAttention(
-        width, heads, d.choice([0.0, 0.25]), d.choice([True, False]), causal=d.choice([False, True])
+        width,
+        heads,
+        d.choice([0.0, 0.25]),
+        d.choice([True, False]),
+        causal=d.choice([False, True]),
+        need_weights=d.choice([False, True]),
     )
     if d.choice([True, False]):
         x = d.array((n, t, width), large=3.0)
@@ -333,15 +378,39 @@ def encoder(d):
     return Layer(module, d.array((n, t, 4), large=3.0), d.array((n, t, 5)), "evaluate")
 
 
+def decoder(d):
+    n, t, s = d.size("N"), d.size("T", 1, 3), d.size("S", 1, 3)
+    module = nn.TransformerDecoderLayer(
+        4,
+        2,
+        3,
+        d.choice([0.0, 0.25]),
+        d.choice(["relu", "gelu"]),
+        1e-2,
+        norm_first=d.choice([False, True]),
+    )
+    x = [d.array((n, steps, 4), large=3.0) for steps in (t, s)]
+    return Layer(module, x, [x[0], d.array((n, s, 5))], "evaluate")
+
+
+def positions(d):
+    t, size = d.size("T", 1, 3), d.size("D", 1, 3)
+    shape = (*d.shape("N"), t, size)
+    wrong = d.array((*shape[:-2], 5, size))
+    return Layer(nn.LearnedPositions(4, size), d.array(shape), wrong, "always")
+
+
 MODERN = {
     "GroupNorm": group_norm,
     "LayerNorm": last_axes(
         lambda sizes, d: nn.LayerNorm(sizes, 1e-2, d.choice([True, False]), d.choice([True, False]))
     ),
+    "LearnedPositions": positions,
     "MultiHeadAttention": attention,
     "RMSNorm": last_axes(
         lambda sizes, d: nn.RMSNorm(sizes, d.choice([1e-2, 0.1]), d.choice([True, False]))
     ),
+    "TransformerDecoderLayer": decoder,
     "TransformerEncoderLayer": encoder,
 }
 

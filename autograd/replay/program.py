@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording
@@ -44,7 +46,7 @@ class Program:
         """True if all guarded attributes still have their values."""
         for reference, attribute, value in self.guards:
             owner = reference()
-            if owner is None or getattr(owner, attribute) != value:
+            if owner is None or not _is_same(getattr(owner, attribute), value):
                 return False
         return True
 
@@ -63,3 +65,10 @@ class Program:
             lambda part: untracked(values[part.number]) if isinstance(part, ProgramSlot) else part,
             self.result,
         )
+
+
+def _is_same(now: Any, then: Any) -> bool:
+    """True if a guarded attribute has its value still; masks are arrays, compared by entries."""
+    if isinstance(then, np.ndarray):
+        return now is then or (isinstance(now, np.ndarray) and np.array_equal(now, then))
+    return now is then or bool(np.all(now == then))

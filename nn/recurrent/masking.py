@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import normal_
 from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
@@ -49,8 +51,12 @@ class MaskZero(Container):
         self._mask: Any = None
 
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
-        """Set which samples are masked, as booleans (N,), or False for none; returns self."""
-        self._mask = mask if mask is None or mask is False else np.array(mask, bool)
+        """Set which samples are masked, as booleans (N,), or False for none; returns self.
+
+        Raises TypeError for numbers other than 0 and 1.
+        """
+        given = mask is not None and mask is not False
+        self._mask = boolean_mask(mask, type(self).__name__) if given else mask
         return self
 
     def updateOutput(self, x: Nest) -> Nest:
@@ -68,6 +74,7 @@ class MaskZero(Container):
             axes = tuple(range(1, x.ndim))
             mask: Tensor = ops.logical_not(ops.any(ops.not_equal(x, 0), axis=axes))
             return mask
+        guard(self, "_mask")
         if self._mask is False:
             return None
         if self._mask is None or self._mask.shape != x.shape[:1]:

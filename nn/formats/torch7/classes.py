@@ -51,7 +51,12 @@ from tapegrad.nn.formats.torch7.entry import (
 )
 from tapegrad.nn.formats.torch7.objects import Table
 from tapegrad.nn.layers.activation import GELU, Mish, SiLU, SoftPlus
-from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.layers.attention import (
+    LearnedPositions,
+    MultiHeadAttention,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
@@ -117,6 +122,7 @@ from tapegrad.nn.layers.upsampling import (
     UpSampling,
 )
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.layered import RNNLayer
 from tapegrad.nn.recurrent.layers import (
     GRU,
     LSTM,
@@ -128,8 +134,15 @@ from tapegrad.nn.recurrent.layers import (
     RecLSTM,
 )
 from tapegrad.nn.recurrent.masking import Embedding, LookupTableMaskZero
-from tapegrad.nn.recurrent.over_time import BiSequencer, Recursor, Remembering, Repeater, Sequencer
+from tapegrad.nn.recurrent.over_time import (
+    BiSequencer,
+    Recursor,
+    Repeater,
+    Sequencer,
+    WithStates,
+)
 from tapegrad.nn.recurrent.sequence import Bidirectional, SeqGRU, SeqLSTM
+from tapegrad.nn.recurrent.states import Remembering
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM
 
 __all__ = [
@@ -248,6 +261,7 @@ CLASSES: dict[type, Entry] = {
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
     LayerNorm: Entry(absent=True),
+    LearnedPositions: Entry(absent=True),
     LinearRNN: Entry(
         read=cells.read_linear_rnn,
         write=cells.write_linear_rnn,
@@ -310,6 +324,7 @@ CLASSES: dict[type, Entry] = {
         state=dict.fromkeys(("numFwds", "numBwds", "summedFwdTime", "summedBwdTime"), 0)
     ),
     RMSNorm: Entry(absent=True),
+    RNNLayer: Entry(absent=True),
     RReLU: Entry(read=layers.without("noise"), state={"noise": tensor}),
     ReLU: Entry(state={"threshold": 0, "val": 0}),
     RecGRU: Entry(write=cells.write_step, state=_RECURRENT | _ZEROS),
@@ -350,6 +365,7 @@ CLASSES: dict[type, Entry] = {
     StepLSTM: Entry(
         write=cells.write_masking, state={"gates": tensor}, output=tensors(2), gradient=tensors(3)
     ),
+    TransformerDecoderLayer: Entry(absent=True),
     TransformerEncoderLayer: Entry(absent=True),
     UpSampling: Entry(state={"inputSize": longs(5), "outputSize": longs(5)}),
     View: Entry(read=layers.read_view, write=layers.write_sizes),
@@ -365,6 +381,7 @@ CLASSES: dict[type, Entry] = {
     ),
     WeightedEuclidean: Entry(state={"fastBackward": True}),
     WeightedMSECriterion: Entry(state={"buffer": tensor}),
+    WithStates: Entry(absent=True),
     WhiteNoise: Entry(read=layers.without("noise"), state={"noise": tensor}),
     ZipTable: Entry(output=table, gradient=table),
     ZipTableOneToMany: Entry(output=table, gradient=table),
