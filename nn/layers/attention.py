@@ -54,8 +54,8 @@ class MultiHeadAttention(Module):
 
     x: (N, T, E) or (T, E), which attends to itself -> the same shape, E = embed_dim;
     or a list [query, key, value] of (N, T, E), (N, S, E) and (N, S, E), or of the same without N.
-    attn_mask: (T, S), (N, T, S), (N·num_heads, T, S), or (N, num_heads, T, S) with axes of length 1
-    for all alike: booleans, True where a query's step must not see a key's, or floats to add to the
+    attn_mask: (T, S), (N, T, S), (N·num_heads, T, S), or (N, num_heads, T, S), whose first three
+    axes may have length 1 for all alike: booleans, True where a query's step must not see a key's, or floats to add to the
     scores, such as -inf or a learned bias.  key_padding_mask: (N, S), or (S,) for a single sample,
     booleans, True for keys that are padding, or floats.  Both hold for one call, beside those of
     `setMask`.  Where a step sees no key, y is NaN.
@@ -198,8 +198,9 @@ class MultiHeadAttention(Module):
             return mask.reshape(scores)
         if mask.shape == (n, t, s):
             return mask.reshape((n, 1, t, s))
-        fits = mask.ndim == 4 and all(a in (1, b) for a, b in zip(mask.shape, scores, strict=True))
-        if not fits:
+        alike = (1, 1, 1, s)  # one mask of keys for all samples, heads and steps of the query
+        pairs = zip(mask.shape, alike, scores, strict=True) if mask.ndim == 4 else ()
+        if mask.ndim != 4 or any(found not in (one, full) for found, one, full in pairs):
             raise ShapeError(
                 f"the attn_mask has shape {mask.shape}; it must be (T, S) = ({t}, {s}), or with "
                 f"axes before them for samples and heads: ({n}, {t}, {s}), ({n * heads}, {t}, {s}) "
