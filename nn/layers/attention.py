@@ -55,10 +55,10 @@ class MultiHeadAttention(Module):
     x: (N, T, E) or (T, E), which attends to itself -> the same shape, E = embed_dim;
     or a list [query, key, value] of (N, T, E), (N, S, E) and (N, S, E), or of the same without N.
     attn_mask: (T, S), (N, T, S), (N·num_heads, T, S), or (N, num_heads, T, S), whose first three
-    axes may have length 1 for all alike: booleans, True where a query's step must not see a key's, or floats to add to the
-    scores, such as -inf or a learned bias.  key_padding_mask: (N, S), or (S,) for a single sample,
-    booleans, True for keys that are padding, or floats.  Both hold for one call, beside those of
-    `setMask`.  Where a step sees no key, y is NaN.
+    axes may have length 1 for all alike: booleans, True where a query's step must not see a key's,
+    or floats to add to the scores, such as -inf or a learned bias.  key_padding_mask: (N, S), or
+    (S,) for a single sample, booleans, True for keys that are padding, or floats.  Both hold for
+    one call, beside those of `setMask`.  Where a step sees no key, y is NaN.
     causal: no step attends to a later one.  dropout: the probability with which an attention weight
     becomes 0 in training.  need_weights: return [y, weights], the weights (N, num_heads, T, S) by
     which V is averaged.

@@ -247,7 +247,8 @@ class Torch7(Part):
     def share(self, other: Part, *names: str) -> Self:
         """Make the named fields use the memory of `other`'s, here and below; returns self.
 
-        An entry of a dict of Parameters goes by its key, as a field does.  A field that either module lacks is skipped.
+        An entry of a dict of Parameters goes by its key, as a field does.  A field that either
+        module lacks is skipped.
         """
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
