@@ -95,7 +95,10 @@ class RNNLayer(Remembering):
         for layer in range(num_layers):
             size = hidden_features * len(self._endings()) if layer else in_features
             for ending in self._endings():
-                shapes = {"weight_ih": (rows, size), "weight_hh": (rows, hidden_features)}
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, size),
+                    "weight_hh": (rows, hidden_features),
+                }
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():

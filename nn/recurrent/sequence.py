@@ -171,7 +171,8 @@ class Bidirectional(Container):
 
     def maskZero(self) -> Self:
         """Treat the steps of a sample whose features are all 0 as padding; returns self."""
-        for layer in self.modules:
+        layers: list[Any] = self.modules
+        for layer in layers:
             layer.maskZero()
         return self
 
@@ -180,7 +181,8 @@ class Bidirectional(Container):
 
         Raises TypeError for numbers other than 0 and 1.
         """
-        ahead, back = self.modules
+        layers: list[Any] = self.modules
+        ahead, back = layers
         if mask is not None:
             mask = boolean_mask(mask, type(self).__name__)
         ahead.setZeroMask(mask)
