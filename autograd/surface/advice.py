@@ -21,7 +21,7 @@ __all__ = [
     "advice_for",
     "library_advice",
     "library_function",
-    "name_of",
+    "public_name",
     "option_advice",
     "remark_on",
 ]
@@ -170,7 +170,7 @@ def remark_on(name: str) -> str:
     return coverage.remark_on(name.removeprefix("numpy."))
 
 
-def name_of(function: Any) -> str:
+def public_name(function: Any) -> str:
     """The public name of a function of a library: "numpy.linalg.norm", "scipy.special.betainc"."""
     name = str(getattr(function, "__name__", function))
     if isinstance(function, np.ufunc):

@@ -50,7 +50,7 @@ def _unknown(function: Callable[..., Any], name: str, method: str = "") -> TypeE
     name = f"{name}.{method}" if method else name
     instead = advice.advice_for(name) or advice.library_advice() or advice.remark_on(name)
     if not instead and not method:
-        known = {advice.name_of(f): f for f in numpy_functions if f is not function}
+        known = {advice.public_name(f): f for f in numpy_functions if f is not function}
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         instead = f"The nearest that has one is {near[0]}." if near else ""
     return TypeError(UNKNOWN.format(name=name, advice=instead and f" {instead}"))
@@ -78,7 +78,7 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
     """NumPy calls this when a ufunc meets a Tensor."""
     if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
         return numpy_functions[ufunc](*inputs)
-    name = advice.name_of(ufunc)
+    name = advice.public_name(ufunc)
     out = options.pop("out", None)
     if out is not None:
         [target] = out if len(out) == 1 else [None]
@@ -125,7 +125,7 @@ def array_function(
     target = numpy_functions.get(function)
     known = _translators.get(function)
     if known is None or known[0] is not target:
-        name = advice.name_of(function)
+        name = advice.public_name(function)
         if target is None:
             raise _unknown(function, name)
         leading, translate = _make_translator(name, function, target)
@@ -138,7 +138,7 @@ def array_function(
     if kwargs.get("out") is not None:
         kwargs = dict(kwargs)
         out = kwargs.pop("out")
-        name = advice.name_of(function)
+        name = advice.public_name(function)
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")

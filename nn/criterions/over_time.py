@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.recurrent.over_time import steps_of
 
@@ -73,8 +74,11 @@ class MaskZeroCriterion(Criterion):
         self._mask: Any = None
 
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
-        """Set which samples to leave out, as booleans (N,); returns self."""
-        self._mask = None if mask is None else np.array(mask, bool)
+        """Set which samples to leave out, as booleans (N,); returns self.
+
+        Raises TypeError for numbers other than 0 and 1.
+        """
+        self._mask = None if mask is None else boolean_mask(mask, type(self).__name__)
         return self
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:

@@ -24,6 +24,7 @@ from tapegrad.nn.core.part import (
     fresh_result,
     gradient_of,
     known_dtype,
+    named_fields,
 )
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
@@ -255,7 +256,8 @@ class Torch7(Part):
     def share(self, other: Part, *names: str) -> Self:
         """Make the named fields use the memory of `other`'s, here and below; returns self.
 
-        A field that either module lacks is skipped.
+        An entry of a dict of Parameters goes by its key, as a field does.  A field that either
+        module lacks is skipped.
         """
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
@@ -425,6 +427,9 @@ def _named_tensor(module: Part, name: str) -> Any:
         own = vars(module).get(name[4:].lower())
         return gradient_of(own) if isinstance(own, Parameter) else None
     value = vars(module).get(name)
+    if not isinstance(value, Tensor):  # an entry of a dict or list
+        of_name = (t for dotted, t in named_fields(module) if dotted.rpartition(".")[2] == name)
+        value = next(of_name, None)
     return value if isinstance(value, Tensor) else None
 
 

@@ -59,6 +59,7 @@ from tapegrad.nn.formats.torch7.layer_entries import LOOKUP
 from tapegrad.nn.formats.torch7.negative_axes import write_axes
 from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.layered import RNNLayer
 from tapegrad.nn.recurrent.layers import (
     GRU,
     LSTM,
@@ -70,9 +71,16 @@ from tapegrad.nn.recurrent.layers import (
     RecLSTM,
 )
 from tapegrad.nn.recurrent.masking import Embedding, LookupTableMaskZero, MaskZero
-from tapegrad.nn.recurrent.over_time import BiSequencer, Recursor, Remembering, Repeater, Sequencer
+from tapegrad.nn.recurrent.over_time import (
+    BiSequencer,
+    Recursor,
+    Repeater,
+    Sequencer,
+    WithStates,
+)
 from tapegrad.nn.recurrent.recurrence import Recurrence
 from tapegrad.nn.recurrent.sequence import Bidirectional, SeqGRU, SeqLSTM
+from tapegrad.nn.recurrent.states import Remembering
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM
 
 __all__ = ["COMPOSITES"]
@@ -167,6 +175,8 @@ COMPOSITES: dict[type, ClassEntry] = {
     Module: ClassEntry(absent=True),
     ModuleCriterion: ClassEntry(output=no_field, gradient=no_field),
     MuFuRu: ClassEntry(absent=True),
+    RNNLayer: ClassEntry(absent=True),
+    WithStates: ClassEntry(absent=True),
     MultiCriterion: ClassEntry(read=layers.read_weights, write=layers.write_weights),
     MultiLabelMarginCriterion: ClassEntry(state={"isTarget": empty_tensor}),
     MultiLabelSoftMarginCriterion: ClassEntry(state={"sigmoid": lambda _: Sigmoid()}),

@@ -30,7 +30,12 @@ from tapegrad.nn.layers.activation import (
     Tanh,
     TanhShrink,
 )
-from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.layers.attention import (
+    LearnedPositions,
+    MultiHeadAttention,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap, SpatialFullConvolutionMap
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
@@ -208,6 +213,7 @@ LAYERS: dict[type, ClassEntry] = {
         },
         gradient=empty_table,
     ),
+    LearnedPositions: ClassEntry(absent=True),
     MultiHeadAttention: ClassEntry(absent=True),
     NarrowTable: ClassEntry(output=empty_table, gradient=empty_table),
     Padding: ClassEntry(
@@ -250,6 +256,7 @@ LAYERS: dict[type, ClassEntry] = {
     SpatialUpSamplingNearest: ClassEntry(write=layers.write_nearest, state=_SCALED),
     Squeeze: ClassEntry(write=write_axes("dim", known="numInputDims")),
     TanhShrink: ClassEntry(state={"tanh": lambda _: Tanh()}),
+    TransformerDecoderLayer: ClassEntry(absent=True),
     TransformerEncoderLayer: ClassEntry(absent=True),
     Transpose: ClassEntry(write=write_axes("permutations", known="numInputDims")),
     Unsqueeze: ClassEntry(write=write_axes("pos", known="numInputDims", beyond=1)),

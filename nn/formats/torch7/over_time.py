@@ -21,7 +21,8 @@ from tapegrad.nn.layers.table import (
     JoinTable,
 )
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.over_time import MODES, Sequencer
+from tapegrad.nn.recurrent.over_time import Sequencer
+from tapegrad.nn.recurrent.states import MODES
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.entry import Fields
