@@ -14,6 +14,8 @@ their own past, and the sweep itself is recorded, for the next order of derivati
 from __future__ import annotations
 
 import heapq
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -429,9 +431,20 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
             add_to_grad(leaf, g)
 
 
+# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
+# One that is a copy made by a fork may be held by a thread that the child does not have.
+_adding = [threading.RLock()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
+
+
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place; a first gradient starts from zeros."""
-    if leaf.grad is None:
-        xp = devices.namespace(as_array(g))
-        leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
-    inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
+
+    Threads may add to one gradient at a time.
+    """
+    with _adding[0]:
+        if leaf.grad is None:
+            xp = devices.namespace(as_array(g))
+            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
