@@ -164,18 +164,14 @@ def cumprod(xp: Namespace, x: Array, *, axis: int | None = None) -> Array:
 
 def _cumprod_rule(g: Array, x: Array, y: Array, axis: int | None) -> Array:
     # dyₖ/dxᵢ = Π of the xⱼ before i, times Π of those after i up to k: no division, so no poles.
-    along = 0 if axis is None else axis % x.ndim
-    flat = s.reshape(x, g.shape)
-    start = (slice(None),) * along
-    before, after = y[(*start, slice(0, -1))], flat[(*start, slice(1, None))]
-    ends = [(0, 0)] * g.ndim
-    ends[along] = (1, 0)
-    before = s.pad(before, tuple(ends), 1.0)
-    ends[along] = (0, 1)
-    after = s.pad(after, tuple(ends))
     if not g.size:
-        return s.reshape(g, x.shape)
-    return s.reshape(before * backward_scan(g, after, axis=along), x.shape)
+        return g
+    along = 0 if axis is None else axis % x.ndim
+    start = (slice(None),) * along
+    first, others = (*start, slice(0, 1)), (*start, slice(1, None))
+    after = backward_scan(g, s.reshape(x, g.shape)[others], axis=along)
+    later = y[(*start, slice(0, -1))] * after[others]
+    return s.reshape(s.concatenate([after[first], later], along), x.shape)
 
 
 cumprod.vjp(x=_cumprod_rule)
@@ -186,6 +182,8 @@ cumprod.batch(axis_rule)
 def backward_scan(xp: Namespace, x: Array, factors: Array, *, axis: int) -> Array:
     """yᵢ = xᵢ + factorsᵢ · yᵢ₊₁ along `axis`, from the last entry, yₙ = xₙ, to the first.
 
+    factors: one less than x along `axis`
+
     By running products where none of them comes near the largest or smallest number, else by
     joining steps of length 1, 2, 4, …
     """
@@ -193,16 +191,17 @@ def backward_scan(xp: Namespace, x: Array, factors: Array, *, axis: int) -> Arra
     dtype = np.result_type(x.dtype, factors.dtype)
     with np.errstate(all="ignore"):
         products = xp.ones(x.shape, dtype=dtype)
-        products[..., 1:] = xp.cumprod(factors[..., :-1], axis=-1)
+        xp.cumprod(factors, axis=-1, out=products[..., 1:])
         if _is_moderate(xp, products):
-            last_first = xp.ascontiguousarray((x * products)[..., ::-1])
-            y = xp.cumsum(last_first, axis=-1)[..., ::-1] / products
+            y = x * products
+            xp.cumsum(y[..., ::-1], axis=-1, out=y[..., ::-1])
+            y /= products
             return xp.moveaxis(y, -1, axis)
     n, step = x.shape[-1], 1
-    x, factors = xp.array(x, dtype=dtype), xp.array(factors, dtype=dtype)
+    x = xp.array(x, dtype=dtype)
     while step < n:
-        x[..., :-step] += factors[..., :-step] * x[..., step:]
-        factors[..., :-step] *= factors[..., step:]
+        x[..., :-step] += factors * x[..., step:]
+        factors = factors[..., :-step] * factors[..., step:]
         step *= 2
     return xp.moveaxis(x, -1, axis)
 
@@ -221,17 +220,13 @@ def _is_moderate(xp: Namespace, products: Array) -> bool:
 
 def _scan_backwards(g: Array, factors: Array, axis: int) -> Array:
     """The cotangent of x: the same recurrence in the other direction."""
-    start, ends = (slice(None),) * axis, [(0, 0)] * g.ndim
-    ends[axis] = (1, 0)
-    earlier = s.pad(factors[(*start, slice(0, -1))], tuple(ends))
-    return s.flip(backward_scan(s.flip(g, axis), s.flip(earlier, axis), axis), axis)
+    return s.flip(backward_scan(s.flip(g, axis), s.flip(factors, axis), axis), axis)
 
 
 def _scan_factors_rule(g: Array, factors: Array, y: Array, axis: int) -> Array:
-    start, ends = (slice(None),) * axis, [(0, 0)] * g.ndim
-    ends[axis] = (0, 1)
-    later = s.pad(y[(*start, slice(1, None))], tuple(ends))
-    return _scan_backwards(g, factors, axis) * later
+    start = (slice(None),) * axis
+    before = _scan_backwards(g, factors, axis)[(*start, slice(0, -1))]
+    return before * y[(*start, slice(1, None))]
 
 
 backward_scan.vjp(x=_scan_backwards, factors=_scan_factors_rule)

@@ -28,6 +28,7 @@ from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
@@ -116,6 +117,13 @@ def sweep(
                 if parent.shape is not None and (
                     g.shape != parent.shape or g.dtype is not parent.dtype
                 ):
+                    if g.shape is None and parent is not following:
+                        if parent.serial >= floor:
+                            gather_later(g, parent, waiting, heap)
+                            continue
+                        if parent in collected:
+                            collected[parent] = gather(g, parent, [collected.pop(parent)])
+                            continue
                     g = fit_cotangent(g, parent)
                 serial = parent.serial
                 if serial >= floor:
@@ -283,6 +291,8 @@ def _wrap_with_node(value: Any, node: Node | None) -> Any:
 def fit_cotangent(g: Any, node: Node) -> Any:
     """Give a cotangent the shape of its node, by sums over broadcast axes, and the node's dtype."""
     shape = node.shape
+    if g.shape is None:
+        g = form_cotangent(g, node)
     if g.shape != shape:
         extra = g.ndim - len(shape)
         if extra > 0:
