@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from contextlib import _GeneratorContextManager  # a context and a decorator
+from tapegrad.autograd.core.contexts import Context, context
 
+if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
     from tapegrad.autograd.core.node import Node
     from tapegrad.devices import Array
@@ -172,7 +172,7 @@ switch_mode = _mode.set
 reset_mode = _mode.reset
 
 
-@contextmanager
+@context
 def _installed_mode(mode: Mode | None) -> Iterator[None]:
     token = _mode.set(mode)
     try:
@@ -190,17 +190,30 @@ def make_mode(
     return Mode(track, observer, interpreter)
 
 
-def no_grad() -> _GeneratorContextManager[None]:
-    """A context in which nothing is recorded: results are untracked, memory stays small."""
-    return _installed_mode(make_mode(False, observer(), interpreter()))
+@context
+def _recording(track: bool) -> Iterator[None]:
+    # What else is installed is asked for on entry: a decorator is made long before.
+    token = _mode.set(make_mode(track, observer(), interpreter()))
+    try:
+        yield
+    finally:
+        _mode.reset(token)
 
 
-def enable_grad() -> _GeneratorContextManager[None]:
-    """A context in which calls are recorded again, inside `no_grad()`."""
-    return _installed_mode(make_mode(True, observer(), interpreter()))
+def no_grad() -> Context:
+    """A context in which nothing is recorded: results are untracked, memory stays small.
+
+    It is a decorator too, of functions, generators and coroutines.
+    """
+    return _recording(False)
 
 
-def install_observer(observer: Observer) -> _GeneratorContextManager[None]:
+def enable_grad() -> Context:
+    """A context, and a decorator, in which calls are recorded again, inside `no_grad()`."""
+    return _recording(True)
+
+
+def install_observer(observer: Observer) -> Context:
     """A context in which `observer`, and no other, hears of every primitive call."""
     return _installed_mode(Mode(is_recording(), observer, interpreter()))
 

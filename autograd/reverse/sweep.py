@@ -14,6 +14,8 @@ their own past, and the sweep itself is recorded, for the next order of derivati
 from __future__ import annotations
 
 import heapq
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
@@ -115,6 +118,13 @@ def sweep(
                 if parent.shape is not None and (
                     g.shape != parent.shape or g.dtype is not parent.dtype
                 ):
+                    if g.shape is None and parent is not following:
+                        if parent.serial >= floor:
+                            gather_later(g, parent, waiting, heap)
+                            continue
+                        if parent in collected:
+                            collected[parent] = gather(g, parent, [collected.pop(parent)])
+                            continue
                     g = fit_cotangent(g, parent)
                 serial = parent.serial
                 if serial >= floor:
@@ -282,6 +292,8 @@ def _wrap_with_node(value: Any, node: Node | None) -> Any:
 def fit_cotangent(g: Any, node: Node) -> Any:
     """Give a cotangent the shape of its node, by sums over broadcast axes, and the node's dtype."""
     shape = node.shape
+    if g.shape is None:
+        g = form_cotangent(g, node)
     if g.shape != shape:
         extra = g.ndim - len(shape)
         if extra > 0:
@@ -459,9 +471,20 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
             add_to_grad(leaf, g)
 
 
+# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
+# One that is a copy made by a fork may be held by a thread that the child does not have.
+_adding = [threading.RLock()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
+
+
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place; a first gradient starts from zeros."""
-    if leaf.grad is None:
-        xp = devices.namespace(as_array(g))
-        leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
-    inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
+
+    Threads may add to one gradient at a time.
+    """
+    with _adding[0]:
+        if leaf.grad is None:
+            xp = devices.namespace(as_array(g))
+            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
