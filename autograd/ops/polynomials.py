@@ -173,8 +173,8 @@ def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor
     columns = [x * 0 + 1]
     for _ in range(count - 1):
         columns.append(columns[-1] * x)
-    y = s.stack(columns[:count], 1) if count else s.reshape(x[:0], (x.shape[0], 0))
-    return y if increasing else s.flip(y, 1)
+    columns = columns[:count] if increasing else columns[:count][::-1]
+    return s.stack(columns, 1) if count else s.reshape(x[:0], (x.shape[0], 0))
 
 
 @composite(numpy=np.polyfit)

@@ -94,6 +94,8 @@ def tile(x: Operand, reps: int | Sequence[int]) -> Tensor:
     x = as_operand(x)
     times = tuple(map(operator.index, np.atleast_1d(value_of(reps))))
     ndim = max(x.ndim, len(times))
+    if set(times) <= {1}:
+        return s.copy(s.reshape(x, (1,) * (ndim - x.ndim) + x.shape), "K")
     lengths = (1,) * (ndim - x.ndim) + x.shape
     times = (1,) * (ndim - len(times)) + times
     interleaved = tuple(n for pair in zip((1,) * ndim, lengths, strict=True) for n in pair)

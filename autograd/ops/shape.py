@@ -17,7 +17,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd.ops.arrays import as_axes, as_operand, normalize_axis
+from tapegrad.autograd.ops.arrays import as_axes, as_operand, is_fortran, normalize_axis
 from tapegrad.autograd.ops.batch_rules import (
     align_samples,
     axes_rule,
@@ -147,6 +147,11 @@ def copy(xp: Namespace, x: Array, *, order: str = "C") -> Array:
 
 copy.vjp(x=lambda g: g)
 copy.batch(leading_axes_rule)
+
+
+def lie_as(y: Tensor, *, fortran: bool) -> Tensor:
+    """y, or a copy of it in the other order of memory."""
+    return y if is_fortran(y) == fortran else copy(y, "F" if fortran else "C")
 
 
 def with_own_memory(y: Tensor, x: Array) -> Tensor:

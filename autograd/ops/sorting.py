@@ -23,6 +23,7 @@ from tapegrad.autograd.ops.arrays import (
     as_floating,
     as_operand,
     device_array,
+    is_fortran,
     normalize_axis,
     refuse_complex,
     value_of,
@@ -93,7 +94,7 @@ def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: boo
     """x sorted along `axis`; flattened when None."""
     del kind, stable
     a, axis = _flatten_without_axis(a, axis)
-    return take_along_axis(a, argsort(a, axis), axis)
+    return s.lie_as(take_along_axis(a, argsort(a, axis), axis), fortran=is_fortran(a))
 
 
 @composite(numpy=np.partition)
@@ -101,7 +102,8 @@ def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Te
     """x with its kth entries where sorting would put them, smaller before and larger after."""
     a, axis = _flatten_without_axis(a, axis)
     ranks = tuple(kth) if isinstance(kth, Sequence) else int(kth)
-    return take_along_axis(a, argpartition(a, ranks, axis), axis)
+    y = take_along_axis(a, argpartition(a, ranks, axis), axis)
+    return s.lie_as(y, fortran=is_fortran(a))
 
 
 @composite(numpy=np.sort_complex)

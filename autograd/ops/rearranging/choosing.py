@@ -11,7 +11,14 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
+from tapegrad.autograd.ops.arrays import (
+    as_operand,
+    device_array,
+    is_fortran,
+    normalize_axis,
+    value_of,
+    wrap_like,
+)
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 
@@ -139,7 +146,7 @@ def select(
     y: Any = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = e.where(condition, choice, y)
-    return y
+    return s.lie_as(y, fortran=False) if hasattr(y, "dtype") else y
 
 
 @composite(numpy=np.piecewise)
@@ -167,7 +174,7 @@ def piecewise(
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
     assigned = device_array(np.zeros(x.shape, dtype=bool), x)
-    y: Any = device_array(np.zeros(x.shape, x.dtype), x)
+    y: Any = wrap_like(np.zeros(x.shape, x.dtype), x)
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
         mask = e.logical_and(mask, e.logical_not(assigned))
         assigned = e.logical_or(assigned, mask)
@@ -176,4 +183,4 @@ def piecewise(
         part = s.broadcast_to(part, getitem(x, mask).shape)
         scattered = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
         y = e.where(mask, scattered, y)
-    return y
+    return s.lie_as(y, fortran=is_fortran(x))
