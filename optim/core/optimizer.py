@@ -253,12 +253,22 @@ class Optimizer:
             self.accumulated += 1
             if self.accumulated < self.accumulate:
                 return False
+        return self._update()
+
+    def flush(self) -> bool:
+        """Update from the gradients accumulated so far, as at the end of an epoch; False if none.
+
+        They are averaged over their own number, which may be less than `accumulate`.
+        """
+        return self._update() if self.accumulated else False
+
+    def _update(self) -> bool:
         settings = [self._settings(group) for group in self.groups]
         gradients = self.gradients()
         with no_grad(), defer_interrupt():
             if self.accumulate > 1:
                 for g in gradients:
-                    ops.assign(g, g / self.accumulate)
+                    ops.assign(g, g / self.accumulated)
                 self.accumulated = 0
             if self.clip_grad_value is not None:
                 clip_grad_value(gradients, self.clip_grad_value)
@@ -356,6 +366,10 @@ class Optimizer:
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
+        if self.accumulate > 1:
+            lines.append(f"  accumulate={self.accumulate}")
+        limits = {"clip_grad_norm": self.clip_grad_norm, "clip_grad_value": self.clip_grad_value}
+        lines += [f"  {k}={limit}" for k, limit in limits.items() if limit is not None]
         for group in self.groups:
             shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
             lines.append(f"  {len(group.named)} parameters: {shown}")
