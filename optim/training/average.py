@@ -12,7 +12,7 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.optim.training.data import as_batches
-from tapegrad.optim.training.evaluation import NO_BATCHES, as_tensors, keep_modes
+from tapegrad.optim.training.evaluation import NO_BATCHES, keep_modes, to_tensors
 
 if TYPE_CHECKING:
     from tapegrad.optim.core.groups import HasParameters
@@ -119,7 +119,7 @@ def update_bn(model: Any, data: Data, *, batch_size: int = 32) -> None:
                 count += 1
                 for layer in layers:
                     layer.momentum = 1 / count  # so that the running mean is that of all batches
-                model(*[as_tensors(x) for x in inputs])
+                model(*[to_tensors(x) for x in inputs])
         finally:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.momentum = momentum

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from tapegrad.optim.training.labels import to_numpy
+from tapegrad.optim.training.labels import nest_to_numpy
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -116,7 +116,7 @@ class Batches:
 
 def _array_of_samples(place: str, values: Any) -> np.ndarray:
     try:
-        array = to_numpy(values)
+        array = nest_to_numpy(values)
         if isinstance(array, list):
             array = np.stack(array)
     except (ValueError, TypeError) as error:

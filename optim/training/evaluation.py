@@ -22,7 +22,7 @@ from tapegrad.optim.training.metrics import MetricSource, make_metrics
 if TYPE_CHECKING:
     from tapegrad.optim.training.average import ExponentialMovingAverage
 
-__all__ = ["NO_BATCHES", "Evaluator", "Model", "as_tensors", "keep_modes"]
+__all__ = ["NO_BATCHES", "Evaluator", "Model", "to_tensors", "keep_modes"]
 
 NO_BATCHES = (
     "{place}: there are no samples in the data: no batch came. (A generator can be used once: give "
@@ -121,7 +121,7 @@ class Evaluator:
             raise ValueError(SHUFFLED)
         with self._evaluating():
             outputs = [
-                map_leaves(_to_numpy, self.model(*[as_tensors(x) for x in inputs]))
+                map_leaves(_to_numpy, self.model(*[to_tensors(x) for x in inputs]))
                 for inputs in batches.epoch(0)
             ]
         if not outputs:
@@ -143,7 +143,7 @@ class Evaluator:
         sample_weights = None
         if self.sample_weights:
             *inputs, target, sample_weights = batch
-        output = self.model(*[as_tensors(x) for x in inputs])
+        output = self.model(*[to_tensors(x) for x in inputs])
         loss, weights = batch_loss(self.criterion, output, target, sample_weights)
         return output, loss, weights, target
 
@@ -174,14 +174,14 @@ def join_batches(outputs: list[Any]) -> Any:
     return np.concatenate(outputs)
 
 
-def as_tensors(x: Any) -> Any:
+def to_tensors(x: Any) -> Any:
     """Return arrays as Tensors, also those of a table."""
     if isinstance(x, Tensor):
         return x
     if isinstance(x, Mapping):
-        return {key: as_tensors(entry) for key, entry in x.items()}
+        return {key: to_tensors(entry) for key, entry in x.items()}
     if isinstance(x, (list, tuple)) and any(hasattr(entry, "shape") for entry in x):
-        return [as_tensors(entry) for entry in x]
+        return [to_tensors(entry) for entry in x]
     return Tensor(x)
 
 

@@ -23,7 +23,7 @@ __all__ = [
     "in_one_shape",
     "looks_like_probabilities",
     "scores_and_labels",
-    "to_numpy",
+    "nest_to_numpy",
 ]
 
 # Labels that are left out, beside the negative ones.
@@ -57,14 +57,14 @@ SEVERAL = (
 )
 
 
-def to_numpy(value: Any) -> Any:
+def nest_to_numpy(value: Any) -> Any:
     """Return arrays and Tensors as NumPy arrays, also those in lists, tuples and dicts."""
     if isinstance(value, Tensor):
         return devices.to_numpy(array_of(value.detach()))
     if isinstance(value, dict):
-        return {key: to_numpy(entry) for key, entry in value.items()}
+        return {key: nest_to_numpy(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)) and any(_holds_arrays(entry) for entry in value):
-        return [to_numpy(entry) for entry in value]
+        return [nest_to_numpy(entry) for entry in value]
     return np.asarray(value)
 
 
@@ -76,7 +76,7 @@ def _holds_arrays(value: Any) -> bool:
 
 def one_array(name: str, what: str, value: Any) -> np.ndarray:
     """Return `value` as an array of real numbers.  Raises TypeError for anything else."""
-    found = to_numpy(value)
+    found = nest_to_numpy(value)
     if not isinstance(found, np.ndarray):
         raise TypeError(SEVERAL.format(name=name, what=what, kind=type(value).__name__))
     if found.dtype.kind not in "fiub":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, to_numpy
+from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, nest_to_numpy
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,10 +33,13 @@ class Metric:
 
     name = "metric"
     larger_is_better = True
+    _says_its_name = False
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        if cls.name == Metric.name:
+        if "name" in vars(cls):
+            cls._says_its_name = True
+        elif not cls._says_its_name:
             words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
             cls.name = words.strip("_").lower()
 
@@ -45,7 +48,7 @@ class Metric:
 
     def add(self, output: Tensor | npt.ArrayLike, target: Tensor | npt.ArrayLike) -> None:
         """Take a batch into account."""
-        y, t = to_numpy(output), to_numpy(target)
+        y, t = nest_to_numpy(output), nest_to_numpy(target)
         found = self.batch_sum(y, t)
         total, count = found if isinstance(found, tuple) else (found, samples_in(t))
         self.total += float(total)
