@@ -237,7 +237,7 @@ def as_batches(
         return data
     if entries == 1 and _is_array(data):
         data = (data,)
-    if _is_array(data):
+    if not isinstance(data, (list, tuple)) and _is_array(data):
         raise TypeError(ONE_ARRAY.format(place=place, what=_describe(data)))
     if isinstance(data, (str, bytes, Mapping)) or not (
         callable(data) or isinstance(data, Iterable)

@@ -253,10 +253,10 @@ class Trainer(Evaluator):
             shown.show_epoch(self.epoch, None, results)
         for callback in self.callbacks:
             callback.on_epoch_end(self, results)
+        is_best = monitored < self.best
+        self.best = min(self.best, monitored)
         if self.checkpoints is not None:
-            best = monitored < self.best
-            self.best = min(self.best, monitored)
-            self.save_checkpoint(best=best)
+            self.save_checkpoint(best=is_best)
 
     def _close_part(
         self, validation: HasEpochs | None, shown: Progress | None
