@@ -150,6 +150,7 @@ class Optimizer:
     def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options, each and all together, and return them with the missing defaults."""
         self._refuse_unknown(options)
+        self._refuse_unfit(options)
         complete = {**self.defaults, **options}
         self.rule.complete_options({**self.fixed, **self._translate(complete)})
         return complete
@@ -160,6 +161,19 @@ class Optimizer:
         for option in options:
             if option not in cls.defaults:
                 raise unknown_option(cls.__name__, option, cls.defaults)
+
+    @classmethod
+    def _refuse_unfit(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for a value out of its limits, by the name that the user wrote."""
+        declared = cls.rule.declared.declared
+        for option, value in options.items():
+            target = cls.translation[option]
+            label = f"{cls.__name__}: {option}"
+            if isinstance(target, str):
+                declared[target].check(label, value)
+            elif isinstance(value, (tuple, list)) and len(value) == len(target):
+                for i, (name, entry) in enumerate(zip(target, value, strict=True)):
+                    declared[name].check(f"{label}[{i}]", entry)
 
     @classmethod
     def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +192,7 @@ class Optimizer:
     def _check_options(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
         cls._refuse_unknown(options)
+        cls._refuse_unfit(options)
         cls.rule.declared.check(cls._translate(options))
 
     def _settings(self, group: Group) -> dict[str, Any]:
