@@ -373,6 +373,21 @@ class TrainerMachine(RuleBasedStateMachine):
             old.fit(data, epochs=epochs, steps=more, **options)
             same_bits(old.state_dict(), self.trainer.state_dict(), "state")
 
+    @precondition(lambda self: "nan" in self.features and not self.plain.position)
+    @rule(name=st.sampled_from("AB"))
+    def fit_nan(self, name):
+        """A loss that is not finite is an error, and nothing was learned from it."""
+        arrays = self.arrays(name)
+        if (arrays[1] < 0).any():
+            return  # of samples without a label there is a loss
+        if any(self.modes):
+            self.kept = [not mode for mode in self.modes]
+        self.modes = [not kept for kept in self.kept]
+        with pytest.raises(FloatingPointError, match="no parameter was updated"):
+            self.trainer.fit((arrays[0] * np.nan, *arrays[1:]), steps=1, batch_size=7)
+        if not self.plain.pending:
+            self.plain.gradients = [np.zeros_like(g) for g in self.plain.gradients]
+
     @precondition(lambda self: "modes" in self.features)
     @rule(what=st.sampled_from(["norm off", "norm on", "all off", "all on", "freeze", "unfreeze"]))
     def set_modes(self, what):

@@ -56,6 +56,10 @@ class Model(Protocol):
         """Return the parameters by name."""
         ...
 
+    def named_buffers(self) -> Iterator[tuple[str, Any]]:
+        """Return the running statistics and other buffers by name."""
+        ...
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
         ...

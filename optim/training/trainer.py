@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.tensor import array_of
+from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
 from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, SampleStream, as_batches
@@ -96,7 +96,7 @@ class Trainer(Evaluator):
             raise TypeError(NO_CALL.format(kind=type(criterion).__name__))
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
         single = isinstance(metrics, str) or callable(metrics)
-        self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item,arg-type]  # one, or several
+        self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item]  # one, or several
         make_metrics(self.metrics)  # a name that does not exist is an error now, not after an epoch
         self.callbacks, self.average, self.plateau = list(callbacks), average, plateau
         self.checkpoints = None if folder is None else Checkpoints(folder, keep)
@@ -113,6 +113,7 @@ class Trainer(Evaluator):
         self._order: dict[str, Any] | None = None
         self._data: tuple[Any, ...] = ()
         self._kept_modes: list[Any] = []
+        self._buffers: list[Any] = []
 
     def stop(self) -> None:
         """End the run after the current step."""
@@ -141,8 +142,8 @@ class Trainer(Evaluator):
         An epoch that `steps` or a callback ends in the middle has its figures so far, last in what
         is returned; a call with the same data goes on in the middle, one with other data begins the
         epoch again.  Gradients that are being accumulated at the end of an epoch make an update.
-        Raises FloatingPointError, changing no parameter and no checkpoint, when a loss is not
-        finite; ValueError for data without samples, TypeError for other data.
+        Raises FloatingPointError, changing no parameter, no running statistics and no checkpoint,
+        when a loss is not finite; ValueError for data without samples, TypeError for other data.
         """
         if more:
             raise TypeError(ONE_ARGUMENT)
@@ -163,6 +164,7 @@ class Trainer(Evaluator):
         last_step = _end(steps, 0 if resume else self.step_count)
         self._stopped = False
         self._set_modes()
+        self._buffers = [buffer for _, buffer in self.model.named_buffers()]
         shown = None
         if self.progress:
             shown = Progress(epochs and int(last_epoch), _length_of(batches))
@@ -280,9 +282,13 @@ class Trainer(Evaluator):
     def _update(self, batch: Batch) -> float:
         """Make one step, and return the loss that it was computed for."""
         self.optimizer.zero_grad()
+        # Running statistics have moved before the loss is known.
+        kept = [(buffer, array_of(buffer).copy()) for buffer in self._buffers]
         _, loss, weights, _ = self._forward(batch)
         value = float(loss)
         if not math.isfinite(value):
+            for buffer, array in kept:
+                buffer.assign(untracked(array))
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
             last = f" The last good one is {paths[-1]}." if paths else ""
             raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
