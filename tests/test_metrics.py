@@ -22,9 +22,9 @@ def measured(metric, *batches):
 
 
 @st.composite
-def classified(draw, classes=None, ties=True):
+def classified(draw, least=2, most=4, ties=True):
     """Scores (N, C), labels (N,) and where to cut them into batches."""
-    n, count = draw(st.integers(1, 12)), draw(classes or st.integers(2, 4))
+    n, count = draw(st.integers(1, 12)), draw(st.integers(least, most))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     scores = rng.integers(0, 4, (n, count)) * 0.7 if ties else rng.normal(size=(n, count)) * 3
     labels = rng.integers(0, draw(st.integers(1, count)), n)
@@ -51,7 +51,7 @@ def test_shares_of_classes_are_those_of_scikit_learn(data):
         assert measured(optim.Accuracy(k), *batches) == pytest.approx(right)
 
 
-@given(classified(classes=st.integers(2, 4), ties=False), st.sampled_from([0, 60]))
+@given(classified(ties=False), st.sampled_from([0, 60]))
 def test_areas_are_those_of_scikit_learn(data, more):
     scores, labels, batches = data
     count = scores.shape[1]
@@ -74,7 +74,7 @@ def test_areas_are_those_of_scikit_learn(data, more):
         assert measured(optim.AUC(), (odds[:, 1:], labels[:, None])) == pytest.approx(right)
 
 
-@given(classified(classes=st.just(2)), st.booleans())
+@given(classified(most=2), st.booleans())
 def test_one_score_a_sample_is_that_of_yes(data, column):
     scores, labels, _ = data
     yes = scores[:, 0] / 3
@@ -104,7 +104,7 @@ LABELLED = {
 
 
 @given(
-    classified(classes=st.integers(2, 3)),
+    classified(most=3),
     st.sampled_from(sorted(LABELLED)),
     st.lists(st.sampled_from([-1, -100, 255]), max_size=12),
     st.sampled_from([np.int64, np.int8, np.float32, np.uint8]),
@@ -124,7 +124,7 @@ def test_samples_without_a_label_change_nothing(data, name, missing, dtype):
     assert found == pytest.approx(right, nan_ok=True)
 
 
-@given(classified(classes=st.integers(2, 3)), st.sampled_from(sorted(LABELLED)), st.data())
+@given(classified(most=3), st.sampled_from(sorted(LABELLED)), st.data())
 def test_every_shape_that_holds_labels_is_read(data, name, more):
     """(N, …, C) and (N, C, …); labels, labels in a column, and 1 among zeros."""
     scores, labels, _ = data
