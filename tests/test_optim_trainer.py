@@ -380,7 +380,7 @@ def test_progress_is_shown(capsys):
     trainer.fit(data, epochs=1)
     shown = capsys.readouterr().err
     assert "samples/s" in shown
-    assert "epoch 1: loss" in shown
+    assert "epoch 1/1: loss" in shown
 
 
 def test_metrics():

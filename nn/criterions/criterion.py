@@ -95,6 +95,14 @@ class Criterion(Module):
             raise TypeError(f"{type(self).__name__}.forward takes input and target")
         return inputs
 
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """Return (factor, weight) of a batch: Σ factor·loss / Σ weight is the mean over batches.
+
+        A loss that is a mean over samples has (samples, samples), a sum (1, samples): the mean over
+        several batches is then a mean over their samples, whatever the sizes of the batches.
+        """
+        return (samples if getattr(self, "sizeAverage", True) else 1), samples
+
     def __repr__(self) -> str:
         return torch7_name(self)
 

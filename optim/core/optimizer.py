@@ -157,6 +157,7 @@ class Optimizer:
     def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options, each and all together, and return them with the missing defaults."""
         self._refuse_unknown(options)
+        self._refuse_unfit(options)
         complete = {**self.defaults, **options}
         self.rule.complete_options({**self.fixed, **self._translate(complete)})
         return complete
@@ -167,6 +168,19 @@ class Optimizer:
         for option in options:
             if option not in cls.defaults:
                 raise unknown_option(cls.__name__, option, cls.defaults)
+
+    @classmethod
+    def _refuse_unfit(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for a value out of its limits, by the name that the user wrote."""
+        declared = cls.rule.declared.declared
+        for option, value in options.items():
+            target = cls.translation[option]
+            label = f"{cls.__name__}: {option}"
+            if isinstance(target, str):
+                declared[target].check(label, value)
+            elif isinstance(value, (tuple, list)) and len(value) == len(target):
+                for i, (name, entry) in enumerate(zip(target, value, strict=True)):
+                    declared[name].check(f"{label}[{i}]", entry)
 
     @classmethod
     def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +199,7 @@ class Optimizer:
     def _check_options(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
         cls._refuse_unknown(options)
+        cls._refuse_unfit(options)
         cls.rule.declared.check(cls._translate(options))
 
     def _settings(self, group: Group) -> dict[str, Any]:
@@ -261,12 +276,22 @@ class Optimizer:
             self.accumulated += 1
             if self.accumulated < self.accumulate:
                 return False
+        return self._update()
+
+    def flush(self) -> bool:
+        """Update from the gradients accumulated so far, as at the end of an epoch; False if none.
+
+        They are averaged over their own number, which may be less than `accumulate`.
+        """
+        return self._update() if self.accumulated else False
+
+    def _update(self) -> bool:
         settings = [self._settings(group) for group in self.groups]
         gradients = self.gradients()
         with no_grad(), defer_interrupt():
             if self.accumulate > 1:
                 for g in gradients:
-                    ops.assign(g, g / self.accumulate)
+                    ops.assign(g, g / self.accumulated)
                 self.accumulated = 0
             if self.clip_grad_value is not None:
                 clip_grad_value(gradients, self.clip_grad_value)
@@ -384,6 +409,10 @@ class Optimizer:
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
+        if self.accumulate > 1:
+            lines.append(f"  accumulate={self.accumulate}")
+        limits = {"clip_grad_norm": self.clip_grad_norm, "clip_grad_value": self.clip_grad_value}
+        lines += [f"  {k}={limit}" for k, limit in limits.items() if limit is not None]
         for group in self.groups:
             shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
             lines.append(f"  {len(group.named)} parameters: {shown}")
