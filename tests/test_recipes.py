@@ -97,7 +97,7 @@ PROOFS = {
             run = replay(step) if recorded else step
             for i in range(steps):
                 if path and i == 2:  # go on from a file
-                    optim.save_checkpoint(path, optimizer.state_dict())
+                    optim.save_checkpoint(optimizer.state_dict(), path)
                     optimizer = toy.HeavyBall(model, lr=0.05)
                     optimizer.load_state_dict(optim.load_checkpoint(path))
                 run(inputs)

@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from tapegrad.nn.core.part import Part
+
 __all__ = [
     "NATIVE",
     "FileFormat",
@@ -29,6 +31,10 @@ __all__ = [
 
 NATIVE = "native"  # the format of files of which neither name nor first bytes say one
 _FIRST_BYTES = 16
+NOT_A_MODULE = (
+    "save(module, path) writes a Module, not {found}; nn.formats.torch7.save(obj, path) writes "
+    "other objects too"
+)
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,8 @@ def save(module: Any, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(module, path) takes a path, not a {type(path).__name__}")
+    if not isinstance(module, Part):
+        raise TypeError(NOT_A_MODULE.format(found=type(module).__name__))
     (format_by_suffix(path, shared=False) or _all_formats()[NATIVE]).save(module, path)
 
 
