@@ -99,7 +99,7 @@ def objects(
     long_size: int | None = None,
     limits: Limits | None = None,
 ) -> Any:
-    """What is in a file as it stands there, nothing built: every class as a TorchObject."""
+    """Read a file without building modules: every object of a class is a TorchObject."""
     return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
