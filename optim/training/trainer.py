@@ -42,7 +42,8 @@ NOT_FINITE = (
 class Model(Protocol):
     """A module, as far as the trainer knows one."""
 
-    train: bool
+    @property
+    def train(self) -> bool: ...
 
     def __call__(self, *inputs: Any) -> Any: ...  # a module's own
 
