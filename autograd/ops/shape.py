@@ -260,7 +260,10 @@ def _axis_error(axis: int, ndim: int) -> int:
 
 @composite(numpy=np.squeeze)
 def squeeze(x: Array, axis: Axes = None) -> Tensor:
-    """x without its axes of length 1, or without those given."""
+    """x without its axes of length 1, or without those given.
+
+    Raises ShapeError for a given axis of another length.
+    """
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -302,7 +305,10 @@ def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[i
 
 @composite(numpy=np.stack)
 def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
-    """The arrays, all of one shape, joined along a new `axis`."""
+    """The arrays, all of one shape, joined along a new `axis`.
+
+    Raises ShapeError for arrays of different shapes.
+    """
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:
