@@ -59,20 +59,17 @@ NODE_WITH_NAMES = (
 Output_co = TypeVar("Output_co", covariant=True)
 
 
-# From these two, type checkers read what a call of a module returns: what the class's own forward
-# code does.  A Linear returns a Tensor, a ConcatTable a list, a Sequential whatever its last child
-# returns.
+# Two protocols tell type checkers that a call of a module returns what the class's own forward code
+# returns: a Tensor for Linear, a list for ConcatTable.
 class HasUpdateOutput(Protocol[Output_co]):
-    """A class with forward code, from whose type that of `forward` follows."""
+    """A class with forward code: `forward` returns what its `updateOutput` returns."""
 
     @property
     def updateOutput(self) -> Callable[..., Output_co]: ...
 
 
 class HasForward(Protocol[Output_co]):
-    """A class with `forward`, derived or written by its author, from whose type that of a call
-    follows.
-    """
+    """A class with `forward`, derived or its author's: a call returns what it returns."""
 
     @property
     def forward(self) -> Callable[..., Output_co]: ...

@@ -1,4 +1,8 @@
-"""Every error class of tapegrad; each derives from `TapegradError` and from a built-in class."""
+"""Every error class of tapegrad, and every class of its warnings.
+
+Each error class derives from `TapegradError` and from a built-in class; each class of warnings from
+UserWarning.
+"""
 
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.report import GradientError, LawError
@@ -34,10 +38,10 @@ __all__ = [
     "ReplayError",
     "ResumeError",
     "ShapeError",
+    "SkippedFunctionWarning",
     "TapegradError",
     "TruncatedError",
     "UncheckedError",
-    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",

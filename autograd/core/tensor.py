@@ -63,7 +63,10 @@ BECOMES = (
 
 
 def as_array(data: Operand, dtype: DTypeLike = None) -> Array:
-    """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array."""
+    """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array.
+
+    Raises TypeError for what holds anything but numbers and booleans.
+    """
     bare: Any = data._bare if isinstance(data, Tensor) else data
     if type(bare) is np.ndarray or devices.is_array(bare):
         return bare if dtype is None or bare.dtype == dtype else bare.astype(dtype)

@@ -37,7 +37,10 @@ def diff(
     prepend: Operand | None = None,
     append: Operand | None = None,
 ) -> Tensor:
-    """The n-th differences of neighbours along `axis`."""
+    """The n-th differences of neighbours along `axis`.
+
+    (…, m, …) -> (…, m - n, …).  Raises ValueError for a negative n.
+    """
     a = as_operand(a)
     axis = normalize_axis(axis, a.ndim)
     if n < 0:
@@ -123,6 +126,7 @@ def gradient(
 
     varargs:    spacing, or coordinates, of every axis or of all
     edge_order: 1 or 2, the order of the differences at the ends
+    Raises TypeError unless there is a spacing for each axis, or one for all.
     """
     f = as_floating(f)
     axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
@@ -160,6 +164,7 @@ def interp(
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
     Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
+    Raises ShapeError unless xp and fp are vectors of one length, and not empty.
     """
     x, xp, fp = (as_operand(a) for a in (x, xp, fp))
     n = xp.shape[0]

@@ -270,7 +270,10 @@ def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
 
 @composite(numpy=np.squeeze)
 def squeeze(x: Array, axis: Axes = None) -> Tensor:
-    """x without its axes of length 1, or without those given."""
+    """x without its axes of length 1, or without those given.
+
+    Raises ShapeError for a given axis of another length.
+    """
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -321,7 +324,10 @@ def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[
 
 @composite(numpy=np.stack)
 def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
-    """The arrays, all of one shape, joined along a new `axis`."""
+    """The arrays, all of one shape, joined along a new `axis`.
+
+    Raises ShapeError for arrays of different shapes.
+    """
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:

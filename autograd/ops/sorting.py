@@ -286,7 +286,10 @@ def unique(
     return_counts: bool = False,
     axis: int | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
-    """The distinct entries of x, sorted; with first indices, inverse, counts where asked."""
+    """The distinct entries of x, sorted; with first indices, inverse, counts where asked.
+
+    Raises TypeError for an `axis`, which is not supported.
+    """
     if axis is not None:
         raise TypeError("numpy.unique on a Tensor: the option axis is not supported")
     distinct = _Distinct(ar)

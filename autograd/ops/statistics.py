@@ -60,6 +60,8 @@ def average(
     """Σ w·x / Σ w over `axis`; with `returned` also Σ w.
 
     weights: of x's shape, or of the axes in `axis`
+    Raises TypeError for weights of another shape without `axis`, ShapeError for the shape of
+    other axes.
     """
     a = as_operand(a)
     axes = r.normalize_axes(axis, a.ndim)

@@ -98,7 +98,10 @@ def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> N
 
 @composite(numpy=np.fill_diagonal, writes=True)
 def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
-    """Write val on the main diagonal of a, which has two axes, or several of one length."""
+    """Write val on the main diagonal of a, which has two axes, or several of one length.
+
+    Raises TypeError for wrap=True, which is not supported.
+    """
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
     n = min(_require_tensor(a, "fill_diagonal").shape)

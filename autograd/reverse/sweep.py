@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
@@ -53,6 +55,10 @@ NOT_TRACKED = (
     "this Tensor is not tracked: it depends on no Parameter, or was computed under no_grad() or by "
     "a stateful module.forward(x). Compose with module(x), or make what you differentiate a "
     "Parameter."
+)
+COMPLEX_GRADIENT = (
+    "the gradient is complex, what it is the gradient of holds {dtype}: pass a real one, or its "
+    "real part"
 )
 NEEDS_GRADIENT = (
     "backward() without a gradient needs a Tensor with one entry; this one has shape {shape}. "
@@ -413,7 +419,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     """The cotangent from which a sweep starts: `gradient` in the dtype of `output`, or one.
 
     Raises ValueError for a gradient of another shape, or if `output` has several entries and there
-    is no gradient.
+    is no gradient; TypeError for a complex gradient of a real `output`.
     """
     if gradient is None:
         if output.size != 1:
@@ -424,6 +430,8 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
         seed: Any = gradient
     else:
+        if output.dtype.kind != "c" and np.iscomplexobj(gradient):
+            raise TypeError(COMPLEX_GRADIENT.format(dtype=output.dtype))
         seed = as_array(gradient, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"the gradient has shape {seed.shape}, the Tensor has {output.shape}")

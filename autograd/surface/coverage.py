@@ -113,7 +113,7 @@ def _unregistered() -> dict[str, tuple[str, str, str, bool]]:
 
 def _public_functions(namespace: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """The public functions: callables that are neither types nor modules."""
-    # `dir` also lists names on their way out, which no longer belong to the public interface.
+    # `dir` also lists deprecated names, such as row_stack.
     return {
         name: function
         for name in sorted(set(dir(namespace)) - {"row_stack"})

@@ -7,7 +7,7 @@ derivatives never confuse two variables.  nn marks the inputs of modules by vari
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -35,12 +35,17 @@ from tapegrad.autograd.transforms.sample import Sample
 __all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
 
 NOT_SCALAR = (
-    "grad needs a function that returns one number; {name} returned shape {shape}. "
-    "Sum it, or use vjp with the cotangent you want."
+    "a gradient is of a function that returns one number; {name} returned {found}. {advice}, or "
+    "use vjp with the cotangent you want."
 )
+NOTHING_RETURNED = "{name} returned None: does it end without a return statement?"
 NOT_A_TENSOR = (
-    "{name} returned {type}, which holds no Tensor: its result does not depend on the arguments "
+    "{name} returned {found}, which holds no Tensor: its result does not depend on the arguments "
     "through tapegrad. Were they converted with .numpy(), float() or .data?"
+)
+LIST_OF_NUMBERS = (
+    "argument {which} of {name} is a list of numbers, which {name} gets as a list of Tensors; "
+    "np.array(…) makes one array of it"
 )
 NOT_FLOATING = (
     "argument {which} of {name} holds {dtype}; only floating point arrays can be differentiated"
@@ -66,9 +71,12 @@ def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> 
     """A variable for one array of an argument of fn; a Python number becomes a floating point one.
 
     which: the position or name of the argument, for messages
-    Raises TypeError for an array of integers or booleans.
+    Raises TypeError for an array of integers or booleans, and for what is no array of numbers.
     """
-    tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
+    try:
+        tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
+    except TypeError as error:
+        raise TypeError(f"argument {which} of {function_name(fn)}: {error}") from error
     if tensor.dtype.kind not in "fc":
         if hasattr(value, "dtype"):
             raise TypeError(
@@ -100,6 +108,13 @@ def _any_tensors(values: list[Any]) -> bool:
 def _array_if_unreachable(y: Tensor) -> Any:
     """The array of y; y itself where a Parameter is behind it."""
     return y if y._node is not None and reaches_parameter(y._node) else y._bare
+
+
+def _explain_lists(error: TypeError, fn: Callable[..., Any], arguments: Iterable[Any]) -> None:
+    """Add to an error inside fn that an argument was a list of numbers, where one was."""
+    for which, value in arguments:
+        if isinstance(value, list) and value and all(np.isscalar(x) for x in leaves(value)):
+            error.add_note(LIST_OF_NUMBERS.format(which=which, name=function_name(fn)))
 
 
 class BoundCall:
@@ -150,28 +165,39 @@ class BoundCall:
                     self.output = fn(*changed, **kwargs)
         except Exception as error:  # any error may hide the refusal of a conversion
             refused = refusal_behind(error)
-            if refused is None:
-                raise
-            raise refused.with_traceback(error.__traceback__) from None
+            if refused is not None:
+                raise refused.with_traceback(error.__traceback__) from None
+            if isinstance(error, TypeError):
+                _explain_lists(error, fn, zip(keys, self.structure, strict=True))
+            raise
         finally:
             differentiated.reset(name_token)
             derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
         """The Tensors that fn returned.  Raises TypeError where fn returned anything else."""
+        if self.output is None:
+            raise TypeError(NOTHING_RETURNED.format(name=self.name))
         outputs = leaves(self.output)
         for output in outputs:
             if not isinstance(output, Tensor):
-                raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+                found = type(output).__name__
+                if output is not self.output:
+                    found = f"a {type(self.output).__name__} with a part of type {found}"
+                raise TypeError(NOT_A_TENSOR.format(name=self.name, found=found))
         return outputs
 
     def scalar(self) -> Tensor:
         """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
         output = self.output
         if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+            self.outputs()  # raises where a part of the result is no Tensor
+            found = f"a {type(output).__name__}"
+            advice = "Return the number alone"
+            raise TypeError(NOT_SCALAR.format(name=self.name, found=found, advice=advice))
         if output._bare.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+            found = f"shape {output.shape}"
+            raise ValueError(NOT_SCALAR.format(name=self.name, found=found, advice="Sum it"))
         return output
 
     def value(self) -> Any:

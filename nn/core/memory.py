@@ -132,7 +132,10 @@ def current_flat_buffers(module: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
-    """(flat parameters, flat gradients) of a module; see `Module.getParameters`."""
+    """(flat parameters, flat gradients) of a module; see `Module.getParameters`.
+
+    Raises ValueError for mixed dtypes or devices, and where gradients lie otherwise.
+    """
     known = current_flat_buffers(module)
     if known is not None:
         return known
@@ -174,7 +177,10 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
-    """One flat buffer of which all `tensors` become views; see `Module.flatten`."""
+    """One flat buffer of which all `tensors` become views; see `Module.flatten`.
+
+    Raises ValueError for mixed dtypes or devices.
+    """
     if not tensors:
         return untracked(np.empty(0, np.float32))
     kinds = {f"{t.dtype} on {t.device}" for t in tensors}

@@ -34,7 +34,10 @@ class MultiCriterion(Criterion):
         self.weights: list[float] = []
 
     def add(self, criterion: Criterion, weight: float = 1) -> Self:
-        """Append a criterion with a factor; returns self."""
+        """Append a criterion with a factor; returns self.
+
+        Raises TypeError for what is no criterion.
+        """
         if not isinstance(criterion, Criterion):
             raise TypeError(f"{type(self).__name__} holds criterions, not {criterion!r:.60}")
         self.criterions.append(criterion)

@@ -274,6 +274,7 @@ class UpdateRule:
         library: "numpy", or "numba" for a compiled loop
         The decorated function is called as (x, gradient, state, options) on flat NumPy arrays of
         one dtype.  It overwrites x and the slots, and must give the bits of the rule.
+        Raises ValueError for another library.
         """
         if library not in {"numpy", "numba"}:
             raise ValueError(f"a rule runs faster on 'numpy' or 'numba', not {library!r}")

@@ -37,7 +37,10 @@ NOT_OF_SAMPLES = (
 class Model(Protocol):
     """A module, as far as the trainer knows one."""
 
-    train: bool
+    @property
+    def train(self) -> bool:
+        """Whether the module is in training mode."""
+        ...  # pragma: no cover
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the outputs."""

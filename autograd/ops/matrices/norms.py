@@ -83,6 +83,7 @@ def norm(
     """A norm of vectors along one axis, or of matrices in two; the 2-norm of all entries if None.
 
     The derivative of a 2-norm at 0 is taken as 0.
+    Raises ValueError without `axis` where x is neither vector nor matrix.
     """
     x, ord = as_operand(x), as_constant(ord, "ord")
     if axis is None:

@@ -140,7 +140,10 @@ def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
 def select(
     condlist: Sequence[Operand], choicelist: Sequence[Operand], default: Operand = 0
 ) -> Tensor:
-    """The entry of the first choice whose condition holds, elementwise, else `default`."""
+    """The entry of the first choice whose condition holds, elementwise, else `default`.
+
+    Raises ValueError unless there is a choice for each condition.
+    """
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices")
     y: Any = default
@@ -157,7 +160,10 @@ def piecewise(
     *args: Any,
     **kw: Any,
 ) -> Tensor:
-    """f_i(x) where the condition i holds: each function gets only those entries of x."""
+    """f_i(x) where the condition i holds: each function gets only those entries of x.
+
+    Raises ValueError unless there is a function for each condition, and at most one more.
+    """
     x = as_operand(x)
     conditions: Any = condlist
     if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):

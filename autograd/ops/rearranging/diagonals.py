@@ -97,7 +97,10 @@ def matrix_diagonal(x: Operand, offset: int = 0) -> Tensor:
 
 @composite(numpy=np.diag)
 def diag(v: Operand, k: int = 0) -> Tensor:
-    """A matrix with v on its diagonal k; of a matrix, that diagonal."""
+    """A matrix with v on its diagonal k; of a matrix, that diagonal.
+
+    Raises ShapeError for other than one or two axes.
+    """
     v = as_operand(v)
     if v.ndim == 2:
         return diagonal(v, k)

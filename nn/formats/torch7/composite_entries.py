@@ -87,7 +87,7 @@ __all__ = ["COMPOSITES"]
 
 
 def _of_the_ends(module: Any, results: Callable[[Any], Results]) -> Results:
-    """What a Sequential has before its first call: the output of its last module, and so on."""
+    """Return what a Sequential has before its first call: (last output, first gradInput)."""
     parts = module.modules
     return (results(parts[-1])[0], results(parts[0])[1]) if parts else (None, None)
 

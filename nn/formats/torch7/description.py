@@ -68,7 +68,7 @@ class _Description:
         self.pending: list[tuple[str, Any, Any, DType | None]] = []
 
     def of(self, root: Any) -> Any:
-        """What stands for `root`, and all below it."""
+        """Return the object that stands for `root`, with everything below it filled in."""
         result = self._convert(root, "root", None)
         while self.pending:
             self._fill(*self.pending.pop())

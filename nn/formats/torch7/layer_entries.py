@@ -118,7 +118,7 @@ __all__ = ["LAYERS", "LOOKUP"]
 
 
 def _running_table(_: DType) -> Any:
-    """Where IndexLinear gathers keys and gradients."""
+    """Return the table in which Torch7's IndexLinear gathers keys and gradients."""
     kept = {"cumSumSizes": Table(), "keys": Table(), "gradWeight": Table(), "counter": 1}
     return Table(kept)
 
