@@ -6,16 +6,14 @@ into evaluation mode, validates with missing labels, with batches of any size, a
 After each rule parameters, running statistics, averages, figures and modes are compared with the
 model, and a resumed run with the one that was not stopped, bit by bit.
 
-`python tests/test_machine_trainer.py 100000` makes so many steps.
+`python -m tests.nightly trainer_machine --steps=100000` makes so many steps.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import sys
 import tempfile
-import time
 
 import numpy as np
 import pytest
@@ -525,11 +523,3 @@ def run_machine(examples, steps, *, features=FEATURES, phases=tuple(Phase)):
 
 def test_a_trainer_does_what_a_plain_model_of_it_does():
     run_machine(40, 12)
-
-
-if __name__ == "__main__":
-    wanted = int(sys.argv[1])
-    began = time.perf_counter()
-    run_machine(max(wanted // 50, 1), 50)
-    spent = time.perf_counter() - began
-    sys.stdout.write(f"{run_machine.examples} examples of up to 50 steps, {spent:.0f} s\n")
