@@ -17,7 +17,7 @@ import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import Tensor, no_grad
-from tapegrad.devices import Device, TapegradError, manual_seed
+from tapegrad.devices import Array, Device, TapegradError, manual_seed
 
 BATCH = 32
 LEARNING_RATE = 2e-3
@@ -26,7 +26,7 @@ TEST_FRACTION = 0.2
 MISTAKES_SHOWN = 32
 
 
-class DemoError(TapegradError):
+class DemoError(TapegradError, RuntimeError):
     """The demo could not be done, or the saved model does not answer as the trained one."""
 
 
@@ -47,7 +47,7 @@ class LeNet(nn.Module):
         self.hidden = nn.Linear(32 * 4 * 4, 64)
         self.scores = nn.Linear(64, 10)
 
-    def updateOutput(self, x: Tensor) -> Tensor:
+    def updateOutput(self, x: Array) -> Tensor:
         """(n, 1, 8, 8) -> (n, 10)."""
         x = np.maximum(self.norm1(self.conv1(x)), 0)
         x = np.maximum(self.norm2(self.conv2(x)), 0)

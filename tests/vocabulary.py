@@ -103,6 +103,7 @@ ReLU(p)
 ReLU6(inplace)
 RecGRU(inputsize, outputsize)
 RecLSTM(inputsize, hiddensize, outputsize)
+Recurrence(stepmodule, outputSize, nInputDim)
 Recursor(module)
 Repeater(module, seqlen)
 RepeaterCriterion(criterion)
@@ -211,9 +212,6 @@ SPELLED_OUT = {
     ("WeightedMSECriterion", "w"): "weight",
 }
 
-# Arguments of Torch7 that a class does not take.
-LEFT_OUT = {("IndexLinear", "normalize")}
-
 # One name for one idea.
 OURS = {
     "activation": "a nonlinearity by its name: 'relu'",
@@ -221,25 +219,31 @@ OURS = {
     "approximate": "how a function is approximated; 'none'",
     "axes": "several axes of an array, from 0",
     "axis": "one axis of an array, from 0",
+    "batch_first": "whether the axis of samples comes before the axis of steps",
     "bias": "whether there is a learned bias",
+    "bidirectional": "whether a second network runs against the sequence",
     "causal": "whether a step may look at no later step",
+    "cell": "the equations of a recurrent step, by name",
     "dilation": "distance of neighbouring kernel entries",
     "dropout": "the probability of dropping, in a layer that does more than that",
     "embed_dim": "entries of the vector of one token or step",
     "eps": "a small number that keeps a denominator from 0",
     "feedforward_dim": "entries of the hidden vector of a feed-forward part",
     "groups": "into how many groups channels are divided, whose outputs see only their inputs",
+    "hidden_features": "entries of a recurrent state",
     "in_channels": "channels of the input",
     "in_features": "entries of the input's last axis",
     "kernel_size": "entries of a kernel, along every axis or one by one",
     "module": "the module that another one contains",
     "modules": "modules that a container contains",
+    "need_weights": "whether an attention returns its weights too",
     "norm_first": "whether a sublayer's input is normalized, instead of its sum with the output",
     "normalized_shape": "the last axes, over which a normalization averages",
     "num_channels": "channels of an input whose output has as many",
     "num_embeddings": "rows of a table of vectors",
     "num_groups": "groups of channels that are normalized together",
     "num_heads": "heads of an attention",
+    "num_layers": "recurrent networks, each of which sees the outputs of the one before",
     "out_channels": "channels of the output",
     "out_features": "entries of the output's last axis",
     "p": "a probability, or the order of a norm",
@@ -268,9 +272,5 @@ def torch7_arguments() -> dict[str, tuple[str, ...]]:
         name, _, arguments = line.strip().removesuffix(")").partition("(")
         if name:
             words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
-            found[name] = tuple(
-                SPELLED_OUT.get((name, word), word)
-                for word in words
-                if (name, word) not in LEFT_OUT
-            )
+            found[name] = tuple(SPELLED_OUT.get((name, word), word) for word in words)
     return found

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
+from tapegrad.autograd.core.running import refusal, refuse_cut, where_cut
 from tapegrad.autograd.core.tensor import (
     Tensor,
     array_to_pickle,
@@ -23,6 +23,7 @@ from tapegrad.autograd.core.tensor import (
 )
 
 if TYPE_CHECKING:
+    from tapegrad import devices
     from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
 __all__ = ["Parameter", "default_dtype", "parameters_alive", "set_default_dtype"]
@@ -30,6 +31,11 @@ __all__ = ["Parameter", "default_dtype", "parameters_alive", "set_default_dtype"
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
     "Convert it: Parameter(x, dtype=np.float32)."
+)
+
+COPIED = (
+    "{line}: a Parameter is copied {where}: the copy is another Parameter, which would take its "
+    "gradient away. x.copy() is a copy whose gradient reaches x; copy a module before it runs."
 )
 
 _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
@@ -81,9 +87,9 @@ class Parameter(Tensor):
         if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
             dtype = default_dtype()
         super().__init__(data, dtype=dtype, device=device)
-        if self._data.dtype.kind not in "fc":
-            raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
-        self._node = self._leaf = Leaf(self._data.shape, self._data.dtype)
+        if self._bare.dtype.kind not in "fc":
+            raise TypeError(NOT_FLOATING.format(dtype=self._bare.dtype))
+        self._node = self._leaf = Leaf(self._bare.shape, self._bare.dtype)
         _alive[id(self)] = self
 
     def freeze(self) -> Self:
@@ -128,7 +134,7 @@ class Parameter(Tensor):
 
         Calls recorded with the old array stay differentiable and keep the old leaf.
         """
-        self._data = array
+        self._bare = array
         self._leaf = Leaf(array.shape, array.dtype)
         if not self._is_frozen_itself():
             self._node = self._leaf
@@ -140,18 +146,27 @@ class Parameter(Tensor):
         return self._node is None
 
     def __copy__(self) -> Parameter:
-        return _restore_parameter(self._data.copy(), None, self._is_frozen_itself())
+        _refuse_where_it_cuts()
+        return _restore_parameter(self._bare.copy(), None, self._is_frozen_itself())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = Parameter(copy_array(self._data, memo))
+        _refuse_where_it_cuts()
+        copy = Parameter(copy_array(self._bare, memo))
         memo[id(self)] = copy
         if self.grad is not None:
-            copy.grad = untracked(copy_array(self.grad._data, memo))
+            copy.grad = untracked(copy_array(self.grad._bare, memo))
         return copy.freeze() if self._is_frozen_itself() else copy
 
     def __reduce__(self) -> Any:
-        grad = None if self.grad is None else array_to_pickle(self.grad._data)
-        return (_restore_parameter, (array_to_pickle(self._data), grad, self._is_frozen_itself()))
+        refuse_cut("pickle reads")
+        grad = None if self.grad is None else array_to_pickle(self.grad._bare)
+        return (_restore_parameter, (array_to_pickle(self._bare), grad, self._is_frozen_itself()))
+
+
+def _refuse_where_it_cuts() -> None:
+    where = where_cut()
+    if where:
+        raise refusal(COPIED, where=where)
 
 
 def _restore_parameter(data: Any, grad: Any, frozen: bool = False) -> Parameter:

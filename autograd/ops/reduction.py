@@ -15,7 +15,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand, half_in_single
 from tapegrad.autograd.ops.batch_rules import axes_rule, axis_rule
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def restore_axes(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
-def ensure_array(xp: Namespace, x: Array) -> Array:
+def with_methods(xp: Namespace, x: Array) -> Array:
     """x as an array, whose methods cost up to 3 µs less than NumPy's functions."""
     return x if hasattr(x, "ndim") else xp.asarray(x)
 
@@ -71,7 +71,7 @@ def sum(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
-    return ensure_array(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
 
 
 sum.vjp(
@@ -87,7 +87,7 @@ def mean(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The arithmetic mean of x over `axis`."""
-    return ensure_array(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
 
 
 def _mean_rule(g: Array, x_shape: Shape, axis: Axes, keepdims: bool) -> Array:
@@ -105,7 +105,7 @@ def max(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return ensure_array(xp, x).max(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).max(axis=axis, keepdims=keepdims, out=out)
 
 
 @primitive(numpy=(np.min, np.amin))
@@ -113,7 +113,7 @@ def min(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return ensure_array(xp, x).min(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).min(axis=axis, keepdims=keepdims, out=out)
 
 
 def _extremum_rule(g: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> Array:
@@ -183,6 +183,16 @@ def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
 all.batch(axes_rule)
 
 
+def widen_integers(x: Array) -> Array:
+    """Booleans and small integers as NumPy's sums and products have them, others unchanged.
+
+    Those of less than 64 bits become 64 bits wide, signed or not as they are.
+    """
+    if x.dtype.kind in "fc" or (x.dtype.kind in "iu" and x.dtype.itemsize >= 8):
+        return x
+    return x.astype(np.uint64 if x.dtype.kind == "u" else np.int64)
+
+
 @composite(numpy=np.prod)
 def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Π x over `axis`.
@@ -190,7 +200,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     The first half of the entries is multiplied by the second until one entry is left.  That needs
     no division, so the product is differentiable where entries are 0.
     """
-    x = as_operand(x)
+    x = widen_integers(as_operand(x))
     axes = normalize_axes(axis, x.ndim)
     others = [a for a in range(x.ndim) if a not in axes]
     count = math.prod(x.shape[a] for a in axes)
@@ -203,7 +213,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
         product = y[:half] * y[half : 2 * half]
         y = s.concatenate([product, y[2 * half :]], axis=0) if len(y) % 2 else product
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
-    return s.reshape(y, shape)
+    return s.with_own_memory(s.reshape(y, shape), x)
 
 
 @composite(numpy=np.var)
@@ -218,12 +228,11 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 @composite(numpy=np.std)
 def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
-    v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
-    is_constant = e.equal(v, 0)
-    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
+    return e.guarded_sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
 @primitive
+@half_in_single
 def logsumexp(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over `axis`, without overflow."""
     top = xp.max(x, axis=axis, keepdims=True)

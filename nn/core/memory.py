@@ -138,15 +138,18 @@ def current_flat_buffers(module: Any) -> tuple[Tensor, Tensor] | None:
     if len(parameters) != len(views):
         return None
     for p, (parameter, array, gradient) in zip(parameters, views, strict=True):
-        if p is not parameter or p._data is not array:
+        if p is not parameter or p._bare is not array:
             return None
-        if p.grad is None or p.grad._data is not gradient:
+        if p.grad is None or p.grad._bare is not gradient:
             return None
     return flat, flat_grad
 
 
 def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
-    """(flat parameters, flat gradients) of a module; see `Module.getParameters`."""
+    """(flat parameters, flat gradients) of a module; see `Module.getParameters`.
+
+    Raises ValueError for mixed dtypes or devices, and where gradients lie otherwise.
+    """
     known = current_flat_buffers(module)
     if known is not None:
         return known
@@ -163,11 +166,11 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     share_missing_gradients(p for _, p in named)
     _, gradients = module.parameters()
     outside = _sharers([p for _, p in named], module)
-    layout = _Layout([(name, p._data) for name, p in [*named, *outside]])
+    layout = _Layout([(name, p._bare) for name, p in [*named, *outside]])
     outside_grads = _sharers(gradients, module, gradients=True)
     names = [f"the gradient of {name}" for name, _ in [*named, *outside_grads]]
     every_grad = [*gradients, *(g for _, g in outside_grads)]
-    grads = _Layout([(n, g._data) for n, g in zip(names, every_grad, strict=True)])
+    grads = _Layout([(n, g._bare) for n, g in zip(names, every_grad, strict=True)])
     if layout.size != grads.size:
         raise ValueError(
             MISMATCH.format(why=f"{layout.size} elements against {grads.size} of gradients")
@@ -176,19 +179,19 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
         if layout.offsets[i] != grads.offsets[i]:
             raise ValueError(MISMATCH.format(why=f"misaligned at {name}"))
     dtype = named[0][1].dtype
-    xp = devices.namespace(named[0][1]._data)
+    xp = devices.namespace(named[0][1]._bare)
     flat = untracked(layout.gather(xp, dtype))
     flat_grad = untracked(grads.gather(xp, dtype))
     views = []
     for i, (_, p) in enumerate(outside, len(named)):  # they go on sharing it
-        p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
+        p._bare = view_of(flat._bare, layout.offsets[i], p.shape, layout.strides[i])
     for i, (_, g) in enumerate(outside_grads, len(named)):
-        g._data = view_of(flat_grad._data, grads.offsets[i], g.shape, grads.strides[i])
+        g._bare = view_of(flat_grad._bare, grads.offsets[i], g.shape, grads.strides[i])
     for i, ((_, p), gradient) in enumerate(zip(named, gradients, strict=True)):
-        p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
-        gradient._data = view_of(flat_grad._data, grads.offsets[i], p.shape, grads.strides[i])
+        p._bare = view_of(flat._bare, layout.offsets[i], p.shape, layout.strides[i])
+        gradient._bare = view_of(flat_grad._bare, grads.offsets[i], p.shape, grads.strides[i])
         p.grad = gradient
-        views.append((p, p._data, gradient._data))
+        views.append((p, p._bare, gradient._bare))
     module._drop_traces()
     transient_state_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
@@ -204,9 +207,9 @@ def copy_used_parts(module: Any, memo: dict[int, Any]) -> None:
     tensors += [t.grad for t in tensors if getattr(t, "grad", None) is not None]
     by_owner: dict[int, list[Any]] = {}
     for t in tensors:
-        owner = owner_of(t._data)
-        if owner is not t._data and type(owner) is np.ndarray:
-            by_owner.setdefault(id(owner), []).append(t._data)
+        owner = owner_of(t._bare)
+        if owner is not t._bare and type(owner) is np.ndarray:
+            by_owner.setdefault(id(owner), []).append(t._bare)
     for arrays in by_owner.values():
         try:
             layout = _Layout([("", array) for array in arrays])
@@ -224,16 +227,16 @@ def share_missing_gradients(parameters: Iterable[Parameter]) -> None:
     """Give Parameters of one memory one gradient, where all but one of them have none yet."""
     known: dict[Any, list[Parameter]] = {}
     for p in parameters:
-        address = devices.address_of(p._data)
-        if address is not None and p._data.size:
-            known.setdefault((address, p.shape, p._data.strides), []).append(p)
+        address = devices.address_of(p._bare)
+        if address is not None and p._bare.size:
+            known.setdefault((address, p.shape, p._bare.strides), []).append(p)
     for same in known.values():
         if len(same) > 1:
             gradient = next((p.grad for p in same if p.grad is not None), None)
             for p in same:
                 if gradient is None:
-                    xp = devices.namespace(p._data)
-                    gradient = p.grad = untracked(xp.zeros_like(p._data))
+                    xp = devices.namespace(p._bare)
+                    gradient = p.grad = untracked(xp.zeros_like(p._bare))
                 elif p.grad is None:
                     p.grad = gradient
 
@@ -244,20 +247,20 @@ def _sharers(tensors: list[Any], module: Any, *, gradients: bool = False) -> lis
     gradients: look at gradients instead, in a list of gradients
     """
     own = set(map(id, tensors))
-    owners = {id(owner_of(t._data)) for t in tensors}
+    owners = {id(owner_of(t._bare)) for t in tensors}
     candidates = [p.grad if gradients else p for p in parameters_alive()]
     outside = f"outside {type(module).__name__}, which shares its memory"
     return [
         (f"a Parameter of shape {t.shape} {outside}", t)
         for t in candidates
-        if t is not None and id(t) not in own and id(owner_of(t._data)) in owners
+        if t is not None and id(t) not in own and id(owner_of(t._bare)) in owners
         and _overlaps_any(t, tensors)
     ]  # fmt: skip
 
 
 def _overlaps_any(tensor: Any, tensors: list[Any]) -> bool:
-    start, stop = _extent(tensor._data)
-    extents = (_extent(t._data) for t in tensors)
+    start, stop = _extent(tensor._bare)
+    extents = (_extent(t._bare) for t in tensors)
     return any(start < other_stop and other_start < stop for other_start, other_stop in extents)
 
 
@@ -280,27 +283,37 @@ def refuse_to_part(module: Any, parameters: list[Parameter]) -> None:
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
-    """One flat buffer of which all `tensors` become views; see `Module.flatten`."""
+    """One flat buffer of which all `tensors` become views; see `Module.flatten`.
+
+    Raises ValueError for mixed dtypes or devices.
+    """
     if not tensors:
         return untracked(np.empty(0, np.float32))
     kinds = {f"{t.dtype} on {t.device}" for t in tensors}
     if len(kinds) > 1:
         raise ValueError(MIXED.format(found=", ".join(sorted(kinds))))
-    layout = _Layout([(f"tensor {i}", t._data) for i, t in enumerate(tensors)])
-    xp = devices.namespace(tensors[0]._data)
+    layout = _Layout([(f"tensor {i}", t._bare) for i, t in enumerate(tensors)])
+    xp = devices.namespace(tensors[0]._bare)
     flat = untracked(layout.gather(xp, tensors[0].dtype))
     for i, t in enumerate(tensors):
-        t._data = view_of(flat._data, layout.offsets[i], t.shape, layout.strides[i])
+        t._bare = view_of(flat._bare, layout.offsets[i], t.shape, layout.strides[i])
     return flat
 
 
 class StorageMap:
-    """Converts arrays, once per storage, so that views of one storage stay views of one."""
+    """Converts arrays, once per storage, so that views of one storage stay views of one.
 
-    def __init__(self, convert: Callable[[Array], Array]) -> None:
+    converted: the storages converted before, by identity; the new ones are added to it
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[Array], Array],
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> None:
         self._convert = convert
         # (storage, what became of it), by the storage's id; holding it keeps the id in use.
-        self._converted: dict[int, tuple[Array, Array]] = {}
+        self._converted = {} if converted is None else converted
 
     def __call__(self, array: Array) -> Array:
         """The converted array: a view of the converted storage where `array` is a view of one."""

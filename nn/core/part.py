@@ -18,6 +18,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import result_tensor, untracked
+from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.assignment import hidden_items, overwrite
 from tapegrad.nn.core.buffer import Buffer
@@ -30,7 +31,16 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "gradient_of", "holds_state", "named_fields", "text_of"]
+__all__ = [
+    "Part",
+    "empty_result",
+    "fresh_result",
+    "gradient_of",
+    "holds_state",
+    "known_dtype",
+    "named_fields",
+    "text_of",
+]
 
 
 class Part:
@@ -39,13 +49,18 @@ class Part:
     A Part computes nothing; `Module`, its subclass, does.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
+
+    # Where calls leave results; a recorded step depends on all other attributes (autograd/replay).
+    _step_results = (ATTRIBUTE,)
 
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
+    _tapegrad_hooks: dict[str, list[Any]] | None = None  # see core.hooks
     _training = True
     _frozen = False
+    _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
@@ -141,25 +156,31 @@ class Part:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _convert(self, convert: Callable[[Array], Array], excluded: Collection[int] = ()) -> Self:
+    def _convert(
+        self,
+        convert: Callable[[Array], Array],
+        excluded: Collection[int] = (),
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> Self:
         """Apply `convert` to all memory, once per storage, so that views of one stay views of one.
 
-        excluded: ids of parameters and buffers that stay as they are
+        excluded:  ids of parameters and buffers that stay as they are
+        converted: the storages that earlier conversions of this kind made, which this one extends
         Raises ValueError if a Parameter elsewhere shares memory that would be replaced.
         """
-        converted = memory.StorageMap(convert)
+        storages = memory.StorageMap(convert, converted)
         arrays = [
-            (p, converted(p._data)) for _, p in self.named_parameters() if id(p) not in excluded
+            (p, storages(p._bare)) for _, p in self.named_parameters() if id(p) not in excluded
         ]
-        memory.refuse_to_part(self, [p for p, array in arrays if array is not p._data])
+        memory.refuse_to_part(self, [p for p, array in arrays if array is not p._bare])
         for p, array in arrays:
             gradient = p.grad
             if gradient is not None:
-                gradient._data = converted(gradient._data)
+                gradient._bare = storages(gradient._bare)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
             if id(buffer) not in excluded:
-                buffer._data = converted(buffer._data)
+                buffer._bare = storages(buffer._bare)
         Part.clearState(self)  # a layer's own clearState may drop more than the results
         self._drop_traces()
         return self
@@ -250,6 +271,15 @@ def text_of(module: Part, first: int) -> str:
     """`module.describe(first)`, or `repr(module)` if the class has a `__repr__` of its own."""
     has_own_repr = type(module).__repr__ is not Part.__repr__
     return repr(module) if has_own_repr else module.describe(first)
+
+
+def known_dtype(module: Part) -> Any:
+    """The dtype of a module: of its own parameters, of its last conversion, or of those below.
+
+    None where there is none of them.
+    """
+    own = next((p.dtype for p in module.own_parameters()), module._type)
+    return next((p.dtype for _, p in module.named_parameters()), None) if own is None else own
 
 
 def named_fields(module: Part) -> Iterator[tuple[str, Any]]:
@@ -344,7 +374,7 @@ _STATE = (Parameter, Buffer, Part)
 def gradient_of(parameter: Parameter) -> Tensor:
     """The gradient gathered so far; before the first backward, zeros that the Parameter keeps."""
     if parameter.grad is None:
-        xp = devices.namespace(parameter._data)
+        xp = devices.namespace(parameter._bare)
         parameter.grad = xp.zeros(parameter.shape, dtype=parameter.dtype)
     assert parameter.grad is not None  # set above
     return parameter.grad
@@ -355,10 +385,15 @@ def empty_result() -> Tensor:
     return untracked(np.empty(0, default_dtype()))
 
 
+def fresh_result(nest: Nest) -> Nest:
+    """The same values in new Tensors, which no later call binds to other arrays."""
+    return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest)
+
+
 def _rebind_result(handle: Nest, value: Nest) -> Nest:
     """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
     if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._data, handle._node, handle._alias = value._data, value._node, None
+        handle._bare, handle._node, handle._alias = value._bare, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
@@ -371,5 +406,5 @@ def _rebind_result(handle: Nest, value: Nest) -> Nest:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        return result_tensor(value._data, value._node)
+        return result_tensor(value._bare, value._node)
     return value

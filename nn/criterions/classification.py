@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
@@ -68,6 +70,18 @@ class ClassNLLCriterion(Criterion):
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
         return self._loss_of_rows(rows, target)
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """The mean divides by the weights of the labels that count, and so does that of batches."""
+        if not self.sizeAverage:
+            return 1, samples
+        labels = np.asarray(devices.to_numpy(array_of(target_tensor(target, x).detach())))
+        labels = labels[(labels >= 0) & (labels != self.ignoreIndex)]
+        if self.weights is None:
+            return labels.size, labels.size
+        weights = devices.to_numpy(array_of(self.weights.detach()))
+        total = float(weights[labels.astype(np.int64)].sum())
+        return total, total
 
     def _loss_of_rows(self, rows: Tensor, target: Tensor) -> Tensor:
         """The loss of log-probabilities (N, C) and N labels."""
@@ -138,6 +152,10 @@ class CrossEntropyCriterion(Criterion):
             x = x.reshape([length for length in x.shape if length != 1] or [1])
         self.nll.sizeAverage = self.sizeAverage
         return self.nll.updateOutput(self.lsm.updateOutput(x), target.reshape((-1,)))
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        self.nll.sizeAverage = self.sizeAverage
+        return self.nll.mean_weights(x, target, samples)
 
 
 class ClassSimplexCriterion(MSECriterion):

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of, holds_state
+from tapegrad.nn.core.part import (
+    Part,
+    empty_result,
+    fresh_result,
+    gradient_of,
+    holds_state,
+    known_dtype,
+    named_fields,
+)
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -28,6 +37,7 @@ from tapegrad.nn.core.reading import (
 )
 from tapegrad.nn.core.structure import note_change
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.training_mode import TrainingMode
 from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -51,16 +61,13 @@ Class = type
 class Torch7(Part):
     """The methods and fields of Torch7's nn.Module beside `forward`."""
 
-    weight: Any
-    bias: Any
-    to: Any  # a method of the mixin Python, which `cuda` calls
     _by_hand: bool  # whether the class writes its gradient itself; Module sets it
 
     # Gradients ------------------------------------------------------------------------------------
 
     @gradient_from_tape
     def backward(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> Nest:
-        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
+        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput in new Tensors.
 
         input:      the input of the last `forward`: the same memory, or equal bits
         gradOutput: gradient with respect to `output`, of its shape
@@ -72,13 +79,13 @@ class Torch7(Part):
             self.updateGradInput(input, gradOutput)
             if not self._frozen or self._parameters():
                 self.accGradParameters(input, gradOutput, scale)
-            return self.gradInput
+            return fresh_result(self.gradInput)
         trace, cotangents = self._reverse(
             "backward", input, gradOutput, inputs=True, parameters=None
         )
         add_to_parameter_gradients(cotangents, scale)
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def updateGradInput(self, input: Nest, gradOutput: Nest) -> Nest:
@@ -90,7 +97,7 @@ class Torch7(Part):
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
@@ -126,7 +133,7 @@ class Torch7(Part):
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     def _reverse(
         self,
@@ -196,7 +203,7 @@ class Torch7(Part):
 
     @gradWeight.setter
     def gradWeight(self, value: Operand | None) -> None:
-        self.weight.grad = value
+        self._parameter_named("weight").grad = value
 
     @property
     def gradBias(self) -> Tensor:
@@ -205,15 +212,18 @@ class Torch7(Part):
 
     @gradBias.setter
     def gradBias(self, value: Operand | None) -> None:
-        self.bias.grad = value
+        self._parameter_named("bias").grad = value
 
     def _gradient_of(self, name: str) -> Tensor:
+        return gradient_of(self._parameter_named(name))
+
+    def _parameter_named(self, name: str) -> Parameter:
         parameter = self.__dict__.get(name)
         if not isinstance(parameter, Parameter):
             raise AttributeError(  # noqa: TRY004  # so that hasattr is False
                 f"{type(self).__name__} has no parameter {name!r}"
             )
-        return gradient_of(parameter)
+        return parameter
 
     # Parameters -----------------------------------------------------------------------------------
 
@@ -271,7 +281,8 @@ class Torch7(Part):
     def share(self, other: Part, *names: str) -> Self:
         """Make the named fields use the memory of `other`'s, here and below; returns self.
 
-        A field that either module lacks is skipped.
+        An entry of a dict of Parameters goes by its key, as a field does.  A field that either
+        module lacks is skipped.
         """
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
@@ -279,9 +290,9 @@ class Torch7(Part):
                 if own is None or source is None:
                     continue
                 if isinstance(own, Parameter):
-                    own.rebind(source._data, own.grad)
+                    own.rebind(source._bare, own.grad)
                 else:
-                    own._data = source._data
+                    own._bare = source._bare
         self._drop_traces()
         return self
 
@@ -293,20 +304,27 @@ class Torch7(Part):
     # Mode and type --------------------------------------------------------------------------------
 
     @property
-    def train(self) -> bool:
-        """True in training mode (the default), False after `evaluate()`."""
-        guard(self, "_training")
-        return self._training
+    def train(self) -> TrainingMode:
+        """True in training mode (the default), False after `evaluate()`.
+
+        Assigned, it sets the mode of this module alone.  Called, ``m.train()`` or
+        ``m.train(False)``, it sets the mode here and in all modules below, and returns the module.
+        """
+        watch(self)
+        return TrainingMode(self._training, self)
 
     @train.setter
     def train(self, value: bool) -> None:
         self._training = bool(value)
 
-    def training(self) -> Self:
-        """Set training mode, here and in all modules below; returns self."""
-        for module in self.listModules():
-            module.train = True
-        return self
+    @property
+    def training(self) -> TrainingMode:
+        """The same as `train`: a mode that can be asked, assigned and called."""
+        return self.train
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self.train = value
 
     def evaluate(self) -> Self:
         """Set evaluation mode, here and in all modules below; returns self."""
@@ -314,23 +332,44 @@ class Torch7(Part):
             module.train = False
         return self
 
-    def type(self, dtype: DTypeLike | None = None) -> Any:
-        """Convert parameters and buffers to `dtype`, and return self.  type() returns the dtype.
+    def type(
+        self, dtype: DTypeLike | None = None, tensorCache: dict[Any, Any] | None = None
+    ) -> Any:
+        """Convert parameters and buffers to `dtype`, keeping what is shared shared; returns self.
 
-        Shared memory stays shared.  Torch7's names ("torch.FloatTensor") are accepted.
+        dtype: a floating dtype, or Torch7's name of a tensor type ("torch.FloatTensor").  Without
+               it, the dtype of this module is returned: that of its own parameters; without any,
+               what it was converted to or loaded as; else that of the parameters below, or the
+               default
+        tensorCache: a dict, empty at first, that is given to the conversions of several modules:
+               what they share stays shared
         Raises TypeError for a dtype that is not floating point.
         """
         if dtype is None:
-            return next((p.dtype for p in self._parameters()), default_dtype())
+            own_dtype = known_dtype(self)
+            return default_dtype() if own_dtype is None else own_dtype
         if isinstance(dtype, str):
             dtype = TORCH_TYPES.get(dtype, dtype)
         wanted = np.dtype(dtype)
         if wanted.kind != "f":
             raise TypeError(f"{type(self).__name__}.type: {wanted} is not floating point")
+        for module in self._converted_modules():
+            module._type = wanted
         return self._convert(
             lambda array: array.astype(wanted, copy=False) if array.dtype.kind == "f" else array,
             self._kept_types(),
+            None if tensorCache is None else tensorCache.setdefault(wanted, {}),
         )
+
+    def _converted_modules(self) -> list[Any]:
+        """The modules here and below that `type` converts."""
+        kept = {
+            id(module)
+            for keeper in self.listModules()
+            if keeper._keeps_type
+            for module in keeper.listModules()
+        }
+        return [module for module in self.listModules() if id(module) not in kept]
 
     def _kept_types(self) -> set[int]:
         """The ids of the parameters and buffers that `type` does not convert."""
@@ -341,17 +380,28 @@ class Torch7(Part):
             for _, t in (*keeper.named_parameters(), *keeper.named_buffers())
         }
 
-    def float(self) -> Self:
-        """Convert to float32; returns self."""
-        return self.type(np.float32)
+    def float(self, tensorCache: dict[Any, Any] | None = None) -> Self:
+        """Convert to float32; returns self.  tensorCache: see `type`."""
+        return self.type(np.float32, tensorCache)
 
-    def double(self) -> Self:
-        """Convert to float64; returns self."""
-        return self.type(np.float64)
+    def double(self, tensorCache: dict[Any, Any] | None = None) -> Self:
+        """Convert to float64; returns self.  tensorCache: see `type`."""
+        return self.type(np.float64, tensorCache)
 
-    def cuda(self, index: int = 0) -> Self:
-        """Move to the GPU with this index; returns self."""
-        return self.to(f"cuda:{index}")
+    def cuda(
+        self, index: int | dict[Any, Any] = 0, tensorCache: dict[Any, Any] | None = None
+    ) -> Self:
+        """Move to the GPU with this index; returns self.
+
+        tensorCache: see `type`; as in Torch7 it may be the only argument
+        """
+        if isinstance(index, dict):
+            return self.cuda(tensorCache=index)
+        target = devices.device(f"cuda:{index}")
+        return self._convert(
+            lambda array: devices.to_device(array, target),
+            converted=None if tensorCache is None else tensorCache.setdefault(target, {}),
+        )
 
     # Walking --------------------------------------------------------------------------------------
 
@@ -403,6 +453,9 @@ def _named_tensor(module: Part, name: str) -> Any:
         own = vars(module).get(name[4:].lower())
         return gradient_of(own) if isinstance(own, Parameter) else None
     value = vars(module).get(name)
+    if not isinstance(value, Tensor):  # an entry of a dict or list
+        of_name = (t for dotted, t in named_fields(module) if dotted.rpartition(".")[2] == name)
+        value = next(of_name, None)
     return value if isinstance(value, Tensor) else None
 
 

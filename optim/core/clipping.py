@@ -42,7 +42,8 @@ def clip_grad_norm(target: Gradients, max_norm: float) -> Tensor:
     """Scale all gradients by one factor to a joint norm of at most `max_norm`.
 
     Returns the norm before.  The factor is min(1, max_norm / (norm + 1e-6)); a norm that is not
-    finite makes it 0 or NaN, which shows.  Source: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013.
+    finite makes it 0 or NaN, which shows.  Squares of float16 are added in float32.
+    Source: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013.
     """
     _check_limit("clip_grad_norm", "max_norm", max_norm)
     with no_grad():

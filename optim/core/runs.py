@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -96,6 +96,8 @@ class MemoryRun:
     g:     their gradients as one array, None for a parameter with a gradient array of its own
     views: each member's view of g, to notice when somebody has put another array into p.grad
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     def __init__(self, name: str, p: Parameter, place: _Place, key: Any) -> None:
         self.x = p.detach()

@@ -65,4 +65,5 @@ def signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) -> 
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)
+    shown = [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
+    return inspect.Signature(shown + options)

@@ -1,8 +1,8 @@
-"""Writes the bytes of a Torch7 file: the other direction of reader.py.
+"""Write the bytes of a Torch7 file: the other direction of reader.py.
 
-Two walks over the objects, neither recursive.  The first looks whether everything can be written,
-and which arrays see the same memory: those become tensors of one storage with their strides, as
-they were.  The second writes.
+`WritePlan` walks over the objects twice, without recursion.  The first walk checks that everything
+can be written, and finds the arrays that see the same memory: they become tensors of one storage
+and keep their strides.  The second walk writes.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from tapegrad.nn.formats.torch7.object_reader import (
     BOOLEAN,
     NIL,
     NUMBER,
-    OBJECTS,
     STRING,
     TABLE,
     TORCH,
+    objects_of,
 )
 from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.encodings import Order
 
-__all__ = ["Plan"]
+__all__ = ["WritePlan"]
 
 Mode = Literal["binary", "ascii"]
 _NAMES = {dtype: name for name, dtype in STORAGE_TYPES.items() if not name.startswith("Cuda")}
 _CHUNK = 1 << 13
 
 
-class Plan:
-    """What is to be written, looked through: raises UnsupportedError before a byte is written.
+class WritePlan:
+    """An object to write, and the storages of its arrays.
+
+    Raises UnsupportedError for what cannot be written, before a byte is written.
 
     obj: None, booleans, numbers, strings, arrays, lists, tuples, dicts, Table, Storage, TorchObject
     """
@@ -48,7 +50,7 @@ class Plan:
         self.kept: list[Any] = []  # so that no identity is given to two objects
         self.tensors: dict[int, tuple[_Span, np.ndarray[Any, Any]]] = {}
         arrays: dict[int, np.ndarray[Any, Any]] = {}
-        for path, item in _walk(obj):
+        for path, item in _walk_written(obj):
             if isinstance(item, (np.ndarray, Storage)):
                 array = item.array if isinstance(item, Storage) else item
                 if _plain_dtype(array) not in _NAMES:
@@ -60,7 +62,7 @@ class Plan:
 
     def _share(self, arrays: dict[int, np.ndarray[Any, Any]]) -> None:
         """Find which arrays overlap or touch within one allocation: they share a storage."""
-        groups: dict[tuple[int, Any], list[tuple[int, int, int]]] = {}
+        groups: dict[tuple[int, Any, int], list[tuple[int, int, int]]] = {}
         for key, array in arrays.items():
             if not _strided(array):
                 self._own(key, array)
@@ -90,7 +92,7 @@ class Plan:
         array = arrays[first]
         count = (end - start) // array.dtype.itemsize
         if len(members) == 1 and count != array.size:
-            self._own(first, array)  # what lies between its entries is nobody's business
+            self._own(first, array)  # the memory between its entries is not written
             return
         span = _Span(as_strided(array, (count,), (array.dtype.itemsize,)), start)
         for _, _, key in members:
@@ -103,7 +105,7 @@ class Plan:
 
     def _check_short_longs(self) -> None:
         """Raise UnsupportedError for what does not go into 32 bits, before a byte is written."""
-        for path, item in _walk(self.root):
+        for path, item in _walk_written(self.root):
             array = item.array if isinstance(item, Storage) else item
             if not isinstance(array, np.ndarray):
                 continue
@@ -114,9 +116,14 @@ class Plan:
             if array.size >= 2**31:
                 raise UnsupportedError("sizes of 4 bytes", str(array.size), path=path)
 
-    def header(self, fields: Any) -> Any:
-        """What nn.GPU writes in front of its fields: its type and device."""
-        known = fields if isinstance(fields, Mapping) else {}
+    def header(self, item: TorchObject) -> Any:
+        """Return what a file has before an object's fields.
+
+        That is an nn.GPU's type and device, a DataParallelTable's numbers of GPUs, else None.
+        """
+        known = item.fields if isinstance(item.fields, Mapping) else {}
+        if item.class_name != "nn.GPU":
+            return known.get("gpuAssignments")
         kept = {i: known.get(name) for i, name in enumerate(("_type", "device"), 1)}
         self.kept.append(kept)
         return kept
@@ -164,7 +171,7 @@ def _owner(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _pairs(item: Any) -> list[tuple[Any, Any]]:
-    """The entries of what is written as a table, nil ones left out."""
+    """Return (key, value) of a mapping or list that becomes a table; None is left out."""
     if isinstance(item, Mapping):
         pairs = list(item.items())
     else:
@@ -172,7 +179,7 @@ def _pairs(item: Any) -> list[tuple[Any, Any]]:
     return [(key, value) for key, value in pairs if value is not None]
 
 
-def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
+def _walk_written(obj: Any) -> Iterator[tuple[str, Any]]:
     """(path, thing) for everything below `obj`, each once; raises for what can't be written."""
     stack: list[tuple[str, Any]] = [("root", obj)]
     seen: set[int] = set()
@@ -200,7 +207,7 @@ def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
             raise UnsupportedError("something that Torch7 has", type(item).__name__, path=path)
 
 
-def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
+def _emit(plan: WritePlan, out: _BinaryOut | _AsciiOut) -> None:
     indices: dict[int, int] = {}
     stack = [plan.root]
     while stack:
@@ -231,9 +238,10 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
                 if item.version:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
-                stack.append(item.fields)
-                if OBJECTS.get(item.class_name) == 2:
-                    stack.append(plan.header(item.fields))
+                count = objects_of(item.class_name, item.version)
+                stack.extend([item.fields] if count else [])
+                if count == 2:
+                    stack.append(plan.header(item))
             else:
                 pairs = _pairs(item)
                 out.integer(len(pairs))
@@ -242,7 +250,10 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
 
 
 def _emit_tensor(
-    plan: Plan, out: _BinaryOut | _AsciiOut, array: np.ndarray[Any, Any], indices: dict[int, int]
+    plan: WritePlan,
+    out: _BinaryOut | _AsciiOut,
+    array: np.ndarray[Any, Any],
+    indices: dict[int, int],
 ) -> None:
     name = _NAMES[_plain_dtype(array)]
     out.string("V 1")

@@ -1,0 +1,107 @@
+"""Complex arguments: which operations refuse them, and which need another example.
+
+Every operation is held to the laws of values and derivatives with complex arguments too, drawn by
+its own case (see `Draws.array`), except those listed here as real by nature.  Those
+must refuse complex arguments with a TypeError: `test_laws.py` checks both directions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.autograd.check import TrialCall
+
+# Reason -> names.
+REAL = {
+    "NumPy's function is one of real numbers, and raises TypeError": (
+        "arctan2 binary_exponent cbrt ceil copysign deg2rad degrees digitize divmod fabs fix "
+        "floor floor_divide fmod frexp heaviside hypot i0 ldexp logaddexp logaddexp2 modf "
+        "nextafter rad2deg radians remainder signbit spacing trunc unwrap"
+    ),
+    "the transform of a real signal": "half_transform ihfft rfft rfft2 rfftn",
+    "complex numbers have no order to go by": (
+        "isneginf isposinf max_pool2d max_pool3d nanpercentile nanquantile nearest_centroid "
+        "percentile quantile"
+    ),
+    "`sign` is `phase` of complex numbers": "signum",
+    "its weights are real in NumPy, too": "bincount",
+    "SciPy's function is one of real numbers, and raises TypeError": (
+        "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "
+        "j0 j1 k0 k1 kl_div log_expit logit ndtri polygamma rel_entr special_i0 y0 y1"
+    ),
+    "of integers, truths or shapes": (
+        "bernoulli bitwise_and bitwise_count bitwise_or bitwise_xor class_labels gcd invert lcm "
+        "left_shift normal packbits ravel_multi_index right_shift uniform unpackbits unravel_index"
+    ),
+}
+REASONS = {name: reason for reason, names in REAL.items() for name in names.split()}
+
+
+# Another example --------------------------------------------------------------------------------
+
+
+def off_the_axis(d):
+    """No imaginary part is near 0, where the result would turn real."""
+    x = d.array(d.shape())
+    return TrialCall([x + 3j if x.dtype.kind == "c" else x])
+
+
+def several_variables(d):
+    """One variable's correlation is the constant 1: its second derivative is rounding alone."""
+    return TrialCall([d.normal((d.size("A") + 1, 4)) * 2])
+
+
+CASES = {"corrcoef": several_variables, "real_if_close": off_the_axis}
+
+# What does not depend on the phase of complex vectors, which is arbitrary -------------------------
+
+
+def _projectors(v):
+    """v vᴴ of every column v, (…, n, k) -> (…, k, n, n)."""
+    columns = np.swapaxes(v, -1, -2)
+    return columns[..., :, None] * np.conj(columns[..., None, :])
+
+
+def _of_eigenvectors(function):
+    def phase_free(*args, **settings):
+        values, vectors = function(*args, **settings)
+        return [values, _projectors(vectors)]
+
+    return phase_free
+
+
+def _of_singular_vectors(function):
+    def phase_free(*args, **settings):
+        u, values, vh = function(*args, **settings)
+        across = np.swapaxes(u, -1, -2)[..., :, None] * vh[..., None, :]
+        return [_projectors(u), values, _projectors(np.conj(np.swapaxes(vh, -1, -2))), across]
+
+    return phase_free
+
+
+PHASE_FREE = {
+    "eig": _of_eigenvectors(ops.eig),
+    "eig_parts": _of_eigenvectors(ops.eig_parts),
+    "eigh": _of_eigenvectors(ops.eigh),
+    "eigh_parts": _of_eigenvectors(ops.eigh_parts),
+    "svd": _of_singular_vectors(ops.svd),
+    "svd_parts": _of_singular_vectors(ops.svd_parts),
+}
+
+_POLYGAMMA = "its derivative is SciPy's polygamma, which raises TypeError for complex numbers"
+EXCEPTIONS = {
+    **{
+        ("digamma (complex)", law): _POLYGAMMA
+        for law in (
+            "its_gradient_is_the_derivative",
+            "its_second_derivative_is_right",
+            "tracking_fewer_arguments_changes_no_gradient",
+            "float32_agrees_with_float64",
+            "strict_arrays_agree_with_numpy",
+        )
+    },
+    ("gamma (complex)", "its_second_derivative_is_right"): _POLYGAMMA,
+    ("rgamma (complex)", "its_second_derivative_is_right"): _POLYGAMMA,
+    ("unique_values (complex)", "it_equals_numpy"): "NumPy leaves the order of the values open",
+}
