@@ -172,7 +172,8 @@ class Part:
         arrays = [
             (p, storages(p._bare)) for _, p in self.named_parameters() if id(p) not in excluded
         ]
-        memory.refuse_to_part(self, [p for p, array in arrays if array is not p._bare])
+        if converted is None:  # else those that share come to the same cache
+            memory.refuse_to_part(self, [p for p, array in arrays if array is not p._bare])
         for p, array in arrays:
             gradient = p.grad
             if gradient is not None:
