@@ -96,7 +96,7 @@ def _show(options: argparse.Namespace) -> int:
             printable = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
             print(printable.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
-    except BrokenPipeError:  # `tapegrad show model.t7 | head`: nobody reads on
+    except BrokenPipeError:  # the reader has ended: `tapegrad show model.t7 | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -47,8 +47,8 @@ def set_stream_state(xp: Namespace, state: Array, *, generator: Any) -> Array:
     return state
 
 
-# These two are not registered: nothing else uses them, and they draw nothing, which the laws of
-# random primitives expect.
+# The two primitives are not registered: nothing else uses them, and they draw nothing, which the
+# laws of random primitives expect.
 _STATE = Primitive(stream_state, random=True)
 _SET_STATE = Primitive(set_stream_state, random=True)
 

@@ -51,7 +51,7 @@ def kept_names(cls: type) -> tuple[str, ...]:
         names: dict[str, None] = {}
         for base in reversed(cls.__mro__):
             declared = vars(base).get("keeps", ())
-            if hasattr(declared, "__get__"):  # a method or property of somebody's with this name
+            if hasattr(declared, "__get__"):  # a user's method or property of this name
                 continue
             if not isinstance(declared, tuple) or not all(type(n) is str for n in declared):
                 raise TypeError(NOT_NAMES.format(cls=base.__name__, found=declared))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "NOT_KEPT", "TransientState", "transient_state_of", "transient_value"]
 
-# The attribute of modules that holds it, a name that nobody's class has; no file contains it.
+# The attribute under which a module holds its TransientState: no user's class has the name, and no
+# file contains it.
 ATTRIBUTE = "_tapegrad_run"
 
 # The attributes that no file and no copy contains: this one, and the hooks (core.hooks).

@@ -237,7 +237,7 @@ def lbfgs(
                 position += t * d
                 function.move(position)
                 if iteration != o["maxIter"]:
-                    # After the last step a new value would serve nobody.
+                    # The value after the last step is not needed.
                     f, g = function()
                     history.append(f)
             if (
