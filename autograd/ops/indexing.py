@@ -68,7 +68,7 @@ def unslice(xp: Namespace, x: Array, *, index: tuple[Any, ...], shape: Shape) ->
 
 
 def _slice_rule(g: Array, index: tuple[Any, ...], x_shape: Shape) -> Any:
-    return PartOf(g, [], index) if is_small_part(g, x_shape) else unslice(g, index, x_shape)
+    return PartOf(g, index) if is_small_part(g, x_shape) else unslice(g, index, x_shape)
 
 
 take_slice.vjp(x=_slice_rule)
@@ -105,13 +105,9 @@ def index_add(
     return y
 
 
-def _index_rule(g: Array, indices: list[Array], template: tuple[Any, ...], x_shape: Shape) -> Any:
-    if is_small_part(g, x_shape):
-        return PartOf(g, indices, template)
-    return index_add(g, indices, template, x_shape)
-
-
-take_index.vjp(x=_index_rule, indices=None)
+take_index.vjp(
+    x=lambda g, indices, template, x_shape: index_add(g, indices, template, x_shape), indices=None
+)
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
 
 

@@ -35,14 +35,17 @@ class Pending:
 
 
 class PartOf(Pending):
-    """Zeros with `part` at an index: ints, slices, …, and index arrays in the template's holes."""
+    """Zeros with `part` at an index of ints, slices, None and Ellipsis.
 
-    __slots__ = ("indices", "part", "template")
+    Of index arrays there is none: they may name an entry twice, and adding one by one rounds
+    differently from adding a sum.
+    """
 
-    def __init__(self, part: Array, indices: list[Array], template: tuple[Any, ...]) -> None:
+    __slots__ = ("index", "part")
+
+    def __init__(self, part: Array, index: tuple[Any, ...]) -> None:
         self.part = part
-        self.indices = indices
-        self.template = template
+        self.index = index
 
 
 class WithoutEntries(Pending):

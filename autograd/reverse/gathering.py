@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.kernels.scattering import scatter_add
-from tapegrad.autograd.ops.index_template import fill_index
 from tapegrad.autograd.ops.indexing import write_into_array
 from tapegrad.autograd.ops.pending import PartOf, Pending, WithoutEntries
 from tapegrad.autograd.reverse.ownership import BY_COUNT, strategy
@@ -64,10 +62,7 @@ def _add_part(whole: np.ndarray[Any, Any], pending: PartOf) -> None:
     part = pending.part
     if part.dtype.kind == "c" and whole.dtype.kind != "c":
         part = part.real
-    if pending.indices:
-        scatter_add(np, whole, fill_index(pending.template, pending.indices), part)
-    else:
-        whole[pending.template] += part
+    whole[pending.index] += part
 
 
 def _count(held: list[Any]) -> int:

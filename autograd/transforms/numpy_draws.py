@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad.devices import Generator
+
 __all__ = ["name_of", "numpy_generators", "state_of"]
 
 _KINDS = (np.random.Generator, np.random.RandomState, random.Random)
@@ -71,7 +73,7 @@ def _seen_from(x: Any) -> Iterator[Any]:
         yield from x
     elif isinstance(x, dict):
         yield from x.values()
-    elif not isinstance(x, (type, types.ModuleType, np.ndarray)):
+    elif not isinstance(x, (type, types.ModuleType, np.ndarray, Generator)):
         yield from getattr(x, "__dict__", {}).values()
 
 

@@ -79,7 +79,7 @@ def _absolute_slope_rule(g: Array, x: Array, y: Array) -> Array:
     if x.dtype.kind != "c":
         return g * where(equal(x, 0), np.nan, 0)
     size = absolute(x)
-    return -(y * (imag(g * y) * 1j / where(equal(size, 0), np.nan, size)))
+    return -(y * (imag(g * y) / where(equal(size, 0), np.nan, size) * 1j))
 
 
 absolute_slope.vjp(x=_absolute_slope_rule)

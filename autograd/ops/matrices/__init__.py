@@ -8,14 +8,15 @@ matrices in their gauge-invariant forms, turned into cotangents without a conjug
 in the other; the symmetric part of the gradient is the derivative among symmetric matrices.
 
 Eigenvectors and singular vectors have a derivative where their values are distinct; it grows as
-1 / gap.  Between exactly equal values the term is left out, which is right for functions of the
-space that the vectors span.  Where vectors are complex, only functions that do not depend on their
-phase have a derivative.
+1 / gap.  Between values that are equal up to rounding it is right for functions of the space that
+the vectors span, and NaN where more than the space takes part (`closeness.py`).  Where vectors are
+complex, only functions that do not depend on their phase have a derivative.
 """
 
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd.ops.matrices import (
+    closeness,
     determinants,
     eigenvalues,
     factorizations,
@@ -24,6 +25,7 @@ from tapegrad.autograd.ops.matrices import (
     singular_values,
     solving,
 )
+from tapegrad.autograd.ops.matrices.closeness import *
 from tapegrad.autograd.ops.matrices.determinants import *
 from tapegrad.autograd.ops.matrices.eigenvalues import *
 from tapegrad.autograd.ops.matrices.factorizations import *
@@ -36,6 +38,7 @@ from tapegrad.autograd.ops.matrices.stacks import nan_unless_zero as nan_unless_
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
+        *closeness.__all__,
         *determinants.__all__,
         *eigenvalues.__all__,
         *factorizations.__all__,

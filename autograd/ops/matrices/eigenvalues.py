@@ -11,19 +11,21 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.matrices.closeness import (
+    close_pairs,
+    require_cancelled,
+    require_zeros,
+)
 from tapegrad.autograd.ops.matrices.solving import solve
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
     check_square,
-    close_pairs,
     column,
     conj,
     diagonal_of,
     fold_into_triangle,
     inverse_gaps,
-    require_cancelled,
-    require_zeros,
     row,
     zero_like,
 )

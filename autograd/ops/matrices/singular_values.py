@@ -13,16 +13,18 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_floating, as_operand
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
+from tapegrad.autograd.ops.matrices.closeness import (
+    close_pairs,
+    require_cancelled,
+    require_zeros,
+)
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
-    close_pairs,
     column,
     conj,
     diagonal_of,
     inverse_gaps,
-    require_cancelled,
-    require_zeros,
     row,
     transpose_matrices,
     zero_like,
