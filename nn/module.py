@@ -130,7 +130,8 @@ class Module(Torch7, Python, Part):
             if named:
                 raise TypeError(NODE_WITH_NAMES.format(name=type(self).__name__, given=[*named]))
             return node(self, *inputs)
-        inputs, named = sort_arguments(self, inputs, named)
+        if named or len(inputs) > 1:
+            inputs, named = sort_arguments(self, inputs, named)
         if not inputs:
             refuse_no_input(self)
         return self._compose(inputs, named)
@@ -194,7 +195,9 @@ def _forward(
         if frame.module is module and cls is not type(module):
             return cls.updateOutput(module, *inputs, **named)  # super().forward(x) in forward code
         return module(*inputs, **named)
-    return _stateful(module, *sort_arguments(module, inputs, named))
+    if named or len(inputs) > 1:
+        inputs, named = sort_arguments(module, inputs, named)
+    return _stateful(module, inputs, named)
 
 
 def _stateful(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
