@@ -164,7 +164,7 @@ class Module(Torch7, Python, Part):
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
-    def forward(self: Module, *inputs: Any) -> Any:
+    def forward(self: Module, *inputs: Nest) -> Any:
         return _forward(self, inputs, cls)
 
     forward.__doc__ = Module.forward.__doc__

@@ -17,7 +17,7 @@ import numpy as np
 
 from tapegrad import nn, optim
 from tapegrad.autograd import Tensor, no_grad
-from tapegrad.devices import Device, TapegradError, manual_seed
+from tapegrad.devices import Array, Device, TapegradError, manual_seed
 
 BATCH = 32
 LEARNING_RATE = 2e-3
@@ -47,7 +47,7 @@ class LeNet(nn.Module):
         self.hidden = nn.Linear(32 * 4 * 4, 64)
         self.scores = nn.Linear(64, 10)
 
-    def updateOutput(self, x: Tensor) -> Tensor:
+    def updateOutput(self, x: Array) -> Tensor:
         """(n, 1, 8, 8) -> (n, 10)."""
         x = np.maximum(self.norm1(self.conv1(x)), 0)
         x = np.maximum(self.norm2(self.conv2(x)), 0)

@@ -15,25 +15,24 @@ FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 FAMILIES = {
     "load": "a format's reader, a device's opener",
     "save": "a format's writer",
-    "read": "a format's reader of bytes",
     "write": "a format's writer of bytes",
     "main": "a command",
-    "run": "a command of the command line",
     "__getattr__": "a lazy front door",
     "memory": "a device's figures, and the function that asks for them",
     "from_dlpack": "a device's, and that of Tensors",
+    "to_device": "a device's, and that of Tensors",
 }
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:
     """The files that declare each name, at their top level."""
-    found = defaultdict(list)
+    found = defaultdict(set)
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 if isinstance(node, kind):
-                    found[node.name].append(str(path.relative_to(ROOT)))
-    return {name: files for name, files in found.items() if len(files) > 1}
+                    found[node.name].add(str(path.relative_to(ROOT)))
+    return {name: sorted(files) for name, files in found.items() if len(files) > 1}
 
 
 def same_room(files: list[str], *rooms: str) -> bool:

@@ -103,6 +103,7 @@ ReLU(p)
 ReLU6(inplace)
 RecGRU(inputsize, outputsize)
 RecLSTM(inputsize, hiddensize, outputsize)
+Recurrence(stepmodule, outputSize, nInputDim)
 Recursor(module)
 Repeater(module, seqlen)
 RepeaterCriterion(criterion)
@@ -211,9 +212,6 @@ SPELLED_OUT = {
     ("WeightedMSECriterion", "w"): "weight",
 }
 
-# Arguments of Torch7 that a class does not take.
-LEFT_OUT = {("IndexLinear", "normalize")}
-
 # One name for one idea.
 OURS = {
     "activation": "a nonlinearity by its name: 'relu'",
@@ -274,9 +272,5 @@ def torch7_arguments() -> dict[str, tuple[str, ...]]:
         name, _, arguments = line.strip().removesuffix(")").partition("(")
         if name:
             words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
-            found[name] = tuple(
-                SPELLED_OUT.get((name, word), word)
-                for word in words
-                if (name, word) not in LEFT_OUT
-            )
+            found[name] = tuple(SPELLED_OUT.get((name, word), word) for word in words)
     return found

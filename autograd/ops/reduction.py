@@ -61,7 +61,7 @@ def restore_axes(g: Array, shape: Shape, axis: Axes, keepdims: bool) -> Array:
     return s.reshape(g, tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
-def ensure_array(xp: Namespace, x: Array) -> Array:
+def with_methods(xp: Namespace, x: Array) -> Array:
     """x as an array, whose methods cost up to 3 µs less than NumPy's functions."""
     return x if hasattr(x, "ndim") else xp.asarray(x)
 
@@ -71,7 +71,7 @@ def sum(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """Σ x over `axis`; the reduced axes are dropped, or kept with length 1."""
-    return ensure_array(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).sum(axis=axis, keepdims=keepdims, out=out)
 
 
 sum.vjp(
@@ -87,7 +87,7 @@ def mean(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The arithmetic mean of x over `axis`."""
-    return ensure_array(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).mean(axis=axis, keepdims=keepdims, out=out)
 
 
 def _mean_rule(g: Array, x_shape: Shape, axis: Axes, keepdims: bool) -> Array:
@@ -105,7 +105,7 @@ def max(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The largest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return ensure_array(xp, x).max(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).max(axis=axis, keepdims=keepdims, out=out)
 
 
 @primitive(numpy=(np.min, np.amin))
@@ -113,7 +113,7 @@ def min(
     xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False, out: Array | None = None
 ) -> Array:
     """The smallest entry over `axis`; NaN if one is; ties share the gradient equally."""
-    return ensure_array(xp, x).min(axis=axis, keepdims=keepdims, out=out)
+    return with_methods(xp, x).min(axis=axis, keepdims=keepdims, out=out)
 
 
 def _extremum_rule(g: Array, x: Array, y: Array, axis: Axes, keepdims: bool) -> Array:

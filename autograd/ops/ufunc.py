@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.devices import Array, Namespace
 
 __all__ = ["ufunc"]
 
@@ -40,7 +41,7 @@ def ufunc(
     def declare(stub: Callable[P, Any], /) -> PrimitiveFunction[P, Tensor]:
         name = function.__name__
 
-        def body(xp: Any, *operands: Any, out: Any = None) -> Any:
+        def body(xp: Namespace, *operands: Array, out: Array | None = None) -> Array:
             return getattr(xp, name)(*operands, out=out)
 
         body.__name__ = stub.__name__

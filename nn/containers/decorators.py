@@ -122,16 +122,20 @@ class WeightNorm(Decorator):
         self.reset()
 
     @property
+    def _layer(self) -> Any:  # a layer with a weight
+        return self.modules[0]
+
+    @property
     def bias(self) -> Any:
         """The module's bias."""
-        return self.modules[0].bias
+        return self._layer.bias
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw v from N(0, 2/entries a row), or N(0, stdv²); g to 1, bias to 0."""
         normal_(self.v, 0.0, (2 / self.otherDims) ** 0.5 if stdv is None else stdv)
         fill_(self.g, 1.0)
         fill_(vars(self.modules[0]).get("bias"), 0.0)
-        self.modules[0].weight = self._weight().detach()
+        self._layer.weight = self._weight().detach()
 
     def _weight(self) -> Any:
         norm = ops.sqrt(ops.sum(ops.square(self.v), axis=1, keepdims=True) + 1e-4)
@@ -141,7 +145,7 @@ class WeightNorm(Decorator):
 
     def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""
-        module, weight = self.modules[0], self._weight()
+        module, weight = self._layer, self._weight()
         module.weight = weight
         try:
             return module(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from tapegrad.autograd import ops
+from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import sum_or_mean, target_like, weights_buffer, weights_for
@@ -95,7 +96,7 @@ class WeightedMSECriterion(MSECriterion):
 
     def __init__(self, weight: Operand) -> None:
         super().__init__()
-        self.weight = weights_buffer(weight)
+        self.weight = Buffer(weight)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return super().updateOutput(x, target_like(x, target) * weights_for(self.weight, x))

@@ -120,7 +120,7 @@ class LinearWeightNorm(Module):
         result = Linear(self.inputSize, self.outputSize, self.bias is not None)
         result.type(self.v.dtype)
         ops.assign(result.weight.detach(), self.weight.detach())
-        if self.bias is not None:
+        if self.bias is not None and result.bias is not None:
             ops.assign(result.bias.detach(), self.bias.detach())
         return result
 
