@@ -159,12 +159,17 @@ class Memory(Place):
         gradient = parameter.grad
         return None if gradient is None else array_of(gradient)
 
+    @staticmethod
+    def is_frozen(parameter: Any) -> bool:
+        """Whether a Parameter is frozen by itself."""
+        return _NODE.__get__(parameter) is None
+
     def read(self) -> tuple[Any, ...]:
         """The values as they are now (see `Place`)."""
         memory = array_of(self.tensor)
         if not self.is_parameter:
             return (memory,)
-        return memory, self.gradient_memory(self.tensor), _NODE.__get__(self.tensor) is None
+        return memory, self.gradient_memory(self.tensor), self.is_frozen(self.tensor)
 
 
 class ArrayBytes(Place):

@@ -238,6 +238,7 @@ def _quick_check(places: list[Place]) -> Callable[[], bool]:
         (_values_of(cells), _read_cells(cells)),
         (_values_of(entries), functools.partial(chain.from_iterable, lists)),
         ([p.values[1] for p in learned], _reader(Memory.gradient_memory, learned, "tensor")),
+        ([p.values[2] for p in learned], _reader(Memory.is_frozen, learned, "tensor")),
     ]
     pairs = [(values, read) for values, read in pairs if values]
     others = [p for p in places if not isinstance(p, (Mapped, Entries, Memory, Cells))]

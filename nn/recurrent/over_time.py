@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
@@ -27,7 +28,6 @@ from tapegrad.nn.recurrent.steps import check_step_input, sizes_text, zeros_besi
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Nest
 
 __all__ = ["BiSequencer", "Recursor", "Repeater", "Sequencer", "WithStates"]
@@ -57,11 +57,12 @@ class AbstractRecurrent(Module):
         if run is None:
             return self.step(x, self.start(x))[0]
         state = run.states.get(self)
+        shapes = x.shape if isinstance(x, Tensor) else [leaf.shape for leaf in leaves(x)]
         if state is None:
             state = self.start(x)
-        elif run.inputs.get(self) != x.shape:
+        elif run.inputs.get(self) != shapes:
             check_states(state, self.start(x))
-        run.inputs[self] = x.shape
+        run.inputs[self] = shapes
         y, run.states[self] = self.step(x, state)
         return y
 

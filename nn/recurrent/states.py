@@ -65,14 +65,14 @@ class StatesOfRun:
     """The states of the recurrent layers in one run over a sequence.
 
     states: layer -> its state
-    inputs: layer -> the shape of the input of its last step, which the state fits
+    inputs: layer -> the shapes of the input of its last step, which the state fits
     """
 
     __slots__ = ("inputs", "states")
 
     def __init__(self, states: dict[Any, Any]) -> None:
         self.states = states
-        self.inputs: dict[Any, tuple[int, ...]] = {}
+        self.inputs: dict[Any, Any] = {}
 
 
 # The innermost run over a sequence; None outside of a run.

@@ -185,6 +185,7 @@ LAYERS: dict[type, ClassEntry] = {
     JoinTable: ClassEntry(state={"size": long_storage(0)}, gradient=empty_table),
     Kmeans: ClassEntry(read=layers.read_kmeans, write=layers.write_kmeans),
     LayerNorm: ClassEntry(absent=True),
+    LearnedPositions: ClassEntry(absent=True),
     LayerNormalization: ClassEntry(
         read=layers.read_layer_normalization, write=layers.write_layer_normalization
     ),
@@ -213,7 +214,6 @@ LAYERS: dict[type, ClassEntry] = {
         },
         gradient=empty_table,
     ),
-    LearnedPositions: ClassEntry(absent=True),
     MultiHeadAttention: ClassEntry(absent=True),
     NarrowTable: ClassEntry(output=empty_table, gradient=empty_table),
     Padding: ClassEntry(
