@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
 from tapegrad.autograd.core.tensor import (
     Tensor,
@@ -23,6 +22,7 @@ from tapegrad.autograd.core.tensor import (
 )
 
 if TYPE_CHECKING:
+    from tapegrad import devices
     from tapegrad.autograd.core.types import Array, DTypeLike, Operand
 
 __all__ = ["Parameter", "default_dtype", "parameters_alive", "set_default_dtype"]
