@@ -39,6 +39,8 @@ class _FrozenAware:
 
     __slots__ = ()
 
+    _leaf: Any  # a slot of Parameter's
+
     @property
     def _node(self) -> Any:
         frame = current_frame()

@@ -127,7 +127,7 @@ def sweep_trace(
     if inputs and parameters is None:
         return unrecorded_sweep(seeds, floor=trace.first, watched=marks)
     targets: set[Node] = set(marks)
-    targets.update(p._node for p in parameters or [])
+    targets.update(p._leaf for p in parameters or [])
     return unrecorded_sweep(seeds, floor=trace.first, watched=targets, targets=targets)
 
 

@@ -88,10 +88,10 @@ def _cells(module: Part) -> tuple[list[str], list[list[str]], str]:
     kinds = ", ".join(sorted({str(p.dtype) for p in parameters}))
     total, learned = (sum(p.size for p in each) for each in (parameters, trained))
     size = sum(p.nbytes for p in parameters)
-    line = f"{total:,} parameters"
+    text = f"{total:,} parameters"
     if learned < total:
-        line += f" ({learned:,} trained, {total - learned:,} frozen)"
-    return headings, cells, line + (f", {size:,} bytes, {kinds}" if total else "")
+        text += f" ({learned:,} trained, {total - learned:,} frozen)"
+    return headings, cells, text + (f", {size:,} bytes, {kinds}" if total else "")
 
 
 def _each_memory_once(parameters: Iterable[Parameter]) -> list[Parameter]:

@@ -126,8 +126,8 @@ class Torch7(Part):
             parameters=self._parameters(),
         )
         for p in self._parameters():
-            if p._node in cotangents:
-                ops.accumulate(p.detach(), cotangents[p._node] * -lr)
+            if p._leaf in cotangents:
+                ops.accumulate(p.detach(), cotangents[p._leaf] * -lr)
 
     def backwardUpdate(self, input: Nest, gradOutput: Nest, lr: Number) -> Nest:
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""

@@ -46,6 +46,12 @@ class _Place:
     start: None where arrays have no addresses, or entries are not side by side
     """
 
+    start: Any
+    stop: Any
+    gradient_start: Any
+    owner: Array | None
+    gradient_owner: Array | None
+
     def __init__(self, p: Parameter) -> None:
         array = array_of(p)
         self.strides = array.strides
