@@ -291,11 +291,9 @@ class Optimizer:
         if self._learning == self._which_learn() and all(
             array_of(p) is array for p, array in self._arrays
         ):
-            guard(self, "_layout")
             return
         with install_observer(Observer()):  # to arrange memory is no part of a recorded step
             self.load_state_dict(self.state_dict())
-        guard(self, "_layout")
 
     def _refuse_other_parameters(self) -> None:
         if self._structure is None or not self._structure.may_differ():
