@@ -37,6 +37,7 @@ class Part:
 
     keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
+    promotes: ClassVar[bool] = False  # whether integer inputs become floats first (core.trace)
 
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd import Tensor, is_recording
+import numpy as np
+
+from tapegrad.autograd import Tensor, default_dtype, is_recording, ops
 from tapegrad.autograd.core.mode import guard
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
@@ -27,7 +29,10 @@ from tapegrad.nn.core.frames import (
 from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.spans import Span, Trace
 
-__all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
+__all__ = ["as_tensors", "mark_inputs", "promote_integers", "run_module", "trace_call"]
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -75,6 +80,8 @@ def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
     frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]
+    if module.promotes:
+        update = _promote_before(update)
     if frame is not None:
         trace, undo = frame.trace, frame.undo
         if isinstance(frame, FrozenFrame):
@@ -92,6 +99,25 @@ def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
         output = update(*marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
+
+
+def promote_integers(inputs: Nest) -> Nest:
+    """The same nest with floats for integers and booleans, as NumPy promotes them with a float.
+
+    Arrays of at most 16 bits get the default dtype, float32 unless it was changed, and longer ones
+    float64, so that no value changes (below 2⁵³).
+    """
+    return map_leaves(_promote_leaf, inputs)
+
+
+def _promote_leaf(x: Tensor) -> Tensor:
+    if x.dtype.kind not in "iub":
+        return x
+    return ops.cast(x, dtype=np.result_type(x.dtype, default_dtype()))
+
+
+def _promote_before(update: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *inputs: update(*map(promote_integers, inputs))
 
 
 def _detach_constants_of_result(update: Callable[..., Any]) -> Callable[..., Any]:

@@ -37,6 +37,7 @@ class Criterion(Module):
     A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
     """
 
+    promotes = True
     _in_graphs = False
 
     if TYPE_CHECKING:  # each loss has its own; this declares what all of them return

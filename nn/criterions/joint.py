@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
+from tapegrad.nn.core.trace import promote_integers
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.module import Module
 
@@ -28,6 +29,7 @@ class MultiCriterion(Criterion):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("criterions", "weights")
+    promotes = False  # each of the criterions does
 
     def __init__(self) -> None:
         self.criterions: list[Criterion] = []
@@ -86,6 +88,7 @@ class ModuleCriterion(Criterion):
     """
 
     keeps = ("inputModule", "targetModule", "castTarget", "criterion")
+    promotes = False  # inputModule may look up indices
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class ModuleCriterion(Criterion):
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         if self.inputModule is not None:
             x = self.inputModule(x)
+        x = promote_integers(x)  # castTarget would truncate the target to integers
         if self.targetModule is not None:
             with no_grad():
                 target = self.targetModule(target)

@@ -61,6 +61,8 @@ class Abs(Module):
     Source: nn.Abs.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return magnitude(x)
 
@@ -68,12 +70,16 @@ class Abs(Module):
 class Exp(Module):
     """y = eˣ, elementwise: any shape -> the same shape.  Source: nn.Exp."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
 
 class Log(Module):
     """y = log x, elementwise, x > 0: any shape -> the same shape.  Source: nn.Log."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log(x)
@@ -86,6 +92,7 @@ class Sqrt(Module):
     """
 
     keeps = ("eps",)
+    promotes = True
 
     def __init__(self, eps: float = 0) -> None:
         self.eps = eps
@@ -98,6 +105,8 @@ class Sqrt(Module):
 class Square(Module):
     """y = x², elementwise: any shape -> the same shape.  Source: nn.Square."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.square(x)
 
@@ -109,6 +118,7 @@ class Power(Module):
     """
 
     keeps = ("pow",)
+    promotes = True
 
     def __init__(self, p: float) -> None:
         self.pow = p
@@ -120,6 +130,8 @@ class Power(Module):
 class Tanh(Module):
     """y = tanh x, elementwise: any shape -> the same shape.  Source: nn.Tanh."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
@@ -127,12 +139,16 @@ class Tanh(Module):
 class TanhShrink(Module):
     """y = x - tanh x, elementwise: any shape -> the same shape.  Source: nn.TanhShrink."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return x - ops.tanh(x)
 
 
 class Sigmoid(Module):
     """y = 1 / (1 + e⁻ˣ), elementwise: any shape -> the same shape.  Source: nn.Sigmoid."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
@@ -144,12 +160,16 @@ class LogSigmoid(Module):
     Source: nn.LogSigmoid.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return -ops.logaddexp(-x, 0)
 
 
 class SoftSign(Module):
     """y = x / (1 + |x|), elementwise: any shape -> the same shape.  Source: nn.SoftSign."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return x / (ops.absolute(x) + 1)
@@ -163,6 +183,7 @@ class SoftPlus(Module):
     """
 
     keeps = ("beta",)
+    promotes = True
     threshold = 20
 
     def __init__(self, beta: float = 1) -> None:
@@ -181,6 +202,8 @@ class SiLU(Module):
     function approximation in reinforcement learning", 2017, equation 3; also called Swish.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.sigmoid(x)
 
@@ -190,6 +213,8 @@ class Mish(Module):
 
     Source: D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.
     """
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.tanh(ops.logaddexp(x, 0))
@@ -205,6 +230,7 @@ class GELU(Module):
     """
 
     keeps = ("approximate",)
+    promotes = True
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in {"none", "tanh"}:
@@ -229,6 +255,7 @@ class HardTanh(Module):
     """
 
     keeps = ("min_val", "max_val", "inplace")
+    promotes = True
 
     def __init__(self, min_value: float = -1, max_value: float = 1, inplace: bool = False) -> None:
         if not max_value > min_value:
@@ -262,6 +289,7 @@ class HardShrink(Module):
     """
 
     keeps = ("lambda",)
+    promotes = True
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -277,6 +305,7 @@ class SoftShrink(Module):
     """
 
     keeps = ("lambda",)
+    promotes = True
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -299,6 +328,7 @@ class GatedLinearUnit(Module):
     """
 
     keeps = ("dim",)
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None) -> None:

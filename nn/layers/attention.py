@@ -50,6 +50,7 @@ class MultiHeadAttention(Module):
         "dropout",
         "_mask",
     )
+    promotes = True
 
     def __init__(
         self,
@@ -166,6 +167,7 @@ class TransformerEncoderLayer(Module):
         "dropout2",
         "norm_first",
     )
+    promotes = True
 
     def __init__(
         self,

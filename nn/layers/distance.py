@@ -45,6 +45,7 @@ class Euclidean(Module):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("weight", "small")
+    promotes = True
     small = 1e-7  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
@@ -94,6 +95,7 @@ class Cosine(Module):
     """
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
         self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
@@ -123,6 +125,7 @@ class PairwiseDistance(Module):
     """
 
     keeps = ("norm", "small")
+    promotes = True
     small = 1e-6  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, p: float = 2) -> None:
@@ -144,6 +147,8 @@ class CosineDistance(Module):
     norms.  Raises ShapeError for other shapes.  Source: nn.CosineDistance.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         small = 1e-12
@@ -159,6 +164,8 @@ class DotProduct(Module):
     shapes.  Source: nn.DotProduct.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         return ops.sum(a * b, axis=-1, keepdims=a.ndim == 1)
@@ -172,6 +179,7 @@ class Normalize(Module):
     """
 
     keeps = ("p", "eps")
+    promotes = True
 
     def __init__(self, p: float, eps: float = 1e-10) -> None:
         if not p > 0:
@@ -211,6 +219,7 @@ class Kmeans(Module):
     """
 
     keeps = ("k", "dim", "scale", "loss", "clusterSampleCount", "weight")
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"output": "index"}
 
     def __init__(self, k: int, dim: int, scale: float | None = None) -> None:

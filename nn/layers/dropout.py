@@ -28,6 +28,7 @@ class Dropout(Module):
     """
 
     keeps = ("v2", "inplace", "stochastic_inference", "noise", "p")
+    promotes = True
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class SpatialDropout(Module):
     """
 
     keeps = ("stochastic_inference", "noise", "p")
+    promotes = True
     axes = 4
 
     def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
@@ -135,6 +137,7 @@ class WhiteNoise(Module):
     """
 
     keeps = ("mean", "std", "noise")
+    promotes = True
 
     def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
         self.mean = mean

@@ -285,6 +285,7 @@ class Padding(Module):
     """
 
     keeps = ("dim", "pad", "nInputDim", "value", "index")
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"dim": "dimension", "index": "index"}
 
     def __init__(

@@ -16,9 +16,9 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, normal_, uniform_
-from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Sigmoid
+from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
@@ -38,6 +38,7 @@ class RecLSTM(AbstractRecurrent):
     """
 
     keeps = ("modules", "inputsize", "hiddensize", "outputsize")
+    promotes = True
 
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         self.modules = [StepLSTM(inputsize, hiddensize, outputsize)]
@@ -60,6 +61,7 @@ class RecGRU(AbstractRecurrent):
     """
 
     keeps = ("modules", "inputsize", "outputsize")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.modules = [StepGRU(inputsize, outputsize)]
@@ -80,6 +82,7 @@ class LinearRNN(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "modules")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = inputsize
@@ -124,7 +127,7 @@ class LookupRNN(AbstractRecurrent):
 
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         linear, transfer = self.modules
-        rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize)]
+        rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 
@@ -133,6 +136,7 @@ class Peephole(Module):
     """y = weight·c, entry by entry, with weights from U(-s, s), s = 1/√size."""
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self, size: int) -> None:
         self.weight = Parameter(np.empty(size, default_dtype()))
@@ -151,6 +155,7 @@ class Gate(Module):
     """y = V·x + b + U·h, plus w·c with `cell`: the sum that goes into a gate of an LSTM."""
 
     keeps = ("input", "hidden", "cell")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int, *, cell: bool) -> None:
         self.input = Linear(inputsize, outputsize)
@@ -175,6 +180,7 @@ class LSTM(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "forgetGate", "inputGate", "hiddenLayer", "outputGate")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -204,6 +210,7 @@ class FastLSTM(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "i2g", "o2g")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -231,6 +238,7 @@ class GRU(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "i2g", "o2g", "i2h", "o2h")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -262,6 +270,7 @@ class MuFuRu(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
+    promotes = True
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,

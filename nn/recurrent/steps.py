@@ -78,6 +78,7 @@ class StepLSTM(Module):
         "bias",
         "weightO",
     )
+    promotes = True
     maskzero = False
     v2 = True
 
@@ -128,6 +129,7 @@ class StepGRU(Module):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("inputsize", "outputsize", "weight", "bias")
+    promotes = True
     maskzero = False
     v2 = True
 

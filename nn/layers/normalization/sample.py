@@ -31,6 +31,8 @@ def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 class _LastAxesNorm(Module):
     """What LayerNorm and RMSNorm share: the last axes that are normalized, and their weight."""
 
+    promotes = True
+
     normalized_shape: tuple[int, ...]
     weight: Parameter | None
     bias: Parameter | None = None
@@ -129,6 +131,7 @@ class GroupNorm(Module):
     """
 
     keeps = ("num_groups", "num_channels", "eps", "weight", "bias")
+    promotes = True
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True

@@ -65,6 +65,7 @@ class _AdaptivePooling(Module):
     """Pooling to H x W bins, for images of any size."""
 
     keeps = ("W", "H")
+    promotes = True
 
     def __init__(self, W: int, H: int) -> None:
         if min(W, H) < 1:
