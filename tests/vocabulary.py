@@ -216,22 +216,30 @@ LEFT_OUT = {("IndexLinear", "normalize")}
 
 # One name for one idea.
 OURS = {
+    "alpha": "the weight of positive targets in a focal loss, 1 - alpha of negative ones",
     "activation": "a nonlinearity by its name: 'relu'",
     "affine": "whether a normalization has a learned weight and bias",
     "approximate": "how a function is approximated; 'none'",
     "axes": "several axes of an array, from 0",
     "axis": "one axis of an array, from 0",
+    "blank": "the class that stands for no label in CTC",
     "bias": "whether there is a learned bias",
     "causal": "whether a step may look at no later step",
+    "criterion": "the criterion that another one contains",
+    "delta": "from which distance a loss grows linearly",
     "dilation": "distance of neighbouring kernel entries",
     "dropout": "the probability of dropping, in a layer that does more than that",
     "embed_dim": "entries of the vector of one token or step",
     "eps": "a small number that keeps a denominator from 0",
     "feedforward_dim": "entries of the hidden vector of a feed-forward part",
+    "full": "whether a likelihood has the terms that do not depend on the prediction",
+    "gamma": "the exponent of a focal loss",
     "groups": "into how many groups channels are divided, whose outputs see only their inputs",
     "in_channels": "channels of the input",
     "in_features": "entries of the input's last axis",
     "kernel_size": "entries of a kernel, along every axis or one by one",
+    "log_input": "whether the prediction is the logarithm of what is compared",
+    "margin": "by how much a distance must be larger than another",
     "module": "the module that another one contains",
     "modules": "modules that a container contains",
     "norm_first": "whether a sublayer's input is normalized, instead of its sum with the output",
@@ -245,7 +253,12 @@ OURS = {
     "p": "a probability, or the order of a norm",
     "padding": "entries added at both ends of an axis",
     "padding_idx": "the row of a table of vectors that is never learned",
+    "pos_weight": "the weight of positive targets",
+    "reduction": "what a criterion returns of its losses: 'mean', 'sum' or 'none'",
     "stride": "distance of neighbouring windows",
+    "swap": "whether the negative may be compared with the positive, too",
+    "weights": "factors of classes or entries in a loss",
+    "zero_infinity": "whether a loss of infinity counts as 0",
 }
 
 # Arguments of Torch7's variable lists ("..."), and ours beside its own.
@@ -258,6 +271,15 @@ OURS_BESIDE = {
     "Reshape": ("sizes", "batchMode"),
     "Transpose": ("permutations",),
     "View": ("sizes",),
+    "AbsCriterion": ("reduction",),
+    "BCECriterion": ("reduction",),
+    "ClassNLLCriterion": ("reduction",),
+    "CrossEntropyCriterion": ("ignoreIndex", "label_smoothing", "reduction", "axis"),
+    "MSECriterion": ("reduction",),
+    "MultiLabelSoftMarginCriterion": ("reduction",),
+    "SmoothL1Criterion": ("reduction",),
+    "SpatialAutoCropMSECriterion": ("reduction",),
+    "SpatialClassNLLCriterion": ("ignoreIndex", "reduction"),
 }
 
 

@@ -7,8 +7,10 @@ methods the target is a constant.  ``criterion(x, target)`` composes on the tape
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tapegrad import devices
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.own import gradient_from_tape
@@ -34,10 +36,15 @@ __all__ = ["Criterion"]
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
+    reduction: "mean" or "sum" of the losses, or "none" for each of them; None, the default, is what
+    sizeAverage says.  `backward` gives the gradient of the sum of what is returned.
     A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("reduction",)
     promotes = True
+    reduction: str | None = None
+    sizeAverage = True
     _in_graphs = False
 
     if TYPE_CHECKING:  # each loss has its own; this declares what all of them return
@@ -90,4 +97,5 @@ class Criterion(Module):
 
 
 def _unit_seed(output: Tensor) -> Any:
-    return seed_for(output, None)
+    array = array_of(output)
+    return seed_for(output, devices.namespace(array).ones(array.shape, dtype=array.dtype))

@@ -9,6 +9,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.targets import require_number
 from tapegrad.nn.recurrent.over_time import steps_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ class SequencerCriterion(Criterion):
         if len(steps) != len(targets):
             raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
         pairs = zip(steps, targets, strict=True)
-        loss = ops.sum(ops.stack([self.criterion(step, t) for step, t in pairs]))
+        loss = ops.sum(
+            ops.stack([require_number(self.criterion(step, t), self) for step, t in pairs])
+        )
         return loss / len(steps) if self.sizeAverage else loss
 
 
@@ -54,7 +57,9 @@ class RepeaterCriterion(Criterion):
         self.criterion = criterion
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        return ops.sum(ops.stack([self.criterion(step, target) for step in steps_of(x)]))
+        return ops.sum(
+            ops.stack([require_number(self.criterion(step, target), self) for step in steps_of(x)])
+        )
 
 
 class MaskZeroCriterion(Criterion):
@@ -73,8 +78,11 @@ class MaskZeroCriterion(Criterion):
         self._mask: Any = None
 
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
-        """Set which samples to leave out, as booleans (N,); returns self."""
-        self._mask = None if mask is None else np.array(mask, bool)
+        """Set which samples to leave out, as booleans (N,); returns self.
+
+        Raises ValueError for numbers other than 0 and 1.
+        """
+        self._mask = None if mask is None else booleans_of(mask)
         return self
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
@@ -86,5 +94,15 @@ class MaskZeroCriterion(Criterion):
         if not left.size:
             nothing: Tensor = ops.sum(x) * 0
             return nothing
+        if getattr(target, "shape", x.shape)[:1] != x.shape[:1]:
+            raise ShapeError(f"the input has {x.shape[0]} samples, the target {target.shape[:1]}")
         indices = Tensor(left, device=x.device)
         return self.criterion(x[indices], target[indices])
+
+
+def booleans_of(mask: npt.ArrayLike) -> np.ndarray:
+    """A mask as booleans.  Raises ValueError for numbers other than 0 and 1: -∞ is no True."""
+    array = np.asarray(mask)
+    if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
+        raise ValueError(f"a mask holds booleans, or 0 and 1, found {array.ravel()[:5]}")
+    return np.array(array, bool)

@@ -16,19 +16,27 @@ import numpy as np
 from tapegrad.nn.containers.container import Concat, ConcatTable, Container, MapTable, ParallelTable
 from tapegrad.nn.containers.decorators import Bottle, Checkpoint, Profile, WeightNorm
 from tapegrad.nn.containers.graph import gModule
+from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.criterions.classification import (
     ClassNLLCriterion,
     ClassSimplexCriterion,
     CrossEntropyCriterion,
 )
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.joint import CriterionTable, ParallelCriterion
-from tapegrad.nn.criterions.losses import WeightedMSECriterion
+from tapegrad.nn.criterions.joint import CriterionTable, ParallelCriterion, SampleWeightedCriterion
+from tapegrad.nn.criterions.likelihoods import (
+    BCEWithLogitsCriterion,
+    FocalCriterion,
+    GaussianNLLCriterion,
+    PoissonNLLCriterion,
+)
+from tapegrad.nn.criterions.losses import HuberCriterion, WeightedMSECriterion
 from tapegrad.nn.criterions.margins import (
     CosineEmbeddingCriterion,
     DistanceRatioCriterion,
     L1HingeEmbeddingCriterion,
     MarginRankingCriterion,
+    TripletMarginCriterion,
 )
 from tapegrad.nn.criterions.over_time import (
     MaskZeroCriterion,
@@ -172,6 +180,7 @@ CLASSES: dict[type, Entry] = {
     BatchNormalization: Entry(read=layers.read_batch_normalization, version=2),
     BiSequencer: Entry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
     Bidirectional: Entry(read=over_time.read_bidirectional, write=over_time.write_bidirectional),
+    BCEWithLogitsCriterion: Entry(absent=True),
     Bilinear: Entry(gradient=tensors(2)),
     Bottle: Entry(write=layers.write_bottle),
     CAddTable: Entry(gradient=table),
@@ -186,6 +195,7 @@ CLASSES: dict[type, Entry] = {
     CMulTable: Entry(gradient=table),
     CReLU: Entry(write=networks.write_crelu),
     CSubTable: Entry(gradient=table),
+    CTCCriterion: Entry(absent=True),
     Checkpoint: Entry(absent=True),
     ClassNLLCriterion: Entry(
         state={
@@ -204,7 +214,7 @@ CLASSES: dict[type, Entry] = {
     Convert: Entry(state={"modules": table}),
     CosineDistance: Entry(gradient=tensors(2)),
     CosineEmbeddingCriterion: Entry(gradient=tensors(2)),
-    Criterion: Entry(output=lambda _: 0, absent=True),
+    Criterion: Entry(write=layers.write_criterion, output=lambda _: 0, absent=True),
     CriterionTable: Entry(gradient=table),
     CrossEntropyCriterion: Entry(write=layers.write_cross_entropy),
     DistanceRatioCriterion: Entry(gradient=tensors(2)),
@@ -217,6 +227,7 @@ CLASSES: dict[type, Entry] = {
         write=cells.write_fast_lstm,
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
+    FocalCriterion: Entry(absent=True),
     FlattenTable: Entry(state={"input_map": table}, output=table, gradient=table),
     GELU: Entry(absent=True),
     GRU: Entry(
@@ -224,8 +235,10 @@ CLASSES: dict[type, Entry] = {
         write=cells.write_gru,
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
+    GaussianNLLCriterion: Entry(absent=True),
     GradientReversal: Entry(read=layers.read_gradient_reversal),
     GroupNorm: Entry(absent=True),
+    HuberCriterion: Entry(absent=True),
     Index: Entry(gradient=tensors(2)),
     IndexLinear: Entry(
         read=layers.read_index_linear,
@@ -306,6 +319,7 @@ CLASSES: dict[type, Entry] = {
     ParallelCriterion: Entry(gradient=table),
     ParallelTable: Entry(output=table, gradient=table),
     PartialLinear: Entry(read=networks.read_partial_linear, write=networks.write_partial_linear),
+    PoissonNLLCriterion: Entry(absent=True),
     Profile: Entry(
         state=dict.fromkeys(("numFwds", "numBwds", "summedFwdTime", "summedBwdTime"), 0)
     ),
@@ -321,6 +335,7 @@ CLASSES: dict[type, Entry] = {
         read=over_time.read_repeater_criterion, write=over_time.write_criterion_over_time
     ),
     Reshape: Entry(read=layers.read_reshape, write=layers.write_reshape),
+    SampleWeightedCriterion: Entry(absent=True),
     SelectTable: Entry(gradient=table),
     SeqGRU: Entry(state=_SEQUENCE, gradient=tensor),
     SeqLSTM: Entry(
@@ -351,6 +366,7 @@ CLASSES: dict[type, Entry] = {
         write=cells.write_masking, state={"gates": tensor}, output=tensors(2), gradient=tensors(3)
     ),
     TransformerEncoderLayer: Entry(absent=True),
+    TripletMarginCriterion: Entry(absent=True),
     UpSampling: Entry(state={"inputSize": longs(5), "outputSize": longs(5)}),
     View: Entry(read=layers.read_view, write=layers.write_sizes),
     VolumetricDilatedMaxPooling: Entry(version=2),

@@ -37,6 +37,7 @@ __all__ = [
     "read_weight_norm",
     "without",
     "write_bottle",
+    "write_criterion",
     "write_cross_entropy",
     "write_index_linear",
     "write_kmeans",
@@ -252,8 +253,19 @@ def write_map_table(module: Any, fields: Fields) -> Fields:
     return fields | {"module": module.modules[0]} if module.modules else fields
 
 
+def write_criterion(module: Any, fields: Fields) -> Fields:
+    """Torch7's criterions return the mean or the sum of their losses."""
+    if module.reduction is not None:
+        found = f"reduction={module.reduction!r}"
+        raise UnsupportedError("a criterion that sizeAverage describes", found)
+    return {name: value for name, value in fields.items() if name != "reduction"}
+
+
 def write_cross_entropy(module: Any, fields: Fields) -> Fields:
     """What forward compares sizeAverage with."""
+    if module.label_smoothing or module.axis is not None:
+        found = f"label_smoothing={module.label_smoothing}, axis={module.axis}"
+        raise UnsupportedError("a CrossEntropyCriterion of Torch7", found)
     return fields | {"oldSizeAverage": module.sizeAverage}
 
 
