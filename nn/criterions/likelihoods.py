@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tapegrad.autograd import ops, primitive
+from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
@@ -166,6 +167,7 @@ def below_zero(xp: Namespace, x: Array) -> Array:
 
     It is a primitive, whose result a loss adds, so that a replayed step checks its values too.
     """
+    refuse_complex(x, "a loss with variances")
     negative = x < 0
     if bool(negative.any()):
         raise ValueError(NEGATIVE.format(value=x[negative][0].item()))

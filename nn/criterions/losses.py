@@ -221,8 +221,8 @@ class BCECriterion(Criterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
-        terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
-        terms = terms + outside_unit_interval(x)
+        zero = outside_unit_interval(x)  # before the logarithms, which would warn
+        terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps) + zero
         if self.weights is not None:
             terms = terms * weights_for(self.weights, x)
         return -sum_or_mean(terms, self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor, ops, primitive
+from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
@@ -138,6 +139,7 @@ def outside_unit_interval(xp: Namespace, x: Array) -> Array:
 
     It is a primitive, whose result a loss adds, so that a replayed step checks its values too.
     """
+    refuse_complex(x, "a loss of probabilities")
     outside = (x < 0) | (x > 1)
     if bool(outside.any()):
         raise ValueError(NO_PROBABILITY.format(value=x[outside][0].item()))
