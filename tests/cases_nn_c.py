@@ -354,7 +354,77 @@ def encoder(d):
     return Layer(module, d.array((n, t, 4), large=3.0), d.array((n, t, 5)), "evaluate")
 
 
+# Layers that Torch7 lacks
+
+
+def flatten(d):
+    shape = d.shape("N A B?")
+    module = nn.Flatten(*d.choice([(), (1, 1), (-1, -1)]))
+    return Layer(module, d.array(shape), d.array((2,)) if module.start_dim == 1 else None, "always")
+
+
+def instance_norm(d):
+    c = d.size("C")
+    shape = (*d.shape("N"), c, d.size("H", 2, 4), *d.shape("W?"))
+    module = nn.InstanceNorm(c, 1e-2, d.choice([True, False]))
+    return Layer(module, d.array(shape), d.array((1, c + 1, 2)), "always")
+
+
+def alpha_dropout(d):
+    return Layer(nn.AlphaDropout(d.choice([0, 0.25])), d.array(d.shape("N A?")), batch="evaluate")
+
+
+def adaptive(kind, axes):
+    def draw(d):
+        size = d.choice([1, 2, tuple(d.integer(1, 3) for _ in range(axes))])
+        shape = (*d.shape("N?"), d.size("C"), *(d.size(name, 1, 4) for name in "THW"[:axes]))
+        batch = "always" if len(shape) == axes + 2 else None
+        return Layer(kind(size), d.array(shape), d.array((3,)), batch)
+
+    return draw
+
+
+def grid_sample(d):
+    n, c, h, w = d.size("N"), d.size("C"), d.size("H", 1, 3), d.size("W", 1, 3)
+    module = nn.GridSample(
+        d.choice(["bilinear", "nearest"]), d.choice(["zeros", "border"]), d.choice([False, True])
+    )
+    grid = d.array((n, d.size("A", 1, 2), 2, 2), -1.4, 1.4)
+    x = [d.array((n, c, h, w)), grid]
+    return Layer(module, x, [x[0], d.array((n + 1, 2, 2, 2))], "always")
+
+
+def embedding_bag(d):
+    shape, mode = (d.size("N"), d.size("S", 1, 3)), d.choice(["mean", "sum", "max", "weighted"])
+    padding = d.choice([None, 0])
+    module = nn.EmbeddingBag(5, 3, "sum" if mode == "weighted" else mode, padding)
+    indices, wrong = d.integers(shape, 0, 5), np.full(shape, 5)
+    if mode == "weighted":
+        return Layer(module, [indices, d.array(shape)], [wrong, np.ones(shape)])
+    return Layer(module, indices, wrong)
+
+
+def spectral_norm(d):
+    n, m = d.size("N"), d.size("m")
+    module = nn.SpectralNorm(nn.Linear(m, d.size("n_out")))
+    return Layer(module, d.array((n, m)), d.array((n, m + 1)), "always")
+
+
+LAYERS_WITHOUT_TORCH7 = {
+    "AdaptiveAvgPool1d": adaptive(nn.AdaptiveAvgPool1d, 1),
+    "AdaptiveAvgPool3d": adaptive(nn.AdaptiveAvgPool3d, 3),
+    "AdaptiveMaxPool1d": adaptive(nn.AdaptiveMaxPool1d, 1),
+    "AdaptiveMaxPool3d": adaptive(nn.AdaptiveMaxPool3d, 3),
+    "AlphaDropout": alpha_dropout,
+    "EmbeddingBag": embedding_bag,
+    "Flatten": flatten,
+    "GridSample": grid_sample,
+    "InstanceNorm": instance_norm,
+    "SpectralNorm": spectral_norm,
+}
+
 MODERN = {
+    **LAYERS_WITHOUT_TORCH7,
     "GroupNorm": group_norm,
     "LayerNorm": last_axes(
         lambda sizes, d: nn.LayerNorm(sizes, 1e-2, d.choice([True, False]), d.choice([True, False]))

@@ -216,6 +216,7 @@ LEFT_OUT = {("IndexLinear", "normalize")}
 
 # One name for one idea.
 OURS = {
+    "align_corners": "whether -1 and 1 are the centres of the outer pixels, not their edges",
     "alpha": "the weight of positive targets in a focal loss, 1 - alpha of negative ones",
     "activation": "a nonlinearity by its name: 'relu'",
     "affine": "whether a normalization has a learned weight and bias",
@@ -230,6 +231,7 @@ OURS = {
     "dilation": "distance of neighbouring kernel entries",
     "dropout": "the probability of dropping, in a layer that does more than that",
     "embed_dim": "entries of the vector of one token or step",
+    "end_dim": "the last of several neighbouring axes, from 0",
     "eps": "a small number that keeps a denominator from 0",
     "feedforward_dim": "entries of the hidden vector of a feed-forward part",
     "full": "whether a likelihood has the terms that do not depend on the prediction",
@@ -240,6 +242,7 @@ OURS = {
     "kernel_size": "entries of a kernel, along every axis or one by one",
     "log_input": "whether the prediction is the logarithm of what is compared",
     "margin": "by how much a distance must be larger than another",
+    "mode": "which of a few ways to compute, by its name",
     "module": "the module that another one contains",
     "modules": "modules that a container contains",
     "norm_first": "whether a sublayer's input is normalized, instead of its sum with the output",
@@ -250,11 +253,14 @@ OURS = {
     "num_heads": "heads of an attention",
     "out_channels": "channels of the output",
     "out_features": "entries of the output's last axis",
+    "output_size": "entries of the output, along every axis or one by one",
     "p": "a probability, or the order of a norm",
     "padding": "entries added at both ends of an axis",
+    "padding_mode": "what stands outside of an array: 'zeros', 'border'",
     "padding_idx": "the row of a table of vectors that is never learned",
     "pos_weight": "the weight of positive targets",
     "reduction": "what a criterion returns of its losses: 'mean', 'sum' or 'none'",
+    "start_dim": "the first of several neighbouring axes, from 0",
     "stride": "distance of neighbouring windows",
     "swap": "whether the negative may be compared with the positive, too",
     "weights": "factors of classes or entries in a loss",

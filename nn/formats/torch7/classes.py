@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.nn.containers.container import Concat, ConcatTable, Container, MapTable, ParallelTable
-from tapegrad.nn.containers.decorators import Bottle, Checkpoint, Profile, WeightNorm
+from tapegrad.nn.containers.decorators import Bottle, Checkpoint, Profile, SpectralNorm, WeightNorm
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.criterions.classification import (
@@ -60,6 +60,7 @@ from tapegrad.nn.formats.torch7.entry import (
 from tapegrad.nn.formats.torch7.objects import Table
 from tapegrad.nn.layers.activation import GELU, Mish, SiLU, SoftPlus
 from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.layers.bags import EmbeddingBag
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
@@ -76,7 +77,13 @@ from tapegrad.nn.layers.distance import (
     PairwiseDistance,
     WeightedEuclidean,
 )
-from tapegrad.nn.layers.dropout import Dropout, SpatialDropout, VolumetricDropout, WhiteNoise
+from tapegrad.nn.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    SpatialDropout,
+    VolumetricDropout,
+    WhiteNoise,
+)
 from tapegrad.nn.layers.gradient import GradientReversal
 from tapegrad.nn.layers.indexing import Index, MaskedSelect
 from tapegrad.nn.layers.linear import Bilinear, LinearWeightNorm, PartialLinear
@@ -86,8 +93,9 @@ from tapegrad.nn.layers.normalization.local import (
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
-from tapegrad.nn.layers.normalization.sample import GroupNorm, LayerNorm, RMSNorm
+from tapegrad.nn.layers.normalization.sample import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from tapegrad.nn.layers.pointwise import Add
+from tapegrad.nn.layers.pooling.adaptive import AdaptiveAvgPool1d, AdaptiveMaxPool1d
 from tapegrad.nn.layers.pooling.fixed import (
     SpatialAveragePooling,
     SpatialMaxPooling,
@@ -100,7 +108,8 @@ from tapegrad.nn.layers.pooling.fractional import (
 )
 from tapegrad.nn.layers.pooling.unpooling import SpatialMaxUnpooling
 from tapegrad.nn.layers.rectifiers import CReLU, PReLU, ReLU, RReLU
-from tapegrad.nn.layers.shape import Convert, Reshape, View
+from tapegrad.nn.layers.sampling import GridSample
+from tapegrad.nn.layers.shape import Convert, Flatten, Reshape, View
 from tapegrad.nn.layers.table import (
     MM,
     MV,
@@ -176,6 +185,9 @@ _LOOKUP = {
 }
 
 CLASSES: dict[type, Entry] = {
+    AdaptiveAvgPool1d: Entry(absent=True),
+    AdaptiveMaxPool1d: Entry(absent=True),
+    AlphaDropout: Entry(absent=True),
     Add: Entry(state={"_ones": one}),
     BatchNormalization: Entry(read=layers.read_batch_normalization, version=2),
     BiSequencer: Entry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
@@ -221,6 +233,7 @@ CLASSES: dict[type, Entry] = {
     DotProduct: Entry(gradient=tensors(2)),
     Dropout: Entry(read=layers.without("noise"), state={"noise": tensor}),
     Embedding: Entry(absent=True),
+    EmbeddingBag: Entry(absent=True),
     Euclidean: Entry(state={"fastBackward": True}),
     FastLSTM: Entry(
         read=cells.read_fast_lstm,
@@ -228,6 +241,7 @@ CLASSES: dict[type, Entry] = {
         state=_RECURRENT | _CELLS | {"zeroTensor": tensor},
     ),
     FocalCriterion: Entry(absent=True),
+    Flatten: Entry(absent=True),
     FlattenTable: Entry(state={"input_map": table}, output=table, gradient=table),
     GELU: Entry(absent=True),
     GRU: Entry(
@@ -237,6 +251,7 @@ CLASSES: dict[type, Entry] = {
     ),
     GaussianNLLCriterion: Entry(absent=True),
     GradientReversal: Entry(read=layers.read_gradient_reversal),
+    GridSample: Entry(absent=True),
     GroupNorm: Entry(absent=True),
     HuberCriterion: Entry(absent=True),
     Index: Entry(gradient=tensors(2)),
@@ -252,6 +267,7 @@ CLASSES: dict[type, Entry] = {
             "cumSumSizesCache": table,
         },
     ),
+    InstanceNorm: Entry(absent=True),
     JoinTable: Entry(state={"size": longs(0)}, gradient=table),
     Kmeans: Entry(read=layers.read_kmeans, write=layers.write_kmeans),
     L1HingeEmbeddingCriterion: Entry(gradient=tensors(2)),
@@ -361,6 +377,7 @@ CLASSES: dict[type, Entry] = {
     SpatialSubtractiveNormalization: Entry(write=networks.write_subtractive),
     SpatialUpSamplingBilinear: Entry(state=_SCALED),
     SpatialUpSamplingNearest: Entry(state=_SCALED),
+    SpectralNorm: Entry(absent=True),
     StepGRU: Entry(write=cells.write_masking, state={"gates": tensor}, gradient=tensors(2)),
     StepLSTM: Entry(
         write=cells.write_masking, state={"gates": tensor}, output=tensors(2), gradient=tensors(3)
