@@ -95,7 +95,12 @@ from tapegrad.nn.layers.normalization.local import (
 )
 from tapegrad.nn.layers.normalization.sample import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from tapegrad.nn.layers.pointwise import Add
-from tapegrad.nn.layers.pooling.adaptive import AdaptiveAvgPool1d, AdaptiveMaxPool1d
+from tapegrad.nn.layers.pooling.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool3d,
+)
 from tapegrad.nn.layers.pooling.fixed import (
     SpatialAveragePooling,
     SpatialMaxPooling,
@@ -186,7 +191,9 @@ _LOOKUP = {
 
 CLASSES: dict[type, Entry] = {
     AdaptiveAvgPool1d: Entry(absent=True),
+    AdaptiveAvgPool3d: Entry(absent=True),
     AdaptiveMaxPool1d: Entry(absent=True),
+    AdaptiveMaxPool3d: Entry(absent=True),
     AlphaDropout: Entry(absent=True),
     Add: Entry(state={"_ones": one}),
     BatchNormalization: Entry(read=layers.read_batch_normalization, version=2),
