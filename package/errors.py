@@ -11,6 +11,7 @@ from tapegrad.devices import DeviceError, TapegradError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
+    SkippedFunctionWarning,
     TruncatedError,
     UnknownClassWarning,
     UnsafeError,
@@ -35,6 +36,7 @@ __all__ = [
     "TapegradError",
     "TruncatedError",
     "UncheckedError",
+    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",

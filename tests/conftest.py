@@ -6,6 +6,8 @@ for instance) are printed there too: a number that nobody sees is not watched.
 """
 
 import os
+from collections import Counter
+from pathlib import Path
 
 # Before NumPy is loaded, and for the processes that tests start: the matrices here are small, and
 # where other processes want the same processors two BLAS threads mostly wait for each other.
@@ -16,22 +18,21 @@ from hypothesis import HealthCheck, settings
 
 # Deadlines are off: the machines that run this are shared, and slowness there is no failure here.
 _SHARED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-# Of 58 planted bugs, 10 examples of each law found 57.4 on average and 25 all; 16,000 laws at 25
-# examples would take half an hour of two cores, so `hundred` is for a run by hand.
-# `ci`, the default, draws the same examples everywhere: what passes for us passes for you.
-# `dev` draws others each time.
+# How many examples a law of effort 1 gets; one of less effort gets its share, and two at least.
+# Of 58 planted bugs, 10 examples of each law found 57.4 on average and 25 all. `default` and `deep`
+# (`pytest -m extra`) draw the same examples everywhere: what passes for us passes for you. `dev`
+# draws others each time.
+settings.register_profile("default", max_examples=10, derandomize=True, print_blob=True, **_SHARED)
+settings.register_profile("deep", max_examples=40, derandomize=True, print_blob=True, **_SHARED)
 settings.register_profile("dev", max_examples=10, **_SHARED)
-settings.register_profile("ci", max_examples=10, derandomize=True, print_blob=True, **_SHARED)
-settings.register_profile("hundred", max_examples=100, derandomize=True, print_blob=True, **_SHARED)
-settings.register_profile("thorough", max_examples=2000, **_SHARED)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 _FIGURES = pytest.StashKey[list[str]]()
 _NO_CUDA = pytest.StashKey[tuple[int, str]]()
 
-# The whole suite, and the planted bugs, run on every processor; a few tests that somebody picks run
+# The whole suite, and what is extra, run on every processor; a few tests that somebody picks run
 # where they are called, with their output and without the seconds it takes to start workers.
-_LARGE = {"", "planted", "not planted", "cuda"}
+_LARGE = {"", "not extra", "extra", "planted", "cuda"}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -56,7 +57,7 @@ def why_no_cuda() -> str | None:
 
 def pytest_configure(config):
     config.stash[_FIGURES] = []
-    if config.getoption("laws", None):  # `pytest --laws tapegrad.nn`: our cases stand in cases.py
+    if config.getoption("laws", None):  # `pytest --laws tapegrad.nn`: our cases are declared
         import cases
 
         cases.register()
@@ -72,6 +73,12 @@ def pytest_collection_modifyitems(config, items):
     config.stash[_NO_CUDA] = (len(on_gpu), reason)
     for item in on_gpu:
         item.add_marker(pytest.mark.skip(reason=f"cuda: {reason}"))
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out `test_…_torch.py`, extra from end to end, whose import asks for PyTorch."""
+    extra = config.option.markexpr != "not extra"
+    return True if collection_path.name.endswith("_torch.py") and not extra else None
 
 
 def pytest_sessionfinish(session):
@@ -91,8 +98,22 @@ def pytest_testnodedown(node):
         node.config.stash[_NO_CUDA] = tuple(found["cuda"])
 
 
+def _times_by_file(reports):
+    """The files that take longest, of a large run: seconds of all workers together."""
+    seconds = Counter()
+    for report in reports:
+        seconds[report.nodeid.partition("::")[0]] += report.duration
+    shown = ", ".join(f"{Path(file).stem} {n:.0f} s" for file, n in seconds.most_common(12))
+    return f"{sum(seconds.values()):.0f} s in tests, of which {shown}"
+
+
 def pytest_terminal_summary(terminalreporter, config):
     lines = list(config.stash[_FIGURES])
+    reports = [
+        r for found in terminalreporter.stats.values() for r in found if hasattr(r, "duration")
+    ]
+    if len(reports) > 100:
+        lines.append(_times_by_file(reports))
     if _NO_CUDA in config.stash:
         count, reason = config.stash[_NO_CUDA]
         lines.append(f"cuda: {count} tests on a GPU not run: {reason}")

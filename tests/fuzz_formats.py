@@ -1,12 +1,11 @@
 """Mutates model files and loads them, in a process that may do nothing but raise FormatError.
 
-    python tests/fuzz_formats.py nightly                           # everything; half an hour
-    python tests/fuzz_formats.py torch7 --count 1000000 --seed 1   # one part of it
+    python tests/fuzz_formats.py torch7 --count 1000000 --seed 1
     python tests/fuzz_formats.py torch7 --truncate all
 
-The nightly run cuts every file at every byte and loads 1,000,000 mutants of each format, and shows
-100,000 of each as `tapegrad show` does; the suite (test_formats_safety.py) does the same with a
-fiftieth of the mutants and a sample of the cuts.
+`python -m tests.nightly format_mutants` cuts every file at every byte and loads 1,000,000 mutants
+of each format, and shows 100,000 of each as `tapegrad show` does; the suite
+(test_formats_safety.py) does the same with fewer mutants and a sample of the cuts.
 
 A mutant is a seed file with a few bytes or, more often, a few *fields* changed: the places of tags,
 lengths, sizes, strides, indices and numbers in a seed are recorded by reading it once, and get
@@ -84,6 +83,11 @@ def made_seeds(kind: str) -> Iterator[Seed]:
                 torch7.save(module, path)
                 yield torch7_seed(path.read_bytes(), f"{name}.t7")
     if kind == "torch7":
+        from torch7_functions import copy_of_one_type, with_functions
+
+        for mode in ("binary", "ascii"):
+            data = with_functions([copy_of_one_type(), copy_of_one_type()], mode)
+            yield torch7_seed(data, f"functions of nn.Copy, {mode}.t7")
         for mode, width, order in (
             *(("binary", 8, "little"), ("binary", 4, "little"), ("binary", 8, "big")),
             *(("binary", 4, "big"), ("ascii", 8, "little")),
@@ -98,7 +102,7 @@ def _everything() -> Any:
     import numpy as np
 
     from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
-    from tapegrad.nn.formats.torch7.writer import Plan
+    from tapegrad.nn.formats.torch7.writer import WritePlan
 
     root = Table()
     for name, dtype in STORAGE_TYPES.items():
@@ -109,18 +113,22 @@ def _everything() -> Any:
     root["self"], root[True], root[1], root[root] = root, False, "one", {2.5: None, "ü": "\udcff"}
     root["numbers"] = [0, -0.0, 1.5, float("inf"), float("nan"), 2**53, -1]
     root["unknown"] = [TorchObject("my.Class", {"a": [1, {"b": "c"}]}, 0), TorchObject("x", 1, 12)]
-    return Plan(root)
+    replica = TorchObject("cudnn.ReLU", Table({"_type": "torch.FloatTensor", "inplace": True}))
+    fields = Table({"modules": [replica, replica], "gpuAssignments": [1, 2]})
+    root["several"] = TorchObject("nn.DataParallelTable", fields, 2)
+    root["timer"] = TorchObject("torch.Timer")
+    return WritePlan(root)
 
 
 def torch7_seed(data: bytes, name: str) -> Seed:
     """The places of the numbers in a Torch7 file, found by reading it once."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.torch7.reader import read
+    from tapegrad.nn.formats.torch7.reader import read_file_objects
 
     fields: list[Field] = []
     recording = _recording(data, fields)
     try:
-        read(data, many=True)
+        read_file_objects(data, many=True)
     except FormatError:
         pass  # files that hold code are seeds too
     finally:
@@ -349,46 +357,44 @@ def truncations(seeds: list[Seed], *, everywhere: bool) -> Iterator[bytes]:
             yield data[:k]
 
 
-def nightly(options: argparse.Namespace) -> int:
-    """Everything, in `options.processes` processes at a time; prints a line for each part."""
+def everything(*, count: int, processes: int, seed: int) -> int:
+    """All of it, in `processes` processes at a time; prints a line for each part.
+
+    count:  mutants of each format
+    Returns how many parts failed.
+    """
     parts = []
     for kind in ("torch7", "native"):
         parts += [[kind, "--truncate", "all", "--part", f"{i}/{PARTS}"] for i in range(PARTS)]
-        for i in range(PARTS):
-            seed = str(PARTS * options.seed + i)
-            parts.append([kind, "--count", str(options.count // PARTS), "--seed", seed])
-        parts.append([kind, "--show", "--count", str(options.count // 10), "--seed", seed])
-    shared = ["--root", str(options.root)] + (["--keep", str(options.keep)] if options.keep else [])
+        seeds = [str(PARTS * seed + i) for i in range(PARTS)]
+        parts += [[kind, "--count", str(count // PARTS), "--seed", own] for own in seeds]
+        parts.append([kind, "--show", "--count", str(count // 10), "--seed", seeds[-1]])
 
     def one(part: list[str]) -> int:
-        command = [sys.executable, __file__, *part, *shared]
+        command = [sys.executable, __file__, *part]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         sys.stdout.write(f"{' '.join(part)}: {done.stdout or done.stderr[-2000:]}")
         sys.stdout.flush()
         return done.returncode
 
-    with ThreadPoolExecutor(options.processes) as pool:
+    with ThreadPoolExecutor(processes) as pool:
         codes = list(pool.map(one, parts))
     failed = [" ".join(part) for part, code in zip(parts, codes, strict=True) if code]
     sys.stdout.write(f"{len(parts)} parts, failed: {failed}\n")
-    return 1 if failed else 0
+    return len(failed)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("format", choices=("torch7", "native", "nightly"))
-    parser.add_argument("--count", type=int, help="how many mutants; nightly: 1,000,000")
+    parser.add_argument("format", choices=("torch7", "native"))
+    parser.add_argument("--count", type=int, default=0, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truncate", choices=("fields", "all"), help="cut files instead")
     parser.add_argument("--part", default="0/1", help="i/n: cuts number i, i + n, i + 2n, …")
     parser.add_argument("--show", action="store_true", help="show the files instead of loading")
     parser.add_argument("--root", type=Path, default=OWN, help="where the seed files are")
     parser.add_argument("--keep", type=Path, help="folder for the mutants that fail")
-    parser.add_argument("--processes", type=int, default=1, help="nightly: how many at a time")
     options = parser.parse_args()
-    if options.format == "nightly":
-        options.count = options.count or 1_000_000
-        return nightly(options)
     seeds = list(seed_files(options.format, options.root))
     if options.truncate:
         first, step = map(int, options.part.split("/"))
@@ -397,7 +403,7 @@ def main() -> int:
     else:
         seeds += made_seeds(options.format)
         rng = random.Random(options.seed)
-        mutants = (mutant(rng, seeds) for _ in range(options.count or 0))
+        mutants = (mutant(rng, seeds) for _ in range(options.count))
     started = time.perf_counter()
     load = loader(options.format, show=options.show)
     report = run(load, mutants, [data for data, _, _ in seeds], options.keep)

@@ -226,6 +226,7 @@ def test_a_hundred_thousand_calls_deep() -> None:
     assert reference() is None
 
 
+@pytest.mark.extra
 def test_training_leaves_no_cycles_and_no_growth() -> None:
     model = nn.Sequential(
         nn.Linear(4, 8), nn.BatchNormalization(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)

@@ -149,8 +149,10 @@ def test_tapegrad_check_passes_what_is_right(package):
     ("path", "message"),
     [
         ("mypackage.layers:Nothing", "mypackage.layers has no 'Nothing'"),
-        ("nothing.at.all", "No module named 'nothing'"),
-        ("mypackage.layers:np", "is no module with forward code"),
+        pytest.param("nothing.at.all", "No module named 'nothing'", marks=pytest.mark.extra),
+        pytest.param(
+            "mypackage.layers:np", "is no module with forward code", marks=pytest.mark.extra
+        ),
     ],
 )
 def test_a_path_that_names_nothing_gets_a_message(package, path, message):
@@ -173,6 +175,7 @@ def test_the_plugin_imports_nothing_until_it_is_asked(package):
     assert "1 passed" in done.stdout
 
 
+@pytest.mark.extra
 def test_our_own_layers_pass_the_same_command(tmp_path):
     root = DOCS.parents[1]
     command = ["pytest", "--laws", "tapegrad.nn", "-q", "-p", "no:cacheprovider"]

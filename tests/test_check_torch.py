@@ -7,6 +7,7 @@ import pytest
 from tapegrad.autograd.check import LawError, check_torch, indices, ints
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+pytestmark = pytest.mark.extra
 
 
 class Squared(torch.autograd.Function):

@@ -133,6 +133,7 @@ def test_an_interrupt_ends_with_130(capsys, monkeypatch):
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.extra
 def test_the_demo_reads_at_least_98_percent_of_the_digits(tmp_path, figures):
     start = time.perf_counter()
     done = tapegrad_command("demo", cwd=tmp_path)
@@ -145,6 +146,7 @@ def test_the_demo_reads_at_least_98_percent_of_the_digits(tmp_path, figures):
     figures(f"tapegrad demo: {last}, {seconds:.0f} s")
 
 
+@pytest.mark.extra
 def test_the_demo_gives_the_same_bytes_for_the_same_seed_and_others_for_another(tmp_path):
     def trained(name, seed):
         out = tmp_path / name

@@ -104,6 +104,7 @@ def test_a_consumer_without_a_mark_for_read_only_memory_gets_a_copy():
         x.__dlpack__(copy=False)
 
 
+@pytest.mark.extra
 def test_jax_takes_a_tensor_and_gives_it_back():
     jax = pytest.importorskip("jax", reason="JAX is not installed")
     x = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
@@ -114,6 +115,7 @@ def test_jax_takes_a_tensor_and_gives_it_back():
     np.testing.assert_array_equal(back.numpy(), 2 * x.numpy())
 
 
+@pytest.mark.extra
 def test_torch_takes_a_tensor_and_gives_it_back():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     x = Tensor(np.zeros(3, np.float32))

@@ -90,7 +90,7 @@ def test_every_class_of_nn_is_looked_at() -> None:
     public = {f"nn.{name}": getattr(nn, name) for name in nn.__all__}
     classes = {k: c for k, c in public.items() if isinstance(c, type) and issubclass(c, Module)}
     unseen = {name for name, cls in classes.items() if cls not in seen}
-    assert unseen == ABSTRACT, "give each of these a case in tests/cases_nn_*.py"
+    assert unseen == ABSTRACT, "give each of these a case in tests/cases/nn/"
 
 
 def test_what_is_declared_is_declared_once() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases_nn_a import MOVING_LAWS
+from cases.nn.lookup import MOVING_LAWS
 
 from tapegrad import nn
 from tapegrad.autograd.check import check, find

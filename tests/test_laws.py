@@ -1,9 +1,10 @@
 """Every law on every subject: one test item per pair, found without being listed.
 
-Primitives come from the registry, modules, criterions and optimizers from `__all__`; `cases.py`
-or the subject itself says how to draw examples.  `pytest -k its_gradient_is_the_derivative` runs
-one law everywhere, `pytest -k conv2d` every law on one subject.  Unresolved verdicts (kinks, noise)
-prove nothing: where they are more than a fifth, the pair counts as unchecked: a failure.
+Primitives come from the registry, modules, criterions and optimizers from `__all__`;
+`tests/cases/`, or the subject itself, says how to draw examples.
+`pytest -k its_gradient_is_the_derivative` runs one law everywhere, `pytest -k conv2d` every law on
+one subject.  Unresolved verdicts (kinks, noise) prove nothing: where they are more than a fifth,
+the pair counts as unchecked, and that is a failure.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import cases
-import cases_complex
 import numpy as np
 import pytest
+from cases import complex_numbers
 from hypothesis import settings
 
 from tapegrad import nn, optim
@@ -26,6 +27,7 @@ from tapegrad.autograd.check import (
     LawProfile,
     Subject,
     case_of,
+    check,
     discover,
     modules,
     operations,
@@ -37,10 +39,11 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 TABLES = LAWS.values()
 PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
 PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
+DEEP = LawProfile(settings.get_profile("deep").max_examples)
 
 
 def subjects(kind, table):
-    """Subjects of a kind, with the cases of `cases.py`, else their own; None where neither is."""
+    """Subjects of a kind, with a case of `tests/cases/`, else their own; None where neither is."""
     if kind == "primitive":
         found = [(name, f"tapegrad.autograd.ops:{name}", op) for name, op in operations().items()]
     else:
@@ -62,12 +65,13 @@ def exceptions_of(*names):
     return {law: why for (subject, law), why in cases.EXCEPTIONS.items() if subject in names}
 
 
-CASES = {
-    "primitive": cases.OPERATIONS,
-    "module": cases.MODULES,
-    "criterion": cases.CRITERIONS,
-    "optimizer": cases.OPTIMIZERS,
+TABLE = {
+    "primitive": "OPERATIONS",
+    "module": "MODULES",
+    "criterion": "CRITERIONS",
+    "optimizer": "OPTIMIZERS",
 }
+CASES = {kind: getattr(cases, table) for kind, table in TABLE.items()}
 SUBJECTS = {kind: subjects(kind, table) for kind, table in CASES.items()}
 
 # Operations with complex arguments: what concerns numbers, not memory, garbage or replay; and how
@@ -86,12 +90,12 @@ COMPLEX_LAWS = {
 def complex_subjects():
     found = {}
     for name, subject in SUBJECTS["primitive"].items():
-        if subject.case is None or name in cases_complex.REASONS:
+        if subject.case is None or name in complex_numbers.REASONS:
             continue
-        draw = cases_complex.CASES.get(name, subject.case.draw)
+        draw = complex_numbers.CASES.get(name, subject.case.draw)
         exceptions = exceptions_of(name, f"{name} (complex)")
         case = Case(draw, exceptions=exceptions, complex=True)
-        target = cases_complex.PHASE_FREE.get(name, subject.target)
+        target = complex_numbers.PHASE_FREE.get(name, subject.target)
         found[f"{name} (complex)"] = Subject(subject.name, "primitive", target, case, path=False)
     return found
 
@@ -103,10 +107,42 @@ COMPLEX = complex_subjects()
 def test_every_subject_has_a_case_and_every_case_a_subject(kind):
     found, known = SUBJECTS[kind], CASES[kind]
     assert found, f"no {kind} was discovered"
-    missing = sorted(name for name, subject in found.items() if subject.case is None)
-    stale = sorted(known.keys() - found.keys())
-    assert not missing, f"no case in tests/cases.py: {missing}"
-    assert not stale, f"cases without a subject: {stale}"
+    missing = [
+        f"{name} has no case: write one in {cases.case_file(found[name].target)}"
+        for name in sorted(found.keys() - known.keys())
+        if case_of(found[name].target) is None
+    ]
+    assert not missing, "\n".join(missing)
+    stale = [
+        f"{name} is gone: take its case out of {cases.FILES[TABLE[kind], name]}"
+        for name in sorted(known.keys() - found.keys())
+    ]
+    assert not stale, "\n".join(stale)
+    elsewhere = [
+        f"the case of {name} stands in {stands}, and belongs into {belongs}"
+        for name in sorted(known)
+        if (stands := cases.FILES[TABLE[kind], name])
+        != (belongs := cases.case_file(found[name].target))
+    ]
+    assert not elsewhere, "\n".join(elsewhere)
+    assert all(cases.subject(TABLE[kind], name) is found[name].target for name in known)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "file"),
+    [
+        ("primitive", "tanh", "tests/cases/ops/elementwise.py"),
+        ("primitive", "logsumexp", "tests/cases/ops/reduction.py"),
+        ("module", "SpatialMaxPooling", "tests/cases/nn/pooling.py"),
+        ("module", "SeqLSTM", "tests/cases/nn/recurrent.py"),
+        ("criterion", "MSECriterion", "tests/cases/nn/criterions.py"),
+        ("primitive", "optimizer_step", "tests/cases/optim.py"),
+    ],
+)
+def test_what_has_no_case_fails_and_says_where_to_write_one(kind, name, file, monkeypatch):
+    monkeypatch.delitem(CASES[kind], name)
+    with pytest.raises(AssertionError, match=f"{name} has no case: write one in {file}"):
+        test_every_subject_has_a_case_and_every_case_a_subject(kind)
 
 
 def test_every_exception_names_a_subject_and_a_law():
@@ -201,13 +237,15 @@ def test_what_is_declared_without_a_derivative_is_flat(subject):
                 np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(cases_complex.REASONS))
+@pytest.mark.parametrize("name", sorted(complex_numbers.REASONS))
 def test_what_is_real_by_nature_refuses_complex_numbers(name):
-    assert name in SUBJECTS["primitive"], f"{name} is gone: take it out of cases_complex.py"
+    assert name in SUBJECTS["primitive"], (
+        f"{name} is gone: take it out of tests/cases/complex_numbers.py"
+    )
     case = Case(cases.OPERATIONS[name], complex=True)
     calls = [case(Draws(seed)) for seed in range(5)]
     arrays = [[a for a in leaves(list(c.args)) if isinstance(a, np.ndarray)] for c in calls]
-    if cases_complex.REASONS[name] == "of integers, truths or shapes":
+    if complex_numbers.REASONS[name] == "of integers, truths or shapes":
         assert all(a.dtype.kind in "biu" for given in arrays for a in given)
         return
     refused = 0
@@ -237,6 +275,36 @@ def test_criterion_obeys(subject, law):
 @pytest.mark.parametrize(("subject", "law"), pairs(SUBJECTS["optimizer"]))
 def test_optimizer_obeys(subject, law):
     obeys(subject, law)
+
+
+# Deeper: one item for each subject, with many more examples of every law.
+
+
+def deep(kind, found, only=None):
+    return [
+        pytest.param(subject, only, id=f"{kind}-{name}")
+        for name, subject in found.items()
+        if subject.case is not None
+    ]
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize(
+    ("subject", "only"),
+    [
+        *(pair for kind, found in SUBJECTS.items() for pair in deep(kind, found)),
+        *deep("primitive", COMPLEX, COMPLEX_LAWS),
+    ],
+)
+def test_many_more_examples_obey(subject, only):
+    chosen = None if only is None else lambda law: law.name in only
+    check([subject], DEEP, laws=chosen).raise_errors()
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("subject", differentiable())
+def test_third_derivatives_are_right_in_many_more_examples(subject):
+    subject.examine(THIRD, DEEP).raise_error()
 
 
 # The same trials on a GPU, where there is one: `pytest -m cuda`.

@@ -9,6 +9,7 @@ import pytest
 from tapegrad import nn
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+pytestmark = pytest.mark.extra
 
 RNG = np.random.default_rng(7)
 

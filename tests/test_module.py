@@ -6,6 +6,8 @@ import copy
 import gc
 import pickle
 import weakref
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -362,6 +364,29 @@ def test_clear_state_drops_outputs_and_tape() -> None:
     gc.collect()
     with pytest.raises(RuntimeError):
         net.backward(x, np.ones((2, 2)))
+
+
+def test_a_module_without_parameters_has_a_type_of_its_own(tmp_path: Path) -> None:
+    for module in (nn.Tanh(), nn.MSECriterion()):
+        assert module.type() == np.float32
+        assert module.double().type() == np.float64
+        module.save(tmp_path / "m.safetensors")
+        for again in (module.clone(), nn.load(tmp_path / "m.safetensors")):
+            assert again.type() == np.float64
+        assert module.float().type() == np.float32
+    inner = nn.DontCast(nn.Tanh().double())
+    assert nn.Sequential(inner).float().type() == np.float32
+    assert inner.get(0).type() == np.float64
+
+
+def test_what_two_modules_share_stays_shared_with_a_cache() -> None:
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.share(first, "weight", "bias")
+    cache: dict[Any, Any] = {}
+    first.double(cache)
+    second.double(cache)
+    assert np.shares_memory(first.weight.numpy(), second.weight.numpy())
+    assert first.float(cache).weight.dtype == np.float32
 
 
 def test_type_conversions_chain_and_refuse_integers() -> None:

@@ -15,7 +15,6 @@ FOLDERS = ("autograd", "devices", "nn", "optim", "package")
 FAMILIES = {
     "load": "a format's reader, a device's opener",
     "save": "a format's writer",
-    "read": "a format's reader of bytes",
     "write": "a format's writer of bytes",
     "main": "a command",
     "__getattr__": "a lazy front door",

@@ -1,6 +1,6 @@
 """NumPy as the interface: coverage, the complex convention, contraction, SciPy, HIPS's examples.
 
-That each function is right is proved by the laws (`cases_numpy.py`); here stands what they cannot
+That each function is right is proved by the laws (`test_laws.py`); here stands what they cannot
 see: that no function is missing, what is refused and how, and whole programs.
 """
 
@@ -423,6 +423,7 @@ def hips_python():
     return sys.executable if spec and "site-packages" in str(spec.origin) else None
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(hips_python() is None, reason="HIPS autograd is not installed")
 def test_examples_agree_with_hips_autograd(figures):
     script = str(ROOT / "benchmarks" / "hips.py")

@@ -41,6 +41,7 @@ def problem(dtype):
     return starts, goals
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(("name", "options"), SHARED, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)])
 def test_object_forms_agree_with_pytorch(name, options, dtype, tolerance, monkeypatch):
@@ -69,6 +70,7 @@ def test_object_forms_agree_with_pytorch(name, options, dtype, tolerance, monkey
         assert np.max(np.abs(q.numpy() - expected)) <= tolerance * np.max(np.abs(expected))
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     "name", ["step", "exponential", "cosine", "one_cycle", "multi_step", "polynomial"]
 )

@@ -85,6 +85,7 @@ def same(a, b, where="content"):
         assert a == b, where
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_run_interrupted_after_every_step_ends_with_the_same_bits(tmp_path, figures):
     digits(tmp_path / "digits.npz")
@@ -238,6 +239,7 @@ print(unreadable, interrupted, start.load_latest()["step"])
 """
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killing_it_while_it_saves_leaves_no_unreadable_checkpoint(tmp_path, figures):
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
@@ -330,7 +332,10 @@ def test_early_stopping_and_plateaus_end_what_no_longer_improves():
     assert len(trainer.fit(data, epochs=50)) < 10
 
 
-def test_ctrl_c_leaves_parameters_from_before_or_after_an_update():
+def test_ctrl_c_leaves_parameters_from_before_or_after_an_update(request):
+    # a shell that runs the tests in the background has them ignore Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     data, trainer = small()
     states = []
 

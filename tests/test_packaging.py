@@ -122,6 +122,7 @@ def test_every_folder_that_holds_modules_is_a_package():
         assert (path.parent / "__init__.py").exists(), f"{path.parent} has no __init__.py"
 
 
+@pytest.mark.extra
 def test_the_wheel_holds_every_module_and_data_file_and_no_tests(built):
     _, in_wheel, _ = built
     expected = {"pytest_tapegrad.py"}  # what pytest imports in every run, beside the package
@@ -142,6 +143,7 @@ def test_the_wheel_holds_every_module_and_data_file_and_no_tests(built):
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in in_wheel)
 
 
+@pytest.mark.extra
 def test_the_sdist_holds_what_its_tests_need(built):
     _, _, in_sdist = built
     expected = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml"}
@@ -156,6 +158,7 @@ def test_the_sdist_holds_what_its_tests_need(built):
     assert expected <= in_sdist
 
 
+@pytest.mark.extra
 def test_the_wheel_runs_from_another_directory(built, tmp_path):
     wheel, _, _ = built
     site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
@@ -192,6 +195,7 @@ def test_importing_tapegrad_imports_nothing_heavy(tmp_path):
     assert not {module.split(".")[0] for module in modules} & HEAVY
 
 
+@pytest.mark.extra
 def test_import_time_is_measured(tmp_path, figures):
     """tapegrad's own share, NumPy already being there, is a figure that the summary prints."""
 
@@ -214,6 +218,7 @@ def test_no_path_of_a_machine_and_no_host_of_a_registry_is_in_the_set_up():
         assert not re.search(r"pypi\.org|pythonhosted|index-url", text)
 
 
+@pytest.mark.extra
 def test_the_version_is_said_once(built):
     import tapegrad
 

@@ -1,7 +1,8 @@
 """Planted bugs are found and named, correct layers are not accused; a sample of both.
 
-`pytest -m planted` runs all of them with 100 examples, as CI does; `benchmarks/laws.py` prints the
-figures.  Nothing here is tolerated: a bug that is missed fails the suite.
+`pytest -m planted` runs all of them with 100 examples, as `pytest -m extra` does, and
+`benchmarks/laws.py` prints the figures.  Nothing here is tolerated: a bug that is missed fails the
+suite.
 """
 
 from __future__ import annotations
@@ -75,24 +76,28 @@ def test_a_correct_layer_is_not_accused(name):
 
 
 @pytest.mark.planted
+@pytest.mark.extra
 @pytest.mark.parametrize("bug", named(BUGS))
 def test_every_planted_bug_is_found_and_named(bug):
     must_be_found(bug, MANY)
 
 
 @pytest.mark.planted
+@pytest.mark.extra
 @pytest.mark.parametrize("wrong", named(WRONG_RULES))
 def test_every_wrong_rule_is_found_and_named(wrong):
     must_be_found_on_the_tape(wrong, MANY)
 
 
 @pytest.mark.planted
+@pytest.mark.extra
 @pytest.mark.parametrize("name", LAYERS)
 def test_no_correct_layer_is_accused(name):
     assert hunt(LAYERS[name], examples=MANY) is None
 
 
 @pytest.mark.planted
+@pytest.mark.extra
 @pytest.mark.parametrize("name", RIGHT)
 def test_no_correct_rule_is_accused(name):
     right = WrongRule(name, name, "", "", tuple(RIGHT[name][2].items()))

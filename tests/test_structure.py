@@ -338,6 +338,7 @@ print("done")
 """
 
 
+@pytest.mark.extra
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked for each module")
 def test_every_module_can_be_the_first_that_is_imported(tree):
     points_to = structure.graph((i.file, i.target) for i in tree.ours("start"))

@@ -95,7 +95,7 @@ def test_a_method_of_module_puts_nothing_into_loaded_modules(
     for base in (nn.Module, nn.Linear, nn.Sum):
         monkeypatch.setattr(base, "setTiming", _touch, raising=False)
     module = make()
-    assert set(vars(saved(module, tmp_path / "x.t7"))) - {"_training"} == set(vars(module))
+    assert set(vars(saved(module, tmp_path / "x.t7"))) - {"_training", "_type"} == set(vars(module))
 
 
 def test_a_mixin_puts_nothing_into_loaded_modules(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_mixin_puts_nothing_into_loaded_modules(tmp_path: Path) -> None:
 
     module = Custom(2)
     again = saved(nn.Sequential(module), tmp_path / "x.t7", Custom=Custom).get(0)
-    assert set(vars(again)) - {"_training"} == {"n", "weight", "inner", "choice"}
+    assert set(vars(again)) - {"_training", "_type"} == {"n", "weight", "inner", "choice"}
     assert np.array_equal(again.forward(ROWS).numpy(), module.forward(ROWS).numpy())
 
 
@@ -141,7 +141,7 @@ def test_a_strangers_class_may_say_what_its_fields_are(tmp_path: Path) -> None:
             self.first, self.second = whatever, [whatever, [nn.Tanh()]]
 
     again = saved(nn.Sequential(Custom(3)), tmp_path / "x.t7", Custom=Custom).get(0)
-    assert set(vars(again)) - {"_training"} == {"first", "second"}
+    assert set(vars(again)) - {"_training", "_type"} == {"first", "second"}
     assert isinstance(again.second[1][0], nn.Tanh)
 
 

@@ -486,6 +486,7 @@ PAIRS = {
 }  # fmt: skip
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", PAIRS)
 def test_pytorch_computes_the_same(name):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
@@ -507,6 +508,7 @@ def test_pytorch_computes_the_same(name):
         near(ours.numpy(), theirs.grad.numpy())
 
 
+@pytest.mark.extra
 def test_interpolation_agrees_with_pytorch_to_single_precision():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
     for shape, sizes in (((2, 2, 3, 5), (7, 6)), ((1, 2, 3, 4, 2), (5, 4, 6))):
@@ -521,6 +523,7 @@ def test_interpolation_agrees_with_pytorch_to_single_precision():
         np.testing.assert_allclose(y, expected.numpy(), rtol=0, atol=2e-6)
 
 
+@pytest.mark.extra
 def test_unpooling_agrees_with_pytorch():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
     x = random(14, 2, 3, 4, 6, 4)

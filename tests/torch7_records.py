@@ -163,6 +163,11 @@ def constructor_arguments(cls: type, values: list[Any]) -> list[Any]:
     return result
 
 
+def has_no_default(method: Any, argument: str) -> bool:
+    """Whether an argument must be given."""
+    return inspect.signature(method).parameters[argument].default is inspect.Parameter.empty
+
+
 # Building ------------------------------------------------------------------------------------
 
 
@@ -189,10 +194,11 @@ class Builder:
             method = getattr(built, name)
             names = list(inspect.signature(method).parameters)
             method(
-                *(
-                    translated(cls, f"{name}.{argument}", self(value))
+                **{
+                    argument: translated(cls, f"{name}.{argument}", self(value))
                     for argument, value in zip(names, values, strict=False)
-                )
+                    if value is not None or has_no_default(method, argument)
+                }
             )
         for child in spec.get("add", []):
             child = self(child)

@@ -103,6 +103,7 @@ ReLU(p)
 ReLU6(inplace)
 RecGRU(inputsize, outputsize)
 RecLSTM(inputsize, hiddensize, outputsize)
+Recurrence(stepmodule, outputSize, nInputDim)
 Recursor(module)
 Repeater(module, seqlen)
 RepeaterCriterion(criterion)
@@ -211,9 +212,6 @@ SPELLED_OUT = {
     ("WeightedMSECriterion", "w"): "weight",
 }
 
-# Arguments of Torch7 that a class does not take.
-LEFT_OUT = {("IndexLinear", "normalize")}
-
 # One name for one idea.
 OURS = {
     "align_corners": "whether -1 and 1 are the centres of the outer pixels, not their edges",
@@ -296,9 +294,5 @@ def torch7_arguments() -> dict[str, tuple[str, ...]]:
         name, _, arguments = line.strip().removesuffix(")").partition("(")
         if name:
             words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
-            found[name] = tuple(
-                SPELLED_OUT.get((name, word), word)
-                for word in words
-                if (name, word) not in LEFT_OUT
-            )
+            found[name] = tuple(SPELLED_OUT.get((name, word), word) for word in words)
     return found

@@ -7,6 +7,7 @@ one with more than a fifth of its verdicts unresolved is "unchecked".  Only "hol
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -155,10 +156,7 @@ def examine(
     outcome = Outcome(law, kinks=kinks)
     failed: dict[str, Any] = {}
 
-    # trials are made inside a strategy, because only there Hypothesis provides `draw`
-    @hypothesis.strategies.composite
-    def trials(draw: Any) -> tuple[Any, Draws]:
-        drawn = HypothesisDraws(draw, regimes=law.regimes, empties=law.empties)
+    def make(drawn: Draws) -> tuple[Any, Draws]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
@@ -173,20 +171,7 @@ def examine(
         error.add_note(f"law:     {law.sentence}")
         error.add_note(f"example: {shown}")
 
-    @hypothesis.settings(
-        max_examples=max(2, round(examples * law.effort)),
-        database=None,
-        deadline=None,
-        report_multiple_bugs=False,
-        # without the phase "explain", which traces every line for seconds and names the checker's
-        # own
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[
-            HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example
-        ],
-    )  # fmt: skip
-    @hypothesis.given(trials())
-    def on_examples(pair: tuple[Any, Draws]) -> None:
+    def hold(pair: tuple[Any, Draws]) -> None:
         trial, drawn = pair
         try:
             # NumPy's warnings about overflow in large data do not matter here
@@ -201,6 +186,21 @@ def examine(
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
+
+    @hypothesis.settings(
+        max_examples=max(2, round(examples * law.effort)),
+        database=None,
+        deadline=None,
+        report_multiple_bugs=False,
+        # without the phase "explain", which traces every line for seconds and names our own lines
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=[
+            HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example
+        ],
+    )  # fmt: skip
+    @hypothesis.given(_trials()(law, make))
+    def on_examples(pair: tuple[Any, Draws]) -> None:
+        hold(pair)  # short: Hypothesis reads and parses this function's source for each law
 
     if seed is not None:
         on_examples = hypothesis.seed(seed)(on_examples)
@@ -231,6 +231,19 @@ def examine(
             f"{last}"
         )
     return outcome
+
+
+@functools.cache
+def _trials() -> Callable[..., Any]:
+    """The strategy of trials: they are made inside it, where Hypothesis's own `draw` is at hand."""
+    from hypothesis import strategies
+
+    # once for all laws: Hypothesis parses the function
+    @strategies.composite
+    def trials(draw: Any, law: Law, make: Callable[[Draws], Any]) -> Any:
+        return make(HypothesisDraws(draw, regimes=law.regimes, empties=law.empties))
+
+    return trials
 
 
 def _describe_example(trial: Any, drawn: Draws) -> str:

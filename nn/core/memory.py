@@ -189,12 +189,19 @@ def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
 
 
 class StorageMap:
-    """Converts arrays, once per storage, so that views of one storage stay views of one."""
+    """Converts arrays, once per storage, so that views of one storage stay views of one.
 
-    def __init__(self, convert: Callable[[Array], Array]) -> None:
+    converted: the storages converted before, by identity; the new ones are added to it
+    """
+
+    def __init__(
+        self,
+        convert: Callable[[Array], Array],
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> None:
         self._convert = convert
         # (storage, what became of it), by the storage's id; holding it keeps the id in use.
-        self._converted: dict[int, tuple[Array, Array]] = {}
+        self._converted = {} if converted is None else converted
 
     def __call__(self, array: Array) -> Array:
         """The converted array: a view of the converted storage where `array` is a view of one."""

@@ -26,7 +26,7 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "gradient_of", "named_fields", "text_of"]
+__all__ = ["Part", "empty_result", "gradient_of", "known_dtype", "named_fields", "text_of"]
 
 
 class Part:
@@ -35,7 +35,7 @@ class Part:
     A Part computes nothing; `Module`, its subclass, does.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen")  # see core.state
+    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
     promotes: ClassVar[bool] = False  # whether integer inputs become floats first (core.trace)
 
@@ -43,6 +43,7 @@ class Part:
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
     _training = True
     _frozen = False
+    _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
@@ -110,23 +111,29 @@ class Part:
 
     # Memory ---------------------------------------------------------------------------------------
 
-    def _convert(self, convert: Callable[[Array], Array], excluded: Collection[int] = ()) -> Self:
+    def _convert(
+        self,
+        convert: Callable[[Array], Array],
+        excluded: Collection[int] = (),
+        converted: dict[int, tuple[Array, Array]] | None = None,
+    ) -> Self:
         """Apply `convert` to all memory, once per storage, so that views of one stay views of one.
 
-        excluded: ids of parameters and buffers that stay as they are
+        excluded:  ids of parameters and buffers that stay as they are
+        converted: the storages that earlier conversions of this kind made, which this one extends
         """
-        converted = memory.StorageMap(convert)
+        storages = memory.StorageMap(convert, converted)
         for _, p in self.named_parameters():
             if id(p) in excluded:
                 continue
             gradient = p.grad
-            array = converted(p._data)
+            array = storages(p._data)
             if gradient is not None:
-                gradient._data = converted(gradient._data)
+                gradient._data = storages(gradient._data)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
             if id(buffer) not in excluded:
-                buffer._data = converted(buffer._data)
+                buffer._data = storages(buffer._data)
         Part.clearState(self)  # a layer's own clearState may drop more than the results
         self._drop_traces()
         return self
@@ -171,6 +178,15 @@ def text_of(module: Part, first: int) -> str:
     """`module.describe(first)`, or `repr(module)` if the class has a `__repr__` of its own."""
     has_own_repr = type(module).__repr__ is not Part.__repr__
     return repr(module) if has_own_repr else module.describe(first)
+
+
+def known_dtype(module: Part) -> Any:
+    """The dtype of a module: of its own parameters, of its last conversion, or of those below.
+
+    None where there is none of them.
+    """
+    own = next((p.dtype for p in module.own_parameters()), module._type)
+    return next((p.dtype for _, p in module.named_parameters()), None) if own is None else own
 
 
 def named_fields(module: Part) -> Iterator[tuple[str, Any]]:

@@ -183,12 +183,16 @@ class IndexLinear(Module):
     from U(-s, s), s = 1/√inputSize.
     doGradInput: whether values have a gradient; otherwise it is 0.
     keysOffset: added to every key.  weight, bias: arrays to start from.
-    Raises ShapeError for keys that are not in 0 … inputSize - 1.  Source: nn.IndexLinear,
-    without its `normalize`.
+    normalize: divide each value by the largest one, in absolute value, that its key had while
+    training, and add a number that is learned for each key.  weight (inputSize, 4 + outputSize) has
+    four columns more, in front: the largest value and its inverse, 1 where there is one, and the
+    number that is added.  In evaluate mode a value beyond the largest becomes 1 or -1.
+    Raises ShapeError for keys that are not in 0 … inputSize - 1.  Source: nn.IndexLinear.
     """
 
-    keeps = ("inputSize", "outputSize", "doGradInput", "keysOffset", "weight", "bias")
+    keeps = ("inputSize", "outputSize", "doGradInput", "keysOffset", "normalize", "weight", "bias")
     counts: ClassVar[Mapping[str, Any]] = {"input": ("index", None, None)}
+    normalize = 0  # how many columns of weight are in front of the weights: 4 or none
 
     def __init__(
         self,
@@ -198,13 +202,17 @@ class IndexLinear(Module):
         keysOffset: int = 0,
         weight: Operand | None = None,
         bias: Operand | None = None,
+        normalize: bool = False,
     ) -> None:
         self.inputSize = inputSize
         self.outputSize = outputSize
         self.doGradInput = bool(doGradInput)
         self.keysOffset = keysOffset
+        if normalize:
+            self.normalize = 4
         dtype = default_dtype()
-        empty = np.zeros((inputSize, outputSize), dtype), np.zeros(outputSize, dtype)
+        columns = outputSize + self.normalize
+        empty = np.zeros((inputSize, columns), dtype), np.zeros(outputSize, dtype)
         self.weight = Parameter(empty[0] if weight is None else float_buffer(weight))
         self.bias = Parameter(empty[1] if bias is None else float_buffer(bias))
         if bias is None:
@@ -212,7 +220,10 @@ class IndexLinear(Module):
             uniform_(self.bias, -s, s)
 
     def reset(self, stdv: float | None = None) -> None:
-        """Set weight to 0 and draw bias from U(-s, s): s = 1/√inputSize, or stdv·√3."""
+        """Set weight to 0 and draw bias from U(-s, s): s = 1/√inputSize, or stdv·√3.
+
+        Nothing is remembered of the values that keys had.
+        """
         s = bound(self.inputSize, stdv)
         fill_(self.weight, 0.0)
         uniform_(self.bias, -s, s)
@@ -224,17 +235,59 @@ class IndexLinear(Module):
         if len(x) == 3:
             keys, values = (_split_by_sizes(part, x[2]) for part in (keys, values))
         if not isinstance(keys, (list, tuple)):
-            return self._sample(keys, values)
+            return self._outputs([keys], [values])[0]
         if len(keys) != len(values):
             raise ShapeError(f"{len(keys)} arrays of keys, {len(values)} of values")
-        return ops.stack([self._sample(k, v) for k, v in zip(keys, values, strict=True)])
+        return ops.stack(self._outputs(keys, values))
 
-    def _sample(self, keys: Tensor, values: Tensor) -> Tensor:
+    def _outputs(self, keys: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+        """The output for each sample."""
+        samples = [self._checked(k, v) for k, v in zip(keys, values, strict=True)]
+        if self.normalize:
+            scaled = self._scaled_in_training if self.train else self._scaled
+            samples = [(k, scaled(k, v)) for k, v in samples]
+        if not self.normalize:
+            return [sum_weighted_rows(self.weight, k, v) + self.bias for k, v in samples]
+        added, rows = self.weight[:, 3], self.weight[:, self.normalize :]
+        return [sum_weighted_rows(rows, k, v + added[k]) + self.bias for k, v in samples]
+
+    def _checked(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         if keys.ndim != 1 or keys.shape != values.shape:
             raise ShapeError(f"keys of shape {keys.shape} and values of {values.shape}")
         keys = to_indices(keys + self.keysOffset if self.keysOffset else keys, self.inputSize)
-        values = values if self.doGradInput else values.detach()
-        return sum_weighted_rows(self.weight, keys, values) + self.bias
+        return keys, values if self.doGradInput else values.detach()
+
+    def _scaled(self, keys: Tensor, values: Tensor) -> Tensor:
+        """Values over the largest that their keys have had; beyond it, their signs."""
+        known = self.weight.detach()[keys]
+        beyond = ops.absolute(values) > known[:, 0]
+        return ops.where(beyond, ops.sign(values), values * known[:, 1])
+
+    def _scaled_in_training(self, keys: Tensor, values: Tensor) -> Tensor:
+        """Values over the largest that their keys have had, up to each; weight remembers these."""
+        count = keys.shape[0]
+        if not count:
+            return values
+        weight, sizes = self.weight.detach(), ops.absolute(values.detach())
+        undo_write(weight)
+        with no_grad():
+            known = weight[keys]
+            same = ops.expand_dims(keys, 1) == ops.expand_dims(keys, 0)
+            everywhere = ops.where(same, sizes, 0)
+            earlier = Tensor(np.tri(count, dtype=bool), device=keys.device)
+            largest = [
+                ops.max(found, axis=1) for found in (ops.where(earlier, everywhere, 0), everywhere)
+            ]
+            inverses = [
+                ops.where(
+                    ops.greater(m, known[:, 0]), 1 / ops.where(ops.greater(m, 0), m, 1), known[:, 1]
+                )
+                for m in largest
+            ]
+            columns = [ops.maximum(largest[1], known[:, 0]), inverses[1], known[:, 0] * 0 + 1]
+            rows = ops.concatenate([ops.stack(columns, axis=1), known[:, 3:]], axis=1)
+            ops.assign_at(weight, rows, [keys], template=(HOLE,))
+        return values * inverses[0]
 
 
 def sum_weighted_rows(table: Tensor, indices: Tensor, values: Tensor) -> Tensor:

@@ -22,13 +22,19 @@ __all__ = ["CReLU", "ELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6", "Thre
 class Threshold(Module):
     """y = x where x > threshold, else val, elementwise: any shape -> the same shape.
 
-    NaN stays NaN (in Torch7 it became val).  Source: nn.Threshold.
+    NaN stays NaN (in Torch7 it became val).  Raises ValueError for inplace with a val above the
+    threshold, whose output does not show where x was.  Source: nn.Threshold.
     """
 
     keeps = ("threshold", "val", "inplace")
     promotes = True
 
     def __init__(self, threshold: float = 1e-6, val: float = 0, inplace: bool = False) -> None:
+        if inplace and val > threshold:
+            raise ValueError(
+                f"{type(self).__name__}: in place, val must be at most threshold, found val {val} "
+                f"and threshold {threshold}"
+            )
         self.threshold = threshold
         self.val = val
         self.inplace = bool(inplace)

@@ -354,7 +354,8 @@ class Convert(Module):
     The letters of inputShape and outputShape are the same: a transposition.  To "bf": all axes but
     the batch b become one.  To "b": the only feature (of "bf"), or the first (of "bt").  To "bt",
     from "b": a new axis.  b may be left out of both; it is then in front, and a single sample has
-    one axis less.  With one argument only, that is the output and the input is the same.
+    one axis less.  With one argument only, that is the output and the input is the same; without
+    any both are "b*", any axes behind the batch, and y = x.
     Raises ValueError for other conversions, ShapeError for other numbers of axes.
     Source: nn.Convert.
     """
@@ -372,21 +373,26 @@ class Convert(Module):
         "inputBatchDim": "dimension", "outputBatchDim": "dimension"
     }  # fmt: skip
 
-    def __init__(self, inputShape: str, outputShape: str | None = None) -> None:
+    def __init__(self, inputShape: str = "b*", outputShape: str | None = None) -> None:
         shapes = (inputShape, inputShape if outputShape is None else outputShape)
         self.inputShape, self.outputShape = (s if "b" in s else f"b{s}" for s in shapes)
         self.inputBatchDim = self.inputShape.index("b")
         self.outputBatchDim = self.outputShape.index("b")
         self.nInputDim = len(self.inputShape)
         self.nOutputDim = len(self.outputShape)
+        if self.inputShape == self.outputShape == "b*":
+            self.nInputDim = self.nOutputDim = -1  # any number
         self.transposition = sorted(self.inputShape) == sorted(self.outputShape)
         known = self.outputShape == "bf" or (
             self.outputShape == "b" and sorted(self.inputShape) in (["b", "f"], ["b", "t"])
         )
-        if not (self.transposition or known or (self.inputShape, self.outputShape) == ("b", "bt")):
+        known = known or (self.inputShape, self.outputShape) == ("b", "bt")
+        if not (self.transposition or known) or ("*" in self.inputShape and self.nInputDim > 0):
             raise ValueError(f"Convert: no way from {self.inputShape} to {self.outputShape}")
 
     def updateOutput(self, x: Tensor) -> Tensor:
+        if self.nInputDim < 0:
+            return x
         single = x.ndim == self.nInputDim - 1
         if x.ndim != self.nInputDim and not single:
             raise ShapeError(f"the input of shape {x.shape} is no {self.inputShape}")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import guard
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of
+from tapegrad.nn.core.part import Part, empty_result, gradient_of, known_dtype
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -50,7 +51,6 @@ Class = type
 class Torch7(Part):
     """The methods and fields of Torch7's nn.Module beside `forward`."""
 
-    to: Any  # a method of the mixin Python, which `cuda` calls
     _by_hand: bool  # whether the class writes its gradient itself; Module sets it
 
     # Gradients ------------------------------------------------------------------------------------
@@ -291,23 +291,44 @@ class Torch7(Part):
             module.train = False
         return self
 
-    def type(self, dtype: DTypeLike | None = None) -> Any:
-        """Convert parameters and buffers to `dtype`, and return self.  type() returns the dtype.
+    def type(
+        self, dtype: DTypeLike | None = None, tensorCache: dict[Any, Any] | None = None
+    ) -> Any:
+        """Convert parameters and buffers to `dtype`, keeping what is shared shared; returns self.
 
-        Shared memory stays shared.  Torch7's names ("torch.FloatTensor") are accepted.
+        dtype: a floating dtype, or Torch7's name of a tensor type ("torch.FloatTensor").  Without
+               it, the dtype of this module is returned: that of its own parameters; without any,
+               what it was converted to or loaded as; else that of the parameters below, or the
+               default
+        tensorCache: a dict, empty at first, that is given to the conversions of several modules:
+               what they share stays shared
         Raises TypeError for a dtype that is not floating point.
         """
         if dtype is None:
-            return next((p.dtype for p in self._parameters()), default_dtype())
+            own_dtype = known_dtype(self)
+            return default_dtype() if own_dtype is None else own_dtype
         if isinstance(dtype, str):
             dtype = TORCH_TYPES.get(dtype, dtype)
         wanted = np.dtype(dtype)
         if wanted.kind != "f":
             raise TypeError(f"{type(self).__name__}.type: {wanted} is not floating point")
+        for module in self._converted_modules():
+            module._type = wanted
         return self._convert(
             lambda array: array.astype(wanted) if array.dtype.kind == "f" else array,
             self._kept_types(),
+            None if tensorCache is None else tensorCache.setdefault(wanted, {}),
         )
+
+    def _converted_modules(self) -> list[Any]:
+        """The modules here and below that `type` converts."""
+        kept = {
+            id(module)
+            for keeper in self.listModules()
+            if keeper._keeps_type
+            for module in keeper.listModules()
+        }
+        return [module for module in self.listModules() if id(module) not in kept]
 
     def _kept_types(self) -> set[int]:
         """The ids of the parameters and buffers that `type` does not convert."""
@@ -318,17 +339,28 @@ class Torch7(Part):
             for _, t in (*keeper.named_parameters(), *keeper.named_buffers())
         }
 
-    def float(self) -> Self:
-        """Convert to float32; returns self."""
-        return self.type(np.float32)
+    def float(self, tensorCache: dict[Any, Any] | None = None) -> Self:
+        """Convert to float32; returns self.  tensorCache: see `type`."""
+        return self.type(np.float32, tensorCache)
 
-    def double(self) -> Self:
-        """Convert to float64; returns self."""
-        return self.type(np.float64)
+    def double(self, tensorCache: dict[Any, Any] | None = None) -> Self:
+        """Convert to float64; returns self.  tensorCache: see `type`."""
+        return self.type(np.float64, tensorCache)
 
-    def cuda(self, index: int = 0) -> Self:
-        """Move to the GPU with this index; returns self."""
-        return self.to(f"cuda:{index}")
+    def cuda(
+        self, index: int | dict[Any, Any] = 0, tensorCache: dict[Any, Any] | None = None
+    ) -> Self:
+        """Move to the GPU with this index; returns self.
+
+        tensorCache: see `type`; as in Torch7 it may be the only argument
+        """
+        if isinstance(index, dict):
+            return self.cuda(tensorCache=index)
+        target = devices.device(f"cuda:{index}")
+        return self._convert(
+            lambda array: devices.to_device(array, target),
+            converted=None if tensorCache is None else tensorCache.setdefault(target, {}),
+        )
 
     # Walking --------------------------------------------------------------------------------------
 

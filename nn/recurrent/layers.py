@@ -21,6 +21,7 @@ from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.masking import lookup_rows
 from tapegrad.nn.recurrent.over_time import AbstractRecurrent
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM, sizes_text, zeros_beside
 
@@ -100,11 +101,14 @@ class LookupRNN(AbstractRecurrent):
 
     x: integers (N,) from 0 to nindex - 1 -> (N, H);  V (nindex, H), U (H, H), b (H,).
     transfer: Sigmoid() when None.  V starts from N(0, 1).
+    maskzero: set for one whose table is a LookupTableMaskZero, which only files have: V has a row
+    in front for the padding, a negative index, that is read as zeros and takes no part.
     Raises ShapeError for other indices.  Source: torch/rnn's nn.LookupRNN.
     """
 
-    keeps = ("inputsize", "outputsize", "weight", "modules")
+    keeps = ("inputsize", "outputsize", "weight", "modules", "maskzero")
     counts: ClassVar[Mapping[str, str]] = {"input": "index"}
+    maskzero = False
 
     def __init__(self, nindex: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = nindex
@@ -127,7 +131,11 @@ class LookupRNN(AbstractRecurrent):
 
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         linear, transfer = self.modules
-        rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize)]
+        if self.maskzero:
+            padding = ops.less(x, 0)
+            rows = lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
+        else:
+            rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 
@@ -261,15 +269,17 @@ class GRU(AbstractRecurrent):
 class MuFuRu(AbstractRecurrent):
     """The multi-function recurrent unit, step by step: x -> h'.
 
-    r = σ(Wᵣ·[x, h] + bᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit, with
-    p = softmax over the operations of W_p·[x, h] + b_p.
+    r = σ(Wᵣ·x + bᵣ + Uᵣ·h + cᵣ);  v = tanh(Wᵥ·[x, r·h] + bᵥ);  h' = Σₖ pₖ·opₖ(h, v), unit by unit,
+    with p the softmax over the operations of W_p·[x, h] + b_p.  The parameters are torch/rnn's, in
+    its order: Wᵣ, bᵣ, Uᵣ, cᵣ, Wᵥ, bᵥ, W_p, b_p.
     x: (N, D) -> (N, H).  ops: names among OPERATIONS; all of them when None.
     Raises ValueError for another name, ShapeError for other sizes.
     Source: D. Weissenborn, T. Rocktäschel, "MuFuRU: the multi-function recurrent unit", 2016,
     section 2; torch/rnn's module of this name computes something else (docs/torch7_files.md).
     """
 
-    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "candidate", "mixture")
+    keeps = ("inputsize", "outputsize", "ops", "reset_gate", "reset_state", "candidate", "mixture")
+    reset_state: Any = None  # None in files of the first versions: reset_gate is then of [x, h]
     promotes = True
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
@@ -277,6 +287,7 @@ class MuFuRu(AbstractRecurrent):
         "mul": lambda h, v: h * v,
         "diff": lambda h, v: ops.absolute(h - v) * 0.5,
         "forget": lambda h, _: h * 0,
+        "sqrt_diff": lambda h, v: ops.sqrt(ops.absolute(h - v)) * 0.25,
         "max": ops.maximum,
         "min": ops.minimum,
     }
@@ -291,13 +302,18 @@ class MuFuRu(AbstractRecurrent):
                 f"MuFuRu: the operations are {list(self.OPERATIONS)}, not {unknown or 'none'}"
             )
         size = inputsize + outputsize
-        self.reset_gate = Linear(size, outputsize)
+        self.reset_gate = Linear(inputsize, outputsize)
+        self.reset_state = Linear(outputsize, outputsize)
         self.candidate = Linear(size, outputsize)
         self.mixture = Linear(size, outputsize * len(self.ops))
 
     def step(self, x: Tensor, state: Nest) -> tuple[Tensor, Nest]:
         x_and_state = ops.concatenate([x, state], axis=-1)
-        reset_state = ops.sigmoid(self.reset_gate(x_and_state)) * state
+        if self.reset_state is None:
+            gate = self.reset_gate(x_and_state)
+        else:
+            gate = self.reset_gate(x) + self.reset_state(state)
+        reset_state = ops.sigmoid(gate) * state
         v = ops.tanh(self.candidate(ops.concatenate([x, reset_state], axis=-1)))
         shares = self.mixture(x_and_state).reshape((*state.shape[:-1], len(self.ops), -1))
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)

@@ -34,6 +34,7 @@ class MaskZero(Container):
     """
 
     keeps = ("v2", "maskinput", "maskoutput", "_mask")
+    _mask: Any = None
 
     def __init__(
         self,
@@ -46,7 +47,6 @@ class MaskZero(Container):
         self.v2 = not v1
         self.maskinput = bool(maskinput)
         self.maskoutput = bool(maskoutput)
-        self._mask: Any = None
 
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
         """Set which samples are masked, as booleans (N,), or False for none; returns self."""

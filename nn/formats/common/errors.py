@@ -19,6 +19,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "TruncatedError",
+    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",
@@ -75,6 +76,10 @@ class UnsafeError(FormatError):
 
 class UnknownClassWarning(UserWarning):
     """A file has classes that this package lacks; their objects stay plain tables."""
+
+
+class SkippedFunctionWarning(UserWarning):
+    """A file has functions where tapegrad knows without reading them what they do."""
 
 
 @dataclass(frozen=True)

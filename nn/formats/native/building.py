@@ -123,6 +123,8 @@ class Builder:
             module.__dict__[name] = self._decode(value, f"{path}.{name}", 0)
         if type(module.__dict__.get("_training", True)) is not bool:
             raise self._error("true or false", "something else", f"{path}._training")
+        if not isinstance(module.__dict__.get("_type"), (np.dtype, type(None))):
+            raise self._error("a dtype", "something else", f"{path}._type")
         parts = module.__dict__.get("modules", [])
         if not isinstance(parts, list) or not all(isinstance(part, Module) for part in parts):
             raise self._error("a list of modules", type(parts).__name__, f"{path}.modules")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of, step_of
-from tapegrad.nn.formats.torch7.objects import Table, TorchObject
+from tapegrad.nn.formats.torch7.networks import in_mode_of, module_with, parts_of, step_of
+from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.layers.activation import Identity, Sigmoid, Tanh
 from tapegrad.nn.layers.dropout import Dropout
 from tapegrad.nn.layers.linear import Linear
@@ -30,6 +30,7 @@ from tapegrad.nn.layers.table import (
 )
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.layers import Gate, Peephole
+from tapegrad.nn.recurrent.masking import LookupTableMaskZero
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ __all__ = [
     "read_linear_rnn",
     "read_lookup_rnn",
     "read_lstm",
+    "read_recurrence",
     "write_fast_lstm",
     "write_gru",
     "write_linear_rnn",
@@ -61,12 +63,12 @@ OTHER_STEP = (
 
 def read_fast_lstm(fields: Fields, _version: int) -> Fields:
     """The two Linears; dropout and batch normalization inside are refused."""
-    return _sizes(fields) | _linears(fields, _fast_lstm, ("i2g", "o2g"))
+    return _read_cell_sizes(fields) | _linears(fields, _fast_lstm, ("i2g", "o2g"))
 
 
 def read_gru(fields: Fields, _version: int) -> Fields:
     """The four Linears; dropout inside is refused."""
-    return _sizes(fields) | _linears(fields, _gru, ("i2g", "o2g", "i2h", "o2h"))
+    return _read_cell_sizes(fields) | _linears(fields, _gru, ("i2g", "o2g", "i2h", "o2h"))
 
 
 def read_lstm(fields: Fields, _version: int) -> Fields:
@@ -75,13 +77,15 @@ def read_lstm(fields: Fields, _version: int) -> Fields:
     for peepholes, dropout in ((True, True), (True, False), (False, True), (False, False)):
         size = 1
         wanted = _lstm([_gate_parts(Linear, CMul, size, peepholes) for _ in range(4)], dropout)
-        found = _parts(step, len(_parts(wanted, 1000)))
-        if [_signature(part) for part in found] == [_signature(p) for p in _parts(wanted, 1000)]:
+        found = _modules_below(step, len(_modules_below(wanted, 1000)))
+        if [_module_signature(part) for part in found] == [
+            _module_signature(p) for p in _modules_below(wanted, 1000)
+        ]:
             break
     else:
-        raise UnsupportedError(OTHER_STEP, _names(_parts(step, 100)))
+        raise UnsupportedError(OTHER_STEP, _names(_modules_below(step, 100)))
     learned = [part for part in found if isinstance(part, (Linear, CMul))]
-    result = _sizes(fields)
+    result = _read_cell_sizes(fields)
     for name, has_cell in _GATES:
         linear, hidden = learned.pop(0), learned.pop(0)
         cell = None
@@ -97,7 +101,7 @@ def read_lstm(fields: Fields, _version: int) -> Fields:
 def read_linear_rnn(fields: Fields, _version: int) -> Fields:
     """The Linear and the transfer function."""
     joined, linear, transfer = parts_of(step_of(fields), JoinTable, Linear, Module)
-    if _signature(joined) != _signature(JoinTable(0, 1)):
+    if _module_signature(joined) != _module_signature(JoinTable(0, 1)):
         raise UnsupportedError(OTHER_STEP, repr(joined))
     return fields | {"modules": [linear, transfer]}
 
@@ -105,28 +109,48 @@ def read_linear_rnn(fields: Fields, _version: int) -> Fields:
 def read_lookup_rnn(fields: Fields, _version: int) -> Fields:
     """The weight of the LookupTable, the Linear and the transfer function."""
     both, _, transfer = parts_of(step_of(fields), ParallelTable, CAddTable, Module)
-    table, linear = parts_of(both, LookupTable, Linear)
+    table, linear = parts_of(both, (LookupTable, LookupTableMaskZero), Linear)
     weight = table.__dict__.get("weight")
     if weight is None:
         raise FormatError("a LookupTable with a weight", "one without")
     own = {"weight": weight, "modules": [linear, transfer], "inputsize": fields.get("nindex")}
+    own |= {"maskzero": True} if isinstance(table, LookupTableMaskZero) else {}
     return {name: value for name, value in fields.items() if name != "nindex"} | own
+
+
+def read_recurrence(fields: Fields, _version: int) -> Fields:
+    """The size of an output is a table of sizes, or a storage; or a table of these."""
+    size = fields.get("outputSize")
+    if not _are_output_sizes(size) or not isinstance(fields.get("nInputDim"), int):
+        raise FormatError("sizes called outputSize, and nInputDim", f"{size!r:.60}")
+    step_of(fields)
+    return fields | {"outputSize": size.array.tolist() if isinstance(size, Storage) else size}
+
+
+def _are_output_sizes(value: Any) -> bool:
+    if isinstance(value, Storage):
+        return value.array.dtype.kind == "i" and value.array.size > 0
+    if not isinstance(value, list) or not value:
+        return False
+    return all(type(n) is int and n > 0 for n in value) or all(
+        isinstance(inner, list) and _are_output_sizes(inner) for inner in value
+    )
 
 
 def write_fast_lstm(module: Any, fields: Fields) -> Fields:
     """The two Linears as fields, and the step around them."""
     linears = (module.i2g, module.o2g)
-    step = like(_fast_lstm(*linears, module.outputsize), module, *linears)
+    step = in_mode_of(_fast_lstm(*linears, module.outputsize), module, *linears)
     extra = {"cell2gate": True, "affine": True}
-    return _stored(module, fields, step) | extra
+    return _write_cell(module, fields, step) | extra
 
 
 def write_gru(module: Any, fields: Fields) -> Fields:
     """Two Linears as fields, and the step around all four."""
     linears = (module.i2g, module.o2g, module.i2h, module.o2h)
-    step = like(_gru(*linears, module.outputsize), module, *linears)
+    step = in_mode_of(_gru(*linears, module.outputsize), module, *linears)
     fields = {name: value for name, value in fields.items() if name not in {"i2h", "o2h"}}
-    return _stored(module, fields, step)
+    return _write_cell(module, fields, step)
 
 
 def write_lstm(module: Any, fields: Fields) -> Fields:
@@ -140,7 +164,7 @@ def write_lstm(module: Any, fields: Fields) -> Fields:
         parts.append((gate.input, gate.hidden, peephole))
     if len({part[2] is None for part in (*parts[:2], parts[3])}) > 1:
         raise UnsupportedError("gates that all have a peephole, or none", "some of them")
-    step = like(_lstm(parts), module, *(part for gate in parts for part in gate))
+    step = in_mode_of(_lstm(parts), module, *(part for gate in parts for part in gate))
     shown, hidden = step.modules[2].modules[0], step.modules[0].modules[1]
     forget, written = hidden.modules[0].modules
     named = {
@@ -150,7 +174,7 @@ def write_lstm(module: Any, fields: Fields) -> Fields:
         "outputGate": shown.modules[0].modules[0],
         "cellLayer": hidden,
     }
-    return _stored(module, fields, step) | named | {"cell2gate": parts[0][2] is not None}
+    return _write_cell(module, fields, step) | named | {"cell2gate": parts[0][2] is not None}
 
 
 def write_linear_rnn(module: Any, fields: Fields) -> Fields:
@@ -162,11 +186,11 @@ def write_linear_rnn(module: Any, fields: Fields) -> Fields:
 def write_lookup_rnn(module: Any, fields: Fields) -> Fields:
     """The step around the LookupTable, the Linear and the transfer function."""
     linear, transfer = module.modules
-    table = LookupTable(1, 1)
+    table: Any = LookupTableMaskZero(1, 1) if module.maskzero else LookupTable(1, 1)
     step = Sequential(ParallelTable(table, linear), CAddTable(), transfer)
     written = _recurrence(module, fields, step, linear, transfer)
     table.weight = module.weight
-    kept = {k: v for k, v in written.items() if k not in {"weight", "inputsize"}}
+    kept = {k: v for k, v in written.items() if k not in {"weight", "inputsize", "maskzero"}}
     return kept | {"nindex": module.inputsize}
 
 
@@ -182,13 +206,13 @@ def write_masking(module: Any, fields: Fields) -> Fields:
 
 def _recurrence(module: Any, fields: Fields, step: Any, *given: Any) -> Fields:
     """What torch/rnn's Recurrence has around the network of a step."""
-    step = like(step, module, *given)
+    step = in_mode_of(step, module, *given)
     own = {"modules": [step], "sharedClones": [step], "outputSize": [module.outputsize]}
     return fields | own
 
 
-def _sizes(fields: Fields) -> Fields:
-    """Sizes under the names used here."""
+def _read_cell_sizes(fields: Fields) -> Fields:
+    """Sizes under the names that tapegrad uses."""
     sizes = {}
     for theirs, ours in (("inputSize", "inputsize"), ("outputSize", "outputsize")):
         value = fields.get(theirs)
@@ -199,9 +223,9 @@ def _sizes(fields: Fields) -> Fields:
 
 
 def _linears(fields: Fields, build: Callable[..., Any], names: tuple[str, ...]) -> Fields:
-    wanted = _parts(build(*[Linear(1, 1) for _ in names], 1), 1000)
-    found = _parts(step_of(fields), len(wanted))
-    if [_signature(part) for part in found] != [_signature(part) for part in wanted]:
+    wanted = _modules_below(build(*[Linear(1, 1) for _ in names], 1), 1000)
+    found = _modules_below(step_of(fields), len(wanted))
+    if [_module_signature(part) for part in found] != [_module_signature(part) for part in wanted]:
         raise UnsupportedError(OTHER_STEP, _names(found))
     return dict(zip(names, (part for part in found if isinstance(part, Linear)), strict=True))
 
@@ -210,7 +234,7 @@ def _linears(fields: Fields, build: Callable[..., Any], names: tuple[str, ...]) 
 _DECIDING = ("index", "offset", "length", "dimension", "nInputDims", "addend", "negate", "p")
 
 
-def _signature(part: Any) -> tuple[Any, ...]:
+def _module_signature(part: Any) -> tuple[Any, ...]:
     """The class of a module and what it does with its input, sizes aside."""
     own = getattr(part, "__dict__", {})
     return (type(part), *(own.get(name) for name in _DECIDING))
@@ -220,23 +244,24 @@ def _names(parts: list[Any]) -> str:
     return ", ".join(type(part).__name__ for part in parts)[:200]
 
 
-def _parts(root: Any, most: int) -> list[Any]:
+def _modules_below(root: Any, most: int) -> list[Any]:
     """The module and all below it, parents first, and no more than one beyond `most`."""
-    found, pending = [], [root]
+    found: list[Any] = []
+    pending = [root]
     while pending and len(found) <= most:
         part = pending.pop()
         found.append(part)
-        below = [] if isinstance(part, (Table, TorchObject)) else _modules(part)
+        below = [] if isinstance(part, (Table, TorchObject)) else _children_of(part)
         pending.extend(reversed(below))
     return found
 
 
-def _modules(module: Any) -> list[Any]:
+def _children_of(module: Any) -> list[Any]:
     below = getattr(module, "__dict__", {}).get("modules", [])
     return below if isinstance(below, list) else []
 
 
-def _stored(module: Any, fields: Fields, step: Any) -> Fields:
+def _write_cell(module: Any, fields: Fields, step: Any) -> Fields:
     """What the layers of one step have in torch/rnn under other names, and the step."""
     fields = {k: v for k, v in fields.items() if k not in {"inputsize", "outputsize"}}
     return fields | {
@@ -313,12 +338,19 @@ def _gate_parts(linear: Any, cmul: Any, size: int, peepholes: bool) -> tuple[Any
     return linear(size, size), linear(size, size), cmul(size) if peepholes else None
 
 
+def _lazy_dropout() -> Any:
+    """A Dropout(0) with the fields that torch/rnn gives those that keep their mask over steps."""
+    dropout: Any = Dropout(0)
+    dropout.lazy, dropout.flag, dropout.mono = True, True, False
+    return dropout
+
+
 def _lstm(gates: list[tuple[Any, Any, Any]], dropout: bool = True) -> Any:
     """[x, h, c] -> [h', c'], with a Dropout(0) in front of each Linear unless it is an old one."""
     each, both, chain = ParallelTable, ConcatTable, Sequential
 
     def sums(linear: Any, hidden: Any, peephole: Any, transfer: Any) -> Any:
-        parts = [chain(Dropout(0), p) if dropout else p for p in (linear, hidden)]
+        parts = [chain(_lazy_dropout(), p) if dropout else p for p in (linear, hidden)]
         start = [] if peephole is not None else [NarrowTable(0, 2)]
         parts += [] if peephole is None else [peephole]
         return chain(*start, each(*parts), CAddTable(), transfer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import sys
@@ -51,6 +52,9 @@ class Binary(ObjectReader):
             raise self.error(TruncatedError, f"{count} bytes", f"{len(data)} and the end")
         return data
 
+    def skip(self, count: int) -> None:
+        self.stream.seek(count, io.SEEK_CUR)
+
     def integer(self) -> int:
         return int.from_bytes(self.raw(4), self.order, signed=True)
 
@@ -70,7 +74,7 @@ class Binary(ObjectReader):
         stored = np.dtype(f"i{self.long_size}") if dtype == np.int64 else dtype
         self.fitting(count, stored.itemsize, f"a {kind}Storage")
         result = np.empty(count, stored)
-        view = memoryview(result).cast("B") if count else memoryview(bytearray())
+        view = result.data.cast("B") if count else memoryview(bytearray())
         done = 0
         while done < len(view):
             got = self.stream.readinto(view[done:])  # type: ignore[attr-defined]  # of every file
@@ -128,6 +132,11 @@ class Ascii(ObjectReader):
             raise self.error(TruncatedError, f"{count} characters", f"{len(data)} and the end")
         self.end_of_line()
         return data
+
+    def skip(self, count: int) -> None:
+        if count:
+            self.stream.seek(count, io.SEEK_CUR)
+            self.end_of_line()
 
     def end_of_line(self) -> None:
         found = self.stream.read(1)

@@ -4,7 +4,8 @@
     torch7.save(model, "again.t7")           # Torch7 reads it
 
 Tensors outside modules become NumPy arrays; a table with the keys 1…n becomes a list, another a
-Table.  A class without a counterpart here stays a TorchObject: its name, and its fields as a Table.
+Table.  A class that tapegrad does not have stays a TorchObject: its name, and its fields as a
+Table.
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ from typing import Any, Literal
 from tapegrad.autograd.core.atomic_file import replace_file
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
-from tapegrad.nn.formats.common.errors import Limits, UnknownClassWarning, UnsupportedError
+from tapegrad.nn.formats.common.errors import (
+    Limits,
+    SkippedFunctionWarning,
+    UnknownClassWarning,
+    UnsupportedError,
+)
 from tapegrad.nn.formats.common.names import names_of_classes
-from tapegrad.nn.formats.torch7.classes import absent
-from tapegrad.nn.formats.torch7.modules import from_objects, to_objects
+from tapegrad.nn.formats.torch7.building import from_objects
+from tapegrad.nn.formats.torch7.classes import is_absent
+from tapegrad.nn.formats.torch7.description import to_objects
 from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
 from tapegrad.nn.formats.torch7.over_time import HELPERS
-from tapegrad.nn.formats.torch7.reader import read
-from tapegrad.nn.formats.torch7.writer import Plan
+from tapegrad.nn.formats.torch7.reader import read_file_objects
+from tapegrad.nn.formats.torch7.writer import WritePlan
 from tapegrad.nn.module import Module
 
 __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "save"]
@@ -33,6 +40,11 @@ __all__ = ["Storage", "Table", "TorchObject", "load", "load_all", "objects", "sa
 UNKNOWN = (
     "{file} has classes without a counterpart here: {names}. Their objects, and the modules they "
     "are part of, stay tables (TorchObject). Pass classes={{'{first}': YourClass}} to build them."
+)
+
+FUNCTIONS = (
+    "{file} has functions, which were not read: those of nn.Copy of one type ({paths}), which hand "
+    "on what they are given."
 )
 
 
@@ -51,11 +63,12 @@ def load(
                file has for them, {"nn.Mine": Mine}
     long_size: 8 or 4, the bytes of a long in the machine that wrote a binary file; found out if
                omitted
-    strict:    raise for classes without a counterpart here instead of warning
+    strict:    raise for classes that tapegrad does not have, instead of warning
     Raises FormatError or one of its children for whatever is wrong with the content (UnsafeError
-    for functions: they are code), OSError for the file itself.
+    for functions: they are code; those of an nn.Copy are passed over, with a warning), OSError for
+    the file itself.
     """
-    (root,) = read(path, long_size=long_size, limits=limits)
+    (root,) = read_file_objects(path, long_size=long_size, limits=limits)
     return _built(root, path, classes, strict)
 
 
@@ -69,7 +82,9 @@ def load_all(
 ) -> list[Any]:
     """The objects of a file in which several were written one after another; else as `load`."""
     table = Table()
-    for number, root in enumerate(read(path, many=True, long_size=long_size, limits=limits), 1):
+    for number, root in enumerate(
+        read_file_objects(path, many=True, long_size=long_size, limits=limits), 1
+    ):
         if root is not None:
             table[number] = root
     found = _built(table, path, classes, strict)
@@ -85,7 +100,7 @@ def objects(
     limits: Limits | None = None,
 ) -> Any:
     """What is in a file as it stands there, nothing built: every class as a TorchObject."""
-    return read(path, long_size=long_size, limits=limits)[0]
+    return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
 def save(
@@ -107,29 +122,32 @@ def save(
     written; OSError for the file itself.
     """
     names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
-    plan = Plan(to_objects(obj, names))
+    plan = WritePlan(to_objects(obj, names))
     with replace_file(path) as stream:
         plan.write(stream, mode, long_size, byte_order)
 
 
 @functools.cache
 def known() -> dict[str, type]:
-    """The classes here that Torch7 has too, by its names."""
+    """The classes of tapegrad that Torch7 has too, by the names that it has for them."""
     found: dict[str, Any] = {}
     for room in (containers, layers, recurrent, criterions):
         found |= {f"nn.{name}": getattr(room, name) for name in room.__all__}
     modules = {k: v for k, v in found.items() if isinstance(v, type) and issubclass(v, Module)}
-    return HELPERS | {name: cls for name, cls in modules.items() if not absent(cls)}
+    return HELPERS | {name: cls for name, cls in modules.items() if not is_absent(cls)}
 
 
 def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], strict: bool) -> Any:
     name = None if isinstance(path, bytes) else os.fspath(path)
-    result, unknown = from_objects(root, known() | names_of_classes(classes), name)
+    result, unknown, skipped = from_objects(root, known() | names_of_classes(classes), name)
     if unknown and strict:
         raise UnsupportedError("classes that are known here", ", ".join(unknown), file=name)
     if unknown:
         text = UNKNOWN.format(file=name or "the data", names=", ".join(unknown), first=unknown[0])
         warnings.warn(text, UnknownClassWarning, stacklevel=3)
+    if skipped:
+        text = FUNCTIONS.format(file=name or "the data", paths=", ".join(skipped[:3]))
+        warnings.warn(text, SkippedFunctionWarning, stacklevel=3)
     return result
 
 

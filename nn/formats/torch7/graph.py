@@ -100,7 +100,7 @@ def _parents(data: Table) -> list[Any]:
         return found
     if not isinstance(found, Table):
         raise FormatError("a table called mapindex", type(found).__name__)
-    parents = []
+    parents: list[Any] = []
     while len(parents) + 1 in found:
         parents.append(found[len(parents) + 1])
     return parents

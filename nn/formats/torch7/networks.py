@@ -1,4 +1,4 @@
-"""Layers that are one piece here and keep a network inside in Torch7's files.
+"""Layers that are one piece in tapegrad, and networks in Torch7's files.
 
 Reading takes out of the network what the layer consists of; writing builds the network around it.
 """
@@ -13,19 +13,22 @@ from tapegrad.autograd import Parameter
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.formats.torch7.entry import type_of_fields
 from tapegrad.nn.layers.activation import Identity, Sqrt, Square
+from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap
 from tapegrad.nn.layers.convolution.spatial import SpatialConvolution
 from tapegrad.nn.layers.lookup import LookupTable
 from tapegrad.nn.layers.padding import SpatialZeroPadding
 from tapegrad.nn.layers.pointwise import MulConstant
 from tapegrad.nn.layers.rectifiers import ReLU, Threshold
+from tapegrad.nn.layers.shape import Replicate
 from tapegrad.nn.layers.table import MM, CDivTable, CSubTable, JoinTable
 
 if TYPE_CHECKING:
-    from tapegrad.nn.formats.torch7.entry import Fields
+    from tapegrad.nn.formats.torch7.entry import DType, Fields
 
 __all__ = [
-    "like",
+    "in_mode_of",
     "module_with",
     "parts_of",
     "read_partial_linear",
@@ -37,32 +40,36 @@ __all__ = [
 ]
 
 
-def parts_of(module: Any, *classes: type) -> list[Any]:
-    """The children of a container, if they are of these classes.  Raises FormatError otherwise."""
+def parts_of(module: Any, *classes: type | tuple[type, ...]) -> list[Any]:
+    """The children of a container, if they are of these classes.  Raises FormatError otherwise.
+
+    classes: one for each child, or a tuple of those that it may be of
+    """
     below = getattr(module, "__dict__", {}).get("modules")
     found = below if isinstance(below, list) else []
     same = len(found) == len(classes) and all(map(isinstance, found, classes))
     if not same:
-        names = ", ".join(cls.__name__ for cls in classes)
+        options = (cls if isinstance(cls, tuple) else (cls,) for cls in classes)
+        names = ", ".join(" or ".join(one.__name__ for one in option) for option in options)
         raise FormatError(f"a network of {names}", f"{[type(part).__name__ for part in found]}")
     return found
 
 
-def module_with(cls: type, like: Any, **attributes: Any) -> Any:
-    """An instance with these attributes, in the mode of `like`; no constructor is called."""
-    made = cls.__new__(cls)
+def module_with(cls: type[Any], model: Any, **attributes: Any) -> Any:
+    """An instance with these attributes, in the mode of `model`; no constructor is called."""
+    made: Any = object.__new__(cls)
     made.__dict__.update(attributes)
-    if not like.train:
+    if not model.train:
         made.train = False
     return made
 
 
-def like(network: Any, module: Any, *given: Any) -> Any:
-    """A new network in the mode of the layer that it is for; `given` modules in it stay as are."""
+def in_mode_of(network: Any, module: Any, *learned: Any) -> Any:
+    """A new network in the mode of the layer that it is for; its `learned` modules keep theirs."""
     pending = [network]
     while pending:
         part = pending.pop()
-        if not any(part is other for other in given):
+        if not any(part is other for other in learned):
             part.train = module.train
             pending.extend(part.__dict__.get("modules", ()))
     return network
@@ -99,9 +106,9 @@ def read_partial_linear(fields: Fields, _version: int) -> Fields:
 def write_partial_linear(module: Any, fields: Fields) -> Fields:
     """The network, and the numbers of all outputs and of those that are computed."""
     table = LookupTable(1, 1)
-    network = like(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
+    network = in_mode_of(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
     table.weight = module.weight
-    columns = np.arange(1, module.outputsize + 1).astype(fields["gradInput"].dtype)
+    columns = np.arange(1, module.outputsize + 1).astype(type_of_fields(fields))
     chosen = columns if module.partition is None else columns[module.partition.numpy()]
     kept = {name: value for name, value in fields.items() if name not in {"weight", "partition"}}
     return kept | {"network": network, "allcolumns": columns, "partition": chosen}
@@ -114,7 +121,7 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
     """Its children: x beside -x, joined, and what is below 0 cut off."""
     both = ConcatTable(Identity(), MulConstant(-1))
     parts = [both, JoinTable(1), ReLU(module.inplace)]
-    return fields | {"modules": [like(part, module) for part in parts]}
+    return fields | {"modules": [in_mode_of(part, module) for part in parts]}
 
 
 # Local normalization ----------------------------------------------------------------------------
@@ -122,38 +129,48 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
 
 def write_subtractive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: an estimator of local means, and two tables."""
-    extra = {"subtractor": CSubTable(), "divider": CDivTable(), "meanestimator": _estimator(module)}
-    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
-    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+    dtype = type_of_fields(fields)
+    extra = {
+        "subtractor": CSubTable(),
+        "divider": CDivTable(),
+        "meanestimator": _estimator(module, dtype),
+    }
+    coefficients = np.ones((1, 1, 1), dtype)
+    return fields | {k: in_mode_of(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
 def write_divisive(module: Any, fields: Fields) -> Fields:
     """The modules that its forward runs: estimators of local means and deviations, and others."""
+    dtype = type_of_fields(fields)
     extra = {
-        "meanestimator": _estimator(module),
-        "stdestimator": Sequential(Square(), *_estimator(module).modules, Sqrt()),
+        "meanestimator": _estimator(module, dtype),
+        "stdestimator": Sequential(Square(), *_estimator(module, dtype).modules, Sqrt()),
         "normalizer": CDivTable(),
         "divider": CDivTable(),
         "thresholder": Threshold(module.threshold, module.thresval),
     }
-    coefficients = np.ones((1, 1, 1), fields["gradInput"].dtype)
-    return fields | {k: like(v, module) for k, v in extra.items()} | {"coef": coefficients}
+    coefficients = np.ones((1, 1, 1), dtype)
+    return fields | {k: in_mode_of(v, module) for k, v in extra.items()} | {"coef": coefficients}
 
 
-def _estimator(module: Any) -> Any:
+def _estimator(module: Any, dtype: DType) -> Any:
     """A network for the sum over a neighbourhood and all planes, in each plane."""
-    planes, kernel = module.nInputPlane, module.kernel.numpy()
+    planes, kernel = module.nInputPlane, module.kernel.numpy().astype(dtype)
     across, down = kernel.shape[-1] // 2, kernel.shape[0] // 2
     network = Sequential(SpatialZeroPadding(across, across, down, down))
-    every = np.ones((planes, planes, 1, 1))
     if kernel.ndim == 2:
-        weights = [every * kernel]
-    else:  # one convolution after the other; only the first adds the planes up
-        own = np.eye(planes)[:, :, None, None]
-        weights = [every * kernel[None, :], own * kernel[:, None]]
-    for weight in weights:
-        part = SpatialConvolution(planes, planes, weight.shape[3], weight.shape[2])
-        part.weight = Parameter(weight.astype(kernel.dtype))
-        part.bias = Parameter(np.zeros(planes, kernel.dtype))
+        parts: list[tuple[Any, Any]] = [
+            (SpatialConvolution(planes, 1, kernel.shape[1], kernel.shape[0]), kernel)
+        ]
+    else:  # along rows in each plane, then along columns and over the planes
+        own = np.repeat(np.arange(planes)[:, None], 2, axis=1)
+        parts = [
+            (SpatialConvolutionMap(own, len(kernel), 1), kernel),
+            (SpatialConvolution(planes, 1, 1, len(kernel)), kernel[:, None]),
+        ]
+    for part, weight in parts:
+        shape = part.weight.shape
+        part.weight = Parameter(np.broadcast_to(weight, shape).astype(dtype))
+        part.bias = Parameter(np.zeros(part.bias.shape, dtype))
         network.add(part)
-    return network
+    return network.add(Replicate(planes, 0, 3))

@@ -25,15 +25,35 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.objects import (
+    SKIPPED,
+    STORAGE_TYPES,
+    Storage,
+    Table,
+    TorchObject,
+)
 
-__all__ = ["BOOLEAN", "NIL", "NUMBER", "OBJECTS", "STRING", "TABLE", "TORCH", "ObjectReader"]
+__all__ = ["BOOLEAN", "NIL", "NUMBER", "STRING", "TABLE", "TORCH", "ObjectReader", "objects_of"]
 
 NIL, NUMBER, STRING, TABLE, TORCH, BOOLEAN = range(6)
 FUNCTIONS = (6, 7, 8)
+_INDEXED = (7, 8)  # a function of the first kind, of the oldest files, has no index
 
-# Classes that write more than their fields: nn.GPU writes its type and device in front of them.
-OBJECTS = {"nn.GPU": 2}
+# The function fields that an nn.Copy of one type has; what they do is known.
+COPY = "nn.Copy"
+COPY_FUNCTIONS = ("updateOutput", "updateGradInput")
+
+
+def objects_of(name: str, version: int) -> int:
+    """How many objects an instance of this class consists of in a file: one, its fields, for most.
+
+    nn.GPU has its type and device in front of them, nn.DataParallelTable, since its second version,
+    its devices; a timer has nothing.
+    """
+    if name == "torch.Timer":
+        return 0
+    return 2 if name == "nn.GPU" or (name == "nn.DataParallelTable" and version >= 2) else 1
+
 
 CODE = "data (functions are Lua bytecode; a file that holds code is refused)"
 MORE = "{what} within the file's end, {left} bytes away"
@@ -103,6 +123,10 @@ class ObjectReader(ABC):
         """`count` chars, the bytes of a string."""
 
     @abstractmethod
+    def skip(self, count: int) -> None:
+        """Pass over `count` chars."""
+
+    @abstractmethod
     def entries(self, count: int, dtype: np.dtype[Any], kind: str) -> np.ndarray[Any, Any]:
         """The data of a storage."""
 
@@ -121,7 +145,7 @@ class ObjectReader(ABC):
         return "root" + "".join(frame.step() for frame in frames)
 
     def error(self, kind: type[FormatError], expected: str, found: Any = None) -> FormatError:
-        """An error of this kind, here."""
+        """An error of this kind, with the byte and the path that reading has come to."""
         found = None if found is None else f"{found!r:.80}" if not isinstance(found, str) else found
         return kind(expected, found, file=self.name, offset=self.stream.tell(), path=self.path())
 
@@ -171,7 +195,7 @@ class ObjectReader(ABC):
         frame.left = -frame.left  # the next thing to be read is a key
 
     def check_key(self, key: Any, table: Table) -> None:
-        """Refuse what can't be a key, and one that was there before."""
+        """Refuse what can't be a key, and a key that the table has already."""
         if key is None or (isinstance(key, float) and math.isnan(key)):
             raise self.error(FormatError, "a key", "nil" if key is None else "nan")
         if key in table:
@@ -186,14 +210,14 @@ class ObjectReader(ABC):
         tag = self.integer()
         if tag == NUMBER:
             self.charge(_COST_NUMBER)
-            return _number(self.double())
+            return _lua_number(self.double())
         if tag == STRING:
             return self.string()
         if tag in {TABLE, TORCH}:
             index = self.integer()
             if index in self.objects:
                 found = self.objects[index]
-                if isinstance(found, Table) != (tag == TABLE):
+                if isinstance(found, Table) != (tag == TABLE) or found is SKIPPED:
                     raise self.error(FormatError, "an index of the same kind", found)
                 return found
             return self.table(index) if tag == TABLE else self.instance(index)
@@ -205,8 +229,29 @@ class ObjectReader(ABC):
         if tag == NIL:
             return None
         if tag in FUNCTIONS:
-            raise self.error(UnsafeError, CODE, f"a function (tag {tag})")
+            return self.function(tag)
         raise self.error(FormatError, "a tag from 0 to 8", tag)
+
+    def function(self, tag: int) -> Any:
+        """Pass over a function of an nn.Copy; refuse any other.
+
+        Its bytes are not read.  The variables that it refers to are an object like any, which is
+        read after it and given to nobody.
+        """
+        key = self.stack[-1].key if len(self.stack) >= 2 else None
+        owner = self.stack[-2].target if isinstance(key, str) and key in COPY_FUNCTIONS else None
+        if not isinstance(owner, TorchObject) or owner.class_name != COPY or tag not in _INDEXED:
+            raise self.error(UnsafeError, CODE, f"a function (tag {tag})")
+        index = self.integer()
+        if index in self.objects:
+            if self.objects[index] is not SKIPPED:
+                raise self.error(FormatError, "an index of the same kind", self.objects[index])
+            return SKIPPED
+        self.charge(_COST_TORCH)
+        self.objects[index] = SKIPPED
+        self.skip(self.fitting(self.integer(), 1, "a function"))
+        self.begin()
+        return SKIPPED
 
     def push(self, target: Table | TorchObject, left: int) -> None:
         """Read the body of `target` next."""
@@ -252,7 +297,8 @@ class ObjectReader(ABC):
         if name.startswith("tds."):
             raise self.error(UnsupportedError, "a class whose layout is known", name)
         result = self.objects[index] = TorchObject(name, version=version, offset=start)
-        self.push(result, OBJECTS.get(name, 1))
+        if count := objects_of(name, version):
+            self.push(result, count)
         return result
 
     def class_header(self) -> tuple[str, int]:
@@ -323,7 +369,7 @@ class ObjectReader(ABC):
         return found.array
 
 
-def _number(value: float) -> int | float:
+def _lua_number(value: float) -> int | float:
     """Lua has only doubles; those that are whole become ints, but for -0.0 and inexact ones."""
     whole = value.is_integer() and abs(value) < 2**53 and (value or math.copysign(1, value) > 0)
     return int(value) if whole else value

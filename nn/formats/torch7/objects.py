@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["STORAGE_TYPES", "Storage", "Table", "TorchObject"]
+__all__ = [
+    "SKIPPED",
+    "STORAGE_TYPES",
+    "TENSOR_TYPES",
+    "Storage",
+    "Table",
+    "TorchObject",
+    "module_type",
+]
 
 # The types of entries by the names that tensor and storage classes are made of.  What was on a GPU
 # is written as the same numbers.
@@ -33,6 +41,19 @@ STORAGE_TYPES: dict[str, np.dtype[Any]] = {
     **{f"Cuda{name}": np.dtype(entry) for name, entry in _ENTRIES.items() if name != "Float"},
     "Cuda": np.dtype(np.float32),
 }
+
+# The types that a module may have.
+TENSOR_TYPES = {
+    np.dtype(np.float64): "torch.DoubleTensor",
+    np.dtype(np.float32): "torch.FloatTensor",
+    np.dtype(np.float16): "torch.HalfTensor",
+}
+
+
+def module_type(name: Any) -> np.dtype[Any] | None:
+    """The floating dtype that the name of a tensor type stands for; None for any other."""
+    found = STORAGE_TYPES.get(name[6:-6]) if isinstance(name, str) else None
+    return found if found in TENSOR_TYPES and f"torch.{name[6:-6]}Tensor" == name else None
 
 
 class _Key:
@@ -66,15 +87,15 @@ class Table(MutableMapping[Any, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         try:
-            return self._items[_stored(key)]
+            return self._items[_stored_key(key)]
         except KeyError:
             raise KeyError(key) from None
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._items[_stored(key)] = value
+        self._items[_stored_key(key)] = value
 
     def __delitem__(self, key: Any) -> None:
-        del self._items[_stored(key)]
+        del self._items[_stored_key(key)]
 
     def __iter__(self) -> Iterator[Any]:
         for key in self._items:
@@ -84,7 +105,7 @@ class Table(MutableMapping[Any, Any]):
         return len(self._items)
 
     def __contains__(self, key: Any) -> bool:
-        return _stored(key) in self._items
+        return _stored_key(key) in self._items
 
     # Equal is only the same table, as in Lua; comparing entries would not end for a cyclic one.
     __eq__ = object.__eq__
@@ -100,16 +121,16 @@ class Table(MutableMapping[Any, Any]):
         return [self._items[i] for i in range(1, len(self._items) + 1)]
 
     def __repr__(self) -> str:
-        shown = [f"{key!r:.40}" if _is_plain(key) else "…" for key in itertools.islice(self, 8)]
+        shown = [f"{key!r:.40}" if _is_plain_key(key) else "…" for key in itertools.islice(self, 8)]
         return f"Table({len(self)} entries: {', '.join(shown)})"
 
 
-def _is_plain(key: Any) -> bool:
+def _is_plain_key(key: Any) -> bool:
     return isinstance(key, (str, bytes)) or type(key) in {int, float}
 
 
-def _stored(key: Any) -> Any:
-    if _is_plain(key):
+def _stored_key(key: Any) -> Any:
+    if _is_plain_key(key):
         return key
     if isinstance(key, (np.integer, np.floating)):
         return key.item()
@@ -127,6 +148,18 @@ class Storage:
 
     def __repr__(self) -> str:
         return f"Storage({self.array.dtype}, {self.array.size} entries)"
+
+
+class _Skipped:
+    """Stands for a function in a file whose bytes were passed over, neither read nor run."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "a function that was not read"
+
+
+SKIPPED = _Skipped()
 
 
 class TorchObject:

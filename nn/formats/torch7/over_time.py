@@ -1,6 +1,6 @@
 """The decorators of torch/rnn that run layers over time, and its criterions of sequences.
 
-Two layers in both directions are a network there: one module for both, in which one of them stands
+In Torch7 two layers in both directions are one network, in which one of them stands
 between modules that turn the sequence around.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.container import ConcatTable, Container, Sequential
 from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
-from tapegrad.nn.formats.torch7.networks import like, module_with, parts_of, step_of
+from tapegrad.nn.formats.torch7.networks import in_mode_of, module_with, parts_of, step_of
 from tapegrad.nn.layers.table import (
     CAddTable,
     CDivTable,
@@ -33,7 +33,9 @@ __all__ = [
     "read_criterion_over_time",
     "read_mask_zero_criterion",
     "read_remembering",
+    "read_repeater",
     "read_repeater_criterion",
+    "read_seq_gru",
     "write_bi_sequencer",
     "write_bidirectional",
     "write_criterion_over_time",
@@ -74,6 +76,23 @@ def read_remembering(fields: Fields, _version: int) -> Fields:
     return fields
 
 
+def read_repeater(fields: Fields, _version: int) -> Fields:
+    """The number of steps was called nStep once."""
+    steps = fields.get("seqlen", fields.get("nStep"))
+    if type(steps) is not int or steps < 1:
+        raise FormatError("a number of steps called seqlen", f"{steps!r:.60}")
+    return fields | {"seqlen": steps}
+
+
+def read_seq_gru(fields: Fields, _version: int) -> Fields:
+    """The sizes had other names once, and samples could stand before steps."""
+    if fields.get("batchfirst"):
+        raise UnsupportedError("sequences with the steps in front", "batchfirst")
+    names = (("inputSize", "inputsize"), ("outputSize", "outputsize"))
+    fields = fields | {ours: fields[theirs] for theirs, ours in names if theirs in fields}
+    return {name: value for name, value in fields.items() if name not in dict(names)}
+
+
 def read_bidirectional(fields: Fields, _version: int) -> Fields:
     """The layer that runs along the sequence, the one against it, and their merge."""
     ahead, back, merge = _both_ways(fields)
@@ -85,7 +104,7 @@ def read_bidirectional(fields: Fields, _version: int) -> Fields:
 
 
 def read_bi_sequencer(fields: Fields, _version: int) -> Fields:
-    """As read_bidirectional; the merge is given single steps here, and whole sequences there."""
+    """As read_bidirectional; Torch7's merge gets entire sequences, and tapegrad's single steps."""
     ahead, back, merge = _both_ways(fields)
     for module in (ahead, back):
         if not isinstance(module, Sequencer):
@@ -141,7 +160,7 @@ def _written_both_ways(module: Any, fields: Fields, merge: Any) -> Fields:
     inner = Sequential(_ReverseSequence(), back, _ReverseSequence())
     both = ConcatTable(ahead, _ReverseUnreverse(inner))
     given = (ahead, back, *(() if module.merge is None else (merge,)))
-    network = like(Sequential(both, merge), module, *given)
+    network = in_mode_of(Sequential(both, merge), module, *given)
     return {k: v for k, v in fields.items() if k != "merge"} | {"modules": [network]}
 
 
@@ -155,7 +174,7 @@ def read_criterion_over_time(fields: Fields, _version: int) -> Fields:
 
 
 def read_repeater_criterion(fields: Fields, version: int) -> Fields:
-    """As read_criterion_over_time; an average over the steps is not there."""
+    """As read_criterion_over_time; an average over the steps is refused."""
     if fields.get("sizeAverage"):
         raise UnsupportedError("a RepeaterCriterion without sizeAverage", "one with it")
     fields = read_criterion_over_time(fields, version)

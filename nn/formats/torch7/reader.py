@@ -1,7 +1,7 @@
 """Reads the bytes of a Torch7 file into the objects it is made of.
 
 The first bytes say whether it is text or binary, and of which byte order.  Nothing in the file says
-whether longs have 64 or 32 bits; `read` tries the first, then the second.
+whether longs have 64 or 32 bits; `read_file_objects` tries the first, then the second.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tapegrad.nn.formats.torch7.encodings import Ascii, Binary, Order
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.object_reader import ObjectReader
 
-__all__ = ["read"]
+__all__ = ["read_file_objects"]
 
 NOT_TORCH7 = "a Torch7 file, which begins with a tag from 0 to 8 (nn.load reads safetensors files)"
 TRAILING = "the end of the file (load_all reads files with several objects)"
 
 
-def read(
+def read_file_objects(
     file: str | os.PathLike[str] | bytes,
     *,
     many: bool = False,

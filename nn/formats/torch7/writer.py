@@ -20,24 +20,24 @@ from tapegrad.nn.formats.torch7.object_reader import (
     BOOLEAN,
     NIL,
     NUMBER,
-    OBJECTS,
     STRING,
     TABLE,
     TORCH,
+    objects_of,
 )
 from tapegrad.nn.formats.torch7.objects import STORAGE_TYPES, Storage, TorchObject
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.encodings import Order
 
-__all__ = ["Plan"]
+__all__ = ["WritePlan"]
 
 Mode = Literal["binary", "ascii"]
 _NAMES = {dtype: name for name, dtype in STORAGE_TYPES.items() if not name.startswith("Cuda")}
 _CHUNK = 1 << 13
 
 
-class Plan:
+class WritePlan:
     """What is to be written, looked through: raises UnsupportedError before a byte is written.
 
     obj: None, booleans, numbers, strings, arrays, lists, tuples, dicts, Table, Storage, TorchObject
@@ -48,7 +48,7 @@ class Plan:
         self.kept: list[Any] = []  # so that no identity is given to two objects
         self.tensors: dict[int, tuple[_Span, np.ndarray[Any, Any]]] = {}
         arrays: dict[int, np.ndarray[Any, Any]] = {}
-        for path, item in _walk(obj):
+        for path, item in _walk_written(obj):
             if isinstance(item, (np.ndarray, Storage)):
                 array = item.array if isinstance(item, Storage) else item
                 if _plain_dtype(array) not in _NAMES:
@@ -60,7 +60,7 @@ class Plan:
 
     def _share(self, arrays: dict[int, np.ndarray[Any, Any]]) -> None:
         """Find which arrays overlap or touch within one allocation: they share a storage."""
-        groups: dict[tuple[int, Any], list[tuple[int, int, int]]] = {}
+        groups: dict[tuple[int, Any, int], list[tuple[int, int, int]]] = {}
         for key, array in arrays.items():
             if not _strided(array):
                 self._own(key, array)
@@ -103,7 +103,7 @@ class Plan:
 
     def _check_short_longs(self) -> None:
         """Raise UnsupportedError for what does not go into 32 bits, before a byte is written."""
-        for path, item in _walk(self.root):
+        for path, item in _walk_written(self.root):
             array = item.array if isinstance(item, Storage) else item
             if not isinstance(array, np.ndarray):
                 continue
@@ -114,9 +114,11 @@ class Plan:
             if array.size >= 2**31:
                 raise UnsupportedError("sizes of 4 bytes", str(array.size), path=path)
 
-    def header(self, fields: Any) -> Any:
-        """What nn.GPU writes in front of its fields: its type and device."""
-        known = fields if isinstance(fields, Mapping) else {}
+    def header(self, item: TorchObject) -> Any:
+        """What is in front of the fields: an nn.GPU's type and device, or several GPUs' numbers."""
+        known = item.fields if isinstance(item.fields, Mapping) else {}
+        if item.class_name != "nn.GPU":
+            return known.get("gpuAssignments")
         kept = {i: known.get(name) for i, name in enumerate(("_type", "device"), 1)}
         self.kept.append(kept)
         return kept
@@ -172,7 +174,7 @@ def _pairs(item: Any) -> list[tuple[Any, Any]]:
     return [(key, value) for key, value in pairs if value is not None]
 
 
-def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
+def _walk_written(obj: Any) -> Iterator[tuple[str, Any]]:
     """(path, thing) for everything below `obj`, each once; raises for what can't be written."""
     stack: list[tuple[str, Any]] = [("root", obj)]
     seen: set[int] = set()
@@ -200,7 +202,7 @@ def _walk(obj: Any) -> Iterator[tuple[str, Any]]:
             raise UnsupportedError("something that Torch7 has", type(item).__name__, path=path)
 
 
-def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
+def _emit(plan: WritePlan, out: _BinaryOut | _AsciiOut) -> None:
     indices: dict[int, int] = {}
     stack = [plan.root]
     while stack:
@@ -231,9 +233,10 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
                 if item.version:
                     out.string(f"V {item.version}")
                 out.string(item.class_name)
-                stack.append(item.fields)
-                if OBJECTS.get(item.class_name) == 2:
-                    stack.append(plan.header(item.fields))
+                count = objects_of(item.class_name, item.version)
+                stack.extend([item.fields] if count else [])
+                if count == 2:
+                    stack.append(plan.header(item))
             else:
                 pairs = _pairs(item)
                 out.integer(len(pairs))
@@ -242,7 +245,10 @@ def _emit(plan: Plan, out: _BinaryOut | _AsciiOut) -> None:
 
 
 def _emit_tensor(
-    plan: Plan, out: _BinaryOut | _AsciiOut, array: np.ndarray[Any, Any], indices: dict[int, int]
+    plan: WritePlan,
+    out: _BinaryOut | _AsciiOut,
+    array: np.ndarray[Any, Any],
+    indices: dict[int, int],
 ) -> None:
     name = _NAMES[_plain_dtype(array)]
     out.string("V 1")

@@ -1,13 +1,35 @@
-"""How to draw an example of optimizers, and of the primitive that runs them.
+"""Examples for optim/; see `cases`.
 
 Each rule has a case of its own, made of what its options may try (`law_case`).  Here are those that
-need several options together, or an array as long as x; that of sgd stands in cases.py.
+need several options together, or an array as long as x.
 """
 
 from __future__ import annotations
 
 from tapegrad.autograd.check import Setting, TrialCall
 from tapegrad.optim import option, update_rule
+
+
+def sgd(d):
+    size = d.integer(1, 6)
+    config = {"learningRate": d.choice([0.1, 0.01])}
+    kind = d.choice(["plain", "momentum", "nesterov", "damped"])
+    if kind != "plain":
+        config["momentum"] = d.choice([0.5, 0.9])
+    if kind == "nesterov":
+        config.update(nesterov=True, dampening=0)
+    if kind == "damped":
+        config["dampening"] = 0.25
+    decay = d.choice(["none", "weight", "weights", "rate"])
+    if decay == "weight":
+        config["weightDecay"] = 0.01
+    elif decay == "weights":
+        config["weightDecays"] = d.rng.uniform(0, 0.02, size)
+    elif decay == "rate":
+        config["learningRateDecay"] = 0.05
+    if d.choice([False, True]):
+        config["learningRates"] = d.rng.uniform(0.5, 1.0, size)
+    return Setting(config, size)
 
 
 def maybe(d, **options):
@@ -21,9 +43,6 @@ def nag(d):
     config |= maybe(d, momentum=0.5, weightDecay=0.01, learningRateDecay=0.05)
     config |= maybe(d, learningRates=d.rng.uniform(0.5, 1.0, size))
     return Setting(config, size)
-
-
-OPTIMIZERS = {"nag": nag}
 
 
 @update_rule()
@@ -44,4 +63,9 @@ def optimizer_step(d):
     return TrialCall([x, g, [], [factors]], settings)
 
 
-PRIMITIVES = {"optimizer_step": optimizer_step}
+OPERATIONS = {
+    "optimizer_step": optimizer_step,
+}
+
+
+OPTIMIZERS = {"nag": nag, "sgd": sgd}

@@ -1,4 +1,6 @@
-"""Cases of standardization; see `cases.py`."""
+"""Examples for autograd/ops/normalization.py; see `cases`."""
+
+from __future__ import annotations
 
 from tapegrad.autograd.check import TrialCall
 
@@ -13,4 +15,6 @@ def standardize(d):
     return TrialCall([d.array(shape)], {"axes": axes, "eps": d.choice([1e-5, 0.1])})
 
 
-PRIMITIVES = {"standardize": standardize}
+OPERATIONS = {
+    "standardize": standardize,
+}

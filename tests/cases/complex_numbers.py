@@ -1,7 +1,7 @@
 """Complex arguments: which operations refuse them, and which need another example.
 
 Every operation is held to the laws of values and derivatives with complex arguments too, drawn by
-its own case in `cases.py` (see `Draws.array`), except those listed here as real by nature.  Those
+its own case (see `Draws.array`), except those listed here as real by nature.  Those
 must refuse complex arguments with a TypeError: `test_laws.py` checks both directions.
 """
 

@@ -1,14 +1,13 @@
-"""Torch7's objects to modules and back.
+"""Builds modules from the objects of a Torch7 file; description.py has the other direction.
 
 Layers keep Torch7's names for their attributes, so most need nothing said: an instance is made
 without calling its constructor (nothing in a file may decide how much memory that takes), and each
 attribute that the class declares (`keeps`) gets the field of that name.  Numbers that count from 1
-there and from 0 here are shifted by what the class declares in `counts`.  A tensor with a gradient
-beside it is a Parameter, another a Buffer.
+in Torch7 and from 0 in tapegrad are shifted by what the class declares in `counts`.  A tensor with
+a gradient beside it is a Parameter, another a Buffer.
 
 What that rule gets wrong is said per class in the table of classes.py, or by the class itself:
-`from_torch7(cls, fields, version)`, a classmethod, returns the attributes to set, and `to_torch7()`
-the fields to write.
+`from_torch7(cls, fields, version)`, a classmethod, returns the attributes to set.
 """
 
 from __future__ import annotations
@@ -20,37 +19,34 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor
-from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.containers.decorators import Profile
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.core.state import has_default, kept_attributes, kept_names
+from tapegrad.nn.core.state import has_default, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
+from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.formats.common.names import may_be_attribute
-from tapegrad.nn.formats.torch7 import classes as torch7_classes
+from tapegrad.nn.formats.torch7.classes import class_entries, is_ignored, private_fields
 from tapegrad.nn.formats.torch7.graph import PARTS as GRAPH_PARTS
-from tapegrad.nn.formats.torch7.objects import Storage, Table, TorchObject
+from tapegrad.nn.formats.torch7.objects import (
+    SKIPPED,
+    TENSOR_TYPES,
+    Storage,
+    Table,
+    TorchObject,
+    module_type,
+)
+from tapegrad.nn.formats.torch7.stand_ins import fields_as_nn, first_replica, name_in_nn
 from tapegrad.nn.module import Module
 
-__all__ = ["from_objects", "to_objects"]
+__all__ = ["attributes", "counts_of", "from_objects"]
 
 # Fields that say something about every module, or that a forward or backward will make anew.
 _OF_ALL = {"output", "gradInput", "_type", "train"}
 
-_TYPES = {
-    np.dtype(np.float64): "torch.DoubleTensor",
-    np.dtype(np.float32): "torch.FloatTensor",
-    np.dtype(np.float16): "torch.HalfTensor",
-}
-
 _PLAIN = (bool, int, float, str, type(None))
-
-# A Linear that has no bias, or one that is kept at 0.
-_ALIASES = {"nn.LinearNoBias": "nn.Linear"}
-_WITHOUT = {"bias", "gradBias"}
 
 # What code that is specific to a class may raise about fields that are not what it expects.
 _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError)
@@ -61,8 +57,11 @@ _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, Arith
 
 def from_objects(
     root: Any, known: Mapping[str, type], file: str | None = None
-) -> tuple[Any, list[str]]:
-    """What a file holds with modules built and lists made, and the classes that are not known.
+) -> tuple[Any, list[str], list[str]]:
+    """What a file holds with modules built and lists made, and two lists.
+
+    The lists: the classes that are not known, and the paths of objects whose functions were not
+    read.
 
     known: classes by the names that Torch7 has for them
     A module with a part of an unknown class can't run, so it stays a TorchObject as well.
@@ -74,6 +73,7 @@ def from_objects(
         results[id(raw)] = _shell(raw, found.built.get(id(raw)))
 
     def result(raw: Any) -> Any:
+        raw = first_replica(raw)
         return results.get(id(raw), raw)
 
     for raw in found.order:
@@ -87,9 +87,8 @@ def from_objects(
         if cls is None:
             continue
         fields = {key: result(value) for key, value in raw.fields.items() if isinstance(key, str)}
-        if raw.class_name in _ALIASES:
-            fields = {key: value for key, value in fields.items() if key not in _WITHOUT}
         try:
+            fields = fields_as_nn(raw.class_name, fields)
             _set_attributes(results[id(raw)], fields, raw.version, tensors)
         except _MALFORMED as error:
             place = {"file": file, "offset": raw.offset, "path": found.path(raw)}
@@ -99,7 +98,15 @@ def from_objects(
             raise FormatError(expected, **place) from error
     if gModule in found.built.values():
         found.unknown -= GRAPH_PARTS  # which became its steps
-    return result(root), sorted(found.unknown)
+    if Profile in found.built.values():
+        found.unknown.discard("torch.Timer")  # whose times are measured anew
+    skipped = [found.path(raw) for raw in found.order if _has_functions(raw)]
+    return result(root), sorted(found.unknown), skipped
+
+
+def _has_functions(raw: Any) -> bool:
+    fields = raw.fields if isinstance(raw, TorchObject) else None
+    return isinstance(fields, Table) and any(value is SKIPPED for value in fields.values())
 
 
 class _Discovered:
@@ -110,9 +117,10 @@ class _Discovered:
         self.unknown: set[str] = set()
         self.built: dict[int, type] = {}
         self._parents: dict[int, list[tuple[Any, Any]]] = {}
-        stack = [(root, None, None)]
+        stack: list[tuple[Any, Any, Any]] = [(root, None, None)]
         while stack:
             item, parent, key = stack.pop()
+            item = first_replica(item)
             if not isinstance(item, (Table, TorchObject)):
                 continue
             parents = self._parents.setdefault(id(item), [])
@@ -127,7 +135,7 @@ class _Discovered:
                         stack.append((k, item, "<key>"))
             else:
                 stack.append((item.fields, item, None))
-                cls = known.get(_ALIASES.get(item.class_name, item.class_name))
+                cls = known.get(item.class_name) or known.get(name_in_nn(item.class_name))
                 if cls is None:
                     self.unknown.add(item.class_name)
                 elif isinstance(item.fields, Table):
@@ -165,7 +173,7 @@ class _Discovered:
 
     def path(self, item: Any) -> str:
         """How `item` was first reached, in the file's keys."""
-        steps = []
+        steps: list[str] = []
         while item is not None and len(steps) < 60:
             item, key = self._parents[id(item)][0]
             if isinstance(key, str):
@@ -178,7 +186,7 @@ class _Discovered:
 def _shell(raw: Any, cls: type | None) -> Any:
     if isinstance(raw, Table):
         return [] if raw.is_list() else Table()
-    return TorchObject(raw.class_name, None, raw.version) if cls is None else cls.__new__(cls)
+    return TorchObject(raw.class_name, None, raw.version) if cls is None else object.__new__(cls)
 
 
 def _fill_table(target: Any, raw: Table, result: Any) -> None:
@@ -192,16 +200,16 @@ def _fill_table(target: Any, raw: Table, result: Any) -> None:
 def _set_attributes(
     module: Any, fields: dict[str, Any], version: int, tensors: dict[int, Tensor]
 ) -> None:
-    cls = type(module)
+    cls: type = type(module)
     if hasattr(cls, "from_torch7"):
         module.__dict__.update(cls.from_torch7(fields, version))
         _set_mode(module, fields)
         return
     _set_mode(module, fields)
-    for entry in torch7_classes.entries(cls):
+    for entry in class_entries(cls):
         if entry.read is not None:
             fields = entry.read(fields, version)
-    kinds = _counts(cls)
+    kinds = counts_of(cls)
     defaults, declared = _defaults(cls), kept_names(cls)
     others = [name for name, value in fields.items() if _is_setting(cls, name, value, fields)]
     for name in dict.fromkeys((*attributes(cls), *others)):
@@ -215,7 +223,7 @@ def _set_attributes(
         if isinstance(value, np.ndarray):
             gradient = fields.get(f"grad{name[:1].upper()}{name[1:]}")
             learned = name in {"weight", "bias"} and not isinstance(module, Criterion)
-            value = _tensor(value, gradient, learned, tensors)
+            value = _make_tensor(value, gradient, learned, tensors)
         if isinstance(value, Storage):
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
@@ -230,11 +238,11 @@ def attributes(cls: type) -> tuple[str, ...]:
     and the parameters of its constructor.  The constructor itself is never called.
     """
     shown = [name for name in kept_names(cls) if not name.startswith("_")]
-    names = dict.fromkeys((*shown, *torch7_classes.private(cls)))
-    return tuple(names if _declares(cls) else names | dict.fromkeys(_parameters(cls)))
+    names = dict.fromkeys((*shown, *private_fields(cls)))
+    return tuple(names if _declares(cls) else names | dict.fromkeys(_constructor_parameters(cls)))
 
 
-def _counts(cls: type) -> Mapping[str, Any]:
+def counts_of(cls: type) -> Mapping[str, Any]:
     """Which attributes count from 1 in Torch7; none if somebody's class has a method `counts`."""
     found = getattr(cls, "counts", {})
     return found if isinstance(found, Mapping) else {}
@@ -248,7 +256,7 @@ def _declares(cls: type) -> bool:
     return is_own(cls) or any(isinstance(names, tuple) for names in theirs)
 
 
-def _parameters(cls: type) -> list[str]:
+def _constructor_parameters(cls: type) -> list[str]:
     """The parameters of the constructor, if that is not one of ours."""
     owner = next(base for base in cls.__mro__ if "__init__" in vars(base))
     if owner is object or is_own(owner):
@@ -266,15 +274,24 @@ def _is_setting(cls: type, name: str, value: Any, fields: Mapping[str, Any]) -> 
     """
     if name in _OF_ALL or name.startswith(("_", "grad")) or not may_be_attribute(cls, name):
         return False
-    if torch7_classes.is_state(cls, name) or callable(getattr(cls, name, None)):
+    if is_ignored(cls, name) or callable(getattr(cls, name, None)):
         return False
     learned = isinstance(fields.get(f"grad{name[:1].upper()}{name[1:]}"), np.ndarray)
     return learned or isinstance(value, _PLAIN) or not _declares(cls)
 
 
 def _set_mode(module: Any, fields: dict[str, Any]) -> None:
-    if isinstance(module, Module) and not fields.get("train", True):
+    """Set what every module has: its mode, and its type, which a criterion's arrays tell."""
+    if not isinstance(module, Module):
+        return
+    if not fields.get("train", True):
         module.train = False
+    values = (v for value in fields.values() for v in (value if type(value) is list else [value]))
+    arrays = (v.dtype for v in values if isinstance(v, np.ndarray))
+    said = module_type(fields.get("_type"))
+    found = said or next((dtype for dtype in arrays if dtype in TENSOR_TYPES), None)
+    if found is not None:
+        module.__dict__["_type"] = found
 
 
 def _check_parts(module: Any) -> None:
@@ -288,7 +305,7 @@ def _check_parts(module: Any) -> None:
         raise FormatError("a list of modules", f"{type(parts).__name__}")
 
 
-def _tensor(
+def _make_tensor(
     array: np.ndarray[Any, Any], gradient: Any, learned: bool, tensors: dict[int, Tensor]
 ) -> Tensor:
     """A tensor of a module: the same object wherever the file has the same tensor."""
@@ -319,7 +336,7 @@ def _defaults(cls: type) -> dict[str, Any]:
 def from_one_based(value: Any, kind: Any) -> Any:
     """A dimension, index or label of Torch7's, or nested lists of them, counted from 0.
 
-    Negative ones stay.  0, which is none of them there, becomes -1 for indices and labels.
+    Negative ones stay.  0, which Torch7 has for none, becomes -1 for indices and labels.
     """
     if value is None or not isinstance(kind, str):
         return value
@@ -333,146 +350,3 @@ def from_one_based(value: Any, kind: Any) -> Any:
     if value == 0 and kind == "dimension":
         raise FormatError("a dimension, which Torch7 counts from 1", "0")
     return value - 1 if value >= 0 else value
-
-
-# To a file ------------------------------------------------------------------------------------
-
-
-def to_one_based(value: Any, kind: Any) -> Any:
-    """The inverse of `from_one_based`; -1 counts from the end in both."""
-    if value is None or not isinstance(kind, str):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [to_one_based(item, kind) for item in value]
-    if isinstance(value, np.ndarray):
-        return np.where(value >= 0, value + 1, value).astype(value.dtype)
-    return value + 1 if value >= 0 else value
-
-
-def to_objects(root: Any, names: Mapping[type, str]) -> Any:
-    """`root` with every module as a TorchObject and every Tensor as an array.
-
-    names: what Torch7 calls each class
-    Raises UnsupportedError, naming the object, for a module of any other class and for attributes
-    that Torch7 has nothing for.
-    """
-    results: dict[int, Any] = {}
-    keep_alive: list[Any] = []
-    pending: list[tuple[str, Any, Any, Any]] = []
-
-    def convert(item: Any, path: str, dtype: Any = None) -> Any:
-        if isinstance(item, Tensor):
-            return _array(item)
-        if not isinstance(item, (Module, Mapping, list, tuple, TorchObject)):
-            return item
-        if id(item) not in results:
-            keep_alive.append(item)
-            results[id(item)] = made = _counterpart(item, names, path)
-            pending.append((path, item, made, dtype))
-        return results[id(item)]
-
-    arrays: dict[int, np.ndarray[Any, Any]] = {}
-    zeros: dict[int, np.ndarray[Any, Any]] = {}  # gradients of parameters that have none
-
-    def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-        """One array for each memory seen one way, so that sharing is seen when it is written."""
-        keep_alive.append(array_of(tensor))
-        return arrays.setdefault(id(array_of(tensor)), devices.to_numpy(array_of(tensor)))
-
-    result = convert(root, "root")
-    while pending:
-        path, item, made, dtype = pending.pop()
-        if isinstance(item, Module):
-            dtype = _dtype(item, dtype)
-            fields = _fields(item, path, zeros, dtype)
-            made.fields = Table()
-            for name, value in fields.items():
-                if value is not None:
-                    made.fields[name] = convert(value, f"{path}.{name}", dtype)
-        elif isinstance(item, TorchObject):
-            made.fields = convert(item.fields, path, dtype)
-        elif isinstance(item, Mapping):
-            for key, value in item.items():
-                step = f".{key}" if isinstance(key, str) else f"[{key!r:.40}]"
-                made[convert(key, f"{path}.<key>", dtype)] = convert(value, path + step, dtype)
-        else:
-            made.extend(convert(value, f"{path}[{i}]", dtype) for i, value in enumerate(item))
-    return result
-
-
-def _counterpart(item: Any, names: Mapping[type, str], path: str) -> Any:
-    if isinstance(item, TorchObject):
-        return TorchObject(item.class_name, None, item.version)
-    if not isinstance(item, Module):
-        return Table() if isinstance(item, Mapping) else []
-    cls = type(item)
-    if cls not in names:
-        expected = "a class that Torch7 has, or one passed in `classes`"
-        raise UnsupportedError(expected, f"{cls.__module__}.{cls.__qualname__}", path=path)
-    return TorchObject(names[cls], None, torch7_classes.version(cls))
-
-
-def _fields(
-    module: Module, path: str, zeros: dict[int, np.ndarray[Any, Any]], dtype: np.dtype[Any]
-) -> dict[str, Any]:
-    """The fields that Torch7 would have, still with Tensors and modules among them."""
-    fields: dict[str, Any] = {"train": module.train, **_type_fields(module, dtype)}
-    if hasattr(module, "to_torch7"):
-        return fields | module.to_torch7()
-    kinds, private = _counts(type(module)), torch7_classes.private(type(module))
-    for name, value in kept_attributes(module).items():
-        if value is None or (name.startswith("_") and name not in private):
-            continue
-        kind = kinds.get(name)
-        if kind is not None and isinstance(value, Tensor):
-            fields[name] = to_one_based(devices.to_numpy(array_of(value)), kind)
-        else:
-            fields[name] = to_one_based(value, kind)
-    for entry in torch7_classes.entries(type(module)):
-        if entry.write is not None:
-            try:
-                fields = entry.write(module, fields)
-            except UnsupportedError as error:
-                raise UnsupportedError(error.expected, error.found, path=path) from None
-    for name, value in torch7_classes.state(type(module), dtype):
-        fields.setdefault(name, value)
-    for name, value in list(fields.items()):
-        if isinstance(value, Parameter):
-            gradient = value.grad
-            if gradient is None:
-                gradient = zeros.setdefault(id(value), np.zeros(value.shape, value.dtype))
-            fields[f"grad{name[:1].upper()}{name[1:]}"] = gradient
-    for name, value in fields.items():
-        if not _is_writable(value):
-            raise UnsupportedError(
-                f"an attribute that Torch7 can hold, in {type(module).__name__}",
-                type(value).__name__,
-                path=f"{path}.{name}",
-            )
-    return fields
-
-
-def _is_writable(value: Any) -> bool:
-    plain = (type(None), bool, int, float, str, np.ndarray, np.generic)
-    parts = (Tensor, Module, Table, Storage, TorchObject)
-    if isinstance(value, (list, tuple)):
-        return all(_is_writable(item) for item in value)
-    if isinstance(value, Mapping):
-        return all(_is_writable(item) for item in value.values())
-    return isinstance(value, (*plain, *parts))
-
-
-def _type_fields(module: Module, dtype: np.dtype[Any]) -> dict[str, Any]:
-    cls = type(module)
-    return {
-        "_type": _TYPES[dtype],
-        "output": torch7_classes.output(cls, dtype),
-        "gradInput": torch7_classes.gradient(cls, dtype),
-    }
-
-
-def _dtype(module: Module, around: np.dtype[Any] | None) -> np.dtype[Any]:
-    """The dtype of a module's parameters; without any, that of the module around it."""
-    own = next((p.dtype for _, p in module.named_trainable()), around)
-    found = np.dtype(module.type() if own is None else own)
-    return found if found in _TYPES else np.dtype(np.float64)

@@ -1,0 +1,359 @@
+"""Examples for nn/criterions/; see `cases`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad import nn
+from tapegrad.autograd.check import Layer, TrialCall
+
+
+def mse(d):
+    shape = d.shape("N A?")
+    x = d.array(shape)
+    target = d.rng.standard_normal(shape)
+    return Layer(nn.MSECriterion(d.choice([True, False])), x, d.array((*shape, 2)), target=target)
+
+
+def labelled(kind):
+    def draw(d):
+        n, c = d.size("N"), d.size("C")
+        weights = d.choice([None, d.rng.uniform(0.5, 2.0, c)])
+        module = kind(weights, d.choice([True, False]))
+        return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c))
+
+    return draw
+
+
+def criterion_table(d):
+    """The target has no gradient, so it is drawn as whole numbers."""
+    shape = d.shape("N A")
+    x = d.array(shape)
+    wrong = [x, d.integers((*shape, 2), -2, 3)]
+    return Layer(nn.CriterionTable(nn.MSECriterion()), [x, d.integers(shape, -2, 3)], wrong)
+
+
+def leading_labels(d):
+    shape = (d.size("N", may_be_empty=True), d.size("C"))
+    return TrialCall([d.integers(shape, -1, shape[1])], {"classes": shape[1]})
+
+
+def flagged(kind, d):
+    """A criterion with its flag given to the constructor, or set afterwards."""
+    return with_flag(kind(), d)
+
+
+def with_flag(criterion, d):
+    criterion.sizeAverage = d.choice([True, False])
+    return criterion
+
+
+def against(kind, target=None, large=1000.0, low=None, high=None):
+    """Entry against entry: any shape, the target of the same."""
+
+    def draw(d):
+        shape = d.shape("N A?")
+        x = d.array(shape, low, high, large=large)
+        t = d.rng.standard_normal(shape) if target is None else target(d, shape)
+        return Layer(flagged(kind, d), x, d.array((*shape, 2)), target=t)
+
+    return draw
+
+
+def signs(d, shape):
+    return d.rng.choice([-1.0, 1.0], shape)
+
+
+def bits(d, shape):
+    return d.rng.integers(0, 2, shape).astype(float)
+
+
+def probabilities(d, shape):
+    p = d.rng.uniform(0.1, 0.4, shape)
+    return np.where(d.rng.uniform(size=shape) < 0.3, 0.0, p)
+
+
+def weights(d, count):
+    return d.choice([None, d.rng.uniform(0.5, 2.0, count)])
+
+
+def weighted(kind, target, low=None, high=None):
+    def draw(d):
+        n, c = d.size("N"), d.size("C")
+        x = d.array((n, c), low, high)
+        module = kind(weights(d, c), d.choice([True, False]))
+        return Layer(module, x, d.array((n, c + 1)), target=target(d, (n, c)))
+
+    return draw
+
+
+def weighted_mse(d):
+    n, c = d.size("N"), d.size("C")
+    module = with_flag(nn.WeightedMSECriterion(d.rng.uniform(0.5, 2.0, c)), d)
+    target = d.rng.standard_normal((n, c))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+def auto_crop(d):
+    h, w, dh, dw = d.size("H"), d.size("W"), d.integer(0, 3), d.integer(0, 3)
+    target = d.rng.standard_normal((2, h + dh, w + dw))
+    module = nn.SpatialAutoCropMSECriterion(d.choice([True, False]))
+    return Layer(module, d.array((2, h, w)), d.array((2, h + 9, w)), target=target)
+
+
+def l1_cost(d):
+    return Layer(nn.L1Cost(), d.array(d.shape("N A?")), target=[])
+
+
+def hinge(d):
+    shape = d.shape("N A?")
+    one = d.choice([True, False])
+    module = with_flag(nn.HingeEmbeddingCriterion(d.choice([1, 0.8])), d)
+    return Layer(
+        module,
+        d.array(shape),
+        None if one or np.prod(shape) == 1 else d.array((*shape, 2)),  # one sign is for all
+        target=signs(d, () if one else shape),
+    )
+
+
+def pairs(make, target):
+    def draw(d):
+        shape = (d.size("N"), d.size("A", 2, 4))
+        x = [d.array(shape), d.array(shape)]
+        return Layer(make(d), x, [x[0], d.array((*shape, 2))], target=target(d, shape))
+
+    return draw
+
+
+def one_sign(d, shape):
+    return signs(d, ())
+
+
+def spatial_labelled(d):
+    n, c, h, w = d.size("N"), d.size("C"), d.size("H"), d.size("W")
+    module = nn.SpatialClassNLLCriterion(weights(d, c), d.choice([True, False]))
+    return Layer(
+        module, d.array((n, c, h, w)), d.array((n, c, h, w + 1)), target=d.integers((n, h, w), 0, c)
+    )
+
+
+def simplex(d):
+    n, c = d.size("N"), d.size("C", 2, 4)
+    module = with_flag(nn.ClassSimplexCriterion(c), d)
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=d.integers((n,), 0, c))
+
+
+def multi_margin(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.MultiMarginCriterion(d.choice([1, 2]), weights(d, c), d.choice([1, 0.5]))
+    return Layer(
+        with_flag(module, d), d.array((n, c)), d.array((n + 1, c)), target=d.integers((n,), 0, c)
+    )
+
+
+def multi_label_margin(d):
+    n, c = d.size("N"), d.size("C")
+    module = with_flag(nn.MultiLabelMarginCriterion(), d)
+    target = d.integers((n, c), -1, c)
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+def multi(d):
+    shape = d.shape("N A")
+    module = nn.MultiCriterion().add(nn.MSECriterion()).add(nn.SmoothL1Criterion(), 0.3)
+    target = d.rng.standard_normal(shape)
+    return Layer(module, d.array(shape), d.array((*shape, 2)), target=target)
+
+
+def parallel(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.ParallelCriterion().add(nn.MSECriterion(), 0.7).add(nn.ClassNLLCriterion())
+    x = [d.array((n, c)), d.array((n, c))]
+    target = [d.rng.standard_normal((n, c)), d.integers((n,), 0, c)]
+    return Layer(module, x, x[:1], target=target)
+
+
+def through_modules(d):
+    n, c = d.size("N"), d.size("C")
+    # Without parameters: a criterion's backward gathers no gradients of them, as in Torch7.
+    module = nn.ModuleCriterion(nn.MSECriterion(), nn.Tanh(), nn.Sigmoid())
+    target = d.rng.standard_normal((n, c))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=target)
+
+
+def over_time(make, repeated):
+    def draw(d):
+        t, n, c = d.size("T", 1, 3), d.size("N"), d.size("C")
+        module = make(nn.CrossEntropyCriterion(), d)
+        target = d.integers((n,) if repeated else (t, n), 0, c)
+        return Layer(module, d.array((t, n, c)), d.array((t, n + 1, c)), target=target)
+
+    return draw
+
+
+def masked_loss(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.MaskZeroCriterion(nn.CrossEntropyCriterion()).setZeroMask(d.booleans((n,)))
+    target = d.integers((n,), 0, c)
+    return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=target)
+
+
+def probabilities_of_any_shape(d):
+    return TrialCall([d.array(d.shape(), 0.0, 1.0)])
+
+
+def sequences_of_labels(d):
+    shape = (d.size("N"), d.size("S", 1, 3))
+    return TrialCall([d.integers(shape, -1, 3)], {"classes": 4, "blank": 3})
+
+
+def step_counts(d):
+    n = d.size("N")
+    return TrialCall([d.integers((n,), 0, 5)], {"samples": n, "steps": 4})
+
+
+OPERATIONS = {
+    "below_zero": lambda d: TrialCall([d.array(d.shape(), 0.0, 5.0)]),
+    "extended_labels": sequences_of_labels,
+    "numbers_of_steps": step_counts,
+    "outside_unit_interval": probabilities_of_any_shape,
+    "leading_labels": leading_labels,
+}
+
+
+MODULES = {
+    "CriterionTable": criterion_table,
+}
+
+
+def cross_entropy(d):
+    """Labels or shares, smoothed or not, at many positions or one, classes anywhere."""
+    n, c, axis = d.size("N"), d.size("C"), d.choice([None, 1, -1])
+    rest = d.choice([(), (2,), (2, 3)])
+    shape = (n, *rest, c) if axis == -1 else (n, c, *rest)
+    module = nn.CrossEntropyCriterion(
+        weights(d, c), d.choice([True, False]), 0 if c > 1 else -100, d.choice([0, 0.25]), axis=axis
+    )
+    soft = d.choice([True, False])
+    target = d.rng.dirichlet(np.ones(c), (n, *rest)) if soft else d.integers((n, *rest), 0, c)
+    if soft and axis != -1:
+        target = np.moveaxis(target, -1, 1)
+    return Layer(module, d.array(shape), d.array((n + 1, *shape[1:])), target=target)
+
+
+def logits(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.BCEWithLogitsCriterion(weights(d, c), weights(d, c), d.choice(["mean", "sum"]))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=bits(d, (n, c)))
+
+
+def reduced(make, target=None, **options):
+    """Entry against entry, with a reduction."""
+
+    def draw(d):
+        shape = d.shape("N A?")
+        t = d.rng.standard_normal(shape) if target is None else target(d, shape)
+        module = make(d, d.choice(["mean", "sum"]))
+        return Layer(module, d.array(shape, **options), d.array((*shape, 2)), target=t)
+
+    return draw
+
+
+def counts(d, shape):
+    return d.rng.integers(0, 5, shape).astype(float)
+
+
+def gaussian_nll(d):
+    n, a = d.size("N"), d.size("A")
+    x = [d.array((n, a)), d.array((n, d.choice([1, a])), 0.1, 4.0)]
+    module = nn.GaussianNLLCriterion(d.choice([True, False]), reduction=d.choice(["mean", "sum"]))
+    return Layer(module, x, [x[0], d.array((n, a + 1))], target=d.rng.standard_normal((n, a)))
+
+
+def triplets(d):
+    shape = d.shape("N? A")
+    x = [d.array(shape) for _ in range(3)]
+    module = nn.TripletMarginCriterion(
+        d.choice([1, 3]), d.choice([2, 1.5]), 1e-3, d.choice([True, False])
+    )
+    return Layer(module, x, [*x[:2], d.array((*shape, 2))], target=[])
+
+
+def ctc(d):
+    t, n, c = d.size("T", 2, 4), d.size("N"), d.size("C", 2, 4)
+    blank = d.choice([0, c - 1])
+    labels = d.integers((n, d.size("S", 1, 2)), -1, c)
+    labels = np.where(labels == blank, -1, labels)
+    x = d.array((t, n, c), -4.0, 0.0)
+    module = nn.CTCCriterion(blank, zero_infinity=True, reduction=d.choice(["mean", "sum"]))
+    lengths = d.integers((n,), 0, t + 1)
+    target = d.choice([labels, [labels, lengths]])
+    return Layer(module, x, d.array((t, n + 1, c)), target=target)
+
+
+def sample_weighted(d):
+    n, c = d.size("N"), d.size("C")
+    inner, t = d.choice([0, 1]), d.integers((n,), 0, c)
+    module = nn.SampleWeightedCriterion(
+        [nn.CrossEntropyCriterion(), nn.MSECriterion()][inner], d.choice(["mean", "sum"])
+    )
+    target = [d.rng.standard_normal((n, c)) if inner else t, d.rng.uniform(0.5, 2, n)]
+    return Layer(module, d.array((n, c)), d.array((n, c, 2)), target=target)
+
+
+CRITERIONS = {
+    "BCEWithLogitsCriterion": logits,
+    "CTCCriterion": ctc,
+    "CrossEntropyCriterion": cross_entropy,
+    "FocalCriterion": reduced(
+        lambda d, r: nn.FocalCriterion(d.choice([0, 1, 2]), d.choice([None, 0.25]), r), bits
+    ),
+    "GaussianNLLCriterion": gaussian_nll,
+    "HuberCriterion": reduced(lambda d, r: nn.HuberCriterion(d.choice([1, 0.5, 3]), r)),
+    "PoissonNLLCriterion": reduced(
+        lambda d, r: nn.PoissonNLLCriterion(True, d.choice([True, False]), reduction=r),
+        counts,
+        large=10.0,
+    ),
+    "SampleWeightedCriterion": sample_weighted,
+    "TripletMarginCriterion": triplets,
+    "AbsCriterion": against(nn.AbsCriterion),
+    "BCECriterion": weighted(nn.BCECriterion, bits, 0.0, 1.0),
+    "ClassNLLCriterion": labelled(nn.ClassNLLCriterion),
+    "ClassSimplexCriterion": simplex,
+    "CosineEmbeddingCriterion": pairs(
+        lambda d: with_flag(nn.CosineEmbeddingCriterion(d.choice([0, 0.1, -0.5])), d),
+        lambda d, shape: signs(d, shape[:1]),
+    ),
+    "DistKLDivCriterion": against(nn.DistKLDivCriterion, probabilities),
+    "DistanceRatioCriterion": pairs(
+        lambda d: nn.DistanceRatioCriterion(d.choice([True, False])), lambda d, shape: []
+    ),
+    "HingeEmbeddingCriterion": hinge,
+    "L1Cost": l1_cost,
+    "L1HingeEmbeddingCriterion": pairs(
+        lambda d: nn.L1HingeEmbeddingCriterion(d.choice([2, 20])), one_sign
+    ),
+    "MSECriterion": mse,
+    "MarginCriterion": against(nn.MarginCriterion, signs),
+    "MarginRankingCriterion": pairs(
+        lambda d: with_flag(nn.MarginRankingCriterion(d.choice([1, 0.1])), d), signs
+    ),
+    "MaskZeroCriterion": masked_loss,
+    "ModuleCriterion": through_modules,
+    "MultiCriterion": multi,
+    "MultiLabelMarginCriterion": multi_label_margin,
+    "MultiLabelSoftMarginCriterion": weighted(nn.MultiLabelSoftMarginCriterion, bits),
+    "MultiMarginCriterion": multi_margin,
+    "ParallelCriterion": parallel,
+    "RepeaterCriterion": over_time(lambda inner, d: nn.RepeaterCriterion(inner), repeated=True),
+    "SequencerCriterion": over_time(
+        lambda inner, d: nn.SequencerCriterion(inner, d.choice([False, True])), repeated=False
+    ),
+    "SmoothL1Criterion": against(nn.SmoothL1Criterion),
+    "SoftMarginCriterion": against(nn.SoftMarginCriterion, signs),
+    "SpatialAutoCropMSECriterion": auto_crop,
+    "SpatialClassNLLCriterion": spatial_labelled,
+    "WeightedMSECriterion": weighted_mse,
+}

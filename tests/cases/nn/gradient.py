@@ -1,0 +1,25 @@
+"""Examples for nn/layers/gradient.py; see `cases`."""
+
+from __future__ import annotations
+
+from cases.common import anywhere, not_the_derivative
+
+from tapegrad import nn
+
+MODULES = {
+    "GradientReversal": anywhere(lambda d: nn.GradientReversal(d.choice([1, 0.5]))),
+    "L1Penalty": anywhere(lambda d: nn.L1Penalty(0.25, d.choice([True, False]))),
+    "PrintSize": anywhere(lambda _: nn.PrintSize("size")),
+    "ZeroGrad": anywhere(lambda _: nn.ZeroGrad()),
+}
+
+
+EXCEPTIONS = {
+    **not_the_derivative("GradientReversal", "the gradient is multiplied by -λ on its way"),
+    **not_the_derivative("ZeroGrad", "the gradient is 0"),
+    **not_the_derivative(
+        "L1Penalty", "the gradient of a penalty is added that is not in the output"
+    ),
+    ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
+    ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",
+}

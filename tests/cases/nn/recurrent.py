@@ -1,0 +1,157 @@
+"""Examples for nn/recurrent/; see `cases`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad import nn
+from tapegrad.autograd.check import Layer
+
+
+def sequences(make, least=1):
+    """(T, N, D), samples apart along N, which is not the first axis."""
+
+    def draw(d):
+        t, n, size = d.size("T", least, 3), d.size("N"), d.size("D", 1, 3)
+        shape = (t, n, size)
+        return Layer(make(d, size), d.array(shape, large=3.0), d.array((t, n, size + 1)))
+
+    return draw
+
+
+def one_step(make):
+    def draw(d):
+        n, size = d.size("N"), d.size("D", 1, 3)
+        x = d.array((n, size), large=3.0)
+        return Layer(make(d, size), x, d.array((n, size + 1)), "always")
+
+    return draw
+
+
+def of_sizes(kind):
+    return lambda d, size: kind(size, d.size("H", 1, 3))
+
+
+def projected(kind):
+    def make(d, size):
+        output = d.choice([(), (2,)])
+        return kind(size, d.size("H", 1, 3), *output)
+
+    return make
+
+
+def step_lstm(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    o = d.choice([h, h + 1])
+    x = [d.array((n, k), large=3.0) for k in (size, o, h)]
+    return Layer(nn.StepLSTM(size, h, o), x, [x[0], x[1], d.array((n, h + 1))], "always")
+
+
+def step_gru(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    x = [d.array((n, k), large=3.0) for k in (size, h)]
+    return Layer(nn.StepGRU(size, h), x, x[:1], "always")
+
+
+def masked_sequence(kind):
+    """Sometimes with padding, said by a mask."""
+
+    def draw(d):
+        layer = sequences(projected(kind) if kind is nn.SeqLSTM else of_sizes(kind))(d)
+        if d.choice([False, True]):
+            layer.module.setZeroMask(d.rng.random(layer.input.shape[:2]) < 0.4)
+        return layer
+
+    return draw
+
+
+def stepped(d, size):
+    """What a Sequencer may hold."""
+    h = d.size("H", 1, 3)
+    kind = d.choice([nn.RecGRU, nn.LSTM, nn.FastLSTM, nn.Linear])
+    if d.choice([True, False]):
+        return kind(size, h)
+    return nn.Sequential(kind(size, h), nn.Linear(h, 2))
+
+
+def listed_steps(d):
+    """A list of steps instead of an array."""
+    layer = sequences(lambda d, size: nn.Sequencer(stepped(d, size)))(d)
+    if d.choice([True, False]):
+        layer.input, layer.wrong = list(layer.input), list(layer.wrong)
+        layer.input = [np.array(step) for step in layer.input]
+    return layer
+
+
+def lookup_rnn(d):
+    n, h = d.size("N"), d.size("H", 1, 3)
+    return Layer(nn.LookupRNN(4, h), d.integers((n,), 0, 4), d.integers((n, 2), 0, 4))
+
+
+def lookup(make):
+    def draw(d):
+        shape = d.shape("N A?")
+        module, low, high = make(d)
+        wrong = np.full(shape, 5)
+        return Layer(module, d.integers(shape, low, high), None if 0 in shape else wrong)
+
+    return draw
+
+
+def embedding(d):
+    """Never at the padding: that its row gets no gradient is no derivative, and tested apart."""
+    padding = d.choice([None, -1])
+    return nn.Embedding(5, 3, padding), 0, 5 if padding is None else 4
+
+
+def mask_zero(d):
+    n, size = d.size("N"), d.size("D", 1, 3)
+    v1 = d.choice([True, False])
+    module = nn.MaskZero(nn.Linear(size, 2), v1, d.choice([True, False]))
+    if not v1:
+        module.setZeroMask(d.booleans((n,)))
+    x = d.array((n, size))
+    return Layer(module, x, d.array((n, size + 1)), "always" if v1 else None)
+
+
+def recurrence(d):
+    """A network of an input and the last output, joined along their last axis."""
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    step = nn.Sequential(nn.JoinTable(0, 1), nn.Linear(size + h, h), nn.Tanh())
+    shape = d.choice([(n, size), (size,)])
+    x = d.array(shape, large=3.0)
+    return Layer(nn.Recurrence(step, h, 1), x, d.array((*shape[:-1], size + 1)))
+
+
+MODULES = {
+    "BiSequencer": sequences(lambda d, size: nn.BiSequencer(stepped(d, size))),
+    "Embedding": lookup(embedding),
+    "FastLSTM": one_step(of_sizes(nn.FastLSTM)),
+    "GRU": one_step(of_sizes(nn.GRU)),
+    "LSTM": one_step(of_sizes(nn.LSTM)),
+    "LinearRNN": one_step(of_sizes(nn.LinearRNN)),
+    "LookupRNN": lookup_rnn,
+    "LookupTableMaskZero": lookup(lambda d: (nn.LookupTableMaskZero(5, 3), -1, 5)),
+    "MaskZero": mask_zero,
+    "MuFuRu": one_step(
+        lambda d, size: nn.MuFuRu(
+            size,
+            d.size("H", 1, 3),
+            d.choice([None, ["keep", "replace"], ["mul", "forget", "diff"]]),
+        )
+    ),
+    "RecGRU": one_step(of_sizes(nn.RecGRU)),
+    "RecLSTM": one_step(projected(nn.RecLSTM)),
+    "Recurrence": recurrence,
+    "Recursor": one_step(lambda d, size: nn.Recursor(nn.Linear(size, 2))),
+    "Repeater": one_step(
+        lambda d, size: nn.Repeater(nn.Sequential(nn.RecGRU(size, 2), nn.Tanh()), d.integer(1, 3))
+    ),
+    "SeqBGRU": sequences(of_sizes(nn.SeqBGRU)),
+    "SeqBLSTM": sequences(of_sizes(nn.SeqBLSTM)),
+    "SeqGRU": masked_sequence(nn.SeqGRU),
+    "SeqLSTM": masked_sequence(nn.SeqLSTM),
+    "Sequencer": listed_steps,
+    "StepGRU": step_gru,
+    "StepLSTM": step_lstm,
+}

@@ -1,0 +1,148 @@
+"""Examples for autograd/ops/matrices/; see `cases`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad.autograd.check import TrialCall
+
+
+def batch(d):
+    return d.shape("N?")
+
+
+def regular(d, n=None):
+    """Square matrices far from singular, with well separated eigen- and singular values."""
+    n = d.size("n", 1, 3) if n is None else n
+    order = np.diag(2.0 * np.arange(1, n + 1))
+    return d.uniform(-0.3, 0.3, (*batch(d), n, n)) + order
+
+
+def square(d):
+    return TrialCall([regular(d)])
+
+
+def positive_definite(d):
+    x = regular(d)
+    return TrialCall([x @ np.conj(np.swapaxes(x, -1, -2))])
+
+
+def symmetric(d):
+    x = regular(d)
+    return TrialCall([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
+
+
+def oblong(d, tall=False):
+    m, n = d.choice([(3, 2), (2, 2), (1, 1), (4, 3)] + [(2, 3)] * (not tall))
+    k = max(m, n)
+    return regular(d, k)[..., :m, :n]
+
+
+def tall(d):
+    return TrialCall([oblong(d, tall=True)])
+
+
+def any_matrix(d):
+    return TrialCall([oblong(d)])
+
+
+def svd(d):
+    return TrialCall([oblong(d)], {"full_matrices": False})
+
+
+def qr(d):
+    return TrialCall([oblong(d)], {"mode": d.choice(["reduced", "r"])})
+
+
+def solve(d):
+    a = regular(d)
+    n = a.shape[-1]
+    b = d.choice([(n,), (n, 2)]) if a.ndim == 2 else d.choice([(n,), (*a.shape[:-1], 2)])
+    return TrialCall([a, d.normal(b)])
+
+
+def lstsq(d):
+    a = regular(d, 4)[..., :2]
+    a = a[0] if a.ndim > 2 and len(a) else a if a.ndim == 2 else np.eye(4)[:, :2]
+    return TrialCall([a, d.normal(d.choice([(4,), (4, 2)]))])
+
+
+def tensorsolve(d):
+    return TrialCall([regular(d, 4).reshape(-1, 4, 4)[:1].sum(0).reshape(2, 2, 4) + 0.1 *
+                 np.eye(4).reshape(2, 2, 4), d.normal((2, 2))])  # fmt: skip
+
+
+def tensorinv(d):
+    x = d.uniform(-0.2, 0.2, (4, 4)) + 2 * np.eye(4)
+    return TrialCall([x.reshape(4, 2, 2)], {"ind": 1})
+
+
+def norm(d):
+    kind = d.choice(["all", "vector", "matrix"])
+    x = oblong(d) if kind == "matrix" else d.normal((d.size("A") + 1, 3))
+    if kind == "all":
+        return TrialCall([x], {"keepdims": d.choice([False, True])})
+    if kind == "vector":
+        order = d.choice([None, 1, 2, 3, np.inf, -np.inf, 0])
+        return TrialCall([x], {"ord": order, "axis": 1})
+    order = d.choice(["fro", "nuc", 1, -1, 2, -2, np.inf])
+    return TrialCall([x], {"ord": order, "axis": (-2, -1), "keepdims": d.choice([False, True])})
+
+
+def vector_norm(d):
+    return TrialCall([d.normal((2, 3))], {"axis": d.choice([None, 1]), "ord": 3})
+
+
+def matrix_norm(d):
+    return TrialCall([oblong(d)], {"ord": d.choice(["fro", "nuc", 2])})
+
+
+def cond(d):
+    return TrialCall([regular(d, 2)], {"p": d.choice([None, 2, -2, "fro", 1])})
+
+
+def matrix_power(d):
+    return TrialCall([regular(d), d.choice([3, 0, 1, -2, 5])])
+
+
+def multi_dot(d):
+    a, b, c = d.size("A"), d.size("B"), d.size("C")
+    shapes = d.choice([[(2, a), (a, b), (b, c)], [(a,), (a, b), (b,)], [(2, a), (a, 2)]])
+    return TrialCall([[d.array(shape) for shape in shapes]])
+
+
+OPERATIONS = {
+    **dict.fromkeys((
+        "det", "eig", "eig_parts", "eigvals", "inv", "slogdet", "slogdet_parts"
+    ), square),
+    **dict.fromkeys((
+        "eigh", "eigh_parts", "eigvalsh"
+    ), symmetric),
+    **dict.fromkeys((
+        "matrix_rank", "pinv", "pseudo_inverse", "svd_parts", "svdvals"
+    ), any_matrix),
+    "cholesky": positive_definite,
+    "cholesky_lower": positive_definite,
+    "cond": cond,
+    "to_int32": lambda d: TrialCall([d.integers(d.shape(), 0, 9)]),
+    "lstsq": lstsq,
+    "matrix_norm": matrix_norm,
+    "matrix_power": matrix_power,
+    "multi_dot": multi_dot,
+    "norm": norm,
+    "qr": qr,
+    "qr_parts": tall,
+    "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
+    "solve": solve,
+    "svd": svd,
+    "tensorinv": tensorinv,
+    "tensorsolve": tensorsolve,
+    "vector_norm": vector_norm,
+}  # fmt: skip
+
+
+EXCEPTIONS = {
+    ("eigh", "nan_stays_nan"): "one triangle is not read",
+    ("eigh_parts", "nan_stays_nan"): "one triangle is not read",
+    ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
+}
