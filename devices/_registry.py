@@ -98,7 +98,7 @@ class Device:
 
     @property
     def index(self) -> int | None:
-        """Its number among its kind, None where there is only one."""
+        """The number of the device among those of its kind, None where there is only one."""
         return self._index
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

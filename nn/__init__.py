@@ -17,10 +17,12 @@ from tapegrad.nn.core.errors import shape_check as shape_check
 from tapegrad.nn.core.files import add_importer
 from tapegrad.nn.core.files import load as load
 from tapegrad.nn.core.files import save as save
+from tapegrad.nn.core.functional_call import functional_call as functional_call
 from tapegrad.nn.core.picture import picture as picture
 from tapegrad.nn.criterions import *
 from tapegrad.nn.layers import *
 from tapegrad.nn.layers.convolution import connection_tables as tables
+from tapegrad.nn.methods.advice import absent_class
 from tapegrad.nn.module import Module as Module
 from tapegrad.nn.recurrent import *
 from tapegrad.nn.training import *
@@ -34,6 +36,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "Module",
         "Parameter",
         "ShapeError",
+        "functional_call",
         "init",
         "load",
         "manual_seed",
@@ -52,7 +55,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
 def __getattr__(name: str) -> Any:
     if name == "formats":  # imported when first named, or when a file is read or written
         return import_module("tapegrad.nn.formats")
-    raise AttributeError(f"module 'tapegrad.nn' has no attribute {name!r}")
+    raise absent_class(name, list(globals()))
 
 
 add_importer(lambda: import_module("tapegrad.nn.formats"))

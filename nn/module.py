@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.nn.core.arguments import refuse_names_by_hand, sort_arguments
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
 from tapegrad.nn.core.own import has_handwritten_gradient
-from tapegrad.nn.core.part import Part
+from tapegrad.nn.core.part import Part, fresh_result
 from tapegrad.nn.core.reading import NO_FORWARD
 from tapegrad.nn.core.trace import run_module, trace_call
-from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
+from tapegrad.nn.core.transient import NOT_KEPT, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
@@ -51,23 +52,24 @@ TAKEN = (
     "name"
 )
 
+NODE_WITH_NAMES = (
+    "{name} was called on nodes and {given}: a graph passes arrays only; set the rest on the module"
+)
+
 Output_co = TypeVar("Output_co", covariant=True)
 
 
-# From these two, type checkers read what a call of a module returns: what the class's own forward
-# code does.  A Linear returns a Tensor, a ConcatTable a list, a Sequential whatever its last child
-# returns.
+# Two protocols tell type checkers that a call of a module returns what the class's own forward code
+# returns: a Tensor for Linear, a list for ConcatTable.
 class HasUpdateOutput(Protocol[Output_co]):
-    """A class with forward code, from whose type that of `forward` follows."""
+    """A class with forward code: `forward` returns what its `updateOutput` returns."""
 
     @property
     def updateOutput(self) -> Callable[..., Output_co]: ...
 
 
 class HasForward(Protocol[Output_co]):
-    """A class with `forward`, derived or written by its author, from whose type that of a call
-    follows.
-    """
+    """A class with `forward`, derived or its author's: a call returns what it returns."""
 
     @property
     def forward(self) -> Callable[..., Output_co]: ...
@@ -88,8 +90,9 @@ class Module(Torch7, Python, Part):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         own = vars(cls)
-        if ATTRIBUTE in own:
-            raise TypeError(TAKEN.format(name=cls.__name__, attribute=ATTRIBUTE))
+        for attribute in NOT_KEPT:
+            if attribute in own:
+                raise TypeError(TAKEN.format(name=cls.__name__, attribute=attribute))
         if "forward" in own and not getattr(own["forward"], "_stateful", False):
             if "updateOutput" in own:
                 raise TypeError(f"{cls.__name__} defines both forward and updateOutput: write one")
@@ -106,37 +109,48 @@ class Module(Torch7, Python, Part):
     updateOutput.abstract = True  # type: ignore[attr-defined]  # a mark: the laws skip this one
 
     @overload
-    def __call__(self: HasForward[Output_co], x: Value, /, *inputs: Value) -> Output_co: ...
+    def __call__(
+        self: HasForward[Output_co], x: Value, /, *inputs: Value, **named: Any
+    ) -> Output_co: ...
+    @overload
+    def __call__(self: HasForward[Output_co], /, **named: Any) -> Output_co: ...
     @overload
     def __call__(
         self, node: GraphNode | Sequence[GraphNode], /, *nodes: GraphNode
     ) -> GraphNode: ...
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, /, *inputs: Any, **named: Any) -> Any:
         """The output for `inputs` as fresh Tensors on the current tape; no state is kept.
 
+        named: further arguments of the forward code, such as a mask or a mode: arrays among them
+        become Tensors, all else stays what it is.  Text by position counts as named.
         Called on nodes it returns a node of the graph that is being described (`nn.node`).
         Raises TypeError for a call without an input, if the forward code needs one.
         """
         if are_nodes(inputs):
+            if named:
+                raise TypeError(NODE_WITH_NAMES.format(name=type(self).__name__, given=[*named]))
             return node(self, *inputs)
+        inputs, named = sort_arguments(self, inputs, named)
         if not inputs:
             refuse_no_input(self)
-        return self._compose(inputs)
+        return self._compose(inputs, named)
 
-    def _compose(self, inputs: tuple[Nest, ...]) -> Any:
+    def _compose(self, inputs: tuple[Nest, ...], named: Mapping[str, Any] | None = None) -> Any:
         """The output for `inputs`, as a part of the current tape."""
         if self._by_hand:
+            refuse_names_by_hand(self, named)
             return call_by_hand(self, inputs)
-        return run_module(self, inputs, self.updateOutput)
+        return run_module(self, inputs, self.updateOutput, named)
 
     def forward(self: HasUpdateOutput[Output_co], *inputs: Any, **named: Any) -> Output_co:
         """Torch7's forward: run, and keep `output` and the tape for `backward`.
 
-        Returns `output`: untracked unless an input is tracked.  Inside another module's forward
-        code it composes as a plain call does.
+        `backward` is about `inputs`; the arguments in `named` are constants of the call, as in a
+        plain call.  Returns the value of `output` in new Tensors, untracked unless an input is
+        tracked.  Inside another module's forward code it composes as a plain call does.
         """
         module: Any = self
-        return _forward(module, inputs, type(module))
+        return _forward(module, inputs, named, type(module))
 
     forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
 
@@ -164,33 +178,37 @@ class Module(Torch7, Python, Part):
 
 
 def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
-    def forward(self: Module, *inputs: Nest) -> Any:
-        return _forward(self, inputs, cls)
+    def forward(self: Module, *inputs: Nest, **named: Nest) -> Any:
+        return _forward(self, inputs, named, cls)
 
     forward.__doc__ = Module.forward.__doc__
     forward._stateful = True  # type: ignore[attr-defined]  # a mark: not written by a subclass's author
     return forward
 
 
-def _forward(module: Module, inputs: tuple[Any, ...], cls: type[Module]) -> Any:
+def _forward(
+    module: Module, inputs: tuple[Any, ...], named: dict[str, Any], cls: type[Module]
+) -> Any:
     frame = current_frame()
     if frame is not None and frame.module is not None:
         if frame.module is module and cls is not type(module):
-            return cls.updateOutput(module, *inputs)  # super().forward(x) in forward code
-        return module(*inputs)
-    return _stateful(module, inputs)
+            return cls.updateOutput(module, *inputs, **named)  # super().forward(x) in forward code
+        return module(*inputs, **named)
+    return _stateful(module, *sort_arguments(module, inputs, named))
 
 
-def _stateful(module: Module, inputs: tuple[Any, ...]) -> Any:
+def _stateful(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    if module._by_hand:
+        refuse_names_by_hand(module, named)
     run = transient_state_of(module)
     run.trace = None  # drop the previous tape before making the next
     tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)
-    trace = trace_call(module, args, update)
+    trace = trace_call(module, args, update, named)
     for span in trace.spans:
         kept = span.output
         if not (tracked and span is trace.root):
             kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
         span.keep("output", kept)
     run.trace = trace
-    return module.output
+    return fresh_result(module.output)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tapegrad.autograd.check import PROFILES, Outcome, Subject, Summary, check, find
+from tapegrad.devices import TapegradError
 
 __all__ = ["CheckFailed", "run_laws"]
 
 
-class CheckFailed(Exception):  # noqa: N818  # a result, not an error of the program
+class CheckFailed(TapegradError, RuntimeError):  # noqa: N818  # a result, not an error of the program
     """Nothing could be checked; the message is for the user."""
 
 

@@ -26,7 +26,7 @@ TEST_FRACTION = 0.2
 MISTAKES_SHOWN = 32
 
 
-class DemoError(TapegradError):
+class DemoError(TapegradError, RuntimeError):
     """The demo could not be done, or the saved model does not answer as the trained one."""
 
 

@@ -5,5 +5,5 @@ from tapegrad.devices import TapegradError
 __all__ = ["CommandError"]
 
 
-class CommandError(TapegradError):
+class CommandError(TapegradError, RuntimeError):
     """A command could not do what it was asked; the message is for the user."""

@@ -1,9 +1,13 @@
-"""Every error class of tapegrad; each derives from `TapegradError` and from a built-in class."""
+"""Every error class of tapegrad, and every class of its warnings.
+
+Each error class derives from `TapegradError` and from a built-in class; each class of warnings from
+UserWarning.
+"""
 
 from tapegrad.autograd.check.gradients import CheckError
 from tapegrad.autograd.check.report import GradientError, LawError
 from tapegrad.autograd.check.running import UncheckedError
-from tapegrad.autograd.core.errors import BatchingError, InPlaceError, ShapeError
+from tapegrad.autograd.core.errors import BatchingError, ConversionError, InPlaceError, ShapeError
 from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
@@ -24,6 +28,7 @@ __all__ = [
     "BatchingError",
     "CheckError",
     "CheckpointError",
+    "ConversionError",
     "DeviceError",
     "FormatError",
     "GradientError",
@@ -33,10 +38,10 @@ __all__ = [
     "ReplayError",
     "ResumeError",
     "ShapeError",
+    "SkippedFunctionWarning",
     "TapegradError",
     "TruncatedError",
     "UncheckedError",
-    "SkippedFunctionWarning",
     "UnknownClassWarning",
     "UnsafeError",
     "UnsupportedError",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapegrad.autograd import (
+    Parameter,
     Tensor,
     grad,
     hessian,
@@ -354,3 +355,52 @@ def test_cotangents_that_do_not_match_are_refused() -> None:
         pull([X])
     with pytest.raises(ValueError, match=r"has shape \(2,\)"):
         pull({"a": X, "b": np.ones(2)})
+
+
+def test_a_complex_direction_of_a_real_argument_or_result_is_refused() -> None:
+    for derivative in (jvp, hvp):
+        with pytest.raises(TypeError, match=r"tangent holds complex128, its argument float64"):
+            derivative(lambda x: np.sum(x * x), X, 1j * V)
+    assert jvp(lambda z: z * z, X + 0j, V)[1].tolist() == (2 * X * V).tolist()
+    with pytest.raises(TypeError, match="the gradient is complex, what it is the gradient of"):
+        vjp(np.sin, X)[1](1j * V)
+    with pytest.raises(TypeError, match="the gradient is complex"):
+        (Parameter(X) * 2).backward(1j * V)
+
+
+def test_cotangents_of_another_shape_name_the_function() -> None:
+    with pytest.raises(ValueError, match=r"product_of: v has shape \(\), what product_of returned"):
+        vjp(product_of, (X, V))[1](1.0)
+    with pytest.raises(ValueError, match="sin returned 1 array, v has 3"):
+        vjp(np.sin, X)[1]([1.0, 1.0, 1.0])
+
+
+def test_what_is_no_function_or_returns_nothing_says_so() -> None:
+    makers = (grad, value_and_grad, jacobian, hessian, lambda f: vjp(f, X))
+    for make in (*makers, lambda f: jvp(f, X, V), lambda f: hvp(f, X, V)):
+        with pytest.raises(TypeError, match=r"this is of type float.*grad\(f\)\(x\)"):
+            make(2.0)
+
+    def forgetful(x):
+        x * 2  # and no return
+
+    for make in (lambda f: grad(f)(X), lambda f: jacobian(f)(X), lambda f: vjp(f, X)):
+        with pytest.raises(TypeError, match="forgetful returned None: does it end without"):
+            make(forgetful)
+    with pytest.raises(TypeError, match="one number; <lambda> returned a tuple"):
+        grad(lambda x: (np.sum(x), x))(X)
+    for argnums in ((), []):
+        with pytest.raises(TypeError, match=r"selects no argument of product_of"):
+            grad(product_of, argnums)
+
+
+def test_errors_name_the_function_of_the_user_and_the_argument() -> None:
+    with pytest.raises(TypeError, match="argument 1 of product_of holds int64"):
+        hvp(product_of, (X, np.arange(3)), (V, V))
+    with pytest.raises(TypeError, match="argument 1 of product_of: cannot make a numeric array"):
+        vjp(product_of, (X, "text"))
+    with pytest.raises(TypeError, match=r"a named tuple, which is one argument.*tuple\(args\)"):
+        vjp(product_of, Affine(X, V))
+    with pytest.raises(TypeError, match="list") as caught:
+        grad(lambda x: np.sum(x**2))([1.0, 2.0])
+    assert "np.array(…) makes one array of it" in caught.value.__notes__[0]

@@ -269,7 +269,7 @@ def test_training_leaves_no_cycles_and_no_growth() -> None:
 def test_what_no_rule_names_is_not_kept_alive() -> None:
     p = Parameter(np.ones(1000))
     middle = p + 1
-    reference = weakref.ref(middle._data)
+    reference = weakref.ref(middle._bare)
     y = middle + 1
     del middle
     assert reference() is None

@@ -43,6 +43,7 @@ WITHOUT_RULE = {
     "nearest_centroid": "its rule trains centroids by all rows of a call, not by one sample",
     "packbits": "bits of the flattened array share bytes",
     "unpackbits": "the inverse of packbits",
+    "replace_gradients": "it hands the gradients to a function of the user's, for all arrays",
     "watch_gradient": "it hands the gradient to a function of the user's, which reads values",
 }
 

@@ -311,7 +311,7 @@ def test_generated_source_is_kept_once_for_each_text():
 
 # Who writes the slots of a Tensor, as the docstring of core/tensor.py says.
 WRITERS = {
-    "_data": """
+    "_bare": """
         autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py
         autograd/core/views.py autograd/reverse/ownership.py autograd/reverse/write.py
         autograd/transforms/sample.py nn/core/memory.py nn/core/part.py nn/methods/torch7.py

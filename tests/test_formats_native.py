@@ -160,6 +160,9 @@ def test_a_format_that_registers_itself_is_loaded_and_saved(
     assert nn.load(tmp_path / "m.other").n == 7
     with pytest.raises(ValueError, match=r"second: \.toy belongs to toy"):
         files.register_format(files.FileFormat("second", (".2", ".toy"), load, save))
+    for suffix in ("dotless", ".Large"):  # no file's ending would be found to be these
+        with pytest.raises(ValueError, match=f"third: a suffix is .* not '{suffix}'"):
+            files.register_format(files.FileFormat("third", (suffix,), load, save))
 
 
 def test_endings_that_others_use_too_are_read_and_not_written(tmp_path: Path) -> None:

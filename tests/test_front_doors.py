@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,17 @@ def test_every_rule_of_an_optimizer_is_handed_on():
     assert {name for name, rule in rules.items() if rule not in ran} == WITHOUT_CLASS, (
         "a rule that no optimizer runs: give it a class, in its own file"
     )
+
+
+def test_every_option_of_an_optimizer_has_a_word_in_its_rules_docstring():
+    rules = {n: r for n in optim.__all__ if isinstance(r := getattr(optim, n), UpdateRule)}
+    silent = [
+        f"{name}: {option}"
+        for name, rule in rules.items()
+        for option in rule.options
+        if not re.search(rf"\b{option}\b", rule.__doc__ or "")
+    ]
+    assert silent == [], "say in the rule's docstring what the option is"
 
 
 def test_every_format_is_there_when_nn_is():

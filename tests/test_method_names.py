@@ -135,13 +135,7 @@ def test_what_the_page_says_is_refused_today_is_refused(call: str, error: str, w
 
 
 def test_the_silent_traps_of_today() -> None:
-    """Each is a sentence of the page; repair both together."""
-    m = nn.Linear(2, 2).evaluate()
-    assert m.training  # always true
-    m.training()
-    m.training = False
-    assert m.train
-    assert "training" in vars(m)
+    """It is a sentence of the page; repair both together."""
     model = nn.Sequential(nn.Linear(2, 2))
     for argument in (True, False, "nosuch"):
         copy = model.clone(argument)

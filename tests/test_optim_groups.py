@@ -374,10 +374,10 @@ def test_options_that_are_set_later_count_from_the_next_step_on(way):
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        ({"weight_decay": -1}, ValueError, "adam: weightDecay must be at least 0, not -1"),
-        ({"eps": math.nan}, ValueError, "adam: epsilon must be at least 0, not nan"),
-        ({"lr": -0.5}, ValueError, "adam: learningRate must be at least 0, not -0.5"),
-        ({"betas": (0.9, 1.0)}, ValueError, r"adam: beta2 must lie in \[0, 1\), not 1.0"),
+        ({"weight_decay": -1}, ValueError, "Adam: weight_decay must be at least 0, not -1"),
+        ({"eps": math.nan}, ValueError, "Adam: eps must be at least 0, not nan"),
+        ({"lr": -0.5}, ValueError, "Adam: lr must be at least 0, not -0.5"),
+        ({"betas": (0.9, 1.0)}, ValueError, r"Adam: betas\[1\] must lie in \[0, 1\), not 1.0"),
         ({"betas": (0.9,)}, ValueError, "shorter"),
         ({"epz": 1e-3}, TypeError, "Adam: there is no option 'epz'.*the options are lr, betas"),
         ({"learningRate": 1e-3}, TypeError, "Adam: there is no option 'learningRate'"),
@@ -465,7 +465,7 @@ def test_of_several_options_all_are_set_or_none():
     [group] = optim.Adam(network()).groups
     before = dict(group.options)
     for way in set(WAYS) - {"item"}:
-        with pytest.raises(ValueError, match="epsilon"):
+        with pytest.raises(ValueError, match="eps"):
             WAYS[way](group, weight_decay=0.5, eps=-1)
         assert group.options == before
 
@@ -496,7 +496,7 @@ def test_a_list_among_the_options_is_checked_when_its_entries_change():
     optimizer = optim.Adam(first, lr=0.1, betas=betas)
     train(first, optimizer, 2)
     betas[1] = 1.0
-    with pytest.raises(ValueError, match=r"adam: beta2 must lie in \[0, 1\), not 1.0"):
+    with pytest.raises(ValueError, match=r"Adam: betas\[1\] must lie in \[0, 1\), not 1.0"):
         train(first, optimizer, 1)
     betas[1] = 0.99
     found = train(first, optimizer, 1, start=2)
@@ -562,7 +562,7 @@ def test_a_copy_of_an_optimizer_checks_its_own_options(copied):
     other = copied(optimizer)
     other.groups[0].options["eps"] = 0.5
     assert optimizer.groups[0].options["eps"] == 1e-8
-    with pytest.raises(ValueError, match="adam: epsilon"):
+    with pytest.raises(ValueError, match="Adam: eps"):
         other.groups[0].options["eps"] = -1
 
 

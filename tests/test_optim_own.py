@@ -154,7 +154,7 @@ def test_a_saved_state_is_a_file_of_arrays(tmp_path):
     model = network()
     optimizer = HeavyBall(model)
     train(model, optimizer, 3)
-    optim.save_checkpoint(tmp_path / "c", optimizer.state_dict())
+    optim.save_checkpoint(optimizer.state_dict(), tmp_path / "c")
     other = network()
     other.load_state_dict(model.state_dict())
     resumed = HeavyBall(other)

@@ -97,7 +97,7 @@ PROOFS = {
             run = replay(step) if recorded else step
             for i in range(steps):
                 if path and i == 2:  # go on from a file
-                    optim.save_checkpoint(path, optimizer.state_dict())
+                    optim.save_checkpoint(optimizer.state_dict(), path)
                     optimizer = toy.HeavyBall(model, lr=0.05)
                     optimizer.load_state_dict(optim.load_checkpoint(path))
                 run(inputs)
@@ -171,3 +171,19 @@ def test_what_a_recipe_declares_is_found(recipe, tmp_path):
 
 def test_there_is_a_recipe_for_everything_that_is_declared_once():
     assert list(RECIPES) == list(PROOFS)
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "contributing.md"])
+def test_every_file_that_a_page_names_is_there(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./]+/[\w./]*|\w+\.(?:py|md|toml))`", text))
+    named = {name for name in named if not re.search("NAME|FAMILY", name)}
+    assert len(named) > 10
+    rooms = [ROOT, *(ROOT / folder for folder in ("autograd", "nn", "optim"))]
+    missing = [
+        name
+        for name in named
+        if not any((room / name).exists() for room in rooms)
+        and ("/" in name or not any(any(room.rglob(name)) for room in rooms[1:]))
+    ]
+    assert missing == [], f"docs/{page} names files that are not there"

@@ -64,7 +64,7 @@ def test_what_is_shared_stays_so_when_it_is_written_in_another_type(tmp_path: Pa
     constant = np.arange(3.0)
     both = nn.Sequential(nn.AddConstant(constant), nn.AddConstant(constant))
     for layer in both.modules:
-        layer.constant_tensor._data = constant
+        layer.constant_tensor._bare = constant
     root = saved(both, tmp_path)
     arrays = [root["modules"][i]["constant_scalar"] for i in (1, 2)]
     assert arrays[0].dtype == np.float32

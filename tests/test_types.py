@@ -30,7 +30,7 @@ def _written_in_the_class(file: str, name: str) -> set[str]:
 
 def test_every_attached_name_is_declared_to_type_checkers_and_no_other():
     inside = _written_in_the_class(tensor.__file__, "Tensor")
-    slots = {"_alias", "_data", "_node", "_state"}
+    slots = {"_alias", "_bare", "_node", "_state"}
     assert set(vars(Tensor)) - inside - slots - set(INSTEAD) == DECLARED
 
 

@@ -469,7 +469,7 @@ def test_whoever_holds_the_memory_is_noticed(strategy, holder):
     if holder == "a rule":
         held = np.exp(Parameter(np.ones(3)) * x)._node.parents  # multiply saved x
     else:
-        held = HOLDERS[holder](x._data)
+        held = HOLDERS[holder](x._bare)
     for _ in range(2):
         assert not strategy.holds_alone(x)
     del held
@@ -484,21 +484,21 @@ def test_memory_of_its_own_lies_as_a_copy_does(strategy, shape, order):
     array = np.ones(shape, order=order)
     for _ in range(3):
         assert strategy.holds_alone(x)
-        assert type(x._data) is np.ndarray
-        assert x._data.flags.writeable
-        assert (x._data.strides, x._data.dtype) == (array.strides, array.dtype)
-        np.testing.assert_array_equal(x._data, array)
+        assert type(x._bare) is np.ndarray
+        assert x._bare.flags.writeable
+        assert (x._bare.strides, x._bare.dtype) == (array.strides, array.dtype)
+        np.testing.assert_array_equal(x._bare, array)
     transposed = result_tensor(np.arange(24.0).reshape(2, 3, 4).transpose(1, 2, 0))
-    before = transposed._data.copy(order="K")
+    before = transposed._bare.copy(order="K")
     strategy.take_own(transposed)
-    assert transposed._data.strides == before.strides
-    np.testing.assert_array_equal(transposed._data, before)
+    assert transposed._bare.strides == before.strides
+    np.testing.assert_array_equal(transposed._bare, before)
 
 
 def test_memory_that_cannot_be_written_is_not_its_own(strategy):
     x = own(strategy)
-    x._data.flags.writeable = False
-    held = x._data
+    x._bare.flags.writeable = False
+    held = x._bare
     assert not strategy.holds_alone(x)
     del held
     shown = result_tensor(np.broadcast_to(np.zeros(1), (3,)))

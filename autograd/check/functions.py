@@ -113,7 +113,10 @@ class FunctionTrial:
         return args
 
     def raw_values(self, point: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The results of fn as it returns them, checked for type and shape."""
+        """The results of fn as it returns them, checked for type and shape.
+
+        Raises CheckError for results that are no arrays, or of another shape than before.
+        """
         args = self.with_floats(point)
         found = self._call(self.name, self.pair.fn, *args)
         self._single = not isinstance(found, (list, tuple))
@@ -140,7 +143,10 @@ class FunctionTrial:
     def raw_gradients(
         self, v: Sequence[np.ndarray], point: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray]:
-        """The gradients of the floating point arguments as vjp returns them."""
+        """The gradients of the floating point arguments as vjp returns them.
+
+        Raises CheckError unless there is one gradient for each of them.
+        """
         args = self.with_floats(self.point if point is None else point)
         cotangent = v[0] if self._single else list(v)
         found = self._call(f"the gradient of {self.name}", self.pair.vjp, cotangent, *args)

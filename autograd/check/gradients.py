@@ -231,7 +231,7 @@ def _check_symmetry(
     inner = sum(float(np.sum(np.abs(g))) for g in function.evaluate(point))
     tolerance = 1e-9 * max(scale, other) + 1e-12 * inner
     verdict = "ok" if abs(hu - hw) <= tolerance else "wrong"
-    if not (math.isfinite(hu) and math.isfinite(hw)):
+    if not all(map(math.isfinite, (hu, hw, tolerance))):
         verdict = "noisy"
     return Probe("symmetry of the second order", verdict, hu, hw, 0.0, tolerance, 0.0, 2)
 

@@ -16,6 +16,7 @@ from tapegrad import devices
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.laws import (
     Laws,
+    NotCovered,
     must,
     must_be_close,
     must_be_equal,
@@ -23,6 +24,7 @@ from tapegrad.autograd.check.laws import (
 )
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.replay.step import replay
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class OptimizerTrial:
     ) -> None:
         self.name = name
         self.function = function
+        self.draws = draws
         self.setting = case(draws)
         size = self.setting.size
         self.a = draws.rng.uniform(0.5, 2.0, size)
@@ -188,6 +191,43 @@ def replay_equals_eager(trial: OptimizerTrial) -> None:
     for key, value in state.items():
         if isinstance(value, Tensor):
             must_be_equal(found[key].numpy(), value.numpy(), f"state[{key!r}]")
+
+
+@OPTIMIZER_LAWS()
+def an_option_changed_after_recording_is_seen(trial: OptimizerTrial) -> NotCovered | None:
+    """Each option with another value that fits, set between two replayed steps, counts at once."""
+    declared = trial.function.declared.declared if hasattr(trial.function, "declared") else {}
+    config = trial.config()
+    others = [
+        (name, other)
+        for name, option in declared.items()
+        for other in option.values_to_try()
+        if isinstance(other, (bool, int, float)) and other != config.get(name, option.default)
+    ]
+    if not others:
+        return NotCovered("the optimizer has no options with another value to try")
+    name, other = trial.draws.choice(others)
+    results = []
+    for wrap in (lambda step: step, replay):
+        x, config = Tensor(trial.start.copy()), trial.config()
+        state: dict[str, Any] = {}
+        a, b = Tensor(trial.a), Tensor(trial.b)
+
+        def feval(x: Tensor, a: Tensor = a, b: Tensor = b) -> Any:
+            gap = x - b
+            return ((a * gap) * gap).sum() / 2, a * gap
+
+        step = wrap(lambda: trial.function(feval, x, config, state)[1])  # noqa: B023  # runs now
+        try:
+            for turn in range(7):
+                if turn == 4:
+                    config[name] = other
+                step()
+            results.append(x.numpy().copy())
+        except (ValueError, ReplayError) as error:
+            results.append(np.array(isinstance(error, ValueError)))
+    must_be_equal(results[1], results[0], f"x after config[{name!r}] = {other!r}")
+    return None
 
 
 @OPTIMIZER_LAWS()

@@ -281,10 +281,12 @@ def _judge_not_finite(line: Line, analytic: float, margin: float) -> Judgement:
         return Judgement("noisy", slope, margin, None, "no finite values on both sides")
     first, second = finite[-2:]
     if math.isnan(analytic):
-        bounded = abs(second.value) <= 2 * abs(first.value) + 4 * (first.error + second.error)
+        # error bars as large as the quotients would hide that those grow: rounding alone counts
+        rounding = 4 * (first.rounding + second.rounding)
+        bounded = abs(second.value) <= 2 * abs(first.value) + rounding
         sides = [abs(line(sign * second.step)) / second.step for sign in (1, -1)]
         sides_before = [abs(line(sign * first.step)) / first.step for sign in (1, -1)]
-        if bounded and max(sides) <= 2 * max(sides_before) + 4 * second.error:
+        if bounded and max(sides) <= 2 * max(sides_before) + rounding:
             return Judgement("wrong", second, margin, None, "NaN where the function is finite")
     elif abs(first.value - second.value) <= 4 * (first.error + second.error):
         return Judgement("wrong", second, margin, None, "infinite where the slope is finite")

@@ -103,7 +103,10 @@ class Subject:
         return [law for law in table if applies_to_primitive(law, self.short)]
 
     def trial(self, draws: Draws) -> Any:
-        """A trial: the subject on one drawn example."""
+        """A trial: the subject on one drawn example.
+
+        Raises LawError for a subject without a case.
+        """
         if self.case is None:
             raise LawError(NO_CASE.format(name=self.name))
         if self.kind == "module":
@@ -122,6 +125,7 @@ class Subject:
         """Check one law on drawn examples.
 
         seed: the seed of the examples; when omitted, a derandomized profile makes it from the names
+        Raises LawError for a subject without a case.
         """
         if self.case is None:
             raise LawError(NO_CASE.format(name=self.name))

@@ -16,6 +16,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.declaration import ASPECTS, NUMBERS, Primitive
 from tapegrad.autograd.core.mode import announce_write, current_mode
 from tapegrad.autograd.core.node import Node, note_write, owner_of, record_call
+from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor, untracked
 from tapegrad.autograd.core.views import note_view
 
@@ -103,10 +104,10 @@ def _note_result_views(
 ) -> None:
     """Remember which results share memory with the first operand."""
     base: Any = operands[0]
-    owner = owner_of(base._data)
+    owner = owner_of(base._bare)
     arguments = (*operands[1:], *settings.values())
     for i, view in enumerate(outcome if primitive.several else [outcome]):
-        if owner_of(view._data) is owner:
+        if owner_of(view._bare) is owner:
             note_view(view, base, (primitive.function, arguments, i if primitive.several else None))
 
 
@@ -118,18 +119,17 @@ class _NestedNumbers(NamedTuple):
 
 def _unwrap(primitive: Primitive, name: str, operand: Any) -> tuple[Any, Node | None]:
     if isinstance(operand, Tensor):
-        return operand._data, operand._node
+        return operand._bare, operand._node
     if type(operand) in NUMBERS or devices.is_array(operand):
         return operand, None
     if isinstance(operand, (list, tuple)):
+        refuse_own_arithmetic(operand)
         return _NestedNumbers(operand), None
     if operand is None and name in primitive.optional:
         return None, None
     if isinstance(operand, np.ndarray):
         return as_array(operand), None
-    raise TypeError(
-        f"{primitive.name}: argument {name} is {type(operand).__name__}, not an array or a number"
-    )
+    raise no_operand(f"{primitive.name}: argument {name}", operand)
 
 
 def ensure_array(xp: Namespace, result: Any) -> Array:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GENERATED",
+    "is_own_frame",
     "running_module_path",
     "name_in_module",
     "register_module_names",
@@ -25,13 +26,21 @@ _PACKAGE = __name__.partition(".")[0]
 GENERATED = f"<{_PACKAGE}"  # prefix of the file names of generated source
 
 
-def user_line() -> str:
-    """Return file:line of the innermost frame outside this package and its generated source."""
+def is_own_frame(frame: Any) -> bool:
+    """Whether a frame runs code of this package, or source that it generated."""
+    library = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return library == _PACKAGE or frame.f_code.co_filename.startswith(GENERATED)
+
+
+def user_line(libraries: frozenset[str] = frozenset()) -> str:
+    """Return file:line of the innermost frame outside this package and its generated source.
+
+    libraries: names of further packages to look past
+    """
     frame: Any = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        in_package = name == _PACKAGE or name.startswith(_PACKAGE + ".")
-        if not in_package and not frame.f_code.co_filename.startswith(GENERATED):
+        library = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if library not in libraries and not is_own_frame(frame):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return "unknown line"

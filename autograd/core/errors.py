@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["BatchingError", "InPlaceError", "ShapeError"]
+__all__ = ["BatchingError", "ConversionError", "InPlaceError", "ShapeError"]
 
 
 class BatchingError(TapegradError, TypeError):
     """A function cannot run on all samples at once; the message starts with the line at fault."""
+
+
+class ConversionError(TapegradError, TypeError):
+    """Code turned a tracked Tensor into a number or an array, which would cut its gradient.
+
+    line: the line of the program that did it, "file:number"
+    """
+
+    def __init__(self, text: str, line: str = "") -> None:
+        super().__init__(text)
+        self.line = line
 
 
 class InPlaceError(TapegradError, RuntimeError):

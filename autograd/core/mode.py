@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from contextlib import _GeneratorContextManager  # a context and a decorator
+from tapegrad.autograd.core.contexts import Context, context
 
+if TYPE_CHECKING:
     from tapegrad.autograd.core.declaration import Primitive
     from tapegrad.autograd.core.node import Node
     from tapegrad.devices import Array
@@ -31,7 +31,6 @@ __all__ = [
     "make_mode",
     "current_mode",
     "enable_grad",
-    "guard",
     "interpreter",
     "is_followed",
     "is_recording",
@@ -41,6 +40,7 @@ __all__ = [
     "refuse",
     "reset_mode",
     "switch_mode",
+    "watch",
     "watch_writes",
 ]
 
@@ -92,8 +92,8 @@ class Observer:
     def refuse(self, action: str) -> None:
         """The program reads a value, by `action`; an observer may raise."""
 
-    def guard(self, owner: Any, attribute: str) -> None:
-        """The running step depends on the value of ``owner.attribute``."""
+    def watch(self, owner: Any) -> None:
+        """The running step depends on the attributes of `owner`, a module or an optimizer."""
 
 
 class Forwarder(Observer):
@@ -139,9 +139,9 @@ class Forwarder(Observer):
         """Tell `outer` (see `Observer.refuse`)."""
         self.outer.refuse(action)
 
-    def guard(self, owner: Any, attribute: str) -> None:
-        """Tell `outer` (see `Observer.guard`)."""
-        self.outer.guard(owner, attribute)
+    def watch(self, owner: Any) -> None:
+        """Tell `outer` (see `Observer.watch`)."""
+        self.outer.watch(owner)
 
 
 class Interpreter(Protocol):
@@ -172,7 +172,7 @@ switch_mode = _mode.set
 reset_mode = _mode.reset
 
 
-@contextmanager
+@context
 def _installed_mode(mode: Mode | None) -> Iterator[None]:
     token = _mode.set(mode)
     try:
@@ -190,17 +190,30 @@ def make_mode(
     return Mode(track, observer, interpreter)
 
 
-def no_grad() -> _GeneratorContextManager[None]:
-    """A context in which nothing is recorded: results are untracked, memory stays small."""
-    return _installed_mode(make_mode(False, observer(), interpreter()))
+@context
+def _recording(track: bool) -> Iterator[None]:
+    # What else is installed is asked for on entry: a decorator is made long before.
+    token = _mode.set(make_mode(track, observer(), interpreter()))
+    try:
+        yield
+    finally:
+        _mode.reset(token)
 
 
-def enable_grad() -> _GeneratorContextManager[None]:
-    """A context in which calls are recorded again, inside `no_grad()`."""
-    return _installed_mode(make_mode(True, observer(), interpreter()))
+def no_grad() -> Context:
+    """A context in which nothing is recorded: results are untracked, memory stays small.
+
+    It is a decorator too, of functions, generators and coroutines.
+    """
+    return _recording(False)
 
 
-def install_observer(observer: Observer) -> _GeneratorContextManager[None]:
+def enable_grad() -> Context:
+    """A context, and a decorator, in which calls are recorded again, inside `no_grad()`."""
+    return _recording(True)
+
+
+def install_observer(observer: Observer) -> Context:
     """A context in which `observer`, and no other, hears of every primitive call."""
     return _installed_mode(Mode(is_recording(), observer, interpreter()))
 
@@ -236,11 +249,11 @@ def refuse(action: str) -> None:
         installed.refuse(action)
 
 
-def guard(owner: Any, attribute: str) -> None:
-    """Tell a recording that the step depends on ``owner.attribute``; a change records it anew."""
+def watch(owner: Any) -> None:
+    """Tell a recording that the step depends on `owner`'s attributes; a change records it anew."""
     installed = observer()
     if installed is not None:
-        installed.guard(owner, attribute)
+        installed.watch(owner)
 
 
 # Writes into existing arrays ----------------------------------------------------------------------

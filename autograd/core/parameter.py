@@ -12,6 +12,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.node import Leaf
+from tapegrad.autograd.core.running import refusal, refuse_cut, where_cut
 from tapegrad.autograd.core.tensor import Tensor, as_array, copy_array, untracked
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ __all__ = ["Parameter", "default_dtype", "set_default_dtype"]
 NOT_FLOATING = (
     "only floating point arrays can be differentiated; this one holds {dtype}. "
     "Convert it: Parameter(x, dtype=np.float32)."
+)
+
+COPIED = (
+    "{line}: a Parameter is copied {where}: the copy is another Parameter, which would take its "
+    "gradient away. x.copy() is a copy whose gradient reaches x; copy a module before it runs."
 )
 
 _default_dtype: list[np.dtype[Any]] = [np.dtype(np.float32)]
@@ -63,9 +69,9 @@ class Parameter(Tensor):
         if dtype is None and not hasattr(data, "dtype") and not isinstance(data, complex):
             dtype = default_dtype()
         super().__init__(data, dtype=dtype, device=device)
-        if self._data.dtype.kind not in "fc":
-            raise TypeError(NOT_FLOATING.format(dtype=self._data.dtype))
-        self._node = Leaf(self._data.shape, self._data.dtype)
+        if self._bare.dtype.kind not in "fc":
+            raise TypeError(NOT_FLOATING.format(dtype=self._bare.dtype))
+        self._node = Leaf(self._bare.shape, self._bare.dtype)
 
     @property
     def grad(self) -> Tensor | None:
@@ -87,24 +93,33 @@ class Parameter(Tensor):
 
         Calls recorded with the old array stay differentiable and keep the old leaf.
         """
-        self._data = array
+        self._bare = array
         self._node = Leaf(array.shape, array.dtype)
         if grad is not None:
             self.grad = grad
 
     def __copy__(self) -> Parameter:
-        return Parameter(self._data.copy())
+        _refuse_where_it_cuts()
+        return Parameter(self._bare.copy())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = Parameter(copy_array(self._data, memo))
+        _refuse_where_it_cuts()
+        copy = Parameter(copy_array(self._bare, memo))
         memo[id(self)] = copy
         if self.grad is not None:
-            copy.grad = untracked(copy_array(self.grad._data, memo))
+            copy.grad = untracked(copy_array(self.grad._bare, memo))
         return copy
 
     def __reduce__(self) -> Any:
-        grad = None if self.grad is None else devices.to_numpy(self.grad._data)
-        return (_restore_parameter, (devices.to_numpy(self._data), grad))
+        refuse_cut("pickle reads")
+        grad = None if self.grad is None else devices.to_numpy(self.grad._bare)
+        return (_restore_parameter, (devices.to_numpy(self._bare), grad))
+
+
+def _refuse_where_it_cuts() -> None:
+    where = where_cut()
+    if where:
+        raise refusal(COPIED, where=where)
 
 
 def _restore_parameter(data: Any, grad: Any) -> Parameter:

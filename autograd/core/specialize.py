@@ -156,7 +156,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     for name in operands:
         lines += [
             f"if isinstance({name}, _Tensor):",
-            f"    _{name} = {name}._data",
+            f"    _{name} = {name}._bare",
             f"    _{name}_node = {name}._node",
             "else:",
             f"    _{name} = {name}",
@@ -181,7 +181,7 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
         "if type(_y) is not _ndarray:",
         "    _y = _asarray(_y)",
         "_result = _new(_Tensor)",
-        "_result._data = _y",
+        "_result._bare = _y",
         "_result._alias = None",
     ]
     lines += _recording_lines(primitive, scope)

@@ -1,6 +1,6 @@
 """Tensor: an array, and the node of the call that made it.
 
-A Tensor has three slots.  `_data` is the bare array, of NumPy or of another backend, and decides
+A Tensor has three slots.  `_bare` is the bare array, of NumPy or of another backend, and decides
 where calls run.  `_node` is the recorded past, or None for a Tensor that is not tracked.  `_alias`
 says whose memory the Tensor shares, in the way of NumPy's views (`views.py`).  All mathematics is
 in the primitives: `surface/methods.py` attaches operators, methods, `backward` and NumPy's
@@ -8,13 +8,14 @@ protocols, so that this file knows no calculus.
 
 Few files may write a slot.  All three are set where a Tensor is made: here, in the specialised
 calls, and by `Sample`.  On an existing Tensor,
-`_data`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
+`_bare`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
           memory of its own and takes its views anew; by `views.py`, which copies a small view; by
           nn where state moves (sharing, flat memory) and where ``m.output`` gets another array
+          (Not `_data`: NumPy's masked arrays read an attribute of that name behind our back.)
 `_node`   is written by `become` and `rebind`; by `reverse/`; by code that records its own calls
           (`record_call`: checkpoints, hand-written gradients), on the results; for ``m.output``
 `_alias`  is written by `_mark_shared` here, by `views.py` and `reverse/write.py`; for ``m.output``
-The laws put other parameters into a module by `_data` and `_node`, and restore the old ones.
+The laws put other parameters into a module by `_bare` and `_node`, and restore the old ones.
 All other code reads by `array_of(x)`, `as_array(x)` and `x.tracked`.  The linter knows who may even
 read a slot (SLF001 in pyproject.toml), and a test knows who writes one.
 """
@@ -29,6 +30,8 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.node import Node, owner_of
+from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
+from tapegrad.autograd.core.running import refuse_cut, where_cut
 from tapegrad.autograd.core.views import SHARED, RootViews
 
 if TYPE_CHECKING:
@@ -60,19 +63,23 @@ BECOMES = (
 
 
 def as_array(data: Operand, dtype: DTypeLike = None) -> Array:
-    """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array."""
-    bare: Any = data._data if isinstance(data, Tensor) else data
+    """The bare array behind `data`: a Tensor's, an array itself, or a new NumPy array.
+
+    Raises TypeError for what holds anything but numbers and booleans.
+    """
+    bare: Any = data._bare if isinstance(data, Tensor) else data
     if type(bare) is np.ndarray or devices.is_array(bare):
         return bare if dtype is None or bare.dtype == dtype else bare.astype(dtype)
+    refuse_own_arithmetic(bare)
     array = np.asarray(bare, dtype=dtype)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"cannot make a numeric array of {type(data).__name__}: {data!r:.80}")
+        raise no_operand(f"{data!r:.80}", data)
     return array.view(np.ndarray)
 
 
 def array_of(x: Tensor) -> Array:
     """The bare array of a Tensor, for reading: neither an observer nor the tape hears of it."""
-    return x._data
+    return x._bare
 
 
 class Tensor(ArrayMethods):
@@ -88,9 +95,9 @@ class Tensor(ArrayMethods):
     Raises TypeError for data that are not numeric, DeviceError for a missing device.
     """
 
-    __slots__ = ("__weakref__", "_alias", "_data", "_node")
+    __slots__ = ("__weakref__", "_alias", "_bare", "_node")
 
-    _data: Array
+    _bare: Array
     _node: Node | None
     # None for a result without views; SHARED for memory that others hold too; a ViewOrigin for a
     # view; RootViews for a root.
@@ -104,7 +111,7 @@ class Tensor(ArrayMethods):
         if isinstance(data, Tensor):
             data.refuse_if_sample("makes a Tensor of a Tensor")
         array = as_array(data, dtype)
-        self._data = array if device is None else devices.to_device(array, device)
+        self._bare = array if device is None else devices.to_device(array, device)
         self._node = None
         self._alias = SHARED
 
@@ -113,37 +120,37 @@ class Tensor(ArrayMethods):
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return self._data.shape
+        return self._bare.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the entries."""
-        return self._data.dtype
+        return self._bare.dtype
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._data.ndim
+        return self._bare.ndim
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self._data.size
+        return self._bare.size
 
     @property
     def itemsize(self) -> int:
         """Bytes that one entry takes."""
-        return self._data.dtype.itemsize
+        return self._bare.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes that the entries take."""
-        return self._data.nbytes
+        return self._bare.nbytes
 
     @property
     def device(self) -> devices.Device:
         """Where the entries live."""
-        return devices.device_of(self._data)
+        return devices.device_of(self._bare)
 
     @property
     def tracked(self) -> bool:
@@ -157,13 +164,13 @@ class Tensor(ArrayMethods):
         """The bare array, with shared memory; the tape does not learn of writes to it."""
         refuse("reads .data")
         self._mark_shared()
-        return self._data
+        return self._bare
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The value as a NumPy array: with shared memory on the CPU, a copy from other devices."""
         refuse("calls .numpy()")
         self._mark_shared()
-        return devices.to_numpy(self._data)
+        return devices.to_numpy(self._bare)
 
     def _mark_shared(self) -> None:
         """Note that other code holds the memory too, and sees writes that are not recorded."""
@@ -179,7 +186,7 @@ class Tensor(ArrayMethods):
         Raises ValueError without an index if there is not exactly one entry.
         """
         refuse("calls .item()")
-        return self._data.item(*index)
+        return self._bare.item(*index)
 
     def tobytes(self, order: Literal["C", "F", "A", "K"] | None = "C") -> bytes:
         """The bytes of the entries, row by row; column by column for order "F"."""
@@ -188,45 +195,53 @@ class Tensor(ArrayMethods):
     def tolist(self) -> Any:
         """The entries as nested Python lists."""
         refuse("calls .tolist()")
-        return devices.to_numpy(self._data).tolist()
+        return devices.to_numpy(self._bare).tolist()
 
     def __float__(self) -> float:
         refuse("calls float()")
-        return float(self._data)
+        if self._node is not None:
+            refuse_cut("float() reads")
+        return float(self._bare)
 
     def __int__(self) -> int:
         refuse("calls int()")
-        return int(self._data)
+        if self._node is not None:
+            refuse_cut("int() reads")
+        return int(self._bare)
 
     def __complex__(self) -> complex:
         refuse("calls complex()")
-        return complex(self._data)
+        if self._node is not None:
+            refuse_cut("complex() reads")
+        return complex(self._bare)
 
     def __index__(self) -> int:
         refuse("uses a Tensor as a Python index")
-        return self._data.__index__()
+        if self._node is not None:
+            refuse_cut("a Python index reads")
+        return self._bare.__index__()
 
     def __bool__(self) -> bool:
         refuse("asks a Tensor for true or false")
-        return bool(self._data)
+        return bool(self._bare)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._bare)
 
     def __iter__(self) -> Iterator[Tensor]:
-        if not self._data.ndim:
+        if not self._bare.ndim:
             raise TypeError("iteration over a 0-d Tensor")
-        return (self[i] for i in range(len(self._data)))
+        return (self[i] for i in range(len(self._bare)))
 
     def __contains__(self, value: Operand) -> bool:
         refuse("asks whether a Tensor contains a value")
-        return bool((self._data == as_array(value)).any())
+        return bool((self._bare == as_array(value)).any())
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """The device in DLPack's numbers.  Raises BufferError where the library has none."""
-        if not hasattr(self._data, "__dlpack_device__"):
+        if not hasattr(self._bare, "__dlpack_device__"):
             raise BufferError(NO_DLPACK.format(device=self.device))
-        kind, index = self._data.__dlpack_device__()
+        kind, index = self._bare.__dlpack_device__()
         return int(kind), int(index)
 
     def __dlpack__(
@@ -248,7 +263,7 @@ class Tensor(ArrayMethods):
             raise TypeError(TRACKED_TO_DLPACK)
         refuse("hands out its memory by DLPack")
         self.__dlpack_device__()
-        array = self._data
+        array = self._bare
         read_only = type(array) is np.ndarray and not array.flags.writeable
         if read_only and copy is not False and (max_version is None or max_version[0] < 1):
             array, copy = array.copy(), None
@@ -258,9 +273,9 @@ class Tensor(ArrayMethods):
 
     def __repr__(self) -> str:
         values = np.array2string(
-            devices.to_numpy(self._data), separator=", ", prefix=f"{type(self).__name__}("
+            devices.to_numpy(self._bare), separator=", ", prefix=f"{type(self).__name__}("
         )
-        notes = "" if self._data.dtype in (np.float64, np.int64, bool) else f", {self.dtype}"
+        notes = "" if self._bare.dtype in (np.float64, np.int64, bool) else f", {self.dtype}"
         if str(self.device) != "cpu":
             notes += f", device={str(self.device)!r}"
         if self._node is not None and type(self) is Tensor:
@@ -268,8 +283,8 @@ class Tensor(ArrayMethods):
         return f"{type(self).__name__}({values}{notes})"
 
     def __format__(self, spec: str) -> str:
-        if spec and not self._data.ndim:
-            return format(self._data.item(), spec)
+        if spec and not self._bare.ndim:
+            return format(self._bare.item(), spec)
         return format(str(self), spec)
 
     def _before_write(self) -> None:
@@ -279,11 +294,11 @@ class Tensor(ArrayMethods):
 
     def detach(self) -> Tensor:
         """An untracked Tensor with the same memory: a constant in all further computation."""
-        return untracked(self._data)
+        return untracked(self._bare)
 
     def with_node(self, node: Node | None) -> Tensor:
         """A Tensor with the same value and another past; it is not a view, so writes stay apart."""
-        return result_tensor(self._data, node)
+        return result_tensor(self._bare, node)
 
     def become(self, other: Tensor) -> None:
         """Take over the array and the past of `other`.
@@ -291,11 +306,11 @@ class Tensor(ArrayMethods):
         Raises BatchingError if `other` is one sample of a batch: all samples share this Tensor.
         """
         other.refuse_if_sample(BECOMES)
-        self._data, self._node = other._data, other._node
+        self._bare, self._node = other._bare, other._node
 
     def full_like(self, fill: float, dtype: DTypeLike) -> Tensor:
         """A new untracked Tensor of this shape and device with `fill` in every entry."""
-        xp = devices.namespace(self._data)
+        xp = devices.namespace(self._bare)
         return result_tensor(xp.full(self.shape, fill, dtype=dtype))
 
     def refuse_if_sample(self, action: str) -> None:
@@ -306,16 +321,23 @@ class Tensor(ArrayMethods):
         """
 
     def __copy__(self) -> Tensor:
-        return untracked(self._data.copy())
+        if self._node is not None and where_cut():
+            return self.copy("K")
+        return untracked(_copy_as_it_lies(self._bare))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        # The copy is untracked; Tensors that share memory have copies that share memory.
-        copy = untracked(copy_array(self._data, memo))
+        if self._node is not None and where_cut():
+            copy = self.copy("K")
+        else:
+            # The copy is untracked; Tensors that share memory have copies that share memory.
+            copy = untracked(copy_array(self._bare, memo))
         memo[id(self)] = copy
         return copy
 
     def __reduce__(self) -> Any:
-        return (Tensor, (devices.to_numpy(self._data),))
+        if self._node is not None:
+            refuse_cut("pickle reads")
+        return (Tensor, (devices.to_numpy(self._bare),))
 
 
 def copy_array(array: Array, memo: dict[int, Any]) -> Array:
@@ -327,7 +349,7 @@ def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     owner = owner_of(array)
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
         if id(array) not in memo:
-            memo[id(array)] = array.copy()
+            memo[id(array)] = _copy_as_it_lies(array)
             memo.setdefault(id(memo), []).append(array)  # keep ids in `memo` from being reused
         return memo[id(array)]
     if id(owner) not in memo:
@@ -337,6 +359,11 @@ def copy_array(array: Array, memo: dict[int, Any]) -> Array:
     return np.ndarray(
         array.shape, array.dtype, buffer=memo[id(owner)], offset=start, strides=array.strides
     )
+
+
+def _copy_as_it_lies(array: Array) -> Array:
+    """A copy in the order of memory that NumPy's copies have: that of `array`."""
+    return array.copy(order="K") if type(array) is np.ndarray else array.copy()
 
 
 def from_dlpack(x: Any) -> Tensor:
@@ -357,7 +384,7 @@ _new: Any = object.__new__
 def untracked(array: Array) -> Tensor:
     """An untracked Tensor around a bare array that others may hold too, without a check."""
     result = _new(Tensor)
-    result._data = array
+    result._bare = array
     result._node = None
     result._alias = SHARED
     return result
@@ -366,7 +393,7 @@ def untracked(array: Array) -> Tensor:
 def result_tensor(array: Array, node: Node | None = None) -> Tensor:
     """A Tensor around the new array that a call returned and that nothing else holds."""
     result = _new(Tensor)
-    result._data = array
+    result._bare = array
     result._node = node
     result._alias = None
     return result

@@ -115,14 +115,21 @@ def note_view(view: Tensor, base: Tensor, step: ViewStep) -> None:
     if len(handles) > alias.limit:
         alias.sweep()
     if alias.written:
-        data = view._data
+        data = view._bare
         # Copy only if reshaping the copy gives a view in the cases where the original's does.
         if (
             type(data) is np.ndarray
-            and data.size * SMALL_VIEW <= root._data.size
+            and data.size * SMALL_VIEW <= root._bare.size
             and (data.ndim == 1 or data.flags.forc)
         ):
-            view._data = data.copy(order="K")
+            view._bare = data.copy(order="K") if data.flags.forc else _copy_with_gaps(data)
+
+
+def _copy_with_gaps(data: np.ndarray) -> np.ndarray:
+    """A copy of a vector whose entries do not lie side by side either: its ravel is a copy too."""
+    spaced: np.ndarray = np.empty((len(data), 2), data.dtype)[:, 0]
+    spaced[:] = data
+    return spaced
 
 
 _new: Any = object.__new__

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.callsite import name_in_module, running_module_path, user_line
+from tapegrad.autograd.core.contexts import context
 from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import Forwarder, Observer, install_observer, observer
 from tapegrad.autograd.core.node import Node, last_write, owner_of, parents_of, write_serial
@@ -107,7 +107,7 @@ class AnomalyError(TapegradError, FloatingPointError):
         self.born = born
 
 
-@contextmanager
+@context
 def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
     """A context, and a decorator, in which the call that makes the first NaN or Inf raises.
 

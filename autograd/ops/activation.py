@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops.arrays import half_in_single
 from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
 
 if TYPE_CHECKING:
@@ -37,27 +38,31 @@ def sigmoid(xp: Namespace, x: Array) -> Array:
     return xp.where(x >= 0, 1, decay) / (1 + decay)
 
 
-sigmoid.vjp(x=lambda g, y: g * (y - y * y))
+sigmoid.vjp(x=lambda g, x: e.over_cosh_squared(g * 0.25, x * 0.5))
 sigmoid.batch(leading_axes_rule)
 
 
 @primitive
+@half_in_single
 def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
     """eˣ / Σ eˣ along `axis`, without overflow."""
     y = xp.exp(x - xp.max(x, axis=axis, keepdims=True))
     return y / xp.sum(y, axis=axis, keepdims=True)
 
 
-softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(g * y, axis=axis, keepdims=True)))
+softmax.vjp(x=lambda g, y, axis: y * (g - r.sum(e.widen_half(g * y), axis=axis, keepdims=True)))
 softmax.batch(axes_rule)
 
 
 @primitive
+@half_in_single
 def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Array:
     """x - log Σ eˣ along `axis`, without overflow."""
     axis_in_batch = x - xp.max(x, axis=axis, keepdims=True)
     return axis_in_batch - xp.log(xp.sum(xp.exp(axis_in_batch), axis=axis, keepdims=True))
 
 
-log_softmax.vjp(x=lambda g, y, axis: g - e.exp(y) * r.sum(g, axis=axis, keepdims=True))
+log_softmax.vjp(
+    x=lambda g, y, axis: g - e.exp(y) * r.sum(e.widen_half(g), axis=axis, keepdims=True)
+)
 log_softmax.batch(axes_rule)

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
+from tapegrad.autograd.core.operands import refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
+    "as_axes",
+    "as_constant",
+    "as_floating",
     "as_operand",
     "device_array",
+    "half_in_single",
+    "is_fortran",
     "namespace_of",
     "normalize_axis",
     "refuse_complex",
@@ -31,8 +40,25 @@ def as_operand(x: Operand) -> Tensor:
     Type checkers take the result for a Tensor, which has all that operations ask of an array.
     """
     operand: Any = x
-    is_ready = isinstance(operand, Tensor) or devices.is_array(operand)
-    return operand if is_ready else np.asarray(operand)  # type: ignore[return-value]  # as said
+    if isinstance(operand, Tensor) or devices.is_array(operand):
+        return operand
+    refuse_own_arithmetic(operand)
+    return np.asarray(operand)  # type: ignore[return-value]  # as said
+
+
+def half_in_single(body: Callable[..., Array]) -> Callable[..., Array]:
+    """The body of a primitive of x such that it computes in float32 where x is float16.
+
+    Sums inside it may exceed 65,504, the largest float16, although its result does not.
+    """
+
+    @wraps(body)
+    def wide(xp: Namespace, x: Array, **settings: Any) -> Array:
+        if x.dtype != np.float16:
+            return body(xp, x, **settings)
+        return body(xp, x.astype(np.float32), **settings).astype(np.float16)
+
+    return wide
 
 
 def namespace_of(x: Array) -> Namespace:
@@ -51,6 +77,15 @@ def wrap_like(array: Array, like: Array) -> Array:
     return result_tensor(array) if isinstance(like, Tensor) else array
 
 
+def as_floating(x: Operand) -> Tensor:
+    """x as an operand; integers and booleans as double precision, as NumPy's functions have them.
+
+    They have no derivative, so the conversion is not recorded.
+    """
+    x = as_operand(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
+
+
 def value_of(x: Array) -> np.ndarray:
     """The value of x as a NumPy array, for decisions made in Python.
 
@@ -65,8 +100,32 @@ def refuse_complex(x: Array, name: str) -> None:
         raise TypeError(f"{name} takes real numbers: complex ones have no order")
 
 
+def is_fortran(x: Array) -> bool:
+    """Whether the first index of x runs fastest in memory."""
+    flags = getattr(as_array(x), "flags", None)
+    return flags is not None and bool(flags.f_contiguous and not flags.c_contiguous)
+
+
+def as_constant(value: Any, name: str) -> Any:
+    """A setting as it is.  Raises TypeError for a tracked Tensor, whose gradient would be lost."""
+    if isinstance(value, Tensor) and value.tracked:
+        raise TypeError(
+            f"{name} is a tracked Tensor, and a call has no gradient in this setting: "
+            f"{name}.item() is its value as a constant"
+        )
+    return value
+
+
+def as_axes(axes: int | Sequence[int], ndim: int) -> list[int]:
+    """One axis or several as a list, counted from 0.  Raises AxisError outside the array."""
+    if not isinstance(axes, (tuple, list)):
+        axes = tuple(axes) if np.ndim(axes) else (axes,)  # type: ignore[arg-type]  # an array
+    return [normalize_axis(axis, ndim) for axis in axes]
+
+
 def normalize_axis(axis: int, ndim: int) -> int:
-    """`axis` counted from 0.  Raises AxisError outside the array."""
+    """`axis` counted from 0.  Raises AxisError outside the array, TypeError for no integer."""
+    axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim

@@ -73,6 +73,7 @@ def batched_index(
 
     ndim:  how many axes one sample of the indexed array has
     mixed: whether `indices` have a batch axis
+    Raises BatchingError for a mask that differs from sample to sample.
     """
     kinds = [x.dtype.kind for x in indices]
     if mixed and "b" in kinds:

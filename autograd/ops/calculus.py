@@ -12,7 +12,7 @@ from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, normalize_axis
 from tapegrad.autograd.ops.counting import searchsorted
 from tapegrad.autograd.ops.indexing import getitem
 
@@ -37,7 +37,10 @@ def diff(
     prepend: Operand | None = None,
     append: Operand | None = None,
 ) -> Tensor:
-    """The n-th differences of neighbours along `axis`."""
+    """The n-th differences of neighbours along `axis`.
+
+    (…, m, …) -> (…, m - n, …).  Raises ValueError for a negative n.
+    """
     a = as_operand(a)
     axis = normalize_axis(axis, a.ndim)
     if n < 0:
@@ -53,7 +56,7 @@ def diff(
     for _ in range(n):
         later, earlier = _slices(y, axis, (1, None), (None, -1))
         y = later - earlier if y.dtype.kind != "b" else e.not_equal(later, earlier)
-    return s.copy(y) if y is a else y
+    return y
 
 
 @composite(numpy=np.ediff1d)
@@ -123,8 +126,9 @@ def gradient(
 
     varargs:    spacing, or coordinates, of every axis or of all
     edge_order: 1 or 2, the order of the differences at the ends
+    Raises TypeError unless there is a spacing for each axis, or one for all.
     """
-    f = as_operand(f)
+    f = as_floating(f)
     axes = r.normalize_axes(tuple(axis) if isinstance(axis, list) else axis, f.ndim)
     spacings = varargs or (1.0,)
     if len(spacings) == 1:
@@ -160,6 +164,7 @@ def interp(
     """Linear interpolation at x of the values fp at rising points xp; fp's ends outside.
 
     Differentiable in x, xp, fp; at a point of xp the slope is that of the interval after it.
+    Raises ShapeError unless xp and fp are vectors of one length, and not empty.
     """
     x, xp, fp = (as_operand(a) for a in (x, xp, fp))
     n = xp.shape[0]

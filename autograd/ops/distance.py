@@ -15,7 +15,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import refuse_complex
+from tapegrad.autograd.ops.arrays import half_in_single, refuse_complex
 from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def _conjugate(x: Array) -> Array:
 
 
 @primitive
+@half_in_single
 def guarded_norm(
     xp: Namespace, x: Array, *, axis: int = -1, p: float = 2, small: float = 0
 ) -> Array:

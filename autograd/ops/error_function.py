@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
+from tapegrad.autograd.ops.arrays import half_in_single
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _rational(pieces: tuple[tuple[float, ...], ...], x: Array) -> Array:
 
 
 @primitive
+@half_in_single
 def erf(xp: Namespace, x: Array) -> Array:
     """2/√π ∫₀ˣ exp(-t²) dt, elementwise, to within two units in the last place.
 
@@ -69,5 +71,10 @@ def erf(xp: Namespace, x: Array) -> Array:
     return xp.where(size <= 0.46875, small, xp.copysign(1 - rest, x))
 
 
-erf.vjp(x=lambda g, x: g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi))))
+def _erf_rule(g: Array, x: Array) -> Array:
+    x = e.widen_half(x)  # x² would exceed float16
+    return g * (e.exp(-(x * x)) * (2 / math.sqrt(math.pi)))
+
+
+erf.vjp(x=_erf_rule)
 erf.batch(leading_axes_rule)

@@ -210,7 +210,10 @@ def rfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = No
 
 @composite(numpy=np.fft.irfft)
 def irfft(a: Operand, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
-    """The inverse of `rfft`, real: (…, n // 2 + 1) -> (…, n), n even unless given."""
+    """The inverse of `rfft`, real: (…, n // 2 + 1) -> (…, n), n even unless given.
+
+    Raises ValueError for an n below 1.
+    """
     a = as_operand(a)
     axis = normalize_axis(axis, a.ndim)
     length = 2 * (a.shape[axis] - 1) if n is None else n

@@ -16,7 +16,7 @@ from tapegrad.autograd.ops.batch_rules import align_samples, leading_axes_rule
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["penalize_l1", "scale_gradient", "watch_gradient"]
+__all__ = ["penalize_l1", "replace_gradients", "scale_gradient", "watch_gradient"]
 
 
 @primitive(view="read-only")
@@ -65,3 +65,21 @@ def _watched_rule(g: Array, watch: Callable[[Any], None]) -> Array:
 
 
 watch_gradient.vjp(x=_watched_rule)
+
+
+@primitive(several=True, view="read-only")
+def replace_gradients(
+    xp: Namespace, arrays: list[Array], *, function: Callable[[list[Any]], list[Any]]
+) -> list[Array]:
+    """The arrays themselves; the gradients that pass back are those that `function` returns.
+
+    function: takes the gradients of all arrays, zeros for one that nothing used, returns as many
+    """
+    return list(arrays)
+
+
+def _replaced_rule(g: Any, y: Any, function: Callable[[list[Any]], list[Any]]) -> list[Any]:
+    return function([part * 0 if c is None else c for part, c in zip(y, g, strict=True)])
+
+
+replace_gradients.vjp(arrays=_replaced_rule)

@@ -47,7 +47,10 @@ def logspace(
     *,
     axis: int = 0,
 ) -> Tensor:
-    """base^x for x in `linspace`."""
+    """base^x for x in `linspace`.
+
+    Raises TypeError for an array as base.
+    """
     if np.ndim(base):
         raise TypeError("numpy.logspace on a Tensor: an array as base is not supported")
     return e.power(base, linspace(start, stop, num, endpoint, axis=axis))

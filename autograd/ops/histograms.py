@@ -25,8 +25,14 @@ __all__ = ["bincount", "histogram", "histogram_bin_edges"]
 
 @composite(numpy=np.bincount)
 def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2, … is in x, or the sum of its weights, which have a derivative."""
+    """Count how often each of 0, 1, 2, … is in x, or add up the weights of its occurrences.
+
+    x: (n,), integers from 0; weights: (n,), real -> (max(x.max() + 1, minlength),), integers, or
+    floats with weights, in which it has a derivative.  Raises TypeError for complex weights.
+    """
     x = as_operand(x)
+    if x.dtype.kind == "b":
+        x = x.astype(np.intp)
     if weights is not None and as_operand(weights).dtype.kind == "c":
         raise TypeError("numpy.bincount: the weights are real numbers, NumPy takes no complex ones")
     numbers = value_of(x)
@@ -34,7 +40,7 @@ def bincount(x: Operand, weights: Operand | None = None, minlength: int = 0) -> 
 
 
 def _count_each(x: Array, weights: Array, n: int) -> Array:
-    """How often each of 0 … n - 1 is in x, or the sum of its weights."""
+    """Count how often each of 0 … n - 1 is in x, or add up its weights."""
     if weights is None:  # counted as floats, for which every library has an atomic addition
         ones = device_array(np.ones(x.shape), x)
         return to_index(index_add(ones, [x], (HOLE,), (n,)))
@@ -45,7 +51,11 @@ def _count_each(x: Array, weights: Array, n: int) -> Array:
 def histogram_bin_edges(
     a: Operand, bins: int | str | Operand = 10, range: tuple[float, float] | None = None
 ) -> Tensor:
-    """The borders of the bins of `histogram`, from the smallest to the largest entry."""
+    """The borders of the bins of `histogram`: (bins + 1,), equally wide over `range`.
+
+    bins: a number, the name of one of NumPy's rules, or the borders themselves
+    range: (lowest, highest); the smallest and the largest entry of a without it
+    """
     a = as_operand(a)
     chosen: Any = bins
     if np.ndim(chosen):  # the borders themselves
@@ -71,7 +81,11 @@ def histogram(
     density: bool = False,
     weights: Operand | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(entries in each bin, the borders); the counts have a derivative in `weights` only."""
+    """(entries in each bin, the borders), of shapes (bins,) and (bins + 1,).
+
+    density: divide by the widths and the total, so that the integral is 1
+    weights: added up instead of ones, shaped like a; the counts have a derivative in these only
+    """
     a = as_operand(a)
     edges = histogram_bin_edges(a, bins, range)
     flat = s.ravel(a)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.tensor import Tensor
+from tapegrad.autograd.core.mode import is_followed
+from tapegrad.autograd.core.tensor import Tensor, array_of
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array
@@ -31,6 +32,16 @@ def fill_index(template: tuple[Any, ...], indices: list[Array]) -> tuple[Any, ..
     return tuple(next(arrays) if part is HOLE else part for part in template)
 
 
+def _as_number(part: Any) -> Any:
+    """A 0-d integer Tensor as the number that it holds, by which NumPy takes a view.
+
+    Replay and batches keep the Tensor: the number differs from run to run, from sample to sample.
+    """
+    if isinstance(part, Tensor) and not part.ndim and part.dtype.kind in "iu" and not is_followed():
+        return array_of(part).item()
+    return part
+
+
 def _is_index_array(part: Array) -> bool:
     return isinstance(part, (Tensor, list)) or (
         devices.is_array(part) and (part.ndim > 0 or part.dtype.kind == "b")
@@ -48,6 +59,7 @@ def split_index(index: Any) -> tuple[list[Array], tuple[Any, ...]]:
     parts = index if isinstance(index, tuple) else (index,)
     if _BASIC.issuperset(map(type, parts)):  # the ordinary case
         return [], parts
+    parts = tuple(_as_number(part) for part in parts)
     if not any(_is_index_array(part) for part in parts):
         return [], tuple(part.item() if devices.is_array(part) else part for part in parts)
     arrays: list[Array] = []

@@ -22,10 +22,12 @@ from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.views import ViewStep, follow_path
 from tapegrad.autograd.kernels.scattering import scatter_add
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import normalize_axis
 from tapegrad.autograd.ops.batch_rules import align_samples
 from tapegrad.autograd.ops.batched_index import batched_index
 from tapegrad.autograd.ops.elementwise import cast, imag, real, where
 from tapegrad.autograd.ops.index_template import HOLE, fill_index, split_index
+from tapegrad.autograd.ops.pending import FEW, PartOf, WithoutEntries, is_small_part
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Operand, Shape
@@ -65,7 +67,11 @@ def unslice(xp: Namespace, x: Array, *, index: tuple[Any, ...], shape: Shape) ->
     return y
 
 
-take_slice.vjp(x=lambda g, index, x_shape: unslice(g, index, x_shape))
+def _slice_rule(g: Array, index: tuple[Any, ...], x_shape: Shape) -> Any:
+    return PartOf(g, [], index) if is_small_part(g, x_shape) else unslice(g, index, x_shape)
+
+
+take_slice.vjp(x=_slice_rule)
 unslice.vjp(x=lambda g, index: take_slice(g, index))
 
 
@@ -99,9 +105,13 @@ def index_add(
     return y
 
 
-take_index.vjp(
-    x=lambda g, indices, template, x_shape: index_add(g, indices, template, x_shape), indices=None
-)
+def _index_rule(g: Array, indices: list[Array], template: tuple[Any, ...], x_shape: Shape) -> Any:
+    if is_small_part(g, x_shape):
+        return PartOf(g, indices, template)
+    return index_add(g, indices, template, x_shape)
+
+
+take_index.vjp(x=_index_rule, indices=None)
 index_add.vjp(x=lambda g, indices, template: take_index(g, indices, template), indices=None)
 
 
@@ -179,6 +189,7 @@ def _value_rule(
     path: tuple[ViewStep, ...],
     v_shape: Shape,
 ) -> Array:
+    whole = g.shape
     for step in path:
         # a real v written to the imaginary part adds i·v, and Re(g·iv) = -Im(g)·v
         g = -imag(g) if step[0] is imag else follow_path(g, (step,))
@@ -191,11 +202,24 @@ def _value_rule(
         g = take_slice(g, template)
     # v may have more axes than what it was written to, if they are of length 1
     missing = len(v_shape) - g.ndim
-    return s.reshape(g, (1,) * missing + g.shape) if missing > 0 else g
+    g = s.reshape(g, (1,) * missing + g.shape) if missing > 0 else g
+    # a small view would keep the whole cotangent from being overwritten in place
+    return g.copy() if type(g) is np.ndarray and is_small_part(g, whole) else g
+
+
+def _overwritten_rule(
+    g: Array,
+    indices: list[Array],
+    template: tuple[Any, ...],
+    path: tuple[ViewStep, ...],
+) -> Any:
+    if type(g) is np.ndarray and g.size > FEW:
+        return WithoutEntries(g, indices, template, path)
+    return replace_entries(g, 0, indices, template, path)
 
 
 replace_entries.vjp(
-    x=lambda g, indices, template, path: replace_entries(g, 0, indices, template, path),
+    x=_overwritten_rule,
     v=_value_rule,
     indices=None,
 )
@@ -294,13 +318,14 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
         x, axis = x.reshape(-1), 0
     if not hasattr(indices, "dtype"):
         indices = np.asarray(indices)
-    return getitem(x, (slice(None),) * (axis % x.ndim) + (indices,))
+    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
+    return y if indices.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)
 def take_along_axis(x: Array, indices: Array, axis: int) -> Tensor:
     """y[…, i, …] = x[…, indices[…, i, …], …], with the index i at `axis`."""
-    axis %= x.ndim
+    axis = normalize_axis(axis, x.ndim)
     xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)
     grid = [
         xp.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(indices.shape)

@@ -21,7 +21,7 @@ from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.batch_rules import align_samples, ndim_of
-from tapegrad.autograd.ops.rearranging import diagonal
+from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -33,6 +33,7 @@ __all__ = [
     "dot",
     "einsum",
     "inner",
+    "leading_diagonal",
     "matmul",
     "matrix_trace",
     "outer",
@@ -268,10 +269,20 @@ def _parse_subscripts(subscripts: str, ndims: tuple[int, ...]) -> tuple[tuple[st
     return tuple(full), right
 
 
-def _first_diagonal(x: Array) -> Array:
-    """The diagonal of the first two axes, which have one length, as the first axis."""
-    n = len(x)
-    return s.reshape(x, (n * n, *x.shape[2:]))[:: n + 1]
+@primitive(view=True)
+def leading_diagonal(xp: Namespace, x: Array) -> Array:
+    """The diagonal of the first two axes, which have one length, as the first axis: a view."""
+    return xp.einsum("ii...->i...", x)
+
+
+@leading_diagonal.batch
+def _leading_diagonal_batch(x: Array) -> Array:
+    axes = (1, 2, 0, *range(3, x.ndim))
+    y = leading_diagonal(s.transpose(x, axes))
+    return s.transpose(y, (1, 0, *range(2, y.ndim)))
+
+
+leading_diagonal.vjp(x=lambda g, x_shape: from_diagonal(s.moveaxis(g, 0, -1), x_shape, 0, 0, 1))
 
 
 def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
@@ -280,7 +291,7 @@ def _take_diagonals(x: Array, axes: str) -> tuple[Any, str]:
         c = next(c for c in axes if axes.count(c) > 1)
         i = axes.index(c)
         j = axes.index(c, i + 1)
-        x = _first_diagonal(s.moveaxis(x, (i, j), (0, 1)))
+        x = leading_diagonal(s.moveaxis(x, (i, j), (0, 1)))
         axes = c + "".join(a for k, a in enumerate(axes) if k not in (i, j))
     return x, axes
 
@@ -385,8 +396,9 @@ def tensordot(a: Operand, b: Operand, axes: int | Sequence[Any] = 2) -> Tensor:
 
 
 @composite(numpy=np.dot)
-def dot(a: Array, b: Array) -> Tensor:
+def dot(a: Operand, b: Operand) -> Tensor:
     """NumPy's dot: product with a 0-d operand, else sum over a's last and b's last but one axis."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     if a.ndim <= 2 and b.ndim <= 2:
@@ -395,8 +407,9 @@ def dot(a: Array, b: Array) -> Tensor:
 
 
 @composite(numpy=np.inner)
-def inner(a: Array, b: Array) -> Tensor:
+def inner(a: Operand, b: Operand) -> Tensor:
     """Σ a·b over the last axis of both."""
+    a, b = as_operand(a), as_operand(b)
     if not ndim_of(a) or not ndim_of(b):
         return a * b
     return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))

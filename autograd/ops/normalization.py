@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
@@ -28,19 +30,24 @@ def standardize(
     """[(x - mean) / √(var + eps), mean, var], mean and variance taken over `axes`.
 
     x: any shape -> x's shape, and twice that shape with `axes` of length 1; x's dtype.  var divides
-    by the number of entries.  eps > 0 keeps constant data finite.
+    by the number of entries.  eps > 0 keeps constant data finite.  Of float16 x, mean and var are
+    float32, since squares of ordinary numbers may exceed float16.
     Source: S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
     """
+    dtype = x.dtype
+    if dtype == np.float16:
+        x = x.astype(np.float32)
     mean = xp.mean(x, axis=axes, keepdims=True)
     y = x - mean
     var = xp.mean(xp.square(y), axis=axes, keepdims=True)
     y /= xp.sqrt(var + eps)
-    return [y, mean, var]
+    return [y.astype(dtype) if dtype == np.float16 else y, mean, var]
 
 
 def _standardize_rule(g: Array, y: Array, axes: tuple[int, ...], eps: float) -> Array:
     y, _, var = y
     g_y, g_mean, g_var = g
+    y = e.widen_half(y)
     deviation = e.sqrt(var + eps)
     count = math.prod(y.shape[a] for a in axes) or 1
     total: Any = 0

@@ -13,6 +13,7 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
+from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
 from tapegrad.autograd.ops.counting import binary_exponent
 
@@ -46,13 +47,17 @@ def nan_to_num(
     posinf: float | None = None,
     neginf: float | None = None,
 ) -> Tensor:
-    """x with NaN and the infinities replaced by numbers, a new array."""
-    del copy
+    """x with NaN and the infinities replaced by numbers: a new array, or x itself if not `copy`."""
     x = as_operand(x)
+    if not copy:
+        x[...] = nan_to_num(x, True, nan, posinf, neginf)
+        return x
     if x.dtype.kind == "c":
         return nan_to_num(e.real(x), True, nan, posinf, neginf) + 1j * nan_to_num(
             e.imag(x), True, nan, posinf, neginf
         )
+    if x.dtype.kind not in "fc":
+        return s.copy(x)
     limits = np.finfo(x.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
@@ -90,6 +95,8 @@ def divmod(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
 def modf(x: Operand) -> tuple[Tensor, Tensor]:
     """(fractional part, integer part), both with the sign of x; the second has no derivative."""
     x = as_operand(x)
+    if x.dtype.kind not in "fc":  # the narrowest floats that hold them, as of every ufunc of floats
+        x = x.astype(np.result_type(x.dtype, np.float16))
     integer = e.trunc(x)
     return e.copysign(e.where(e.isinf(x), 0, x - integer), x), integer
 

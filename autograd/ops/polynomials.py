@@ -11,7 +11,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, value_of
+from tapegrad.autograd.ops.arrays import as_floating, as_operand, device_array, value_of
 from tapegrad.autograd.ops.matrices import eigvals, pinv
 from tapegrad.autograd.ops.vector_convolution import convolve
 
@@ -111,6 +111,8 @@ def polydiv(u: Operand, v: Operand) -> tuple[Tensor, Tensor]:
 def polyder(p: Operand, m: int = 1) -> Tensor:
     """The coefficients of the m-th derivative."""
     y = _coefficients(p)
+    if y.dtype.kind not in "fc":
+        y = y.astype(np.promote_types(y.dtype, np.int64))
     for _ in range(m):
         n = y.shape[0] - 1
         y = y[:-1] * device_array(np.arange(n, 0, -1).astype(y.dtype), y)
@@ -120,7 +122,7 @@ def polyder(p: Operand, m: int = 1) -> Tensor:
 @composite(numpy=np.polyint)
 def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) -> Tensor:
     """The coefficients of the m-th integral, with the constants k (0 when None)."""
-    y = _coefficients(p)
+    y = as_floating(_coefficients(p))
     constants = [0.0] * m if k is None else list(np.broadcast_to(np.atleast_1d(k), (m,)))
     for last in constants:
         n = y.shape[0]
@@ -132,7 +134,7 @@ def polyint(p: Operand, m: int = 1, k: float | Sequence[float] | None = None) ->
 @composite(numpy=np.poly)
 def poly(seq_of_zeros: Operand) -> Tensor:
     """The coefficients of the polynomial with these roots, or of a matrix's characteristic one."""
-    zeros = as_operand(seq_of_zeros)
+    zeros = as_floating(seq_of_zeros)
     if zeros.ndim == 2:
         zeros = eigvals(zeros)
     y = zeros[:1] * 0 + 1
@@ -165,12 +167,14 @@ def roots(p: Operand) -> Tensor:
 def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of the vector x as columns, falling unless `increasing`."""
     x = as_operand(x)
+    if x.dtype.kind not in "fc":  # powers of small integers overflow
+        x = x.astype(np.promote_types(x.dtype, np.int64))
     count = x.shape[0] if N is None else N
     columns = [x * 0 + 1]
     for _ in range(count - 1):
         columns.append(columns[-1] * x)
-    y = s.stack(columns[:count], 1) if count else s.reshape(x[:0], (x.shape[0], 0))
-    return y if increasing else s.flip(y, 1)
+    columns = columns[:count] if increasing else columns[:count][::-1]
+    return s.stack(columns, 1) if count else s.reshape(x[:0], (x.shape[0], 0))
 
 
 @composite(numpy=np.polyfit)
@@ -179,10 +183,10 @@ def polyfit(x: Operand, y: Operand, deg: int, *, w: Operand | None = None) -> Te
 
     w: weights of the (not squared) errors
     """
-    x, y = as_operand(x), as_operand(y)
+    x, y = as_floating(x), as_operand(y)
     matrix = vander(x, int(deg) + 1)
     if w is not None:
-        w = as_operand(w)
+        w = as_floating(w)
         matrix = matrix * s.reshape(w, (-1, 1))
         y = y * (w if y.ndim == 1 else s.reshape(w, (-1, 1)))
     scale = e.sqrt(r.sum(e.square(matrix), axis=0))

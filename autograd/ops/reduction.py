@@ -15,7 +15,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand, half_in_single
 from tapegrad.autograd.ops.batch_rules import axes_rule, axis_rule
 
 if TYPE_CHECKING:
@@ -183,6 +183,16 @@ def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
 all.batch(axes_rule)
 
 
+def widen_integers(x: Array) -> Array:
+    """Booleans and small integers as NumPy's sums and products have them, others unchanged.
+
+    Those of less than 64 bits become 64 bits wide, signed or not as they are.
+    """
+    if x.dtype.kind in "fc" or (x.dtype.kind in "iu" and x.dtype.itemsize >= 8):
+        return x
+    return x.astype(np.uint64 if x.dtype.kind == "u" else np.int64)
+
+
 @composite(numpy=np.prod)
 def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Π x over `axis`.
@@ -190,7 +200,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     The first half of the entries is multiplied by the second until one entry is left.  That needs
     no division, so the product is differentiable where entries are 0.
     """
-    x = as_operand(x)
+    x = widen_integers(as_operand(x))
     axes = normalize_axes(axis, x.ndim)
     others = [a for a in range(x.ndim) if a not in axes]
     count = math.prod(x.shape[a] for a in axes)
@@ -203,7 +213,7 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
         product = y[:half] * y[half : 2 * half]
         y = s.concatenate([product, y[2 * half :]], axis=0) if len(y) % 2 else product
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
-    return s.reshape(y, shape)
+    return s.with_own_memory(s.reshape(y, shape), x)
 
 
 @composite(numpy=np.var)
@@ -218,12 +228,11 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 @composite(numpy=np.std)
 def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
-    v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
-    is_constant = e.equal(v, 0)
-    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
+    return e.guarded_sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
 @primitive
+@half_in_single
 def logsumexp(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -> Array:
     """log Σ exp(x) over `axis`, without overflow."""
     top = xp.max(x, axis=axis, keepdims=True)

@@ -15,8 +15,9 @@ import numpy as np
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
-from tapegrad.autograd.core.tensor import Tensor
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.tensor import Tensor, as_array
+from tapegrad.autograd.ops.arrays import as_axes, as_operand, is_fortran, normalize_axis
 from tapegrad.autograd.ops.batch_rules import (
     align_samples,
     axes_rule,
@@ -139,13 +140,25 @@ flip.batch(axes_rule)
 
 
 @primitive(numpy=np.copy)
-def copy(xp: Namespace, x: Array) -> Array:
-    """A copy of x, in C order."""
-    return xp.array(x, order="C", copy=True)
+def copy(xp: Namespace, x: Array, *, order: str = "C") -> Array:
+    """A copy of x in an `order` of memory: "C", "F", or "K" for that of x."""
+    return xp.array(x, order=order, copy=True)
 
 
 copy.vjp(x=lambda g: g)
 copy.batch(leading_axes_rule)
+
+
+def lie_as(y: Tensor, *, fortran: bool) -> Tensor:
+    """y, or a copy of it in the other order of memory."""
+    return y if is_fortran(y) == fortran else copy(y, "F" if fortran else "C")
+
+
+def with_own_memory(y: Tensor, x: Array) -> Tensor:
+    """y, which was made from x by moving entries, or a copy where it still is in x's memory."""
+    if owner_of(as_array(y)) is not owner_of(as_array(x)):
+        return y
+    return copy(y)
 
 
 @primitive(numpy=np.concatenate)
@@ -241,30 +254,30 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 
 @composite(numpy=np.expand_dims)
-def expand_dims(x: Array, axis: int | tuple[int, ...]) -> Tensor:
+def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
     """x with new axes of length 1, at the positions `axis` of the result."""
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
         return reshape(x, (*x.shape[:before], 1, *x.shape[before:]))
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     ndim = x.ndim + len(axes)
-    new = {a % ndim if -ndim <= a < ndim else _axis_error(a, ndim) for a in axes}
+    new = set(as_axes(axes, ndim))
+    if len(new) < len(axes):
+        raise ValueError(f"expand_dims: axis={axis} names a position twice")
     lengths = iter(x.shape)
     return reshape(x, tuple(1 if i in new else next(lengths) for i in range(ndim)))
 
 
-def _axis_error(axis: int, ndim: int) -> int:
-    """Raise AxisError, in an expression."""
-    raise np.exceptions.AxisError(axis, ndim)
-
-
 @composite(numpy=np.squeeze)
 def squeeze(x: Array, axis: Axes = None) -> Tensor:
-    """x without its axes of length 1, or without those given."""
+    """x without its axes of length 1, or without those given.
+
+    Raises ShapeError for a given axis of another length.
+    """
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = axis if isinstance(axis, tuple) else (axis,)
-    dropped = {a % x.ndim if -x.ndim <= a < x.ndim else _axis_error(a, x.ndim) for a in axes}
+    dropped = {normalize_axis(a, x.ndim) for a in axes}
     long = [a for a in dropped if x.shape[a] != 1]
     if long:
         raise ShapeError(
@@ -275,8 +288,18 @@ def squeeze(x: Array, axis: Axes = None) -> Tensor:
 
 @composite(numpy=np.ravel)
 def ravel(x: Array) -> Tensor:
-    """The entries of x in row-major order, as one axis."""
-    return reshape(x, (-1,) if x.size else (0,))
+    """The entries of x in row-major order, as one axis: a view if they lie so, else a copy."""
+    y = reshape(x, (-1,) if x.size else (0,))
+    return y if _lies_in_order(x) else copy(y)
+
+
+def _lies_in_order(x: Array) -> bool:
+    """Whether x's entries lie in memory without gaps in row-major order, as far as x shows that.
+
+    For a reshaped x, entries at equal distances are enough.
+    """
+    flags = getattr(getattr(x, "_bare", x), "flags", None)
+    return x.ndim == 0 or bool(getattr(flags, "c_contiguous", True))
 
 
 @composite(numpy=np.swapaxes)
@@ -288,12 +311,11 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
 
 
 @composite(numpy=np.moveaxis)
-def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
+def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """x with the axes `source` moved to the positions `destination`, the others in order."""
-    sources = [a % x.ndim for a in (source if isinstance(source, tuple) else (source,))]
-    positions = [
-        a % x.ndim for a in (destination if isinstance(destination, tuple) else (destination,))
-    ]
+    sources, positions = as_axes(source, x.ndim), as_axes(destination, x.ndim)
+    if not len(sources) == len(positions) == len({*sources}) == len({*positions}):
+        raise ValueError(f"moveaxis: source={source} and destination={destination} do not pair up")
     axes = [a for a in range(x.ndim) if a not in sources]
     for position, a in sorted(zip(positions, sources, strict=True)):
         axes.insert(position, a)
@@ -302,7 +324,10 @@ def moveaxis(x: Array, source: int | tuple[int, ...], destination: int | tuple[i
 
 @composite(numpy=np.stack)
 def stack(arrays: Sequence[Operand], axis: int = 0) -> Tensor:
-    """The arrays, all of one shape, joined along a new `axis`."""
+    """The arrays, all of one shape, joined along a new `axis`.
+
+    Raises ShapeError for arrays of different shapes.
+    """
     arrays = list(arrays)
     shapes = {np.shape(a) if not isinstance(a, Tensor) else a.shape for a in arrays}
     if len(shapes) != 1:

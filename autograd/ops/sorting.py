@@ -20,8 +20,10 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import (
+    as_floating,
     as_operand,
     device_array,
+    is_fortran,
     normalize_axis,
     refuse_complex,
     value_of,
@@ -92,7 +94,7 @@ def sort(a: Operand, axis: int | None = -1, kind: str | None = None, stable: boo
     """x sorted along `axis`; flattened when None."""
     del kind, stable
     a, axis = _flatten_without_axis(a, axis)
-    return take_along_axis(a, argsort(a, axis), axis)
+    return s.lie_as(take_along_axis(a, argsort(a, axis), axis), fortran=is_fortran(a))
 
 
 @composite(numpy=np.partition)
@@ -100,7 +102,8 @@ def partition(a: Operand, kth: int | Sequence[int], axis: int | None = -1) -> Te
     """x with its kth entries where sorting would put them, smaller before and larger after."""
     a, axis = _flatten_without_axis(a, axis)
     ranks = tuple(kth) if isinstance(kth, Sequence) else int(kth)
-    return take_along_axis(a, argpartition(a, ranks, axis), axis)
+    y = take_along_axis(a, argpartition(a, ranks, axis), axis)
+    return s.lie_as(y, fortran=is_fortran(a))
 
 
 @composite(numpy=np.sort_complex)
@@ -140,6 +143,8 @@ def _quantiles(
     if shares.size and not (shares.min() >= 0 and shares.max() <= 1):
         raise ValueError(f"{name}: q is outside its range")
     a = as_operand(a)
+    if method not in ("lower", "higher", "nearest"):
+        a = as_floating(a)
     if name != "nanmedian":  # as in NumPy, which takes complex medians by the order of sorting
         refuse_complex(a, f"numpy.{name}")
     flat, one = _merge_axes_last(a, axis)
@@ -236,6 +241,9 @@ def median(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     flat, one = _merge_axes_last(a, axis)
     n = flat.shape[-1]
     ordered = sort(flat, -1)
+    if not n:  # NaN, as the mean of nothing
+        y = r.mean(ordered, axis=-1)
+        return s.reshape(y, one) if keepdims else y
     y = r.mean(ordered[..., (n - 1) // 2 : n // 2 + 1], axis=-1)
     y = e.where(e.isnan(ordered[..., -1]), ordered[..., -1], y)
     return s.reshape(y, one) if keepdims else y
@@ -278,7 +286,10 @@ def unique(
     return_counts: bool = False,
     axis: int | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
-    """The distinct entries of x, sorted; with first indices, inverse, counts where asked."""
+    """The distinct entries of x, sorted; with first indices, inverse, counts where asked.
+
+    Raises TypeError for an `axis`, which is not supported.
+    """
     if axis is not None:
         raise TypeError("numpy.unique on a Tensor: the option axis is not supported")
     distinct = _Distinct(ar)

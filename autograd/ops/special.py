@@ -187,10 +187,19 @@ gamma.vjp(x=lambda g, x, y: g * (y * digamma(x)))
 
 @_scipy_ufunc(domain={"x": (0, None)})
 def rgamma(x: Array) -> Array:
-    """1 / Γ(x); x not 0, -1, -2, …"""
+    """1 / Γ(x), which is 0 at 0, -1, -2, …"""
 
 
-rgamma.vjp(x=lambda g, x, y: -(g * (y * digamma(x))))
+def _rgamma_rule(g: Array, x: Array, y: Array) -> Array:
+    # Left of 1/2 by reflection, 1 / Γ(x) = sin(πx) Γ(1 - x) / π, which has no pole there.
+    left = x < 0.5
+    here, mirrored = e.where(left, 0.5, x), 1 - e.where(left, x, 0.5)
+    angle = (1 - mirrored) * math.pi
+    slope = gamma(mirrored) * (e.cos(angle) - e.sin(angle) * digamma(mirrored) / math.pi)
+    return g * e.where(left, slope, -(y * digamma(here)))
+
+
+rgamma.vjp(x=_rgamma_rule)
 
 
 @_scipy_ufunc(domain={"x1": (0, None), "x2": (0, None)})
@@ -220,7 +229,7 @@ def expit(x: Array) -> Array:
     """1 / (1 + exp(-x))."""
 
 
-expit.vjp(x=lambda g, y: g * (y - y * y))
+expit.vjp(x=lambda g, x: e.over_cosh_squared(g * 0.25, x * 0.5))
 
 
 @_scipy_ufunc(domain={"x": (0, 1)})
@@ -228,7 +237,7 @@ def logit(x: Array) -> Array:
     """log(x / (1 - x)), 0 < x < 1."""
 
 
-logit.vjp(x=lambda g, x: g / (x - x * x))
+logit.vjp(x=lambda g, x: g / (x * (1 - x)))
 
 
 @_scipy_ufunc()
@@ -244,7 +253,11 @@ def xlogy(x1: Array, x2: Array) -> Array:
     """x1·log(x2), 0 where x1 is 0."""
 
 
-xlogy.vjp(x1=lambda g, x2: g * e.log(x2), x2=lambda g, x1, x2: g * (x1 / x2))
+# The product is 0 for every x2 where x1 is 0.
+xlogy.vjp(
+    x1=lambda g, x2: g * e.log(x2),
+    x2=lambda g, x1, x2: g * (x1 / e.where(e.equal(x1, 0), 1, x2)),
+)
 
 
 @_scipy_ufunc(domain={"x2": (-1, None)})
@@ -252,7 +265,10 @@ def xlog1py(x1: Array, x2: Array) -> Array:
     """x1·log(1 + x2), 0 where x1 is 0."""
 
 
-xlog1py.vjp(x1=lambda g, x2: g * e.log1p(x2), x2=lambda g, x1, x2: g * (x1 / (x2 + 1)))
+xlog1py.vjp(
+    x1=lambda g, x2: g * e.log1p(x2),
+    x2=lambda g, x1, x2: g * (x1 / (e.where(e.equal(x1, 0), 0, x2) + 1)),
+)
 
 
 @_scipy_ufunc(domain={"x": (0, None)})
@@ -457,7 +473,7 @@ gammaincc.vjp(order=_refuse_order, x=lambda g, order, x: -(g * _gamma_density(or
 
 def _gamma_density(order: Array, x: Array) -> Array:
     """The derivative of `gammainc` in x: the density of the gamma distribution."""
-    return e.exp((order - 1) * e.log(x) - x - gammaln(order))
+    return e.exp(xlogy(order - 1, x) - x - gammaln(order))
 
 
 @_scipy_ufunc(domain={"x": (0, None)})

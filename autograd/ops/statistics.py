@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis
+from tapegrad.autograd.ops.batch_rules import axis_in_batch, axis_rule
 from tapegrad.autograd.ops.rearranging import diagonal
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Operand
+    from tapegrad.autograd.core.types import Array, Axes, DTypeLike, Namespace, Operand
 
 __all__ = [
     "average",
+    "backward_scan",
     "corrcoef",
     "cov",
     "cumprod",
@@ -57,6 +60,8 @@ def average(
     """Σ w·x / Σ w over `axis`; with `returned` also Σ w.
 
     weights: of x's shape, or of the axes in `axis`
+    Raises TypeError for weights of another shape without `axis`, ShapeError for the shape of
+    other axes.
     """
     a = as_operand(a)
     axes = r.normalize_axes(axis, a.ndim)
@@ -150,24 +155,86 @@ def corrcoef(x: Operand, y: Operand | None = None, rowvar: bool = True) -> Tenso
 # Running products and sums -----------------------------------------------------------------------
 
 
-@composite(numpy=np.cumprod)
-def cumprod(a: Operand, axis: int | None = None) -> Tensor:
+@primitive(numpy=np.cumprod)
+def cumprod(xp: Namespace, x: Array, *, axis: int | None = None) -> Array:
     """The running product along `axis`; of the flattened array when None.
 
-    Entries at the distances 1, 2, 4, … are multiplied: log2(n) products of arrays, and no division,
-    so zeros have derivatives too.
+    Entries that are 0 have derivatives too, of every order.
     """
-    a = as_operand(a)
-    if axis is None:
-        a, axis = s.ravel(a), 0
-    axis = normalize_axis(axis, a.ndim)
-    n, before = a.shape[axis], (slice(None),) * axis
-    y, step = a, 1
+    return xp.cumprod(x, axis=axis)
+
+
+def _cumprod_rule(g: Array, x: Array, y: Array, axis: int | None) -> Array:
+    # dyₖ/dxᵢ = Π of the xⱼ before i, times Π of those after i up to k: no division, so no poles.
+    if not g.size:
+        return g
+    along = 0 if axis is None else axis % x.ndim
+    start = (slice(None),) * along
+    first, others = (*start, slice(0, 1)), (*start, slice(1, None))
+    after = backward_scan(g, s.reshape(x, g.shape)[others], axis=along)
+    later = y[(*start, slice(0, -1))] * after[others]
+    return s.reshape(s.concatenate([after[first], later], along), x.shape)
+
+
+cumprod.vjp(x=_cumprod_rule)
+cumprod.batch(axis_rule)
+
+
+@primitive
+def backward_scan(xp: Namespace, x: Array, factors: Array, *, axis: int) -> Array:
+    """yᵢ = xᵢ + factorsᵢ · yᵢ₊₁ along `axis`, from the last entry, yₙ = xₙ, to the first.
+
+    factors: one less than x along `axis`
+
+    By running products where none of them comes near the largest or smallest number, else by
+    joining steps of length 1, 2, 4, …
+    """
+    x, factors = xp.moveaxis(x, axis, -1), xp.moveaxis(factors, axis, -1)
+    dtype = np.result_type(x.dtype, factors.dtype)
+    with np.errstate(all="ignore"):
+        products = xp.ones(x.shape, dtype=dtype)
+        xp.cumprod(factors, axis=-1, out=products[..., 1:])
+        if _is_moderate(xp, products):
+            y = x * products
+            xp.cumsum(y[..., ::-1], axis=-1, out=y[..., ::-1])
+            y /= products
+            return xp.moveaxis(y, -1, axis)
+    n, step = x.shape[-1], 1
+    x = xp.array(x, dtype=dtype)
     while step < n:
-        later = y[(*before, slice(step, None))] * y[(*before, slice(0, n - step))]
-        y = s.concatenate([y[(*before, slice(0, step))], later], axis)
+        x[..., :-step] += factors * x[..., step:]
+        factors = factors[..., :-step] * factors[..., step:]
         step *= 2
-    return s.copy(y) if y is a else y
+    return xp.moveaxis(x, -1, axis)
+
+
+def _is_moderate(xp: Namespace, products: Array) -> bool:
+    """Whether quotients of the products neither overflow nor lose digits to underflow."""
+    if products.dtype.kind == "c" or not products.size:
+        return False
+    limit = float(xp.finfo(products.dtype).max) ** 0.25
+    low, high = float(products.min()), float(products.max())
+    if low < 0:
+        sizes = xp.abs(products)
+        low, high = float(sizes.min()), float(sizes.max())
+    return 1 / limit < low and high < limit
+
+
+def _scan_backwards(g: Array, factors: Array, axis: int) -> Array:
+    """The cotangent of x: the same recurrence in the other direction."""
+    return s.flip(backward_scan(s.flip(g, axis), s.flip(factors, axis), axis), axis)
+
+
+def _scan_factors_rule(g: Array, factors: Array, y: Array, axis: int) -> Array:
+    start = (slice(None),) * axis
+    before = _scan_backwards(g, factors, axis)[(*start, slice(0, -1))]
+    return before * y[(*start, slice(1, None))]
+
+
+backward_scan.vjp(x=_scan_backwards, factors=_scan_factors_rule)
+backward_scan.batch(
+    lambda x, factors, axis: backward_scan(x, factors, axis_in_batch(axis, x.ndim - 1))
+)
 
 
 def _cumulate(
@@ -265,15 +332,16 @@ def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
 @composite(numpy=np.nanstd)
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
-    v = nanvar(a, axis, ddof, keepdims)
-    is_constant = e.equal(v, 0)
-    return e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v)))
+    return e.guarded_sqrt(nanvar(a, axis, ddof, keepdims))
 
 
 def _nan_extremum(
     a: Array, axis: Axes, keepdims: bool, of: Callable[..., Tensor], worst: float
 ) -> Array:
     """`of` over the entries that are not NaN; NaN where there are none."""
+    a = as_operand(a)
+    if a.dtype.kind not in "fc":
+        return of(a, axis=axis, keepdims=keepdims)
     fill_index, present = _replace_nan(a, worst)
     y = of(fill_index, axis=axis, keepdims=keepdims)
     return e.where(r.any(present, axis=axis, keepdims=keepdims), y, np.nan)

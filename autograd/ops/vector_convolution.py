@@ -59,7 +59,7 @@ def _crop(full: Array, n: int, m: int, mode: str, start: int) -> Array:
 
 def _nonempty_vectors(a: Operand, v: Operand) -> tuple[Tensor, Tensor]:
     """Both operands.  Raises ShapeError when one is empty."""
-    a, v = as_operand(a), as_operand(v)
+    a, v = (x if x.ndim else x.reshape(1) for x in (as_operand(a), as_operand(v)))
     if not a.size or not v.size:
         raise ShapeError("an empty vector cannot be convolved")
     return a, v

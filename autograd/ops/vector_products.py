@@ -29,6 +29,10 @@ __all__ = [
 ]
 
 
+def _conj(x: Array) -> Array:
+    return e.conjugate(x) if x.dtype.kind == "c" else x
+
+
 @composite(numpy=np.vdot)
 def vdot(a: Operand, b: Operand) -> Tensor:
     """Σ conj(a)·b over all entries."""
@@ -41,7 +45,9 @@ def vecdot(x1: Operand, x2: Operand, *, axis: int = -1) -> Tensor:
     x1, x2 = as_operand(x1), as_operand(x2)
     if axis != -1:
         x1, x2 = s.moveaxis(x1, axis, -1), s.moveaxis(x2, axis, -1)
-    return r.sum(e.conjugate(x1) * x2, axis=-1)
+    y = r.sum(e.conjugate(x1) * x2, axis=-1)
+    # Unlike a sum, NumPy's product of integers has their own dtype.
+    return y if y.dtype.kind in "fc" else y.astype(np.result_type(x1.dtype, x2.dtype))
 
 
 @composite(numpy=np.matvec)
@@ -53,7 +59,7 @@ def matvec(x1: Operand, x2: Operand) -> Tensor:
 @composite(numpy=np.vecmat)
 def vecmat(x1: Operand, x2: Operand) -> Tensor:
     """Conjugate vectors times matrices: (…, m), (…, m, n) -> (…, n)."""
-    return la.matmul(s.expand_dims(e.conjugate(as_operand(x1)), -2), as_operand(x2))[..., 0, :]
+    return la.matmul(s.expand_dims(_conj(as_operand(x1)), -2), as_operand(x2))[..., 0, :]
 
 
 @composite(numpy=np.kron)

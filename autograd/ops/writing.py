@@ -57,6 +57,7 @@ def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
     """a[i] = values[i] where the mask holds; values are repeated if they are fewer."""
     values = as_operand(values)
     shape = tuple(_require_tensor(a, "putmask").shape)
+    mask = as_operand(mask).reshape(shape)
     a[...] = e.where(mask, values if tuple(values.shape) == shape else resize(values, shape), a)
 
 
@@ -64,8 +65,9 @@ def putmask(a: Tensor, mask: Operand, values: Operand) -> None:
 def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
     """Write the first entries of vals, repeated if needed, where the mask holds."""
     vals = ravel(as_operand(vals))
-    which = e.remainder(cumsum(as_operand(mask).reshape(-1).astype(int)) - 1, vals.size)
-    _require_tensor(arr, "place")[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
+    mask = as_operand(mask).reshape(_require_tensor(arr, "place").shape).astype(bool)
+    which = e.remainder(cumsum(mask.reshape(-1).astype(int)) - 1, vals.size)
+    arr[...] = e.where(mask, take(vals, which).reshape(arr.shape), arr)
 
 
 @composite(numpy=np.put, writes=True)
@@ -73,6 +75,11 @@ def put(a: Tensor, ind: Operand, v: Operand) -> None:
     """Write the values v, repeated if needed, at the flat indices `ind`."""
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
+    if not _require_tensor(a, "put").ndim and flat.size:
+        if flat.any():
+            raise IndexError(f"put: index {flat.max()} is out of bounds for one entry")
+        a[...] = resize(v, flat.size)[-1]
+        return
     coordinates = np.unravel_index(flat, _require_tensor(a, "put").shape)
     a[tuple(device_array(p, a) for p in coordinates)] = resize(v, flat.size)
 
@@ -91,7 +98,10 @@ def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> N
 
 @composite(numpy=np.fill_diagonal, writes=True)
 def fill_diagonal(a: Tensor, val: Operand, wrap: bool = False) -> None:
-    """Write val on the main diagonal of a, which has two axes, or several of one length."""
+    """Write val on the main diagonal of a, which has two axes, or several of one length.
+
+    Raises TypeError for wrap=True, which is not supported.
+    """
     if wrap:
         raise TypeError("numpy.fill_diagonal on a Tensor: the option wrap=True is not supported")
     n = min(_require_tensor(a, "fill_diagonal").shape)

@@ -11,9 +11,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tapegrad.autograd.core.tensor import Tensor, array_of
+from tapegrad.autograd.replay.places import is_plain
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording, ReplayError
 
 __all__ = ["confirm_recordings"]
+
+CHANGED_BY_STEP = (
+    "the step changes {place} from {old!r:.60} to {new!r:.60} in each call; replay does not run "
+    "its Python, so the change would be missing. Make it outside of the step, or keep the number "
+    "in a 0-d array that the step updates in place."
+)
+REBOUND_BY_STEP = (
+    "{where}: the step binds another array to {place} in each call; replay would go on with the "
+    "first. Write the new values into it in place (x[...] = v, "
+    "Buffer.assign; for gradients zero them in place instead of setting None)."
+)
 
 CHANGED_ARRAY = (
     "{where}: an array of shape {shape} comes from outside the step, is neither an argument nor "
@@ -58,6 +71,7 @@ def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
         _require_same_numbers(list(a.operands), list(b.operands), b.where)
         for name, value in a.settings.items():
             _require_same_numbers(value, b.settings[name], b.where)
+    _refuse_changes(new)
     state = {}
     for number, (array, where) in new.outside.items():
         earlier = old.outside.get(number)
@@ -65,6 +79,19 @@ def confirm_recordings(old: Recording, new: Recording) -> dict[int, Any]:
             raise ReplayError(CHANGED_ARRAY.format(where=where, shape=array.shape))
         state[number] = array
     return state
+
+
+def _refuse_changes(recording: Recording) -> None:
+    """Raise ReplayError for what the step reads and changes itself, without writing in place."""
+    read = {id(array): where for array, where in recording.outside.values()}
+    for place, old, new in recording.changed:
+        if is_plain(old) and is_plain(new) and old is not None:
+            raise ReplayError(CHANGED_BY_STEP.format(place=place, old=old, new=new))
+        array = array_of(old) if isinstance(old, Tensor) else old
+        gradient = place.endswith(".grad") and old is not None
+        if gradient or id(array) in read:
+            where = read.get(id(array), "the step")
+            raise ReplayError(REBOUND_BY_STEP.format(where=where, place=place))
 
 
 def _has_same_slots(a: ProgramEntry, b: ProgramEntry) -> bool:

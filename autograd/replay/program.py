@@ -27,7 +27,7 @@ class Program:
     inputs:  the slots of the arguments' arrays
     state:   slot number -> array from outside the step, which is read and written where it is
     result:  what the step returned, a nest with slots for arrays
-    guards:  what must keep its value: (weak reference to the owner, attribute, value)
+    watches: what must be as it was while the step was recorded
     """
 
     def __init__(
@@ -38,15 +38,11 @@ class Program:
         self.inputs = inputs
         self.state = state
         self.result = recording.result
-        self.guards = recording.guards
+        self.watches = recording.watches
 
-    def guards_hold(self) -> bool:
-        """True if all guarded attributes still have their values."""
-        for reference, attribute, value in self.guards:
-            owner = reference()
-            if owner is None or getattr(owner, attribute) != value:
-                return False
-        return True
+    def is_valid(self) -> bool:
+        """True if all that the step read from outside, beside arrays, is as it was."""
+        return self.watches.hold()
 
     def initial_values(self, arrays: list[Any]) -> list[Any]:
         """The values at the start of a run: arguments and state in their slots, None elsewhere."""

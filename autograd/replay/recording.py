@@ -6,7 +6,6 @@ decision, so to read a value is an error that names the line.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tapegrad.autograd.core.callsite import user_line
 from tapegrad.autograd.core.mode import Observer
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.replay.watching import Watches
 from tapegrad.devices import TapegradError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Recording(Observer):
     entries: the calls, in order
     outside: slot number -> (array that no call made and no argument holds, line of its first use)
     bits:    slot number -> the bytes of that array at its first use
-    guards:  what must keep its value: (weak reference to the owner, attribute, value)
+    watches: what the step reads from outside beside arrays, and what of it the step changed itself
     result:  what the step returned, a nest with slots for arrays
     """
 
@@ -74,7 +74,8 @@ class Recording(Observer):
     entries: list[ProgramEntry] = field(default_factory=list)
     outside: dict[int, tuple[Any, str]] = field(default_factory=dict)
     bits: dict[int, bytes] = field(default_factory=dict)
-    guards: list[tuple[Any, str, Any]] = field(default_factory=list)
+    watches: Watches = field(default_factory=Watches)
+    changed: list[tuple[str, Any, Any]] = field(default_factory=list)
     result: Any = None
     _slots: dict[int, ProgramSlot] = field(default_factory=dict)
     _arrays: list[Any] = field(default_factory=list)  # kept alive, so that no id is reused
@@ -138,14 +139,15 @@ class Recording(Observer):
             ),
             result,
         )
+        self.changed = self.watches.settle(self._arrays)
 
     def refuse(self, action: str) -> None:
         """Raise, since the step reads a value (see `Observer`)."""
         raise ReplayError(READS.format(where=user_line(), action=action))
 
-    def guard(self, owner: Any, attribute: str) -> None:
-        """Note that the recording is valid while this attribute keeps its value."""
-        self.guards.append((weakref.ref(owner), attribute, getattr(owner, attribute)))
+    def watch(self, owner: Any) -> None:
+        """Note that the recording is valid while the attributes of `owner` keep their values."""
+        self.watches.add(owner)
 
 
 def _array_bytes(array: Array) -> bytes:

@@ -11,6 +11,7 @@ which a back end makes a function.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
@@ -22,7 +23,6 @@ from tapegrad.autograd.replay.confirm import confirm_recordings
 from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.program import Program, ProgramRun
 from tapegrad.autograd.replay.recording import (
-    ProgramSlot,
     Recording,
     ReplayError,
     is_array_or_tensor,
@@ -31,18 +31,52 @@ from tapegrad.autograd.replay.recording import (
 if TYPE_CHECKING:
     import numpy as np
 
+    from tapegrad.autograd.replay.watching import Watches
+
 __all__ = ["Replay", "replay"]
 
 P = ParamSpec("P")  # the step's own parameters
+
+VARIANTS = 8  # of one step with one key, such as training and evaluation mode; the oldest goes
+MISSES = 6  # calls in a row that found other settings than all before them
+
+NEVER_THE_SAME = (
+    "replay: {place} was another than before at each of the last calls, so {name} runs without "
+    "replay. Pass what changes as an argument, or write it in place into a Tensor or Buffer."
+)
+
+
+class _Variants:
+    """What is known of a step for one key: programs, recordings that nothing has confirmed yet."""
+
+    def __init__(self) -> None:
+        self.programs: list[tuple[Program, ProgramRun]] = []
+        self.pending: list[_Pending] = []
+        self.misses = 0
+
+    def latest_watches(self) -> Watches:
+        """What the latest recording, or else the latest program, watches."""
+        if self.pending:
+            return self.pending[-1].recording.watches
+        return self.programs[-1][0].watches
+
+
+class _Pending:
+    """A recording that waits for a second one, and how many were made for it."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.tries = 1
 
 
 class Replay(Generic[P]):
     """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
+    _step_results = ("_variants",)
+
     def __init__(self, step: Callable[P, Any]) -> None:
         self._step: Callable[..., Any] = step
-        self._recordings: dict[Any, tuple[Recording, list[ProgramSlot], int]] = {}
-        self._programs: dict[Any, tuple[Program, ProgramRun]] = {}
+        self._variants: dict[Any, _Variants] = {}
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
@@ -60,18 +94,19 @@ class Replay(Generic[P]):
             return self._run_step(replace_leaves(nest, tensors))
         arrays = [as_array(a) if is_array_or_tensor(a) else a for a in flat]
         key = _call_key(nest, arrays)
-        known = self._programs.get(key)
-        if known is not None:
-            program, run = known
-            if program.guards_hold():
+        known = self._variants.get(key)
+        if known is None:
+            known = self._variants[key] = _Variants()
+        for program, run in known.programs:
+            if program.is_valid():
+                known.misses = 0
                 return run([a for a in arrays if devices.is_array(a)])
-            del self._programs[key]
-        return self._record(key, nest, arrays)
+        return self._record(known, nest, arrays)
 
     @property
     def recorded(self) -> int:
-        """The number of variants of the step (shapes, modes) that are ready to be replayed."""
-        return len(self._programs)
+        """The number of variants of the step (shapes, settings) that are ready to be replayed."""
+        return sum(len(known.programs) for known in self._variants.values())
 
     def _run_step(self, nest: Any) -> Any:
         """Call the step with the arguments of a nest, as `__call__` makes it."""
@@ -80,29 +115,37 @@ class Replay(Generic[P]):
             return self._step(*args, **kwargs)
         return self._step(*nest)
 
-    def _record(self, key: Any, nest: Any, arrays: list[Any]) -> Any:
-        recording = Recording()
+    def _record(self, known: _Variants, nest: Any, arrays: list[Any]) -> Any:
         tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
+        earlier = next((each for each in known.pending if each.recording.watches.hold()), None)
+        if earlier is None and (known.programs or known.pending):
+            known.misses += 1
+            if known.misses >= MISSES:
+                if known.misses == MISSES:
+                    place = known.latest_watches().difference()
+                    text = NEVER_THE_SAME.format(name=self.__name__, place=place)
+                    warnings.warn(text, RuntimeWarning, stacklevel=3)
+                return self._run_step(replace_leaves(nest, tensors))
+        recording = Recording()
+        recording.watches.add(self._step)
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
         with install_observer(recording):
             result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
-        earlier = self._recordings.get(key)
-        if earlier is not None:
-            old, _, tries = earlier
-            try:
-                state = confirm_recordings(old, recording)
-            except ReplayError as error:
-                # The first call may build state that later calls use: one difference is accepted.
-                if tries > 1 or not error.forgivable:
-                    raise
-                self._recordings[key] = (recording, inputs, tries + 1)
-                return result
-            program = Program(recording, state, inputs)
-            self._programs[key] = program, bind_bodies(program)
-            del self._recordings[key]
-        else:
-            self._recordings[key] = (recording, inputs, 1)
+        if earlier is None:
+            known.pending = [*known.pending[1 - VARIANTS :], _Pending(recording)]
+            return result
+        try:
+            state = confirm_recordings(earlier.recording, recording)
+        except ReplayError as error:
+            # The first call may build state that later calls use: one difference is accepted.
+            if earlier.tries > 1 or not error.forgivable:
+                raise
+            earlier.recording, earlier.tries = recording, earlier.tries + 1
+            return result
+        known.pending.remove(earlier)
+        program = Program(recording, state, inputs)
+        known.programs = [*known.programs[1 - VARIANTS :], (program, bind_bodies(program))]
         return result
 
 
@@ -127,7 +170,13 @@ def replay(step: Callable[..., Any]) -> Replay[...]:
 
     step: a function of arrays (or nests of them) that computes, calls `backward` and updates
           parameters; its Python runs only while it is recorded.
-    A call with other shapes, dtypes, devices or Python arguments, or with modules in another mode,
-    records the step anew.  Raises ReplayError, which names the line, for what cannot be repeated.
+    A call with other shapes, dtypes, devices or Python arguments records the step anew.  So does a
+    change of what its Python reads from outside: closed-over and global variables, attributes of
+    modules and optimizers, entries of lists and dicts (`watching.py` says what is compared).  Each
+    variant is kept.  Where this changes at nearly each call, the step runs as ordinary Python,
+    after a RuntimeWarning.
+    Raises ReplayError, which names the line, for what cannot be repeated: reading a value, and
+    numbers and arrays that the step changes itself but not in place.  Other results that its
+    Python leaves outside, such as `output`, a list that it appends to, stay as they were recorded.
     """
     return Replay(step)

@@ -49,7 +49,7 @@ class OwnershipStrategy(NamedTuple):
 
 
 def _count_references(x: Tensor) -> int:
-    return sys.getrefcount(x._data)
+    return sys.getrefcount(x._bare)
 
 
 def _count_base_references(array: Array) -> int:
@@ -59,7 +59,7 @@ def _count_base_references(array: Array) -> int:
 def _is_alone_by_count(x: Tensor) -> bool:
     if _count_references(x) > _ALONE:
         return False
-    array = x._data
+    array = x._bare
     if not array.flags.writeable:
         return False
     while array.base is not None:
@@ -70,7 +70,7 @@ def _is_alone_by_count(x: Tensor) -> bool:
 
 
 def _take_copy(x: Tensor) -> None:
-    x._data = x._data.copy(order="K")
+    x._bare = x._bare.copy(order="K")
 
 
 BY_COUNT = OwnershipStrategy(_is_alone_by_count, _take_copy)
@@ -88,27 +88,27 @@ class _Memory(np.ndarray[Any, Any]):
 
 
 def _is_alone_by_weak_reference(x: Tensor) -> bool:
-    memory = x._data.base
+    memory = x._bare.base
     if type(memory) is not _Memory or x._alias is SHARED:
         return False
     if type(x._alias) is RootViews and x._alias.shared:  # exposed, with its `base`
         return False
-    shape, dtype, strides = x._data.shape, x._data.dtype, x._data.strides
-    handle = ref(x._data)
-    x._data = None
-    x._data = survivor = handle()
+    shape, dtype, strides = x._bare.shape, x._bare.dtype, x._bare.strides
+    handle = ref(x._bare)
+    x._bare = None
+    x._bare = survivor = handle()
     if survivor is not None:
         return False
-    x._data = np.ndarray(shape, dtype, memory, 0, strides)
+    x._bare = np.ndarray(shape, dtype, memory, 0, strides)
     return True
 
 
 def _take_copy_in_memory(x: Tensor) -> None:
-    data = x._data
+    data = x._bare
     like = np.empty_like(data)  # has the strides that a copy would have
     memory = _Memory(data.size, data.dtype)
-    x._data = np.ndarray(data.shape, data.dtype, memory, 0, like.strides)
-    x._data[...] = data
+    x._bare = np.ndarray(data.shape, data.dtype, memory, 0, like.strides)
+    x._bare[...] = data
 
 
 BY_WEAK_REFERENCE = OwnershipStrategy(_is_alone_by_weak_reference, _take_copy_in_memory)
@@ -122,7 +122,7 @@ def _calibrate() -> tuple[int, int]:
     if not hasattr(sys, "getrefcount"):
         return 0, 0
     own, part = result_tensor(np.empty((2, 2))), result_tensor(np.empty((2, 2))[:1])
-    return _count_references(own), _count_base_references(part._data)
+    return _count_references(own), _count_base_references(part._bare)
 
 
 def _counts_are_reliable() -> bool:
@@ -144,7 +144,7 @@ def _counts_are_reliable() -> bool:
             x = result_tensor(make())
             if not _is_alone_by_count(x):
                 return False
-            held = hold(x._data)
+            held = hold(x._bare)
             if _is_alone_by_count(x):
                 return False
             del held

@@ -14,9 +14,13 @@ their own past, and the sweep itself is recorded, for the next order of derivati
 from __future__ import annotations
 
 import heapq
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
@@ -26,12 +30,14 @@ from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
 
 __all__ = [
     "NOT_TRACKED",
+    "Paths",
     "add_to_grad",
     "backward",
     "cotangents",
@@ -49,6 +55,10 @@ NOT_TRACKED = (
     "this Tensor is not tracked: it depends on no Parameter, or was computed under no_grad() or by "
     "a stateful module.forward(x). Compose with module(x), or make what you differentiate a "
     "Parameter."
+)
+COMPLEX_GRADIENT = (
+    "the gradient is complex, what it is the gradient of holds {dtype}: pass a real one, or its "
+    "real part"
 )
 NEEDS_GRADIENT = (
     "backward() without a gradient needs a Tensor with one entry; this one has shape {shape}. "
@@ -114,6 +124,13 @@ def sweep(
                 if parent.shape is not None and (
                     g.shape != parent.shape or g.dtype is not parent.dtype
                 ):
+                    if g.shape is None and parent is not following:
+                        if parent.serial >= floor:
+                            gather_later(g, parent, waiting, heap)
+                            continue
+                        if parent in collected:
+                            collected[parent] = gather(g, parent, [collected.pop(parent)])
+                            continue
                     g = fit_cotangent(g, parent)
                 serial = parent.serial
                 if serial >= floor:
@@ -281,6 +298,8 @@ def _wrap_with_node(value: Any, node: Node | None) -> Any:
 def fit_cotangent(g: Any, node: Node) -> Any:
     """Give a cotangent the shape of its node, by sums over broadcast axes, and the node's dtype."""
     shape = node.shape
+    if g.shape is None:
+        g = form_cotangent(g, node)
     if g.shape != shape:
         extra = g.ndim - len(shape)
         if extra > 0:
@@ -300,17 +319,25 @@ def fit_cotangent(g: Any, node: Node) -> Any:
 # Functions that run the sweep --------------------------------------------------------------------
 
 
-def nodes_on_paths(outputs: Iterable[Node], targets: set[Node], floor: int) -> set[Node] | None:
-    """The nodes on a path from `outputs` to `targets`; None if every path ends at a target."""
+def nodes_on_paths(
+    outputs: Iterable[Node], targets: set[Node], floor: int, ends: set[Node] | None = None
+) -> set[Node] | None:
+    """The nodes on a path from `outputs` to `targets`; None if every path ends at a target.
+
+    ends: a set that gets the nodes below the floor, no targets, at which paths end
+    """
     seen: set[Node] = set()
     stack = list(outputs)
     elsewhere = False  # True once a path ends at a node that is no target
+    ends = set() if ends is None else ends
     while stack:
         node = stack.pop()
         if node in seen:
             continue
         if node.serial < floor:
-            elsewhere = elsewhere or node not in targets
+            if node not in targets:
+                elsewhere = True
+                ends.add(node)
             continue
         seen.add(node)
         parents = node.parents
@@ -349,21 +376,42 @@ def reaches_parameter(node: Node) -> bool:
     return False
 
 
+class Paths:
+    """The way of a sweep from `outputs` to `targets`, found before it.
+
+    parameters_beyond: the nodes before the sweep, no targets, that are a Parameter or have one
+                       behind them: the cotangents may depend on these
+    """
+
+    def __init__(
+        self, outputs: Iterable[Node], targets: list[Node], floor: int | None = None
+    ) -> None:
+        self.floor = max(0, min((t.serial for t in targets), default=0)) if floor is None else floor
+        self.targets = targets
+        self.wanted = set(targets)
+        ends: set[Node] = set()
+        self.needed = nodes_on_paths(outputs, self.wanted, self.floor, ends)
+        self.parameters_beyond = sorted(filter(reaches_parameter, ends), key=_serial)
+
+
 def cotangents(
     seeds: list[tuple[Node, Any]],
     targets: list[Node],
     *,
     floor: int | None = None,
     taped: bool = False,
+    paths: Paths | None = None,
 ) -> list[Any]:
-    """The cotangent of each target node; None for a target that no seed depends on."""
-    if floor is None:
-        floor = max(0, min((t.serial for t in targets), default=0))
-    wanted = set(targets)
-    needed = nodes_on_paths([node for node, _ in seeds], wanted, floor)
-    if needed is not None:
-        seeds = [(node, g) for node, g in seeds if node in needed]
-    collected = sweep(seeds, floor=floor, watched=wanted, needed=needed, taped=taped)
+    """The cotangent of each target node; None for a target that no seed depends on.
+
+    paths: those from the seeds to the targets, if they are known already
+    """
+    paths = paths or Paths([node for node, _ in seeds], targets, floor)
+    if paths.needed is not None:
+        seeds = [(node, g) for node, g in seeds if node in paths.needed]
+    collected = sweep(
+        seeds, floor=paths.floor, watched=paths.wanted, needed=paths.needed, taped=taped
+    )
     return [collected.get(target) for target in targets]
 
 
@@ -371,21 +419,23 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     """The cotangent from which a sweep starts: `gradient` in the dtype of `output`, or one.
 
     Raises ValueError for a gradient of another shape, or if `output` has several entries and there
-    is no gradient.
+    is no gradient; TypeError for a complex gradient of a real `output`.
     """
     if gradient is None:
         if output.size != 1:
             raise ValueError(NEEDS_GRADIENT.format(shape=output.shape))
-        one = devices.namespace(output._data).empty(output.shape, dtype=output.dtype)
+        one = devices.namespace(output._bare).empty(output.shape, dtype=output.dtype)
         one.fill(1)
         return one
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
         seed: Any = gradient
     else:
+        if output.dtype.kind != "c" and np.iscomplexobj(gradient):
+            raise TypeError(COMPLEX_GRADIENT.format(dtype=output.dtype))
         seed = as_array(gradient, output.dtype)
     if seed.shape != output.shape:
         raise ValueError(f"the gradient has shape {seed.shape}, the Tensor has {output.shape}")
-    devices.namespace(output._data, as_array(seed))
+    devices.namespace(output._bare, as_array(seed))
     return seed
 
 
@@ -429,9 +479,20 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
             add_to_grad(leaf, g)
 
 
+# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
+# One that is a copy made by a fork may be held by a thread that the child does not have.
+_adding = [threading.RLock()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
+
+
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place; a first gradient starts from zeros."""
-    if leaf.grad is None:
-        xp = devices.namespace(as_array(g))
-        leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
-    inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
+    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
+
+    Threads may add to one gradient at a time.
+    """
+    with _adding[0]:
+        if leaf.grad is None:
+            xp = devices.namespace(as_array(g))
+            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)

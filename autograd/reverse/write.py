@@ -105,7 +105,7 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
         value = np.asarray(value)
     value, *arrays = (_new_handle(part) for part in (value, *arrays))
     with _retake_views(root):
-        if type(root._data) is np.ndarray and not is_followed():
+        if type(root._bare) is np.ndarray and not is_followed():
             _overwrite_root(root, value, arrays, template, path)
         else:
             result = indexing.replace_entries(root, value, arrays, template, path)
@@ -160,7 +160,7 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
     arrays, template = split_index(index)
     target = indexing.getitem(x.detach(), index)
     if not hasattr(value, "dtype"):
-        value = target._data.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
+        value = target._bare.dtype.type(value) if np.ndim(value) == 0 else np.asarray(value)
     wide = shape.broadcast_to(value if value.shape else value.reshape(()), target.shape)
     if arrays:
         added = indexing.index_add(wide, arrays, template, x.shape)
@@ -218,7 +218,7 @@ def _retake_views(root: Tensor) -> Iterator[None]:
         root._alias = RootViews(shared=root._alias is SHARED)
     views = list(living_views(root))
     for view in views:
-        view._data = None
+        view._bare = None
     try:
         yield
     finally:
@@ -234,21 +234,21 @@ def _overwrite_root(
     path: tuple[ViewStep, ...],
 ) -> None:
     """Do what `replace_entries` does, but in the memory of `root` if nothing else holds it."""
-    data, node = (value._data, value._node) if isinstance(value, Tensor) else (value, None)
-    bare = [index._data if isinstance(index, Tensor) else index for index in indices]
-    devices.namespace(root._data, *bare, *([data] if devices.is_array(data) else []))
+    data, node = (value._bare, value._node) if isinstance(value, Tensor) else (value, None)
+    bare = [index._bare if isinstance(index, Tensor) else index for index in indices]
+    devices.namespace(root._bare, *bare, *([data] if devices.is_array(data) else []))
     alone = ownership.strategy.holds_alone(root)
     if not alone:
         ownership.strategy.take_own(root)
-    indexing.write_into_array(np, root._data, data, bare, template, path)
+    indexing.write_into_array(np, root._bare, data, bare, template, path)
     if alone:  # if a rule has saved the array after all, the sweep now raises
-        note_write(root._data)
+        note_write(root._bare)
     if (root._node is not None or node is not None) and is_recording():
         root._node = record_primitive(
             indexing.replace_entries.primitive,
-            [root._data, data, bare],
+            [root._bare, data, bare],
             [root._node, node, (None,) * len(bare)],
             {"template": template, "path": path},
-            root._data,
+            root._bare,
             (),
         )

@@ -26,6 +26,7 @@ __all__ = [
     "coverage_table",
     "differentiable_share",
     "markdown",
+    "remark_on",
     "summary",
 ]
 
@@ -79,6 +80,12 @@ _NOT_SUPPORTED = {
 }
 
 
+def remark_on(name: str) -> str:
+    """What to write instead of a function that is not supported, as a sentence, or ""."""
+    remark = _NOT_SUPPORTED.get(name, ("", "", False))[1]
+    return f"Instead: {remark}." if remark.startswith("np.") else remark and f"{remark}."
+
+
 class CoverageRow(NamedTuple):
     """One public function of NumPy."""
 
@@ -106,7 +113,7 @@ def _unregistered() -> dict[str, tuple[str, str, str, bool]]:
 
 def _public_functions(namespace: types.ModuleType) -> dict[str, Callable[..., Any]]:
     """The public functions: callables that are neither types nor modules."""
-    # `dir` also lists names on their way out, which no longer belong to the public interface.
+    # `dir` also lists deprecated names, such as row_stack.
     return {
         name: function
         for name in sorted(set(dir(namespace)) - {"row_stack"})

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd import ops
 from tapegrad.autograd.core.declaration import numpy_functions
 from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops.special import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
 from tapegrad.autograd.reverse.write import add_at, write_result
+from tapegrad.autograd.surface import advice
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
 
 if TYPE_CHECKING:
@@ -32,12 +32,11 @@ if TYPE_CHECKING:
 __all__ = ["array_function", "array_ufunc", "to_numpy_array"]
 
 TRACKED = (
-    "this Tensor is tracked: converting it to a NumPy array would silently cut its gradient. "
-    "Use x.numpy() for its value, np.stack([x, y]) for one Tensor of several, or a function of "
-    "tapegrad.autograd.ops."
+    "{line}: this Tensor is tracked: converting it to a NumPy array{where} would silently cut its "
+    "gradient. {advice}x.numpy() is its value as a constant."
 )
 UNKNOWN = (
-    "{name} has no primitive, so it cannot be applied to a Tensor{nearest}. "
+    "{name} has no primitive, so it cannot be applied to a Tensor.{advice} "
     "Write it with functions that have one, or use .numpy() for a value without a gradient."
 )
 OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
@@ -46,13 +45,22 @@ _ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.mu
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
 
 
-def _unknown(name: str) -> TypeError:
-    """The error for a function without a primitive, with the nearest name that has one."""
-    names = {getattr(f, "__name__", ""): f for f in numpy_functions}
-    near = difflib.get_close_matches(name.rpartition(".")[2], names, n=1)
-    return TypeError(
-        UNKNOWN.format(name=name, nearest=f" (nearest: numpy.{near[0]})" if near else "")
-    )
+def _unknown(function: Callable[..., Any], name: str, method: str = "") -> TypeError:
+    """The error for a function without a primitive: what to write, or the nearest that has one."""
+    name = f"{name}.{method}" if method else name
+    instead = advice.advice_for(name) or advice.library_advice() or advice.remark_on(name)
+    if not instead and not method:
+        known = {advice.public_name(f): f for f in numpy_functions if f is not function}
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        instead = f"The nearest that has one is {near[0]}." if near else ""
+    return TypeError(UNKNOWN.format(name=name, advice=instead and f" {instead}"))
+
+
+def _unsupported(name: str, option: str, value: Any) -> TypeError:
+    """The error for an option of a function that has a primitive without that option."""
+    instead = advice.library_advice(besides=name) or advice.option_advice(option)
+    text = OPTION.format(name=name, option=option, value=value)
+    return TypeError(f"{text}. {instead}" if instead else text)
 
 
 def to_numpy_array(
@@ -60,32 +68,17 @@ def to_numpy_array(
 ) -> np.ndarray[Any, Any]:
     """NumPy calls this to make an array of a Tensor."""
     if self._node is not None:
-        raise TypeError(TRACKED + _scipy_advice())
+        where = where_cut()
+        raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")
     return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-
-def _scipy_advice() -> str:
-    """A sentence that names our function for the SciPy function that converts a Tensor, or "".
-
-    SciPy's ufuncs come to us by NumPy's protocol; its Python functions (logsumexp) convert.
-    """
-    frame: Any = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_name
-        if str(frame.f_globals.get("__name__")).startswith("scipy.") and callable(
-            getattr(ops, name, None)
-        ):
-            return f" For scipy's {name} there is tapegrad.autograd.ops.{name}."
-        frame = frame.f_back
-    return ""
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
     """NumPy calls this when a ufunc meets a Tensor."""
     if method == "__call__" and not options and ufunc in numpy_functions:  # the ordinary call
         return numpy_functions[ufunc](*inputs)
-    name = f"numpy.{ufunc.__name__}"
+    name = advice.public_name(ufunc)
     out = options.pop("out", None)
     if out is not None:
         [target] = out if len(out) == 1 else [None]
@@ -110,14 +103,14 @@ def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **opti
         target, index, value = inputs
         return add_at(target, index, value, _ADDITIONS[ufunc])
     if method != "__call__":
-        raise _unknown(f"{name}.{method}")
+        raise _unknown(ufunc, name, method)
     function = numpy_functions.get(ufunc) or primitive_of_scipy(ufunc)
     if function is None:
-        raise _unknown(name)
+        raise _unknown(ufunc, name)
     if "axis" in options and function is vecdot:
         return vecdot(*inputs, **options)
     for option, value in options.items():
-        raise TypeError(OPTION.format(name=name, option=option, value=value))
+        raise _unsupported(name, option, value)
     return function(*inputs)
 
 
@@ -132,9 +125,9 @@ def array_function(
     target = numpy_functions.get(function)
     known = _translators.get(function)
     if known is None or known[0] is not target:
-        name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
+        name = advice.public_name(function)
         if target is None:
-            raise _unknown(name)
+            raise _unknown(function, name)
         leading, translate = _make_translator(name, function, target)
         if function in FULL:  # what is beyond `plain` is met by the function with NumPy's signature
             leading = min(leading, FULL[function][1])
@@ -145,7 +138,7 @@ def array_function(
     if kwargs.get("out") is not None:
         kwargs = dict(kwargs)
         out = kwargs.pop("out")
-        name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}"
+        name = advice.public_name(function)
         if not isinstance(out, Tensor):
             raise TypeError(OUT_IS_TENSOR.format(name=name))
         return write_result(out, function(*args, **kwargs), f"{name}(…, out=x)")
@@ -209,7 +202,7 @@ def _make_translator(
             if key in renamed or key in known:
                 result[renamed.get(key, key)] = value
             elif not _is_default(theirs, key, value):
-                raise TypeError(OPTION.format(name=name, option=key, value=value))
+                raise _unsupported(name, key, value)
         return (), result
 
     return leading, translate
@@ -230,5 +223,5 @@ def _drop_defaults(
     known = {p.name for p in ours}
     for key, value in kwargs.items():
         if key not in known and not _is_default(theirs, key, value):
-            raise TypeError(OPTION.format(name=name, option=key, value=value))
+            raise _unsupported(name, key, value)
     return {key: value for key, value in kwargs.items() if key in known}

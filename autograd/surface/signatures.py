@@ -9,6 +9,7 @@ option that the primitive lacks.  `Flat` is what ``x.flat`` gives.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -187,8 +188,7 @@ def std(
         y = r.std(_cast_if_needed(as_operand(a), dtype), axis=axis, ddof=ddof, keepdims=keepdims)
         return _write_to_out(out, y, "std")
     v = var(a, axis, dtype, None, ddof, keepdims, where=where)
-    is_constant = e.equal(v, 0)
-    return _write_to_out(out, e.where(is_constant, 0, e.sqrt(e.where(is_constant, 1, v))), "std")
+    return _write_to_out(out, e.guarded_sqrt(v), "std")
 
 
 def _extremum(
@@ -207,6 +207,11 @@ def _extremum(
         if initial is None:
             raise ValueError(NEEDS_INITIAL.format(name=name))
         x = e.where(where, x, initial)
+    if initial is not None and not x.size:
+        shape = r.sum(x, axis=axis, keepdims=keepdims).shape
+        if math.prod(shape):  # nothing but `initial` is compared
+            y = s.broadcast_to(e.cast(as_operand(initial), dtype=x.dtype), tuple(shape))
+            return _write_to_out(out, s.copy(y), name)
     y = plain(x, axis=axis, keepdims=keepdims)
     return _write_to_out(out, y if initial is None else pair(y, initial), name)
 
@@ -352,9 +357,14 @@ def reshape(
 
 
 def copy(a: Operand, order: str = "K", subok: bool = False) -> Tensor:
-    """A copy, tracked as x is; no order of memory shows from outside."""
-    del order, subok
-    return s.copy(as_operand(a))
+    """A copy, tracked as x is, in an `order` of memory: "C", "F", or "K" for that of a."""
+    del subok
+    return s.copy(as_operand(a), order)
+
+
+def copy_method(a: Operand, order: str = "C") -> Tensor:
+    """A copy, tracked as x is, in an `order` of memory: "C", "F", or "K" for that of x."""
+    return s.copy(a, order)
 
 
 def astype(
@@ -435,7 +445,7 @@ FULL: dict[Callable[..., Any], tuple[Callable[..., Any], int]] = {
     np.trace: (trace, 4),
     np.ravel: (ravel, 1),
     np.reshape: (reshape, 2),
-    np.copy: (copy, 1),
+    np.copy: (copy, 0),
     np.take: (take, 3),
     np.where: (where, 0),
     np.astype: (numpy_astype, 0),

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.autograd.transforms.arguments import function_name
+from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.transforms.arguments import function_name, require_callable
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
@@ -27,7 +27,7 @@ NOT_THE_PARAMETERS = (
     "A dict that is itself one argument goes into a tuple: {product}({name}, (args,))"
 )
 NOT_ONE_LIST = (
-    "{product}({name}, args): args is a list, which is one argument of {name}: {reason}. "
+    "{product}({name}, args): args is a {kind}, which is one argument of {name}: {reason}. "
     "Several arguments go into a tuple: {product}({name}, tuple(args))"
 )
 OTHER_FORM = (
@@ -36,6 +36,10 @@ OTHER_FORM = (
 )
 OTHER_SHAPES = (
     "{product}({name}, args, tangents): tangents holds the shapes {found}, args has {expected}"
+)
+COMPLEX_TANGENT = (
+    "{product}({name}, args, tangents): a tangent holds {found}, its argument {own}: a real "
+    "argument moves in real directions only"
 )
 OTHER_KEYS = "{owner}: the keys are {found}, they must be {expected}"
 
@@ -51,13 +55,17 @@ def split_args(
     """The positional and the keyword arguments of the call of fn that `args` and `kwargs` describe.
 
     product: the name of the function that was called, for messages
-    Raises TypeError when a dict or a list does not suit fn's parameters.
+    Raises TypeError when a dict, a list or a named tuple does not suit fn's parameters, and for an
+    fn that is no function.
     """
+    require_callable(fn)
     if type(args) is tuple:
         return args, kwargs
     if not isinstance(args, dict):
-        if isinstance(args, list):
-            _check_call(product, fn, (args,), kwargs, NOT_ONE_LIST)
+        if isinstance(args, (list, tuple)):
+            kind = "list" if isinstance(args, list) else "named tuple"
+            message = NOT_ONE_LIST.replace("{kind}", kind)
+            _check_call(product, fn, (args,), kwargs, message)
         return (args,), kwargs
     twice = [name for name in args if name in kwargs]
     if twice:
@@ -104,7 +112,8 @@ def tangents_like(product: str, fn: Callable[..., Any], args: Nest, tangents: Ne
     """`tangents` in the form of `args`, each dict in the order of the dict beside it.
 
     A bare tangent beside a tuple of one argument is understood, and the other way round.
-    Raises ValueError when the forms, the structures or the shapes differ.
+    Raises ValueError when the forms, the structures or the shapes differ, TypeError for a complex
+    tangent of a real argument.
     """
     forms = {"product": product, "name": function_name(fn)}
     if is_bare(args) and type(tangents) is tuple and len(tangents) == 1:
@@ -118,6 +127,10 @@ def tangents_like(product: str, fn: Callable[..., Any], args: Nest, tangents: Ne
     found, expected = (map_leaves(_leaf_shape, nest) for nest in (tangents, args))
     if not _equal_structure(found, expected):
         raise ValueError(OTHER_SHAPES.format(**forms, found=found, expected=expected))
+    for tangent, argument in zip(leaves(tangents), leaves(args), strict=True):
+        if np.iscomplexobj(tangent) and not np.iscomplexobj(argument):
+            kinds = {"found": np.result_type(tangent), "own": np.result_type(argument)}
+            raise TypeError(COMPLEX_TANGENT.format(**forms, **kinds))
     return tangents
 
 

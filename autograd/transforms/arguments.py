@@ -11,16 +11,21 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Argnums", "Arguments", "function_name"]
+__all__ = ["Argnums", "Arguments", "function_name", "require_callable"]
 
 Argnums = int | str | Iterable[int | str]
 
+NOT_CALLABLE = (
+    "a derivative is of a function, this is of type {type}: pass the function itself, grad(f)(x) "
+    "and not grad(f(x))"
+)
 NOT_ARGNUMS = (
     "argnums={argnums!r}: give the position or the name of an argument of {name}, or several of "
     "them as a tuple"
 )
 NO_SUCH_NAME = "argnums={argnums!r}: {name} has no argument {which!r}; it has {known}"
 NOT_GIVEN = "argnums={argnums!r}: {name} was called without {which}; {call}"
+NO_ARGNUMS = "argnums={argnums!r} selects no argument of {name}"
 TWICE = "argnums={argnums!r} names an argument of {name} twice"
 
 
@@ -29,10 +34,23 @@ def function_name(fn: Any) -> str:
     return getattr(fn, "__name__", type(fn).__name__)
 
 
-class Arguments:
-    """The arguments of fn that `argnums` selects.  Raises TypeError unless it can be `argnums`."""
+def require_callable(fn: Any) -> None:
+    """Raise TypeError unless fn can be called."""
+    if not callable(fn):
+        raise TypeError(NOT_CALLABLE.format(type=type(fn).__name__))
 
-    def __init__(self, fn: Callable[..., Any], argnums: Argnums) -> None:
+
+class Arguments:
+    """The arguments of fn that `argnums` selects.
+
+    may_be_empty: whether `argnums` may select nothing, as for a function without arguments
+    Raises TypeError for an fn that is no function, and for what cannot be `argnums`.
+    """
+
+    def __init__(
+        self, fn: Callable[..., Any], argnums: Argnums, *, may_be_empty: bool = False
+    ) -> None:
+        require_callable(fn)
         self.fn = fn
         self.argnums = argnums
         self.single = isinstance(argnums, (int, str))
@@ -40,6 +58,8 @@ class Arguments:
         if not isinstance(selected, Iterable):
             raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=function_name(fn)))
         self.selected: tuple[Any, ...] = tuple(selected)
+        if not self.selected and not may_be_empty:
+            raise TypeError(NO_ARGNUMS.format(argnums=argnums, name=function_name(fn)))
         if any(isinstance(c, bool) or not isinstance(c, (int, str)) for c in self.selected):
             raise TypeError(NOT_ARGNUMS.format(argnums=argnums, name=function_name(fn)))
         # The usual case, one argument by its position from the front, needs no lookup.

@@ -43,6 +43,7 @@ from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
 from tapegrad.autograd.transforms.gradient import grad
+from tapegrad.autograd.transforms.numpy_draws import name_of, numpy_generators, state_of
 from tapegrad.autograd.transforms.sample import Sample, saved_form
 from tapegrad.autograd.transforms.variables import BoundCall, derivative_depth, detach_unreachable
 
@@ -68,6 +69,11 @@ WRITES = (
 )
 LEFT = "{where}: {name} was given a sample of a batch that is finished: return it from the function"
 NO_BATCH = "{name}: no argument has a batch axis; in_axes={axes}"
+DRAWN_ONCE = (
+    "{name} draws from {generator}, which knows of no batch: all samples would have one draw. Draw "
+    "for all of them before, rng.normal(size=(B, …)), and pass that as an argument, or draw inside "
+    "by tapegrad.autograd.ops.normal, uniform or bernoulli, which give each sample its own."
+)
 SIZES = "{name}: argument {i} has {size} samples along axis {axis}, an earlier one has {samples}"
 NO_AXIS = (
     "{name}: argument {i} holds an array of shape {shape}, which has no axis {axis} for the "
@@ -161,10 +167,10 @@ def _note_sample_views(
 ) -> None:
     """Remember which Samples are views of the first operand: their batches share its memory."""
     base: Any = operands[0]
-    owner = owner_of(base.batch._data)
+    owner = owner_of(base.batch._bare)
     rest = (*operands[1:], *settings.values())
     for i, view in enumerate(y if primitive.several else [y]):
-        if owner_of(view.batch._data) is owner and (
+        if owner_of(view.batch._bare) is owner and (
             view.shape or not _is_number(primitive, base, rest)
         ):
             note_view(view, base, (primitive.function, rest, i if primitive.several else None))
@@ -243,7 +249,8 @@ def vmap(fn: Callable[..., Any], in_axes: SampleAxes = 0, out_axes: int = 0) -> 
     out_axes: the axis of the samples in the results, which have fn's structure
 
     Results are arrays for arrays, and Tensors for Tensors or where a result depends on something
-    tracked.  Random numbers are drawn anew for every sample.  Keyword arguments are shared.
+    tracked.  Random numbers of tapegrad are drawn anew for every sample; those of NumPy and Python,
+    which would be one draw for all, are refused.  Keyword arguments are shared.
     Raises BatchingError, a TypeError that starts with the line, for a primitive without a batching
     rule, for reading a value that differs between samples (``if x:``, ``float(x)``, ``x[mask]``),
     and for writes; ValueError when arguments have no samples or not equally many.
@@ -372,7 +379,12 @@ def _run_on_batch(
         arg if axis is None else map_leaves(as_sample, arg)
         for arg, axis in zip(batches, axes, strict=True)
     ]
+    generators = numpy_generators(fn, args)
+    before = [state_of(g) for g in generators]
     result = batching.run(lambda: run(*samples_in))
+    for generator, state in zip(generators, before, strict=True):
+        if state_of(generator) != state:
+            raise BatchingError(DRAWN_ONCE.format(name=name, generator=name_of(generator)))
     outputs = [detach_unreachable(_batched_result(y, batching)) for y in leaves(result)]
     if out_axis:
         outputs = [s.moveaxis(y, 0, out_axis) for y in outputs]
@@ -409,7 +421,7 @@ def _own_arrays(outputs: list[Tensor], inputs: list[Any]) -> list[Any]:
         if y.tracked:
             arrays.append(y)
             continue
-        array, owner = y._data, owner_of(y._data)
+        array, owner = y._bare, owner_of(y._bare)
         if id(owner) in used or owner.nbytes != array.nbytes or not _writeable(array):
             array = devices.namespace(array).array(array, copy=True)
         used.add(id(owner))

@@ -30,6 +30,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
+from tapegrad.autograd.core.errors import InPlaceError
 from tapegrad.autograd.core.mode import enable_grad, install_observer, interpreter, is_recording
 from tapegrad.autograd.core.node import (
     Node,
@@ -41,7 +42,9 @@ from tapegrad.autograd.core.node import (
 )
 from tapegrad.autograd.core.tensor import Tensor, array_of, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
+from tapegrad.autograd.core.views import follow_path, path_of, root_of
 from tapegrad.autograd.reverse.sweep import cotangents
+from tapegrad.autograd.reverse.write import write
 from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.run_log import Reads, RunLog
 from tapegrad.autograd.transforms.variables import derivative_depth, variable
@@ -61,6 +64,10 @@ OTHER_CAPTURED = (
     "What it closes over must stay until the gradient has been computed."
 )
 OTHER_RESULTS = "checkpoint({name}): run again, it returned {new} tracked arrays, before {old}"
+WRITTEN_CONSTANT = (
+    "checkpoint({name}): it writes tracked values into an untracked Tensor that it was given, and "
+    "a second run would write them once more. Write into a copy, x = x.copy(), and return that."
+)
 OTHER_VALUES = (
     "checkpoint({name}): run again, it returned other values. It depends on something that has "
     "changed since: random numbers that are not from tapegrad.devices, a number or a bare array "
@@ -146,6 +153,7 @@ def _record_checkpoint(
     nest, values = _without_arrays([args, kwargs])
     call = _CheckpointCall(fn, nest, values)
     variables = [_as_variable(value) for value in values]
+    started = [_node_of(x) for x in variables]
     with ExitStack() as stack:
         for make in context_hooks:
             now, later = make()
@@ -155,10 +163,13 @@ def _record_checkpoint(
         floor = next_serial()
         output = call.run(variables)
     outputs = leaves(output)
-    tracked = [y for y in outputs if _is_tracked(y)]
+    tracked = _computed(outputs, variables, started, floor)
+    written = [i for i, x in enumerate(variables) if _node_of(x) is not started[i]]
+    if any(variables[i] is values[i] for i in written):
+        raise InPlaceError(WRITTEN_CONSTANT.format(name=call.name))
     if not tracked:
-        return output
-    call.traced = _RunTrace(tracked, floor, variables)
+        return replace_leaves(output, [_of_caller(y, variables, values) for y in outputs])
+    call.traced = _RunTrace(tracked, floor, started)
     parents, sources = call.parents(values)
     arrays = [array_of(y) for y in tracked]
     node = record_call(
@@ -174,8 +185,44 @@ def _record_checkpoint(
     else:
         for i, result in enumerate(results):
             result._node = item_node(node, i, len(results), arrays[i])
-    of = iter(results)
-    return replace_leaves(output, [next(of) if _is_tracked(y) else y for y in outputs])
+    for i, result in zip(written, results[len(results) - len(written) :], strict=True):
+        write(values[i], (...,), result, f"checkpoint({call.name})")
+    made = {id(y): result for y, result in zip(tracked, results, strict=True)}
+    return replace_leaves(
+        output,
+        [_of_caller(y, variables, values) if id(y) not in made else made[id(y)] for y in outputs],
+    )
+
+
+def _computed(
+    outputs: list[Any], variables: list[Any], started: list[Node | None], floor: int
+) -> list[Tensor]:
+    """What a run has recorded: results that are no views of arguments, and arguments it wrote.
+
+    started: the nodes of the variables before the run
+    """
+    arguments = {id(x) for x in variables}
+    results = [
+        y
+        for y in outputs
+        if _is_tracked(y) and y._node.serial >= floor and id(root_of(y)) not in arguments
+    ]
+    written = zip(variables, started, strict=True)
+    return results + [x for x, node in written if _node_of(x) is not node]
+
+
+def _of_caller(y: Any, variables: list[Any], values: list[Any]) -> Any:
+    """y; but where it is an argument of fn or a view of one, that of the caller's own Tensor.
+
+    A write to it then shows in that Tensor, as without the checkpoint.
+    """
+    if not isinstance(y, Tensor):
+        return y
+    root = root_of(y)
+    for x, value in zip(variables, values, strict=True):
+        if root is x and x is not value:
+            return follow_path(value, path_of(y))
+    return y
 
 
 @dataclass(frozen=True)
@@ -201,6 +248,10 @@ def _without_arrays(nest: Any) -> tuple[Any, list[Any]]:
 def _as_variable(value: Any) -> Any:
     """The argument for the first run: a variable for a tracked Tensor, anything else as it is."""
     return variable(value.detach()) if _is_tracked(value) else value
+
+
+def _node_of(value: Any) -> Node | None:
+    return value._node if isinstance(value, Tensor) else None
 
 
 def _is_tracked(value: Any) -> bool:
@@ -235,17 +286,17 @@ class _CheckpointPlan(Plan):
 class _RunTrace:
     """The tape of one run in short: the calls that it made, and what they depend on outside."""
 
-    def __init__(self, outputs: list[Tensor], floor: int, variables: list[Any]) -> None:
+    def __init__(self, outputs: list[Tensor], floor: int, started: list[Node | None]) -> None:
         self.floor = floor
         self.nodes = [y._node for y in outputs if y._node is not None]
         inner, self.outside = _split_by_age(self.nodes, floor)
         self.plans = tuple(repr(node.plan) for node in inner)
         self.shapes = compact("q", [hash(node.shape) for node in inner])
         # Each run has new variables, so their nodes are compared by the numbers of the arguments.
-        numbers = {v._node: i for i, v in enumerate(variables) if isinstance(v, Tensor)}
+        numbers = {node: i for i, node in enumerate(started) if node is not None}
         self.captured = [None if node in numbers else node for node in self.outside]
         self.arguments = [numbers.get(node) for node in self.outside]
-        self.samples = [_sampled_entries(y._data) for y in outputs]
+        self.samples = [_sampled_entries(y._bare) for y in outputs]
 
     def forget(self) -> None:
         """Drop the references to the tape, so that its memory is freed."""
@@ -341,6 +392,7 @@ class _CheckpointCall:
             value if value is not None else variable(x if isinstance(x, Tensor) else untracked(x))
             for value, x in zip(self.constants, arrays, strict=True)
         ]
+        nodes = [_node_of(x) for x in variables]
         with ExitStack() as stack:
             stack.enter_context(enable_grad())
             stack.enter_context(self.log.repeating_draws())
@@ -354,16 +406,18 @@ class _CheckpointCall:
                 output = self.run(variables)
             finally:
                 derivative_depth.reset(token)
-        return self._compare_runs(output, floor, variables)
+        return self._compare_runs(output, floor, variables, nodes)
 
-    def _compare_runs(self, output: Any, floor: int, variables: list[Any]) -> _RunTrace:
+    def _compare_runs(
+        self, output: Any, floor: int, variables: list[Any], started: list[Node | None]
+    ) -> _RunTrace:
         """The tape of the second run.  Raises CheckpointError where it differs from the first's."""
-        tracked = [y for y in leaves(output) if _is_tracked(y)]
+        tracked = _computed(leaves(output), variables, started, floor)
         old, name = self.traced, self.name
         if len(tracked) != len(old.samples):
             counts = {"old": len(old.samples), "new": len(tracked)}
             raise CheckpointError(OTHER_RESULTS.format(name=name, **counts))
-        new = _RunTrace(tracked, floor, variables)
+        new = _RunTrace(tracked, floor, started)
         if new.plans != old.plans or new.shapes != old.shapes:
             raise CheckpointError(OTHER_CALLS.format(name=name, **_first_difference(old, new)))
         for i, node in enumerate(new.outside):

@@ -68,7 +68,8 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
     """A function that returns ∂fn(x)/∂x of shape (*fn(x).shape, *x.shape), by one sweep per row.
 
     argnums: which argument is x, or a tuple of several, as in `grad`
-    The result is an array for an array, a Tensor for a Tensor.  Where fn returns a nest, x is one,
+    The result is an array for an array, a Tensor for a Tensor, a tracked one where a Parameter is
+    behind fn (`value_and_grad`).  Where fn returns a nest, x is one,
     or `argnums` is a tuple, it is a nest of such arrays: for each array that fn returns, one for
     each array in x, or a tuple of those.
     Complex numbers: for real x and complex fn(x) it is complex, by two sweeps per row.  For complex
@@ -92,7 +93,7 @@ def jacobian(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]
 
 def _jacobian_blocks(call: BoundCall, output: Tensor) -> list[Any]:
     """The derivatives of one result of a call by each array of its arguments: (*result, *array)."""
-    data = output._data
+    data = output._bare
     xp = devices.namespace(data)
     reals = [j for j, x in enumerate(call.variables) if x.dtype.kind != "c"]
     rows = []
@@ -122,7 +123,7 @@ def _as_tensor(x: Any) -> Tensor:
 
 def _stack_rows(rows: list[Any], shape: tuple[int, ...], x: Tensor) -> Any:
     if not rows:
-        return devices.namespace(x._data).zeros(shape, dtype=x.dtype)
+        return devices.namespace(x._bare).zeros(shape, dtype=x.dtype)
     if any(isinstance(row, Tensor) for row in rows):
         return np.stack([_as_tensor(row) for row in rows]).reshape(shape)
     return devices.namespace(*rows).stack(rows).reshape(shape)

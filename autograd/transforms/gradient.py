@@ -32,8 +32,10 @@ def value_and_grad(fn: Callable[..., Any], argnums: Argnums = 0) -> Callable[...
     argnums: the position or the name of an argument, or a tuple of such, whether callers pass it by
              position or by name
     Gradients are arrays for arrays and Tensors for Tensors, in the structure of the arguments; with
-    a tuple of `argnums`, a tuple of gradients.  Of a complex number it is the gradient of the real
-    part: for a holomorphic fn of complex arguments its derivative.
+    a tuple of `argnums`, a tuple of gradients.  Where a Parameter is behind fn, value and gradients
+    are tracked Tensors, so that they can stand in a loss; under `no_grad` they are arrays.
+    Of a complex number it is the gradient of the real part: for a holomorphic fn of complex
+    arguments its derivative.
     Raises ValueError when fn returns several numbers, TypeError when it returns no Tensor, an
     argument is not floating point, or `argnums` names one that fn was not given.
     """

@@ -11,18 +11,24 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Never, overload
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.autograd.transforms.argument_forms import (
-    is_bare,
     like_args,
     ordered_like,
     split_args,
     tangents_like,
 )
-from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
+from tapegrad.autograd.transforms.arguments import (
+    Argnums,
+    Arguments,
+    function_name,
+    require_callable,
+)
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.variables import BoundCall
 
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["hvp", "jvp", "vjp"]
 
+OTHER_COUNT = "{name} returned {returned} array{s}, v has {given}"
+OTHER_SHAPE = "vjp of {name}: v has shape {found}, what {name} returned has {expected}"
 ONE_BY_ONE = (
     "vjp was given {count} arguments of {name} one by one. They go into one tuple, "
     "vjp({name}, (x, y)), or into a dict by name, vjp({name}, {{'x': x, 'y': y}})"
@@ -65,9 +73,9 @@ def vjp(
     kwargs:  further arguments of fn, passed by keyword
     fn may return an array or nested lists, tuples and dicts of them; v has the same structure.
     pull returns cotangents in the form of `args`: a tuple, a dict, or one alone.  It may be called
-    several times.
+    several times.  Where a Parameter is behind fn, results are tracked Tensors (`value_and_grad`).
     Raises TypeError when `args` does not suit fn, or for what `grad` raises it; pull raises
-    ValueError when v does not match fn's result.
+    ValueError when v does not match fn's result, TypeError for a complex v of a real result.
 
     >>> y, pull = vjp(np.multiply, (2.0, 5.0))
     >>> pull(1.0)                                             # (5.0, 2.0)
@@ -79,14 +87,18 @@ def vjp(
     chosen = argnums
     if chosen is None:
         chosen = tuple(args) if isinstance(args, dict) else range(len(positional))
-    arguments = Arguments(fn, chosen)
+    arguments = Arguments(fn, chosen, may_be_empty=argnums is None)
     call = BoundCall(fn, positional, by_name, arguments.locate(positional, by_name))
     outputs = call.outputs()
 
     def pull(v: Nest) -> Nest:
         cotangents = leaves(ordered_like(call.output, v, f"the cotangent of {call.name}"))
         if len(cotangents) != len(outputs):
-            raise ValueError(f"{call.name} returned {len(outputs)} arrays, v has {len(cotangents)}")
+            counts = {"returned": len(outputs), "s": "s" * (len(outputs) != 1)}
+            text = OTHER_COUNT.format(name=call.name, given=len(cotangents), **counts)
+            raise ValueError(text)
+        for output, g in zip(outputs, cotangents, strict=True):
+            _check_cotangent(call.name, output, g)
         seeds = [
             (output._node, seed_for(output, g))
             for output, g in zip(outputs, cotangents, strict=True)
@@ -100,6 +112,13 @@ def vjp(
     return call.value(), pull
 
 
+def _check_cotangent(name: str, output: Tensor, g: Any) -> None:
+    """Raise ValueError, which names fn, unless the cotangent g has the shape of the output."""
+    if np.shape(g) != output.shape:
+        text = OTHER_SHAPE.format(name=name, found=np.shape(g), expected=output.shape)
+        raise ValueError(text)
+
+
 def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tuple[Nest, Nest]:
     """(fn at args, J·tangents): the value of fn, and its derivative along `tangents`.
 
@@ -108,11 +127,13 @@ def jvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> tu
               tuple of one argument, or beside a bare one, it may be bare or a tuple of one
     kwargs:   further arguments of fn, passed by keyword, which are constants
     The second result has the structure of the first.
-    Raises ValueError when args and tangents do not match, TypeError when `args` does not suit fn.
+    Raises ValueError when args and tangents do not match, TypeError when `args` does not suit fn,
+    or a tangent is complex and its argument real.
 
     >>> jvp(np.sin, x, v)                                     # (sin(x), cos(x) * v)
     >>> jvp(np.multiply, (2.0, 5.0), (1.0, 0.0))              # (10.0, 5.0)
     """
+    require_callable(fn)
     tangents = tangents_like("jvp", fn, args, tangents)
     split_args("jvp", fn, args, kwargs)
     arrays_in = not any(isinstance(x, Tensor) for x in leaves([args, tangents]))
@@ -136,11 +157,11 @@ def _as_floating_tensor(x: Any) -> Tensor:
 
 
 def _zeros_like(y: Tensor) -> Tensor:
-    return untracked(devices.namespace(y._data).zeros(y.shape, dtype=y.dtype))
+    return untracked(devices.namespace(y._bare).zeros(y.shape, dtype=y.dtype))
 
 
 def _array_if_untracked(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) and not x.tracked else x
+    return x._bare if isinstance(x, Tensor) and not x.tracked else x
 
 
 def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Nest:
@@ -151,28 +172,19 @@ def hvp(fn: Callable[..., Any], args: Nest, tangents: Nest, **kwargs: Any) -> Ne
     tangents: one for each argument, of its structure and shapes, as in `jvp`
     kwargs:   further arguments of fn, passed by keyword, which are constants
     Raises ValueError when args and tangents do not match or fn returns several numbers, TypeError
-    when `args` does not suit fn.
+    when `args` does not suit fn, or a tangent is complex and its argument real.
 
     >>> hvp(lambda x: np.sum(x**3), x, v)                     # 6 * x * v
     """
+    require_callable(fn)
     tangents = tangents_like("hvp", fn, args, tangents)
-    split_args("hvp", fn, args, kwargs)
-    gradient_of = grad(_of_args(fn, kwargs))
-
-    def slope(args: Nest) -> Any:
-        pairs = zip(leaves(gradient_of(args)), leaves(tangents), strict=True)
-        return sum((g * v).sum() for g, v in pairs)
-
-    return grad(slope)(args)
-
-
-def _of_args(fn: Callable[..., Any], kwargs: dict[str, Any]) -> Callable[[Nest], Any]:
-    """fn as a function of `args` as a single nest."""
+    positional, by_name = split_args("hvp", fn, args, kwargs)
+    argnums = tuple(args) if isinstance(args, dict) else tuple(range(len(positional)))
+    gradient_of = grad(fn, argnums)
 
     @wraps(fn)
-    def of_args(args: Nest) -> Any:
-        if isinstance(args, dict):
-            return fn(**args, **kwargs)
-        return fn(args, **kwargs) if is_bare(args) else fn(*args, **kwargs)
+    def slope(*args: Any, **kwargs: Any) -> Any:
+        pairs = zip(leaves(gradient_of(*args, **kwargs)), leaves(tangents), strict=True)
+        return sum((g * v).sum() for g, v in pairs)
 
-    return of_args
+    return like_args(args, list(grad(slope, argnums)(*positional, **by_name)))

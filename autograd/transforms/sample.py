@@ -2,8 +2,8 @@
 
 To the function a Sample is a Tensor of one sample's shape and dtype.  `batching.py` takes over the
 calls on it and runs them on `batch`, the Tensor of all samples with the batch axis in front.  The
-`_data` of a Sample is a placeholder without memory: it has the shape, dtype and device of one
-sample, and NaN for every value, so that code that reads `_data` directly is noticed.
+`_bare` of a Sample is a placeholder without memory: it has the shape, dtype and device of one
+sample, and NaN for every value, so that code that reads `_bare` directly is noticed.
 
 The node of a Sample belongs to the tape of one sample, where saved values are Samples too.  Its
 batch has a node of its own on the tape around the run, so derivatives can be nested.
@@ -45,20 +45,20 @@ class Sample(Tensor):
     def __init__(self, batch: Tensor, batching: Any, node: Any = None) -> None:
         self.batch = batch
         self.batching = batching
-        self._data = _placeholder_for(batch._data)
+        self._bare = _placeholder_for(batch._bare)
         self._node = node
         self._alias = None
 
     def with_node(self, node: Any) -> Sample:
         """The same values with another past."""
         other = Sample.__new__(Sample)
-        other.batch, other.batching, other._data = self.batch, self.batching, self._data
+        other.batch, other.batching, other._bare = self.batch, self.batching, self._bare
         other._node, other._alias = node, None
         return other
 
     def become(self, other: Tensor) -> None:
         """Take over the value and the past of `other`, a Sample of the same batch or a Tensor."""
-        self._node, self._data = other._node, other._data
+        self._node, self._bare = other._node, other._bare
         self.batch = other.batch if isinstance(other, Sample) else self._repeated(other)
 
     def _repeated(self, shared: Tensor) -> Tensor:
@@ -68,24 +68,24 @@ class Sample(Tensor):
 
     def full_like(self, fill: float, dtype: Any) -> Sample:
         """A new Sample that holds the number `fill` in every entry and can be written into."""
-        xp = devices.namespace(self.batch._data)
+        xp = devices.namespace(self.batch._bare)
         shape = tuple(self.batch.shape)
         return Sample(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
 
     @property
     def flags(self) -> Any:
         """The memory layout of the placeholder, which says nothing about the batch."""
-        return self._data.flags
+        return self._bare.flags
 
     def detach(self) -> Sample:
         """The same values as constants, in every derivative."""
         return Sample(self.batch.detach(), self.batching)
 
-    def __copy__(self) -> Sample:
-        return self.detach()
+    def __copy__(self) -> Any:
+        return self.copy("K")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sample:
-        return self.detach()
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self.copy("K")
 
     def __repr__(self) -> str:
         return f"Sample({self.dtype}{self.shape}, one of {len(self.batch)})"
@@ -131,7 +131,7 @@ def saved_form(x: Any) -> Any:
     """
     if isinstance(x, Sample):
         return x.with_node(None)
-    return x._data if isinstance(x, Tensor) else x
+    return x._bare if isinstance(x, Tensor) else x
 
 
 def _placeholder_for(batch: Array) -> Array:

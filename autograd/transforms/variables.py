@@ -7,32 +7,45 @@ derivatives never confuse two variables.  nn marks the inputs of modules by vari
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import current_mode, enable_grad, is_followed, no_grad
+from tapegrad.autograd.core.mode import (
+    current_mode,
+    enable_grad,
+    is_followed,
+    is_recording,
+    no_grad,
+)
 from tapegrad.autograd.core.node import Node, record_call
+from tapegrad.autograd.core.running import differentiated, refusal_behind
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.shape import copy
-from tapegrad.autograd.reverse.sweep import cotangents, reaches_parameter, seed_for
+from tapegrad.autograd.reverse.sweep import Paths, cotangents, reaches_parameter, seed_for
 from tapegrad.autograd.transforms.arguments import function_name
+from tapegrad.autograd.transforms.gradient_record import track_gradients
 from tapegrad.autograd.transforms.sample import Sample
 
 __all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
 
 NOT_SCALAR = (
-    "grad needs a function that returns one number; {name} returned shape {shape}. "
-    "Sum it, or use vjp with the cotangent you want."
+    "a gradient is of a function that returns one number; {name} returned {found}. {advice}, or "
+    "use vjp with the cotangent you want."
 )
+NOTHING_RETURNED = "{name} returned None: does it end without a return statement?"
 NOT_A_TENSOR = (
-    "{name} returned {type}, which holds no Tensor: its result does not depend on the arguments "
+    "{name} returned {found}, which holds no Tensor: its result does not depend on the arguments "
     "through tapegrad. Were they converted with .numpy(), float() or .data?"
+)
+LIST_OF_NUMBERS = (
+    "argument {which} of {name} is a list of numbers, which {name} gets as a list of Tensors; "
+    "np.array(…) makes one array of it"
 )
 NOT_FLOATING = (
     "argument {which} of {name} holds {dtype}; only floating point arrays can be differentiated"
@@ -47,8 +60,8 @@ def variable(x: Tensor) -> Tensor:
     """A fresh variable with the value of x, recorded as an identity call on x."""
     past = x._node
     if past is None:
-        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._data))
-    return x.with_node(record_call(_WITH_PAST, (past,), (), x._data))
+        return x.with_node(record_call(_WITHOUT_PAST, (), (), x._bare))
+    return x.with_node(record_call(_WITH_PAST, (past,), (), x._bare))
 
 
 _WITHOUT_PAST, _WITH_PAST = (e.identity.primitive.plan((tracked,)) for tracked in (False, True))
@@ -58,9 +71,12 @@ def _argument_variable(value: Any, fn: Callable[..., Any], which: int | str) -> 
     """A variable for one array of an argument of fn; a Python number becomes a floating point one.
 
     which: the position or name of the argument, for messages
-    Raises TypeError for an array of integers or booleans.
+    Raises TypeError for an array of integers or booleans, and for what is no array of numbers.
     """
-    tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
+    try:
+        tensor = value if isinstance(value, Tensor) else untracked(as_array(value))
+    except TypeError as error:
+        raise TypeError(f"argument {which} of {function_name(fn)}: {error}") from error
     if tensor.dtype.kind not in "fc":
         if hasattr(value, "dtype"):
             raise TypeError(
@@ -85,6 +101,22 @@ def detach_unreachable(x: Any) -> Any:
     return x.detach()
 
 
+def _any_tensors(values: list[Any]) -> bool:
+    return any(isinstance(value, Tensor) for value in values)
+
+
+def _array_if_unreachable(y: Tensor) -> Any:
+    """The array of y; y itself where a Parameter is behind it."""
+    return y if y._node is not None and reaches_parameter(y._node) else y._bare
+
+
+def _explain_lists(error: TypeError, fn: Callable[..., Any], arguments: Iterable[Any]) -> None:
+    """Add to an error inside fn that an argument was a list of numbers, where one was."""
+    for which, value in arguments:
+        if isinstance(value, list) and value and all(np.isscalar(x) for x in leaves(value)):
+            error.add_note(LIST_OF_NUMBERS.format(which=which, name=function_name(fn)))
+
+
 class BoundCall:
     """One run of a function on fresh variables, and what a sweep back over it needs.
 
@@ -102,6 +134,7 @@ class BoundCall:
         self.structure: list[Any] = []  # the original arguments, one for each key
         self.flat = True  # whether each of them is one array and no nest
         self.tensors_in = False  # whether they hold Tensors
+        self.paths: Paths | None = None  # of the last sweep
         self.variables: list[Tensor] = []
         changed = list(args)
         for key in keys:
@@ -123,37 +156,63 @@ class BoundCall:
                 kwargs = {**kwargs, key: new}
         self.targets: list[Node] = [v._node for v in self.variables if v._node is not None]
         token = derivative_depth.set(derivative_depth.get() + 1)
+        name_token = differentiated.set(self.name)
         try:
             if current_mode() is None:
                 self.output = fn(*changed, **kwargs)
             else:
                 with enable_grad():
                     self.output = fn(*changed, **kwargs)
+        except Exception as error:  # any error may hide the refusal of a conversion
+            refused = refusal_behind(error)
+            if refused is not None:
+                raise refused.with_traceback(error.__traceback__) from None
+            if isinstance(error, TypeError):
+                _explain_lists(error, fn, zip(keys, self.structure, strict=True))
+            raise
         finally:
+            differentiated.reset(name_token)
             derivative_depth.reset(token)
 
     def outputs(self) -> list[Tensor]:
         """The Tensors that fn returned.  Raises TypeError where fn returned anything else."""
+        if self.output is None:
+            raise TypeError(NOTHING_RETURNED.format(name=self.name))
         outputs = leaves(self.output)
         for output in outputs:
             if not isinstance(output, Tensor):
-                raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
+                found = type(output).__name__
+                if output is not self.output:
+                    found = f"a {type(self.output).__name__} with a part of type {found}"
+                raise TypeError(NOT_A_TENSOR.format(name=self.name, found=found))
         return outputs
 
     def scalar(self) -> Tensor:
         """The number that fn returned.  Raises ValueError for several, TypeError for no Tensor."""
         output = self.output
         if not isinstance(output, Tensor):
-            raise TypeError(NOT_A_TENSOR.format(name=self.name, type=type(output).__name__))
-        if output._data.size != 1:
-            raise ValueError(NOT_SCALAR.format(name=self.name, shape=output.shape))
+            self.outputs()  # raises where a part of the result is no Tensor
+            found = f"a {type(output).__name__}"
+            advice = "Return the number alone"
+            raise TypeError(NOT_SCALAR.format(name=self.name, found=found, advice=advice))
+        if output._bare.size != 1:
+            found = f"shape {output.shape}"
+            raise ValueError(NOT_SCALAR.format(name=self.name, found=found, advice="Sum it"))
         return output
 
     def value(self) -> Any:
-        """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative."""
+        """The result of fn: arrays for arrays, Tensors for Tensors or inside another derivative.
+
+        It is a tracked Tensor where a Parameter is behind it, whose gradient may be wanted.
+        """
         if self.tensors_in or derivative_depth.get() > 0:
             return map_leaves(detach_unreachable, self.output)
-        return map_leaves(lambda output: output._data, self.output)
+        if self.paths is None:
+            nodes = [y._node for y in leaves(self.output) if isinstance(y, Tensor) and y.tracked]
+            self.paths = Paths([node for node in nodes if node is not None], self.targets)
+        if not self.paths.parameters_beyond or not is_recording():
+            return map_leaves(lambda output: output._bare, self.output)
+        return map_leaves(_array_if_unreachable, self.output)
 
     def seeds(self) -> list[tuple[Node, Any]]:
         """The start of the gradient's sweep: the cotangent 1 of the number that fn returned."""
@@ -163,13 +222,16 @@ class BoundCall:
     def cotangents(self, seeds: list[tuple[Node, Any]], targets: list[Node]) -> list[Any]:
         """The cotangent of each target; None for a target that no seed depends on."""
         taped = self.tensors_in or derivative_depth.get() > 0
+        paths = self.paths = Paths([node for node, _ in seeds], targets)
+        if not taped and is_recording():
+            taped = any(isinstance(g, Tensor) and g.tracked for _, g in seeds)
         if not taped and not is_followed():
-            return cotangents([(n, as_array(g)) for n, g in seeds], targets)
+            return cotangents([(n, as_array(g)) for n, g in seeds], targets, paths=paths)
         seeds = [(n, g if isinstance(g, Tensor) else untracked(g)) for n, g in seeds]
         if taped:
-            return cotangents(seeds, targets, taped=True)
+            return cotangents(seeds, targets, taped=True, paths=paths)
         with no_grad():
-            results = cotangents(seeds, targets, taped=True)
+            results = cotangents(seeds, targets, taped=True, paths=paths)
             # copies, for the reason given in `_owned_gradient`
             return [g if g is None else copy(g) for g in results]
 
@@ -180,6 +242,8 @@ class BoundCall:
             self._owned_gradient(g, variable)
             for g, variable in zip(cotangents, self.variables, strict=True)
         ]
+        if self.paths.parameters_beyond and is_recording() and not _any_tensors(results):
+            results = track_gradients(self.name, results, seeds, self.targets, self.paths)
         if self.flat:
             return results
         gradients: list[Any] = replace_leaves(self.structure, results)
@@ -188,13 +252,13 @@ class BoundCall:
     def _owned_gradient(self, g: Any, variable: Tensor) -> Any:
         """The cotangent g of a variable as callers get it: zeros for None, with its own memory."""
         if g is None:
-            xp = devices.namespace(variable._data)
+            xp = devices.namespace(variable._bare)
             g = xp.zeros(variable.shape, dtype=variable.dtype)
             return untracked(g) if self.tensors_in else g
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked
             g = detach_unreachable(g)
-            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._data
+            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._bare
         # A rule may return the cotangent that it was given, or a broadcast view of it, and callers
         # may write to their gradient.
         return devices.namespace(g).array(g, copy=True)

@@ -9,8 +9,8 @@ the gradients of branches by hand, and the reverse sweep does both.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
 from tapegrad.autograd import ops
 from tapegrad.nn.core.axes import axis_of
@@ -35,6 +35,12 @@ __all__ = [
     "ParallelTable",
     "Sequential",
 ]
+
+
+NO_INDEX = (
+    "{name} is indexed by the numbers of its children, not by {found}; a Sequential by slices too, "
+    "and named_modules() has children by name"
+)
 
 
 class Container(Module):
@@ -94,6 +100,8 @@ class Container(Module):
 
     def _position(self, index: int, size: int | None = None) -> int:
         size = len(self.modules) if size is None else size
+        if not hasattr(index, "__index__"):
+            raise TypeError(NO_INDEX.format(name=type(self).__name__, found=type(index).__name__))
         if not -size <= index < size:
             raise IndexError(
                 f"{type(self).__name__} has {len(self.modules)} modules, none at position {index}"
@@ -111,15 +119,60 @@ class Sequential(Container):
 
     drawn_as = "chain"
 
-    def insert(self, module: Module, index: int | None = None) -> None:
-        """Insert `module` before the child number `index`; at the end when omitted."""
+    def insert(self, module: Module | int, index: int | Module | None = None) -> Self:
+        """Insert `module` before the child number `index`; at the end when omitted.
+
+        The two may be given in either order.  Returns the container.
+        """
+        if isinstance(index, Module) and not isinstance(module, Module):
+            module, index = index, module
+        if isinstance(index, Module):
+            raise TypeError(f"{type(self).__name__}.insert takes a module and an index")
         size = len(self.modules) + 1
         number = size - 1 if index is None else self._position(index, size)
         self.modules.insert(number, self._checked(module))
+        self._drop_traces()
+        return self
 
-    def remove(self, index: int | None = None) -> None:
-        """Remove the child number `index`; the last one when omitted."""
-        del self.modules[self._position(-1 if index is None else index)]
+    def remove(self, index: int | Module | None = None) -> Self:
+        """Remove the child number `index`, the last one when omitted; returns the container.
+
+        A module is removed from the first place that holds it.  Raises ValueError if none does.
+        """
+        if isinstance(index, Module):
+            index = next((i for i, child in enumerate(self.modules) if child is index), None)
+            if index is None:
+                raise ValueError(f"{type(self).__name__}.remove: the module is no child")
+        del self[-1 if index is None else index]
+        return self
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """The child number `index`; for a slice a Sequential of these children, not of copies."""
+        if isinstance(index, slice):
+            return Sequential(*self.modules[index])
+        return self.get(index)
+
+    def __setitem__(self, index: int | slice, module: Module | Iterable[Module]) -> None:
+        """Put `module` in the place of the child number `index`; for a slice, several modules."""
+        if isinstance(index, slice):
+            if isinstance(module, Module) and not isinstance(module, Container):
+                raise TypeError(f"{type(self).__name__}[i:j] = … takes several modules, not one")
+            self.modules[index] = [self._checked(each) for each in module]
+        else:
+            self.modules[self._position(index)] = self._checked(module)
+        self._drop_traces()
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Remove the child number `index`, or those of a slice."""
+        if isinstance(index, slice):
+            del self.modules[index]
+        else:
+            del self.modules[self._position(index)]
+        self._drop_traces()
 
     def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the first child takes -> what the last one returns."""

@@ -33,12 +33,12 @@ class Buffer(Tensor):
         undo_write(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        result = Buffer(super().__deepcopy__(memo)._data)
+        result = Buffer(super().__deepcopy__(memo)._bare)
         memo[id(self)] = result
         return result
 
     def __copy__(self) -> Buffer:
-        return Buffer(self._data.copy())
+        return Buffer(self._bare.copy())
 
     def __reduce__(self) -> Any:
-        return (Buffer, (devices.to_numpy(self._data),))
+        return (Buffer, (devices.to_numpy(self._bare),))

@@ -80,7 +80,7 @@ class _ModulePlan(Plan):
         cotangents = g if isinstance(g, list) else [g]
         outputs = leaves(trace.root.output)
         gradients = [
-            untracked(part if part is not None else output._data * 0)
+            untracked(part if part is not None else output._bare * 0)
             for part, output in zip(cotangents, outputs, strict=True)
         ]
         grad_output = replace_leaves(trace.root.output, gradients)
@@ -90,15 +90,15 @@ class _ModulePlan(Plan):
         newer, state.trace = state.trace, trace
         try:
             for p in parameters:
-                p.grad = p._data * 0
+                p.grad = p._bare * 0
             grad_input = module.updateGradInput(inputs, grad_output)
             if parameters or not module._frozen:
                 module.accGradParameters(inputs, grad_output, 1)
-            results = [t._data for t in leaves(grad_input)]
+            results = [t._bare for t in leaves(grad_input)]
             results = [
                 r for r, x in zip(results, leaves(inputs), strict=True) if x.dtype.kind in "fc"
             ]
-            results += [p.grad._data for p in parameters if p.grad is not None]
+            results += [p.grad._bare for p in parameters if p.grad is not None]
         finally:
             for p, gradient in gathered:
                 p.grad = gradient

@@ -1,7 +1,7 @@
 """The table of file formats: which reader and which writer a file belongs to.
 
 Formats are rooms above the modules that `module.save` is a method of, so the modules cannot import
-them.  Each format enters itself here with `register` when it is imported.  The package's own
+them.  Each format enters itself here with `register_format` when it is imported.  The package's own
 formats are imported when a format is first asked for, by a function that the front door hands to
 `add_importer`: most programs that import nn read no file.
 """
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import Any
+
+from tapegrad.nn.core.part import Part
 
 __all__ = [
     "NATIVE",
@@ -29,6 +31,10 @@ __all__ = [
 
 NATIVE = "native"  # the format of files of which neither name nor first bytes say one
 _FIRST_BYTES = 16
+NOT_A_MODULE = (
+    "save(module, path) writes a Module, not {found}; nn.formats.torch7.save(obj, path) writes "
+    "other objects too"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class FileFormat:
 
 _formats: dict[str, FileFormat] = {}
 _importers: list[Callable[[], Any]] = []
-_importing = RLock()  # other threads wait for the import, during which `register` comes here too
+_importing = RLock()  # other threads wait for the import, during which `register_format` comes here
 
 
 def add_importer(importer: Callable[[], Any]) -> None:
@@ -72,8 +78,12 @@ def _all_formats() -> dict[str, FileFormat]:
 def register_format(kind: FileFormat) -> None:
     """Let files of this format be loaded and saved.
 
-    Raises ValueError for a name or a suffix that another format has.
+    Raises ValueError for a name or a suffix that another format has, and for a suffix that is not
+    small letters after a dot.
     """
+    for suffix in (*kind.suffixes, *kind.shared):
+        if not suffix.startswith(".") or suffix != suffix.lower():
+            raise ValueError(f"{kind.name}: a suffix is small letters after a dot, not {suffix!r}")
     for other in _all_formats().values():
         common = {other.name, *other.suffixes, *other.shared}
         common &= {kind.name, *kind.suffixes, *kind.shared}
@@ -127,6 +137,8 @@ def save(module: Any, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"save(module, path) takes a path, not a {type(path).__name__}")
+    if not isinstance(module, Part):
+        raise TypeError(NOT_A_MODULE.format(found=type(module).__name__))
     (format_by_suffix(path, shared=False) or _all_formats()[NATIVE]).save(module, path)
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import AnomalyError, Tensor
-from tapegrad.autograd.core import callsite
+from tapegrad.autograd.core import callsite, running
 from tapegrad.autograd.transforms.checkpoint import context_hooks
 from tapegrad.nn.core.errors import ShapeError
 
@@ -106,10 +106,21 @@ def attribute_name_of(array: Any) -> str:
     """The attribute of the running module that holds `array`; "" if none of its Tensors does."""
     frame = current_frame()
     own = {} if frame is None or frame.module is None else vars(frame.module)
-    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._data is array), "")
+    return next((name for name, t in own.items() if isinstance(t, Tensor) and t._bare is array), "")
 
 
 callsite.register_module_names(current_path, attribute_name_of)
+
+
+def _path_where_gradients_flow() -> str:
+    """The path of the running module, "" where none runs whose gradient comes from the tape."""
+    frame = current_frame()
+    if frame is None or frame.module is None or getattr(frame.module, "_by_hand", False):
+        return ""
+    return frame.path
+
+
+running.register_running_code(_path_where_gradients_flow)
 
 
 def checkpoint_contexts() -> tuple[Any, Callable[[], Any]]:
@@ -164,7 +175,9 @@ def name_module_in_errors() -> Iterator[None]:
     """Put the running module's path into an error from the block, once, in the innermost block."""
     try:
         yield
-    except Exception as error:  # any error: it gets a note and is raised again
+    except Exception as caught:  # any error: it gets a note and is raised again
+        refused = running.refusal_behind(caught)
+        error = caught if refused is None else refused.with_traceback(caught.__traceback__)
         known = error.__dict__
         if "_tapegrad_path" not in known:
             path = known["_tapegrad_path"] = current_path()
@@ -172,4 +185,6 @@ def name_module_in_errors() -> Iterator[None]:
                 error.path = path
             elif not isinstance(error, AnomalyError):  # whose message has the path already
                 error.add_note(IN_MODULE + path)
+        if refused is not None:
+            raise refused from None
         raise

@@ -15,10 +15,8 @@ from tapegrad.nn.core.part import Part
 
 __all__ = ["GraphNode", "are_nodes", "node", "refuse_no_input"]
 
-NO_INPUT = (
-    "{name} was called without an input: its forward code takes ({needs}). To describe an input of "
-    "a graph, write nn.node(module)"
-)
+NO_INPUT = "{name} was called without an input: its forward code takes ({needs}).{graphs}"
+GRAPH_INPUT = " To describe an input of a graph, write nn.node(module)"
 
 TOO_DEEP = "{name} was called on {found}: a node's parents are nodes, or one list of nodes"
 
@@ -46,7 +44,10 @@ class GraphNode:
         self.description = ""
 
     def split(self, count: int) -> list[GraphNode]:
-        """`count` nodes, one for each entry of the list that this node's module returns."""
+        """`count` nodes, one for each entry of the list that this node's module returns.
+
+        Raises ValueError for a count below 1.
+        """
         if count < 1:
             raise ValueError(f"GraphNode.split: count is {count}, it must be at least 1")
         return [GraphNode(None, (self,), selected=i) for i in range(count)]
@@ -107,4 +108,6 @@ def refuse_no_input(module: Any) -> None:
         signature.bind()
     except TypeError:
         name = type(module).__name__
-        raise TypeError(NO_INPUT.format(name=name, needs=", ".join(signature.parameters))) from None
+        needs = ", ".join(signature.parameters)
+        graphs = GRAPH_INPUT if module._in_graphs else ""
+        raise TypeError(NO_INPUT.format(name=name, needs=needs, graphs=graphs)) from None

@@ -79,6 +79,7 @@ def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
     """The factor on a weight that preserves the variance of a signal across a nonlinearity.
 
     nonlinearity: "linear", "sigmoid", "tanh", "relu" or "leaky_relu", with its negative slope
+    Raises ValueError for any other.
     """
     known = {
         "linear": 1.0,

@@ -124,15 +124,18 @@ def current_flat_buffers(module: Any) -> tuple[Tensor, Tensor] | None:
     if len(parameters) != len(views):
         return None
     for p, (parameter, array, gradient) in zip(parameters, views, strict=True):
-        if p is not parameter or p._data is not array:
+        if p is not parameter or p._bare is not array:
             return None
-        if p.grad is None or p.grad._data is not gradient:
+        if p.grad is None or p.grad._bare is not gradient:
             return None
     return flat, flat_grad
 
 
 def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
-    """(flat parameters, flat gradients) of a module; see `Module.getParameters`."""
+    """(flat parameters, flat gradients) of a module; see `Module.getParameters`.
+
+    Raises ValueError for mixed dtypes or devices, and where gradients lie otherwise.
+    """
     known = current_flat_buffers(module)
     if known is not None:
         return known
@@ -147,9 +150,9 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
         found = ", ".join(f"{kind} ({name})" for kind, name in kinds.items())
         raise ValueError(MIXED.format(found=found))
     _, gradients = module.parameters()
-    layout = _Layout([(name, p._data) for name, p in named])
+    layout = _Layout([(name, p._bare) for name, p in named])
     grads = _Layout(
-        [(f"the gradient of {n}", g._data) for (n, _), g in zip(named, gradients, strict=True)]
+        [(f"the gradient of {n}", g._bare) for (n, _), g in zip(named, gradients, strict=True)]
     )
     if layout.size != grads.size:
         raise ValueError(
@@ -159,32 +162,35 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
         if layout.offsets[i] != grads.offsets[i]:
             raise ValueError(MISMATCH.format(why=f"misaligned at {name}"))
     dtype = named[0][1].dtype
-    xp = devices.namespace(named[0][1]._data)
+    xp = devices.namespace(named[0][1]._bare)
     flat = untracked(layout.gather(xp, dtype))
     flat_grad = untracked(grads.gather(xp, dtype))
     views = []
     for i, ((_, p), gradient) in enumerate(zip(named, gradients, strict=True)):
-        p._data = view_of(flat._data, layout.offsets[i], p.shape, layout.strides[i])
-        gradient._data = view_of(flat_grad._data, grads.offsets[i], p.shape, grads.strides[i])
+        p._bare = view_of(flat._bare, layout.offsets[i], p.shape, layout.strides[i])
+        gradient._bare = view_of(flat_grad._bare, grads.offsets[i], p.shape, grads.strides[i])
         p.grad = gradient
-        views.append((p, p._data, gradient._data))
+        views.append((p, p._bare, gradient._bare))
     module._drop_traces()
     transient_state_of(module).flat = (flat, flat_grad, views)
     return flat, flat_grad
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:
-    """One flat buffer of which all `tensors` become views; see `Module.flatten`."""
+    """One flat buffer of which all `tensors` become views; see `Module.flatten`.
+
+    Raises ValueError for mixed dtypes or devices.
+    """
     if not tensors:
         return untracked(np.empty(0, np.float32))
     kinds = {f"{t.dtype} on {t.device}" for t in tensors}
     if len(kinds) > 1:
         raise ValueError(MIXED.format(found=", ".join(sorted(kinds))))
-    layout = _Layout([(f"tensor {i}", t._data) for i, t in enumerate(tensors)])
-    xp = devices.namespace(tensors[0]._data)
+    layout = _Layout([(f"tensor {i}", t._bare) for i, t in enumerate(tensors)])
+    xp = devices.namespace(tensors[0]._bare)
     flat = untracked(layout.gather(xp, tensors[0].dtype))
     for i, t in enumerate(tensors):
-        t._data = view_of(flat._data, layout.offsets[i], t.shape, layout.strides[i])
+        t._bare = view_of(flat._bare, layout.offsets[i], t.shape, layout.strides[i])
     return flat
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype
 from tapegrad.autograd.core.tensor import result_tensor, untracked
+from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.state import kept_attributes
@@ -26,7 +27,15 @@ from tapegrad.nn.core.transient import ATTRIBUTE, TransientState, transient_stat
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Nest
 
-__all__ = ["Part", "empty_result", "gradient_of", "known_dtype", "named_fields", "text_of"]
+__all__ = [
+    "Part",
+    "empty_result",
+    "fresh_result",
+    "gradient_of",
+    "known_dtype",
+    "named_fields",
+    "text_of",
+]
 
 
 class Part:
@@ -39,8 +48,12 @@ class Part:
     counts: ClassVar[Mapping[str, Any]] = {}
     promotes: ClassVar[bool] = False  # whether integer inputs become floats first (core.trace)
 
+    # Where calls leave results; a recorded step depends on all other attributes (autograd/replay).
+    _step_results = (ATTRIBUTE,)
+
     modules: list[Any]  # the children of a container; other modules hold theirs in attributes
     _tapegrad_run: TransientState | None = None  # what calls leave behind; see core.transient
+    _tapegrad_hooks: dict[str, list[Any]] | None = None  # see core.hooks
     _training = True
     _frozen = False
     _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
@@ -127,13 +140,13 @@ class Part:
             if id(p) in excluded:
                 continue
             gradient = p.grad
-            array = storages(p._data)
+            array = storages(p._bare)
             if gradient is not None:
-                gradient._data = storages(gradient._data)
+                gradient._bare = storages(gradient._bare)
             p.rebind(array, gradient)
         for _, buffer in self.named_buffers():
             if id(buffer) not in excluded:
-                buffer._data = storages(buffer._data)
+                buffer._bare = storages(buffer._bare)
         Part.clearState(self)  # a layer's own clearState may drop more than the results
         self._drop_traces()
         return self
@@ -243,7 +256,7 @@ def _named_of_kind(module: Part, kind: type, *, frozen: bool = True) -> Iterator
 def gradient_of(parameter: Parameter) -> Tensor:
     """The gradient gathered so far; before the first backward, zeros that the Parameter keeps."""
     if parameter.grad is None:
-        xp = devices.namespace(parameter._data)
+        xp = devices.namespace(parameter._bare)
         parameter.grad = xp.zeros(parameter.shape, dtype=parameter.dtype)
     assert parameter.grad is not None  # set above
     return parameter.grad
@@ -254,10 +267,15 @@ def empty_result() -> Tensor:
     return untracked(np.empty(0, default_dtype()))
 
 
+def fresh_result(nest: Nest) -> Nest:
+    """The same values in new Tensors, which no later call binds to other arrays."""
+    return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest)
+
+
 def _rebind_result(handle: Nest, value: Nest) -> Nest:
     """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
     if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._data, handle._node, handle._alias = value._data, value._node, None
+        handle._bare, handle._node, handle._alias = value._bare, value._node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
@@ -270,5 +288,5 @@ def _rebind_result(handle: Nest, value: Nest) -> Nest:
         known = handle if isinstance(handle, dict) else {}
         return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
     if isinstance(value, Tensor):
-        return result_tensor(value._data, value._node)
+        return result_tensor(value._bare, value._node)
     return value

@@ -68,11 +68,11 @@ def _describe_difference(current: Nest, last: Nest) -> str:
     if len(now_leaves) != len(then_leaves):
         return f"{len(then_leaves)} arrays then, {len(now_leaves)} now"
     for now, then in zip(now_leaves, then_leaves, strict=True):
-        if now._data is then._data:
+        if now._bare is then._bare:
             continue
         if now.shape != then.shape or now.dtype != then.dtype:
             return f"{then.dtype}{then.shape} then, {now.dtype}{now.shape} now"
-        if not _same_bits(now._data, then._data):
+        if not _same_bits(now._bare, then._bare):
             return "same shape, other values"
     return ""
 
@@ -103,7 +103,7 @@ def seeds_for(name: str, method: str, span: Span, grad_output: Nest) -> list[tup
             raise ShapeError(
                 GRAD_SHAPE.format(name=name, method=method, found=g.shape, expected=output.shape)
             )
-        devices.namespace(output._data, g._data)
+        devices.namespace(output._bare, g._bare)
         if output._node is not None:
             if g.dtype != output.dtype:
                 g = ops.cast(g, dtype=output.dtype)
@@ -136,11 +136,11 @@ def store_input_gradients(trace: Trace, cotangents: dict[Node, Any], grad_output
 
     cotangents: by node.  The root's gradInput shares no memory with its input and gradOutput.
     """
-    owners = {id(owner_of(g._data)) for g in leaves(as_tensors(grad_output))}
+    owners = {id(owner_of(g._bare)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
         is_root = span is trace.root
         if is_root:
-            owners |= {id(owner_of(x._data)) for x in leaves(span.inputs)}
+            owners |= {id(owner_of(x._bare)) for x in leaves(span.inputs)}
         values: list[Any] = []
         for node, x in zip(span.nodes, leaves(span.inputs), strict=True):
             if x.dtype.kind not in "fc":
@@ -148,12 +148,12 @@ def store_input_gradients(trace: Trace, cotangents: dict[Node, Any], grad_output
                 continue
             g = None if node is None else cotangents.get(node)
             if g is None:
-                g = untracked(devices.namespace(x._data).zeros(x.shape, dtype=x.dtype))
+                g = untracked(devices.namespace(x._bare).zeros(x.shape, dtype=x.dtype))
             g = g if isinstance(g, Tensor) else untracked(as_array(g))
-            if is_root and id(owner_of(g._data)) in owners:
+            if is_root and id(owner_of(g._bare)) in owners:
                 g = ops.copy(g).detach()
             if is_root:
-                owners.add(id(owner_of(g._data)))
+                owners.add(id(owner_of(g._bare)))
             values.append(g.detach())
         nested = replace_leaves(span.inputs, values)
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)

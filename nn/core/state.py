@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from tapegrad.nn.core.own import qualified_name
-from tapegrad.nn.core.transient import ATTRIBUTE
+from tapegrad.nn.core.transient import NOT_KEPT
 
 __all__ = [
     "has_default",
@@ -66,7 +66,7 @@ def kept_attributes(module: Any) -> dict[str, Any]:
     These are the instance's own.  They lack a declared attribute that was never set, since the
     class has its default, and include one that was set without being declared.
     """
-    return {name: value for name, value in vars(module).items() if name != ATTRIBUTE}
+    return {name: value for name, value in vars(module).items() if name not in NOT_KEPT}
 
 
 def has_default(cls: type, name: str) -> bool:

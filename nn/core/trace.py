@@ -7,18 +7,20 @@ module's gradInput, which `reading.py` reads.  A plain call, ``module(x)``, leav
 
 from __future__ import annotations
 
+import functools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, default_dtype, is_recording, ops
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.transforms.variables import variable
+from tapegrad.devices import is_array
 from tapegrad.nn.core.frames import (
     Frame,
     FrozenFrame,
@@ -27,12 +29,22 @@ from tapegrad.nn.core.frames import (
     name_module_in_errors,
 )
 from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
+from tapegrad.nn.core.hooks import with_hooks
 from tapegrad.nn.core.spans import Span, Trace
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
 
+NO_TENSOR = (
+    "{name}.updateOutput returned {kind}, whose gradient is lost: forward code returns Tensors, or "
+    "lists, tuples and dicts of them. Compute with x itself, not with x.numpy() or x.data; "
+    "tapegrad.Tensor(y) says that y is a constant."
+)
+
 __all__ = ["as_tensors", "mark_inputs", "promote_integers", "run_module", "trace_call"]
+
+# What holds no past: a number with a fraction, or an array.
+_BARE = (np.ndarray, np.inexact, float, complex)
 
 
 def as_tensors(inputs: Any) -> Any:
@@ -74,18 +86,31 @@ def mark_inputs(inputs: Any) -> tuple[Any, list[Node | None]]:
     return map_leaves(mark, inputs), nodes
 
 
-def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Any:
-    """Run `update` on `args` as the module's forward code: in the open trace, or plainly."""
-    guard(module, "_frozen")
+def run_module(
+    module: Any,
+    args: tuple[Any, ...],
+    update: Callable[..., Any],
+    named: Mapping[str, Any] | None = None,
+) -> Any:
+    """Run `update` on `args` as the module's forward code: in the open trace, or plainly.
+
+    named: further arguments by name; arrays among them become Tensors, all else stays what it is
+    """
+    watch(module)
+    if module.promotes:
+        update = _promote_before(update)
+    if module._tapegrad_hooks is not None:
+        update = with_hooks(module, update)
     frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]
-    if module.promotes:
-        update = _promote_before(update)
     if frame is not None:
         trace, undo = frame.trace, frame.undo
         if isinstance(frame, FrozenFrame):
             inputs = [detach_constants(x) for x in inputs]
+    if named:
+        tensors = {name: _named_input(value, frame) for name, value in named.items()}
+        update = functools.partial(update, **tensors)
     if module._frozen:
         inner: Frame = FrozenFrame(module, trace, frame, undo, mark_frozen_parameters(module))
         update = _detach_constants_of_result(update)
@@ -93,10 +118,15 @@ def run_module(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
         inner = Frame(module, trace, frame, undo)
     if trace is None:
         with enter_frame(inner), name_module_in_errors():
-            return update(*inputs)
+            output = update(*inputs)
+            if not isinstance(output, Tensor):
+                _refuse_lost_gradient(module, inputs, output)
+            return output
     marked, nodes = mark_inputs(inputs)
     with enter_frame(inner), name_module_in_errors():
         output = update(*marked)
+        if not isinstance(output, Tensor):
+            _refuse_lost_gradient(module, marked, output)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
 
@@ -117,14 +147,36 @@ def _promote_leaf(x: Tensor) -> Tensor:
 
 
 def _promote_before(update: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *inputs: update(*map(promote_integers, inputs))
+    return lambda *inputs, **named: update(*map(promote_integers, inputs), **named)
+
+
+def _refuse_lost_gradient(module: Any, inputs: list[Any], output: Any) -> None:
+    """Raise TypeError for an array or a number in the output where a gradient should pass back."""
+    if not is_recording():
+        return
+    bare = next((y for y in leaves(output) if isinstance(y, _BARE) or is_array(y)), None)
+    if bare is None:
+        return
+    tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(inputs))
+    if tracked or module._parameters():
+        raise TypeError(NO_TENSOR.format(name=type(module).__name__, kind=type(bare).__name__))
+
+
+def _named_input(value: Any, frame: Frame | None) -> Any:
+    tensors = map_leaves(lambda x: untracked(as_array(x)) if is_array(x) else x, value)
+    return detach_constants(tensors) if isinstance(frame, FrozenFrame) else tensors
 
 
 def _detach_constants_of_result(update: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *inputs: detach_constants(update(*inputs))
 
 
-def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -> Trace:
+def trace_call(
+    module: Any,
+    args: tuple[Any, ...],
+    update: Callable[..., Any],
+    named: Mapping[str, Any] | None = None,
+) -> Trace:
     """Run a module as the root of a new trace.
 
     An error in it passes on, after all state that the call changed was put back.
@@ -132,7 +184,7 @@ def trace_call(module: Any, args: tuple[Any, ...], update: Callable[..., Any]) -
     trace = Trace(next_serial())
     try:
         with enter_frame(Frame(None, trace, current_frame())):
-            run_module(module, args, update)
+            run_module(module, args, update, named)
     except BaseException:
         trace.restore()
         raise

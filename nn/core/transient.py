@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tapegrad.nn.core.spans import Trace
 
-__all__ = ["ATTRIBUTE", "TransientState", "transient_state_of", "transient_value"]
+__all__ = ["ATTRIBUTE", "NOT_KEPT", "TransientState", "transient_state_of", "transient_value"]
 
 # The attribute of modules that holds it, a name that nobody's class has; no file contains it.
 ATTRIBUTE = "_tapegrad_run"
+
+# The attributes that no file and no copy contains: this one, and the hooks (core.hooks).
+NOT_KEPT = (ATTRIBUTE, "_tapegrad_hooks")
 
 
 class TransientState:

@@ -34,7 +34,7 @@ def undo_write(tensor: Tensor) -> None:
     """Restore the present entries of `tensor` if the running call fails."""
 
     def keep() -> Callable[[], None]:
-        array, old = tensor._data, tensor._data.copy()
+        array, old = tensor._bare, tensor._bare.copy()
 
         def restore() -> None:
             array[...] = old
@@ -42,7 +42,7 @@ def undo_write(tensor: Tensor) -> None:
 
         return restore
 
-    on_failure(id(tensor._data), keep)  # the log holds this array, so that no other gets its id
+    on_failure(id(tensor._bare), keep)  # the log holds this array, so that no other gets its id
 
 
 def undo_attribute(owner: Any, name: str) -> None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
@@ -20,6 +22,7 @@ from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import (
+    is_mean,
     longer_axes,
     set_reduction,
     sum_or_mean,
@@ -89,6 +92,18 @@ class ClassNLLCriterion(Criterion):
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
         return self.loss_of_rows(rows, target, x.shape[:-1])
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """The mean divides by the weights of the labels that count, and so does that of batches."""
+        if not is_mean(self):
+            return 1, samples
+        labels = np.asarray(devices.to_numpy(array_of(target_tensor(target, x).detach())))
+        labels = labels[(labels >= 0) & (labels != self.ignoreIndex)]
+        if self.weights is None:
+            return labels.size, labels.size
+        weights = devices.to_numpy(array_of(self.weights.detach()))
+        total = float(weights[labels.astype(np.int64)].sum())
+        return total, total
 
     def loss_of_rows(
         self, rows: Tensor, target: Tensor, shape: Shape, *, smoothing: float = 0
@@ -234,6 +249,14 @@ class CrossEntropyCriterion(Criterion):
         return self.nll.loss_of_rows(
             rows, target.reshape((-1,)), last.shape[:-1], smoothing=self.label_smoothing
         )
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """Those of the labels; a mean over shares of the classes divides by the samples."""
+        self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
+        target = target_tensor(target, x)
+        if target.shape == x.shape:
+            return super().mean_weights(x, target, samples)
+        return self.nll.mean_weights(x, target, samples)
 
 
 class ClassSimplexCriterion(MSECriterion):

@@ -6,14 +6,17 @@ methods the target is a constant.  ``criterion(x, target)`` composes on the tape
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tapegrad import devices
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
+from tapegrad.nn.core.half import run_in_single
 from tapegrad.nn.core.own import gradient_from_tape
+from tapegrad.nn.core.part import fresh_result
 from tapegrad.nn.core.reading import (
     check_same_target,
     checked_root_span,
@@ -24,6 +27,7 @@ from tapegrad.nn.core.reading import (
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors, run_module
 from tapegrad.nn.core.transient import transient_state_of
+from tapegrad.nn.criterions.targets import is_mean
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -38,7 +42,8 @@ class Criterion(Module):
 
     reduction: "mean" or "sum" of the losses, or "none" for each of them; None, the default, is what
     sizeAverage says.  `backward` gives the gradient of the sum of what is returned.
-    A loss that uses no target can be called without one.  (Torch7's nn.Criterion.)
+    A loss that uses no target can be called without one.  Of float16 predictions the loss is
+    computed in float32, and returned in float16.  (Torch7's nn.Criterion.)
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("reduction",)
@@ -72,25 +77,40 @@ class Criterion(Module):
         seeds = seeds_for(name, method, span, map_leaves(_unit_seed, span.output))
         cotangents = sweep_trace(trace, seeds, inputs=True, parameters=None)
         store_input_gradients(trace, cotangents, None)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
-    def _compose(self, inputs: tuple[Any, ...]) -> Any:
+    def _compose(self, inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None) -> Any:
         """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
         target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(self, (x,), lambda x: self.updateOutput(x, *target))
+        return run_module(
+            self,
+            (x,),
+            lambda x, **named: run_in_single(partial(self.updateOutput, **named), x, *target),
+            named,
+        )
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x: self.updateOutput(x, constants)
+        return (x,), lambda x, **named: run_in_single(
+            partial(self.updateOutput, **named), x, constants
+        )
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:
             raise TypeError(f"{type(self).__name__}.forward takes input and target")
         return inputs
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """Return (factor, weight) of a batch: Σ factor·loss / Σ weight is the mean over batches.
+
+        A loss that is a mean over samples has (samples, samples), a sum (1, samples): the mean over
+        several batches is then a mean over their samples, whatever the sizes of the batches.
+        """
+        return (samples if is_mean(self) else 1), samples
 
     def __repr__(self) -> str:
         return torch7_name(self)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tapegrad import devices
 from tapegrad.autograd import no_grad, ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.trace import promote_integers
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import (
+    is_mean,
     require_number,
     set_reduction,
     sum_or_mean,
@@ -49,7 +52,10 @@ class MultiCriterion(Criterion):
         self.weights: list[float] = []
 
     def add(self, criterion: Criterion, weight: float = 1) -> Self:
-        """Append a criterion with a factor; returns self."""
+        """Append a criterion with a factor; returns self.
+
+        Raises TypeError for what is no criterion.
+        """
         if not isinstance(criterion, Criterion):
             raise TypeError(f"{type(self).__name__} holds criterions, not {criterion!r:.60}")
         self.criterions.append(criterion)
@@ -59,6 +65,19 @@ class MultiCriterion(Criterion):
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
         return self._weighted_sum([x] * count, [target] * count)
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """Those of the parts, if all have the same; else the loss counts as a mean over samples.
+
+        The sum of a mean and of a sum depends on the size of the batch, in training as well.
+        """
+        count = len(self.criterions)
+        return self._common_weights([x] * count, [target] * count, samples)
+
+    def _common_weights(self, inputs: Any, targets: Any, samples: int) -> tuple[float, float]:
+        children = zip(self.criterions, inputs, targets, strict=True)
+        found = {criterion.mean_weights(x, t, samples) for criterion, x, t in children}
+        return found.pop() if len(found) == 1 else (samples, samples)
 
     def _weighted_sum(self, inputs: Any, targets: Any) -> Any:
         if not self.criterions:
@@ -86,11 +105,17 @@ class ParallelCriterion(MultiCriterion):
 
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         count = len(self.criterions)
-        targets = [target] * count if self.repeatTarget else target
+        targets = self._targets(target)
         for what, entries in (("input", x), ("target", targets)):
             if not isinstance(entries, (list, tuple)) or len(entries) != count:
                 raise ShapeError(f"the {what} is not a list of {count} entries, one a criterion")
         return self._weighted_sum(x, targets)
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        return self._common_weights(x, self._targets(target), samples)
+
+    def _targets(self, target: Nest) -> Any:
+        return [target] * len(self.criterions) if self.repeatTarget else target
 
 
 class ModuleCriterion(Criterion):
@@ -123,12 +148,20 @@ class ModuleCriterion(Criterion):
         if self.inputModule is not None:
             x = self.inputModule(x)
         x = promote_integers(x)  # castTarget would truncate the target to integers
-        if self.targetModule is not None:
-            with no_grad():
-                target = self.targetModule(target)
+        target = self._target(target)
         if self.castTarget and getattr(target, "dtype", x.dtype) != x.dtype:
             target = ops.cast(target, dtype=x.dtype)
         return self.criterion(x, target)
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        # The labels alone decide: inputModule need not run a second time, and draw from its stream.
+        return self.criterion.mean_weights(x, self._target(target), samples)
+
+    def _target(self, target: Nest) -> Any:
+        if self.targetModule is None:
+            return target
+        with no_grad():
+            return self.targetModule(target)
 
 
 class SampleWeightedCriterion(Criterion):
@@ -166,6 +199,14 @@ class SampleWeightedCriterion(Criterion):
         w = ops.cast(w, dtype=losses.dtype)
         total = ops.sum(w)
         return sum_or_mean(losses * w, self, ops.where(ops.equal(total, 0), 1, total))
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """The mean divides by the weights of the samples, and so does that of batches."""
+        if not is_mean(self):
+            return 1, samples
+        w = target_tensor(entries_of(target, 2)[1], x).detach()
+        total = float(devices.to_numpy(array_of(w)).sum())
+        return total, total
 
 
 class CriterionTable(Module):

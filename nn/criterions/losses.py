@@ -174,6 +174,9 @@ class L1Cost(Criterion):
     def updateOutput(self, x: Tensor, target: Nest = None) -> Tensor:
         return ops.sum(ops.absolute(x))
 
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        return 1, samples
+
 
 class DistKLDivCriterion(Criterion):
     """loss = Σ t·(log t - x) / n over the entries where t > 0: the Kullback-Leibler divergence.

@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import require_number
 from tapegrad.nn.recurrent.over_time import steps_of
@@ -43,6 +44,9 @@ class SequencerCriterion(Criterion):
         )
         return loss / len(steps) if self.sizeAverage else loss
 
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        return _weights_of_step(self.criterion, steps_of(x)[0], steps_of(target)[0])
+
 
 class RepeaterCriterion(Criterion):
     """loss = Σₜ criterion(xₜ, target): one target for every step.
@@ -60,6 +64,9 @@ class RepeaterCriterion(Criterion):
         return ops.sum(
             ops.stack([require_number(self.criterion(step, target), self) for step in steps_of(x)])
         )
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        return _weights_of_step(self.criterion, steps_of(x)[0], target)
 
 
 class MaskZeroCriterion(Criterion):
@@ -80,29 +87,42 @@ class MaskZeroCriterion(Criterion):
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
         """Set which samples to leave out, as booleans (N,); returns self.
 
-        Raises ValueError for numbers other than 0 and 1.
+        Raises TypeError for numbers other than 0 and 1.
         """
-        self._mask = None if mask is None else booleans_of(mask)
+        self._mask = None if mask is None else boolean_mask(mask, type(self).__name__)
         return self
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        indices = self._indices(x)
+        if not indices.size:
+            nothing: Tensor = ops.sum(x) * 0
+            return nothing
+        if getattr(target, "shape", x.shape)[:1] != x.shape[:1]:
+            raise ShapeError(f"the input has {x.shape[0]} samples, the target {target.shape[:1]}")
+        return self.criterion(x[indices], target[indices])
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """Those of the samples that are left."""
+        indices = self._indices(x)
+        if not indices.size:
+            return 0, 0
+        return self.criterion.mean_weights(x[indices], target[indices], indices.size)
+
+    def _indices(self, x: Any) -> Tensor:
         if self._mask is None or self._mask.shape != x.shape[:1]:
             raise ShapeError(
                 f"setZeroMask must be given {x.shape[:1]} booleans for the input of shape {x.shape}"
             )
         [left] = np.nonzero(~self._mask)
-        if not left.size:
-            nothing: Tensor = ops.sum(x) * 0
-            return nothing
-        if getattr(target, "shape", x.shape)[:1] != x.shape[:1]:
-            raise ShapeError(f"the input has {x.shape[0]} samples, the target {target.shape[:1]}")
-        indices = Tensor(left, device=x.device)
-        return self.criterion(x[indices], target[indices])
+        return Tensor(left, device=x.device)
 
 
-def booleans_of(mask: npt.ArrayLike) -> np.ndarray:
-    """A mask as booleans.  Raises ValueError for numbers other than 0 and 1: -∞ is no True."""
-    array = np.asarray(mask)
-    if array.dtype.kind != "b" and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"a mask holds booleans, or 0 and 1, found {array.ravel()[:5]}")
-    return np.array(array, bool)
+def _weights_of_step(criterion: Criterion, x: Any, target: Any) -> tuple[float, float]:
+    """The weights of a sum over steps: a step's, which has all samples of the batch.
+
+    The mean over the labels of a step that count is no mean over samples, but is taken for one: the
+    sum of such means over the steps has no common divisor.
+    """
+    samples = len(target)
+    factor, weight = criterion.mean_weights(x, target, samples)
+    return (samples if factor == weight else 1), samples

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace, Shape
 
 __all__ = [
+    "is_mean",
     "longer_axes",
     "outside_unit_interval",
     "require_number",
@@ -100,14 +101,21 @@ def sum_or_mean(losses: Tensor, criterion: Any, count: Any = None) -> Tensor:
     The criterion's `reduction` decides, and without one its sizeAverage.  The mean divides by
     `count`, or by the number of losses.
     """
-    reduction = criterion.reduction
-    if reduction is None:
-        reduction = "mean" if criterion.sizeAverage else "sum"
-    check_reduction(criterion, reduction)
-    if reduction == "none":
+    if criterion.reduction is not None:
+        check_reduction(criterion, criterion.reduction)
+    if criterion.reduction == "none":
         return losses
     total: Tensor = ops.sum(losses)
-    return total if reduction == "sum" else total / (losses.size if count is None else count)
+    if not is_mean(criterion):
+        return total
+    return total / (losses.size if count is None else count)
+
+
+def is_mean(criterion: Any) -> bool:
+    """Whether a criterion averages its losses, or leaves that to others (reduction "none")."""
+    if criterion.reduction is None:
+        return bool(criterion.sizeAverage)
+    return bool(criterion.reduction != "sum")
 
 
 def require_number(loss: Tensor, criterion: Any) -> Tensor:

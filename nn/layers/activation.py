@@ -15,6 +15,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.half import in_single
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class GELU(Module):
             raise ValueError(f'GELU: approximate is {approximate!r}, it must be "none" or "tanh"')
         self.approximate = approximate
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         if self.approximate == "tanh":
             argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))

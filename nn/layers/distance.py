@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.core.text import torch7_name
@@ -57,6 +58,7 @@ class Euclidean(Module):
         s = bound(self.weight.shape[0], stdv)
         uniform_(self.weight, -s, s)
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self._differences(x))
 
@@ -82,6 +84,7 @@ class WeightedEuclidean(Euclidean):
         super().__init__(inputSize, outputSize)
         self.diagCov = Parameter(np.ones((inputSize, outputSize), default_dtype()))
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         return self._norm(self.diagCov * self._differences(x))
 
@@ -106,6 +109,7 @@ class Cosine(Module):
         s = bound(self.weight.shape[1], stdv)
         uniform_(self.weight, -s, s)
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         check_features(x, self.weight.shape[1])
         return _to_unit_length(x) @ _to_unit_length(self.weight).T
@@ -133,6 +137,7 @@ class PairwiseDistance(Module):
             raise ValueError(f"PairwiseDistance: p is {p}, it must be at least 1")
         self.norm = p
 
+    @in_single
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         return ops.squeeze(ops.guarded_norm(a - b, p=self.norm, small=self.small), -1).reshape(
@@ -149,6 +154,7 @@ class CosineDistance(Module):
 
     promotes = True
 
+    @in_single
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         small = 1e-12
@@ -166,6 +172,7 @@ class DotProduct(Module):
 
     promotes = True
 
+    @in_single
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
         return ops.sum(a * b, axis=-1, keepdims=a.ndim == 1)
@@ -187,6 +194,7 @@ class Normalize(Module):
         self.p = p
         self.eps = eps
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (n,) nor (N, n)")
@@ -276,6 +284,7 @@ class Kmeans(Module):
         weight = self.weight.detach()
         ops.assign(weight, devices.to_device(rows.astype(weight.dtype), weight.device))
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         check_features(x, self.dim)
         if x.ndim != 2:

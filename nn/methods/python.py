@@ -6,7 +6,7 @@ The mixin has no state; it stands on `Part` and knows no layer.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,9 +16,11 @@ from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array
 from tapegrad.nn.core import files
 from tapegrad.nn.core.freezing import mark_frozen_parameters
+from tapegrad.nn.core.hooks import HookHandle, add_hook
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.core.picture import picture
 from tapegrad.nn.core.summary import summary_html, summary_text
+from tapegrad.nn.methods.advice import absent_attribute
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
@@ -29,6 +31,10 @@ __all__ = ["Python"]
 
 class Python(Part):
     """The methods of a module that PyTorch users expect, and its display in notebooks."""
+
+    evaluate: Any  # of the mixin Torch7, as the next two
+    zeroGradParameters: Any
+    type: Any
 
     def freeze(self) -> Self:
         """Make the Parameters of this module and of all below it constants until `unfreeze`.
@@ -52,6 +58,64 @@ class Python(Part):
                 mark_frozen_parameters(module)
         self._drop_traces()
         return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """PyTorch's name for `freeze` (False) and `unfreeze` (True); returns self."""
+        return self._freeze(not requires_grad)
+
+    def eval(self) -> Self:
+        """PyTorch's name for `evaluate()`; returns self."""
+        evaluated: Self = self.evaluate()
+        return evaluated
+
+    def zero_grad(self) -> None:
+        """PyTorch's name for `zeroGradParameters`: set every gradient to zero."""
+        self.zeroGradParameters()
+
+    def half(self) -> Self:
+        """Convert parameters and buffers to float16; returns self."""
+        converted: Self = self.type(np.float16)
+        return converted
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(module, inputs)`` before the forward code, with the tuple of inputs.
+
+        What it returns, if not None, are the inputs instead: a tuple, or the only one.  The handle
+        that is returned has `remove()`.  Files and copies of the module do not contain hooks.
+        """
+        return add_hook(self, "before", hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(module, inputs, output)`` after the forward code; its result, if not None, is
+        the output instead.  Returns a handle with `remove()`.
+        """
+        return add_hook(self, "after", hook)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(module, gradOutputs)`` before gradients pass back through the module.
+
+        gradOutputs: a tuple with the gradient of each output array.  What the hook returns, if not
+        None, passes back instead.  Returns a handle with `remove()`.
+        Raises TypeError for a module with a hand-written gradient.
+        """
+        return add_hook(self, "gradOutput", hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(module, gradInputs, gradOutputs)`` with the gradients of inputs and outputs.
+
+        Both are tuples, with an entry for each array; gradInputs is (None,) if no input is
+        tracked.  What the hook returns, if not None, are the gradients of the inputs instead.
+        Returns a handle with `remove()`.  Raises TypeError for a module with a hand-written
+        gradient.
+        """
+        return add_hook(self, "gradInput", hook)
+
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if isinstance(getattr(type(self), name, None), property):
+                return object.__getattribute__(self, name)  # its own AttributeError, once more
+            raise absent_attribute(self, name)
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Parameters and buffers by dotted name, as NumPy arrays (copies)."""

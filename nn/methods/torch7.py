@@ -15,10 +15,17 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
-from tapegrad.autograd.core.mode import guard
+from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.own import gradient_from_tape
-from tapegrad.nn.core.part import Part, empty_result, gradient_of, known_dtype
+from tapegrad.nn.core.part import (
+    Part,
+    empty_result,
+    fresh_result,
+    gradient_of,
+    known_dtype,
+    named_fields,
+)
 from tapegrad.nn.core.reading import (
     NO_FORWARD,
     add_to_parameter_gradients,
@@ -28,6 +35,7 @@ from tapegrad.nn.core.reading import (
     sweep_trace,
 )
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.training_mode import TrainingMode
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -57,7 +65,7 @@ class Torch7(Part):
 
     @gradient_from_tape
     def backward(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> Nest:
-        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput.
+        """`updateGradInput` and `accGradParameters` in one sweep; returns gradInput in new Tensors.
 
         input:      the input of the last `forward`: the same memory, or equal bits
         gradOutput: gradient with respect to `output`, of its shape
@@ -69,13 +77,13 @@ class Torch7(Part):
             self.updateGradInput(input, gradOutput)
             if not self._frozen or self._parameters():
                 self.accGradParameters(input, gradOutput, scale)
-            return self.gradInput
+            return fresh_result(self.gradInput)
         trace, cotangents = self._reverse(
             "backward", input, gradOutput, inputs=True, parameters=None
         )
         add_to_parameter_gradients(cotangents, scale)
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def updateGradInput(self, input: Nest, gradOutput: Nest) -> Nest:
@@ -87,7 +95,7 @@ class Torch7(Part):
             "updateGradInput", input, gradOutput, inputs=True, parameters=[]
         )
         store_input_gradients(trace, cotangents, gradOutput)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     @gradient_from_tape
     def accGradParameters(self, input: Nest, gradOutput: Nest, scale: Number = 1) -> None:
@@ -123,7 +131,7 @@ class Torch7(Part):
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
         self.updateGradInput(input, gradOutput)
         self.accUpdateGradParameters(input, gradOutput, lr)
-        return self.gradInput
+        return fresh_result(self.gradInput)
 
     def _reverse(
         self,
@@ -248,7 +256,8 @@ class Torch7(Part):
     def share(self, other: Part, *names: str) -> Self:
         """Make the named fields use the memory of `other`'s, here and below; returns self.
 
-        A field that either module lacks is skipped.
+        An entry of a dict of Parameters goes by its key, as a field does.  A field that either
+        module lacks is skipped.
         """
         for mine, theirs in zip(self.listModules(), other.listModules(), strict=True):
             for name in names:
@@ -256,9 +265,9 @@ class Torch7(Part):
                 if own is None or source is None:
                     continue
                 if isinstance(own, Parameter):
-                    own.rebind(source._data, own.grad)
+                    own.rebind(source._bare, own.grad)
                 else:
-                    own._data = source._data
+                    own._bare = source._bare
         self._drop_traces()
         return self
 
@@ -270,20 +279,27 @@ class Torch7(Part):
     # Mode and type --------------------------------------------------------------------------------
 
     @property
-    def train(self) -> bool:
-        """True in training mode (the default), False after `evaluate()`."""
-        guard(self, "_training")
-        return self._training
+    def train(self) -> TrainingMode:
+        """True in training mode (the default), False after `evaluate()`.
+
+        Assigned, it sets the mode of this module alone.  Called, ``m.train()`` or
+        ``m.train(False)``, it sets the mode here and in all modules below, and returns the module.
+        """
+        watch(self)
+        return TrainingMode(self._training, self)
 
     @train.setter
     def train(self, value: bool) -> None:
         self._training = bool(value)
 
-    def training(self) -> Self:
-        """Set training mode, here and in all modules below; returns self."""
-        for module in self.listModules():
-            module.train = True
-        return self
+    @property
+    def training(self) -> TrainingMode:
+        """The same as `train`: a mode that can be asked, assigned and called."""
+        return self.train
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        self.train = value
 
     def evaluate(self) -> Self:
         """Set evaluation mode, here and in all modules below; returns self."""
@@ -411,6 +427,9 @@ def _named_tensor(module: Part, name: str) -> Any:
         own = vars(module).get(name[4:].lower())
         return gradient_of(own) if isinstance(own, Parameter) else None
     value = vars(module).get(name)
+    if not isinstance(value, Tensor):  # an entry of a dict or list
+        of_name = (t for dotted, t in named_fields(module) if dotted.rpartition(".")[2] == name)
+        value = next(of_name, None)
     return value if isinstance(value, Tensor) else None
 
 

@@ -2,7 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from tapegrad.nn.recurrent import layers, masking, over_time, recurrence, sequence, steps
+from tapegrad.nn.recurrent import (
+    layered,
+    layers,
+    masking,
+    over_time,
+    recurrence,
+    sequence,
+    steps,
+)
+from tapegrad.nn.recurrent.layered import *
 from tapegrad.nn.recurrent.layers import *
 from tapegrad.nn.recurrent.masking import *
 from tapegrad.nn.recurrent.over_time import *
@@ -12,6 +21,7 @@ from tapegrad.nn.recurrent.steps import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
+        *layered.__all__,
         *layers.__all__,
         *masking.__all__,
         *over_time.__all__,

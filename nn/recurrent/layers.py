@@ -135,7 +135,7 @@ class LookupRNN(AbstractRecurrent):
             padding = ops.less(x, 0)
             rows = lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
         else:
-            rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize)]
+            rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize, rows=True)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 

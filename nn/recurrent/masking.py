@@ -12,6 +12,7 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import normal_
+from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
@@ -49,8 +50,12 @@ class MaskZero(Container):
         self.maskoutput = bool(maskoutput)
 
     def setZeroMask(self, mask: npt.ArrayLike | None) -> Self:
-        """Set which samples are masked, as booleans (N,), or False for none; returns self."""
-        self._mask = mask if mask is None or mask is False else np.array(mask, bool)
+        """Set which samples are masked, as booleans (N,), or False for none; returns self.
+
+        Raises TypeError for numbers other than 0 and 1.
+        """
+        given = mask is not None and mask is not False
+        self._mask = boolean_mask(mask, type(self).__name__) if given else mask
         return self
 
     def updateOutput(self, x: Nest) -> Nest:
@@ -157,6 +162,6 @@ class Embedding(Module):
 
 def lookup_rows(weight: Tensor, x: Tensor, padding: Tensor | None, fixed: Operand = 0) -> Tensor:
     """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
-    indices = to_indices(x.reshape((-1,)), weight.shape[0])
+    indices = to_indices(x.reshape((-1,)), weight.shape[0], rows=True)
     rows = weight[indices].reshape((*x.shape, weight.shape[1]))
     return rows if padding is None else ops.where(padding.reshape((*x.shape, 1)), fixed, rows)

@@ -7,41 +7,30 @@ time is the ordinary reverse sweep over the tape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tapegrad.autograd import ops
-from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import indent, torch7_name
-from tapegrad.nn.core.undo import undo_attribute
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.states import (
+    PASSED,
+    RUN,
+    Remembering,
+    StatesOfRun,
+    check_states,
+    set_inside,
+)
 from tapegrad.nn.recurrent.steps import check_step_input, sizes_text, zeros_beside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["BiSequencer", "Recursor", "Repeater", "Sequencer"]
-
-MODES = ("both", "train", "eval", "neither")
-
-
-# The states of the recurrent layers in the innermost run over a sequence; None outside of a run.
-_states: ContextVar[dict[Any, Any] | None] = ContextVar("tapegrad_states", default=None)
-
-
-@contextmanager
-def _use_states(states: dict[Any, Any]) -> Iterator[None]:
-    """Let the recurrent layers that run inside the block keep their states in `states`."""
-    token = _states.set(states)
-    try:
-        yield
-    finally:
-        _states.reset(token)
+__all__ = ["BiSequencer", "Recursor", "Repeater", "Sequencer", "WithStates"]
 
 
 class AbstractRecurrent(Module):
@@ -64,11 +53,16 @@ class AbstractRecurrent(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         self.check(x)
-        states = _states.get()
-        if states is None:
+        run = RUN.get()
+        if run is None:
             return self.step(x, self.start(x))[0]
-        state = states.get(self)
-        y, states[self] = self.step(x, self.start(x) if state is None else state)
+        state = run.states.get(self)
+        if state is None:
+            state = self.start(x)
+        elif run.inputs.get(self) != x.shape:
+            check_states(state, self.start(x))
+        run.inputs[self] = x.shape
+        y, run.states[self] = self.step(x, state)
         return y
 
     def check(self, x: Tensor) -> None:
@@ -95,43 +89,6 @@ class Recursor(Container):
         return f"{torch7_name(self)} @ {next(self._children(first))}"
 
 
-class Remembering(Module):
-    """A base of modules over sequences, whose states may outlive a call."""
-
-    keeps: ClassVar[tuple[str, ...]] = ("_remember", "_kept")
-    _remember = "neither"
-    _kept: Any = None
-
-    def remember(self, mode: str = "both") -> Self:
-        """Choose when a call starts from the last states of the call before; returns self.
-
-        mode: in "train"ing or "eval"uation mode, in "both" or in "neither".
-        Gradients end where a call begins.  Raises ValueError for another mode.
-        """
-        if mode not in MODES:
-            raise ValueError(f"{type(self).__name__}.remember: {mode!r} is none of {MODES}")
-        self._remember = mode
-        return self
-
-    def forget(self) -> Self:
-        """Drop the remembered states, so that the next call starts from zeros; returns self."""
-        self._kept = None
-        return self
-
-    def start_states(self) -> Nest:
-        """The states from which a call starts; None for zeros."""
-        mode = "train" if self.train else "eval"
-        return self._kept if self._remember in {"both", mode} else None
-
-    def keep_states(self, states: Nest) -> None:
-        """Remember the last states of a call for the next; a failing call restores the old ones."""
-        mode = "train" if self.train else "eval"
-        if self._remember not in {"both", mode}:
-            return
-        undo_attribute(self, "_kept")
-        self._kept = map_leaves(lambda t: t.detach(), states)
-
-
 class Sequencer(Remembering, Container):
     """yₜ = module(xₜ), from the first step to the last; states pass from step to step.
 
@@ -146,11 +103,92 @@ class Sequencer(Remembering, Container):
 
     def updateOutput(self, x: Nest) -> Nest:
         steps = steps_of(x)
-        states: dict[Any, Any] = dict(self.start_states() or {})
-        with _use_states(states):
+        run = StatesOfRun(dict(self.start_states() or {}))
+        with set_inside(RUN, run):
             outputs = [self.modules[0](step) for step in steps]
-        self.keep_states(states)
+        self.keep_states(run.states)
         return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
+
+    def getHiddenState(self) -> Nest:
+        """The states that the next call starts from, one for each recurrent layer; None for zeros.
+
+        The layers are in the order of `listModules`, without those in a Sequencer inside.
+        """
+        return None if self._kept is None else self.listed_states(self._kept)
+
+    def setHiddenState(self, states: Nest) -> Self:
+        """Let the next call start from `states`, one for each recurrent layer; returns self.
+
+        None stands for zeros.  Raises RuntimeError if nothing is remembered, TypeError for tracked
+        Tensors, ShapeError for another number of states.
+        """
+        super().setHiddenState(states)
+        if states is not None:
+            self._kept = self.states_by_layer(self._kept)
+        return self
+
+    def listed_states(self, states: dict[Any, Any]) -> list[Nest]:
+        """The states in a dict by layer, as a list in the order of `listModules`."""
+        return [states.get(layer) for layer in self._layers()]
+
+    def states_by_layer(self, states: Nest) -> dict[Any, Any]:
+        """The inverse of `listed_states`.  Raises ShapeError for another number of states."""
+        layers = self._layers()
+        if not isinstance(states, (list, tuple)) or len(states) != len(layers):
+            raise ShapeError(f"the states must be a list of {len(layers)}, one for each layer")
+        pairs = zip(layers, states, strict=True)
+        return {layer: state for layer, state in pairs if state is not None}
+
+    def _layers(self) -> list[AbstractRecurrent]:
+        return list(dict.fromkeys(_layers_of_run(self.modules[0])))
+
+    def describe(self, first: int) -> str:
+        return f"{torch7_name(self)} @ {next(self._children(first))}"
+
+
+class WithStates(Container):
+    """[y, last states] of a module over sequences, from [x, first states].
+
+    states: a list, one entry for each layer over sequences in the module (SeqLSTM, SeqGRU,
+    Sequencer, RNNLayer) in the order of `listModules`; None in place of an entry, or of all of
+    them, stands for zeros.  An entry is what the layer keeps: [h, c] of a SeqLSTM, h of a SeqGRU;
+    a list of those of its recurrent layers for a Sequencer.  What layers remember is left alone.
+    Gradients pass through states, from a decoder into an encoder.
+    Raises ShapeError for another number of states, or other shapes.
+    """
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module)
+
+    def updateOutput(self, inputs: Nest) -> list[Nest]:
+        if not isinstance(inputs, (list, tuple)) or len(inputs) != 2:
+            raise ShapeError("the input must be a list [x, states], with None for zeros")
+        x, states = inputs
+        layers = [m for m in self.modules[0].listModules() if isinstance(m, Remembering)]
+        if states is None:
+            states = [None] * len(layers)
+        if not isinstance(states, (list, tuple)) or len(states) != len(layers):
+            names = ", ".join(type(layer).__name__ for layer in layers)
+            raise ShapeError(
+                f"the states must be a list of {len(layers)}, one for each layer over sequences in "
+                f"the module ({names or 'it has none'})"
+            )
+        passed = {
+            layer: layer.states_by_layer(state) if isinstance(layer, Sequencer) else state
+            for layer, state in zip(layers, states, strict=True)
+            if state is not None
+        }
+        with set_inside(PASSED, passed):
+            y = self.modules[0](x)
+        last = [passed.get(layer) for layer in layers]
+        pairs = zip(layers, last, strict=True)
+        return [
+            y,
+            [
+                layer.listed_states(state) if isinstance(layer, Sequencer) and state else state
+                for layer, state in pairs
+            ],
+        ]
 
     def describe(self, first: int) -> str:
         return f"{torch7_name(self)} @ {next(self._children(first))}"
@@ -173,7 +211,7 @@ class Repeater(Container):
         self.seqlen = seqlen
 
     def updateOutput(self, x: Nest) -> list[Nest]:
-        with _use_states({}):
+        with set_inside(RUN, StatesOfRun({})):
             return [self.modules[0](x) for _ in range(self.seqlen)]
 
     def describe(self, first: int) -> str:
@@ -218,6 +256,16 @@ class BiSequencer(Container):
             for a, b in pairs
         ]
         return outputs if isinstance(x, (list, tuple)) else stack_steps(outputs)
+
+
+def _layers_of_run(module: Any) -> Iterator[AbstractRecurrent]:
+    """The recurrent layers whose states a run of `module` over a sequence holds."""
+    if isinstance(module, (Sequencer, Repeater)):  # the layers in it have states of their own run
+        return
+    if isinstance(module, AbstractRecurrent):
+        yield module
+    for child in module.children():
+        yield from _layers_of_run(child)
 
 
 def steps_of(x: Nest) -> list[Nest]:

@@ -49,6 +49,15 @@ def zeros_beside(x: Tensor, *shape: int) -> Tensor:
     return Tensor(devices.namespace(array_of(x)).zeros(shape, dtype=x.dtype))
 
 
+def check_batches(x: Tensor, **states: Tensor) -> None:
+    """Raise ShapeError unless the states are of as many samples as x: states never broadcast."""
+    for name, state in states.items():
+        if state.shape[:-1] != x.shape[:-1]:
+            raise ShapeError(
+                f"x has shape {x.shape} and {name} {state.shape}: both must be of the same samples"
+            )
+
+
 def check_step_input(x: Tensor, size: int, axes: tuple[int, ...], name: str = "inputsize") -> None:
     """Raise ShapeError unless x has one of these numbers of axes, the last of length `size`."""
     if x.ndim not in axes or x.shape[-1] != size:
@@ -110,6 +119,7 @@ class StepLSTM(Module):
         check_step_input(x, self.inputsize, (1, 2))
         check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
         check_step_input(c, self.hiddensize, (x.ndim,), "hiddensize")
+        check_batches(x, h=h, c=c)
         gates = x @ self.weight[: self.inputsize] + h @ self.weight[self.inputsize :] + self.bias
         h, c = lstm_step(gates, c)
         return [h if self.weightO is None else h @ self.weightO, c]
@@ -150,6 +160,7 @@ class StepGRU(Module):
         x, h = _check_list(inputs, 2, "[x, h]")
         check_step_input(x, self.inputsize, (1, 2))
         check_step_input(h, self.outputsize, (x.ndim,), "outputsize")
+        check_batches(x, h=h)
         weights = ops.split(self.weight[self.inputsize :], (2 * self.outputsize,), -1)
         return gru_step(x @ self.weight[: self.inputsize] + self.bias, h, weights)
 

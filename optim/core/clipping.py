@@ -35,14 +35,15 @@ def clip_grad_norm(target: Gradients, max_norm: float) -> Tensor:
     """Scale all gradients by one factor to a joint norm of at most `max_norm`.
 
     Returns the norm before.  The factor is min(1, max_norm / (norm + 1e-6)); a norm that is not
-    finite makes it 0 or NaN, which shows.  Source: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013.
+    finite makes it 0 or NaN, which shows.  Squares of float16 are added in float32.
+    Source: R. Pascanu, T. Mikolov, Y. Bengio, ICML 2013.
     """
     with no_grad():
         return _scale(_gradients(target), max_norm)
 
 
 def _scale(gradients: list[Tensor], max_norm: float) -> Tensor:
-    squares = [(g * g).sum() for g in gradients]
+    squares = [ops.sum(ops.square(ops.widen_half(g))) for g in gradients]
     total = squares[0]
     for square in squares[1:]:
         total = total + square

@@ -9,12 +9,13 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.tensor import untracked
+from tapegrad.optim.core.advice import PAIR_OF_LISTS
 
 if TYPE_CHECKING:
     from tapegrad.optim.core.runs import MemoryRun
@@ -54,6 +55,10 @@ class GroupOptions(dict[str, Any]):
     changed: True after an option was set or removed, until the optimizer has read the options; not
              after a write into `rate`, which the optimizer holds
     """
+
+    # A recorded step depends on the attributes (autograd/replay), and not on the entries: a number
+    # that is set as "lr" is read from `rate`, and `changed` tells of the others.
+    _step_results: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -141,6 +146,8 @@ class Group:
               settings are made: the entries can change without an assignment to the group
     """
 
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
+
     def __init__(
         self,
         named: dict[str, Parameter],
@@ -165,6 +172,9 @@ class Group:
         old = self._options
         new = GroupOptions({}, old.check, reads_rate=old.reads_rate, rate=old.rate)
         new.update(options)
+        if new.rate is old.rate is not None and _equal_but_rate(old, new):
+            dict.update(old, new)  # recorded steps read the rate, and go on
+            return
         new.changed = True
         self._options = new
 
@@ -180,6 +190,15 @@ class Group:
         return self._options.rate
 
 
+def _equal_but_rate(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    plain = (bool, int, float, tuple, type(None))
+    return old.keys() == new.keys() and all(
+        value is old[option] or (isinstance(value, plain) and value == old[option])
+        for option, value in new.items()
+        if option != "lr"
+    )
+
+
 def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
     """Collect the Parameters of a module, a dict or a list, by name.
 
@@ -191,6 +210,8 @@ def named_parameters_of(source: ParameterSource) -> dict[str, Parameter]:
     named = {str(name): p for name, p in items}
     for name, p in named.items():
         if not isinstance(p, Parameter):
+            if isinstance(p, list):
+                raise TypeError(PAIR_OF_LISTS.format(name=name, found=type(p).__name__))
             raise TypeError(f"parameter {name} is {type(p).__name__}, not a Parameter")
     return named
 

@@ -14,14 +14,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
-from tapegrad.autograd.core.mode import refuse
+from tapegrad.autograd.core.mode import refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
+from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
 from tapegrad.optim.core.clipping import clip_grad_norm, clip_grad_value
 from tapegrad.optim.core.groups import (
     Group,
@@ -52,14 +53,16 @@ class Optimizer:
     clip_grad_norm:  scale all gradients together to at most this Euclidean norm
     clip_grad_value: limit each entry of the gradients to ±this
     lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
-    `optimizer.lr`, or another option in `optimizer.groups[i].options`, changes it for the next
-    steps.
+    `optimizer.lr`, or another option by its name, changes it for the next steps in all groups, and
+    `optimizer.groups[i].options` in one.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
 
     A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
     says otherwise: `defaults` (keyword -> value), `keywords` (rule's option -> keyword, or None for
     an option that it does not have), `fixed` (rule's option -> value that nobody can change).
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     rule: ClassVar[UpdateRule]
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -92,7 +95,7 @@ class Optimizer:
     def __init__(
         self,
         parameters: ParameterSource,
-        *,
+        *positional: Never,
         groups: Sequence[Mapping[str, Any]] = (),
         accumulate: int = 1,
         clip_grad_norm: float | None = None,
@@ -100,6 +103,10 @@ class Optimizer:
         **options: Any,
     ) -> None:
         name = type(self).__name__
+        if positional:
+            raise TypeError(
+                POSITIONAL.format(name=name, value=positional[0], count=len(positional))
+            )
         self.module: Any = parameters if isinstance(parameters, HasParameters) else None
         self.named = named_parameters_of(parameters)
         if not self.named:
@@ -150,6 +157,7 @@ class Optimizer:
     def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options, each and all together, and return them with the missing defaults."""
         self._refuse_unknown(options)
+        self._refuse_unfit(options)
         complete = {**self.defaults, **options}
         self.rule.complete_options({**self.fixed, **self._translate(complete)})
         return complete
@@ -160,6 +168,19 @@ class Optimizer:
         for option in options:
             if option not in cls.defaults:
                 raise unknown_option(cls.__name__, option, cls.defaults)
+
+    @classmethod
+    def _refuse_unfit(cls, options: Mapping[str, Any]) -> None:
+        """Raise ValueError for a value out of its limits, by the name that the user wrote."""
+        declared = cls.rule.declared.declared
+        for option, value in options.items():
+            target = cls.translation[option]
+            label = f"{cls.__name__}: {option}"
+            if isinstance(target, str):
+                declared[target].check(label, value)
+            elif isinstance(value, (tuple, list)) and len(value) == len(target):
+                for i, (name, entry) in enumerate(zip(target, value, strict=True)):
+                    declared[name].check(f"{label}[{i}]", entry)
 
     @classmethod
     def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +199,7 @@ class Optimizer:
     def _check_options(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
         cls._refuse_unknown(options)
+        cls._refuse_unfit(options)
         cls.rule.declared.check(cls._translate(options))
 
     def _settings(self, group: Group) -> dict[str, Any]:
@@ -248,17 +270,28 @@ class Optimizer:
 
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated."""
+        watch(self)
         if self.accumulate > 1:
             refuse("counts accumulated gradients")
             self.accumulated += 1
             if self.accumulated < self.accumulate:
                 return False
+        return self._update()
+
+    def flush(self) -> bool:
+        """Update from the gradients accumulated so far, as at the end of an epoch; False if none.
+
+        They are averaged over their own number, which may be less than `accumulate`.
+        """
+        return self._update() if self.accumulated else False
+
+    def _update(self) -> bool:
         settings = [self._settings(group) for group in self.groups]
         gradients = self.gradients()
         with no_grad(), defer_interrupt():
             if self.accumulate > 1:
                 for g in gradients:
-                    ops.assign(g, g / self.accumulate)
+                    ops.assign(g, g / self.accumulated)
                 self.accumulated = 0
             if self.clip_grad_value is not None:
                 clip_grad_value(gradients, self.clip_grad_value)
@@ -354,8 +387,32 @@ class Optimizer:
                 ops.assign(group.rate, rate)
         self.accumulated = saved["accumulated"]
 
+    if not TYPE_CHECKING:  # type checkers would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).defaults and "groups" in vars(self):
+                return self.groups[-1].options[name]
+            raise unknown_word(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an option in all groups, ``optimizer.weight_decay = 0.1``, or an attribute.
+
+        Raises AttributeError for a word of another system that would have no effect.
+        """
+        if name in OF_OPTIMIZERS:
+            raise unknown_word(self, name)
+        if name in type(self).defaults and name != "lr" and "groups" in vars(self):
+            for group in self.groups:
+                group.options[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
+        if self.accumulate > 1:
+            lines.append(f"  accumulate={self.accumulate}")
+        limits = {"clip_grad_norm": self.clip_grad_norm, "clip_grad_value": self.clip_grad_value}
+        lines += [f"  {k}={limit}" for k, limit in limits.items() if limit is not None]
         for group in self.groups:
             shown = ", ".join(f"{k}={v}" for k, v in group.options.items())
             lines.append(f"  {len(group.named)} parameters: {shown}")
@@ -411,4 +468,5 @@ def _signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) ->
     own = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
-    return inspect.Signature([p for p in own if p.kind is not p.VAR_KEYWORD] + options)
+    shown = [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
+    return inspect.Signature(shown + options)

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
+from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
 from tapegrad.optim.core.options import Options
@@ -98,9 +99,16 @@ def optimizer_step(
     slots:   the state arrays called `slot_names`
     arrays:  the options called `array_names`, arrays of x's shape or single numbers
     options: the other options
+    The rule sees float16 x and gradients as float32.
     """
     state = dict(zip(slot_names, slots, strict=True))
     settings = _settings(rule, state, options, array_names, arrays)
+    if x.dtype == np.float16:
+        single = x.astype(np.float32)
+        g = gradient.astype(np.float32)
+        _run_block(xp, rule, single, g, state, settings, is_last=True)
+        x[...] = single
+        return
     size = x.size
     is_flat = _all_contiguous(x, gradient, slots)
     in_place = rule.faster.get("numpy")
@@ -266,6 +274,7 @@ class UpdateRule:
         library: "numpy", or "numba" for a compiled loop
         The decorated function is called as (x, gradient, state, options) on flat NumPy arrays of
         one dtype.  It overwrites x and the slots, and must give the bits of the rule.
+        Raises ValueError for another library.
         """
         if library not in {"numpy", "numba"}:
             raise ValueError(f"a rule runs faster on 'numpy' or 'numba', not {library!r}")
@@ -298,7 +307,9 @@ class UpdateRule:
             if not isinstance(state.get(name), Tensor):
                 shape = x.shape if slot.shape is None else slot.shape(x.shape)
                 first = options[slot.start] if isinstance(slot.start, str) else slot.start
-                dtype = np.float64 if slot.shape is scalar_shape else x.dtype
+                # Squares of gradients, and ε, are too small for float16.
+                own = np.float32 if x.dtype == np.float16 else x.dtype
+                dtype = np.float64 if slot.shape is scalar_shape else own
                 state[name] = untracked(xp.zeros(shape, dtype=dtype))
                 if isinstance(first, Tensor) or first:
                     ops.assign(state[name], first)
@@ -335,6 +346,8 @@ class UpdateRule:
         """Make one step: x is updated in place; returns x and [f]."""
         config = {} if config is None else config
         state = config if state is None else state
+        watch(config)
+        watch(state)
         options = self.complete_options(config)
         target = x.detach() if isinstance(x, Tensor) else untracked(as_array(x))
         losses = []

@@ -8,7 +8,7 @@ parameter alone, each parameter is a run of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class MemoryRun:
     g:     their gradients as one array, None for a parameter with a gradient array of its own
     views: each member's view of g, to notice when somebody has put another array into p.grad
     """
+
+    _step_results: ClassVar[tuple[str, ...]] = ()  # a recorded step depends on all attributes
 
     def __init__(self, x: Tensor, members: list[Member]) -> None:
         self.x = x

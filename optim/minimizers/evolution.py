@@ -72,6 +72,7 @@ def de(
     10000 per entry), minRegion and maxRegion (-30, 30): where members start, generator (seed 1).
     As in Torch7, the member called best is the worst of the first population until a child is
     better than the best value known.
+    Raises ValueError for a popsize below 3.
     Source: optim.de of torch/optim; R. Storn, K. Price, J. Global Optimization 11, 1997.
     """
     o = DE.complete({} if config is None else config)
@@ -140,6 +141,7 @@ def cmaes(
     Returns x, f of the start, of each iteration's best and of the best of all, and the number of
     samples.  Ends at maxEval, at ftarget, when values or steps no longer differ (1e-12, 1e-11), or
     at a condition of 1e14.
+    Raises ValueError for a popsize below 2.
     Source: optim.cmaes of torch/optim, after N. Hansen's barecmaes2; arXiv:1604.00772.
     """
     o = CMAES.complete({} if config is None else config)

@@ -378,6 +378,7 @@ def polyinterp(
     points: (n, 3); f or f' may be NaN where it is not known.  Bounds: the extreme x if omitted.
     Two points with both values are solved in closed form; otherwise the polynomial is fitted, and
     its smallest value among bounds, points and critical points counts.
+    Raises ValueError for points of another shape.
     Source: optim.polyinterp of torch/optim, after M. Schmidt's minFunc.
     """
     p = np.asarray(points, dtype=np.float64)

@@ -6,6 +6,7 @@ from tapegrad.optim.training import (
     average,
     callbacks,
     checkpoint,
+    classification,
     confusion,
     data,
     logger,
@@ -15,6 +16,7 @@ from tapegrad.optim.training import (
 from tapegrad.optim.training.average import *
 from tapegrad.optim.training.callbacks import *
 from tapegrad.optim.training.checkpoint import *
+from tapegrad.optim.training.classification import *
 from tapegrad.optim.training.confusion import *
 from tapegrad.optim.training.data import *
 from tapegrad.optim.training.logger import *
@@ -26,6 +28,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *average.__all__,
         *callbacks.__all__,
         *checkpoint.__all__,
+        *classification.__all__,
         *confusion.__all__,
         *data.__all__,
         *logger.__all__,

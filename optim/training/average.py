@@ -1,4 +1,4 @@
-"""An exponential moving average of parameters, for evaluation."""
+"""An exponential moving average of parameters, for evaluation, and statistics that fit them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
+from tapegrad.optim.training.data import as_batches
+from tapegrad.optim.training.evaluation import NO_BATCHES, keep_modes, to_tensors
 
 if TYPE_CHECKING:
     from tapegrad.optim.core.groups import HasParameters
+    from tapegrad.optim.training.data import Data
 
-__all__ = ["ExponentialMovingAverage"]
+__all__ = ["ExponentialMovingAverage", "update_bn"]
 
 
 class ExponentialMovingAverage:
@@ -23,19 +26,34 @@ class ExponentialMovingAverage:
 
     decay:  d, in [0, 1)
     warmup: let d grow as (1 + t)/(10 + t) up to `decay`, so that the start is forgotten soon
+    buffers: average running statistics and other Buffers as well; otherwise they stay the module's
+             own, which `update_bn` computes anew
     ``with average.apply():`` evaluates the module with the averages in place of its parameters.
     Raises ValueError for another decay.
     Source: B. Polyak, A. Juditsky 1992; the warm-up is TensorFlow's.
     """
 
     def __init__(
-        self, module: HasParameters, decay: float = 0.999, *, warmup: bool = False
+        self,
+        module: HasParameters,
+        decay: float = 0.999,
+        *,
+        warmup: bool = False,
+        buffers: bool = False,
     ) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"ExponentialMovingAverage: decay must lie in [0, 1), not {decay}")
-        self.module, self.decay, self.warmup = module, decay, warmup
+        self.module, self.decay, self.warmup, self.buffers = module, decay, warmup, buffers
         self.count = untracked(np.array(0.0))
-        self.values = {name: untracked(array_of(p).copy()) for name, p in module.named_parameters()}
+        self.values = {name: untracked(array_of(p).copy()) for name, p in self._named()}
+
+    def _named(self) -> list[tuple[str, Any]]:
+        """Return what is averaged, by name: parameters, and Buffers of real numbers."""
+        named: list[tuple[str, Any]] = list(self.module.named_parameters())
+        if self.buffers:
+            found: Any = self.module
+            named += [(n, b) for n, b in found.named_buffers() if b.dtype.kind in "fc"]
+        return named
 
     def update(self) -> None:
         """Take the parameters as they are into the averages; replay repeats it."""
@@ -43,7 +61,7 @@ class ExponentialMovingAverage:
             weight: Any = self.decay
             if self.warmup:
                 weight = ops.minimum((self.count + 1) / (self.count + 10), self.decay)
-            for name, p in self.module.named_parameters():
+            for name, p in self._named():
                 a = self.values[name]
                 part = 1 - weight if not isinstance(weight, Tensor) else ops.cast(
                     1 - weight, dtype=a.dtype
@@ -54,7 +72,7 @@ class ExponentialMovingAverage:
     @contextmanager
     def apply(self) -> Iterator[HasParameters]:
         """Give the module the averages as parameters, inside a with statement."""
-        named = dict(self.module.named_parameters())
+        named = dict(self._named())
         copies = {name: array_of(p).copy() for name, p in named.items()}
         with no_grad():
             try:
@@ -78,3 +96,32 @@ class ExponentialMovingAverage:
         for name, a in self.values.items():
             ops.assign(a, devices.to_device(as_array(saved["values"][name], a.dtype), a.device))
         ops.assign(self.count, saved["count"])
+
+
+def update_bn(model: Any, data: Data, *, batch_size: int = 32) -> None:
+    """Compute the running statistics of normalizing layers anew, as means over batches of `data`.
+
+    It is for parameters that were not trained by steps, such as averages.
+    data: as `Trainer.predict` takes it
+    The model runs in training mode, and its parts have their own modes afterwards.
+    Raises ValueError for data without samples.
+    Source: P. Izmailov et al., "Averaging weights leads to wider optima and better generalization",
+    2018, section 3.2.
+    """
+    batches = as_batches(data, batch_size, 0, shuffle=False, place="update_bn", entries=1)
+    layers = [m for m in model.listModules() if hasattr(m, "running_mean")]
+    momenta = [layer.momentum for layer in layers]
+    with keep_modes(model), no_grad():
+        model.training()
+        count = 0
+        try:
+            for inputs in batches.epoch(0):
+                count += 1
+                for layer in layers:
+                    layer.momentum = 1 / count  # so that the running mean is that of all batches
+                model(*[to_tensors(x) for x in inputs])
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
+    if not count:
+        raise ValueError(NO_BATCHES.format(place="update_bn"))

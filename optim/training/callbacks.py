@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.autograd.core.atomic_file import replace_file
+
 if TYPE_CHECKING:
     from tapegrad.optim.training.trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping", "TensorBoard"]
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "TensorBoard"]
 
 
 class Callback:
@@ -76,6 +80,28 @@ class EarlyStopping(Callback):
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self.best, self.bad = saved["best"], saved["bad"]
+
+
+class CSVLog(Callback):
+    """Keep a CSV file of the epochs: a row of figures each, under their names.
+
+    The file is the trainer's `history`, written anew after each epoch: a resumed run repeats no
+    row and loses none.  The loss of each step is in `trainer.step_losses`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def on_epoch_end(self, trainer: Trainer, results: dict[str, float]) -> None:
+        """Write all epochs so far."""
+        names = list(dict.fromkeys(name for row in trainer.history for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["epoch", *names], lineterminator="\n")
+        writer.writeheader()
+        for number, row in enumerate(trainer.history, 1):
+            writer.writerow({"epoch": number, **row})
+        with replace_file(self.path) as file:
+            file.write(text.getvalue().encode())
 
 
 class TensorBoard(Callback):

@@ -38,12 +38,14 @@ class ResumeError(TapegradError, RuntimeError):
     """A checkpoint can't be read, or would not be worth keeping."""
 
 
-def save_checkpoint(path: str | Path, content: Any) -> None:
+def save_checkpoint(content: Any, path: str | Path) -> None:
     """Write nested dicts, lists, numbers, strings and arrays to `path`, completely or not at all.
 
     Raises TypeError for other objects, OSError when the disk refuses; what stood under `path`
     before then still stands there.
     """
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"save_checkpoint(content, path) takes a path, not a {type(path).__name__}")
     parts = encode(content)
     with replace_file(path) as file:
         for part in parts:
@@ -142,9 +144,9 @@ class Checkpoints:
     def save(self, step: int, content: Any, *, best: bool = False) -> Path:
         """Write step-N.ckpt, with `best` best.ckpt too, then delete what is older than the last."""
         path = self.folder / f"step-{step:09d}.ckpt"
-        save_checkpoint(path, content)
+        save_checkpoint(content, path)
         if best:
-            save_checkpoint(self.folder / "best.ckpt", content)
+            save_checkpoint(content, self.folder / "best.ckpt")
         for old in self.paths()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path

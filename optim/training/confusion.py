@@ -22,8 +22,9 @@ __all__ = ["ConfusionMatrix"]
 
 
 class ConfusionMatrix:
-    """mat[target, prediction] counts samples; labels count from 0.
+    """mat[target, prediction] counts samples.
 
+    Labels count from 0; a sample with a negative target has none, and is not counted.
     classes: their names, or how many there are
     `updateValids` computes from the counts: valids, the share of each class that was recognised;
     unionvalids, hits over (targets + predictions - hits); totalValid, the share of all samples;
@@ -53,29 +54,35 @@ class ConfusionMatrix:
         )
 
     def batchAdd(self, predictions: Operand, targets: Operand) -> None:
-        """Count a batch: labels (N,) or scores (N, classes).  Raises ValueError, counting nothing,
-        for other shapes and for labels out of range.
+        """Count a batch: labels (N,) or scores (N, classes); samples without a target are left out.
+
+        Raises ValueError, counting nothing, for other shapes, labels out of range and scores NaN.
         """
-        p, t = self._labels("predictions", predictions), self._labels("targets", targets)
+        p = self._labels("predictions", predictions, lowest=0)
+        t = self._labels("targets", targets, lowest=-np.inf)
         if len(p) != len(t):
             raise ValueError(f"ConfusionMatrix: {len(p)} predictions for {len(t)} targets")
-        np.add.at(self.mat, (t, p), 1)
+        known = t >= 0
+        np.add.at(self.mat, (t[known], p[known]), 1)
 
-    def _labels(self, what: str, labels_or_scores: Operand) -> np.ndarray:
+    def _labels(self, what: str, labels_or_scores: Operand, lowest: float) -> np.ndarray:
         values = np.asarray(_untracked(labels_or_scores))
         if values.ndim == 2 and values.shape[1] == self.nclasses:
+            if np.isnan(values).any():
+                raise ValueError(
+                    f"ConfusionMatrix: {what} hold NaN, which is the score of no class"
+                )
             return values.argmax(axis=1)
         if values.ndim != 1:
             expected = f"(N,) or (N, {self.nclasses})"
             raise ValueError(f"ConfusionMatrix: {what} are {values.shape}, expected {expected}")
-        labels = values.astype(np.int64)
-        bad = (labels != values) | (labels < 0) | (labels >= self.nclasses)
+        bad = (values != np.floor(values)) | (values < lowest) | (values >= self.nclasses)
         if bad.any():
             raise ValueError(
                 f"ConfusionMatrix: {what} hold {values[bad][0]}; "
                 f"labels are 0 to {self.nclasses - 1}"
             )
-        return labels
+        return values.astype(np.int64)
 
     def updateValids(self) -> None:
         """Compute the shares from the counts."""

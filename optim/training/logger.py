@@ -31,7 +31,10 @@ class Logger:
         path.write_text("", encoding="utf-8")
 
     def setNames(self, names: Sequence[str]) -> Self:
-        """Name the columns, before the first row."""
+        """Name the columns, before the first row.
+
+        Raises ValueError after the first row.
+        """
         if self.rows:
             raise ValueError("Logger.setNames: rows have been written already")
         self.names = [str(name) for name in names]

@@ -3,127 +3,147 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tapegrad import devices
-from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.tensor import array_of
-from tapegrad.optim.training.confusion import ConfusionMatrix
+from tapegrad.optim.training.labels import IgnoreIndex, in_one_shape, nest_to_numpy
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Metric"]
+    from tapegrad.autograd import Tensor
+
+__all__ = ["MeanAbsoluteError", "Metric"]
+
+SAME_NAME = (
+    "two metrics are called {name!r}, and one would overwrite the other: give one of them another "
+    "`name`, as a class attribute"
+)
 
 
 class Metric:
     """A mean over samples: a subclass gives the sum over a batch, `batch_sum(output, target)`.
 
     output: (N, …), of a classifier (N, classes) scores or log-probabilities; target: (N, …)
+    name:   what the figure is called, after "val_"; made of the class's name unless it says one
     """
 
     name = "metric"
     larger_is_better = True
+    _says_its_name = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" in vars(cls):
+            cls._says_its_name = True
+        elif not cls._says_its_name:
+            words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__)
+            cls.name = words.strip("_").lower()
 
     def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
+        self.total, self.count = 0.0, 0.0
 
     def add(self, output: Tensor | npt.ArrayLike, target: Tensor | npt.ArrayLike) -> None:
         """Take a batch into account."""
-        y, t = _to_numpy(output), _to_numpy(target)
-        self.total += float(self.batch_sum(y, t))
-        self.count += len(t)
+        y, t = nest_to_numpy(output), nest_to_numpy(target)
+        found = self.batch_sum(y, t)
+        total, count = found if isinstance(found, tuple) else (found, samples_in(t))
+        self.total += float(total)
+        self.count += float(count)
 
-    def batch_sum(self, output: np.ndarray, target: np.ndarray) -> Any:
-        """Return the sum over a batch, one number."""
+    def batch_sum(self, output: Any, target: Any) -> Any:
+        """Return the sum over a batch, one number.
+
+        Or (sum, count), where not all samples count.  Several outputs or targets come as lists of
+        arrays, or as dicts.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not say what it measures")
 
     def value(self) -> float:
-        """Return the figure so far; NaN before the first batch."""
+        """Return the figure so far; NaN when no sample was counted."""
         return self.total / self.count if self.count else math.nan
+
+
+class LabelMetric(Metric):
+    """A metric of class labels; negative labels are missing, and their samples are not counted.
+
+    ignore_index: a further label, or several, whose samples are not counted.  A Trainer gives its
+                  metrics the `ignoreIndex` of its criterion, unless they have one of their own
+    """
+
+    def __init__(self, *, ignore_index: IgnoreIndex = None) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+
+class MeanAbsoluteError(Metric):
+    """The mean of |output - target| over samples, and over the entries of each: "mae".
+
+    Raises ValueError where the shapes differ by more than axes of length 1.
+    """
+
+    name, larger_is_better = "mae", False
+
+    def batch_sum(self, output: Any, target: Any) -> Any:
+        """Return the sum over samples of the means of their entries."""
+        y, t = in_one_shape(self.name, output, target)
+        # Unsigned integers would wrap below 0, float16 overflow above 65,504.
+        error = np.abs(y.astype(np.float64) - t)
+        return error.reshape(len(error), -1).mean(axis=1).sum() if error.size else 0.0
 
 
 # A metric by name, or a class or function that makes one.
 MetricSource: TypeAlias = str | Callable[[], Metric]
 
-
-class _TopK(Metric):
-    """The share of samples whose target is among the k classes with the highest scores."""
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
-        self.name = f"top{k}"
-
-    def batch_sum(self, output: np.ndarray, target: np.ndarray) -> Any:
-        own = np.take_along_axis(output, target[:, None].astype(np.int64), axis=1)
-        # A class with an equal score counts as better when it stands before the target.
-        before = np.arange(output.shape[1])[None] < target[:, None]
-        return (((output > own) | ((output == own) & before)).sum(axis=1) < self.k).sum()
+METRICS: dict[str, Callable[[], Metric]] = {"mae": MeanAbsoluteError}
 
 
-class _MeanAbsoluteError(Metric):
-    name, larger_is_better = "mae", False
-
-    def batch_sum(self, output: np.ndarray, target: np.ndarray) -> Any:
-        return np.abs(output - target).reshape(len(target), -1).mean(axis=1).sum()
-
-
-class _Perplexity(Metric):
-    """exp of the mean negative log-probability of the target; outputs are log-probabilities."""
-
-    name, larger_is_better = "perplexity", False
-
-    def batch_sum(self, output: np.ndarray, target: np.ndarray) -> Any:
-        return -np.take_along_axis(output, target[:, None].astype(np.int64), axis=1).sum()
-
-    def value(self) -> float:
-        return math.exp(super().value()) if self.count else math.nan
-
-
-class _MeanF1(Metric):
-    name = "f1"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.matrix: ConfusionMatrix | None = None
-
-    def add(self, output: Tensor | npt.ArrayLike, target: Tensor | npt.ArrayLike) -> None:
-        y = _to_numpy(output)
-        if self.matrix is None:
-            self.matrix = ConfusionMatrix(y.shape[1])
-        self.matrix.batchAdd(y, _to_numpy(target))
-
-    def value(self) -> float:
-        """Return the mean over the classes of F1 = 2·hits/(targets + predictions)."""
-        return math.nan if self.matrix is None else float(self.matrix.f1().mean())
-
-
-METRICS: dict[str, Callable[[], Metric]] = {
-    "top1": lambda: _TopK(1),
-    "top5": lambda: _TopK(5),
-    "mae": _MeanAbsoluteError,
-    "perplexity": _Perplexity,
-    "f1": _MeanF1,
-}
-
-
-def make_metric(source: MetricSource) -> Metric:
+def make_metric(source: MetricSource, ignored: Sequence[int] = ()) -> Metric:
     """Make a metric from its name, or by a class or function.
 
-    Raises ValueError for an unknown name.
+    ignored: labels that it leaves out, if it is one of labels and names none itself
+    Raises ValueError for an unknown name, TypeError for what makes no metric.
     """
     if isinstance(source, str):
         if source not in METRICS:
             raise ValueError(f"there is no metric {source!r}; there are {', '.join(METRICS)}")
-        return METRICS[source]()
-    return source()
+        source = METRICS[source]
+    if isinstance(source, Metric):
+        raise TypeError(
+            f"metrics= takes what makes a metric anew for each validation: a name, a class or a "
+            f"function. Give lambda: {type(source).__name__}(…)"
+        )
+    metric = source()
+    if not callable(getattr(metric, "add", None)) or not callable(getattr(metric, "value", None)):
+        raise TypeError(f"a metric has add(output, target) and value(); this is {metric!r:.60}")
+    if isinstance(metric, LabelMetric) and metric.ignore_index is None:
+        metric.ignore_index = tuple(ignored)
+    return metric
 
 
-def _to_numpy(value: Tensor | npt.ArrayLike) -> np.ndarray:
-    if isinstance(value, Tensor):
-        return devices.to_numpy(array_of(value.detach()))
-    return np.asarray(value)
+def make_metrics(sources: Sequence[MetricSource], ignored: Sequence[int] = ()) -> list[Metric]:
+    """Make all metrics.  Raises ValueError when two of them have one name, or that of the loss."""
+    metrics = [make_metric(source, ignored) for source in sources]
+    names = ["loss"]
+    for metric in metrics:
+        if metric.name in names:
+            raise ValueError(SAME_NAME.format(name=metric.name))
+        names.append(metric.name)
+    return metrics
+
+
+def samples_in(target: Any) -> int:
+    """Return how many samples a batch has: the length of its target, or of the first of several."""
+    while isinstance(target, (list, tuple, dict)):
+        entries = list(target.values()) if isinstance(target, dict) else target
+        if not entries or not _has_length(entries[0]):
+            break
+        target = entries[0]
+    return len(target)
+
+
+def _has_length(value: Any) -> bool:
+    return isinstance(value, (list, tuple, dict)) or np.ndim(value) > 0

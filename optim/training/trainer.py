@@ -8,22 +8,21 @@ stopped anywhere and resumed, in another process, goes on with equal bits.
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd import Parameter, Tensor, no_grad
-from tapegrad.autograd.core.tensor import array_of
+from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
-from tapegrad.optim.training.data import Batch, Data, HasEpochs, as_batches
-from tapegrad.optim.training.metrics import MetricSource, make_metric
+from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, SampleStream, as_batches
+from tapegrad.optim.training.evaluation import NO_BATCHES, Evaluator, Model
+from tapegrad.optim.training.losses import MeanLoss
+from tapegrad.optim.training.metrics import MetricSource, make_metrics, samples_in
+from tapegrad.optim.training.progress import Progress
 
 if TYPE_CHECKING:
     from tapegrad.optim.core.optimizer import Optimizer
@@ -34,44 +33,42 @@ if TYPE_CHECKING:
 __all__ = ["Trainer"]
 
 NOT_FINITE = (
-    "step {step}: the loss is {loss}; no parameter was updated and no checkpoint written. The last "
-    "good one is {last}. A smaller rate or clip_grad_norm= may help."
+    "step {step}: the loss is {loss}; no parameter was updated and no checkpoint written.{last} "
+    "A smaller rate, or clip_grad_norm= of the optimizer, may help."
+)
+A_CLASS = "Trainer: the {what} is the class {name}: give an instance, {name}(…)"
+NO_CALL = "Trainer: the criterion is {kind}, which cannot be called with (output, target)"
+ONE_ARGUMENT = "Trainer.fit takes the data as one argument: fit((x, target), epochs=…)"
+NO_END = "Trainer.fit: say how long: epochs=, steps=, or both"
+OTHER_ORDER = (
+    "Trainer.fit: the run was saved after {position} batches of an epoch with {saved}, and the "
+    "data has {found}: those would be other samples. Give the same data, or call "
+    "trainer.restart_epoch() first"
 )
 
 
-class Model(Protocol):
-    """A module, as far as the trainer knows one."""
-
-    train: bool
-
-    def __call__(self, *inputs: Any) -> Any: ...  # a module's own
-
-    def training(self) -> Any: ...
-
-    def evaluate(self) -> Any: ...
-
-    def listModules(self) -> list[Any]: ...
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]: ...
-
-    def state_dict(self) -> dict[str, np.ndarray]: ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> Any: ...
-
-
-class Trainer:
+class Trainer(Evaluator):
     """Train a module: ``Trainer(model, criterion, optimizer).fit(data, epochs=10)``.
 
-    model:       a Module;  criterion: (output, target) -> 0-d Tensor
+    model:       a Module;  criterion: (output, target) -> 0-d Tensor, or (N, …), a loss a sample
     optimizer:   of this package's object form
-    metrics:     names (top1, top5, mae, f1, perplexity) or classes, for validation
+    metrics:     names (top1, top5, binary_accuracy, precision, recall, f1, auc, perplexity, mae) or
+                 classes, for validation; labels that the criterion ignores are not counted
     callbacks:   see `Callback`
     average:     an `ExponentialMovingAverage` to update after each step
     plateau:     a `ReduceOnPlateau` to report the validation loss to (the loss without validation)
     folder:      where checkpoints go; keep: how many of the last stay, beside the best
-    save_every:  steps between checkpoints, beside the one after each epoch
-    progress:    a line with loss, rate and samples per second
-    Raises ValueError for an unknown metric, and for save_every without a folder.
+    save_every:  steps between checkpoints, beside the one after each epoch and the last
+    sample_weights: batches are (x, target, weights), also those of the validation; losses are
+                 means with these weights, of a criterion that returns one loss for each sample
+    progress:    a line with loss, rate, samples per second and the time left
+    A loss is reported as the mean over samples, however they were cut into batches, also where the
+    criterion sums; the weights of classes and of samples count.
+    A step is a batch.  Parts of the model that are in evaluation mode stay so, such as a
+    BatchNormalization whose statistics are not to move, unless all of the model is.
+    `history` has the figures of each epoch, `step_losses` the loss of each step.
+    Raises ValueError for an unknown metric, for two of one name, and for save_every without a
+    folder; TypeError for a class in place of an instance.
     """
 
     def __init__(
@@ -87,22 +84,36 @@ class Trainer:
         folder: str | Path | None = None,
         keep: int = 3,
         save_every: int | None = None,
+        sample_weights: bool = False,
         progress: bool = True,
     ) -> None:
         if save_every is not None and folder is None:
             raise ValueError("Trainer: save_every needs a folder for the checkpoints")
+        for what, value in (("model", model), ("criterion", criterion), ("optimizer", optimizer)):
+            if isinstance(value, type):
+                raise TypeError(A_CLASS.format(what=what, name=value.__name__))
+        if not callable(criterion):
+            raise TypeError(NO_CALL.format(kind=type(criterion).__name__))
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
-        self.metrics: list[MetricSource] = [metrics] if isinstance(metrics, str) else list(metrics)
-        for source in self.metrics:
-            make_metric(source)  # a name that does not exist is an error now, not after an epoch
+        single = isinstance(metrics, str) or callable(metrics)
+        self.metrics: list[MetricSource] = [metrics] if single else list(metrics)  # type: ignore[list-item]  # one, or several
+        make_metrics(self.metrics)  # a name that does not exist is an error now, not after an epoch
         self.callbacks, self.average, self.plateau = list(callbacks), average, plateau
         self.checkpoints = None if folder is None else Checkpoints(folder, keep)
         self.save_every, self.progress = save_every, progress
+        self.sample_weights = sample_weights
         self.step_count = self.epoch = self.position = 0
         self.best = math.inf
-        self.epoch_loss, self.epoch_samples = 0.0, 0
+        self.epoch_loss = MeanLoss()
         self.history: list[dict[str, float]] = []
+        self.step_losses: list[float] = []
         self._stopped = False
+        self._saved_at = -1
+        # What decides the order of samples in an epoch that was left in the middle.
+        self._order: dict[str, Any] | None = None
+        self._data: tuple[Any, ...] = ()
+        self._kept_modes: list[Any] = []
+        self._buffers: list[Any] = []
 
     def stop(self) -> None:
         """End the run after the current step."""
@@ -111,92 +122,176 @@ class Trainer:
     def fit(
         self,
         data: Data,
-        *,
-        epochs: int,
+        *more: Any,
+        epochs: int | None = None,
         validation: Data | None = None,
         batch_size: int = 32,
         seed: int = 0,
         steps: int | None = None,
         resume: bool = False,
     ) -> list[dict[str, float]]:
-        """Train until `epochs` epochs, or `steps` steps in all, are made; return their figures.
+        """Train for `epochs` epochs, or `steps` steps if they end before; return all figures.
 
-        data:   a tuple of arrays (x, target), `Batches`, an iterable of (x, target), or a function
-                that makes one for each epoch
+        A further call goes on from there, for so many epochs or steps more.
+
+        data:   a tuple or list of arrays (x, target), `Batches`, an iterable of (x, target), or a
+                function that makes one for each epoch
         batch_size, seed: of arrays, which are shuffled anew in each epoch
-        resume: go on from the newest complete checkpoint of the folder, if there is one
-        Raises FloatingPointError, changing no parameter and no checkpoint, when a loss is not
-        finite.
+        resume: go on from the newest complete checkpoint of the folder, if there is one; `epochs`
+                and `steps` then count from the beginning of the run
+        An epoch that `steps` or a callback ends in the middle has its figures so far, last in what
+        is returned; a call with the same data goes on in the middle, one with other data begins the
+        epoch again.  Gradients that are being accumulated at the end of an epoch make an update.
+        Raises FloatingPointError, changing no parameter, no running statistics and no checkpoint,
+        when a loss is not finite; ValueError for data without samples, TypeError for other data.
         """
-        batches = as_batches(data, batch_size, seed)
+        if more:
+            raise TypeError(ONE_ARGUMENT)
+        if epochs is None and steps is None:
+            raise ValueError(NO_END)
+        entries = 3 if self.sample_weights else 2
+        batches = as_batches(data, batch_size, seed, place="Trainer.fit", entries=entries)
+        validated = None if validation is None else self._for_evaluation(validation, batch_size)
         if resume:
             if self.checkpoints is None:
                 raise ValueError("Trainer.fit: resume needs a folder")
             saved = self.checkpoints.load_latest()
             if saved is not None:
                 self.load_state_dict(saved)
+                self._saved_at = self.step_count
+        self._begin(data, batches)
+        last_epoch = _end(epochs, 0 if resume else self.epoch)
+        last_step = _end(steps, 0 if resume else self.step_count)
         self._stopped = False
+        self._set_modes()
+        self._buffers = [buffer for _, buffer in self.model.named_buffers()]
+        shown = None
+        if self.progress:
+            shown = Progress(epochs and int(last_epoch), _length_of(batches))
         for callback in self.callbacks:
             callback.on_train_start(self)
         try:
-            while self.epoch < epochs and not self._is_finished(steps):
-                self._run_epoch(batches, validation, batch_size, steps)
+            while self.epoch < last_epoch and not self._is_finished(last_step):
+                self._run_epoch(batches, validated, last_epoch, last_step, shown)
+            return [*self.history, *self._close_part(validated, shown)]
         finally:
             for callback in self.callbacks:
                 callback.on_train_end(self)
-        return self.history
 
-    def _is_finished(self, steps: int | None) -> bool:
-        return self._stopped or (steps is not None and self.step_count >= steps)
+    def restart_epoch(self) -> None:
+        """Begin the epoch again at the next `fit`, if it was left in the middle.
+
+        What has been learned in it stays, and gradients that were being accumulated make an update.
+        """
+        self._finish_accumulating()
+        self.position, self.epoch_loss = 0, MeanLoss()
+
+    def _begin(self, data: Data, batches: HasEpochs) -> None:
+        """Go on in the middle of an epoch if the samples are the same; else begin it again."""
+        order = batches.describe_order() if isinstance(batches, Batches) else None
+        objects = data if isinstance(data, (tuple, list)) else (data,)
+        if self.position and self._data:
+            is_same = len(objects) == len(self._data) and all(map(_is, objects, self._data))
+            if not is_same or order != self._order:
+                self.restart_epoch()
+        elif self.position and order is not None and self._order not in (None, order):
+            raise ValueError(
+                OTHER_ORDER.format(position=self.position, saved=self._order, found=order)
+            )
+        self._order, self._data = order, tuple(objects)
+
+    def _set_modes(self) -> None:
+        """Put the model into training mode, but for parts that somebody put into evaluation mode.
+
+        In a model that is in evaluation mode as a whole, as for predictions between two runs, these
+        are the parts that were so in the last run.
+        """
+        parts = self.model.listModules()
+        if any(part.train for part in parts):
+            self._kept_modes = [part for part in parts if not part.train]
+            return
+        kept = {id(part) for part in self._kept_modes}
+        for part in parts:
+            part.train = id(part) not in kept
+
+    def _is_finished(self, last_step: float) -> bool:
+        return self._stopped or self.step_count >= last_step
 
     def _run_epoch(
-        self, batches: HasEpochs, validation: Data | None, batch_size: int, steps: int | None
+        self,
+        batches: HasEpochs,
+        validation: HasEpochs | None,
+        last_epoch: float,
+        last_step: float,
+        shown: Progress | None,
     ) -> None:
-        self.model.training()
-        start, samples = time.perf_counter(), 0
+        if shown:
+            shown.start_epoch()
         for batch in batches.epoch(self.epoch, self.position):
-            if self._is_finished(steps):
+            if self._is_finished(last_step):
                 return
             loss = self._update(batch)
-            samples += len(batch[0])
-            if self.progress:
-                self._show(loss, samples / max(time.perf_counter() - start, 1e-9))
+            if shown:
+                left = _batches_left(self, shown.batches, last_epoch, last_step)
+                samples = samples_in(batch[1])
+                shown.show_step(
+                    self.epoch + 1, self.position, samples, left, loss=loss, rate=self.optimizer.lr
+                )
             for callback in self.callbacks:
                 callback.on_step_end(self, loss)
             if self.save_every and self.step_count % self.save_every == 0:
                 self.save_checkpoint()
-        results = {"loss": self.epoch_loss / max(self.epoch_samples, 1)}
-        if validation is not None:
-            results.update(self.evaluate(validation, batch_size=batch_size))
+        if not self.position:
+            raise ValueError(NO_BATCHES.format(place="Trainer.fit"))
+        self._finish_accumulating()
+        results = self._figures(validation)
         self.history.append(results)
         monitored = results.get("val_loss", results["loss"])
         if self.plateau is not None:
             self.plateau.report(monitored)
         self.epoch, self.position = self.epoch + 1, 0
-        self.epoch_loss, self.epoch_samples = 0.0, 0
-        if self.progress:
-            figures = "  ".join(f"{name} {value:.5g}" for name, value in results.items())
-            sys.stderr.write(f"\repoch {self.epoch}: {figures}\033[K\n")
+        self.epoch_loss = MeanLoss()
+        if shown:
+            shown.show_epoch(self.epoch, None, results)
         for callback in self.callbacks:
             callback.on_epoch_end(self, results)
+        is_best = monitored < self.best
+        self.best = min(self.best, monitored)
         if self.checkpoints is not None:
-            best = monitored < self.best
-            self.best = min(self.best, monitored)
-            self.save_checkpoint(best=best)
+            self.save_checkpoint(best=is_best)
+
+    def _close_part(
+        self, validation: HasEpochs | None, shown: Progress | None
+    ) -> list[dict[str, float]]:
+        """Return the figures of an epoch that ended in the middle, and save what there is."""
+        if not self.position:
+            return []
+        results = self._figures(validation)
+        if shown:
+            shown.show_epoch(self.epoch + 1, self.position, results)
+        if self.checkpoints is not None and self._saved_at != self.step_count:
+            self.save_checkpoint()
+        return [results]
+
+    def _figures(self, validation: HasEpochs | None) -> dict[str, float]:
+        results = {"loss": self.epoch_loss.value()}
+        if validation is not None:
+            results.update(self._evaluate(validation))
+        return results
 
     def _update(self, batch: Batch) -> float:
         """Make one step, and return the loss that it was computed for."""
-        *inputs, target = batch
         self.optimizer.zero_grad()
-        loss = self.criterion(self.model(*[_as_tensor(x) for x in inputs]), target)
+        # Running statistics have moved before the loss is known.
+        kept = [(buffer, array_of(buffer).copy()) for buffer in self._buffers]
+        _, loss, weights, _ = self._forward(batch)
         value = float(loss)
         if not math.isfinite(value):
+            for buffer, array in kept:
+                buffer.assign(untracked(array))
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
-            raise FloatingPointError(
-                NOT_FINITE.format(
-                    step=self.step_count, loss=value, last=paths[-1] if paths else "none"
-                )
-            )
+            last = f" The last good one is {paths[-1]}." if paths else ""
+            raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
         loss.backward()
         with defer_interrupt():
             # All of these, or none: Ctrl-C waits.
@@ -204,42 +299,14 @@ class Trainer:
                 self.average.update()
             self.step_count += 1
             self.position += 1
-            self.epoch_loss += value * len(target)
-            self.epoch_samples += len(target)
+            self.epoch_loss.add(value, weights)
+            self.step_losses.append(value)
         return value
 
-    def evaluate(self, data: Data, *, batch_size: int = 32) -> dict[str, float]:
-        """Compute val_loss and the metrics over `data`, in evaluation mode.
-
-        With the averages in place of the parameters, if the trainer has an `average`.
-        """
-        metrics = [make_metric(source) for source in self.metrics]
-        total, count = 0.0, 0
-        mode = bool(self.model.train)
-        self.model.evaluate()
-        try:
-            with no_grad(), self._apply_average():
-                for *inputs, target in as_batches(data, batch_size, 0, shuffle=False).epoch(0):
-                    output = self.model(*[_as_tensor(x) for x in inputs])
-                    total += float(self.criterion(output, target)) * len(target)
-                    count += len(target)
-                    for metric in metrics:
-                        metric.add(output, target)
-        finally:
-            if mode:
-                self.model.training()
-        results = {"val_loss": total / max(count, 1)}
-        results.update({f"val_{metric.name}": metric.value() for metric in metrics})
-        return results
-
-    def _apply_average(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self.average is None else self.average.apply()
-
-    def _show(self, loss: float, speed: float) -> None:
-        sys.stderr.write(
-            f"\repoch {self.epoch + 1} step {self.step_count}  loss {loss:.5g}  "
-            f"rate {self.optimizer.lr:.3g}  {speed:.0f} samples/s\033[K"
-        )
+    def _finish_accumulating(self) -> None:
+        with defer_interrupt():
+            if self.optimizer.flush() and self.average is not None:
+                self.average.update()
 
     # Saving ---------------------------------------------------------------------------------------
 
@@ -254,7 +321,9 @@ class Trainer:
         for name, array in content["model"].items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ResumeError(f"{name} is not finite; no checkpoint was written")
-        return self.checkpoints.save(self.step_count, content, best=best)
+        path = self.checkpoints.save(self.step_count, content, best=best)
+        self._saved_at = self.step_count
+        return path
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that decides what the run does next."""
@@ -275,10 +344,12 @@ class Trainer:
             "step": self.step_count,
             "epoch": self.epoch,
             "position": self.position,
-            "epoch_loss": self.epoch_loss,
-            "epoch_samples": self.epoch_samples,
+            "epoch_loss": self.epoch_loss.total,
+            "epoch_samples": self.epoch_loss.weight,
+            "order": self._order,
             "best": self.best,
-            "history": self.history,
+            "history": [dict(results) for results in self.history],
+            "step_losses": np.array(self.step_losses, np.float64),
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -300,8 +371,10 @@ class Trainer:
             callback.load_state_dict(state)
         self.step_count, self.epoch = saved["step"], saved["epoch"]
         self.position, self.best = saved["position"], saved["best"]
-        self.epoch_loss, self.epoch_samples = saved["epoch_loss"], saved["epoch_samples"]
-        self.history = list(saved["history"])
+        self.epoch_loss = MeanLoss(saved["epoch_loss"], saved["epoch_samples"])
+        self.history = [dict(results) for results in saved["history"]]
+        self.step_losses = np.asarray(saved.get("step_losses", ())).tolist()
+        self._order, self._data = saved.get("order"), ()
 
     def _devices(self) -> list[str]:
         names = {str(p.device) for _, p in self.model.named_parameters()}
@@ -317,5 +390,27 @@ class Trainer:
                     yield value
 
 
-def _as_tensor(x: Any) -> Tensor:
-    return x if isinstance(x, Tensor) else Tensor(x)
+def _is(a: Any, b: Any) -> bool:
+    return a is b
+
+
+def _end(count: int | None, made: int) -> float:
+    return math.inf if count is None else made + count
+
+
+def _length_of(batches: HasEpochs) -> int | None:
+    """Return how many batches an epoch has, None where nobody knows."""
+    source: Any = batches.source if isinstance(batches, SampleStream) else batches
+    return len(source) if hasattr(source, "__len__") else None
+
+
+def _batches_left(
+    trainer: Trainer, batches: int | None, last_epoch: float, last_step: float
+) -> int | None:
+    """Return how many batches the run has yet to go through, None where nobody knows."""
+    of_steps = last_step - trainer.step_count
+    of_epochs = math.inf
+    if batches is not None:
+        of_epochs = (last_epoch - trainer.epoch) * batches - trainer.position
+    left = min(of_steps, of_epochs)
+    return None if math.isinf(left) else int(left)

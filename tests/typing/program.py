@@ -87,6 +87,8 @@ parameters: list[Parameter] = list(model.parameters()[0])
 optimizer = optim.SGD(model, lr=0.1, momentum=0.9)
 optimizer.zero_grad()
 optimizer.step()
+trainer = optim.Trainer(model, criterion, optimizer, metrics=["mae"])
+checked: nn.Module = Scale(2).double().training().evaluate()
 
 again = nn.load("model.safetensors") if __name__ == "never" else model
 again.evaluate().forward(x)

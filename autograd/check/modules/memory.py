@@ -55,8 +55,10 @@ def grad_input_shares_no_memory(trial: ModuleTrial) -> None:
 
 @LAWS()
 def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
-    """Arrays that forward and backward returned keep their bits in later calls."""
-    module, x, v = trial.after_forward()
+    """Arrays and Tensors that forward and backward returned keep their bits in later calls."""
+    module, x = trial.with_zero_gradients(trial.copy()), trial.on_input()
+    returned = leaves(trial.run(module, x))
+    v = trial.cotangents(module)
     trial.backward(module, x, v)
     kept = [t.numpy() for t in [*leaves(module.output), *leaves(module.gradInput)]]
     before = snapshot(kept)
@@ -64,6 +66,8 @@ def results_are_not_overwritten_by_the_next_call(trial: ModuleTrial) -> None:
     trial.forward(module, other)
     trial.backward(module, other, trial.cotangents(module))
     must_be_unchanged(before, kept, "result")
+    now = [t.numpy() for t in returned]
+    must_be_unchanged(before[: len(now)], now, "Tensor that forward returned")
 
 
 @LAWS()

@@ -70,4 +70,4 @@ def training_and_evaluate_reach_every_module(trial: ModuleTrial) -> None:
     for method, mode in (("evaluate", False), ("training", True), ("evaluate", False)):
         getattr(module, method)()
         for part in module.listModules():
-            must(part.train is mode, f"{type(part).__name__}.train is {part.train} after {method}")
+            must(part.train == mode, f"{type(part).__name__}.train is {part.train} after {method}")

@@ -219,14 +219,14 @@ class ModuleTrial:
     def with_parameters(self, module: Any, tensors: Sequence[Tensor]) -> Iterator[None]:
         """A context in which a module computes with other, tracked Tensors as its parameters."""
         own = self.parameters(module)
-        saved = [(p._data, p._node) for p in own]
+        saved = [(p._bare, p._node) for p in own]
         try:
             for p, t in zip(own, tensors, strict=True):
-                p._data, p._node = t._data, t._node
+                p._bare, p._node = t._bare, t._node
             yield
         finally:
             for p, (data, node) in zip(own, saved, strict=True):
-                p._data, p._node = data, node
+                p._bare, p._node = data, node
 
 
 NO_SECOND_ORDER = "a gradient written by hand has no second derivative and no replay"

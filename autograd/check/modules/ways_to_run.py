@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +18,7 @@ from tapegrad.autograd.check.modules.trial import (
     floating_arrays,
     has_handwritten_gradients,
 )
+from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import replay
 
@@ -67,6 +69,87 @@ def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
 def _shift(a: np.ndarray, turn: int) -> np.ndarray:
     """Other values for each turn, and no negative ones, nor larger ones, where none were."""
     return a * (1 - 0.25 * turn) if a.size and a.min() >= 0 else a + 0.25 * turn
+
+
+@LAWS(effort=0.5)
+def a_setting_changed_after_recording_is_seen(trial: ModuleTrial) -> NotCovered | None:
+    """Each attribute of each part, changed between two calls of a replayed call, counts at once.
+
+    The settings are what the parts hold, so no list of them is kept.  The changed module may
+    refuse to run; then so does the replayed call.
+    """
+    if has_handwritten_gradients(trial.module):
+        return NotCovered(NO_SECOND_ORDER)
+    chosen = trial.draws.integer(0, 1 << 16)
+    eager, replayed = trial.copy(), trial.copy()
+    x = trial.on_input()
+
+    def run(call: Callable[[Any], Any]) -> list[np.ndarray] | str:
+        devices.manual_seed(trial.draws.seed)
+        try:
+            return [np.array(y.numpy()) for y in leaves(call(x))]
+        except Exception as error:  # noqa: BLE001  # whatever the changed module raises
+            return type(error).__name__
+
+    # of a criterion, whose trial has a target
+    targets = [trial.target_for(x)] if hasattr(trial, "target_for") else []
+    again = replay(functools.partial(_call, replayed, targets))
+    plain = functools.partial(_call, eager, targets)
+    for _ in range(3):  # of both, since a call may make attributes and write buffers
+        run(again)
+        run(plain)
+    recorded = again.recorded
+    places = list(zip(_settings_of(eager), _settings_of(replayed), strict=True))
+    if not places:
+        return NotCovered("the module has no settings")
+    changed = places[chosen % len(places)]
+    for part, name, value in changed:
+        setattr(part, name, value)
+    what = f"{type(changed[0][0]).__name__}.{name} = {value!r:.60}: "
+    for _ in range(3):
+        expected, found = run(plain), run(again)
+        if isinstance(expected, str) or isinstance(found, str):
+            must(
+                isinstance(found, str) and found in (expected, "ReplayError"),
+                f"{what}the module raises {expected!r:.60}, the replayed call {found!r:.60}",
+            )
+        else:
+            must_all_be_equal(found, expected, f"{what}output")
+    must(recorded == 1, "the call was never replayed")
+    return None
+
+
+def _call(module: Any, targets: list[Any], x: Any) -> list[Any]:
+    return leaves(module(x, *targets))
+
+
+def _settings_of(module: Any) -> Iterator[tuple[Any, str, Any]]:
+    """(part, attribute, another value for it) for each attribute of each part that is no part."""
+    for part in module.listModules():
+        results = getattr(type(part), "_step_results", ())
+        for name, value in list(vars(part).items()):
+            if name not in results:
+                for other in _other_values(value):
+                    yield part, name, other
+
+
+def _other_values(value: Any) -> Iterator[Any]:
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, float):
+        yield value / 2 + 0.125
+        yield value + 1.0
+    elif isinstance(value, int):
+        yield value + 1
+        yield value - 1
+    elif value is None:
+        yield 1
+    elif isinstance(value, Tensor) and value.dtype.kind == "f":
+        yield type(value)(value.detach().numpy() * 0.5 + 0.25)
+    elif isinstance(value, np.ndarray):
+        yield ~value if value.dtype.kind == "b" else value + 1
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[0], (int, float)):
+        yield type(value)(item + 1 for item in value)
 
 
 @LAWS(effort=0.1)

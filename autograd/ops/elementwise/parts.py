@@ -1,4 +1,9 @@
-"""What a number is made of: size and sign, or phase; real and imaginary part."""
+"""What a number is made of: size and sign, or phase; real and imaginary part.
+
+A size has a kink at 0, where its derivative is taken as 0.  There is no such choice for the second
+derivative: |x|² and |x|³ are smooth, and whatever number stood for the second derivative of |x|
+would be wrong for one of them.  So it is NaN there.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.arithmetic import square
 from tapegrad.autograd.ops.elementwise.comparisons import equal
+from tapegrad.autograd.ops.elementwise.selection import where
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -20,10 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "absolute",
+    "absolute_slope",
     "absolute_square",
     "conjugate",
     "copysign",
     "fabs",
+    "guarded_divide",
+    "guarded_sqrt",
     "hypot",
     "imag",
     "phase",
@@ -54,7 +63,27 @@ def absolute(x: Array) -> Array:
     """|x|, elementwise, real for complex x; the derivative at 0 is taken as 0."""
 
 
-absolute.vjp(x=lambda g, x: g * conjugate(phase(x)) if x.dtype.kind == "c" else g * signum(x))
+absolute.vjp(x=lambda g, x: g * absolute_slope(x))
+
+
+@primitive
+def absolute_slope(xp: Namespace, x: Array) -> Array:
+    """conj(x) / |x|, elementwise, 0 at 0: the derivative of |x|, whose own is NaN at 0."""
+    if x.dtype.kind != "c":
+        return xp.sign(x)
+    size = xp.abs(x)
+    return xp.conj(x) / xp.where(size == 0, xp.ones_like(size), size)
+
+
+def _absolute_slope_rule(g: Array, x: Array, y: Array) -> Array:
+    if x.dtype.kind != "c":
+        return g * where(equal(x, 0), np.nan, 0)
+    size = absolute(x)
+    return -(y * (imag(g * y) * 1j / where(equal(size, 0), np.nan, size)))
+
+
+absolute_slope.vjp(x=_absolute_slope_rule)
+absolute_slope.batch(elementwise_rule)
 
 
 @primitive
@@ -93,7 +122,31 @@ def fabs(x: Array) -> Array:
     """|x| of real x, elementwise; the derivative at 0 is taken as 0."""
 
 
-fabs.vjp(x=lambda g, x: g * signum(x))
+fabs.vjp(x=lambda g, x: g * absolute_slope(x))
+
+
+@primitive(domain={"x2": (0, None)})
+def guarded_divide(xp: Namespace, x1: Array, x2: Array) -> Array:
+    """x1 / x2, elementwise, and 0 where x2 is 0; the derivative in x2 is NaN there."""
+    zero = x2 == 0
+    return xp.where(zero, x1 * 0, x1 / (x2 + zero))
+
+
+guarded_divide.vjp(
+    x1=lambda g, x2: guarded_divide(g, x2),
+    x2=lambda g, x2, y: -(g * (y / where(equal(x2, 0), np.nan, x2))),
+)
+guarded_divide.batch(elementwise_rule)
+
+
+@primitive(domain={"x": (0, None)})
+def guarded_sqrt(xp: Namespace, x: Array) -> Array:
+    """√x, elementwise; at 0 the derivative is taken as 0, and the second one is NaN."""
+    return xp.sqrt(x)
+
+
+guarded_sqrt.vjp(x=lambda g, y: guarded_divide(g, y + y))
+guarded_sqrt.batch(elementwise_rule)
 
 
 @ufunc(np.hypot)
@@ -101,12 +154,9 @@ def hypot(x1: Array, x2: Array) -> Array:
     """√(x1² + x2²), elementwise, without overflow; the derivative at the origin is taken as 0."""
 
 
-def _hypot_slope(x: Array, y: Array) -> Array:
-    # At the origin both are 0; a sum, unlike `where`, keeps the dtype and costs no Python number.
-    return x / (y + (y == 0))
-
-
-hypot.vjp(x1=lambda g, x1, y: g * _hypot_slope(x1, y), x2=lambda g, x2, y: g * _hypot_slope(x2, y))
+hypot.vjp(
+    x1=lambda g, x1, y: g * guarded_divide(x1, y), x2=lambda g, x2, y: g * guarded_divide(x2, y)
+)
 
 
 @ufunc(np.copysign)
@@ -114,7 +164,7 @@ def copysign(x1: Array, x2: Array) -> Array:
     """|x1| with the sign of x2, elementwise; constant in x2 wherever it has a derivative."""
 
 
-copysign.vjp(x1=lambda g, x1, y: g * (signum(x1) * signum(y)), x2=None)
+copysign.vjp(x1=lambda g, x1, y: g * (absolute_slope(x1) * signum(y)), x2=None)
 
 
 @ufunc(np.conjugate)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace, Operand
 
-__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing"]
+__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing", "widen_half"]
 
 
 @ufunc(np.nextafter)
@@ -45,6 +45,11 @@ cast.vjp(x=lambda g: g)
 cast.batch(leading_axes_rule)
 
 
+def widen_half(x: Array) -> Array:
+    """x in float32 if it is float16, for sums that float16 cannot hold."""
+    return cast(x, dtype=np.float32) if x.dtype == np.float16 else x
+
+
 @primitive(view=True)
 def identity(xp: Namespace, x: Array) -> Array:
     """x itself, as a recorded call, which marks a point of the tape."""
@@ -59,5 +64,8 @@ identity.batch(leading_axes_rule)
 def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
     x = x.detach() if hasattr(x, "detach") else x
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    if x.dtype.kind != "f":
+        x = x.astype(np.result_type(x.dtype, np.float16))
     size = absolute(x)
     return copysign(nextafter(size, np.inf) - size, x)

@@ -10,7 +10,12 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
-from tapegrad.autograd.ops.elementwise.comparisons import isnan, logical_not, logical_or
+from tapegrad.autograd.ops.elementwise.comparisons import (
+    isnan,
+    logical_and,
+    logical_not,
+    logical_or,
+)
 from tapegrad.autograd.ops.ufunc import ufunc
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ __all__ = [
     "fmax",
     "fmin",
     "heaviside",
+    "larger_share",
     "maximum",
     "minimum",
     "numpy_clip",
@@ -39,43 +45,64 @@ heaviside.vjp(x1=None, x2=lambda g, x1: g * (x1 == 0))
 
 @ufunc(np.maximum)
 def maximum(x1: Array, x2: Array) -> Array:
-    """The larger of x1 and x2, elementwise; NaN if either is; ties give their gradient to x1."""
+    """The larger of x1 and x2, elementwise; NaN if either is; ties share their gradient."""
 
 
 maximum.vjp(
-    x1=lambda g, x1, x2: g * logical_not(x2 > x1),
-    x2=lambda g, x1, x2: g * (x2 > x1),
+    x1=lambda g, x1, x2: g * larger_share(x1, x2),
+    x2=lambda g, x1, x2: g * larger_share(x2, x1),
 )
 
 
 @ufunc(np.minimum)
 def minimum(x1: Array, x2: Array) -> Array:
-    """The smaller of x1 and x2, elementwise; NaN if either is; ties give their gradient to x1."""
+    """The smaller of x1 and x2, elementwise; NaN if either is; ties share their gradient."""
 
 
 minimum.vjp(
-    x1=lambda g, x1, x2: g * logical_not(x2 < x1),
-    x2=lambda g, x1, x2: g * (x2 < x1),
+    x1=lambda g, x1, x2: g * larger_share(x2, x1),
+    x2=lambda g, x1, x2: g * larger_share(x1, x2),
 )
+
+
+@primitive(differentiable=False)
+def larger_share(xp: Namespace, x1: Array, x2: Array) -> Array:
+    """1 where x1 > x2, 1/2 where they are equal, 0 elsewhere and at NaN.
+
+    It is the share of x1 in the gradient of the larger.
+    """
+    dtype = xp.result_type(x1, x2, np.float16)
+    y = (x1 > x2).astype(dtype)
+    equal = x1 == x2
+    if xp is not np or equal.any():
+        y = y + equal.astype(dtype) / 2
+    return y
+
+
+larger_share.batch(elementwise_rule)
 
 
 @ufunc(np.fmax)
 def fmax(x1: Array, x2: Array) -> Array:
-    """The larger of x1 and x2, elementwise; the other where one is NaN; ties go to x1."""
+    """The larger of x1 and x2, elementwise; the other where one is NaN; ties share."""
 
 
 @ufunc(np.fmin)
 def fmin(x1: Array, x2: Array) -> Array:
-    """The smaller of x1 and x2, elementwise; the other where one is NaN; ties go to x1."""
+    """The smaller of x1 and x2, elementwise; the other where one is NaN; ties share."""
+
+
+def _only_number(x: Array, other: Array) -> Array:
+    return logical_and(isnan(other), logical_not(isnan(x)))
 
 
 fmax.vjp(
-    x1=lambda g, x1, x2: g * logical_not(logical_or(x2 > x1, isnan(x1))),
-    x2=lambda g, x1, x2: g * logical_or(x2 > x1, isnan(x1)),
+    x1=lambda g, x1, x2: g * (larger_share(x1, x2) + _only_number(x1, x2)),
+    x2=lambda g, x1, x2: g * (larger_share(x2, x1) + _only_number(x2, x1)),
 )
 fmin.vjp(
-    x1=lambda g, x1, x2: g * logical_not(logical_or(x2 < x1, isnan(x1))),
-    x2=lambda g, x1, x2: g * logical_or(x2 < x1, isnan(x1)),
+    x1=lambda g, x1, x2: g * (larger_share(x2, x1) + _only_number(x1, x2)),
+    x2=lambda g, x1, x2: g * (larger_share(x1, x2) + _only_number(x2, x1)),
 )
 
 
@@ -125,10 +152,12 @@ def numpy_clip(
     low, high = a_min if min is None else min, a_max if max is None else max
     if type(low) in _BOUNDS and type(high) in _BOUNDS:
         return clip(x, low, high)
-    if low is None:
-        return minimum(x, high)
-    y = maximum(x, low)
-    return y if high is None else minimum(y, high)
+    # As for numbers, the derivative at the bounds is x's.
+    if low is not None:
+        x = where(logical_or(x < low, isnan(low)), low, x)
+    if high is not None:
+        x = where(logical_or(x > high, isnan(high)), high, x)
+    return x
 
 
 _BOUNDS = NUMBERS | {type(None)}

@@ -31,6 +31,8 @@ from tapegrad.autograd.ops.matrices.norms import *
 from tapegrad.autograd.ops.matrices.products import *
 from tapegrad.autograd.ops.matrices.singular_values import *
 from tapegrad.autograd.ops.matrices.solving import *
+from tapegrad.autograd.ops.matrices.stacks import close_pairs as close_pairs
+from tapegrad.autograd.ops.matrices.stacks import nan_unless_zero as nan_unless_zero
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -41,4 +43,6 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *products.__all__,
         *singular_values.__all__,
         *solving.__all__,
+        "close_pairs",
+        "nan_unless_zero",
     ]

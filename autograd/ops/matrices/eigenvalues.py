@@ -16,10 +16,14 @@ from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
     check_square,
+    close_pairs,
+    column,
     conj,
     diagonal_of,
     fold_into_triangle,
     inverse_gaps,
+    require_cancelled,
+    require_zeros,
     row,
     zero_like,
 )
@@ -37,6 +41,7 @@ __all__ = [
     "eigh_parts",
     "eigvals",
     "eigvalsh",
+    "require_basis",
 ]
 
 
@@ -54,6 +59,11 @@ class EighResult(NamedTuple):
     eigenvectors: Tensor
 
 
+# A matrix lacks eigenvectors if a singular value of those found is below this many units in the
+# last place.
+LEAST_ANGLE = 1000
+
+
 @primitive(several=True)
 def eigh_parts(xp: Namespace, a: Array, *, UPLO: str = "L") -> list[Array]:
     """Eigenvalues (…, n), rising, and eigenvectors (…, n, n), of the Hermitian matrices."""
@@ -66,7 +76,13 @@ def _eigh_rule(g: Array, y: Array, UPLO: str) -> Array:
     if of_w is not None:
         inner = as_diagonal(of_w)
     if of_v is not None:
-        inner = inner + inverse_gaps(w) * (adjoint(v) @ conj(of_v))
+        turned, close = adjoint(v) @ conj(of_v), close_pairs(w)
+        inner = inner + inverse_gaps(w, close) * turned
+        if of_w is None:  # what depends on the space only does not change when its vectors turn
+            inner = inner + require_cancelled(turned - adjoint(turned), turned, close)
+        else:
+            inner = inner + require_zeros(turned, close)
+            inner = inner + require_zeros(column(of_w) + 0 * turned, close)
     return conj(fold_into_triangle(v @ (inner + zero_like(v)) @ adjoint(v), UPLO.upper() == "L"))
 
 
@@ -103,8 +119,27 @@ def _eig_rule(g: Array, y: Array) -> Array:
         free = vh @ of_v
         # Eigenvectors keep length 1, so a change along the vector itself has no effect.
         free = free - (vh @ v) * row(e.real(diagonal_of(free)))
-        inner = inner + free * conj(inverse_gaps(w))
-    return conj(solve(adjoint(v), (inner + zero_like(v)) @ adjoint(v)))
+        close = close_pairs(w)
+        inner = inner + free * conj(inverse_gaps(w, close))
+        # Any basis of a space is one of eigenvectors, so nothing smooth depends on the choice.
+        sizes = e.absolute(vh) @ e.absolute(of_v)
+        inner = inner + require_cancelled(free, sizes, close)
+        if of_w is not None:
+            inner = inner + require_zeros(column(conj(of_w)) + 0 * free, close)
+    return conj(solve(adjoint(require_basis(v)), (inner + zero_like(v)) @ adjoint(v)))
+
+
+@primitive
+def require_basis(xp: Namespace, v: Array) -> Array:
+    """The matrices v, as NaN where their columns are dependent up to rounding."""
+    values = xp.linalg.svd(v, compute_uv=False)
+    limit = LEAST_ANGLE * v.shape[-1] * float(xp.finfo(v.dtype).eps)
+    is_basis = (values > limit).all(axis=-1)
+    return xp.where(is_basis[..., None, None], v, xp.asarray(np.nan, v.dtype))
+
+
+require_basis.vjp(v=lambda g: g)
+require_basis.batch(leading_axes_rule)
 
 
 eig_parts.vjp(a=_eig_rule)

@@ -10,7 +10,8 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, normalize_axis
+from tapegrad.autograd.ops.arrays import as_constant, as_operand, normalize_axis
+from tapegrad.autograd.ops.distance import guarded_power
 from tapegrad.autograd.ops.matrices.singular_values import svdvals
 from tapegrad.autograd.ops.matrices.solving import inv
 
@@ -22,14 +23,13 @@ __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
 def _root_of_squares(x: Array, axis: Axes, keepdims: bool) -> Array:
-    """√Σ |x|² over `axis`, with the derivative 0 at 0."""
-    squares = r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims)
-    zero = e.equal(squares, 0)
-    return e.where(zero, 0, e.sqrt(e.where(zero, 1, squares)))
+    """√Σ |x|² over `axis`, with the derivative 0 at 0, and the second NaN."""
+    return e.guarded_sqrt(r.sum(e.absolute_square(x), axis=axis, keepdims=keepdims))
 
 
 def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
-    if order is None or order == 2:
+    order = as_constant(order, "ord")
+    if order is None or order == 2 or _is_zero(x, order):
         return _root_of_squares(x, axis, keepdims)
     if order == np.inf:
         return r.max(e.absolute(x), axis=axis, keepdims=keepdims)
@@ -41,15 +41,26 @@ def _vector_norm(x: Array, order: Any, axis: Axes, keepdims: bool) -> Array:
         return r.sum(e.absolute(x), axis=axis, keepdims=keepdims)
     if order in ("fro", "f", "nuc"):
         raise ValueError(f"norm: {order!r} is not a norm of vectors")
-    powers = e.power(e.absolute(x), float(order))
-    return e.power(r.sum(powers, axis=axis, keepdims=keepdims), 1 / float(order))
+    order = float(order)
+    # |x|ᵖ is twice differentiable at 0 from order 3 on, though |x| is not.
+    powers = guarded_power(x, p=order) if order >= 3 else e.power(e.absolute(x), order)
+    powers = r.sum(powers, axis=axis, keepdims=keepdims)
+    if order < 1:
+        return e.power(powers, 1 / order)
+    zero = e.equal(powers, 0)  # derivatives there are those of the order 2
+    return e.where(zero, e.guarded_sqrt(powers), e.power(e.where(zero, 1, powers), 1 / order))
+
+
+def _is_zero(x: Array, order: Any) -> bool:
+    """Whether x has no entries, so that its norm, if it is no minimum, is 0."""
+    return not x.size and (isinstance(order, str) or order > 0)
 
 
 def _matrix_norm(x: Array, order: Any, axes: tuple[int, int], keepdims: bool) -> Array:
     first, second = (normalize_axis(a, x.ndim) for a in axes)
     if first == second:
         raise ValueError("norm: the two axes of a matrix are the same")
-    if order is None or order in ("fro", "f"):
+    if order is None or order in ("fro", "f") or _is_zero(x, order):
         return _root_of_squares(x, (first, second), keepdims)
     if order in (1, -1, np.inf, -np.inf):
         along, rest = (first, second) if abs(order) == 1 else (second, first)
@@ -72,8 +83,9 @@ def norm(
     """A norm of vectors along one axis, or of matrices in two; the 2-norm of all entries if None.
 
     The derivative of a 2-norm at 0 is taken as 0.
+    Raises ValueError without `axis` where x is neither vector nor matrix.
     """
-    x = as_operand(x)
+    x, ord = as_operand(x), as_constant(ord, "ord")
     if axis is None:
         if ord is None or (ord in ("fro", "f") and x.ndim == 2) or (ord == 2 and x.ndim == 1):
             return _root_of_squares(x, None, keepdims)

@@ -37,12 +37,15 @@ def matrix_power(a: Operand, n: int) -> Tensor:
         exponent >>= 1
         if exponent:
             square = square @ square
-    return s.copy(y) if y is a else y
+    return y
 
 
 @composite(numpy=np.linalg.multi_dot)
 def multi_dot(arrays: Sequence[Operand]) -> Tensor:
-    """The matrix product of all, in the order that costs least; the ends may be vectors."""
+    """The matrix product of all, in the order that costs least; the ends may be vectors.
+
+    Raises ValueError for fewer than two arrays.
+    """
     operands = [as_operand(a) for a in arrays]
     if len(operands) < 2:
         raise ValueError("multi_dot takes two arrays at least")

@@ -11,15 +11,18 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_floating, as_operand
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.matrices.stacks import (
     adjoint,
     as_diagonal,
+    close_pairs,
     column,
     conj,
     diagonal_of,
     inverse_gaps,
+    require_cancelled,
+    require_zeros,
     row,
     transpose_matrices,
     zero_like,
@@ -63,12 +66,14 @@ def _svd_rule(g: Array, y: Array) -> Array:
     v = adjoint(vh)
     sigma = values + zero
     inner = 0 if of_s is None else as_diagonal(of_s + zero)
-    gaps = inverse_gaps(e.square(values)) if of_u is not None or of_vh is not None else None
     total = 0
+    left = right = None
+    bases = []
     if of_u is not None:
         of_u = conj(of_u)
         free = adjoint(u) @ of_u
-        inner = inner + gaps * (free - adjoint(free)) * row(sigma)
+        bases.append(free)
+        left = free - adjoint(free)
         if u.dtype.kind == "c":
             phase = e.imag(diagonal_of(free)) / values
             inner = inner + as_diagonal(phase * 1j)
@@ -79,11 +84,35 @@ def _svd_rule(g: Array, y: Array) -> Array:
         # conj(conj(transposed)): the cotangent of V in the conjugate pairing
         of_v = transpose_matrices(of_vh)
         free = vh @ of_v
-        inner = inner + column(sigma) * (gaps * (free - adjoint(free)))
+        bases.append(free)
+        right = free - adjoint(free)
         if v.shape[-2] > v.shape[-1]:
             scaled = adjoint(of_v) / column(sigma)
             total = total + u @ (scaled - (scaled @ v) @ vh)
+    if left is not None or right is not None:
+        inner = inner + _turned(0 if left is None else left, 0 if right is None else right, values)
+        close = close_pairs(values)
+        for free in bases if of_s is not None else ():
+            inner = inner + require_zeros(free, close)
+            inner = inner + require_zeros(column(of_s) + 0 * free, close)
     return conj(u @ inner @ vh + total)
+
+
+def _turned(left: Array, right: Array, values: Array) -> Array:
+    """(left_ij σ_j + σ_i right_ij) / (σ_j² - σ_i²), without the difference of equal σ.
+
+    left, right: the parts of Uᴴ·U̅ and Vᴴ·V̅ that turn the vectors, antihermitian
+    A turn of both bases by the same angle in the space of equal values does not change A.  So its
+    cotangent, left + right, is 0 in what is smooth there; the quotient of the rest is ordinary.
+    """
+    close = close_pairs(values)
+    sums = row(values) + column(values)
+    zeros = e.equal(sums, 0)
+    apart, together = left - right, left + right
+    turned = (apart / e.where(zeros, 1, sums) + together * inverse_gaps(values, close)) / 2
+    turned = turned - as_diagonal(diagonal_of(turned))
+    turned = turned + require_cancelled(together, apart, close)
+    return turned + require_zeros(apart, zeros)
 
 
 svd_parts.vjp(a=_svd_rule)
@@ -139,7 +168,7 @@ def matrix_rank(
     A = as_operand(A)
     del hermitian
     if A.ndim < 2:
-        return r.any(A)
+        return r.any(A).astype(np.intp)
     size = max(A.shape[-2:])
     limits = [None if x is None else float(x) for x in (rtol, tol)]
     return rank_above(svdvals(A), size, limits[0], limits[1])
@@ -175,7 +204,7 @@ def pinv(
     """
     del hermitian  # a shortcut: the result is the same
     limit = rtol if rcond is None else rcond
-    return pseudo_inverse(a, None if limit is None else float(limit))
+    return pseudo_inverse(as_floating(a), None if limit is None else float(limit))
 
 
 @composite(numpy=np.linalg.lstsq)

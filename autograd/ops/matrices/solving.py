@@ -85,7 +85,10 @@ def tensorsolve(a: Operand, b: Operand, axes: Sequence[int] | None = None) -> Te
 
 @composite(numpy=np.linalg.tensorinv)
 def tensorinv(a: Operand, ind: int = 2) -> Tensor:
-    """The inverse of a as a map from its last axes to its first `ind`."""
+    """The inverse of a as a map from its last axes to its first `ind`.
+
+    Raises ValueError for an `ind` that is not positive.
+    """
     a = as_operand(a)
     if ind <= 0:
         raise ValueError(f"tensorinv: ind is {ind}, not positive")

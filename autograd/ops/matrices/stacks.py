@@ -6,22 +6,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.autograd.ops.rearranging import diagonal, from_diagonal, tril, triu
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import Array
+    from tapegrad.autograd.core.types import Array, Namespace
 
 __all__ = [
     "adjoint",
     "as_diagonal",
     "check_square",
+    "close_pairs",
     "column",
     "conj",
     "diagonal_of",
     "fold_into_triangle",
     "inverse_gaps",
+    "nan_unless_zero",
+    "require_cancelled",
+    "require_zeros",
     "row",
     "transpose_matrices",
     "zero_like",
@@ -77,11 +83,58 @@ def fold_into_triangle(x: Array, lower: bool) -> Array:
     return cut(both) + cut(both, off)
 
 
-def inverse_gaps(w: Array) -> Array:
-    """1 / (w_j - w_i) off the diagonal, 0 on it and between equal values."""
+# Values closer than this many units in the last place of their sum count as equal: vectors of
+# values that close have less than two correct digits.
+CLOSE = 64
+
+
+@primitive(differentiable=False)
+def close_pairs(xp: Namespace, w: Array) -> Array:
+    """Whether the values i and j of (…, n) are equal up to rounding, (…, n, n); False for i = j."""
+    limit = CLOSE * float(xp.finfo(w.dtype).eps) * xp.abs(w).sum(axis=-1)
+    near = xp.abs(w[..., None, :] - w[..., :, None]) <= limit[..., None, None]
+    return near & ~xp.eye(w.shape[-1], dtype=bool)
+
+
+close_pairs.batch(leading_axes_rule)
+
+
+def inverse_gaps(w: Array, close: Array) -> Array:
+    """1 / (w_j - w_i), 0 on the diagonal and where values are `close`."""
     gaps = row(w) - column(w)
-    same = e.equal(gaps, 0)
-    return e.where(same, 0, 1 / e.where(same, 1, gaps))
+    none = e.logical_or(close, e.equal(gaps, 0))
+    return e.where(none, 0, 1 / e.where(none, 1, gaps))
+
+
+# What should vanish by cancellation counts as 0 below this share of what cancels.
+CANCELLED = 1e-6
+
+
+@primitive
+def nan_unless_zero(xp: Namespace, x: Array, of: Array, where: Array, *, share: float) -> Array:
+    """0 in the shape of x (…, n, n), but NaN where `where` holds and x is not 0.
+
+    share: what counts as 0, as a share of the sum of sizes in the matrix `of`
+    """
+    limit = share * xp.abs(of).sum(axis=(-1, -2), keepdims=True)
+    return xp.where(where & ~(xp.abs(x) <= limit), xp.asarray(np.nan, x.dtype), xp.zeros_like(x))
+
+
+# x is linear in a cotangent, and so the condition on x is one on what multiplies it.
+nan_unless_zero.vjp(
+    x=lambda g, where, share: nan_unless_zero(g, g, where, share), of=None, where=None
+)
+nan_unless_zero.batch(leading_axes_rule)
+
+
+def require_zeros(x: Array, where: Array) -> Array:
+    """What a derivative adds to itself that exists only if x is 0 where `where` holds."""
+    return nan_unless_zero(x, x, where, 0.0)
+
+
+def require_cancelled(x: Array, of: Array, where: Array) -> Array:
+    """`require_zeros` for an x whose zeros come from cancellation of numbers as large as `of`."""
+    return nan_unless_zero(x, of, where, CANCELLED)
 
 
 def zero_like(x: Array) -> Array:

@@ -24,7 +24,10 @@ __all__ = ["apply_along_axis", "apply_over_axes"]
 def apply_along_axis(
     func1d: Callable[..., Operand], axis: int, arr: Operand, *args: Any, **kwargs: Any
 ) -> Tensor:
-    """func1d of every vector along `axis`; the axes of its result stand where that axis stood."""
+    """func1d of every vector along `axis`; the axes of its result stand where that axis stood.
+
+    Raises ShapeError where there is no vector, since the shape of func1d's result is not known.
+    """
     arr = as_operand(arr)
     axis = normalize_axis(axis, arr.ndim)
     moved = s.moveaxis(arr, axis, -1)

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
+from tapegrad.autograd.ops.arrays import (
+    as_operand,
+    device_array,
+    is_fortran,
+    normalize_axis,
+    value_of,
+    wrap_like,
+)
 from tapegrad.autograd.ops.index_template import HOLE
 from tapegrad.autograd.ops.indexing import getitem, index_add, take, take_along_axis
 
@@ -44,7 +52,8 @@ def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
 @composite(numpy=np.extract)
 def extract(condition: Operand, arr: Operand) -> Tensor:
     """The entries of arr where `condition` holds, flattened."""
-    return compress(s.ravel(as_operand(condition)), s.ravel(as_operand(arr)), 0)
+    index = np.flatnonzero(value_of(as_operand(condition)))
+    return take(s.ravel(as_operand(arr)), device_array(index, as_operand(arr)), 0)
 
 
 @composite(numpy=np.delete)
@@ -54,9 +63,17 @@ def delete(arr: Operand, obj: slice | Operand, axis: int | None = None) -> Tenso
     if axis is None:
         arr, axis = s.ravel(arr), 0
     axis = normalize_axis(axis, arr.ndim)
-    index = obj if isinstance(obj, slice) else value_of(obj)
+    index = _positions(obj)
     remaining = np.delete(np.arange(arr.shape[axis]), index)
     return take(arr, device_array(remaining, arr), axis)
+
+
+def _positions(obj: slice | Operand) -> Any:
+    """Where to delete or insert, as NumPy takes it; an empty list holds integers."""
+    if isinstance(obj, slice):
+        return obj
+    positions = value_of(obj)
+    return positions if positions.size or hasattr(obj, "dtype") else positions.astype(int)
 
 
 @composite(numpy=np.insert)
@@ -68,7 +85,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
     axis = normalize_axis(axis, arr.ndim)
     n = arr.shape[axis]
     single = not isinstance(obj, slice) and np.ndim(obj) == 0
-    index = obj if isinstance(obj, slice) else value_of(obj)
+    index = _positions(obj)
     # np.insert of numbers says what goes where: entry i of the result is entry order[i] of arr, or
     # of the new values when that is n or more.
     many = len(np.insert(np.arange(n), index, 0)) - n
@@ -76,7 +93,7 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
         many = values.shape[axis] if values.ndim == arr.ndim else 1
         if arr.ndim == 1:
             many = values.size
-    order = np.insert(np.arange(n), index, np.arange(n, n + many) if many > 1 else n)
+    order = np.insert(np.arange(n), index, np.arange(n, n + many) if many != 1 else n)
     shape = list(arr.shape)
     shape[axis] = many
     if single and values.ndim and values.ndim < arr.ndim:
@@ -87,8 +104,15 @@ def insert(arr: Operand, obj: slice | Operand, values: Operand, axis: int | None
 
 @composite(numpy=np.trim_zeros)
 def trim_zeros(filt: Operand, trim: str = "fb") -> Tensor:
-    """A vector without the zeros at its front ("f") and back ("b")."""
+    """A vector without the zeros at its front ("f") and back ("b").
+
+    Raises TypeError for more than one axis.
+    """
     filt = as_operand(filt)
+    if filt.ndim != 1:
+        raise TypeError(
+            f"numpy.trim_zeros on a Tensor takes a vector, not {filt.ndim} axes: write x[a:b, …]"
+        )
     nonzero = np.flatnonzero(value_of(filt))
     n = len(filt)
     first = int(nonzero[0]) if len(nonzero) else n
@@ -116,13 +140,16 @@ def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
 def select(
     condlist: Sequence[Operand], choicelist: Sequence[Operand], default: Operand = 0
 ) -> Tensor:
-    """The entry of the first choice whose condition holds, elementwise, else `default`."""
+    """The entry of the first choice whose condition holds, elementwise, else `default`.
+
+    Raises ValueError unless there is a choice for each condition.
+    """
     if len(condlist) != len(choicelist):
         raise ValueError(f"select: {len(condlist)} conditions, {len(choicelist)} choices")
     y: Any = default
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         y = e.where(condition, choice, y)
-    return y
+    return s.lie_as(y, fortran=False) if hasattr(y, "dtype") else y
 
 
 @composite(numpy=np.piecewise)
@@ -133,12 +160,17 @@ def piecewise(
     *args: Any,
     **kw: Any,
 ) -> Tensor:
-    """f_i(x) where the condition i holds: each function gets only those entries of x."""
+    """f_i(x) where the condition i holds: each function gets only those entries of x.
+
+    Raises ValueError unless there is a function for each condition, and at most one more.
+    """
     x = as_operand(x)
     conditions: Any = condlist
     if not isinstance(conditions, (list, tuple)) or not np.ndim(conditions[0]):
         conditions = [conditions] if np.ndim(conditions) == x.ndim else list(conditions)
     masks = [as_operand(c) for c in conditions]
+    if any(mask.shape != x.shape for mask in masks):
+        raise ShapeError(f"piecewise: a condition does not have the shape {x.shape} of x")
     functions = list(funclist)
     if len(functions) == len(masks) + 1:
         rest = masks[0]
@@ -148,7 +180,7 @@ def piecewise(
     if len(functions) != len(masks):
         raise ValueError(f"piecewise: {len(masks)} conditions, {len(functions)} functions")
     assigned = device_array(np.zeros(x.shape, dtype=bool), x)
-    y = x * 0
+    y: Any = wrap_like(np.zeros(x.shape, x.dtype), x)
     for mask, function in zip(reversed(masks), reversed(functions), strict=True):
         mask = e.logical_and(mask, e.logical_not(assigned))
         assigned = e.logical_or(assigned, mask)
@@ -157,4 +189,4 @@ def piecewise(
         part = s.broadcast_to(part, getitem(x, mask).shape)
         scattered = index_add(e.cast(part, dtype=x.dtype), [mask], (HOLE,), tuple(x.shape))
         y = e.where(mask, scattered, y)
-    return y
+    return s.lie_as(y, fortran=is_fortran(x))

@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 
-@primitive(numpy=np.diagonal)
+@primitive(numpy=np.diagonal, view="read-only")
 def diagonal(xp: Namespace, x: Array, *, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
-    """The diagonal of two axes, moved to the end: x[i, i + offset]."""
-    return xp.array(xp.diagonal(x, offset, axis1, axis2), copy=True)
+    """The diagonal of two axes, moved to the end: x[i, i + offset]; a view."""
+    return xp.diagonal(x, offset, axis1, axis2)
 
 
 @primitive
@@ -97,7 +97,10 @@ def matrix_diagonal(x: Operand, offset: int = 0) -> Tensor:
 
 @composite(numpy=np.diag)
 def diag(v: Operand, k: int = 0) -> Tensor:
-    """A matrix with v on its diagonal k; of a matrix, that diagonal."""
+    """A matrix with v on its diagonal k; of a matrix, that diagonal.
+
+    Raises ShapeError for other than one or two axes.
+    """
     v = as_operand(v)
     if v.ndim == 2:
         return diagonal(v, k)

@@ -138,7 +138,10 @@ def _concatenate_blocks(part: Array, level: int, ndim: int) -> Array:
 def array_split(
     ary: Operand, indices_or_sections: int | Sequence[int], axis: int = 0
 ) -> list[Tensor]:
-    """x split along `axis` before the given indices, or into parts whose lengths differ by one."""
+    """x split along `axis` before the given indices, or into parts whose lengths differ by one.
+
+    Raises ValueError for fewer than one part.
+    """
     ary = as_operand(ary)
     if not isinstance(indices_or_sections, (int, np.integer)):
         return s.split(ary, tuple(int(i) for i in indices_or_sections), axis)
@@ -199,7 +202,10 @@ def broadcast_arrays(*args: Operand) -> tuple[Tensor, ...]:
 def meshgrid(
     *xi: Operand, indexing: str = "xy", sparse: bool = False, copy: bool = True
 ) -> tuple[Tensor, ...]:
-    """Coordinates of the grid points over vectors, one array for each; a tuple."""
+    """Coordinates of the grid points over vectors, one array for each; a tuple.
+
+    Raises ValueError for an `indexing` that is neither "xy" nor "ij".
+    """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"meshgrid: indexing is {indexing!r}, neither 'xy' nor 'ij'")
     count = len(xi)
@@ -219,11 +225,14 @@ def meshgrid(
 
 @composite(numpy=np.resize)
 def resize(a: Operand, new_shape: int | Shape) -> Tensor:
-    """The entries of a, repeated as often as needed, in another shape."""
+    """The entries of a, repeated as often as needed, in another shape.
+
+    Raises ShapeError for an empty a.
+    """
     a = s.ravel(as_operand(a))
     shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
     size = math.prod(shape)
     if not a.size:
         raise ShapeError("resize: an empty array has no entries to repeat")
     times = -(-size // a.size)
-    return s.reshape(s.concatenate([a] * times, 0)[:size] if times > 1 else a[:size], shape)
+    return s.reshape(s.concatenate([a] * times, 0)[:size] if times > 1 else s.copy(a[:size]), shape)

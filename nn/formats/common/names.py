@@ -12,9 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tapegrad.nn.core.state import kept_names
-from tapegrad.nn.core.transient import ATTRIBUTE
+from tapegrad.nn.core.transient import NOT_KEPT
 
 __all__ = ["PROTOCOL", "attribute_name", "may_be_attribute", "names_of_classes"]
+
+NOT_CLASSES = (
+    "classes takes a list of classes, classes=[MyLayer], or a mapping from the names in the file; "
+    "found {found:.80}"
+)
 
 # The methods and properties of Module and Criterion when version 1 was fixed.  Never add to them:
 # a file may have an attribute of that name.
@@ -32,7 +37,7 @@ PROTOCOL = frozenset(_PROTOCOL.split())
 
 def may_be_attribute(cls: type, name: str) -> bool:
     """Whether a file may give an instance of `cls` an attribute of this name."""
-    if not name.isidentifier() or name.startswith("__") or name == ATTRIBUTE:
+    if not name.isidentifier() or name.startswith("__") or name in NOT_KEPT:
         return False
     if name in kept_names(cls):
         return True
@@ -56,7 +61,13 @@ def names_of_classes(classes: Iterable[type] | Mapping[str, type]) -> dict[str, 
 
     A mapping says the names.  A class without one is called by its own, alone and, which counts
     more when it is saved, with "nn." in front.
+    Raises TypeError for anything but classes.
     """
     if isinstance(classes, Mapping):
         return dict(classes)
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise TypeError(NOT_CLASSES.format(found=repr(classes)))
+    classes = list(classes)
+    if wrong := [cls for cls in classes if not isinstance(cls, type)]:
+        raise TypeError(NOT_CLASSES.format(found=repr(wrong[0])))
     return {name: cls for cls in classes for name in (cls.__name__, f"nn.{cls.__name__}")}

@@ -62,7 +62,7 @@ def read(
 
     path: the file's path, or its bytes
     data: False reads no data: the arrays have shapes and dtypes, and no memory of their own
-    Raises FormatError or one of its children; OSError for the file itself.
+    Raises FormatError or one of its subclasses; OSError for the file itself.
     """
     limits = limits or Limits()
     if isinstance(path, bytes):

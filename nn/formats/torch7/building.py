@@ -58,12 +58,11 @@ _MALFORMED = (TypeError, ValueError, KeyError, IndexError, AttributeError, Arith
 def from_objects(
     root: Any, known: Mapping[str, type], file: str | None = None
 ) -> tuple[Any, list[str], list[str]]:
-    """What a file holds with modules built and lists made, and two lists.
+    """Build modules and lists from the objects of a file: (result, unknown, skipped).
 
-    The lists: the classes that are not known, and the paths of objects whose functions were not
-    read.
-
-    known: classes by the names that Torch7 has for them
+    known:   classes by the names that Torch7 has for them
+    unknown: the names of the file's classes that are not in `known`
+    skipped: the paths of objects whose functions were not read
     A module with a part of an unknown class can't run, so it stays a TorchObject as well.
     Raises FormatError for fields that are not what a class needs.
     """

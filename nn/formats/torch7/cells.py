@@ -154,7 +154,7 @@ def write_gru(module: Any, fields: Fields) -> Fields:
 
 
 def write_lstm(module: Any, fields: Fields) -> Fields:
-    """The step, and as fields the parts of it that torch/rnn names."""
+    """Add the step's network, and the parts of it that torch/rnn keeps as fields as well."""
     parts = []
     for name, _ in _GATES:
         gate = getattr(module, name)
@@ -178,13 +178,13 @@ def write_lstm(module: Any, fields: Fields) -> Fields:
 
 
 def write_linear_rnn(module: Any, fields: Fields) -> Fields:
-    """The step around the Linear and the transfer function."""
+    """Add the step's network, made of the layer's Linear and transfer function."""
     step = Sequential(JoinTable(0, 1), *module.modules)
     return _recurrence(module, fields, step, *module.modules)
 
 
 def write_lookup_rnn(module: Any, fields: Fields) -> Fields:
-    """The step around the LookupTable, the Linear and the transfer function."""
+    """Add the step's network, made of a LookupTable and the layer's Linear and transfer."""
     linear, transfer = module.modules
     table: Any = LookupTableMaskZero(1, 1) if module.maskzero else LookupTable(1, 1)
     step = Sequential(ParallelTable(table, linear), CAddTable(), transfer)
@@ -195,30 +195,33 @@ def write_lookup_rnn(module: Any, fields: Fields) -> Fields:
 
 
 def write_step(module: Any, fields: Fields) -> Fields:
-    """What is run at every step is one of the modules that are run at single ones."""
+    """List the module that runs at every step among torch/rnn's clones for single steps."""
     return fields | {"sharedClones": list(module.modules)}
 
 
 def write_masking(module: Any, fields: Fields) -> Fields:
-    """With masks from the input, which the first version made; later ones are given them."""
+    """Write the first version (v2 False) for a layer that makes its mask from the input.
+
+    A layer of the second version is given its mask.
+    """
     return {"maskzero": module.maskzero, "v2": not module.maskzero} | fields
 
 
 def _recurrence(module: Any, fields: Fields, step: Any, *given: Any) -> Fields:
-    """What torch/rnn's Recurrence has around the network of a step."""
+    """Add the fields by which torch/rnn's Recurrence holds the network of a step."""
     step = in_mode_of(step, module, *given)
     own = {"modules": [step], "sharedClones": [step], "outputSize": [module.outputsize]}
     return fields | own
 
 
 def _read_cell_sizes(fields: Fields) -> Fields:
-    """Sizes under the names that tapegrad uses."""
+    """Return the sizes under the names that tapegrad uses.  Raises FormatError for no size."""
     sizes = {}
-    for theirs, ours in (("inputSize", "inputsize"), ("outputSize", "outputsize")):
-        value = fields.get(theirs)
+    for field, attribute in (("inputSize", "inputsize"), ("outputSize", "outputsize")):
+        value = fields.get(field)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise FormatError(f"a size called {theirs}", f"{value!r:.60}")
-        sizes[ours] = value
+            raise FormatError(f"a size called {field}", f"{value!r:.60}")
+        sizes[attribute] = value
     return sizes
 
 
@@ -230,12 +233,12 @@ def _linears(fields: Fields, build: Callable[..., Any], names: tuple[str, ...]) 
     return dict(zip(names, (part for part in found if isinstance(part, Linear)), strict=True))
 
 
-# Whatever decides which entries of a table go where.
+# The attributes that decide which entries of a table go where.
 _DECIDING = ("index", "offset", "length", "dimension", "nInputDims", "addend", "negate", "p")
 
 
 def _module_signature(part: Any) -> tuple[Any, ...]:
-    """The class of a module and what it does with its input, sizes aside."""
+    """Return what two modules that compute the same share: class and attributes, but no sizes."""
     own = getattr(part, "__dict__", {})
     return (type(part), *(own.get(name) for name in _DECIDING))
 
@@ -245,7 +248,7 @@ def _names(parts: list[Any]) -> str:
 
 
 def _modules_below(root: Any, most: int) -> list[Any]:
-    """The module and all below it, parents first, and no more than one beyond `most`."""
+    """Return a module and all below it, parents first, but at most one more than `most`."""
     found: list[Any] = []
     pending = [root]
     while pending and len(found) <= most:
@@ -262,7 +265,7 @@ def _children_of(module: Any) -> list[Any]:
 
 
 def _write_cell(module: Any, fields: Fields, step: Any) -> Fields:
-    """What the layers of one step have in torch/rnn under other names, and the step."""
+    """Add the step's network, and write the sizes under the names that torch/rnn has."""
     fields = {k: v for k, v in fields.items() if k not in {"inputsize", "outputsize"}}
     return fields | {
         "inputSize": module.inputsize,
@@ -334,19 +337,22 @@ _GATES = (("forgetGate", True), ("inputGate", True), ("hiddenLayer", False), ("o
 
 
 def _gate_parts(linear: Any, cmul: Any, size: int, peepholes: bool) -> tuple[Any, Any, Any]:
-    """What is learned in a gate, of the smallest size."""
+    """Return the modules of a gate that have parameters: two Linears, and a CMul or None."""
     return linear(size, size), linear(size, size), cmul(size) if peepholes else None
 
 
 def _lazy_dropout() -> Any:
-    """A Dropout(0) with the fields that torch/rnn gives those that keep their mask over steps."""
+    """Return a Dropout(0) with the fields of one that keeps its mask from step to step."""
     dropout: Any = Dropout(0)
     dropout.lazy, dropout.flag, dropout.mono = True, True, False
     return dropout
 
 
 def _lstm(gates: list[tuple[Any, Any, Any]], dropout: bool = True) -> Any:
-    """[x, h, c] -> [h', c'], with a Dropout(0) in front of each Linear unless it is an old one."""
+    """[x, h, c] -> [h', c'].
+
+    dropout: whether a Dropout(0) stands in front of each Linear, as in all but old files
+    """
     each, both, chain = ParallelTable, ConcatTable, Sequential
 
     def sums(linear: Any, hidden: Any, peephole: Any, transfer: Any) -> Any:

@@ -76,6 +76,7 @@ from tapegrad.nn.formats.torch7.layer_entries import LOOKUP
 from tapegrad.nn.formats.torch7.negative_axes import write_axes
 from tapegrad.nn.layers.activation import Sigmoid
 from tapegrad.nn.module import Module
+from tapegrad.nn.recurrent.layered import RNNLayer
 from tapegrad.nn.recurrent.layers import (
     GRU,
     LSTM,
@@ -87,16 +88,23 @@ from tapegrad.nn.recurrent.layers import (
     RecLSTM,
 )
 from tapegrad.nn.recurrent.masking import Embedding, LookupTableMaskZero, MaskZero
-from tapegrad.nn.recurrent.over_time import BiSequencer, Recursor, Remembering, Repeater, Sequencer
+from tapegrad.nn.recurrent.over_time import (
+    BiSequencer,
+    Recursor,
+    Repeater,
+    Sequencer,
+    WithStates,
+)
 from tapegrad.nn.recurrent.recurrence import Recurrence
 from tapegrad.nn.recurrent.sequence import Bidirectional, SeqGRU, SeqLSTM
+from tapegrad.nn.recurrent.states import Remembering
 from tapegrad.nn.recurrent.steps import StepGRU, StepLSTM
 
 __all__ = ["COMPOSITES"]
 
 
 def _of_the_ends(module: Any, results: Callable[[Any], Results]) -> Results:
-    """What a Sequential has before its first call: the output of its last module, and so on."""
+    """Return what a Sequential has before its first call: (last output, first gradInput)."""
     parts = module.modules
     return (results(parts[-1])[0], results(parts[0])[1]) if parts else (None, None)
 
@@ -193,6 +201,8 @@ COMPOSITES: dict[type, ClassEntry] = {
     Module: ClassEntry(absent=True),
     ModuleCriterion: ClassEntry(output=no_field, gradient=no_field),
     MuFuRu: ClassEntry(absent=True),
+    RNNLayer: ClassEntry(absent=True),
+    WithStates: ClassEntry(absent=True),
     MultiCriterion: ClassEntry(read=layers.read_weights, write=layers.write_weights),
     MultiLabelMarginCriterion: ClassEntry(state={"isTarget": empty_tensor}),
     MultiLabelSoftMarginCriterion: ClassEntry(state={"sigmoid": lambda _: Sigmoid()}),

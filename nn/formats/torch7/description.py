@@ -68,7 +68,7 @@ class _Description:
         self.pending: list[tuple[str, Any, Any, DType | None]] = []
 
     def of(self, root: Any) -> Any:
-        """What stands for `root`, and all below it."""
+        """Return the object that stands for `root`, with everything below it filled in."""
         result = self._convert(root, "root", None)
         while self.pending:
             self._fill(*self.pending.pop())
@@ -147,7 +147,7 @@ def _fields(
     """The fields that Torch7 would have, still with Tensors and modules among them."""
     output, gradient = new_results(module, dtype)
     fields: dict[str, Any] = {
-        "train": module.train,
+        "train": bool(module.train),
         "_type": TENSOR_TYPES[dtype],
         "output": output,
         "gradInput": gradient,

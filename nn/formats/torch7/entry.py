@@ -46,9 +46,12 @@ class ClassEntry:
     """What is particular about a class in Torch7's files.
 
     read:     (fields, version) -> the fields as a file written today would have them: brings old
-              layouts up to date, and takes out of a network what a layer of ours consists of
+              layouts up to date, and takes out of a network what a layer of ours consists of;
+              raises FormatError for fields that no such class has, UnsupportedError for what
+              tapegrad has nothing for
     write:    (module, fields) -> the fields with what Torch7's code expects and tapegrad does
-              without, such as buffers that only a constructor makes
+              without, such as buffers that only a constructor makes; raises UnsupportedError for
+              what Torch7 has nothing for
     state:    what Torch7's constructors leave in a module for its methods to work with.  Torch7
               reads a file without calling constructors, so what a method needs and does not make by
               itself must be in the file; when tapegrad reads it, it is left out.  Values, and

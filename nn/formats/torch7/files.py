@@ -99,7 +99,7 @@ def objects(
     long_size: int | None = None,
     limits: Limits | None = None,
 ) -> Any:
-    """What is in a file as it stands there, nothing built: every class as a TorchObject."""
+    """Read a file without building modules: every object of a class is a TorchObject."""
     return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
@@ -119,8 +119,10 @@ def save(
     own.  Arrays that share memory share a storage; transposed and other views keep their strides.
     The file appears whole or not at all.
     Raises UnsupportedError, naming the object, for what Torch7 has nothing for, before anything is
-    written; OSError for the file itself.
+    written; OSError for the file itself, TypeError for what is no path.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"save(obj, path) takes a path, not a {type(path).__name__}")
     names = {cls: name for name, cls in (known() | names_of_classes(classes)).items()}
     plan = WritePlan(to_objects(obj, names))
     with replace_file(path) as stream:

@@ -1,7 +1,8 @@
-"""nngraph's gModule, which is stored as two graphs of nodes, to a list of steps and back.
+"""Translate nngraph's gModule, which a file holds as two graphs, to a list of steps and back.
 
-Every node has a twin in the other graph, with edges the other way, and both have the same data: the
-module, and the data of the nodes whose values it takes.
+The forward and the backward graph have the same nodes, with edges in opposite directions.  A node
+and its twin share a table, the node's *data*: its module, and the data of its parents, the nodes
+from which it takes its values.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ PARTS = frozenset({"graph.Edge", "graph.Graph", "graph.Node", "nngraph.Node"})
 
 
 def read_gmodule(fields: Fields, _version: int) -> Fields:
-    """A step for each node but those that only hand on the input, or a list that is split."""
+    """Make a step of each node, but not of nodes that only hand on the input or split a list.
+
+    Raises FormatError for data that are no graph of nodes in an order in which they can run.
+    """
     modules, count = fields.get("modules"), fields.get("nInputs")
     if not isinstance(modules, list) or not all(isinstance(m, Module) for m in modules):
         raise FormatError("a list of modules", type(modules).__name__)
@@ -36,9 +40,11 @@ def read_gmodule(fields: Fields, _version: int) -> Fields:
     if not isinstance(nodes, list):
         raise FormatError("a list of nodes called forwardnodes", type(nodes).__name__)
     start, end = _data(fields.get("innode")), _data(fields.get("outnode"))
-    whole = {id(start)}  # the data of nodes whose value is the input, or the list of inputs
-    given = {id(start): 0} if count == 1 else {}  # and of those whose value is one of the inputs
-    places: dict[int, int] = {}
+    # By the id of their data: nodes whose value is the input, or the list of all inputs; the number
+    # of the input that is a node's value; the number of the step that computes a node's value.
+    whole_input = {id(start)}
+    input_numbers = {id(start): 0} if count == 1 else {}
+    step_numbers: dict[int, int] = {}
     steps: list[Any] = []
     for data in map(_data, nodes):
         if data is start or data is end:
@@ -46,32 +52,34 @@ def read_gmodule(fields: Fields, _version: int) -> Fields:
         parents = _parents(data)
         if not parents:
             raise FormatError("a node that takes a value", "one without any but the first")
-        module, selected, only = data.get("module"), data.get("selectindex"), id(parents[0])
+        module, selected, first = data.get("module"), data.get("selectindex"), id(parents[0])
         if selected is not None and (not isinstance(selected, int) or selected < 1):
             raise FormatError("a place in a list, from 1", f"{selected!r:.60}")
         if module is None and len(parents) == 1:
-            if only in whole and count > 1 and selected is not None:
-                given[id(data)] = selected - 1
+            if first in whole_input and count > 1 and selected is not None:
+                input_numbers[id(data)] = selected - 1
                 continue
-            if selected is None and only in whole:
-                whole.add(id(data))
-                given |= {id(data): given[only]} if only in given else {}
+            if selected is None and first in whole_input:
+                whole_input.add(id(data))
+                if first in input_numbers:
+                    input_numbers[id(data)] = input_numbers[first]
                 continue
-            if selected is None and only in places and data.get("nSplitOutputs") is not None:
-                places[id(data)] = places[only]
+            splits = data.get("nSplitOutputs") is not None
+            if selected is None and first in step_numbers and splits:
+                step_numbers[id(data)] = step_numbers[first]
                 continue
         if module is not None and id(module) not in numbers:
             raise FormatError("one of the modules in a node", type(module).__name__)
-        taken = given.get(only) if len(parents) == 1 else None
-        places_of = () if taken is not None else tuple(_place(p, places) for p in parents)
+        number = input_numbers.get(first) if len(parents) == 1 else None
+        earlier = () if number is not None else tuple(_step_of(p, step_numbers) for p in parents)
         words = data.get("annotations")
         words = words if isinstance(words, Table) else Table()
-        places[id(data)] = len(steps)
+        step_numbers[id(data)] = len(steps)
         steps.append(
             Step(
                 None if module is None else numbers[id(module)],
-                places_of,
-                taken,
+                earlier,
+                number,
                 None if selected is None else selected - 1,
                 str(words.get("name", "")),
                 str(words.get("description", "")),
@@ -79,7 +87,7 @@ def read_gmodule(fields: Fields, _version: int) -> Fields:
         )
     if any(step.input is not None and step.input >= count for step in steps):
         raise FormatError(f"{count} inputs", "one beyond them")
-    outputs = tuple(_place(parent, places) for parent in _parents(end))
+    outputs = tuple(_step_of(parent, step_numbers) for parent in _parents(end))
     if not outputs:
         raise FormatError("an output", "none")
     return {"modules": modules, "steps": steps, "inputs": count, "outputs": outputs}
@@ -106,18 +114,18 @@ def _parents(data: Table) -> list[Any]:
     return parents
 
 
-def _place(data: Any, places: dict[int, int]) -> int:
-    place = places.get(id(data))
-    if place is None:
+def _step_of(data: Any, step_numbers: dict[int, int]) -> int:
+    number = step_numbers.get(id(data))
+    if number is None:
         raise FormatError("nodes in an order in which they can run", "another")
-    return place
+    return number
 
 
 # Writing --------------------------------------------------------------------------------------
 
 
 class _Graphs:
-    """Both graphs while they grow, a node after those whose values it takes."""
+    """The forward and the backward graph while they grow; a node comes after its parents."""
 
     def __init__(self) -> None:
         self.forward: list[TorchObject] = []
@@ -126,17 +134,17 @@ class _Graphs:
 
     def add(self, parents: list[int], **data: Any) -> int:
         number = len(self.forward)
-        made = Table({"annotations": Table(), "input": Table(), **data})
-        made["mapindex"], made["reverseMap"] = Table(), Table()
-        made["forwardNodeId"] = number + 1
+        own = Table({"annotations": Table(), "input": Table(), **data})
+        own["mapindex"], own["reverseMap"] = Table(), Table()
+        own["forwardNodeId"] = number + 1
         for nodes in (self.forward, self.backward):
             plain = {"id": number + 1, "marked": False, "visited": False, "children": Table()}
-            nodes.append(TorchObject("nngraph.Node", Table({**plain, "data": made})))
+            nodes.append(TorchObject("nngraph.Node", Table({**plain, "data": own})))
         for index, parent in enumerate(parents, 1):
-            theirs = self.forward[parent]["data"]
-            made["mapindex"][index] = theirs
-            made["mapindex"][theirs] = index
-            theirs["reverseMap"][self.backward[number]] = True
+            data_of_parent = self.forward[parent]["data"]
+            own["mapindex"][index] = data_of_parent
+            own["mapindex"][data_of_parent] = index
+            data_of_parent["reverseMap"][self.backward[number]] = True
             _append(self.forward[parent]["children"], self.forward[number])
             _append(self.backward[number]["children"], self.backward[parent])
             self.edges.append((parent, number))
@@ -161,24 +169,24 @@ def _append(table: Table, item: Any) -> None:
 
 
 def write_gmodule(module: Any, fields: Fields) -> Fields:
-    """Both graphs, with nodes that split what several inputs, and lists, consist of."""
+    """Write both graphs; a node with nSplitOutputs splits the list of inputs, or a step's list."""
     graphs = _Graphs()
     start = graphs.add([])
-    given = [start]
+    input_nodes = [start]
     if module.inputs > 1:
         split = graphs.add([start], nSplitOutputs=module.inputs)
-        given = [graphs.add([split], selectindex=i + 1) for i in range(module.inputs)]
-    entries: dict[int, int] = {}
+        input_nodes = [graphs.add([split], selectindex=i + 1) for i in range(module.inputs)]
+    lengths: dict[int, int] = {}
     for step in module.steps:
         if step.selected is not None:
             parent = step.parents[0]
-            entries[parent] = max(entries.get(parent, 0), step.selected + 1)
-    places: list[int] = []
+            lengths[parent] = max(lengths.get(parent, 0), step.selected + 1)
+    nodes_of_steps: list[int] = []
     splits: dict[int, int] = {}
     for step in module.steps:
-        parents = [places[parent] for parent in step.parents]
+        parents = [nodes_of_steps[parent] for parent in step.parents]
         if step.input is not None:
-            parents = [given[step.input]]
+            parents = [input_nodes[step.input]]
         data: Fields = {}
         if step.module is not None:
             data["module"] = module.modules[step.module]
@@ -186,14 +194,14 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
             data["selectindex"] = step.selected + 1
             parent = step.parents[0]
             if parent not in splits:
-                splits[parent] = graphs.add(parents, nSplitOutputs=entries[parent])
+                splits[parent] = graphs.add(parents, nSplitOutputs=lengths[parent])
             parents = [splits[parent]]
         words = {"name": step.name, "description": step.description}
         data["annotations"] = Table({key: text for key, text in words.items() if text})
-        places.append(graphs.add(parents, **data))
-    graphs.add([places[place] for place in module.outputs])
-    kept = {k: v for k, v in fields.items() if k not in {"steps", "inputs", "outputs"}}
-    return kept | {
+        nodes_of_steps.append(graphs.add(parents, **data))
+    graphs.add([nodes_of_steps[step] for step in module.outputs])
+    others = {k: v for k, v in fields.items() if k not in {"steps", "inputs", "outputs"}}
+    return others | {
         "fg": graphs.graph(graphs.forward, reverse=False),
         "bg": graphs.graph(graphs.backward, reverse=True),
         "forwardnodes": list(graphs.forward),

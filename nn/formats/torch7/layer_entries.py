@@ -30,7 +30,12 @@ from tapegrad.nn.layers.activation import (
     Tanh,
     TanhShrink,
 )
-from tapegrad.nn.layers.attention import MultiHeadAttention, TransformerEncoderLayer
+from tapegrad.nn.layers.attention import (
+    LearnedPositions,
+    MultiHeadAttention,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+)
 from tapegrad.nn.layers.bags import EmbeddingBag
 from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap, SpatialFullConvolutionMap
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
@@ -128,7 +133,7 @@ __all__ = ["LAYERS", "LOOKUP"]
 
 
 def _running_table(_: DType) -> Any:
-    """Where IndexLinear gathers keys and gradients."""
+    """Return the table in which Torch7's IndexLinear gathers keys and gradients."""
     kept = {"cumSumSizes": Table(), "keys": Table(), "gradWeight": Table(), "counter": 1}
     return Table(kept)
 
@@ -232,6 +237,7 @@ LAYERS: dict[type, ClassEntry] = {
         },
         gradient=empty_table,
     ),
+    LearnedPositions: ClassEntry(absent=True),
     MultiHeadAttention: ClassEntry(absent=True),
     NarrowTable: ClassEntry(output=empty_table, gradient=empty_table),
     Padding: ClassEntry(
@@ -274,6 +280,7 @@ LAYERS: dict[type, ClassEntry] = {
     SpatialUpSamplingNearest: ClassEntry(write=layers.write_nearest, state=_SCALED),
     Squeeze: ClassEntry(write=write_axes("dim", known="numInputDims")),
     TanhShrink: ClassEntry(state={"tanh": lambda _: Tanh()}),
+    TransformerDecoderLayer: ClassEntry(absent=True),
     TransformerEncoderLayer: ClassEntry(absent=True),
     Transpose: ClassEntry(write=write_axes("permutations", known="numInputDims")),
     Unsqueeze: ClassEntry(write=write_axes("pos", known="numInputDims", beyond=1)),

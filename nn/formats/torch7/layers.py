@@ -380,7 +380,7 @@ def write_dont_cast(module: Any, fields: Fields) -> Fields:
 
 
 def write_only_child(module: Any, fields: Fields) -> Fields:
-    """The module that a decorator is of stands beside the list that has it."""
+    """Write a decorator's only child a second time, as the field `module`."""
     return fields | {"module": module.modules[0]} if module.modules else fields
 
 
@@ -393,7 +393,7 @@ def write_criterion(module: Any, fields: Fields) -> Fields:
 
 
 def write_cross_entropy(module: Any, fields: Fields) -> Fields:
-    """What forward compares sizeAverage with."""
+    """Write `oldSizeAverage`, with which Torch7's forward compares sizeAverage."""
     if module.label_smoothing or module.axis is not None:
         found = f"label_smoothing={module.label_smoothing}, axis={module.axis}"
         raise UnsupportedError("a CrossEntropyCriterion of Torch7", found)
@@ -401,7 +401,7 @@ def write_cross_entropy(module: Any, fields: Fields) -> Fields:
 
 
 def write_class_simplex(module: Any, fields: Fields) -> Fields:
-    """Room for the corner that stands for a label."""
+    """Write `_target`, the array into which Torch7 puts the corner that stands for a label."""
     return fields | {"_target": np.zeros(module.nClasses, type_of_fields(fields))}
 
 

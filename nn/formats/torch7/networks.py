@@ -65,7 +65,10 @@ def module_with(cls: type[Any], model: Any, **attributes: Any) -> Any:
 
 
 def in_mode_of(network: Any, module: Any, *learned: Any) -> Any:
-    """A new network in the mode of the layer that it is for; its `learned` modules keep theirs."""
+    """Put a new network into the mode (training or not) of `module`, and return the network.
+
+    learned: modules inside the network that keep their own mode
+    """
     pending = [network]
     while pending:
         part = pending.pop()
@@ -87,7 +90,7 @@ def step_of(fields: Fields) -> Any:
 
 
 def read_partial_linear(fields: Fields, _version: int) -> Fields:
-    """The weight is that of a LookupTable, whose rows are multiplied with the input."""
+    """Take the weight out of the LookupTable whose rows Torch7 multiplies with the input."""
     both, product = parts_of(fields.get("network"), ParallelTable, MM)
     _, table = parts_of(both, Identity, LookupTable)
     weight, partition = table.__dict__.get("weight"), fields.get("partition")
@@ -98,13 +101,13 @@ def read_partial_linear(fields: Fields, _version: int) -> Fields:
     chosen = partition.reshape(-1).astype(np.int64) - 1
     if np.any(chosen < 0) or np.any(chosen >= weight.shape[0]):
         raise FormatError(f"a partition of {weight.shape[0]} outputs", f"{partition!r:.60}")
-    whole = np.array_equal(chosen, np.arange(weight.shape[0]))
+    all_chosen = np.array_equal(chosen, np.arange(weight.shape[0]))
     kept = {name: value for name, value in fields.items() if name not in {"network", "allcolumns"}}
-    return kept | {"weight": weight, "partition": None if whole else Buffer(chosen)}
+    return kept | {"weight": weight, "partition": None if all_chosen else Buffer(chosen)}
 
 
 def write_partial_linear(module: Any, fields: Fields) -> Fields:
-    """The network, and the numbers of all outputs and of those that are computed."""
+    """Write Torch7's network, the numbers of all outputs, and of those that are computed."""
     table = LookupTable(1, 1)
     network = in_mode_of(Sequential(ParallelTable(Identity(), table), MM(transB=True)), module)
     table.weight = module.weight
@@ -118,7 +121,7 @@ def write_partial_linear(module: Any, fields: Fields) -> Fields:
 
 
 def write_crelu(module: Any, fields: Fields) -> Fields:
-    """Its children: x beside -x, joined, and what is below 0 cut off."""
+    """Write the children that Torch7's CReLU has: [x, -x], their join, and a ReLU."""
     both = ConcatTable(Identity(), MulConstant(-1))
     parts = [both, JoinTable(1), ReLU(module.inplace)]
     return fields | {"modules": [in_mode_of(part, module) for part in parts]}
@@ -128,7 +131,7 @@ def write_crelu(module: Any, fields: Fields) -> Fields:
 
 
 def write_subtractive(module: Any, fields: Fields) -> Fields:
-    """The modules that its forward runs: an estimator of local means, and two tables."""
+    """Write the modules that Torch7's forward runs: an estimator of means, and two tables."""
     dtype = type_of_fields(fields)
     extra = {
         "subtractor": CSubTable(),

@@ -91,7 +91,7 @@ class _Frame:
 
 
 class ObjectReader(ABC):
-    """What binary and ASCII files have in common; they differ in how a number is written."""
+    """The reader of objects; its subclasses read the numbers of binary and of ASCII files."""
 
     has_longs = False
     shortest = 1
@@ -187,7 +187,7 @@ class ObjectReader(ABC):
         return root
 
     def value_of(self, frame: _Frame, table: Table) -> None:
-        """The value for the frame's key, which stays for the paths of what is below it."""
+        """Read the value for the frame's key; the key stays, for the paths in error messages."""
         frame.left -= 1
         value = self.begin()
         if value is not None:  # in Lua an entry that is nil is no entry

@@ -21,7 +21,8 @@ from tapegrad.nn.layers.table import (
     JoinTable,
 )
 from tapegrad.nn.module import Module
-from tapegrad.nn.recurrent.over_time import MODES, Sequencer
+from tapegrad.nn.recurrent.over_time import Sequencer
+from tapegrad.nn.recurrent.states import MODES
 
 if TYPE_CHECKING:
     from tapegrad.nn.formats.torch7.entry import Fields
@@ -56,7 +57,7 @@ class _ReverseSequence(Module):
 
 
 class _ReverseUnreverse(Container):
-    """A module that is run against the sequence, and its output turned around again."""
+    """Run a module that turns the sequence around, runs over it, and turns the output around."""
 
     def updateOutput(self, x: Any) -> Any:
         return self.modules[0](x)
@@ -70,14 +71,14 @@ HELPERS: dict[str, type] = {
 
 
 def read_remembering(fields: Fields, _version: int) -> Fields:
-    """States may be kept from one call to the next: in one of four modes."""
+    """Check the mode that says when states are kept from call to call.  Raises FormatError."""
     if fields.get("_remember", "neither") not in MODES:
         raise FormatError(f"one of {MODES}", f"{fields['_remember']!r:.60}")
     return fields
 
 
 def read_repeater(fields: Fields, _version: int) -> Fields:
-    """The number of steps was called nStep once."""
+    """Read the number of steps, which old files call nStep.  Raises FormatError for no number."""
     steps = fields.get("seqlen", fields.get("nStep"))
     if type(steps) is not int or steps < 1:
         raise FormatError("a number of steps called seqlen", f"{steps!r:.60}")
@@ -85,16 +86,19 @@ def read_repeater(fields: Fields, _version: int) -> Fields:
 
 
 def read_seq_gru(fields: Fields, _version: int) -> Fields:
-    """The sizes had other names once, and samples could stand before steps."""
+    """Rename the sizes of old files.  Raises UnsupportedError for batchfirst."""
     if fields.get("batchfirst"):
         raise UnsupportedError("sequences with the steps in front", "batchfirst")
     names = (("inputSize", "inputsize"), ("outputSize", "outputsize"))
-    fields = fields | {ours: fields[theirs] for theirs, ours in names if theirs in fields}
+    fields = fields | {new: fields[old] for old, new in names if old in fields}
     return {name: value for name, value in fields.items() if name not in dict(names)}
 
 
 def read_bidirectional(fields: Fields, _version: int) -> Fields:
-    """The layer that runs along the sequence, the one against it, and their merge."""
+    """Take the two layers and the merge out of Torch7's network.
+
+    The first layer runs along the sequence, the second against it.
+    """
     ahead, back, merge = _both_ways(fields)
     plain = type(merge) is CAddTable
     return {k: v for k, v in fields.items() if k != "modules"} | {
@@ -120,13 +124,13 @@ def read_bi_sequencer(fields: Fields, _version: int) -> Fields:
 
 
 def write_bidirectional(module: Any, fields: Fields) -> Fields:
-    """The network of both layers, with the sum that is the merge of none."""
+    """Write the network of both layers; a merge of None becomes a sum."""
     merge = CAddTable() if module.merge is None else module.merge
     return _written_both_ways(module, fields, merge)
 
 
 def write_bi_sequencer(module: Any, fields: Fields) -> Fields:
-    """The network of both layers, with a merge that takes whole sequences."""
+    """Write the network of both layers, with a merge that takes entire sequences."""
     merge = module.merge
     if merge is None:
         merge = JoinTable(-1)
@@ -165,7 +169,7 @@ def _written_both_ways(module: Any, fields: Fields, merge: Any) -> Fields:
 
 
 def read_criterion_over_time(fields: Fields, _version: int) -> Fields:
-    """The criterion of the first step; those of others are its clones."""
+    """Take the criterion of the first step; Torch7 runs clones of it at the others."""
     clones = fields.get("clones")
     first = clones[0] if isinstance(clones, list) and clones else fields.get("criterion")
     if not isinstance(first, Module):
@@ -182,18 +186,18 @@ def read_repeater_criterion(fields: Fields, version: int) -> Fields:
 
 
 def write_criterion_over_time(module: Any, fields: Fields) -> Fields:
-    """The criterion as the first of its clones."""
+    """Write the criterion as the first of Torch7's clones."""
     fields = {k: v for k, v in fields.items() if k != "criterion"}
     return {"sizeAverage": False} | fields | {"clones": [module.criterion]}
 
 
 def read_mask_zero_criterion(fields: Fields, _version: int) -> Fields:
-    """The mask is given; the first version made it from the input."""
+    """Read the second version, which is given its mask.  Raises UnsupportedError for the first."""
     if not fields.get("v2"):
         raise UnsupportedError("a MaskZeroCriterion that is given its mask", "one that makes it")
     return {"criterion": fields.get("criterion")}
 
 
 def write_mask_zero_criterion(_module: Any, fields: Fields) -> Fields:
-    """The mask is given, and not in the file."""
+    """Write the second version (v2), which is given its mask in each call."""
     return fields | {"v2": True}

@@ -1,8 +1,8 @@
-"""Writes the bytes of a Torch7 file: the other direction of reader.py.
+"""Write the bytes of a Torch7 file: the other direction of reader.py.
 
-Two walks over the objects, neither recursive.  The first looks whether everything can be written,
-and which arrays see the same memory: those become tensors of one storage with their strides, as
-they were.  The second writes.
+`WritePlan` walks over the objects twice, without recursion.  The first walk checks that everything
+can be written, and finds the arrays that see the same memory: they become tensors of one storage
+and keep their strides.  The second walk writes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ _CHUNK = 1 << 13
 
 
 class WritePlan:
-    """What is to be written, looked through: raises UnsupportedError before a byte is written.
+    """An object to write, and the storages of its arrays.
+
+    Raises UnsupportedError for what cannot be written, before a byte is written.
 
     obj: None, booleans, numbers, strings, arrays, lists, tuples, dicts, Table, Storage, TorchObject
     """
@@ -90,7 +92,7 @@ class WritePlan:
         array = arrays[first]
         count = (end - start) // array.dtype.itemsize
         if len(members) == 1 and count != array.size:
-            self._own(first, array)  # what lies between its entries is nobody's business
+            self._own(first, array)  # the memory between its entries is not written
             return
         span = _Span(as_strided(array, (count,), (array.dtype.itemsize,)), start)
         for _, _, key in members:
@@ -115,7 +117,10 @@ class WritePlan:
                 raise UnsupportedError("sizes of 4 bytes", str(array.size), path=path)
 
     def header(self, item: TorchObject) -> Any:
-        """What is in front of the fields: an nn.GPU's type and device, or several GPUs' numbers."""
+        """Return what a file has before an object's fields.
+
+        That is an nn.GPU's type and device, a DataParallelTable's numbers of GPUs, else None.
+        """
         known = item.fields if isinstance(item.fields, Mapping) else {}
         if item.class_name != "nn.GPU":
             return known.get("gpuAssignments")
@@ -166,7 +171,7 @@ def _owner(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _pairs(item: Any) -> list[tuple[Any, Any]]:
-    """The entries of what is written as a table, nil ones left out."""
+    """Return (key, value) of a mapping or list that becomes a table; None is left out."""
     if isinstance(item, Mapping):
         pairs = list(item.items())
     else:

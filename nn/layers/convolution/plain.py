@@ -52,7 +52,6 @@ class _GroupedConvolution(Module):
         in_channels: int,
         out_channels: int,
         kernel_size: Sizes,
-        *,
         stride: Sizes = 1,
         padding: Sizes = 0,
         dilation: Sizes = 1,

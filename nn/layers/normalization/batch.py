@@ -16,6 +16,7 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, no_grad, ops
 from tapegrad.nn.containers.container import ConcatTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Identity
@@ -69,6 +70,7 @@ class BatchNormalization(Module):
         fill_(self.running_mean, 0.0)
         fill_(self.running_var, 1.0)
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         single = self._is_single_sample(x)
         axis = 0 if single else 1

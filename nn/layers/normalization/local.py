@@ -16,6 +16,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, default_dtype, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.layers.pooling.powers import guarded_root
@@ -72,6 +73,7 @@ class _LocalNormalization(Module):
         shape = (1, *images.shape[1:])
         return self._local_sum(Tensor(np.ones(shape), dtype=images.dtype, device=images.device))
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W", self.nInputPlane)
         return drop_added_batch(self._normalize(images), x, "C H W")
@@ -186,6 +188,7 @@ class SpatialCrossMapLRN(Module):
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         images = batch_of(x, "C H W")
         half = self.size // 2

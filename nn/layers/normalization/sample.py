@@ -14,6 +14,7 @@ import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.half import in_single, run_in_single
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
@@ -84,6 +85,7 @@ class LayerNorm(_LastAxesNorm):
             self.weight = self.bias = None
         self.reset()
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         y = standardize_over(x, self._normalized_axes(x), self.eps)
         y = y if self.weight is None else y * self.weight
@@ -115,6 +117,9 @@ class RMSNorm(_LastAxesNorm):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         eps = float(np.finfo(x.dtype).eps) if self.eps is None else self.eps
+        return run_in_single(lambda x: self._normalize(x, eps), x)
+
+    def _normalize(self, x: Tensor, eps: float) -> Tensor:
         square = ops.mean(ops.square(x), axis=self._normalized_axes(x), keepdims=True)
         y = x / ops.sqrt(square + eps)
         return y if self.weight is None else y * self.weight
@@ -153,6 +158,7 @@ class GroupNorm(Module):
         fill_(self.weight, 1.0)
         fill_(self.bias, 0.0)
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, …)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Power, Sqrt, Square
 from tapegrad.nn.layers.pointwise import MulConstant
@@ -45,6 +46,8 @@ class SpatialLPPooling(Sequential):
             Sqrt() if pnorm == 2 else Power(1 / pnorm),
         )
 
+    updateOutput = in_single(Sequential.updateOutput)
+
 
 class FeatureLPPooling(Module):
     """y[o] = (Σₖ x[o·stride + k]^power)^(1 / power), k < width, along the axis of features.
@@ -67,6 +70,7 @@ class FeatureLPPooling(Module):
         self.width, self.stride, self.power = width, stride, power
         self.batch_mode = bool(batch_mode)
 
+    @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
         axis = int(self.batch_mode)
         if not 1 <= x.ndim - axis <= 3:

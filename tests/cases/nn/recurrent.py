@@ -60,9 +60,17 @@ def masked_sequence(kind):
         layer = sequences(projected(kind) if kind is nn.SeqLSTM else of_sizes(kind))(d)
         if d.choice([False, True]):
             layer.module.setZeroMask(d.rng.random(layer.input.shape[:2]) < 0.4)
+        if kind in (nn.SeqLSTM, nn.SeqGRU) and d.choice([False, True]):
+            states = first_states(d, layer.module, layer.input.shape[1])
+            layer.input, layer.wrong = [layer.input, states], [layer.wrong, states]
         return layer
 
     return draw
+
+
+def first_states(d, module, n):
+    h = d.array((n, module.outputsize))
+    return [h, d.array((n, module.hiddensize))] if isinstance(module, nn.SeqLSTM) else h
 
 
 def stepped(d, size):
@@ -123,7 +131,39 @@ def recurrence(d):
     return Layer(nn.Recurrence(step, h, 1), x, d.array((*shape[:-1], size + 1)))
 
 
+def with_states(d):
+    """A run over time, or a layer over entire sequences, with its first and last states."""
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    if d.choice([False, True]):
+        module, states = nn.SeqBGRU(size, h), [d.array((n, h)) for _ in range(2)]
+    else:
+        cells = nn.Sequential(nn.FastLSTM(size, h), nn.Tanh(), nn.RecGRU(h, h))
+        hidden = [d.array((n, h)) for _ in range(3)]
+        module, states = nn.Sequencer(cells), [[hidden[:2], hidden[2]]]
+    x = d.array((d.size("T", 1, 3), n, size), large=3.0)
+    return Layer(nn.WithStates(module), [x, states], [x, states[:-1]])
+
+
+def rnn_layer(d):
+    """Every cell and option; sometimes with states in and out."""
+    cell, first, both = d.choice(["lstm", "gru", "tanh"]), d.choice([0, 1]), d.choice([0, 1])
+    layers, size, h = d.choice([1, 2]), d.size("D", 1, 3), d.size("H", 1, 3)
+    t, n = d.size("T", 1, 3), d.size("N")
+    module = nn.RNNLayer(
+        cell, size, h, layers, d.choice([True, False]), bool(first), d.choice([0.0, 0.25]), both
+    )
+    x = d.array((n, t, size) if first else (t, n, size), large=3.0)
+    wrong = d.array((*x.shape[:2], size + 1))
+    if d.choice([True, False]):
+        return Layer(module, x, wrong, "evaluate" if first else None)
+    h, c = (d.array((layers * (1 + both), n, h)) for _ in range(2))
+    states = [h, c] if cell == "lstm" else h
+    return Layer(module, [x, states], [wrong, states])
+
+
 MODULES = {
+    "RNNLayer": rnn_layer,
+    "WithStates": with_states,
     "BiSequencer": sequences(lambda d, size: nn.BiSequencer(stepped(d, size))),
     "Embedding": lookup(embedding),
     "FastLSTM": one_step(of_sizes(nn.FastLSTM)),
@@ -147,8 +187,8 @@ MODULES = {
     "Repeater": one_step(
         lambda d, size: nn.Repeater(nn.Sequential(nn.RecGRU(size, 2), nn.Tanh()), d.integer(1, 3))
     ),
-    "SeqBGRU": sequences(of_sizes(nn.SeqBGRU)),
-    "SeqBLSTM": sequences(of_sizes(nn.SeqBLSTM)),
+    "SeqBGRU": masked_sequence(nn.SeqBGRU),
+    "SeqBLSTM": masked_sequence(nn.SeqBLSTM),
     "SeqGRU": masked_sequence(nn.SeqGRU),
     "SeqLSTM": masked_sequence(nn.SeqLSTM),
     "Sequencer": listed_steps,

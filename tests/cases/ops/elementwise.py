@@ -51,7 +51,9 @@ def numpy_clip(d):
 
 OPERATIONS = {
     **{name: elementwise(name) for name in (
-        "absolute", "add", "arccos", "arccosh", "arcsin", "arctanh", "cbrt", "ceil", "conjugate",
+        "absolute", "absolute_slope", "guarded_divide", "guarded_sqrt", "larger_share",
+        "over_cosh_squared", "add",
+        "arccos", "arccosh", "arcsin", "arctanh", "cbrt", "ceil", "conjugate",
         "copysign", "cos", "degrees", "divide", "equal", "fabs", "floor", "floor_divide", "fmax",
         "fmin", "fmod", "greater", "greater_equal", "heaviside", "hypot", "identity", "imag",
         "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10", "log1p", "log2",

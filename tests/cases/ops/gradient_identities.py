@@ -24,8 +24,18 @@ def watched(d):
     return TrialCall([d.array(d.shape())], {"watch": ignore})
 
 
+def same(gradients):
+    """What a hook that changes nothing returns."""
+    return gradients
+
+
+def replaced(d):
+    return TrialCall([[d.array(d.shape()) for _ in range(d.integer(1, 3))]], {"function": same})
+
+
 OPERATIONS = {
     "penalize_l1": penalty,
+    "replace_gradients": replaced,
     "scale_gradient": scaled,
     "watch_gradient": watched,
 }

@@ -82,6 +82,7 @@ OPERATIONS = {
     "dot": dot,
     "einsum": einsum,
     "inner": inner,
+    "leading_diagonal": lambda d: TrialCall([d.array((3, 3, *d.shape("N?")))]),
     "matmul": matmul,
     "matrix_trace": matrices({"offset": 0}, {"offset": 1}),
     "outer": lambda d: TrialCall([d.array((d.integer(1, 4),)), d.array((d.integer(1, 4),))]),

@@ -111,9 +111,17 @@ def multi_dot(d):
     return TrialCall([[d.array(shape) for shape in shapes]])
 
 
+def nan_unless_zero(d):
+    """A matrix that is 0 where it must be."""
+    where = d.booleans((*d.shape("N?"), 3, 3))
+    x = d.normal(where.shape) * ~where
+    return TrialCall([x, x.copy(), where], {"share": 0.5})
+
+
 OPERATIONS = {
     **dict.fromkeys((
-        "det", "eig", "eig_parts", "eigvals", "inv", "slogdet", "slogdet_parts"
+        "cofactors", "eig", "eig_parts", "eigvals", "inv", "slogdet", "slogdet_parts",
+        "require_basis"
     ), square),
     **dict.fromkeys((
         "eigh", "eigh_parts", "eigvalsh"
@@ -121,6 +129,10 @@ OPERATIONS = {
     **dict.fromkeys((
         "matrix_rank", "pinv", "pseudo_inverse", "svd_parts", "svdvals"
     ), any_matrix),
+    "close_pairs": lambda d: TrialCall([d.array((*d.shape("N?"), 3))]),
+    "cofactor_change": lambda d: TrialCall([regular(d, 3), regular(d, 3)]),
+    "det": lambda d: TrialCall([d.array((*d.shape("N?"), 3, 3))]),
+    "nan_unless_zero": nan_unless_zero,
     "cholesky": positive_definite,
     "cholesky_lower": positive_definite,
     "cond": cond,

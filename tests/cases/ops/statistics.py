@@ -41,6 +41,9 @@ def covariance(d):
 
 
 OPERATIONS = {
+    "backward_scan": lambda d: TrialCall(
+        [d.array((2, 3, 4)), d.array((2, 2, 4))], {"axis": 1}
+    ),
     **dict.fromkeys((
         "nanmax", "nanmean", "nanmin", "nanprod", "nansum"
     ), reduced_with_gaps),

@@ -1,0 +1,181 @@
+"""What to write instead of a library's function that converts a Tensor, or that has no primitive.
+
+The error is raised deep in the library.  So the function that the user called is looked up on the
+stack: the outermost frame of the library before the user's own code.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.autograd.core.callsite import is_own_frame
+from tapegrad.autograd.core.running import register_advice
+from tapegrad.autograd.surface import coverage
+
+__all__ = [
+    "OF_ARRAYS",
+    "advice_for",
+    "library_advice",
+    "library_function",
+    "public_name",
+    "option_advice",
+    "remark_on",
+]
+
+_DENSITY = (
+    "Write the density with NumPy; that of norm is "
+    "-(((x - loc) / scale)**2) / 2 - np.log(scale) - np.log(2 * np.pi) / 2"
+)
+_SOLUTION = (
+    "Find the solution r with values (.item(), .numpy()); one Newton step at it written with "
+    "NumPy, r - f(r) / f'(r), has its gradient"
+)
+_STEPS = "Write the steps of the method (Euler, Runge-Kutta) with NumPy: a loop is differentiated"
+_NODES = (
+    "Sum over fixed nodes: t, w = np.polynomial.legendre.leggauss(50); "
+    "(b - a) / 2 * np.sum(w * f((a + b) / 2 + (b - a) / 2 * t))"
+)
+_SPARSE = "Use the dense matrix, A.toarray() @ x, or declare the product by tapegrad.custom_vjp"
+_PANDAS = "Take the numbers out first: df.to_numpy() @ w, df['a'].to_numpy() * w"
+_PLOT = "Give it values: x.numpy()"
+
+# Beginning of the library's name and the function's: advice.  The longest that fits is used.
+_ADVICE = {
+    "numpy.vectorize": "Call the function on the entire array, or np.stack([f(t) for t in ts])",
+    "numpy.piecewise": "Use np.where(t < 0, f(t), g(t))",
+    "numpy.select": "Use np.where(condition, x, other)",
+    "numpy.apply_along_axis": "Use np.stack([f(row) for row in a])",
+    "numpy.full": "Use p * np.ones(shape), or np.broadcast_to(p, shape)",
+    "numpy.full_like": "Use p * np.ones_like(a)",
+    "numpy.poly1d": "Use np.polyval(np.stack([p0, p1]), x)",
+    "numpy.r_": "Use np.concatenate or np.stack",
+    "numpy.polynomial": "Use the matrix of the basis: polyvander(t, n) @ p, chebvander(t, n) @ p",
+    "numpy.ndenumerate": "Use for i in np.ndindex(x.shape): x[i]",
+    "numpy.logaddexp.reduce": "Use tapegrad.ops.logsumexp(x, axis)",
+    "numpy.interp": "left= and right= are constants; use np.where for values that have gradients",
+    "numpy.testing": "Compare values: x.numpy()",
+    "numpy.ma": "Use np.where(mask, 0, x) in place of a masked array",
+    "numpy.linalg": "Use np.stack for a matrix made of Tensors",
+    "numpy.save": "Save values: x.numpy()",
+    "scipy.stats": _DENSITY,
+    "scipy.integrate": _STEPS,
+    "scipy.integrate.quad": _NODES,
+    "scipy.integrate.dblquad": _NODES,
+    "scipy.integrate.nquad": _NODES,
+    "scipy.integrate.quad_vec": _NODES,
+    "scipy.integrate.fixed_quad": _NODES,
+    "scipy.integrate.trapezoid": "Use np.trapezoid",
+    "scipy.integrate.cumulative_trapezoid": "Use np.cumsum of the mean of neighbours",
+    "scipy.integrate.simpson": "Use np.sum with Simpson's weights 1, 4, 2, …, 4, 1, times dx / 3",
+    "scipy.optimize": _SOLUTION,
+    "scipy.linalg.expm": "For a symmetric matrix, w, v = np.linalg.eigh(a); (v * np.exp(w)) @ v.T; "
+    "otherwise sum its series and square the result",
+    "scipy.linalg.solve_triangular": "Use np.linalg.solve",
+    "scipy.linalg.cho_solve": "Use np.linalg.solve",
+    "scipy.linalg.cho_factor": "Use np.linalg.cholesky",
+    "scipy.linalg.block_diag": "Use np.block with np.zeros",
+    "scipy.linalg.toeplitz": "Use c[np.abs(np.arange(n)[:, None] - np.arange(n))]",
+    "scipy.linalg": "Use the function of np.linalg",
+    "scipy.signal.convolve": "Use np.convolve",
+    "scipy.signal.correlate": "Use np.correlate",
+    "scipy.signal": "Use np.convolve, or np.fft",
+    "scipy.fft": "Use np.fft",
+    "scipy.spatial": "Use np.linalg.norm(x[:, None] - y, axis=-1) for distances",
+    "scipy.interpolate": "Use np.interp",
+    "scipy.ndimage": "Use np.convolve, or tapegrad.ops.conv2d",
+    "scipy.sparse": _SPARSE,
+    "pandas": _PANDAS,
+    "matplotlib": _PLOT,
+    "seaborn": _PLOT,
+}
+_KNOWN_AS = {"numpy.AxisConcatenator": "numpy.r_"}
+_WITH_NAMESAKES = ("scipy.special.", "scipy.linalg.")
+_OPTIONS = {
+    "where": "Use np.where(condition, f(x), other), with an x that is harmless where it is unused.",
+    "dtype": "Use x.astype(dtype).",
+    "casting": "Use x.astype(dtype).",
+    "like": "The result is a Tensor where an argument is one.",
+    "order": "A Tensor has no memory order.",
+}
+_LIBRARIES = frozenset(name.partition(".")[0] for name in _ADVICE) | {"sklearn", "torch"}
+OF_ARRAYS = (
+    "Use np.stack([x, y]) for one Tensor of several, or a function of tapegrad.autograd.ops. "
+)
+
+
+def library_function() -> str:
+    """The function of a library that the user's code called, "scipy.linalg.expm"; "" if none runs.
+
+    Private modules are left out of the name.
+    """
+    frame: Any = sys._getframe(1)
+    name = ""
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if module.partition(".")[0] in _LIBRARIES:
+            if not module.startswith("scipy._lib"):
+                name = _public_name(module, frame.f_code.co_qualname)
+            elif hasattr(wrapped := frame.f_locals.get("f"), "__qualname__"):
+                name = _public_name(wrapped.__module__, wrapped.__qualname__)
+        elif not is_own_frame(frame):
+            break
+        frame = frame.f_back
+    return name
+
+
+def _public_name(module: str, function: str) -> str:
+    rooms = module.partition("._")[0].split(".")
+    if rooms == ["numpy", "lib"]:
+        rooms = ["numpy"]
+    parts = function.partition(".<locals>")[0].split(".")
+    name = ".".join([*rooms[:2], *(part for part in parts if not part.startswith("_"))])
+    return _KNOWN_AS.get(name, name)
+
+
+def advice_for(name: str) -> str:
+    """A sentence that says what to write instead of the function `name` of a library, or ""."""
+    own = name.rpartition(".")[2]
+    if name not in _ADVICE:
+        if name.startswith("scipy.linalg.") and hasattr(np.linalg, own):
+            return f"For scipy's {own} there is np.linalg.{own}."
+        if name.startswith(_WITH_NAMESAKES) and callable(getattr(ops, own, None)):
+            return f"For scipy's {own} there is tapegrad.autograd.ops.{own}."
+    fitting = [key for key in _ADVICE if f"{name}.".startswith(f"{key}.")]
+    return f"For {name}: {_ADVICE[max(fitting, key=len)]}." if fitting else ""
+
+
+def library_advice(besides: str = "") -> str:
+    """What to write instead of the function of a library that the user called, or "".
+
+    besides: the name of a function that this is not about
+    """
+    name = library_function()
+    return advice_for(name) if name and name != besides else ""
+
+
+register_advice(library_advice)
+
+
+def option_advice(option: str) -> str:
+    """What to write instead of an option that a function has no rule for, or ""."""
+    return _OPTIONS.get(option, "")
+
+
+def remark_on(name: str) -> str:
+    """What the table of NumPy's functions says of one that is not supported, or ""."""
+    return coverage.remark_on(name.removeprefix("numpy."))
+
+
+def public_name(function: Any) -> str:
+    """The public name of a function of a library: "numpy.linalg.norm", "scipy.special.betainc"."""
+    name = str(getattr(function, "__name__", function))
+    if isinstance(function, np.ufunc):
+        for module in ("numpy", "scipy.special"):
+            if getattr(sys.modules.get(module), name, None) is function:
+                return f"{module}.{name}"
+        return name
+    return f"{getattr(function, '__module__', None) or 'numpy'}.{name}"

@@ -1,0 +1,52 @@
+"""How the arguments of a call become inputs, for which there are gradients, and named ones."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["refuse_names_by_hand", "sort_arguments"]
+
+BY_HAND = (
+    "{name} has a hand-written gradient, which is called with the input alone: it takes no "
+    "{given} by name. Set it on the module, or delete updateGradInput and accGradParameters."
+)
+NO_NAME = "{name}: the forward code takes no argument after {count}, which {value!r} could be"
+
+
+def sort_arguments(
+    module: Any, inputs: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(inputs by position, arguments by name) of a call.
+
+    Text after the first input gets the name of its argument.  If all are named, the first argument
+    of the forward code is the input; a criterion's `target` is its second.
+    Raises TypeError for text that no argument could be.
+    """
+    if not named and not any(type(x) is str for x in inputs[1:]):
+        return inputs, named
+    names = list(inspect.signature(module.updateOutput).parameters)
+    first = next((i for i, x in enumerate(inputs) if i and type(x) is str), len(inputs))
+    if len(inputs) > len(names) and first < len(inputs):
+        raise TypeError(
+            NO_NAME.format(name=type(module).__name__, count=len(names), value=inputs[first])
+        )
+    given = dict(zip(names[first:], inputs[first:], strict=False))
+    if both := sorted(given.keys() & named.keys()):
+        raise TypeError(f"{type(module).__name__}: {both[0]} is given by position and by name")
+    named, inputs = {**given, **named}, inputs[:first]
+    while len(inputs) < _inputs_by_name(module) and names[len(inputs)] in named:
+        inputs = (*inputs, named.pop(names[len(inputs)]))
+    return inputs, named
+
+
+def _inputs_by_name(module: Any) -> int:
+    """How many arguments are inputs even when they are named."""
+    return 1 if module._in_graphs else 2  # a criterion's prediction and target
+
+
+def refuse_names_by_hand(module: Any, named: Mapping[str, Any] | None) -> None:
+    """Raise TypeError for named arguments of a module with a hand-written gradient."""
+    if named:
+        raise TypeError(BY_HAND.format(name=type(module).__name__, given=", ".join(named)))

@@ -1,0 +1,196 @@
+"""What a trainer does without training: evaluation and predictions.
+
+Both run in evaluation mode, and put each part of the model back into the mode that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd import Parameter, Tensor, no_grad
+from tapegrad.autograd.core.tensor import array_of
+from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches
+from tapegrad.optim.training.losses import MeanLoss, batch_loss, labels_ignored_by
+from tapegrad.optim.training.metrics import MetricSource, make_metrics
+
+if TYPE_CHECKING:
+    from tapegrad.optim.training.average import ExponentialMovingAverage
+
+__all__ = ["NO_BATCHES", "Evaluator", "Model", "to_tensors", "keep_modes"]
+
+NO_BATCHES = (
+    "{place}: there are no samples in the data: no batch came. (A generator can be used once: give "
+    "a function that makes it)"
+)
+SHUFFLED = "Trainer.predict: the batches are shuffled, and so would be the outputs: shuffle=False"
+NOT_OF_SAMPLES = (
+    "Trainer.predict: the model returns one number for a batch, not one for each sample"
+)
+
+
+class Model(Protocol):
+    """A module, as far as the trainer knows one."""
+
+    @property
+    def train(self) -> bool:
+        """Whether the module is in training mode."""
+        ...  # pragma: no cover
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Return the outputs."""
+
+    def training(self) -> Any:
+        """Set training mode."""
+
+    def evaluate(self) -> Any:
+        """Set evaluation mode."""
+
+    def listModules(self) -> list[Any]:
+        """Return the module and all below it."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Return the parameters by name."""
+        ...
+
+    def named_buffers(self) -> Iterator[tuple[str, Any]]:
+        """Return the running statistics and other buffers by name."""
+        ...
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Any:
+        """Take the arrays over."""
+
+
+class Evaluator:
+    """A model, a criterion, and what is measured of them: what of a Trainer changes nothing.
+
+    sample_weights: batches are (x, …, target, weights)
+    average:        its averages take the place of the parameters
+    """
+
+    model: Model
+    criterion: Callable[[Any, Any], Any]
+    metrics: list[MetricSource]
+    sample_weights: bool
+    average: ExponentialMovingAverage | None
+
+    def evaluate(self, data: Data, *, batch_size: int = 32) -> dict[str, float]:
+        """Compute val_loss and the metrics over `data`, in evaluation mode.
+
+        With the averages in place of the parameters, if the trainer has an `average`.  Figures of
+        no labelled sample are NaN.  Raises ValueError for data without samples.
+        """
+        return self._evaluate(self._for_evaluation(data, batch_size))
+
+    def _for_evaluation(self, data: Data, batch_size: int) -> HasEpochs:
+        entries = 3 if self.sample_weights else 2
+        return as_batches(
+            data, batch_size, 0, shuffle=False, place="Trainer.evaluate", entries=entries
+        )
+
+    def _evaluate(self, batches: HasEpochs) -> dict[str, float]:
+        metrics = make_metrics(self.metrics, labels_ignored_by(self.criterion))
+        mean, count = MeanLoss(), 0
+        with self._evaluating():
+            for batch in batches.epoch(0):
+                output, loss, weights, target = self._forward(batch)
+                mean.add(float(loss), weights)
+                count += 1
+                for metric in metrics:
+                    metric.add(output, target)
+        if not count:
+            raise ValueError(NO_BATCHES.format(place="Trainer.evaluate"))
+        results = {"val_loss": mean.value()}
+        results.update({f"val_{metric.name}": metric.value() for metric in metrics})
+        return results
+
+    def predict(self, data: Data, *, batch_size: int = 32) -> Any:
+        """Compute the outputs for `data`, in order and in evaluation mode, as NumPy arrays.
+
+        data: an array, a tuple or list of arrays for a model of several inputs, `Batches` of inputs
+              that are not shuffled, or an iterable of batches of inputs
+        With the averages in place of the parameters, if the trainer has an `average`.  Of several
+        outputs, each is joined along its first axis, that of samples.
+        Raises ValueError for data without samples, and for shuffled batches.
+        """
+        batches = as_batches(data, batch_size, 0, shuffle=False, place="Trainer.predict", entries=1)
+        if isinstance(batches, Batches) and batches.shuffle:
+            raise ValueError(SHUFFLED)
+        with self._evaluating():
+            outputs = [
+                map_leaves(_to_numpy, self.model(*[to_tensors(x) for x in inputs]))
+                for inputs in batches.epoch(0)
+            ]
+        if not outputs:
+            raise ValueError(NO_BATCHES.format(place="Trainer.predict"))
+        return join_batches(outputs)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        with keep_modes(self.model), no_grad(), self._apply_average():
+            self.model.evaluate()
+            yield
+
+    def _apply_average(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.average is None else self.average.apply()
+
+    def _forward(self, batch: Batch) -> tuple[Any, Any, tuple[float, float], Any]:
+        """Return the output for a batch, its loss, the loss's (factor, weight), and the target."""
+        *inputs, target = batch
+        sample_weights = None
+        if self.sample_weights:
+            *inputs, target, sample_weights = batch
+        output = self.model(*[to_tensors(x) for x in inputs])
+        loss, weights = batch_loss(self.criterion, output, target, sample_weights)
+        return output, loss, weights, target
+
+
+@contextmanager
+def keep_modes(model: Any) -> Iterator[None]:
+    """Give each part of the model the mode that it had, after a with statement."""
+    modes = [(part, part.train) for part in model.listModules()]
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.train = mode
+
+
+def join_batches(outputs: list[Any]) -> Any:
+    """Join arrays along their first axis, and those of equal nests entry by entry.
+
+    Raises ValueError for outputs that do not have one for each sample.
+    """
+    first = outputs[0]
+    if isinstance(first, dict):
+        return {key: join_batches([output[key] for output in outputs]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return [join_batches(list(entries)) for entries in zip(*outputs, strict=True)]
+    if not np.ndim(first):
+        raise ValueError(NOT_OF_SAMPLES)
+    return np.concatenate(outputs)
+
+
+def to_tensors(x: Any) -> Any:
+    """Return arrays as Tensors, also those of a table."""
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, Mapping):
+        return {key: to_tensors(entry) for key, entry in x.items()}
+    if isinstance(x, (list, tuple)) and any(hasattr(entry, "shape") for entry in x):
+        return [to_tensors(entry) for entry in x]
+    return Tensor(x)
+
+
+def _to_numpy(value: Any) -> Any:
+    return np.array(devices.to_numpy(array_of(value.detach())))
