@@ -200,7 +200,7 @@ def test_likelihoods_by_formula():
 
 def test_a_mask_is_of_booleans():
     criterion = nn.MaskZeroCriterion(nn.MSECriterion())
-    with pytest.raises(ValueError, match="a mask holds booleans"):
+    with pytest.raises(TypeError, match="booleans are needed"):
         criterion.setZeroMask([0, -np.inf])
     criterion.setZeroMask([0, 1])
     assert criterion.forward(np.array([[2.0], [5.0]]), np.array([[0.0], [0.0]])) == 4

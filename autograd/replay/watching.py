@@ -262,5 +262,5 @@ def _quick_check(places: list[Place]) -> Callable[[], bool]:
     return holds
 
 
-_memory_of = attrgetter("_data")
+_memory_of = attrgetter("_bare")
 _cell_contents = attrgetter("cell_contents")
