@@ -187,3 +187,62 @@ def test_losses(ours, theirs, signed):
     expected.backward()
     close(ours.forward(x, target).numpy(), expected.detach().numpy())
     close(ours.backward(x, target).numpy(), at.grad.numpy())
+
+
+def test_instance_norm():
+    for affine in (False, True):
+        ours, theirs = nn.InstanceNorm(3, affine=affine), torch.nn.InstanceNorm2d(3, affine=affine)
+        pairs = [(ours.weight, theirs.weight), (ours.bias, theirs.bias)] if affine else []
+        compare(ours, theirs, values((2, 3, 4, 5)), pairs)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "shape"),
+    [
+        (nn.AdaptiveAvgPool1d(3), torch.nn.AdaptiveAvgPool1d(3), (2, 3, 7)),
+        (nn.AdaptiveMaxPool1d(3), torch.nn.AdaptiveMaxPool1d(3), (2, 3, 7)),
+        (nn.AdaptiveAvgPool3d((2, 3, 1)), torch.nn.AdaptiveAvgPool3d((2, 3, 1)), (2, 3, 4, 5, 6)),
+        (nn.AdaptiveMaxPool3d((2, 3, 1)), torch.nn.AdaptiveMaxPool3d((2, 3, 1)), (2, 3, 4, 5, 6)),
+        (nn.Flatten(1, 2), torch.nn.Flatten(1, 2), (2, 3, 4, 5)),
+    ],
+)
+def test_pooling_to_a_size_and_flatten(ours, theirs, shape):
+    compare(ours, theirs, values(shape))
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_grid_sample(mode, padding_mode, align_corners):
+    compare(
+        nn.GridSample(mode, padding_mode, align_corners),
+        torch.nn.functional.grid_sample,
+        [values((2, 3, 4, 5)), RNG.uniform(-1.3, 1.3, (2, 3, 2, 2))],
+        arguments={"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners},
+    )
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_embedding_bag(mode):
+    ours = nn.EmbeddingBag(6, 4, mode, padding_idx=2)
+    theirs = torch.nn.EmbeddingBag(6, 4, mode=mode, padding_idx=2)
+    compare(
+        ours, theirs, np.array([[0, 2, 5], [2, 2, 2], [1, 1, 4]]), [(ours.weight, theirs.weight)]
+    )
+
+
+def test_spectral_norm():
+    ours, inner = nn.SpectralNorm(nn.Linear(4, 3)), torch.nn.Linear(4, 3).double()
+    theirs = torch.nn.utils.parametrizations.spectral_norm(inner, n_power_iterations=200)
+    weight = theirs.parametrizations.weight.original
+    ours = ours.double()
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(ours.v.numpy()))
+        theirs.bias.copy_(torch.from_numpy(ours.bias.numpy()))
+    x, g = values((2, 4)), values((2, 3))
+    expected = theirs.train()(torch.from_numpy(x))
+    expected.backward(torch.from_numpy(g))
+    np.testing.assert_allclose(ours.forward(x).numpy(), expected.detach().numpy(), rtol=1e-8)
+    ours.zeroGradParameters()
+    ours.backward(x, g)
+    np.testing.assert_allclose(ours.v.grad.numpy(), weight.grad.numpy(), rtol=1e-6, atol=1e-9)

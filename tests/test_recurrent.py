@@ -161,7 +161,7 @@ def test_the_padding_of_an_embedding_is_zero_and_gets_no_gradient():
 
 def test_indices_of_no_row_are_named():
     for module in (nn.Embedding(4, 3), nn.LookupTableMaskZero(4, 3)):
-        with pytest.raises(nn.ShapeError, match="holds 4"):
+        with pytest.raises(nn.ShapeError, match="holds the index 4, and the table has 4 rows"):
             module.forward(np.array([0, 4]))
     with pytest.raises(nn.ShapeError, match="holds -1"):
         nn.Embedding(4, 3).forward(np.array([-1]))

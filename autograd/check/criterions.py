@@ -74,6 +74,7 @@ for _name in (
     "its_text_is_short_and_printing_changes_nothing",
     "finite_data_give_finite_results",
     "nan_stays_nan",
+    "integers_give_the_values_of_their_floats",
     "a_wrong_shape_is_refused_and_changes_nothing",
     "replay_equals_eager",
     "a_setting_changed_after_recording_is_seen",

@@ -1,6 +1,6 @@
 """Decorators: modules around one module, which change how it runs.
 
-Bottle folds axes, WeightNorm computes the module's weight from other parameters, DontCast keeps a
+Bottle folds axes, WeightNorm and SpectralNorm compute the module's weight, DontCast keeps a
 dtype, NaN finds NaN, Profile measures time, GPU places the module, Checkpoint saves memory.
 """
 
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from tapegrad.devices import Device
     from tapegrad.nn.module import Module
 
-__all__ = ["Bottle", "Checkpoint", "Decorator", "DontCast", "GPU", "NaN", "Profile", "WeightNorm"]
+__all__ = [
+    "Bottle",
+    "Checkpoint",
+    "Decorator",
+    "DontCast",
+    "GPU",
+    "NaN",
+    "Profile",
+    "SpectralNorm",
+    "WeightNorm",
+]
 
 NOT_A_NUMBER = "found NaN in {what} of {module}"
 
@@ -143,6 +153,61 @@ class WeightNorm(Decorator):
         axis = self.outputDim % len(self.shape)
         shape = (self.shape[axis], *self.shape[:axis], *self.shape[axis + 1 :])
         return ops.moveaxis((self.v * (self.g / norm)).reshape(shape), 0, axis)
+
+    def updateOutput(self, x: Nest) -> Nest:
+        """x: whatever the module takes -> what it returns."""
+        module, weight = self._layer, self._weight()
+        module.weight = weight
+        try:
+            return module(x)
+        finally:
+            module.weight = weight.detach()  # which can be read, and does not keep the tape
+
+
+class SpectralNorm(Decorator):
+    """A module whose weight is W / ‖W‖₂, with W learned: its largest singular value is 1.
+
+    The weight counts as a matrix (n_out, all other axes).  The parameter `v` is W, in the weight's
+    shape, and starts from the module's weight; the module's `weight` is no longer a Parameter: each
+    call computes it.  The norm is exact, by a singular value decomposition in each call, so that
+    nothing is remembered between calls.  Raises TypeError for a module without a weight, ShapeError
+    for a weight of one axis.
+    Source: T. Miyato et al., "Spectral normalization for generative adversarial networks", ICLR
+    2018, equation 8, where the norm is estimated by power iteration.
+    """
+
+    keeps = ("v",)
+
+    def __init__(self, module: Module) -> None:
+        super().__init__(module)
+        weight = vars(module).get("weight")
+        if not isinstance(weight, Parameter):
+            raise TypeError(f"SpectralNorm: {type(module).__name__} has no parameter called weight")
+        if weight.ndim < 2:
+            raise ShapeError(f"SpectralNorm: the weight of shape {weight.shape} is no matrix")
+        self.v = Parameter(weight.numpy().copy())
+        self._layer.weight = self._weight().detach()
+
+    @property
+    def _layer(self) -> Any:  # a layer with a weight
+        return self.modules[0]
+
+    @property
+    def bias(self) -> Any:
+        """The module's bias."""
+        return self._layer.bias
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw W as the module draws its weight."""
+        layer = self._layer
+        layer.weight = Parameter(self.v.numpy().copy())
+        layer.reset(stdv)
+        ops.assign(self.v.detach(), layer.weight.detach())
+        layer.weight = self._weight().detach()
+
+    def _weight(self) -> Any:
+        rows = self.v.reshape((self.v.shape[0], -1))
+        return self.v / ops.matrix_norm(rows, ord=2)
 
     def updateOutput(self, x: Nest) -> Nest:
         """x: whatever the module takes -> what it returns."""

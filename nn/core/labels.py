@@ -23,19 +23,14 @@ NO_CLASS = (
     "the target holds {label}, and the input has {classes} classes: labels are integers from "
     "0 to {last}{besides}"
 )
-NO_ROW = (
-    "the input holds the index {label}, and the table has {classes} rows: indices are integers "
-    "from 0 to {last}"
-)
 
 
 @primitive(differentiable=False)
 def class_labels(
-    xp: Namespace, labels: Array, *, classes: int, ignored: int | None = None, rows: bool = False
+    xp: Namespace, labels: Array, *, classes: int, ignored: int | None = None
 ) -> Array:
     """The labels as integers, -1 where a label is `ignored`.
 
-    rows: the labels are indices of the rows of a table, which the message then says
     It is a primitive, so that a replayed step checks its new labels too.  Raises ShapeError for a
     label that is no class: NumPy would count it from the end, CuPy would use another valid index.
     """
@@ -45,9 +40,7 @@ def class_labels(
         wrong = labels[~(known | skipped)][0].item()
         besides = "" if ignored is None else f", or ignoreIndex, {ignored}"
         raise ShapeError(
-            (NO_ROW if rows else NO_CLASS).format(
-                label=wrong, classes=classes, last=classes - 1, besides=besides
-            )
+            NO_CLASS.format(label=wrong, classes=classes, last=classes - 1, besides=besides)
         )
     return xp.where(skipped, -1, labels.astype(np.int64))
 

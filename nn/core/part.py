@@ -51,6 +51,7 @@ class Part:
 
     keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
     counts: ClassVar[Mapping[str, Any]] = {}
+    promotes: ClassVar[bool] = False  # whether integer inputs become floats first (core.trace)
 
     # Where calls leave results; a recorded step depends on all other attributes (autograd/replay).
     _step_results = (ATTRIBUTE,)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.autograd import Tensor, is_recording
+from tapegrad.autograd import Tensor, default_dtype, is_recording, ops
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.node import Node, next_serial
 from tapegrad.autograd.core.tensor import as_array, untracked
@@ -32,13 +32,16 @@ from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.hooks import with_hooks
 from tapegrad.nn.core.spans import Span, Trace
 
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
 NO_TENSOR = (
     "{name}.updateOutput returned {kind}, whose gradient is lost: forward code returns Tensors, or "
     "lists, tuples and dicts of them. Compute with x itself, not with x.numpy() or x.data; "
     "tapegrad.Tensor(y) says that y is a constant."
 )
 
-__all__ = ["as_tensors", "mark_inputs", "run_module", "trace_call"]
+__all__ = ["as_tensors", "mark_inputs", "promote_integers", "run_module", "trace_call"]
 
 # What holds no past: a number with a fraction, or an array.
 _BARE = (np.ndarray, np.inexact, float, complex)
@@ -94,6 +97,8 @@ def run_module(
     named: further arguments by name; arrays among them become Tensors, all else stays what it is
     """
     watch(module)
+    if module.promotes:
+        update = _promote_before(update)
     if module._tapegrad_hooks is not None:
         update = with_hooks(module, update)
     frame = current_frame()
@@ -124,6 +129,25 @@ def run_module(
             _refuse_lost_gradient(module, marked, output)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
     return output
+
+
+def promote_integers(inputs: Nest) -> Nest:
+    """The same nest with floats for integers and booleans, as NumPy promotes them with a float.
+
+    Arrays of at most 16 bits get the default dtype, float32 unless it was changed, and longer ones
+    float64, so that no value changes (below 2⁵³).
+    """
+    return map_leaves(_promote_leaf, inputs)
+
+
+def _promote_leaf(x: Tensor) -> Tensor:
+    if x.dtype.kind not in "iub":
+        return x
+    return ops.cast(x, dtype=np.result_type(x.dtype, default_dtype()))
+
+
+def _promote_before(update: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *inputs, **named: update(*map(promote_integers, inputs), **named)
 
 
 def _refuse_lost_gradient(module: Any, inputs: list[Any], output: Any) -> None:

@@ -15,17 +15,27 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
-from tapegrad.nn.criterions.targets import target_tensor, weights_buffer
+from tapegrad.nn.criterions.targets import (
+    is_mean,
+    longer_axes,
+    set_reduction,
+    sum_or_mean,
+    target_of_shape,
+    target_tensor,
+    weights_buffer,
+)
 from tapegrad.nn.layers.softmax import LogSoftMax
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Nest, Operand
+    from tapegrad.devices import Shape
 
 __all__ = [
     "ClassNLLCriterion",
@@ -35,13 +45,20 @@ __all__ = [
 ]
 
 
+NO_LABELS = (
+    "the target of shape {found} fits the input of shape {x} neither as labels {wanted} nor as "
+    "shares of the classes {x}; the classes are along axis {axis}{hint}"
+)
+CLASSES_LAST = ": where they are the last axis, say axis=-1"
+
+
 class ClassNLLCriterion(Criterion):
     """loss = -Σᵢ w[tᵢ]·x[i, tᵢ] / Σᵢ w[tᵢ]: the negative log-likelihood of the labels t.
 
     x: log-probabilities (C,) or (N, C);  target: one label, or N of them, any numeric dtype -> 0-d.
     weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
     divided.  Samples whose label is `ignoreIndex` are left out of both sums; the loss of no samples
-    is 0.
+    is 0.  With reduction "none" the result has the target's shape.
     Raises ShapeError for other shapes, and for a label that is no class.
     Source: nn.ClassNLLCriterion.
     """
@@ -51,11 +68,16 @@ class ClassNLLCriterion(Criterion):
     ignoreIndex: int | None
 
     def __init__(
-        self, weights: Operand | None = None, sizeAverage: bool = True, ignoreIndex: int = -100
+        self,
+        weights: Operand | None = None,
+        sizeAverage: bool = True,
+        ignoreIndex: int | None = -100,
+        reduction: str | None = None,
     ) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
         self.ignoreIndex = ignoreIndex
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (1, 2):
@@ -69,11 +91,11 @@ class ClassNLLCriterion(Criterion):
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
-        return self._loss_of_rows(rows, target)
+        return self.loss_of_rows(rows, target, x.shape[:-1])
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
         """The mean divides by the weights of the labels that count, and so does that of batches."""
-        if not self.sizeAverage:
+        if not is_mean(self):
             return 1, samples
         labels = np.asarray(devices.to_numpy(array_of(target_tensor(target, x).detach())))
         labels = labels[(labels >= 0) & (labels != self.ignoreIndex)]
@@ -83,39 +105,67 @@ class ClassNLLCriterion(Criterion):
         total = float(weights[labels.astype(np.int64)].sum())
         return total, total
 
-    def _loss_of_rows(self, rows: Tensor, target: Tensor) -> Tensor:
-        """The loss of log-probabilities (N, C) and N labels."""
+    def loss_of_rows(
+        self, rows: Tensor, target: Tensor, shape: Shape, *, smoothing: float = 0
+    ) -> Tensor:
+        """The loss of log-probabilities (N, C) and N labels.
+
+        smoothing: the share of the mean over all classes.  shape: of the losses that reduction
+        "none" gives.
+        """
         samples, classes = rows.shape
+        self.check_weights(classes)
+        labels = class_labels(target, classes=classes, ignored=self.ignoreIndex)
+        counted = ops.cast(ops.greater_equal(labels, 0), dtype=rows.dtype)
+        labels = ops.maximum(labels, 0)
+        factors = counted
+        if self.weights is not None:
+            factors = counted * ops.cast(self.weights[labels], dtype=rows.dtype)
+        picked = ops.take_along_axis(rows, labels.reshape((samples, 1)), axis=1)
+        losses = -(picked.reshape((samples,)) * factors)
+        if smoothing:
+            even = -ops.mean(self.weighted(rows), axis=1) * counted
+            losses = losses * (1 - smoothing) + even * smoothing
+        total = ops.sum(factors)
+        count = ops.where(ops.equal(total, 0), 1, total)
+        return sum_or_mean(losses.reshape(shape), self, count)
+
+    def loss_of_shares(self, rows: Tensor, shares: Tensor, shape: Shape) -> Tensor:
+        """The loss of log-probabilities (N, C) and shares (N, C) of the classes."""
+        self.check_weights(rows.shape[1])
+        losses = -ops.sum(self.weighted(rows) * shares, axis=1)
+        return sum_or_mean(losses.reshape(shape), self, max(rows.shape[0], 1))
+
+    def weighted(self, rows: Tensor) -> Tensor:
+        """Log-probabilities (N, C), each multiplied by the weight of its class."""
+        return rows if self.weights is None else rows * ops.cast(self.weights, dtype=rows.dtype)
+
+    def check_weights(self, classes: int) -> None:
+        """Raise ShapeError unless there is one weight for each class, or none at all."""
         if self.weights is not None and self.weights.shape != (classes,):
             raise ShapeError(
                 f"the input has {classes} classes, weights has shape {self.weights.shape}"
             )
-        labels = class_labels(target, classes=classes, ignored=self.ignoreIndex)
-        factors = ops.cast(ops.greater_equal(labels, 0), dtype=rows.dtype)
-        labels = ops.maximum(labels, 0)
-        if self.weights is not None:
-            factors = factors * ops.cast(self.weights[labels], dtype=rows.dtype)
-        picked = ops.take_along_axis(rows, labels.reshape((samples, 1)), axis=1)
-        loss = -ops.sum(picked.reshape((samples,)) * factors)
-        if not self.sizeAverage:
-            return loss
-        total = ops.sum(factors)
-        return loss / ops.where(ops.equal(total, 0), 1, total)
 
 
 class SpatialClassNLLCriterion(ClassNLLCriterion):
     """ClassNLLCriterion at every pixel of an image: the weighted mean over all pixels.
 
     x: log-probabilities (N, C, H, W) or (C, H, W);  target: labels (N, H, W) or (H, W) -> 0-d.
-    weights, sizeAverage: as in ClassNLLCriterion.  Raises as it does.
-    Source: nn.SpatialClassNLLCriterion, which takes batches only.
+    weights, sizeAverage, reduction: as in ClassNLLCriterion; ignoreIndex too, None for no label.
+    Raises as it does.  Source: nn.SpatialClassNLLCriterion, which takes batches only.
     """
 
-    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
+    counts: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
 
-    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
-        super().__init__(weights, sizeAverage)
-        self.ignoreIndex = None
+    def __init__(
+        self,
+        weights: Operand | None = None,
+        sizeAverage: bool = True,
+        ignoreIndex: int | None = None,
+        reduction: str | None = None,
+    ) -> None:
+        super().__init__(weights, sizeAverage, ignoreIndex, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (3, 4):
@@ -127,34 +177,85 @@ class SpatialClassNLLCriterion(ClassNLLCriterion):
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"pixels {last.shape[:-1]} of the input of shape {x.shape}"
             )
-        return self._loss_of_rows(last.reshape((-1, last.shape[-1])), target.reshape((-1,)))
+        rows = last.reshape((-1, last.shape[-1]))
+        return self.loss_of_rows(rows, target.reshape((-1,)), target.shape)
 
 
 class CrossEntropyCriterion(Criterion):
     """ClassNLLCriterion of LogSoftMax of x: the cross entropy of unnormalised scores.
 
-    x: scores (C,) or (N, C); with more axes, those of length 1 are dropped.
-    target, weights, sizeAverage: as in ClassNLLCriterion -> 0-d.  Raises as it does.
-    Source: nn.CrossEntropyCriterion.
+    x: scores (C,) or (N, C), or (N, C, …) at many positions, such as pixels; classes are along
+    `axis`, 1 when None (0 for a single sample), and -1 for (N, T, C).
+    target: labels in the shape of x without that axis, axes of length 1 apart; or shares of all
+    classes, in the shape of x (soft labels) -> 0-d.  Shares are not checked to add up to 1.
+    label_smoothing: this share of every target is spread evenly over the classes.
+    weights, sizeAverage, ignoreIndex, reduction: as in ClassNLLCriterion; with shares the mean
+    divides by the number of positions.  Raises as it does, ValueError for a label_smoothing that is
+    no share.
+    Source: nn.CrossEntropyCriterion; C. Szegedy et al., "Rethinking the Inception architecture",
+    2016, section 7 (label smoothing).
     """
 
-    keeps = ("lsm", "nll", "sizeAverage")
-    counts: ClassVar[Mapping[str, str]] = {"target": "label"}
+    keeps = ("lsm", "nll", "sizeAverage", "label_smoothing", "axis")
+    counts: ClassVar[Mapping[str, str]] = {
+        "ignoreIndex": "label", "axis": "dimension", "target": "label"
+    }  # fmt: skip
+    label_smoothing: float = 0
+    axis: int | None = None
 
-    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
+    def __init__(
+        self,
+        weights: Operand | None = None,
+        sizeAverage: bool = True,
+        ignoreIndex: int | None = -100,
+        label_smoothing: float = 0,
+        reduction: str | None = None,
+        axis: int | None = None,
+    ) -> None:
         self.lsm = LogSoftMax()
-        self.nll = ClassNLLCriterion(weights, sizeAverage)
+        self.nll = ClassNLLCriterion(weights, sizeAverage, ignoreIndex)
         self.sizeAverage = sizeAverage
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(
+                f"CrossEntropyCriterion: label_smoothing is {label_smoothing}, it must be "
+                "0 <= label_smoothing <= 1"
+            )
+        if label_smoothing:
+            self.label_smoothing = label_smoothing
+        if axis is not None:
+            self.axis = axis
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         target = target_tensor(target, x)
-        if x.ndim > 2:
-            x = x.reshape([length for length in x.shape if length != 1] or [1])
-        self.nll.sizeAverage = self.sizeAverage
-        return self.nll.updateOutput(self.lsm.updateOutput(x), target.reshape((-1,)))
+        if x.ndim == 0:
+            raise ShapeError("the input is one number, it must be scores (C,) or (N, C, …)")
+        axis = axis_of(min(1, x.ndim - 1) if self.axis is None else self.axis, x.ndim)
+        last = ops.moveaxis(x, axis, -1)
+        rows = self.lsm.updateOutput(last.reshape((-1, last.shape[-1])))
+        self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
+        if target.shape == x.shape:
+            shares = ops.cast(ops.moveaxis(target, axis, -1).reshape(rows.shape), dtype=rows.dtype)
+            if self.label_smoothing:
+                shares = shares * (1 - self.label_smoothing) + self.label_smoothing / rows.shape[1]
+            return self.nll.loss_of_shares(rows, shares, last.shape[:-1])
+        if longer_axes(target.shape) != longer_axes(last.shape[:-1]):
+            raise ShapeError(
+                NO_LABELS.format(
+                    found=target.shape, x=x.shape, axis=axis, wanted=last.shape[:-1],
+                    hint=CLASSES_LAST if target.shape == x.shape[:-1] else "",
+                )
+            )  # fmt: skip
+        return self.nll.loss_of_rows(
+            rows, target.reshape((-1,)), last.shape[:-1], smoothing=self.label_smoothing
+        )
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
-        self.nll.sizeAverage = self.sizeAverage
+        """Those of the labels; a mean over shares of the classes divides by the samples."""
+        self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
+        target = target_tensor(target, x)
+        if target.shape == x.shape:
+            return super().mean_weights(x, target, samples)
         return self.nll.mean_weights(x, target, samples)
 
 
@@ -182,13 +283,9 @@ class ClassSimplexCriterion(MSECriterion):
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         self._check_shape(x)
-        target = target_tensor(target, x)
-        if target.size * self.nClasses != x.size:
-            raise ShapeError(
-                f"the target of shape {target.shape} does not hold one label for each sample of "
-                f"the input of shape {x.shape}"
-            )
-        labels = class_labels(target.reshape((-1,)), classes=self.nClasses)
+        samples = x.reshape((-1, self.nClasses)).shape[:1]
+        target = target_of_shape(target_tensor(target, x), samples, "one label for each sample")
+        labels = class_labels(target, classes=self.nClasses)
         return super().updateOutput(x, self.simplex[labels].reshape(x.shape))
 
     def getPredictions(self, x: Tensor) -> Tensor:

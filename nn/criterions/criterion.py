@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tapegrad import devices
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.half import run_in_single
@@ -26,6 +28,7 @@ from tapegrad.nn.core.reading import (
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors, run_module
 from tapegrad.nn.core.transient import transient_state_of
+from tapegrad.nn.criterions.targets import is_mean
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -39,10 +42,16 @@ __all__ = ["Criterion"]
 class Criterion(Module):
     """A loss: subclasses define ``updateOutput(self, x, target)`` and return a 0-d Tensor.
 
+    reduction: "mean" or "sum" of the losses, or "none" for each of them; None, the default, is what
+    sizeAverage says.  `backward` gives the gradient of the sum of what is returned.
     A loss that uses no target can be called without one.  Of float16 predictions the loss is
     computed in float32, and returned in float16.  (Torch7's nn.Criterion.)
     """
 
+    keeps: ClassVar[tuple[str, ...]] = ("reduction",)
+    promotes = True
+    reduction: str | None = None
+    sizeAverage = True
     _in_graphs = False
 
     if TYPE_CHECKING:  # each loss has its own; this declares what all of them return
@@ -131,11 +140,12 @@ class Criterion(Module):
         A loss that is a mean over samples has (samples, samples), a sum (1, samples): the mean over
         several batches is then a mean over their samples, whatever the sizes of the batches.
         """
-        return (samples if getattr(self, "sizeAverage", True) else 1), samples
+        return (samples if is_mean(self) else 1), samples
 
     def __repr__(self) -> str:
         return torch7_name(self)
 
 
 def _unit_seed(output: Tensor) -> Any:
-    return seed_for(output, None)
+    array = array_of(output)
+    return seed_for(output, devices.namespace(array).ones(array.shape, dtype=array.dtype))

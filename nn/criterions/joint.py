@@ -8,17 +8,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from tapegrad import devices
 from tapegrad.autograd import no_grad, ops
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
+from tapegrad.nn.core.trace import promote_integers
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.targets import (
+    is_mean,
+    require_number,
+    set_reduction,
+    sum_or_mean,
+    target_of_shape,
+    target_tensor,
+)
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["CriterionTable", "ModuleCriterion", "MultiCriterion", "ParallelCriterion"]
+__all__ = [
+    "CriterionTable",
+    "ModuleCriterion",
+    "MultiCriterion",
+    "ParallelCriterion",
+    "SampleWeightedCriterion",
+]
 
 
 class MultiCriterion(Criterion):
@@ -28,6 +45,7 @@ class MultiCriterion(Criterion):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("criterions", "weights")
+    promotes = False  # each of the criterions does
 
     def __init__(self) -> None:
         self.criterions: list[Criterion] = []
@@ -65,7 +83,9 @@ class MultiCriterion(Criterion):
         if not self.criterions:
             raise ValueError(f"{type(self).__name__} has no criterions: add(criterion, weight)")
         children = zip(self.criterions, self.weights, inputs, targets, strict=True)
-        losses = [criterion(x, t) * weight for criterion, weight, x, t in children]
+        losses = [
+            require_number(criterion(x, t), self) * weight for criterion, weight, x, t in children
+        ]
         return ops.sum(ops.stack(losses))
 
 
@@ -108,6 +128,7 @@ class ModuleCriterion(Criterion):
     """
 
     keeps = ("inputModule", "targetModule", "castTarget", "criterion")
+    promotes = False  # inputModule may look up indices
 
     def __init__(
         self,
@@ -126,6 +147,7 @@ class ModuleCriterion(Criterion):
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
         if self.inputModule is not None:
             x = self.inputModule(x)
+        x = promote_integers(x)  # castTarget would truncate the target to integers
         target = self._target(target)
         if self.castTarget and getattr(target, "dtype", x.dtype) != x.dtype:
             target = ops.cast(target, dtype=x.dtype)
@@ -140,6 +162,51 @@ class ModuleCriterion(Criterion):
             return target
         with no_grad():
             return self.targetModule(target)
+
+
+class SampleWeightedCriterion(Criterion):
+    """loss = Σₙ wₙ·lossₙ / Σₙ wₙ: a criterion's loss of each sample, weighted.
+
+    x: (N, …);  target: [t, w], what the criterion takes, and the weights (N,) -> 0-d.  A loss of a
+    sample is the mean over its entries.  The criterion must take `reduction`; whatever its own is,
+    this one's decides: "mean" as above, "sum" without the division, "none" gives (N,).
+    The loss of weights that are all 0 is 0.  Raises ShapeError for another number of weights,
+    TypeError for a criterion whose losses cannot be had one by one.
+    """
+
+    keeps = ("criterion",)
+    promotes = False
+
+    def __init__(self, criterion: Criterion, reduction: str = "mean") -> None:
+        self.criterion = criterion
+        set_reduction(self, reduction)
+
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        t, w = entries_of(target, 2)
+        own, self.criterion.reduction = self.criterion.reduction, "none"
+        try:
+            losses = self.criterion(x, t)
+        finally:
+            self.criterion.reduction = own
+        if losses.shape[:1] != x.shape[:1]:
+            raise TypeError(
+                f"{type(self.criterion).__name__} has no losses of single samples: it gave shape "
+                f"{losses.shape} for the input of shape {x.shape}"
+            )
+        if losses.ndim > 1:
+            losses = ops.mean(losses.reshape((losses.shape[0], -1)), axis=1)
+        w = target_of_shape(target_tensor(w, x), losses.shape, "one weight for each sample")
+        w = ops.cast(w, dtype=losses.dtype)
+        total = ops.sum(w)
+        return sum_or_mean(losses * w, self, ops.where(ops.equal(total, 0), 1, total))
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        """The mean divides by the weights of the samples, and so does that of batches."""
+        if not is_mean(self):
+            return 1, samples
+        w = target_tensor(entries_of(target, 2)[1], x).detach()
+        total = float(devices.to_numpy(array_of(w)).sum())
+        return total, total
 
 
 class CriterionTable(Module):

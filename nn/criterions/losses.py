@@ -1,6 +1,6 @@
 """Losses that compare entry by entry: squares, magnitudes, and divergences of probabilities.
 
-The prediction comes first and the target second, with entries in the same row order.  The losses
+The prediction comes first and the target second, in the same shape.  The losses
 are means over entries, not over samples, as in Torch7; with sizeAverage False they are sums.
 """
 
@@ -12,7 +12,14 @@ from tapegrad.autograd import ops
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import sum_or_mean, target_like, weights_buffer, weights_for
+from tapegrad.nn.criterions.targets import (
+    outside_unit_interval,
+    set_reduction,
+    sum_or_mean,
+    target_like,
+    weights_buffer,
+    weights_for,
+)
 from tapegrad.nn.layers.activation import magnitude
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ __all__ = [
     "AbsCriterion",
     "BCECriterion",
     "DistKLDivCriterion",
+    "HuberCriterion",
     "L1Cost",
     "MSECriterion",
     "MultiLabelSoftMarginCriterion",
@@ -35,15 +43,16 @@ __all__ = [
 class MSECriterion(Criterion):
     """loss = Σ (x - target)² / n, with n the number of entries, not of samples.
 
-    x, target: arrays with equally many entries, paired in row order -> 0-d, in the dtype of x.
-    With sizeAverage False the sum is not divided.  Raises ShapeError when the numbers of entries
-    differ.  Source: nn.MSECriterion.
+    x, target: arrays of one shape, axes of length 1 apart -> 0-d, in the dtype of x.
+    With sizeAverage False the sum is not divided; reduction: see Criterion.  Raises ShapeError when
+    the shapes differ.  Source: nn.MSECriterion.
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("sizeAverage",)
 
-    def __init__(self, sizeAverage: bool = True) -> None:
+    def __init__(self, sizeAverage: bool = True, reduction: str | None = None) -> None:
         self.sizeAverage = sizeAverage
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return sum_or_mean(ops.square(x - target_like(x, target)), self)
@@ -52,14 +61,16 @@ class MSECriterion(Criterion):
 class AbsCriterion(Criterion):
     """loss = Σ |x - target| / n; the derivative of |0| is 1.
 
-    x, target: arrays with equally many entries -> 0-d.  With sizeAverage False the sum is not
-    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.AbsCriterion.
+    x, target: arrays of one shape, axes of length 1 apart -> 0-d.  With sizeAverage False the sum
+    is not divided; reduction: see Criterion.  Raises ShapeError when the shapes
+    differ.  Source: nn.AbsCriterion.
     """
 
     keeps = ("sizeAverage",)
 
-    def __init__(self, sizeAverage: bool = True) -> None:
+    def __init__(self, sizeAverage: bool = True, reduction: str | None = None) -> None:
         self.sizeAverage = sizeAverage
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         return sum_or_mean(magnitude(x - target_like(x, target)), self)
@@ -68,15 +79,17 @@ class AbsCriterion(Criterion):
 class SmoothL1Criterion(Criterion):
     """loss = Σ h(x - target) / n, with h(d) = d²/2 where |d| < 1, else |d| - 1/2.
 
-    x, target: arrays with equally many entries -> 0-d.  With sizeAverage False the sum is not
-    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.SmoothL1Criterion;
+    x, target: arrays of one shape, axes of length 1 apart -> 0-d.  With sizeAverage False the sum
+    is not divided; reduction: see Criterion.  Raises ShapeError when the shapes
+    differ.  Source: nn.SmoothL1Criterion;
     P. Huber, "Robust estimation of a location parameter", 1964.
     """
 
     keeps = ("sizeAverage",)
 
-    def __init__(self, sizeAverage: bool = True) -> None:
+    def __init__(self, sizeAverage: bool = True, reduction: str | None = None) -> None:
         self.sizeAverage = sizeAverage
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         difference = x - target_like(x, target)
@@ -85,11 +98,35 @@ class SmoothL1Criterion(Criterion):
         return sum_or_mean(ops.where(ops.less(size, 1), halves, size - 0.5), self)
 
 
+class HuberCriterion(Criterion):
+    """loss = Σ h(x - target) / n, with h(d) = d²/2 where |d| < δ, else δ·(|d| - δ/2).
+
+    x, target: arrays of one shape, axes of length 1 apart -> 0-d.  delta δ > 0; 1 is
+    SmoothL1Criterion.  Raises ValueError for another delta, ShapeError when the shapes differ.
+    Source: P. Huber, "Robust estimation of a location parameter", 1964.
+    """
+
+    keeps = ("delta",)
+
+    def __init__(self, delta: float = 1, reduction: str = "mean") -> None:
+        if not delta > 0:
+            raise ValueError(f"HuberCriterion: delta is {delta}, it must be positive")
+        self.delta = delta
+        set_reduction(self, reduction)
+
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        difference = x - target_like(x, target)
+        size = magnitude(difference)
+        far = self.delta * (size - 0.5 * self.delta)
+        near = ops.square(difference) * 0.5
+        return sum_or_mean(ops.where(ops.less(size, self.delta), near, far), self)
+
+
 class WeightedMSECriterion(MSECriterion):
     """loss = Σ (x - weight·target)² / n: the weight multiplies the target only, as in Torch7.
 
     x, target: (…, *weight.shape) -> 0-d.  With `sizeAverage` set to False the sum is not divided.
-    Raises ShapeError when the numbers of entries differ.  Source: nn.WeightedMSECriterion.
+    Raises ShapeError when the shapes differ.  Source: nn.WeightedMSECriterion.
     """
 
     keeps = ("weight",)
@@ -155,11 +192,6 @@ class DistKLDivCriterion(Criterion):
         self.sizeAverage = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        if getattr(target, "shape", None) != x.shape:
-            raise ShapeError(
-                f"the input has shape {x.shape}, the target {getattr(target, 'shape', ())}; "
-                "both must have the same"
-            )
         t = target_like(x, target)
         positive = ops.greater(t, 0)
         # Where t is 0 the term is 0 for every x, also for x = -∞.
@@ -171,22 +203,29 @@ class DistKLDivCriterion(Criterion):
 class BCECriterion(Criterion):
     """loss = -Σ w·(t·log(x + ε) + (1 - t)·log(1 - x + ε)) / n, with ε = 1e-12.
 
-    x: probabilities, 0 <= x <= 1;  target t: equally many entries -> 0-d.
+    x: probabilities, 0 <= x <= 1;  target t: of the same shape -> 0-d.
     weights w: of the last axes of x; 1 when None.  With sizeAverage False the sum is not divided.
-    Raises ShapeError when the numbers of entries differ, or the weights do not fit.
-    Source: nn.BCECriterion.
+    Raises ShapeError when the shapes differ, or the weights do not fit, ValueError when x is no
+    probability.  Source: nn.BCECriterion.
     """
 
     keeps = ("weights", "sizeAverage")
     eps = 1e-12
 
-    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
+    def __init__(
+        self,
+        weights: Operand | None = None,
+        sizeAverage: bool = True,
+        reduction: str | None = None,
+    ) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)
-        terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps)
+        zero = outside_unit_interval(x)  # before the logarithms, which would warn
+        terms = t * ops.log(x + self.eps) + (1 - t) * ops.log(1 - x + self.eps) + zero
         if self.weights is not None:
             terms = terms * weights_for(self.weights, x)
         return -sum_or_mean(terms, self)
@@ -197,15 +236,21 @@ class MultiLabelSoftMarginCriterion(Criterion):
 
     x: scores;  target t: 0 or 1 for each -> 0-d.  weights w: of the last axes of x; 1 when None.
     With sizeAverage False the sum is not divided.
-    Raises ShapeError when the numbers of entries differ, or the weights do not fit.
+    Raises ShapeError when the shapes differ, or the weights do not fit.
     Source: nn.MultiLabelSoftMarginCriterion.
     """
 
     keeps = ("weights", "sizeAverage")
 
-    def __init__(self, weights: Operand | None = None, sizeAverage: bool = True) -> None:
+    def __init__(
+        self,
+        weights: Operand | None = None,
+        sizeAverage: bool = True,
+        reduction: str | None = None,
+    ) -> None:
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
+        set_reduction(self, reduction)
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         t = target_like(x, target)

@@ -15,8 +15,17 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.labels import class_labels
+from tapegrad.nn.core.tables import entries_of
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import sum_or_mean, target_like, target_tensor, weights_buffer
+from tapegrad.nn.criterions.targets import (
+    longer_axes,
+    set_reduction,
+    sum_or_mean,
+    target_like,
+    target_of_shape,
+    target_tensor,
+    weights_buffer,
+)
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
@@ -33,6 +42,7 @@ __all__ = [
     "MultiLabelMarginCriterion",
     "MultiMarginCriterion",
     "SoftMarginCriterion",
+    "TripletMarginCriterion",
 ]
 
 NO_LABELS = (
@@ -48,7 +58,7 @@ class MarginCriterion(Criterion):
     """loss = Σ max(0, margin - x·y) / n.
 
     x: scores;  target y: a sign for each -> 0-d.  With `sizeAverage` set to False the sum is not
-    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.MarginCriterion.
+    divided.  Raises ShapeError when the shapes differ.  Source: nn.MarginCriterion.
     """
 
     keeps = ("margin", "sizeAverage")
@@ -65,7 +75,7 @@ class SoftMarginCriterion(Criterion):
     """loss = Σ log(1 + exp(-x·y)) / n, without overflow.
 
     x: scores;  target y: a sign for each -> 0-d.  With `sizeAverage` set to False the sum is not
-    divided.  Raises ShapeError when the numbers of entries differ.  Source: nn.SoftMarginCriterion.
+    divided.  Raises ShapeError when the shapes differ.  Source: nn.SoftMarginCriterion.
     """
 
     keeps = ("sizeAverage",)
@@ -183,6 +193,50 @@ class DistanceRatioCriterion(Criterion):
         return sum_or_mean(ops.logaddexp(near - far, 0), self)
 
 
+class TripletMarginCriterion(Criterion):
+    """loss = Σ max(0, margin + d(a, b) - d(a, c)) / N, with d(u, v) = ‖u - v + eps‖ₚ.
+
+    x: [a, b, c], of one shape (F,) or (N, F): anchors, samples alike and samples that differ ->
+    0-d; there is no target.  swap: take the smaller of d(a, c) and d(b, c).
+    Raises ShapeError for other shapes, ValueError unless p >= 1.
+    Source: V. Balntas et al., "Learning shallow convolutional feature descriptors with triplet
+    losses", BMVC 2016.
+    """
+
+    keeps = ("margin", "p", "eps", "swap")
+
+    def __init__(
+        self,
+        margin: float = 1,
+        p: float = 2,
+        eps: float = 1e-6,
+        swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        if not p >= 1:
+            raise ValueError(f"TripletMarginCriterion: p is {p}, it must be at least 1")
+        self.margin = margin
+        self.p = p
+        self.eps = eps
+        self.swap = bool(swap)
+        set_reduction(self, reduction)
+
+    def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
+        a, b, c = entries_of(x, 3)
+        if not a.shape == b.shape == c.shape or a.ndim not in (1, 2):
+            raise ShapeError(
+                f"the inputs of shapes {a.shape}, {b.shape}, {c.shape} are not all (F,) or (N, F)"
+            )
+        apart = self._distance(a, c)
+        if self.swap:
+            apart = ops.minimum(apart, self._distance(b, c))
+        return sum_or_mean(ops.relu(self.margin + self._distance(a, b) - apart), self)
+
+    def _distance(self, u: Tensor, v: Tensor) -> Tensor:
+        """‖u - v + eps‖ₚ over the last axis."""
+        return ops.vector_norm(u - v + self.eps, axis=-1, ord=self.p)
+
+
 # One score for each class -------------------------------------------------------------------------
 
 
@@ -210,17 +264,12 @@ class MultiMarginCriterion(Criterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         rows = class_rows(x)
         samples, classes = rows.shape
-        target = target_tensor(target, x)
-        if target.size != samples:
-            raise ShapeError(
-                f"the target of shape {target.shape} does not hold one label for each of the "
-                f"{samples} samples of the input of shape {x.shape}"
-            )
+        target = target_of_shape(target_tensor(target, x), (samples,), "one label for each sample")
         if self.weights is not None and self.weights.shape != (classes,):
             raise ShapeError(
                 f"the input has {classes} classes, weights has shape {self.weights.shape}"
             )
-        labels = class_labels(target.reshape((samples,)), classes=classes)
+        labels = class_labels(target, classes=classes)
         columns = labels.reshape((samples, 1))
         hinges = ops.relu(self.margin - ops.take_along_axis(rows, columns, axis=1) + rows)
         if self.p == 2:
@@ -231,7 +280,7 @@ class MultiMarginCriterion(Criterion):
             hinges = hinges * ops.cast(self.weights[labels], dtype=rows.dtype).reshape(
                 columns.shape
             )
-        return sum_or_mean(hinges, self) if self.sizeAverage else ops.sum(hinges) / classes
+        return sum_or_mean(ops.sum(hinges, axis=1) / classes, self)
 
 
 class MultiLabelMarginCriterion(Criterion):
@@ -262,8 +311,7 @@ class MultiLabelMarginCriterion(Criterion):
         chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
         gaps = rows.reshape((samples, 1, classes)) - chosen.reshape((samples, -1, 1))
         hinges = ops.where(ops.logical_and(free, listed), ops.relu(gaps + 1), 0)
-        total = ops.sum(hinges) / classes
-        return total / samples if self.sizeAverage else total
+        return sum_or_mean(ops.sum(hinges, axis=(1, 2)) / classes, self)
 
 
 # Shared -------------------------------------------------------------------------------------------
@@ -275,12 +323,12 @@ def signs(target: Nest, x: Tensor, shape: Shape) -> Tensor:
     Raises ShapeError for another number of signs.
     """
     target = target_tensor(target, x)
-    if target.size != 1 and target.shape != shape:
+    if target.size != 1 and longer_axes(target.shape) != longer_axes(shape):
         raise ShapeError(
             f"the target of shape {target.shape} holds neither one sign nor signs of shape {shape}"
         )
     target = ops.cast(target, dtype=x.dtype)
-    return target.reshape(shape if target.shape == shape else ())
+    return target.reshape(() if target.size == 1 else shape)
 
 
 def two_arrays(x: Nest) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.criterions.criterion import Criterion
+from tapegrad.nn.criterions.targets import require_number
 from tapegrad.nn.recurrent.over_time import steps_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class SequencerCriterion(Criterion):
         if len(steps) != len(targets):
             raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
         pairs = zip(steps, targets, strict=True)
-        loss = ops.sum(ops.stack([self.criterion(step, t) for step, t in pairs]))
+        loss = ops.sum(
+            ops.stack([require_number(self.criterion(step, t), self) for step, t in pairs])
+        )
         return loss / len(steps) if self.sizeAverage else loss
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
@@ -58,7 +61,9 @@ class RepeaterCriterion(Criterion):
         self.criterion = criterion
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        return ops.sum(ops.stack([self.criterion(step, target) for step in steps_of(x)]))
+        return ops.sum(
+            ops.stack([require_number(self.criterion(step, target), self) for step in steps_of(x)])
+        )
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
         return _weights_of_step(self.criterion, steps_of(x)[0], target)
@@ -92,6 +97,8 @@ class MaskZeroCriterion(Criterion):
         if not indices.size:
             nothing: Tensor = ops.sum(x) * 0
             return nothing
+        if getattr(target, "shape", x.shape)[:1] != x.shape[:1]:
+            raise ShapeError(f"the input has {x.shape[0]} samples, the target {target.shape[:1]}")
         return self.criterion(x[indices], target[indices])
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tapegrad.nn.layers import (
     activation,
     attention,
+    bags,
     convolution,
     distance,
     dropout,
@@ -19,6 +20,7 @@ from tapegrad.nn.layers import (
     pooling,
     rectifiers,
     reduction,
+    sampling,
     shape,
     softmax,
     table,
@@ -27,6 +29,7 @@ from tapegrad.nn.layers import (
 )
 from tapegrad.nn.layers.activation import *
 from tapegrad.nn.layers.attention import *
+from tapegrad.nn.layers.bags import *
 from tapegrad.nn.layers.convolution import *
 from tapegrad.nn.layers.distance import *
 from tapegrad.nn.layers.dropout import *
@@ -41,6 +44,7 @@ from tapegrad.nn.layers.pointwise import *
 from tapegrad.nn.layers.pooling import *
 from tapegrad.nn.layers.rectifiers import *
 from tapegrad.nn.layers.reduction import *
+from tapegrad.nn.layers.sampling import *
 from tapegrad.nn.layers.shape import *
 from tapegrad.nn.layers.softmax import *
 from tapegrad.nn.layers.table import *
@@ -51,6 +55,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
     __all__ = [
         *activation.__all__,
         *attention.__all__,
+        *bags.__all__,
         *convolution.__all__,
         *distance.__all__,
         *dropout.__all__,
@@ -65,6 +70,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *pooling.__all__,
         *rectifiers.__all__,
         *reduction.__all__,
+        *sampling.__all__,
         *shape.__all__,
         *softmax.__all__,
         *table.__all__,

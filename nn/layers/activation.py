@@ -62,6 +62,8 @@ class Abs(Module):
     Source: nn.Abs.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return magnitude(x)
 
@@ -69,12 +71,16 @@ class Abs(Module):
 class Exp(Module):
     """y = eˣ, elementwise: any shape -> the same shape.  Source: nn.Exp."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.exp(x)
 
 
 class Log(Module):
     """y = log x, elementwise, x > 0: any shape -> the same shape.  Source: nn.Log."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log(x)
@@ -87,6 +93,7 @@ class Sqrt(Module):
     """
 
     keeps = ("eps",)
+    promotes = True
 
     def __init__(self, eps: float = 0) -> None:
         self.eps = eps
@@ -99,6 +106,8 @@ class Sqrt(Module):
 class Square(Module):
     """y = x², elementwise: any shape -> the same shape.  Source: nn.Square."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.square(x)
 
@@ -110,6 +119,7 @@ class Power(Module):
     """
 
     keeps = ("pow",)
+    promotes = True
 
     def __init__(self, p: float) -> None:
         self.pow = p
@@ -121,6 +131,8 @@ class Power(Module):
 class Tanh(Module):
     """y = tanh x, elementwise: any shape -> the same shape.  Source: nn.Tanh."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
@@ -128,12 +140,16 @@ class Tanh(Module):
 class TanhShrink(Module):
     """y = x - tanh x, elementwise: any shape -> the same shape.  Source: nn.TanhShrink."""
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return x - ops.tanh(x)
 
 
 class Sigmoid(Module):
     """y = 1 / (1 + e⁻ˣ), elementwise: any shape -> the same shape.  Source: nn.Sigmoid."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
@@ -145,12 +161,16 @@ class LogSigmoid(Module):
     Source: nn.LogSigmoid.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return -ops.logaddexp(-x, 0)
 
 
 class SoftSign(Module):
     """y = x / (1 + |x|), elementwise: any shape -> the same shape.  Source: nn.SoftSign."""
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return x / (ops.absolute(x) + 1)
@@ -164,6 +184,7 @@ class SoftPlus(Module):
     """
 
     keeps = ("beta",)
+    promotes = True
     threshold = 20
 
     def __init__(self, beta: float = 1) -> None:
@@ -182,6 +203,8 @@ class SiLU(Module):
     function approximation in reinforcement learning", 2017, equation 3; also called Swish.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.sigmoid(x)
 
@@ -191,6 +214,8 @@ class Mish(Module):
 
     Source: D. Misra, "Mish: a self regularized non-monotonic activation function", 2019.
     """
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return x * ops.tanh(ops.logaddexp(x, 0))
@@ -206,6 +231,7 @@ class GELU(Module):
     """
 
     keeps = ("approximate",)
+    promotes = True
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in {"none", "tanh"}:
@@ -231,6 +257,7 @@ class HardTanh(Module):
     """
 
     keeps = ("min_val", "max_val", "inplace")
+    promotes = True
 
     def __init__(self, min_value: float = -1, max_value: float = 1, inplace: bool = False) -> None:
         if not max_value > min_value:
@@ -264,6 +291,7 @@ class HardShrink(Module):
     """
 
     keeps = ("lambda",)
+    promotes = True
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -279,6 +307,7 @@ class SoftShrink(Module):
     """
 
     keeps = ("lambda",)
+    promotes = True
 
     def __init__(self, lambda_: float = 0.5) -> None:
         setattr(self, "lambda", lambda_)
@@ -301,6 +330,7 @@ class GatedLinearUnit(Module):
     """
 
     keeps = ("dim",)
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None) -> None:

@@ -80,6 +80,7 @@ class MultiHeadAttention(Module):
         "_mask",
         "_key_padding_mask",
     )
+    promotes = True
     need_weights = False
     _key_padding_mask: Any = None
 
@@ -285,6 +286,7 @@ class TransformerEncoderLayer(Module):
         "dropout2",
         "norm_first",
     )
+    promotes = True
 
     def __init__(
         self,

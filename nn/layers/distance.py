@@ -46,6 +46,7 @@ class Euclidean(Module):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("weight", "small")
+    promotes = True
     small = 1e-7  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
@@ -97,6 +98,7 @@ class Cosine(Module):
     """
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self, inputSize: int, outputSize: int) -> None:
         self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
@@ -127,6 +129,7 @@ class PairwiseDistance(Module):
     """
 
     keeps = ("norm", "small")
+    promotes = True
     small = 1e-6  # with a smaller number the gradient is nearer to the derivative
 
     def __init__(self, p: float = 2) -> None:
@@ -149,6 +152,8 @@ class CosineDistance(Module):
     norms.  Raises ShapeError for other shapes.  Source: nn.CosineDistance.
     """
 
+    promotes = True
+
     @in_single
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
@@ -165,6 +170,8 @@ class DotProduct(Module):
     shapes.  Source: nn.DotProduct.
     """
 
+    promotes = True
+
     @in_single
     def updateOutput(self, x: Nest) -> Tensor:
         a, b = vector_pair(x)
@@ -179,6 +186,7 @@ class Normalize(Module):
     """
 
     keeps = ("p", "eps")
+    promotes = True
 
     def __init__(self, p: float, eps: float = 1e-10) -> None:
         if not p > 0:
@@ -219,6 +227,7 @@ class Kmeans(Module):
     """
 
     keeps = ("k", "dim", "scale", "loss", "clusterSampleCount", "weight")
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"output": "index"}
 
     def __init__(self, k: int, dim: int, scale: float | None = None) -> None:

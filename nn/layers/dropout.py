@@ -10,7 +10,9 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.module import Module
 
-__all__ = ["Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]
+__all__ = ["AlphaDropout", "Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]
+
+SELU_LIMIT = -1.0507009873554805 * 1.6732632423543772  # -λα of SELU
 
 NO_PROBABILITY = "{name}: p is {p}, it must be 0 <= p < 1"
 
@@ -28,6 +30,7 @@ class Dropout(Module):
     """
 
     keeps = ("v2", "inplace", "stochastic_inference", "noise", "p")
+    promotes = True
 
     def __init__(
         self,
@@ -69,6 +72,36 @@ class Dropout(Module):
         return f"{torch7_name(self)}({self.p:f})"
 
 
+class AlphaDropout(Module):
+    """y = a·(x where kept, α where dropped) + b, so that mean 0 and variance 1 stay 0 and 1.
+
+    x: any shape -> the same shape.  An entry is dropped with probability p; α = -1.7581 is the
+    limit of SELU at -∞, a = 1/√(q + α²pq) with q = 1 - p, and b = -a·α·p.  In evaluate() y = x.
+    Raises ValueError unless 0 <= p < 1.
+    Source: G. Klambauer et al., "Self-normalizing neural networks", 2017, section "New dropout".
+    """
+
+    keeps = ("p",)
+    promotes = True
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
+        self.p = p
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if self.p == 0 or not self.train:
+            return x
+        q = 1 - self.p
+        stream = self.random_stream(x)
+        kept = ops.bernoulli(generator=stream, p=q, shape=x.shape, dtype=x.dtype)
+        a = (q + SELU_LIMIT**2 * self.p * q) ** -0.5
+        return a * (x * kept + SELU_LIMIT * (1 - as_tensors(kept))) - a * SELU_LIMIT * self.p
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.p:f})"
+
+
 class SpatialDropout(Module):
     """y = x·noise, where noise is 0 for an entire feature map with probability p, else 1.
 
@@ -80,6 +113,7 @@ class SpatialDropout(Module):
     """
 
     keeps = ("stochastic_inference", "noise", "p")
+    promotes = True
     axes = 4
 
     def __init__(self, p: float = 0.5, stochasticInference: bool = False) -> None:
@@ -135,6 +169,7 @@ class WhiteNoise(Module):
     """
 
     keeps = ("mean", "std", "noise")
+    promotes = True
 
     def __init__(self, mean: float = 0.0, std: float = 0.1) -> None:
         self.mean = mean

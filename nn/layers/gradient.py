@@ -56,6 +56,7 @@ class L1Penalty(Module):
     """
 
     keeps = ("l1weight", "sizeAverage", "provideOutput", "loss")
+    promotes = True
 
     def __init__(
         self, l1weight: float, sizeAverage: bool = False, provideOutput: bool = True

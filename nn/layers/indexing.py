@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
 
+NO_INTEGER = "an index is {index}: indices are integers (np.rint rounds, astype(int) cuts off)"
+NO_ROW = (
+    "the input holds the index {index}, and the table has {length} rows: indices are integers from "
+    "0 to {last}"
+)
+NO_INDICES = "indices are {dtype}, they must be integers (np.flatnonzero has those of a mask)"
+
 
 class Select(Module):
     """y = the slice of x at `index` along `dimension`, which is dropped: Select(-1, 0) of (…, n).
@@ -110,26 +117,34 @@ class MaskedSelect(Module):
 
 
 @primitive(differentiable=False)
-def indices_within(xp: Namespace, indices: Array, *, length: int) -> Array:
-    """Return the integer indices.  Raises ShapeError unless all are in 0 … length - 1.
+def indices_within(xp: Namespace, indices: Array, *, length: int, rows: bool = False) -> Array:
+    """Return the indices as integers.  Raises ShapeError unless all are in 0 … length - 1.
 
+    rows: they are indices of the rows of a table, which the message then says
     This is a primitive so that a replayed step checks its new indices too.
     """
+    if indices.dtype.kind not in "iuf":
+        raise ShapeError(NO_INDICES.format(dtype=indices.dtype))
+    if indices.dtype.kind == "f":
+        broken = indices != xp.floor(indices)  # NaN too
+        if bool(broken.any()):
+            raise ShapeError(NO_INTEGER.format(index=indices[broken][0].item()))
     low, high = (int(xp.min(indices)), int(xp.max(indices))) if indices.size else (0, 0)
     if low < 0 or (indices.size and high >= length):
+        if rows:
+            index = low if low < 0 else high
+            raise ShapeError(NO_ROW.format(index=index, length=length, last=length - 1))
         raise ShapeError(f"indices reach from {low} to {high}, they must be in 0 … {length - 1}")
-    return indices
+    return indices.astype(np.int64) if indices.dtype.kind == "f" else indices
 
 
 indices_within.batch(leading_axes_rule)
 
 
-def to_indices(indices: Tensor, length: int) -> Tensor:
-    """Return indices of any dtype as integers.  Raises ShapeError unless all are in 0 … length - 1.
+def to_indices(indices: Tensor, length: int, *, rows: bool = False) -> Tensor:
+    """Return indices of any numeric dtype as integers, such as the floats of Torch7's files.
 
-    Torch7's files have floating point indices, which are rounded.
+    rows: they are indices of the rows of a table, which the message then says
+    Raises ShapeError unless all are integers in 0 … length - 1.
     """
-    indices = indices.detach()
-    if indices.dtype.kind == "f":
-        indices = ops.cast(ops.rint(indices), dtype=np.dtype(np.int64))
-    return indices_within(indices, length=length)
+    return indices_within(indices.detach(), length=length, rows=rows)

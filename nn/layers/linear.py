@@ -32,6 +32,7 @@ class Linear(Module):
     """
 
     keeps = ("weight", "bias")
+    promotes = True
 
     def __init__(self, inputSize: int, outputSize: int, bias: bool = True) -> None:
         self.weight = Parameter(np.empty((outputSize, inputSize), default_dtype()))
@@ -74,6 +75,7 @@ class LinearWeightNorm(Module):
     """
 
     keeps = ("inputSize", "outputSize", "eps", "v", "g", "bias")
+    promotes = True
 
     def __init__(
         self, inputSize: int, outputSize: int, bias: bool = True, eps: float = 1e-16
@@ -145,6 +147,7 @@ class Bilinear(Module):
     """
 
     keeps = ("weight", "bias")
+    promotes = True
 
     def __init__(
         self, inputSize1: int, inputSize2: int, outputSize: int, bias: bool = True
@@ -186,6 +189,7 @@ class PartialLinear(Module):
     """
 
     keeps = ("inputsize", "outputsize", "weight", "bias", "partition")
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"setPartition.indices": "index"}
 
     def __init__(self, inputsize: int, outputsize: int, bias: bool = True) -> None:

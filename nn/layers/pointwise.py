@@ -34,6 +34,7 @@ class CMul(Module):
     """
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self, *sizes: int | Iterable[int]) -> None:
         self.weight = Parameter(np.empty(lengths_of(sizes), default_dtype()))
@@ -52,6 +53,7 @@ class CAdd(Module):
     """y = x + bias, entry by entry; shapes, start and errors as in CMul.  Source: nn.CAdd."""
 
     keeps = ("bias",)
+    promotes = True
 
     def __init__(self, *sizes: int | Iterable[int]) -> None:
         self.bias = Parameter(np.empty(lengths_of(sizes), default_dtype()))
@@ -73,6 +75,7 @@ class Mul(Module):
     """
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self) -> None:
         self.weight = Parameter(np.empty(1, default_dtype()))
@@ -96,6 +99,7 @@ class Add(Module):
     """
 
     keeps = ("scalar", "bias")
+    promotes = True
 
     def __init__(self, inputSize: int, scalar: bool = False) -> None:
         self.scalar = bool(scalar)
@@ -118,6 +122,7 @@ class MulConstant(Module):
     """
 
     keeps = ("constant_scalar", "inplace")
+    promotes = True
 
     def __init__(self, constant_scalar: float, inplace: bool = False) -> None:
         self.constant_scalar = constant_scalar
@@ -135,6 +140,7 @@ class AddConstant(Module):
     """
 
     keeps = ("constant_scalar", "constant_tensor", "inplace")
+    promotes = True
     constant_scalar: float | None = None  # one of these is set
     constant_tensor: Buffer | None = None
 
@@ -166,6 +172,7 @@ class Constant(Module):
     """
 
     keeps = ("value", "nInputDim")
+    promotes = True
 
     def __init__(self, value: Operand, nInputDim: int | None = None) -> None:
         self.value = float_buffer(
@@ -207,6 +214,7 @@ class SAdd(Module):
     """
 
     keeps = ("addend", "negate")
+    promotes = True
 
     def __init__(self, addend: float, negate: bool = False) -> None:
         self.addend = addend

@@ -27,6 +27,7 @@ class Threshold(Module):
     """
 
     keeps = ("threshold", "val", "inplace")
+    promotes = True
 
     def __init__(self, threshold: float = 1e-6, val: float = 0, inplace: bool = False) -> None:
         if inplace and val > threshold:
@@ -63,6 +64,7 @@ class ReLU6(Module):
     """
 
     keeps = ("inplace",)
+    promotes = True
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = bool(inplace)
@@ -79,6 +81,7 @@ class LeakyReLU(Module):
     """
 
     keeps = ("negval", "inplace")
+    promotes = True
 
     def __init__(self, negval: float = 0.01, inplace: bool = False) -> None:
         # Torch7 also takes the flag alone: LeakyReLU(true).
@@ -101,6 +104,7 @@ class ELU(Module):
     """
 
     keeps = ("alpha", "inplace")
+    promotes = True
 
     def __init__(self, alpha: float = 1, inplace: bool = False) -> None:
         self.alpha = alpha
@@ -125,6 +129,7 @@ class PReLU(Module):
     """
 
     keeps = ("nOutputPlane", "weight")
+    promotes = True
 
     def __init__(self, nOutputPlane: int = 0) -> None:
         self.nOutputPlane = nOutputPlane
@@ -161,6 +166,7 @@ class RReLU(Module):
     """
 
     keeps = ("lower", "upper", "inplace", "noise")
+    promotes = True
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
         if not 0 <= lower <= upper:
@@ -199,6 +205,7 @@ class CReLU(Module):
     """
 
     keeps = ("nInputDims", "inplace")
+    promotes = True
 
     def __init__(self, nInputDims: int, inplace: bool = False) -> None:
         self.nInputDims = nInputDims

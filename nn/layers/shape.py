@@ -28,6 +28,7 @@ __all__ = [
     "Contiguous",
     "Convert",
     "Copy",
+    "Flatten",
     "Padding",
     "Replicate",
     "Reshape",
@@ -129,6 +130,27 @@ class View(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({', '.join(map(str, self.size))})"
+
+
+class Flatten(Module):
+    """y = x with the axes from `start_dim` to `end_dim`, both included, joined to one.
+
+    x: (N, …) -> (N, n) with the defaults.  Negative axes count from the end.
+    Raises ShapeError when there is no such axis, or the last is before the first.
+    """
+
+    keeps = ("start_dim", "end_dim")
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        first, last = axis_of(self.start_dim, x.ndim), axis_of(self.end_dim, x.ndim)
+        if last < first:
+            raise ShapeError(f"axis {last} of the input of shape {x.shape} is before axis {first}")
+        joined = math.prod(x.shape[first : last + 1])
+        return x.reshape((*x.shape[:first], joined, *x.shape[last + 1 :]))
 
 
 class Contiguous(Module):
@@ -285,6 +307,7 @@ class Padding(Module):
     """
 
     keeps = ("dim", "pad", "nInputDim", "value", "index")
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"dim": "dimension", "index": "index"}
 
     def __init__(

@@ -16,6 +16,8 @@ class SoftMax(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMax.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(x, axis=class_axis(x))
 
@@ -27,6 +29,8 @@ class SoftMin(Module):
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMin.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.softmax(-x, axis=class_axis(x))
 
@@ -37,6 +41,8 @@ class LogSoftMax(Module):
     x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C.
     Raises ShapeError for other numbers of axes.  Source: nn.LogSoftMax.
     """
+
+    promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
         return ops.log_softmax(x, axis=class_axis(x))

@@ -53,6 +53,7 @@ class CAddTable(Module):
     """
 
     keeps = ("inplace",)
+    promotes = True
 
     def __init__(self, inplace: bool = False) -> None:
         self.inplace = bool(inplace)
@@ -67,6 +68,8 @@ class CSubTable(Module):
     Raises ShapeError for other shapes.  Source: nn.CSubTable.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         first, second = entries_of_one_shape(x, 2)
         return first - second
@@ -79,6 +82,8 @@ class CMulTable(Module):
     differ.  Source: nn.CMulTable.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.multiply, entries_of_one_shape(x))
 
@@ -88,6 +93,8 @@ class CDivTable(Module):
 
     Raises ShapeError for other shapes.  Source: nn.CDivTable.
     """
+
+    promotes = True
 
     def updateOutput(self, x: Nest) -> Tensor:
         first, second = entries_of_one_shape(x, 2)
@@ -101,6 +108,8 @@ class CMaxTable(Module):
     numbers of entries differ.  Source: nn.CMaxTable.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.maximum, entries_of_one_shape(x))
 
@@ -111,12 +120,16 @@ class CMinTable(Module):
     Shapes and errors as in CMaxTable.  Source: nn.CMinTable.
     """
 
+    promotes = True
+
     def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.minimum, entries_of_one_shape(x))
 
 
 class CAddTensorTable(Module):
     """[v, [m₀, m₁, …]] -> [v + m₀, v + m₁, …], all of one shape.  Source: nn.CAddTensorTable."""
+
+    promotes = True
 
     def updateOutput(self, x: Nest) -> list[Tensor]:
         first, others = entries_of(x, 2)
@@ -134,6 +147,7 @@ class MM(Module):
     """
 
     keeps = ("transA", "transB")
+    promotes = True
 
     def __init__(self, transA: bool = False, transB: bool = False) -> None:
         self.transA = bool(transA)
@@ -159,6 +173,7 @@ class MV(Module):
     """
 
     keeps = ("trans",)
+    promotes = True
 
     def __init__(self, trans: bool = False) -> None:
         self.trans = bool(trans)
@@ -184,6 +199,7 @@ class MixtureTable(Module):
     """
 
     keeps = ("dim",)
+    promotes = True
     counts: ClassVar[Mapping[str, str]] = {"dim": "dimension"}
 
     def __init__(self, dim: int | None = None) -> None:

@@ -48,6 +48,7 @@ class _TemporalLayer(Module):
     """A layer over sequences with weight and bias, which start from U(-s, s)."""
 
     keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    promotes = True
     weight: Parameter
     bias: Parameter | None
 
@@ -172,6 +173,7 @@ class TemporalMaxPooling(Module):
     """
 
     keeps = ("kW", "dW")
+    promotes = True
 
     def __init__(self, kW: int, dW: int | None = None) -> None:
         self.kW, self.dW = kW, kW if dW is None else dW
@@ -197,6 +199,7 @@ class TemporalDynamicKMaxPooling(Module):
     """
 
     keeps = ("minK", "factor")
+    promotes = True
 
     def __init__(self, minK: int, factor: float = 0) -> None:
         self.minK, self.factor = minK, factor

@@ -102,6 +102,7 @@ class SpatialUpSamplingNearest(Module):
     """
 
     keeps = ("scale_factor",)
+    promotes = True
 
     def __init__(self, scale: int) -> None:
         self.scale_factor = _integer_factor(type(self).__name__, scale)
@@ -117,6 +118,7 @@ class _Interpolation(Module):
     """Upsampling by a scale factor, or to the sizes of the output."""
 
     keeps: ClassVar[tuple[str, ...]] = ("scale_factor", "odepth", "oheight", "owidth")
+    promotes = True
 
     def _set_params(self, params: int | Mapping[str, int]) -> None:
         self.scale_factor: int | None = None

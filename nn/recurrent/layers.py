@@ -16,9 +16,9 @@ import numpy as np
 from tapegrad.autograd import Parameter, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, normal_, uniform_
-from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.layers.activation import Sigmoid
+from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.module import Module
 from tapegrad.nn.recurrent.masking import lookup_rows
@@ -39,6 +39,7 @@ class RecLSTM(AbstractRecurrent):
     """
 
     keeps = ("modules", "inputsize", "hiddensize", "outputsize")
+    promotes = True
 
     def __init__(self, inputsize: int, hiddensize: int, outputsize: int | None = None) -> None:
         self.modules = [StepLSTM(inputsize, hiddensize, outputsize)]
@@ -61,6 +62,7 @@ class RecGRU(AbstractRecurrent):
     """
 
     keeps = ("modules", "inputsize", "outputsize")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.modules = [StepGRU(inputsize, outputsize)]
@@ -81,6 +83,7 @@ class LinearRNN(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "modules")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int, transfer: Module | None = None) -> None:
         self.inputsize = inputsize
@@ -132,7 +135,7 @@ class LookupRNN(AbstractRecurrent):
             padding = ops.less(x, 0)
             rows = lookup_rows(self.weight[1:], ops.where(padding, 0, x), padding)
         else:
-            rows = self.weight[class_labels(x.reshape((-1,)), classes=self.inputsize, rows=True)]
+            rows = self.weight[to_indices(x.reshape((-1,)), self.inputsize, rows=True)]
         h = transfer(rows.reshape(state.shape) + linear(state))
         return h, h
 
@@ -141,6 +144,7 @@ class Peephole(Module):
     """y = weight·c, entry by entry, with weights from U(-s, s), s = 1/√size."""
 
     keeps = ("weight",)
+    promotes = True
 
     def __init__(self, size: int) -> None:
         self.weight = Parameter(np.empty(size, default_dtype()))
@@ -159,6 +163,7 @@ class Gate(Module):
     """y = V·x + b + U·h, plus w·c with `cell`: the sum that goes into a gate of an LSTM."""
 
     keeps = ("input", "hidden", "cell")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int, *, cell: bool) -> None:
         self.input = Linear(inputsize, outputsize)
@@ -183,6 +188,7 @@ class LSTM(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "forgetGate", "inputGate", "hiddenLayer", "outputGate")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -212,6 +218,7 @@ class FastLSTM(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "i2g", "o2g")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -239,6 +246,7 @@ class GRU(AbstractRecurrent):
     """
 
     keeps = ("inputsize", "outputsize", "i2g", "o2g", "i2h", "o2h")
+    promotes = True
 
     def __init__(self, inputsize: int, outputsize: int) -> None:
         self.inputsize = inputsize
@@ -272,6 +280,7 @@ class MuFuRu(AbstractRecurrent):
 
     keeps = ("inputsize", "outputsize", "ops", "reset_gate", "reset_state", "candidate", "mixture")
     reset_state: Any = None  # None in files of the first versions: reset_gate is then of [x, h]
+    promotes = True
     OPERATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = {
         "keep": lambda h, _: h,
         "replace": lambda _, v: v,

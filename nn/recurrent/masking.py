@@ -12,9 +12,9 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.containers.container import Container
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import normal_
-from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.layers.indexing import to_indices
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -162,6 +162,6 @@ class Embedding(Module):
 
 def lookup_rows(weight: Tensor, x: Tensor, padding: Tensor | None, fixed: Operand = 0) -> Tensor:
     """weight[x] with `fixed` where `padding` holds.  Raises ShapeError for indices of no row."""
-    indices = class_labels(x.reshape((-1,)), classes=weight.shape[0], rows=True)
+    indices = to_indices(x.reshape((-1,)), weight.shape[0], rows=True)
     rows = weight[indices].reshape((*x.shape, weight.shape[1]))
     return rows if padding is None else ops.where(padding.reshape((*x.shape, 1)), fixed, rows)

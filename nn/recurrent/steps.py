@@ -87,6 +87,7 @@ class StepLSTM(Module):
         "bias",
         "weightO",
     )
+    promotes = True
     maskzero = False
     v2 = True
 
@@ -138,6 +139,7 @@ class StepGRU(Module):
     """
 
     keeps: ClassVar[tuple[str, ...]] = ("inputsize", "outputsize", "weight", "bias")
+    promotes = True
     maskzero = False
     v2 = True
 

@@ -21,8 +21,8 @@ REAL = {
     ),
     "the transform of a real signal": "half_transform ihfft rfft rfft2 rfftn",
     "complex numbers have no order to go by": (
-        "isneginf isposinf max_pool2d max_pool3d nanpercentile nanquantile nearest_centroid "
-        "percentile quantile"
+        "below_zero isneginf isposinf max_pool2d max_pool3d nanpercentile nanquantile "
+        "nearest_centroid outside_unit_interval percentile quantile"
     ),
     "`sign` is `phase` of complex numbers": "signum",
     "its weights are real in NumPy, too": "bincount",
@@ -31,8 +31,9 @@ REAL = {
         "j0 j1 k0 k1 kl_div log_expit logit ndtri polygamma rel_entr special_i0 y0 y1"
     ),
     "of integers, truths or shapes": (
-        "bernoulli bitwise_and bitwise_count bitwise_or bitwise_xor class_labels gcd invert lcm "
-        "left_shift normal packbits ravel_multi_index right_shift uniform unpackbits unravel_index"
+        "bernoulli bitwise_and bitwise_count bitwise_or bitwise_xor class_labels extended_labels "
+        "gcd invert lcm left_shift normal numbers_of_steps packbits ravel_multi_index right_shift "
+        "uniform unpackbits unravel_index"
     ),
 }
 REASONS = {name: reason for reason, names in REAL.items() for name in names.split()}

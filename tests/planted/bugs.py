@@ -460,6 +460,10 @@ class UnevenBackward(ByHand):
         return [np.where(np.abs(value) < 1e-2, 0, value) for value in found]
 
 
+class ComputesWithIntegers(ByHand):
+    promotes = False
+
+
 class IgnoresStrides(ByHand):
     def updateOutput(self, x):
         name = next(iter(self.kind.inputs))
@@ -496,6 +500,7 @@ METHODS: dict[str, tuple[type[ByHand], bool]] = {
     "clone shares parameters": (SharesItsParametersWithItsClone, True),
     "small gradients cut off": (UnevenBackward, False),
     "ignores strides": (IgnoresStrides, False),
+    "computes with integers": (ComputesWithIntegers, False),
 }
 
 ON = ("linear", "scale", "batch normalization", "bilinear", "parametric relu")
@@ -505,6 +510,7 @@ WITHOUT = {  # a promise that the layer does not give cannot be broken
     "gradInput is gradOutput's memory": ("tanh", "sigmoid"),
     "returns float64 always": ("tanh", "sigmoid"),
     "drops NaN": ("tanh", "linear"),
+    "computes with integers": ("tanh", "softmax"),
 }
 
 

@@ -52,11 +52,14 @@ HAND_WRITTEN_LAWS = (
     "equal_seeds_give_equal_results",
     "a_clone_is_equal_and_independent",
     "nan_stays_nan",
+    "integers_give_the_values_of_their_floats",
 )
 
 
 class ByHand(nn.Module):
     """A layer of `planted.layers` with Torch7's three methods over bare arrays."""
+
+    promotes = True
 
     def __init__(self, kind: LayerKind, parameters: dict[str, Any], constants: dict[str, Any]):
         self.kind = kind

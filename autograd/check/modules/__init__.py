@@ -9,6 +9,7 @@ from tapegrad.autograd.check.modules import (
     copies,
     data,
     derivatives,
+    integers,
     memory,
     methods,
     modes,
@@ -27,5 +28,6 @@ MODULE_LAWS = join_laws(
     modes.LAWS,
     copies.LAWS,
     data.LAWS,
+    integers.LAWS,
     ways_to_run.LAWS,
 )

@@ -198,9 +198,14 @@ class ModuleTrial:
         return module, x, self.cotangents(module)
 
     def other_input(self) -> Any:
-        """An input with other values of the same shapes."""
-        moved = [0.5 * x + 0.25 * gaussian(self.rng, x.shape) for x in floating_arrays(self.input)]
-        return self.on_input(moved)
+        """An input with other values of the same shapes, and no negative ones where none were."""
+        return self.on_input([self._moved(x) for x in floating_arrays(self.input)])
+
+    def _moved(self, x: np.ndarray) -> np.ndarray:
+        moved = 0.5 * x + 0.25 * gaussian(self.rng, x.shape)
+        # Probabilities, such as a loss takes, stay such.
+        inside = x * (0.5 + 0.5 * self.rng.random(x.shape))
+        return inside if x.size and x.min() >= 0 else moved
 
     def is_random(self) -> bool:
         """Does the module draw random numbers on this input?"""

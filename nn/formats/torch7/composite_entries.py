@@ -14,8 +14,17 @@ from tapegrad.nn.containers.container import (
     ParallelTable,
     Sequential,
 )
-from tapegrad.nn.containers.decorators import GPU, Bottle, Checkpoint, DontCast, Profile, WeightNorm
+from tapegrad.nn.containers.decorators import (
+    GPU,
+    Bottle,
+    Checkpoint,
+    DontCast,
+    Profile,
+    SpectralNorm,
+    WeightNorm,
+)
 from tapegrad.nn.containers.graph import gModule
+from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.criterions.classification import (
     ClassNLLCriterion,
     ClassSimplexCriterion,
@@ -28,13 +37,21 @@ from tapegrad.nn.criterions.joint import (
     ModuleCriterion,
     MultiCriterion,
     ParallelCriterion,
+    SampleWeightedCriterion,
 )
-from tapegrad.nn.criterions.losses import MultiLabelSoftMarginCriterion
+from tapegrad.nn.criterions.likelihoods import (
+    BCEWithLogitsCriterion,
+    FocalCriterion,
+    GaussianNLLCriterion,
+    PoissonNLLCriterion,
+)
+from tapegrad.nn.criterions.losses import HuberCriterion, MultiLabelSoftMarginCriterion
 from tapegrad.nn.criterions.margins import (
     CosineEmbeddingCriterion,
     L1HingeEmbeddingCriterion,
     MarginRankingCriterion,
     MultiLabelMarginCriterion,
+    TripletMarginCriterion,
 )
 from tapegrad.nn.criterions.over_time import (
     MaskZeroCriterion,
@@ -102,6 +119,15 @@ _SEQUENCE = dict.fromkeys(
 )
 
 COMPOSITES: dict[type, ClassEntry] = {
+    BCEWithLogitsCriterion: ClassEntry(absent=True),
+    CTCCriterion: ClassEntry(absent=True),
+    FocalCriterion: ClassEntry(absent=True),
+    GaussianNLLCriterion: ClassEntry(absent=True),
+    HuberCriterion: ClassEntry(absent=True),
+    PoissonNLLCriterion: ClassEntry(absent=True),
+    SampleWeightedCriterion: ClassEntry(absent=True),
+    SpectralNorm: ClassEntry(absent=True),
+    TripletMarginCriterion: ClassEntry(absent=True),
     BiSequencer: ClassEntry(read=over_time.read_bi_sequencer, write=over_time.write_bi_sequencer),
     Bidirectional: ClassEntry(
         read=over_time.read_bidirectional, write=over_time.write_bidirectional
@@ -120,7 +146,7 @@ COMPOSITES: dict[type, ClassEntry] = {
     ConcatTable: ClassEntry(output=empty_table),
     Container: ClassEntry(absent=True),
     CosineEmbeddingCriterion: ClassEntry(state={"_idx": empty_bytes}, gradient=table_of_tensors(2)),
-    Criterion: ClassEntry(output=lambda _: 0, absent=True),
+    Criterion: ClassEntry(write=layers.write_criterion, output=lambda _: 0, absent=True),
     CriterionTable: ClassEntry(
         results=lambda module, results: (None, [results(module.criterion)[1]])
     ),

@@ -36,6 +36,7 @@ from tapegrad.nn.layers.attention import (
     TransformerDecoderLayer,
     TransformerEncoderLayer,
 )
+from tapegrad.nn.layers.bags import EmbeddingBag
 from tapegrad.nn.layers.convolution.by_table import SpatialConvolutionMap, SpatialFullConvolutionMap
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
@@ -52,7 +53,13 @@ from tapegrad.nn.layers.distance import (
     Kmeans,
     PairwiseDistance,
 )
-from tapegrad.nn.layers.dropout import Dropout, SpatialDropout, VolumetricDropout, WhiteNoise
+from tapegrad.nn.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    SpatialDropout,
+    VolumetricDropout,
+    WhiteNoise,
+)
 from tapegrad.nn.layers.gradient import GradientReversal
 from tapegrad.nn.layers.indexing import Index, MaskedSelect
 from tapegrad.nn.layers.linear import Bilinear, LinearWeightNorm, PartialLinear
@@ -67,8 +74,14 @@ from tapegrad.nn.layers.normalization.local import (
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
-from tapegrad.nn.layers.normalization.sample import GroupNorm, LayerNorm, RMSNorm
+from tapegrad.nn.layers.normalization.sample import GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from tapegrad.nn.layers.pointwise import Add, AddConstant, CAdd, CMul
+from tapegrad.nn.layers.pooling.adaptive import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool3d,
+)
 from tapegrad.nn.layers.pooling.fixed import (
     SpatialAveragePooling,
     SpatialMaxPooling,
@@ -80,9 +93,11 @@ from tapegrad.nn.layers.pooling.fractional import (
 )
 from tapegrad.nn.layers.pooling.unpooling import SpatialMaxUnpooling
 from tapegrad.nn.layers.rectifiers import CReLU, ReLU, RReLU
+from tapegrad.nn.layers.sampling import GridSample
 from tapegrad.nn.layers.shape import (
     Convert,
     Copy,
+    Flatten,
     Padding,
     Reshape,
     Squeeze,
@@ -132,6 +147,15 @@ LOOKUP = {
 }
 
 LAYERS: dict[type, ClassEntry] = {
+    AdaptiveAvgPool1d: ClassEntry(absent=True),
+    AdaptiveAvgPool3d: ClassEntry(absent=True),
+    AdaptiveMaxPool1d: ClassEntry(absent=True),
+    AdaptiveMaxPool3d: ClassEntry(absent=True),
+    AlphaDropout: ClassEntry(absent=True),
+    EmbeddingBag: ClassEntry(absent=True),
+    Flatten: ClassEntry(absent=True),
+    GridSample: ClassEntry(absent=True),
+    InstanceNorm: ClassEntry(absent=True),
     Add: ClassEntry(state={"_ones": tensor_of_one}),
     AddConstant: ClassEntry(read=layers.read_add_constant, write=layers.write_add_constant),
     BatchNormalization: ClassEntry(read=layers.read_batch_normalization, version=2),

@@ -52,6 +52,7 @@ __all__ = [
     "without",
     "write_add_constant",
     "write_bottle",
+    "write_criterion",
     "write_class_simplex",
     "write_connections",
     "write_copy",
@@ -383,8 +384,19 @@ def write_only_child(module: Any, fields: Fields) -> Fields:
     return fields | {"module": module.modules[0]} if module.modules else fields
 
 
+def write_criterion(module: Any, fields: Fields) -> Fields:
+    """Torch7's criterions return the mean or the sum of their losses."""
+    if module.reduction is not None:
+        found = f"reduction={module.reduction!r}"
+        raise UnsupportedError("a criterion that sizeAverage describes", found)
+    return {name: value for name, value in fields.items() if name != "reduction"}
+
+
 def write_cross_entropy(module: Any, fields: Fields) -> Fields:
     """Write `oldSizeAverage`, with which Torch7's forward compares sizeAverage."""
+    if module.label_smoothing or module.axis is not None:
+        found = f"label_smoothing={module.label_smoothing}, axis={module.axis}"
+        raise UnsupportedError("a CrossEntropyCriterion of Torch7", found)
     return fields | {"oldSizeAverage": module.sizeAverage}
 
 

@@ -36,6 +36,7 @@ class _Convolution(Lengths, Module):
     """What convolutions have in common: bias, starting values, shapes, text."""
 
     keeps: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    promotes = True
     nInputPlane: int
     nOutputPlane: int
     weight: Parameter

@@ -40,6 +40,7 @@ class _GroupedConvolution(Module):
         "weight",
         "bias",
     )
+    promotes = True
     renamed: ClassVar[Mapping[str, str]] = {
         "n_in": "in_channels", "n_out": "out_channels", "kernel": "kernel_size"
     }  # fmt: skip

@@ -47,6 +47,7 @@ class BatchNormalization(Module):
     """
 
     keeps = ("eps", "momentum", "affine", "running_mean", "running_var", "weight", "bias")
+    promotes = True
     nDim = 2
 
     def __init__(

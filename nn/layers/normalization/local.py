@@ -37,6 +37,7 @@ class _LocalNormalization(Module):
     """Normalization by a kernel that averages over a neighbourhood and over all planes."""
 
     keeps = ("nInputPlane", "kernel")
+    promotes = True
     kernel: Buffer
 
     def _set_kernel(self, nInputPlane: int, kernel: Operand | None, share: float) -> None:
@@ -137,6 +138,7 @@ class SpatialContrastiveNormalization(Module):
     """
 
     keeps = ("nInputPlane", "threshold", "thresval", "normalizer")
+    promotes = True
 
     def __init__(
         self,
@@ -176,6 +178,7 @@ class SpatialCrossMapLRN(Module):
     """
 
     keeps = ("size", "alpha", "beta", "k")
+    promotes = True
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
         if size < 1 or not size % 2:

@@ -1,4 +1,4 @@
-"""Normalization of each sample by itself: LayerNorm, RMSNorm, GroupNorm.
+"""Normalization of each sample by itself: LayerNorm, RMSNorm, GroupNorm, InstanceNorm.
 
 Unlike batch normalization these layers have no running statistics, and compute the same in training
 and in evaluate().  Torch7 lacks them; they compute what PyTorch's layers of these names do, and the
@@ -19,7 +19,7 @@ from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.module import Module
 
-__all__ = ["GroupNorm", "LayerNorm", "RMSNorm"]
+__all__ = ["GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
 
 
 def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
@@ -31,6 +31,8 @@ def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 
 class _LastAxesNorm(Module):
     """What LayerNorm and RMSNorm share: the last axes that are normalized, and their weight."""
+
+    promotes = True
 
     normalized_shape: tuple[int, ...]
     weight: Parameter | None
@@ -134,6 +136,7 @@ class GroupNorm(Module):
     """
 
     keeps = ("num_groups", "num_channels", "eps", "weight", "bias")
+    promotes = True
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
@@ -169,6 +172,27 @@ class GroupNorm(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)}({self.num_groups}, {self.num_channels})"
+
+
+class InstanceNorm(GroupNorm):
+    """y = (x - mean) / √(var + eps) · weight + bias, over the positions of each channel.
+
+    x: (N, C, …) with at least one axis of positions -> the same shape.  weight, bias: (C,),
+    starting from 1 and 0; None without affine.
+    Raises ShapeError for another C, and without positions.
+    Source: D. Ulyanov, A. Vedaldi, V. Lempitsky, "Instance normalization", 2016, equation 2.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__(num_channels, num_channels, eps, affine)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim < 3:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, {self.num_channels}, L, …)")
+        return super().updateOutput(x)
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.num_channels})"
 
 
 def to_shape(lengths: int | Sequence[int]) -> tuple[int, ...]:

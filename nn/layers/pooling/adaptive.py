@@ -7,8 +7,9 @@ their derivative is that of a lookup; means are products with one matrix for eac
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +19,14 @@ from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.windows import batch_of, drop_added_batch
 from tapegrad.nn.module import Module
 
-__all__ = ["SpatialAdaptiveAveragePooling", "SpatialAdaptiveMaxPooling"]
+__all__ = [
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool3d",
+    "SpatialAdaptiveAveragePooling",
+    "SpatialAdaptiveMaxPooling",
+]
 
 
 def max_over_windows(x: Tensor, taps: list[Tensor]) -> Tensor:
@@ -65,6 +73,7 @@ class _AdaptivePooling(Module):
     """Pooling to H x W bins, for images of any size."""
 
     keeps = ("W", "H")
+    promotes = True
 
     def __init__(self, W: int, H: int) -> None:
         if min(W, H) < 1:
@@ -83,6 +92,104 @@ class _AdaptivePooling(Module):
 
     def __repr__(self) -> str:
         return torch7_name(self)
+
+
+class _AdaptiveOfAxes(Module):
+    """Pooling to `output_size` bins along each axis behind the channels."""
+
+    keeps = ("output_size",)
+    promotes = True
+    axes: ClassVar[str]
+
+    def __init__(self, output_size: int | Sequence[int]) -> None:
+        count = len(self.axes.split()) - 1
+        sizes = (output_size,) * count if isinstance(output_size, int) else tuple(output_size)
+        if len(sizes) != count or min(sizes) < 1:
+            raise ValueError(
+                f"{type(self).__name__}: output_size is {output_size}, it must be a size of at "
+                f"least 1, or {count} of them"
+            )
+        self.output_size = sizes
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        batch = batch_of(x, self.axes)
+        if min(batch.shape[2:]) < 1:
+            raise ShapeError(f"the samples of the input of shape {x.shape} are empty")
+        return drop_added_batch(self._pool(batch), x, self.axes)
+
+    def _pool(self, batch: Tensor) -> Tensor:
+        """Return the pooled batch: (N, C, …) -> (N, C, *output_size)."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({'x'.join(map(str, self.output_size))})"
+
+
+def exact_bins(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each of `count` bins over `length` entries begins, and where it ends."""
+    i = np.arange(count)
+    return i * length // count, -((-(i + 1) * length) // count)
+
+
+class AdaptiveMaxPool1d(_AdaptiveOfAxes):
+    """The largest entry of each of output_size bins, which cover the axis and may overlap.
+
+    x: (C, L) or (N, C, L) -> (N,) C, output_size.  Bin i begins at ⌊i·L / output_size⌋ and ends
+    before ⌈(i + 1)·L / output_size⌉.  Of equal entries the first gets the gradient.
+    Raises ShapeError for other shapes, ValueError for another output_size.
+    """
+
+    axes = "C L"
+
+    def _pool(self, batch: Tensor) -> Tensor:
+        taps = []
+        for length, count in zip(batch.shape[2:], self.output_size, strict=True):
+            starts, ends = exact_bins(length, count)
+            tap = starts[:, None] + np.arange(np.max(ends - starts))
+            tap = np.minimum(tap, ends[:, None] - 1)  # the last entry again changes no maximum
+            taps.append(Tensor(tap[None, None], device=batch.device))
+        return max_over_windows(batch, taps)
+
+
+class AdaptiveMaxPool3d(AdaptiveMaxPool1d):
+    """The largest entry of each of output_size bins, a number or three: (T, H, W).
+
+    x: (C, T, H, W) or (N, C, T, H, W) -> (N,) C, *output_size; bins as in AdaptiveMaxPool1d.
+    Raises as it does.
+    """
+
+    axes = "C T H W"
+
+
+class AdaptiveAvgPool1d(_AdaptiveOfAxes):
+    """The mean of each of output_size bins, which cover the axis and may overlap.
+
+    x: (C, L) or (N, C, L) -> (N,) C, output_size; bins as in AdaptiveMaxPool1d.
+    Raises as it does.
+    """
+
+    axes = "C L"
+
+    def _pool(self, batch: Tensor) -> Tensor:
+        for axis, count in enumerate(self.output_size, 2):
+            length = batch.shape[axis]
+            starts, ends = exact_bins(length, count)
+            entries = np.arange(length)
+            inside = (entries >= starts[:, None]) & (entries < ends[:, None])
+            means = inside / (ends - starts)[:, None]
+            matrix = Tensor(means.T, dtype=batch.dtype, device=batch.device)
+            batch = ops.moveaxis(ops.moveaxis(batch, axis, -1) @ matrix, -1, axis)
+        return batch
+
+
+class AdaptiveAvgPool3d(AdaptiveAvgPool1d):
+    """The mean of each of output_size bins, a number or three: (T, H, W).
+
+    x: (C, T, H, W) or (N, C, T, H, W) -> (N,) C, *output_size; bins as in AdaptiveMaxPool1d.
+    Raises as it does.
+    """
+
+    axes = "C T H W"
 
 
 class SpatialAdaptiveMaxPooling(_AdaptivePooling):

@@ -31,6 +31,8 @@ __all__ = [
 class _Pooling(Lengths, Module):
     """What these layers have in common: sizes, single samples, errors, text."""
 
+    promotes = True
+
     def _pool(self, batch: Tensor) -> Tensor:
         """Return the primitive's result on a batch (N, C, …)."""
         raise NotImplementedError

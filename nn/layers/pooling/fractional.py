@@ -26,6 +26,7 @@ class _FractionalPooling(Lengths, Module):
     """Max pooling over windows at random positions with nearly equal distances."""
 
     keeps: ClassVar[tuple[str, ...]] = ("newRandomPool", "randomSamples")
+    promotes = True
 
     def _check_settings(self, pools: tuple[int, ...], targets: tuple[float, ...]) -> bool:
         """Whether `targets` are lengths, not ratios; no windows are kept from here on.

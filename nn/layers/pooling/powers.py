@@ -26,6 +26,7 @@ class SpatialLPPooling(Sequential):
     """
 
     keeps = ("kW", "kH", "dW", "dH")
+    promotes = True
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class FeatureLPPooling(Module):
     """
 
     keeps = ("width", "stride", "power", "batch_mode")
+    promotes = True
 
     def __init__(self, width: int, stride: int, power: float, batch_mode: bool = False) -> None:
         if not 2 <= width <= 16 or not 1 <= stride <= 4:

@@ -26,6 +26,7 @@ class SpatialMaxUnpooling(Module):
     """
 
     keeps = ("pooling",)
+    promotes = True
     undoes: ClassVar[type[_MaxPooling]] = SpatialMaxPooling
 
     def __init__(self, poolingModule: _MaxPooling) -> None:

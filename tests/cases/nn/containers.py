@@ -98,7 +98,14 @@ def graph(d):
     return Layer(module, x_and_y, [x_and_y[0], d.array((n, 3))], "always")
 
 
+def spectral_norm(d):
+    n, m = d.size("N"), d.size("m")
+    module = nn.SpectralNorm(nn.Linear(m, d.size("n_out")))
+    return Layer(module, d.array((n, m)), d.array((n, m + 1)), "always")
+
+
 MODULES = {
+    "SpectralNorm": spectral_norm,
     "Bottle": bottle,
     "Checkpoint": decorated(checkpointed),
     "Concat": concat,

@@ -199,7 +199,25 @@ def masked_loss(d):
     return Layer(module, d.array((n, c)), d.array((n + 1, c)), target=target)
 
 
+def probabilities_of_any_shape(d):
+    return TrialCall([d.array(d.shape(), 0.0, 1.0)])
+
+
+def sequences_of_labels(d):
+    shape = (d.size("N"), d.size("S", 1, 3))
+    return TrialCall([d.integers(shape, -1, 3)], {"classes": 4, "blank": 3})
+
+
+def step_counts(d):
+    n = d.size("N")
+    return TrialCall([d.integers((n,), 0, 5)], {"samples": n, "steps": 4})
+
+
 OPERATIONS = {
+    "below_zero": lambda d: TrialCall([d.array(d.shape(), 0.0, 5.0)]),
+    "extended_labels": sequences_of_labels,
+    "numbers_of_steps": step_counts,
+    "outside_unit_interval": probabilities_of_any_shape,
     "leading_labels": leading_labels,
 }
 
@@ -209,7 +227,97 @@ MODULES = {
 }
 
 
+def cross_entropy(d):
+    """Labels or shares, smoothed or not, at many positions or one, classes anywhere."""
+    n, c, axis = d.size("N"), d.size("C"), d.choice([None, 1, -1])
+    rest = d.choice([(), (2,), (2, 3)])
+    shape = (n, *rest, c) if axis == -1 else (n, c, *rest)
+    module = nn.CrossEntropyCriterion(
+        weights(d, c), d.choice([True, False]), 0 if c > 1 else -100, d.choice([0, 0.25]), axis=axis
+    )
+    soft = d.choice([True, False])
+    target = d.rng.dirichlet(np.ones(c), (n, *rest)) if soft else d.integers((n, *rest), 0, c)
+    if soft and axis != -1:
+        target = np.moveaxis(target, -1, 1)
+    return Layer(module, d.array(shape), d.array((n + 1, *shape[1:])), target=target)
+
+
+def logits(d):
+    n, c = d.size("N"), d.size("C")
+    module = nn.BCEWithLogitsCriterion(weights(d, c), weights(d, c), d.choice(["mean", "sum"]))
+    return Layer(module, d.array((n, c)), d.array((n, c + 1)), target=bits(d, (n, c)))
+
+
+def reduced(make, target=None, **options):
+    """Entry against entry, with a reduction."""
+
+    def draw(d):
+        shape = d.shape("N A?")
+        t = d.rng.standard_normal(shape) if target is None else target(d, shape)
+        module = make(d, d.choice(["mean", "sum"]))
+        return Layer(module, d.array(shape, **options), d.array((*shape, 2)), target=t)
+
+    return draw
+
+
+def counts(d, shape):
+    return d.rng.integers(0, 5, shape).astype(float)
+
+
+def gaussian_nll(d):
+    n, a = d.size("N"), d.size("A")
+    x = [d.array((n, a)), d.array((n, d.choice([1, a])), 0.1, 4.0)]
+    module = nn.GaussianNLLCriterion(d.choice([True, False]), reduction=d.choice(["mean", "sum"]))
+    return Layer(module, x, [x[0], d.array((n, a + 1))], target=d.rng.standard_normal((n, a)))
+
+
+def triplets(d):
+    shape = d.shape("N? A")
+    x = [d.array(shape) for _ in range(3)]
+    module = nn.TripletMarginCriterion(
+        d.choice([1, 3]), d.choice([2, 1.5]), 1e-3, d.choice([True, False])
+    )
+    return Layer(module, x, [*x[:2], d.array((*shape, 2))], target=[])
+
+
+def ctc(d):
+    t, n, c = d.size("T", 2, 4), d.size("N"), d.size("C", 2, 4)
+    blank = d.choice([0, c - 1])
+    labels = d.integers((n, d.size("S", 1, 2)), -1, c)
+    labels = np.where(labels == blank, -1, labels)
+    x = d.array((t, n, c), -4.0, 0.0)
+    module = nn.CTCCriterion(blank, zero_infinity=True, reduction=d.choice(["mean", "sum"]))
+    lengths = d.integers((n,), 0, t + 1)
+    target = d.choice([labels, [labels, lengths]])
+    return Layer(module, x, d.array((t, n + 1, c)), target=target)
+
+
+def sample_weighted(d):
+    n, c = d.size("N"), d.size("C")
+    inner, t = d.choice([0, 1]), d.integers((n,), 0, c)
+    module = nn.SampleWeightedCriterion(
+        [nn.CrossEntropyCriterion(), nn.MSECriterion()][inner], d.choice(["mean", "sum"])
+    )
+    target = [d.rng.standard_normal((n, c)) if inner else t, d.rng.uniform(0.5, 2, n)]
+    return Layer(module, d.array((n, c)), d.array((n, c, 2)), target=target)
+
+
 CRITERIONS = {
+    "BCEWithLogitsCriterion": logits,
+    "CTCCriterion": ctc,
+    "CrossEntropyCriterion": cross_entropy,
+    "FocalCriterion": reduced(
+        lambda d, r: nn.FocalCriterion(d.choice([0, 1, 2]), d.choice([None, 0.25]), r), bits
+    ),
+    "GaussianNLLCriterion": gaussian_nll,
+    "HuberCriterion": reduced(lambda d, r: nn.HuberCriterion(d.choice([1, 0.5, 3]), r)),
+    "PoissonNLLCriterion": reduced(
+        lambda d, r: nn.PoissonNLLCriterion(True, d.choice([True, False]), reduction=r),
+        counts,
+        large=10.0,
+    ),
+    "SampleWeightedCriterion": sample_weighted,
+    "TripletMarginCriterion": triplets,
     "AbsCriterion": against(nn.AbsCriterion),
     "BCECriterion": weighted(nn.BCECriterion, bits, 0.0, 1.0),
     "ClassNLLCriterion": labelled(nn.ClassNLLCriterion),
@@ -218,7 +326,6 @@ CRITERIONS = {
         lambda d: with_flag(nn.CosineEmbeddingCriterion(d.choice([0, 0.1, -0.5])), d),
         lambda d, shape: signs(d, shape[:1]),
     ),
-    "CrossEntropyCriterion": labelled(nn.CrossEntropyCriterion),
     "DistKLDivCriterion": against(nn.DistKLDivCriterion, probabilities),
     "DistanceRatioCriterion": pairs(
         lambda d: nn.DistanceRatioCriterion(d.choice([True, False])), lambda d, shape: []

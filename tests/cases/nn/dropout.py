@@ -24,7 +24,12 @@ def white_noise(d):
     return Layer(nn.WhiteNoise(0.25, 0.5), d.array(d.shape("N A? B?")), batch="evaluate")
 
 
+def alpha_dropout(d):
+    return Layer(nn.AlphaDropout(d.choice([0, 0.25])), d.array(d.shape("N A?")), batch="evaluate")
+
+
 MODULES = {
+    "AlphaDropout": alpha_dropout,
     "Dropout": dropout,
     "SpatialDropout": map_dropout(nn.SpatialDropout, "N? C H W"),
     "VolumetricDropout": map_dropout(nn.VolumetricDropout, "N? C T H W"),

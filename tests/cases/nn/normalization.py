@@ -70,7 +70,15 @@ def group_norm(d):
     return Layer(module, d.array(shape), d.array((1, channels + 1, 2)), "always")
 
 
+def instance_norm(d):
+    c = d.size("C")
+    shape = (*d.shape("N"), c, d.size("H", 2, 4), *d.shape("W?"))
+    module = nn.InstanceNorm(c, 1e-2, d.choice([True, False]))
+    return Layer(module, d.array(shape), d.array((1, c + 1, 2)), "always")
+
+
 MODULES = {
+    "InstanceNorm": instance_norm,
     "BatchNormalization": normalization(nn.BatchNormalization, 2),
     "GroupNorm": group_norm,
     "LayerNorm": last_axes(

@@ -107,7 +107,21 @@ def lp_pooling(d):
     return Layer(module, d.array(shape, 0), d.array(shape[-1:], 0), batch)
 
 
+def to_a_size(kind, axes):
+    def draw(d):
+        size = d.choice([1, 2, tuple(d.integer(1, 3) for _ in range(axes))])
+        shape = (*d.shape("N?"), d.size("C"), *(d.size(name, 1, 4) for name in "THW"[:axes]))
+        batch = "always" if len(shape) == axes + 2 else None
+        return Layer(kind(size), d.array(shape), d.array((3,)), batch)
+
+    return draw
+
+
 MODULES = {
+    "AdaptiveAvgPool1d": to_a_size(nn.AdaptiveAvgPool1d, 1),
+    "AdaptiveAvgPool3d": to_a_size(nn.AdaptiveAvgPool3d, 3),
+    "AdaptiveMaxPool1d": to_a_size(nn.AdaptiveMaxPool1d, 1),
+    "AdaptiveMaxPool3d": to_a_size(nn.AdaptiveMaxPool3d, 3),
     "FeatureLPPooling": feature_pooling,
     "SpatialAdaptiveAveragePooling": adaptive(nn.SpatialAdaptiveAveragePooling),
     "SpatialAdaptiveMaxPooling": adaptive(nn.SpatialAdaptiveMaxPooling),

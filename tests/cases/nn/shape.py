@@ -78,7 +78,14 @@ def padding(d):
     return Layer(module, d.array(d.shape("N A B")), batch="always")
 
 
+def flatten(d):
+    shape = d.shape("N A B?")
+    module = nn.Flatten(*d.choice([(), (1, 1), (-1, -1)]))
+    return Layer(module, d.array(shape), d.array((2,)) if module.start_dim == 1 else None, "always")
+
+
 MODULES = {
+    "Flatten": flatten,
     "Collapse": collapse,
     "Contiguous": anywhere(lambda _: nn.Contiguous()),
     "Convert": convert,
