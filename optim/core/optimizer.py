@@ -276,11 +276,10 @@ class Optimizer:
         return frozenset(id(p) for _, p in named())
 
     @property
-    def _layout(self) -> tuple[Any, ...]:
-        """What a recorded step relies on: who learns, where, and that nobody was replaced."""
-        replaced = self._structure is not None and self._structure.may_differ()
-        arrays = [id(array_of(p)) for p in self.named.values()]
-        return replaced, self._which_learn(), arrays
+    def learning(self) -> list[str]:
+        """The names of the Parameters that the next step updates: those that are not frozen."""
+        learn = self._which_learn()
+        return [name for name, p in self.named.items() if id(p) in learn]
 
     def _follow_parameters(self) -> None:
         """Give parameters that were rebound, frozen or unfrozen new runs with the same state.
@@ -291,11 +290,9 @@ class Optimizer:
         if self._learning == self._which_learn() and all(
             array_of(p) is array for p, array in self._arrays
         ):
-            guard(self, "_layout")
             return
         with install_observer(Observer()):  # to arrange memory is no part of a recorded step
             self.load_state_dict(self.state_dict())
-        guard(self, "_layout")
 
     def _refuse_other_parameters(self) -> None:
         if self._structure is None or not self._structure.may_differ():
