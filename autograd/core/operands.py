@@ -66,7 +66,8 @@ def _own_arithmetic(kind: type) -> str:
 def refuse_own_arithmetic(data: Any) -> None:
     """Raise TypeError for an array, or a list of arrays, of a class with arithmetic of its own."""
     if isinstance(data, np.ndarray):
-        reason = type(data) is not np.ndarray and _own_arithmetic(type(data))
+        kind: Any = type(data)  # type checkers do not take every class for hashable
+        reason = kind is not np.ndarray and _own_arithmetic(kind)
         if reason:
             raise TypeError(reason)
     elif isinstance(data, (list, tuple)):

@@ -109,12 +109,15 @@ def refusal_behind(error: BaseException) -> ConversionError | None:
     _last_refusal.set(None)
     text, line = last
     behind: BaseException | None = error
-    while type(behind) in (ValueError, SystemError):  # what C code says in place of any error
+    while isinstance(behind, Exception) and type(behind) in _IN_PLACE:
         behind = behind.__cause__
     if isinstance(behind, ConversionError):
         return behind
     # Other C code drops the refusal; then its own error comes from the line that was refused.
     return ConversionError(text, line) if _line_of(error) == line else None
+
+
+_IN_PLACE = (ValueError, SystemError)  # what C code says in place of any error
 
 
 def _line_of(error: BaseException) -> str:

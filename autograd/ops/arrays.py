@@ -118,9 +118,10 @@ def as_constant(value: Any, name: str) -> Any:
 
 def as_axes(axes: int | Sequence[int], ndim: int) -> list[int]:
     """One axis or several as a list, counted from 0.  Raises AxisError outside the array."""
+    several: Any = axes  # it may be an array of axes too
     if not isinstance(axes, (tuple, list)):
-        axes = tuple(axes) if np.ndim(axes) else (axes,)  # type: ignore[arg-type]  # an array
-    return [normalize_axis(axis, ndim) for axis in axes]
+        several = tuple(several) if np.ndim(several) else (several,)
+    return [normalize_axis(axis, ndim) for axis in several]
 
 
 def normalize_axis(axis: int, ndim: int) -> int:

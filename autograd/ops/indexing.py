@@ -312,10 +312,9 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     """The entries of x at integer `indices` along `axis`; of the flattened array when None."""
     if axis is None:
         x, axis = x.reshape(-1), 0
-    if not hasattr(indices, "dtype"):
-        indices = np.asarray(indices)
-    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
-    return y if indices.ndim else s.with_own_memory(y, x)
+    places: Any = indices if hasattr(indices, "dtype") else np.asarray(indices)
+    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (places,))
+    return y if places.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)

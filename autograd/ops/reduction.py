@@ -200,20 +200,21 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
     The first half of the entries is multiplied by the second until one entry is left.  That needs
     no division, so the product is differentiable where entries are 0.
     """
-    x = widen_integers(as_operand(x))
-    axes = normalize_axes(axis, x.ndim)
-    others = [a for a in range(x.ndim) if a not in axes]
-    count = math.prod(x.shape[a] for a in axes)
-    rest = tuple(x.shape[a] for a in others)
-    y = s.reshape(s.transpose(x, (*axes, *others)), (count, *rest))
+    factors: Tensor = widen_integers(as_operand(x))
+    sizes: Shape = factors.shape
+    axes = normalize_axes(axis, len(sizes))
+    others = [a for a in range(len(sizes)) if a not in axes]
+    count = math.prod([sizes[a] for a in axes])
+    rest = tuple(sizes[a] for a in others)
+    y = s.reshape(s.transpose(factors, (*axes, *others)), (count, *rest))
     if not count:
         y = s.broadcast_to(sum(y, axis=0, keepdims=True) + 1, (1, *rest))
     while len(y) > 1:
         half = len(y) // 2
         product = y[:half] * y[half : 2 * half]
         y = s.concatenate([product, y[2 * half :]], axis=0) if len(y) % 2 else product
-    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape)) if keepdims else rest
-    return s.with_own_memory(s.reshape(y, shape), x)
+    shape = tuple(1 if a in axes else n for a, n in enumerate(sizes)) if keepdims else rest
+    return s.with_own_memory(s.reshape(y, shape), factors)
 
 
 @composite(numpy=np.var)

@@ -52,7 +52,7 @@ def numpy_pad(
         return s.transpose(turned)
     if mode == "constant" and not np.ndim(constant_values):
         if not isinstance(constant_values, Tensor):
-            return s.pad(array, pairs, constant_values)  # type: ignore[arg-type]  # 0-d
+            return s.pad(array, pairs, constant_values)
         inside = device_array(np.pad(np.ones(array.shape, bool), pairs), array)
         value = e.cast(constant_values, dtype=array.dtype)
         return e.where(inside, s.pad(array, pairs, 0), value)

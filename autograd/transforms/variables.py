@@ -238,12 +238,14 @@ class BoundCall:
     def gradients(self, seeds: list[tuple[Node, Any]]) -> list[Any]:
         """The cotangents of the variables: for each key, in the structure of its argument."""
         cotangents = self.cotangents(seeds, self.targets)
+        paths = self.paths
+        assert paths is not None  # the sweep has set it
         results = [
             self._owned_gradient(g, variable)
             for g, variable in zip(cotangents, self.variables, strict=True)
         ]
-        if self.paths.parameters_beyond and is_recording() and not _any_tensors(results):
-            results = track_gradients(self.name, results, seeds, self.targets, self.paths)
+        if paths.parameters_beyond and is_recording() and not _any_tensors(results):
+            results = track_gradients(self.name, results, seeds, self.targets, paths)
         if self.flat:
             return results
         gradients: list[Any] = replace_leaves(self.structure, results)

@@ -277,11 +277,10 @@ class Optimizer:
         return frozenset(id(p) for _, p in named())
 
     @property
-    def _layout(self) -> tuple[Any, ...]:
-        """What a recorded step relies on: who learns, where, and that nobody was replaced."""
-        replaced = self._structure is not None and self._structure.may_differ()
-        arrays = [id(array_of(p)) for p in self.named.values()]
-        return replaced, self._which_learn(), arrays
+    def learning(self) -> list[str]:
+        """The names of the Parameters that the next step updates: those that are not frozen."""
+        learn = self._which_learn()
+        return [name for name, p in self.named.items() if id(p) in learn]
 
     def _follow_parameters(self) -> None:
         """Give parameters that were rebound, frozen or unfrozen new runs with the same state.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,9 +63,9 @@ identity.batch(leading_axes_rule)
 @composite(numpy=np.spacing, differentiable=False)
 def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
-    x = x.detach() if hasattr(x, "detach") else x
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    if x.dtype.kind != "f":
-        x = x.astype(np.result_type(x.dtype, np.float16))
-    size = absolute(x)
-    return copysign(nextafter(size, np.inf) - size, x)
+    y: Any = x.detach() if hasattr(x, "detach") else x
+    y = y if hasattr(y, "dtype") else np.asarray(y)
+    if y.dtype.kind != "f":
+        y = y.astype(np.result_type(y.dtype, np.float16))
+    size = absolute(y)
+    return copysign(nextafter(size, np.inf) - size, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -152,12 +152,13 @@ def numpy_clip(
     low, high = a_min if min is None else min, a_max if max is None else max
     if type(low) in _BOUNDS and type(high) in _BOUNDS:
         return clip(x, low, high)
+    y: Any = x
     # As for numbers, the derivative at the bounds is x's.
     if low is not None:
-        x = where(logical_or(x < low, isnan(low)), low, x)
+        y = where(logical_or(y < low, isnan(low)), low, y)
     if high is not None:
-        x = where(logical_or(x > high, isnan(high)), high, x)
-    return x
+        y = where(logical_or(y > high, isnan(high)), high, y)
+    return y
 
 
 _BOUNDS = NUMBERS | {type(None)}
