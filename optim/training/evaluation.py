@@ -38,8 +38,8 @@ class Model(Protocol):
     """A module, as far as the trainer knows one."""
 
     @property
-    def train(self) -> bool:
-        """Whether the module is in training mode."""
+    def train(self) -> int:
+        """True, or 1, in training mode."""
         ...  # pragma: no cover
 
     def __call__(self, *inputs: Any) -> Any:
