@@ -255,7 +255,10 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 @composite(numpy=np.expand_dims)
 def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
-    """x with new axes of length 1, at the positions `axis` of the result."""
+    """x with new axes of length 1, at the positions `axis` of the result.
+
+    Raises ValueError for a position that is named twice.
+    """
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
         return reshape(x, (*x.shape[:before], 1, *x.shape[before:]))

@@ -188,9 +188,9 @@ class Optimizer:
         if group.has_changed():
             options = group.options
             current = options if group.rate is None else {**options, "lr": group.rate}
-            group.settings = self.rule.complete_options(
-                {**self.fixed, **translate(type(self), current)}
-            )
+            refuse_options(type(self), current)
+            named = translate(type(self), current)
+            group.settings = self.rule.complete_options({**self.fixed, **named})
             group.lists = [
                 (value, tuple(value))
                 for option, value in options.items()

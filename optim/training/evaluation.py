@@ -45,8 +45,10 @@ class Model(Protocol):
     def __call__(self, *inputs: Any) -> Any:
         """Return the outputs."""
 
-    def training(self) -> Any:
-        """Set training mode."""
+    @property
+    def training(self) -> Callable[[], Any]:
+        """Set training mode, when called."""
+        ...  # pragma: no cover
 
     def evaluate(self) -> Any:
         """Set evaluation mode."""
