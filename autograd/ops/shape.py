@@ -315,7 +315,11 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
 
 @composite(numpy=np.moveaxis)
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """x with the axes `source` moved to the positions `destination`, the others in order."""
+    """x with the axes `source` moved to the positions `destination`, the others in order.
+
+    Raises ValueError for an axis or a position that is named twice, and unless there
+    are as many of both.
+    """
     sources, positions = as_axes(source, x.ndim), as_axes(destination, x.ndim)
     if not len(sources) == len(positions) == len({*sources}) == len({*positions}):
         raise ValueError(f"moveaxis: source={source} and destination={destination} do not pair up")

@@ -27,7 +27,10 @@ NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
 
 
 def translation_of(cls: type[Optimizer]) -> dict[str, str | tuple[str, ...]]:
-    """Read off the rule, and off what the class says otherwise, what the options mean."""
+    """Read off the rule, and off what the class says otherwise, what the options mean.
+
+    Raises TypeError for two options of one name, and for entries of a tuple out of order.
+    """
     declared = cls.rule.declared.declared
     refuse_names_beside(cls.keywords, declared, cls, "keywords")
     refuse_names_beside(cls.fixed, declared, cls, "fixed")
