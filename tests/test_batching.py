@@ -714,3 +714,11 @@ def test_batches_leave_no_cyclic_garbage():
 
         step()
         must_leave_no_cycles(step)
+
+
+def test_the_gradient_of_a_frozen_parameter_is_zero():
+    x = np.arange(6.0).reshape(3, 2)
+    weight, bias = Parameter(np.array([2.0, 3.0])), Parameter(np.array(1.0)).freeze()
+    found = per_sample_grad(lambda x: (weight * x).sum() + bias, parameters=[weight, bias])(x)
+    np.testing.assert_array_equal(found[0], x)
+    np.testing.assert_array_equal(found[1], np.zeros(len(x)))

@@ -202,5 +202,5 @@ def test_entries_of_a_tuple_are_options_of_their_own_in_the_rule():
         rule = two
 
     assert Two.defaults == {"limits": (0.5, 1.5)}
-    with pytest.raises(ValueError, match="low must be at least 0"):
+    with pytest.raises(ValueError, match=r"Two: limits\[0\] must be at least 0"):
         Two(network(), limits=(-1, 2))

@@ -255,7 +255,10 @@ pad.batch(lambda x, widths, value: pad(x, ((0, 0), *widths), value))
 
 @composite(numpy=np.expand_dims)
 def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
-    """x with new axes of length 1, at the positions `axis` of the result."""
+    """x with new axes of length 1, at the positions `axis` of the result.
+
+    Raises ValueError for a position that is named twice.
+    """
     if type(axis) is int and -x.ndim <= axis + 1 <= x.ndim + 1:
         before = axis if axis >= 0 else axis + x.ndim + 1
         return reshape(x, (*x.shape[:before], 1, *x.shape[before:]))
@@ -312,7 +315,11 @@ def swapaxes(x: Array, axis1: int, axis2: int) -> Tensor:
 
 @composite(numpy=np.moveaxis)
 def moveaxis(x: Array, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """x with the axes `source` moved to the positions `destination`, the others in order."""
+    """x with the axes `source` moved to the positions `destination`, the others in order.
+
+    Raises ValueError for an axis or a position that is named twice, and unless there
+    are as many of both.
+    """
     sources, positions = as_axes(source, x.ndim), as_axes(destination, x.ndim)
     if not len(sources) == len(positions) == len({*sources}) == len({*positions}):
         raise ValueError(f"moveaxis: source={source} and destination={destination} do not pair up")

@@ -72,7 +72,10 @@ def place(arr: Tensor, mask: Operand, vals: Operand) -> None:
 
 @composite(numpy=np.put, writes=True)
 def put(a: Tensor, ind: Operand, v: Operand) -> None:
-    """Write the values v, repeated if needed, at the flat indices `ind`."""
+    """Write the values v, repeated if needed, at the flat indices `ind`.
+
+    Raises IndexError for an index outside a 0-d array.
+    """
     flat = np.asarray(value_of(as_operand(ind))).ravel()
     flat = np.where(flat < 0, flat + a.size, flat)
     if not _require_tensor(a, "put").ndim and flat.size:

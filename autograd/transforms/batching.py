@@ -43,7 +43,7 @@ from tapegrad.autograd.core.views import note_view
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
 from tapegrad.autograd.transforms.gradient import grad
-from tapegrad.autograd.transforms.numpy_draws import name_of, numpy_generators, state_of
+from tapegrad.autograd.transforms.numpy_draws import generator_name, numpy_generators, state_of
 from tapegrad.autograd.transforms.sample import Sample, saved_form
 from tapegrad.autograd.transforms.variables import BoundCall, derivative_depth, detach_unreachable
 
@@ -385,7 +385,7 @@ def _run_on_batch(
     result = batching.run(lambda: run(*samples_in))
     for generator, state in zip(generators, before, strict=True):
         if state_of(generator) != state:
-            raise BatchingError(DRAWN_ONCE.format(name=name, generator=name_of(generator)))
+            raise BatchingError(DRAWN_ONCE.format(name=name, generator=generator_name(generator)))
     outputs = [detach_unreachable(_batched_result(y, batching)) for y in leaves(result)]
     if out_axis:
         outputs = [s.moveaxis(y, 0, out_axis) for y in outputs]

@@ -18,7 +18,7 @@ import numpy as np
 
 from tapegrad.devices import Generator
 
-__all__ = ["name_of", "numpy_generators", "state_of"]
+__all__ = ["generator_name", "numpy_generators", "state_of"]
 
 _KINDS = (np.random.Generator, np.random.RandomState, random.Random)
 # More objects than this are not looked at, so that a function that sees much costs little.
@@ -95,7 +95,7 @@ def _bit_generator(generator: Any) -> Any:
     return generator.bit_generator
 
 
-def name_of(generator: Any) -> str:
+def generator_name(generator: Any) -> str:
     """The generator in words, for a message."""
     if generator is _PYTHON:
         return "Python's random numbers (random.random, …)"

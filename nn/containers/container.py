@@ -122,7 +122,8 @@ class Sequential(Container):
     def insert(self, module: Module | int, index: int | Module | None = None) -> Self:
         """Insert `module` before the child number `index`; at the end when omitted.
 
-        The two may be given in either order.  Returns the container.
+        The two may be given in either order.  Returns the container.  Raises TypeError for two
+        modules.
         """
         if isinstance(index, Module) and not isinstance(module, Module):
             module, index = index, module

@@ -67,7 +67,7 @@ class MultiCriterion(Criterion):
         return self._weighted_sum([x] * count, [target] * count)
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
-        """Those of the parts, if all have the same; else the loss counts as a mean over samples.
+        """The weights of the parts, if all have the same; else those of a mean over samples.
 
         The sum of a mean and of a sum depends on the size of the batch, in training as well.
         """

@@ -102,7 +102,7 @@ class MaskZeroCriterion(Criterion):
         return self.criterion(x[indices], target[indices])
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
-        """Those of the samples that are left."""
+        """The weights of the samples that are left."""
         indices = self._indices(x)
         if not indices.size:
             return 0, 0

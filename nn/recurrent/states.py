@@ -136,7 +136,10 @@ def check_states(states: Nest, zeros: Nest) -> None:
 
 
 def split_states(inputs: Nest) -> tuple[Tensor, Nest, bool]:
-    """(x, states or None, whether they are asked for), of an input x or [x, states]."""
+    """(x, states or None, whether they are asked for), of an input x or [x, states].
+
+    Raises ShapeError for another list.
+    """
     if not isinstance(inputs, (list, tuple)):
         return inputs, None, False
     if len(inputs) != 2 or not isinstance(inputs[0], Tensor):

@@ -12,7 +12,7 @@ both change from step to step in a recorded step too.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 import numpy as np
@@ -31,13 +31,14 @@ from tapegrad.optim.core.groups import (
     select_parameters,
 )
 from tapegrad.optim.core.interrupt import defer_interrupt
-from tapegrad.optim.core.options import unknown_option
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
 from tapegrad.optim.core.runs import MemoryRun, find_runs, is_held_elsewhere, write_slot
 from tapegrad.optim.core.translation import (
     default_of,
     refuse_names_beside,
+    refuse_options,
     signature_of,
+    translate,
     translation_of,
 )
 
@@ -170,51 +171,17 @@ class Optimizer:
 
     def _complete_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Check the options, each and all together, and return them with the missing defaults."""
-        self._refuse_unknown(options)
-        self._refuse_unfit(options)
+        refuse_options(type(self), options)
         complete = {**self.defaults, **options}
-        self.rule.complete_options({**self.fixed, **self._translate(complete)})
+        self.rule.complete_options({**self.fixed, **translate(type(self), complete)})
         return complete
-
-    @classmethod
-    def _refuse_unknown(cls, options: Iterable[str]) -> None:
-        """Raise TypeError for an option that the optimizer does not have under this name."""
-        for option in options:
-            if option not in cls.defaults:
-                raise unknown_option(cls.__name__, option, cls.defaults)
-
-    @classmethod
-    def _refuse_unfit(cls, options: Mapping[str, Any]) -> None:
-        """Raise ValueError for a value out of its limits, by the name that the user wrote."""
-        declared = cls.rule.declared.declared
-        for option, value in options.items():
-            target = cls.translation[option]
-            label = f"{cls.__name__}: {option}"
-            if isinstance(target, str):
-                declared[target].check(label, value)
-            elif isinstance(value, (tuple, list)) and len(value) == len(target):
-                for i, (name, entry) in enumerate(zip(target, value, strict=True)):
-                    declared[name].check(f"{label}[{i}]", entry)
-
-    @classmethod
-    def _translate(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options by the rule's names."""
-        result: dict[str, Any] = {}
-        for option, value in options.items():
-            target = cls.translation.get(option, option)
-            if isinstance(target, tuple):
-                result.update(zip(target, value, strict=True))
-            else:
-                result[target] = value
-        return result
 
     # A method of the class: groups that kept one of the optimizer would be in a cycle with it.
     @classmethod
     def _check_options(cls, options: Mapping[str, Any]) -> None:
         """Raise TypeError or ValueError for an option that the rule does not take."""
-        cls._refuse_unknown(options)
-        cls._refuse_unfit(options)
-        cls.rule.declared.check(cls._translate(options))
+        refuse_options(cls, options)
+        cls.rule.declared.check(translate(cls, options))
 
     def _settings(self, group: Group) -> dict[str, Any]:
         """Return the rule's options for a group, made and checked anew when one has changed."""
@@ -222,7 +189,9 @@ class Optimizer:
             options = group.options
             self._refuse_unfit(options)
             current = options if group.rate is None else {**options, "lr": group.rate}
-            group.settings = self.rule.complete_options({**self.fixed, **self._translate(current)})
+            refuse_options(type(self), current)
+            named = translate(type(self), current)
+            group.settings = self.rule.complete_options({**self.fixed, **named})
             group.lists = [
                 (value, tuple(value))
                 for option, value in options.items()

@@ -11,13 +11,16 @@ its values are not known before the step.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Tensor
 
-__all__ = ["OWN_NAME", "Option", "Options", "option", "unknown_option"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.check import Draws, Setting
+
+__all__ = ["OWN_NAME", "Option", "Options", "draw_example", "option", "unknown_option"]
 
 UNKNOWN = "{name}: there is no option {option!r}{near}; the options are {known}"
 
@@ -148,3 +151,25 @@ def unknown_option(name: str, option: object, known: Iterable[str]) -> TypeError
             known=", ".join(known),
         )
     )
+
+
+def draw_example(
+    options: Options, check: Callable[[Mapping[str, Any]], None] | None, draws: Draws
+) -> Setting:
+    """Draw an example for the laws: each option has its default, or a value that it may try.
+
+    Where `check` refuses the values together, all but the declared `examples` are left out.
+    """
+    from tapegrad.autograd.check import Setting
+
+    config = {}
+    for name, option in options.declared.items():
+        value = draws.choice(option.values_to_try())
+        if option.examples or value != option.default:
+            config[name] = value
+    try:
+        if check is not None:
+            check({**options.defaults, **config})
+    except ValueError:
+        config = {k: v for k, v in config.items() if options.declared[k].examples}
+    return Setting(config, draws.integer(1, 6))

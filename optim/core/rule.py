@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -25,10 +25,7 @@ from tapegrad.autograd import Tensor, no_grad, ops, primitive
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
-from tapegrad.optim.core.options import Options
-
-if TYPE_CHECKING:
-    from tapegrad.autograd.check import Draws, Setting
+from tapegrad.optim.core.options import Options, draw_example
 
 __all__ = [
     "BLOCK",
@@ -260,7 +257,7 @@ class UpdateRule:
         self.declared = Options(function.__name__, options, state=self.state_names)
         self.options = self.declared.defaults
         # How the laws draw an example (`tapegrad.autograd.check`).
-        self.law_case = functools.partial(_draw_example, self.declared, check)
+        self.law_case = functools.partial(draw_example, self.declared, check)
         self.__name__ = self.__qualname__ = function.__name__
         self.__doc__ = inspect.getdoc(function)
         self.__module__ = function.__module__
@@ -410,28 +407,6 @@ class UpdateRule:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, np.ndarray) or devices.is_array(value)
-
-
-def _draw_example(
-    options: Options, check: Callable[[Mapping[str, Any]], None] | None, draws: Draws
-) -> Setting:
-    """Draw an example for the laws: each option has its default, or a value that it may try.
-
-    Where `check` refuses the values together, all but the declared `examples` are left out.
-    """
-    from tapegrad.autograd.check import Setting
-
-    config = {}
-    for name, option in options.declared.items():
-        value = draws.choice(option.values_to_try())
-        if option.examples or value != option.default:
-            config[name] = value
-    try:
-        if check is not None:
-            check({**options.defaults, **config})
-    except ValueError:
-        config = {k: v for k, v in config.items() if options.declared[k].examples}
-    return Setting(config, draws.integer(1, 6))
 
 
 def update_rule(

@@ -1,4 +1,4 @@
-"""What a class of optimizers takes from its rule: the names of its options, and their defaults."""
+"""What a class of optimizers takes from its rule: the names, defaults and limits of its options."""
 
 from __future__ import annotations
 
@@ -6,19 +6,31 @@ import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.optim.core.options import unknown_option
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from tapegrad.optim.core.optimizer import Optimizer
     from tapegrad.optim.core.rule import UpdateRule
 
-__all__ = ["default_of", "refuse_names_beside", "signature_of", "translation_of"]
+__all__ = [
+    "default_of",
+    "refuse_names_beside",
+    "refuse_options",
+    "signature_of",
+    "translate",
+    "translation_of",
+]
 
 NOT_OF_THE_RULE = "{name}.{table} names {option!r}; the rule {rule} has {known}"
 
 
 def translation_of(cls: type[Optimizer]) -> dict[str, str | tuple[str, ...]]:
-    """Read off the rule, and off what the class says otherwise, what the options mean."""
+    """Read off the rule, and off what the class says otherwise, what the options mean.
+
+    Raises TypeError for two options of one name, and for entries of a tuple out of order.
+    """
     declared = cls.rule.declared.declared
     refuse_names_beside(cls.keywords, declared, cls, "keywords")
     refuse_names_beside(cls.fixed, declared, cls, "fixed")
@@ -67,3 +79,33 @@ def signature_of(function: Callable[..., None], defaults: Mapping[str, Any]) -> 
     options = [inspect.Parameter(n, keyword_only, default=value) for n, value in defaults.items()]
     shown = [p for p in own if p.kind not in {p.VAR_KEYWORD, p.VAR_POSITIONAL}]
     return inspect.Signature(shown + options)
+
+
+def translate(cls: type[Optimizer], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a class by the rule's names."""
+    result: dict[str, Any] = {}
+    for option, value in options.items():
+        target = cls.translation.get(option, option)
+        if isinstance(target, tuple):
+            result.update(zip(target, value, strict=True))
+        else:
+            result[target] = value
+    return result
+
+
+def refuse_options(cls: type[Optimizer], options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that the class does not have under this name, and ValueError
+    for a value out of its limits, by the name that the user wrote.
+    """
+    for option in options:
+        if option not in cls.defaults:
+            raise unknown_option(cls.__name__, option, cls.defaults)
+    declared = cls.rule.declared.declared
+    for option, value in options.items():
+        target = cls.translation[option]
+        label = f"{cls.__name__}: {option}"
+        if isinstance(target, str):
+            declared[target].check(label, value)
+        elif isinstance(value, (tuple, list)) and len(value) == len(target):
+            for i, (name, entry) in enumerate(zip(target, value, strict=True)):
+                declared[name].check(f"{label}[{i}]", entry)

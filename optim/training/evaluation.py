@@ -38,15 +38,17 @@ class Model(Protocol):
     """A module, as far as the trainer knows one."""
 
     @property
-    def train(self) -> bool:
-        """Whether the module is in training mode."""
+    def train(self) -> int:
+        """True, or 1, in training mode."""
         ...  # pragma: no cover
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the outputs."""
 
-    def training(self) -> Any:
-        """Set training mode."""
+    @property
+    def training(self) -> Callable[[], Any]:
+        """Set training mode, when called."""
+        ...  # pragma: no cover
 
     def evaluate(self) -> Any:
         """Set evaluation mode."""
