@@ -313,7 +313,7 @@ def per_sample_grad(
     def by_parameters(*args: Any, **kwargs: Any) -> Any:
         assert selected is not None  # it is called in no other case
         call = BoundCall(fn, args, kwargs, ())
-        gradients = call.cotangents(call.seeds(), [p._node for p in selected])
+        gradients = call.cotangents(call.seeds(), [p._leaf for p in selected])
         pairs = zip(gradients, selected, strict=True)
         return [np.zeros_like(p) if g is None else g for g, p in pairs]
 
