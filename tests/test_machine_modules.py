@@ -273,14 +273,7 @@ class Modules(RuleBasedStateMachine):
         for a, b in zip(*found, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6)
         for node in self.node.nodes():
-            node.calls += 2 * node.training * (node.kind == "count") * self.uses(node)
-
-    def uses(self, node, root=None):
-        """How often one run of the root runs a node."""
-        root = self.node if root is None else root
-        if root is node:
-            return 1
-        return sum(self.uses(node, child) for child in root.children.values())
+            node.calls += 2 * node.training * (node.kind == "count") * self.node.runs_of(node)
 
     @rule(seed=SEED)
     def criterion_with_parameters(self, seed):
@@ -448,13 +441,7 @@ class Modules(RuleBasedStateMachine):
     # What must hold -------------------------------------------------------------------------------
 
     def close(self, found, expected, what=""):
-        tolerance = 1e-9 if self.dtype == np.float64 else 2e-4
-        scale = max(1.0, float(np.max(np.abs(expected), initial=0)))
-        assert np.max(np.abs(found - expected), initial=0) <= tolerance * scale, (
-            what,
-            found,
-            expected,
-        )
+        model.close(found, expected, 1e-9 if self.dtype == np.float64 else 2e-4, what)
 
     @invariant()
     def agrees(self):
