@@ -110,8 +110,8 @@ class Modules(RuleBasedStateMachine):
         self.append((module, node))
 
     @precondition(lambda self: len(self.node.children) < 8)
-    @rule(number=PICK, inside=st.booleans(), flat=st.booleans())
-    def clone_and_share(self, number, inside, flat):
+    @rule(number=PICK, inside=st.booleans())
+    def clone_and_share(self, number, inside):
         module, node = self.pick(number, "linear")
         names = ["weight", "bias", "gradWeight", "gradBias"] if inside else ["weight", "bias"]
         clone = module.clone(*names)
@@ -303,7 +303,6 @@ class Modules(RuleBasedStateMachine):
         leaves = [leaf for leaf, learns in self.node.named().values() if learns]
         if not leaves:
             return
-        self.root.parameters()
         clip_grad_norm([p for _, p in self.root.named_parameters()] if listed else self.root, limit)
         model.clip([leaf.grad for leaf in leaves], limit)
 
@@ -424,8 +423,8 @@ class Modules(RuleBasedStateMachine):
                 self.root = self.root.clone()
         self.twins = []
 
-    @rule(to_new=st.booleans())
-    def state_dicts(self, to_new):
+    @rule()
+    def state_dicts(self):
         saved = self.root.state_dict()
         assert saved.keys() == {n for n, _ in self.root.named_parameters()} | {
             n for n, _ in self.root.named_buffers()
