@@ -91,6 +91,10 @@ class Node:
             x = child.run(x, back)
         return x
 
+    def runs_of(self, node):
+        """How often one run of this node runs another."""
+        return (self is node) or sum(child.runs_of(node) for child in self.children.values())
+
     def add(self, leaf, g):
         if not self.frozen and not leaf.frozen:
             leaf.grad.value += g
@@ -154,3 +158,10 @@ def clip(cells, limit):
     norm = np.sqrt(sum((c.value**2).sum() for c in distinct))
     for c in distinct:
         c.value *= min(1.0, limit / (norm + 1e-6))
+
+
+def close(found, expected, tolerance, what):
+    """Raise AssertionError where numbers differ by more than rounding."""
+    scale = max(1.0, float(np.max(np.abs(expected), initial=0)))
+    difference = np.max(np.abs(found - expected), initial=0)
+    assert difference <= tolerance * scale, (what, found, expected)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tapegrad.nn.core.own import is_own
 from tapegrad.nn.core.part import holds_state
 from tapegrad.nn.core.state import kept_names
 from tapegrad.nn.core.transient import NOT_KEPT
@@ -36,14 +37,14 @@ unfreeze updateGradInput updateOutput updateParameters zeroGradParameters
 PROTOCOL = frozenset(_PROTOCOL.split())
 
 
-# Results of calls, and names that people give to layers: a file may have the latter.
+# Results of calls, and names that people give to layers: a file may have layers of their classes.
 _RESULTS = ("output", "gradInput")
 
 
 def may_be_attribute(cls: type, name: str, value: object = None) -> bool:
     """Whether a file may give an instance of `cls` an attribute of this name and value."""
     if name in _RESULTS:
-        return name in kept_names(cls) or holds_state(value)
+        return name in kept_names(cls) or (not is_own(cls) and holds_state(value))
     if not name.isidentifier() or name.startswith("__") or name in NOT_KEPT:
         return False
     if name in kept_names(cls):
