@@ -296,7 +296,7 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     if not hasattr(indices, "dtype"):
         indices = np.asarray(indices)
     y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (indices,))
-    return y if indices.ndim else s.with_own_memory(y, x)
+    return s.lie_as(y, fortran=False) if indices.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)
