@@ -100,11 +100,13 @@ ARRANGING = """
     np.outer({x},{y}) np.meshgrid({x},{y})[0] np.vander({x},3) np.block([{x},{y}])
     np.resize({x},(2,2)) np.choose([0,1,0],[{x},{y}]) np.compress([True,False,True],{x})
     np.extract({mask},{x}) np.copy({x}) {x}.copy() copy.copy({x}) copy.deepcopy({x})
-    copy.deepcopy([{x}])[0] np.asarray({x}) np.array({x}) np.array([{x},{y}])
-    np.full_like({x},0.5)*{x} np.zeros_like({x})+{x} np.ones_like({x})*{y} np.ascontiguousarray({x})
+    copy.deepcopy([{x}])[0] np.asarray({x}*1) np.array({x}) np.array([{x},{y}])
+    np.full_like({x},0.5)*{x} np.zeros_like({x})+{x} np.ones_like({x})*{y}
+    np.ascontiguousarray({x}*1)
     np.linspace({x},{y},3) np.fliplr({x}) np.flipud({x}) {x}.swapaxes(0,-1) {x}.squeeze()
     {x}.repeat(2) {x}.take([0]) {x}.diagonal() {x}.transpose() {x}.flat[0] np.dsplit({x},1)[0]
-    np.partition({x},1) np.lexsort([{x}]) np.nonzero({x}>0.1)[0] np.argwhere({x}>0) np.require({x})
+    np.partition({x},1) np.lexsort([{x}]) np.nonzero({x}>0.1)[0] np.argwhere({x}>0)
+    np.require({x}*1)
     np.concatenate([{x},{y}],axis=None) np.stack([{x},{x}],axis=-1) np.take({x},[1,0],mode='wrap')
     {x}.ravel('K') [t for t in {x}][0] list({x})[-1] tuple({x})[0] np.fromiter({x},float)
     pickle.loads(pickle.dumps({x})) np.put_along_axis(np.zeros((1,)),np.array([0]),{s},0)
@@ -123,7 +125,7 @@ MATRICES = """
     np.linalg.lstsq({x},{y},rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}]) np.vecdot({x},{y})
     np.linalg.norm({x},ord=1) np.linalg.norm({x},2) np.linalg.cond({x}) [[1.0,2.0,0.5]]@{x}
     {x}@[1.0,2.0,0.5] np.sum(np.asmatrix({n})*{x}) np.sum({x}*np.asmatrix({n}))
-    np.sum(np.asmatrix({n})@{x}) np.sum(np.asmatrix({x})) np.sum({x}+np.ma.masked_array({n},False))
+    np.sum(np.asmatrix({n})@{x}) np.sum({x}+np.ma.masked_array({n},False))
     np.sum(np.ma.exp({x})) np.ma.sum({x}) np.ma.getdata({x})
     np.sum(np.ma.masked_array(np.ones(3),[False,True,False])*{x})
     np.asarray(np.ones(3).view(np.recarray)*{x})
