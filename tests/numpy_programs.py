@@ -68,7 +68,8 @@ REDUCTIONS = """
     np.cumsum({x},axis={axis}) np.cumprod({x},{axis}) {x}.cumsum() np.diff({x})
     np.diff({x},axis=0,prepend=0.0) np.linalg.norm({x}) np.linalg.norm({x}+3,axis={axis})
     np.average({x},axis={axis}) np.nansum({x},axis={axis}) np.nanmean({x}) np.trapezoid({x})
-    np.trapezoid({x},dx=0.5) np.argmax({x}) np.argsort({x}) np.sort({x}) np.sort({x},axis=0)
+    np.trapezoid({x},dx=0.5) np.argmax({x}) np.argsort({x},kind="stable")
+    np.sort({x}) np.sort({x},axis=0)
     np.any({x}>0) np.all({x}>0,axis={axis}) np.count_nonzero({x}) np.quantile({x},0.3)
     np.percentile({x},40,axis={axis}) np.logaddexp.reduce({x}) np.add.reduce({x})
     np.add.accumulate({x}) np.sum({n},initial={x}) sum({x}) max({x}) min({x}) sum([{x},{y}])
@@ -99,11 +100,13 @@ ARRANGING = """
     np.outer({x},{y}) np.meshgrid({x},{y})[0] np.vander({x},3) np.block([{x},{y}])
     np.resize({x},(2,2)) np.choose([0,1,0],[{x},{y}]) np.compress([True,False,True],{x})
     np.extract({mask},{x}) np.copy({x}) {x}.copy() copy.copy({x}) copy.deepcopy({x})
-    copy.deepcopy([{x}])[0] np.asarray({x}) np.array({x}) np.array([{x},{y}])
-    np.full_like({x},0.5)*{x} np.zeros_like({x})+{x} np.ones_like({x})*{y} np.ascontiguousarray({x})
+    copy.deepcopy([{x}])[0] np.asarray({x}*1) np.array({x}) np.array([{x},{y}])
+    np.full_like({x},0.5)*{x} np.zeros_like({x})+{x} np.ones_like({x})*{y}
+    np.ascontiguousarray({x}*1)
     np.linspace({x},{y},3) np.fliplr({x}) np.flipud({x}) {x}.swapaxes(0,-1) {x}.squeeze()
     {x}.repeat(2) {x}.take([0]) {x}.diagonal() {x}.transpose() {x}.flat[0] np.dsplit({x},1)[0]
-    np.partition({x},1) np.lexsort([{x}]) np.nonzero({x})[0] np.argwhere({x}>0) np.require({x})
+    np.partition({x},1) np.lexsort([{x}]) np.nonzero({x}>0.1)[0] np.argwhere({x}>0)
+    np.require({x}*1)
     np.concatenate([{x},{y}],axis=None) np.stack([{x},{x}],axis=-1) np.take({x},[1,0],mode='wrap')
     {x}.ravel('K') [t for t in {x}][0] list({x})[-1] tuple({x})[0] np.fromiter({x},float)
     pickle.loads(pickle.dumps({x})) np.put_along_axis(np.zeros((1,)),np.array([0]),{s},0)
@@ -116,12 +119,13 @@ MATRICES = """
     np.einsum('...i,...i->...',{x},{y}) np.einsum('i,j',{x},{y}) np.einsum('ij->ji',{x})
     np.einsum('ii',{x}) np.einsum('ii->i',{x}) np.cross({x},{y}) np.linalg.inv({x}+4*np.eye(3))
     np.linalg.solve({x}+4*np.eye(3),{y}) np.linalg.det({x}) np.linalg.matrix_power({x},2)
-    np.linalg.slogdet({x})[1] np.linalg.svd({x},compute_uv=False) np.linalg.eigvalsh({x}+{x}.T)
+    np.linalg.slogdet({x})[1] np.linalg.svd({x},compute_uv=False)
+    np.linalg.eigvalsh({x}+{x}.T+np.diag([1.0,4.0,9.0]))
     np.linalg.cholesky({x}@{x}.T+np.eye({x}.shape[0])) np.linalg.pinv({x})
     np.linalg.lstsq({x},{y},rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}]) np.vecdot({x},{y})
     np.linalg.norm({x},ord=1) np.linalg.norm({x},2) np.linalg.cond({x}) [[1.0,2.0,0.5]]@{x}
     {x}@[1.0,2.0,0.5] np.sum(np.asmatrix({n})*{x}) np.sum({x}*np.asmatrix({n}))
-    np.sum(np.asmatrix({n})@{x}) np.sum(np.asmatrix({x})) np.sum({x}+np.ma.masked_array({n},False))
+    np.sum(np.asmatrix({n})@{x}) np.sum({x}+np.ma.masked_array({n},False))
     np.sum(np.ma.exp({x})) np.ma.sum({x}) np.ma.getdata({x})
     np.sum(np.ma.masked_array(np.ones(3),[False,True,False])*{x})
     np.asarray(np.ones(3).view(np.recarray)*{x})
@@ -220,10 +224,15 @@ class Program:
         return _run(compile("\n".join(self.lines), "<program>", "exec"), inputs)
 
 
-def _run(code, inputs: list) -> list:
+def _run(code, inputs: list, **names) -> list:
     values = list(inputs)
-    exec(code, {**NAMES, "v": values})  # text made here
+    exec(code, {**NAMES, **names, "v": values})  # text made here
     return values
+
+
+def _keep_as_tensor(value):
+    """A constant as a Tensor: a write into an ndarray is none that the tape could notice."""
+    return tg.Tensor(value) if _is_float(value) else keep(value)
 
 
 def _layout(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
@@ -422,7 +431,7 @@ def _check(program: Program) -> Outcome:
 
     def on_tensors(inputs):
         # The inputs are copied, as on arrays: a write into a variable would be refused.
-        values = _run(code, [np.copy(x) for x in inputs])
+        values = _run(code, [np.copy(x) for x in inputs], keep=_keep_as_tensor)
         seen.append(values)
         return _result(values) + sum(np.sum(x) for x in inputs) * 0
 

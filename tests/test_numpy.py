@@ -19,7 +19,7 @@ import scipy.special
 from tapegrad import cli
 from tapegrad.autograd import Parameter, Tensor, grad, ops, vjp
 from tapegrad.autograd.core.declaration import numpy_functions
-from tapegrad.autograd.surface import coverage
+from tapegrad.autograd.surface import coverage, unsupported
 
 ROOT = Path(__file__).resolve().parent.parent
 rng = np.random.default_rng(0)
@@ -81,11 +81,11 @@ UNSUPPORTED = {
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-@pytest.mark.parametrize("name", sorted(coverage._NOT_SUPPORTED))
+@pytest.mark.parametrize("name", sorted(unsupported.NOT_SUPPORTED))
 def test_what_is_not_supported_raises_what_the_table_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = {"TypeError": TypeError, "AttributeError": AttributeError}
-    expected = error[coverage._NOT_SUPPORTED[name][0]]
+    expected = error[unsupported.NOT_SUPPORTED[name][0]]
     x = Parameter(rng.standard_normal((2, 2)))
     with pytest.raises(expected):
         UNSUPPORTED[name](x)

@@ -314,7 +314,7 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
         x, axis = x.reshape(-1), 0
     places: Any = indices if hasattr(indices, "dtype") else np.asarray(indices)
     y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (places,))
-    return y if places.ndim else s.with_own_memory(y, x)
+    return s.lie_as(y, fortran=False) if places.ndim else s.with_own_memory(y, x)
 
 
 @composite(numpy=np.take_along_axis)

@@ -167,8 +167,8 @@ def roots(p: Operand) -> Tensor:
 def vander(x: Operand, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of the vector x as columns, falling unless `increasing`."""
     x = as_operand(x)
-    if x.dtype.kind not in "fc":  # powers of small integers overflow
-        x = x.astype(np.promote_types(x.dtype, np.int64))
+    if (common := np.promote_types(x.dtype, np.int64)) != x.dtype:  # NumPy's choice
+        x = x.astype(common)
     count = x.shape[0] if N is None else N
     columns = [x * 0 + 1]
     for _ in range(count - 1):

@@ -17,7 +17,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.tensor import Tensor, as_array
-from tapegrad.autograd.ops.arrays import as_axes, as_operand, is_fortran, normalize_axis
+from tapegrad.autograd.ops.arrays import as_axes, as_operand, normalize_axis
 from tapegrad.autograd.ops.batch_rules import (
     align_samples,
     axes_rule,
@@ -150,8 +150,10 @@ copy.batch(leading_axes_rule)
 
 
 def lie_as(y: Tensor, *, fortran: bool) -> Tensor:
-    """y, or a copy of it in the other order of memory."""
-    return y if is_fortran(y) == fortran else copy(y, "F" if fortran else "C")
+    """y, or a copy of it whose entries lie in C order, in Fortran order if `fortran`."""
+    flags = getattr(as_array(y), "flags", None)
+    lies_so = flags is None or (flags.f_contiguous if fortran else flags.c_contiguous)
+    return y if lies_so else copy(y, "F" if fortran else "C")
 
 
 def with_own_memory(y: Tensor, x: Array) -> Tensor:

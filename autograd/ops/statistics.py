@@ -120,6 +120,8 @@ def cov(
     fweights, aweights: weights of the observations, as counts or as importance
     """
     x = _variables_as_rows(m, y, rowvar)
+    if (common := np.promote_types(x.dtype, np.float64)) != x.dtype:
+        x = e.cast(x, dtype=common)
     ddof = (0 if bias else 1) if ddof is None else ddof
     counts, importance = _weights_array(fweights, x), _weights_array(aweights, x)
     weights = None if counts is None else counts * 1.0

@@ -14,7 +14,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.callsite import is_own_frame
 from tapegrad.autograd.core.running import register_advice
-from tapegrad.autograd.surface import coverage
+from tapegrad.autograd.surface import unsupported
 
 __all__ = [
     "OF_ARRAYS",
@@ -167,7 +167,7 @@ def option_advice(option: str) -> str:
 
 def remark_on(name: str) -> str:
     """What the table of NumPy's functions says of one that is not supported, or ""."""
-    return coverage.remark_on(name.removeprefix("numpy."))
+    return unsupported.remark_on(name.removeprefix("numpy."))
 
 
 def public_name(function: Any) -> str:

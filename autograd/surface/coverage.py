@@ -3,8 +3,8 @@
 Every function of `numpy`, `numpy.linalg` and `numpy.fft` is in one of three columns:
 differentiable; without a derivative by nature (indices, counts, truths, constants, settings); or
 not supported, with the error that it raises.  There is no fourth: `coverage_table` raises
-LookupError for a function that is neither registered nor named below, and a test fails with it, so
-that the functions of a new NumPy are noticed.
+LookupError for a function that is neither registered nor named here or in unsupported.py, and a
+test fails with it, so that the functions of a new NumPy are noticed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composites
 from tapegrad.autograd.core.declaration import numpy_functions, primitives
+from tapegrad.autograd.surface.unsupported import NOT_SUPPORTED, REFUSED_CALLS
 
 __all__ = [
     "COLUMNS",
@@ -26,7 +27,6 @@ __all__ = [
     "coverage_table",
     "differentiable_share",
     "markdown",
-    "remark_on",
     "summary",
 ]
 
@@ -54,37 +54,6 @@ _BY_NATURE = {
     ),
 }
 
-_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or np.block"
-
-# name: (error, remark, whether it has a mathematical derivative)
-_NOT_SUPPORTED = {
-    "array": ("TypeError", _PROTOCOL, True),
-    "asanyarray": ("TypeError", _PROTOCOL, True),
-    "asarray": ("TypeError", _PROTOCOL, True),
-    "asarray_chkfinite": ("TypeError", _PROTOCOL, True),
-    "ascontiguousarray": ("TypeError", _PROTOCOL, True),
-    "asfortranarray": ("TypeError", _PROTOCOL, True),
-    "asmatrix": ("TypeError", _PROTOCOL, True),
-    "bmat": ("TypeError", _PROTOCOL, True),
-    "full": ("TypeError", _PROTOCOL, True),
-    "require": ("TypeError", _PROTOCOL, True),
-    "histogram2d": ("TypeError", "np.histogram has a derivative in its weights", True),
-    "histogramdd": ("TypeError", "np.histogram has a derivative in its weights", True),
-    "isfortran": ("AttributeError", "a Tensor shows no memory order", False),
-    "isnat": ("TypeError", "Tensors hold numbers, no dates", False),
-    "ix_": ("TypeError", "np.ix_(i.numpy(), j.numpy())", False),
-    "save": ("TypeError", "np.save(file, x.numpy())", False),
-    "savetxt": ("TypeError", "np.savetxt(file, x.numpy())", False),
-    "savez": ("TypeError", "np.savez(file, x=x.numpy())", False),
-    "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
-}
-
-
-def remark_on(name: str) -> str:
-    """What to write instead of a function that is not supported, as a sentence, or ""."""
-    remark = _NOT_SUPPORTED.get(name, ("", "", False))[1]
-    return f"Instead: {remark}." if remark.startswith("np.") else remark and f"{remark}."
-
 
 class CoverageRow(NamedTuple):
     """One public function of NumPy."""
@@ -106,7 +75,7 @@ def _unregistered() -> dict[str, tuple[str, str, str, bool]]:
     }
     named.update(
         (name, ("not supported", "", f"raises {error}: {remark}", derives))
-        for name, (error, remark, derives) in _NOT_SUPPORTED.items()
+        for name, (error, remark, derives) in NOT_SUPPORTED.items()
     )
     return named
 
@@ -199,6 +168,8 @@ def markdown() -> str:
             for row in rows
             if row.namespace == namespace
         ]
+    lines += ["", "## What else is refused", "", "| call | why, or what to write |", "|---|---|"]
+    lines += [f"| {call} | {words} |" for call, words in REFUSED_CALLS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -20,7 +20,7 @@ from tapegrad.autograd.ops import counting, indexing, linalg, statistics, writin
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.arrays import as_operand, wrap_like
 from tapegrad.autograd.ops.conversion import to_integer
 from tapegrad.autograd.reverse.write import write_result
 
@@ -210,7 +210,9 @@ def _extremum(
     if initial is not None and not x.size:
         shape = r.sum(x, axis=axis, keepdims=keepdims).shape
         if math.prod(shape):  # nothing but `initial` is compared
-            y = s.broadcast_to(e.cast(as_operand(initial), dtype=x.dtype), tuple(shape))
+            first = as_operand(initial)
+            first = first if isinstance(first, Tensor) else wrap_like(np.asarray(first), x)
+            y = s.broadcast_to(e.cast(first, dtype=x.dtype), tuple(shape))
             return _write_to_out(out, s.copy(y), name)
     y = plain(x, axis=axis, keepdims=keepdims)
     return _write_to_out(out, y if initial is None else pair(y, initial), name)

@@ -56,4 +56,5 @@ def multi_dot(arrays: Sequence[Operand]) -> Tensor:
     if operands[-1].ndim == 1:
         terms[-1] = letters[-2]
     result = terms[0][:-1] + terms[-1][1:]
-    return la.einsum(",".join(terms) + "->" + result, *operands)
+    y = la.einsum(",".join(terms) + "->" + result, *operands)
+    return s.lie_as(y, fortran=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
+from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
@@ -215,7 +216,12 @@ def lstsq(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(x, residuals, rank, singular values): x has the least |b - a x|, of full-rank a (m, n)."""
     a, b = as_operand(a), as_operand(b)
+    common = np.result_type(a.dtype, b.dtype)
+    if common.kind in "fc" and not a.dtype == b.dtype == common:
+        a, b = e.cast(a, dtype=common), e.cast(b, dtype=common)
     m, n = a.shape
+    if not a.size:
+        raise ShapeError(f"lstsq: a matrix of shape {a.shape} has no entries")
     limit = float(np.finfo(np.result_type(a.dtype, np.float32)).eps) * max(m, n)
     x = pinv(a, limit if rcond is None or rcond < 0 else rcond) @ b
     values = svdvals(a)

@@ -1,0 +1,63 @@
+"""Functions of NumPy, and other calls, that Tensors refuse: why, and what to write instead."""
+
+from __future__ import annotations
+
+__all__ = ["NOT_SUPPORTED", "REFUSED_CALLS", "remark_on"]
+
+_PROTOCOL = "NumPy asks no protocol here; use the Tensor itself, np.stack or np.block"
+
+# name: (error, remark, whether it has a mathematical derivative)
+NOT_SUPPORTED = {
+    "array": ("TypeError", _PROTOCOL, True),
+    "asanyarray": ("TypeError", _PROTOCOL, True),
+    "asarray": ("TypeError", _PROTOCOL, True),
+    "asarray_chkfinite": ("TypeError", _PROTOCOL, True),
+    "ascontiguousarray": ("TypeError", _PROTOCOL, True),
+    "asfortranarray": ("TypeError", _PROTOCOL, True),
+    "asmatrix": ("TypeError", _PROTOCOL, True),
+    "bmat": ("TypeError", _PROTOCOL, True),
+    "full": ("TypeError", _PROTOCOL, True),
+    "require": ("TypeError", _PROTOCOL, True),
+    "histogram2d": ("TypeError", "np.histogram has a derivative in its weights", True),
+    "histogramdd": ("TypeError", "np.histogram has a derivative in its weights", True),
+    "isfortran": ("AttributeError", "a Tensor shows no memory order", False),
+    "isnat": ("TypeError", "Tensors hold numbers, no dates", False),
+    "ix_": ("TypeError", "np.ix_(i.numpy(), j.numpy())", False),
+    "save": ("TypeError", "np.save(file, x.numpy())", False),
+    "savetxt": ("TypeError", "np.savetxt(file, x.numpy())", False),
+    "savez": ("TypeError", "np.savez(file, x=x.numpy())", False),
+    "savez_compressed": ("TypeError", "np.savez_compressed(file, x=x.numpy())", False),
+}
+
+# What else is refused: a call, and why or what to write.
+REFUSED_CALLS = {
+    "`float(t)`, `int(t)`, `complex(t)`, `math.exp(t)`, `array[i] = t`, callbacks of SciPy": (
+        "a number has no gradient; refused while a function is being differentiated or a module's "
+        "forward code runs. `t.item()` is the value; `np.zeros_like(x)` can be filled"
+    ),
+    "`np.array([t, u])`, `np.float64(t)`": "an ndarray has no gradient; `np.stack([t, u])`",
+    "`pickle.dumps(t)`, copies of a Parameter": "as `float(t)`; `x.copy()` keeps the gradient",
+    "`np.matrix`, masked arrays, other subclasses with operators of their own": (
+        "their arithmetic is not a Tensor's; `np.asarray(m)`, `np.where(mask, 0, x)`"
+    ),
+    "`np.ma.exp(t)` and all of `np.ma`": "they read bare memory; `np.where(mask, 0, x)`",
+    "sparse matrices": "`A.toarray() @ x`, or `tapegrad.custom_vjp`",
+    "frames and series of pandas": "`df.to_numpy() @ w`",
+    "`where=`, `dtype=`, `casting=` of a ufunc": (
+        "`np.where(condition, f(x), y)`, `x.astype(dtype)`"
+    ),
+    "`ufunc.accumulate`, `.reduce`, `.reduceat`, `.at` of most ufuncs": (
+        "add and multiply accumulate; add, multiply, maximum and minimum reduce"
+    ),
+    "`out=` an ndarray": "the target must be a Tensor",
+    '`order="K"` of ravel and reshape': "a Tensor shows no order of memory",
+    "`pad` in other modes, or with several values": "constant, edge, reflect, symmetric, wrap",
+    "`x.view()`, `x.base`, `x.strides`, `x.flags`": "AttributeErrors that say what to write",
+    "writes that would lose a derivative": "InPlaceError: [writing into Tensors](writing.md)",
+}
+
+
+def remark_on(name: str) -> str:
+    """What to write instead of a function that is not supported, as a sentence, or ""."""
+    remark = NOT_SUPPORTED.get(name, ("", "", False))[1]
+    return f"Instead: {remark}." if remark.startswith("np.") else remark and f"{remark}."
