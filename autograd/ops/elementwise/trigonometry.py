@@ -139,14 +139,11 @@ def tanh(x: Array) -> Array:
     """Hyperbolic tangent, elementwise."""
 
 
-# NumPy's state of floating point errors belongs to a context, so a call in this one is as fast as
-# any, and says nothing of overflow.
-_QUIET = contextvars.Context()
-_QUIET.run(np.seterr, over="ignore")
-
-
-def _quiet_cosh(x: np.ndarray) -> Array:
-    return _QUIET.copy().run(np.cosh, x)
+# NumPy's state of floating point errors belongs to a context, so a call in a copy of this one is as
+# fast as any, and says nothing of overflow.
+_quiet = contextvars.Context()
+_quiet.run(np.seterr, over="ignore")
+_quiet_context, _cosh = _quiet.copy, np.cosh
 
 
 @primitive
@@ -157,7 +154,7 @@ def over_cosh_squared(xp: Namespace, x1: Array, x2: Array) -> Array:
     """
     if x2.dtype.kind == "c":
         return x1 * (1 - xp.square(xp.tanh(x2)))
-    size = _quiet_cosh(x2) if xp is np else xp.cosh(x2)
+    size = _quiet_context().run(_cosh, x2) if xp is np else xp.cosh(x2)
     return x1 / size / size
 
 
@@ -170,7 +167,7 @@ over_cosh_squared.batch(elementwise_rule)
 
 def _tanh_rule(g: Array, x: Array) -> Array:
     if type(x) is np.ndarray and x.dtype.kind == "f":  # what the primitive does, for speed
-        size = _quiet_cosh(x)
+        size = _quiet_context().run(_cosh, x)
         return g / size / size
     return over_cosh_squared(g, x)
 
