@@ -81,7 +81,9 @@ def kind(owner: str, name: str) -> str:
     cls = getattr(nn, owner)
     inherited = inspect.getattr_static(cls, name, None)
     if inherited is not None and inherited is not inspect.getattr_static(object, name, None):
-        return "property" if isinstance(inherited, property) else "method"
+        if isinstance(inherited, property):
+            return "property"
+        return "method" if callable(inherited) else "attribute"
     return "attribute" if name in vars(SAMPLES[owner]) else "absent"
 
 

@@ -147,7 +147,8 @@ def _promote_leaf(x: Tensor) -> Tensor:
 
 
 def _promote_before(update: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *inputs, **named: update(*map(promote_integers, inputs), **named)
+    # inputs after the first are masks, whose booleans mean something else
+    return lambda *inputs, **named: update(*map(promote_integers, inputs[:1]), *inputs[1:], **named)
 
 
 def _refuse_lost_gradient(module: Any, inputs: list[Any], output: Any) -> None:

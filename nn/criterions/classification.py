@@ -251,7 +251,7 @@ class CrossEntropyCriterion(Criterion):
         )
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
-        """Those of the labels; a mean over shares of the classes divides by the samples."""
+        """Return the weights of the labels; for shares of the classes, the number of samples."""
         self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
         target = target_tensor(target, x)
         if target.shape == x.shape:

@@ -187,7 +187,6 @@ class Optimizer:
         """Return the rule's options for a group, made and checked anew when one has changed."""
         if group.has_changed():
             options = group.options
-            self._refuse_unfit(options)
             current = options if group.rate is None else {**options, "lr": group.rate}
             refuse_options(type(self), current)
             named = translate(type(self), current)

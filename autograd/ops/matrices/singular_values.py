@@ -214,7 +214,10 @@ def pinv(
 def lstsq(
     a: Operand, b: Operand, rcond: float | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(x, residuals, rank, singular values): x has the least |b - a x|, of full-rank a (m, n)."""
+    """(x, residuals, rank, singular values): x has the least |b - a x|, of full-rank a (m, n).
+
+    Raises ShapeError where the rows of a and b differ.
+    """
     a, b = as_operand(a), as_operand(b)
     common = np.result_type(a.dtype, b.dtype)
     if common.kind in "fc" and not a.dtype == b.dtype == common:
