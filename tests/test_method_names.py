@@ -79,8 +79,9 @@ SAMPLES = samples()
 def kind(owner: str, name: str) -> str:
     """What `name` is for the class called `owner`: method, property, attribute or absent."""
     cls = getattr(nn, owner)
-    inherited = inspect.getattr_static(cls, name, None)
-    if inherited is not None and inherited is not inspect.getattr_static(object, name, None):
+    missing = object()
+    inherited = inspect.getattr_static(cls, name, missing)
+    if inherited is not inspect.getattr_static(object, name, missing):
         if isinstance(inherited, property):
             return "property"
         return "method" if callable(inherited) else "attribute"
