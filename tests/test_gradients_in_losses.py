@@ -119,5 +119,5 @@ def test_a_module_that_returns_no_tensor_is_refused(wrong):
     model = nn.Sequential().add(Mine())
     for call in (model, model.forward):
         with pytest.raises(TypeError, match=r"Mine\.updateOutput returned \w+.*x\.numpy") as caught:
-            call(X)
+            call(tg.Parameter(X))  # whose gradient would be lost
         assert "in module Sequential[0].Mine" in caught.value.__notes__

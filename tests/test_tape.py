@@ -320,7 +320,7 @@ def test_the_debugger_shows_numbers(run):
     said = io.StringIO()
 
     def f(x):
-        commands = io.StringIO("p x\npp x[1]\np float(x[0]) + 1\np x.tolist()\nwhatis x\nc\n")
+        commands = io.StringIO("p x\npp x[1]\np x[0].item() + 1\np x.tolist()\nwhatis x\nc\n")
         debugger = pdb.Pdb(stdin=commands, stdout=said, nosigint=True, readrc=False)
         debugger.use_rawinput = False
         y = x * x
