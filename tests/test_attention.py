@@ -85,7 +85,7 @@ def test_a_mask_of_floats_can_be_learned():
         return (layer(x, bias) * w).sum()
 
     change = (loss(bias + 1e-6 * direction) - loss(bias - 1e-6 * direction)).item() / 2e-6
-    assert np.sum(grad(loss)(bias) * direction) == pytest.approx(change, rel=1e-7)
+    assert np.sum(grad(loss)(bias).numpy() * direction) == pytest.approx(change, rel=1e-7)
 
 
 def test_weights_of_attention_sum_to_one_and_average_the_values():

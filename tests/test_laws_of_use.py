@@ -264,7 +264,7 @@ def test_limits_count_each_gradient_once_and_totals_each_memory_once():
 
 def test_averages_hold_running_statistics_too():
     module = nn.Sequential(nn.BatchNormalization(3))
-    average = optim.ExponentialMovingAverage(module, 0.5)
+    average = optim.ExponentialMovingAverage(module, 0.5, buffers=True)
     start = module[0].running_mean.numpy().copy()
     module.forward(X + 5)
     average.update()

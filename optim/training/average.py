@@ -24,13 +24,10 @@ __all__ = ["ExponentialMovingAverage", "update_bn"]
 class ExponentialMovingAverage:
     """a = d·a + (1 - d)·p for each parameter p of a module, by `update()` after each step.
 
-    Buffers of floating point numbers, such as running means, are averaged alike; others are taken
-    as they are.
-
     decay:  d, in [0, 1)
     warmup: let d grow as (1 + t)/(10 + t) up to `decay`, so that the start is forgotten soon
-    buffers: average running statistics and other Buffers as well; otherwise they stay the module's
-             own, which `update_bn` computes anew
+    buffers: average running statistics and other Buffers of floating point numbers as well;
+             otherwise they stay the module's own, which `update_bn` computes anew
     ``with average.apply():`` evaluates the module with the averages in place of its parameters.
     Raises ValueError for another decay.
     Source: B. Polyak, A. Juditsky 1992; the warm-up is TensorFlow's.
