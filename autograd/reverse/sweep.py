@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
@@ -430,7 +428,7 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     if isinstance(gradient, Tensor) and gradient.dtype == output.dtype:
         seed: Any = gradient
     else:
-        if output.dtype.kind != "c" and np.iscomplexobj(gradient):
+        if output.dtype.kind != "c" and as_array(gradient).dtype.kind == "c":
             raise TypeError(COMPLEX_GRADIENT.format(dtype=output.dtype))
         seed = as_array(gradient, output.dtype)
     if seed.shape != output.shape:
