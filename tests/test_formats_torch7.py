@@ -560,6 +560,7 @@ def test_a_layer_that_torch7_does_not_have_is_refused(name: str, tmp_path: Path)
 # Settings that Torch7's classes do not take, and what the refusal says.
 REFUSED = {
     "Concat": r"Concat\.dimension counted from the front",
+    "CrossEntropyCriterion": r"a CrossEntropyCriterion of Torch7|that sizeAverage describes",
     "Index": r"Index\.dimension counted from the front",
     "SpatialConvolutionLocal": "a SpatialConvolutionLocal with a bias",
     "SpatialUpSamplingNearest": "a scale_factor of at least 2",
@@ -611,6 +612,10 @@ def same_value(value: Any, found: Any, where: str) -> None:
         assert len(found) == len(value), where
         for i, (a, b) in enumerate(zip(value, found, strict=True)):
             same_value(a, b, f"{where}[{i}]")
+    elif isinstance(value, dict):
+        assert list(found) == list(value), where
+        for key, a in value.items():
+            same_value(a, found[key], f"{where}[{key!r}]")
     elif isinstance(value, Tensor):
         assert type(found) is type(value), where
         assert np.array_equal(found.numpy(), value.numpy()), where

@@ -39,10 +39,28 @@ def filled(outline: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 # Classes that were added after the archive of the version that still is the last.
 NEWER = {
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool3d",
+    "AlphaDropout",
+    "BCEWithLogitsCriterion",
+    "CTCCriterion",
+    "EmbeddingBag",
+    "Flatten",
+    "FocalCriterion",
+    "GaussianNLLCriterion",
+    "GridSample",
+    "HuberCriterion",
+    "InstanceNorm",
     "LearnedPositions",
+    "PoissonNLLCriterion",
     "RNNLayer",
     "Recurrence",
+    "SampleWeightedCriterion",
+    "SpectralNorm",
     "TransformerDecoderLayer",
+    "TripletMarginCriterion",
     "WithStates",
 }
 

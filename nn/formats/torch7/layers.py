@@ -393,11 +393,16 @@ def write_criterion(module: Any, fields: Fields) -> Fields:
 
 
 def write_cross_entropy(module: Any, fields: Fields) -> Fields:
-    """Write `oldSizeAverage`, with which Torch7's forward compares sizeAverage."""
+    """Write `oldSizeAverage`, with which Torch7's forward compares sizeAverage.
+
+    Torch7 has neither label_smoothing nor axis.
+    """
     if module.label_smoothing or module.axis is not None:
         found = f"label_smoothing={module.label_smoothing}, axis={module.axis}"
         raise UnsupportedError("a CrossEntropyCriterion of Torch7", found)
-    return fields | {"oldSizeAverage": module.sizeAverage}
+    ours = ("label_smoothing", "axis")
+    known = {name: value for name, value in fields.items() if name not in ours}
+    return known | {"oldSizeAverage": module.sizeAverage}
 
 
 def write_class_simplex(module: Any, fields: Fields) -> Fields:
