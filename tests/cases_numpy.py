@@ -918,6 +918,8 @@ EXCEPTIONS = {
                      "setxor1d", "trim_zeros", "union1d", "unique", "unique_all", "unique_counts",
                      "unique_inverse", "unique_values")
     },
+    ("backward_scan", "nan_stays_nan"): "a factor also moves the last bit of entries behind it",
+    ("larger_share", "nan_stays_nan"): "a NaN has no share in a gradient",
     ("eigh", "nan_stays_nan"): "one triangle is not read",
     ("eigh_parts", "nan_stays_nan"): "one triangle is not read",
     ("digitize", "nan_stays_nan"): "the result is a position; NaN among the bins is refused",
