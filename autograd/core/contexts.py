@@ -8,7 +8,7 @@ and not in the code between two steps, which is somebody else's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import _GeneratorContextManager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -46,14 +46,14 @@ class Context(_GeneratorContextManager[None]):
 
         else:
             decorated = super().__call__(func)
-        return decorated  # type: ignore[no-any-return]  # of func's type
+        return decorated
 
     def _in_steps(self, body: Any) -> Generator[Any, Any, Any]:
         """Run a generator or coroutine, each of its steps in a context of its own."""
         step, value = body.send, None
         while True:
             try:
-                with self._recreate_cm():  # type: ignore[attr-defined]  # as ContextDecorator does
+                with self._recreate_cm():  # as ContextDecorator does
                     result = step(value)
             except StopIteration as end:
                 return end.value
@@ -61,7 +61,7 @@ class Context(_GeneratorContextManager[None]):
                 value = yield result
                 step = body.send
             except GeneratorExit:
-                with self._recreate_cm():  # type: ignore[attr-defined]  # as above
+                with self._recreate_cm():
                     body.close()
                 raise
             except BaseException as error:  # noqa: BLE001  # what the caller throws is the body's
@@ -76,7 +76,7 @@ class _Awaitable:
         return self.steps
 
 
-def context(function: Callable[P, Iterator[None]]) -> Callable[P, Context]:
+def context(function: Callable[P, Generator[None, None, None]]) -> Callable[P, Context]:
     """Make a context of a generator function that yields once, as `contextlib.contextmanager`."""
 
     @wraps(function)

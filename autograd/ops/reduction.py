@@ -183,7 +183,7 @@ def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
 all.batch(axes_rule)
 
 
-def widen_integers(x: Array) -> Array:
+def widen_integers(x: Tensor) -> Tensor:
     """Booleans and small integers as NumPy's sums and products have them, others unchanged.
 
     Those of less than 64 bits become 64 bits wide, signed or not as they are.

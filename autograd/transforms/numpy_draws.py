@@ -42,7 +42,7 @@ def numpy_generators(fn: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]
     return list(found.values())
 
 
-_PYTHON = random._inst  # type: ignore[attr-defined]  # the generator behind random.random()
+_PYTHON = random._inst  # the generator behind random.random()
 
 
 def _global() -> Any:
@@ -91,7 +91,7 @@ def state_of(generator: Any) -> Any:
 
 def _bit_generator(generator: Any) -> Any:
     if isinstance(generator, np.random.RandomState):
-        return generator._bit_generator  # type: ignore[attr-defined]  # the public form is slower
+        return generator._bit_generator  # the public form is slower
     return generator.bit_generator
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,8 +64,8 @@ identity.batch(leading_axes_rule)
 def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
     x = x.detach() if hasattr(x, "detach") else x
-    x = x if hasattr(x, "dtype") else np.asarray(x)
-    if x.dtype.kind != "f":
-        x = x.astype(np.result_type(x.dtype, np.float16))
-    size = absolute(x)
-    return copysign(nextafter(size, np.inf) - size, x)
+    array: Any = x if hasattr(x, "dtype") else np.asarray(x)
+    if array.dtype.kind != "f":
+        array = array.astype(np.result_type(array.dtype, np.float16))
+    size = absolute(array)
+    return copysign(nextafter(size, np.inf) - size, array)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.comparisons import (
+    greater,
     isnan,
+    less,
     logical_and,
     logical_not,
     logical_or,
@@ -153,11 +155,12 @@ def numpy_clip(
     if type(low) in _BOUNDS and type(high) in _BOUNDS:
         return clip(x, low, high)
     # As for numbers, the derivative at the bounds is x's.
+    y: Any = x
     if low is not None:
-        x = where(logical_or(x < low, isnan(low)), low, x)
+        y = where(logical_or(less(y, low), isnan(low)), low, y)
     if high is not None:
-        x = where(logical_or(x > high, isnan(high)), high, x)
-    return x
+        y = where(logical_or(greater(y, high), isnan(high)), high, y)
+    return y
 
 
 _BOUNDS = NUMBERS | {type(None)}
