@@ -8,7 +8,7 @@ and not in the code between two steps, which is somebody else's.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import _GeneratorContextManager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -76,7 +76,7 @@ class _Awaitable:
         return self.steps
 
 
-def context(function: Callable[P, Iterator[None]]) -> Callable[P, Context]:
+def context(function: Callable[P, Generator[None, None, None]]) -> Callable[P, Context]:
     """Make a context of a generator function that yields once, as `contextlib.contextmanager`."""
     made_by: Any = function  # a generator function, which may be annotated to return an Iterator
 

@@ -9,7 +9,7 @@ tasks do not switch each other's recording off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -173,7 +173,7 @@ reset_mode = _mode.reset
 
 
 @context
-def _installed_mode(mode: Mode | None) -> Iterator[None]:
+def _installed_mode(mode: Mode | None) -> Generator[None, None, None]:
     token = _mode.set(mode)
     try:
         yield
@@ -191,7 +191,7 @@ def make_mode(
 
 
 @context
-def _recording(track: bool) -> Iterator[None]:
+def _recording(track: bool) -> Generator[None, None, None]:
     # What else is installed is asked for on entry: a decorator is made long before.
     token = _mode.set(make_mode(track, observer(), interpreter()))
     try:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -108,7 +108,7 @@ class AnomalyError(TapegradError, FloatingPointError):
 
 
 @context
-def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Iterator[None]:
+def detect_anomaly(*, nan: bool = True, inf: bool = True) -> Generator[None, None, None]:
     """A context, and a decorator, in which the call that makes the first NaN or Inf raises.
 
     nan: look for NaN that is made or comes in from outside

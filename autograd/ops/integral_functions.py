@@ -64,7 +64,7 @@ sinc_derivative.batch(leading_axes_rule)
 @primitive(numpy=np.i0)
 def i0(xp: Namespace, x: Array) -> Array:
     """The modified Bessel function of the first kind and order 0, elementwise."""
-    return xp.i0(x).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+    return xp.i0(x).astype(x.dtype if x.dtype.kind in "fc" else np.float64)
 
 
 _ANGLES = (np.arange(128) + 0.5) * (math.pi / 256)  # the first half of those from 0 to π
@@ -83,7 +83,7 @@ def i0_derivative(xp: Namespace, x: Array, *, order: int) -> Array:
     both = xp.sinh if order % 2 else xp.cosh
     for cosine in np.cos(_ANGLES):
         y = y + float(cosine) ** order * both(wide * float(cosine))
-    return (y / len(_ANGLES)).astype(x.dtype if x.dtype.kind == "f" else np.float64)
+    return (y / len(_ANGLES)).astype(x.dtype if x.dtype.kind in "fc" else np.float64)
 
 
 i0.vjp(x=lambda g, x: g * i0_derivative(x, order=1))

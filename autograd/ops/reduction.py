@@ -183,7 +183,7 @@ def all(xp: Namespace, x: Array, *, axis: Axes = None, keepdims: bool = False) -
 all.batch(axes_rule)
 
 
-def widen_integers(x: Array) -> Array:
+def widen_integers(x: Tensor) -> Tensor:
     """Booleans and small integers as NumPy's sums and products have them, others unchanged.
 
     Those of less than 64 bits become 64 bits wide, signed or not as they are.
@@ -229,7 +229,11 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 @composite(numpy=np.std)
 def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
-    return e.guarded_sqrt(var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+    x = as_operand(x)
+    v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    # Of one entry it is 0 everywhere, which has all derivatives.
+    single = math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim)) == 1 and not ddof
+    return v if single else e.guarded_sqrt(v)
 
 
 @primitive

@@ -193,33 +193,39 @@ def backward_scan(xp: Namespace, x: Array, factors: Array, *, axis: int) -> Arra
     """
     x, factors = xp.moveaxis(x, axis, -1), xp.moveaxis(factors, axis, -1)
     dtype = np.result_type(x.dtype, factors.dtype)
+    if not x.size or dtype.kind == "c":
+        return xp.moveaxis(_scan_by_steps(xp, x, factors, dtype), -1, axis)
     with np.errstate(all="ignore"):
         products = xp.ones(x.shape, dtype=dtype)
         xp.cumprod(factors, axis=-1, out=products[..., 1:])
-        if _is_moderate(xp, products):
-            y = x * products
-            xp.cumsum(y[..., ::-1], axis=-1, out=y[..., ::-1])
-            y /= products
-            return xp.moveaxis(y, -1, axis)
-    n, step = x.shape[-1], 1
-    x = xp.array(x, dtype=dtype)
+        moderate = _is_moderate(xp, products)
+        if not bool(moderate.any()):
+            return xp.moveaxis(_scan_by_steps(xp, x, factors, dtype), -1, axis)
+        y = x * products
+        xp.cumsum(y[..., ::-1], axis=-1, out=y[..., ::-1])
+        y /= products
+    if not bool(moderate.all()):
+        y = xp.where(moderate, y, _scan_by_steps(xp, x, factors, dtype))
+    return xp.moveaxis(y, -1, axis)
+
+
+def _scan_by_steps(xp: Namespace, x: Array, factors: Array, dtype: DTypeLike) -> Array:
+    x, n, step = xp.array(x, dtype=dtype), x.shape[-1], 1
     while step < n:
         x[..., :-step] += factors * x[..., step:]
         factors = factors[..., :-step] * factors[..., step:]
         step *= 2
-    return xp.moveaxis(x, -1, axis)
+    return x
 
 
-def _is_moderate(xp: Namespace, products: Array) -> bool:
-    """Whether quotients of the products neither overflow nor lose digits to underflow."""
-    if products.dtype.kind == "c" or not products.size:
-        return False
+def _is_moderate(xp: Namespace, products: Array) -> Array:
+    """Where the quotients of a row's products neither overflow nor lose digits to underflow."""
     limit = float(xp.finfo(products.dtype).max) ** 0.25
-    low, high = float(products.min()), float(products.max())
-    if low < 0:
-        sizes = xp.abs(products)
-        low, high = float(sizes.min()), float(sizes.max())
-    return 1 / limit < low and high < limit
+    low = products.min(axis=-1, keepdims=True)
+    if not bool((low > 0).all()):
+        products = xp.abs(products)
+        low = products.min(axis=-1, keepdims=True)
+    return (low > 1 / limit) & (products.max(axis=-1, keepdims=True) < limit)
 
 
 def _scan_backwards(g: Array, factors: Array, axis: int) -> Array:
@@ -334,7 +340,12 @@ def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
 @composite(numpy=np.nanstd)
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
-    return e.guarded_sqrt(nanvar(a, axis, ddof, keepdims))
+    a = as_operand(a)
+    v = nanvar(a, axis, ddof, keepdims)
+    # Of one entry it is 0 everywhere, which has all derivatives.
+    count = r.sum(e.logical_not(e.isnan(a)), axis=axis, keepdims=keepdims)
+    single = e.logical_and(e.equal(count, 1), e.equal(v, 0))
+    return e.where(single, v, e.guarded_sqrt(e.where(single, 1, v)))
 
 
 def _nan_extremum(

@@ -63,9 +63,9 @@ identity.batch(leading_axes_rule)
 @composite(numpy=np.spacing, differentiable=False)
 def spacing(x: Operand) -> Tensor:
     """The distance from x to the next number of its dtype away from 0, with the sign of x."""
-    y: Any = x.detach() if hasattr(x, "detach") else x
-    y = y if hasattr(y, "dtype") else np.asarray(y)
-    if y.dtype.kind != "f":
-        y = y.astype(np.result_type(y.dtype, np.float16))
-    size = absolute(y)
-    return copysign(nextafter(size, np.inf) - size, y)
+    x = x.detach() if hasattr(x, "detach") else x
+    array: Any = x if hasattr(x, "dtype") else np.asarray(x)
+    if array.dtype.kind != "f":
+        array = array.astype(np.result_type(array.dtype, np.float16))
+    size = absolute(array)
+    return copysign(nextafter(size, np.inf) - size, array)

@@ -11,7 +11,9 @@ from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops.batch_rules import elementwise_rule, leading_axes_rule
 from tapegrad.autograd.ops.elementwise.comparisons import (
+    greater,
     isnan,
+    less,
     logical_and,
     logical_not,
     logical_or,
@@ -154,10 +156,11 @@ def numpy_clip(
         return clip(x, low, high)
     y: Any = x
     # As for numbers, the derivative at the bounds is x's.
+    y: Any = x
     if low is not None:
-        y = where(logical_or(y < low, isnan(low)), low, y)
+        y = where(logical_or(less(y, low), isnan(low)), low, y)
     if high is not None:
-        y = where(logical_or(y > high, isnan(high)), high, y)
+        y = where(logical_or(greater(y, high), isnan(high)), high, y)
     return y
 
 

@@ -86,8 +86,8 @@ def cofactors(xp: Namespace, a: Array) -> Array:
     By the inverse where it is good.  Else by A = U S Vᴴ: cofactors of a product are the product
     of cofactors, and those of S are products of all other singular values.
     """
-    if not a.size:
-        return xp.zeros_like(a)
+    if not a.size or a.shape[-1] == 1:
+        return xp.ones_like(a)
     inverse = _good_inverse(xp, a)
     if inverse is not None:
         return xp.linalg.det(a)[..., None, None] * xp.swapaxes(inverse, -1, -2)
@@ -98,8 +98,8 @@ def cofactors(xp: Namespace, a: Array) -> Array:
 @primitive
 def cofactor_change(xp: Namespace, x: Array, a: Array) -> Array:
     """The derivative of `cofactors` at a along x, (…, n, n): linear and symmetric in x."""
-    if not a.size:
-        return xp.zeros_like(a)
+    if not a.size or a.shape[-1] == 1:
+        return xp.zeros_like(x * a)
     inverse = _good_inverse(xp, a)
     if inverse is not None:
         c = xp.swapaxes(inverse, -1, -2)
