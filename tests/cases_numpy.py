@@ -921,5 +921,8 @@ EXCEPTIONS = {
     ("digitize", "nan_stays_nan"): "the result is a position; NaN among the bins is refused",
     ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
     ("float_power", "float32_agrees_with_float64"): "it computes in double precision",
+    ("cov", "float32_agrees_with_float64"): "it computes in double precision",
+    ("corrcoef", "float32_agrees_with_float64"): "it computes in double precision",
+    ("vander", "float32_agrees_with_float64"): "it computes in double precision",
     ("spacing", "float32_agrees_with_float64"): "it tells the precision of the dtype",
 }  # fmt: skip
