@@ -122,7 +122,8 @@ MATRICES = """
     np.linalg.slogdet({x})[1] np.linalg.svd({x},compute_uv=False)
     np.linalg.eigvalsh({x}+{x}.T+np.diag([1.0,4.0,9.0]))
     np.linalg.cholesky({x}@{x}.T+np.eye({x}.shape[0])) np.linalg.pinv({x})
-    np.linalg.lstsq({x},{y}+0.37,rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}]) np.vecdot({x},{y})
+    np.linalg.lstsq({x},{y}+0.37,rcond=None)[0] np.linalg.multi_dot([{x},{x},{x}])
+    np.vecdot({x},{y})
     np.linalg.norm({x},ord=1) np.linalg.norm({x},2) np.linalg.cond({x}) [[1.0,2.0,0.5]]@{x}
     {x}@[1.0,2.0,0.5] np.sum(np.asmatrix({n})*{x}) np.sum({x}*np.asmatrix({n}))
     np.sum(np.asmatrix({n})@{x}) np.sum({x}+np.ma.masked_array({n},False))
