@@ -828,3 +828,19 @@ def test_views_of_views_may_be_as_deep_as_anyone_likes():
     view[0, 1] = 3.0
     assert x[0, 1].item() == 3
     del x, view  # without recursion
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("cotangent", ["C", "F"])
+def test_a_write_through_a_flat_view_of_turned_memory_has_its_derivative(order, cotangent):
+    weights = np.array(np.arange(6.0).reshape(2, 3), order=cotangent)
+    flat = (lambda y: y.T.reshape(-1)) if order == "F" else (lambda y: y.reshape(-1))
+
+    def f(x):
+        y = x.T * 2 if order == "F" else x * 2
+        flat(y)[...] = flat(y) * 3
+        return np.sum(y * weights)
+
+    x = np.arange(1.0, 7.0).reshape((3, 2) if order == "F" else (2, 3))
+    gradient = grad(f)(x)
+    np.testing.assert_array_equal(gradient, 6 * (weights.T if order == "F" else weights))

@@ -32,6 +32,7 @@ __all__ = [
     "ensure_array",
     "record_primitive",
     "shape_of",
+    "strides_of",
 ]
 
 
@@ -197,8 +198,13 @@ def layout_of(value: Any) -> str:
     return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
 
 
+def strides_of(value: Any) -> tuple[int, ...]:
+    """The distances in memory between neighbours along each axis of an array, () for a number."""
+    return () if type(value) in NUMBERS else tuple(as_array(value).strides)
+
+
 aspects: dict[str, Callable[[Any], Any]] = dict(
-    zip(ASPECTS, (shape_of, dtype_of, layout_of), strict=True)
+    zip(ASPECTS, (shape_of, dtype_of, layout_of, strides_of), strict=True)
 )
 
 

@@ -47,8 +47,8 @@ NUMBERS: frozenset[type] = frozenset(
     | {t for t in np.sctypeDict.values() if issubclass(t, (np.number, np.bool_))}
 )
 
-# What a rule may save of an argument x without the array: x_shape, x_dtype, x_layout.
-ASPECTS = ("shape", "dtype", "layout")
+# What a rule may save of an argument x without the array: x_shape, x_dtype, x_layout, x_strides.
+ASPECTS = ("shape", "dtype", "layout", "strides")
 _RESERVED = {"g", "y", "xp", "out"}
 _registry: dict[str, PrimitiveFunction[..., Any]] = {}
 # NumPy function -> the function to call instead when an argument is a Tensor; read by

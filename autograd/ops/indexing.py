@@ -214,8 +214,26 @@ def _overwritten_rule(
     return replace_entries(g, 0, indices, template, path)
 
 
+def _rest_rule(
+    g: Array,
+    x_strides: tuple[int, ...],
+    indices: list[Array],
+    template: tuple[Any, ...],
+    path: tuple[ViewStep, ...],
+) -> Array:
+    # The path leads to a view of x, and to one of g only if g's axes lie in memory in x's order.
+    axes = tuple(sorted(range(len(x_strides)), key=lambda axis: -abs(x_strides[axis])))
+    ordered = s.lie_as(s.transpose(g, axes), fortran=False)
+    back = tuple(axes.index(axis) for axis in range(len(axes)))
+    return replace_entries(s.transpose(ordered, back), 0, indices, template, path)
+
+
 replace_entries.vjp(
-    x=_overwritten_rule,
+    x=lambda g, x_strides, indices, template, path: (
+        _rest_rule(g, x_strides, indices, template, path)
+        if path and any(x_strides)  # a Sample has no memory, and no strides but 0
+        else _overwritten_rule(g, indices, template, path)
+    ),
     v=_value_rule,
     indices=None,
 )

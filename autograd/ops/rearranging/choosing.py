@@ -52,8 +52,12 @@ def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
 @composite(numpy=np.extract)
 def extract(condition: Operand, arr: Operand) -> Tensor:
     """The entries of arr where `condition` holds, flattened."""
-    index = np.flatnonzero(value_of(as_operand(condition)))
-    return take(s.ravel(as_operand(arr)), device_array(index, as_operand(arr)), 0)
+    mask, flat = s.ravel(as_operand(condition)), s.ravel(as_operand(arr))
+    if mask.size > flat.size:
+        if value_of(mask[flat.size :]).any():
+            raise IndexError(f"extract: the condition holds beyond the {flat.size} entries of arr")
+        mask = mask[: flat.size]
+    return compress(mask, flat[: mask.size], 0)
 
 
 @composite(numpy=np.delete)
