@@ -154,7 +154,6 @@ def numpy_clip(
     low, high = a_min if min is None else min, a_max if max is None else max
     if type(low) in _BOUNDS and type(high) in _BOUNDS:
         return clip(x, low, high)
-    y: Any = x
     # As for numbers, the derivative at the bounds is x's.
     y: Any = x
     if low is not None:
