@@ -186,6 +186,7 @@ class SpectralNorm(Decorator):
         if weight.ndim < 2:
             raise ShapeError(f"SpectralNorm: the weight of shape {weight.shape} is no matrix")
         self.v = Parameter(weight.numpy().copy())
+        module.weight = None  # a Parameter would take the values of what is assigned to it
         self._layer.weight = self._weight().detach()
 
     @property
@@ -203,6 +204,7 @@ class SpectralNorm(Decorator):
         layer.weight = Parameter(self.v.numpy().copy())
         layer.reset(stdv)
         ops.assign(self.v.detach(), layer.weight.detach())
+        layer.weight = None  # so that it is no Parameter any more
         layer.weight = self._weight().detach()
 
     def _weight(self) -> Any:
