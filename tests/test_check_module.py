@@ -42,6 +42,7 @@ class Scaled(nn.Module):
         "wrong": "N n+1",
         "batchwise": "split",
     }
+    promotes = True  # tanh of 8-bit integers is float16
 
     def __init__(self, n):
         self.weight = Parameter(np.ones(n))
@@ -230,6 +231,11 @@ class ReturnsAnArray(nn.Module):
         return x.detach().numpy()
 
 
+class ReturnsText(nn.Module):
+    def updateOutput(self, x):
+        return f"{x.shape}"
+
+
 class ChangesItsShape(nn.Module):
     calls = 0
 
@@ -256,7 +262,8 @@ class Raises(nn.Module):
 
 
 IMPOSSIBLE = {
-    "another type": (ReturnsAnArray, r"forward returned ndarray in call 1"),
+    "another type": (ReturnsText, r"forward returned str in call 1"),
+    "an array": (ReturnsAnArray, r"updateOutput returned ndarray, whose gradient is lost"),
     "another shape": (
         ChangesItsShape,
         r"forward\(float64\(\d, \d\)\) returned shapes \[.*\] in call \d and \[.*\] in call \d",
@@ -274,11 +281,13 @@ def test_what_cannot_be_checked_is_said_once_with_the_call_that_showed_it(what):
     assert re.search(match, str(summary)), summary
 
 
-def test_a_layer_that_returns_an_array_is_a_check_error_in_any_law():
-    case = module_case(ReturnsAnArray, input="N n")
-    subject = Subject("ReturnsAnArray", "module", ReturnsAnArray, case)
+@pytest.mark.parametrize(
+    ("kind", "error"), [(ReturnsText, CheckError), (ReturnsAnArray, TypeError)]
+)
+def test_a_layer_that_returns_no_tensor_is_an_error_in_any_law(kind, error):
+    subject = Subject(kind.__name__, "module", kind, module_case(kind, input="N n"))
     outcome = subject.examine(MODULE_LAWS["nan_stays_nan"])
-    assert isinstance(outcome.error, CheckError)
+    assert isinstance(outcome.error, error)
 
 
 def test_unresolved_examples_are_unchecked_unless_the_case_says_kinks():

@@ -12,7 +12,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 
-from tapegrad.autograd import ops
+from tapegrad.autograd import no_grad, ops
 from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.part import text_of
@@ -343,8 +343,11 @@ class MapTable(Container):
         # A deep copy takes what its memo already has: the Parameters that are not to be copied.
         memo = {id(p): p for _, p in module.named_trainable()} if self.shared else {}
         copies = self.modules[: max(count, 1)]
-        while len(copies) < count:
-            copies.append(copy.deepcopy(module, dict(memo)))
+        with (
+            no_grad()
+        ):  # forward code that records may not copy Parameters, which are new ones here
+            while len(copies) < count:
+                copies.append(copy.deepcopy(module, dict(memo)))
         self.modules = copies
 
     def clearState(self) -> Self:

@@ -204,7 +204,7 @@ class SpectralNorm(Decorator):
         layer.weight = Parameter(self.v.numpy().copy())
         layer.reset(stdv)
         ops.assign(self.v.detach(), layer.weight.detach())
-        layer.weight = None  # as in the constructor
+        layer.weight = None  # so that it is no Parameter any more
         layer.weight = self._weight().detach()
 
     def _weight(self) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops, primitive
+from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.targets import set_reduction, sum_or_mean, target_tensor
@@ -109,24 +110,36 @@ def _lengths(lengths: Nest, x: Tensor) -> Tensor | None:
     if lengths is None:
         return None
     steps, samples, _ = x.shape
-    checked: Tensor = numbers_of_steps(target_tensor(lengths, x), samples=samples, steps=steps)
+    given = target_tensor(lengths, x)
+    if given.ndim != 1:
+        found = given.shape
+        raise ShapeError(
+            NO_LENGTH.format(found=found, values=given.numpy(), count=samples, last=steps)
+        )
+    checked: Tensor = numbers_of_steps(given, count=samples, steps=steps)
     return checked
 
 
 @primitive(differentiable=False)
-def numbers_of_steps(xp: Namespace, lengths: Array, *, samples: int, steps: int) -> Array:
-    """Lengths (N,) as integers (N, 1).  Raises ShapeError unless they are N, from 0 to `steps`."""
+def numbers_of_steps(xp: Namespace, lengths: Array, *, count: int, steps: int) -> Array:
+    """Lengths (…, N) as integers (…, N, 1).
+
+    Raises ShapeError unless N is `count` and all are whole numbers from 0 to `steps`.
+    """
     fits = (lengths >= 0) & (lengths <= steps) & (lengths == xp.floor(lengths))
-    if lengths.shape != (samples,) or not bool(fits.all()):
+    if lengths.shape[-1:] != (count,) or not bool(fits.all()):
         raise ShapeError(
-            NO_LENGTH.format(found=lengths.shape, values=lengths, count=samples, last=steps)
+            NO_LENGTH.format(found=lengths.shape, values=lengths, count=count, last=steps)
         )
-    return lengths.astype("int64")[:, None]
+    return lengths.astype("int64")[..., None]
+
+
+numbers_of_steps.batch(leading_axes_rule)
 
 
 @primitive(differentiable=False)
 def extended_labels(xp: Namespace, labels: Array, *, classes: int, blank: int) -> Array:
-    """Labels (N, S) with blanks around each, (N, 2S + 1); -1 behind the last blank of a row.
+    """Labels (…, S) with blanks around each, (…, 2S + 1); -1 behind the last blank of a row.
 
     Raises ShapeError for a label, before the first negative one of its row, that is none.
     """
@@ -135,9 +148,12 @@ def extended_labels(xp: Namespace, labels: Array, *, classes: int, blank: int) -
     if not bool((known | ~listed).all()):
         wrong = labels[listed & ~known][0].item()
         raise ShapeError(NO_LABEL.format(label=wrong, last=classes - 1, blank=blank))
-    samples, count = labels.shape
-    path = xp.full((samples, 2 * count + 1), -1, dtype="int64")
-    path[:, 0] = blank
-    path[:, 1::2] = xp.where(listed, labels, -1)
-    path[:, 2::2] = xp.where(listed, blank, -1)
+    *rows, count = labels.shape
+    path = xp.full((*rows, 2 * count + 1), -1, dtype="int64")
+    path[..., 0] = blank
+    path[..., 1::2] = xp.where(listed, labels, -1)
+    path[..., 2::2] = xp.where(listed, blank, -1)
     return path
+
+
+extended_labels.batch(leading_axes_rule)
