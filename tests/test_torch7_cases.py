@@ -413,6 +413,9 @@ def check_get_parameters(record: Record) -> None:
     variant = record["id"].removeprefix("method/getParameters-")
     linears = [m for m in module.listModules() if isinstance(m, nn.Linear)]
     if variant.startswith("shared"):
+        for linear in linears:  # Torch7's layers always have gradients, each its own
+            assert not linear.gradWeight.numpy().any()
+            assert not linear.gradBias.numpy().any()
         gradients = () if "weightonly" in variant else ("gradWeight", "gradBias")
         linears[1].share(linears[0], "weight", "bias", *gradients)
     if variant == "tied-transpose":
