@@ -51,7 +51,10 @@ def compress(condition: Operand, a: Operand, axis: int | None = None) -> Tensor:
 
 @composite(numpy=np.extract)
 def extract(condition: Operand, arr: Operand) -> Tensor:
-    """The entries of arr where `condition` holds, flattened."""
+    """The entries of arr where `condition` holds, flattened.
+
+    Raises IndexError for a condition that holds beyond the entries of arr.
+    """
     mask, flat = s.ravel(as_operand(condition)), s.ravel(as_operand(arr))
     if mask.size > flat.size:
         if value_of(mask[flat.size :]).any():
