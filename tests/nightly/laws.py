@@ -32,12 +32,12 @@ def _hold(pair: tuple[str, str, str], examples: int, seed: int) -> tuple[str, in
     """One law on one subject: (what, how many examples, what is wrong)."""
     import test_laws
 
-    from tapegrad.autograd.check import Profile
+    from tapegrad.autograd.check import LawProfile
 
     kind, name, law_name = pair
     subject = (test_laws.COMPLEX if kind == "complex" else test_laws.SUBJECTS[kind])[name]
     law = next(law for law in subject.laws() if law.name == law_name)
-    outcome = subject.examine(law, Profile(examples, derandomize=False), seed=seed)
+    outcome = subject.examine(law, LawProfile(examples, derandomize=False), seed=seed)
     if outcome.ok:
         return f"{name}-{law_name}", outcome.examples, ""
     notes = getattr(outcome.error, "__notes__", [])
