@@ -210,7 +210,7 @@ def sequences_of_labels(d):
 
 def step_counts(d):
     n = d.size("N")
-    return TrialCall([d.integers((n,), 0, 5)], {"samples": n, "steps": 4})
+    return TrialCall([d.integers((n,), 0, 5)], {"count": n, "steps": 4})
 
 
 OPERATIONS = {
