@@ -6,7 +6,7 @@ as a base of Tensor; tapegrad itself never imports this file.  `tests/test_types
 name or a parameter differs from what is attached.  The attached functions have the docstrings.
 """
 # mypy: disable-error-code="empty-body"
-# ruff: noqa: D102
+# ruff: noqa: D102  # the attached functions have the docstrings, as said above
 
 from __future__ import annotations
 
