@@ -175,6 +175,26 @@ def test_a_guarded_point_has_a_first_derivative_and_no_second(name):
     assert np.isfinite(tg.hessian(lambda x: f(x) ** 2)(np.array([3.0, 1.0]))).all()
 
 
+@pytest.mark.parametrize(("f", "y"), [(scipy.special.xlogy, 2.0), (scipy.special.xlog1py, 1.0)])
+def test_a_guard_of_a_product_leaves_its_mixed_derivative(f, y):
+    """x·log(2) is smooth at x = 0: ∂²/∂x∂y is 1/2 there, as everywhere."""
+    hessian = tg.hessian(lambda v: f(v[0], v[1]))(np.array([0.0, y]))
+    np.testing.assert_allclose(hessian, [[0, 0.5], [0.5, 0]], atol=1e-15)
+    # outside the domain the product is 0 for every y
+    assert tg.grad(f, argnums=1)(0.0, -3.0) == 0
+
+
+def test_the_fractional_part_grows_as_x_does_at_0_too():
+    for x in (0.0, -0.0, 0.5, 3.0, -2.5):
+        assert tg.grad(lambda v: np.modf(v)[0])(x) == 1
+
+
+def test_softsign_has_a_finite_second_derivative_at_0():
+    f = nn.SoftSign()
+    assert tg.grad(tg.grad(f))(0.0) == 0  # between the limits 2 and -2
+    assert tg.grad(tg.grad(f))(1.0) == -0.25
+
+
 @pytest.mark.parametrize("f", [np.maximum, np.minimum, np.fmax, np.fmin])
 def test_ties_share_the_gradient_as_in_max(f):
     assert tg.grad(f, argnums=(0, 1))(1.0, 1.0) == (0.5, 0.5)

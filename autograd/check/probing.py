@@ -114,9 +114,10 @@ def compare(
                 f"{name} has shape {leaf.shape}",
             )  # fmt: skip
     if any(np.isnan(gradient).any() for gradient in gradients):
-        # entries with a NaN gradient must move, even where the direction kept a zero
+        # entries with a NaN gradient must move, even where the direction kept a zero or a tie
+        moves = np.random.default_rng(0)
         direction = [
-            np.where(np.isnan(g), gaussian(np.random.default_rng(0), g.shape), u)
+            np.where(np.isnan(g), gaussian(moves, g.shape), u)
             for g, u in zip(gradients, direction, strict=True)
         ]
     analytic, magnitude = _slope_and_magnitude(gradients, direction, groups)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.arrays import half_in_single
+from tapegrad.autograd.ops.arrays import half_in_single, refuse_complex
 from tapegrad.autograd.ops.batch_rules import axes_rule, leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["log_softmax", "relu", "sigmoid", "softmax"]
+__all__ = ["log_softmax", "relu", "sigmoid", "softmax", "softsign"]
 
 
 @primitive
@@ -25,6 +25,20 @@ def relu(xp: Namespace, x: Array, *, out: Array | None = None) -> Array:
 # A product with the mask, not a selection: NumPy multiplies six times faster than it selects.
 relu.vjp(x=lambda g, y: g * (y > 0))
 relu.batch(leading_axes_rule)
+
+
+@primitive
+def softsign(xp: Namespace, x: Array) -> Array:
+    """x / (1 + |x|), elementwise, real.
+
+    The rule is 1 / (1 + |x|)²; its own derivative jumps from 2 to -2 at 0 and is 0 there.
+    """
+    refuse_complex(x, "softsign")
+    return x / (xp.abs(x) + 1)
+
+
+softsign.vjp(x=lambda g, x: g / e.square(x * e.signum(x) + 1))
+softsign.batch(leading_axes_rule)
 
 
 @primitive

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tapegrad.autograd.core.composite import composite
+from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import reduction as r
 from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.ops.arrays import as_operand
+from tapegrad.autograd.ops.batch_rules import elementwise_rule
 from tapegrad.autograd.ops.counting import binary_exponent
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.autograd.core.types import Operand
+    from tapegrad.autograd.core.types import Array, Namespace, Operand
 
 __all__ = [
     "angle",
     "divmod",
     "float_power",
+    "fractional_part",
     "frexp",
     "modf",
     "nan_to_num",
@@ -91,6 +94,16 @@ def divmod(x1: Operand, x2: Operand) -> tuple[Tensor, Tensor]:
     return e.floor_divide(x1, x2), e.remainder(x1, x2)
 
 
+@primitive
+def fractional_part(xp: Namespace, x: Array) -> Array:
+    """x minus x rounded towards 0, elementwise, with the sign of x; ±0 for an infinity."""
+    return xp.modf(x)[0]
+
+
+fractional_part.vjp(x=lambda g: g)
+fractional_part.batch(elementwise_rule)
+
+
 @composite(numpy=np.modf)
 def modf(x: Operand) -> tuple[Tensor, Tensor]:
     """(fractional part, integer part), both with the sign of x; the second has no derivative."""
@@ -98,7 +111,7 @@ def modf(x: Operand) -> tuple[Tensor, Tensor]:
     if x.dtype.kind not in "fc":  # the narrowest floats that hold them, as of every ufunc of floats
         x = x.astype(np.result_type(x.dtype, np.float16))
     integer = e.trunc(x)
-    return e.copysign(e.where(e.isinf(x), 0, x - integer), x), integer
+    return fractional_part(x), integer
 
 
 @composite(numpy=np.frexp)

@@ -253,10 +253,16 @@ def xlogy(x1: Array, x2: Array) -> Array:
     """x1·log(x2), 0 where x1 is 0."""
 
 
-# The product is 0 for every x2 where x1 is 0.
+def _inside(x1: Array, x: Array) -> Array:
+    """x, but 1 where x1 is 0 and x outside the domain of the logarithm: the product is 0 there."""
+    return e.where(
+        e.equal(x1, 0) & ~e.greater(e.absolute(x) if x.dtype.kind == "c" else x, 0), 1, x
+    )
+
+
 xlogy.vjp(
     x1=lambda g, x2: g * e.log(x2),
-    x2=lambda g, x1, x2: g * (x1 / e.where(e.equal(x1, 0), 1, x2)),
+    x2=lambda g, x1, x2: g * (x1 / _inside(x1, x2)),
 )
 
 
@@ -267,7 +273,7 @@ def xlog1py(x1: Array, x2: Array) -> Array:
 
 xlog1py.vjp(
     x1=lambda g, x2: g * e.log1p(x2),
-    x2=lambda g, x1, x2: g * (x1 / (e.where(e.equal(x1, 0), 0, x2) + 1)),
+    x2=lambda g, x1, x2: g * (x1 / _inside(x1, x2 + 1)),
 )
 
 

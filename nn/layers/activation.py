@@ -168,12 +168,15 @@ class LogSigmoid(Module):
 
 
 class SoftSign(Module):
-    """y = x / (1 + |x|), elementwise: any shape -> the same shape.  Source: nn.SoftSign."""
+    """y = x / (1 + |x|), elementwise: any shape -> the same shape.
+
+    The second derivative, which jumps at 0, is taken as 0 there.  Source: nn.SoftSign.
+    """
 
     promotes = True
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return x / (ops.absolute(x) + 1)
+        return ops.softsign(x)
 
 
 class SoftPlus(Module):

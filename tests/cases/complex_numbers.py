@@ -16,8 +16,8 @@ from tapegrad.autograd.check import TrialCall
 REAL = {
     "NumPy's function is one of real numbers, and raises TypeError": (
         "arctan2 binary_exponent cbrt ceil copysign deg2rad degrees digitize divmod fabs fix "
-        "floor floor_divide fmod frexp heaviside hypot i0 ldexp logaddexp logaddexp2 modf "
-        "nextafter rad2deg radians remainder signbit spacing trunc unwrap"
+        "floor floor_divide fmod fractional_part frexp heaviside hypot i0 ldexp logaddexp "
+        "logaddexp2 modf nextafter rad2deg radians remainder signbit spacing trunc unwrap"
     ),
     "the transform of a real signal": "half_transform ihfft rfft rfft2 rfftn",
     "complex numbers have no order to go by": (
@@ -25,6 +25,7 @@ REAL = {
         "nearest_centroid outside_unit_interval percentile quantile"
     ),
     "`sign` is `phase` of complex numbers": "signum",
+    "its rule goes by the sign": "softsign",
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (
         "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "

@@ -89,9 +89,13 @@ def float32_agrees_with_float64(trial: PrimitiveTrial) -> None:
     singles = trial.gradients([c.astype(kind) for c, kind in zip(v, kinds, strict=True)], single)
     doubles = trial.gradients([c.astype(np.float64) for c in v], double)
     scale = trial.scale(doubles)
+    largest = max((float(np.max(np.abs(d), initial=0.0)) for d in doubles), default=0.0)
     for i, (s, d) in enumerate(zip(singles, doubles, strict=True)):
         must(s.dtype == np.float32, f"gradient {i} of float32 is {s.dtype}")
-        must_be_close(s, d, f"gradient {i} in float32", relative=2e-5, scale=scale)
+        # a gradient of 0 is what remains of terms that cancel: of the size of the other gradients
+        cancels = float(np.max(np.abs(d), initial=0.0)) <= 1e-14 * largest
+        size = largest if cancels else scale
+        must_be_close(s, d, f"gradient {i} in float32", relative=2e-5, scale=size)
 
 
 @LAWS(regimes=("ordinary", "grid"))
@@ -148,14 +152,29 @@ def nan_stays_nan(trial: PrimitiveTrial) -> None:
         bad, moved = spoil(x, trial.rng)
         before = trial.values()
         after = trial.values([*trial.point[:i], moved, *trial.point[i + 1 :]])
+        spoiled = [*trial.point[:i], bad, *trial.point[i + 1 :]]
         try:
             with np.errstate(invalid="ignore"):
-                broken = trial.values([*trial.point[:i], bad, *trial.point[i + 1 :]])
+                broken = trial.values(spoiled)
+                if _lapack_gives(trial, spoiled, broken):
+                    continue
         except np.linalg.LinAlgError:  # an error is allowed too
             continue
         for b, a, n in zip(before, after, broken, strict=True):
             if n.dtype.kind == "f" and b.shape == a.shape == n.shape:
                 must_show_nan(b, a, n, f"argument {i}")
+
+
+def _lapack_gives(trial: PrimitiveTrial, point: list[np.ndarray], found: list[np.ndarray]) -> bool:
+    """Is `found` what NumPy's linear algebra gives?  LAPACK's pivoting may pass a NaN by."""
+    for function in numpy_names(trial.name):
+        if function.__module__ == "numpy.linalg":
+            positional, keywords = _numpy_settings(function, trial.call.settings)
+            theirs = values_of(function(*trial.arguments(point), *positional, **keywords))
+            return all(
+                np.array_equal(t, f, equal_nan=True) for t, f in zip(theirs, found, strict=True)
+            )
+    return False
 
 
 @LAWS(empties=True)

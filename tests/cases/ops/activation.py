@@ -16,7 +16,7 @@ def softmax(d):
 
 OPERATIONS = {
     **{name: elementwise(name) for name in (
-        "relu", "sigmoid"
+        "relu", "sigmoid", "softsign"
     )},
     "log_softmax": softmax,
     "softmax": softmax,

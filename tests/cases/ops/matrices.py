@@ -154,7 +154,5 @@ OPERATIONS = {
 
 
 EXCEPTIONS = {
-    ("eigh", "nan_stays_nan"): "one triangle is not read",
     ("eigh_parts", "nan_stays_nan"): "one triangle is not read",
-    ("solve", "nan_stays_nan"): "LAPACK's pivoting may pass a NaN by, and NumPy's solve with it",
 }
