@@ -104,7 +104,7 @@ def run_module(
         if isinstance(frame, FrozenFrame):
             inputs = [detach_constants(x) for x in inputs]
     hooks = module._tapegrad_hooks
-    if module.promotes and (hooks is not None or _has_integers(inputs[:1])):
+    if module.promotes and (hooks is not None or (inputs and _has_integers(inputs[0]))):
         update = _promote_before(update)
     if hooks is not None:
         update = with_hooks(module, update)
@@ -151,6 +151,8 @@ def _is_integral(x: Tensor) -> bool:
 
 
 def _has_integers(inputs: Nest) -> bool:
+    if isinstance(inputs, Tensor):
+        return _is_integral(inputs)
     return any(map(_is_integral, leaves(inputs)))
 
 
