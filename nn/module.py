@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.arguments import refuse_names_by_hand, sort_arguments
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
@@ -205,13 +205,15 @@ def _stateful(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) ->
         refuse_names_by_hand(module, named)
     run = transient_state_of(module)
     run.trace = None  # drop the previous tape before making the next
-    tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)
     trace = trace_call(module, args, update, named)
     for span in trace.spans:
-        kept = span.output
-        if not (tracked and span is trace.root):
-            kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
-        span.keep("output", kept)
+        span.keep("output", span.output)
+    if any(map(_is_tracked, leaves(inputs))):
+        trace.root.keep("output", trace.root.output, tracked=True)
     run.trace = trace
     return fresh_result(transient_value(module, "output"))
+
+
+def _is_tracked(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.tracked

@@ -95,7 +95,7 @@ def sweep(
         while True:  # follow the newest call for as long as it is known without the heap
             if node.serial < newest_write:
                 _check_saved(node)
-            if node in watched:
+            if watched and node in watched:
                 collected[node] = g if node not in collected else collected[node] + g
             parents = node.parents
             pairs: Iterable[tuple[Node, Any]]

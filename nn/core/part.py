@@ -134,10 +134,13 @@ class Part:
 
     # What a stateful call leaves behind -----------------------------------------------------------
 
-    def keep(self, name: str, value: Any) -> None:
-        """Store `output` or `gradInput` in the Tensors that held it before, bound to new arrays."""
+    def keep(self, name: str, value: Any, *, tracked: bool = False) -> None:
+        """Store `output` or `gradInput` in the Tensors that held it before, bound to new arrays.
+
+        tracked: whether they keep their past, too
+        """
         state = transient_state_of(self)
-        setattr(state, name, _rebind_result(getattr(state, name, None), value))
+        setattr(state, name, _rebind_result(getattr(state, name, None), value, tracked))
 
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
@@ -389,24 +392,29 @@ def empty_result() -> Tensor:
 
 def fresh_result(nest: Nest) -> Nest:
     """The same values in new Tensors, which no later call binds to other arrays."""
-    return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest)
+    return map_leaves(_fresh_leaf, nest)
 
 
-def _rebind_result(handle: Nest, value: Nest) -> Nest:
+def _fresh_leaf(x: Any) -> Any:
+    return x.with_node(x._node) if isinstance(x, Tensor) else x
+
+
+def _rebind_result(handle: Nest, value: Nest, tracked: bool) -> Nest:
     """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
-    if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._bare, handle._node, handle._alias = value._bare, value._node, None
+    if isinstance(value, Tensor):
+        node = value._node if tracked else None
+        if type(handle) is not Tensor:
+            return result_tensor(value._bare, node)
+        handle._bare, handle._node, handle._alias = value._bare, node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
-        items = [_rebind_result(old[i] if old else None, v) for i, v in enumerate(value)]
+        items = [_rebind_result(old[i] if old else None, v, tracked) for i, v in enumerate(value)]
         if isinstance(old, list) and isinstance(value, list):
             old[:] = items
             return old
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     if isinstance(value, dict):
         known = handle if isinstance(handle, dict) else {}
-        return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
-    if isinstance(value, Tensor):
-        return result_tensor(value._bare, value._node)
+        return {key: _rebind_result(known.get(key), v, tracked) for key, v in value.items()}
     return value
