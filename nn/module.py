@@ -27,6 +27,7 @@ from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_in
 from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part, fresh_result
 from tapegrad.nn.core.reading import NO_FORWARD
+from tapegrad.nn.core.timing import FORWARD, TIME, measure
 from tapegrad.nn.core.trace import run_module, trace_call
 from tapegrad.nn.core.transient import NOT_KEPT, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
@@ -197,6 +198,9 @@ def _forward(
         return module(*inputs, **named)
     if named or len(inputs) > 1:
         inputs, named = sort_arguments(module, inputs, named)
+    if module._tapegrad_hooks is not None and TIME in module._tapegrad_hooks:
+        with measure(module._tapegrad_hooks[TIME][0], FORWARD):
+            return _stateful(module, inputs, named)
     return _stateful(module, inputs, named)
 
 

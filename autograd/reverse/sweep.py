@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ __all__ = [
     "reaches_parameter",
     "seed_for",
     "sweep",
+    "sweep_follower",
 ]
 
 OVERWRITTEN = (
@@ -68,7 +69,7 @@ def sweep(
     seeds: Iterable[tuple[Node, Any]],
     *,
     floor: int = 0,
-    watched: frozenset[Node] | set[Node] = frozenset(),
+    watched: Container[Node] = frozenset(),
     needed: set[Node] | None = None,
     taped: bool = False,
 ) -> dict[Node, Any]:
@@ -157,7 +158,7 @@ def _queue_cotangent(
     node: Node,
     g: Any,
     floor: int,
-    watched: frozenset[Node] | set[Node],
+    watched: Container[Node],
     collected: dict[Node, Any],
     waiting: dict[int, tuple[Node, Any]],
     heap: list[int],
@@ -437,18 +438,36 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     return seed
 
 
+# A function that runs each sweep that is not recorded, or None: it gets what runs the sweep, what is
+# watched and the floor, and may pass on a container of its own, which is asked for every node.  So
+# modules are timed (nn/core/timing.py), and the loop above has no clock.
+sweep_follower: list[Callable[[Callable[[Container[Node]], Any], Container[Node], int], Any] | None]
+sweep_follower = [None]
+
+
 def unrecorded_sweep(
     seeds: list[tuple[Node, Any]],
     *,
     floor: int = 0,
-    watched: set[Node] | frozenset[Node] = frozenset(),
+    watched: Container[Node] = frozenset(),
     targets: set[Node] | None = None,
+    followed: bool = False,
 ) -> dict[Node, Any]:
     """Run a sweep that is not recorded for a further derivative; an observer may follow it.
 
     seeds:   pairs (node, cotangent), a Tensor or a bare array
     targets: when given, only calls on a path to these are visited
+    followed: whether `sweep_follower` runs this sweep
     """
+    follow = sweep_follower[0]
+    if follow is not None and not followed:
+        return follow(
+            lambda watched: unrecorded_sweep(
+                seeds, floor=floor, watched=watched, targets=targets, followed=True
+            ),
+            watched,
+            floor,
+        )
     needed = None
     if targets is not None:
         needed = nodes_on_paths([node for node, _ in seeds], targets, floor)
@@ -487,10 +506,14 @@ if hasattr(os, "register_at_fork"):
 def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
     """leaf.grad += scale · g, in place; a first gradient starts from zeros.
 
-    Threads may add to one gradient at a time.
+    A leaf's `adjust` changes g before.  Threads may add to one gradient at a time.
     """
     with _adding[0]:
         if leaf.grad is None:
             xp = devices.namespace(as_array(g))
             leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+        if leaf.adjust is not None:
+            g = leaf.adjust(g)
+            if g is None:
+                return
         inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)
