@@ -17,13 +17,20 @@ import heapq
 import os
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Observer, current_mode, is_followed, no_grad
+from tapegrad.autograd.core.mode import (
+    Observer,
+    current_mode,
+    is_followed,
+    no_grad,
+    sweep_follower,
+)
 from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, was_written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.ops import elementwise, inplace, reduction
@@ -43,7 +50,6 @@ __all__ = [
     "reaches_parameter",
     "seed_for",
     "sweep",
-    "sweep_follower",
 ]
 
 OVERWRITTEN = (
@@ -438,13 +444,6 @@ def seed_for(output: Tensor, gradient: Operand | None) -> Any:
     return seed
 
 
-# A function that runs each sweep that is not recorded, or None: it gets what runs the sweep, what is
-# watched and the floor, and may pass on a container of its own, which is asked for every node.  So
-# modules are timed (nn/core/timing.py), and the loop above has no clock.
-sweep_follower: list[Callable[[Callable[[Container[Node]], Any], Container[Node], int], Any] | None]
-sweep_follower = [None]
-
-
 def unrecorded_sweep(
     seeds: list[tuple[Node, Any]],
     *,
@@ -461,13 +460,8 @@ def unrecorded_sweep(
     """
     follow = sweep_follower[0]
     if follow is not None and not followed:
-        return follow(
-            lambda watched: unrecorded_sweep(
-                seeds, floor=floor, watched=watched, targets=targets, followed=True
-            ),
-            watched,
-            floor,
-        )
+        run = partial(unrecorded_sweep, seeds, floor=floor, targets=targets, followed=True)
+        return follow(run, watched, floor)
     needed = None
     if targets is not None:
         needed = nodes_on_paths([node for node, _ in seeds], targets, floor)

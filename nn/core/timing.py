@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from tapegrad.autograd.core.mode import sweep_follower
 from tapegrad.autograd.core.node import next_serial
-from tapegrad.autograd.reverse.sweep import sweep_follower
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.node import Node
@@ -140,13 +140,13 @@ class _Visits:
         return node in self.watched
 
 
-def _follow(run: Callable[[Container[Node]], Any], watched: Container[Node], floor: int) -> Any:
+def _follow(run: Callable[..., Any], watched: Container[Node], floor: int) -> Any:
     """Run a sweep with the clock turned at each of its nodes."""
     if not _timed:
         sweep_follower[0] = None
-        return run(watched)
+        return run(watched=watched)
     owner, kind = _clock.owner, _clock.kind
     try:
-        return run(_Visits(watched, floor))
+        return run(watched=_Visits(watched, floor))
     finally:
         _clock.turn(owner, kind)
