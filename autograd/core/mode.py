@@ -290,6 +290,6 @@ def watch_writes(watcher: Callable[[Array], None]) -> Iterator[None]:
 
 
 # What runs each reverse sweep that is not recorded, or None: a function of what runs the sweep, the
-# nodes to watch, and the floor.  It may pass on a container of its own for the nodes, which is asked
-# for every node that is visited.  So modules are timed, and the sweep's loop has no clock.
+# nodes to watch, and the floor.  It may pass on a container of its own for the nodes; the sweep
+# asks it for every node.  So modules are timed, and the sweep's loop has no clock.
 sweep_follower: list[Callable[..., Any] | None] = [None]

@@ -14,8 +14,6 @@ their own past, and the sweep itself is recorded, for the next order of derivati
 from __future__ import annotations
 
 import heapq
-import os
-import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
@@ -33,8 +31,9 @@ from tapegrad.autograd.core.mode import (
 )
 from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, was_written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.ops import elementwise, inplace, reduction
+from tapegrad.autograd.ops import elementwise, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.reverse.accumulation import add_to_grad
 from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_TRACKED",
     "Paths",
-    "add_to_grad",
     "backward",
     "cotangents",
     "unrecorded_sweep",
@@ -488,26 +486,3 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
     for leaf, g in collected.items():
         if isinstance(leaf, Leaf):
             add_to_grad(leaf, g)
-
-
-# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
-# One that is a copy made by a fork may be held by a thread that the child does not have.
-_adding = [threading.RLock()]
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
-
-
-def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
-
-    A leaf's `adjust` changes g before.  Threads may add to one gradient at a time.
-    """
-    with _adding[0]:
-        if leaf.grad is None:
-            xp = devices.namespace(as_array(g))
-            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
-        if leaf.adjust is not None:
-            g = leaf.adjust(g)
-            if g is None:
-                return
-        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Parameter
-from tapegrad.autograd.reverse.sweep import add_to_grad
+from tapegrad.autograd.reverse.accumulation import add_to_grad
 
 if TYPE_CHECKING:
     from tapegrad.nn.core.part import Part
