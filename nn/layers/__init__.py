@@ -25,6 +25,7 @@ from tapegrad.nn.layers import (
     softmax,
     table,
     temporal,
+    to_graph,
     upsampling,
 )
 from tapegrad.nn.layers.activation import *

@@ -264,13 +264,15 @@ class Torch7(Part):
         for p in self._parameters():
             ops.accumulate(p.detach(), gradient_of(p) * -learningRate)
 
-    def reset(self, stdv: Number | None = None) -> None:
-        """Draw the parameters again, each layer by its own rule.
+    def reset(self, stdv: Number | None = None) -> Any:
+        """Draw the parameters again, each layer by its own rule; gradients stay.  Returns self.
 
         stdv: the standard deviation, for layers that draw from a distribution which has one
+        Where a layer has initialization methods (`setInitMethod`), these draw.
         """
         for child in Part.children(self):
             child.reset(stdv)
+        return self
 
     def getParameters(self) -> tuple[Tensor, Tensor]:
         """(flat parameters, flat gradients): every parameter becomes a view of one buffer.

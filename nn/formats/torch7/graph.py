@@ -90,7 +90,7 @@ def read_gmodule(fields: Fields, _version: int) -> Fields:
     outputs = tuple(_step_of(parent, step_numbers) for parent in _parents(end))
     if not outputs:
         raise FormatError("an output", "none")
-    return {"modules": modules, "steps": steps, "inputs": count, "outputs": outputs}
+    return {"modules": modules, "steps": steps, "nInputs": count, "outputs": outputs}
 
 
 def _data(node: Any) -> Table:
@@ -173,9 +173,9 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
     graphs = _Graphs()
     start = graphs.add([])
     input_nodes = [start]
-    if module.inputs > 1:
-        split = graphs.add([start], nSplitOutputs=module.inputs)
-        input_nodes = [graphs.add([split], selectindex=i + 1) for i in range(module.inputs)]
+    if module.nInputs > 1:
+        split = graphs.add([start], nSplitOutputs=module.nInputs)
+        input_nodes = [graphs.add([split], selectindex=i + 1) for i in range(module.nInputs)]
     lengths: dict[int, int] = {}
     for step in module.steps:
         if step.selected is not None:
@@ -200,7 +200,7 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         data["annotations"] = Table({key: text for key, text in words.items() if text})
         nodes_of_steps.append(graphs.add(parents, **data))
     graphs.add([nodes_of_steps[step] for step in module.outputs])
-    others = {k: v for k, v in fields.items() if k not in {"steps", "inputs", "outputs"}}
+    others = {k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs"}}
     return others | {
         "fg": graphs.graph(graphs.forward, reverse=False),
         "bg": graphs.graph(graphs.backward, reverse=True),
@@ -208,6 +208,6 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         "backwardnodes": list(reversed(graphs.backward)),
         "innode": graphs.forward[0],
         "outnode": graphs.backward[-1],
-        "nInputs": module.inputs,
+        "nInputs": module.nInputs,
         "verbose": False,
     }
