@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.containers.container import Container
-from tapegrad.nn.containers.decorators import Identity
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.graph_node import GraphNode, node
 from tapegrad.nn.core.state import saved_record
@@ -29,7 +28,7 @@ from tapegrad.nn.core.transient import transient_state_of
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["Graph", "GraphNode", "Input", "Model", "Node", "gModule", "node"]
+__all__ = ["Graph", "GraphNode", "Model", "Node", "gModule", "node"]
 
 NOT_AN_INPUT = (
     "gModule: {node} has no parents, and is not among the inputs: list it there, or call its "
@@ -79,8 +78,6 @@ class gModule(Container):  # noqa: N801  # nngraph's name
         inputs, outputs = _list_of_nodes(inputs, "inputs"), _list_of_nodes(outputs, "outputs")
         super().__init__()
         order = self._order(inputs, outputs)
-        unreached = [each for each in inputs if each not in set(order)]
-        order = [*unreached, *order]
         step_of = {each: number for number, each in enumerate(order)}
         input_of = {each: number for number, each in enumerate(inputs)}
         self.steps: list[Step] = []
@@ -172,10 +169,11 @@ class gModule(Container):  # noqa: N801  # nngraph's name
             raise KeyError(NO_STEP.format(name=type(self).__name__, wanted=name, known=known))
         return found
 
-    @staticmethod
-    def _order(inputs: list[GraphNode], outputs: list[GraphNode]) -> list[GraphNode]:
-        """Every node on which the outputs depend, in the order of the steps."""
-        return _forward_order(outputs)
+    def _order(self, inputs: list[GraphNode], outputs: list[GraphNode]) -> list[GraphNode]:
+        """Every node of the graph, in the order of the steps."""
+        order = _forward_order(outputs)
+        reached = set(order)
+        return [*(each for each in inputs if each not in reached), *order]
 
     def describe(self, first: int) -> str:
         return torch7_name(self)
@@ -195,30 +193,22 @@ class Graph(gModule):
     Source: BigDL's StaticGraph.
     """
 
-    @staticmethod
-    def _order(inputs: list[GraphNode], outputs: list[GraphNode]) -> list[GraphNode]:
+    def _order(self, inputs: list[GraphNode], outputs: list[GraphNode]) -> list[GraphNode]:
         order = _order_by_distance(outputs)
         for each in inputs:
             if each not in set(order):
                 raise ValueError(NOT_NEEDED.format(node=each))
         called: dict[str, Any] = {}
         for each in order:
-            name = None if each.module is None else each.module._name
-            if name is not None and called.setdefault(name, each.module) is not each.module:
+            named = each.module is not None and each.module.hasName()
+            name = each.module.getName() if named else ""
+            if named and called.setdefault(name, each.module) is not each.module:
                 raise ValueError(SAME_NAME.format(name=name))
         return order
 
 
 Model = Graph
 Node = GraphNode
-
-
-def Input(name: str | None = None) -> GraphNode:  # BigDL's name
-    """An input of a graph: a node without parents, whose module returns what it is given.
-
-    name: of its module.  Source: BigDL's Input.
-    """
-    return node(Identity().setName(name))
 
 
 def _detached(value: Any) -> Any:

@@ -131,7 +131,7 @@ def _recognises(first: bytes) -> bool:
 files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))
 
 
-# Weights by the names of their layers (`saveWeights`, `loadWeights`) --------------------------------
+# Weights by the names of their layers -------------------------------------------------------------
 
 
 @register_service("save_weights")

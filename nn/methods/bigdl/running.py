@@ -72,7 +72,7 @@ class Running(Part):
         return [(module, *_times_of(module)) for module in _children_first(self, set())]
 
     def getTimesGroupByModuleType(self) -> list[tuple[str, int, int]]:
-        """(class, forward, backward) in nanoseconds, the largest sum of both first; see `getTimes`."""
+        """(class, forward, backward) of `getTimes`, summed, the largest sum of both first."""
         sums: dict[str, list[int]] = {}
         for module, forward, backward in self.getTimes():
             spent = sums.setdefault(qualified_name(type(module)), [0, 0])

@@ -1,20 +1,30 @@
-"""A module as a graph of its layers: chains, branches and graphs in it become nodes."""
+"""Inputs of graphs; and a module as a graph of its layers, its chains and branches flattened."""
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
 from tapegrad.nn.containers.container import Concat, ConcatTable, ParallelTable, Sequential
-from tapegrad.nn.containers.decorators import Identity
-from tapegrad.nn.containers.graph import Graph, GraphNode, Input, gModule, node
+from tapegrad.nn.containers.graph import Graph, GraphNode, gModule, node
+from tapegrad.nn.core.hooks import HOOKS
 from tapegrad.nn.core.services import register_service
+from tapegrad.nn.core.timing import TIME
 from tapegrad.nn.core.transient import transient_state_of, transient_value
+from tapegrad.nn.layers.activation import Identity
 from tapegrad.nn.layers.table import JoinTable
 
-__all__ = ["to_graph"]
+__all__ = ["Input"]
 
 # What flows from one module to the next: the node of its value, or of each entry of a list.
 Flow: TypeAlias = "GraphNode | list[Flow]"
+
+
+def Input(name: str | None = None) -> GraphNode:  # BigDL's name
+    """An input of a graph: a node without parents, whose module returns what it is given.
+
+    name: of its module.  Source: BigDL's Input.
+    """
+    return node(Identity().setName(name))
 
 
 @register_service("to_graph")
@@ -46,7 +56,8 @@ def _is(module: Any, *classes: type) -> bool:
 
 def _opens(module: Any) -> bool:
     """Whether `_flow` makes several nodes of the module."""
-    if module._tapegrad_hooks is not None or not getattr(module, "modules", None):
+    hooked = set(vars(module).get(HOOKS) or ()) - {TIME}
+    if hooked or not getattr(module, "modules", None):
         return False
     if _is(module, gModule):
         return not module.stopped
