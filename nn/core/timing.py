@@ -40,7 +40,7 @@ class Times:
         self.spent = [0, 0]
 
 
-class _Clock(threading.local):
+class _ThreadClock(threading.local):
     """One thread's clock: whose time runs, and which parts of the tape are whose."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class _Clock(threading.local):
         return self.owners[position - 1] if position else None
 
 
-_clock = _Clock()
+_clock = _ThreadClock()
 _timed: WeakSet[Times] = WeakSet()  # while empty, no sweep is followed
 
 

@@ -2,7 +2,7 @@
 
 A spelling looks the method up on the instance, so that a class that overrides `quantize` is asked
 under both names.  `tests/test_bigdl_methods.py` derives the spellings from the methods, and fails
-for one that is missing here.
+for one that is missing here.  The last two are Torch7's methods, as BigDL's Python API spells them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tapegrad.nn.methods.bigdl.naming import Naming
 from tapegrad.nn.methods.bigdl.running import Running
 from tapegrad.nn.methods.bigdl.use import Use
 from tapegrad.nn.methods.bigdl.weights import Weights
+from tapegrad.nn.methods.torch7 import Torch7
 
 __all__ = ["BigDL", "python_spelling"]
 
@@ -89,3 +90,5 @@ class BigDL(Naming, Weights, Running, Use):
     save_tf = spelled(Use.saveTF)
     save_weights = spelled(Use.saveWeights)
     load_weights = spelled(Use.loadWeights)
+    update_parameters = spelled(Torch7.updateParameters)
+    zero_grad_parameters = spelled(Torch7.zeroGradParameters)
