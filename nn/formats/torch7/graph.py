@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.graph import Step
-from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
 
@@ -169,7 +169,12 @@ def _append(table: Table, item: Any) -> None:
 
 
 def write_gmodule(module: Any, fields: Fields) -> Fields:
-    """Write both graphs; a node with nSplitOutputs splits the list of inputs, or a step's list."""
+    """Write both graphs; a node with nSplitOutputs splits the list of inputs, or a step's list.
+
+    Raises UnsupportedError for a graph in which gradients stop.
+    """
+    if module.stopped:
+        raise UnsupportedError("a graph without stopGradient", f"steps {module.stopped}")
     graphs = _Graphs()
     start = graphs.add([])
     input_nodes = [start]
@@ -200,7 +205,7 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         data["annotations"] = Table({key: text for key, text in words.items() if text})
         nodes_of_steps.append(graphs.add(parents, **data))
     graphs.add([nodes_of_steps[step] for step in module.outputs])
-    others = {k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs"}}
+    others = {k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs", "stopped"}}
     return others | {
         "fg": graphs.graph(graphs.forward, reverse=False),
         "bg": graphs.graph(graphs.backward, reverse=True),
