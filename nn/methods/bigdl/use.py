@@ -27,17 +27,23 @@ NO_FLAG = "{name}.{method}: overWrite is True or False, not {found!r:.40}"
 class Use(Part):
     """Predictions, measures and files of a whole model."""
 
-    def predict(self, data: Any, batchSize: int = -1, shareBuffer: bool = False) -> Any:
+    def predict(
+        self, data: Any, batchSize: int = -1, shareBuffer: bool = False, **options: Any
+    ) -> Any:
         """The outputs for `data`, sample by sample, in evaluation mode; see `nn.data`.
 
         batchSize: -1 for a size of its own choosing.  shareBuffer: whether results of a batch may
         share its memory; no later batch overwrites them.  Every mode is put back.
+        options: of `nn.data`, such as ``progress=True``
         """
-        return service("predict")(self, data, batchSize, shareBuffer)
+        return service("predict")(self, data, batchSize, shareBuffer, **options)
 
-    def predictClass(self, data: Any, batchSize: int = -1) -> Any:
-        """The class of each sample, from 0: where its output is largest, the first of equals."""
-        return service("predict_class")(self, data, batchSize)
+    def predictClass(self, data: Any, batchSize: int = -1, **options: Any) -> Any:
+        """The class of each sample, from 0: where its output is largest, the first of equals.
+
+        Arguments as `predict`'s.
+        """
+        return service("predict_class")(self, data, batchSize, **options)
 
     def predictImage(
         self,
@@ -66,7 +72,8 @@ class Use(Part):
         """Without arguments: set evaluation mode, here and in all modules below; returns self.
 
         ``evaluate(data, methods, batchSize=None)``: [(result, method), …] of the validation methods
-        on the data, in evaluation mode; every mode is put back.
+        on the data, in evaluation mode; every mode is put back.  Further arguments by name are options
+        of `nn.data`.
         Raises TypeError for data without methods.
         """
         if not data and not named:
@@ -80,13 +87,15 @@ class Use(Part):
             given["vMethods"], given["batchSize"] = given.get("batchSize"), given["vMethods"]
         dataset, methods = given.pop("dataset", None), given.pop("vMethods", None)
         batch_size = given.pop("batchSize", None)
-        if given or dataset is None or methods is None:
+        if dataset is None or methods is None:
             raise TypeError(NO_METHODS.format(name=type(self).__name__))
-        return service("evaluate")(self, dataset, methods, batch_size)
+        return service("evaluate")(self, dataset, methods, batch_size, **given)
 
-    def evaluateImage(self, imageFrame: Any, vMethods: Any, batchSize: int | None = None) -> Any:
+    def evaluateImage(
+        self, imageFrame: Any, vMethods: Any, batchSize: int | None = None, **options: Any
+    ) -> Any:
         """`evaluate(data, methods)` on the valid images of a frame."""
-        return service("evaluate_image")(self, imageFrame, vMethods, batchSize)
+        return service("evaluate_image")(self, imageFrame, vMethods, batchSize, **options)
 
     def quantize(self) -> Any:
         """A new model in evaluation mode, whose layers multiply by weights of 8 bits.

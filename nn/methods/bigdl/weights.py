@@ -220,7 +220,7 @@ class Weights(Part):
 
         Of one parameter the name is "weight", of two "weight" and "bias", of more "weight0",
         "weight1", …; their gradients are "gradWeight", "gradBias", "gradient0", ….  A bias alone is
-        "bias".  Running statistics are "runningMean" and "runningVar".
+        "bias", and several of which none is called weight or bias have their own names.  Running statistics are "runningMean" and "runningVar".
         Raises ValueError if two layers have one name.
         """
         table: dict[str, dict[str, Tensor]] = {}
@@ -339,6 +339,8 @@ def _table_names(fields: list[str]) -> list[tuple[str, str]]:
         return [("weight", "gradWeight")]
     if len(fields) == 2:
         return [("weight", "gradWeight"), ("bias", "gradBias")]
+    if not {"weight", "bias"} & {name.rpartition(".")[2] for name in fields}:
+        return [(name, f"grad{name[:1].upper()}{name[1:]}") for name in fields]
     return [(f"weight{i}", f"gradient{i}") for i in range(len(fields))]
 
 
