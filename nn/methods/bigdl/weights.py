@@ -175,10 +175,10 @@ class Weights(Part):
         return self.setWeightsBias(weights)
 
     def getExtraParameter(self) -> list[Buffer] | None:
-        """The live buffers of this module and below, such as running means; None for a leaf
-        without.
+        """The live buffers of this module and below that hold numbers with fractions, such as
+        running means; None for a leaf without.
         """
-        found = [buffer for _, buffer in self.named_buffers()]
+        found = [buffer for _, buffer in self.named_buffers() if buffer.dtype.kind in "fc"]
         return found if found or Part.children(self) else None
 
     def setExtraParameter(self, extraParam: Sequence[Operand] | None) -> Self:
@@ -241,7 +241,7 @@ class Weights(Part):
         for name, value in named:
             if isinstance(value, Parameter):
                 parameters.setdefault(id(value), (name, value))
-            elif isinstance(value, Buffer):
+            elif isinstance(value, Buffer) and value.dtype.kind in "fc":
                 entries[_running(name)] = value
         for (weight, gradient), p in zip(
             _table_names([name for name, _ in parameters.values()]),
