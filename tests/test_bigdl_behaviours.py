@@ -73,10 +73,12 @@ def refused(error: type[Exception], words: str, call: Callable[[], Any]) -> None
 @differs("names", "getName=", printed=True)
 def name_of_an_unnamed_layer(text: str) -> None:
     postfix = re.match(r"Linear([0-9a-f]+) hasName=false toString=Linear\[(\w+)\]\(2 -> 2\)", text)
-    assert postfix and postfix[1] == postfix[2]
+    assert postfix
+    assert postfix[1] == postfix[2]
     layer = linear(2, 2)
     mine = re.fullmatch("Linear@([0-9a-f]{8})", layer.getName())
-    assert mine and layer.toString() == f"Linear[{mine[1]}](2 -> 2)"
+    assert mine
+    assert layer.toString() == f"Linear[{mine[1]}](2 -> 2)"
     assert not layer.hasName()
 
 
@@ -90,7 +92,8 @@ def set_name_returns_the_layer(text: str) -> None:
 @same("names", "clone name: ", printed=True)
 def copies_have_the_name(text: str) -> None:
     theirs = re.match(r"(x) ; unnamed clone keeps postfix: \((\w+),(\w+),(\w+)\)", text)
-    assert theirs and theirs[2] == theirs[3] == theirs[4]
+    assert theirs
+    assert theirs[2] == theirs[3] == theirs[4]
     assert linear(2, 2, "x").cloneModule().getName() == theirs[1]
     layer = linear(2, 2)
     assert layer.getName() == layer.cloneModule().getName() == layer.clone(True).getName()
@@ -262,7 +265,8 @@ def scales_multiply(text: str) -> None:
 @differs(SCALE, "freeze 0", printed=True)
 def freezing_keeps_the_scales(text: str) -> None:
     layer = linear(2, 1).setScaleW(2).setScaleB(0.5).freeze()
-    assert text.startswith(".0 0.0") and scales(layer) == "2.0 0.5"
+    assert text.startswith(".0 0.0")
+    assert scales(layer) == "2.0 0.5"
     agree(gradients(layer), text)
 
 
@@ -273,7 +277,8 @@ def scales_after_freezing(text: str) -> None:
 
 @differs(SCALE, "setScaleW(3) then unFreeze without freeze -> ", printed=True)
 def unfreeze_forgets_no_scale(text: str) -> None:
-    assert text == "1.0" and linear(2, 1).setScaleW(3).unFreeze().getScaleW() == 3
+    assert text == "1.0"
+    assert linear(2, 1).setScaleW(3).unFreeze().getScaleW() == 3
 
 
 @differs(SCALE, "freeze, setScaleW(3) -> ", printed=True)
@@ -366,7 +371,8 @@ def training_flags(text: str) -> None:
 
 @same("training flags", "numeric type ", printed=True)
 def numeric_type(text: str) -> None:
-    assert "FloatType" in text and linear(1, 1).getNumericType() == np.float32
+    assert "FloatType" in text
+    assert linear(1, 1).getNumericType() == np.float32
 
 
 @differs("training flags", "getInputShape on torch style")
@@ -444,7 +450,7 @@ def another_size_below(text: str) -> None:
 
 @same(RUN, "empty Sequential forward")
 def an_empty_chain(text: str) -> None:
-    expected = np.array([[float(n) for n in text.split("\n")[0].split()]])
+    expected = np.array([[float(n) for n in text.split("\n", maxsplit=1)[0].split()]])
     assert np.array_equal(nn.Sequential().forward(ones(1, 2)).numpy(), expected)
 
 
@@ -469,7 +475,8 @@ def clearing_an_identity(text: str) -> None:
     x, layer = ones(2, 2), nn.Identity()
     layer.forward(x)
     layer.clearState()
-    assert text.endswith("= 0") and x.shape == (2, 2)
+    assert text.endswith("= 0")
+    assert x.shape == (2, 2)
 
 
 @same(CLEAR, "Sequential(View)")
@@ -545,7 +552,8 @@ def freezing_in_copies(text: str) -> None:
     assert text == "(0.0,1.0,1.0)"
     layer = linear(2, 2).setScaleW(3).freeze()
     for copy in (layer.cloneModule(), layer.clone(True), layer.clone(False)):
-        assert copy.getScaleW() == 3 and copy.parameters() == ([], [])
+        assert copy.getScaleW() == 3
+        assert copy.parameters() == ([], [])
 
 
 @same(FILES, "clone deep/shallow share")
@@ -556,15 +564,18 @@ def what_copies_share(text: str) -> None:
     layer.zeroGradParameters()
     ops.assign(layer.gradWeight, 9)
     theirs = arrays(text)
-    assert np.array_equal(deep.get_weights()[0], first) and theirs[0] != 42
+    assert np.array_equal(deep.get_weights()[0], first)
+    assert theirs[0] != 42
     assert shallow.get_weights()[0] == theirs[1]
-    assert deep.gradWeight.numpy() == theirs[2] and shallow.gradWeight.numpy() == theirs[3]
+    assert deep.gradWeight.numpy() == theirs[2]
+    assert shallow.gradWeight.numpy() == theirs[3]
 
 
 @differs(FILES, "equals clone")
 def equality(text: str) -> None:
     layer = linear(2, 2)
-    assert text == "(true,false)" and layer == layer and layer != layer.cloneModule()
+    assert text == "(true,false)"
+    assert [layer == other for other in (layer, layer.cloneModule())] == [True, False]
 
 
 LOAD = "loadWeights matchAll"
@@ -610,7 +621,8 @@ def running_means_in_a_file_of_weights(text: str) -> None:
     source, target = bn().setName("bn"), bn().setName("bn")
     source.setExtraParameter([3 * ones(2), ones(2)])
     loaded = through_a_file(source, target)
-    assert not arrays(text)[0].any() and (loaded.running_mean.numpy() == 3).all()
+    assert not arrays(text)[0].any()
+    assert (loaded.running_mean.numpy() == 3).all()
 
 
 @same(LOAD, "BN running stats in saveModule")
@@ -685,15 +697,18 @@ def an_unknown_node(text: str) -> None:
 def a_gradient_that_stops(text: str) -> None:
     graph = chain().stopGradient(["b"])
     mine, theirs = gradients(graph), arrays(text)
-    assert text.startswith("(EmptyGradInput") and not graph.gradInput.numpy().any()
+    assert text.startswith("(EmptyGradInput")
+    assert not graph.gradInput.numpy().any()
     assert [bool(g.any()) for g in mine] == [bool(g.any()) for g in theirs]
 
 
 @differs("graph", "graph freeze(Array) then unFreeze")
 def freezing_in_a_graph(text: str) -> None:
     graph = chain().freeze(["a"])
-    assert text == "(0.0,1.0)" and graph.apply("a").getScaleW() == 1
-    assert len(graph.parameters()[0]) == 2 and len(graph.unFreeze().parameters()[0]) == 4
+    assert text == "(0.0,1.0)"
+    assert graph.apply("a").getScaleW() == 1
+    assert len(graph.parameters()[0]) == 2
+    assert len(graph.unFreeze().parameters()[0]) == 4
 
 
 @differs("graph", "graph reset() unfreezes but keeps weights")
@@ -702,7 +717,8 @@ def resetting_a_graph(text: str) -> None:
     before = graph.get_weights()
     graph.apply("a").freeze()
     graph.reset()
-    assert text == "(1.0,true)" and len(graph.parameters()[0]) == 2
+    assert text == "(1.0,true)"
+    assert len(graph.parameters()[0]) == 2
     assert not any(map(np.array_equal, before, graph.get_weights()))
 
 
@@ -719,7 +735,8 @@ def resetting_keeps_gradients(text: str) -> None:
     layer = linear(2, 2)
     ops.assign(layer.gradWeight, 3)
     layer.reset()
-    assert not arrays(text)[0].any() and (layer.gradWeight.numpy() == 3).all()
+    assert not arrays(text)[0].any()
+    assert (layer.gradWeight.numpy() == 3).all()
 
 
 @same("graph", "graph parameter order")

@@ -533,8 +533,10 @@ def test_names_in_nested_containers() -> None:
 def test_release_and_training_return_the_module() -> None:
     model = lenet()
     run(model, ones(1, 1, 28, 28))
-    assert model.release() is model and model.output.size == 0
-    assert model.evaluate().training() is model and model.isTraining()
+    assert model.release() is model
+    assert model.output.size == 0
+    assert model.evaluate().training() is model
+    assert model.isTraining()
 
 
 def test_weights_by_name() -> None:

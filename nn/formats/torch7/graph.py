@@ -205,7 +205,9 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         data["annotations"] = Table({key: text for key, text in words.items() if text})
         nodes_of_steps.append(graphs.add(parents, **data))
     graphs.add([nodes_of_steps[step] for step in module.outputs])
-    others = {k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs", "stopped"}}
+    others = {
+        k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs", "stopped"}
+    }
     return others | {
         "fg": graphs.graph(graphs.forward, reverse=False),
         "bg": graphs.graph(graphs.backward, reverse=True),

@@ -72,8 +72,8 @@ class Use(Part):
         """Without arguments: set evaluation mode, here and in all modules below; returns self.
 
         ``evaluate(data, methods, batchSize=None)``: [(result, method), …] of the validation methods
-        on the data, in evaluation mode; every mode is put back.  Further arguments by name are options
-        of `nn.data`.
+        on the data, in evaluation mode; every mode is put back.  Further arguments by name are
+        options of `nn.data`.
         Raises TypeError for data without methods.
         """
         if not data and not named:
