@@ -457,7 +457,7 @@ def test_a_graph_is_cut_at_a_layer_and_learns() -> None:
     cut = nn.Graph(graph.node("x"), graph.node("hidden"))
     assert cut.modules[1] is graph.apply("hidden")
     assert cut.forward(ones(5, 3)).shape == (5, 4)
-    assert isinstance(graph.node("x"), nn.Node)
+    assert isinstance(graph.node("x"), nn.GraphNode)
     with pytest.raises(KeyError, match="hidden"):
         graph.node("nothing")
 

@@ -28,7 +28,7 @@ from tapegrad.nn.core.transient import transient_state_of
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["Graph", "GraphNode", "Model", "Node", "gModule", "node"]
+__all__ = ["Graph", "GraphNode", "Model", "gModule", "node"]
 
 NOT_AN_INPUT = (
     "gModule: {node} has no parents, and is not among the inputs: list it there, or call its "
@@ -208,7 +208,6 @@ class Graph(gModule):
 
 
 Model = Graph
-Node = GraphNode
 
 
 def _detached(value: Any) -> Any:
