@@ -103,7 +103,7 @@ class Module(BigDL, Torch7, Python, Part):
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
         if "reset" in own:
-            cls.reset = _with_init_methods(own["reset"])  # type: ignore[method-assign]  # as above
+            cls.reset = _with_init_methods(own["reset"])
         cls._by_hand = has_handwritten_gradient(cls)
 
     # `**named` tells type checkers that a subclass may have any signature.

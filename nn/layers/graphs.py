@@ -49,7 +49,8 @@ def to_graph(module: Any, *starts: GraphNode) -> Graph | gModule:
 def _is(module: Any, *classes: type) -> bool:
     """Whether the module runs the forward code of one of the classes."""
     return any(
-        isinstance(module, cls) and type(module).updateOutput is vars(cls)["updateOutput"]
+        isinstance(module, cls)
+        and getattr(type(module), "updateOutput", None) is vars(cls)["updateOutput"]
         for cls in classes
     )
 

@@ -19,7 +19,7 @@ from tapegrad.nn.core.part import Part, attach_gradient_rules, gradient_of, name
 from tapegrad.nn.core.regularizers import Regularizer
 
 if TYPE_CHECKING:
-    from tapegrad.autograd.core.types import DType, Operand
+    from tapegrad.autograd.core.types import Operand
 
 __all__ = ["Weights", "copy_named_weights"]
 
@@ -264,9 +264,9 @@ class Weights(Part):
         copy_named_weights(self, source.getParametersTable() or {}, matchAll)
         return self
 
-    def getNumericType(self) -> DType:
+    def getNumericType(self) -> np.dtype[Any]:
         """The dtype of the module's parameters; `type()` by another name."""
-        dtype: DType = self.type()
+        dtype: np.dtype[Any] = self.type()
         return dtype
 
     def clone(self, *names: Any) -> Self:
