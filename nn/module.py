@@ -14,6 +14,7 @@ for `backward`, for the module and all its children (`core.transient`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
@@ -27,9 +28,11 @@ from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_in
 from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part, fresh_result
 from tapegrad.nn.core.reading import NO_FORWARD
+from tapegrad.nn.core.timing import FORWARD, TIME, measure
 from tapegrad.nn.core.trace import run_module, trace_call
 from tapegrad.nn.core.transient import NOT_KEPT, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
+from tapegrad.nn.methods.bigdl import BigDL
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
 
@@ -77,7 +80,7 @@ class HasForward(Protocol[Output_co]):
 
 # One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
 # two systems use one name, the mixin that comes first answers to it.
-class Module(Torch7, Python, Part):
+class Module(BigDL, Torch7, Python, Part):
     """A layer or model: parameters, and forward code that is differentiated by recording it.
 
     Subclasses set Parameters, Buffers and Modules as attributes, or in lists, tuples and dicts of
@@ -99,6 +102,8 @@ class Module(Torch7, Python, Part):
             cls.updateOutput = own["forward"]  # type: ignore[method-assign]  # people's habit
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
+        if "reset" in own:
+            cls.reset = _with_init_methods(own["reset"])
         cls._by_hand = has_handwritten_gradient(cls)
 
     # `**named` tells type checkers that a subclass may have any signature.
@@ -187,6 +192,18 @@ def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
     return forward
 
 
+def _with_init_methods(reset: Callable[..., Any]) -> Callable[..., Any]:
+    """A class's own `reset`, after which the layer's initialization methods draw."""
+
+    @functools.wraps(reset)
+    def run(self: Module, *args: Any, **named: Any) -> Any:
+        reset(self, *args, **named)
+        self._draw_by_methods()
+        return self
+
+    return run
+
+
 def _forward(
     module: Module, inputs: tuple[Any, ...], named: dict[str, Any], cls: type[Module]
 ) -> Any:
@@ -197,6 +214,9 @@ def _forward(
         return module(*inputs, **named)
     if named or len(inputs) > 1:
         inputs, named = sort_arguments(module, inputs, named)
+    if module._tapegrad_hooks is not None and TIME in module._tapegrad_hooks:
+        with measure(module._tapegrad_hooks[TIME][0], FORWARD):
+            return _stateful(module, inputs, named)
     return _stateful(module, inputs, named)
 
 

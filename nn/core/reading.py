@@ -14,7 +14,8 @@ from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.node import Leaf, Node, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, replace_leaves
-from tapegrad.autograd.reverse.sweep import add_to_grad, unrecorded_sweep
+from tapegrad.autograd.reverse.accumulation import add_to_grad
+from tapegrad.autograd.reverse.sweep import unrecorded_sweep
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
