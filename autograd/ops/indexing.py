@@ -75,7 +75,7 @@ take_slice.vjp(x=_slice_rule)
 unslice.vjp(x=lambda g, index: take_slice(g, index))
 
 
-# Samples of a batch: the batch is one more axis in front of the index.
+# Singles of a batch: the batch is one more axis in front of the index.
 take_slice.batch(lambda x, index: take_slice(x, (slice(None), *index)))
 unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index), (samples, *shape)))
 
@@ -231,7 +231,7 @@ def _rest_rule(
 replace_entries.vjp(
     x=lambda g, x_strides, indices, template, path: (
         _rest_rule(g, x_strides, indices, template, path)
-        if path and any(x_strides)  # a SampleTensor has no memory, and no strides but 0
+        if path and any(x_strides)  # a Single has no memory, and no strides but 0
         else _overwritten_rule(g, indices, template, path)
     ),
     v=_value_rule,
