@@ -75,7 +75,7 @@ take_slice.vjp(x=_slice_rule)
 unslice.vjp(x=lambda g, index: take_slice(g, index))
 
 
-# Singles of a batch: the batch is one more axis in front of the index.
+# Samples of a batch: the batch is one more axis in front of the index.
 take_slice.batch(lambda x, index: take_slice(x, (slice(None), *index)))
 unslice.batch(lambda x, samples, index, shape: unslice(x, (slice(None), *index), (samples, *shape)))
 
