@@ -1,9 +1,9 @@
 """Back ends: where partitions of samples become partitions of results.
 
-Everything that runs over data is one function from a partition of samples to a partition of results.
-A back end says which data is its own, and runs such a function on all partitions: here in this
-process, or in several processes or threads by joblib.  Others (Spark, Dask) enter themselves with
-`register_backend`.
+Everything that runs over data is one function from a partition of samples to a partition of
+results.  A back end says which data is its own, and runs such a function on all partitions: here in
+this process, or in several processes or threads by joblib.  Others (Spark, Dask) enter themselves
+with `register_backend`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import chain
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from tapegrad.nn.data.minibatch import PaddingParam
 from tapegrad.nn.data.sources import Source, as_source
+
+if TYPE_CHECKING:
+    from tapegrad.nn.data.minibatch import PaddingParam
 
 __all__ = ["Backend", "Job", "backends", "find_backend", "register_backend"]
 

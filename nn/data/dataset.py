@@ -1,7 +1,7 @@
 """LocalDataSet: samples in this process, with an order, transformers and a size.
 
-`data(train)` is what BigDL's trainers ask for: for training an endless stream in a random order, for
-evaluation one pass in the order of the samples.
+`data(train)` is what BigDL's trainers ask for: for training an endless stream in a random order,
+for evaluation one pass in the order of the samples.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.nn.data.loading import Loader
-from tapegrad.nn.data.minibatch import MiniBatch, collate, slice_nest
-from tapegrad.nn.data.randomness import draw_from, draws, generator_for
+from tapegrad.nn.data.minibatch import MiniBatch, slice_nest
+from tapegrad.nn.data.randomness import draws, generator_for
 from tapegrad.nn.data.sample import Sample, row_array
 from tapegrad.nn.data.sources import Columns, as_source
 from tapegrad.nn.data.tables import as_columns

@@ -1,7 +1,7 @@
 """Batches for any Trainer: shuffled, weighted, made by worker threads, and read ahead.
 
-The order is a function of (seed, epoch), and so is what random transformers draw: neither depends on
-how many threads there are, and a run can be continued in the middle of an epoch.
+The order is a function of (seed, epoch), and so is what random transformers draw: neither depends
+on how many threads there are, and a run can be continued in the middle of an epoch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Loader", "prefetch"]
 
 T = TypeVar("T")
-ONE_PASS = (
+UNCOUNTED = (
     "Loader: samples of an iterator come once, in their order: give a list or arrays, for an order "
     "and for further epochs"
 )
@@ -81,7 +81,7 @@ def _prefetched(batches: Iterable[T], depth: int) -> Iterator[T]:
             for batch in batches:
                 if not put("batch", batch):
                     return
-        except BaseException as error:  # noqa: BLE001  # raised again where the batch is asked for
+        except BaseException as error:  # noqa: BLE001  # raised again where the batch is asked for  # raised again where the batch is asked for
             put("error", error)
         else:
             put("end", None)
@@ -116,8 +116,8 @@ class Loader:
     workers:     threads that make batches; 0 for none.  Pillow and NumPy let others run while they
                  work, so threads are enough
     depth:       how many batches are made ahead, of each worker
-    ``loader.epoch(e, start)`` goes through epoch e from batch `start` on; ``for batch in loader`` is
-    epoch 0 the first time, then epoch 1, and so on.
+    ``loader.epoch(e, start)`` goes through epoch e from batch `start` on; ``for batch in loader``
+    is epoch 0 the first time, then epoch 1, and so on.
     Raises ValueError for a batch size below 1, for weights that are no probabilities, and for an
     iterator that would be shuffled; TypeError for what is no data.
     """
@@ -142,7 +142,7 @@ class Loader:
         with_targets = isinstance(data, tuple)
         source = as_source(data, "Loader", with_targets=with_targets)
         if source.length is None and (shuffle or weights is not None):
-            raise ValueError(ONE_PASS)
+            raise ValueError(UNCOUNTED)
         self.source, self.batch_size, self.shuffle = source, batch_size, shuffle
         self.seed = int(draws().integers(0, 2**31)) if seed is None else seed
         self.drop_last, self.workers, self.depth = drop_last, workers, depth
@@ -160,7 +160,7 @@ class Loader:
     def __len__(self) -> int:
         n = self.source.length
         if n is None:
-            raise TypeError(ONE_PASS)
+            raise TypeError(UNCOUNTED)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[MiniBatch]:
@@ -193,7 +193,8 @@ class Loader:
         if self.source.length is None:
             for index, batch in enumerate(self.source.batches(self.batch_size)):
                 if index >= start and not (self.drop_last and batch.size() < self.batch_size):
-                    yield lambda rows=batch.toSamples(), i=index: self._made(rows, number, i)
+                    rows = batch.toSamples()
+                    yield lambda rows=rows, i=index: self._made(rows, number, i)
             return
         order = self.order(number)
         for index in range(start, len(self)):

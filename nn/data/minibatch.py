@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -40,13 +40,13 @@ OTHER_NEST = "sample {index} of a batch has {found}, the first one {expected}: a
 class MiniBatch(tuple):
     """Inputs and targets of some samples, stacked: the tuple (input, target), or (input,).
 
-    input, target: an array (N, …), or a list, tuple or dict of such; target None where there is none
+    input, target: an array (N, …), or a list, tuple or dict of such; None for no target
     As a tuple it is a batch of any Trainer's.  (BigDL's MiniBatch; offsets count from 0.)
     """
 
     __slots__ = ()
 
-    def __new__(cls, input: Nest, target: Nest = None) -> MiniBatch:
+    def __new__(cls, input: Nest, target: Nest = None) -> Self:
         return super().__new__(cls, (input,) if target is None else (input, target))
 
     def __getnewargs__(self) -> tuple[Any, ...]:

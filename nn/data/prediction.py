@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.data.backends import Job, find_backend
-from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam, nest_length, slice_nest
 from tapegrad.nn.data.sources import as_source
+
+if TYPE_CHECKING:
+    from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam
 
 __all__ = ["DEFAULT_BATCH", "EvaluatePartition", "PredictPartition", "evaluate", "predict",
            "predict_class", "run_batch", "evaluation_mode"]  # fmt: skip
@@ -42,8 +44,8 @@ NO_SAMPLES = (
     "DataSet.function(make))"
 )
 NOT_ONE_LABEL = (
-    "predict_class: the output of a sample is of shape {found}: one score for each class, (classes,)"
-    ", is needed; use predict for other outputs"
+    "predict_class: the output of a sample is of shape {found}: one score for each class, "
+    "(classes,), is needed; use predict for other outputs"
 )
 NO_METHODS = "evaluate: give at least one validation method, such as optim.Top1Accuracy()"
 NOT_A_METHOD = "evaluate: {found!r} cannot be called with (output, target)"

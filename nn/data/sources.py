@@ -10,7 +10,7 @@ A list is a list of samples, and a tuple is several arrays that hold all samples
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ __all__ = ["Columns", "MadeBatches", "Rows", "Source", "as_source"]
 
 NO_DATA = (
     "{place}: the data is {found}; it is an array, a tuple of arrays, a list of samples, an "
-    "iterable or generator of samples or mini-batches, a pandas frame, an Arrow table, or a data set"
+    "iterable or generator of samples or mini-batches, a pandas frame, an Arrow table, a data set"
 )
 NO_TARGET = (
     "{place} needs targets, and {found}: give (x, target), Samples with labels, or "
@@ -180,7 +180,7 @@ def _ends(length: int, count: int, size: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of at most `count` pieces of whole batches, none empty."""
     batches = -(-length // size)
     ends = [round(batches * i / count) * size for i in range(count + 1)]
-    for start, stop in zip(ends, ends[1:], strict=False):
+    for start, stop in pairwise(ends):
         if start < min(stop, length):
             yield start, min(stop, length)
 

@@ -253,8 +253,9 @@ class ChannelScaledNormalizer(FeatureTransformer):
 
 
 class PixelNormalizer(FeatureTransformer):
-    """x − means, pixel by pixel, float32; means has as many numbers, in (height, width, channel) order.
+    """x − means, pixel by pixel, float32.
 
+    means: as many numbers, in the order (height, width, channel)
     An image of another size becomes invalid.  (BigDL's PixelNormalizer.)
     """
 

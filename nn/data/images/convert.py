@@ -1,4 +1,4 @@
-"""Transformers between forms: bytes to pixels, pixels to floats and tensors, features to samples."""
+"""Transformers between forms: bytes to pixels, pixels to floats, features to samples."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class PixelBytesToMat(FeatureTransformer):
 class MatToFloats(FeatureTransformer):
     """The pixels as float32 (height, width, channels) under outKey; "mat" is removed, "size" stays.
 
-    validHeight, validWidth, validChannels: the shape of zeros that an invalid image gets, so that it
-                 can stand in a batch; it stays invalid
+    validHeight, validWidth, validChannels: the shape of zeros that an invalid image gets, so that
+                 it can stand in a batch; it stays invalid
     shareBuffer: images of one size share memory: each is valid until the next one is transformed
     (BigDL's MatToFloats, which shares unless told not to.)
     """

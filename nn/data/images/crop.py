@@ -217,9 +217,9 @@ class RandomCropper(FeatureTransformer):
 class RandomAlterAspect(FeatureTransformer):
     """A part of random area and aspect ratio, at the size cropLength × cropLength.
 
-    The area is a fraction from U[minAreaRatio, maxAreaRatio] of the image's, the height √area · c and
-    the width √area / c with c from U[r, 1/r], r = minAspectRatioChange, exchanged by a coin.  After
-    ten that do not fit, the whole image is resized.
+    The area is a fraction from U[minAreaRatio, maxAreaRatio] of the image's, the height √area · c
+    and the width √area / c with c from U[r, 1/r], r = minAspectRatioChange, exchanged by a coin.
+    After ten that do not fit, the whole image is resized.
     interpMode: "CUBIC", "LINEAR", "NEAREST", "AREA" or "LANCZOS4"
     Raises ValueError for ratios that are none.  (BigDL's RandomAlterAspect.)
     """

@@ -7,7 +7,6 @@ may share them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import KeysView, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 

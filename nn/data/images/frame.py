@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -197,7 +198,7 @@ class LocalImageFrame(ImageFrame):
         ends = [0, *(round(len(order) * end) for end in fractions)]
         return [
             LocalImageFrame([self.features[i] for i in np.sort(order[start:stop])])
-            for start, stop in zip(ends[:-1], ends[1:], strict=True)
+            for start, stop in itertools.pairwise(ends)
         ]
 
     def to_arrow(self) -> Any:
@@ -206,17 +207,17 @@ class LocalImageFrame(ImageFrame):
         Raises ImportError without pyarrow, KeyError for a feature without bytes.
         """
         try:
-            import pyarrow
+            import pyarrow as pa
         except ImportError as error:
             raise ImportError(NO_ARROW) from error
         columns: dict[str, Any] = {
-            "uri": pyarrow.array([f.get("uri") for f in self.features], pyarrow.string()),
-            "image": pyarrow.array([f["bytes"] for f in self.features], pyarrow.binary()),
+            "uri": pa.array([f.get("uri") for f in self.features], pa.string()),
+            "image": pa.array([f["bytes"] for f in self.features], pa.binary()),
         }
         if any(f.hasLabel() for f in self.features):
             labels = [f.getLabel() for f in self.features]
             columns["label"] = [None if x is None else np.asarray(x).tolist() for x in labels]
-        return pyarrow.table(columns)
+        return pa.table(columns)
 
     # What is under the features' keys -------------------------------------------------------------
 

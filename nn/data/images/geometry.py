@@ -30,7 +30,7 @@ __all__ = [
 
 
 class HFlip(FeatureTransformer):
-    """The image mirrored left to right.  (BigDL's HFlip; RoiHFlip after it changes nothing more.)"""
+    """The image mirrored left to right.  (BigDL's HFlip; RoiHFlip after it does nothing more.)"""
 
     def transformMat(self, feature: ImageFeature) -> None:
         """Mirror it."""
@@ -169,7 +169,7 @@ class RandomAspectScale(_Resizing):
 
 
 class ScaleResize(_Resizing):
-    """The shorter side at `minSize`, the ratio kept; then the longer at most `maxSize`, if that is given.
+    """The shorter side at `minSize`, the ratio kept; the longer at most `maxSize`, if it is given.
 
     resizeROI: BigDL's question whether boxes follow; they always do
     (BigDL's ScaleResize: 375×500 becomes 100×133 for minSize 100, 90×120 with maxSize 120.)
@@ -286,7 +286,7 @@ class FixExpand(FeatureTransformer):
 class Filler(FeatureTransformer):
     """A rectangle of the image filled with `value`; its ends are fractions of width and height.
 
-    Raises ValueError for fractions outside of [0, 1], and for an empty rectangle.  (BigDL's Filler.)
+    Raises ValueError for fractions outside of [0, 1] and an empty rectangle.  (BigDL's Filler.)
     """
 
     def __init__(

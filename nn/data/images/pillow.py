@@ -37,7 +37,7 @@ def decode(data: Any) -> np.ndarray:
     try:
         with image.open(io.BytesIO(data)) as opened:
             found = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except Exception as error:  # noqa: BLE001  # Pillow's readers raise many kinds for broken files
+    except Exception as error:  # Pillow's readers raise many kinds for broken files
         raise ImageError(f"no image that Pillow reads: {error}") from error
     return np.ascontiguousarray(found[:, :, ::-1])
 

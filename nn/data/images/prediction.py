@@ -11,14 +11,14 @@ import numpy as np
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core.hooks import add_hook
 from tapegrad.nn.core.services import register_service
-from tapegrad.nn.data.images.feature import ImageFeature
 from tapegrad.nn.data.images.frame import LocalImageFrame
-from tapegrad.nn.data.minibatch import PaddingParam
 from tapegrad.nn.data.prediction import PredictPartition, checked_batch_size, evaluate
-from tapegrad.nn.data.sample import Sample
 
 if TYPE_CHECKING:
+    from tapegrad.nn.data.images.feature import ImageFeature
+    from tapegrad.nn.data.minibatch import PaddingParam
     from tapegrad.nn.data.prediction import ValidationMethod
+    from tapegrad.nn.data.sample import Sample
 
 __all__ = ["evaluate_image", "predict_image"]
 
@@ -92,10 +92,10 @@ def predict_image(
 ) -> Any:
     """Predict the sample of each valid image, and put the output under `predictKey`.
 
-    imageFrame:  a LocalImageFrame, or an iterator of ImageFeatures, of which a batch at a time is in
-                 memory
+    imageFrame:  a LocalImageFrame, or an iterator of ImageFeatures, of which one batch at a time is
+                 in memory
     outputLayer: the name of the layer whose output is wanted instead of the model's
-    shareBuffer: see `predict`; each prediction is valid until the next batch, so it is for iterators
+    shareBuffer: see `predict`; a prediction is valid until the next batch, so it is for iterators
     batchPerPartition: samples that the model runs on at once
     featurePaddingParam: how samples of different shapes are stacked
     Invalid images pass through without a prediction; ``frame.invalid`` has them.

@@ -1,9 +1,9 @@
-"""Resizing by OpenCV's formulas, in NumPy: where each new pixel takes its values, with what weights.
+"""Resizing by OpenCV's formulas, in NumPy: where a new pixel takes its values, with what weights.
 
-New pixel i lies at (i + ½)·s − ½ in the old image, s = old / new; positions outside are those of the
-edge.  Pillow's resize is another one: it averages over all pixels that a new one covers, whatever
-the mode.  Modes by OpenCV's numbers: 0 nearest, 1 linear, 2 cubic (a = −0.75), 3 area, 4 Lanczos
-over 8 pixels.
+New pixel i lies at (i + ½)·s − ½ in the old image, s = old / new; positions outside are those of
+the edge.  Pillow's resize is another one: it averages over all pixels that a new one covers,
+whatever the mode.  Modes by OpenCV's numbers: 0 nearest, 1 linear, 2 cubic (a = −0.75), 3 area,
+4 Lanczos over 8 pixels.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Boxes around the objects of an image, which follow what happens to the image.
 
 A box is (x1, y1, x2, y2) in a continuous plane where the pixel in column j covers [j, j + 1): so a
-box (2, 1, 4, 2) covers the pixels in columns 2 and 3 of row 1.  Normalized boxes are in fractions of
-the width and height.  Each geometric transformer is, along an axis, x' = a·x + b; `follow` applies
-that to the boxes of the label.
+box (2, 1, 4, 2) covers the pixels in columns 2 and 3 of row 1.  Normalized boxes are in fractions
+of the width and height.  Each geometric transformer is, along an axis, x' = a·x + b; `follow`
+applies that to the boxes of the label.
 
 In BigDL a transformer moves the pixels, and another one after it (RoiHFlip, RoiResize, RoiProject)
-the boxes.  Here the boxes go with the pixels; those transformers know what has been done already and
-do the rest, so pipelines written either way move boxes once.
+the boxes.  Here the boxes go with the pixels; those transformers know what has been done already
+and do the rest, so pipelines written either way move boxes once.
 """
 
 from __future__ import annotations
