@@ -181,7 +181,7 @@ class LocalDataSet:
         """
         source: Any = self.source
         if callable(source) and not isinstance(source, Columns):
-            return Loader(self.data(train=False), batchSize, **{"shuffle": False, **options})
+            return Loader(_Passes(self), batchSize, **{"shuffle": False, **options})
         if isinstance(source, Columns):
             source = source.input if source.target is None else (source.input, source.target)
         return Loader(source, batchSize, transformer=self.transformer, **options)
@@ -190,6 +190,16 @@ class LocalDataSet:
         count = "…" if callable(self.source) else str(self._count())
         chain = "" if self.transformer is None else f" >> {self.transformer!r}"
         return f"LocalDataSet({count}){chain}"
+
+
+class _Passes:
+    """A pass over a data set for each iteration."""
+
+    def __init__(self, data_set: LocalDataSet) -> None:
+        self.data_set = data_set
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.data_set.data(train=False)
 
 
 def _first(nest: Any) -> Any:

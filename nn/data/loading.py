@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -191,15 +192,23 @@ class Loader:
     def _makers(self, number: int, start: int) -> Iterator[Callable[[], MiniBatch]]:
         """For each batch a function that makes it, in any thread."""
         if self.source.length is None:
-            for index, batch in enumerate(self.source.batches(self.batch_size)):
-                if index >= start and not (self.drop_last and batch.size() < self.batch_size):
-                    rows = batch.toSamples()
+            for index, rows in enumerate(self._stream()):
+                if index >= start and not (self.drop_last and len(rows) < self.batch_size):
                     yield lambda rows=rows, i=index: self._made(rows, number, i)
             return
         order = self.order(number)
         for index in range(start, len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             yield lambda chosen=chosen, i=index: self._made(self._taken(chosen), number, i)
+
+    def _stream(self) -> Iterator[list[Any]]:
+        """The samples of each batch of a source that is not counted."""
+        if isinstance(self.source, Rows):
+            waiting = iter(self.source.rows)
+            while rows := list(islice(waiting, self.batch_size)):
+                yield rows
+        else:
+            yield from (batch.toSamples() for batch in self.source.batches(self.batch_size))
 
     def order(self, number: int) -> np.ndarray:
         """The samples of an epoch, in order."""
