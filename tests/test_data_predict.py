@@ -173,6 +173,12 @@ def test_outputs_may_be_tables_and_inputs_several():
 def test_one_row_is_not_squeezed():
     found = data.predict(nn.Reshape(1, 2), np.zeros((5, 2), np.float32), 4)
     assert [row.shape for row in found] == [(1, 2)] * 5
+    # Torch7's View takes a batch of one for a sample: the last of five is in such a batch
+    for model in (nn.View(2), nn.Sequential(nn.View(2), nn.Linear(2, 1)), nn.Sum(1)):
+        rows = data.predict(model, np.ones((5, 2, 1), np.float32), 4)
+        assert len({row.shape for row in rows}) == 1
+        assert len(rows) == 5
+        assert all(np.allclose(row, rows[0]) for row in rows)
 
 
 def test_features_of_different_lengths_need_a_padding():

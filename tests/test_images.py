@@ -330,7 +330,7 @@ def test_sizes_of_the_resizing_transformers():
     )
     for wrong in (lambda: Resize(0, 3), lambda: Resize(3, 3, 9), lambda: AspectScale(3, 1, 9, 8),
                   lambda: RandomResize(3, 2), lambda: RandomAspectScale([])):  # fmt: skip
-        with pytest.raises(ValueError, match="Resize|AspectScale"):
+        with pytest.raises(ValueError, match=r"Resize|AspectScale"):
             wrong()
 
 

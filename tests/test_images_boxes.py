@@ -211,7 +211,7 @@ def test_expansions_and_fillers():
                   lambda: Expand(minExpandRatio=0.5),
                   lambda: RandomAlterAspect(0.5, 0.2),
                   lambda: RandomAlterAspect(interpMode="BEST")):  # fmt: skip
-        with pytest.raises(ValueError, match="Filler|Expand|RandomAlterAspect"):
+        with pytest.raises(ValueError, match=r"Filler|Expand|RandomAlterAspect"):
             wrong()
 
 
@@ -223,7 +223,7 @@ def test_random_alter_aspect_gives_up_after_ten():
 
 
 def test_labels_say_what_is_wrong_with_them():
-    with pytest.raises(ValueError, match="2 classes|classes and 1 boxes"):
+    with pytest.raises(ValueError, match=r"classes and 1 boxes"):
         RoiLabel([1, 2], [[0, 0, 1, 1]])
     with pytest.raises(ValueError, match=r"bboxes are \(N, 4\)"):
         RoiLabel([1], [[0, 0, 1]])

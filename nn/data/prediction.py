@@ -87,6 +87,8 @@ def _device_of(model: Any) -> Any:
 def run_batch(model: Any, batch: MiniBatch, place: str) -> Any:
     """The output of a batch as Tensors, in a nest.
 
+    Torch7's View and Reshape take a batch of one sample for a sample, and drop its axis.  So where
+    the output of one sample may lack it, the sample runs as two of the same.
     Raises ValueError for an output that has not one row for each sample.
     """
     device = _device_of(model)
@@ -98,6 +100,11 @@ def run_batch(model: Any, batch: MiniBatch, place: str) -> Any:
 
     output = model(map_leaves(to_tensor, batch.getInput()))
     size = batch.size()
+    if size == 1 and any(np.ndim(leaf) < 2 for leaf in leaves(output)):
+        twice = map_leaves(lambda array: np.concatenate([array, array]), batch.getInput())
+        pair = model(map_leaves(to_tensor, twice))
+        if all(np.ndim(leaf) and len(leaf) == 2 for leaf in leaves(pair)):
+            output = map_leaves(lambda leaf: leaf[:1], pair)
     for leaf in leaves(output):
         if not np.ndim(leaf) or len(leaf) != size:
             found = tuple(np.shape(leaf))
@@ -123,9 +130,9 @@ class PredictPartition:
     padding: PaddingParam | None = None
     place: str = "predict"
 
-    def __call__(self, samples: Any) -> Iterator[Any]:
+    def __call__(self, samples: Any, buffers: list[np.ndarray] | None = None) -> Iterator[Any]:
         source = as_source(samples, self.place, with_targets=False, padding=self.padding)
-        buffers: list[np.ndarray] = []
+        buffers = [] if buffers is None else buffers
         for batch in source.batches(self.batch_size):
             with evaluation_mode(self.model):
                 output = run_batch(self.model, batch, self.place)

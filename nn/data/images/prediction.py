@@ -119,9 +119,10 @@ def _predicted(
     run: PredictPartition, features: Iterator[ImageFeature], size: int, key: str
 ) -> Iterator[ImageFeature]:
     """The features in order, in groups that hold `size` valid ones."""
+    buffers: list[np.ndarray] = []
     while group := list(_group(features, size)):
         valid = [feature for feature in group if feature.isValid]
-        outputs = list(run(_samples("predict_image", valid))) if valid else []
+        outputs = list(run(_samples("predict_image", valid), buffers)) if valid else []
         for feature, output in zip(valid, outputs, strict=True):
             feature[key] = output if run.share else map_leaves(np.array, output)
         yield from group
