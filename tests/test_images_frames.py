@@ -231,6 +231,8 @@ def test_batches_of_rois_and_of_wrong_sizes():
     [found] = batch.getTarget()
     assert found["bboxes"].tolist() == [[2, 0, 4, 2]]
     assert found["classes"].tolist() == [3]
+    assert batch.slice(0, 1).getTarget() == [found]
+    assert batch.slice(0, 0).getTarget() == []
     with pytest.raises(ValueError, match="end the transformer with Resize"):
         list(frame >> MTImageFeatureToBatch(9, 9, 2, HFlip()))
     labelled = ImageFrame.array(IMAGES, [1] * 6)

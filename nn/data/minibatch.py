@@ -22,6 +22,7 @@ __all__ = [
     "MiniBatch",
     "PaddingLongest",
     "PaddingParam",
+    "PerSample",
     "collate",
     "nest_length",
     "slice_nest",
@@ -153,6 +154,10 @@ class PaddingParam:
     paddingStrategy: DefaultPadding = DefaultPadding()
 
 
+class PerSample(list):
+    """A list with an entry for each sample, such as the boxes of each image, that is no table."""
+
+
 def nest_length(nest: Any) -> int:
     """The number of samples in a nest of arrays, the length of its first array; 0 for none."""
     while isinstance(nest, (list, tuple, dict)):
@@ -173,6 +178,8 @@ def _row(nest: Any, index: int) -> Any:
 
 
 def _map_arrays(function: Callable[[Any], Any], nest: Any) -> Any:
+    if isinstance(nest, PerSample):
+        return function(nest)
     if isinstance(nest, dict):
         return {key: _map_arrays(function, value) for key, value in nest.items()}
     if isinstance(nest, (list, tuple)):

@@ -84,8 +84,10 @@ def _device_of(model: Any) -> Any:
     return None if parameter is None else parameter[1].device
 
 
-def run_batch(model: Any, batch: MiniBatch, place: str) -> Any:
+def run_batch(model: Any, batch: MiniBatch, place: str, *, rows: bool = True) -> Any:
     """The output of a batch as Tensors, in a nest.
+
+    rows: whether it must have one row for each sample
 
     Torch7's View and Reshape take a batch of one sample for a sample, and drop its axis.  So where
     the output of one sample may lack it, the sample runs as two of the same.
@@ -105,7 +107,7 @@ def run_batch(model: Any, batch: MiniBatch, place: str) -> Any:
         pair = model(map_leaves(to_tensor, twice))
         if all(np.ndim(leaf) and len(leaf) == 2 for leaf in leaves(pair)):
             output = map_leaves(lambda leaf: leaf[:1], pair)
-    for leaf in leaves(output):
+    for leaf in leaves(output) if rows else ():
         if not np.ndim(leaf) or len(leaf) != size:
             found = tuple(np.shape(leaf))
             raise ValueError(NOT_OF_SAMPLES.format(place=place, found=found, size=size))
@@ -305,7 +307,7 @@ class EvaluatePartition:
             if not batch.size():
                 continue
             with evaluation_mode(self.model):
-                output = run_batch(self.model, batch, self.place)
+                output = run_batch(self.model, batch, self.place, rows=False)
                 found = [method(output, batch.getTarget()) for method in self.methods]
             total = found if total is None else add_results(total, found)
         if total is not None:

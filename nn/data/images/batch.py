@@ -12,7 +12,7 @@ import numpy as np
 
 from tapegrad.nn.data.images.convert import MatToTensor
 from tapegrad.nn.data.images.roi import RoiLabel
-from tapegrad.nn.data.minibatch import MiniBatch
+from tapegrad.nn.data.minibatch import MiniBatch, PerSample
 from tapegrad.nn.data.randomness import draw_from, draws, generator_for
 from tapegrad.nn.data.sample import row_array
 from tapegrad.nn.data.transformer import Transformer
@@ -103,7 +103,7 @@ class MTImageFeatureToBatch(Transformer):
                 )
             row[...] = planes[::-1] if self.toRGB else planes
         if self.extractRoi:
-            return MiniBatch(input, [_objects(feature["label"]) for feature in features])
+            return MiniBatch(input, PerSample(_objects(f["label"]) for f in features))
         if not any(feature.hasLabel() for feature in features):
             return MiniBatch(input)
         labels = [row_array(feature["label"]) for feature in features]
