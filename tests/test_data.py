@@ -173,7 +173,7 @@ def test_transformers_and_functions_compose():
     with pytest.raises(TypeError, match="3 is no transformer"):
         double >> 3
     with pytest.raises(NotImplementedError, match="does not define apply"):
-        data.Transformer().apply(iter([]))
+        data.DataTransformer().apply(iter([]))
     assert [b.size() for b in chain(DataSet.array(numbered(3)))] == [2, 1]
 
 

@@ -12,7 +12,7 @@ import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.nn import data
 from tapegrad.nn.data import DataSet, Loader, PaddingParam, Sample, prefetch
-from tapegrad.nn.data.randomness import draw_from, draws, generator_for, weighted_order
+from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for, weighted_order
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)
 T = np.arange(10)
@@ -110,7 +110,7 @@ def test_padding_and_transformers_make_batches():
 
 def test_random_transformers_draw_the_same_in_any_number_of_threads():
     def noisy(sample):
-        return Sample(sample.feature() + draws().normal((2,)), sample.label())
+        return Sample(sample.feature() + current_draws().normal((2,)), sample.label())
 
     def first(workers):
         loader = Loader((X, T), 3, seed=7, transformer=noisy, workers=workers)
@@ -118,13 +118,13 @@ def test_random_transformers_draw_the_same_in_any_number_of_threads():
 
     assert np.array_equal(first(0), first(3))
     with draw_from(3):
-        one = draws().normal((4,))
+        one = current_draws().normal((4,))
     with draw_from(generator_for(3, 1)):
-        other = draws().normal((4,))
+        other = current_draws().normal((4,))
     with draw_from(3):
-        assert np.array_equal(draws().normal((4,)), one)
+        assert np.array_equal(current_draws().normal((4,)), one)
     assert not np.array_equal(one, other)
-    assert draws() is tg.devices.generator("cpu")
+    assert current_draws() is tg.devices.generator("cpu")
 
 
 def test_workers_run_at_the_same_time_and_their_errors_arrive():

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tapegrad.nn.data import dataset, images, loading, transformer
-from tapegrad.nn.data.backends import Backend as Backend
+from tapegrad.nn.data.backends import DataBackend as DataBackend
 from tapegrad.nn.data.backends import Job as Job
 from tapegrad.nn.data.backends import register_backend as register_backend
 from tapegrad.nn.data.dataset import *
@@ -23,7 +23,7 @@ from tapegrad.nn.data.transformer import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
-        "Backend",
+        "DataBackend",
         "DefaultPadding",
         "FixedLength",
         "Job",

@@ -19,7 +19,7 @@ from tapegrad.nn.data.sources import Source, as_source
 if TYPE_CHECKING:
     from tapegrad.nn.data.minibatch import PaddingParam
 
-__all__ = ["Backend", "Job", "backends", "find_backend", "register_backend"]
+__all__ = ["DataBackend", "Job", "backends", "find_backend", "register_backend"]
 
 NO_BACKEND = "there is no back end {name!r}: there are {known}; others call register_backend"
 TAKEN = "register_backend: {name!r} is there already"
@@ -53,7 +53,7 @@ class Job:
     padding: PaddingParam | None = None
 
 
-class Backend(Protocol):
+class DataBackend(Protocol):
     """One way of running a function on all partitions of some data."""
 
     def accepts(self, data: Any) -> bool:
@@ -69,10 +69,10 @@ class Backend(Protocol):
         ...
 
 
-_backends: dict[str, Backend] = {}
+_backends: dict[str, DataBackend] = {}
 
 
-def register_backend(name: str, backend: Backend) -> None:
+def register_backend(name: str, backend: DataBackend) -> None:
     """Let `predict` and `evaluate` run on `backend`, by name or where it accepts the data.
 
     Raises ValueError for a name that is taken.
@@ -87,7 +87,7 @@ def backends() -> list[str]:
     return list(_backends)
 
 
-def find_backend(name: str | None, data: Any) -> Backend:
+def find_backend(name: str | None, data: Any) -> DataBackend:
     """The back end of a name; without one, the first that accepts the data, else the local one.
 
     Raises ValueError for a name that is not there.

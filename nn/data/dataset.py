@@ -14,11 +14,11 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.nn.data.loading import Loader
 from tapegrad.nn.data.minibatch import MiniBatch, slice_nest
-from tapegrad.nn.data.randomness import draws, generator_for
+from tapegrad.nn.data.randomness import current_draws, generator_for
 from tapegrad.nn.data.sample import Sample, row_array
 from tapegrad.nn.data.sources import Columns, as_source
 from tapegrad.nn.data.tables import as_columns
-from tapegrad.nn.data.transformer import ChainedTransformer, Transformer, as_transformer
+from tapegrad.nn.data.transformer import ChainedTransformer, DataTransformer, as_transformer
 
 if TYPE_CHECKING:
     from tapegrad.nn.data.transformer import TransformerLike
@@ -45,7 +45,7 @@ class LocalDataSet:
     def __init__(
         self,
         source: Sequence[Any] | Columns | Callable[[], Iterable[Any]],
-        transformer: Transformer | None = None,
+        transformer: DataTransformer | None = None,
         *,
         seed: int | None = None,
     ) -> None:
@@ -139,7 +139,9 @@ class LocalDataSet:
         """
         if callable(self.source) and not isinstance(self.source, Columns):
             raise TypeError(NOT_COUNTED.format(method="shuffle"))
-        generator = draws() if self.seed is None else generator_for(self.seed, self._shuffles)
+        generator = (
+            current_draws() if self.seed is None else generator_for(self.seed, self._shuffles)
+        )
         self._order = devices.to_numpy(generator.permutation(self._count()))
         self._shuffles += 1
         return self
@@ -157,7 +159,7 @@ class LocalDataSet:
         if not weights or min(weights) < 0 or abs(sum(weights) - 1) > 1e-9:
             raise ValueError(FRACTIONS.format(found=tuple(weights)))
         n = self._count()
-        generator = draws() if seed is None else generator_for(seed)
+        generator = current_draws() if seed is None else generator_for(seed)
         order = devices.to_numpy(generator.permutation(n))
         ends = [0, *(round(n * end) for end in np.cumsum(weights))]
         parts = []

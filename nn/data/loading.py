@@ -19,11 +19,11 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam, stack_samples
-from tapegrad.nn.data.randomness import draw_from, draws, generator_for, weighted_order
+from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for, weighted_order
 from tapegrad.nn.data.sample import Sample, row_array
 from tapegrad.nn.data.sources import Columns, Rows, as_source
 from tapegrad.nn.data.tables import TableColumns
-from tapegrad.nn.data.transformer import Transformer, as_transformer
+from tapegrad.nn.data.transformer import DataTransformer, as_transformer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -109,9 +109,9 @@ class Loader:
     batch_size:  samples in a batch; the last may be smaller, unless drop_last leaves it out
     shuffle, seed: the order of epoch e depends on (seed, e) alone; a seed of None is drawn from the
                  CPU's generator once
-    weights:     one for each sample; an epoch then draws as many samples as there are, with
+    weights:     one for each sample; an epoch then current_draws as many samples as there are, with
                  replacement, in proportion to their weights
-    transformer: runs on the samples of each batch, before they are stacked; its draws depend on
+    transformer: runs on the samples of each batch, before they are stacked; its current_draws depend on
                  (seed, e, batch) alone
     padding, label_padding: how samples of different lengths are stacked
     workers:     threads that make batches; 0 for none.  Pillow and NumPy let others run while they
@@ -145,10 +145,10 @@ class Loader:
         if source.length is None and (shuffle or weights is not None):
             raise ValueError(UNCOUNTED)
         self.source, self.batch_size, self.shuffle = source, batch_size, shuffle
-        self.seed = int(draws().integers(0, 2**31)) if seed is None else seed
+        self.seed = int(current_draws().integers(0, 2**31)) if seed is None else seed
         self.drop_last, self.workers, self.depth = drop_last, workers, depth
         self.padding, self.label_padding = padding, label_padding
-        self.transformer: Transformer | None = (
+        self.transformer: DataTransformer | None = (
             None if transformer is None else as_transformer(transformer)
         )
         self.weights = None if weights is None else np.asarray(weights, np.float64)

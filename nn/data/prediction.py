@@ -142,13 +142,13 @@ class PredictPartition:
                 yield from _classes(output)
                 continue
             if self.share:
-                arrays = map_leaves(_Shared(buffers), output)
+                arrays = map_leaves(_SharedBuffers(buffers), output)
             else:
                 arrays = map_leaves(lambda leaf: np.array(_numpy(leaf)), output)
             yield from _rows(arrays, batch.size())
 
 
-class _Shared:
+class _SharedBuffers:
     """Copies the outputs of each batch into the same memory, made for the first."""
 
     def __init__(self, buffers: list[np.ndarray]) -> None:

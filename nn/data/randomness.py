@@ -1,7 +1,7 @@
 """Which generator the transformers draw from.
 
 By default the CPU's, which `manual_seed` seeds.  What runs transformers in several threads gives
-each piece of work a generator of its own, so that the draws do not depend on which thread is first.
+each piece of work a generator of its own, so that the current_draws do not depend on which thread is first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 
 from tapegrad import devices
 
-__all__ = ["draw_from", "draws", "generator_for", "weighted_order"]
+__all__ = ["draw_from", "current_draws", "generator_for", "weighted_order"]
 
 _current: ContextVar[devices.Generator | None] = ContextVar("tapegrad_data_draws", default=None)
 
 
-def draws() -> devices.Generator:
+def current_draws() -> devices.Generator:
     """The generator to draw from here: that of `draw_from`, or the CPU's default one."""
     return _current.get() or devices.generator("cpu")
 

@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam, stack_samples
 from tapegrad.nn.data.sample import Sample
 
-__all__ = ["ChainedTransformer", "Each", "SampleToMiniBatch", "Transformer", "as_transformer"]
+__all__ = ["ChainedTransformer", "Each", "SampleToMiniBatch", "DataTransformer", "as_transformer"]
 
-NOT_ONE = "{found} is no transformer: give a Transformer, or a function of one sample"
+NOT_ONE = "{found} is no transformer: give a DataTransformer, or a function of one sample"
 NO_SAMPLE = (
     "SampleToMiniBatch takes Samples, and item {index} is {found}: put "
     "`lambda item: Sample(features, label)` before it"
 )
 
 
-class Transformer:
+class DataTransformer:
     """A function from an iterator to an iterator: subclasses write ``apply(self, items)``.
 
     ``a >> b`` runs a, then b.  Called on a data set or an image frame, a transformer gives a
@@ -49,14 +49,14 @@ class Transformer:
 
 
 # What stands at either side of >>.
-TransformerLike: TypeAlias = Transformer | Callable[[Any], Any]
+TransformerLike: TypeAlias = DataTransformer | Callable[[Any], Any]
 
 
-class ChainedTransformer(Transformer):
+class ChainedTransformer(DataTransformer):
     """Transformers one after the other, what ``a >> b`` makes.  (BigDL's ChainedTransformer.)"""
 
-    def __init__(self, *steps: Transformer) -> None:
-        self.steps: list[Transformer] = []
+    def __init__(self, *steps: DataTransformer) -> None:
+        self.steps: list[DataTransformer] = []
         for step in steps:
             self.steps += step.steps if isinstance(step, ChainedTransformer) else [step]
 
@@ -70,7 +70,7 @@ class ChainedTransformer(Transformer):
         return " >> ".join(map(repr, self.steps))
 
 
-class Each(Transformer):
+class Each(DataTransformer):
     """Call a function on each thing: ``Each(lambda sample: …)``."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -84,16 +84,16 @@ class Each(Transformer):
         return f"Each({getattr(self.function, '__name__', self.function)!s})"
 
 
-def as_transformer(value: TransformerLike) -> Transformer:
+def as_transformer(value: TransformerLike) -> DataTransformer:
     """A transformer as it is, and `Each` of a function.  Raises TypeError for anything else."""
-    if isinstance(value, Transformer):
+    if isinstance(value, DataTransformer):
         return value
     if callable(value):
         return Each(value)
     raise TypeError(NOT_ONE.format(found=f"{value!r:.60}"))
 
 
-class SampleToMiniBatch(Transformer):
+class SampleToMiniBatch(DataTransformer):
     """Stack each `batchSize` samples into a MiniBatch; the last one may be smaller.
 
     featurePaddingParam, labelPaddingParam: how arrays of different lengths become one; without

@@ -13,9 +13,9 @@ import numpy as np
 from tapegrad.nn.data.images.convert import MatToTensor
 from tapegrad.nn.data.images.roi import RoiLabel
 from tapegrad.nn.data.minibatch import MiniBatch, PerSample
-from tapegrad.nn.data.randomness import draw_from, draws, generator_for
+from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for
 from tapegrad.nn.data.sample import row_array
-from tapegrad.nn.data.transformer import Transformer
+from tapegrad.nn.data.transformer import DataTransformer
 
 if TYPE_CHECKING:
     from tapegrad.nn.data.images.feature import ImageFeature
@@ -29,7 +29,7 @@ OTHER_SIZE = (
 )
 
 
-class MTImageFeatureToBatch(Transformer):
+class MTImageFeatureToBatch(DataTransformer):
     """Mini-batches of images (N, 3, height, width) float32 with labels (N,), made by threads.
 
     transformer: runs on each image, in one of `workers` threads; the images stay in order, and what
@@ -74,7 +74,7 @@ class MTImageFeatureToBatch(Transformer):
             yield self._stacked(features)
 
     def _transformed(self, items: Iterator[ImageFeature]) -> Iterator[ImageFeature]:
-        seed = int(draws().integers(0, 2**31))
+        seed = int(current_draws().integers(0, 2**31))
         waiting: deque[Any] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             for feature, place in zip(items, count(), strict=False):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.data.images.feature import label_arrays
-from tapegrad.nn.data.images.pillow import decode
+from tapegrad.nn.data.images.pillow import decode_image
 from tapegrad.nn.data.images.transformer import FeatureTransformer
 from tapegrad.nn.data.sample import Sample, row_array
 
@@ -30,7 +30,7 @@ class BytesToMat(FeatureTransformer):
 
     def transformMat(self, feature: ImageFeature) -> None:
         """Decode it."""
-        mat = decode(feature[self.byteKey])
+        mat = decode_image(feature[self.byteKey])
         feature["originalSize"] = mat.shape
         feature["mat"] = mat
 

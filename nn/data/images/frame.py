@@ -15,7 +15,7 @@ from tapegrad.nn.data.images.convert import BytesToMat
 from tapegrad.nn.data.images.display import gallery
 from tapegrad.nn.data.images.feature import ImageFeature
 from tapegrad.nn.data.images.transformer import FeatureTransformer
-from tapegrad.nn.data.randomness import draws, generator_for
+from tapegrad.nn.data.randomness import current_draws, generator_for
 from tapegrad.nn.data.transformer import as_transformer
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class LocalImageFrame(ImageFrame):
         """
         if not weights or min(weights) < 0 or not sum(weights):
             raise ValueError(f"randomSplit: weights are at least 0, and not all 0: {weights}")
-        generator = draws() if seed is None else generator_for(seed)
+        generator = current_draws() if seed is None else generator_for(seed)
         order = devices.to_numpy(generator.permutation(len(self.features)))
         fractions = np.cumsum(weights) / sum(weights)
         ends = [0, *(round(len(order) * end) for end in fractions)]

@@ -12,7 +12,7 @@ from tapegrad.nn.data.images.errors import ImageError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["decode", "encode_png"]
+__all__ = ["decode_image", "encode_png"]
 
 NO_PILLOW = "image files need Pillow, which is not installed: pip install 'tapegrad[images]'"
 
@@ -25,7 +25,7 @@ def _pillow() -> ModuleType:
     return Image
 
 
-def decode(data: Any) -> np.ndarray:
+def decode_image(data: Any) -> np.ndarray:
     """The image in the bytes of a file: (height, width, 3) uint8, blue, green, red.
 
     Turned as its EXIF orientation says.  Raises ImageError for bytes that are no image, ImportError

@@ -14,8 +14,8 @@ from tapegrad import devices
 from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.data.images.feature import ImageFeature
 from tapegrad.nn.data.images.roi import Movement, follow
-from tapegrad.nn.data.randomness import draws
-from tapegrad.nn.data.transformer import ChainedTransformer, Transformer, as_transformer
+from tapegrad.nn.data.randomness import current_draws
+from tapegrad.nn.data.transformer import ChainedTransformer, DataTransformer, as_transformer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ __all__ = ["FeatureTransformer", "FeaturePipeline", "RandomTransformer"]
 NO_COLOR = "{name} needs an image of three channels, and this one has {found}"
 
 
-class FeatureTransformer(Transformer):
+class FeatureTransformer(DataTransformer):
     """A function of one ImageFeature: subclasses write ``transformMat(self, feature)``.
 
     ``a >> b`` runs a, then b.  An image that does not fit (`ImageError`) becomes invalid; invalid
@@ -78,7 +78,7 @@ class FeatureTransformer(Transformer):
 
     def draws(self) -> devices.Generator:
         """The generator to draw from."""
-        return self._generator or draws()
+        return self._generator or current_draws()
 
     def uniform(self, low: float, high: float) -> float:
         """One number between low and high; low itself where they are equal."""
