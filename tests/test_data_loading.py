@@ -12,7 +12,7 @@ import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.nn import data
 from tapegrad.nn.data import DataSet, Loader, PaddingParam, Sample, prefetch
-from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for, weighted_order
+from tapegrad.nn.data.randomness import current_draws, draw_from, generator_for, weighted_order
 
 X = np.arange(20, dtype=np.float32).reshape(10, 2)
 T = np.arange(10)

@@ -20,6 +20,7 @@ from tapegrad.nn.data.prediction import predict_class as predict_class
 from tapegrad.nn.data.randomness import draw_from as draw_from
 from tapegrad.nn.data.sample import Sample as Sample
 from tapegrad.nn.data.transformer import *
+from tapegrad.nn.data.transformer import DataTransformer as Transformer  # BigDL's name
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -31,6 +32,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "PaddingLongest",
         "PaddingParam",
         "Sample",
+        "Transformer",
         "draw_from",
         "evaluate",
         "predict",

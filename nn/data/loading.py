@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.nn.data.minibatch import MiniBatch, PaddingParam, stack_samples
-from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for, weighted_order
+from tapegrad.nn.data.randomness import current_draws, draw_from, generator_for, weighted_order
 from tapegrad.nn.data.sample import Sample, row_array
 from tapegrad.nn.data.sources import Columns, Rows, as_source
 from tapegrad.nn.data.tables import TableColumns
@@ -109,9 +110,9 @@ class Loader:
     batch_size:  samples in a batch; the last may be smaller, unless drop_last leaves it out
     shuffle, seed: the order of epoch e depends on (seed, e) alone; a seed of None is drawn from the
                  CPU's generator once
-    weights:     one for each sample; an epoch then current_draws as many samples as there are, with
+    weights:     one for each sample; an epoch then draws as many samples as there are, with
                  replacement, in proportion to their weights
-    transformer: runs on the samples of each batch, before they are stacked; its current_draws depend on
+    transformer: runs on the samples of each batch, before they are stacked; its draws depend on
                  (seed, e, batch) alone
     padding, label_padding: how samples of different lengths are stacked
     workers:     threads that make batches; 0 for none.  Pillow and NumPy let others run while they
@@ -194,12 +195,12 @@ class Loader:
         if self.source.length is None:
             for index, rows in enumerate(self._stream()):
                 if index >= start and not (self.drop_last and len(rows) < self.batch_size):
-                    yield lambda rows=rows, i=index: self._made(rows, number, i)
+                    yield partial(self._made, rows, number, index)
             return
         order = self.order(number)
         for index in range(start, len(self)):
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-            yield lambda chosen=chosen, i=index: self._made(self._taken(chosen), number, i)
+            yield partial(self._from_indices, chosen, number, index)
 
     def _stream(self) -> Iterator[list[Any]]:
         """The samples of each batch of a source that is not counted."""
@@ -231,6 +232,9 @@ class Loader:
         assert isinstance(self.source, Rows)
         rows: Any = self.source.rows
         return [rows[int(i)] for i in indices]
+
+    def _from_indices(self, indices: np.ndarray, number: int, index: int) -> MiniBatch:
+        return self._made(self._taken(indices), number, index)
 
     def _made(self, rows: Any, number: int, index: int) -> MiniBatch:
         if isinstance(rows, MiniBatch):

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,13 +52,7 @@ NOT_A_METHOD = "evaluate: {found!r} cannot be called with (output, target)"
 NO_TQDM = "progress=True needs tqdm, which is not installed: pip install 'tapegrad[progress]'"
 
 
-class ValidationResult(Protocol):
-    """What a validation method finds: results of several batches add up."""
-
-    def __add__(self, other: Any, /) -> Any: ...
-
-
-# (output, target) -> ValidationResult
+# (output, target) -> a result, which is added to others with +
 ValidationMethod = Callable[[Any, Any], Any]
 
 

@@ -1,7 +1,7 @@
 """Which generator the transformers draw from.
 
 By default the CPU's, which `manual_seed` seeds.  What runs transformers in several threads gives
-each piece of work a generator of its own, so that the current_draws do not depend on which thread is first.
+each piece of work a generator of its own, so that the draws do not depend on which thread is first.
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ class Rows(Source):
         if self.length is not None:
             assert isinstance(self.rows, Sequence)
             for start, stop in _ends(self.length, count, size):
-                yield self._like(self.rows[start:stop])
+                yield self._like(list(self.rows[start:stop]))
             return
         waiting = iter(self.rows)
         while rows := list(islice(waiting, 8 * size)):

@@ -13,7 +13,7 @@ import numpy as np
 from tapegrad.nn.data.images.convert import MatToTensor
 from tapegrad.nn.data.images.roi import RoiLabel
 from tapegrad.nn.data.minibatch import MiniBatch, PerSample
-from tapegrad.nn.data.randomness import draw_from, current_draws, generator_for
+from tapegrad.nn.data.randomness import current_draws, draw_from, generator_for
 from tapegrad.nn.data.sample import row_array
 from tapegrad.nn.data.transformer import DataTransformer
 

@@ -40,7 +40,7 @@ class RoiNormalize(_Roi):
         label = self.label(feature)
         if not label.normalized:
             height, width, _ = feature.getSize()
-            label.bboxes = label.bboxes / np.array([width, height, width, height], np.float32)
+            label.bboxes = np.divide(label.bboxes, [width, height, width, height], dtype=np.float32)
             label.normalized = True
             label.done.projected = None
             feature["label"] = label
@@ -112,7 +112,7 @@ class RoiProject(_Roi):
             part = np.array([x2 - x1, y2 - y1] * 2, np.float32)
             boxes = label.bboxes
             if not label.normalized:
-                boxes = boxes / np.array([width, height, width, height], np.float32)
+                boxes = np.divide(boxes, [width, height, width, height], dtype=np.float32)
             moved = RoiLabel(
                 label.classes,
                 (boxes - np.array([x1, y1, x1, y1], np.float32)) / part,

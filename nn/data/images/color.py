@@ -263,7 +263,7 @@ class PixelNormalizer(FeatureTransformer):
         self.means = np.asarray(means, np.float32)
 
     def transformMat(self, feature: ImageFeature) -> None:
-        """Subtract the means."""
+        """Subtract the means.  Raises ImageError for an image of another size."""
         mat = feature.opencvMat()
         if self.means.size != mat.size:
             raise ImageError(f"{self.means.size} means, and the image has {mat.size} numbers")
