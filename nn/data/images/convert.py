@@ -45,7 +45,7 @@ class PixelBytesToMat(FeatureTransformer):
         self.byteKey = byteKey
 
     def transformMat(self, feature: ImageFeature) -> None:
-        """Read them."""
+        """Read them.  Raises ImageError for another number of bytes."""
         shape = tuple(feature["originalSize"])
         pixels = np.frombuffer(feature[self.byteKey], np.uint8)
         if pixels.size != int(np.prod(shape)):

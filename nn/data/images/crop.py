@@ -197,7 +197,7 @@ class RandomCropper(FeatureTransformer):
         self.random, self.channels = cropperMethod.capitalize() == "Random", channels
 
     def transformMat(self, feature: ImageFeature) -> None:
-        """Draw the part and the side, and cut it out."""
+        """Draw the part and the side, and cut it out.  Raises ImageError where it does not fit."""
         mat = feature.opencvMat()
         height, width, channels = mat.shape
         if channels != self.channels:

@@ -273,7 +273,7 @@ class FixExpand(FeatureTransformer):
         self.expandHeight, self.expandWidth = expandHeight, expandWidth
 
     def transformMat(self, feature: ImageFeature) -> None:
-        """Expand it."""
+        """Expand it.  Raises ImageError for a larger image."""
         mat = feature.opencvMat()
         h, w, channels = mat.shape
         if h > self.expandHeight or w > self.expandWidth:
