@@ -334,6 +334,53 @@ def test_sizes_of_the_resizing_transformers():
             wrong()
 
 
+def test_bigdls_vision_list_is_there():
+    for name in [
+        "BytesToMat",
+        "PixelBytesToMat",
+        "MatToFloats",
+        "MatToTensor",
+        "ImageFrameToSample",
+        "Brightness",
+        "Contrast",
+        "Saturation",
+        "Hue",
+        "ColorJitter",
+        "ChannelNormalize",
+        "ChannelOrder",
+        "ChannelScaledNormalizer",
+        "PixelNormalizer",
+        "CenterCrop",
+        "RandomCrop",
+        "FixedCrop",
+        "DetectionCrop",
+        "Expand",
+        "FixExpand",
+        "Filler",
+        "HFlip",
+        "Resize",
+        "ScaleResize",
+        "AspectScale",
+        "RandomAspectScale",
+        "RandomResize",
+        "RandomAlterAspect",
+        "RandomCropper",
+        "RandomTransformer",
+        "RoiNormalize",
+        "RoiHFlip",
+        "RoiResize",
+        "RoiProject",
+        "RandomSampler",
+        "MTImageFeatureToBatch",
+        "ImageFeature",
+        "ImageFrame",
+        "LocalImageFrame",
+        "RoiLabel",
+    ]:
+        assert isinstance(getattr(data, name), type)
+        assert name in data.__all__
+
+
 # Composition --------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,8 @@
 """Boxes and pixels stay together: a marked rectangle is where its box says, after every step."""
 
+import inspect
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,6 +33,7 @@ from tapegrad.nn.data import (
     RoiResize,
     ScaleResize,
 )
+from tapegrad.nn.data.images import crop, geometry
 from tapegrad.nn.data.images.resample import NEAREST
 
 # Each step, and how far beyond its box a pixel may get: 1 where neighbours are blended, 2 in a
@@ -67,10 +71,32 @@ STEPS = {
 sizes = st.integers(8, 40)
 
 
+drawn = given(sizes, sizes, st.data(), st.integers(0, 10**6), st.booleans())
+
+
 @pytest.mark.parametrize("name", STEPS)
-@settings(max_examples=8, deadline=None)
-@given(sizes, sizes, st.data(), st.integers(0, 10**6), st.booleans())
+@settings(max_examples=4, deadline=None)
+@drawn
 def test_marked_pixels_stay_in_their_box(name, h, w, draw, seed, normalized):
+    check_marked_pixels(name, h, w, draw, seed, normalized)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", STEPS)
+@settings(max_examples=40, deadline=None)
+@drawn
+def test_marked_pixels_stay_in_their_box_in_many_draws(name, h, w, draw, seed, normalized):
+    check_marked_pixels(name, h, w, draw, seed, normalized)
+
+
+def test_every_transformer_that_moves_pixels_is_among_the_steps():
+    moving = {*geometry.__all__, *crop.__all__} - {"Filler", "DetectionCrop"}
+    text = inspect.getsource(sys.modules[__name__]).partition("STEPS = {")[2].partition("\n}")[0]
+    missing = {name for name in moving if f" {name}(" not in text}
+    assert missing == set(), "give it a line in STEPS"
+
+
+def check_marked_pixels(name, h, w, draw, seed, normalized):
     make, blends = STEPS[name]
     x1, y1 = draw.draw(st.integers(0, w - 1)), draw.draw(st.integers(0, h - 1))
     x2, y2 = draw.draw(st.integers(x1 + 1, w)), draw.draw(st.integers(y1 + 1, h))
