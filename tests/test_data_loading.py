@@ -74,11 +74,15 @@ def test_weights_are_frequencies():
 
 
 def test_weighted_order_never_takes_a_weight_of_zero():
-    class Last:
-        def uniform(self, shape, dtype):
-            return np.full(shape, np.nextafter(1, 0))
+    class Draws:
+        def __init__(self, value):
+            self.value = value
 
-    assert weighted_order(np.array([1.0, 3, 0]), 2, Last()).tolist() == [1, 1]
+        def uniform(self, shape, dtype):
+            return np.full(shape, self.value)
+
+    assert weighted_order(np.array([1.0, 3, 0]), 2, Draws(np.nextafter(1, 0))).tolist() == [1, 1]
+    assert weighted_order(np.array([0.0, 1]), 1, Draws(0.0)).tolist() == [1]
 
 
 def test_a_loader_takes_iterators_only_as_they_come():

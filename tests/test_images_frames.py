@@ -219,6 +219,11 @@ def test_batches_by_threads_are_in_order_and_the_same_for_any_number():
     assert all(np.array_equal(a[0], b[0]) for a, b in zip(one, three, strict=True))
     assert one[0].getInput().shape == (4, 3, 2, 3)
     assert one[0].getInput().dtype == np.float32
+    same = [ImageFeature(IMAGES[0]) for _ in range(12)]
+    [drawn] = MTImageFeatureToBatch(3, 2, 12, random).apply(iter(same))
+    [other] = MTImageFeatureToBatch(3, 2, 12, random).apply(iter(same))
+    assert len({image.tobytes() for image in drawn.getInput()}) > 2  # each draws for itself
+    assert not np.array_equal(drawn.getInput(), other.getInput())
     blue = batches(2, toRGB=False)
     assert np.array_equal(blue[0].getInput(), one[0].getInput()[:, ::-1])
     assert features[0].getSize() == (5, 4, 3)
