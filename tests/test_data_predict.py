@@ -3,6 +3,7 @@
 import builtins
 import subprocess
 import sys
+import threading
 import tracemalloc
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +17,7 @@ from tapegrad.nn import data
 from tapegrad.nn.core.services import service
 from tapegrad.nn.data import DataSet, MiniBatch, PaddingParam, Sample, SampleToMiniBatch
 from tapegrad.nn.data.backends import find_backend, register_backend
+from tapegrad.nn.data.prediction import evaluation_mode
 
 RANDOM = np.random.default_rng(4)
 X = RANDOM.normal(size=(37, 5)).astype(np.float32)
@@ -307,6 +309,26 @@ def test_threads_give_the_same_bits_in_order(partitions):
         data.evaluate(MODEL, (X, T), exact_loss, 8)
     )
     assert MODEL.train
+
+
+def test_a_thread_does_not_put_back_the_mode_that_another_one_runs_in():
+    model = network()
+    entered, end = threading.Event(), threading.Event()
+
+    def first():
+        with evaluation_mode(model):
+            entered.set()
+            end.wait(10)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(10)
+    with evaluation_mode(model):
+        end.set()
+        thread.join()
+        assert not any(part.train for part in model.listModules())
+    assert all(part.train for part in model.listModules())
+    assert data.prediction._running == {}
 
 
 @pytest.mark.extra

@@ -10,6 +10,7 @@ workers there are.
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -56,20 +57,37 @@ NO_TQDM = "progress=True needs tqdm, which is not installed: pip install 'tapegr
 ValidationMethod = Callable[[Any, Any], Any]
 
 
+# The parts that run in evaluation mode now: id -> [how many runs, its own mode].
+_running: dict[int, list[int]] = {}
+_running_lock = threading.Lock()
+
+
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
-    """Evaluation mode and no tape in a with statement; each part's own mode is back afterwards."""
+    """Evaluation mode and no tape in a with statement; each part's own mode is back afterwards.
+
+    Where several threads run one model, it is back when the last of them is done.
+    """
     modules = getattr(model, "listModules", None)
     parts = modules() if callable(modules) else []
-    modes = [(part, part.train) for part in parts if part.train]
+    with _running_lock:
+        for part in parts:
+            entry = _running.setdefault(id(part), [0, int(bool(part.train))])
+            entry[0] += 1
+            if entry[0] == 1 and entry[1]:
+                part.train = False
     try:
-        for part, _ in modes:
-            part.train = False
         with no_grad():
             yield
     finally:
-        for part, mode in modes:
-            part.train = bool(mode)
+        with _running_lock:
+            for part in parts:
+                entry = _running[id(part)]
+                entry[0] -= 1
+                if not entry[0]:
+                    del _running[id(part)]
+                    if entry[1]:
+                        part.train = True
 
 
 def _device_of(model: Any) -> Any:
