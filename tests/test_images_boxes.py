@@ -83,7 +83,7 @@ def test_marked_pixels_stay_in_their_box(name, h, w, draw, seed, normalized):
 
 @pytest.mark.extra
 @pytest.mark.parametrize("name", STEPS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @drawn
 def test_marked_pixels_stay_in_their_box_in_many_draws(name, h, w, draw, seed, normalized):
     check_marked_pixels(name, h, w, draw, seed, normalized)
