@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import Parameter as Parameter
 from tapegrad.devices import manual_seed as manual_seed
-from tapegrad.nn import containers, criterions, layers, recurrent, training
+from tapegrad.nn import containers, criterions, data, layers, recurrent, training
 from tapegrad.nn.containers import *
 from tapegrad.nn.core import initialization as init
 from tapegrad.nn.core.buffer import Buffer as Buffer
@@ -62,6 +62,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         "ShapeError",
         "Xavier",
         "Zeros",
+        "data",
         "functional_call",
         "init",
         "load",

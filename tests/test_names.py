@@ -17,6 +17,7 @@ FAMILIES = {
     "save": "a format's writer",
     "write": "a format's writer of bytes",
     "main": "a command",
+    "register_backend": "a device's library, and what runs partitions of data",
     "__getattr__": "a lazy front door",
     "memory": "a device's figures, and the function that asks for them",
     "from_dlpack": "a device's, and that of Tensors",

@@ -19,7 +19,7 @@ from tapegrad.autograd.core.mode import no_grad, observer, refuse
 from tapegrad.autograd.core.node import Node, Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, result_tensor, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
-from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.transforms.sample import Single
 from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
 from tapegrad.nn.core.spans import Span
@@ -101,7 +101,7 @@ class _ModulePlan(Plan):
         parents: tuple[Node, ...],
     ) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
-        if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
+        if any(isinstance(part, Single) for part in leaves([g, trace.root.inputs])):
             raise BatchingError(ONE_BY_ONE.format(name=self.name))
         # Cotangents are Tensors in a sweep that is recorded (for a second derivative), and in one
         # that is only observed.
