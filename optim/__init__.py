@@ -6,6 +6,7 @@ in its `__all__`.
 
 from typing import TYPE_CHECKING
 
+from tapegrad.optim import bigdl as bigdl
 from tapegrad.optim import minimizers, rules, schedules, training
 from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm

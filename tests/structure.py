@@ -42,8 +42,8 @@ ORDER = {
     """,
     "optim": """
         core <- rules, minimizers, schedules;
-        schedules <- training;
-        rules, minimizers, training <- __init__
+        schedules <- training <- validation;
+        rules, minimizers, validation <- bigdl <- __init__
     """,
 }
 # Rooms with a way past the order of folders: MXNet's Module holds an optimizer.

@@ -1,0 +1,1 @@
+"""BigDL's validation methods."""
