@@ -93,7 +93,7 @@ def schedule_of(name):
     decay = re.search(r"lrd(\d[\d.]*)", name)
     steps = [int(n) for n in found]
     make = {
-        "default": lambda: bigdl.SGD.Default(),
+        "default": bigdl.SGD.Default,
         "poly": lambda: bigdl.SGD.Poly(float(re.search(r"_p([\d.]+)", name)[1]),
                                        int(re.search(r"max(\d+)", name)[1])),
         "step": lambda: bigdl.SGD.Step(steps[0], found[1]),

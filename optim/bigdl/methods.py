@@ -135,12 +135,10 @@ class OptimMethod:
         for option, values in per_entry.items():
             if values.size != count:
                 name = type(self).__name__
-                text = WRONG_LENGTH.format(
-                    name=name, option=option, found=values.size, count=count
-                )
+                text = WRONG_LENGTH.format(name=name, option=option, found=values.size, count=count)
                 raise ValueError(text)
         groups, start = [], 0
-        for name, p in named.items() if per_entry else ():
+        for p in named.values() if per_entry else ():
             part = slice(start, start + p.size)
             own = {option: values[part].reshape(p.shape) for option, values in per_entry.items()}
             groups.append({"params": p, **own})
@@ -219,10 +217,9 @@ _FORMS: dict[str, type[Optimizer]] = {}
 def object_form(rule: UpdateRule) -> type[Optimizer]:
     """Return the class of optimizers whose options are the rule's own, and "lr"."""
     if rule.__name__ not in _FORMS:
-        keywords = {name: name for name in rule.options if name != "learningRate"}
         body = {
             "rule": rule,
-            "keywords": {**keywords, "learningRate": "lr"} if "learningRate" in rule.options else keywords,
+            "keywords": {name: "lr" if name == "learningRate" else name for name in rule.options},
             "__doc__": f"Run {rule.__name__} with the rule's own names of options.",
             "__module__": __name__,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""BigDL's learning rate schedules: a rate as a function of the step, the epoch and what is measured.
+"""BigDL's learning rate schedules: functions of the step, the epoch and what is measured.
 
 A schedule is a small object, called with a `Moment`.  Each is a formula and nothing else, but for
 `Plateau`, which waits for a measured value and keeps what it has seen.  Epochs count from 1 and
@@ -62,6 +62,10 @@ class Schedule:
 
     def __call__(self, at: Moment) -> float:
         """Return the rate of the step that comes next."""
+        return self._rate(at)
+
+    def _rate(self, at: Moment) -> float:
+        """Compute the rate: a subclass's own formula."""
         raise NotImplementedError(f"{type(self).__name__} does not say what the rate is")
 
     def options(self, epoch: int) -> Mapping[str, Any]:
@@ -86,7 +90,7 @@ def _check_positive(schedule: Schedule, **numbers: float) -> None:
 class Default(Schedule):
     """rate = learningRate / (1 + steps · learningRateDecay)."""
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate / (1 + at.steps * at.learningRateDecay)
 
 
@@ -103,7 +107,7 @@ class Poly(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, maxIteration=self.maxIteration)
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         if at.steps > self.maxIteration:
             return 0.0
         return at.learningRate * (1 - at.steps / self.maxIteration) ** self.power
@@ -119,7 +123,7 @@ class Step(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, stepSize=self.stepSize)
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate * self.gamma ** (at.steps // self.stepSize)
 
 
@@ -130,7 +134,7 @@ class MultiStep(Schedule):
     stepSizes: Sequence[int]
     gamma: float
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate * self.gamma ** sum(at.steps >= step for step in self.stepSizes)
 
 
@@ -140,7 +144,7 @@ class EpochDecay(Schedule):
 
     decayType: Callable[[int], float]
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return float(at.learningRate * 0.1 ** self.decayType(at.epoch))
 
 
@@ -154,7 +158,7 @@ class EpochStep(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, stepSize=self.stepSize)
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate * self.gamma ** (at.epoch // self.stepSize)
 
 
@@ -171,7 +175,7 @@ class NaturalExp(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, decay_step=self.decay_step)
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate * math.exp(-self.gamma * (at.steps // self.decay_step))
 
 
@@ -189,7 +193,7 @@ class Exponential(Schedule):
     def __post_init__(self) -> None:
         _check_positive(self, decayStep=self.decayStep)
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         share = at.steps / self.decayStep
         return at.learningRate * self.decayRate ** (math.floor(share) if self.stairCase else share)
 
@@ -200,7 +204,7 @@ class Warmup(Schedule):
 
     delta: float
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return at.learningRate + self.delta * at.steps
 
 
@@ -215,7 +219,7 @@ class EpochDecayWithWarmUp(Schedule):
     warmUpDelta: float
     decayType: Callable[[int], float]
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         if at.steps < self.warmUpIteration:
             return at.learningRate + self.warmUpDelta * at.steps
         highest = at.learningRate + self.warmUpDelta * self.warmUpIteration
@@ -249,7 +253,7 @@ class EpochSchedule(Schedule):
                     found.update(regime.config)
         return found
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         return float(self.options(at.epoch).get("learningRate", at.learningRate))
 
 
@@ -284,7 +288,7 @@ class Plateau(Schedule):
         self.epoch = 1
         self.rate: float | None = None
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         if self.rate is None or at.epoch == 1:
             self.rate = at.learningRate
         if at.epoch != self.epoch:
@@ -349,14 +353,16 @@ class SequentialSchedule(Schedule):
         self.ends.append((self.ends[-1] if self.ends else 0) + maxIteration)
         return self
 
-    def __call__(self, at: Moment) -> float:
+    def _rate(self, at: Moment) -> float:
         if not self.schedules:
-            raise ValueError("SequentialSchedule: add(schedule, maxIteration) before the first step")
+            raise ValueError(
+                "SequentialSchedule: add(schedule, maxIteration) before the first step"
+            )
         base = at.learningRate
         last = len(self.schedules) - 1
         for index, end in enumerate(self.ends):
             if index == last or at.steps <= end:
-                return self._rate(index, dataclasses.replace(at, learningRate=base))
+                return self._rate_of(index, dataclasses.replace(at, learningRate=base))
             base = self._last_rate(index, dataclasses.replace(at, learningRate=base))
         return base
 
@@ -366,16 +372,14 @@ class SequentialSchedule(Schedule):
         if isinstance(schedule, Plateau):  # asked again, it would take the value as a further one
             return at.learningRate if schedule.rate is None else schedule.rate
         epoch = end // self.iterationPerEpoch + 1
-        return self._rate(index, dataclasses.replace(at, steps=end, epoch=epoch))
+        return self._rate_of(index, dataclasses.replace(at, steps=end, epoch=epoch))
 
-    def _rate(self, index: int, at: Moment) -> float:
+    def _rate_of(self, index: int, at: Moment) -> float:
         schedule, start = self.schedules[index], self.ends[index - 1] if index else 0
         if isinstance(schedule, Poly):
             return schedule(at)
         skipped = start // self.iterationPerEpoch
-        return schedule(
-            dataclasses.replace(at, steps=at.steps - start, epoch=at.epoch - skipped)
-        )
+        return schedule(dataclasses.replace(at, steps=at.steps - start, epoch=at.epoch - skipped))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each schedule."""

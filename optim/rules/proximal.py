@@ -1,4 +1,4 @@
-"""Follow-the-regularized-leader, which keeps weights at exactly 0 where their gradients are small."""
+"""Follow-the-regularized-leader: weights whose gradients are small are exactly 0."""
 
 from __future__ import annotations
 
