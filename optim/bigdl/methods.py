@@ -17,14 +17,15 @@ import numpy as np
 from tapegrad.optim import rules
 from tapegrad.optim.bigdl import schedules
 from tapegrad.optim.bigdl.schedules import Default, Moment, Schedule
-from tapegrad.optim.core.options import unknown_option
 from tapegrad.optim.core.optimizer import Optimizer
+from tapegrad.optim.core.options import unknown_option
 from tapegrad.optim.minimizers import lbfgs
 from tapegrad.optim.training.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from tapegrad.autograd import Parameter, Tensor
+    from tapegrad.autograd import Tensor
     from tapegrad.autograd.core.types import Array
+    from tapegrad.optim.core.groups import HasParameters
     from tapegrad.optim.core.rule import UpdateRule
 
 __all__ = [
@@ -118,8 +119,8 @@ class OptimMethod:
         self.state["neval"] += 1
         return x, losses
 
-    def make_optimizer(self, named: Mapping[str, Parameter]) -> Optimizer:
-        """Return an optimizer of this package for Parameters by name, with the method's options.
+    def make_optimizer(self, module: HasParameters) -> Optimizer:
+        """Return an optimizer of this package for a module, with the method's options.
 
         Raises ValueError for learningRates and weightDecays of another length than all parameters
         together.
@@ -131,6 +132,7 @@ class OptimMethod:
             for name in PER_ENTRY
             if options.get(name) is not None
         }
+        named = dict(module.named_parameters())
         count = sum(p.size for p in named.values())
         for option, values in per_entry.items():
             if values.size != count:
@@ -143,7 +145,7 @@ class OptimMethod:
             own = {option: values[part].reshape(p.shape) for option, values in per_entry.items()}
             groups.append({"params": p, **own})
             start = part.stop
-        return object_form(self.rule)(named, groups=groups, **options)
+        return object_form(self.rule)(module, groups=groups, **options)
 
     def getLearningRate(self) -> float:
         """Return the learning rate of the next step."""
@@ -480,6 +482,6 @@ class LBFGS(OptimMethod):
         self.state["neval"] += 1
         return x, losses
 
-    def make_optimizer(self, named: Mapping[str, Parameter]) -> Optimizer:
+    def make_optimizer(self, module: HasParameters) -> Optimizer:
         """Raise TypeError: a training loop has one gradient for a step, and no function."""
         raise TypeError(NEEDS_A_FUNCTION)

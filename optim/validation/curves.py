@@ -70,7 +70,7 @@ class AUCResult(ValidationResult):
         self.scores, self.labels = in_order(scores.astype(np.float64), labels.astype(np.int64))
 
     def result(self) -> tuple[float, int]:
-        """Return the area by the trapezoidal rule, from precision 1 at recall 0; NaN without a 1."""
+        """Return the area, by trapezia from precision 1 at recall 0; NaN without a label 1."""
         count, positives = len(self.scores), int(self.labels.sum())
         if not positives:
             return math.nan, count

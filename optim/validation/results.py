@@ -61,11 +61,12 @@ class ExactSum:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ExactSum):
             return NotImplemented
-        alike = self.beside == other.beside or math.isnan(self.beside) and math.isnan(other.beside)
-        return self.units == other.units and alike
+        if math.isnan(self.beside) or math.isnan(other.beside):
+            return math.isnan(self.beside) and math.isnan(other.beside)
+        return self.units == other.units and self.beside == other.beside
 
     def __hash__(self) -> int:
-        return hash((self.units, str(self.beside)))
+        return hash(None if math.isnan(self.beside) else (self.units, self.beside))
 
 
 class ValidationResult:
