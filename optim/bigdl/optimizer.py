@@ -33,7 +33,7 @@ WITHOUT_METHOD = (
     "freeze the others"
 )
 NO_TRIGGER = (
-    "Optimizer.{method}: the trigger is {kind}: AskTrigger.everyEpoch() and others make one"
+    "Optimizer.{method}: the trigger is {kind}: Trigger.everyEpoch() makes one"
 )
 NO_METHOD = "Optimizer: an optim method is an SGD(…), Adam(…) …, not {kind}"
 NO_FOLDER = "Optimizer.optimize: resume needs setCheckpoint(path, trigger)"
