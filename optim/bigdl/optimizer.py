@@ -32,9 +32,7 @@ WITHOUT_METHOD = (
     "Optimizer.setOptimMethods: no method updates {names}. Give one to each module that learns, or "
     "freeze the others"
 )
-NO_TRIGGER = (
-    "Optimizer.{method}: the trigger is {kind}: Trigger.everyEpoch() makes one"
-)
+NO_TRIGGER = "Optimizer.{method}: the trigger is {kind}: Trigger.everyEpoch() makes one"
 NO_METHOD = "Optimizer: an optim method is an SGD(…), Adam(…) …, not {kind}"
 NO_FOLDER = "Optimizer.optimize: resume needs setCheckpoint(path, trigger)"
 WHOLE = ""  # the name of the method that updates the whole model
