@@ -12,7 +12,7 @@ from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
 from tapegrad.autograd.ops import linalg as la
 from tapegrad.autograd.ops import shape as s
-from tapegrad.autograd.ops.conversion import cast
+from tapegrad.autograd.ops.elementwise import cast
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace

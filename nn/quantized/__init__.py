@@ -3,10 +3,8 @@
 The classes of quantized layers are nobody's to make: they come out of `quantize`, and of files.
 """
 
-from typing import TYPE_CHECKING
-
-from tapegrad.nn.quantized import layers, recurrent
+from tapegrad.nn.quantized import layers as layers
+from tapegrad.nn.quantized import recurrent as recurrent
 from tapegrad.nn.quantized.quantizing import quantize as quantize
 
-if not TYPE_CHECKING:
-    __all__ = ["quantize"]
+__all__ = ["quantize"]
