@@ -89,14 +89,13 @@ class Int8:
     inputs:   how many entries of the input are rounded; 0 for indices
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("int8", "scales", "observed", "calibrated")
+    keeps: ClassVar[tuple[str, ...]] = ("int8", "scales", "observed")
     replaces: ClassVar[type[Module]]
     rows: ClassVar[Mapping[str, int]] = {"weight": 0}
     inputs: ClassVar[int] = 1
     int8: dict[str, Buffer]
     scales: dict[str, Buffer]
-    observed: Buffer  # the largest |x| of the inputs, while they were observed
-    calibrated = False
+    observed: Buffer | None = None  # the largest |x| of the inputs, while they were observed
 
     @classmethod
     def of(cls, layer: Any, memo: dict[int, Any]) -> Self:
@@ -111,9 +110,15 @@ class Int8:
         pairs = {name: quantize_weight(w, axis) for name, (w, axis) in weights.items()}
         new.int8 = {name: pair[0] for name, pair in pairs.items()}
         new.scales = {name: pair[1] for name, pair in pairs.items()}
-        first = next(iter(new.scales.values()))
-        new.observed = Buffer(devices.to_device(np.zeros((), np.float32), first.device))
         return new
+
+    def observe(self, begin: bool) -> None:
+        """Begin to note the largest |x|, or end; what was never run has a scale for each row."""
+        if begin:
+            like = next(iter(self.scales.values()))
+            self.observed = Buffer(devices.to_device(np.zeros((), np.float32), like.device))
+        elif self.observed is not None and not float(self.observed):
+            self.observed = None
 
     @classmethod
     def hidden(cls) -> frozenset[str]:
@@ -149,10 +154,11 @@ class Int8:
 
     def steps_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return x as whole numbers from -127 to 127, and their scale; noted while observing."""
-        if _observing.get() and x.size:
-            self.observed.assign(ops.maximum(self.observed, ops.max(ops.absolute(x))))
-        observed = self.observed if self.calibrated and not _observing.get() else None
-        return quantize_input(x, observed, self.span())
+        if _observing.get() and self.observed is not None:
+            if x.size:
+                self.observed.assign(ops.maximum(self.observed, ops.max(ops.absolute(x))))
+            return quantize_input(x, None, self.span())
+        return quantize_input(x, self.observed, self.span())
 
     def updateOutput(self, inputs: Nest, *more: Any, **named: Any) -> Any:
         """Run the layer's own forward code on rounded inputs."""

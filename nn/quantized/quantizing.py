@@ -6,11 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-import numpy as np
-
-from tapegrad import devices
 from tapegrad.autograd import no_grad
-from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.module import Module
@@ -56,12 +52,16 @@ def quantize(model: M, calibrate: Iterable[Any] | None = None) -> M:
         raise ValueError(NOTHING.format(name=type(model).__name__, known=len(parts)))
     result: Any = copy.deepcopy(model, memo)
     result.evaluate()
+    for part in result.listModules():
+        part.clearState()  # what training has left behind: results, drawn noise
     if calibrate is not None:
+        for layer in made:
+            layer.observe(begin=True)
         with observing(), no_grad():
             for batch in calibrate:
                 result(batch)
         for layer in made:
-            layer.calibrated = float(np.max(devices.to_numpy(array_of(layer.observed)))) > 0
+            layer.observe(begin=False)
     return result  # type: ignore[no-any-return]  # a copy of `model`
 
 
