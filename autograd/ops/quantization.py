@@ -30,7 +30,10 @@ LEAST_WEIGHTS = 16_384
 
 @primitive(differentiable=False)
 def int8_product(xp: Namespace, x: Array, w: Array) -> Array:
-    """x wᵀ of integers from -127 to 127, exactly: (…, K) and (O, K) int8 -> (…, O) int32."""
+    """x wᵀ of integers from -127 to 127, exactly: (…, K) and (O, K) int8 -> (…, O) int32.
+
+    Raises ShapeError for other shapes and dtypes.
+    """
     if x.dtype != np.int8 or w.dtype != np.int8 or w.ndim != 2 or x.shape[-1:] != w.shape[-1:]:
         raise ShapeError(
             f"int8_product takes int8 arrays (…, K) and (O, K), not {x.dtype} {x.shape} and "

@@ -55,7 +55,7 @@ def ftrl(
     linear = state["linear"] + g - (after - before) / rate * x
     curvature = after / rate + 2 * l2RegularizationStrength
     new = (xp.sign(linear) * l1 - linear) / xp.where(curvature > 0, curvature, 1)
-    new = xp.where(xp.abs(linear) > l1, new, xp.zeros_like(x))
+    new = xp.where(xp.abs(linear) <= l1, xp.zeros_like(x), new)
     return xp.where(moves, new, x), {
         "accum": xp.where(moves, accum, state["accum"]),
         "linear": xp.where(moves, linear, state["linear"]),
