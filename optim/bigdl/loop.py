@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad import devices
 from tapegrad.autograd import no_grad
 from tapegrad.autograd.core.tensor import array_of
+from tapegrad.optim.bigdl.methods import PER_ENTRY
 from tapegrad.optim.training.callbacks import Callback
 from tapegrad.optim.training.checkpoint import Checkpoints
 from tapegrad.optim.training.evaluation import NO_BATCHES, keep_modes, to_tensors
@@ -141,7 +142,8 @@ class Loop(Callback):
             if method.learningRateSchedule is None:
                 continue
             rate = method.rate(self.state)
-            options = {k: v for k, v in method.rule_options().items() if k != "learningRate"}
+            fixed = {"learningRate", *PER_ENTRY}
+            options = {k: v for k, v in method.rule_options().items() if k not in fixed}
             for group in self.optimizer.optimizers[name].groups:
                 changed = {k: v for k, v in options.items() if _differs(group.options.get(k), v)}
                 group.options.update({**changed, "lr": rate})

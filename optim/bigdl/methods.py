@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from tapegrad.autograd.core.tensor import untracked
 from tapegrad.optim import rules
 from tapegrad.optim.bigdl import schedules
 from tapegrad.optim.bigdl.schedules import Default, Moment, Schedule
@@ -205,7 +206,10 @@ class OptimMethod:
             method.learningRateSchedule = learningRateSchedule
         if method.learningRateSchedule is not None and content["schedule"]:
             method.learningRateSchedule.load_state_dict(content["schedule"])
-        method.state = content["state"]
+        method.state = {
+            name: untracked(value) if isinstance(value, np.ndarray) else value
+            for name, value in content["state"].items()
+        }
         return method
 
     def __repr__(self) -> str:
