@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from tapegrad import Tensor, _demo, nn, optim
+from tapegrad import Tensor, nn, optim
 from tapegrad.optim import bigdl
 from tapegrad.optim.bigdl import SGD, Adam, Loss, Optimizer, Top1Accuracy, Trigger
 
@@ -434,24 +434,6 @@ def test_schedules_that_are_not_recorded():
     assert SGD.EpochDecayWithWarmUp(3, 0.1, float)(at) == pytest.approx((0.5 + 0.3) * 0.01)
     assert SGD.Warmup(0.2)(at) == pytest.approx(1.1)
     assert SGD.NaturalExp(2, 0.5)(at) == pytest.approx(0.5 * np.exp(-0.5))
-
-
-# The digits ---------------------------------------------------------------------------------------
-
-
-def test_the_digits_are_read_after_a_short_run():
-    digits = _demo.load_digits(0)
-    nn.manual_seed(0)
-    model = nn.Sequential().add(nn.View(64)).add(nn.Linear(64, 32)).add(nn.ReLU())
-    model.add(nn.Linear(32, 10)).add(nn.LogSoftMax())
-    test = digits.test_images, digits.test_labels
-    optimizer = Optimizer(
-        model, (digits.train_images, digits.train_labels), nn.ClassNLLCriterion(), 32
-    )
-    optimizer.setOptimMethod(SGD(0.1, momentum=0.9, dampening=0.0, learningRateSchedule=SGD.Poly(
-        1.0, 270))).setEndWhen(Trigger.maxEpoch(6))  # fmt: skip
-    optimizer.setValidation(Trigger.everyEpoch(), test, [Top1Accuracy()]).optimize()
-    assert optimizer.results[0][0].result()[0] > 0.95
 
 
 def test_a_copy_of_a_method_is_another():
