@@ -149,7 +149,7 @@ def test_zeros_and_shared_layers():
                        layer.bias.numpy())  # fmt: skip
     quantized = nn.quantize(nn.Sequential().add(layer).add(layer))
     assert quantized.modules[0] is quantized.modules[1]
-    start = nn.Identity()()
+    start = nn.node(nn.Identity())
     hidden = layer(start)
     graph = nn.quantize(nn.gModule([start], [nn.CAddTable()([hidden, layer(hidden)])]))
     assert sum(isinstance(part, Int8) for part in graph.listModules()) == 1
