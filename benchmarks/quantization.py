@@ -1,7 +1,7 @@
 """Models of int8 weights against the models that they were made of: time of a call in evaluation.
 
-One thread, in turns; `python benchmarks/quantization.py [--rounds N]`.  docs/quantization.md has the
-figures.  Without the `fast` extra the compiled product is left out.
+One thread, in turns; `python benchmarks/quantization.py [--rounds N]`.  docs/quantization.md has
+the figures.  Without the `fast` extra the compiled product is left out.
 """
 
 from __future__ import annotations

@@ -256,6 +256,29 @@ def test_a_run_that_was_stopped_goes_on_with_equal_bits(tmp_path):
         make().optimize(resume=True)
 
 
+# What BigDL recorded of two steps (behaviours.txt); with weight decay its frozen layer moves.
+@pytest.mark.parametrize(
+    ("freeze", "method", "weights"),
+    [
+        (False, SGD(0.1), [0.86, 1.86, 0.36]),
+        (True, SGD(0.1), [1, 2, 0.5]),
+        (True, SGD(0.1, weightDecay=0.1), [1, 2, 0.5]),
+        (True, SGD(0.1, momentum=0.9, dampening=0.0), [1, 2, 0.5]),
+        (True, Adam(0.1), [1, 2, 0.5]),
+    ],
+    ids=["plain", "frozen", "frozen and decay", "frozen and momentum", "frozen Adam"],
+)
+def test_two_steps_are_bigdls(freeze, method, weights):
+    model = nn.Linear(2, 1)
+    model.load_state_dict({"weight": np.array([[1.0, 2.0]]), "bias": np.array([0.5])})
+    if freeze:
+        model.freeze()
+    batch = np.ones((2, 2), np.float32), np.full((2, 1), 3, np.float32)
+    optimizer = Optimizer(model, [batch], nn.MSECriterion()).setOptimMethod(method)
+    optimizer.setEndWhen(Trigger.maxIteration(2)).optimize()
+    assert np.allclose(weights_of(model), weights, atol=1e-6)
+
+
 def test_frozen_layers_stay():
     model = small_model()
     model.modules[0].freeze()
@@ -279,6 +302,7 @@ def test_what_is_missing_is_named():
     assert optimizer.state["neval"] == 101
 
 
+@pytest.mark.extra  # tensorboardX takes seconds to import
 def test_the_summaries_are_written_and_read(tmp_path):
     train, validation = (
         kind(tmp_path, "app") for kind in (bigdl.TrainSummary, bigdl.ValidationSummary)

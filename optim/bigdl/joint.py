@@ -66,6 +66,11 @@ class JointOptimizer:
         return False
 
     @property
+    def learning(self) -> list[str]:
+        """The names of the Parameters that the next step updates: those that are not frozen."""
+        return [name for optimizer in self.optimizers.values() for name in optimizer.learning]
+
+    @property
     def lr(self) -> float:
         """The learning rate of the first optimizer."""
         return next(iter(self.optimizers.values())).lr

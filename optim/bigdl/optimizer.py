@@ -38,6 +38,14 @@ NO_FOLDER = "Optimizer.optimize: resume needs setCheckpoint(path, trigger)"
 WHOLE = ""  # the name of the method that updates the whole model
 
 
+class _Trainer(Trainer):
+    """A Trainer that goes through the data of a model which is all frozen, and changes nothing."""
+
+    def _differentiate(self, loss: Any) -> None:
+        if self.optimizer.learning:
+            super()._differentiate(loss)
+
+
 class Optimizer:
     """Train a model: `Optimizer(model, data, criterion).setEndWhen(Trigger.maxEpoch(5)).optimize()`.
 
@@ -256,7 +264,7 @@ class Optimizer:
             if left:
                 raise ValueError(WITHOUT_METHOD.format(names=", ".join(left)))
             assert self.criterion is not None
-            self._trainer = Trainer(self.model, self.criterion, joint, progress=False)  # type: ignore[arg-type]  # it answers to what a Trainer asks
+            self._trainer = _Trainer(self.model, self.criterion, joint, progress=False)  # type: ignore[arg-type]  # it answers to what a Trainer asks
         return self._trainer
 
     set_model, set_traindata, set_criterion, set_state = (

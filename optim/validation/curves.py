@@ -86,7 +86,7 @@ class AUCResult(ValidationResult):
     def _parts(self) -> tuple[Any, ...]:
         return tuple(self.scores.tolist()), tuple(self.labels.tolist())
 
-    def _added(self, other: AUCResult) -> AUCResult:  # type: ignore[override]  # Self of this class
+    def _added(self, other: AUCResult) -> AUCResult:
         return AUCResult(
             np.concatenate([self.scores, other.scores]), np.concatenate([self.labels, other.labels])
         )
@@ -135,7 +135,7 @@ class MAPResult(ValidationResult):
         rows = tuple(map(tuple, self.scores.tolist()))
         return rows, tuple(self.labels.tolist()), self.k, self.style
 
-    def _added(self, other: MAPResult) -> MAPResult:  # type: ignore[override]  # Self of this class
+    def _added(self, other: MAPResult) -> MAPResult:
         own, their = (self.k, self.style), (other.k, other.style)
         if own != their or self.scores.shape[1:] != other.scores.shape[1:]:
             raise TypeError(OTHER_SETTINGS.format(own=own, other=their))

@@ -97,7 +97,7 @@ class ValidationResult:
     __radd__ = __add__
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._parts() == other._parts()  # type: ignore[attr-defined]  # the same class
+        return type(other) is type(self) and self._parts() == other._parts()
 
     def __hash__(self) -> int:
         return hash((type(self), self._parts()))
@@ -120,7 +120,7 @@ class AccuracyResult(ValidationResult):
     def _parts(self) -> tuple[Any, ...]:
         return self.correct, self.count
 
-    def _added(self, other: AccuracyResult) -> AccuracyResult:  # type: ignore[override]  # Self of this class
+    def _added(self, other: AccuracyResult) -> AccuracyResult:
         return AccuracyResult(self.correct + other.correct, self.count + other.count)
 
     def __repr__(self) -> str:
@@ -157,7 +157,7 @@ class LossResult(ValidationResult):
     def _parts(self) -> tuple[Any, ...]:
         return self.total, self.weight, self.count, self.name
 
-    def _added(self, other: LossResult) -> LossResult:  # type: ignore[override]  # Self of this class
+    def _added(self, other: LossResult) -> LossResult:
         return LossResult(
             self.total + other.total,
             self.count + other.count,
