@@ -126,3 +126,28 @@ def test_schedule(name):
         method.optimize(lambda x: (0.0, np.ones(1, np.float32)), x)
         found.append(-x[0])
     assert np.abs(np.array(found) - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("file", ["optim.npz", "schedules.npz"])
+def test_the_recording_is_there(file):
+    if not (RECORDINGS / file).exists():
+        pytest.skip(f"{file} is absent")
+    assert recorded(file), f"{file} holds nothing"
+
+
+def test_ftrl_with_all_its_penalties_by_hand():
+    rate, power, accum, l1, l2, shrinkage = 0.1, -0.5, 0.2, 0.3, 0.05, 0.02
+    method, x = bigdl.Ftrl(rate, power, accum, l1, l2, shrinkage), np.array([0.8, -0.05])
+    expected, totals, linear = x.tolist(), [accum] * 2, [0.0] * 2
+    for _ in range(3):
+        for i, slope in enumerate((1.0, 2.0)):
+            g = slope * expected[i] + 0.1 + 2 * shrinkage * expected[i]
+            new = totals[i] + g * g
+            linear[i] += g - (new**0.5 - totals[i] ** 0.5) / rate * expected[i]
+            totals[i] = new
+            size = abs(linear[i]) - l1
+            steep = new**0.5 / rate + 2 * l2
+            expected[i] = 0.0 if size <= 0 else -np.sign(linear[i]) * size / steep
+        method.optimize(lambda x: (0.0, np.array([1.0, 2.0]) * x + 0.1), x)
+        assert np.allclose(x, expected, rtol=1e-12)
+    assert expected[1] == 0.0, "the second weight has not become 0: nothing was tried"
