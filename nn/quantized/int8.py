@@ -89,7 +89,7 @@ class Int8:
     inputs:   how many entries of the input are rounded; 0 for indices
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("int8", "scales", "observed")
+    keeps: ClassVar[Any] = ("int8", "scales", "observed")
     replaces: ClassVar[type[Module]]
     rows: ClassVar[Mapping[str, int]] = {"weight": 0}
     inputs: ClassVar[int] = 1
@@ -160,17 +160,21 @@ class Int8:
             return quantize_input(x, None, self.span())
         return quantize_input(x, self.observed, self.span())
 
-    def updateOutput(self, inputs: Nest, *more: Any, **named: Any) -> Any:
-        """Run the layer's own forward code on rounded inputs."""
-        parent: Any = super()
-        rounded: Any = inputs
-        if self.inputs and isinstance(inputs, (list, tuple)):
-            parts = [self.rounded(x) for x in inputs[: self.inputs]]
-            rounded = [*parts, *inputs[self.inputs :]]
-        elif self.inputs:
-            rounded = self.rounded(inputs)
-        y = parent.updateOutput(rounded, *more, **named)
-        return without_gradient(y, inputs, NO_GRADIENT.format(name=class_text(self)))
+    # What the layer's own class has besides is the layer's to type checkers.
+    updateOutput: Any
+    if not TYPE_CHECKING:
+
+        def updateOutput(self, inputs: Nest, *more: Any, **named: Any) -> Any:
+            """Run the layer's own forward code on rounded inputs."""
+            parent: Any = super()
+            rounded: Any = inputs
+            if self.inputs and isinstance(inputs, (list, tuple)):
+                parts = [self.rounded(x) for x in inputs[: self.inputs]]
+                rounded = [*parts, *inputs[self.inputs :]]
+            elif self.inputs:
+                rounded = self.rounded(inputs)
+            y = parent.updateOutput(rounded, *more, **named)
+            return without_gradient(y, inputs, NO_GRADIENT.format(name=class_text(self)))
 
     def reset(self, stdv: float | None = None) -> None:
         """Raise NotImplementedError: the weights come from a trained layer."""

@@ -39,10 +39,13 @@ __all__: list[str] = []
 class _Weight(Int8):
     """Int8 layers whose one weight is called `weight`."""
 
-    @property
-    def weight(self) -> Any:
-        """The weight as float32."""
-        return self.weight_of("weight")
+    weight: Any
+    if not TYPE_CHECKING:
+
+        @property
+        def weight(self) -> Any:
+            """The weight as float32."""
+            return self.weight_of("weight")
 
 
 class _QuantizedLinear(_Weight, Linear):

@@ -62,7 +62,7 @@ def quantize(model: M, calibrate: Iterable[Any] | None = None) -> M:
                 result(batch)
         for layer in made:
             layer.observe(begin=False)
-    return result  # type: ignore[no-any-return]  # a copy of `model`
+    return result
 
 
 def _kinds(base: Any) -> Iterator[tuple[type, Any]]:

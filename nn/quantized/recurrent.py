@@ -27,15 +27,19 @@ class _Columns(Int8):
 
     rows: ClassVar[Mapping[str, int]] = {"weight": 1, "weightO": 1}
 
-    @property
-    def weight(self) -> Any:
-        """The weight as float32."""
-        return self.weight_of("weight")
+    weight: Any
+    weightO: Any
+    if not TYPE_CHECKING:
 
-    @property
-    def weightO(self) -> Any:
-        """The weight of the projection as float32, None where there is none."""
-        return self.weight_of("weightO")
+        @property
+        def weight(self) -> Any:
+            """The weight as float32."""
+            return self.weight_of("weight")
+
+        @property
+        def weightO(self) -> Any:
+            """The weight of the projection as float32, None where there is none."""
+            return self.weight_of("weightO")
 
 
 class _QuantizedStepLSTM(_Columns, StepLSTM):
@@ -70,10 +74,13 @@ class _Table(Int8):
 
     inputs = 0
 
-    @property
-    def weight(self) -> Any:
-        """The table as float32."""
-        return self.weight_of("weight")
+    weight: Any
+    if not TYPE_CHECKING:
+
+        @property
+        def weight(self) -> Any:
+            """The table as float32."""
+            return self.weight_of("weight")
 
 
 class _QuantizedEmbedding(_Table, Embedding):
@@ -92,7 +99,7 @@ class _QuantizedRNNLayer(Int8, RNNLayer):
     """RNNLayer with int8 weights; biases are float32."""
 
     replaces = RNNLayer
-    keeps = ("biases",)
+    keeps: ClassVar[Any] = ("biases",)
     biases: dict[str, Tensor]
 
     @classmethod
@@ -113,7 +120,10 @@ class _QuantizedRNNLayer(Int8, RNNLayer):
         new.biases = {n: cls._kept(b) for n, b in biases.items()}
         return new
 
-    @property
-    def weights(self) -> Any:
-        """All weights and biases by PyTorch's names, as float32."""
-        return {**{name: self.weight_of(name) for name in self.int8}, **self.biases}
+    weights: Any
+    if not TYPE_CHECKING:
+
+        @property
+        def weights(self) -> Any:
+            """All weights and biases by PyTorch's names, as float32."""
+            return {**{name: self.weight_of(name) for name in self.int8}, **self.biases}

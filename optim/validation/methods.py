@@ -176,7 +176,8 @@ class Loss(ValidationMethod):
     criterion: (output, target) -> 0-d Tensor;  None: the negative of the label's score, which is
     the negative log-likelihood of log-probabilities (N, classes)
     The criterion is called on each sample by itself (some tenths of a millisecond each), so that
-    the result does not depend on how the data are cut.  Raises ValueError as Top1Accuracy does, and as the criterion does.
+    the result does not depend on how the data are cut.  Raises ValueError as Top1Accuracy does, and
+    as the criterion does.
     """
 
     def __init__(

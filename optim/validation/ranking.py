@@ -42,6 +42,7 @@ class _Ranking(ValidationMethod):
 
         Raises ValueError for other numbers of scores, and unless each user has one chosen item.
         """
+        scores: np.ndarray
         scores, chosen = (np.asarray(nest_to_numpy(v)).reshape(-1) for v in (output, target))
         size = self.negNum + 1
         if scores.size != chosen.size or scores.size % size:
