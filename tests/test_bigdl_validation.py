@@ -245,6 +245,16 @@ def test_difficult_objects_and_crowds_are_neither_right_nor_wrong():
     assert coco(found, alone).result()[0] == pytest.approx(0.5)
 
 
+def test_coco_takes_the_best_object_that_is_free_and_voc_the_best():
+    objects = [np.array([[1, 0, 0, 10, 10], [1, 0, 2, 10, 12]])]
+    found = [np.array([[1, 0.9, 0, 0, 10, 10], [1, 0.8, 0, 0, 10, 11]])]
+    # The second one overlaps the first object by 100/110, and the second by 90/120.
+    half = v.MeanAveragePrecisionObjectDetection(2, (0.5,), style="coco")
+    assert half(found, objects).result()[0] == 1
+    voc = v.MeanAveragePrecisionObjectDetection(2, (0.5,), style="voc2010")
+    assert voc(found, objects).result()[0] == 0.5
+
+
 def test_masks_and_bigdls_array_of_detections():
     mask = np.zeros((2, 4, 4), bool)
     mask[0, :2], mask[1, 2:] = True, True

@@ -118,7 +118,6 @@ class Loop(Callback):
         if self.validation is not None and self.validation.trigger(state):
             self._validate(trainer, self.validation)
         if self.saving is not None and self.saving.trigger(state):
-            self._set_rates()  # what is saved knows the epoch that comes next
             self.saving.checkpoints().save(trainer.step_count, trainer.state_dict())
         if self.end(state):
             trainer.stop()
