@@ -42,7 +42,7 @@ ORDER = {
     """,
     "optim": """
         core <- rules, minimizers, schedules;
-        schedules <- training;
+        schedules <- training <- metrics;
         rules, minimizers, training <- __init__
     """,
 }

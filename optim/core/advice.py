@@ -13,7 +13,6 @@ OF_OPTIMIZERS = {
     "minimize": "optimizer.zero_grad(), loss.backward(), optimizer.step()",
     "param_groups": "groups, each with its `options`: optimizer.groups[0].options['lr'] = 0.1",
     "state": "state_dict() returns it",
-    "zero": "zero_grad()",
     "zeroGradParameters": "zero_grad()",
 }
 PAIR_OF_LISTS = (

@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
+from tapegrad.autograd.core.former import former_method
 from tapegrad.autograd.core.mode import Observer, install_observer, refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
@@ -309,6 +310,8 @@ class Optimizer:
             for p in self.named.values():
                 if id(p) not in self._learning and p.grad is not None:
                     ops.assign(p.grad.detach(), 0)
+
+    zero = former_method("zero", zero_grad)
 
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
@@ -119,6 +120,7 @@ class Trainer(Evaluator):
         """End the run after the current step."""
         self._stopped = True
 
+    @renamed_argument("batch", "batch_size")
     def fit(
         self,
         data: Data,
