@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ["OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "unknown_word"]
 
 OF_OPTIMIZERS = {
-    "add_param_group": "give groups=[{'params': …, 'lr': …}, …] to the constructor",
+    "add_param_group": "add_group(params, lr=…)",
     "apply_gradients": "step(), after loss.backward() has put the gradients into the parameters",
     "learning_rate": "lr",
     "minimize": "optimizer.zero_grad(), loss.backward(), optimizer.step()",
