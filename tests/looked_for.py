@@ -1,4 +1,4 @@
-"""What docs/looked_for.md claims of layers and models: `CLAIMS` has, by a row's first cell, a proof.
+"""What docs/looked_for.md claims of layers and models: `CLAIMS` has proofs by a row's first cell.
 
 A claim is a function of a folder for files that fails where the row is wrong.  Rows that point to
 an example below have it in the page, which test_readme.py runs.

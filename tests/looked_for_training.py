@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from looked_for import IMAGE, LABELS, ROWS, equal, shows, trainer_of
 
 import tapegrad as tg
