@@ -4,9 +4,10 @@ The front door hands on what the rooms export: an optimizer is here when a file 
 in its `__all__`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tapegrad.optim import minimizers, rules, schedules, training
+from tapegrad.optim.core.advice import absent
 from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_value as clip_grad_value
@@ -41,3 +42,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *schedules.__all__,
         *training.__all__,
     ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise absent(name, list(globals()))
