@@ -7,7 +7,7 @@ in its `__all__`.
 from typing import TYPE_CHECKING, NoReturn
 
 from tapegrad.optim import minimizers, rules, schedules, training
-from tapegrad.optim.core.advice import absent
+from tapegrad.optim.core.advice import absent_in_optim
 from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_value as clip_grad_value
@@ -45,4 +45,4 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
 
 
 def __getattr__(name: str) -> NoReturn:
-    raise absent(name, list(globals()))
+    raise absent_in_optim(name, list(globals()))

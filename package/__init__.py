@@ -96,4 +96,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in {"errors", "nn", "optim", "typing"}:
         return import_module(f"tapegrad.{name}")
-    raise import_module("tapegrad._advice").absent(name, list(globals()))
+    raise import_module("tapegrad._advice").absent_in_front(name, list(globals()))

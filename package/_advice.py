@@ -8,7 +8,7 @@ from tapegrad.autograd import ops
 from tapegrad.autograd.core.absent_name import absent_name
 from tapegrad.autograd.core.declaration import numpy_functions
 
-__all__ = ["absent"]
+__all__ = ["absent_in_front"]
 
 _MADE = "arange array asarray empty eye full full_like linspace ones ones_like zeros zeros_like"
 _SAME = ("complex64", "complex128", "float16", "float32", "float64", "int32", "int64")
@@ -70,7 +70,7 @@ INSTEAD = {
 }
 
 
-def absent(name: str, known: list[str]) -> AttributeError:
+def absent_in_front(name: str, known: list[str]) -> AttributeError:
     """Return the error for a name that `tapegrad` does not have."""
     instead = INSTEAD
     if name not in INSTEAD:

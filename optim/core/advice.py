@@ -6,7 +6,14 @@ from typing import Any
 
 from tapegrad.autograd.core.absent_name import absent_name
 
-__all__ = ["OF_CLASSES", "OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "absent", "unknown_word"]
+__all__ = [
+    "OF_CLASSES",
+    "OF_OPTIMIZERS",
+    "PAIR_OF_LISTS",
+    "POSITIONAL",
+    "absent_in_optim",
+    "unknown_word",
+]
 
 _OPTIONS = "groups[i].options, or the option by its name: optimizer.weight_decay = 0.1"
 _LIMITS = "clip_grad_norm= or clip_grad_value= of the constructor"
@@ -104,6 +111,6 @@ def unknown_word(optimizer: Any, name: str) -> AttributeError:
     return AttributeError(text, name=name, obj=optimizer)
 
 
-def absent(name: str, known: list[str]) -> AttributeError:
+def absent_in_optim(name: str, known: list[str]) -> AttributeError:
     """The error for a name that optim does not have, with that of what does the same."""
     return absent_name("tapegrad.optim", name, OF_CLASSES, known)
