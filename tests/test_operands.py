@@ -383,3 +383,28 @@ def test_a_sparse_matrix_is_no_entry_of_an_array(code, what):
     values = {"np": np, "tg": tg, "x": x, "s": sparse.csr_matrix(np.eye(2))}
     with pytest.raises(TypeError, match=r"is csr_matrix.*A\.toarray\(\) is its dense form"):
         eval(code, values)
+
+
+def test_no_function_is_its_own_nearest_neighbour():
+    x = tg.Parameter(X) * 1
+    refusals = []
+    for room in (np, np.linalg, np.fft, np.char):
+        for name, function in vars(room).items():
+            if name[0] != "_" and callable(function) and not isinstance(function, type):
+                for arguments in ([x], [x, x]):
+                    refusals += refusal_of(function, arguments)
+    found = [re.search(r"(\S+) has no primitive.* one is (\S+)\.( |$)", text) for text in refusals]
+    near = [(match[1].split(".")[-1], match[2].split(".")[-1]) for match in found if match]
+    assert near  # some have a neighbour
+    assert [pair for pair in near if pair[0] == pair[1]] == []
+
+
+def refusal_of(function, arguments):
+    kinds = (TypeError, ValueError, LookupError, AttributeError, OSError, RuntimeError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(*arguments)
+    except kinds as error:
+        return [str(error)]
+    return []
