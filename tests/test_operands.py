@@ -389,7 +389,9 @@ def test_no_function_is_its_own_nearest_neighbour():
     x = tg.Parameter(X) * 1
     refusals = []
     for room in (np, np.linalg, np.fft, np.char):
-        for name, function in vars(room).items():
+        for name, function in list(vars(room).items()):
+            if name == "test":  # NumPy's own tests
+                continue
             if name[0] != "_" and callable(function) and not isinstance(function, type):
                 for arguments in ([x], [x, x]):
                     refusals += refusal_of(function, arguments)

@@ -165,6 +165,7 @@ def _attach() -> None:
         "__eq__": e.equal,
         "__ne__": e.not_equal,
         "__hash__": object.__hash__,
+        "__dir__": _names_of,
         "__and__": e.bitwise_and,
         "__rand__": lambda x, other: e.bitwise_and(other, x),
         "__or__": e.bitwise_or,
@@ -250,7 +251,6 @@ def _attach() -> None:
         setattr(Tensor, name, function)
     for name, advice in {**INSTEAD, **OTHER_WORDS}.items():
         setattr(Tensor, name, _absent_attribute(name, advice))
-    Tensor.__dir__ = _names_of  # type: ignore[method-assign]  # attached, as all methods here
 
 
 _attach()

@@ -87,7 +87,7 @@ class _GroupedConvolution(Module):
         if len(sizes) != count or min(sizes) < least:
             raise ValueError(
                 f"{type(self).__name__}: {name} must be {count} int(s) of at least {least}, or one "
-                f"for all, found {setting!r}{SAME if setting == 'same' else ''}"
+                f"for all, found {setting!r}{SAME if str(setting) == 'same' else ''}"
             )
         return sizes
 
