@@ -56,7 +56,7 @@ def refuse_names_by_hand(module: Any, named: Mapping[str, Any] | None) -> None:
 
 
 def name_arguments(init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor whose error for an argument of another name says which names there are."""
+    """A constructor whose TypeError for an argument of another name says which names there are."""
 
     @functools.wraps(init)
     def construct(self: Any, *arguments: Any, **named: Any) -> None:
