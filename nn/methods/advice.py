@@ -92,7 +92,6 @@ OF_CLASSES = {
     "Hardswish": "x * np.clip(x / 6 + 0.5, 0, 1) in forward code",
     "HingeEmbeddingLoss": "HingeEmbeddingCriterion",
     "HuberLoss": "HuberCriterion",
-    "Input": "node(), which begins a graph of modules; layers need no input shape",
     "InputLayer": "no layer for it: layers need no input shape",
     "InstanceNorm1d": "InstanceNorm",
     "InstanceNorm2d": "InstanceNorm",
