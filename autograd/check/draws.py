@@ -3,8 +3,8 @@
 A case is a function of a `Draws`: it asks for shapes and options by name, and for arrays, whose
 entries all come from one seed.  Single entries are not choices: drawing them one by one is slow,
 and most bugs depend on shapes, which are choices and shrink.  The same case runs on random numbers
-(`Draws(seed)`, no dependency) or on Hypothesis (`strategies.py` overrides two methods), where a
-failure shrinks to the smallest sizes.
+(`Draws(seed)`), on the choices of another example, as given or as far as they fit (`RecordedDraws`,
+`NearbyDraws`), or on Hypothesis (`strategies.py` overrides two methods).
 
 Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros; "constant" one
 value everywhere; "large" Gaussian data times a thousand.
@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["REGIMES", "Draws", "RecordedDraws", "check_names"]
+__all__ = ["REGIMES", "SEEDS", "Draws", "NearbyDraws", "RecordedDraws", "check_names"]
 
 REGIMES = ("ordinary", "grid", "constant", "large")
+SEEDS = 2**32  # seeds of examples are smaller
 
 
 def check_names(names: str) -> str:
@@ -44,6 +45,7 @@ class Draws:
 
     regimes: the kinds of data that `regime` is drawn from, the first more often than the others
     empties: whether every axis that may be empty is empty
+    turn:    the number of the example: examples 0, 1, … take the regimes in turn instead
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Draws:
         *,
         regimes: Sequence[str] = ("ordinary",),
         empties: bool = False,
+        turn: int | None = None,
     ) -> None:
         self._choices = np.random.default_rng([seed, 1])
         self._named: dict[str, int] = {}
@@ -62,7 +65,12 @@ class Draws:
         self._turns: list[bool] = []  # whether each of the next arrays is complex
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
-        self.regime = self.choice([regimes[0], *regimes])
+        kinds = [*regimes, regimes[0]]
+        if turn is None or len(regimes) == 1:
+            self.regime = self.choice(kinds)
+        else:
+            self.choices_made.append(turn % len(kinds))
+            self.regime = kinds[turn % len(kinds)]
 
     # Two methods that a source of choices provides -----------------------------------------------
 
@@ -70,6 +78,7 @@ class Draws:
         return int(self._choices.integers(low, high + 1))
 
     def _draw_seed(self, seed: int) -> int:
+        self.choices_made.append(seed)
         return seed
 
     # Choices -------------------------------------------------------------------------------------
@@ -276,4 +285,21 @@ class RecordedDraws(Draws):
         return value
 
     def _draw_seed(self, seed: int) -> int:
-        return self.integer(0, 2**32 - 1)
+        return self.integer(0, SEEDS - 1)
+
+
+class NearbyDraws(Draws):
+    """A `Draws` that takes given choices as far as they fit.
+
+    One that is out of range becomes the nearest that is in range, and what is missing the smallest.
+    """
+
+    def __init__(self, choices: Sequence[int], **options: Any) -> None:
+        self._wanted = iter(choices)
+        super().__init__(0, **options)
+
+    def _next_integer(self, low: int, high: int) -> int:
+        return min(max(next(self._wanted, low), low), high)
+
+    def _draw_seed(self, seed: int) -> int:
+        return self.integer(0, SEEDS - 1)
