@@ -132,7 +132,7 @@ def run_law(
 
 def rerun_law(law: Law, make_trial: Callable[[Draws], Any], choices: Sequence[int]) -> Any:
     """Check a law on the example that the given choices make; raises what the law raises."""
-    draws = RecordedDraws(choices, regimes=law.regimes, empties=law.empties)
+    draws = RecordedDraws(choices, **law.draws)
     with _quietly():
         return law.check(make_trial(draws))
 
@@ -160,7 +160,7 @@ def examine(
     first = secrets.randbelow(SEEDS) if seed is None else seed
     for turn in range(max(2, round(examples * law.effort))):
         own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example
-        drawn = Draws(own, regimes=law.regimes, empties=law.empties, turn=turn)
+        drawn = Draws(own, **law.draws, turn=turn)
         result, failure = _hold(law, make_trial, drawn)
         if failure is not None:
             if smallest:
@@ -213,7 +213,7 @@ def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -
     found = {failure.choices: failure}
 
     def attempt(choices: tuple[int, ...]) -> tuple[int, ...] | None:
-        drawn = NearbyDraws(choices, regimes=law.regimes, empties=law.empties)
+        drawn = NearbyDraws(choices, **law.draws)
         _, smaller = _hold(law, make_trial, drawn)
         if smaller is None or type(smaller.error) is not type(failure.error):
             return None

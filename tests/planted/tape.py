@@ -197,7 +197,7 @@ def hunt_rule(wrong: WrongRule, *, examples: int, seed: int = 0) -> Finding | No
         warnings.simplefilter("ignore", RuntimeWarning)
         for law in (PRIMITIVE_LAWS[name] for name in RULE_LAWS):
             for example in range(max(2, round(examples * law.effort))):
-                draws = Draws(seed * 1_000_003 + example, regimes=law.regimes)
+                draws = Draws(seed * 1_000_003 + example, **law.draws, turn=example)
                 try:
                     law.check(PrimitiveTrial(wrong.kind, wrong.case, draws, function))
                 except LawError as error:

@@ -11,15 +11,22 @@ def batch(d):
     return d.shape("N?")
 
 
-def regular(d, n=None):
-    """Square matrices far from singular, with well separated eigen- and singular values."""
+def regular(d, n=None, *, zero=False):
+    """Square matrices of eigen- and singular values that are well apart, or equal, or 0."""
     n = d.size("n", 1, 3) if n is None else n
-    order = np.diag(2.0 * np.arange(1, n + 1))
-    return d.uniform(-0.3, 0.3, (*batch(d), n, n)) + order
+    shape, order = (*batch(d), n, n), d.spectrum(n, zero=zero)
+    if d.regime == "degenerate":
+        q = d.rotations(shape)
+        return q * order @ np.conj(np.swapaxes(q, -1, -2))
+    return d.uniform(-0.3, 0.3, shape) + np.diag(order)
 
 
 def square(d):
     return TrialCall([regular(d)])
+
+
+def maybe_singular(d):
+    return TrialCall([regular(d, zero=True)])
 
 
 def positive_definite(d):
@@ -28,14 +35,14 @@ def positive_definite(d):
 
 
 def symmetric(d):
-    x = regular(d)
+    x = regular(d, zero=True)
     return TrialCall([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
 
 
 def oblong(d, tall=False):
     m, n = d.choice([(3, 2), (2, 2), (1, 1), (4, 3)] + [(2, 3)] * (not tall))
     k = max(m, n)
-    return regular(d, k)[..., :m, :n]
+    return regular(d, k, zero=not tall)[..., :m, :n]
 
 
 def tall(d):
@@ -120,9 +127,11 @@ def nan_unless_zero(d):
 
 OPERATIONS = {
     **dict.fromkeys((
-        "cofactors", "eig", "eig_parts", "eigvals", "inv", "slogdet", "slogdet_parts",
-        "require_basis"
+        "eig", "eig_parts", "eigvals", "inv", "require_basis"
     ), square),
+    **dict.fromkeys((
+        "cofactors", "slogdet", "slogdet_parts"
+    ), maybe_singular),
     **dict.fromkeys((
         "eigh", "eigh_parts", "eigvalsh"
     ), symmetric),

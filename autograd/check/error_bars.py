@@ -1,0 +1,64 @@
+"""Error bars of low precision: how far a result moves when what it is made of is rounded.
+
+A result is as good as its precision allows if it is the exact result of data that differ by a few
+roundings (backward stable), but for its own rounding.  How far such data move the result is found
+by trying, so nothing needs to know the function's condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tapegrad.autograd.check.laws import must, must_be_close_to
+
+__all__ = ["must_be_rounded_only"]
+
+_TRIES = 4  # with random signs; and as many roundings are allowed
+_ROUNDINGS = 16
+
+Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+def must_be_rounded_only(
+    found: Sequence[np.ndarray],
+    exact: Function,
+    arguments: Sequence[np.ndarray],
+    dtype: np.dtype,
+    rng: np.random.Generator,
+    what: str,
+    *,
+    entrywise: bool = False,
+) -> None:
+    """Raise LawError unless `found` is exact(arguments) but for some roundings in `dtype`.
+
+    arguments: in float64, exactly those that `found` was made of
+    entrywise: whether each entry's own size counts, and not the largest one's of its array
+    Entries that `dtype` cannot hold are left out.
+    """
+    unit = float(np.finfo(dtype).eps)
+    expected = exact(arguments)
+    must(len(found) == len(expected), f"{what}: {len(found)} instead of {len(expected)}")
+    moved = [np.zeros(e.shape) for e in expected]
+    for _ in range(_TRIES):
+        near = [a * (1 + unit * rng.choice([-1.0, 1.0], a.shape)) for a in arguments]
+        for i, (value, e) in enumerate(zip(exact(near), expected, strict=True)):
+            if value.shape != e.shape:
+                return  # the shape depends on the last digit
+            if e.dtype.kind != "f":
+                continue
+            with np.errstate(invalid="ignore"):
+                moved[i] = np.fmax(moved[i], np.abs(value - e))
+    largest = float(np.finfo(dtype).max) / 4
+    for i, (f, e) in enumerate(zip(found, expected, strict=True)):
+        if e.dtype.kind != "f":
+            continue  # a truth or an index may change with the last digit
+        size, bar = np.abs(e), moved[i]
+        held = np.isfinite(e) & np.isfinite(bar) & (size < largest)
+        if not held.any():
+            continue
+        if not entrywise:
+            size, bar = np.max(size[held]), np.max(bar[held])
+        bar = _ROUNDINGS * (bar + unit * size) + 4 * float(np.finfo(dtype).smallest_normal)
+        must_be_close_to(f, e, f"{what} {i}", np.where(held, bar, np.inf))
