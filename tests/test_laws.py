@@ -178,7 +178,7 @@ def obeys(laws, chosen, profile=PROFILE):
     """Hold laws against a subject, [(subject, law, how many times the examples), …]."""
     summary = Summary()
     for subject, law, times in laws:
-        if not chosen(law):
+        if not chosen(law) or (law.deep and profile is PROFILE):
             continue
         outcome = subject.examine(law, replace(profile, examples=times * profile.examples))
         summary.outcomes.append((subject, outcome))

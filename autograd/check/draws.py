@@ -259,15 +259,15 @@ class Draws:
     def spectrum(self, n: int, *, zero: bool = False) -> np.ndarray:
         """n positive numbers that are far apart, 2, 4, 6, …, for eigen- and singular values.
 
-        zero: whether zeros are among them in the regime "degenerate", where some are equal
+        zero: whether one may be 0 in the regime "degenerate", where some are equal
         """
         self.spectra += 1
         values = 2.0 * np.arange(1, n + 1)
         if self.regime != "degenerate" or n < 2:
             return values
-        kind = self.choice(["pair", "all", "zeros"] if zero else ["pair", "all"])
-        if kind == "zeros":
-            values[: self.integer(1, n)] = 0.0
+        kind = self.choice(["pair", "all", "zero"] if zero else ["pair", "all"])
+        if kind == "zero":
+            values[0] = 0.0
         else:
             values[: n if kind == "all" else 2] = 2.0
         return values
@@ -276,7 +276,8 @@ class Draws:
         """Orthogonal or unitary matrices; one of two examples has unit matrices."""
         if self.choice([True, False]):
             return np.broadcast_to(np.eye(shape[-1]), shape).copy()
-        return np.asarray(np.linalg.qr(self.normal(shape))[0]) if math.prod(shape) else np.zeros(shape)
+        turned = self.normal(shape)
+        return np.asarray(np.linalg.qr(turned)[0]) if turned.size else turned
 
     def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
         """An int64 array with entries in low … high − 1."""

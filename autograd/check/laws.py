@@ -53,6 +53,7 @@ class Law:
     effort:   the share of the profile's number of examples on which it is checked (1 is all)
     empties:  whether its examples have empty axes
     long:     whether its examples have an axis of some thousand entries, where they may be empty
+    deep:     whether it takes so long that a suite of few examples leaves it out
     """
 
     name: str
@@ -61,6 +62,7 @@ class Law:
     effort: float = 0.2
     empties: bool = False
     long: bool = False
+    deep: bool = False
 
     def __str__(self) -> str:
         return self.name

@@ -10,6 +10,7 @@ import numpy as np
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.error_bars import must_be_rounded_only
 from tapegrad.autograd.check.laws import Laws, NotCovered, must
+from tapegrad.autograd.check.primitives.scope import numpy_names
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial
 
 __all__ = ["LAWS"]
@@ -17,6 +18,7 @@ __all__ = ["LAWS"]
 LAWS = Laws("primitive")
 
 _REFUSALS = (TypeError, np.linalg.LinAlgError)
+_MOST = 200_000
 _SIDE = 2.0**-20  # the step to either side of a tie
 
 
@@ -26,7 +28,7 @@ def float16_agrees_with_float64(trial: PrimitiveTrial) -> NotCovered | None:
     return _agrees_with_float64(trial, np.dtype(np.float16))
 
 
-@LAWS(regimes=("constant", "ordinary"), long=True)
+@LAWS(regimes=("constant", "ordinary"), long=True, deep=True)
 def float16_sums_lose_nothing(trial: PrimitiveTrial) -> NotCovered | None:
     """Sums of thousands of float16 numbers, in values and gradients, are added in float32."""
     return _agrees_with_float64(trial, np.dtype(np.float16))
@@ -50,8 +52,11 @@ def _agrees_with_float64(
         found = trial.values(low)
     except _REFUSALS:
         return NotCovered(f"it refuses {dtype}")
+    if sum(y.size for y in found) > _MOST:
+        return NotCovered("its results are too large for a quick check")
     check = {"entrywise": entrywise, "dtype": dtype, "rng": trial.rng}
-    must_be_rounded_only(found, trial.values, high, what=f"{dtype} result", **check)
+    if not numpy_names(trial.name):  # else the values are NumPy's, whatever their digits
+        must_be_rounded_only(found, trial.values, high, what=f"{dtype} result", **check)
     if not trial.derives:
         return None
     shapes = [y for y in found if y.dtype.kind == "f"]
@@ -113,7 +118,10 @@ def at_a_tie_its_gradient_lies_between_those_of_both_sides(
     direction = [np.zeros(x.shape) for x in point]
     direction[one[0]].reshape(-1)[one[1]] = 1.0
     slope = float(trial.gradients(v, point)[one[0]].reshape(-1)[one[1]])
-    sides = [_side(trial, point, direction, v, step) for step in (_SIDE, -_SIDE)]
+    try:
+        sides = [_side(trial, point, direction, v, step) for step in (_SIDE, -_SIDE)]
+    except ValueError:
+        return NotCovered("the shape of its result depends on ties")
     if not np.isfinite([*sides, slope]).all():
         return NotCovered("it is not finite beside the tie")
     magnitude = sum(float(np.sum(np.abs(c * y))) for c, y in zip(v, values, strict=True))
