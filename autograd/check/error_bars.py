@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.autograd.check.laws import must, must_be_close_to
 
-__all__ = ["must_be_rounded_only"]
+__all__ = ["is_entrywise", "must_be_rounded_only"]
 
 _TRIES = 4  # with random signs; and as many roundings are allowed
 _ROUNDINGS = 16
@@ -63,3 +63,18 @@ def must_be_rounded_only(
             size, bar = max(1.0, np.max(size[held])), np.max(bar[held])
         bar = _ROUNDINGS * (bar + unit * size) + 4 * float(np.finfo(dtype).smallest_normal)
         must_be_close_to(f, e, f"{what} {i}", np.where(held, bar, np.inf))
+
+
+def is_entrywise(function: Function, arguments: Sequence[np.ndarray]) -> bool:
+    """Does each entry of the one result depend on the same entry of each argument only?"""
+    results = function(arguments)
+    shapes = {a.shape for a in (*arguments, *results)}
+    if len(results) != 1 or len(shapes) != 1 or not results[0].size:
+        return False
+    for i, a in enumerate(arguments):
+        moved = a.copy()
+        moved.reshape(-1)[-1] *= 1.0625
+        [value] = function([*arguments[:i], moved, *arguments[i + 1 :]])
+        if not np.array_equal(value.reshape(-1)[:-1], results[0].reshape(-1)[:-1]):
+            return False
+    return True
