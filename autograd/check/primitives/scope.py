@@ -70,7 +70,7 @@ _DERIVATIVE_LAWS = {
 
 def numpy_names(name: str) -> list[Callable[..., Any]]:
     """NumPy's functions that run the operation of that name on Tensors."""
-    target = operations()[name]
+    target = operations().get(name)
     # the entries of empty_like are undefined
     return [
         function
