@@ -8,12 +8,14 @@ by trying, so nothing needs to know the function's condition.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.laws import must, must_be_close_to
 
-__all__ = ["is_entrywise", "must_be_rounded_only"]
+__all__ = ["cotangents_in", "is_entrywise", "must_be_rounded_only"]
 
 _TRIES = 4  # with random signs; and as many roundings are allowed
 _ROUNDINGS = 16
@@ -30,11 +32,13 @@ def must_be_rounded_only(
     what: str,
     *,
     entrywise: bool = False,
+    least: float = 1.0,
 ) -> None:
     """Raise LawError unless `found` is exact(arguments) but for some roundings in `dtype`.
 
     arguments: in float64, exactly those that `found` was made of
     entrywise: whether each entry's own size counts, and not the largest one's of its array
+    least:     the least such size, since terms that cancel are as large as drawn data are
     Entries near the largest number of `dtype`, which an intermediate result may pass, are left out.
     """
     unit = float(np.finfo(dtype).eps)
@@ -59,9 +63,8 @@ def must_be_rounded_only(
         if not held.any():
             continue
         if not entrywise:
-            # terms that cancel may be as large as 1, as drawn data and cotangents are
-            size, bar = max(1.0, np.max(size[held])), np.max(bar[held])
-        bar = _ROUNDINGS * (bar + unit * size) + 4 * float(np.finfo(dtype).smallest_normal)
+            size, bar = max(least, np.max(size[held])), np.max(bar[held])
+        bar = _ROUNDINGS * (bar + unit * size) + 16 * float(np.finfo(dtype).smallest_subnormal)
         must_be_close_to(f, e, f"{what} {i}", np.where(held, bar, np.inf))
 
 
@@ -78,3 +81,13 @@ def is_entrywise(function: Function, arguments: Sequence[np.ndarray]) -> bool:
         if not np.array_equal(value.reshape(-1)[:-1], results[0].reshape(-1)[:-1]):
             return False
     return True
+
+
+def cotangents_in(dtype: np.dtype, results: Sequence[np.ndarray], trial: Any) -> list[np.ndarray]:
+    """Cotangents of a precision for results; in a long example such that float16 sums would stop.
+
+    There, 0.3 added one by one to 512 becomes 0.5, and added to 1024 nothing.
+    """
+    if trial.draws.long:
+        return [trial.rng.uniform(0.3, 0.35, y.shape).astype(dtype) for y in results]
+    return [gaussian(trial.rng, y.shape).astype(dtype) for y in results]

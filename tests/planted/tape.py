@@ -52,7 +52,7 @@ RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
     ),
     "bias": (
         {"x": "N i", "b": "i"}, "lambda xp, x, b: x + b",
-        {"x": "lambda g: g * 1", "b": "lambda g: ops.sum(g, axis=0)"},
+        {"x": "lambda g: g * 1", "b": "lambda g: ops.sum(widened(g), axis=0)"},
     ),
     "mean of squares": (
         {"x": "N i"}, "lambda xp, x: xp.mean(x * x, axis=0, dtype=single_or_more(x)).astype(x.dtype)",
@@ -109,7 +109,7 @@ tanh | x | twice for large results | g * | ops.where(y > 0.9, 2, 1) * g *
 tanh | x | second order only, saved value detached | ops.cosh(x) * ops.cosh(x) | ops.cosh(detached(x)) * ops.cosh(x)
 tanh | x | 1 minus what rounds to 1 | g * (1 / (ops.cosh(x) * ops.cosh(x))) | g - g * (y * y)
 softplus | x | 1 minus what rounds to 1 | (1 / (1 + ops.exp(-x))) | (1 - 1 / (1 + ops.exp(x)))
-bias | b | added one by one in float16 | ops.sum(g, axis=0) | one_by_one(g)
+bias | b | added one by one in float16 | ops.sum(widened(g), axis=0) | one_by_one(g)
 mean of squares | x | counted in float16 | x.shape[0] | one_by_one(0 * x + 1)
 midpoint | x | one of two ties gets all | 0.5 * | ops.where(tied(x), first(x), 0.5) *
 eigenvectors | x | no turn between equal eigenvalues | 1 / ops.where(equal, np.nan, gap) | ops.where(equal, 0, 1 / ops.where(equal, 1, gap))
@@ -153,6 +153,7 @@ def _operation(body: str, rules: dict[str, str]) -> Any:
     names = {"ops": ops, "np": np, "first": _first, "detached": _detached, "single": _single}
     names["wrong_double"] = _wrong_double
     names |= {"last": _last, "tied": _tied, "one_by_one": _one_by_one, "turned": _turned}
+    names["widened"] = lambda g: ops.cast(g, dtype=np.result_type(g.dtype, np.float32))
     names["single_or_more"] = lambda x: np.result_type(x.dtype, np.float32)
     run = eval(body, names)
     run.__name__ = "planted"
