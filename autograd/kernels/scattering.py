@@ -19,5 +19,9 @@ def scatter_add(xp: Namespace, y: Array, index: Array, x: Array) -> None:
     if y.dtype.kind == "c":
         xp.add.at(y.real, index, x.real)
         xp.add.at(y.imag, index, x.imag)
+    elif y.dtype == np.float16:  # thousands of values for one entry would stop growing
+        wide = y.astype(np.float32)
+        xp.add.at(wide, index, x)
+        y[...] = wide
     else:
         xp.add.at(y, index, x)

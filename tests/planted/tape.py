@@ -236,7 +236,12 @@ class WrongRule:
         """An example."""
         if self.kind == "eigenvectors":
             q = d.rotations((3, 3))
-            return TrialCall([q * d.spectrum(3) @ q.T + 0.001 * d.uniform(0, 1, (3, 3)) * (d.regime != "degenerate")])
+            return TrialCall(
+                [
+                    q * d.spectrum(3) @ q.T
+                    + 0.001 * d.uniform(0, 1, (3, 3)) * (d.regime != "degenerate")
+                ]
+            )
         return TrialCall(
             [d.array(d.shape(sizes), large=100.0) for sizes in RIGHT[self.kind][0].values()]
         )

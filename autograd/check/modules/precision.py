@@ -38,9 +38,7 @@ def saturated_values_and_gradients_are_precise(trial: ModuleTrial) -> NotCovered
     return _agrees_with_float64(trial, np.dtype(np.float32))
 
 
-def _agrees_with_float64(
-    trial: ModuleTrial, dtype: np.dtype
-) -> NotCovered | None:
+def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | None:
     if not trial.point() or trial.is_random():
         return NotCovered("it has nothing of a precision, or draws random numbers")
     low = trial.copy().half() if dtype == np.float16 else trial.copy().float()

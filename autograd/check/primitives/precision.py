@@ -43,9 +43,7 @@ def saturated_values_and_gradients_are_precise(trial: PrimitiveTrial) -> NotCove
     return _agrees_with_float64(trial, np.dtype(np.float32))
 
 
-def _agrees_with_float64(
-    trial: PrimitiveTrial, dtype: np.dtype
-) -> NotCovered | None:
+def _agrees_with_float64(trial: PrimitiveTrial, dtype: np.dtype) -> NotCovered | None:
     if not trial.point or "dtype" in trial.call.settings:
         return NotCovered("no argument has a precision, or the result has one of its own")
     with np.errstate(over="ignore"):
