@@ -25,7 +25,6 @@ one_thread()
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import numpy as np  # noqa: E402  # threads are set before
-from hypothesis import HealthCheck, settings  # noqa: E402
 from planted.bugs import BUGS, Bug  # noqa: E402
 from planted.held_out import HELD_OUT  # noqa: E402
 from planted.hunting import hunt, label, smallest, trial_maker  # noqa: E402
@@ -338,11 +337,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     quick = parser.parse_args().quick
-    settings.register_profile(
-        "laws", deadline=None, derandomize=True, database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )  # fmt: skip
-    settings.load_profile("laws")
     warnings.simplefilter("ignore", RuntimeWarning)
     every = 10 if quick else 1
     torch = torch_or_none()

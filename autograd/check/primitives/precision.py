@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.error_bars import cotangents_in, is_entrywise, must_be_rounded_only
 from tapegrad.autograd.check.laws import Laws, NotCovered, must
 from tapegrad.autograd.check.primitives.scope import numpy_names
-from tapegrad.autograd.check.primitives.trial import PrimitiveTrial
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.check.primitives.trial import PrimitiveTrial
 
 __all__ = ["LAWS"]
 
