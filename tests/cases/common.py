@@ -175,7 +175,11 @@ def anywhere(make, low=None, high=None, large=1000.0):
 
 
 def not_the_derivative(name, reason):
-    """Both laws of derivatives: the gradient is on purpose not that of what is computed."""
+    """The laws of derivatives: the gradient is on purpose not that of what is computed."""
     plural = ("its_gradients_are_the_derivatives", "its_second_derivatives_are_right")
-    singular = ("its_gradient_is_the_derivative", "its_second_derivative_is_right")
+    singular = (
+        "its_gradient_is_the_derivative",
+        "its_second_derivative_is_right",
+        "at_a_tie_its_gradient_lies_between_those_of_both_sides",
+    )
     return {(name, law): reason for law in (plural if name[0].isupper() else singular)}
