@@ -63,7 +63,8 @@ def must_be_rounded_only(
         if not held.any():
             continue
         if not entrywise:
-            size, bar = max(least, np.max(size[held])), np.max(bar[held])
+            size = np.asarray(max(least, float(np.max(size[held]))))
+            bar = np.asarray(np.max(bar[held]))
         bar = _ROUNDINGS * (bar + unit * size) + 16 * float(np.finfo(dtype).smallest_subnormal)
         must_be_close_to(f, e, f"{what} {i}", np.where(held, bar, np.inf))
 

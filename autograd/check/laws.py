@@ -177,7 +177,7 @@ def must_be_close(
 
 
 def must_be_close_to(found: Any, expected: Any, what: str, bars: np.ndarray) -> None:
-    """Raise LawError unless two arrays differ nowhere by more than `bars`, which may be infinite."""
+    """Raise LawError unless two arrays differ nowhere by more than `bars` (∞ allows all)."""
     found = np.asarray(found, np.float64)
     must(found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}")
     with np.errstate(invalid="ignore", over="ignore"):

@@ -223,7 +223,8 @@ class Watches:
 
 def _names_told(getter: attrgetter[Any] | methodcaller) -> set[str]:
     """The names that an `attrgetter` or `methodcaller` was made with."""
-    _, texts, *_ = getter.__reduce__()
+    parts = getter.__reduce__()
+    texts = parts[1] if isinstance(parts, tuple) else ()
     return {name for text in texts if isinstance(text, str) for name in text.split(".")}
 
 

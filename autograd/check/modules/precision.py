@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,9 +61,11 @@ def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | No
     if sum(y.size for y in found) > _MOST:
         return NotCovered("its outputs are too large for a quick check")
     own = dtype == np.float32 and is_entrywise(outputs, point)
-    how = {"dtype": dtype, "rng": trial.rng, "entrywise": own}
-    how["least"] = 0.0 if trial.draws.long else 1.0
-    must_be_rounded_only(found, outputs, point, what=f"{dtype} output", **how)
+    hold = functools.partial(
+        must_be_rounded_only, dtype=dtype, rng=trial.rng, entrywise=own,
+        least=0.0 if trial.draws.long else 1.0,
+    )  # fmt: skip
+    hold(found, outputs, point, what=f"{dtype} output")
     v = cotangents_in(dtype, found, trial)
     whole = len(point)
 
@@ -77,5 +80,5 @@ def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | No
     trial.with_zero_gradients(low)
     pulled = [*trial.backward(low, x, cotangents), *trial.gradients(low)]
     wide = [*point, *(c.astype(np.float64) for c in v)]
-    must_be_rounded_only(pulled, gradients, wide, what=f"{dtype} gradient", **how)
+    hold(pulled, gradients, wide, what=f"{dtype} gradient")
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,12 @@ def _agrees_with_float64(trial: PrimitiveTrial, dtype: np.dtype) -> NotCovered |
     if sum(y.size for y in found) > _MOST:
         return NotCovered("its results are too large for a quick check")
     own = dtype == np.float32 and is_entrywise(trial.values, high)
-    check = {"entrywise": own, "dtype": dtype, "rng": trial.rng}
-    check["least"] = 0.0 if trial.draws.long else 1.0
+    hold = functools.partial(
+        must_be_rounded_only, dtype=dtype, rng=trial.rng, entrywise=own,
+        least=0.0 if trial.draws.long else 1.0,
+    )  # fmt: skip
     if not numpy_names(trial.name):  # else the values are NumPy's, whatever their digits
-        must_be_rounded_only(found, trial.values, high, what=f"{dtype} result", **check)
+        hold(found, trial.values, high, what=f"{dtype} result")
     if not trial.derives:
         return None
     shapes = [y for y in found if y.dtype.kind == "f"]
@@ -77,7 +80,7 @@ def _agrees_with_float64(trial: PrimitiveTrial, dtype: np.dtype) -> NotCovered |
     for i, g in enumerate(gradients_found):
         must(g.dtype == dtype, f"gradient {i} of {dtype} is {g.dtype}")
     wide = [*high, *(c.astype(np.float64) for c in v)]
-    must_be_rounded_only(gradients_found, gradients, wide, what=f"{dtype} gradient", **check)
+    hold(gradients_found, gradients, wide, what=f"{dtype} gradient")
     return None
 
 
