@@ -102,9 +102,11 @@ def integer_targets_give_the_loss_of_their_floats(trial: CriterionTrial) -> NotC
     whole_target = map_leaves(whole, trial.layer.target)
     losses = []
     for kind in (dtype, np.dtype(np.float64)):
-        target = map_leaves(
-            lambda t, kind=kind: Tensor(t.astype(kind) if t.dtype == dtype else t), whole_target
-        )
+
+        def as_kind(leaf: Any, kind: np.dtype = kind) -> Tensor:
+            return Tensor(leaf.astype(kind) if leaf.dtype == dtype else leaf)
+
+        target = map_leaves(as_kind, whole_target)
         try:
             loss = trial.copy().forward(trial.on_input(), target)
         except REFUSALS:

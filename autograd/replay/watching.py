@@ -223,7 +223,7 @@ class Watches:
 
 def _names_told(getter: attrgetter[Any] | methodcaller) -> set[str]:
     """The names that an `attrgetter` or `methodcaller` was made with."""
-    _, texts, *_ = getter.__reduce__()
+    texts = getter.__reduce__()[1]
     return {name for text in texts if isinstance(text, str) for name in text.split(".")}
 
 
