@@ -74,8 +74,8 @@ def must_be_rounded_only(
         if not held.any():
             continue
         if not bars.entrywise:
-            size = np.maximum(bars.least, np.max(size[held], keepdims=True))
-            bar = np.max(bar[held], keepdims=True)
+            size = np.full((), max(bars.least, float(np.max(size[held]))))
+            bar = np.full((), np.max(bar[held]))
         allowed = _ROUNDINGS * (bar + unit * size) + 16 * float(
             np.finfo(bars.dtype).smallest_subnormal
         )
