@@ -103,10 +103,10 @@ def integer_targets_give_the_loss_of_their_floats(trial: CriterionTrial) -> NotC
     losses = []
     for kind in (dtype, np.dtype(np.float64)):
 
-        def in_kind(t: Any, kind: Any = kind) -> Tensor:
-            return Tensor(t.astype(kind) if t.dtype == dtype else t)
+        def as_kind(leaf: Any, kind: np.dtype = kind) -> Tensor:
+            return Tensor(leaf.astype(kind) if leaf.dtype == dtype else leaf)
 
-        target = map_leaves(in_kind, whole_target)
+        target = map_leaves(as_kind, whole_target)
         try:
             loss = trial.copy().forward(trial.on_input(), target)
         except REFUSALS:

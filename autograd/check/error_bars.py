@@ -8,6 +8,7 @@ by trying, so nothing needs to know the function's condition.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from tapegrad.autograd.check.directions import gaussian
 from tapegrad.autograd.check.laws import must, must_be_close_to
 
-__all__ = ["cotangents_in", "is_entrywise", "must_be_rounded_only"]
+__all__ = ["ErrorBars", "cotangents_in", "is_entrywise", "must_be_rounded_only"]
 
 _TRIES = 4  # with random signs; and as many roundings are allowed
 _ROUNDINGS = 16
@@ -23,30 +24,40 @@ _ROUNDINGS = 16
 Function = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
+@dataclass(frozen=True)
+class ErrorBars:
+    """What counts as rounding.
+
+    dtype:     the precision
+    rng:       where the signs of tried roundings come from
+    entrywise: whether each entry's own size counts, and not the largest one's of its array
+    least:     the least such size, since terms that cancel are as large as drawn data are
+    """
+
+    dtype: np.dtype
+    rng: np.random.Generator
+    entrywise: bool = False
+    least: float = 1.0
+
+
 def must_be_rounded_only(
     found: Sequence[np.ndarray],
     exact: Function,
     arguments: Sequence[np.ndarray],
-    dtype: np.dtype,
-    rng: np.random.Generator,
+    bars: ErrorBars,
     what: str,
-    *,
-    entrywise: bool = False,
-    least: float = 1.0,
 ) -> None:
-    """Raise LawError unless `found` is exact(arguments) but for some roundings in `dtype`.
+    """Raise LawError unless `found` is exact(arguments) but for some roundings.
 
     arguments: in float64, exactly those that `found` was made of
-    entrywise: whether each entry's own size counts, and not the largest one's of its array
-    least:     the least such size, since terms that cancel are as large as drawn data are
-    Entries near the largest number of `dtype`, which an intermediate result may pass, are left out.
+    Entries near the largest number, which an intermediate result may pass, are left out.
     """
-    unit = float(np.finfo(dtype).eps)
+    unit = float(np.finfo(bars.dtype).eps)
     expected = exact(arguments)
     must(len(found) == len(expected), f"{what}: {len(found)} instead of {len(expected)}")
     moved = [np.zeros(e.shape) for e in expected]
     for _ in range(_TRIES):
-        near = [a * (1 + unit * rng.choice([-1.0, 1.0], a.shape)) for a in arguments]
+        near = [a * (1 + unit * bars.rng.choice([-1.0, 1.0], a.shape)) for a in arguments]
         for i, (value, e) in enumerate(zip(exact(near), expected, strict=True)):
             if value.shape != e.shape:
                 return  # the shape depends on the last digit
@@ -54,7 +65,7 @@ def must_be_rounded_only(
                 continue
             with np.errstate(invalid="ignore"):
                 moved[i] = np.fmax(moved[i], np.abs(value - e))
-    largest = float(np.finfo(dtype).max) / 64
+    largest = float(np.finfo(bars.dtype).max) / 64
     for i, (f, e) in enumerate(zip(found, expected, strict=True)):
         if e.dtype.kind != "f":
             continue  # a truth or an index may change with the last digit
@@ -62,11 +73,13 @@ def must_be_rounded_only(
         held = np.isfinite(e) & np.isfinite(bar) & (size < largest)
         if not held.any():
             continue
-        if not entrywise:
-            size = np.asarray(max(least, float(np.max(size[held]))))
-            bar = np.asarray(np.max(bar[held]))
-        bar = _ROUNDINGS * (bar + unit * size) + 16 * float(np.finfo(dtype).smallest_subnormal)
-        must_be_close_to(f, e, f"{what} {i}", np.where(held, bar, np.inf))
+        if not bars.entrywise:
+            size = np.full((), max(bars.least, float(np.max(size[held]))))
+            bar = np.full((), np.max(bar[held]))
+        allowed = _ROUNDINGS * (bar + unit * size) + 16 * float(
+            np.finfo(bars.dtype).smallest_subnormal
+        )
+        must_be_close_to(f, e, f"{what} {i}", np.where(held, allowed, np.inf))
 
 
 def is_entrywise(function: Function, arguments: Sequence[np.ndarray]) -> bool:

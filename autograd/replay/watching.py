@@ -223,8 +223,7 @@ class Watches:
 
 def _names_told(getter: attrgetter[Any] | methodcaller) -> set[str]:
     """The names that an `attrgetter` or `methodcaller` was made with."""
-    parts = getter.__reduce__()
-    texts = parts[1] if isinstance(parts, tuple) else ()
+    texts = getter.__reduce__()[1]
     return {name for text in texts if isinstance(text, str) for name in text.split(".")}
 
 

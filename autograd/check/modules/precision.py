@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 
-from tapegrad.autograd.check.error_bars import cotangents_in, is_entrywise, must_be_rounded_only
+from tapegrad.autograd.check.error_bars import (
+    ErrorBars,
+    cotangents_in,
+    is_entrywise,
+    must_be_rounded_only,
+)
 from tapegrad.autograd.check.laws import Laws, NotCovered
 from tapegrad.autograd.check.modules.trial import ModuleTrial, floating_arrays
 
@@ -61,11 +65,8 @@ def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | No
     if sum(y.size for y in found) > _MOST:
         return NotCovered("its outputs are too large for a quick check")
     own = dtype == np.float32 and is_entrywise(outputs, point)
-    hold = functools.partial(
-        must_be_rounded_only, dtype=dtype, rng=trial.rng, entrywise=own,
-        least=0.0 if trial.draws.long else 1.0,
-    )  # fmt: skip
-    hold(found, outputs, point, what=f"{dtype} output")
+    bars = ErrorBars(dtype, trial.rng, own, 0.0 if trial.draws.long else 1.0)
+    must_be_rounded_only(found, outputs, point, bars, f"{dtype} output")
     v = cotangents_in(dtype, found, trial)
     whole = len(point)
 
@@ -80,5 +81,5 @@ def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | No
     trial.with_zero_gradients(low)
     pulled = [*trial.backward(low, x, cotangents), *trial.gradients(low)]
     wide = [*point, *(c.astype(np.float64) for c in v)]
-    hold(pulled, gradients, wide, what=f"{dtype} gradient")
+    must_be_rounded_only(pulled, gradients, wide, bars, f"{dtype} gradient")
     return None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd.check.directions import gaussian
-from tapegrad.autograd.check.error_bars import cotangents_in, is_entrywise, must_be_rounded_only
+from tapegrad.autograd.check.error_bars import (
+    ErrorBars,
+    cotangents_in,
+    is_entrywise,
+    must_be_rounded_only,
+)
 from tapegrad.autograd.check.laws import Laws, NotCovered, must
 from tapegrad.autograd.check.primitives.scope import numpy_names
 
@@ -59,12 +63,9 @@ def _agrees_with_float64(trial: PrimitiveTrial, dtype: np.dtype) -> NotCovered |
     if sum(y.size for y in found) > _MOST:
         return NotCovered("its results are too large for a quick check")
     own = dtype == np.float32 and is_entrywise(trial.values, high)
-    hold = functools.partial(
-        must_be_rounded_only, dtype=dtype, rng=trial.rng, entrywise=own,
-        least=0.0 if trial.draws.long else 1.0,
-    )  # fmt: skip
+    bars = ErrorBars(dtype, trial.rng, own, 0.0 if trial.draws.long else 1.0)
     if not numpy_names(trial.name):  # else the values are NumPy's, whatever their digits
-        hold(found, trial.values, high, what=f"{dtype} result")
+        must_be_rounded_only(found, trial.values, high, bars, f"{dtype} result")
     if not trial.derives:
         return None
     shapes = [y for y in found if y.dtype.kind == "f"]
@@ -80,7 +81,7 @@ def _agrees_with_float64(trial: PrimitiveTrial, dtype: np.dtype) -> NotCovered |
     for i, g in enumerate(gradients_found):
         must(g.dtype == dtype, f"gradient {i} of {dtype} is {g.dtype}")
     wide = [*high, *(c.astype(np.float64) for c in v)]
-    hold(gradients_found, gradients, wide, what=f"{dtype} gradient")
+    must_be_rounded_only(gradients_found, gradients, wide, bars, f"{dtype} gradient")
     return None
 
 
