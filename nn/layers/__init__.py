@@ -18,6 +18,7 @@ from tapegrad.nn.layers import (
     padding,
     pointwise,
     pooling,
+    rearranging,
     rectifiers,
     reduction,
     sampling,
@@ -42,6 +43,7 @@ from tapegrad.nn.layers.normalization import *
 from tapegrad.nn.layers.padding import *
 from tapegrad.nn.layers.pointwise import *
 from tapegrad.nn.layers.pooling import *
+from tapegrad.nn.layers.rearranging import *
 from tapegrad.nn.layers.rectifiers import *
 from tapegrad.nn.layers.reduction import *
 from tapegrad.nn.layers.sampling import *
@@ -68,6 +70,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *padding.__all__,
         *pointwise.__all__,
         *pooling.__all__,
+        *rearranging.__all__,
         *rectifiers.__all__,
         *reduction.__all__,
         *sampling.__all__,
