@@ -315,7 +315,8 @@ def constructor(name: str) -> Callable[..., Any]:
         if declared and declared[0].name == "...":
             return cls(*positional, **named)
         given = dict(zip((a.name for a in declared), positional, strict=False)) | named
-        assert len(positional) <= len(declared) and given.keys() <= {a.name for a in declared}
+        assert len(positional) <= len(declared)
+        assert given.keys() <= {argument.name for argument in declared}, f"{name}: {named}"
         takes = inspect.signature(cls).parameters
         spread: list[Any] = []
         arguments: dict[str, Any] = {}

@@ -98,7 +98,7 @@ class Reader:
         if name in ("asInstanceOf", "toArray", "toTensor"):
             return value
         if isinstance(value, Call):
-            raise ValueError(f"{self.text!r}: no {name} of arguments")
+            raise TypeError(f"{self.text!r}: no {name} of arguments")
         return getattr(value, name)(*call.positional, **call.named)
 
     def atom(self) -> Any:

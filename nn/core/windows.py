@@ -24,6 +24,7 @@ __all__ = [
     "checked_format",
     "cross_text",
     "drop_added_batch",
+    "pad_same",
     "same_padding",
 ]
 
@@ -108,6 +109,14 @@ def channels_first(x: Tensor, format: str) -> Tensor:
 def channels_last(y: Tensor, format: str) -> Tensor:
     """(…, C, H, W) as (…, H, W, C) if the format is "NHWC"; else y."""
     return ops.moveaxis(y, -3, -1) if format == "NHWC" else y
+
+
+def pad_same(
+    batch: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float = 0
+) -> Tensor:
+    """A batch (N, C, …) with `value` around its sides, as `same_padding` says."""
+    widths = same_padding(batch.shape[2:], kernel, stride)
+    return ops.pad(batch, ((0, 0), (0, 0), *widths), value)
 
 
 def same_padding(

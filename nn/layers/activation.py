@@ -140,7 +140,8 @@ class Power(Module):
 class Negative(Module):
     """y = -x, elementwise: any shape -> the same shape.
 
-    inplace: accepted and kept; the caller's arrays are never overwritten.  Source: BigDL's Negative.
+    inplace: accepted and kept; the caller's arrays are never overwritten.
+    Source: BigDL's Negative.
     """
 
     keeps = ("inplace",)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from tapegrad.autograd import Tensor, ops
@@ -168,7 +168,8 @@ class PrintSize(Module):
 class Echo(Module):
     """y = x; calls feval(module, x), and beval(module, x, gradient) in the reverse sweep.
 
-    Without feval and beval the shapes are printed.  Source: BigDL's Echo.
+    Without feval and beval the shapes are printed.  Raises TypeError for what is no function.
+    Source: BigDL's Echo.
     """
 
     keeps = ("feval", "beval")
@@ -183,6 +184,9 @@ class Echo(Module):
 
     def updateOutput(self, x: Tensor) -> Tensor:
         name = type(self).__name__
+        for function in (self.feval, self.beval):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name}: {function!r} is no function of (module, x) or more")
         if self.feval is None:
             _Announcement(f"{name}: input")(x)
         else:
@@ -198,7 +202,7 @@ class _Watch:
 
     function: Callable[[Module, Tensor, Array], None]
     module: Module
-    x: Tensor
+    x: Tensor = field(compare=False)  # another one at each call
 
     def __call__(self, array: Array) -> None:
         self.function(self.module, self.x, array)

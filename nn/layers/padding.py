@@ -224,8 +224,9 @@ class Cropping2D(_Cropping):
         widthCrop: Sequence[int] = (0, 0),
         format: str = "NCHW",
     ) -> None:
-        self.heightCrop, self.widthCrop = _pair("heightCrop", heightCrop), _pair(
-            "widthCrop", widthCrop
+        self.heightCrop, self.widthCrop = (
+            _pair("heightCrop", heightCrop),
+            _pair("widthCrop", widthCrop),
         )
         self.format = checked_format(format)
 

@@ -6,6 +6,7 @@ from cases.common import anywhere, not_the_derivative
 
 from tapegrad import nn
 
+
 def ignore(module, *arrays):
     """What Echo calls."""
 
