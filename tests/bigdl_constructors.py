@@ -150,7 +150,7 @@ Select(dimension:axis, index:axis)
 SelectTable(index:axis)
 Sequential()
 Sigmoid()
-SoftMax(pos=1:axis)
+SoftMax(axis=-1)
 SoftMin()
 SoftPlus(beta=1.0)
 SoftShrink(lambda=0.5>lambda_)
@@ -212,7 +212,7 @@ VolumetricMaxPooling(kT, kW, kH, dT=1, dW=1, dH=1, padT=0, padW=0, padH=0)
 AbsCriterion(sizeAverage=true)
 BCECriterion(weights=null, sizeAverage=true)
 CategoricalCrossEntropy()
-ClassNLLCriterion(weights=null, sizeAverage=true, logProbAsInput=true, paddingValue=-1:label)
+ClassNLLCriterion(weights=null, sizeAverage=true, logProbAsInput=true, paddingValue=-1:label>ignoreIndex)
 ClassSimplexCriterion(nClasses)
 CosineDistanceCriterion(sizeAverage=true)
 CosineEmbeddingCriterion(margin=0.0, sizeAverage=true)
@@ -300,9 +300,14 @@ def no_label(value: Any) -> Any:
     return value - 1 if value is not None and value > 0 else None
 
 
-NO_LIMIT = (-(2**31), 2**31 - 1)
+def before(value: int) -> int:
+    """An index that counts from 1, from 0; 0, which is none, gives -1."""
+    return value - 1
+
+
+NO_LIMIT = (-(2**31), 2**31 - 1, 1.7976931348623157e308)
 KINDS: dict[str, Callable[[Any], Any]] = {
-    "": lambda value: value, "axis": from_zero, "index": no_label, "label": no_label
+    "": lambda value: value, "axis": from_zero, "index": before, "label": no_label
 }  # fmt: skip
 
 
@@ -326,7 +331,7 @@ def constructor(name: str) -> Callable[..., Any]:
             if value is REQUIRED:
                 raise TypeError(f"{name} needs {argument.name}")
             usual = value == argument.default
-            if isinstance(value, int) and value in NO_LIMIT:
+            if isinstance(value, (int, float)) and value in NO_LIMIT:
                 continue
             value = KINDS[argument.kind](value)
             if argument.target == "*":

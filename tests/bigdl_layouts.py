@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
-__all__ = ["from_recorded", "gradient_of_input", "input_from_recorded"]
+__all__ = [
+    "DEPARTURES",
+    "from_recorded",
+    "gradient_of_input",
+    "input_from_recorded",
+    "output_from_recorded",
+]
 
 
 def count_of(module: Any, role: str) -> Any:
@@ -36,11 +41,31 @@ def _shifted(value: Any, counts: Any) -> Any:
     return value - 1
 
 
+def output_from_recorded(module: Any, value: Any) -> Any:
+    """The recorded output, with what the original forgets."""
+    if type(module).__name__ == "LocallyConnected1D":  # the last frame has no bias there
+        value = value.copy()
+        value[..., -1, :] += module.bias.numpy()[-1]
+    return value
+
+
 def gradient_of_input(module: Any, value: Any) -> Any:
     """The recorded gradient of the input, without what the original adds to it by mistake."""
     if type(module).__name__ == "RecurrentDecoder":  # it has the gradients of all steps' inputs
         return value[:, 0]
     return value
+
+
+# (class, "train" or "eval"): what is recorded there and differs here, and why (nn/DIFFERENCES.md).
+DEPARTURES: dict[tuple[str, str], dict[str, str]] = {
+    (name, "eval"): {
+        "gradInput": "the original divides by the deviation of a batch that there was not",
+        "gradient 0": "the original subtracts the mean of a batch that there was not",
+    }
+    for name in ("BatchNormalization", "SpatialBatchNormalization")
+} | {
+    ("Scale", "train"): {"gradient 0": "the original multiplies by the output, not by the input"},
+}
 
 
 def from_recorded(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -49,12 +74,53 @@ def from_recorded(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
     return convert(module, arrays) if convert else arrays
 
 
+def _is_last(module: Any) -> bool:
+    return getattr(module, "format", "NCHW") == "NHWC"
+
+
 def _convolution(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    if getattr(module, "format", "NCHW") == "NCHW" or not arrays:
+    """[group, kH, kW, in / group, out / group] of channels last."""
+    if not _is_last(module) or not arrays:
         return arrays
-    weight, *bias = arrays  # [group, kH, kW, in / group, out / group]
+    weight, *bias = arrays
     weight = weight.transpose(0, 4, 3, 1, 2)
     return [weight.reshape(-1, *weight.shape[2:]), *bias]
 
 
-LAYOUTS = {"SpatialConvolution": _convolution, "SpatialShareConvolution": _convolution}
+def _local(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The columns of channels last are (kH, kW, in), and the bias is [position, out]."""
+    if not _is_last(module) or not arrays:
+        return arrays
+    weight, *bias = arrays
+    positions, out, _ = weight.shape
+    weight = weight.reshape(positions, out, module.kH, module.kW, -1).transpose(0, 1, 4, 2, 3)
+    return [weight, *(b.reshape(positions, out).T for b in bias)]
+
+
+def _separable(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """[multiplier, in, kH, kW] and [out, planes, 1, 1]; [kH, kW, in, multiplier] of channels last."""
+    if not arrays:
+        return arrays
+    depth, point, *bias = arrays
+    if _is_last(module):
+        depth = depth.reshape(module.kH, module.kW, module.nInputPlane, -1).transpose(2, 3, 0, 1)
+        return [depth, point.reshape(-1, module.nOutputPlane).T, *bias]
+    depth = depth.reshape(-1, module.nInputPlane, module.kH, module.kW).transpose(1, 0, 2, 3)
+    return [depth, point, *bias]
+
+
+def _copies(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The copies of MapTable's module share parameters, and have gradients of their own."""
+    own = len(module.parameters()[0])
+    if len(arrays) <= own:
+        return arrays
+    return [sum(arrays[k::own], np.zeros_like(arrays[k])) for k in range(own)]
+
+
+LAYOUTS = {
+    "LocallyConnected2D": _local,
+    "MapTable": _copies,
+    "SpatialConvolution": _convolution,
+    "SpatialSeparableConvolution": _separable,
+    "SpatialShareConvolution": _convolution,
+}

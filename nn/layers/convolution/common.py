@@ -127,7 +127,7 @@ class _Convolution(Lengths, Module):
 
 
 class _DirectConvolution(_Convolution):
-    """Convolution with one weight (nOutputPlane, nInputPlane / nGroup, kernel) for all positions."""
+    """Convolution with one weight (nOutputPlane, nInputPlane/nGroup, kernel) for all positions."""
 
     def _dilation(self) -> tuple[int, ...]:
         return (1,) * (len(self.axes.split()) - 1)

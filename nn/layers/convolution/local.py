@@ -93,7 +93,7 @@ class LocallyConnected2D(_Convolution):
 
     x: (nInputPlane, inputHeight, inputWidth), or with N in front -> (N,) nOutputPlane, H', W', as
     in SpatialConvolution, padding -1 and format included.
-    weight (H'·W', nOutputPlane, nInputPlane·kernelH·kernelW) and bias (H'·W', nOutputPlane), or
+    weight (H'·W', nOutputPlane, nInputPlane·kernelH·kernelW) and bias (nOutputPlane, H'·W'), or
     None without withBias, start from U(-s, s), s = 1/√(kernelH·kernelW·nInputPlane).
     propagateBack False: the gradient of x is 0.
     Raises ValueError for a kernel larger than the padded image, ShapeError for other inputs.
@@ -146,7 +146,7 @@ class LocallyConnected2D(_Convolution):
             )
         count = positions[0] * positions[1]
         self._make_parameters(
-            (count, nOutputPlane, nInputPlane * kernelH * kernelW), (count, nOutputPlane)
+            (count, nOutputPlane, nInputPlane * kernelH * kernelW), (nOutputPlane, count)
         )
         if not withBias:
             self.noBias()
@@ -183,6 +183,5 @@ class LocallyConnected2D(_Convolution):
         )
         y = ops.einsum("nchwij,hwocij->nohw", windows, kernels)
         if self.bias is not None:
-            bias = self.bias.reshape((height, width, self.nOutputPlane))
-            y = y + bias.transpose((2, 0, 1))
+            y = y + self.bias.reshape((self.nOutputPlane, height, width))
         return channels_last(drop_added_batch(y, x, self.axes), self.format)

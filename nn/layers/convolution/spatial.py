@@ -316,7 +316,7 @@ class SpatialFullConvolution(_TransposedConvolution):
 
 
 class SpatialSeparableConvolution(_Convolution):
-    """Each input plane convolved with depthMultiplier kernels of its own, then mixed, pixel by pixel.
+    """Each input plane convolved with depthMultiplier kernels of its own; then planes are mixed.
 
     x: (nInputChannel, H, W) or (N, nInputChannel, H, W) -> (N,) nOutputChannel, H', W'; lengths,
     padding -1 and format as in SpatialConvolution.  depthWeight (nInputChannel·depthMultiplier, 1,
