@@ -307,8 +307,11 @@ def before(value: int) -> int:
 
 NO_LIMIT = (-(2**31), 2**31 - 1, 1.7976931348623157e308)
 KINDS: dict[str, Callable[[Any], Any]] = {
-    "": lambda value: value, "axis": from_zero, "index": before, "label": no_label
-}  # fmt: skip
+    "": lambda value: value,
+    "axis": from_zero,
+    "index": before,
+    "label": no_label,
+}
 
 
 def constructor(name: str) -> Callable[..., Any]:
@@ -340,6 +343,8 @@ def constructor(name: str) -> Callable[..., Any]:
                 later.append((argument.target, value))
             elif argument.target in takes:
                 arguments[argument.target] = value
+            elif hasattr(cls, argument.target):
+                later.append((f"={argument.target}", value))
             elif not usual:
                 raise TypeError(f"nn.{cls.__name__} has no {argument.target}")
         module = cls(*spread, **arguments)
@@ -347,6 +352,8 @@ def constructor(name: str) -> Callable[..., Any]:
             if target.endswith("()"):
                 if value:
                     getattr(module, target[:-2])()
+            elif target.startswith("="):
+                setattr(module, target[1:], value)
             elif value is not None:
                 getattr(module, target[1:]).numpy()[...] = value.numpy()
         return module

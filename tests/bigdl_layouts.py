@@ -8,6 +8,7 @@ import numpy as np
 
 __all__ = [
     "DEPARTURES",
+    "ORIGINALS",
     "from_recorded",
     "gradient_of_input",
     "input_from_recorded",
@@ -65,6 +66,9 @@ DEPARTURES: dict[tuple[str, str], dict[str, str]] = {
     for name in ("BatchNormalization", "SpatialBatchNormalization")
 } | {
     ("Scale", "train"): {"gradient 0": "the original multiplies by the output, not by the input"},
+    ("NormalizeScale", "train"): {
+        "gradient 0": "the original multiplies by what is not normalized"
+    },
 }
 
 
@@ -98,7 +102,7 @@ def _local(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _separable(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """[multiplier, in, kH, kW] and [out, planes, 1, 1]; [kH, kW, in, multiplier] of channels last."""
+    """[multiplier, in, kH, kW]; [kH, kW, in, multiplier] of channels last."""
     if not arrays:
         return arrays
     depth, point, *bias = arrays
@@ -124,3 +128,29 @@ LAYOUTS = {
     "SpatialSeparableConvolution": _separable,
     "SpatialShareConvolution": _convolution,
 }
+
+
+def softmax_as_original(criterion: Any, x: np.ndarray, target: np.ndarray) -> Any:
+    """What BigDL 2.4's SoftmaxWithCriterion gives: its SoftMax is that of the last axis."""
+    shares = np.exp(x - x.max(-1, keepdims=True))
+    shares = shares / shares.sum(-1, keepdims=True)
+    labels = target.reshape(x.shape[0], 1, *x.shape[2:]).astype(int)
+    counts = (
+        np.ones(labels.shape)
+        if criterion.ignoreLabel is None
+        else (labels != criterion.ignoreLabel)
+    )
+    safe = np.maximum(labels, 0)
+    picked = np.take_along_axis(shares, safe, 1)
+    gradient = shares.copy()
+    np.put_along_axis(gradient, safe, picked - 1, 1)
+    divisor = {
+        "VALID": counts.sum(), "FULL": counts.size, "BATCH_SIZE": x.shape[0], "NONE": 1
+    }[criterion.normalizeMode]  # fmt: skip
+    divisor = max(divisor, 1)
+    return -(np.log(picked) * counts).sum() / divisor, gradient * counts / divisor
+
+
+# What the original computes where it is not what its page says, by class: recorded values are
+# these, or ours.
+ORIGINALS = {"SoftmaxWithCriterion": softmax_as_original}

@@ -181,7 +181,8 @@ class DotProduct(Module):
 class Normalize(Module):
     """y = x / (Σ |x|ᵖ + eps)^(1/p), over the features; for p = inf, x / (the largest |x| + eps).
 
-    x: (n,), (N, n), or as in BigDL (N, n, H, W) -> the same shape; the sum runs over n.  Of equal largest entries the first has the gradient.
+    x: (n,), (N, n), or as in BigDL (N, n, H, W) -> the same shape; the sum runs over n.  Of equal
+    largest entries the first has the gradient.
     Raises ValueError unless p > 0, ShapeError for other shapes.  Source: nn.Normalize.
     """
 

@@ -36,7 +36,8 @@ class LookupTable(Module):
     maxNorm: a call first scales the vectors that it uses, in weight itself, to a p-norm of at most
     maxNorm, p = normType.  `scaleGradByFreq()`: the gradient of a vector is divided by the number
     of its occurrences in x; so does shouldScaleGradByFreq.  maskZero: the vectors of paddingValue
-    are zeros.  Both are BigDL's options.  Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source:
+    are zeros.  Both are BigDL's options.
+    Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source:
     nn.LookupTable.
     """
 

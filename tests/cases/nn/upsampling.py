@@ -60,13 +60,13 @@ def repeated_volume(d):
 
 MODULES = {
     "ResizeBilinear": image(
-        lambda d, format: nn.ResizeBilinear(
-            d.integer(1, 4), d.integer(1, 4), d.choice([True, False]), format
+        lambda d, order: nn.ResizeBilinear(
+            d.integer(1, 4), d.integer(1, 4), d.choice([True, False]), order
         )
     ),
     "UpSampling1D": repeated_steps,
     "UpSampling2D": image(
-        lambda d, format: nn.UpSampling2D((d.integer(1, 3), d.integer(1, 2)), format)
+        lambda d, order: nn.UpSampling2D((d.integer(1, 3), d.integer(1, 2)), order)
     ),
     "UpSampling3D": repeated_volume,
     "PixelShuffle": pixel_shuffle,
