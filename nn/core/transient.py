@@ -31,9 +31,10 @@ class TransientState:
     target: the target of a criterion's last `forward`
     flat:   the buffers that `getParameters` made, and the arrays that lay in them then
     picks:  the indices of a max pooling's maxima, for the unpooling that refers to it
+    last_state: the state after the last step of a recurrent container's last `forward`
     """
 
-    __slots__ = ("flat", "gradInput", "output", "picks", "target", "trace")
+    __slots__ = ("flat", "gradInput", "last_state", "output", "picks", "target", "trace")
 
     output: Any
     gradInput: Any
@@ -43,6 +44,7 @@ class TransientState:
         self.target: Any = None
         self.flat: Any = None
         self.picks: Any = None
+        self.last_state: Any = None
 
     def copied(self) -> TransientState:
         """The state for a copy of the module: neither results, which may be large, nor the tape."""
@@ -52,7 +54,7 @@ class TransientState:
 
     def clear(self) -> None:
         """Drop the results and the tape; parameters stay in their flat buffers."""
-        self.trace = self.target = None
+        self.trace = self.target = self.last_state = None
         for name in ("output", "gradInput"):
             if hasattr(self, name):
                 delattr(self, name)

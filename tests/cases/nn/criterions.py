@@ -310,7 +310,7 @@ def rows_against(kind, target=None, **domain):
     """Rows of entries, the target of the same shape."""
 
     def draw(d):
-        shape = (d.size("N"), d.size("C"))
+        shape = (d.size("N"), d.size("C", 2, 4))
         x = d.array(shape, **domain)
         t = d.rng.standard_normal(shape) if target is None else target(d, shape)
         return Layer(kind(d), x, d.array((*shape, 2), **domain), target=t)
@@ -366,8 +366,8 @@ def distributed_mask(d):
 
 def transformed(d):
     n, a = d.size("N"), d.size("A")
-    module = nn.TransformerCriterion(nn.MSECriterion(), nn.Linear(a, 2), nn.Tanh())
-    target = d.rng.standard_normal((n, 2))
+    module = nn.TransformerCriterion(nn.MSECriterion(), nn.Tanh(), d.choice([None, nn.Sigmoid()]))
+    target = d.rng.standard_normal((n, a))
     return Layer(module, d.array((n, a)), d.array((n, a + 1)), target=target)
 
 
