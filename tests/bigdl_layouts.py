@@ -75,7 +75,18 @@ DEPARTURES: dict[tuple[str, str], dict[str, str]] = {
 def from_recorded(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Parameters, or their gradients, in our order of axes."""
     convert = LAYOUTS.get(type(module).__name__)
-    return convert(module, arrays) if convert else arrays
+    return _by_size(module, convert(module, arrays) if convert else arrays)
+
+
+def _by_size(module: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The arrays in the order of our parameters: a graph of BigDL lists its layers in another."""
+    left, found = list(arrays), []
+    for parameter in module.parameters()[0]:
+        fits = [k for k, array in enumerate(left) if array.size == parameter.size]
+        if not fits:
+            return arrays
+        found.append(left.pop(fits[0]))
+    return found if not left else arrays
 
 
 def _is_last(module: Any) -> bool:

@@ -126,6 +126,9 @@ class Reader:
         if word in CONSTANTS:
             return CONSTANTS[word]
         full = word
+        if f"{word}.{self.peek(1)}" in self.names:  # a member of the object beside the class
+            self.take(".")
+            full = f"{word}.{self.take()[1]}"
         while full not in self.names and self.peek() == ".":  # a package, or an object's member
             self.take()
             _, word = self.take()

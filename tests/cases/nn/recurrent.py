@@ -266,7 +266,7 @@ def tree(d):
     module = nn.BinaryTreeLSTM(size, h, d.choice([True, False]))
     trees = np.array([d.choice(TREES) for _ in range(n)]).reshape((n, 3, 3))
     x = d.array((n, 2, size))
-    return Layer(module, [x, trees], [d.array((n, 2, size + 1)), trees], "always")
+    return Layer(module, [x, trees], [d.array((n, 2, size + 1)), trees])
 
 
 MODULES = {
