@@ -176,7 +176,7 @@ adjH=0, nGroup=1, noBias=false>noBias(), {REGULARIZERS})
 SpatialMaxPooling(kW, kH, dW=1, dH=1, padW=0, padH=0, format={NCHW})
 SpatialSeparableConvolution(nInputChannel, nOutputChannel, depthMultiplier, kW, kH, sW=1, sH=1, \
 pW=0, pH=0, hasBias=true, dataFormat={NCHW}>format, {REGULARIZERS}, pRegularizer=null, \
-initDepthWeight=null>@depthWeight, initPointWeight=null>@pointWeight, initBias=null>@bias)
+initDepthWeight=null>@weight, initPointWeight=null>@pointWeight, initBias=null>@bias)
 SpatialShareConvolution(nInputPlane, nOutputPlane, kernelW>kW, kernelH>kH, strideW=1>dW, \
 strideH=1>dH, padW=0, padH=0, nGroup=1, propagateBack=true, {REGULARIZERS}, {INITIAL}, \
 withBias=true)

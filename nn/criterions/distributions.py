@@ -76,7 +76,7 @@ class KLDCriterion(Criterion):
         self.sizeAverage = sizeAverage
 
     def updateOutput(self, x: Nest, target: Nest = None) -> Tensor:
-        mean, logarithm = gaussian(x)
+        mean, logarithm = means_and_variances(x)
         total = 0.5 * ops.sum(ops.square(mean) + ops.exp(logarithm) - 1 - logarithm)
         return total / samples_of(mean) if self.sizeAverage else total
 
@@ -89,7 +89,7 @@ class GaussianCriterion(Criterion):
     """
 
     def updateOutput(self, x: Nest, target: Nest) -> Tensor:
-        mean, logarithm = gaussian(x)
+        mean, logarithm = means_and_variances(x)
         squares = ops.square(target_like(mean, target) - mean) / ops.exp(logarithm)
         return 0.5 * ops.sum(logarithm + math.log(2 * math.pi) + squares)
 
@@ -97,7 +97,7 @@ class GaussianCriterion(Criterion):
         return 1, samples
 
 
-def gaussian(x: Nest) -> tuple[Tensor, Tensor]:
+def means_and_variances(x: Nest) -> tuple[Tensor, Tensor]:
     """[means, logarithms of variances].  Raises ShapeError when their shapes differ."""
     mean, logarithm = entries_of(x, 2)
     if mean.shape != logarithm.shape:

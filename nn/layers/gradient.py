@@ -168,11 +168,12 @@ class PrintSize(Module):
 class Echo(Module):
     """y = x; calls feval(module, x), and beval(module, x, gradient) in the reverse sweep.
 
-    Without feval and beval the shapes are printed.  Raises TypeError for what is no function.
+    Without feval and beval the shapes are printed; a file has neither.
+    Raises TypeError for what is no function.
     Source: BigDL's Echo.
     """
 
-    keeps = ("feval", "beval")
+    keeps = ()
 
     def __init__(
         self,

@@ -26,24 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BinaryTreeLSTM"]
 
 
-class TreeLSTM(Module):
-    """A base of LSTMs along trees.  Source: BigDL's TreeLSTM."""
-
-    keeps: ClassVar[tuple[str, ...]] = ("modules", "inputSize", "hiddenSize")
-    promotes = True
-    _in_graphs = False
-    modules: list[Module]
-    inputSize: int
-    hiddenSize: int
-
-    def updateOutput(self, inputs: Nest) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no equations; see BinaryTreeLSTM")
-
-    def __repr__(self) -> str:
-        return f"{torch7_name(self)}({self.inputSize} -> {self.hiddenSize})"
-
-
-class BinaryTreeLSTM(TreeLSTM):
+class BinaryTreeLSTM(Module):
     """[x, trees] -> the state h of every node, from the leaves to the root.
 
     At a leaf with input x: c = W x + b, h = o·tanh(c), o = σ(V x + d).  At a node with children l
@@ -59,7 +42,9 @@ class BinaryTreeLSTM(TreeLSTM):
     tree-structured long short-term memory networks", 2015, equations 9-14.
     """
 
-    keeps = ("gateOutput", "withGraph")
+    keeps = ("modules", "inputSize", "hiddenSize", "gateOutput", "withGraph")
+    promotes = True
+    _in_graphs = False
     counts: ClassVar[Mapping[str, Any]] = {"input": (None, "label")}
 
     def __init__(
@@ -93,7 +78,7 @@ class BinaryTreeLSTM(TreeLSTM):
         rows = ops.cast(ops.cumsum(left * 0 + 1, axis=0) - 1, dtype=left.dtype)
         for _ in range(nodes // 2):
             pairs = [[state[rows, child] for state in (c, h)] for child in (left, right)]
-            composed = self._compose(*pairs)
+            composed = self._node(*pairs)
             c, h = (ops.where(inner, new, old) for new, old in zip(composed, first, strict=True))
         return h
 
@@ -104,7 +89,7 @@ class BinaryTreeLSTM(TreeLSTM):
         h = ops.tanh(c)
         return c, ops.sigmoid(own[1](x)) * h if self.gateOutput else h
 
-    def _compose(self, left: list[Tensor], right: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _node(self, left: list[Tensor], right: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(c, h) of nodes whose children have [c, h] each."""
         totals = [
             self.modules[2 * k](left[1]) + self.modules[2 * k + 1](right[1])
@@ -114,3 +99,6 @@ class BinaryTreeLSTM(TreeLSTM):
         c = i * ops.tanh(totals[3]) + f_left * left[0] + f_right * right[0]
         h = ops.tanh(c)
         return c, ops.sigmoid(totals[4]) * h if self.gateOutput else h
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.inputSize} -> {self.hiddenSize})"

@@ -319,7 +319,7 @@ class SpatialSeparableConvolution(_Convolution):
     """Each input plane convolved with depthMultiplier kernels of its own; then planes are mixed.
 
     x: (nInputChannel, H, W) or (N, nInputChannel, H, W) -> (N,) nOutputChannel, H', W'; lengths,
-    padding -1 and format as in SpatialConvolution.  depthWeight (nInputChannel·depthMultiplier, 1,
+    padding -1 and format as in SpatialConvolution.  weight (nInputChannel·depthMultiplier, 1,
     kH, kW), pointWeight (nOutputChannel, nInputChannel·depthMultiplier) and bias (nOutputChannel,),
     or None without hasBias, start from U(0, 1), U(0, 1) and 0.
     Raises ShapeError as SpatialConvolution does.  Source: BigDL's SpatialSeparableConvolution;
@@ -337,7 +337,6 @@ class SpatialSeparableConvolution(_Convolution):
         "padW",
         "padH",
         "format",
-        "depthWeight",
         "pointWeight",
     )
 
@@ -362,7 +361,7 @@ class SpatialSeparableConvolution(_Convolution):
         self.padW, self.padH = pW, pH
         self.format = checked_format(format)
         planes, dtype = nInputChannel * depthMultiplier, default_dtype()
-        self.depthWeight = Parameter(np.empty((planes, 1, kH, kW), dtype))
+        self.weight = Parameter(np.empty((planes, 1, kH, kW), dtype))
         self.pointWeight = Parameter(np.empty((nOutputChannel, planes), dtype))
         self.bias = Parameter(np.empty(nOutputChannel, dtype)) if hasBias else None
         self.reset()
@@ -370,7 +369,7 @@ class SpatialSeparableConvolution(_Convolution):
     def reset(self, stdv: float | None = None) -> None:
         """Draw both weights from U(0, 1), or U(0, stdv·√12); set the bias to 0."""
         high = 1.0 if stdv is None else stdv * math.sqrt(12)
-        uniform_(self.depthWeight, 0.0, high)
+        uniform_(self.weight, 0.0, high)
         uniform_(self.pointWeight, 0.0, high)
         fill_(self.bias, 0.0)
 
@@ -378,7 +377,7 @@ class SpatialSeparableConvolution(_Convolution):
         x = channels_first(x, self.format)
         planes = ops.conv2d(
             self._to_batch(x),
-            self.depthWeight,
+            self.weight,
             stride=self.along("d"),
             padding=(0, 0) if self._is_same() else self.along("pad"),
             groups=self.nInputPlane,

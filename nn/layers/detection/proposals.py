@@ -151,9 +151,9 @@ class Proposal(Module):
 
     [scores, deltas, info]: scores (1, 2·A, H, W), those of the background first;  deltas (1, 4·A,
     H, W), offsets of the A anchors;  info (1, 4): the image's height and width, and by what they
-    were scaled -> (K, 5), rows of (0, x1, y1, x2, y2).  Boxes thinner than 16 scaled pixels are left
-    out; preNmsTopN boxes are kept before suppression at an overlap of 0.7, postNmsTopN after it; in
-    training rpnPreNmsTopNTrain and rpnPostNmsTopNTrain.  The gradients are 0.
+    were scaled -> (K, 5), rows of (0, x1, y1, x2, y2).  Boxes thinner than 16 scaled pixels are
+    left out; preNmsTopN boxes are kept before suppression at an overlap of 0.7, postNmsTopN after
+    it; in training rpnPreNmsTopNTrain and rpnPostNmsTopNTrain.  The gradients are 0.
     Raises ShapeError for other inputs.  Source: BigDL's Proposal; S. Ren et al., "Faster R-CNN",
     2015, section 3.1.
     """
