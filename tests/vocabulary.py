@@ -193,9 +193,8 @@ WhiteNoise(mean, std)
 gModule(inputs, outputs)
 """
 
-# BigDL's names, of classes that Torch7 lacks, \
-where they are not those of OURS; a dimension is called
-# as it is in Torch7.
+# BigDL's names, of classes that Torch7 lacks, where they are not those of OURS; a dimension is
+# called as it is in Torch7.
 BIGDL = """
 ActivityRegularization(l1, l2)
 Attention(hiddenSize, numHeads, attentionDropout)
