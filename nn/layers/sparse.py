@@ -108,7 +108,7 @@ class LookupTableSparse(Module):
     x: a sparse table (N, K) whose values are ids from 0, or [ids, w], two of them with the same
     indices -> (N, nOutput);  w = 1 if omitted;  weight (nIndex, nOutput), from N(0, 1).
     combiner: "sum", "mean" (divided by Σ w) or "sqrtn" (by √Σ w²).  maxNorm, if positive: vectors
-    with a larger 2-norm are shortened to it first.  Weights w have no gradient.
+    with a larger 2-norm are shortened to it first.
     Raises ValueError for another combiner, ShapeError for other inputs.
     Source: BigDL's LookupTableSparse, after TensorFlow's embedding_lookup_sparse.
     """
@@ -145,7 +145,7 @@ class LookupTableSparse(Module):
             vectors = vectors * ops.sqrt(limit / ops.maximum(squares, limit))
         w = ops.cast(ids.detach() * 0 + 1, dtype=vectors.dtype)
         if pair:
-            w = ops.cast(sparse_parts(tables[1])[1].detach(), dtype=vectors.dtype)
+            w = ops.cast(sparse_parts(tables[1])[1], dtype=vectors.dtype)
             if w.shape != ids.shape:
                 raise ShapeError(f"there are {ids.shape[0]} ids and {w.shape[0]} weights")
         row = to_indices(indices[:, 0], max(shape[0], 1))

@@ -26,7 +26,7 @@ def _maps_and_rois(x: Nest, columns: int) -> tuple[Tensor, Tensor]:
             f"maps of shape {maps.shape} and regions of shape {rois.shape} are not (N, C, H, W) "
             f"and (R, {columns})"
         )
-    return maps, rois.detach()
+    return maps, ops.cast(rois.detach(), dtype=maps.dtype)
 
 
 def _numbers(like: Tensor, count: int) -> Tensor:
@@ -90,7 +90,7 @@ class RoiAlign(Module):
 
     [maps, rois]: maps (1, C, H, W);  rois (R, 4), rows of (x1, y1, x2, y2), which are multiplied by
     spatialScale -> (R, C, pooledH, pooledW).  In each part samplingRatio² places are interpolated;
-    if 0, as many as there are pixels.  mode: "avg" or "max".  aligned: pixels' centres are at
+    if 0, as many as there are pixels, which no replayed step can do.  mode: "avg" or "max".  aligned: pixels' centres are at
     halves, and regions may be thinner than a pixel.  Regions have no gradient.
     Raises ValueError for another mode, ShapeError for other shapes.  Source: BigDL's RoiAlign;
     K. He et al., "Mask R-CNN", ICCV 2017, section 3.
@@ -122,7 +122,7 @@ class RoiAlign(Module):
         corners = rois * self.spatialScale - (0.5 if self.aligned else 0)
         across, counts_x = self._places(corners[:, 0], corners[:, 2], self.pooledW, maps.shape[3])
         down, counts_y = self._places(corners[:, 1], corners[:, 3], self.pooledH, maps.shape[2])
-        image = ops.cast(maps[0], dtype=down.dtype)
+        image = maps[0]
         if self.mode == "avg":
             down, across = (ops.sum(weights, axis=2) for weights in (down, across))
             count = ops.maximum(counts_y * counts_x, 1).reshape((-1, 1, 1, 1))

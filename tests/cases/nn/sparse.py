@@ -9,8 +9,8 @@ from tapegrad.autograd.check import Layer
 
 
 def dense(d):
-    x = d.array((2, 3))
-    x[0, 1] = 0
+    """Without zeros: how many entries there are must not change near x."""
+    x = d.array((2, 3), 0.5, 2)
     return Layer(nn.DenseToSparse(), x, d.array(()))
 
 
@@ -35,4 +35,15 @@ MODULES = {
     "DenseToSparse": dense,
     "LookupTableSparse": looked_up,
     "SparseJoinTable": joined,
+}
+
+
+EXCEPTIONS = {
+    **{
+        (name, law): "how many entries there are depends on the data"
+        for name in ("DenseToSparse", "LookupTableSparse", "SparseJoinTable")
+        for law in ("replay_equals_eager", "a_setting_changed_after_recording_is_seen")
+    },
+    ("DenseToSparse", "float32_agrees_with_float64"): "indices are integers in any precision",
+    ("SparseJoinTable", "float32_agrees_with_float64"): "indices are integers in any precision",
 }
