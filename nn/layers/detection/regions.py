@@ -90,7 +90,8 @@ class RoiAlign(Module):
 
     [maps, rois]: maps (1, C, H, W);  rois (R, 4), rows of (x1, y1, x2, y2), which are multiplied by
     spatialScale -> (R, C, pooledH, pooledW).  In each part samplingRatio² places are interpolated;
-    if 0, as many as there are pixels, which no replayed step can do.  mode: "avg" or "max".  aligned: pixels' centres are at
+    if 0, as many as there are pixels, which no replayed step can do.
+    mode: "avg" or "max".  aligned: pixels' centres are at
     halves, and regions may be thinner than a pixel.  Regions have no gradient.
     Raises ValueError for another mode, ShapeError for other shapes.  Source: BigDL's RoiAlign;
     K. He et al., "Mask R-CNN", ICCV 2017, section 3.

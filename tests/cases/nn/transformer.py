@@ -29,8 +29,8 @@ def position_encode(d):
 
 
 def padding_mask(d):
-    x = d.integers((d.size("N"), d.size("T", 1, 3)), 0, 3).astype(float)
-    return Layer(nn.PaddingMask(0), x, d.array((2,)), "always")
+    x = d.integers((d.size("N"), d.size("T", 1, 3)), 0, 3)
+    return Layer(nn.PaddingMask(0), x, d.integers((2,), 0, 3))
 
 
 def transformer(d):
