@@ -176,3 +176,14 @@ def test_a_convolution_may_pass_no_gradient_back():
     module.zeroGradParameters()
     assert not module.backward(x, draws(1, 3, 3, 3)).numpy().any()
     assert module.gradWeight.numpy().any()
+
+
+def test_echo_calls_functions():
+    seen = []
+    module = nn.Echo(
+        lambda _, x: seen.append(x.shape), lambda _, x, g: seen.append((x.shape, g.shape))
+    )
+    x = draws(2, 3)
+    assert np.array_equal(module.forward(x).numpy(), x)
+    module.backward(x, x)
+    assert seen == [(2, 3), ((2, 3), (2, 3))]

@@ -168,12 +168,12 @@ class PrintSize(Module):
 class Echo(Module):
     """y = x; calls feval(module, x), and beval(module, x, gradient) in the reverse sweep.
 
-    Without feval and beval the shapes are printed; a file has neither.
+    Without feval and beval the shapes are printed; functions cannot be written to a file.
     Raises TypeError for what is no function.
     Source: BigDL's Echo.
     """
 
-    keeps = ()
+    keeps = ("feval", "beval")
 
     def __init__(
         self,
