@@ -274,14 +274,18 @@ LAYERS: dict[type, ClassEntry] = {
         gradient=empty_table,
     ),
     SpatialAveragePooling: ClassEntry(
-        options={"format": "NCHW", "global_pooling": False}, read=layers.read_average_pooling
+        write=layers.write_padding,
+        options={"format": "NCHW", "global_pooling": False},
+        read=layers.read_average_pooling,
     ),
     SpatialBatchNormalization: ClassEntry(options={"format": "NCHW"}, version=2),
     SpatialContrastiveNormalization: ClassEntry(
         write=lambda module, fields: fields | {"kernel": module.kernel}
     ),
     SpatialConvolution: ClassEntry(
-        options={"nGroup": 1, "propagateBack": True, "format": "NCHW"}, read=layers.read_convolution
+        write=layers.write_padding,
+        options={"nGroup": 1, "propagateBack": True, "format": "NCHW"},
+        read=layers.read_convolution,
     ),
     SpatialConvolutionLocal: ClassEntry(write=layers.write_local_convolution),
     SpatialConvolutionMM: ClassEntry(read=layers.read_matrix_convolution),
@@ -296,7 +300,10 @@ LAYERS: dict[type, ClassEntry] = {
         options={"padW": 0, "padH": 0}, write=layers.write_connections
     ),
     SpatialMaxPooling: ClassEntry(
-        options={"format": "NCHW"}, read=layers.read_max_pooling, state={"indices": empty_tensor}
+        write=layers.write_padding,
+        options={"format": "NCHW"},
+        read=layers.read_max_pooling,
+        state={"indices": empty_tensor},
     ),
     SpatialMaxUnpooling: ClassEntry(read=layers.read_unpooling),
     SpatialSubtractiveNormalization: ClassEntry(write=networks.write_subtractive),
