@@ -36,7 +36,7 @@ class SequencerCriterion(Criterion):
     Raises ShapeError when the numbers of steps differ.  Source: torch/rnn's nn.SequencerCriterion.
     """
 
-    keeps = ("criterion", "sizeAverage")
+    keeps: ClassVar[tuple[str, ...]] = ("criterion", "sizeAverage")
 
     def __init__(self, criterion: Criterion, sizeAverage: bool = False) -> None:
         self.criterion = criterion
@@ -144,8 +144,9 @@ class TimeDistributedCriterion(SequencerCriterion):
         return super().updateOutput(*(steps_first(v, self.dimension) for v in (x, target)))
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
-        target = target_tensor(target, x)
-        return super().mean_weights(*(steps_first(v, self.dimension) for v in (x, target)), samples)
+        steps = steps_first(x, self.dimension)
+        targets = steps_first(target_tensor(target, x), self.dimension)
+        return super().mean_weights(steps, targets, samples)
 
 
 class TimeDistributedMaskCriterion(Criterion):

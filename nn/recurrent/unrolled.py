@@ -234,10 +234,11 @@ class BiRecurrent(Container):
 
         Raises TypeError for what is no cell, RuntimeError when there is one.
         """
-        ahead, back = self.modules
+        recurrents: list[Any] = self.modules
+        ahead, back = recurrents
         copied = module.clone() if isinstance(module, Cell) else module
-        ahead.add(module)  # type: ignore[operator]  # a Recurrent
-        back.add(copied)  # type: ignore[operator]  # a Recurrent
+        ahead.add(module)
+        back.add(copied)
         return self
 
     def updateOutput(self, x: Tensor) -> Nest:

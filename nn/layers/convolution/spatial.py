@@ -7,6 +7,7 @@ primitives; SpatialConvolutionLocal unfolds its input.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class SpatialConvolution(_ImageConvolution):
     Source: nn.SpatialConvolution.
     """
 
-    keeps = ("nGroup", "propagateBack", "format")
+    keeps: ClassVar[tuple[str, ...]] = ("nGroup", "propagateBack", "format")
 
     def __init__(
         self,

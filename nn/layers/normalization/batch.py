@@ -9,6 +9,7 @@ S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,7 +48,15 @@ class BatchNormalization(Module):
     Raises ShapeError for other shapes.  Source: nn.BatchNormalization.
     """
 
-    keeps = ("eps", "momentum", "affine", "running_mean", "running_var", "weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "eps",
+        "momentum",
+        "affine",
+        "running_mean",
+        "running_var",
+        "weight",
+        "bias",
+    )
     promotes = True
     nDim = 2
 
