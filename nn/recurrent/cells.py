@@ -7,10 +7,11 @@ GRU are LSTMCell and GRUCell here, since torch/rnn has other equations under the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.gradient_rules import BIAS, RECURRENT
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.layers.activation import Sigmoid, Tanh
@@ -43,6 +44,17 @@ class Cell(Module):
     modules: list[Module]
     inputSize: int
     hiddenSize: int
+
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        """The children whose weights are multiplied by the input, and those by the state h."""
+        raise NotImplementedError(f"{type(self).__name__} defines no readers()")
+
+    def _set_regularizer(self, method: str, kind: str, regularizer: Any) -> Self:
+        """Hand a regularizer to the children: U's to those that read h, the others' to the rest."""
+        of_input, of_state = self.readers()
+        for child in of_state if kind == RECURRENT else of_input:
+            (child.setBRegularizer if kind == BIAS else child.setWRegularizer)(regularizer)
+        return self
 
     def check(self, x: Tensor) -> None:
         """Raise ShapeError unless x may be the input of a step."""
@@ -129,6 +141,9 @@ class RnnCell(Cell):
         ]
         self.activation = Tanh() if activation is None else activation
 
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        return self.modules[:1], self.modules[1:]
+
     def prepare(self, x: Tensor) -> Tensor:
         return self.modules[0](x)
 
@@ -186,6 +201,10 @@ class LSTMCell(_GatedCell):
                 Linear(hiddenSize, 4 * hiddenSize, False),
             ]
 
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        half = len(self.modules) // 2
+        return self.modules[:half], self.modules[half:]
+
     def start(self, x: Tensor) -> Nest:
         return [zeros_beside(x, *x.shape[:-1], self.hiddenSize) for _ in range(2)]
 
@@ -239,6 +258,11 @@ class LSTMPeephole(Cell):
             own += [CMul(hiddenSize)] if peeps else []
             own.append(Linear(hiddenSize, hiddenSize, False))
         self.modules = [*first, *own]
+
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        first = 4 if self.p else 1
+        own = [child for child in self.modules[first:] if isinstance(child, Linear)]
+        return self.modules[:first], own
 
     def start(self, x: Tensor) -> Nest:
         return [zeros_beside(x, *x.shape[:-1], self.hiddenSize) for _ in range(2)]
@@ -298,6 +322,10 @@ class GRUCell(_GatedCell):
                 Linear(size, size, False),
             ]
 
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        first = 3 if self.p else 1
+        return self.modules[:first], self.modules[first:]
+
     def noises(self, x: Tensor) -> list[Tensor]:
         return self._dropped(x, self.p, *[self.inputSize] * 3, *[self.hiddenSize] * 3)
 
@@ -338,6 +366,10 @@ class MultiRNNCell(Cell):
         first: Any = self.modules[0]
         last: Any = self.modules[-1]
         self.inputSize, self.hiddenSize = first.inputSize, last.hiddenSize
+
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        pairs = [cell.readers() for cell in self._cells()]
+        return [m for pair in pairs for m in pair[0]], [m for pair in pairs for m in pair[1]]
 
     def check(self, x: Tensor) -> None:
         self._cells()[0].check(x)

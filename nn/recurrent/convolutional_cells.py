@@ -62,6 +62,10 @@ class ConvLSTMPeephole(Cell):
             if peeps and withPeephole:
                 self.modules.append(CMul(1, outputSize, *(1,) * self.sides))
 
+    def readers(self) -> tuple[list[Module], list[Module]]:
+        convolutions = [child for child in self.modules if not isinstance(child, CMul)]
+        return convolutions[::2], convolutions[1::2]
+
     def _convolution(self, n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> Any:
         kind: Any = SpatialConvolution if self.sides == 2 else VolumetricConvolution
         lengths = [kernel] * self.sides + [stride] * self.sides + [padding] * self.sides
