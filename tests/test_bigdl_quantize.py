@@ -31,6 +31,7 @@ def floats(*shape):
 
 
 INDICES = Tensor(np.array([[1, 2], [3, 0], [4, 4]]))
+SPARSE = [Tensor(np.array(part)) for part in ([[0, 0], [0, 1], [1, 0]], [1, 4, 3], [2, 2])]
 IMAGES = floats(2, 4, 6, 6)
 FILMS = floats(2, 2, 4, 4, 4)
 # Each layer that has a quantized one, and an input; more where options make another path.
@@ -50,10 +51,21 @@ LAYERS = [
     (nn.Conv1d(4, 6, 3, groups=2), floats(2, 4, 8)),
     (nn.Conv2d(4, 6, 3), IMAGES),
     (nn.Conv3d(2, 3, 2), FILMS),
+    (nn.SpatialConvolution(4, 6, 3, 3, nGroup=2), IMAGES),
+    (nn.SpatialConvolution(6, 3, 3, 3, format="NHWC"), IMAGES),
+    (nn.SpatialShareConvolution(4, 3, 3, 3), IMAGES),
+    (nn.SpatialSeparableConvolution(4, 3, 2, 3, 3), IMAGES),
+    (nn.SpatialConvolutionLocal(4, 3, 6, 6, 3, 3), IMAGES),
+    (nn.LocallyConnected2D(4, 6, 6, 3, 3, 3), IMAGES),
+    (nn.LocallyConnected1D(7, 3, 5, 2), floats(2, 7, 3)),
+    (nn.SpatialConvolutionMap(nn.tables.oneToOne(4), 3, 3), IMAGES),
+    (nn.SpatialFullConvolutionMap(nn.tables.full(4, 3), 3, 3), floats(4, 6, 6)),
     (nn.TemporalConvolution(3, 5, 2), floats(2, 7, 3)),
+    (nn.TemporalRowConvolution(3, 2), floats(2, 7, 3)),
     (nn.LookupTable(5, 4), INDICES),
     (nn.LookupTable(5, 4, maxNorm=1.0), INDICES),
     (nn.EmbeddingBag(5, 4), INDICES),
+    (nn.LookupTableSparse(5, 4, maxNorm=1.0), SPARSE),
     (nn.Embedding(5, 4, padding_idx=0), INDICES),
     (nn.StepLSTM(3, 4, 5), [floats(2, 3), floats(2, 5), floats(2, 4)]),
     (nn.StepGRU(3, 4), [floats(2, 3), floats(2, 4)]),
@@ -70,6 +82,16 @@ AROUND = [
     (nn.Sequencer(nn.FastLSTM(3, 4)), floats(6, 2, 3)),
     (nn.Sequencer(nn.GRU(3, 4)), floats(6, 2, 3)),
     (nn.SeqBLSTM(3, 4), floats(6, 2, 3)),
+    (nn.Recurrent().add(nn.RnnCell(3, 4)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMCell(3, 4)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMCell(3, 4, p=0.5)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMPeephole(3, 4)), floats(2, 6, 3)),
+    (nn.BiRecurrent().add(nn.GRUCell(3, 4)), floats(2, 6, 3)),
+    (nn.RecurrentDecoder(3).add(nn.MultiRNNCell([nn.RnnCell(4, 4)])), floats(2, 4)),
+    (nn.Recurrent().add(nn.ConvLSTMPeephole(4, 3, 3, 3)), floats(2, 2, 4, 6, 6)),
+    (nn.Recurrent().add(nn.ConvLSTMPeephole3D(2, 3, 1, 3)), floats(2, 2, 2, 4, 4, 4)),
+    (nn.TimeDistributed(nn.Linear(3, 4)), floats(2, 6, 3)),
+    (nn.Highway(5), floats(3, 5)),
     (nn.ConcatTable().add(nn.Linear(5, 2)).add(nn.Identity()), floats(3, 5)),
 ]
 
