@@ -6,19 +6,17 @@ of the same layout can take the place of (TAPEGRAD_BIGDL_RECORDINGS).
 
 import copy
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tapegrad import Tensor, _demo, grad, nn, no_grad, replay, vmap
+from tapegrad import Tensor, grad, nn, no_grad, replay, vmap
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.services import service
 from tapegrad.nn.quantized.int8 import Int8
 from tapegrad.nn.quantized.quantizing import _kinds
-from tapegrad.optim.bigdl import Adam, Optimizer, Top1Accuracy, Trigger
 
 RECORDINGS = Path(
     os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
@@ -279,40 +277,3 @@ def test_a_model_is_as_near_as_bigdls_quantized_one(name):
     ours = nn.quantize(model)(Tensor(x)).numpy()
     allowed = max(np.abs(theirs - expected).max() * 1.5, 1e-2)
     assert np.abs(ours - expected).max() < allowed
-
-
-# The digits ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.extra
-def test_lenet_on_the_digits_trained_evaluated_and_quantized(tmp_path, record_property):
-    digits = _demo.load_digits(0)
-    test = digits.test_images, digits.test_labels
-    nn.manual_seed(0)
-    model = _demo.LeNet()
-    optimizer = Optimizer(
-        model, (digits.train_images, digits.train_labels), nn.CrossEntropyCriterion(), 32
-    )
-    optimizer.setOptimMethod(Adam(2e-3)).setEndWhen(Trigger.maxEpoch(8))
-    optimizer.setValidation(Trigger.everyEpoch(), test, [Top1Accuracy()]).optimize()
-    model.evaluate()
-    x = Tensor(digits.test_images)
-    exact = optimizer.results[0][0].result()[0]
-    assert exact > 0.97
-    for quantized in (nn.quantize(model), nn.quantize(model, calibrate=[x])):
-        found = Top1Accuracy()(quantized(x), digits.test_labels).result()[0]
-        assert exact - found <= 0.005
-        for part in model.listModules():
-            part.clearState()
-        model.save(tmp_path / "float")
-        quantized.save(tmp_path / "int8")
-        sizes = [(tmp_path / name).stat().st_size for name in ("int8", "float")]
-        assert sizes[0] <= 0.3 * sizes[1]
-    seconds = []
-    for each in (model, quantized):
-        with no_grad():
-            each(x)
-            start = time.perf_counter()
-            each(x)
-            seconds.append(time.perf_counter() - start)
-    record_property("time of int8 / time of float32", seconds[1] / seconds[0])
