@@ -1,4 +1,4 @@
-"""A BigDL user's whole path on the digits: Sample, MiniBatch, Optimizer, evaluate, predict, int8."""
+"""The digits as BigDL users go: Sample, MiniBatch, Optimizer, evaluate, predict, quantize."""
 
 import time
 

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["BiRecurrent", "Recurrent", "RecurrentDecoder", "TimeDistributed"]
 
 
+NO_CELL = (
+    "{name} holds a cell, such as RnnCell, LSTMCell or GRUCell (BigDL's LSTM and GRU), not {kind}; "
+    "LSTM and GRU are torch/rnn's, which a Sequencer runs"
+)
+
+
 class _Unrolled(Remembering, Container):
     """A container of one cell, with the state from which each call starts."""
 
@@ -45,7 +51,7 @@ class _Unrolled(Remembering, Container):
         """
         name = type(self).__name__
         if not isinstance(module, Cell):
-            raise TypeError(f"{name} holds a cell, not {type(module).__name__}")
+            raise TypeError(NO_CELL.format(name=name, kind=type(module).__name__))
         if self.modules:
             raise RuntimeError(f"{name} has a cell; put several in a Sequential of {name}s")
         self.modules.append(module)
