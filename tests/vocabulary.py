@@ -409,6 +409,8 @@ def _arguments_of(table: str) -> dict[str, tuple[str, ...]]:
     for line in table.split("\n"):
         name, _, arguments = line.strip().removesuffix(")").partition("(")
         if name:
-            words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
+            words = [
+                word.strip() for word in arguments.split(",") if word.strip() not in ("", "...")
+            ]
             found[name] = tuple(SPELLED_OUT.get((name, word), word) for word in words)
     return found
