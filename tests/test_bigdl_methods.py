@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,73 @@ def test_a_disabled_regularizer_adds_nothing() -> None:
     assert np.array_equal(layer.gradWeight.numpy(), plain)
     signs = np.sign(layer.bias.detach().numpy())
     np.testing.assert_allclose(layer.gradBias.numpy(), 1 + 0.5 * signs)
+
+
+CELLS = {
+    "RnnCell": lambda: nn.RnnCell(3, 4),
+    "LSTMCell": lambda: nn.LSTMCell(3, 4),
+    "LSTMCell with p": lambda: nn.LSTMCell(3, 4, p=0.5),
+    "GRUCell": lambda: nn.GRUCell(3, 4),
+    "GRUCell with p": lambda: nn.GRUCell(3, 4, p=0.5),
+    "LSTMPeephole": lambda: nn.LSTMPeephole(3, 4),
+    "LSTMPeephole with p": lambda: nn.LSTMPeephole(3, 4, p=0.5),
+    "MultiRNNCell": lambda: nn.MultiRNNCell([nn.RnnCell(3, 3), nn.GRUCell(3, 4)]),
+    "ConvLSTMPeephole": lambda: nn.ConvLSTMPeephole(3, 4, 3, 3),
+    "ConvLSTMPeephole3D": lambda: nn.ConvLSTMPeephole3D(3, 4, 1, 3),
+    "RNNLayer": lambda: nn.RNNLayer("gru", 3, 4, num_layers=2, bidirectional=True),
+}
+
+
+def regularized_by(
+    kind: str, make: Callable[[], Any], tmp_path: Path
+) -> dict[str, tuple[int, ...]]:
+    """{name: shape} of the parameters to whose gradients `set<kind>Regularizer` adds its term."""
+    cell = make()
+    getattr(cell, f"set{kind}Regularizer")(nn.L2Regularizer(0.5))
+    cell.save(tmp_path / "cell")
+    found = {}
+    for each in (cell, cell.cloneModule(), nn.load(tmp_path / "cell")):
+        each.zeroGradParameters()
+        named = list(each.named_parameters())
+        ops.sum(sum((ops.sum(p) for _, p in named), ops.sum(named[0][1]) * 0)).backward()
+        terms = {name: p.grad.numpy() - 1 for name, p in named}
+        found = {name: term.shape for name, term in terms.items() if term.any()}
+        for name, p in named:
+            term = 0.5 * p.detach().numpy() if name in found else 0
+            np.testing.assert_allclose(terms[name], term, atol=1e-6)
+    return found
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_regularizers_of_cells_reach_what_reads_the_input_and_what_reads_the_state(
+    name: str, tmp_path: Path
+) -> None:
+    w, u, b = (regularized_by(kind, CELLS[name], tmp_path) for kind in "WUB")
+    assert w
+    assert u
+    assert b
+    assert not w.keys() & u.keys()
+    assert not b.keys() & (w.keys() | u.keys())
+    if "Multi" not in name and name != "RNNLayer":
+        assert {shape[1] for shape in w.values()} == {3}
+        assert {shape[1] for shape in u.values()} == {4}
+    if name == "RNNLayer":
+        assert all("weight_hh" in each for each in u)
+        assert all("weight_ih" in each for each in w)
+
+
+def test_a_regularizer_without_its_weights_is_refused() -> None:
+    regularizer = nn.L2Regularizer(0.1)
+    chain = nn.Sequential(nn.Linear(3, 2))
+    for call in (
+        lambda: nn.Linear(3, 2).setURegularizer(regularizer),
+        lambda: chain.setWRegularizer(regularizer),
+        lambda: nn.Recurrent().add(nn.RnnCell(3, 4)).setURegularizer(regularizer),
+        lambda: nn.Tanh().setBRegularizer(regularizer),
+    ):
+        with pytest.raises(ValueError, match="of its own"):
+            call()
+    chain.setWRegularizer(None)
 
 
 def test_what_is_no_factor_regularizer_or_method_is_refused() -> None:

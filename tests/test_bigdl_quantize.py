@@ -6,19 +6,17 @@ of the same layout can take the place of (TAPEGRAD_BIGDL_RECORDINGS).
 
 import copy
 import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tapegrad import Tensor, _demo, grad, nn, no_grad, replay, vmap
+from tapegrad import Tensor, grad, nn, no_grad, replay, vmap
 from tapegrad.autograd import ops
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.nn.core.services import service
 from tapegrad.nn.quantized.int8 import Int8
 from tapegrad.nn.quantized.quantizing import _kinds
-from tapegrad.optim.bigdl import Adam, Optimizer, Top1Accuracy, Trigger
 
 RECORDINGS = Path(
     os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
@@ -31,6 +29,7 @@ def floats(*shape):
 
 
 INDICES = Tensor(np.array([[1, 2], [3, 0], [4, 4]]))
+SPARSE = [Tensor(np.array(part)) for part in ([[0, 0], [0, 1], [1, 0]], [1, 4, 3], [2, 2])]
 IMAGES = floats(2, 4, 6, 6)
 FILMS = floats(2, 2, 4, 4, 4)
 # Each layer that has a quantized one, and an input; more where options make another path.
@@ -50,10 +49,21 @@ LAYERS = [
     (nn.Conv1d(4, 6, 3, groups=2), floats(2, 4, 8)),
     (nn.Conv2d(4, 6, 3), IMAGES),
     (nn.Conv3d(2, 3, 2), FILMS),
+    (nn.SpatialConvolution(4, 6, 3, 3, nGroup=2), IMAGES),
+    (nn.SpatialConvolution(6, 3, 3, 3, format="NHWC"), IMAGES),
+    (nn.SpatialShareConvolution(4, 3, 3, 3), IMAGES),
+    (nn.SpatialSeparableConvolution(4, 3, 2, 3, 3), IMAGES),
+    (nn.SpatialConvolutionLocal(4, 3, 6, 6, 3, 3), IMAGES),
+    (nn.LocallyConnected2D(4, 6, 6, 3, 3, 3), IMAGES),
+    (nn.LocallyConnected1D(7, 3, 5, 2), floats(2, 7, 3)),
+    (nn.SpatialConvolutionMap(nn.tables.oneToOne(4), 3, 3), IMAGES),
+    (nn.SpatialFullConvolutionMap(nn.tables.full(4, 3), 3, 3), floats(4, 6, 6)),
     (nn.TemporalConvolution(3, 5, 2), floats(2, 7, 3)),
+    (nn.TemporalRowConvolution(3, 2), floats(2, 7, 3)),
     (nn.LookupTable(5, 4), INDICES),
     (nn.LookupTable(5, 4, maxNorm=1.0), INDICES),
     (nn.EmbeddingBag(5, 4), INDICES),
+    (nn.LookupTableSparse(5, 4, maxNorm=1.0), SPARSE),
     (nn.Embedding(5, 4, padding_idx=0), INDICES),
     (nn.StepLSTM(3, 4, 5), [floats(2, 3), floats(2, 5), floats(2, 4)]),
     (nn.StepGRU(3, 4), [floats(2, 3), floats(2, 4)]),
@@ -70,6 +80,16 @@ AROUND = [
     (nn.Sequencer(nn.FastLSTM(3, 4)), floats(6, 2, 3)),
     (nn.Sequencer(nn.GRU(3, 4)), floats(6, 2, 3)),
     (nn.SeqBLSTM(3, 4), floats(6, 2, 3)),
+    (nn.Recurrent().add(nn.RnnCell(3, 4)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMCell(3, 4)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMCell(3, 4, p=0.5)), floats(2, 6, 3)),
+    (nn.Recurrent().add(nn.LSTMPeephole(3, 4)), floats(2, 6, 3)),
+    (nn.BiRecurrent().add(nn.GRUCell(3, 4)), floats(2, 6, 3)),
+    (nn.RecurrentDecoder(3).add(nn.MultiRNNCell([nn.RnnCell(4, 4)])), floats(2, 4)),
+    (nn.Recurrent().add(nn.ConvLSTMPeephole(4, 3, 3, 3)), floats(2, 2, 4, 6, 6)),
+    (nn.Recurrent().add(nn.ConvLSTMPeephole3D(2, 3, 1, 3)), floats(2, 2, 2, 4, 4, 4)),
+    (nn.TimeDistributed(nn.Linear(3, 4)), floats(2, 6, 3)),
+    (nn.Highway(5), floats(3, 5)),
     (nn.ConcatTable().add(nn.Linear(5, 2)).add(nn.Identity()), floats(3, 5)),
 ]
 
@@ -257,40 +277,3 @@ def test_a_model_is_as_near_as_bigdls_quantized_one(name):
     ours = nn.quantize(model)(Tensor(x)).numpy()
     allowed = max(np.abs(theirs - expected).max() * 1.5, 1e-2)
     assert np.abs(ours - expected).max() < allowed
-
-
-# The digits ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.extra
-def test_lenet_on_the_digits_trained_evaluated_and_quantized(tmp_path, record_property):
-    digits = _demo.load_digits(0)
-    test = digits.test_images, digits.test_labels
-    nn.manual_seed(0)
-    model = _demo.LeNet()
-    optimizer = Optimizer(
-        model, (digits.train_images, digits.train_labels), nn.CrossEntropyCriterion(), 32
-    )
-    optimizer.setOptimMethod(Adam(2e-3)).setEndWhen(Trigger.maxEpoch(8))
-    optimizer.setValidation(Trigger.everyEpoch(), test, [Top1Accuracy()]).optimize()
-    model.evaluate()
-    x = Tensor(digits.test_images)
-    exact = optimizer.results[0][0].result()[0]
-    assert exact > 0.97
-    for quantized in (nn.quantize(model), nn.quantize(model, calibrate=[x])):
-        found = Top1Accuracy()(quantized(x), digits.test_labels).result()[0]
-        assert exact - found <= 0.005
-        for part in model.listModules():
-            part.clearState()
-        model.save(tmp_path / "float")
-        quantized.save(tmp_path / "int8")
-        sizes = [(tmp_path / name).stat().st_size for name in ("int8", "float")]
-        assert sizes[0] <= 0.3 * sizes[1]
-    seconds = []
-    for each in (model, quantized):
-        with no_grad():
-            each(x)
-            start = time.perf_counter()
-            each(x)
-            seconds.append(time.perf_counter() - start)
-    record_property("time of int8 / time of float32", seconds[1] / seconds[0])

@@ -17,6 +17,7 @@ from tapegrad.optim.core.rule import UpdateRule
 # Classes that no user makes: what others are made of, or bases of a family.
 INSIDE = {
     "AbstractRecurrent": "base of the layers of one step",
+    "Cell": "base of BigDL's recurrent cells",
     "Bidirectional": "base of SeqBLSTM and SeqBGRU",
     "Gate": "a part of LSTM",
     "Masked": "base of the layers that mask steps of zeros",

@@ -232,7 +232,9 @@ def test_hue_and_saturation_by_hand():
     floats = after(Hue(120, 120), row.astype(np.float32))["mat"]
     assert np.allclose(floats, [[[0, 255, 0], [255, 0, 0], [90, 90, 90]]])
     grey = Hue(1, 1).transform(ImageFeature(PIXELS[:, :, 0]))
-    assert grey.error == "Hue: Hue needs an image of three channels, and this one has 1"
+    with pytest.raises(KeyError, match=r"invalid, and passed through: Hue: an image of three"):
+        grey["predict"]
+    assert grey.error == "Hue: an image of three channels is needed, and this one has 1"
 
 
 def test_normalizers_take_red_green_blue():

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from torch7_records import classes_of, records
-from vocabulary import OURS, OURS_BESIDE, SPELLED_OUT, torch7_arguments
+from vocabulary import OURS, OURS_BESIDE, SPELLED_OUT, bigdl_arguments, torch7_arguments
 
 from tapegrad import nn
 from tapegrad.nn.formats.torch7.files import known
 
 TORCH7 = torch7_arguments()
+BIGDL = bigdl_arguments()
 # Classes of torch/rnn without arguments, of which there is no recorded run.
 UNRECORDED = {"ReverseSequence", "ReverseUnreverse"}
 CLASSES = {
@@ -32,6 +33,10 @@ def misspelled(name: str, arguments: tuple[str, ...]) -> str | None:
         expected = (*TORCH7[name], *OURS_BESIDE.get(name, ()))
         if arguments != expected:
             return f"nn.{name} takes {arguments}; Torch7's (tests/vocabulary.py) are {expected}"
+        return None
+    if name in BIGDL:
+        if arguments != BIGDL[name]:
+            return f"nn.{name} takes {arguments}; BigDL's (tests/vocabulary.py) are {BIGDL[name]}"
         return None
     unknown = [word for word in arguments if word not in OURS]
     if unknown:
@@ -74,9 +79,14 @@ def test_every_torch7_class_is_listed_or_recorded() -> None:
 
 def test_the_vocabulary_has_nothing_that_no_class_needs() -> None:
     assert set(TORCH7) <= set(CLASSES)
+    assert set(BIGDL) <= set(CLASSES)
+    assert not set(BIGDL) & set(TORCH7)
     assert {name for name, _ in SPELLED_OUT} <= set(TORCH7)
     assert set(OURS_BESIDE) <= set(TORCH7)
     used = {
-        word for name, cls in CLASSES.items() if name not in TORCH7 for word in arguments_of(cls)
+        word
+        for name, cls in CLASSES.items()
+        if name not in TORCH7 and name not in BIGDL
+        for word in arguments_of(cls)
     }
     assert set(OURS) - used <= {"axes", "axis", "in_features", "out_features", "p"}

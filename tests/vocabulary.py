@@ -119,6 +119,7 @@ SeqLSTM(inputsize, hiddensize, outputsize)
 Sequencer(module)
 SequencerCriterion(criterion, sizeAverage)
 SmoothL1Criterion(sizeAverage)
+SoftMax()
 SoftPlus(beta)
 SoftShrink(lam)
 SparseLinear(inputSize, outputSize, doGradInput)
@@ -148,6 +149,7 @@ SpatialMaxPooling(kW, kH, dW, dH, padW, padH)
 SpatialMaxUnpooling(poolingModule)
 SpatialReflectionPadding(pad_l, pad_r, pad_t, pad_b)
 SpatialReplicationPadding(pad_l, pad_r, pad_t, pad_b)
+SpatialSoftMax()
 SpatialSubSampling(nInputPlane, kW, kH, dW, dH)
 SpatialSubtractiveNormalization(nInputPlane, kernel)
 SpatialUpSamplingBilinear(params)
@@ -189,6 +191,87 @@ WeightedEuclidean(inputSize, outputSize)
 WeightedMSECriterion(w)
 WhiteNoise(mean, std)
 gModule(inputs, outputs)
+"""
+
+# BigDL's names, of classes that Torch7 lacks, where they are not those of OURS; a dimension is
+# called as it is in Torch7.
+BIGDL = """
+ActivityRegularization(l1, l2)
+Attention(hiddenSize, numHeads, attentionDropout)
+BiRecurrent(merge, batchNormParams, isSplitInput)
+BifurcateSplitTable(dimension)
+BinaryThreshold(threshold, inplace)
+BinaryTreeLSTM(inputSize, hiddenSize, gateOutput, withGraph)
+CAveTable(inplace)
+ConvLSTMPeephole(inputSize, outputSize, kernelI, kernelC, stride, padding, activation, \
+innerActivation, withPeephole)
+ConvLSTMPeephole3D(inputSize, outputSize, kernelI, kernelC, stride, padding, withPeephole)
+CosineDistanceCriterion(sizeAverage)
+Cropping2D(heightCrop, widthCrop, format)
+Cropping3D(dim1Crop, dim2Crop, dim3Crop, format)
+CrossProduct(numTensor, embeddingSize)
+DenseToSparse(propagateBack)
+DetectionOutputSSD(nClasses, shareLocation, bgLabel, nmsThresh, nmsTopk, keepTopK, confThresh, \
+varianceEncodedInTarget, confPostProcess)
+DiceCoefficientCriterion(sizeAverage, epsilon)
+DotProductCriterion(sizeAverage)
+Echo(feval, beval)
+ExpandSize(targetSizes)
+FeedForwardNetwork(hiddenSize, filterSize, reluDropout)
+GRUCell(inputSize, outputSize, p, activation, innerActivation)
+GaussianDropout(rate)
+GaussianNoise(stddev)
+Highway(size, withBias, activation)
+InferReshape(size, batchMode)
+KLDCriterion(sizeAverage)
+LSTMCell(inputSize, hiddenSize, p, activation, innerActivation)
+LSTMPeephole(inputSize, hiddenSize, p)
+LocallyConnected1D(nInputFrame, inputFrameSize, outputFrameSize, kernelW, strideW, propagateBack)
+LocallyConnected2D(nInputPlane, inputWidth, inputHeight, nOutputPlane, kernelW, kernelH, \
+strideW, strideH, padW, padH, propagateBack, withBias, format)
+LookupTableSparse(nIndex, nOutput, combiner, maxNorm)
+Masking(maskValue)
+MultiRNNCell(cells)
+Negative(inplace)
+NegativeEntropyPenalty(beta)
+NormalizeScale(p, eps, scale, size)
+PGCriterion(sizeAverage)
+Pack(dimension)
+PaddingMask(paddingValue)
+PriorBox(minSizes, maxSizes, aspectRatios, isFlip, isClip, variances, offset, imgH, imgW, \
+imgSize, stepH, stepW, step)
+Proposal(preNmsTopN, postNmsTopN, ratios, scales, rpnPreNmsTopNTrain, rpnPostNmsTopNTrain)
+Recurrent(batchNormParams, maskZero)
+RecurrentDecoder(seqLength)
+ResizeBilinear(outputHeight, outputWidth, alignCorners, format)
+Reverse(dimension, inplace)
+RnnCell(inputSize, hiddenSize, activation, isInputWithBias, isHiddenWithBias)
+RoiAlign(spatialScale, samplingRatio, pooledH, pooledW, mode, aligned)
+RoiPooling(pooledW, pooledH, spatialScale)
+SReLU(shape, shareAxes)
+Scale(sizes)
+SmoothL1CriterionWithWeights(sigma, num)
+SoftmaxWithCriterion(ignoreLabel, normalizeMode)
+SparseJoinTable(dimension)
+SpatialDropout1D(p)
+SpatialDropout2D(p, format)
+SpatialDropout3D(p, format)
+SpatialSeparableConvolution(nInputChannel, nOutputChannel, depthMultiplier, kW, kH, sW, sH, pW, \
+pH, hasBias, format)
+SpatialShareConvolution(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH, nGroup, \
+propagateBack, withBias, format)
+SpatialWithinChannelLRN(size, alpha, beta)
+TableOperation(module)
+Tile(dim, copies)
+TimeDistributed(module, maskZero)
+TimeDistributedCriterion(criterion, sizeAverage, dimension)
+TimeDistributedMaskCriterion(criterion, paddingValue)
+Transformer(vocabSize, hiddenSize, numHeads, filterSize, numHiddenlayers, embeddingDropout, \
+attentionDropout, ffnDropout, paddingValue, withShareWeightsLinear, transformerType)
+TransformerCriterion(criterion, inputTransformer, targetTransformer)
+UpSampling1D(length)
+UpSampling2D(size, format)
+UpSampling3D(size)
 """
 
 # (class, Torch7's argument): the field that it sets, whose name is the argument's here.
@@ -275,6 +358,22 @@ OURS = {
 
 # Arguments of Torch7's variable lists ("..."), and ours beside its own.
 OURS_BESIDE = {
+    "SoftMax": ("axis",),
+    "SpatialSoftMax": ("axis",),
+    "VolumetricFullConvolution": ("nGroup",),
+    "VolumetricConvolution": ("withBias",),
+    "VolumetricAveragePooling": ("padT", "padW", "padH", "countIncludePad", "ceilMode"),
+    "SpatialMaxPooling": ("format",),
+    "SpatialFullConvolutionMap": ("padW", "padH"),
+    "SpatialFullConvolution": ("nGroup",),
+    "SpatialCrossMapLRN": ("format",),
+    "SpatialConvolutionMap": ("padW", "padH"),
+    "SpatialConvolution": ("nGroup", "propagateBack", "withBias", "format"),
+    "SpatialBatchNormalization": ("format",),
+    "SpatialAveragePooling": ("globalPooling", "ceilMode", "countIncludePad", "divide", "format"),
+    "Power": ("scale", "shift"),
+    "MarginCriterion": ("squared",),
+    "LookupTable": ("shouldScaleGradByFreq", "maskZero"),
     "Concat": ("modules",),
     "DepthConcat": ("modules",),
     "Parallel": ("modules",),
@@ -285,7 +384,7 @@ OURS_BESIDE = {
     "View": ("sizes",),
     "AbsCriterion": ("reduction",),
     "BCECriterion": ("reduction",),
-    "ClassNLLCriterion": ("reduction",),
+    "ClassNLLCriterion": ("reduction", "logProbAsInput"),
     "CrossEntropyCriterion": ("ignoreIndex", "label_smoothing", "reduction", "axis"),
     "MSECriterion": ("reduction",),
     "MultiLabelSoftMarginCriterion": ("reduction",),
@@ -297,10 +396,21 @@ OURS_BESIDE = {
 
 def torch7_arguments() -> dict[str, tuple[str, ...]]:
     """The names that each of Torch7's classes gives its constructor's arguments here, in order."""
+    return _arguments_of(TORCH7)
+
+
+def bigdl_arguments() -> dict[str, tuple[str, ...]]:
+    """The names that each of BigDL's own classes gives its constructor's arguments here."""
+    return _arguments_of(BIGDL)
+
+
+def _arguments_of(table: str) -> dict[str, tuple[str, ...]]:
     found = {}
-    for line in TORCH7.split("\n"):
+    for line in table.split("\n"):
         name, _, arguments = line.strip().removesuffix(")").partition("(")
         if name:
-            words = [word.strip() for word in arguments.split(",") if word.strip() != "..."]
+            words = [
+                word.strip() for word in arguments.split(",") if word.strip() not in ("", "...")
+            ]
             found[name] = tuple(SPELLED_OUT.get((name, word), word) for word in words)
     return found

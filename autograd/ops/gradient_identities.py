@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import shape as s
+from tapegrad.autograd.ops.arrays import refuse_complex
 from tapegrad.autograd.ops.batch_rules import align_samples, leading_axes_rule
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["penalize_l1", "replace_gradients", "scale_gradient", "watch_gradient"]
+__all__ = [
+    "add_gradient",
+    "penalize_l1",
+    "replace_gradients",
+    "scale_gradient",
+    "step_with_gate",
+    "watch_gradient",
+]
 
 
 @primitive(view="read-only")
@@ -51,6 +59,30 @@ def _penalized_rule(g: Array, x: Array, weight: float, passing: bool) -> Array:
 
 penalize_l1.vjp(x=_penalized_rule)
 penalize_l1.batch(leading_axes_rule)
+
+
+@primitive(view="read-only")
+def add_gradient(xp: Namespace, x: Array, extra: Array) -> Array:
+    """x itself; `extra`, of x's shape, is added to the gradient that passes back."""
+    return x
+
+
+add_gradient.vjp(x=lambda g, extra: g + extra, extra=None)
+add_gradient.batch(leading_axes_rule)
+
+
+@primitive
+def step_with_gate(xp: Namespace, x: Array, *, threshold: float) -> Array:
+    """1 where x > threshold, else 0, in x's dtype; the gradient passes where x > threshold.
+
+    Raises TypeError for complex x.
+    """
+    refuse_complex(x, "step_with_gate")
+    return (x > threshold).astype(x.dtype)
+
+
+step_with_gate.vjp(x=lambda g, y: g * y)
+step_with_gate.batch(leading_axes_rule)
 
 
 @primitive(view="read-only")

@@ -16,6 +16,15 @@ BY_HAND = (
     "{name} has a hand-written gradient, which is called with the input alone: it takes no "
     "{given} by name. Set it on the module, or delete updateGradInput and accGradParameters."
 )
+# BigDL's arguments that are methods here.
+ADVICE = {
+    "wRegularizer": "setWRegularizer(…)",
+    "bRegularizer": "setBRegularizer(…)",
+    "uRegularizer": "setURegularizer(…)",
+    "initWeight": "setWeightsBias([…])",
+    "initBias": "setWeightsBias([…])",
+}
+METHOD = ". What {name} is for, the method {method} does"
 NO_NAME = "{name}: the forward code takes no argument after {count}, which {value!r} could be"
 
 
@@ -90,6 +99,9 @@ def name_arguments(init: Callable[..., None]) -> Callable[..., None]:
                 unknown=", ".join(map(repr, unknown)),
                 known=", ".join(known) or "none",
             )
+            for name in unknown:
+                if name in ADVICE:
+                    text += METHOD.format(name=name, method=ADVICE[name])
             raise TypeError(text) from None
 
     return construct

@@ -58,11 +58,12 @@ class GradientRule:
 
 
 def kind_of_parameter(module: Part, name: str) -> str:
-    """BIAS for a parameter called ``bias``, RECURRENT for one that its class lists, else WEIGHT.
+    """BIAS for a parameter called ``bias`` or ``bias_…``, RECURRENT for one that its class lists.
 
-    name: the attribute, with the position in it where it is a list
+    Everything else is a WEIGHT.
+    name: the attribute, with the position in it where it is a list, or the key where it is a dict
     """
-    if name.rpartition(".")[2] == "bias":
+    if name.rpartition(".")[2].partition("_")[0] == "bias":
         return BIAS
     return RECURRENT if name in module._recurrent_weights else WEIGHT
 

@@ -35,12 +35,14 @@ class TransientState:
     postfix: the text by which a module without a name is told from others
     line:   the separator of lines in `toString`
     formats: the formats of inputs and outputs that `setInputFormats` and `setOutputFormats` noted
+    last_state: the state after the last step of a recurrent container's last `forward`
     """
 
     __slots__ = (
         "flat",
         "formats",
         "gradInput",
+        "last_state",
         "line",
         "nodes",
         "output",
@@ -62,6 +64,7 @@ class TransientState:
         self.postfix: str | None = None
         self.line: str | None = None
         self.formats: Any = None
+        self.last_state: Any = None
 
     def copied(self) -> TransientState | None:
         """The state for a copy of the module: neither results, which may be large, nor the tape.
@@ -77,7 +80,7 @@ class TransientState:
 
     def clear(self) -> None:
         """Drop the results and the tape; parameters stay in their flat buffers."""
-        self.trace = self.target = None
+        self.trace = self.target = self.last_state = None
         for name in ("output", "gradInput"):
             if hasattr(self, name):
                 delattr(self, name)

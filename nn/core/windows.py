@@ -10,12 +10,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tapegrad.autograd import ops
 from tapegrad.nn.core.errors import ShapeError
 
 if TYPE_CHECKING:
     from tapegrad.autograd import Tensor
 
-__all__ = ["Lengths", "batch_of", "cross_text", "drop_added_batch"]
+__all__ = [
+    "Lengths",
+    "batch_of",
+    "channels_first",
+    "channels_last",
+    "checked_format",
+    "cross_text",
+    "drop_added_batch",
+    "pad_same",
+    "same_padding",
+]
+
+FORMATS = ("NCHW", "NHWC")
 
 
 class Lengths:
@@ -79,3 +92,42 @@ def _refuse(x: Tensor, letters: list[str], planes: int | None, name: str) -> Non
     sample, batch = ", ".join(wanted), ", ".join(["N", *wanted])
     known = f"; {name} is {planes}" if planes is not None else ""
     raise ShapeError(f"the input of shape {x.shape} is neither ({sample}) nor ({batch}){known}")
+
+
+def checked_format(format: str, known: tuple[str, ...] = FORMATS) -> str:
+    """The format.  Raises ValueError for one that is not known."""
+    if format not in known:
+        raise ValueError(f"format is {format!r}, it must be one of {', '.join(known)}")
+    return format
+
+
+def channels_first(x: Tensor, format: str) -> Tensor:
+    """(…, H, W, C) as (…, C, H, W) if the format is "NHWC"; else x."""
+    return ops.moveaxis(x, -1, -3) if format == "NHWC" and x.ndim >= 3 else x
+
+
+def channels_last(y: Tensor, format: str) -> Tensor:
+    """(…, C, H, W) as (…, H, W, C) if the format is "NHWC"; else y."""
+    return ops.moveaxis(y, -3, -1) if format == "NHWC" else y
+
+
+def pad_same(
+    batch: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float = 0
+) -> Tensor:
+    """A batch (N, C, …) with `value` around its sides, as `same_padding` says."""
+    widths = same_padding(batch.shape[2:], kernel, stride)
+    return ops.pad(batch, ((0, 0), (0, 0), *widths), value)
+
+
+def same_padding(
+    sides: tuple[int, ...], kernel: tuple[int, ...], stride: tuple[int, ...]
+) -> list[tuple[int, int]]:
+    """Entries before and after each side, so that ⌈side / stride⌉ windows fit; more of them after.
+
+    Source: TensorFlow's padding "SAME", which BigDL calls -1.
+    """
+    widths = []
+    for side, k, d in zip(sides, kernel, stride, strict=True):
+        total = max((-(-side // d) - 1) * d + k - side, 0)
+        widths.append((total // 2, total - total // 2))
+    return widths

@@ -60,13 +60,15 @@ class ClassNLLCriterion(Criterion):
     weights: (C,), one for each class; all 1 when None.  With sizeAverage False the sum is not
     divided.  Samples whose label is `ignoreIndex` are left out of both sums; the loss of no samples
     is 0.  With reduction "none" the result has the target's shape.
+    logProbAsInput False: x are probabilities, which count as at least 1e-8 (BigDL's option).
     Raises ShapeError for other shapes, and for a label that is no class.
     Source: nn.ClassNLLCriterion.
     """
 
-    keeps = ("weights", "sizeAverage", "ignoreIndex")
+    keeps = ("weights", "sizeAverage", "ignoreIndex", "logProbAsInput")
     counts: ClassVar[Mapping[str, str]] = {"ignoreIndex": "label", "target": "label"}
     ignoreIndex: int | None
+    logProbAsInput = True
 
     def __init__(
         self,
@@ -74,7 +76,10 @@ class ClassNLLCriterion(Criterion):
         sizeAverage: bool = True,
         ignoreIndex: int | None = -100,
         reduction: str | None = None,
+        logProbAsInput: bool = True,
     ) -> None:
+        if not logProbAsInput:
+            self.logProbAsInput = False
         self.weights = weights_buffer(weights)
         self.sizeAverage = sizeAverage
         self.ignoreIndex = ignoreIndex
@@ -92,6 +97,8 @@ class ClassNLLCriterion(Criterion):
                 f"the target of shape {target.shape} does not hold one label for each of the "
                 f"{rows.shape[0]} samples of the input of shape {x.shape}"
             )
+        if not self.logProbAsInput:
+            rows = ops.log(ops.clip(rows, 1e-8, 1))
         return self.loss_of_rows(rows, target, x.shape[:-1])
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:

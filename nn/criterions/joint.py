@@ -35,6 +35,7 @@ __all__ = [
     "MultiCriterion",
     "ParallelCriterion",
     "SampleWeightedCriterion",
+    "TransformerCriterion",
 ]
 
 
@@ -162,6 +163,22 @@ class ModuleCriterion(Criterion):
             return target
         with no_grad():
             return self.targetModule(target)
+
+
+class TransformerCriterion(ModuleCriterion):
+    """ModuleCriterion under BigDL's name: criterion(inputTransformer(x), targetTransformer(t)).
+
+    x, target: what the modules take -> 0-d; without a module they go to the criterion as they are.
+    Source: BigDL's TransformerCriterion.
+    """
+
+    def __init__(
+        self,
+        criterion: Criterion,
+        inputTransformer: Module | None = None,
+        targetTransformer: Module | None = None,
+    ) -> None:
+        super().__init__(criterion, inputTransformer, targetTransformer)
 
 
 class SampleWeightedCriterion(Criterion):

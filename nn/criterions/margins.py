@@ -55,20 +55,24 @@ NO_LABELS = (
 
 
 class MarginCriterion(Criterion):
-    """loss = Σ max(0, margin - x·y) / n.
+    """loss = Σ max(0, margin - x·y) / n; squared: of the squares of these (BigDL's option).
 
     x: scores;  target y: a sign for each -> 0-d.  With `sizeAverage` set to False the sum is not
     divided.  Raises ShapeError when the shapes differ.  Source: nn.MarginCriterion.
     """
 
-    keeps = ("margin", "sizeAverage")
+    keeps = ("margin", "sizeAverage", "squared")
+    squared = False
 
-    def __init__(self, margin: float = 1) -> None:
+    def __init__(self, margin: float = 1, squared: bool = False) -> None:
         self.margin = margin
         self.sizeAverage = True
+        if squared:
+            self.squared = True
 
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
-        return sum_or_mean(ops.relu(self.margin - x * target_like(x, target)), self)
+        losses = ops.relu(self.margin - x * target_like(x, target))
+        return sum_or_mean(ops.square(losses) if self.squared else losses, self)
 
 
 class SoftMarginCriterion(Criterion):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.masks import boolean_mask
 from tapegrad.nn.criterions.criterion import Criterion
-from tapegrad.nn.criterions.targets import require_number
+from tapegrad.nn.criterions.targets import is_mean, require_number, target_tensor
 from tapegrad.nn.recurrent.over_time import steps_of
 
 if TYPE_CHECKING:
@@ -18,7 +20,13 @@ if TYPE_CHECKING:
 
     from tapegrad.autograd.core.types import Nest
 
-__all__ = ["MaskZeroCriterion", "RepeaterCriterion", "SequencerCriterion"]
+__all__ = [
+    "MaskZeroCriterion",
+    "RepeaterCriterion",
+    "SequencerCriterion",
+    "TimeDistributedCriterion",
+    "TimeDistributedMaskCriterion",
+]
 
 
 class SequencerCriterion(Criterion):
@@ -28,7 +36,7 @@ class SequencerCriterion(Criterion):
     Raises ShapeError when the numbers of steps differ.  Source: torch/rnn's nn.SequencerCriterion.
     """
 
-    keeps = ("criterion", "sizeAverage")
+    keeps: ClassVar[tuple[str, ...]] = ("criterion", "sizeAverage")
 
     def __init__(self, criterion: Criterion, sizeAverage: bool = False) -> None:
         self.criterion = criterion
@@ -115,6 +123,66 @@ class MaskZeroCriterion(Criterion):
             )
         [left] = np.nonzero(~self._mask)
         return Tensor(left, device=x.device)
+
+
+class TimeDistributedCriterion(SequencerCriterion):
+    """loss = Σₜ criterion(xₜ, targetₜ), with the steps along `dimension` of x and target.
+
+    x, target: (N, T, …) with the default -> 0-d; sizeAverage divides by T.
+    Raises ShapeError when the numbers of steps differ.  Source: BigDL's TimeDistributedCriterion.
+    """
+
+    keeps = ("dimension",)
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
+
+    def __init__(self, criterion: Criterion, sizeAverage: bool = False, dimension: int = 1) -> None:
+        super().__init__(criterion, sizeAverage)
+        self.dimension = dimension
+
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        target = target_tensor(target, x)
+        return super().updateOutput(*(steps_first(v, self.dimension) for v in (x, target)))
+
+    def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:
+        steps = steps_first(x, self.dimension)
+        targets = steps_first(target_tensor(target, x), self.dimension)
+        return super().mean_weights(steps, targets, samples)
+
+
+class TimeDistributedMaskCriterion(Criterion):
+    """loss = Σₜ lₜ / M, with M the number of labels that are not `paddingValue`.
+
+    lₜ is the criterion's loss at step t, times the number of labels that count there if it is a
+    mean; the criterion must itself leave out the labels that do not, as ClassNLLCriterion does with
+    ignoreIndex.  x: (N, T, …);  target: labels (N, T) -> 0-d; of no labels the loss is 0.
+    Raises ShapeError when the numbers of steps differ.
+    Source: BigDL's TimeDistributedMaskCriterion.
+    """
+
+    keeps = ("criterion", "paddingValue")
+    counts: ClassVar[Mapping[str, str]] = {"paddingValue": "label"}
+
+    def __init__(self, criterion: Criterion, paddingValue: int = -1) -> None:
+        self.criterion = criterion
+        self.paddingValue = paddingValue
+
+    def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
+        target = target_tensor(target, x)
+        steps, targets = (steps_of(steps_first(v, 1)) for v in (x, target))
+        if len(steps) != len(targets):
+            raise ShapeError(f"the input has {len(steps)} steps, the target {len(targets)}")
+        losses, counts = [], []
+        for step, labels in zip(steps, targets, strict=True):
+            loss = require_number(self.criterion(step, labels), self)
+            counted = ops.not_equal(labels.detach(), self.paddingValue)
+            counts.append(ops.sum(ops.cast(counted, dtype=loss.dtype)))
+            losses.append(loss * counts[-1] if is_mean(self.criterion) else loss)
+        return ops.sum(ops.stack(losses)) / ops.maximum(ops.sum(ops.stack(counts)), 1)
+
+
+def steps_first(x: Tensor, dimension: int) -> Tensor:
+    """x with the axis `dimension` in front.  Raises ShapeError when there is no such axis."""
+    return ops.moveaxis(x, axis_of(dimension, x.ndim), 0)
 
 
 def _weights_of_step(criterion: Criterion, x: Any, target: Any) -> tuple[float, float]:

@@ -49,7 +49,10 @@ NOT_ONE_LABEL = (
     "(classes,), is needed; use predict for other outputs"
 )
 NO_METHODS = "evaluate: give at least one validation method, such as optim.Top1Accuracy()"
-NOT_A_METHOD = "evaluate: {found!r} cannot be called with (output, target)"
+NOT_A_METHOD = (
+    "evaluate takes (data, methods): {found!r:.40} cannot be called with (output, target). Inputs "
+    "and targets are one tuple, evaluate((x, y), [Top1Accuracy()])"
+)
 NO_TQDM = "progress=True needs tqdm, which is not installed: pip install 'tapegrad[progress]'"
 
 

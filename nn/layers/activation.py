@@ -28,11 +28,13 @@ __all__ = [
     "GELU",
     "GatedLinearUnit",
     "HardShrink",
+    "HardSigmoid",
     "HardTanh",
     "Identity",
     "Log",
     "LogSigmoid",
     "Mish",
+    "Negative",
     "Power",
     "SiLU",
     "Sigmoid",
@@ -113,19 +115,43 @@ class Square(Module):
 
 
 class Power(Module):
-    """y = xᵖ, elementwise: any shape -> the same shape.  x >= 0 unless p is an integer.
+    """y = (shift + scale·x)ᵖ, elementwise: any shape -> the same shape.
 
-    Source: nn.Power.
+    The base is not negative unless p is an integer.  Source: nn.Power; scale and shift, 1 and 0 if
+    omitted, are those of BigDL's.
     """
 
-    keeps = ("pow",)
+    keeps = ("pow", "scale", "shift")
     promotes = True
+    scale: float = 1
+    shift: float = 0
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, scale: float = 1, shift: float = 0) -> None:
         self.pow = p
+        if (scale, shift) != (1, 0):
+            self.scale, self.shift = scale, shift
 
     def updateOutput(self, x: Tensor) -> Tensor:
+        if (self.scale, self.shift) != (1, 0):
+            x = x * self.scale + self.shift
         return ops.power(x, self.pow)
+
+
+class Negative(Module):
+    """y = -x, elementwise: any shape -> the same shape.
+
+    inplace: accepted and kept; the caller's arrays are never overwritten.
+    Source: BigDL's Negative.
+    """
+
+    keeps = ("inplace",)
+    promotes = True
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return -x
 
 
 class Tanh(Module):
@@ -250,6 +276,19 @@ class GELU(Module):
 
 
 # With limits --------------------------------------------------------------------------------------
+
+
+class HardSigmoid(Module):
+    """y = 0.2·x + 0.5, cut off at 0 and 1, elementwise: any shape -> the same shape.
+
+    Source: BigDL's HardSigmoid; M. Courbariaux et al., "BinaryConnect", 2015, section 2.3, has
+    another slope.
+    """
+
+    promotes = True
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return ops.clip(0.2 * x + 0.5, 0, 1)
 
 
 class HardTanh(Module):

@@ -179,9 +179,10 @@ class DotProduct(Module):
 
 
 class Normalize(Module):
-    """y = x / (Σ |x|ᵖ + eps)^(1/p), over the last axis; for p = inf, x / (the largest |x| + eps).
+    """y = x / (Σ |x|ᵖ + eps)^(1/p), over the features; for p = inf, x / (the largest |x| + eps).
 
-    x: (n,) or (N, n) -> the same shape.  Of equal largest entries the first has the gradient.
+    x: (n,), (N, n), or as in BigDL (N, n, H, W) -> the same shape; the sum runs over n.  Of equal
+    largest entries the first has the gradient.
     Raises ValueError unless p > 0, ShapeError for other shapes.  Source: nn.Normalize.
     """
 
@@ -196,8 +197,14 @@ class Normalize(Module):
 
     @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim == 4:
+            return ops.moveaxis(self._normalize(ops.moveaxis(x, 1, -1)), -1, 1)
         if x.ndim not in (1, 2):
-            raise ShapeError(f"the input of shape {x.shape} is neither (n,) nor (N, n)")
+            raise ShapeError(f"the input of shape {x.shape} is none of (n,), (N, n), (N, n, H, W)")
+        return self._normalize(x)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        """Normalize over the last axis."""
         # Where |x|ᵖ has a kink or a pole at 0, its derivative is guarded by eps, as in Torch7.
         power = 1 if self.p == math.inf else self.p
         powers = ops.guarded_power(x, p=power, small=self.eps if power < 2 else 0)

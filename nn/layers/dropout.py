@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
+from tapegrad.nn.core.tables import entries_of_one_shape
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
+from tapegrad.nn.core.windows import checked_format
 from tapegrad.nn.module import Module
 
-__all__ = ["AlphaDropout", "Dropout", "SpatialDropout", "VolumetricDropout", "WhiteNoise"]
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.types import Nest
+
+__all__ = [
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "GaussianSampler",
+    "SpatialDropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
+    "VolumetricDropout",
+    "WhiteNoise",
+]
 
 SELU_LIMIT = -1.0507009873554805 * 1.6732632423543772  # -λα of SELU
 
@@ -191,3 +208,132 @@ class WhiteNoise(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self)} mean: {self.mean:f}, std: {self.std:f}"
+
+
+class SpatialDropout1D(Module):
+    """y = x·noise, where noise is 0 for an entire channel of a sequence with probability p, else 1.
+
+    x: (T, C) or (N, T, C) -> the same shape.  Nothing is divided by 1 - p; in evaluate()
+    y = (1 - p)·x.  Raises ValueError unless 0 <= p < 1, ShapeError for other shapes.
+    Source: BigDL's SpatialDropout1D; J. Tompson et al., "Efficient Object Localization Using
+    Convolutional Networks", CVPR 2015.
+    """
+
+    keeps: ClassVar[tuple[str, ...]] = ("p",)
+    promotes = True
+    sides = 1
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(NO_PROBABILITY.format(name=type(self).__name__, p=p))
+        self.p = p
+
+    def _channels_last(self) -> bool:
+        return True
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim not in (self.sides + 1, self.sides + 2):
+            raise ShapeError(
+                f"the input of shape {x.shape} has {x.ndim} axes, it must have {self.sides + 2}, "
+                f"or {self.sides + 1} for a single sample"
+            )
+        if not self.train:
+            return x * (1 - self.p)
+        ones = (1,) * self.sides
+        batch = x.shape[: x.ndim - self.sides - 1]
+        last = self._channels_last()
+        shape = (*batch, *ones, x.shape[-1]) if last else (*batch, x.shape[len(batch)], *ones)
+        stream = self.random_stream(x)
+        return x * as_tensors(
+            ops.bernoulli(generator=stream, p=1 - self.p, shape=shape, dtype=x.dtype)
+        )
+
+    def __repr__(self) -> str:
+        return f"{torch7_name(self)}({self.p:f})"
+
+
+class SpatialDropout2D(SpatialDropout1D):
+    """SpatialDropout1D of feature maps: (C, H, W) or (N, C, H, W), channels last with "NHWC".
+
+    Everything else as there; raises ValueError for another format, too.
+    Source: BigDL's SpatialDropout2D.
+    """
+
+    keeps = ("format",)
+    sides = 2
+
+    def __init__(self, p: float = 0.5, format: str = "NCHW") -> None:
+        super().__init__(p)
+        self.format = checked_format(format)
+
+    def _channels_last(self) -> bool:
+        return self.format == "NHWC"
+
+
+class SpatialDropout3D(SpatialDropout2D):
+    """SpatialDropout2D of volumes: (C, D1, D2, D3) or (N, C, D1, D2, D3).
+
+    Source: BigDL's SpatialDropout3D.
+    """
+
+    sides = 3
+
+
+class GaussianDropout(Module):
+    """y = x·noise, with noise from N(1, rate / (1 - rate)) in training, and y = x in evaluate().
+
+    x: any shape -> the same shape.  Raises ValueError unless 0 <= rate < 1.
+    Source: BigDL's GaussianDropout; N. Srivastava et al., "Dropout", JMLR 15 (2014), section 10.
+    """
+
+    keeps = ("rate",)
+    promotes = True
+
+    def __init__(self, rate: float) -> None:
+        if not 0 <= rate < 1:
+            raise ValueError(f"GaussianDropout: rate is {rate}, it must be 0 <= rate < 1")
+        self.rate = rate
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if not self.train or not self.rate:
+            return x
+        stream = self.random_stream(x)
+        draws = as_tensors(ops.normal(generator=stream, shape=x.shape, dtype=x.dtype))
+        return x * (1 + draws * (self.rate / (1 - self.rate)) ** 0.5)
+
+
+class GaussianNoise(Module):
+    """y = x + noise, with noise from N(0, stddev²) in training, and y = x in evaluate().
+
+    x: any shape -> the same shape.  Source: BigDL's GaussianNoise.
+    """
+
+    keeps = ("stddev",)
+    promotes = True
+
+    def __init__(self, stddev: float) -> None:
+        self.stddev = stddev
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if not self.train:
+            return x
+        stream = self.random_stream(x)
+        draws = as_tensors(ops.normal(generator=stream, shape=x.shape, dtype=x.dtype))
+        return x + draws * self.stddev
+
+
+class GaussianSampler(Module):
+    """y = m + e^(v/2)·ε, with ε drawn from N(0, 1): a sample of N(m, eᵛ), also in evaluate().
+
+    [m, v]: means and logarithms of variances, of one shape -> that shape.
+    Raises ShapeError when the shapes differ.  Source: BigDL's GaussianSampler; D. Kingma,
+    M. Welling, "Auto-encoding variational Bayes", 2014, section 2.4.
+    """
+
+    promotes = True
+
+    def updateOutput(self, x: Nest) -> Tensor:
+        mean, logarithm = entries_of_one_shape(x, 2)
+        stream = self.random_stream(mean)
+        draws = as_tensors(ops.normal(generator=stream, shape=mean.shape, dtype=mean.dtype))
+        return mean + ops.exp(logarithm * 0.5) * draws

@@ -17,7 +17,7 @@ from tapegrad.nn.module import Module
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace, Nest
 
-__all__ = ["Index", "MaskedSelect", "Narrow", "Select"]
+__all__ = ["Index", "MaskedSelect", "Masking", "Narrow", "Select"]
 
 NO_INTEGER = "an index is {index}: indices are integers (np.rint rounds, astype(int) cuts off)"
 NO_ROW = (
@@ -114,6 +114,27 @@ class MaskedSelect(Module):
         if values.shape != mask.shape:
             raise ShapeError(f"the input is {values.shape}, its mask {mask.shape}")
         return values[mask.detach() != 0]
+
+
+class Masking(Module):
+    """y = x, with zeros for the steps of a sample whose features all equal `maskValue`.
+
+    x: (N, T, …) -> the same shape.  Raises ShapeError for less than two axes.
+    Source: BigDL's Masking.
+    """
+
+    keeps = ("maskValue",)
+    promotes = True
+
+    def __init__(self, maskValue: float = 0) -> None:
+        self.maskValue = maskValue
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim < 2:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, T, …)")
+        others = ops.not_equal(x.detach(), self.maskValue)
+        steps = ops.any(others, axis=tuple(range(2, x.ndim)), keepdims=True)
+        return ops.where(steps, x, 0)
 
 
 @primitive(differentiable=False)

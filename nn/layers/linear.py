@@ -19,7 +19,7 @@ from tapegrad.nn.module import Module
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest, Operand
 
-__all__ = ["Bilinear", "Linear", "LinearWeightNorm", "PartialLinear"]
+__all__ = ["Bilinear", "Highway", "Linear", "LinearWeightNorm", "PartialLinear"]
 
 
 class Linear(Module):
@@ -230,3 +230,26 @@ class PartialLinear(Module):
     def __repr__(self) -> str:
         ending = "" if self.bias is not None else " without bias"
         return f"{torch7_name(self)}({self.inputsize} -> {self.outputsize}){ending}"
+
+
+class Highway(Module):
+    """y = g·activation(W x + b) + (1 - g)·x, with the gate g = σ(V x + c).
+
+    x: (size,) or (…, size) -> the same shape.  The gate's Linear comes first in `modules`; without
+    withBias neither has a bias; activation: a module, the identity if omitted.
+    Raises ShapeError when the last axis of x is not `size` long.
+    Source: BigDL's Highway; R. Srivastava et al., "Highway networks", 2015, equation 3.
+    """
+
+    keeps = ("modules", "activation")
+
+    def __init__(self, size: int, withBias: bool = True, activation: Module | None = None) -> None:
+        self.modules = [Linear(size, size, withBias), Linear(size, size, withBias)]
+        self.activation = activation
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        gate, candidate = self.modules
+        g, y = ops.sigmoid(gate(x)), candidate(x)
+        if self.activation is not None:
+            y = self.activation(y)
+        return g * y + (1 - g) * x

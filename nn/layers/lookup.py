@@ -35,15 +35,18 @@ class LookupTable(Module):
     paddingValue: an index whose vector is looked up but never learned; -1, the default: none.
     maxNorm: a call first scales the vectors that it uses, in weight itself, to a p-norm of at most
     maxNorm, p = normType.  `scaleGradByFreq()`: the gradient of a vector is divided by the number
-    of its occurrences in x.  Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source:
+    of its occurrences in x; so does shouldScaleGradByFreq.  maskZero: the vectors of paddingValue
+    are zeros.  Both are BigDL's options.
+    Raises ShapeError for an index that is not in 0 … nIndex - 1.  Source:
     nn.LookupTable.
     """
 
-    keeps = ("weight", "paddingValue", "maxNorm", "normType")
+    keeps = ("weight", "paddingValue", "maxNorm", "normType", "maskZero")
     counts: ClassVar[Mapping[str, str]] = {
         "input": "index", "paddingValue": "label", "setPadding.paddingValue": "label"
     }  # fmt: skip
     shouldScaleGradByFreq = False
+    maskZero = False
 
     def __init__(
         self,
@@ -52,7 +55,13 @@ class LookupTable(Module):
         paddingValue: int = -1,
         maxNorm: float | None = None,
         normType: float = 2,
+        shouldScaleGradByFreq: bool = False,
+        maskZero: bool = False,
     ) -> None:
+        if shouldScaleGradByFreq:
+            self.scaleGradByFreq()
+        if maskZero:
+            self.maskZero = True
         self.weight = Parameter(np.empty((nIndex, nOutput), default_dtype()))
         self.setPadding(paddingValue)
         self.setMaxNorm(maxNorm).setNormType(normType)
@@ -95,7 +104,8 @@ class LookupTable(Module):
             self._renormalize(x, self.maxNorm)
         y = self.weight[x]
         if self.paddingValue >= 0:
-            y = ops.scale_gradient(y, ops.expand_dims(ops.not_equal(x, self.paddingValue), -1))
+            counts = ops.expand_dims(ops.not_equal(x, self.paddingValue), -1)
+            y = ops.where(counts, y, 0) if self.maskZero else ops.scale_gradient(y, counts)
         if self.shouldScaleGradByFreq:
             flat = x.reshape((-1,))
             one = ops.cast(flat * 0 + 1, dtype=y.dtype)

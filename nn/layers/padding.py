@@ -6,16 +6,18 @@ reflected or repeated entry to that of the entry it was copied from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.core.windows import batch_of, checked_format, drop_added_batch
 from tapegrad.nn.module import Module
 
 __all__ = [
+    "Cropping2D",
+    "Cropping3D",
     "SpatialReflectionPadding",
     "SpatialReplicationPadding",
     "SpatialZeroPadding",
@@ -181,3 +183,90 @@ class VolumetricReplicationPadding(_Padding):
         names = ("left", "right", "top", "bottom", "front", "back")
         text = ", ".join(f"{name}={getattr(self, 'p' + name)}" for name in names)
         return f"{torch7_name(self)}({text})"
+
+
+class _Cropping(Module):
+    """x without some entries at both ends of its sides; the sides follow the channels, or not."""
+
+    keeps: ClassVar[tuple[str, ...]] = ("format",)
+    format: str
+    last = "channels last"
+
+    def _crop(self, x: Tensor, crops: list[tuple[int, int]]) -> Tensor:
+        axes = len(crops) + 2
+        if x.ndim != axes:
+            raise ShapeError(f"the input of shape {x.shape} has {x.ndim} axes, it must have {axes}")
+        first = 1 if self.format == self.last else 2
+        for axis, (before, after) in enumerate(crops, first):
+            if before + after >= x.shape[axis]:
+                raise ShapeError(
+                    f"axis {axis} of the input of shape {x.shape} has not more than the "
+                    f"{before} + {after} entries to crop"
+                )
+            x = _slice_axis(x, axis, before, x.shape[axis] - after)
+        return x
+
+
+class Cropping2D(_Cropping):
+    """x without `heightCrop` rows and `widthCrop` columns, (before, after) each.
+
+    x: (N, C, H, W), or (N, H, W, C) with format "NHWC" -> the same with smaller sides.
+    Raises ValueError for another format or negative numbers, ShapeError for other shapes and where
+    nothing would be left.  Source: BigDL's Cropping2D.
+    """
+
+    keeps = ("heightCrop", "widthCrop")
+    last = "NHWC"
+
+    def __init__(
+        self,
+        heightCrop: Sequence[int] = (0, 0),
+        widthCrop: Sequence[int] = (0, 0),
+        format: str = "NCHW",
+    ) -> None:
+        self.heightCrop, self.widthCrop = (
+            _pair("heightCrop", heightCrop),
+            _pair("widthCrop", widthCrop),
+        )
+        self.format = checked_format(format)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return self._crop(x, [self.heightCrop, self.widthCrop])
+
+
+class Cropping3D(_Cropping):
+    """x without entries at both ends of three axes, (before, after) each.
+
+    x: (N, C, D1, D2, D3), or (N, D1, D2, D3, C) with format "channel_last" -> the same with smaller
+    sides.  Raises as Cropping2D does; formats are "channel_first", "channel_last".
+    Source: BigDL's Cropping3D.
+    """
+
+    keeps = ("dim1Crop", "dim2Crop", "dim3Crop")
+    last = "channel_last"
+
+    def __init__(
+        self,
+        dim1Crop: Sequence[int] = (1, 1),
+        dim2Crop: Sequence[int] = (1, 1),
+        dim3Crop: Sequence[int] = (1, 1),
+        format: str = "channel_first",
+    ) -> None:
+        self.dim1Crop, self.dim2Crop, self.dim3Crop = (
+            _pair(name, crop)
+            for name, crop in (
+                ("dim1Crop", dim1Crop), ("dim2Crop", dim2Crop), ("dim3Crop", dim3Crop)
+            )
+        )  # fmt: skip
+        self.format = checked_format(format, ("channel_first", "channel_last"))
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return self._crop(x, [self.dim1Crop, self.dim2Crop, self.dim3Crop])
+
+
+def _pair(name: str, crop: Sequence[int]) -> tuple[int, int]:
+    """(before, after).  Raises ValueError for other sequences and for negative numbers."""
+    if len(crop) != 2 or min(crop) < 0:
+        raise ValueError(f"{name} is {crop!r}, it must be two numbers of entries to crop")
+    before, after = crop
+    return int(before), int(after)

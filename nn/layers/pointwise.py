@@ -22,7 +22,7 @@ from tapegrad.nn.module import Module
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
 
-__all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd"]
+__all__ = ["Add", "AddConstant", "CAdd", "CMul", "Constant", "Mul", "MulConstant", "SAdd", "Scale"]
 
 
 class CMul(Module):
@@ -223,3 +223,27 @@ class SAdd(Module):
     def updateOutput(self, x: Tensor) -> Tensor:
         y = x + self.addend
         return -y if self.negate else y
+
+
+class Scale(Module):
+    """y = x · weight + bias, entry by entry: CMul, then CAdd, with parameters of shape `sizes`.
+
+    Shapes, start and errors as in CMul.  Source: BigDL's Scale.
+    """
+
+    keeps = ("weight", "bias")
+    promotes = True
+
+    def __init__(self, *sizes: int | Iterable[int]) -> None:
+        self.weight = Parameter(np.empty(lengths_of(sizes), default_dtype()))
+        self.bias = Parameter(np.empty(lengths_of(sizes), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw weight, then bias, from U(-s, s): s = 1/√entries, or stdv·√3."""
+        s = bound(self.weight.size, stdv)
+        uniform_(self.weight, -s, s)
+        uniform_(self.bias, -s, s)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return x * broadcast_parameter(self.weight, x) + broadcast_parameter(self.bias, x)

@@ -7,16 +7,30 @@ no memory here: the caller's arrays are never overwritten.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.initialization import fill_
+from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.trace import as_tensors
 from tapegrad.nn.module import Module
 
-__all__ = ["CReLU", "ELU", "LeakyReLU", "PReLU", "RReLU", "ReLU", "ReLU6", "Threshold"]
+__all__ = [
+    "BinaryThreshold",
+    "CReLU",
+    "ELU",
+    "LeakyReLU",
+    "PReLU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SReLU",
+    "Threshold",
+]
 
 
 class Threshold(Module):
@@ -218,3 +232,69 @@ class CReLU(Module):
 
     def __repr__(self) -> str:
         return f"{torch7_name(self).removeprefix('nn.')}()"
+
+
+class BinaryThreshold(Module):
+    """y = 1 where x > threshold, else 0, elementwise: any shape -> the same shape.
+
+    The gradient passes where x > threshold, as that of Threshold does, which is no derivative.
+    inplace: accepted and kept; the caller's arrays are never overwritten.
+    Source: BigDL's BinaryThreshold.
+    """
+
+    keeps = ("threshold", "inplace")
+    promotes = True
+
+    def __init__(self, threshold: float = 1e-6, inplace: bool = False) -> None:
+        self.threshold = threshold
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        return ops.step_with_gate(x, threshold=self.threshold)
+
+
+class SReLU(Module):
+    """y = x between two learned thresholds l <= r, and two learned slopes beyond them.
+
+    y = r + aRight·(x - r) where x >= r, l + aLeft·(x - l) where x <= l, with l = tLeft, r = tRight.
+    x: (N, *shape) -> the same shape;  tLeft, aLeft, tRight, aRight have the shape `shape`, with
+    length 1 along `shareAxes`, axes of a sample counted from 0.  A tRight below tLeft counts as far
+    above it: r = l + |tRight - l|.
+    They start at 0, Xavier's U(-s, s), its magnitude, and 1.  Raises ShapeError for other shapes.
+    Source: BigDL's SReLU; X. Jin et al., "Deep learning with S-shaped rectified linear activation
+    units", AAAI 2016, equation 1.
+    """
+
+    keeps = ("tLeft", "aLeft", "tRight", "aRight")
+    promotes = True
+
+    def __init__(self, shape: Iterable[int], shareAxes: Iterable[int] | None = None) -> None:
+        lengths = list(shape)
+        for axis in shareAxes or ():
+            lengths[axis] = 1
+        dtype = default_dtype()
+        self.tLeft = Parameter(np.empty(lengths, dtype))
+        self.aLeft = Parameter(np.empty(lengths, dtype))
+        self.tRight = Parameter(np.empty(lengths, dtype))
+        self.aRight = Parameter(np.empty(lengths, dtype))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set tLeft to 0 and aRight to 1; draw aLeft from U(-s, s), tRight from U(0, s)."""
+        lengths = self.tLeft.shape
+        fans = (lengths[0] + lengths[-1]) if len(lengths) > 1 else 2 * sum(lengths)
+        s = math.sqrt(6 / fans) if stdv is None else stdv * math.sqrt(3)
+        fill_(self.tLeft, 0.0)
+        uniform_(self.aLeft, -s, s)
+        uniform_(self.tRight, 0.0, s)
+        fill_(self.aRight, 1.0)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        lengths = self.tLeft.shape
+        pairs = zip(x.shape[1:], lengths, strict=False)
+        if x.ndim != len(lengths) + 1 or any(b not in (1, a) for a, b in pairs):
+            raise ShapeError(f"the input of shape {x.shape} is no batch of samples {lengths}")
+        left = self.tLeft
+        right = left + ops.absolute(self.tRight - left)
+        y = ops.where(ops.less_equal(x, left), left + self.aLeft * (x - left), x)
+        return ops.where(ops.greater_equal(x, right), right + self.aRight * (x - right), y)

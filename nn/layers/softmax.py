@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from tapegrad.autograd import Tensor, ops
+from tapegrad.nn.core.axes import axis_of
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.module import Module
 
@@ -12,14 +16,23 @@ __all__ = ["LogSoftMax", "SoftMax", "SoftMin", "SpatialLogSoftMax", "SpatialSoft
 class SoftMax(Module):
     """y = eˣ / Σ eˣ over the classes.
 
-    x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C.
+    x: (C,), (N, C), (C, H, W) or (N, C, H, W) -> the same shape; the sum runs over C, or over
+    `axis` of an x with any number of axes (-1 is what BigDL's SoftMax does).
     Raises ShapeError for other numbers of axes.  Source: nn.SoftMax.
     """
 
+    keeps = ("axis",)
     promotes = True
+    counts: ClassVar[Mapping[str, str]] = {"axis": "dimension"}
+    axis: int | None = None
+
+    def __init__(self, axis: int | None = None) -> None:
+        if axis is not None:
+            self.axis = axis
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return ops.softmax(x, axis=class_axis(x))
+        axis = class_axis(x) if self.axis is None else axis_of(self.axis, x.ndim)
+        return ops.softmax(x, axis=axis)
 
 
 class SoftMin(Module):

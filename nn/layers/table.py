@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Nest
 
 __all__ = [
+    "BifurcateSplitTable",
+    "CAveTable",
+    "CrossProduct",
+    "Pack",
+    "TableOperation",
     "CAddTable",
     "CAddTensorTable",
     "CDivTable",
@@ -60,6 +65,23 @@ class CAddTable(Module):
 
     def updateOutput(self, x: Nest) -> Tensor:
         return functools.reduce(ops.add, entries_of_one_shape(x))
+
+
+class CAveTable(Module):
+    """y = (x₀ + x₁ + …) / n, entry by entry, of n arrays.
+
+    Shapes and errors as in CAddTable; `inplace` likewise.  Source: BigDL's CAveTable.
+    """
+
+    keeps = ("inplace",)
+    promotes = True
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = bool(inplace)
+
+    def updateOutput(self, x: Nest) -> Tensor:
+        entries = entries_of_one_shape(x)
+        return functools.reduce(ops.add, entries) / len(entries)
 
 
 class CSubTable(Module):
@@ -339,3 +361,93 @@ class SplitTable(Module):
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         length = x.shape[axis]
         return [part.reshape(shape) for part in ops.split(x, length, axis)] if length else []
+
+
+class BifurcateSplitTable(Module):
+    """x -> [the first ⌊n/2⌋ entries, the others] along `dimension`, n entries long.
+
+    Raises ShapeError when there is no such axis.  Source: BigDL's BifurcateSplitTable.
+    """
+
+    keeps = ("dimension",)
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def updateOutput(self, x: Tensor) -> list[Tensor]:
+        axis = axis_of(self.dimension, x.ndim)
+        return list(ops.split(x, (x.shape[axis] // 2,), axis))
+
+
+class Pack(Module):
+    """[x₀, x₁, …] -> the arrays stacked along a new axis `dimension`; a single array is a table.
+
+    Raises ShapeError when the shapes differ, or there is no such axis.  Source: BigDL's Pack.
+    """
+
+    keeps = ("dimension",)
+    counts: ClassVar[Mapping[str, str]] = {"dimension": "dimension"}
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+
+    def updateOutput(self, x: Nest) -> Tensor:
+        entries = entries_of(x) if isinstance(x, (list, tuple)) else [x]
+        if len({entry.shape for entry in entries}) != 1:
+            raise ShapeError(f"arrays of shapes {[e.shape for e in entries]} cannot be stacked")
+        return ops.stack(entries, axis=axis_of(self.dimension, entries[0].ndim + 1))
+
+
+class CrossProduct(Module):
+    """[x₀, …, xₖ₋₁] -> the inner products of all pairs, x₀·x₁, x₀·x₂, …, x₁·x₂, …
+
+    x: arrays (n,) or (N, n) -> (1, k(k-1)/2) or (N, k(k-1)/2).  numTensor and embeddingSize, unless
+    0, are the k and the n that the input must have.
+    Raises ShapeError for other inputs, and for less than two arrays.  Source: BigDL's CrossProduct.
+    """
+
+    keeps = ("numTensor", "embeddingSize")
+    promotes = True
+
+    def __init__(self, numTensor: int = 0, embeddingSize: int = 0) -> None:
+        self.numTensor = numTensor
+        self.embeddingSize = embeddingSize
+
+    def updateOutput(self, x: Nest) -> Tensor:
+        entries = entries_of_one_shape(x)
+        count, shape = len(entries), entries[0].shape
+        if count < 2 or (self.numTensor > 0 and count != self.numTensor):
+            raise ShapeError(f"the input has {count} arrays, numTensor is {self.numTensor}")
+        if len(shape) not in (1, 2) or (self.embeddingSize > 0 and shape[-1] != self.embeddingSize):
+            raise ShapeError(
+                f"arrays of shape {shape} are neither (n,) nor (N, n), embeddingSize is "
+                f"{self.embeddingSize}"
+            )
+        rows = [entry.reshape((-1, shape[-1])) for entry in entries]
+        pairs = [ops.sum(a * b, axis=-1) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+        return ops.stack(pairs, axis=-1)
+
+
+class TableOperation(Module):
+    """y = module([a, b]), where the smaller of two arrays is first expanded to the larger one.
+
+    [a, b]: one of them has length 1 along the axes in which they differ -> what the module, such as
+    CMulTable, makes of two arrays of one shape.  Raises ShapeError when neither expands.
+    Source: BigDL's TableOperation.
+    """
+
+    keeps = ("module",)
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def updateOutput(self, x: Nest) -> Nest:
+        a, b = entries_of(x, 2)
+        fits = a.ndim == b.ndim and all(
+            n == m or 1 in (n, m) for n, m in zip(a.shape, b.shape, strict=True)
+        )
+        if not fits:
+            raise ShapeError(f"neither of {a.shape} and {b.shape} expands to the other")
+        shape = tuple(max(n, m) if n and m else 0 for n, m in zip(a.shape, b.shape, strict=True))
+        return self.module([ops.broadcast_to(a, shape), ops.broadcast_to(b, shape)])

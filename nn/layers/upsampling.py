@@ -8,7 +8,7 @@ gradient.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -17,10 +17,25 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.core.windows import (
+    batch_of,
+    channels_first,
+    channels_last,
+    checked_format,
+    drop_added_batch,
+)
 from tapegrad.nn.module import Module
 
-__all__ = ["PixelShuffle", "SpatialUpSamplingBilinear", "SpatialUpSamplingNearest", "UpSampling"]
+__all__ = [
+    "PixelShuffle",
+    "ResizeBilinear",
+    "SpatialUpSamplingBilinear",
+    "SpatialUpSamplingNearest",
+    "UpSampling",
+    "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
+]
 
 
 def _integer_factor(name: str, scale: float) -> int:
@@ -62,11 +77,17 @@ def repeat_nearest(x: Tensor, scale: int) -> Tensor:
     return ops.repeat(y, scale, axis=2) if x.ndim == 5 else y
 
 
-def interpolate_linearly(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Interpolate the last axes to `sizes`; the first and last entries keep their values."""
+def interpolate_linearly(
+    x: Tensor, sizes: tuple[int, ...], *, align_corners: bool = True
+) -> Tensor:
+    """Interpolate the last axes to `sizes`; the first and last entries keep their values.
+
+    align_corners False: entry i is that at i·n/size instead, as in TensorFlow's first versions
+    """
     for axis, size in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
         n = x.shape[axis]
-        matrix = Tensor(interpolation_matrix(n, size), dtype=x.dtype, device=x.device)
+        weights = interpolation_matrix(n, size, align_corners)
+        matrix = Tensor(weights, dtype=x.dtype, device=x.device)
         if axis == x.ndim - 1:
             x = x @ matrix.T
         else:
@@ -77,12 +98,14 @@ def interpolate_linearly(x: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def interpolation_matrix(n: int, size: int) -> np.ndarray:
+def interpolation_matrix(n: int, size: int, align_corners: bool = True) -> np.ndarray:
     """Return (size, n): row i has the weights of the entries around i·(n - 1) / (size - 1).
 
     This coordinate is computed in single precision, as in Torch7: its relative error is below 1e-7.
+    align_corners False: the entries around i·n / size.
     """
-    step = np.float32(n - 1) / np.float32(size - 1) if size > 1 else np.float32(0)
+    last = int(align_corners)
+    step = np.float32(n - last) / np.float32(size - last) if size > last else np.float32(0)
     coordinates = np.arange(size, dtype=np.float32) * step
     low = np.minimum(coordinates.astype(np.int64), n - 1)
     share = coordinates.astype(np.float64) - low
@@ -229,3 +252,110 @@ class PixelShuffle(Module):
 
     def __repr__(self) -> str:
         return torch7_name(self)
+
+
+class ResizeBilinear(Module):
+    """Bilinear interpolation of images to outputHeight x outputWidth.
+
+    x: (N, C, H, W), or (N, H, W, C) with format "NHWC" -> the same with the new sides.  Row i of
+    the result is the row i·H / outputHeight of x, interpolated, or i·(H - 1) / (outputHeight - 1)
+    with alignCorners; columns likewise; beyond the last row it is the last.
+    Raises ValueError for other formats and for sides below 1, ShapeError for other shapes.
+    Source: BigDL's ResizeBilinear.
+    """
+
+    keeps = ("outputHeight", "outputWidth", "alignCorners", "format")
+    promotes = True
+
+    def __init__(
+        self,
+        outputHeight: int,
+        outputWidth: int,
+        alignCorners: bool = False,
+        format: str = "NCHW",
+    ) -> None:
+        if min(outputHeight, outputWidth) < 1:
+            raise ValueError(f"ResizeBilinear: {outputHeight} x {outputWidth} is no size of images")
+        self.outputHeight, self.outputWidth = outputHeight, outputWidth
+        self.alignCorners = bool(alignCorners)
+        self.format = checked_format(format)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        images = _batch_of_images(x, self.format)
+        sizes = (self.outputHeight, self.outputWidth)
+        y = interpolate_linearly(images, sizes, align_corners=self.alignCorners)
+        return channels_last(y, self.format)
+
+
+def _batch_of_images(x: Tensor, format: str) -> Tensor:
+    """x as (N, C, H, W).  Raises ShapeError for another number of axes."""
+    if x.ndim != 4:
+        wanted = ", ".join(format)
+        raise ShapeError(f"the input of shape {x.shape} has {x.ndim} axes, it must be ({wanted})")
+    return channels_first(x, format)
+
+
+class UpSampling1D(Module):
+    """Every step of a sequence repeated `length` times: (N, T, C) -> (N, length·T, C).
+
+    Raises ValueError unless length is an integer of at least 1, ShapeError for other shapes.
+    Source: BigDL's UpSampling1D.
+    """
+
+    keeps = ("length",)
+
+    def __init__(self, length: int) -> None:
+        self.length = _integer_factor("UpSampling1D", length)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim != 3:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, T, C)")
+        return ops.repeat(x, self.length, axis=1)
+
+
+class UpSampling2D(Module):
+    """Every row and column of an image repeated, `size` = (rows, columns) times.
+
+    x: (N, C, H, W), or (N, H, W, C) with format "NHWC" -> the same with the new sides.
+    Raises ValueError for other formats and for sizes below 1, ShapeError for other shapes.
+    Source: BigDL's UpSampling2D.
+    """
+
+    keeps = ("size", "format")
+
+    def __init__(self, size: Sequence[int], format: str = "NCHW") -> None:
+        self.size = _factors("UpSampling2D", size, 2)
+        self.format = checked_format(format)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        y = _batch_of_images(x, self.format)
+        for axis, times in enumerate(self.size, 2):
+            y = ops.repeat(y, times, axis=axis)
+        return channels_last(y, self.format)
+
+
+class UpSampling3D(Module):
+    """Every entry of a volume repeated along its three sides, `size` times along each.
+
+    x: (N, C, D1, D2, D3) -> the same with the new sides.
+    Raises ValueError for sizes below 1, ShapeError for other shapes.  Source: BigDL's UpSampling3D.
+    """
+
+    keeps = ("size",)
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.size = _factors("UpSampling3D", size, 3)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if x.ndim != 5:
+            raise ShapeError(f"the input of shape {x.shape} is not (N, C, D1, D2, D3)")
+        for axis, times in enumerate(self.size, 2):
+            x = ops.repeat(x, times, axis=axis)
+        return x
+
+
+def _factors(name: str, size: Sequence[int], axes: int) -> tuple[int, ...]:
+    """The factors as ints.  Raises ValueError for another number of them, or one below 1."""
+    if len(size) != axes:
+        raise ValueError(f"{name}: size is {size!r}, it must have {axes} factors")
+    return tuple(_integer_factor(name, factor) for factor in size)

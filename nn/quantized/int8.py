@@ -51,16 +51,17 @@ def observing() -> Iterator[None]:
         _observing.reset(token)
 
 
-def quantize_weight(w: Tensor, axis: int) -> tuple[Buffer, Buffer]:
-    """Return a weight as int8, and its scales: one for each index of `axis`, that of output rows.
+def quantize_weight(w: Tensor, *axes: int) -> tuple[Buffer, Buffer]:
+    """Return a weight as int8, and its scales: one for each index of `axes`, those of output rows.
 
-    w ≈ int8 · scale; the scale has w's axes, of length 1 but for `axis`.  Rows of zeros have scale
+    w ≈ int8 · scale; the scale has w's axes, of length 1 but for `axes`.  Rows of zeros have scale
     1.  Raises ValueError where a weight is not finite.
     """
     array = np.asarray(devices.to_numpy(array_of(w.detach())), np.float64)
     if not np.isfinite(array).all():
         raise ValueError("quantize: a weight is not finite, and has no place among 255 steps")
-    others = tuple(i for i in range(array.ndim) if i != axis % array.ndim)
+    rows = {axis % array.ndim for axis in axes}
+    others = tuple(i for i in range(array.ndim) if i not in rows)
     largest = np.abs(array).max(axis=others, keepdims=True, initial=0.0)
     scale = np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32)
     rounded = np.clip(np.round(array / scale), -LARGEST, LARGEST).astype(np.int8)
@@ -85,13 +86,13 @@ class Int8:
     """Mixin in front of a layer's class: its weights are int8, and it has no gradient.
 
     replaces: the class of layers that become this one
-    rows:     weight -> its axis of output rows
+    rows:     weight -> its axis of output rows; several where each position has rows of its own
     inputs:   how many entries of the input are rounded; 0 for indices
     """
 
     keeps: ClassVar[Any] = ("int8", "scales", "observed")
     replaces: ClassVar[type[Module]]
-    rows: ClassVar[Mapping[str, int]] = {"weight": 0}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 0}
     inputs: ClassVar[int] = 1
     int8: dict[str, Buffer]
     scales: dict[str, Buffer]
@@ -107,7 +108,10 @@ class Int8:
         weights = cls.weights_of(layer)
         state = {k: v for k, v in layer.__getstate__().items() if k not in cls.hidden()}
         new.__dict__.update({k: cls._kept(v) for k, v in copy.deepcopy(state, memo).items()})
-        pairs = {name: quantize_weight(w, axis) for name, (w, axis) in weights.items()}
+        pairs = {
+            name: quantize_weight(w, *(axes if isinstance(axes, tuple) else (axes,)))
+            for name, (w, axes) in weights.items()
+        }
         new.int8 = {name: pair[0] for name, pair in pairs.items()}
         new.scales = {name: pair[1] for name, pair in pairs.items()}
         return new
@@ -126,8 +130,8 @@ class Int8:
         return frozenset(cls.rows)
 
     @classmethod
-    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int]]:
-        """The weights of a layer that become int8, each with its axis of output rows."""
+    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int | tuple[int, ...]]]:
+        """The weights of a layer that become int8, each with its axis of output rows, or axes."""
         found = {name: (getattr(layer, name), axis) for name, axis in cls.rows.items()}
         return {name: pair for name, pair in found.items() if pair[0] is not None}
 

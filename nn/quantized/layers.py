@@ -12,13 +12,21 @@ from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.nn.core.by_hand import without_gradient
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.layers.bags import EmbeddingBag
+from tapegrad.nn.layers.convolution.by_table import (
+    SpatialConvolutionMap,
+    SpatialFullConvolutionMap,
+)
+from tapegrad.nn.layers.convolution.local import LocallyConnected1D, LocallyConnected2D
 from tapegrad.nn.layers.convolution.plain import Conv1d, Conv2d, Conv3d
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialConvolution,
+    SpatialConvolutionLocal,
     SpatialConvolutionMM,
     SpatialDepthWiseConvolution,
     SpatialDilatedConvolution,
     SpatialFullConvolution,
+    SpatialSeparableConvolution,
+    SpatialShareConvolution,
 )
 from tapegrad.nn.layers.convolution.volumetric import (
     VolumetricConvolution,
@@ -27,7 +35,8 @@ from tapegrad.nn.layers.convolution.volumetric import (
 )
 from tapegrad.nn.layers.linear import Linear
 from tapegrad.nn.layers.lookup import LookupTable
-from tapegrad.nn.layers.temporal import TemporalConvolution
+from tapegrad.nn.layers.sparse import LookupTableSparse
+from tapegrad.nn.layers.temporal import TemporalConvolution, TemporalRowConvolution
 from tapegrad.nn.quantized.int8 import NO_GRADIENT, Int8, class_text
 
 if TYPE_CHECKING:
@@ -107,7 +116,65 @@ class _QuantizedSpatialFullConvolution(_Convolving, SpatialFullConvolution):
     """SpatialFullConvolution with int8 weights."""
 
     replaces = SpatialFullConvolution
-    rows: ClassVar[Mapping[str, int]] = {"weight": 1}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 1}
+
+
+class _QuantizedSpatialShareConvolution(_Convolving, SpatialShareConvolution):
+    """SpatialShareConvolution with int8 weights."""
+
+    replaces = SpatialShareConvolution
+
+
+class _QuantizedSpatialSeparableConvolution(_Convolving, SpatialSeparableConvolution):
+    """SpatialSeparableConvolution with int8 weights; what lies between the two is not rounded."""
+
+    replaces = SpatialSeparableConvolution
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 0, "pointWeight": 0}
+
+    pointWeight: Any
+    if not TYPE_CHECKING:
+
+        @property
+        def pointWeight(self) -> Any:
+            """The weight that mixes planes, as float32."""
+            return self.weight_of("pointWeight")
+
+
+class _QuantizedSpatialConvolutionLocal(_Convolving, SpatialConvolutionLocal):
+    """SpatialConvolutionLocal with int8 weights, a scale for each output plane and position."""
+
+    replaces = SpatialConvolutionLocal
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": (0, 1, 2)}
+
+
+class _QuantizedLocallyConnected1D(_Weight, LocallyConnected1D):
+    """LocallyConnected1D with int8 weights, a scale for each output of each frame."""
+
+    replaces = LocallyConnected1D
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": (0, 1)}
+
+    def span(self) -> int:
+        """A sequence has two axes."""
+        return 2
+
+
+class _QuantizedLocallyConnected2D(_Convolving, LocallyConnected2D):
+    """LocallyConnected2D with int8 weights, a scale for each output plane and position."""
+
+    replaces = LocallyConnected2D
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": (0, 1)}
+
+
+class _QuantizedSpatialConvolutionMap(_Convolving, SpatialConvolutionMap):
+    """SpatialConvolutionMap with int8 weights, a scale for each connection."""
+
+    replaces = SpatialConvolutionMap
+
+
+class _QuantizedSpatialFullConvolutionMap(_Convolving, SpatialFullConvolutionMap):
+    """SpatialFullConvolutionMap with int8 weights, a scale for each connection."""
+
+    replaces = SpatialFullConvolutionMap
 
 
 class _QuantizedVolumetricConvolution(_Convolving, VolumetricConvolution):
@@ -126,7 +193,7 @@ class _QuantizedVolumetricFullConvolution(_Convolving, VolumetricFullConvolution
     """VolumetricFullConvolution with int8 weights."""
 
     replaces = VolumetricFullConvolution
-    rows: ClassVar[Mapping[str, int]] = {"weight": 1}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 1}
 
 
 class _QuantizedConv1d(_Convolving, Conv1d):
@@ -157,6 +224,16 @@ class _QuantizedTemporalConvolution(_Weight, TemporalConvolution):
         return 2
 
 
+class _QuantizedTemporalRowConvolution(_Weight, TemporalRowConvolution):
+    """TemporalRowConvolution with int8 weights; a sequence has one scale."""
+
+    replaces = TemporalRowConvolution
+
+    def span(self) -> int:
+        """A sequence has two axes."""
+        return 2
+
+
 class _QuantizedLookupTable(_Weight, LookupTable):
     """LookupTable with int8 rows; those longer than maxNorm were shortened once for all."""
 
@@ -164,7 +241,7 @@ class _QuantizedLookupTable(_Weight, LookupTable):
     inputs = 0
 
     @classmethod
-    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int]]:
+    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int | tuple[int, ...]]]:
         """The table, with no row longer than maxNorm."""
         weight = layer.weight.detach()
         if layer.maxNorm is not None:
@@ -188,4 +265,11 @@ class _QuantizedEmbeddingBag(_Weight, EmbeddingBag):
     """EmbeddingBag with int8 rows."""
 
     replaces = EmbeddingBag
+    inputs = 0
+
+
+class _QuantizedLookupTableSparse(_Weight, LookupTableSparse):
+    """LookupTableSparse with int8 rows."""
+
+    replaces = LookupTableSparse
     inputs = 0

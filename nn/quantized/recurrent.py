@@ -25,7 +25,7 @@ __all__: list[str] = []
 class _Columns(Int8):
     """Int8 layers of torch/rnn's weights (D + O, gates·H), whose output rows are columns."""
 
-    rows: ClassVar[Mapping[str, int]] = {"weight": 1, "weightO": 1}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 1, "weightO": 1}
 
     weight: Any
     weightO: Any
@@ -59,14 +59,14 @@ class _QuantizedStepGRU(_Columns, StepGRU):
     """StepGRU with int8 weights: x and h are rounded where they are multiplied by weights."""
 
     replaces = StepGRU
-    rows: ClassVar[Mapping[str, int]] = {"weight": 1}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 1}
 
 
 class _QuantizedSeqGRU(_Columns, SeqGRU):
     """SeqGRU with int8 weights."""
 
     replaces = SeqGRU
-    rows: ClassVar[Mapping[str, int]] = {"weight": 1}
+    rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 1}
 
 
 class _Table(Int8):
@@ -108,7 +108,7 @@ class _QuantizedRNNLayer(Int8, RNNLayer):
         return frozenset({"weights"})
 
     @classmethod
-    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int]]:
+    def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int | tuple[int, ...]]]:
         """The matrices, whose axis of output rows is the first."""
         return {n: (w, 0) for n, w in layer.weights.items() if n.startswith("weight")}
 

@@ -107,6 +107,10 @@ class RNNLayer(Remembering):
         self._remember = "neither"
         self.reset()
 
+    @property
+    def _recurrent_weights(self) -> tuple[str, ...]:
+        return tuple(f"weights.{name}" for name in self.weights if name.startswith("weight_hh"))
+
     def _endings(self) -> tuple[str, ...]:
         return ("", "_reverse") if self.bidirectional else ("",)
 

@@ -8,10 +8,11 @@ BigDL stands in optim/DIFFERENCES.md.
 from typing import TYPE_CHECKING
 
 from tapegrad.optim import validation
-from tapegrad.optim.bigdl import joint, methods, optimizer, schedules, summaries
+from tapegrad.optim.bigdl import joint, methods, optimizer, python, schedules, summaries
 from tapegrad.optim.bigdl.joint import *
 from tapegrad.optim.bigdl.methods import *
 from tapegrad.optim.bigdl.optimizer import *
+from tapegrad.optim.bigdl.python import *
 from tapegrad.optim.bigdl.schedules import *
 from tapegrad.optim.bigdl.summaries import *
 from tapegrad.optim.training import triggers
@@ -23,6 +24,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *joint.__all__,
         *methods.__all__,
         *optimizer.__all__,
+        *python.__all__,
         *schedules.__all__,
         *summaries.__all__,
         *triggers.__all__,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageFeature"]
 
+INVALID = " The image is invalid, and passed through: {error}"
 ABSENT = "the image {name} has nothing under {key!r}; it has {keys}.{fix}"
 FIXES = {
     "mat": " BytesToMat() decodes its bytes",
@@ -82,7 +83,8 @@ class ImageFeature:
             return self._state["mat"].shape
         if key == "imInfo" and (self.contains("mat") or self.contains("size")):
             return self.getImInfo()
-        name, fix = self._state.get("uri", ""), FIXES.get(key, "")
+        name = self._state.get("uri", "without uri")
+        fix = FIXES.get(key, "") if self.isValid else INVALID.format(error=self.error)
         raise KeyError(ABSENT.format(name=name, key=key, keys=sorted(self._state), fix=fix))
 
     def __setitem__(self, key: str, value: Any) -> None:

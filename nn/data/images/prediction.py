@@ -67,8 +67,8 @@ def find_layer(model: Any, name: str) -> Any:
 
 
 def _given_name(layer: Any) -> str | None:
-    get_name = getattr(type(layer), "getName", None)
-    return None if get_name is None else get_name(layer)
+    name: str | None = layer.getName() if layer.hasName() else None
+    return name
 
 
 def _samples(place: str, features: Sequence[ImageFeature]) -> list[Sample]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureTransformer", "FeaturePipeline", "RandomTransformer"]
 
-NO_COLOR = "{name} needs an image of three channels, and this one has {found}"
+NO_COLOR = "an image of three channels is needed, and this one has {found}"
 
 
 class FeatureTransformer(DataTransformer):
@@ -88,7 +88,7 @@ class FeatureTransformer(DataTransformer):
         """The mat of an image of three channels.  Raises ImageError for another one."""
         mat = feature.opencvMat()
         if mat.shape[2] != 3:
-            raise ImageError(NO_COLOR.format(name=type(self).__name__, found=mat.shape[2]))
+            raise ImageError(NO_COLOR.format(found=mat.shape[2]))
         return mat
 
     @staticmethod

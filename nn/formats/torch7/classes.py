@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tapegrad.nn.formats.torch7.bigdl_entries import BIGDL
 from tapegrad.nn.formats.torch7.composite_entries import COMPOSITES
 from tapegrad.nn.formats.torch7.entry import ClassEntry, DType, Results, empty_tensor
 from tapegrad.nn.formats.torch7.layer_entries import LAYERS
@@ -26,7 +27,7 @@ __all__ = [
     "version_of",
 ]
 
-CLASSES: dict[type, ClassEntry] = LAYERS | COMPOSITES
+CLASSES: dict[type, ClassEntry] = LAYERS | COMPOSITES | BIGDL
 
 
 def is_absent(cls: type) -> bool:

@@ -49,6 +49,7 @@ from tapegrad.nn.criterions.losses import HuberCriterion, MultiLabelSoftMarginCr
 from tapegrad.nn.criterions.margins import (
     CosineEmbeddingCriterion,
     L1HingeEmbeddingCriterion,
+    MarginCriterion,
     MarginRankingCriterion,
     MultiLabelMarginCriterion,
     TripletMarginCriterion,
@@ -119,6 +120,7 @@ _SEQUENCE = dict.fromkeys(
 )
 
 COMPOSITES: dict[type, ClassEntry] = {
+    MarginCriterion: ClassEntry(options={"squared": False}),
     BCEWithLogitsCriterion: ClassEntry(absent=True),
     CTCCriterion: ClassEntry(absent=True),
     FocalCriterion: ClassEntry(absent=True),
@@ -135,11 +137,12 @@ COMPOSITES: dict[type, ClassEntry] = {
     Bottle: ClassEntry(write=layers.write_bottle),
     Checkpoint: ClassEntry(absent=True),
     ClassNLLCriterion: ClassEntry(
+        options={"logProbAsInput": True},
         state={
             "output_tensor": zero_tensor(1),
             "total_weight_tensor": tensor_of_one,
             "target": zero_tensor(1),
-        }
+        },
     ),
     ClassSimplexCriterion: ClassEntry(write=layers.write_class_simplex),
     Concat: ClassEntry(write=write_axes("dimension"), state={"outputSize": long_storage(0)}),

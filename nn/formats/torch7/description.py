@@ -164,6 +164,9 @@ def _fields(
         else:
             fields[name] = to_one_based(value, kind)
     for entry in class_entries(type(module)):
+        for name, usual in entry.options.items():
+            if (found := fields.pop(name, usual)) != usual:
+                raise UnsupportedError(f"{name}={usual!r}", f"{name}={found!r}", path=path)
         if entry.write is not None:
             try:
                 fields = entry.write(module, fields)

@@ -63,6 +63,8 @@ class ClassEntry:
               inside, which the function returns; None for one of the two: as `output`, `gradient`
     version:  the number that the last Torch7 wrote; 1 where the class says nothing
     private:  declared names with an underscore in front that are fields in Torch7 too
+    options:  attributes that Torch7 lacks, with the value that means what Torch7 does: left out of
+              its files; another value cannot be written
     absent:   Torch7 has no such class (subclasses may be classes of Torch7's)
     """
 
@@ -75,6 +77,7 @@ class ClassEntry:
     results: Callable[[Any, Callable[[Any], Results]], Results] | None = None
     version: int = 1
     private: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     absent: bool = False
 
 

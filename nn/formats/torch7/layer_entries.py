@@ -25,6 +25,7 @@ from tapegrad.nn.layers.activation import (
     GELU,
     GatedLinearUnit,
     Mish,
+    Power,
     SiLU,
     SoftPlus,
     Tanh,
@@ -71,6 +72,7 @@ from tapegrad.nn.layers.normalization.batch import (
 )
 from tapegrad.nn.layers.normalization.local import (
     SpatialContrastiveNormalization,
+    SpatialCrossMapLRN,
     SpatialDivisiveNormalization,
     SpatialSubtractiveNormalization,
 )
@@ -85,6 +87,7 @@ from tapegrad.nn.layers.pooling.adaptive import (
 from tapegrad.nn.layers.pooling.fixed import (
     SpatialAveragePooling,
     SpatialMaxPooling,
+    VolumetricAveragePooling,
     VolumetricMaxPooling,
 )
 from tapegrad.nn.layers.pooling.fractional import (
@@ -105,6 +108,7 @@ from tapegrad.nn.layers.shape import (
     Unsqueeze,
     View,
 )
+from tapegrad.nn.layers.softmax import SoftMax
 from tapegrad.nn.layers.table import (
     MM,
     MV,
@@ -147,6 +151,12 @@ LOOKUP = {
 }
 
 LAYERS: dict[type, ClassEntry] = {
+    SpatialCrossMapLRN: ClassEntry(options={"format": "NCHW"}),
+    VolumetricAveragePooling: ClassEntry(
+        options={"padT": 0, "padW": 0, "padH": 0, "count_include_pad": True, "ceil_mode": False}
+    ),
+    SoftMax: ClassEntry(options={"axis": None}),
+    Power: ClassEntry(options={"scale": 1, "shift": 0}),
     AdaptiveAvgPool1d: ClassEntry(absent=True),
     AdaptiveAvgPool3d: ClassEntry(absent=True),
     AdaptiveMaxPool1d: ClassEntry(absent=True),
@@ -215,7 +225,11 @@ LAYERS: dict[type, ClassEntry] = {
     ),
     LinearWeightNorm: ClassEntry(write=layers.write_linear_weight_norm, ignores=("dirty",)),
     LookupTable: ClassEntry(
-        write=layers.write_lookup_table, state=LOOKUP, ignores=("copiedInput",), version=4
+        options={"maskZero": False},
+        write=layers.write_lookup_table,
+        state=LOOKUP,
+        ignores=("copiedInput",),
+        version=4,
     ),
     MM: ClassEntry(gradient=table_of_tensors(2)),
     MV: ClassEntry(gradient=table_of_tensors(2)),
@@ -259,21 +273,38 @@ LAYERS: dict[type, ClassEntry] = {
         state={"weightDecay": 0, "sparseUpdate": 0},
         gradient=empty_table,
     ),
-    SpatialAveragePooling: ClassEntry(read=layers.read_average_pooling),
-    SpatialBatchNormalization: ClassEntry(version=2),
+    SpatialAveragePooling: ClassEntry(
+        write=layers.write_padding,
+        options={"format": "NCHW", "global_pooling": False},
+        read=layers.read_average_pooling,
+    ),
+    SpatialBatchNormalization: ClassEntry(options={"format": "NCHW"}, version=2),
     SpatialContrastiveNormalization: ClassEntry(
         write=lambda module, fields: fields | {"kernel": module.kernel}
     ),
-    SpatialConvolution: ClassEntry(read=layers.read_convolution),
+    SpatialConvolution: ClassEntry(
+        write=layers.write_padding,
+        options={"nGroup": 1, "propagateBack": True, "format": "NCHW"},
+        read=layers.read_convolution,
+    ),
     SpatialConvolutionLocal: ClassEntry(write=layers.write_local_convolution),
     SpatialConvolutionMM: ClassEntry(read=layers.read_matrix_convolution),
-    SpatialConvolutionMap: ClassEntry(write=layers.write_connections),
+    SpatialConvolutionMap: ClassEntry(
+        options={"padW": 0, "padH": 0}, write=layers.write_connections
+    ),
     SpatialDivisiveNormalization: ClassEntry(write=networks.write_divisive),
     SpatialDropout: ClassEntry(read=layers.without("noise"), state={"noise": empty_tensor}),
     SpatialFractionalMaxPooling: ClassEntry(read=layers.read_fractional),
-    SpatialFullConvolution: ClassEntry(state={"ones": empty_tensor}),
-    SpatialFullConvolutionMap: ClassEntry(write=layers.write_connections),
-    SpatialMaxPooling: ClassEntry(read=layers.read_max_pooling, state={"indices": empty_tensor}),
+    SpatialFullConvolution: ClassEntry(options={"nGroup": 1}, state={"ones": empty_tensor}),
+    SpatialFullConvolutionMap: ClassEntry(
+        options={"padW": 0, "padH": 0}, write=layers.write_connections
+    ),
+    SpatialMaxPooling: ClassEntry(
+        write=layers.write_padding,
+        options={"format": "NCHW"},
+        read=layers.read_max_pooling,
+        state={"indices": empty_tensor},
+    ),
     SpatialMaxUnpooling: ClassEntry(read=layers.read_unpooling),
     SpatialSubtractiveNormalization: ClassEntry(write=networks.write_subtractive),
     SpatialUpSamplingBilinear: ClassEntry(state=_SCALED),
@@ -289,7 +320,7 @@ LAYERS: dict[type, ClassEntry] = {
     VolumetricDropout: ClassEntry(read=layers.without("noise"), state={"noise": empty_tensor}),
     VolumetricFractionalMaxPooling: ClassEntry(read=layers.read_fractional),
     VolumetricFullConvolution: ClassEntry(
-        state=dict.fromkeys(("finput", "fgradInput", "ones"), empty_tensor)
+        options={"nGroup": 1}, state=dict.fromkeys(("finput", "fgradInput", "ones"), empty_tensor)
     ),
     VolumetricMaxPooling: ClassEntry(state={"indices": empty_tensor}, version=2),
     WhiteNoise: ClassEntry(read=layers.without("noise"), state={"noise": empty_tensor}),

@@ -320,6 +320,13 @@ def write_lookup_table(module: Any, fields: Fields) -> Fields:
     return fields | ({"paddingValue": 0} if fields.get("paddingValue") == -1 else {})
 
 
+def write_padding(module: Any, fields: Fields) -> Fields:
+    """Torch7 has no padding that follows from the sides, which BigDL calls -1."""
+    if -1 in (module.padW, module.padH):
+        raise UnsupportedError("padding of at least 0", f"{module.padW}, {module.padH}")
+    return fields
+
+
 def write_weight_norm(module: Any, fields: Fields) -> Fields:
     """The views are its own axis in front, with the rest flat and not; bias is the module's.
 

@@ -28,11 +28,22 @@ __all__ = ["SpatialConvolutionMap", "SpatialFullConvolutionMap"]
 class _ConvolutionByTable(_Convolution):
     """Convolution by a table of connections, each with a kernel of its own."""
 
-    keeps = ("connTable", "nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH")
+    keeps = (
+        "connTable", "nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH"
+    )  # fmt: skip
     counts: ClassVar[Mapping[str, str]] = {"connTable": "index"}
     padW = padH = 0
 
-    def __init__(self, connTable: Operand, kW: int, kH: int, dW: int = 1, dH: int = 1) -> None:
+    def __init__(
+        self,
+        connTable: Operand,
+        kW: int,
+        kH: int,
+        dW: int = 1,
+        dH: int = 1,
+        padW: int = 0,
+        padH: int = 0,
+    ) -> None:
         table = np.asarray(connTable.numpy() if hasattr(connTable, "numpy") else connTable)
         if table.ndim != 2 or table.shape[1] != 2 or not len(table):
             raise ValueError(
@@ -48,6 +59,8 @@ class _ConvolutionByTable(_Convolution):
         self.nInputPlane, self.nOutputPlane = (int(n) + 1 for n in table.max(axis=0))
         self.kW, self.kH = kW, kH
         self.dW, self.dH = dW, dH
+        if padW or padH:
+            self.padW, self.padH = padW, padH
         self._make_parameters((len(table), kH, kW), (self.nOutputPlane,))
 
     def reset(self, stdv: float | None = None) -> None:
@@ -77,14 +90,17 @@ class SpatialConvolutionMap(_ConvolutionByTable):
     connTable: integers (connections, 2), rows (from, to) counted from 0; see nn.tables
     x: (nInputPlane, H, W) or (N, nInputPlane, H, W) -> (N,) nOutputPlane, H', W'; both numbers of
     planes follow from the table.  weight (connections, kH, kW) and bias (nOutputPlane,) start from
-    U(-s, s), s = 1/√(kW·kH·connections of that output plane).
+    U(-s, s), s = 1/√(kW·kH·connections of that output plane).  padW and padH, zeros on either side,
+    are BigDL's.
     Raises ShapeError as SpatialConvolution does.  Source: nn.SpatialConvolutionMap.
     """
 
     def updateOutput(self, x: Tensor) -> Tensor:
         batch = self._to_batch(x)
         kernels = self._kernel_bank(1, 0, (self.nOutputPlane, self.nInputPlane))
-        return self._add_bias(ops.conv2d(batch, kernels, stride=self.along("d")), x)
+        return self._add_bias(
+            ops.conv2d(batch, kernels, stride=self.along("d"), padding=self.along("pad")), x
+        )
 
 
 class SpatialFullConvolutionMap(_ConvolutionByTable):

@@ -16,7 +16,13 @@ from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import Lengths, batch_of, cross_text, drop_added_batch
+from tapegrad.nn.core.windows import (
+    Lengths,
+    batch_of,
+    cross_text,
+    drop_added_batch,
+    pad_same,
+)
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ class _Convolution(Lengths, Module):
     promotes = True
     nInputPlane: int
     nOutputPlane: int
+    nGroup = 1  # BigDL's option
     weight: Parameter
     bias: Parameter | None
 
@@ -54,7 +61,17 @@ class _Convolution(Lengths, Module):
         return self
 
     def _fan_in(self) -> int:
-        return math.prod(self.along("k")) * self.nInputPlane
+        return math.prod(self.along("k")) * self.nInputPlane // self.nGroup
+
+    def _set_groups(self, nGroup: int) -> None:
+        """Set nGroup, unless it is 1.  Raises ValueError where planes do not divide into groups."""
+        if nGroup < 1 or self.nInputPlane % nGroup or self.nOutputPlane % nGroup:
+            raise ValueError(
+                f"{type(self).__name__}: {self.nInputPlane} and {self.nOutputPlane} planes do not "
+                f"divide into {nGroup} groups"
+            )
+        if nGroup != 1:
+            self.nGroup = nGroup
 
     def reset(self, stdv: float | None = None) -> None:
         """Draw weight, then bias, from U(-s, s): s = 1/√(kernel entries · planes), or stdv·√3."""
@@ -70,6 +87,8 @@ class _Convolution(Lengths, Module):
         """
         batch = batch_of(x, self.axes, self.nInputPlane)
         kernel, pad = self.along("k"), self.along("pad")
+        if self._is_same():
+            return pad_same(batch, kernel, self.along("d"))
         sides = tuple(n + 2 * p for n, p in zip(x.shape[-len(kernel) :], pad, strict=True))
         dilation = dilation or (1,) * len(kernel)
         spans = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
@@ -79,6 +98,10 @@ class _Convolution(Lengths, Module):
                 f"kernel, which spans {cross_text(spans)} ({' x '.join(self.axes.split()[1:])})"
             )
         return batch
+
+    def _is_same(self) -> bool:
+        """Whether the padding is -1: as much as gives ⌈side / stride⌉ positions."""
+        return min(self.along("pad")) == -1
 
     def _add_bias(self, y: Tensor, x: Tensor) -> Tensor:
         """Return y plus the bias, as a single sample if x is one."""
@@ -104,7 +127,7 @@ class _Convolution(Lengths, Module):
 
 
 class _DirectConvolution(_Convolution):
-    """Convolution with one weight (nOutputPlane, nInputPlane, kernel) for all output positions."""
+    """Convolution with one weight (nOutputPlane, nInputPlane/nGroup, kernel) for all positions."""
 
     def _dilation(self) -> tuple[int, ...]:
         return (1,) * (len(self.axes.split()) - 1)
@@ -118,14 +141,19 @@ class _DirectConvolution(_Convolution):
             self._to_batch(x, dilation),
             self._kernels(),
             stride=self.along("d"),
-            padding=self.along("pad"),
+            padding=(0,) * len(dilation) if self._is_same() else self.along("pad"),
             dilation=dilation,
+            groups=self.nGroup,
         )
         return self._add_bias(y, x)
 
 
 class _ImageConvolution(_DirectConvolution):
     """What SpatialConvolution and SpatialConvolutionMM share; neither derives from the other."""
+
+    # BigDL's options, of SpatialConvolution alone
+    propagateBack = True
+    format = "NCHW"
 
     keeps: ClassVar[tuple[str, ...]] = (
         "nInputPlane",
@@ -156,7 +184,7 @@ class _ImageConvolution(_DirectConvolution):
         self._make_parameters(self._weight_shape(), (nOutputPlane,))
 
     def _weight_shape(self) -> tuple[int, ...]:
-        return (self.nOutputPlane, self.nInputPlane, self.kH, self.kW)
+        return (self.nOutputPlane, self.nInputPlane // self.nGroup, self.kH, self.kW)
 
 
 class _TransposedConvolution(_Convolution):
@@ -204,6 +232,7 @@ class _TransposedConvolution(_Convolution):
             (batch.shape[0], self.nOutputPlane, *lengths),
             stride=self.along("d"),
             padding=self.along("pad"),
+            groups=self.nGroup,
         )
         return self._add_bias(y, x)
 

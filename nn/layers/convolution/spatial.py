@@ -6,9 +6,21 @@ primitives; SpatialConvolutionLocal unfolds its input.
 
 from __future__ import annotations
 
-from tapegrad.autograd import Tensor, ops
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.nn.core.errors import ShapeError
-from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.core.initialization import fill_, uniform_
+from tapegrad.nn.core.windows import (
+    batch_of,
+    channels_first,
+    channels_last,
+    checked_format,
+    drop_added_batch,
+)
 from tapegrad.nn.layers.convolution.common import (
     _Convolution,
     _ImageConvolution,
@@ -22,6 +34,8 @@ __all__ = [
     "SpatialDepthWiseConvolution",
     "SpatialDilatedConvolution",
     "SpatialFullConvolution",
+    "SpatialSeparableConvolution",
+    "SpatialShareConvolution",
 ]
 
 
@@ -33,8 +47,54 @@ class SpatialConvolution(_ImageConvolution):
     kernel kW x kH, stride dW x dH, zeros padded on either side padW and padH (padW when omitted).
     weight (nOutputPlane, nInputPlane, kH, kW) and bias (nOutputPlane,) or None start from
     U(-s, s), s = 1/√(kW·kH·nInputPlane).
-    Raises ShapeError for other shapes and for images smaller than the kernel.
+    BigDL's options: padW = padH = -1 pads so that H' = ⌈H / dH⌉, more of it after than before.
+    nGroup: groups of planes, whose outputs see only their inputs; weight (nOutputPlane,
+    nInputPlane / nGroup, kH, kW).  propagateBack False: the gradient of x is 0.  withBias False: no
+    bias.  format "NHWC": the planes are the last axis of x and y.
+    Raises ShapeError for other shapes and for images smaller than the kernel, ValueError for planes
+    that do not divide into groups.
     Source: nn.SpatialConvolution.
+    """
+
+    keeps: ClassVar[tuple[str, ...]] = ("nGroup", "propagateBack", "format")
+
+    def __init__(
+        self,
+        nInputPlane: int,
+        nOutputPlane: int,
+        kW: int,
+        kH: int,
+        dW: int = 1,
+        dH: int = 1,
+        padW: int = 0,
+        padH: int | None = None,
+        nGroup: int = 1,
+        propagateBack: bool = True,
+        withBias: bool = True,
+        format: str = "NCHW",
+    ) -> None:
+        self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
+        self._set_groups(nGroup)
+        if not propagateBack:
+            self.propagateBack = False
+        if checked_format(format) != "NCHW":
+            self.format = format
+        super().__init__(nInputPlane, nOutputPlane, kW, kH, dW, dH, padW, padH)
+        if not withBias:
+            self.noBias()
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if not self.propagateBack:
+            x = ops.scale_gradient(x, 0)
+        if self.format == "NCHW":
+            return super().updateOutput(x)
+        return channels_last(super().updateOutput(channels_first(x, self.format)), self.format)
+
+
+class SpatialShareConvolution(SpatialConvolution):
+    """SpatialConvolution: BigDL's variant that shares memory between samples, which all do here.
+
+    Source: BigDL's SpatialShareConvolution.
     """
 
 
@@ -212,12 +272,25 @@ class SpatialFullConvolution(_TransposedConvolution):
     sizes that a convolution maps to H x W.  For the table [x, reference] they are computed so that
     the result has the size of `reference` (…, H', W'), whose gradient is 0.
     weight (nInputPlane, nOutputPlane, kH, kW) and bias (nOutputPlane,) or None start from U(-s, s),
-    s = 1/√(kW·kH·nInputPlane).  padH is 0 when omitted.
+    s = 1/√(kW·kH·nInputPlane).  padH is 0 when omitted.  nGroup, BigDL's option: groups of planes,
+    whose outputs see only their inputs; weight (nInputPlane, nOutputPlane / nGroup, kH, kW).
     Raises ValueError for an adj that is too large, ShapeError for other inputs.
     Source: nn.SpatialFullConvolution.
     """
 
-    keeps = ("nInputPlane", "nOutputPlane", "kW", "kH", "dW", "dH", "padW", "padH", "adjW", "adjH")
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+        "adjW",
+        "adjH",
+        "nGroup",
+    )
 
     def __init__(
         self,
@@ -231,6 +304,7 @@ class SpatialFullConvolution(_TransposedConvolution):
         padH: int = 0,
         adjW: int = 0,
         adjH: int = 0,
+        nGroup: int = 1,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
         self.kW, self.kH = kW, kH
@@ -238,4 +312,76 @@ class SpatialFullConvolution(_TransposedConvolution):
         self.padW, self.padH = padW, padH
         self.adjW, self.adjH = adjW, adjH
         self._check_adjustment()
-        self._make_parameters((nInputPlane, nOutputPlane, kH, kW), (nOutputPlane,))
+        self._set_groups(nGroup)
+        self._make_parameters((nInputPlane, nOutputPlane // nGroup, kH, kW), (nOutputPlane,))
+
+
+class SpatialSeparableConvolution(_Convolution):
+    """Each input plane convolved with depthMultiplier kernels of its own; then planes are mixed.
+
+    x: (nInputChannel, H, W) or (N, nInputChannel, H, W) -> (N,) nOutputChannel, H', W'; lengths,
+    padding -1 and format as in SpatialConvolution.  weight (nInputChannel·depthMultiplier, 1,
+    kH, kW), pointWeight (nOutputChannel, nInputChannel·depthMultiplier) and bias (nOutputChannel,),
+    or None without hasBias, start from U(0, 1), U(0, 1) and 0.
+    Raises ShapeError as SpatialConvolution does.  Source: BigDL's SpatialSeparableConvolution;
+    F. Chollet, "Xception", CVPR 2017.
+    """
+
+    keeps = (
+        "nInputPlane",
+        "nOutputPlane",
+        "depthMultiplier",
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+        "format",
+        "pointWeight",
+    )
+
+    def __init__(
+        self,
+        nInputChannel: int,
+        nOutputChannel: int,
+        depthMultiplier: int,
+        kW: int,
+        kH: int,
+        sW: int = 1,
+        sH: int = 1,
+        pW: int = 0,
+        pH: int = 0,
+        hasBias: bool = True,
+        format: str = "NCHW",
+    ) -> None:
+        self.nInputPlane, self.nOutputPlane = nInputChannel, nOutputChannel
+        self.depthMultiplier = depthMultiplier
+        self.kW, self.kH = kW, kH
+        self.dW, self.dH = sW, sH
+        self.padW, self.padH = pW, pH
+        self.format = checked_format(format)
+        planes, dtype = nInputChannel * depthMultiplier, default_dtype()
+        self.weight = Parameter(np.empty((planes, 1, kH, kW), dtype))
+        self.pointWeight = Parameter(np.empty((nOutputChannel, planes), dtype))
+        self.bias = Parameter(np.empty(nOutputChannel, dtype)) if hasBias else None
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Draw both weights from U(0, 1), or U(0, stdv·√12); set the bias to 0."""
+        high = 1.0 if stdv is None else stdv * math.sqrt(12)
+        uniform_(self.weight, 0.0, high)
+        uniform_(self.pointWeight, 0.0, high)
+        fill_(self.bias, 0.0)
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        x = channels_first(x, self.format)
+        planes = ops.conv2d(
+            self._to_batch(x),
+            self.weight,
+            stride=self.along("d"),
+            padding=(0, 0) if self._is_same() else self.along("pad"),
+            groups=self.nInputPlane,
+        )
+        y = ops.conv2d(planes, self.pointWeight.reshape((*self.pointWeight.shape, 1, 1)))
+        return channels_last(self._add_bias(y, x), self.format)

@@ -17,6 +17,7 @@ class VolumetricConvolution(_DirectConvolution):
     width, height; padW and padH are padT when omitted.
     weight (nOutputPlane, nInputPlane, kT, kH, kW) and bias (nOutputPlane,) or None start from
     U(-s, s), s = 1/√(kT·kW·kH·nInputPlane).
+    BigDL's options: padding -1, as in SpatialConvolution; withBias False: no bias.
     Raises ShapeError for other shapes and for films smaller than the kernel.
     Source: nn.VolumetricConvolution.
     """
@@ -50,6 +51,7 @@ class VolumetricConvolution(_DirectConvolution):
         padT: int = 0,
         padW: int | None = None,
         padH: int | None = None,
+        withBias: bool = True,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
         self.kT, self.kW, self.kH = kT, kW, kH
@@ -57,6 +59,8 @@ class VolumetricConvolution(_DirectConvolution):
         self.padT = padT
         self.padW, self.padH = (padT if pad is None else pad for pad in (padW, padH))
         self._make_parameters((nOutputPlane, nInputPlane, kT, kH, kW), (nOutputPlane,))
+        if not withBias:
+            self.noBias()
 
 
 class VolumetricDilatedConvolution(VolumetricConvolution):
@@ -100,7 +104,8 @@ class VolumetricFullConvolution(_TransposedConvolution):
     x: (nInputPlane, T, H, W) or (N, nInputPlane, T, H, W) -> (N,) nOutputPlane, T', H', W' with
     T' = (T - 1)·dT - 2·padT + kT + adjT, the others likewise; also the table [x, reference], as in
     SpatialFullConvolution.  weight (nInputPlane, nOutputPlane, kT, kH, kW) and bias (nOutputPlane,)
-    or None start from U(-s, s), s = 1/√(kT·kW·kH·nInputPlane).
+    or None start from U(-s, s), s = 1/√(kT·kW·kH·nInputPlane).  nGroup: as in
+    SpatialFullConvolution.
     Raises ValueError for an adj that is too large, ShapeError for other inputs.
     Source: nn.VolumetricFullConvolution.
     """
@@ -120,6 +125,7 @@ class VolumetricFullConvolution(_TransposedConvolution):
         "adjT",
         "adjW",
         "adjH",
+        "nGroup",
     )
     order = "TWH"
     axes = "C T H W"
@@ -140,6 +146,7 @@ class VolumetricFullConvolution(_TransposedConvolution):
         adjT: int = 0,
         adjW: int = 0,
         adjH: int = 0,
+        nGroup: int = 1,
     ) -> None:
         self.nInputPlane, self.nOutputPlane = nInputPlane, nOutputPlane
         self.kT, self.kW, self.kH = kT, kW, kH
@@ -147,4 +154,5 @@ class VolumetricFullConvolution(_TransposedConvolution):
         self.padT, self.padW, self.padH = padT, padW, padH
         self.adjT, self.adjW, self.adjH = adjT, adjW, adjH
         self._check_adjustment()
-        self._make_parameters((nInputPlane, nOutputPlane, kT, kH, kW), (nOutputPlane,))
+        self._set_groups(nGroup)
+        self._make_parameters((nInputPlane, nOutputPlane // nGroup, kT, kH, kW), (nOutputPlane,))

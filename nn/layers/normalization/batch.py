@@ -9,6 +9,7 @@ S. Ioffe, C. Szegedy, "Batch Normalization", ICML 2015, algorithm 1.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.initialization import fill_, uniform_
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.windows import channels_first, channels_last, checked_format
 from tapegrad.nn.layers.activation import Identity
 from tapegrad.nn.layers.distance import Normalize
 from tapegrad.nn.layers.pointwise import Add, CMul, MulConstant
@@ -52,7 +54,15 @@ class BatchNormalization(Module):
     nn.BatchNormalization.
     """
 
-    keeps = ("eps", "momentum", "affine", "running_mean", "running_var", "weight", "bias")
+    keeps: ClassVar[tuple[str, ...]] = (
+        "eps",
+        "momentum",
+        "affine",
+        "running_mean",
+        "running_var",
+        "weight",
+        "bias",
+    )
     promotes = True
     nDim = 2
 
@@ -127,10 +137,30 @@ class SpatialBatchNormalization(BatchNormalization):
 
     x: (N, nOutput, H, W) -> the same shape; in evaluate() also (nOutput, H, W).  Everything else as
     in BatchNormalization; a batch of one uses the running statistics however large its maps are.
+    format "NHWC", BigDL's option: the features are the last axis.
     Source: nn.SpatialBatchNormalization.
     """
 
+    keeps = ("format",)
     nDim = 4
+    format = "NCHW"
+
+    def __init__(
+        self,
+        nOutput: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        format: str = "NCHW",
+    ) -> None:
+        super().__init__(nOutput, eps, momentum, affine)
+        if checked_format(format) != "NCHW":
+            self.format = format
+
+    def updateOutput(self, x: Tensor) -> Tensor:
+        if self.format == "NCHW":
+            return super().updateOutput(x)
+        return channels_last(super().updateOutput(channels_first(x, self.format)), self.format)
 
 
 class VolumetricBatchNormalization(BatchNormalization):

@@ -18,7 +18,13 @@ from tapegrad.nn.containers.container import Sequential
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.half import in_single
 from tapegrad.nn.core.text import torch7_name
-from tapegrad.nn.core.windows import batch_of, drop_added_batch
+from tapegrad.nn.core.windows import (
+    batch_of,
+    channels_first,
+    channels_last,
+    checked_format,
+    drop_added_batch,
+)
 from tapegrad.nn.layers.pooling.powers import guarded_root
 from tapegrad.nn.module import Module
 
@@ -30,6 +36,7 @@ __all__ = [
     "SpatialCrossMapLRN",
     "SpatialDivisiveNormalization",
     "SpatialSubtractiveNormalization",
+    "SpatialWithinChannelLRN",
 ]
 
 
@@ -171,31 +178,68 @@ class SpatialContrastiveNormalization(Module):
 class SpatialCrossMapLRN(Module):
     """y[c] = x[c] / (k + alpha / size · Σ x[c']²)^beta, over the `size` planes c' around c.
 
-    x: (C, H, W) or (N, C, H, W) -> the same shape.
-    Raises ValueError for an even size, ShapeError for other shapes.
+    x: (C, H, W) or (N, C, H, W) -> the same shape; planes are the last axis with format "NHWC".
+    Raises ValueError for an even size or another format, ShapeError for other shapes.
     Source: nn.SpatialCrossMapLRN; A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification
     with Deep Convolutional Neural Networks", 2012, section 3.3.
     """
 
-    keeps = ("size", "alpha", "beta", "k")
+    keeps = ("size", "alpha", "beta", "k", "format")
     promotes = True
+    format = "NCHW"
 
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+    def __init__(
+        self,
+        size: int,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 1,
+        format: str = "NCHW",
+    ) -> None:
         if size < 1 or not size % 2:
             raise ValueError(
                 f"SpatialCrossMapLRN: size must be odd, so that planes have neighbours "
                 f"on both sides alike, found {size}"
             )
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        if checked_format(format) != "NCHW":
+            self.format = format
 
     @in_single
     def updateOutput(self, x: Tensor) -> Tensor:
+        x = channels_first(x, self.format)
         images = batch_of(x, "C H W")
         half = self.size // 2
         squares = ops.pad(ops.square(images), ((0, 0), (half, half), (0, 0), (0, 0)))
         sums = ops.sum(ops.unfold(squares, axis=1, size=self.size), axis=-1)
         scale = sums * (self.alpha / self.size) + self.k
-        return drop_added_batch(images * scale**-self.beta, x, "C H W")
+        y = drop_added_batch(images * scale**-self.beta, x, "C H W")
+        return channels_last(y, self.format)
 
     def __repr__(self) -> str:
         return torch7_name(self)
+
+
+class SpatialWithinChannelLRN(Module):
+    """y = x / (1 + alpha·m)^beta, with m the mean of x² over size x size pixels of the same plane.
+
+    x: (C, H, W) or (N, C, H, W) -> the same shape; beyond the border there are zeros.
+    Raises ValueError for an even size, ShapeError for other shapes.
+    Source: BigDL's SpatialWithinChannelLRN.
+    """
+
+    keeps = ("size", "alpha", "beta")
+    promotes = True
+
+    def __init__(self, size: int = 5, alpha: float = 1, beta: float = 0.75) -> None:
+        if size < 1 or not size % 2:
+            raise ValueError(f"SpatialWithinChannelLRN: size must be odd, found {size}")
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    @in_single
+    def updateOutput(self, x: Tensor) -> Tensor:
+        images = batch_of(x, "C H W")
+        half = self.size // 2
+        mean = ops.avg_pool2d(ops.square(images), self.size, 1, half)
+        y = images * (mean * self.alpha + 1) ** -self.beta
+        return drop_added_batch(y, x, "C H W")

@@ -17,9 +17,11 @@ from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.half import in_single, run_in_single
 from tapegrad.nn.core.initialization import fill_
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.layers.distance import Normalize
+from tapegrad.nn.layers.pointwise import broadcast_parameter
 from tapegrad.nn.module import Module
 
-__all__ = ["GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
+__all__ = ["GroupNorm", "InstanceNorm", "LayerNorm", "NormalizeScale", "RMSNorm"]
 
 
 def standardize_over(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
@@ -198,3 +200,32 @@ class InstanceNorm(GroupNorm):
 def to_shape(lengths: int | Sequence[int]) -> tuple[int, ...]:
     """Return an int or a sequence of ints as a shape."""
     return (lengths,) if isinstance(lengths, int) else tuple(int(length) for length in lengths)
+
+
+class NormalizeScale(Module):
+    """y = weight · x / (Σ |x|ᵖ + eps)^(1/p), the sum over the planes: Normalize, then CMul.
+
+    x: (N, n) or (N, n, H, W) -> the same shape;  weight has the shape `size`, as (1, n, 1, 1), and
+    starts at `scale`.  Raises ValueError unless p > 0, ShapeError for other shapes.
+    Source: BigDL's NormalizeScale; W. Liu et al., "ParseNet", 2015, section 3.3.
+    """
+
+    keeps = ("p", "eps", "scale", "weight")
+    promotes = True
+
+    def __init__(
+        self, p: float, eps: float = 1e-10, scale: float = 1, size: Sequence[int] = (1,)
+    ) -> None:
+        self.p, self.eps, self.scale = p, eps, scale
+        Normalize(p, eps)  # which checks p
+        self.weight = Parameter(np.empty(tuple(size), default_dtype()))
+        self.reset()
+
+    def reset(self, stdv: float | None = None) -> None:
+        """Set weight to `scale`; ignores stdv."""
+        fill_(self.weight, self.scale)
+
+    @in_single
+    def updateOutput(self, x: Tensor) -> Tensor:
+        y = Normalize(self.p, self.eps).updateOutput(x)
+        return y * broadcast_parameter(self.weight, y)

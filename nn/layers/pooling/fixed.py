@@ -6,15 +6,25 @@ order (time, width, height), and accept single samples.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
+from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.initialization import bound, uniform_
 from tapegrad.nn.core.text import torch7_name
 from tapegrad.nn.core.transient import transient_state_of, transient_value
-from tapegrad.nn.core.windows import Lengths, batch_of, drop_added_batch
+from tapegrad.nn.core.windows import (
+    Lengths,
+    batch_of,
+    channels_first,
+    channels_last,
+    checked_format,
+    drop_added_batch,
+    pad_same,
+)
 from tapegrad.nn.module import Module
 
 __all__ = [
@@ -32,13 +42,25 @@ class _Pooling(Lengths, Module):
     """What these layers have in common: sizes, single samples, errors, text."""
 
     promotes = True
+    format = "NCHW"  # BigDL's option, of some classes
+
+    def _set_format(self, format: str) -> None:
+        """Set `format`, unless it is the usual one.  Raises ValueError for one that is none."""
+        if checked_format(format) != "NCHW":
+            self.format = format
+
+    def _is_same(self) -> bool:
+        """Whether the padding is -1: as much as gives ⌈side / stride⌉ windows."""
+        return min(self.along("pad")) == -1
 
     def _pool(self, batch: Tensor) -> Tensor:
         """Return the primitive's result on a batch (N, C, …)."""
         raise NotImplementedError
 
     def updateOutput(self, x: Tensor) -> Tensor:
-        return drop_added_batch(self._pool(batch_of(x, self.axes)), x, self.axes)
+        x = channels_first(x, self.format)
+        y = drop_added_batch(self._pool(batch_of(x, self.axes)), x, self.axes)
+        return channels_last(y, self.format)
 
     def __repr__(self) -> str:
         text = f"{self.lengths_text('k', 'x')}, {self.lengths_text('d')}"
@@ -101,6 +123,9 @@ class _MaxPooling(_RoundedPooling):
         return y
 
     def _maxima(self, batch: Tensor) -> Tensor:
+        if self._is_same():
+            batch = pad_same(batch, self.along("k"), self.along("d"), -math.inf)
+            return ops.max_pool2d(batch, self.along("k"), self.along("d"))
         return ops.max_pool2d(batch, **self._windows())
 
     def _with_indices(self, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,11 +143,13 @@ class SpatialMaxPooling(_MaxPooling):
     x: (C, H, W) or (N, C, H, W) -> the same with H' = ⌊(H + 2·padH - kH) / dH⌋ + 1, W' likewise;
     rounded up after `ceil()`, but each window begins within the image or the padding before it.
     An entry of the padding is never the maximum.  Of equal entries the first in row order gets the
-    gradient.  Raises ShapeError for other shapes, windows larger than the padded image, and padding
-    of more than half a kernel.  Source: nn.SpatialMaxPooling.
+    gradient.  BigDL's options: padW = padH = -1 pads so that H' = ⌈H / dH⌉, more of it after than
+    before; format "NHWC": the planes are the last axis of x and y.
+    Raises ShapeError for other shapes, windows larger than the padded image, and padding of more
+    than half a kernel, ValueError for another format.  Source: nn.SpatialMaxPooling.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("kW", "kH", "dW", "dH", "padW", "padH")
+    keeps: ClassVar[tuple[str, ...]] = ("kW", "kH", "dW", "dH", "padW", "padH", "format")
 
     def __init__(
         self,
@@ -132,11 +159,13 @@ class SpatialMaxPooling(_MaxPooling):
         dH: int | None = None,
         padW: int = 0,
         padH: int = 0,
+        format: str = "NCHW",
     ) -> None:
         self.kW, self.kH = kW, kH
         self.dW, self.dH = kW if dW is None else dW, kH if dH is None else dH
         self.padW, self.padH = padW, padH
         self.ceil_mode = False
+        self._set_format(format)
 
 
 class SpatialDilatedMaxPooling(SpatialMaxPooling):
@@ -169,20 +198,48 @@ class SpatialAveragePooling(_RoundedPooling):
     x: (C, H, W) or (N, C, H, W) -> as for SpatialMaxPooling.  Padding counts as zeros, unless
     `setCountExcludePad()` was called; entries beyond the padding, after `ceil()`, never count.
     With the attribute `divide` False the result is the sum, if all entries of a window count.
+    BigDL's options: globalPooling, one window for the whole image; ceilMode, as `ceil()`;
+    countIncludePad and divide, the attributes; padding -1 and format as in SpatialMaxPooling.
     Raises ShapeError as SpatialMaxPooling does.  Source: nn.SpatialAveragePooling.
     """
 
-    keeps = ("kW", "kH", "dW", "dH", "padW", "padH", "count_include_pad", "divide")
+    keeps = (
+        "kW",
+        "kH",
+        "dW",
+        "dH",
+        "padW",
+        "padH",
+        "count_include_pad",
+        "divide",
+        "global_pooling",
+        "format",
+    )
+    global_pooling = False
 
     def __init__(
-        self, kW: int, kH: int, dW: int = 1, dH: int = 1, padW: int = 0, padH: int = 0
+        self,
+        kW: int,
+        kH: int,
+        dW: int = 1,
+        dH: int = 1,
+        padW: int = 0,
+        padH: int = 0,
+        globalPooling: bool = False,
+        ceilMode: bool = False,
+        countIncludePad: bool = True,
+        divide: bool = True,
+        format: str = "NCHW",
     ) -> None:
         self.kW, self.kH = kW, kH
         self.dW, self.dH = dW, dH
         self.padW, self.padH = padW, padH
-        self.ceil_mode = False
-        self.count_include_pad = True
-        self.divide = True
+        self.ceil_mode = bool(ceilMode)
+        self.count_include_pad = bool(countIncludePad)
+        self.divide = bool(divide)
+        if globalPooling:
+            self.global_pooling = True
+        self._set_format(format)
 
     def setCountIncludePad(self) -> Self:
         """Count padding as entries of the window, the default."""
@@ -196,7 +253,16 @@ class SpatialAveragePooling(_RoundedPooling):
 
     def _pool(self, batch: Tensor) -> Tensor:
         counted = {"count_include_pad": self.count_include_pad, "divide": self.divide}
-        return ops.avg_pool2d(batch, **counted, **self._windows())
+        if self.global_pooling:
+            return ops.avg_pool2d(batch, batch.shape[2:], divide=self.divide)
+        if not self._is_same():
+            return ops.avg_pool2d(batch, **counted, **self._windows())
+        kernel, stride = self.along("k"), self.along("d")
+        sums = ops.avg_pool2d(pad_same(batch, kernel, stride), kernel, stride, divide=self.divide)
+        if self.count_include_pad or not self.divide:
+            return sums
+        ones = Tensor(np.ones((1, 1, *batch.shape[2:])), dtype=batch.dtype, device=batch.device)
+        return sums / ops.avg_pool2d(pad_same(ones, kernel, stride), kernel, stride)
 
 
 class SpatialSubSampling(_Pooling):
@@ -303,18 +369,33 @@ class VolumetricDilatedMaxPooling(VolumetricMaxPooling):
         self.dilationT, self.dilationW, self.dilationH = dilationT, dilationW, dilationH
 
 
-class VolumetricAveragePooling(_Pooling):
-    """The mean of each window kT x kH x kW of a film, without padding.
+class VolumetricAveragePooling(_RoundedPooling):
+    """The mean of each window kT x kH x kW of a film.
 
-    x: (C, T, H, W) or (N, C, T, H, W) -> the same with T' = ⌊(T - kT) / dT⌋ + 1, the others
-    likewise; strides are the kernel's lengths if omitted (1 in SpatialAveragePooling).
-    Raises ShapeError for other shapes and windows larger than the film.
+    x: (C, T, H, W) or (N, C, T, H, W) -> the same with T' = ⌊(T + 2·padT - kT) / dT⌋ + 1, the
+    others likewise, rounded up with ceilMode; strides are the kernel's lengths if omitted (1 in
+    SpatialAveragePooling).  Padding counts as zeros with countIncludePad; entries beyond it never.
+    The options from padT on are BigDL's.
+    Raises ShapeError for other shapes and windows larger than the padded film.
     Source: nn.VolumetricAveragePooling.
     """
 
-    keeps = ("kT", "kW", "kH", "dT", "dW", "dH")
+    keeps = (
+        "kT",
+        "kW",
+        "kH",
+        "dT",
+        "dW",
+        "dH",
+        "padT",
+        "padW",
+        "padH",
+        "count_include_pad",
+    )
     order = "TWH"
     axes = "C T H W"
+    padT = padW = padH = 0
+    count_include_pad = True
 
     def __init__(
         self,
@@ -324,11 +405,43 @@ class VolumetricAveragePooling(_Pooling):
         dT: int | None = None,
         dW: int | None = None,
         dH: int | None = None,
+        padT: int = 0,
+        padW: int = 0,
+        padH: int = 0,
+        countIncludePad: bool = True,
+        ceilMode: bool = False,
     ) -> None:
         self.kT, self.kW, self.kH = kT, kW, kH
         self.dT, self.dW, self.dH = (
             k if d is None else d for k, d in ((kT, dT), (kW, dW), (kH, dH))
         )
+        if padT or padW or padH:
+            self.padT, self.padW, self.padH = padT, padW, padH
+        if not countIncludePad:
+            self.count_include_pad = False
+        if ceilMode:
+            self.ceil()
 
     def _pool(self, batch: Tensor) -> Tensor:
-        return ops.avg_pool3d(batch, self.along("k"), self.along("d"))
+        kernel, stride, padding = self.along("k"), self.along("d"), self.along("pad")
+        if not self.ceil_mode and not any(padding):
+            return ops.avg_pool3d(batch, kernel, stride)
+        widths, counts = [], []
+        for n, k, d, p in zip(batch.shape[2:], kernel, stride, padding, strict=True):
+            if n + 2 * p < k:
+                raise ShapeError(f"the input of shape {batch.shape[1:]} is smaller than the window")
+            windows = (n + 2 * p - k + (d - 1) * self.ceil_mode) // d + 1
+            if self.ceil_mode and (windows - 1) * d >= n + p:
+                windows -= 1
+            widths.append((p, p + max((windows - 1) * d + k - n - 2 * p, 0)))
+            first = np.arange(windows) * d - p
+            if self.count_include_pad:
+                counts.append(np.minimum(first + k, n + p) - first)
+            else:
+                counts.append(np.minimum(first + k, n) - np.maximum(first, 0))
+        padded = ops.pad(batch, ((0, 0), (0, 0), *widths))
+        mean = ops.avg_pool3d(padded, kernel, stride)
+        sides = tuple(len(count) for count in counts)
+        factors = math.prod(kernel) / np.einsum("i,j,k->ijk", *counts)
+        mean = mean[(..., *(slice(0, side) for side in sides))]
+        return mean * Tensor(factors, dtype=batch.dtype, device=batch.device)

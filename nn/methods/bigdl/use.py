@@ -32,8 +32,8 @@ class Use(Part):
     ) -> Any:
         """The outputs for `data`, sample by sample, in evaluation mode; see `nn.data`.
 
-        batchSize: -1 for a size of its own choosing.  shareBuffer: whether results of a batch may
-        share its memory; no later batch overwrites them.  Every mode is put back.
+        batchSize: -1 for a size of its own choosing.  shareBuffer: True gives an iterator, whose
+        results lie in one memory that the next batch overwrites.  Every mode is put back.
         options: of `nn.data`, such as ``progress=True``
         """
         return service("predict")(self, data, batchSize, shareBuffer, **options)

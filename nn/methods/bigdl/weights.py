@@ -35,6 +35,10 @@ TWICE = "{name}.getParametersTable: two layers are called {layer!r}; give them n
 NO_REGULARIZER = (
     "{name}.{method} takes a regularizer, such as L2Regularizer(0.1), or None, not {found!r:.40}"
 )
+NO_PARAMETERS = (
+    "{name}.{method}: the module has no {kind} of its own: set the regularizer on the layer below "
+    "that has"
+)
 NO_INIT = (
     "{name}.setInitMethod takes initialization methods, such as Xavier(), or None, not "
     "{found!r:.40}"
@@ -43,6 +47,9 @@ ABSENT_LAYER = (
     "{name}.loadModelWeights: the source has no layer called {layers}; matchAll=False loads the "
     "others"
 )
+
+
+_KINDS = {WEIGHT: "weights", BIAS: "bias", RECURRENT: "recurrent weights"}
 
 
 class Weights(Part):
@@ -89,7 +96,9 @@ class Weights(Part):
     def setWRegularizer(self, regularizer: Regularizer | None) -> Self:
         """Let `regularizer` act on the weights of this module; None takes it away.
 
-        Modules below it have their own.  Returns self.  Raises TypeError for anything else.
+        Modules below it have their own, but for cells (RnnCell, LSTMCell, …), which hand it to what
+        reads their input.  Returns self.
+        Raises TypeError for anything else, ValueError for a module without parameters.
         """
         return self._set_regularizer("setWRegularizer", WEIGHT, regularizer)
 
@@ -100,7 +109,8 @@ class Weights(Part):
     def setURegularizer(self, regularizer: Regularizer | None) -> Self:
         """Let `regularizer` act on the weights by which a recurrent layer reads its own output.
 
-        As `setWRegularizer`, and raises so.
+        Cells hand it to what reads their state.  As `setWRegularizer`, and raises so; ValueError
+        for a layer without such weights, too.
         """
         return self._set_regularizer("setURegularizer", RECURRENT, regularizer)
 
@@ -109,6 +119,12 @@ class Weights(Part):
             name = type(self).__name__
             raise TypeError(NO_REGULARIZER.format(name=name, method=method, found=regularizer))
         chosen = {key: value for key, value in self._regularizers.items() if key != kind}
+        own = Part.own_parameters(self)
+        if kind == RECURRENT:
+            own = self._recurrent_weights
+        if regularizer is not None and not own:
+            name, what = type(self).__name__, _KINDS[kind]
+            raise ValueError(NO_PARAMETERS.format(name=name, method=method, kind=what))
         if regularizer is not None:
             chosen[kind] = regularizer
         self._regularizers = chosen

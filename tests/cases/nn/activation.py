@@ -25,7 +25,8 @@ def bounded(kind):
 
 def powers(d):
     p = d.choice([2, 2.5, 3])
-    return Layer(nn.Power(p), d.array(d.shape("N A?"), 0.0, large=10.0), batch="always")
+    line = d.choice([(), (0.5, 1.5)])
+    return Layer(nn.Power(p, *line), d.array(d.shape("N A?"), 0.0, large=10.0), batch="always")
 
 
 def gated(d):
@@ -44,11 +45,13 @@ MODULES = {
     "GELU": anywhere(lambda d: nn.GELU(d.choice(["none", "tanh"])), large=3.0),
     "GatedLinearUnit": gated,
     "HardShrink": anywhere(lambda d: nn.HardShrink(d.choice([0.5, 0.3]))),
+    "HardSigmoid": fixed(nn.HardSigmoid),
     "HardTanh": bounded(nn.HardTanh),
     "Identity": identity,
     "Log": fixed(nn.Log, low=0.0),
     "LogSigmoid": fixed(nn.LogSigmoid),
     "Mish": fixed(nn.Mish),
+    "Negative": anywhere(lambda d: nn.Negative(d.choice([False, True]))),
     "Power": powers,
     "SiLU": fixed(nn.SiLU),
     "Sigmoid": anywhere(lambda _: nn.Sigmoid()),

@@ -13,12 +13,67 @@ def spatial_convolution(d):
     kernel = (d.integer(1, 3), d.integer(1, 3))
     padding = (d.integer(0, 2), d.integer(0, 2))
     stride = (d.integer(1, 2), d.integer(1, 3))
+    if d.choice([False, True]):
+        return with_options(d, nn.SpatialConvolution)
     module = nn.SpatialConvolution(n_in, n_out, *kernel, *stride, *padding)
     if d.choice([False, True]):
         module.noBias()
     shape = images(d, kernel, padding, n_in)
     wrong = d.array((n_in + 1, *shape[-2:]))
     return Layer(module, d.array(shape), wrong, "always" if len(shape) == 4 else None)
+
+
+def with_options(d, kind):
+    """BigDL's: groups, padding by the sides, channels last."""
+    groups = d.choice([1, 2])
+    n_in, n_out = groups * d.size("n_in", 1, 2), groups * d.size("n_out", 1, 2)
+    kernel, stride = (d.integer(1, 3), d.integer(1, 3)), (d.integer(1, 2), d.integer(1, 2))
+    padding, last = d.choice([(-1, -1), (1, 1)]), d.choice([True, False])
+    bias = d.choice([True, False])
+    module = kind(
+        n_in, n_out, *kernel, *stride, *padding, nGroup=groups, withBias=bias,
+        format="NHWC" if last else "NCHW",
+    )  # fmt: skip
+    return Layer(module, *image_input(d, n_in, last))
+
+
+def image_input(d, planes, last, sides=None):
+    """An input, one with a plane too many, and whether it is a batch."""
+    batch = d.shape("N?")
+    sides = sides or (d.integer(2, 4), d.integer(2, 4))
+    shapes = [(*batch, *sides, n) if last else (*batch, n, *sides) for n in (planes, planes + 1)]
+    return d.array(shapes[0]), d.array(shapes[1]), "always" if batch else None
+
+
+def separable(d):
+    n_in, last = d.size("n_in", 1, 2), d.choice([True, False])
+    padding = d.choice([(-1, -1), (1, 1)])
+    module = nn.SpatialSeparableConvolution(
+        n_in, d.size("n_out", 1, 2), d.integer(1, 2), d.integer(1, 3), d.integer(1, 3),
+        d.integer(1, 2), d.integer(1, 2), *padding, d.choice([True, False]),
+        "NHWC" if last else "NCHW",
+    )  # fmt: skip
+    return Layer(module, *image_input(d, n_in, last))
+
+
+def locally_connected(d):
+    n_in, last = d.size("n_in", 1, 2), d.choice([True, False])
+    height, width = d.integer(2, 4), d.integer(2, 4)
+    kernel, stride = (d.integer(1, 2), d.integer(1, 2)), (d.integer(1, 2), d.integer(1, 2))
+    module = nn.LocallyConnected2D(
+        n_in, width, height, d.size("n_out", 1, 2), *kernel, *stride,
+        *d.choice([(-1, -1), (0, 0), (1, 0)]), withBias=d.choice([True, False]),
+        format="NHWC" if last else "NCHW",
+    )  # fmt: skip
+    return Layer(module, *image_input(d, n_in, last, (height, width)))
+
+
+def locally_connected_frames(d):
+    frames, size = d.integer(2, 4), d.size("A")
+    module = nn.LocallyConnected1D(frames, size, d.size("B"), d.integer(1, 2), d.integer(1, 2))
+    batch = d.shape("N?")
+    wrong = d.array((*batch, frames, size + 1))
+    return Layer(module, d.array((*batch, frames, size)), wrong, "always" if batch else None)
 
 
 def maybe_without_bias(d, module):
@@ -52,7 +107,9 @@ def full_convolution(kind, axes):
         n_in, n_out = d.size("n_in", 1, 3), d.size("n_out", 1, 2)
         kernel, stride, padding, _ = windows(d, axes)
         adjustment = tuple(d.integer(0, s - 1) for s in stride)
-        module = kind(n_in, n_out, *kernel, *stride, *padding, *adjustment)
+        groups = d.choice([1, 1, 2])
+        n_in, n_out = n_in * groups, n_out * groups
+        module = kind(n_in, n_out, *kernel, *stride, *padding, *adjustment, nGroup=groups)
         sides = tuple(d.integer(3, 4) for _ in range(axes))
         shape, wrong, batch = sample(d, n_in, sides)
         x = d.array(shape)
@@ -109,6 +166,10 @@ def modern(kind, axes):
 
 
 MODULES = {
+    "LocallyConnected1D": locally_connected_frames,
+    "LocallyConnected2D": locally_connected,
+    "SpatialSeparableConvolution": separable,
+    "SpatialShareConvolution": lambda d: with_options(d, nn.SpatialShareConvolution),
     "Conv1d": modern(nn.Conv1d, 1),
     "Conv2d": modern(nn.Conv2d, 2),
     "Conv3d": modern(nn.Conv3d, 3),

@@ -302,7 +302,105 @@ def sample_weighted(d):
     return Layer(module, d.array((n, c)), d.array((n, c, 2)), target=target)
 
 
+def positive(d, shape):
+    return d.rng.uniform(0.1, 0.9, shape)
+
+
+def rows_against(kind, target=None, **domain):
+    """Rows of entries, the target of the same shape."""
+
+    def draw(d):
+        shape = (d.size("N"), d.size("C", 2, 4))
+        x = d.array(shape, **domain)
+        t = d.rng.standard_normal(shape) if target is None else target(d, shape)
+        return Layer(kind(d), x, d.array((*shape, 2), **domain), target=t)
+
+    return draw
+
+
+def normal_pair(kind, target=True):
+    def draw(d):
+        shape = (d.size("N"), d.size("A"))
+        x = [d.array(shape), d.array(shape, large=3.0)]
+        wrong = [x[0], d.array((*shape, 2))]
+        if not target:
+            return Layer(kind(d), x, wrong)
+        return Layer(kind(d), x, wrong, target=d.rng.standard_normal(shape))
+
+    return draw
+
+
+def softmax_with(d):
+    n, c, places = d.size("N"), d.size("C", 2, 3), d.shape("H?")
+    labels = d.integers((n, *places), 0, c)
+    ignored = d.choice([None, 0])
+    mode = d.choice(["VALID", "FULL", "BATCH_SIZE", "NONE"])
+    module = nn.SoftmaxWithCriterion(ignored, mode)
+    return Layer(module, d.array((n, c, *places)), d.array((n + 1, c, *places)), target=labels)
+
+
+def weighted_smooth(d):
+    shape = (d.size("N"), d.size("A"))
+    target = [d.rng.standard_normal(shape), *(d.rng.uniform(0.5, 2, shape) for _ in range(2))]
+    module = nn.SmoothL1CriterionWithWeights(d.choice([1, 2.5]), d.choice([0, 3]))
+    return Layer(module, d.array(shape), d.array((*shape, 2)), target=target)
+
+
+def distributed(d):
+    n, t, c = d.size("N"), d.size("T", 1, 3), d.size("C")
+    average = d.choice([True, False])
+    module = nn.TimeDistributedCriterion(nn.ClassNLLCriterion(), average)
+    return Layer(
+        module, d.array((n, t, c)), d.array((n, t + 1, c)), target=d.integers((n, t), 0, c)
+    )
+
+
+def distributed_mask(d):
+    n, t, c = d.size("N"), d.size("T", 1, 3), d.size("C")
+    average = d.choice([True, False])
+    module = nn.TimeDistributedMaskCriterion(nn.ClassNLLCriterion(None, average, -1))
+    return Layer(
+        module, d.array((n, t, c)), d.array((n, t + 1, c)), target=d.integers((n, t), -1, c)
+    )
+
+
+def transformed(d):
+    n, a = d.size("N"), d.size("A")
+    module = nn.TransformerCriterion(nn.MSECriterion(), nn.Tanh(), d.choice([None, nn.Sigmoid()]))
+    target = d.rng.standard_normal((n, a))
+    return Layer(module, d.array((n, a)), d.array((n, a + 1)), target=target)
+
+
 CRITERIONS = {
+    "CategoricalCrossEntropy": rows_against(
+        lambda d: nn.CategoricalCrossEntropy(), positive, low=0
+    ),
+    "CosineDistanceCriterion": rows_against(
+        lambda d: nn.CosineDistanceCriterion(d.choice([True, False]))
+    ),
+    "CosineProximityCriterion": rows_against(lambda d: nn.CosineProximityCriterion()),
+    "DiceCoefficientCriterion": rows_against(
+        lambda d: nn.DiceCoefficientCriterion(d.choice([True, False]), 0.5), bits, low=0, high=1
+    ),
+    "DotProductCriterion": rows_against(lambda d: nn.DotProductCriterion(d.choice([True, False]))),
+    "GaussianCriterion": normal_pair(lambda d: nn.GaussianCriterion()),
+    "KLDCriterion": normal_pair(lambda d: nn.KLDCriterion(d.choice([True, False])), target=False),
+    "KullbackLeiblerDivergenceCriterion": rows_against(
+        lambda d: nn.KullbackLeiblerDivergenceCriterion(), positive, low=0, high=1
+    ),
+    "MeanAbsolutePercentageCriterion": rows_against(
+        lambda d: nn.MeanAbsolutePercentageCriterion(), positive
+    ),
+    "MeanSquaredLogarithmicCriterion": rows_against(
+        lambda d: nn.MeanSquaredLogarithmicCriterion(), positive, low=0
+    ),
+    "PGCriterion": rows_against(lambda d: nn.PGCriterion(d.choice([True, False])), low=0, high=1),
+    "PoissonCriterion": rows_against(lambda d: nn.PoissonCriterion(), positive, low=0),
+    "SmoothL1CriterionWithWeights": weighted_smooth,
+    "SoftmaxWithCriterion": softmax_with,
+    "TimeDistributedCriterion": distributed,
+    "TimeDistributedMaskCriterion": distributed_mask,
+    "TransformerCriterion": transformed,
     "BCEWithLogitsCriterion": logits,
     "CTCCriterion": ctc,
     "CrossEntropyCriterion": cross_entropy,

@@ -7,6 +7,9 @@ from cases.common import anywhere, not_the_derivative
 from tapegrad import nn
 
 MODULES = {
+    "ActivityRegularization": anywhere(lambda d: nn.ActivityRegularization(0.25, 0.5)),
+    "Echo": anywhere(lambda _: nn.Echo()),
+    "NegativeEntropyPenalty": anywhere(lambda d: nn.NegativeEntropyPenalty(0.1), 0, 1),
     "GradientReversal": anywhere(lambda d: nn.GradientReversal(d.choice([1, 0.5]))),
     "L1Penalty": anywhere(lambda d: nn.L1Penalty(0.25, d.choice([True, False]))),
     "PrintSize": anywhere(lambda _: nn.PrintSize("size")),
@@ -20,6 +23,14 @@ EXCEPTIONS = {
     **not_the_derivative(
         "L1Penalty", "the gradient of a penalty is added that is not in the output"
     ),
+    **not_the_derivative(
+        "ActivityRegularization", "the gradient of a penalty is added that is not in the output"
+    ),
+    ("ActivityRegularization", "backward_is_linear_in_grad_output"): "so it is with L1Penalty",
+    **not_the_derivative(
+        "NegativeEntropyPenalty", "the gradient of a penalty is added that is not in the output"
+    ),
+    ("NegativeEntropyPenalty", "backward_is_linear_in_grad_output"): "so it is with L1Penalty",
     ("L1Penalty", "backward_is_linear_in_grad_output"): "the penalty has a gradient anyway",
     ("L1Penalty", "a_batch_is_its_samples_stacked"): "sizeAverage divides by the batch size",
 }

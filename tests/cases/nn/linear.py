@@ -41,7 +41,14 @@ def partial_linear(d):
     return Layer(module, d.array((*shape, n_in)), d.array((*shape, n_in + 1)), "always")
 
 
+def highway(d):
+    n = d.size("A")
+    module = nn.Highway(n, d.choice([True, False]), d.choice([None, nn.Tanh()]))
+    return Layer(module, d.array((*d.shape("N T?"), n)), d.array((2, n + 1)), "always")
+
+
 MODULES = {
+    "Highway": highway,
     "Bilinear": bilinear,
     "Linear": linear,
     "LinearWeightNorm": linear_weight_norm,

@@ -12,6 +12,10 @@ def normalization(kind, axes):
     def draw(d):
         features = d.size("C", 1, 3)
         module = kind(features, 1e-2, d.choice([0.1, 0.5]), d.choice([True, False]))
+        if axes == 4 and d.choice([False, False, True]):
+            module.format = "NHWC"
+            shape = (d.size("N", 1, 4), *d.shape("H W"), features)
+            return Layer(module, d.array(shape), d.array((*shape[:3], features + 1)), "evaluate")
         shape = (d.size("N", 1, 4), features, *d.shape("H W")[: axes - 2])
         wrong = d.array((shape[0], features + 1, *shape[2:]))
         return Layer(module, d.array(shape), wrong, "evaluate")
@@ -77,7 +81,23 @@ def instance_norm(d):
     return Layer(module, d.array(shape), d.array((1, c + 1, 2)), "always")
 
 
+def within_maps(d):
+    module = nn.SpatialWithinChannelLRN(d.choice([1, 3]), d.choice([1.0, 0.1]), 0.75)
+    sides = (d.size("H", 2, 3), d.size("W", 2, 3))
+    shape, _, batch = sample(d, d.size("C", 1, 2), sides)
+    return Layer(module, d.array(shape), d.array(shape[-1:]), batch)
+
+
+def scaled_norm(d):
+    planes = d.size("C", 1, 3)
+    module = nn.NormalizeScale(d.choice([2, 3]), scale=2.5, size=(1, planes, 1, 1))
+    x = d.array((*d.shape("N"), planes, 2, 2))
+    return Layer(module, x, d.array((1, planes + 1, 1)), "always")
+
+
 MODULES = {
+    "NormalizeScale": scaled_norm,
+    "SpatialWithinChannelLRN": within_maps,
     "InstanceNorm": instance_norm,
     "BatchNormalization": normalization(nn.BatchNormalization, 2),
     "GroupNorm": group_norm,

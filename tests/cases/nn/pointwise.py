@@ -45,5 +45,6 @@ MODULES = {
     "Constant": constant,
     "Mul": anywhere(lambda _: nn.Mul()),
     "MulConstant": anywhere(lambda d: nn.MulConstant(d.choice([2.5, -1, 0]))),
+    "Scale": componentwise(nn.Scale),
     "SAdd": anywhere(lambda d: nn.SAdd(d.choice([0.5, -2]))),
 }

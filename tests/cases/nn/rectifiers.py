@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cases.common import anywhere
+from cases.common import anywhere, not_the_derivative
 
 from tapegrad import nn
 from tapegrad.autograd.check import Layer
@@ -26,7 +26,16 @@ def crelu(d):
     return Layer(module, d.array(d.shape("N A B")), d.array(()), "always")
 
 
+def s_shaped(d):
+    shape = (d.size("A"), *d.shape("B?"))
+    module = nn.SReLU(shape, d.choice([None, [0]]))
+    module.tLeft.numpy()[...] = d.rng.uniform(-1, -0.2, module.tLeft.shape)
+    module.tRight.numpy()[...] = d.rng.uniform(0.2, 1, module.tRight.shape)
+    return Layer(module, d.array((*d.shape("N"), *shape)), d.array((2, *shape, 2)), "always")
+
+
 MODULES = {
+    "BinaryThreshold": anywhere(lambda d: nn.BinaryThreshold(d.choice([1e-6, 0.3]))),
     "CReLU": crelu,
     "ELU": anywhere(lambda d: nn.ELU(d.choice([1, 0.5]))),
     "LeakyReLU": anywhere(lambda d: nn.LeakyReLU(d.choice([0.01, 0.3]))),
@@ -34,5 +43,9 @@ MODULES = {
     "RReLU": rrelu,
     "ReLU": anywhere(lambda d: nn.ReLU(d.choice([False, True]))),
     "ReLU6": anywhere(lambda d: nn.ReLU6(d.choice([False, True]))),
+    "SReLU": s_shaped,
     "Threshold": anywhere(lambda d: nn.Threshold(*d.choice([(), (0.2, -0.5), (-0.3, 1)]))),
 }
+
+
+EXCEPTIONS = not_the_derivative("BinaryThreshold", "a step has no derivative but 0")

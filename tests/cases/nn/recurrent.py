@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tapegrad import nn
+from tapegrad.autograd import Tensor
 from tapegrad.autograd.check import Layer
 
 
@@ -161,7 +162,128 @@ def rnn_layer(d):
     return Layer(module, [x, states], [wrong, states])
 
 
+def tanh_or_none(d):
+    return d.choice([None, nn.Sigmoid()])
+
+
+def any_cell(d, size, hidden):
+    kind = d.choice(["rnn", "lstm", "peephole", "gru"])
+    if kind == "rnn":
+        return nn.RnnCell(size, hidden, tanh_or_none(d), d.choice([True, False]))
+    if kind == "peephole":
+        return nn.LSTMPeephole(size, hidden)
+    return {"lstm": nn.LSTMCell, "gru": nn.GRUCell}[kind](size, hidden, 0, tanh_or_none(d))
+
+
+def cell_step(make):
+    """One step, from a state or from zeros."""
+
+    def draw(d):
+        n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+        module = make(d, size, h)
+        x, wrong = d.array((n, size), large=3.0), d.array((n, size + 1))
+        batch = "evaluate" if getattr(module, "p", 0) else "always"
+        if d.choice([True, False]):
+            return Layer(module, x, wrong, batch)
+        state = module.start(Tensor(x))
+        state = [d.array((n, h)) for _ in state] if isinstance(state, list) else d.array((n, h))
+        return Layer(module, [x, state], [wrong, state], batch)
+
+    return draw
+
+
+def rate(d):
+    return d.choice([0, 0, 0.25])
+
+
+def stacked_cells(d, size, h):
+    return nn.MultiRNNCell([nn.LSTMCell(size, 2), nn.GRUCell(2, h)])
+
+
+def stacked_step(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    module = stacked_cells(d, size, h)
+    return Layer(module, d.array((n, size), large=3.0), d.array((n, size + 1)), "always")
+
+
+def image_cell(kind, sides):
+    def draw(d):
+        n, planes, h = d.size("N"), d.size("C", 1, 2), d.size("H", 1, 2)
+        own = tuple(d.integer(2, 3) for _ in range(sides))
+        peeps = d.choice([True, False])
+        module = kind(planes, h, d.choice([1, 3]), d.choice([1, 3]), withPeephole=peeps)
+        wrong = d.array((n, planes + 1, *own))
+        return Layer(module, d.array((n, planes, *own), large=3.0), wrong, "always")
+
+    return draw
+
+
+def recurrent(d):
+    n, t, size, h = d.size("N"), d.size("T", 1, 3), d.size("D", 1, 3), d.size("H", 1, 3)
+    if d.choice([False, False, True]):
+        module = nn.Recurrent({"eps": 1e-2}).add(nn.LSTMCell(size, h))
+        return Layer(module, d.array((n + 1, t, size)), d.array((n, t, size + 1)), "evaluate")
+    masked = d.choice([True, False])
+    module = nn.Recurrent(maskZero=masked).add(any_cell(d, size, h))
+    x = d.array((n, t, size), large=3.0)
+    if masked and t > 1:
+        x[:, -1] = 0
+    return Layer(module, x, d.array((n, t, size + 1)), "always")
+
+
+def decoder(d):
+    n, size = d.size("N"), d.size("D", 1, 3)
+    cells = [nn.LSTMCell(size, size), stacked_cells(d, size, size)]
+    module = nn.RecurrentDecoder(d.integer(1, 3)).add(d.choice(cells))
+    return Layer(module, d.array((n, size), large=3.0), d.array((n, size + 1)), "always")
+
+
+def both_ways(d):
+    n, t, size, h = d.size("N"), d.size("T", 1, 3), d.size("D", 1, 2), d.size("H", 1, 3)
+    split, joined = d.choice([True, False]), d.choice([True, False])
+    module = nn.BiRecurrent(nn.JoinTable(2) if joined else None, None, split)
+    module.add(any_cell(d, size, h))
+    size *= 1 + split
+    x = d.array((n, t, size), large=3.0)
+    return Layer(module, x, d.array((n, t, size + 2)), "always")
+
+
+def distributed(d):
+    n, t, size = d.size("N"), d.size("T", 1, 3), d.size("D", 1, 3)
+    module = nn.TimeDistributed(nn.Linear(size, 2), d.choice([True, False]))
+    return Layer(module, d.array((n, t, size)), d.array((n, t, size + 1)), "always")
+
+
+TREES = [
+    [[1, 2, -1], [-1, -1, 0], [-1, -1, 1]],
+    [[-1, -1, 0], [-2, -2, -2], [-2, -2, -2]],
+    [[-1, -1, 1], [-1, -1, 0], [0, 1, -1]],
+]
+
+
+def tree(d):
+    n, size, h = d.size("N"), d.size("D", 1, 3), d.size("H", 1, 3)
+    module = nn.BinaryTreeLSTM(size, h, d.choice([True, False]))
+    trees = np.array([d.choice(TREES) for _ in range(n)]).reshape((n, 3, 3))
+    x = d.array((n, 2, size))
+    return Layer(module, [x, trees], [d.array((n, 2, size + 1)), trees])
+
+
 MODULES = {
+    "BiRecurrent": both_ways,
+    "BinaryTreeLSTM": tree,
+    "ConvLSTMPeephole": image_cell(nn.ConvLSTMPeephole, 2),
+    "ConvLSTMPeephole3D": image_cell(nn.ConvLSTMPeephole3D, 3),
+    "GRUCell": cell_step(lambda d, size, h: nn.GRUCell(size, h, rate(d), tanh_or_none(d))),
+    "LSTMCell": cell_step(lambda d, size, h: nn.LSTMCell(size, h, rate(d), tanh_or_none(d))),
+    "LSTMPeephole": cell_step(lambda d, size, h: nn.LSTMPeephole(size, h, rate(d))),
+    "MultiRNNCell": stacked_step,
+    "Recurrent": recurrent,
+    "RecurrentDecoder": decoder,
+    "RnnCell": cell_step(
+        lambda d, size, h: nn.RnnCell(size, h, tanh_or_none(d), d.choice([True, False]))
+    ),
+    "TimeDistributed": distributed,
     "RNNLayer": rnn_layer,
     "WithStates": with_states,
     "BiSequencer": sequences(lambda d, size: nn.BiSequencer(stepped(d, size))),

@@ -107,7 +107,33 @@ def split(d):
     return Layer(module, d.array(d.shape("N A B")), d.array(()), "always")
 
 
+def halves(d):
+    module = nn.BifurcateSplitTable(d.choice([1, -1]))
+    return Layer(module, d.array(d.shape("N A B?")), d.array(()), "always")
+
+
+def pairs(d):
+    n, size = d.shape("N?"), d.size("A")
+    x = [d.array((*n, size)) for _ in range(d.integer(2, 4))]
+    module = nn.CrossProduct(*d.choice([(), (len(x), size)]))
+    return Layer(module, x, [x[0], d.array((*n, size + 1))], "always" if n else None)
+
+
+def expanded(d):
+    n, a, b = d.size("N"), d.size("A", 2, 3), d.size("B")
+    x = [d.array((n, a, b)), d.array((n, 1, b))]
+    if d.choice([True, False]):
+        x.reverse()
+    module = nn.TableOperation(d.choice([nn.CMulTable, nn.CAddTable])())
+    return Layer(module, x, [x[0], d.array((n, a + 1, b, 1))], "always")
+
+
 MODULES = {
+    "BifurcateSplitTable": halves,
+    "CAveTable": alike(lambda d: nn.CAveTable(d.choice([False, True])), 1, 3),
+    "CrossProduct": pairs,
+    "Pack": alike(lambda d: nn.Pack(d.choice([1, -1])), 1, 3),
+    "TableOperation": expanded,
     "CAddTable": alike(lambda d: nn.CAddTable(d.choice([False, True])), 1, 3),
     "CAddTensorTable": add_tensor,
     "CDivTable": divided,

@@ -37,7 +37,38 @@ def pixel_shuffle(d):
     return Layer(nn.PixelShuffle(r), d.array(shape), d.array(wrong if r > 1 else shape[-1:]), batch)
 
 
+def image(make):
+    """Images with the channels in front or last."""
+
+    def draw(d):
+        module = make(d, d.choice(["NCHW", "NHWC"]))
+        shape = (*d.shape("N"), d.integer(1, 3), d.integer(1, 3), d.integer(1, 2))
+        return Layer(module, d.array(shape), d.array(shape[1:]), "always")
+
+    return draw
+
+
+def repeated_steps(d):
+    module = nn.UpSampling1D(d.integer(1, 3))
+    return Layer(module, d.array(d.shape("N T C")), d.array((2, 2)), "always")
+
+
+def repeated_volume(d):
+    module = nn.UpSampling3D([d.integer(1, 2) for _ in range(3)])
+    return Layer(module, d.array((*d.shape("N C"), 2, 1, 2)), d.array((1, 2, 2)), "always")
+
+
 MODULES = {
+    "ResizeBilinear": image(
+        lambda d, order: nn.ResizeBilinear(
+            d.integer(1, 4), d.integer(1, 4), d.choice([True, False]), order
+        )
+    ),
+    "UpSampling1D": repeated_steps,
+    "UpSampling2D": image(
+        lambda d, order: nn.UpSampling2D((d.integer(1, 3), d.integer(1, 2)), order)
+    ),
+    "UpSampling3D": repeated_volume,
     "PixelShuffle": pixel_shuffle,
     "SpatialUpSamplingBilinear": upsampling(
         lambda d: nn.SpatialUpSamplingBilinear(d.choice([2, 3, output_sizes(d)]))

@@ -33,15 +33,29 @@ def replaced(d):
     return TrialCall([[d.array(d.shape()) for _ in range(d.integer(1, 3))]], {"function": same})
 
 
+def extended(d):
+    shape = d.shape()
+    return TrialCall([d.array(shape), d.array(shape)])
+
+
+def gate(d):
+    return TrialCall([d.array(d.shape())], {"threshold": d.choice([0.0, 0.3])})
+
+
 OPERATIONS = {
+    "add_gradient": extended,
     "penalize_l1": penalty,
     "replace_gradients": replaced,
     "scale_gradient": scaled,
+    "step_with_gate": gate,
     "watch_gradient": watched,
 }
 
 
 EXCEPTIONS = {
+    **not_the_derivative("add_gradient", "a gradient is added that is not the output's"),
+    ("add_gradient", "its_gradient_is_linear_in_the_cotangent"): "what is added stays as it is",
+    **not_the_derivative("step_with_gate", "a step has no derivative but 0"),
     **not_the_derivative("scale_gradient", "the gradient is multiplied on its way"),
     **not_the_derivative(
         "penalize_l1", "the gradient of a penalty is added that is not in the output", second=False
