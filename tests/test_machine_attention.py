@@ -2,12 +2,11 @@
 
 After every call the result is compared with plain NumPy (`plain_sequences.py`).
 
-    python tests/test_machine_attention.py --steps 100000 [--seed 0]
+    python -m tests.nightly attention_machine --steps=100000
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,8 @@ from layer_machine import (
     Machine,
     close,
     instance_of,
-    main,
-    run_machine,
 )
+from machine_runs import run_machine
 from plain_sequences import attention
 
 from tapegrad import nn
@@ -35,7 +33,6 @@ class Attentions(Machine):
 
     @initialize(heads=st.integers(1, 2), seed=SEEDS, causal=st.booleans(), t=SAMPLES, n=SAMPLES)
     def build(self, heads: int, seed: int, causal: bool, t: int, n: int) -> None:
-        type(self).examples += 1
         self.heads, self.causal, self.usual = heads, causal, (t, n)
         module = nn.MultiHeadAttention(2 * heads, heads, causal=causal).double()
         self.instances = [instance_of(module)]
@@ -132,8 +129,4 @@ class Attentions(Machine):
 
 
 def test_masks_of_attention_are_right_or_refused() -> None:
-    run_machine(Attentions, 10, 20, None)
-
-
-if __name__ == "__main__":
-    main(Attentions, sys.argv[1:])
+    run_machine(Attentions, 10, 20)

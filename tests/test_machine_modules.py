@@ -2,20 +2,20 @@
 
 Rules build, nest, share, clone, replace, assign, freeze, convert, train, clip, copy, save and
 replay, in any order.  After every rule all values, gradients, names, flags and sharing are compared
-with `machine_model`.  The seeds are fixed; `TAPEGRAD_MACHINE_STEPS` sets how many rules run in all.
+with `machine_model`.  The seeds are fixed.
+
+    python -m tests.nightly module_machine --steps=100000
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import pickle
-import sys
+import tempfile
 
 import machine_model as model
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,9 +23,9 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 from machine_modules import Block, Center, Count, data
+from machine_runs import run_machine
 
 from tapegrad import nn, no_grad, optim, value_and_grad
 from tapegrad.autograd import Parameter, Tensor, replay
@@ -415,8 +415,9 @@ class Modules(RuleBasedStateMachine):
         else:
             self.updaters = []
             if way == "file":
-                self.root.save(self.path)
-                self.root = nn.load(self.path, classes=[Block, Count])
+                with tempfile.TemporaryDirectory() as folder:
+                    self.root.save(f"{folder}/model.safetensors")
+                    self.root = nn.load(f"{folder}/model.safetensors", classes=[Block, Count])
                 for leaf, _ in self.node.named().values():
                     leaf.grad.value[...] = 0
             else:
@@ -470,31 +471,5 @@ class Modules(RuleBasedStateMachine):
         assert self.root.summary().splitlines()[-1].startswith(f"{total:,} parameters")
 
 
-def run(examples, steps, path, *, shrink=True):
-    class Here(Modules):
-        def __init__(self):
-            super().__init__()
-            self.path = path
-
-    run_state_machine_as_test(
-        Here,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            derandomize=True,
-            database=None,
-            phases=(Phase.explicit, Phase.generate, *([Phase.shrink] if shrink else [])),
-            report_multiple_bugs=False,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
-def test_modules_and_optimizers_do_what_the_model_does(tmp_path):
-    steps = int(os.environ.get("TAPEGRAD_MACHINE_STEPS", "800"))
-    run(max(1, steps // 40), 40, str(tmp_path / "model.safetensors"))
-
-
-if __name__ == "__main__":
-    run(int(sys.argv[1]) // 40, 40, "/tmp/machine.safetensors", shrink=False)
+def test_modules_and_optimizers_do_what_the_model_does():
+    run_machine(Modules, 20, 40)

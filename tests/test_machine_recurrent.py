@@ -5,12 +5,11 @@ and call them in every way, with batches of any size. After every call the resul
 plain NumPy (`plain_sequences.py`), which is told everything and remembers nothing by itself. What
 must be refused is a ShapeError, and changes nothing; a replayed step is right or a ReplayError.
 
-    python tests/test_machine_recurrent.py --steps 100000 [--seed 0] [--kinds SeqLSTM,Sequencer]
+    python -m tests.nightly recurrent_machine --steps=100000
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,8 @@ from layer_machine import (
     close,
     flat,
     instance_of,
-    main,
-    run_machine,
 )
+from machine_runs import run_machine
 from plain_sequences import KINDS, Kind, make_kind
 
 from tapegrad import nn, no_grad
@@ -47,7 +45,6 @@ class Sequences(Machine):
 
     @initialize(which=st.integers(0, 10**6), seed=SEEDS, size=SAMPLES, t=SAMPLES, n=SAMPLES)
     def build(self, which: int, seed: int, size: int, t: int, n: int) -> None:
-        type(self).examples += 1
         rng = np.random.default_rng(seed)
         self.size, self.usual = size, (t, n)
         self.kind = make_kind(self.kinds[which % len(self.kinds)], rng, size)
@@ -320,8 +317,4 @@ class Sequences(Machine):
 
 
 def test_layers_over_sequences_are_right_or_refuse() -> None:
-    run_machine(Sequences, 40, 20, None)
-
-
-if __name__ == "__main__":
-    main(Sequences, sys.argv[1:])
+    run_machine(Sequences, 40, 20)

@@ -6,7 +6,7 @@ into evaluation mode, validates with missing labels, with batches of any size, a
 After each rule parameters, running statistics, averages, figures and modes are compared with the
 model, and a resumed run with the one that was not stopped, bit by bit.
 
-`python -m tests.nightly trainer_machine --steps=100000` makes so many steps.
+    python -m tests.nightly trainer_machine --steps=100000
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,8 +24,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
+from machine_runs import run_machine
 
 from tapegrad import devices, nn, optim
 from tapegrad.autograd import ops
@@ -498,28 +497,5 @@ def same_bits(a, b, where):
         assert a == b, where
 
 
-def run_machine(examples, steps, *, features=FEATURES, phases=tuple(Phase)):
-    """Run so many examples of so many steps; returns how many examples there were."""
-    count = 0
-
-    class Counted(TrainerMachine):
-        def __init__(self):
-            nonlocal count
-            count += 1
-            super().__init__()
-
-    Counted.features = features
-    chosen = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True,
-        database=None, report_multiple_bugs=False, phases=phases,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    try:
-        run_state_machine_as_test(Counted, settings=chosen)
-    finally:
-        run_machine.examples = count
-    return count
-
-
 def test_a_trainer_does_what_a_plain_model_of_it_does():
-    run_machine(40, 12)
+    run_machine(TrainerMachine, 40, 12)
