@@ -213,6 +213,16 @@ class Modules(RuleBasedStateMachine):
         cells = {id(p.cell): p.cell for p, learns in self.node.named().values() if learns}
         assert flat.size == sum(cell.value.size for cell in cells.values())
 
+    @rule()
+    def count(self):
+        """The totals of a summary: each memory once, and how much of it is frozen."""
+        named = self.node.named().values()
+        cells = ({id(p.cell): p.cell for p, learns in named if learns or every} for every in (1, 0))
+        total, trained = (sum(cell.value.size for cell in each.values()) for each in cells)
+        frozen = f" ({trained:,} trained, {total - trained:,} frozen)" if trained < total else ""
+        last = self.root.summary().splitlines()[-1]
+        assert last.startswith(f"{total:,} parameters{frozen}, "), last
+
     # Gradients ------------------------------------------------------------------------------------
 
     def backward_model(self, x, times=1, node=None):
@@ -466,9 +476,6 @@ class Modules(RuleBasedStateMachine):
         for module, node in self.twins:
             for name, p in module.named_parameters():
                 self.close(p.numpy(), node.leaves[name].cell.value)
-        cells = {id(leaf.cell): leaf.cell for leaf, _ in expected.values()}
-        total = sum(cell.value.size for cell in cells.values())
-        assert self.root.summary().splitlines()[-1].startswith(f"{total:,} parameters")
 
 
 def test_modules_and_optimizers_do_what_the_model_does():
