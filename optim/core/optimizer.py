@@ -126,11 +126,9 @@ class Optimizer:
         ):  # fmt: skip
             if limit is not None and not limit > 0:
                 raise ValueError(f"{name}: {option} must be positive, not {limit}")
-        self.accumulate = accumulate
+        self.accumulate, self.accumulated = accumulate, 0
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
-        self.accumulated = 0
-        # How many updates have been made; schedules ask it, since a Parameter that was frozen for a
-        # time has made fewer steps.
+        # Updates made; schedules ask it, since a Parameter that was frozen for a time made fewer.
         first = next(iter(self.named.values()))
         self._updates = Tensor(np.array(0.0), device=first.device)
         # What the rule keeps about Parameters that are frozen now, by name and slot.
@@ -421,14 +419,15 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: {len(saved['rates'])} groups were saved, "
                 f"there are {len(self.groups)}"
             )
-        old = [group.runs for group in self.groups], self._resting
+        runs = [group.runs for group in self.groups]
+        rest = self._resting, self._learning, self._arrays
         try:
             self._lay_out(state)
             new = self._slots_from(state)
         except Exception:
-            for group, runs in zip(self.groups, old[0], strict=True):
-                group.runs = runs
-            self._resting = old[1]
+            for group, old in zip(self.groups, runs, strict=True):
+                group.runs = old
+            self._resting, self._learning, self._arrays = rest
             raise
         for run, slots in new:
             run.state = slots
@@ -456,6 +455,10 @@ class Optimizer:
                         write_slot(slots[key], value, part, run, name)
                 new.append((run, slots))
         return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The content of a copy: it finds out itself, at its first step, what of its own learns."""
+        return {**vars(self), "_learning": frozenset()}
 
     if not TYPE_CHECKING:  # type checkers would take any name for an attribute
 
