@@ -30,6 +30,7 @@ from machine_runs import run_machine
 from plain_sequences import KINDS, Kind, make_kind
 
 from tapegrad import nn, no_grad
+from tapegrad.autograd import Parameter, ops
 from tapegrad.autograd.core.tree import leaves
 
 MODES = ("both", "train", "eval", "neither")
@@ -110,14 +111,15 @@ class Sequences(Machine):
             one.steps.pop("x", None)  # a step that is refused leaves nothing to replay
             self.refused(one, lambda: self.call(one, how, x))
             return
-        y = one.replayed("x", one.module, x) if how == "replay" else self.call(one, how, x)
+        given = Parameter(x.copy()) if how == "call" else x  # whose gradient is asked for then
+        y = one.replayed("x", one.module, x) if how == "replay" else self.call(one, how, given)
         if y is None:
             return
         close(y.numpy(), expected[0])
         if one.remembers:
             one.kept = expected[1]
-        if how == "forward":
-            self.check_gradients(one, x, x, start, mask, seed)
+        if how in {"forward", "call"}:
+            self.check_gradients(one, given, x, start, mask, seed, result=y)
 
     @rule(
         number=SAMPLES,
@@ -168,7 +170,7 @@ class Sequences(Machine):
             one.kept = expected[1]
         if not replays:
             mask = self.mask_of(one, x)
-            self.check_gradients(one, inputs, x, start, mask, seed, module=module)
+            self.check_gradients(one, inputs, x, start, mask, seed, result=result, module=module)
 
     @precondition(lambda self: self.kind.masks)
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, other=SAMPLES, seed=SEEDS, replays=st.booleans())
@@ -217,6 +219,7 @@ class Sequences(Machine):
     def states_are_remembered(self) -> None:
         for one in getattr(self, "instances", ()) if self.kind.remembers else ():
             found = one.module.getHiddenState()
+            assert not any(state.tracked for state in leaves(found)), "gradients would pass calls"
             assert (found is None) == (one.kept is None)
             if found is not None:
                 for state, right in zip(flat(found), one.kept, strict=True):
@@ -275,26 +278,33 @@ class Sequences(Machine):
         start: Any,
         mask: np.ndarray | None,
         seed: int,
+        result: Any,
         module: Any = None,
     ) -> None:
-        """After `forward`: the gradients along random directions are differences of the model."""
+        """The gradients along random directions are differences of the model.
+
+        inputs: of `forward`, or a Parameter, with which the module was called on the tape
+        """
         module = one.module if module is None else module
         rng = np.random.default_rng(seed + 2)
-        output = module.output
         with_states = isinstance(inputs, list)
         passed = with_states and inputs[1] is not None
         n = x.shape[0 if self.kind.batch_first else 1]
         states = [np.zeros(shape) for shape in self.kind.widths(n)] if start is None else start
         if with_states:
             nest = self.kind.listed if module is not one.module else self.kind.nest
-            g_y = rng.normal(size=output[0].shape)
+            g_y = rng.normal(size=result[0].shape)
             g_last = [rng.normal(size=state.shape) for state in states]
             cotangent = [g_y, nest(g_last)]
         else:
-            g_y, g_last = rng.normal(size=output.shape), [0.0] * len(states)
+            g_y, g_last = rng.normal(size=result.shape), [0.0] * len(states)
             cotangent = g_y
         module.zeroGradParameters()
-        by_input = module.backward(inputs, cotangent)
+        if isinstance(inputs, Parameter):
+            ops.sum(result * cotangent).backward()
+            by_input = inputs.grad
+        else:
+            by_input = module.backward(inputs, cotangent)
         found = [by_input[0] if with_states else by_input]
         if passed:
             found += leaves(by_input[1])
