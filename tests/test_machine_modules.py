@@ -34,19 +34,30 @@ from tapegrad.optim import clip_grad_norm
 
 PICK = st.integers(0, 10**6)
 SEED = st.integers(0, 9)
+THEN = st.none() | SEED  # whether a step of training follows a change, in the same rule
+OPTIMIZER = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["SGD", "Adam"]),
+        "options": st.sampled_from([{}, {"momentum": 0.9}, {"weight_decay": 0.1}]),
+        "source": st.sampled_from(["module", "groups", "list"]),
+        "accumulate": st.sampled_from([1, 1, 2]),
+        "clip": st.sampled_from([None, None, 0.1]),
+    }
+)
 
 
 class Modules(RuleBasedStateMachine):
     """The machine: `pairs` holds each module with its node, the root first."""
 
-    @initialize(seed=SEED)
-    def build(self, seed):
+    @initialize(seed=SEED, made=OPTIMIZER)
+    def build(self, seed, made):
         nn.manual_seed(seed)
         self.root, self.node = nn.Sequential(), model.Node("sequential")
         self.twins, self.updaters, self.results, self.dtype = [], [], [], np.float32
         self.fresh = 0
         self.append(self.make("linear"))
         self.append(self.make("tanh"))
+        self.make_optimizer(**made)
 
     # The pairs of modules and nodes --------------------------------------------------------------
 
@@ -111,8 +122,8 @@ class Modules(RuleBasedStateMachine):
         self.append((module, node))
 
     @precondition(lambda self: len(self.node.children) < 8)
-    @rule(number=PICK, inside=st.booleans())
-    def clone_and_share(self, number, inside):
+    @rule(number=PICK, inside=st.booleans(), then=THEN)
+    def clone_and_share(self, number, inside, then):
         module, node = self.pick(number, "linear")
         names = ["weight", "bias", "gradWeight", "gradBias"] if inside else ["weight", "bias"]
         clone = module.clone(*names)
@@ -125,14 +136,16 @@ class Modules(RuleBasedStateMachine):
             self.append((clone, twin))
         elif len(self.twins) < 3:
             self.twins.append((clone, twin))
+        self.go_on(then)
 
     @precondition(lambda self: len(self.node.children) < 8)
-    @rule(number=PICK)
-    def tie(self, number):
+    @rule(number=PICK, then=THEN)
+    def tie(self, number, then):
         module, node = self.pick(number, "linear")
         other, twin = self.make("linear")
         other.weight, twin.leaves["weight"] = module.weight, node.leaves["weight"]
         self.append((other, twin))
+        self.go_on(then)
 
     @rule(number=PICK, kind=st.sampled_from(["linear", "count", "block"]), way=st.booleans())
     def replace(self, number, kind, way):
@@ -149,8 +162,8 @@ class Modules(RuleBasedStateMachine):
             self.append(self.make("linear"))
         self.changed()
 
-    @rule(number=PICK, seed=SEED, new=st.booleans())
-    def assign(self, number, seed, new):
+    @rule(number=PICK, seed=SEED, new=st.booleans(), then=THEN)
+    def assign(self, number, seed, new, then):
         module, node = self.pick(number, "linear")
         value = np.random.default_rng(seed).standard_normal((3, 3))
         if new:
@@ -162,11 +175,12 @@ class Modules(RuleBasedStateMachine):
             node.leaves["weight"].cell.value[...] = value
         with pytest.raises(ValueError, match="of shape"):
             module.bias = np.ones(4)
+        self.go_on(then)
 
     # Freezing, modes, memory ----------------------------------------------------------------------
 
-    @rule(number=PICK, freeze=st.booleans())
-    def freeze(self, number, freeze):
+    @rule(number=PICK, freeze=st.booleans(), then=THEN)
+    def freeze(self, number, freeze, then):
         module, node = self.pick(number)
         (module.freeze if freeze else module.unfreeze)()
         for each in node.nodes():
@@ -176,22 +190,25 @@ class Modules(RuleBasedStateMachine):
         with no_grad():
             self.root(data(0, self.dtype))  # what uses a Parameter is known from its use
         self.node.run(data(0, float), [])
+        self.go_on(then)
 
-    @rule(number=PICK, freeze=st.booleans())
-    def freeze_parameter(self, number, freeze):
+    @rule(number=PICK, freeze=st.booleans(), then=THEN)
+    def freeze_parameter(self, number, freeze, then):
         p, leaf = self.pick_parameter(number)
         (p.freeze if freeze else p.unfreeze)()
         leaf.frozen = freeze
+        self.go_on(then)
 
-    @rule(number=PICK, training=st.booleans())
-    def mode(self, number, training):
+    @rule(number=PICK, training=st.booleans(), then=THEN)
+    def mode(self, number, training, then):
         module, node = self.pick(number)
         (module.training if training else module.evaluate)()
         for each in node.nodes():
             each.training = training
+        self.go_on(then)
 
-    @rule(double=st.booleans())
-    def convert(self, double):
+    @rule(double=st.booleans(), then=THEN)
+    def convert(self, double, then):
         dtype = np.float64 if double else np.float32
         if dtype != self.dtype and self.has_twins():
             with pytest.raises(ValueError, match="end the sharing"):
@@ -199,6 +216,7 @@ class Modules(RuleBasedStateMachine):
             return
         self.root.type(dtype)
         self.dtype = dtype
+        self.go_on(then)
 
     def has_twins(self):
         """Whether twins or optimizers hold Parameters elsewhere that share the tree's memory."""
@@ -208,11 +226,12 @@ class Modules(RuleBasedStateMachine):
         others += [leaf for u in self.updaters for leaf, _ in u[1].rates]
         return any(id(leaf) not in known and id(leaf.cell) in cells for leaf in others)
 
-    @rule()
-    def flatten(self):
+    @rule(then=THEN)
+    def flatten(self, then):
         flat, _ = self.root.getParameters()
         cells = {id(p.cell): p.cell for p, learns in self.node.named().values() if learns}
         assert flat.size == sum(cell.value.size for cell in cells.values())
+        self.go_on(then)
 
     @rule()
     def count(self):
@@ -237,6 +256,9 @@ class Modules(RuleBasedStateMachine):
         return y, g
 
     @rule(seed=SEED, times=st.integers(1, 2))
+    def forward_and_backward(self, seed, times):
+        self.backward(seed, times)
+
     def backward(self, seed, times):
         x = data(seed, self.dtype)
         y = self.root.forward(x)
@@ -308,26 +330,24 @@ class Modules(RuleBasedStateMachine):
         for leaf, _ in self.node.named().values():
             leaf.grad.value[...] = 0
 
-    @rule(limit=st.sampled_from([0.0, 0.01, 1.0]), listed=st.booleans())
-    def clip(self, limit, listed):
+    @rule(limit=st.sampled_from([0.0, 0.01, 1.0]), listed=st.booleans(), seed=SEED)
+    def clip(self, limit, listed, seed):
         with pytest.raises(ValueError, match="at least 0"):
             clip_grad_norm(self.root, -1.0)
         leaves = [leaf for leaf, learns in self.node.named().values() if learns]
         if not leaves:
             return
+        self.backward(seed, 1)
         clip_grad_norm([p for _, p in self.root.named_parameters()] if listed else self.root, limit)
         model.clip([leaf.grad for leaf in leaves], limit)
 
     # Optimizers -----------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.updaters) < 3)
-    @rule(
-        kind=st.sampled_from(["SGD", "Adam"]),
-        options=st.sampled_from([{}, {"momentum": 0.9}, {"weight_decay": 0.1}]),
-        source=st.sampled_from(["module", "groups", "list"]),
-        accumulate=st.sampled_from([1, 1, 2]),
-        clip=st.sampled_from([None, None, 0.1]),
-    )
+    @rule(made=OPTIMIZER)
+    def add_optimizer(self, made):
+        self.make_optimizer(**made)
+
     def make_optimizer(self, kind, options, source, accumulate, clip):
         options = {k: v for k, v in options.items() if kind == "SGD" or k != "momentum"}
         named = self.node.named()
@@ -386,11 +406,22 @@ class Modules(RuleBasedStateMachine):
     def step(self, number):
         if entry := self.chosen(number):
             entry[0].step()
-            entry[1].step()
+            entry[1].step(single=self.dtype == np.float32)
 
     @precondition(lambda self: self.updaters)
     @rule(number=PICK, seed=SEED, times=st.integers(1, 3), replayed=st.booleans())
     def train(self, number, seed, times, replayed):
+        self.train_for(number, seed, times, replayed)
+
+    def go_on(self, seed):
+        """Train for a step, with a new optimizer if there is none, or not."""
+        if seed is None:
+            return
+        if not self.updaters:
+            self.make_optimizer("SGD", {"momentum": 0.9}, "module", accumulate=1, clip=None)
+        self.train_for(seed // 2, seed, 1, seed % 2)
+
+    def train_for(self, number, seed, times, replayed):
         if not (entry := self.chosen(number)):
             return
         optimizer, updater, _, recorded = entry
@@ -400,20 +431,21 @@ class Modules(RuleBasedStateMachine):
             (recorded if replayed and recorded else step)(x)
             updater.zero()
             self.backward_model(x)
-            updater.step()
+            updater.step(single=self.dtype == np.float32)
 
     @precondition(lambda self: self.updaters)
-    @rule(number=PICK, factor=st.sampled_from([0.5, 2.0]))
-    def change_rates(self, number, factor):
+    @rule(number=PICK, factor=st.sampled_from([0.5, 2.0]), then=THEN)
+    def change_rates(self, number, factor, then):
         optimizer, updater, *_ = self.updaters[number % len(self.updaters)]
         for group in optimizer.groups:
             group.options["lr"] *= factor
         updater.rates = [(leaf, rate * factor) for leaf, rate in updater.rates]
+        self.go_on(then)
 
     # Copies and files -----------------------------------------------------------------------------
 
-    @rule(way=st.sampled_from(["deepcopy", "pickle", "file", "clone"]))
-    def copy_all(self, way):
+    @rule(way=st.sampled_from(["deepcopy", "pickle", "file", "clone"]), then=THEN)
+    def copy_all(self, way, then):
         """Go on with a copy; optimizers are copied along, or left behind."""
         self.updaters = [u for u in self.updaters if not u[1].stale]
         if way in ("deepcopy", "pickle"):
@@ -435,9 +467,10 @@ class Modules(RuleBasedStateMachine):
             else:
                 self.root = self.root.clone()
         self.twins = []
+        self.go_on(then)
 
-    @rule()
-    def state_dicts(self):
+    @rule(then=THEN)
+    def state_dicts(self, then):
         saved = self.root.state_dict()
         assert saved.keys() == {n for n, _ in self.root.named_parameters()} | {
             n for n, _ in self.root.named_buffers()
@@ -449,11 +482,13 @@ class Modules(RuleBasedStateMachine):
         self.root.load_state_dict(saved)
         for state, u in zip(states, [u for u in self.updaters if not u[1].stale], strict=True):
             u[0].load_state_dict(pickle.loads(pickle.dumps(state)))
+        self.go_on(then)
 
     # What must hold -------------------------------------------------------------------------------
 
     def close(self, found, expected, what=""):
-        model.close(found, expected, 1e-9 if self.dtype == np.float64 else 2e-4, what)
+        double = self.dtype == np.float64 and not any(u[1].single for u in self.updaters)
+        model.close(found, expected, 1e-9 if double else 2e-4, what)
 
     @invariant()
     def agrees(self):

@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 import machine_runs
+import pytest
 
 from tests.nightly import nightly
 
@@ -24,7 +25,7 @@ def _run(machine: type[RuleBasedStateMachine], steps: int, seed: int) -> int:
         examples = min(PART, -(-(steps - figures.steps) // EACH))
         try:
             machine_runs.run_machine(machine, examples, EACH, seed=seed, figures=figures)
-        except Exception:  # noqa: BLE001  # whatever it is, the report has the steps that lead there
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001  # the report has the steps that lead there
             print(f"FAILED with seed {seed}", flush=True)
             traceback.print_exc()
         print(f"seed {seed}: {figures}", flush=True)
