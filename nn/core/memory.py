@@ -285,7 +285,7 @@ def refuse_to_part(module: Any, parameters: list[Parameter]) -> None:
 
 
 def _forget_replaced_layers(part: Any) -> None:
-    """Forget the buffers of an earlier `getParameters` if Parameters in them are the part's no more."""
+    """Forget the buffers of an earlier `getParameters` if the part has lost Parameters in them."""
     known = transient_value(part, "flat")
     if known is not None:
         own = {id(p) for _, p in part.named_parameters()}
