@@ -29,7 +29,7 @@ from machine_modules import Block, Center, Count, data
 from machine_runs import run_machine
 
 from tapegrad import nn, no_grad, optim, value_and_grad
-from tapegrad.autograd import Parameter, Tensor, replay
+from tapegrad.autograd import Parameter, ReplayError, Tensor, replay
 from tapegrad.optim import clip_grad_norm
 
 PICK = st.integers(0, 10**6)
@@ -201,10 +201,11 @@ class Modules(RuleBasedStateMachine):
 
     @rule(number=PICK, training=st.booleans(), then=THEN)
     def mode(self, number, training, then):
-        module, node = self.pick(number)
-        (module.training if training else module.evaluate)()
-        for each in node.nodes():
-            each.training = training
+        for part, on in ((number // 2, not training), (number, training)):
+            module, node = self.pick(part)
+            (module.training if on else module.evaluate)()
+            for each in node.nodes():
+                each.training = on
         self.go_on(then)
 
     @rule(double=st.booleans(), then=THEN)
@@ -228,9 +229,15 @@ class Modules(RuleBasedStateMachine):
 
     @rule(then=THEN)
     def flatten(self, then):
-        flat, _ = self.root.getParameters()
-        cells = {id(p.cell): p.cell for p, learns in self.node.named().values() if learns}
-        assert flat.size == sum(cell.value.size for cell in cells.values())
+        flat, gradients = self.root.getParameters()
+        learning = [p for p, learns in self.node.named().values() if learns]
+        values, grads = ({id(c): c for c in each}.values() for each in
+                         ([p.cell for p in learning], [p.grad for p in learning]))  # fmt: skip
+        assert flat.size == sum(cell.value.size for cell in values)
+        flat.data *= 0.5
+        gradients.data *= 0.5
+        for cell in (*values, *grads):
+            cell.value *= 0.5
         self.go_on(then)
 
     @rule()
@@ -317,6 +324,12 @@ class Modules(RuleBasedStateMachine):
         expected = 2 * (1 - x).sum(0) / x.size
         np.testing.assert_allclose(criterion.center.grad.numpy(), expected, rtol=1e-5)
 
+    def freeze_after_backward(self, seed, frozen):
+        """What is frozen keeps the gradient that it has."""
+        self.backward(seed, 1)
+        if frozen is not None:
+            self.freeze_parameter(frozen, freeze=True, then=None)
+
     @rule(number=PICK)
     def descend_by_hand(self, number):
         p, leaf = self.pick_parameter(number)
@@ -324,20 +337,23 @@ class Modules(RuleBasedStateMachine):
             p.data -= 0.1 * p.grad.numpy()
             leaf.cell.value -= 0.1 * leaf.grad.value
 
-    @rule()
-    def zero(self):
+    @rule(seed=SEED, frozen=st.none() | PICK)
+    def zero(self, seed, frozen):
+        self.freeze_after_backward(seed, frozen)
         self.root.zeroGradParameters()
         for leaf, _ in self.node.named().values():
             leaf.grad.value[...] = 0
 
-    @rule(limit=st.sampled_from([0.0, 0.01, 1.0]), listed=st.booleans(), seed=SEED)
-    def clip(self, limit, listed, seed):
+    @rule(
+        limit=st.sampled_from([0.0, 0.01]), listed=st.booleans(), seed=SEED, frozen=st.none() | PICK
+    )
+    def clip(self, limit, listed, seed, frozen):
         with pytest.raises(ValueError, match="at least 0"):
             clip_grad_norm(self.root, -1.0)
+        self.freeze_after_backward(seed, frozen)
         leaves = [leaf for leaf, learns in self.node.named().values() if learns]
         if not leaves:
             return
-        self.backward(seed, 1)
         clip_grad_norm([p for _, p in self.root.named_parameters()] if listed else self.root, limit)
         model.clip([leaf.grad for leaf in leaves], limit)
 
@@ -413,22 +429,57 @@ class Modules(RuleBasedStateMachine):
     def train(self, number, seed, times, replayed):
         self.train_for(number, seed, times, replayed)
 
+    @rule(
+        what=st.sampled_from(["mode", "freeze", "freeze_parameter", "unfreeze all", "convert"]),
+        number=PICK,
+        seed=SEED,
+        replayed=st.booleans(),
+    )
+    def there_and_back(self, what, number, seed, replayed):
+        """Train, change something, train, change it back, train."""
+        for on in (None, True, False):
+            if on is None:
+                pass
+            elif what == "convert":
+                self.convert(double=self.dtype == np.float32, then=None)
+            elif what == "mode":
+                self.mode(number, not on, then=None)
+            elif what == "unfreeze all" and not on:
+                self.freeze(0, freeze=False, then=None)
+            elif what == "freeze":
+                self.freeze(number, freeze=on, then=None)
+            else:
+                self.freeze_parameter(number, freeze=on, then=None)
+            self.remove_stale()
+            self.train_for(number, seed, 3 if on is None else 2, replayed)
+            self.agrees()
+
     def go_on(self, seed):
-        """Train for a step, with a new optimizer if there is none, or not."""
-        if seed is None:
-            return
+        """Train for a step, or not."""
+        if seed is not None:
+            self.remove_stale()
+            self.train_for(seed // 2, seed, 1, seed % 2)
+
+    def remove_stale(self):
+        """Have an optimizer that is made for the Parameters that there are."""
+        for number in reversed(range(len(self.updaters))):
+            self.chosen(number)
         if not self.updaters:
             self.make_optimizer("SGD", {"momentum": 0.9}, "module", accumulate=1, clip=None)
-        self.train_for(seed // 2, seed, 1, seed % 2)
 
     def train_for(self, number, seed, times, replayed):
         if not (entry := self.chosen(number)):
             return
-        optimizer, updater, _, recorded = entry
+        optimizer, updater, of_module, recorded = entry
         step = self.training_step(self.root, optimizer)
         for i in range(times):
             x = data(seed + i, self.dtype)
-            (recorded if replayed and recorded else step)(x)
+            try:
+                (recorded if replayed and recorded else step)(x)
+            except ReplayError:  # after the step was made
+                recorded = replay(step)
+                new = optimizer, updater, of_module, recorded
+                self.updaters[self.updaters.index(entry)] = entry = new
             updater.zero()
             self.backward_model(x)
             updater.step(single=self.dtype == np.float32)
@@ -448,6 +499,7 @@ class Modules(RuleBasedStateMachine):
     def copy_all(self, way, then):
         """Go on with a copy; optimizers are copied along, or left behind."""
         self.updaters = [u for u in self.updaters if not u[1].stale]
+        old = self.root
         if way in ("deepcopy", "pickle"):
             both = self.root, [u[0] for u in self.updaters]
             both = copy.deepcopy(both) if way == "deepcopy" else pickle.loads(pickle.dumps(both))
@@ -467,6 +519,9 @@ class Modules(RuleBasedStateMachine):
             else:
                 self.root = self.root.clone()
         self.twins = []
+        for _, p in old.named_parameters():
+            p.data[...] = 7
+            p.grad = np.full(p.shape, 7, p.dtype)
         self.go_on(then)
 
     @rule(then=THEN)

@@ -598,6 +598,24 @@ def test_a_state_that_is_refused_leaves_what_is_frozen_now_as_it_is():
     np.testing.assert_array_equal(bias.numpy(), before)
 
 
+@pytest.mark.parametrize("rests", [0, 1])
+def test_memory_that_went_on_learning_keeps_its_state_when_a_sharer_learns_again(rests):
+    """Of two layers that share all, one is frozen for a time: the momentum is that of the other."""
+    layer = nn.Linear(3, 3).double()
+    twin = layer.clone("weight", "bias", "gradWeight", "gradBias")
+    model = nn.Sequential(layer, twin)
+    optimizer = optim.SGD(model, lr=0.1, momentum=0.5)
+    moved = []
+    for step in range(4):
+        if step in {1, 3}:
+            (model.get(rests).unfreeze if step == 3 else model.get(rests).freeze)()
+        model.get(1 - rests).weight.grad.data[...] = 1.0
+        before = layer.weight.numpy().copy()
+        optimizer.step()
+        moved.append((before - layer.weight.numpy())[0, 0])
+    np.testing.assert_allclose(moved, [0.1, 0.15, 0.175, 0.1875])
+
+
 def test_a_gradient_that_was_replaced_is_the_one_that_counts():
     first, second = network(), network()
     a, b = optim.SGD(first, lr=0.1), optim.SGD(dict(second.named_parameters()), lr=0.1)

@@ -32,7 +32,7 @@ from tapegrad.optim.core.groups import (
 )
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
-from tapegrad.optim.core.runs import MemoryRun, find_runs, is_held_elsewhere, write_slot
+from tapegrad.optim.core.runs import MemoryRun, at_rest, find_runs, is_held_elsewhere, write_slot
 from tapegrad.optim.core.translation import (
     default_of,
     refuse_names_beside,
@@ -229,8 +229,7 @@ class Optimizer:
                 learning, claimed, join=not self.rule.needs_whole_array, key_of=key_of
             )
             claimed += group.runs
-        members = {name for run in claimed for name, *_ in run.members}
-        self._resting = {n: dict(s) for n, s in saved.items() if n not in members and s}
+        self._resting = at_rest(saved, self.named, claimed)
         self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
     def _which_learn(self) -> frozenset[int]:
@@ -446,7 +445,7 @@ class Optimizer:
             options = self._settings(group)
             for run in group.runs:
                 slots: dict[str, Any] = {}
-                if state[run.members[0][0]]:
+                if any(state[name] for name, *_ in run.members):
                     self.rule.prepare(slots, run.x, options)
                 for name, _, part in run.members:
                     for key, value in state[name].items():
