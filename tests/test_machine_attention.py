@@ -42,8 +42,12 @@ class Attentions(Machine):
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS, which=st.integers(0, 3))
     def set_masks(self, number: int, t: int, n: int, seed: int, which: int) -> None:
         one, masks = self.pick(number), self.draw_masks(t, n, seed, which)
-        one.module.setMask(attn_mask=masks[0], key_padding_mask=masks[1])
-        one.mask = masks
+
+        def change() -> None:
+            one.module.setMask(attn_mask=masks[0], key_padding_mask=masks[1])
+            one.mask = masks
+
+        self.replay_around(change, number, seed)
 
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS)
     def set_a_mask_without_a_name(self, number: int, t: int, n: int, seed: int) -> None:
@@ -69,7 +73,7 @@ class Attentions(Machine):
         which=st.integers(0, 3),
         how=st.sampled_from(CALLS),
     )
-    def run(self, number: int, t: int, n: int, seed: int, which: int, how: str) -> None:
+    def run(self, number: int, t: int, n: int, seed: int, how: str, which: int = 0) -> None:
         """Masks of the call hold beside those that are set."""
         one = self.pick(number)
         t, n = self.sizes(t, n, seed)

@@ -57,6 +57,7 @@ class Modules(RuleBasedStateMachine):
         self.fresh = 0
         self.append(self.make("linear"))
         self.append(self.make("tanh"))
+        self.append(self.make("linear"))
         self.make_optimizer(**made)
 
     # The pairs of modules and nodes --------------------------------------------------------------
@@ -227,17 +228,19 @@ class Modules(RuleBasedStateMachine):
         others += [leaf for u in self.updaters for leaf, _ in u[1].rates]
         return any(id(leaf) not in known and id(leaf.cell) in cells for leaf in others)
 
-    @rule(then=THEN)
-    def flatten(self, then):
-        flat, gradients = self.root.getParameters()
-        learning = [p for p, learns in self.node.named().values() if learns]
-        values, grads = ({id(c): c for c in each}.values() for each in
-                         ([p.cell for p in learning], [p.grad for p in learning]))  # fmt: skip
-        assert flat.size == sum(cell.value.size for cell in values)
-        flat.data *= 0.5
-        gradients.data *= 0.5
-        for cell in (*values, *grads):
-            cell.value *= 0.5
+    @rule(number=PICK, then=THEN)
+    def flatten(self, number, then):
+        """The buffers of a part, and then those of all, are where the parameters are."""
+        for module, node in (self.pick(number), (self.root, self.node)):
+            flat, gradients = module.getParameters()
+            learning = [leaf for leaf, learns in node.named().values() if learns]
+            values = {id(leaf.cell): leaf.cell for leaf in learning}.values()
+            grads = {id(leaf.grad): leaf.grad for leaf in learning}.values()
+            assert flat.size == sum(cell.value.size for cell in values)
+            flat.data *= 0.5
+            gradients.data *= 0.5
+            for cell in (*values, *grads):
+                cell.value *= 0.5
         self.go_on(then)
 
     @rule()

@@ -44,12 +44,26 @@ class Sequences(Machine):
     size: int
     usual: tuple[int, int]  # the numbers of steps and samples in most calls and masks
 
-    @initialize(which=st.integers(0, 10**6), seed=SEEDS, size=SAMPLES, t=SAMPLES, n=SAMPLES)
-    def build(self, which: int, seed: int, size: int, t: int, n: int) -> None:
+    @initialize(
+        which=st.integers(0, 10**6),
+        seed=SEEDS,
+        size=SAMPLES,
+        t=SAMPLES,
+        n=SAMPLES,
+        mode=st.sampled_from(MODES),
+        masked=st.booleans(),
+    )
+    def build(
+        self, which: int, seed: int, size: int, t: int, n: int, mode: str, masked: bool
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.size, self.usual = size, (t, n)
         self.kind = make_kind(self.kinds[which % len(self.kinds)], rng, size)
         self.instances = [instance_of(self.kind.module.double())]
+        if self.kind.remembers:
+            self.remember(0, mode)
+        if masked and self.kind.sets_masks and self.kind.masks:
+            self.set_mask(0, 1, 1, seed | 1, unset=False)
 
     # Settings -------------------------------------------------------------------------------------
 
@@ -71,20 +85,27 @@ class Sequences(Machine):
     @rule(number=SAMPLES, n=SAMPLES, seed=SEEDS)
     def set_states(self, number: int, n: int, seed: int) -> None:
         one, states = self.pick(number), self.draw_states(self.sizes(1, n, seed)[1], seed)
-        nested = self.kind.listed(states)[0]
+        given = [state.copy() for state in states]
+        nested = self.kind.listed(given)[0]
         if one.remember == "neither":
             with pytest.raises(RuntimeError, match="remember"):
                 one.module.setHiddenState(nested)
             return
         one.module.setHiddenState(nested)
         one.kept = states
+        for state in given:
+            state[...] = np.nan  # the caller's own, which were copied
 
     @precondition(lambda self: self.kind.sets_masks and self.kind.masks)
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS, unset=st.booleans())
     def set_mask(self, number: int, t: int, n: int, seed: int, unset: bool) -> None:
         one, shape = self.pick(number), self.sizes(t, n, seed)
-        one.mask = None if unset else np.random.default_rng(seed).random(shape) < 0.4
-        one.module.setZeroMask(one.mask)
+
+        def change() -> None:
+            one.mask = None if unset else np.random.default_rng(seed).random(shape) < 0.4
+            one.module.setZeroMask(one.mask)
+
+        self.replay_around(change, number, seed)
 
     @precondition(lambda self: self.kind.sets_masks and self.kind.masks)
     @rule(number=SAMPLES)
@@ -205,6 +226,7 @@ class Sequences(Machine):
     @rule(number=SAMPLES, n=SAMPLES, other=SAMPLES, seed=SEEDS)
     def run_steps_of_several_sizes(self, number: int, n: int, other: int, seed: int) -> None:
         """The state after a step of n samples is not one for another number of samples."""
+        n = self.sizes(1, n, seed)[1]
         one, x, more = self.pick(number), *(self.draw_input(1, k, seed) for k in (n, other))
         start = one.kept if one.remembers else None
         if n != other:

@@ -175,6 +175,8 @@ class TrainerMachine(RuleBasedStateMachine):
         self.kept = [False] * 4
         self.checkpoint, self.saved_at, self.fits = None, -1, 0
         self.make_trainer(rng)
+        if pick("modes", False, False, True):
+            self.set_modes("norm off")
 
     def make_trainer(self, rng):
         devices.manual_seed(int(rng.integers(1000)))

@@ -44,7 +44,7 @@ FAULTS = r"""
 modules | an optimizer moves what is frozen | optim.core.optimizer:Optimizer._which_learn | if not p.frozen) | )
 modules | an optimizer moves what is frozen | optim.core.optimizer:Optimizer._which_learn | getattr(self.module, "named_trainable", self.module.named_parameters) | self.module.named_parameters
 modules | an optimizer does not see what is unfrozen | optim.core.optimizer:Optimizer._follow_parameters | self._learning == self._which_learn() and | True and
-modules | an optimizer forgets the state of what rests | optim.core.optimizer:Optimizer._lay_out | if n not in members and s} | if False}
+modules | an optimizer forgets the state of what rests | optim.core.runs:at_rest | if name not in members and state} | if False}
 modules | a run of memory reaches over what is frozen in it | optim.core.runs:_Place.continues | self.stop == other.start | self.stop <= other.start
 modules | a run of memory reaches over what is frozen in it | optim.core.runs:_Place.continues | == other.gradient_start | <= other.gradient_start
 modules | an optimizer moves memory that others hold | optim.core.optimizer:Optimizer._gather | and not is_held_elsewhere(trained) and not is_held_elsewhere(gradients) | and True
@@ -78,9 +78,6 @@ modules | a gradient by an array is a constant in a loss | autograd.transforms.v
 modules | the second backward replaces the first | autograd.reverse.sweep:add_to_grad | inplace.accumulate(leaf.grad, g if scale == 1 else g * scale) | inplace.assign(leaf.grad, g if scale == 1 else g * scale)
 modules | replay does not watch the mode | autograd.replay.watching:Watches._places_of | attributes_of(value), results, | attributes_of(value), (*results, "_training"),
 modules | replay does not watch the freezing of modules | autograd.replay.watching:Watches._places_of | attributes_of(value), results, | attributes_of(value), (*results, "_frozen"),
-modules | replay does not watch where Parameters are | autograd.replay.places:Memory.read | return memory, self.gradient_memory(self.tensor), | return None, None,
-modules | replay does not watch where Parameters are | autograd.replay.watching:_quick_check | p.values[:1]], | ()],
-modules | replay does not watch where Parameters are | autograd.replay.watching:_quick_check | [p.values[1] for p in learned] | []
 recurrent | replay takes an old mask of the same shape | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike
 recurrent | replay does not watch the mask | autograd.replay.watching:Watches._places_of | attributes_of(value), results, | attributes_of(value), (*results, "_mask"),
 recurrent | replay keeps a state for ever | nn.recurrent.states:Remembering._remembers | watching is not None and watching.refuses | False
@@ -92,7 +89,7 @@ recurrent | the mask of the way back is not reversed | nn.recurrent.sequence:Bid
 recurrent | the mask of a call is not reversed | nn.recurrent.sequence:Bidirectional.updateOutput | ops.flip(mask, axis=0) | mask
 recurrent | states that are passed are remembered too | nn.recurrent.states:Remembering.keep_states | elif self._remembers(): | if self._remembers():
 recurrent | states are remembered in the other mode | nn.recurrent.states:Remembering._remembers | "train" if self.train else "eval" | "eval" if self.train else "train"
-recurrent | a copy shares its settings of states | nn.recurrent.states:Remembering.setHiddenState | ops.copy(t).detach() | t.detach()
+recurrent | states that are set are not copied | nn.recurrent.states:Remembering.setHiddenState | ops.copy(t).detach() | t.detach()
 recurrent | a refused sequence leaves its states | nn.recurrent.over_time:Sequencer.updateOutput | dict(self.start_states() or {}) | self.start_states() or {}
 recurrent | padding keeps the state of the step before | nn.recurrent.sequence:SeqLSTM.updateOutput | h * factors[t], c * factors[t] | h * factors[t], c
 attention | replay takes an old mask of the same shape, of attention | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike
