@@ -106,7 +106,6 @@ def instance_of(module: Any) -> Instance:
 class Machine(RuleBasedStateMachine):
     """What both machines share: copies, modes and weights of up to three instances."""
 
-    kinds: tuple[str, ...] = ()
     instances: list[Instance]
 
     def run(self, number: int, t: int, n: int, seed: int, how: str) -> None:

@@ -55,9 +55,8 @@ class Modules(RuleBasedStateMachine):
         self.root, self.node = nn.Sequential(), model.Node("sequential")
         self.twins, self.updaters, self.results, self.dtype = [], [], [], np.float32
         self.fresh = 0
-        self.append(self.make("linear"))
-        self.append(self.make("tanh"))
-        self.append(self.make("linear"))
+        for kind in ("linear", "tanh", "count", "linear"):
+            self.append(self.make(kind))
         self.make_optimizer(**made)
 
     # The pairs of modules and nodes --------------------------------------------------------------

@@ -37,29 +37,30 @@ MODES = ("both", "train", "eval", "neither")
 
 
 class Sequences(Machine):
-    """Layers with states and masks of padding."""
+    """Layers of one class, with states and masks of padding."""
 
-    kinds = KINDS
+    layer: str
     kind: Kind
     size: int
     usual: tuple[int, int]  # the numbers of steps and samples in most calls and masks
 
     @initialize(
-        which=st.integers(0, 10**6),
         seed=SEEDS,
         size=SAMPLES,
         t=SAMPLES,
         n=SAMPLES,
         mode=st.sampled_from(MODES),
         masked=st.booleans(),
+        training=st.booleans(),
     )
     def build(
-        self, which: int, seed: int, size: int, t: int, n: int, mode: str, masked: bool
+        self, seed: int, size: int, t: int, n: int, mode: str, masked: bool, training: bool
     ) -> None:
         rng = np.random.default_rng(seed)
         self.size, self.usual = size, (t, n)
-        self.kind = make_kind(self.kinds[which % len(self.kinds)], rng, size)
+        self.kind = make_kind(self.layer, rng, size)
         self.instances = [instance_of(self.kind.module.double())]
+        self.mode(0, training)
         if self.kind.remembers:
             self.remember(0, mode)
         if masked and self.kind.sets_masks and self.kind.masks:
@@ -348,5 +349,11 @@ class Sequences(Machine):
         assert abs(numeric - analytic) <= 1e-6 * (1 + abs(numeric)), (numeric, analytic)
 
 
-def test_layers_over_sequences_are_right_or_refuse() -> None:
-    run_machine(Sequences, 40, 20)
+def of_kind(kind: str) -> type[Sequences]:
+    """The machine of one class of layers."""
+    return type("Sequences", (Sequences,), {"layer": kind})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_over_sequences_are_right_or_refuse(kind: str) -> None:
+    run_machine(of_kind(kind), 4, 20)
