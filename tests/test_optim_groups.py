@@ -583,6 +583,21 @@ def test_copies_of_copies_learn_what_is_unfrozen_in_them(copied):
         np.testing.assert_allclose(bias.numpy(), before - np.float32(0.1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_a_copy_leaves_what_was_frozen_after_the_last_step(copied):
+    model = network()
+    optimizer = optim.SGD(model, lr=0.1)
+    train(model, optimizer, 1)
+    model.freeze()
+    model, optimizer = copied((model, optimizer))
+    before = model.state_dict()
+    for _, p in model.named_parameters():
+        p.grad = np.ones(p.shape)
+    optimizer.step()
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
 def test_a_state_that_is_refused_leaves_what_is_frozen_now_as_it_is():
     model = network()
     optimizer = optim.SGD(model, lr=0.1)

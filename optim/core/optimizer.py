@@ -457,7 +457,7 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """The content of a copy: it finds out itself, at its first step, what of its own learns."""
-        return {**vars(self), "_learning": frozenset()}
+        return {**vars(self), "_learning": frozenset([0])}  # as no set of ids is
 
     if not TYPE_CHECKING:  # type checkers would take any name for an attribute
 
