@@ -439,13 +439,16 @@ class Modules(RuleBasedStateMachine):
     )
     def there_and_back(self, what, number, seed, replayed):
         """Train, change something, train, change it back, train."""
+        self.remove_stale()
+        if replayed:  # with an optimizer whose step is recorded, if there is one
+            number = next((i for i, entry in enumerate(self.updaters) if entry[3]), number)
         for on in (None, True, False):
             if on is None:
                 pass
             elif what == "convert":
                 self.convert(double=self.dtype == np.float32, then=None)
             elif what == "mode":
-                self.mode(number, not on, then=None)
+                self.mode(0, not on, then=None)
             elif what == "unfreeze all" and not on:
                 self.freeze(0, freeze=False, then=None)
             elif what == "freeze":

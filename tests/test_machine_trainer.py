@@ -178,10 +178,11 @@ class TrainerMachine(RuleBasedStateMachine):
         self.make_trainer(rng)
         if pick("modes", False, False, True):
             self.set_modes("norm off")
-        if rng.integers(2):
-            size, steps = int(rng.integers(1, 5)), [None, 1, 2, 3][rng.integers(4)]
+        if rng.integers(4):
+            size = int(rng.integers(1, 5))
+            steps = int(rng.integers(1, 4)) if self.keeps_files else None
             self.fit("A", "tuple", size, seed=0, epochs=1, steps=steps, validation="V", again=False)
-            if self.keeps_files and rng.integers(2):
+            if self.keeps_files:
                 self.resume(1, 2, seed)
 
     def make_trainer(self, rng):
