@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from hypothesis.stateful import RuleBasedStateMachine
 
-__all__ = ["attention_machine", "module_machine", "recurrent_machine", "trainer_machine"]
+__all__ = [
+    "attention_machine",
+    "module_machine",
+    "pytorch_machine",
+    "recurrent_machine",
+    "trainer_machine",
+]
 
 EACH, PART = 50, 40  # steps of an example; examples with one seed, of which a fault ends the rest
 
@@ -82,3 +88,14 @@ def trainer_machine(*, steps: int = 100_000, seed: int = 1) -> int:
     import test_machine_trainer
 
     return _run([test_machine_trainer.TrainerMachine], steps, seed)
+
+
+@nightly(minutes=60)
+def pytorch_machine(*, steps: int = 100_000, seed: int = 1) -> int:
+    """Do the same with modules and optimizers here and in PyTorch, which must be installed.
+
+    steps: how many, up to 50 an example
+    """
+    import test_machine_modules_torch
+
+    return _run([test_machine_modules_torch.BothModules], steps, seed)
