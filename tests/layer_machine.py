@@ -7,23 +7,20 @@ that call the layer and compare.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import pickle
-import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 
 from tapegrad import nn
@@ -109,9 +106,18 @@ def instance_of(module: Any) -> Instance:
 class Machine(RuleBasedStateMachine):
     """What both machines share: copies, modes and weights of up to three instances."""
 
-    examples = 0
-    kinds: tuple[str, ...] = ()
     instances: list[Instance]
+
+    def run(self, number: int, t: int, n: int, seed: int, how: str) -> None:
+        """Call an instance and compare; a rule of each machine."""
+        raise NotImplementedError
+
+    def replay_around(self, change: Callable[[], None], number: int, seed: int) -> None:
+        """Change something between two replays of one call, as seldom happens by chance."""
+        usual = seed | 1  # the sizes are the usual ones then
+        self.run(number, 1, 1, usual, "replay")
+        change()
+        self.run(number, 1, 1, usual, "replay")
 
     def pick(self, number: int) -> Instance:
         return self.instances[number % len(self.instances)]
@@ -134,43 +140,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=SAMPLES, seed=SEEDS)
     def learn(self, number: int, seed: int) -> None:
-        self.pick(number).learn(np.random.default_rng(seed))
+        self.replay_around(
+            lambda: self.pick(number).learn(np.random.default_rng(seed)), number, seed
+        )
 
     @invariant()
     def nothing_else_has_changed(self) -> None:
         for one in getattr(self, "instances", ()):
             for value, (name, p) in zip(one.parameters, one.module.named_parameters(), strict=True):
                 assert np.array_equal(value, p.numpy()), f"{name} is {p}, expected {value}"
-
-
-def run_machine(machine: type[Machine], examples: int, steps: int, number: int | None) -> None:
-    """Run a machine; a fixed seed, or the examples that are the same everywhere."""
-    options = settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        derandomize=number is None,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink],
-    )
-    run_state_machine_as_test(
-        machine if number is None else seed(number)(machine), settings=options
-    )
-
-
-def main(machine: type[Machine], arguments: list[str]) -> None:
-    """Run a machine for some steps, in examples of 50, and print how many examples it took."""
-    parser = argparse.ArgumentParser(description=machine.__doc__)
-    parser.add_argument("--steps", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", default=",".join(machine.kinds), help="of layers")
-    parser.add_argument("--without", default="", help="names of rules, with commas, to leave out")
-    given = parser.parse_args(arguments)
-    chosen = type(machine.__name__, (machine,), {"kinds": tuple(given.kinds.split(","))})
-    for name in filter(None, given.without.split(",")):
-        setattr(chosen, name, None)
-    try:
-        run_machine(chosen, max(1, given.steps // 50), 50, given.seed)
-    finally:
-        sys.stdout.write(f"{machine.__name__}: {chosen.examples} examples\n")

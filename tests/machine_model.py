@@ -109,7 +109,7 @@ class Updater:
     def __init__(self, kind, rates, options, learns, *, accumulate=1, clip=None):
         self.kind, self.rates, self.options, self.learns = kind, rates, options, learns
         self.accumulate, self.clip, self.pending, self.stale = accumulate, clip, 0, False
-        self.state = {}
+        self.state, self.single = {}, False  # whether it has a state that float32 has rounded
 
     def cells(self):
         """Each memory that learns, once: (value, gradient, rate)."""
@@ -125,7 +125,8 @@ class Updater:
             for leaf, _ in self.rates:
                 leaf.grad.value[...] = 0
 
-    def step(self):
+    def step(self, *, single):
+        self.single |= single
         self.pending += 1
         if self.pending < self.accumulate:
             return

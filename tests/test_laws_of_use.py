@@ -188,6 +188,14 @@ def test_what_shares_memory_goes_on_sharing_it(make):
         module.double()
 
 
+def test_a_replaced_layer_shares_with_nobody():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    module.add(module[0].clone("weight", "bias", "gradWeight", "gradBias"))
+    module.getParameters()
+    module.modules[0] = nn.Linear(4, 4)
+    assert module.double()[2].weight.dtype == np.float64
+
+
 def test_an_array_that_somebody_kept_follows_training():
     module = network()
     kept = module[0].weight.data

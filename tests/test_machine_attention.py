@@ -2,12 +2,11 @@
 
 After every call the result is compared with plain NumPy (`plain_sequences.py`).
 
-    python tests/test_machine_attention.py --steps 100000 [--seed 0]
+    python -m tests.nightly attention_machine --steps=100000
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,8 @@ from layer_machine import (
     Machine,
     close,
     instance_of,
-    main,
-    run_machine,
 )
+from machine_runs import run_machine
 from plain_sequences import attention
 
 from tapegrad import nn
@@ -35,7 +33,6 @@ class Attentions(Machine):
 
     @initialize(heads=st.integers(1, 2), seed=SEEDS, causal=st.booleans(), t=SAMPLES, n=SAMPLES)
     def build(self, heads: int, seed: int, causal: bool, t: int, n: int) -> None:
-        type(self).examples += 1
         self.heads, self.causal, self.usual = heads, causal, (t, n)
         module = nn.MultiHeadAttention(2 * heads, heads, causal=causal).double()
         self.instances = [instance_of(module)]
@@ -45,8 +42,12 @@ class Attentions(Machine):
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS, which=st.integers(0, 3))
     def set_masks(self, number: int, t: int, n: int, seed: int, which: int) -> None:
         one, masks = self.pick(number), self.draw_masks(t, n, seed, which)
-        one.module.setMask(attn_mask=masks[0], key_padding_mask=masks[1])
-        one.mask = masks
+
+        def change() -> None:
+            one.module.setMask(attn_mask=masks[0], key_padding_mask=masks[1])
+            one.mask = masks
+
+        self.replay_around(change, number, seed)
 
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS)
     def set_a_mask_without_a_name(self, number: int, t: int, n: int, seed: int) -> None:
@@ -72,7 +73,7 @@ class Attentions(Machine):
         which=st.integers(0, 3),
         how=st.sampled_from(CALLS),
     )
-    def run(self, number: int, t: int, n: int, seed: int, which: int, how: str) -> None:
+    def run(self, number: int, t: int, n: int, seed: int, how: str, which: int = 0) -> None:
         """Masks of the call hold beside those that are set."""
         one = self.pick(number)
         t, n = self.sizes(t, n, seed)
@@ -132,8 +133,4 @@ class Attentions(Machine):
 
 
 def test_masks_of_attention_are_right_or_refused() -> None:
-    run_machine(Attentions, 10, 20, None)
-
-
-if __name__ == "__main__":
-    main(Attentions, sys.argv[1:])
+    run_machine(Attentions, 10, 20)

@@ -5,12 +5,11 @@ and call them in every way, with batches of any size. After every call the resul
 plain NumPy (`plain_sequences.py`), which is told everything and remembers nothing by itself. What
 must be refused is a ShapeError, and changes nothing; a replayed step is right or a ReplayError.
 
-    python tests/test_machine_recurrent.py --steps 100000 [--seed 0] [--kinds SeqLSTM,Sequencer]
+    python -m tests.nightly recurrent_machine --steps=100000
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -26,32 +25,46 @@ from layer_machine import (
     close,
     flat,
     instance_of,
-    main,
-    run_machine,
 )
+from machine_runs import run_machine
 from plain_sequences import KINDS, Kind, make_kind
 
 from tapegrad import nn, no_grad
+from tapegrad.autograd import Parameter, ops
 from tapegrad.autograd.core.tree import leaves
 
 MODES = ("both", "train", "eval", "neither")
 
 
 class Sequences(Machine):
-    """Layers with states and masks of padding."""
+    """Layers of one class, with states and masks of padding."""
 
-    kinds = KINDS
+    layer: str
     kind: Kind
     size: int
     usual: tuple[int, int]  # the numbers of steps and samples in most calls and masks
 
-    @initialize(which=st.integers(0, 10**6), seed=SEEDS, size=SAMPLES, t=SAMPLES, n=SAMPLES)
-    def build(self, which: int, seed: int, size: int, t: int, n: int) -> None:
-        type(self).examples += 1
+    @initialize(
+        seed=SEEDS,
+        size=SAMPLES,
+        t=SAMPLES,
+        n=SAMPLES,
+        mode=st.sampled_from(MODES),
+        masked=st.booleans(),
+        training=st.booleans(),
+    )
+    def build(
+        self, seed: int, size: int, t: int, n: int, mode: str, masked: bool, training: bool
+    ) -> None:
         rng = np.random.default_rng(seed)
         self.size, self.usual = size, (t, n)
-        self.kind = make_kind(self.kinds[which % len(self.kinds)], rng, size)
+        self.kind = make_kind(self.layer, rng, size)
         self.instances = [instance_of(self.kind.module.double())]
+        self.mode(0, training)
+        if self.kind.remembers:
+            self.remember(0, mode)
+        if masked and self.kind.sets_masks and self.kind.masks:
+            self.set_mask(0, 1, 1, seed | 1, unset=False)
 
     # Settings -------------------------------------------------------------------------------------
 
@@ -73,20 +86,27 @@ class Sequences(Machine):
     @rule(number=SAMPLES, n=SAMPLES, seed=SEEDS)
     def set_states(self, number: int, n: int, seed: int) -> None:
         one, states = self.pick(number), self.draw_states(self.sizes(1, n, seed)[1], seed)
-        nested = self.kind.listed(states)[0]
+        given = [state.copy() for state in states]
+        nested = self.kind.listed(given)[0]
         if one.remember == "neither":
             with pytest.raises(RuntimeError, match="remember"):
                 one.module.setHiddenState(nested)
             return
         one.module.setHiddenState(nested)
         one.kept = states
+        for state in given:
+            state[...] = np.nan  # the caller's own, which were copied
 
     @precondition(lambda self: self.kind.sets_masks and self.kind.masks)
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, seed=SEEDS, unset=st.booleans())
     def set_mask(self, number: int, t: int, n: int, seed: int, unset: bool) -> None:
         one, shape = self.pick(number), self.sizes(t, n, seed)
-        one.mask = None if unset else np.random.default_rng(seed).random(shape) < 0.4
-        one.module.setZeroMask(one.mask)
+
+        def change() -> None:
+            one.mask = None if unset else np.random.default_rng(seed).random(shape) < 0.4
+            one.module.setZeroMask(one.mask)
+
+        self.replay_around(change, number, seed)
 
     @precondition(lambda self: self.kind.sets_masks and self.kind.masks)
     @rule(number=SAMPLES)
@@ -113,14 +133,15 @@ class Sequences(Machine):
             one.steps.pop("x", None)  # a step that is refused leaves nothing to replay
             self.refused(one, lambda: self.call(one, how, x))
             return
-        y = one.replayed("x", one.module, x) if how == "replay" else self.call(one, how, x)
+        given = Parameter(x.copy()) if how == "call" else x  # whose gradient is asked for then
+        y = one.replayed("x", one.module, x) if how == "replay" else self.call(one, how, given)
         if y is None:
             return
         close(y.numpy(), expected[0])
         if one.remembers:
             one.kept = expected[1]
-        if how == "forward":
-            self.check_gradients(one, x, x, start, mask, seed)
+        if how in {"forward", "call"}:
+            self.check_gradients(one, given, x, start, mask, seed, result=y)
 
     @rule(
         number=SAMPLES,
@@ -171,7 +192,7 @@ class Sequences(Machine):
             one.kept = expected[1]
         if not replays:
             mask = self.mask_of(one, x)
-            self.check_gradients(one, inputs, x, start, mask, seed, module=module)
+            self.check_gradients(one, inputs, x, start, mask, seed, result=result, module=module)
 
     @precondition(lambda self: self.kind.masks)
     @rule(number=SAMPLES, t=SAMPLES, n=SAMPLES, other=SAMPLES, seed=SEEDS, replays=st.booleans())
@@ -206,6 +227,7 @@ class Sequences(Machine):
     @rule(number=SAMPLES, n=SAMPLES, other=SAMPLES, seed=SEEDS)
     def run_steps_of_several_sizes(self, number: int, n: int, other: int, seed: int) -> None:
         """The state after a step of n samples is not one for another number of samples."""
+        n = self.sizes(1, n, seed)[1]
         one, x, more = self.pick(number), *(self.draw_input(1, k, seed) for k in (n, other))
         start = one.kept if one.remembers else None
         if n != other:
@@ -220,6 +242,7 @@ class Sequences(Machine):
     def states_are_remembered(self) -> None:
         for one in getattr(self, "instances", ()) if self.kind.remembers else ():
             found = one.module.getHiddenState()
+            assert not any(state.tracked for state in leaves(found)), "gradients would pass calls"
             assert (found is None) == (one.kept is None)
             if found is not None:
                 for state, right in zip(flat(found), one.kept, strict=True):
@@ -278,26 +301,33 @@ class Sequences(Machine):
         start: Any,
         mask: np.ndarray | None,
         seed: int,
+        result: Any,
         module: Any = None,
     ) -> None:
-        """After `forward`: the gradients along random directions are differences of the model."""
+        """The gradients along random directions are differences of the model.
+
+        inputs: of `forward`, or a Parameter, with which the module was called on the tape
+        """
         module = one.module if module is None else module
         rng = np.random.default_rng(seed + 2)
-        output = module.output
         with_states = isinstance(inputs, list)
         passed = with_states and inputs[1] is not None
         n = x.shape[0 if self.kind.batch_first else 1]
         states = [np.zeros(shape) for shape in self.kind.widths(n)] if start is None else start
         if with_states:
             nest = self.kind.listed if module is not one.module else self.kind.nest
-            g_y = rng.normal(size=output[0].shape)
+            g_y = rng.normal(size=result[0].shape)
             g_last = [rng.normal(size=state.shape) for state in states]
             cotangent = [g_y, nest(g_last)]
         else:
-            g_y, g_last = rng.normal(size=output.shape), [0.0] * len(states)
+            g_y, g_last = rng.normal(size=result.shape), [0.0] * len(states)
             cotangent = g_y
         module.zeroGradParameters()
-        by_input = module.backward(inputs, cotangent)
+        if isinstance(inputs, Parameter):
+            ops.sum(result * cotangent).backward()
+            by_input = inputs.grad
+        else:
+            by_input = module.backward(inputs, cotangent)
         found = [by_input[0] if with_states else by_input]
         if passed:
             found += leaves(by_input[1])
@@ -319,9 +349,11 @@ class Sequences(Machine):
         assert abs(numeric - analytic) <= 1e-6 * (1 + abs(numeric)), (numeric, analytic)
 
 
-def test_layers_over_sequences_are_right_or_refuse() -> None:
-    run_machine(Sequences, 40, 20, None)
+def of_kind(kind: str) -> type[Sequences]:
+    """The machine of one class of layers."""
+    return type("Sequences", (Sequences,), {"layer": kind})
 
 
-if __name__ == "__main__":
-    main(Sequences, sys.argv[1:])
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_over_sequences_are_right_or_refuse(kind: str) -> None:
+    run_machine(of_kind(kind), 4, 20)

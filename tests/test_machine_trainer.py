@@ -6,7 +6,7 @@ into evaluation mode, validates with missing labels, with batches of any size, a
 After each rule parameters, running statistics, averages, figures and modes are compared with the
 model, and a resumed run with the one that was not stopped, bit by bit.
 
-`python -m tests.nightly trainer_machine --steps=100000` makes so many steps.
+    python -m tests.nightly trainer_machine --steps=100000
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -25,8 +24,8 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
+from machine_runs import run_machine
 
 from tapegrad import devices, nn, optim
 from tapegrad.autograd import ops
@@ -149,33 +148,42 @@ class TrainerMachine(RuleBasedStateMachine):
 
     features = FEATURES
 
-    @initialize(data=st.data())
-    def build(self, data):
+    @initialize(seed=st.integers(0, 10**6))
+    def build(self, seed):
+        """One number decides all of the run, since choices one by one come out one-sided."""
         on = self.features
         pick = lambda feature, plain, *more: (  # noqa: E731  # one line for each choice
-            data.draw(st.sampled_from([plain, *more])) if feature in on else plain
+            [plain, *more][rng.integers(1 + len(more))] if feature in on else plain
         )
+        rng = np.random.default_rng(seed)
         self.folder = tempfile.TemporaryDirectory()
-        rng = np.random.default_rng(data.draw(st.integers(0, 999)))
         self.kind = pick("sums", "mean", "sum")
         self.kind = "weights" if pick("weights", False, True) else self.kind
         self.class_weights = pick("sums", None, [1.0, 3.0, 0.5]) if self.kind != "weights" else None
         self.accumulate = pick("accumulate", 1, 2, 3)
-        self.momentum, self.average = data.draw(st.sampled_from([0, 0.5])), data.draw(st.booleans())
-        self.save_every = data.draw(st.sampled_from([None, 1, 2]))
-        self.keeps_files = data.draw(st.booleans())
+        self.momentum, self.average = rng.integers(2) * 0.5, bool(rng.integers(2))
+        self.save_every = [None, 1, 2][rng.integers(3)]
+        self.keeps_files = bool(rng.integers(2))
         self.data = {}
         for name in "ABV":
-            n = data.draw(st.integers(2, 7))
+            n = int(rng.integers(2, 8))
             x, t = rng.normal(size=(n, 2)), rng.integers(0, CLASSES, n)
             if self.kind != "weights" and "missing" in on:
-                t[rng.random(n) < data.draw(st.sampled_from([0, 0.3, 1]))] = -1
+                t[rng.random(n) < [0, 0.3, 1][rng.integers(3)]] = -1
             self.data[name] = (x, t, rng.integers(0, 3, n) * 0.5)
         self.sources, self.iterations = {}, {}
         self.reference = self.order = None
         self.kept = [False] * 4
         self.checkpoint, self.saved_at, self.fits = None, -1, 0
         self.make_trainer(rng)
+        if pick("modes", False, False, True):
+            self.set_modes("norm off")
+        if rng.integers(4):
+            size = int(rng.integers(1, 5))
+            steps = int(rng.integers(1, 4)) if self.keeps_files else None
+            self.fit("A", "tuple", size, seed=0, epochs=1, steps=steps, validation="V", again=False)
+            if self.keeps_files:
+                self.resume(1, 2, seed)
 
     def make_trainer(self, rng):
         devices.manual_seed(int(rng.integers(1000)))
@@ -498,28 +506,5 @@ def same_bits(a, b, where):
         assert a == b, where
 
 
-def run_machine(examples, steps, *, features=FEATURES, phases=tuple(Phase)):
-    """Run so many examples of so many steps; returns how many examples there were."""
-    count = 0
-
-    class Counted(TrainerMachine):
-        def __init__(self):
-            nonlocal count
-            count += 1
-            super().__init__()
-
-    Counted.features = features
-    chosen = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True,
-        database=None, report_multiple_bugs=False, phases=phases,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
-    try:
-        run_state_machine_as_test(Counted, settings=chosen)
-    finally:
-        run_machine.examples = count
-    return count
-
-
 def test_a_trainer_does_what_a_plain_model_of_it_does():
-    run_machine(40, 12)
+    run_machine(TrainerMachine, 40, 12)

@@ -566,6 +566,71 @@ def test_a_copy_of_an_optimizer_checks_its_own_options(copied):
         other.groups[0].options["eps"] = -1
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_copies_of_copies_learn_what_is_unfrozen_in_them(copied):
+    """Where the Parameters of the first lay, those of a later copy may lie."""
+    for _ in range(20):
+        model = optimizer = None
+        model = network()
+        model.get(0).bias.freeze()
+        optimizer = optim.SGD(model, lr=0.1)
+        for _ in range(4):
+            model, optimizer = copied((model, optimizer))
+        bias = model.get(0).bias.unfreeze()
+        before = bias.numpy().copy()
+        bias.grad = np.ones(bias.shape)
+        optimizer.step()
+        np.testing.assert_allclose(bias.numpy(), before - np.float32(0.1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
+def test_a_copy_leaves_what_was_frozen_after_the_last_step(copied):
+    model = network()
+    optimizer = optim.SGD(model, lr=0.1)
+    train(model, optimizer, 1)
+    model.freeze()
+    model, optimizer = copied((model, optimizer))
+    before = model.state_dict()
+    for _, p in model.named_parameters():
+        p.grad = np.ones(p.shape)
+    optimizer.step()
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_state_that_is_refused_leaves_what_is_frozen_now_as_it_is():
+    model = network()
+    optimizer = optim.SGD(model, lr=0.1)
+    saved = optim.Adam(model.clone(), lr=0.1)
+    train(saved.module, saved, 1)
+    bias = model.get(0).bias.freeze()
+    with pytest.raises(ValueError, match="no slot"):
+        optimizer.load_state_dict(saved.state_dict())
+    before = bias.numpy().copy()
+    for p in model.get(0).own_parameters():
+        p.grad = np.ones(p.shape)
+    optimizer.step()
+    np.testing.assert_array_equal(bias.numpy(), before)
+
+
+@pytest.mark.parametrize("rests", [0, 1])
+def test_memory_that_went_on_learning_keeps_its_state_when_a_sharer_learns_again(rests):
+    """Of two layers that share all, one is frozen for a time: the momentum is that of the other."""
+    layer = nn.Linear(3, 3).double()
+    twin = layer.clone("weight", "bias", "gradWeight", "gradBias")
+    model = nn.Sequential(layer, twin)
+    optimizer = optim.SGD(model, lr=0.1, momentum=0.5)
+    moved = []
+    for step in range(4):
+        if step in {1, 3}:
+            (model.get(rests).unfreeze if step == 3 else model.get(rests).freeze)()
+        model.get(1 - rests).weight.grad.data[...] = 1.0
+        before = layer.weight.numpy().copy()
+        optimizer.step()
+        moved.append((before - layer.weight.numpy())[0, 0])
+    np.testing.assert_allclose(moved, [0.1, 0.15, 0.175, 0.1875])
+
+
 def test_a_gradient_that_was_replaced_is_the_one_that_counts():
     first, second = network(), network()
     a, b = optim.SGD(first, lr=0.1), optim.SGD(dict(second.named_parameters()), lr=0.1)

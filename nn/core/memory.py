@@ -277,9 +277,20 @@ def _extent(array: Array) -> tuple[int, int]:
 def refuse_to_part(module: Any, parameters: list[Parameter]) -> None:
     """Raise ValueError if Parameters outside the module share memory of those to be converted."""
     if _sharers(parameters, module):
+        for part in module.listModules():
+            _forget_replaced_layers(part)
         gc.collect()  # modules that nobody holds any more share nothing
         for text, _ in _sharers(parameters, module):
             raise ValueError(PARTED.format(name=type(module).__name__, other=text))
+
+
+def _forget_replaced_layers(part: Any) -> None:
+    """Forget the buffers of an earlier `getParameters` if the part has lost Parameters in them."""
+    known = transient_value(part, "flat")
+    if known is not None:
+        own = {id(p) for _, p in part.named_parameters()}
+        if any(id(parameter) not in own for parameter, *_ in known[2]):
+            transient_state_of(part).flat = None
 
 
 def flatten_tensors(tensors: Sequence[Tensor]) -> Tensor:

@@ -37,6 +37,10 @@ class Structure:
             for holder in _holders(value, set())
         ]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The content of a copy, which has not looked at its own modules yet."""
+        return {"_count": -1, "_holders": []}
+
     def may_differ(self) -> bool:
         """Whether the module's Parameters may be others now; sure only if False."""
         if self._count != _changes[0]:

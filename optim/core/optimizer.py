@@ -34,7 +34,7 @@ from tapegrad.optim.core.groups import (
 )
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
-from tapegrad.optim.core.runs import MemoryRun, find_runs, is_held_elsewhere, write_slot
+from tapegrad.optim.core.runs import MemoryRun, at_rest, find_runs, is_held_elsewhere, write_slot
 from tapegrad.optim.core.same_parameters import refuse_other_parameters, structure_of
 from tapegrad.optim.core.translation import (
     default_of,
@@ -123,11 +123,9 @@ class Optimizer:
         ):  # fmt: skip
             if limit is not None and not limit > 0:
                 raise ValueError(f"{name}: {option} must be positive, not {limit}")
-        self.accumulate = accumulate
+        self.accumulate, self.accumulated = accumulate, 0
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
-        self.accumulated = 0
-        # How many updates have been made; schedules ask it, since a Parameter that was frozen for a
-        # time has made fewer steps.
+        # Updates made; schedules ask it, since a Parameter that was frozen for a time made fewer.
         first = next(iter(self.named.values()))
         self._updates = Tensor(np.array(0.0), device=first.device)
         # What the rule keeps about Parameters that are frozen now, by name and slot.
@@ -245,8 +243,7 @@ class Optimizer:
                 learning, claimed, join=not self.rule.needs_whole_array, key_of=key_of
             )
             claimed += group.runs
-        members = {name for run in claimed for name, *_ in run.members}
-        self._resting = {n: dict(s) for n, s in saved.items() if n not in members and s}
+        self._resting = at_rest(saved, self.named, claimed)
         self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
     def _which_learn(self) -> frozenset[int]:
@@ -426,14 +423,15 @@ class Optimizer:
                 f"{type(self).__name__}.load_state_dict: {len(saved['rates'])} groups were saved, "
                 f"there are {len(self.groups)}"
             )
-        old = [group.runs for group in self.groups], self._resting
+        runs = [group.runs for group in self.groups]
+        rest = self._resting, self._learning, self._arrays
         try:
             self._lay_out(state)
             new = self._slots_from(state)
         except Exception:
-            for group, runs in zip(self.groups, old[0], strict=True):
-                group.runs = runs
-            self._resting = old[1]
+            for group, old in zip(self.groups, runs, strict=True):
+                group.runs = old
+            self._resting, self._learning, self._arrays = rest
             raise
         for run, slots in new:
             run.state = slots
@@ -452,7 +450,7 @@ class Optimizer:
             options = self._settings(group)
             for run in group.runs:
                 slots: dict[str, Any] = {}
-                if state[run.members[0][0]]:
+                if any(state[name] for name, *_ in run.members):
                     self.rule.prepare(slots, run.x, options)
                 for name, _, part in run.members:
                     for key, value in state[name].items():
@@ -461,6 +459,10 @@ class Optimizer:
                         write_slot(slots[key], value, part, run, name)
                 new.append((run, slots))
         return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The content of a copy: it finds out itself, at its first step, what of its own learns."""
+        return {**vars(self), "_learning": frozenset([0])}  # as no set of ids is
 
     if not TYPE_CHECKING:  # type checkers would take any name for an attribute
 

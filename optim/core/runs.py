@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd import Parameter, Tensor
     from tapegrad.autograd.core.types import Array
 
-__all__ = ["MemoryRun", "find_runs", "is_held_elsewhere", "write_slot"]
+__all__ = ["MemoryRun", "at_rest", "find_runs", "is_held_elsewhere", "write_slot"]
 
 NOT_SHARED_ALIKE = (
     "{name} and {other} share memory, and their gradients do not, so that both would be updated "
@@ -237,6 +237,29 @@ def find_runs(
     for run in runs:
         run.finish()
     return runs
+
+
+def at_rest(
+    saved: Mapping[str, Mapping[str, Any]],
+    named: Mapping[str, Parameter],
+    runs: Sequence[MemoryRun],
+) -> dict[str, dict[str, Any]]:
+    """The part of a saved state, by name and slot, that is of no run.
+
+    What is of a Parameter whose memory a run has, since a sharer learns, is left out: it is old.
+    """
+    members = {name for run in runs for name, *_ in run.members}
+    resting = {name: dict(state) for name, state in saved.items() if name not in members and state}
+    for name in resting.keys() & named.keys():
+        place = _Place(named[name])
+        if any(
+            run.place.overlaps(place)
+            and run.place.start <= place.start
+            and place.stop <= run.place.stop
+            for run in runs
+        ):
+            del resting[name]
+    return resting
 
 
 def write_slot(slot: Tensor, value: npt.ArrayLike, part: slice, run: MemoryRun, name: str) -> None:
