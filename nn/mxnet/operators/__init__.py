@@ -1,5 +1,9 @@
 """The operators of MXNet, by family; importing this room declares them all."""
 
+from tapegrad.nn.mxnet.operators import arranging as arranging
+from tapegrad.nn.mxnet.operators import creation as creation
 from tapegrad.nn.mxnet.operators import elementwise as elementwise
 from tapegrad.nn.mxnet.operators import layers as layers
 from tapegrad.nn.mxnet.operators import losses as losses
+from tapegrad.nn.mxnet.operators import reduction as reduction
+from tapegrad.nn.mxnet.operators import unary as unary
