@@ -150,14 +150,20 @@ def _ordered(data: Tensor, axis: int | None, ascending: bool) -> tuple[Any, Any,
     return data, at, axis
 
 
-@operator("sort", axis=Int(-1, none=True), is_ascend=Bool(True))
+@operator("sort", outputs="output0", hidden=1, axis=Int(-1, none=True), is_ascend=Bool(True))
 def sort(call: Call, data: Tensor) -> Any:
     """The entries in order along an axis; of the flattened array without one."""
     data, at, axis = _ordered(data, call.a.axis, call.a.is_ascend)
     return ops.take_along_axis(data, at, axis)
 
 
-@operator("argsort", axis=Int(-1, none=True), is_ascend=Bool(True), dtype=DType(_SINGLE))
+@operator(
+    "argsort",
+    outputs="output0",
+    axis=Int(-1, none=True),
+    is_ascend=Bool(True),
+    dtype=DType(_SINGLE),
+)
 def argsort(call: Call, data: Tensor) -> Any:
     """The positions that put the entries in order along an axis."""
     _, at, _ = _ordered(data, call.a.axis, call.a.is_ascend)

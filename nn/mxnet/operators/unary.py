@@ -173,14 +173,20 @@ def _leaky_inputs(a: Attributes) -> tuple[str, ...]:
 
 
 def _leaky_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
-    data = inputs[0] = outputs[0] = unify(inputs[0], outputs[0])
+    data = inputs[0] = unify(inputs[0], outputs[0])
+    outputs[:] = [data] * len(outputs)
     if a.act_type == "prelu" and data is not None and inputs[1] is None:
         inputs[1] = (data[1],) if len(data) > 1 else (1,)
+
+
+def _leaky_outputs(a: Attributes) -> tuple[str, ...]:
+    return ("output", "mask") if a.act_type == "rrelu" else ("output",)
 
 
 @operator(
     "LeakyReLU",
     _leaky_inputs,
+    outputs=_leaky_outputs,
     initial={"gamma": '["Constant", {"value": 0.25}]'},
     random=True,
     shapes=_leaky_shapes,
@@ -213,8 +219,10 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
         draws = ops.uniform(shape=tuple(x.shape), dtype=np.dtype(x.dtype), generator=call.generator)
         slope = a.lower_bound + (a.upper_bound - a.lower_bound) * draws
         return ops.where(positive, x, slope * x), slope
-    slope = (a.lower_bound + a.upper_bound) / 2 if a.act_type == "rrelu" else a.slope
-    return ops.where(positive, x, slope * x)
+    if a.act_type == "rrelu":
+        slope = data * 0 + (a.lower_bound + a.upper_bound) / 2
+        return ops.where(positive, x, slope * x), slope
+    return ops.where(positive, x, a.slope * x)
 
 
 def minimum_0(x: Any) -> Any:
