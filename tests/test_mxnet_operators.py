@@ -12,6 +12,7 @@ from tapegrad.nn.mxnet.symbol.running import Plan
 
 # (folder, id) -> why a recording is not the truth
 NOT_THE_TRUTH = {("ops", 33, "grad"): "MKL-DNN is wrong there; ops_native has the right one"}
+UNDEFINED = {("LeakyReLU", "rrelu", 1): "the mask is memory that nobody wrote in evaluate mode"}
 KERNELS = ("ops", "ops_native")
 CASES = [
     pytest.param(kernel, case, id=f"{kernel}-{case['id']}-{case['op']}")
@@ -23,6 +24,12 @@ CASES = [
 
 def test_there_are_cases():
     assert CASES, "no recorded operator was found"
+
+
+@pytest.fixture(autouse=True)
+def as_1_9_1():
+    with mx.compat("1.9.1"):
+        yield
 
 
 @pytest.mark.parametrize(("kernel", "case"), CASES)
@@ -41,7 +48,7 @@ def test_operator_equals_its_recording(kernel, case):
     if any(key.startswith("eval/") for key in recorded):
         given = {name: Tensor(x) for name, x in values.items()}
         outputs = plan({**given, **fixed}, train=False).outputs
-        check(outputs, under(recorded, "eval/out/"), "output in evaluate mode")
+        check(outputs, under(recorded, "eval/out/"), "output in evaluate mode", case)
     if not any(key.startswith("train/") for key in recorded):
         return
     run = {}
@@ -51,7 +58,7 @@ def test_operator_equals_its_recording(kernel, case):
         return run["run"].outputs
 
     outputs, pull = vjp(step, tuple(values.values()))
-    check(outputs, under(recorded, "train/out/"), "output in training mode")
+    check(outputs, under(recorded, "train/out/"), "output in training mode", case)
     heads = under(recorded, "head/")
     gradients = pull([heads[str(i)].astype(y.dtype) for i, y in enumerate(outputs)])
     if (kernel, case["id"], "grad") not in NOT_THE_TRUTH:
@@ -67,9 +74,11 @@ def test_operator_equals_its_recording(kernel, case):
         assert_recorded(written.get(name, before), expected, f"{name} afterwards")
 
 
-def check(outputs, recorded, what):
+def check(outputs, recorded, what, case):
     assert recorded, f"nothing is recorded of the {what}"
     for key, expected in recorded.items():
+        if (case["op"], case["attrs"].get("act_type"), int(key)) in UNDEFINED:
+            continue
         if int(key) < len(outputs):
             y = outputs[int(key)]
             y = y.detach().numpy() if isinstance(y, Tensor) else y

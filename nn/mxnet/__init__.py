@@ -3,6 +3,7 @@
 from tapegrad.nn.mxnet import context, ndarray, operators, symbol
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import symbol as sym
+from tapegrad.nn.mxnet.compat import compat
 from tapegrad.nn.mxnet.context import Context, cpu, current_context, gpu
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.naming import AttrScope
@@ -11,6 +12,7 @@ __all__ = [
     "AttrScope",
     "Context",
     "MXNetError",
+    "compat",
     "context",
     "cpu",
     "current_context",

@@ -241,7 +241,7 @@ def _embedding_shapes(
 )
 def embedding(call: Call, data: Tensor, weight: Tensor) -> Any:
     """Rows of the weight by their numbers; those out of range are clipped, fractions cut off."""
-    at = ops.clip(ops.to_integer(data), 0, call.a.input_dim - 1)
+    at = ops.clip(ops.to_integer(data, dtype=np.dtype(np.int64)), 0, call.a.input_dim - 1)
     return ops.take(weight, at, 0)
 
 

@@ -159,7 +159,6 @@ def sort(call: Call, data: Tensor) -> Any:
 
 @operator(
     "argsort",
-    outputs="output0",
     axis=Int(-1, none=True),
     is_ascend=Bool(True),
     dtype=DType(_SINGLE),

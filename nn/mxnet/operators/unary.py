@@ -10,6 +10,7 @@ import numpy as np
 
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Choice, DType, Float
+from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.elementwise import like
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike, first_alike
@@ -207,7 +208,8 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
     positive = ops.greater(x, 0)
     if a.act_type == "selu":
         scale, alpha = _SELU
-        return ops.where(positive, scale * x, scale * alpha * ops.expm1(minimum_0(x)))
+        y = ops.where(positive, scale * x, scale * alpha * ops.expm1(minimum_0(x)))
+        return _selu_as_1_9_1(x) if faults_of_1_9_1() else y
     if a.act_type == "elu":
         return ops.where(positive, x, a.slope * ops.expm1(minimum_0(x)))
     if a.act_type == "prelu":
@@ -223,6 +225,16 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
         slope = data * 0 + (a.lower_bound + a.upper_bound) / 2
         return ops.where(positive, x, slope * x), slope
     return ops.where(positive, x, a.slope * x)
+
+
+@custom_vjp
+def _selu_as_1_9_1(x: Any) -> Any:
+    scale, alpha = _SELU
+    return np.where(x > 0, scale * x, scale * alpha * np.expm1(np.minimum(x, 0)))
+
+
+# The slope below 0 is λ(α + y) there, where λα + y is right.
+_selu_as_1_9_1.vjp(x=lambda g, x, y: g * np.where(x > 0, _SELU[0], _SELU[0] * (_SELU[1] + y)))
 
 
 def minimum_0(x: Any) -> Any:
