@@ -18,7 +18,7 @@ _VERSIONS = ("1.9.1",)
 _version: ContextVar[str | None] = ContextVar("mxnet_compat", default=None)
 
 
-class compat:
+class compat:  # noqa: N801  # it is called as a function
     """From here on, or in a block, compute as a version of MXNet did; None for right numbers.
 
     Raises ValueError for a version whose faults are not known.

@@ -101,8 +101,13 @@ def repeat(call: Call, data: Tensor) -> Any:
     return ops.repeat(data, call.a.repeats, call.a.axis)
 
 
-@operator("Pad", aliases="pad", mode=Choice(words=("constant", "edge", "reflect")), pad_width=Shape(),
-          constant_value=Float(0.0))  # fmt: skip
+@operator(
+    "Pad",
+    aliases="pad",
+    mode=Choice(words=("constant", "edge", "reflect")),
+    pad_width=Shape(),
+    constant_value=Float(0.0),
+)
 def pad(call: Call, data: Tensor) -> Any:
     """The array with a border: a constant, the edge's entries, or their mirror image."""
     a = call.a
@@ -226,8 +231,16 @@ def slice_channel(call: Call, data: Tensor) -> Any:
     return [ops.squeeze(part, a.axis) for part in parts] if a.squeeze_axis else list(parts)
 
 
-@operator("Crop", "args", variadic="num_args", num_args=Int(), offset=Shape((0, 0)), h_w=Shape((0, 0)),
-          center_crop=Bool(False), flat="arg1")  # fmt: skip
+@operator(
+    "Crop",
+    "args",
+    variadic="num_args",
+    num_args=Int(),
+    offset=Shape((0, 0)),
+    h_w=Shape((0, 0)),
+    center_crop=Bool(False),
+    flat="arg1",
+)
 def crop(call: Call, *args: Tensor) -> Any:
     """Images cut to the second input's height and width, or to `h_w`, at an offset or centred."""
     a, data = call.a, args[0]

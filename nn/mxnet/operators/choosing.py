@@ -110,7 +110,7 @@ def scatter_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
     return ops.index_add(ops.cast(np.zeros(call.a.shape), dtype=data.dtype), at, data)
 
 
-# Sequences: (T, N, …), or (N, T, …) with axis 1 ---------------------------------------------------------
+# Sequences: (T, N, …), or (N, T, …) with axis 1 --------------------------------------------------
 
 
 def _sequence_inputs(a: Attributes) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["make_loss", "softmax_output"]
 
 
-# SoftmaxOutput -------------------------------------------------------------------------------------
+# SoftmaxOutput -----------------------------------------------------------------------------------
 
 
 def _softmax_output_shapes(
@@ -134,10 +134,10 @@ def _softmax_gradient(
     return slope * {"head": g, "output": y}[out_grad] if out_grad else slope
 
 
-_softmax_output.vjp(data=_softmax_gradient, label=lambda label: label * 0)
+_softmax_output.vjp(data=_softmax_gradient, label=lambda g, label: label * 0)
 
 
-# Regressions -----------------------------------------------------------------------------------------
+# Regressions -------------------------------------------------------------------------------------
 
 
 def _regression_shapes(
@@ -159,7 +159,7 @@ def _regression_gradient(g: Any, y: Any, label: Any, scale: float, kind: str) ->
     return (ops.sign(gap) if kind == "mae" else gap) * (scale / outputs)
 
 
-_regression.vjp(data=_regression_gradient, label=lambda label: label * 0)
+_regression.vjp(data=_regression_gradient, label=lambda g, label: label * 0)
 
 _REGRESSIONS = {
     "LinearRegressionOutput": ("linear", "The data; the gradient is (x - label) / outputs."),
@@ -211,7 +211,7 @@ def _svm_gradient(g: Any, data: Any, label: Any, margin: float, factor: float, l
     return ops.cast(sign * size * factor, dtype=data.dtype)
 
 
-_svm.vjp(data=_svm_gradient, label=lambda label: label * 0)
+_svm.vjp(data=_svm_gradient, label=lambda g, label: label * 0)
 
 
 @operator(
@@ -232,7 +232,7 @@ def svm_output(call: Call, data: Tensor, label: Tensor) -> Any:
     )
 
 
-# Losses that are computed by other operators ---------------------------------------------------------
+# Losses that are computed by other operators -----------------------------------------------------
 
 
 @custom_vjp

@@ -116,7 +116,7 @@ def norm(call: Call, data: Tensor) -> Any:
     return with_axis(ops.guarded_sqrt(ops.sum(ops.square(data), axis=axes, keepdims=keep)))
 
 
-# Orders: positions are numbers of the type float32 -----------------------------------------------------
+# Orders: positions are numbers of the type float32 -----------------------------------------------
 
 
 def _positions(y: Any, dtype: Any = _SINGLE) -> Any:
@@ -200,7 +200,7 @@ def topk(call: Call, data: Tensor) -> Any:
     return {"both": [values, positions], "indices": positions, "value": values}[a.ret_typ]
 
 
-# Products ----------------------------------------------------------------------------------------------
+# Products ----------------------------------------------------------------------------------------
 
 _TRANSPOSED = {
     "transpose_a": Bool(False),
@@ -225,7 +225,7 @@ def batch_dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
     return ops.matmul(lhs, rhs)
 
 
-# Normalized exponentials -------------------------------------------------------------------------------
+# Normalized exponentials -------------------------------------------------------------------------
 
 _SOFTMAX = {
     "axis": Int(-1),
