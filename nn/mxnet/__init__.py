@@ -1,6 +1,6 @@
 """tapegrad.nn.mxnet: MXNet's Module and all around it, ``from tapegrad.nn import mxnet as mx``."""
 
-from tapegrad.nn.mxnet import context, ndarray, operators, symbol
+from tapegrad.nn.mxnet import context, executor, ndarray, operators, symbol
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import symbol as sym
 from tapegrad.nn.mxnet.compat import compat
@@ -16,6 +16,7 @@ __all__ = [
     "context",
     "cpu",
     "current_context",
+    "executor",
     "gpu",
     "nd",
     "ndarray",

@@ -126,7 +126,7 @@ def _scaled(y: Any, gamma: Tensor, beta: Tensor, axis: int) -> Any:
     return y * gamma.reshape(shape) + beta.reshape(shape)
 
 
-@operator("InstanceNorm", "data gamma beta", eps=Float(0.001), shapes=_by_axis(1, 2))
+@operator("InstanceNorm", "data gamma beta", hidden=2, eps=Float(0.001), shapes=_by_axis(1, 2))
 def instance_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Any:
     """Each channel of each sample with mean 0 and variance 1, times γ plus β."""
     y, _, _ = ops.standardize(data, axes=tuple(range(2, data.ndim)), eps=call.a.eps)

@@ -54,8 +54,14 @@ def _pooling_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Par
     outputs[0] = unify(outputs[0], y)
 
 
+def _workspace(a: Attributes) -> int:
+    """The output with the positions of maxima that MKL-DNN's kernels keep."""
+    return int(a.pool_type == "max" and bool(a.kernel) and (a.layout or "NC").startswith("NC"))
+
+
 @operator(
     "Pooling",
+    hidden=_workspace,
     aliases="Pooling_v1",
     shapes=_pooling_shapes,
     kernel=Shape(()),

@@ -220,6 +220,14 @@ class Symbol(Overloading):
         given = {n: s for n, s in zip(self.list_arguments(), args, strict=False) if s is not None}
         return infer_shapes(self.heads, {**given, **shapes})
 
+    def shapes(self, given: Mapping[str, Sequence[int]]) -> Shapes:
+        """All that follows from the shapes of some variables; see `Shapes`."""
+        return infer_shapes(self.heads, given)
+
+    def types(self, given: Mapping[str, Any]) -> dict[tuple[int, int], Any]:
+        """The types of all outputs, by (id of the node, number of the output)."""
+        return infer_types(self.heads, given)
+
     def _by_kind(self, found: Shapes) -> tuple[list[Any], list[Any], list[Any]]:
         states = states_of(found.nodes)
         variables = [n for n in found.nodes if n.op is None]
