@@ -61,6 +61,7 @@ class Executor:
         self._pull: Callable[[list[Tensor]], Any] | None = None
         self._writes: dict[str, Tensor] = {}
         self._steps: dict[str, Any] = {}
+        self._shapes: list[tuple[int, ...]] | None = None
 
     # What it holds
 
@@ -87,6 +88,15 @@ class Executor:
         if self._outputs is None:
             raise MXNetError("there are no outputs yet: call forward first")
         return self._outputs
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the outputs, without running."""
+        if self._shapes is None:
+            given = {name: x.shape for name, x in {**self.arg_dict, **self.aux_dict}.items()}
+            found = self._symbol.shapes(given)
+            self._shapes = [tuple(found[head] or ()) for head in self._symbol.heads]
+        return self._shapes
 
     @property
     def output_dict(self) -> dict[str, NDArray]:
