@@ -183,7 +183,11 @@ class BaseModule:
         self.update_metric(eval_metric, batch.label)
 
     def iter_predict(
-        self, eval_data: Any, num_batch: int | None = None, reset: bool = True, sparse_row_id_fn: Any = None
+        self,
+        eval_data: Any,
+        num_batch: int | None = None,
+        reset: bool = True,
+        sparse_row_id_fn: Any = None,
     ) -> Iterator[tuple[list[Any], int, Any]]:
         """(outputs without the rows that fill the batch, number, batch) for each batch."""
         self._must_be_ready()
@@ -280,9 +284,7 @@ class BaseModule:
             initializer=initializer, arg_params=arg_params, aux_params=aux_params,
             allow_missing=allow_missing, force_init=force_init,
         )  # fmt: skip
-        self.init_optimizer(
-            kvstore=kvstore, optimizer=optimizer, optimizer_params=optimizer_params
-        )
+        self.init_optimizer(kvstore=kvstore, optimizer=optimizer, optimizer_params=optimizer_params)
         if validation_metric is None:
             validation_metric = eval_metric
         eval_metric = metric.as_metric(eval_metric)
@@ -385,7 +387,9 @@ class BaseModule:
     def get_states(self, merge_multi_context: bool = True) -> list[Any]:
         """The states: none by default."""
         self._must_be_ready()
-        self._must(not merge_multi_context, "merge_multi_context=True is not supported for get_states yet.")
+        self._must(
+            not merge_multi_context, "merge_multi_context=True is not supported for get_states yet."
+        )
         return []
 
     def set_states(self, states: Any = None, value: float | None = None) -> None:
@@ -410,7 +414,7 @@ def split_params(found: Any, place: Any) -> tuple[dict[str, NDArray], dict[str, 
     Raises ValueError for a name that begins with neither arg: nor aux:.
     """
     arg_params, aux_params = {}, {}
-    for key, value in (found.items() if isinstance(found, dict) else ()):
+    for key, value in found.items() if isinstance(found, dict) else ():
         kind, _, name = key.partition(":")
         if kind == "arg":
             arg_params[name] = value

@@ -88,9 +88,7 @@ class Module(BaseModule):
         self._label_shapes: list[DataDesc] | None = None
 
     @staticmethod
-    def load(
-        prefix: str, epoch: int, load_optimizer_states: bool = False, **kwargs: Any
-    ) -> Module:
+    def load(prefix: str, epoch: int, load_optimizer_states: bool = False, **kwargs: Any) -> Module:
         """A Module of a checkpoint; bind it, and it has the saved parameters.
 
         kwargs: arguments of Module.  Raises OSError and MXNetError for files that cannot be read.
@@ -112,9 +110,7 @@ class Module(BaseModule):
     ) -> None:
         """Write prefix-symbol.json, prefix-0001.params and, if asked for, prefix-0001.states."""
         self._must(self.params_initialized, INIT_FIRST)
-        self._must(
-            self.optimizer_initialized or not save_optimizer_states, OPTIMIZER_FIRST
-        )
+        self._must(self.optimizer_initialized or not save_optimizer_states, OPTIMIZER_FIRST)
         arg_params, aux_params = self.get_params()
         save_checkpoint(
             prefix, epoch, self._symbol, arg_params, aux_params, remove_amp_cast=remove_amp_cast
@@ -218,7 +214,10 @@ class Module(BaseModule):
         self.binded = True
         if shared_module is not None:
             self.params_initialized = True
-            self._arg_params, self._aux_params = shared_module._arg_params, shared_module._aux_params
+            self._arg_params, self._aux_params = (
+                shared_module._arg_params,
+                shared_module._aux_params,
+            )
             if shared_module.optimizer_initialized:
                 self.borrow_optimizer(shared_module)
         elif self.params_initialized:
@@ -360,12 +359,11 @@ class Module(BaseModule):
         }
         if isinstance(optimizer, str):
             settings = {"rescale_grad": rescale, **dict(optimizer_params)}
-            optimizer = opt.create(
-                optimizer, sym=self._symbol, param_idx2name=names, **settings
-            )
+            optimizer = opt.create(optimizer, sym=self._symbol, param_idx2name=names, **settings)
         else:
             self._must(
-                isinstance(optimizer, opt.Optimizer), "optimizer is a name or an mx.optimizer.Optimizer"
+                isinstance(optimizer, opt.Optimizer),
+                "optimizer is a name or an mx.optimizer.Optimizer",
             )
             if optimizer.rescale_grad != rescale:
                 warnings.warn(
@@ -381,7 +379,9 @@ class Module(BaseModule):
         if store is not None:
             if self._compression_params:
                 store.set_gradient_compression(self._compression_params)
-            store.init_parameters(group._own_params(), group.param_arrays, self._arg_params or {}, on_store)
+            store.init_parameters(
+                group._own_params(), group.param_arrays, self._arg_params or {}, on_store
+            )
         if on_store:
             assert store is not None
             store.set_optimizer(optimizer)
@@ -480,7 +480,9 @@ class Module(BaseModule):
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give a metric the last outputs and their labels."""
         if self._exec_group is None:
-            raise AttributeError("'NoneType' object has no attribute 'update_metric': call bind first")
+            raise AttributeError(
+                "'NoneType' object has no attribute 'update_metric': call bind first"
+            )
         self._exec_group.update_metric(eval_metric, labels, pre_sliced)
 
     def install_monitor(self, mon: Any) -> None:
@@ -511,7 +513,9 @@ def _check_names(symbol: Any, names: Sequence[str], what: str, required: bool) -
     for name in names:
         if name in arguments:
             continue
-        candidates = [a for a in arguments if not a.endswith(("_weight", "_bias", "_gamma", "_beta"))]
+        candidates = [
+            a for a in arguments if not a.endswith(("_weight", "_bias", "_gamma", "_beta"))
+        ]
         near = get_close_matches(name, candidates, 3, 0.3) or candidates
         text = (
             f"You created Module with Module(..., {what}_names={list(names)}) but input with name "
