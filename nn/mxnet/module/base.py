@@ -27,6 +27,9 @@ INIT_FIRST = "call bind and init_params first"
 OPTIMIZER_FIRST = "call init_optimizer first"
 
 
+_DEFAULT = initializer.Uniform(0.01)
+
+
 class BatchEndParam(NamedTuple):
     """What callbacks at the end of a batch are given."""
 
@@ -253,7 +256,7 @@ class BaseModule:
         optimizer_params: Any = (("learning_rate", 0.01),),
         eval_end_callback: Any = None,
         eval_batch_end_callback: Any = None,
-        initializer: Any = initializer.Uniform(0.01),
+        initializer: Any = _DEFAULT,
         arg_params: Any = None,
         aux_params: Any = None,
         allow_missing: bool = False,

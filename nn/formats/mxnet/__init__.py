@@ -1,0 +1,5 @@
+"""tapegrad.nn.formats.mxnet: MXNet's files of arrays, states, records and symbols."""
+
+from tapegrad.nn.formats.mxnet.arrays import load_arrays, read_arrays, save_arrays, write_arrays
+
+__all__ = ["load_arrays", "read_arrays", "save_arrays", "write_arrays"]
