@@ -33,13 +33,23 @@ ShapeRule = Callable[[Attributes, list[PartialShape], list[PartialShape]], None]
 
 @dataclass
 class Call:
-    """What the body of an operator knows beside its inputs."""
+    """What the body of an operator knows beside its inputs.
+
+    a:         the attributes, read
+    train:     whether it runs in training mode
+    generator: what it draws random numbers from
+    name:      the node's name
+    shape:     the whole shape, where the attribute `shape` leaves dimensions open
+    in_place:  whether MXNet would write the result over the first input
+    writes:    new values of inputs; see `write`
+    """
 
     a: Attributes
     train: bool = False
     generator: Any = None
     name: str = ""
     shape: tuple[int, ...] | None = None
+    in_place: bool = False
     writes: dict[str, Any] = field(default_factory=dict)
 
     def write(self, name: str, value: Any) -> None:

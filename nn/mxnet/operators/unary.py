@@ -216,7 +216,10 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
         assert gamma is not None
         shape = [1] * x.ndim
         shape[1 if x.ndim > 1 else 0] = gamma.shape[0]
-        return ops.where(positive, x, gamma.reshape(tuple(shape)) * x)
+        slope = gamma.reshape(tuple(shape))
+        if call.in_place and faults_of_1_9_1():
+            return _prelu_in_place(x, slope)
+        return ops.where(positive, x, slope * x)
     if a.act_type == "rrelu" and call.train:
         draws = ops.uniform(shape=tuple(x.shape), dtype=np.dtype(x.dtype), generator=call.generator)
         slope = a.lower_bound + (a.upper_bound - a.lower_bound) * draws
@@ -225,6 +228,20 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
         slope = data * 0 + (a.lower_bound + a.upper_bound) / 2
         return ops.where(positive, x, slope * x), slope
     return ops.where(positive, x, a.slope * x)
+
+
+@custom_vjp
+def _prelu_in_place(x: Any, slope: Any) -> Any:
+    return np.where(x > 0, x, slope * x)
+
+
+def _slope_gradient(g: Any, y: Any, slope_shape: tuple[int, ...]) -> Any:
+    others = tuple(i for i, n in enumerate(slope_shape) if n == 1)
+    return ops.sum(g * ops.minimum(y, 0), axis=others, keepdims=True)
+
+
+# The result lies over the data there, so γ's gradient is made of γ·x where it should be of x.
+_prelu_in_place.vjp(x=lambda g, x, slope: g * np.where(x > 0, 1, slope), slope=_slope_gradient)
 
 
 @custom_vjp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ class Plan:
     def __init__(self, heads: Sequence[Output]):
         self.heads = list(heads)
         self.nodes = in_order(heads)
+        uses = Counter((id(n), i) for node in self.nodes for n, i in node.inputs)
+        uses.update((id(n), i) for n, i in heads)
+        self._in_place = {
+            id(node)
+            for node in self.nodes
+            if node.inputs
+            and node.inputs[0][0].op is not None
+            and uses[id(node.inputs[0][0]), node.inputs[0][1]] == 1
+        }
 
     def __call__(
         self,
@@ -60,6 +70,7 @@ class Plan:
                 results[id(node), 0] = values[node.name]
                 continue
             call = Call(node.read, train, generator, node.name)
+            call.in_place = id(node) in self._in_place
             if filled and id(node) in filled:
                 call.shape = filled[id(node)]
             found = _call(node, call, [results[id(n), i] for n, i in node.inputs])
