@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 
 __all__ = [
     "FTML",

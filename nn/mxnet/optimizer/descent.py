@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
 from tapegrad.nn.mxnet.random import draw_normal
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 
 __all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test"]
 
@@ -58,7 +61,7 @@ class SGD(_WithMomentum):
 
 
 @register
-class ccSGD(SGD):  # MXNet's name
+class ccSGD(SGD):  # noqa: N801  # MXNet's name
     """SGD under its former name."""
 
 
@@ -71,14 +74,17 @@ class NAG(_WithMomentum):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
-        lr, wd = self._rates(index)
-        move = (self.scaled(g) + w.dtype.type(wd) * w) * w.dtype.type(lr)
+        lr, wd = (w.dtype.type(rate) for rate in self._rates(index))
+        g = self.scaled(g)
+        move = (g + wd * w) * lr
         if state is None:
             w -= move
             return
         before = state * w.dtype.type(self.momentum)
+        w += w.dtype.type(self.momentum + 1) * (before - move) - before
+        if faults_of_1_9_1():  # its kernel has written w already when it decays the momentum
+            move = (g + wd * w) * lr
         state[...] = before - move
-        w += w.dtype.type(self.momentum + 1) * state - before
 
 
 @register
