@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import Any
 
 from tapegrad.nn.mxnet import context as ctx
-from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import optimizer as opt
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
@@ -17,7 +16,13 @@ from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.initializer import InitDesc
 from tapegrad.nn.mxnet.io.description import DataDesc, described
 from tapegrad.nn.mxnet.model import load_checkpoint, save_checkpoint
-from tapegrad.nn.mxnet.module.base import BIND_FIRST, INIT_FIRST, OPTIMIZER_FIRST, BaseModule
+from tapegrad.nn.mxnet.module.base import (
+    BIND_FIRST,
+    DEFAULT,
+    INIT_FIRST,
+    OPTIMIZER_FIRST,
+    BaseModule,
+)
 from tapegrad.nn.mxnet.module.function_symbol import as_symbol
 from tapegrad.nn.mxnet.module.group import DataParallelExecutorGroup
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
@@ -56,10 +61,10 @@ class Module(BaseModule):
         self._work_load_list = list(work_load_list or [1] * len(self._context))
         self._must(
             len(self._work_load_list) == len(self._context),
-            f"work_load_list has {len(self._work_load_list)} entries for {len(self._context)} contexts",
+            f"work_load_list: {len(self._work_load_list)} entries, {len(self._context)} contexts",
         )
         self._group2ctxs, self._compression_params = group2ctxs, compression_params
-        self._symbol = as_symbol(symbol, data_names or ())
+        self._symbol = as_symbol(symbol)
         self._data_names, self._label_names = list(data_names or ()), list(label_names or ())
         self._state_names = list(state_names or ())
         self._fixed_param_names = list(fixed_param_names or ())
@@ -225,7 +230,7 @@ class Module(BaseModule):
         else:
             self._arg_params = {
                 name: zeros(arrays[0].shape, ctx.cpu(), arrays[0].dtype)
-                for name, arrays in zip(group._own_params(), group.param_arrays, strict=True)
+                for name, arrays in zip(group.own_params, group.param_arrays, strict=True)
             }
             self._aux_params = {
                 name: zeros(arrays[0].shape, ctx.cpu(), arrays[0].dtype)
@@ -250,7 +255,7 @@ class Module(BaseModule):
 
     def init_params(
         self,
-        initializer: Any = init.Uniform(0.01),
+        initializer: Any = DEFAULT,
         arg_params: Mapping[str, Any] | None = None,
         aux_params: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
@@ -354,7 +359,7 @@ class Module(BaseModule):
         count = len(self._context)
         names = {
             (i if on_store else i * count + k): name
-            for i, name in enumerate(group._own_params())
+            for i, name in enumerate(group.own_params)
             for k in range(1 if on_store else count)
         }
         if isinstance(optimizer, str):
@@ -380,7 +385,7 @@ class Module(BaseModule):
             if self._compression_params:
                 store.set_gradient_compression(self._compression_params)
             store.init_parameters(
-                group._own_params(), group.param_arrays, self._arg_params or {}, on_store
+                group.own_params, group.param_arrays, self._arg_params or {}, on_store
             )
         if on_store:
             assert store is not None
@@ -447,7 +452,7 @@ class Module(BaseModule):
         group = self._group
         pairs = list(zip(group.param_arrays, group.grad_arrays, strict=True))
         if self._kvstore is not None:
-            self._kvstore.step(group._own_params(), pairs, self._updater, self._update_on_kvstore)
+            self._kvstore.step(group.own_params, pairs, self._updater, self._update_on_kvstore)
             return
         count = len(self._context)
         for i, (arrays, gradients) in enumerate(pairs):
