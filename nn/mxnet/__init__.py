@@ -1,6 +1,7 @@
 """tapegrad.nn.mxnet: MXNet's Module and all around it, ``from tapegrad.nn import mxnet as mx``."""
 
 from tapegrad.nn.mxnet import (
+    callback,
     context,
     executor,
     initializer,
@@ -10,6 +11,7 @@ from tapegrad.nn.mxnet import (
     metric,
     model,
     module,
+    monitor,
     ndarray,
     operators,
     optimizer,
@@ -19,6 +21,7 @@ from tapegrad.nn.mxnet import (
 from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import module as mod
+from tapegrad.nn.mxnet import monitor as mon
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import optimizer as opt
 from tapegrad.nn.mxnet import symbol as sym
@@ -33,6 +36,7 @@ __all__ = [
     "MXNetError",
     "NameManager",
     "Prefix",
+    "callback",
     "compat",
     "context",
     "cpu",
@@ -50,6 +54,8 @@ __all__ = [
     "mod",
     "model",
     "module",
+    "mon",
+    "monitor",
     "nd",
     "ndarray",
     "num_gpus",

@@ -166,7 +166,7 @@ class BaseModule:
             count = nbatch + 1
         for callback in as_list(score_end_callback):
             callback(BatchEndParam(epoch, count, eval_metric, locals()))
-        return list(eval_metric.get_global_name_value())
+        return list(eval_metric.get_name_value())
 
     def _score_batch(self, eval_metric: Any, batch: Any) -> None:
         if isinstance(batch, list):

@@ -300,6 +300,8 @@ class DataParallelExecutorGroup:
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give the metric each context's labels and outputs, by name."""
+        if labels is None or self.label_shapes is None:
+            raise TypeError("the module is bound without labels: give label_shapes to bind")
         for i, (executor, part) in enumerate(zip(self.execs, self.slices, strict=True)):
             own = labels[i] if pre_sliced else labels
             cut = [

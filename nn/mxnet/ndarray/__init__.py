@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tapegrad.nn.mxnet.ndarray.files import load, load_frombuffer, save
 from tapegrad.nn.mxnet.ndarray.functions import function_of
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, empty, full, ones, zeros
 
-__all__ = ["NDArray", "array", "empty", "full", "ones", "waitall", "zeros"]
+__all__ = [
+    "NDArray",
+    "array",
+    "empty",
+    "full",
+    "load",
+    "load_frombuffer",
+    "ones",
+    "save",
+    "waitall",
+    "zeros",
+]
 
 
 def waitall() -> None:
