@@ -204,6 +204,14 @@ SINGLE = {
 RANDOM = {"score"}
 
 
+# MXNet computes with memory that nobody wrote; here the error says what to call first.
+NO_FORWARD = {
+    f"{stage}: {call}"
+    for stage in ("binded", "params", "optimizer")
+    for call in ("backward", "update_metric", "get_outputs")
+}
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("label", "outcome", "text"),
@@ -219,6 +227,10 @@ def test_a_call_does_as_recorded(label, outcome, text):
         m = module()
         STAGES[stage](m)
         run = lambda: CALLS[call](m, given)  # noqa: E731  # it is called below
+    if outcome == "ok" and label in NO_FORWARD:
+        with pytest.raises(mx.MXNetError, match="call forward first"):
+            run()
+        return
     if outcome == "ok":
         found = run()
         if call not in RANDOM and not text.startswith("<"):

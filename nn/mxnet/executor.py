@@ -356,7 +356,8 @@ def requests(
     for name, request in found.items():
         if request not in REQUESTS:
             raise MXNetError(
-                f"grad_req of {name} is {request!r}, it is one of {', '.join(REQUESTS)}"
+                f"simple_bind error. Arguments: grad_req of {name} is {request!r}, it is one of "
+                f"{', '.join(REQUESTS)}"
             )
     return found
 
