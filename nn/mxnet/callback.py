@@ -29,7 +29,7 @@ def module_checkpoint(
     """Save a module's checkpoint every `period` epochs; a callback of epochs."""
     period = max(1, int(period))
 
-    def callback(iter_no: int, sym: Any = None, arg: Any = None, aux: Any = None) -> None:
+    def callback(iter_no: int, *_: Any) -> None:
         if (iter_no + 1) % period == 0:
             mod.save_checkpoint(prefix, iter_no + 1, save_optimizer_states)
 

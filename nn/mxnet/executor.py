@@ -117,7 +117,8 @@ class Executor:
             source = as_array(value)
             if source.shape != target.shape:
                 raise ValueError(
-                    f"Shape not match! Argument {name}, need: {target.shape}, received: {source.shape}"
+                    f"Shape not match! Argument {name}, need: {target.shape}, received: "
+                    f"{source.shape}"
                 )
             target[:] = source
         self.begin(is_train)

@@ -1,4 +1,4 @@
-"""MXNet's lists of arrays: .params and .nd files of every version, read; 1.9.1's dense ones written.
+"""MXNet's lists of arrays: .params and .nd files of every version in, dense ones of 1.9.1 out.
 
 All numbers are little endian:
 

@@ -85,7 +85,7 @@ class _Fetcher(threading.Thread):
                 item: tuple[str, Any] = ("batch", self.source.next())
             except StopIteration:
                 item = ("end", None)
-            except BaseException as error:  # it is raised again where the batch is asked for
+            except BaseException as error:  # noqa: BLE001  # it is raised where the batch is asked for
                 item = ("error", error)
             while not self.ended.is_set():
                 try:
@@ -152,8 +152,10 @@ class PrefetchingIter(DataIter):
         found = []
         for i, one in enumerate(self.iters):
             names = renames[i] if renames is not None else {}
-            for d in described(getattr(one, which)) or ():
-                found.append(DataDesc(names.get(d.name, d.name), d.shape, d.dtype, d.layout))
+            found += [
+                DataDesc(names.get(d.name, d.name), d.shape, d.dtype, d.layout)
+                for d in described(getattr(one, which)) or ()
+            ]
         return found
 
     def reset(self) -> None:
