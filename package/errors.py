@@ -21,6 +21,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
+from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "InPlaceError",
     "LawError",
     "LimitError",
+    "MXNetError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

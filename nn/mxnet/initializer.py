@@ -447,7 +447,7 @@ class Load:
             arr[:] = self.param[name]
         elif self.default_init is None:
             raise ValueError(
-                f"Cannot Initialize parameter: {name}: it has no value here, and there is no default"
+                f"Cannot Initialize parameter: {name}: it has no value here and no default"
             )
         else:
             self.default_init(name, arr)
