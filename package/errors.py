@@ -12,6 +12,7 @@ from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
 from tapegrad.devices import DeviceError, TapegradError
+from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -33,6 +34,7 @@ __all__ = [
     "DeviceError",
     "FormatError",
     "GradientError",
+    "ImageError",
     "InPlaceError",
     "LawError",
     "LimitError",

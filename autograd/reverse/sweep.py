@@ -289,7 +289,7 @@ def _wrap_saved(node: Node) -> list[Any]:
 
 
 def _wrap_with_node(value: Any, node: Node | None) -> Any:
-    if isinstance(value, Tensor):  # a Sample, which a rule saves itself, since it has no array
+    if isinstance(value, Tensor):  # a Single, which a rule saves itself, since it has no array
         return value.with_node(node)
     if not devices.is_array(value):
         return value
