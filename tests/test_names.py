@@ -24,7 +24,7 @@ FAMILIES = {
     "to_device": "a device's, and that of Tensors",
 }
 # Rooms that have another system's names, each behind a namespace of its own.
-FACADES = ("optim/bigdl/",)
+FACADES = ("nn/formats/mxnet/", "nn/mxnet/", "optim/bigdl/")
 
 
 def declared(kind: type[ast.AST]) -> dict[str, list[str]]:
@@ -40,32 +40,19 @@ def declared(kind: type[ast.AST]) -> dict[str, list[str]]:
     return {name: sorted(files) for name, files in found.items() if len(files) > 1}
 
 
-def ours(files: list[str]) -> bool:
-    """Are there two among the files that may not use one name?"""
-    rooms = [next((r for r in OTHERS_NAMES if f.startswith(r)), "") for f in files]
-    return any(rooms.count(room) > 1 for room in set(rooms) - {OTHERS_NAMES[0]})
-
-
-# Rooms with another system's names: a script that was written for it finds its own words there, and
-# may meet ours elsewhere; MXNet itself has one name for an operator, a symbol's and an array's.
-OTHERS_NAMES = ("nn/mxnet/", "nn/formats/mxnet/")
-
-
 def same_room(files: list[str], *rooms: str) -> bool:
     return all(any(f.startswith(room) for room in rooms) for f in files)
 
 
 def homonyms() -> Iterator[str]:
     for name, files in declared(ast.ClassDef).items():
-        if not ours(files):
-            continue
         yield f"class {name}: {', '.join(files)}"
     for name, files in declared(ast.FunctionDef).items():
         public = not name.startswith("_")
         laws = same_room(files, "autograd/check/")
         # NumPy's name: the primitive, its kernel, and the function with NumPy's own signature
         numpys = same_room(files, "autograd/ops/", "autograd/kernels/", "autograd/surface/")
-        if public and ours(files) and not laws and not numpys and name not in FAMILIES:
+        if public and not laws and not numpys and name not in FAMILIES:
             yield f"{name}: {', '.join(files)}"
 
 
