@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 from tapegrad import devices
 from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.tree import leaves
-from tapegrad.nn.core.arguments import refuse_names_by_hand, sort_arguments
+from tapegrad.nn.core.arguments import name_arguments, refuse_names_by_hand, sort_arguments
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
@@ -104,6 +104,8 @@ class Module(BigDL, Torch7, Python, Part):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
         if "reset" in own:
             cls.reset = _with_init_methods(own["reset"])
+        if "__init__" in own:
+            cls.__init__ = name_arguments(own["__init__"])  # type: ignore[method-assign]  # same signature
         cls._by_hand = has_handwritten_gradient(cls)
 
     # `**named` tells type checkers that a subclass may have any signature.

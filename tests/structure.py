@@ -43,8 +43,9 @@ ORDER = {
     """,
     "optim": """
         core <- rules, minimizers, schedules;
-        schedules <- training <- validation;
-        rules, minimizers, validation <- bigdl <- __init__
+        schedules <- training <- validation, metrics;
+        rules, minimizers, validation <- bigdl;
+        bigdl, metrics <- __init__
     """,
 }
 # Rooms with a way past the order of folders: MXNet's Module holds an optimizer.

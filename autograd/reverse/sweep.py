@@ -304,6 +304,7 @@ def fit_cotangent(g: Any, node: Node) -> Any:
     if g.shape is None:
         g = form_cotangent(g, node)
     if g.shape != shape:
+        g = elementwise.widen_half(g)
         extra = g.ndim - len(shape)
         if extra > 0:
             g = reduction.sum(g, axis=tuple(range(extra)))

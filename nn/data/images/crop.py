@@ -291,7 +291,7 @@ class RandomSampler(_Crop):
             w, h = size * math.sqrt(ratio), size / math.sqrt(ratio)
             x, y = self.uniform(0, 1 - w), self.uniform(0, 1 - h)
             part = (x, y, x + w, y + h)
-            if len(boxes) and box_overlaps(np.array(part), boxes).max() >= least:
+            if len(boxes) and shared_areas(np.array(part), boxes).max() >= least:
                 return part
         return None
 
@@ -301,7 +301,7 @@ class RandomSampler(_Crop):
         feature["label"] = in_window(feature["label"], feature.getSize()[:2], centers=True)
 
 
-def box_overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+def shared_areas(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of a box (4,) with boxes (N, 4): (N,)."""
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     common = np.prod(np.maximum(high - low, 0), axis=1)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.autograd.core.former import path_first_formerly
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
 from tapegrad.nn.core.services import register_service
@@ -104,6 +105,7 @@ def objects(
     return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
+@path_first_formerly
 def save(
     obj: Any,
     path: str | os.PathLike[str],
