@@ -1,6 +1,7 @@
 """The operators of MXNet, by family; importing this room declares them all."""
 
 from tapegrad.nn.mxnet.operators import arranging as arranging
+from tapegrad.nn.mxnet.operators import boxes as boxes
 from tapegrad.nn.mxnet.operators import choosing as choosing
 from tapegrad.nn.mxnet.operators import convolution as convolution
 from tapegrad.nn.mxnet.operators import creation as creation
@@ -8,6 +9,9 @@ from tapegrad.nn.mxnet.operators import elementwise as elementwise
 from tapegrad.nn.mxnet.operators import losses as losses
 from tapegrad.nn.mxnet.operators import normalization as normalization
 from tapegrad.nn.mxnet.operators import pooling as pooling
+from tapegrad.nn.mxnet.operators import proposals as proposals
 from tapegrad.nn.mxnet.operators import recurrent as recurrent
 from tapegrad.nn.mxnet.operators import reduction as reduction
+from tapegrad.nn.mxnet.operators import regions as regions
+from tapegrad.nn.mxnet.operators import sampling as sampling
 from tapegrad.nn.mxnet.operators import unary as unary
