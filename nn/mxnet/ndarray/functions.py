@@ -11,9 +11,9 @@ from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.mxnet.attributes import text_of
 from tapegrad.nn.mxnet.context import Context, current_context
+from tapegrad.nn.mxnet.declaration import Call, find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor
-from tapegrad.nn.mxnet.operator import Call, find_operator
 
 __all__ = ["function_of", "invoke"]
 

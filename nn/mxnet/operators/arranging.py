@@ -9,8 +9,8 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Bool, Choice, Float, Int, Shape
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
 from tapegrad.nn.mxnet.reshape import reshaped
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 

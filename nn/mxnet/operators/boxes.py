@@ -14,7 +14,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Floats, Int
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.constants import constant
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
+from tapegrad.nn.mxnet.declaration import Call, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, operator
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor

@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.windows import (
     as_planes,
     channels_first,

@@ -8,8 +8,8 @@ import numpy as np
 
 from tapegrad.autograd import Tensor
 from tapegrad.nn.mxnet.attributes import Bool, DType, Float, Int, Shape, Text
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 

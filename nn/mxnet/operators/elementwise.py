@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Bool, Float, Int
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 

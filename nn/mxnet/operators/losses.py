@@ -11,7 +11,7 @@ from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import unify
 

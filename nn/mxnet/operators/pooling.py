@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.windows import as_planes, from_planes
 from tapegrad.nn.mxnet.symbol.inference import unify
 

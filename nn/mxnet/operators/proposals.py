@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Float, Floats, Int
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.boxes import kept
 from tapegrad.nn.mxnet.operators.constants import constant
 from tapegrad.nn.mxnet.symbol.inference import unify

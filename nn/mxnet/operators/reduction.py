@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, operator
+from tapegrad.nn.mxnet.declaration import Call, operator
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor

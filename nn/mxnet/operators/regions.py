@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.constants import constant
 from tapegrad.nn.mxnet.operators.sampling import sampled
 from tapegrad.nn.mxnet.operators.windows import length, of_rank

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Choice, DType, Float
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.elementwise import like
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike, first_alike
 from tapegrad.nn.mxnet.symbol.inference import unify

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.creation import arange, full, ones, zeros
 from tapegrad.nn.mxnet.symbol.pairs import hypot, maximum, minimum, power
 from tapegrad.nn.mxnet.symbol.symbol import (

@@ -15,7 +15,7 @@ from tapegrad.nn.mxnet.symbol.graph import Node, Output
 from tapegrad.nn.mxnet.symbol.naming import current_attributes, current_names
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.operator import Operator
+    from tapegrad.nn.mxnet.declaration import Operator
 
 __all__ = ["apply_operator"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tapegrad.nn.mxnet.attributes import Attributes, input_of
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.operator import Operator
+    from tapegrad.nn.mxnet.declaration import Operator
 
 __all__ = ["Node", "Output", "in_order", "output_name", "states_of"]
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.mxnet.attributes import Shape
+from tapegrad.nn.mxnet.declaration import Call, PartialShape
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order
 
 __all__ = ["TYPE_FLAGS", "Shapes", "infer_shapes", "infer_types", "known", "known_all", "unify"]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tapegrad.nn.mxnet.attributes import attributes_of_inputs, renamed
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, states_of
 
 __all__ = ["graph_from_json", "graph_to_json"]

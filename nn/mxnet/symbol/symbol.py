@@ -13,8 +13,8 @@ import numpy as np
 
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.attributes import text_of
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.compose import apply_operator
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name, states_of
 from tapegrad.nn.mxnet.symbol.inference import (
