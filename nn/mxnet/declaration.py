@@ -182,13 +182,15 @@ def operators() -> dict[str, Operator]:
     return dict(_operators)
 
 
+# Operators of sparse arrays have a name more; storage is dense inside here.
+SPARSE = "_sparse_"
 CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
 NATIVE = {"Custom", "_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
 
 
 def find_operator(name: str, node: str = "") -> Operator:
     """The operator of a name or alias.  Raises MXNetError that says what is nearest, or why not."""
-    found = _by_name.get(name)
+    found = _by_name.get(name) or _by_name.get(name.removeprefix(SPARSE))
     if found is not None:
         return found
     place = f" (node {node!r})" if node else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import register_service
 from tapegrad.nn.mxnet.attributes import text_of
@@ -59,7 +60,7 @@ def invoke(name: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         flat += named.values()
     inputs = [as_array(value) for value in flat]
     place = _context(context, inputs)
-    call = Call(read, train=False, name=op.name)
+    call = Call(read, False, devices.generator(place.device), op.name)
     with no_grad(), np.errstate(all="ignore"):
         try:
             results = op(call, *[x.tensor for x in inputs])

@@ -167,11 +167,14 @@ def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = Non
     axis=Int(0),
 )
 def sequence_reverse(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Any:
-    """The steps of each sequence in reverse order; those behind its end stay; (T, N, …)."""
+    """The steps of each sequence in reverse order; those behind its end stay."""
+    axis = call.a.axis
     if sequence_length is None:
-        return ops.flip(data, 0)
-    n, samples = data.shape[:2]
+        return ops.flip(data, axis)
+    x = ops.swapaxes(data, 0, 1) if axis else data
+    n, samples = x.shape[:2]
     steps = np.arange(n)[:, None]
     lengths = ops.to_integer(sequence_length, dtype=_LONG).reshape((1, -1))
     at = ops.where(ops.less(steps, lengths), lengths - 1 - steps, steps + lengths * 0)
-    return data[at, np.arange(samples)[None, :] + at * 0]
+    y = x[at, np.arange(samples)[None, :] + at * 0]
+    return ops.swapaxes(y, 0, 1) if axis else y

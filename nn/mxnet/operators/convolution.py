@@ -201,7 +201,6 @@ def _fully_connected_shapes(
 @operator(
     "FullyConnected",
     _weight_and_bias,
-    aliases="_sparse_FullyConnected",
     num_hidden=Int(),
     no_bias=Bool(False),
     flatten=Bool(True),
@@ -231,7 +230,6 @@ def _embedding_shapes(
 @operator(
     "Embedding",
     "data weight",
-    aliases="_sparse_Embedding",
     flat="data",
     input_dim=Int(),
     output_dim=Int(),

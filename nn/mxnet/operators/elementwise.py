@@ -92,7 +92,7 @@ ELEMENTWISE = {
     "power": ("_power", "_Power"),
     "maximum": ("_maximum", "_Maximum"),
     "minimum": ("_minimum", "_Minimum"),
-    "hypot": ("_hypot", ""),
+    "hypot": ("_hypot", "_Hypot"),
     "equal": ("_equal", "_Equal"),
     "not_equal": ("_not_equal", "_Not_Equal"),
     "greater": ("_greater", "_Greater"),

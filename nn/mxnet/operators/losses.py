@@ -181,7 +181,6 @@ def _declare_regressions() -> None:
         operator(
             name,
             "data label",
-            aliases=f"_sparse_{name}",
             loss=True,
             flat="label",
             grad_scale=Float(1.0),

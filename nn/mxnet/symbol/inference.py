@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.mxnet.attributes import Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape
@@ -114,7 +115,8 @@ def _run_on_zeros(node: Node, inputs: Sequence[PartialShape]) -> list[PartialSha
     zeros = [Tensor(np.zeros(shape or (), np.float32)) for shape in inputs]
     with no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        results = node.op(Call(node.read, train=False, name=node.name), *zeros)
+        stream = devices.Generator(seed=0) if node.op.random else None
+        results = node.op(Call(node.read, False, stream, node.name), *zeros)
     count = len(node.op.output_names(node.read))
     return [tuple(y.shape) for y in results[:count]]
 
