@@ -15,13 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tapegrad.autograd import Tensor
 from tapegrad.nn.mxnet.attributes import Attribute, Attributes
 from tapegrad.nn.mxnet.errors import MXNetError
-
-if TYPE_CHECKING:
-    from tapegrad.autograd.core.tensor import Tensor
 
 __all__ = ["Call", "Operator", "find_operator", "operator", "operators"]
 
@@ -103,7 +101,9 @@ class Operator:
     def __call__(self, call: Call, *inputs: Tensor) -> list[Tensor]:
         """All outputs, the hidden ones too where the body gives them."""
         y = self.body(call, *inputs)
-        return list(y) if isinstance(y, (tuple, list)) else [y]
+        results = y if isinstance(y, (tuple, list)) else [y]
+        # what no input is behind (draws) comes as a bare array
+        return [one if isinstance(one, Tensor) else Tensor(one) for one in results]
 
 
 _operators: dict[str, Operator] = {}
