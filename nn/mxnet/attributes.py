@@ -35,6 +35,7 @@ __all__ = [
     "is_hidden",
     "renamed",
     "text_of",
+    "with_bare_names",
 ]
 
 
@@ -158,6 +159,12 @@ def is_hidden(key: str) -> bool:
 def renamed(attrs: Mapping[str, str]) -> dict[str, str]:
     """lr_mult -> __lr_mult__: names that files of before 1.0 wrote bare."""
     return {f"__{k}__" if k in _HIDDEN else k: v for k, v in attrs.items()}
+
+
+def with_bare_names(attrs: Mapping[str, str]) -> dict[str, str]:
+    """The attributes with lr_mult beside __lr_mult__, as MXNet lists them."""
+    bare = {k: attrs[f"__{k}__"] for k in _HIDDEN if f"__{k}__" in attrs}
+    return {**attrs, **bare}
 
 
 def input_of(key: str) -> tuple[str, str] | None:

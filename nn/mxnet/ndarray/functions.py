@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.declaration import Call, find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor
 
-__all__ = ["function_of", "invoke"]
+__all__ = ["invoke", "named_function"]
 
 
 @register_service("mxnet.invoke")  # methods of NDArray, which stands below, ask for it
@@ -103,16 +103,12 @@ def _fresh(y: Any, inputs: Sequence[NDArray], context: Context) -> NDArray:
     return from_tensor(y, context)
 
 
-def function_of(name: str) -> Callable[..., Any]:
-    """The function ``mx.nd.NAME``.  Raises AttributeError for an unknown operator."""
-    try:
-        op = find_operator(name)
-    except MXNetError as error:
-        raise AttributeError(f"mx.nd has no {name!r}: {error}") from None
+def named_function(operator: str, name: str) -> Callable[..., Any]:
+    """The function of an operator, called `name`."""
 
     def function(*arrays: Any, **settings: Any) -> Any:
-        return invoke(name, arrays, settings)
+        return invoke(operator, arrays, settings)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = op.body.__doc__
+    function.__doc__ = find_operator(operator).body.__doc__
     return function
