@@ -100,6 +100,13 @@ class Operator:
 
     def __call__(self, call: Call, *inputs: Tensor) -> list[Tensor]:
         """All outputs, the hidden ones too where the body gives them."""
+        if self.flat:
+            names = self.variadic and [f"arg{i}" for i in range(len(inputs))]
+            names = names or self.input_names(call.a)
+            inputs = tuple(
+                x.detach() if name in self.flat and x.tracked else x
+                for name, x in zip(names, inputs, strict=False)
+            )
         y = self.body(call, *inputs)
         results = y if isinstance(y, (tuple, list)) else [y]
         # what no input is behind (draws) comes as a bare array
