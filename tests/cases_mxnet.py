@@ -7,6 +7,8 @@ without a case.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from tapegrad.nn.mxnet.operators import (
@@ -68,8 +70,32 @@ def case(*names):
 # Families ----------------------------------------------------------------------------------------
 
 ABOVE_1 = {"arccosh"}
+
+
+def _sampled(names, d):
+    return {"shape": d.one_of((), (2, 3))}, {key: d.positive(2) for key in names}
+
+
+def _density(names, d):
+    parameters = {key: d.positive(2) + (key == "high") for key in names}
+    return {"is_log": d.flag()}, {"sample": d.positive(2, 3), **parameters}
+
+
+def _multiplied(batch, d):
+    arrays = {"lhs": d.normal(*batch, 3, 2), "rhs": d.normal(*batch, 3, 4)}
+    return {"transpose_a": True, "transpose_b": False}, arrays
+
+
+def _updated(states, more, d):
+    arrays = {key: d.positive(3, 2) + (key == "n") for key in ("weight", "grad", *states)}
+    return {"lr": 0.1, "wd": 0.01, **more}, arrays
+
+
 for _name in unary.UNARY:
-    CASES[_name] = lambda d, more=_name in ABOVE_1: ({}, {"data": d.positive(3, d.size()) + more})
+    CASES[_name] = lambda d, more=2 * (_name in ABOVE_1): (
+        {},
+        {"data": d.positive(3, d.size()) + more},
+    )
 for _word, (_name, _) in elementwise.ELEMENTWISE.items():
     CASES[_name] = lambda d: ({}, {"lhs": d.positive(3, 2), "rhs": d.positive(3, 2)})
     CASES[f"broadcast_{_word}"] = lambda d: (
@@ -89,14 +115,11 @@ for _name in ("sum", "mean", "prod", "max", "min", "nansum", "nanprod"):
 for _word, (_, _parameters, _) in drawing.DISTRIBUTIONS.items():
     CASES[f"_random_{_word}"] = lambda d: ({"shape": (2, 3)}, {})
     CASES[f"_random_{_word}_like"] = lambda d: ({}, {"data": d.normal(2, 3)})
-    CASES[f"_sample_{_word}"] = lambda d, names=tuple(
-        {"loc": "mu", "scale": "sigma"}.get(key, key) for key in _parameters
-    ): ({"shape": d.one_of((), (2, 3))}, {key: d.positive(2) for key in names})
-for _word, (_names, _) in densities.DENSITIES.items():
-    CASES[f"_random_pdf_{_word}"] = lambda d, names=tuple(_names.split()): (
-        {"is_log": d.flag()},
-        {"sample": d.positive(2, 3), **{key: d.positive(2) + (key == "high") for key in names}},
+    CASES[f"_sample_{_word}"] = partial(
+        _sampled, [{"loc": "mu", "scale": "sigma"}.get(key, key) for key in _parameters]
     )
+for _word, (_names, _) in densities.DENSITIES.items():
+    CASES[f"_random_pdf_{_word}"] = partial(_density, _names.split())
 
 ALIKE = {
     "hard_sigmoid": {},
@@ -354,11 +377,7 @@ CASES["topk"] = lambda d: (
     },
     {"data": d.normal(3, 4)},
 )
-for _name in ("dot", "batch_dot"):
-    CASES[_name] = lambda d, batch=(2,) if _name == "batch_dot" else (): (
-        {"transpose_a": True, "transpose_b": False},
-        {"lhs": d.normal(*batch, 3, 2), "rhs": d.normal(*batch, 3, 4)},
-    )
+CASES["dot"], CASES["batch_dot"] = partial(_multiplied, ()), partial(_multiplied, (2,))
 CASES["khatri_rao"] = lambda d: (
     {"num_args": 2},
     {"arg0": d.normal(2, 3), "arg1": d.normal(4, 3)},
@@ -798,7 +817,5 @@ _UPDATES = {
     "ftml_update": "d v z",
 }
 for _name, _states in _UPDATES.items():
-    CASES[_name] = lambda d, states=tuple(_states.split()), t=_name == "ftml_update": (
-        {"lr": 0.1, "wd": 0.01, **({"t": 3} if t else {})},
-        {key: d.positive(3, 2) for key in ("weight", "grad", *states)},
-    )
+    _more = {"t": 3} if _name == "ftml_update" else {}
+    CASES[_name] = partial(_updated, _states.split(), _more)

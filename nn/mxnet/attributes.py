@@ -35,6 +35,7 @@ __all__ = [
     "is_hidden",
     "renamed",
     "text_of",
+    "texts_of",
     "with_bare_names",
 ]
 
@@ -147,6 +148,19 @@ def text_of(value: Any) -> str:
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
     return str(value)
+
+
+def texts_of(kinds: Mapping[str, Attribute], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a call's attributes; None is "None" where the kind allows it, else not given."""
+    return {
+        key: text_of(value)
+        for key, value in settings.items()
+        if value is not None or (key in kinds and _takes_none(kinds[key]))
+    }
+
+
+def _takes_none(kind: Attribute) -> bool:
+    return kind.none and not isinstance(kind, DType)
 
 
 def is_hidden(key: str) -> bool:

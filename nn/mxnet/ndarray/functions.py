@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import register_service
-from tapegrad.nn.mxnet.attributes import text_of
+from tapegrad.nn.mxnet.attributes import texts_of
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.declaration import Call, find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
@@ -42,7 +42,7 @@ def invoke(name: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
     named = {
         k: settings.pop(k) for k in list(settings) if _is_input(settings[k]) and k not in op.kinds
     }
-    texts = {key: text_of(value) for key, value in settings.items() if value is not None}
+    texts = texts_of(op.kinds, settings)
     if op.variadic:
         texts.setdefault(op.variadic, str(len(flat) + len(named)))
     read = op.read(texts)

@@ -229,7 +229,8 @@ def slice_channel(call: Call, data: Tensor) -> Any:
     """Equal parts along an axis, without the axis if `squeeze_axis`."""
     a = call.a
     parts = ops.split(data, a.num_outputs, a.axis)
-    return [ops.squeeze(part, a.axis) for part in parts] if a.squeeze_axis else list(parts)
+    single = a.squeeze_axis and parts[0].shape[a.axis] == 1
+    return [ops.squeeze(part, a.axis) for part in parts] if single else list(parts)
 
 
 @operator(

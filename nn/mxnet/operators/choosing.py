@@ -12,9 +12,11 @@ from tapegrad.nn.mxnet.declaration import Call, operator
 from tapegrad.nn.mxnet.errors import MXNetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["one_hot", "pick", "places", "sequence_mask", "take"]
+__all__ = ["added", "one_hot", "pick", "places", "sequence_mask", "take"]
 
 _LONG = np.dtype(np.int64)
 
@@ -35,6 +37,11 @@ def places(indices: Any, n: int, mode: str) -> Any:
             )
         return ops.remainder(at, n)
     return ops.clip(at, 0, n - 1)
+
+
+def added(x: Any, at: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with x added at places along the first axes."""
+    return ops.index_add(x, list(at), (ops.index_template.HOLE,) * len(at), tuple(shape))
 
 
 @operator(
@@ -106,8 +113,8 @@ def gather_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
 @operator("scatter_nd", "data indices", flat="indices", shape=Shape())
 def scatter_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
     """Zeros with `data` written at `indices`."""
-    at = tuple(places(indices[i], call.a.shape[i], "clip") for i in range(indices.shape[0]))
-    return ops.index_add(ops.cast(np.zeros(call.a.shape), dtype=data.dtype), at, data)
+    at = [places(indices[i], call.a.shape[i], "clip") for i in range(indices.shape[0])]
+    return added(data, at, call.a.shape)
 
 
 # Sequences: (T, N, …), or (N, T, …) with axis 1 --------------------------------------------------

@@ -17,6 +17,10 @@ from tapegrad.autograd.core.specialize import public_function
 __all__ = ["constant", "drawn"]
 
 
+def _on_cpu(array: Any) -> Any:
+    return None if array is None else devices.to_numpy(array)
+
+
 def constant(fn: Callable[..., Any]) -> Any:
     """Decorator: fn(*arrays, **settings) on NumPy arrays as an operation without a derivative.
 
@@ -27,7 +31,7 @@ def constant(fn: Callable[..., Any]) -> Any:
     several = str(signature.return_annotation).startswith("list")
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
-        found = fn(*[devices.to_numpy(a) for a in arrays], **settings)
+        found = fn(*map(_on_cpu, arrays), **settings)
         return [xp.asarray(y) for y in found] if several else xp.asarray(found)
 
     body.__name__, body.__doc__, body.__module__ = fn.__name__, fn.__doc__, fn.__module__
@@ -43,7 +47,7 @@ def drawn(fn: Callable[..., Any]) -> Any:
     signature = inspect.signature(fn)
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
-        found = fn(*[devices.to_numpy(a) for a in arrays], **settings)
+        found = fn(*map(_on_cpu, arrays), **settings)
         return xp.asarray(found)
 
     body.__name__, body.__doc__, body.__module__ = fn.__name__, fn.__doc__, fn.__module__

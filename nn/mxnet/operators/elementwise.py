@@ -43,6 +43,8 @@ def minimum(lhs: Any, rhs: Any) -> Tensor:
 
 def remainder(lhs: Any, rhs: Any) -> Tensor:
     """lhs mod rhs with the sign of rhs, 0 where rhs is 0."""
+    if not isinstance(rhs, Tensor):  # a number decides no type
+        return ops.remainder(lhs, rhs) if rhs else lhs * 0
     safe = ops.where(ops.equal(rhs, 0), 1, rhs)
     return ops.where(ops.equal(rhs, 0), 0, ops.remainder(lhs, safe))
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd import ops
-from tapegrad.nn.mxnet.attributes import Bool, Float, Int
-from tapegrad.nn.mxnet.declaration import Call, operator
+from tapegrad.nn.mxnet.attributes import Attributes, Bool, Float, Int
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
+from tapegrad.nn.mxnet.operators.shape_rules import all_alike
+from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -59,6 +61,10 @@ def syrk(call: Call, A: Tensor) -> Any:
     return (ops.matmul(other, A) if call.a.transpose else ops.matmul(A, other)) * call.a.alpha
 
 
+def _second_alike(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
+    inputs[1] = outputs[0] = unify(inputs[1], outputs[0])
+
+
 _TRIANGLE = {
     "transpose": Bool(False),
     "rightside": Bool(False),
@@ -67,7 +73,7 @@ _TRIANGLE = {
 }
 
 
-@operator("_linalg_trmm", "A B", aliases="linalg_trmm", **_TRIANGLE)
+@operator("_linalg_trmm", "A B", aliases="linalg_trmm", shapes=_second_alike, **_TRIANGLE)
 def trmm(call: Call, A: Tensor, B: Tensor) -> Any:
     """alpha · op(A) · B with a triangular A (B · op(A) with `rightside`)."""
     a = call.a
@@ -75,7 +81,7 @@ def trmm(call: Call, A: Tensor, B: Tensor) -> Any:
     return (ops.matmul(B, factor) if a.rightside else ops.matmul(factor, B)) * a.alpha
 
 
-@operator("_linalg_trsm", "A B", aliases="linalg_trsm", **_TRIANGLE)
+@operator("_linalg_trsm", "A B", aliases="linalg_trsm", shapes=_second_alike, **_TRIANGLE)
 def trsm(call: Call, A: Tensor, B: Tensor) -> Any:
     """X of op(A) · X = alpha · B with a triangular A (X · op(A) = alpha · B with `rightside`)."""
     a = call.a
@@ -85,14 +91,14 @@ def trsm(call: Call, A: Tensor, B: Tensor) -> Any:
     return ops.solve(factor, B * a.alpha)
 
 
-@operator("_linalg_potrf", "A", aliases="linalg_potrf", lower=Bool(True))
+@operator("_linalg_potrf", "A", aliases="linalg_potrf", shapes=all_alike, lower=Bool(True))
 def potrf(call: Call, A: Tensor) -> Any:
     """The triangular L with L · Lᵀ = A, for a symmetric positive A (Lᵀ if not `lower`)."""
     half = (A + _turned(A, True)) / 2
     return _turned(ops.cholesky(half), not call.a.lower)
 
 
-@operator("_linalg_potri", "A", aliases="linalg_potri", lower=Bool(True))
+@operator("_linalg_potri", "A", aliases="linalg_potri", shapes=all_alike, lower=Bool(True))
 def potri(call: Call, A: Tensor) -> Any:
     """(L · Lᵀ)⁻¹ of a triangular L = A; A is Lᵀ if not `lower`."""
     factor = _turned(_triangle(A, call.a.lower), not call.a.lower)
@@ -174,7 +180,7 @@ def syevd(call: Call, A: Tensor) -> Any:
     return [_turned(found.eigenvectors, True), found.eigenvalues]
 
 
-@operator("_linalg_inverse", "A", aliases="linalg_inverse")
+@operator("_linalg_inverse", "A", aliases="linalg_inverse", shapes=all_alike)
 def inverse(call: Call, A: Tensor) -> Any:
     """A⁻¹."""
     return ops.inv(A)

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Choice, Float, Floats, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
-from tapegrad.nn.mxnet.operators.choosing import places
+from tapegrad.nn.mxnet.operators.choosing import added, places
 from tapegrad.nn.mxnet.operators.constants import constant
 from tapegrad.nn.mxnet.operators.shape_rules import first_alike
 
@@ -112,10 +112,9 @@ def slice_assign(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
     a = call.a
     number = np.arange(int(np.prod(lhs.shape))).reshape(tuple(lhs.shape))
     at = number[_key(a.begin, a.end, a.step)].ravel()
-    kept = np.ones(number.size, np.dtype(lhs.dtype))
-    kept[at] = 0
-    flat = lhs.reshape((-1,)) * kept
-    return ops.index_add(flat, (at,), rhs.reshape((-1,))).reshape(tuple(lhs.shape))
+    written = np.isin(number, at)
+    new = added(rhs.reshape((-1,)), [at], (number.size,)).reshape(tuple(lhs.shape))
+    return ops.where(written, new, lhs)
 
 
 @operator("_slice_assign_scalar", aliases="_crop_assign_scalar", shapes=first_alike,
@@ -132,15 +131,14 @@ def slice_assign_scalar(call: Call, data: Tensor) -> Any:
 def scatter_set_nd(call: Call, lhs: Tensor, rhs: Tensor, indices: Tensor) -> Any:
     """lhs with rhs written at `indices`, whose first axis counts axes of lhs."""
     at = tuple(places(indices[i], lhs.shape[i], "clip") for i in range(indices.shape[0]))
-    kept = _without(lhs, *at)
-    return ops.index_add(lhs * kept, at, rhs)
+    return ops.where(_written(lhs, *at), added(rhs, at, tuple(lhs.shape)), lhs)
 
 
 @constant
-def _without(data: Any, first: Any, second: Any = None, third: Any = None) -> Any:
-    """1, and 0 at places."""
-    mask = np.ones(data.shape, data.dtype)
-    mask[tuple(p for p in (first, second, third) if p is not None)] = 0
+def _written(data: Any, first: Any, second: Any = None, third: Any = None) -> Any:
+    """Which entries the places reach, in the shape of data."""
+    mask = np.zeros(data.shape, bool)
+    mask[tuple(p for p in (first, second, third) if p is not None)] = True
     return mask
 
 
@@ -149,7 +147,8 @@ def _without(data: Any, first: Any, second: Any = None, third: Any = None) -> An
 def index_copy(call: Call, old_tensor: Tensor, index_vector: Tensor, new_tensor: Tensor) -> Any:
     """old_tensor with rows of new_tensor written at places (k,)."""
     at = ops.to_integer(index_vector, dtype=_LONG)
-    return ops.index_add(old_tensor * _without(old_tensor, at), (at,), new_tensor)
+    new = added(new_tensor, [at], tuple(old_tensor.shape))
+    return ops.where(_written(old_tensor, at), new, old_tensor)
 
 
 @operator("_contrib_index_array", hint="index_array", flat="data", axes=Shape(None, none=True))
@@ -165,13 +164,13 @@ def index_array(call: Call, data: Tensor) -> Any:
 def fill_element(call: Call, lhs: Tensor, mhs: Tensor, rhs: Tensor) -> Any:
     """lhs (n, k) with mhs (n,) written in the column rhs (n,) of each row."""
     at = (np.arange(lhs.shape[0]), places(rhs, lhs.shape[1], "clip"))
-    return ops.index_add(lhs * _without(lhs, *at), at, mhs)
+    return ops.where(_written(lhs, *at), added(mhs, at, tuple(lhs.shape)), lhs)
 
 
 @operator("_sparse_retain", "data indices", hint="retain", flat="indices", shapes=None)
 def retain(call: Call, data: Tensor, indices: Tensor) -> Any:
     """The rows of data at places (k,); the others are 0."""
-    return data * (1 - _without(data, ops.to_integer(indices, dtype=_LONG)))
+    return ops.where(_written(data, ops.to_integer(indices, dtype=_LONG)), data, 0)
 
 
 @operator("cast_storage", shapes=first_alike,

@@ -132,4 +132,4 @@ def _over_windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], larg
         return ops.avg_pool2d(x, kernel, stride, divide=False)
     if largest:
         return ops.max_pool3d(x, kernel, stride)
-    return ops.avg_pool3d(x, kernel, stride, divide=False)
+    return ops.avg_pool3d(x, kernel, stride) * math.prod(kernel)
