@@ -748,9 +748,9 @@ def _(d):
     formats = ("corner", "center")
     settings = {
         "overlap_thresh": 0.3,
-        "id_index": 0,
+        # a class that a difference quotient moves is another class
+        **d.one_of({"id_index": 0, "force_suppress": True}, {"id_index": -1}),
         "topk": d.one_of(-1, 4),
-        "force_suppress": d.flag(),
         "in_format": d.one_of(*formats),
         "out_format": d.one_of(*formats),
     }

@@ -10,6 +10,7 @@ from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, operator
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.operators.constants import constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,13 +31,16 @@ def places(indices: Any, n: int, mode: str) -> Any:
     if mode == "wrap":
         return ops.remainder(at, n)
     if mode == "raise":
-        found = at.numpy()
-        if found.size and (found.min() < -n or found.max() >= n):
-            raise MXNetError(
-                f"an index is out of range of {n} entries: {found.min()}…{found.max()}"
-            )
-        return ops.remainder(at, n)
+        return ops.remainder(_in_range(at, n=n), n)
     return ops.clip(at, 0, n - 1)
+
+
+@constant
+def _in_range(at: Any, *, n: int) -> Any:
+    """at itself.  Raises MXNetError for a number out of range."""
+    if at.size and (at.min() < -n or at.max() >= n):
+        raise MXNetError(f"an index is out of range of {n} entries: {at.min()}…{at.max()}")
+    return at
 
 
 def added(x: Any, at: Sequence[Any], shape: tuple[int, ...]) -> Any:

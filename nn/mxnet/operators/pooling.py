@@ -109,7 +109,7 @@ def pooling(call: Call, data: Tensor) -> Any:
 
 
 def _counts(found: list[tuple[int, int, int, int, int]], outside: bool, dtype: Any) -> np.ndarray:
-    """The number of entries of each window, those of the padding included if `outside`."""
+    """The entries of each window, those of the padding included if `outside`; 1 where none is."""
     whole = np.ones((1,) * len(found), dtype)
     for axis, (n, k, s, p, count) in enumerate(found):
         start = np.arange(count) * s - p
@@ -118,7 +118,7 @@ def _counts(found: list[tuple[int, int, int, int, int]], outside: bool, dtype: A
         shape = [1] * len(found)
         shape[axis] = count
         whole = whole * inside.reshape(shape).astype(dtype)
-    return whole
+    return np.maximum(whole, 1)
 
 
 def _over_windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], largest: bool) -> Any:
