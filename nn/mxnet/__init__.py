@@ -1,6 +1,6 @@
 """tapegrad.nn.mxnet: MXNet's Module and all around it, ``from tapegrad.nn import mxnet as mx``."""
 
-from tapegrad.nn.mxnet import context, executor, ndarray, operators, symbol
+from tapegrad.nn.mxnet import context, executor, ndarray, operator, operators, symbol
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import symbol as sym
 from tapegrad.nn.mxnet.compat import compat
@@ -20,6 +20,7 @@ __all__ = [
     "gpu",
     "nd",
     "ndarray",
+    "operator",
     "operators",
     "sym",
     "symbol",

@@ -199,14 +199,24 @@ def attributes_of_inputs(attrs: Mapping[str, str]) -> tuple[dict[str, str], dict
 class Attributes:
     """The attributes of one node, read: `a.kernel` is (3, 3).
 
+    further: whether other names are taken, too, with their texts
     Raises MXNetError for an unknown name (with the nearest known one), for a text that cannot be
     read, and for a required attribute that is absent.
     """
 
-    def __init__(self, owner: str, kinds: Mapping[str, Attribute], texts: Mapping[str, str]):
+    def __init__(
+        self,
+        owner: str,
+        kinds: Mapping[str, Attribute],
+        texts: Mapping[str, str],
+        further: bool = False,
+    ):
         values = self.__dict__
         for key, text in texts.items():
             if is_hidden(key):
+                continue
+            if key not in kinds and further:
+                values[key] = text
                 continue
             if key not in kinds:
                 near = get_close_matches(key, kinds, 1)

@@ -64,21 +64,22 @@ class Operator:
     kinds: dict[str, Attribute]
     inputs: Callable[[Attributes], Sequence[str]]
     aliases: tuple[str, ...] = ()
-    auxiliary: frozenset[str] = frozenset()
+    auxiliary: Callable[[Attributes], Sequence[str]] = lambda _: ()
     outputs: Callable[[Attributes], Sequence[str]] = lambda _: ("output",)
     hidden: Callable[[Attributes], int] = lambda _: 0
     variadic: str = ""
     initial: Mapping[str, str] = field(default_factory=dict)
-    loss: bool = False
+    loss: Callable[[Attributes], bool] = lambda _: False
     random: bool = False
     flat: frozenset[str] = frozenset()
     hint: str = ""
     infer: ShapeRule | None = None
+    further: bool = False
 
     def read(self, texts: Mapping[str, str], node: str = "") -> Attributes:
         """The attributes of a node, read.  Raises MXNetError as `Attributes` says."""
         owner = f"{self.name} {node!r}" if node else self.name
-        return Attributes(owner, self.kinds, texts)
+        return Attributes(owner, self.kinds, texts, self.further)
 
     def input_names(self, a: Attributes) -> list[str]:
         """The names of the inputs, in order: auxiliary states included."""
@@ -122,16 +123,17 @@ def operator(
     inputs: str | Callable[[Attributes], Sequence[str]] = "data",
     *,
     aliases: str = "",
-    auxiliary: str = "",
+    auxiliary: str | Callable[[Attributes], Sequence[str]] = "",
     outputs: str | Callable[[Attributes], Sequence[str]] = "output",
     hidden: int | Callable[[Attributes], int] = 0,
     variadic: str = "",
     initial: Mapping[str, str] | None = None,
-    loss: bool = False,
+    loss: bool | Callable[[Attributes], bool] = False,
     random: bool = False,
     flat: str = "",
     hint: str = "",
     shapes: ShapeRule | None = None,
+    further: bool = False,
     **kinds: Attribute,
 ) -> Callable[[Body], Operator]:
     """Decorator: declare an operator by the body that follows.
@@ -139,22 +141,24 @@ def operator(
     name:       MXNet's name, as in symbol.json
     inputs:     names, separated by blanks; or a function of the attributes, where those decide
     aliases:    other names that files and calls use
-    auxiliary:  the inputs that are states, not arguments (running means)
+    auxiliary:  the inputs that are states, not arguments (running means), as `inputs`
     outputs:    names of the visible outputs, or a function of the attributes that gives them
     hidden:     the number of outputs behind the visible ones that count in symbol.json alone
     variadic:   the attribute that holds the number of inputs (`num_args`), for inputs arg0, arg1, …
     initial:    input -> its `__init__` attribute where a symbol makes the variable by itself
-    loss:       whether its gradient is its own and ignores the head gradient
+    loss:       whether its gradient is its own and ignores the head gradient; or a function
     random:     whether it draws random numbers
     flat:       the inputs that get no gradient by declaration (labels, indices)
     hint:       the stem of automatic names; when omitted, the name in lower case
     shapes:     the rule of shape inference; see `Operator.shapes`
+    further:    whether it takes attributes beside those of `kinds`, as texts
     kinds:      the attributes
 
     Raises ValueError for a name that is taken.
     """
     listed = tuple(inputs.split()) if isinstance(inputs, str) else None
     named = tuple(outputs.split()) if isinstance(outputs, str) else None
+    states = tuple(auxiliary.split()) if isinstance(auxiliary, str) else None
 
     def declare(body: Body) -> Operator:
         declared = Operator(
@@ -163,16 +167,17 @@ def operator(
             dict(kinds),
             (lambda _: listed) if listed is not None else inputs,  # type: ignore[arg-type, return-value]  # either is callable
             tuple(aliases.split()),
-            frozenset(auxiliary.split()),
+            (lambda _: states) if states is not None else auxiliary,  # type: ignore[arg-type, return-value]  # either is callable
             (lambda _: named) if named is not None else outputs,  # type: ignore[arg-type, return-value]  # either is callable
             (lambda _: hidden) if isinstance(hidden, int) else hidden,
             variadic,
             dict(initial or {}),
-            loss,
+            (lambda _: loss) if isinstance(loss, bool) else loss,
             random,
             frozenset(flat.split()),
             hint or name.lower(),
             shapes,
+            further,
         )
         for known in (name, *declared.aliases):
             if known in _by_name:
@@ -192,7 +197,7 @@ def operators() -> dict[str, Operator]:
 # Operators of sparse arrays have a name more; storage is dense inside here.
 SPARSE = "_sparse_"
 CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
-NATIVE = {"Custom", "_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
+NATIVE = {"_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
 
 
 def find_operator(name: str, node: str = "") -> Operator:

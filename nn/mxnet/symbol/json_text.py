@@ -161,7 +161,10 @@ def _complete(node: Node, place: str) -> None:
     """Add variables for inputs that old files leave out: states, and labels of losses."""
     if node.op is None or node.op.variadic:
         return
-    names = node.op.input_names(node.read)
+    try:
+        names = node.op.input_names(node.read)
+    except MXNetError as error:
+        raise MXNetError(f"{place} ({node.name!r}): {error}") from error
     if len(node.inputs) > len(names):
         raise MXNetError(
             f"{place} ({node.name!r}): {node.op.name} takes {len(names)} inputs, not "
