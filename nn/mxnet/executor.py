@@ -387,7 +387,7 @@ def simple_bind(
         shown = ", ".join(f"{k}={tuple(v)}" for k, v in shapes.items())
         raise MXNetError(
             f"simple_bind error. Arguments: {shown}. The shape of {', '.join(unknown)} cannot be "
-            "inferred: give it, as in simple_bind(ctx, name=(…))"
+            f"inferred ({found.missing()}): give it, as in simple_bind(ctx, name=(…))"
         )
     states = states_of(found.nodes)
     types = dict(type_dict or {})

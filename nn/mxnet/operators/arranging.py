@@ -167,20 +167,18 @@ def stack(call: Call, *args: Tensor) -> Any:
 
 
 def _concat_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
-    if all(known(shape) for shape in inputs):
-        first = inputs[0]
-        assert first is not None
-        dim = a.dim % len(first)
-        whole = sum(shape[dim] for shape in inputs if shape is not None)
-        outputs[0] = unify(outputs[0], (*first[:dim], whole, *first[dim + 1 :]))
-        return
     shape: PartialShape = None
     for one in (*inputs, *outputs):  # other dimensions than `dim` agree
         if one is not None:
             dim = a.dim % len(one)
             shape = unify(shape, (*one[:dim], 0, *one[dim + 1 :]))
-    if shape is not None:
-        inputs[:] = [unify(one, shape) for one in inputs]
+    if shape is None:
+        return
+    inputs[:] = [unify(one, shape) for one in inputs]
+    if all(known(one) for one in inputs):
+        dim = a.dim % len(shape)
+        whole = sum(one[dim] for one in inputs if one is not None)
+        outputs[0] = unify(outputs[0], (*shape[:dim], whole, *shape[dim + 1 :]))
 
 
 @operator(

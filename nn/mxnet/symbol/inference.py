@@ -67,6 +67,20 @@ class Shapes:
         """The names of variables whose shape is not known."""
         return [n.name for n in self.nodes if n.op is None and not known(self[n, 0])]
 
+    def missing(self) -> str:
+        """The first operator that lacks a shape, and which one; "" where nothing is unknown."""
+        for node in self.nodes:
+            if node.op is None:
+                continue
+            for name, entry in zip(node.input_names, node.inputs, strict=False):
+                if not known(self[entry]):
+                    shape = self[entry]
+                    what = "the shape" if shape is None else f"a dimension of the shape {shape}"
+                    return f"{node.op.name} {node.name!r} lacks {what} of its input {name}"
+            if not known(self[node, 0]):
+                return f"{node.op.name} {node.name!r} leaves its shape {self[node, 0]} open"
+        return ""
+
     def _visit(self, node: Node) -> None:
         assert node.op is not None
         inputs = [self[entry] for entry in node.inputs]

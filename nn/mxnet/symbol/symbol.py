@@ -202,7 +202,7 @@ class Symbol(Overloading):
         unknown = found.unknown()
         warnings.warn(
             f"Cannot decide shape for the following arguments ({', '.join(unknown)}). "
-            "Consider providing them as input",
+            f"Consider providing them as input: {found.missing()}",
             stacklevel=2,
         )
         return None, None, None
