@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 __all__ = ["refuse_names_by_hand", "sort_arguments"]
 
@@ -26,7 +27,7 @@ def sort_arguments(
     """
     if not named and not any(type(x) is str for x in inputs[1:]):
         return inputs, named
-    names = list(inspect.signature(module.updateOutput).parameters)
+    names = _names_of(module.updateOutput)
     first = next((i for i, x in enumerate(inputs) if i and type(x) is str), len(inputs))
     if len(inputs) > len(names) and first < len(inputs):
         raise TypeError(
@@ -39,6 +40,20 @@ def sort_arguments(
     while len(inputs) < _inputs_by_name(module) and names[len(inputs)] in named:
         inputs = (*inputs, named.pop(names[len(inputs)]))
     return inputs, named
+
+
+def _names_of(update: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the arguments of a module's forward code."""
+    function = getattr(update, "__func__", None)
+    if function is None:  # no method of the class, but a function that the module holds
+        return tuple(inspect.signature(update).parameters)
+    if function not in _names:
+        _names[function] = tuple(inspect.signature(update).parameters)
+    return _names[function]
+
+
+# By the function of the class: to read a signature takes longer than to call a small layer.
+_names: WeakKeyDictionary[Callable[..., Any], tuple[str, ...]] = WeakKeyDictionary()
 
 
 def _inputs_by_name(module: Any) -> int:

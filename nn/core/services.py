@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from tapegrad.nn.core.files import formats
+
 __all__ = ["register_service", "service"]
 
 ABSENT = (
@@ -41,6 +43,8 @@ def register_service(name: str) -> Callable[[F], F]:
 
 def service(name: str) -> Callable[..., Any]:
     """The function that was registered under `name`.  Raises NotImplementedError if none was."""
+    if name not in _services:
+        formats()  # which imports the package's own; some serve methods that write files
     if name not in _services:
         known = ", ".join(sorted(_services)) or "none"
         raise NotImplementedError(ABSENT.format(name=name, known=known))

@@ -12,7 +12,6 @@ from typing import Any
 __all__ = ["absent_attribute", "absent_class"]
 
 _TRAIN = "optim.Trainer(model, criterion, optimizer).fit(…) trains a model"
-_STATE = "state_dict() returns the arrays by name, load_state_dict(…) copies them back"
 _LIST = "listModules() and named_modules() have all modules, children() those directly below"
 
 OF_MODULES = {
@@ -31,21 +30,16 @@ OF_MODULES = {
     "get_config": "repr(module) shows the settings, vars(module) has them",
     "get_parameter": "dict(module.named_parameters())[name]",
     "get_submodule": "dict(module.named_modules())[name]",
-    "get_weights": _STATE,
     "layers": _LIST,
     "load": "nn.load(path) makes a module, load_state_dict(…) fills one",
-    "load_weights": "nn.load(path) makes a module, load_state_dict(…) fills one",
     "modules": _LIST,
     "named_children": _LIST,
     "pop": "sequential.remove(index), or del sequential[index]",
-    "predict": "model.evaluate(), then model(x) inside tapegrad.no_grad()",
     "register_backward_hook": "register_full_backward_hook(hook)",
     "register_buffer": "assign a Buffer: module.name = nn.Buffer(array)",
     "register_module": "assign the module to an attribute",
     "register_parameter": "assign a Parameter: module.name = nn.Parameter(array)",
     "requires_grad": "freeze() makes the parameters constants, unfreeze() lets them learn again",
-    "save_weights": "save(path), or np.savez(path, **module.state_dict())",
-    "set_weights": _STATE,
     "to_empty": "to(device) moves a module, reset() draws its parameters again",
     "trainable": "freeze() makes the parameters constants, unfreeze() lets them learn again",
     "trainable_variables": "parameters()[0] lists them, named_trainable() has their names",

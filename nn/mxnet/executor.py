@@ -117,7 +117,8 @@ class Executor:
             source = as_array(value)
             if source.shape != target.shape:
                 raise ValueError(
-                    f"Shape not match! Argument {name}, need: {target.shape}, received: {source.shape}"
+                    f"Shape not match! Argument {name}, need: {target.shape}, received: "
+                    f"{source.shape}"
                 )
             target[:] = source
         self.begin(is_train)
@@ -356,7 +357,8 @@ def requests(
     for name, request in found.items():
         if request not in REQUESTS:
             raise MXNetError(
-                f"grad_req of {name} is {request!r}, it is one of {', '.join(REQUESTS)}"
+                f"simple_bind error. Arguments: grad_req of {name} is {request!r}, it is one of "
+                f"{', '.join(REQUESTS)}"
             )
     return found
 

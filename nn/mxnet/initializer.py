@@ -37,8 +37,11 @@ __all__ = [
     "Xavier",
     "Zero",
     "create",
+    "names",
     "register",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 UNKNOWN = (
     "Unknown initialization pattern for {name}. Default initialization is now limited to "
@@ -99,13 +102,17 @@ class Initializer:
         attrs = getattr(desc, "attrs", {})
         own = attrs.get("__init__", "")
         if own:
-            create(own)._init_weight(desc, arr)
+            create(own).fill(desc, arr)
         elif isinstance(desc, InitDesc):
             self._by_name(desc, arr)
         else:
             self._legacy(desc, arr)
         if self._verbose and self._print_func is not None:
-            logging.info("Initialized %s as %s: %s", desc, own or self, self._print_func(arr))
+            _LOG.info("Initialized %s as %s: %s", desc, own or self, self._print_func(arr))
+
+    def fill(self, name: str, arr: NDArray) -> None:
+        """Write the first values of a weight, whatever the name's end is."""
+        self._init_weight(name, arr)
 
     def _by_name(self, name: str, arr: NDArray) -> None:
         ends: dict[str, Callable[[str, NDArray], None]] = {
@@ -204,6 +211,11 @@ def create(given: Any, **settings: Any) -> Any:
         name, loaded = json.loads(given)
         return _registry.find(name)(**loaded)
     return _registry.find(given)(**settings)
+
+
+def names() -> list[str]:
+    """The names that `create` knows."""
+    return _registry.names()
 
 
 class _Filled(Initializer):
@@ -435,14 +447,12 @@ class Load:
             arr[:] = self.param[name]
         elif self.default_init is None:
             raise ValueError(
-                f"Cannot Initialize parameter: {name}: it is not in the file and there is no default"
+                f"Cannot Initialize parameter: {name}: it has no value here and no default"
             )
         else:
             self.default_init(name, arr)
         if self.verbose:
-            logging.info(
-                "Initialized %s by %s", name, "loading" if name in self.param else "default"
-            )
+            _LOG.info("Initialized %s by %s", name, "loading" if name in self.param else "default")
 
 
 class Mixed:

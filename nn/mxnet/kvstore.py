@@ -34,7 +34,7 @@ def register_store(word: str) -> Callable[[Callable[[str], KVStore]], Callable[[
 
 
 class KVStore:
-    """Arrays by key; what is pushed to a key is summed, and given to the updater if there is one."""
+    """Arrays by key; what is pushed to a key is summed, and given to the updater if there is."""
 
     def __init__(self, kind: str = "local"):
         self.type = kind

@@ -1,16 +1,21 @@
-"""save_checkpoint, load_checkpoint: prefix-symbol.json and prefix-0001.params.  Source: mx.model."""
+"""save_checkpoint, load_checkpoint: prefix-symbol.json and prefix-0001.params.
+
+Source: mx.model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tapegrad.nn.mxnet.module.base import split_params
 from tapegrad.nn.mxnet.ndarray.files import load as load_arrays
 from tapegrad.nn.mxnet.ndarray.files import save as save_arrays
-from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
-from tapegrad.nn.mxnet.symbol.symbol import Symbol
+from tapegrad.nn.mxnet.ndarray.files import split_params
 from tapegrad.nn.mxnet.symbol.symbol import load as load_symbol
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
 __all__ = ["load_checkpoint", "load_params", "save_checkpoint"]
 

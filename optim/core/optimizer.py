@@ -238,8 +238,8 @@ class Optimizer:
     def _which_learn(self) -> frozenset[int]:
         """The ids of the Parameters that are not frozen."""
         parameters = self.named.values()
-        if self.module is None or all(type(p) is Parameter for p in parameters):
-            return frozenset(id(p) for p in parameters if not p.frozen)
+        if self.module is None or set(map(type, parameters)) == {Parameter}:
+            return frozenset([id(p) for p in parameters if not p.frozen])
         # A module knows it of its own: other modules may learn what its frozen layers hold.
         named = getattr(self.module, "named_trainable", self.module.named_parameters)
         return frozenset(id(p) for _, p in named())
@@ -256,9 +256,8 @@ class Optimizer:
         Raises RuntimeError where the module has other Parameters than the optimizer was made for.
         """
         self._refuse_other_parameters()
-        if self._learning == self._which_learn() and all(
-            array_of(p) is array for p, array in self._arrays
-        ):
+        moved = [p for p, array in self._arrays if array_of(p) is not array]
+        if not moved and self._learning == self._which_learn():
             return
         with install_observer(Observer()):  # to arrange memory is no part of a recorded step
             self.load_state_dict(self.state_dict())
@@ -317,8 +316,8 @@ class Optimizer:
         Parameters than the optimizer was made for.
         """
         watch(self)
-        self._refuse_other_parameters()
         if self.accumulate > 1:
+            self._refuse_other_parameters()
             refuse("counts accumulated gradients")
             self.accumulated += 1
             if self.accumulated < self.accumulate:

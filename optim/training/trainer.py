@@ -292,7 +292,7 @@ class Trainer(Evaluator):
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
             last = f" The last good one is {paths[-1]}." if paths else ""
             raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
-        loss.backward()
+        self._differentiate(loss)
         with defer_interrupt():
             # All of these, or none: Ctrl-C waits.
             if self.optimizer.step() and self.average is not None:
@@ -302,6 +302,10 @@ class Trainer(Evaluator):
             self.epoch_loss.add(value, weights)
             self.step_losses.append(value)
         return value
+
+    def _differentiate(self, loss: Any) -> None:
+        """Add the loss's derivatives to the gradients."""
+        loss.backward()
 
     def _finish_accumulating(self) -> None:
         with defer_interrupt():

@@ -1,4 +1,4 @@
-"""MXNet's lists of arrays: .params and .nd files of every version, read; 1.9.1's dense ones written.
+"""MXNet's lists of arrays: .params and .nd files of every version in, dense ones of 1.9.1 out.
 
 All numbers are little endian:
 
@@ -34,7 +34,14 @@ from tapegrad.nn.formats.common.errors import (
 from tapegrad.nn.mxnet.context import cpu
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
 
-__all__ = ["load_arrays", "read_arrays", "save_arrays", "write_arrays"]
+__all__ = [
+    "load_arrays",
+    "read_array",
+    "read_arrays",
+    "save_arrays",
+    "write_array",
+    "write_arrays",
+]
 
 LIST = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -139,6 +146,17 @@ def read_arrays(data: bytes, place: str | None = None, limits: Limits | None = N
     return dict(zip(names, arrays, strict=True))
 
 
+def read_array(data: bytes, place: str | None = None, limits: Limits | None = None) -> NDArray:
+    """The array of the bytes of one.  Raises FormatError, or one of its children."""
+    reader = _Reader(data, place, limits or Limits())
+    found = _array(reader)
+    if reader.at != len(data):
+        raise reader.error(
+            FormatError, "the end of the array", f"{len(data) - reader.at} bytes more"
+        )
+    return found
+
+
 def _array(reader: _Reader) -> NDArray:
     magic = reader.number("I", "the version of an array")
     storage = 0
@@ -230,6 +248,11 @@ def write_arrays(arrays: Sequence[NDArray], names: Sequence[str] = ()) -> bytes:
         text = name.encode()
         parts += [struct.pack("<Q", len(text)), text]
     return b"".join(parts)
+
+
+def write_array(x: NDArray) -> bytes:
+    """The bytes of one array.  Raises UnsupportedError for a type that MXNet lacks."""
+    return b"".join(_written(x))
 
 
 def _written(x: NDArray) -> list[bytes]:

@@ -83,7 +83,7 @@ class DataBatch:
     ):
         for name, value in (("Data", data), ("Label", label)):
             if value is not None and not isinstance(value, (list, tuple)):
-                raise AssertionError(f"{name} must be list of NDArrays")  # noqa: TRY004  # MXNet's type
+                raise AssertionError(f"{name} must be list of NDArrays")
         self.data, self.label, self.pad, self.index = data, label, pad, index
         self.bucket_key = bucket_key
         self.provide_data, self.provide_label = provide_data, provide_label

@@ -1,4 +1,4 @@
-"""BaseModule: what every module can do with bind, forward, backward and update: fit, score, predict.
+"""BaseModule: what every module can do: fit, score, predict.
 
 Source: mx.module.BaseModule.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.io.description import DataBatch, DataIter
 from tapegrad.nn.mxnet.ndarray.files import load as load_arrays
 from tapegrad.nn.mxnet.ndarray.files import save as save_arrays
+from tapegrad.nn.mxnet.ndarray.files import split_params
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array
 
 __all__ = ["BaseModule", "BatchEndParam"]
@@ -27,7 +27,7 @@ INIT_FIRST = "call bind and init_params first"
 OPTIMIZER_FIRST = "call init_optimizer first"
 
 
-_DEFAULT = initializer.Uniform(0.01)
+DEFAULT = initializer.Uniform(0.01)
 
 
 class BatchEndParam(NamedTuple):
@@ -166,7 +166,7 @@ class BaseModule:
             count = nbatch + 1
         for callback in as_list(score_end_callback):
             callback(BatchEndParam(epoch, count, eval_metric, locals()))
-        return list(eval_metric.get_global_name_value())
+        return list(eval_metric.get_name_value())
 
     def _score_batch(self, eval_metric: Any, batch: Any) -> None:
         if isinstance(batch, list):
@@ -256,7 +256,7 @@ class BaseModule:
         optimizer_params: Any = (("learning_rate", 0.01),),
         eval_end_callback: Any = None,
         eval_batch_end_callback: Any = None,
-        initializer: Any = _DEFAULT,
+        initializer: Any = DEFAULT,
         arg_params: Any = None,
         aux_params: Any = None,
         allow_missing: bool = False,
@@ -409,28 +409,3 @@ def _limited(batches: Any, count: int | None) -> Iterator[tuple[int, Any]]:
         yield nbatch, batch
         if count is not None and nbatch + 1 == count and not faults_of_1_9_1():
             return
-
-
-def split_params(found: Any, place: Any) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """(parameters, states) of what a .params file holds.
-
-    Raises ValueError for a name that begins with neither arg: nor aux:.
-    """
-    arg_params, aux_params = {}, {}
-    for key, value in found.items() if isinstance(found, dict) else ():
-        kind, _, name = key.partition(":")
-        if kind == "arg":
-            arg_params[name] = value
-        elif kind == "aux":
-            aux_params[name] = value
-        else:
-            raise ValueError(f"Invalid param file {place}")
-    return arg_params, aux_params
-
-
-def warn_once(text: str) -> None:
-    """Warn at the caller of the module's method."""
-    warnings.warn(text, stacklevel=4)
-
-
-Callback = Callable[..., Any] | Sequence[Callable[..., Any]]

@@ -9,7 +9,7 @@ from tapegrad.nn.mxnet.symbol.symbol import Symbol
 __all__ = ["as_symbol"]
 
 
-def as_symbol(given: Any, data_names: Any) -> Symbol:
+def as_symbol(given: Any) -> Symbol:
     """The Symbol itself.  Raises TypeError for anything else."""
     if isinstance(given, Symbol):
         return given

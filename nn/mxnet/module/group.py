@@ -6,15 +6,17 @@ Source: mx.module.executor_group.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tapegrad.nn.mxnet.context import Context
 from tapegrad.nn.mxnet.executor import Executor, simple_bind
 from tapegrad.nn.mxnet.io.description import DataDesc, described
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array
-from tapegrad.nn.mxnet.symbol.symbol import Symbol
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.context import Context
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
 __all__ = ["DataParallelExecutorGroup", "sections"]
 
@@ -156,14 +158,14 @@ class DataParallelExecutorGroup:
     @property
     def param_arrays(self) -> list[list[NDArray]]:
         """For each parameter its array on each context."""
-        return [[e.arg_dict[name] for e in self.execs] for name in self._own_params()]
+        return [[e.arg_dict[name] for e in self.execs] for name in self.own_params]
 
     @property
     def grad_arrays(self) -> list[list[NDArray | None]]:
         """For each parameter its gradient on each context; None where none is wanted."""
         if not self.for_training:
             return []
-        return [[e.grad_dict.get(name) for e in self.execs] for name in self._own_params()]
+        return [[e.grad_dict.get(name) for e in self.execs] for name in self.own_params]
 
     @property
     def aux_arrays(self) -> list[list[NDArray]]:
@@ -183,7 +185,9 @@ class DataParallelExecutorGroup:
         """For each input its gradient on each context."""
         return [[e.grad_dict.get(name) for e in self.execs] for name in self.data_names]
 
-    def _own_params(self) -> list[str]:
+    @property
+    def own_params(self) -> list[str]:
+        """The names of the parameters, in the order of the arguments."""
         return [name for name in self.arg_names if name in self.param_names]
 
     def set_params(
@@ -198,7 +202,7 @@ class DataParallelExecutorGroup:
 
     def get_params(self, arg_params: dict[str, NDArray], aux_params: dict[str, NDArray]) -> None:
         """Write the mean over the contexts of each parameter and state into the given arrays."""
-        for name, arrays in zip(self._own_params(), self.param_arrays, strict=True):
+        for name, arrays in zip(self.own_params, self.param_arrays, strict=True):
             arg_params[name][:] = _mean(arrays)
         for name, arrays in zip(self.aux_names, self.aux_arrays, strict=True):
             aux_params[name][:] = _mean(arrays)
@@ -296,6 +300,8 @@ class DataParallelExecutorGroup:
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give the metric each context's labels and outputs, by name."""
+        if labels is None or self.label_shapes is None:
+            raise TypeError("the module is bound without labels: give label_shapes to bind")
         for i, (executor, part) in enumerate(zip(self.execs, self.slices, strict=True)):
             own = labels[i] if pre_sliced else labels
             cut = [

@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from tapegrad.nn.mxnet import context as ctx
-from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import optimizer as opt
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.initializer import InitDesc
-from tapegrad.nn.mxnet.io.description import DataDesc, described
+from tapegrad.nn.mxnet.io.description import DataDesc
 from tapegrad.nn.mxnet.model import load_checkpoint, save_checkpoint
-from tapegrad.nn.mxnet.module.base import BIND_FIRST, INIT_FIRST, OPTIMIZER_FIRST, BaseModule
+from tapegrad.nn.mxnet.module.base import (
+    BIND_FIRST,
+    DEFAULT,
+    INIT_FIRST,
+    OPTIMIZER_FIRST,
+    BaseModule,
+)
+from tapegrad.nn.mxnet.module.checks import check_given, check_names, parse_shapes
 from tapegrad.nn.mxnet.module.function_symbol import as_symbol
 from tapegrad.nn.mxnet.module.group import DataParallelExecutorGroup
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
@@ -56,10 +60,10 @@ class Module(BaseModule):
         self._work_load_list = list(work_load_list or [1] * len(self._context))
         self._must(
             len(self._work_load_list) == len(self._context),
-            f"work_load_list has {len(self._work_load_list)} entries for {len(self._context)} contexts",
+            f"work_load_list: {len(self._work_load_list)} entries, {len(self._context)} contexts",
         )
         self._group2ctxs, self._compression_params = group2ctxs, compression_params
-        self._symbol = as_symbol(symbol, data_names or ())
+        self._symbol = as_symbol(symbol)
         self._data_names, self._label_names = list(data_names or ()), list(label_names or ())
         self._state_names = list(state_names or ())
         self._fixed_param_names = list(fixed_param_names or ())
@@ -69,7 +73,7 @@ class Module(BaseModule):
             (self._state_names, "state", True),
             (self._fixed_param_names, "fixed_param", True),
         ):
-            _check_names(self._symbol, names, what, required)
+            check_names(self._symbol, names, what, required)
         inputs = {*self._data_names, *self._label_names, *self._state_names}
         self._param_names = [n for n in self._symbol.list_arguments() if n not in inputs]
         self._aux_names = self._symbol.list_auxiliary_states()
@@ -194,7 +198,7 @@ class Module(BaseModule):
             self.logger.warning("Already bound, ignoring bind()")
             return
         self._must(for_training or not inputs_need_grad, "inputs_need_grad needs for_training=True")
-        data, label = _parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
+        data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
         if shared_module is not None:
             self._must(
                 isinstance(shared_module, Module)
@@ -225,7 +229,7 @@ class Module(BaseModule):
         else:
             self._arg_params = {
                 name: zeros(arrays[0].shape, ctx.cpu(), arrays[0].dtype)
-                for name, arrays in zip(group._own_params(), group.param_arrays, strict=True)
+                for name, arrays in zip(group.own_params, group.param_arrays, strict=True)
             }
             self._aux_params = {
                 name: zeros(arrays[0].shape, ctx.cpu(), arrays[0].dtype)
@@ -235,7 +239,7 @@ class Module(BaseModule):
     def reshape(self, data_shapes: Any, label_shapes: Any = None) -> None:
         """Fit the executors to other shapes; parameters, gradients and the optimizer stay."""
         group = self._group
-        data, label = _parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
+        data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
         group.reshape(data, label)
         self._data_shapes, self._label_shapes = data, label
 
@@ -250,7 +254,7 @@ class Module(BaseModule):
 
     def init_params(
         self,
-        initializer: Any = init.Uniform(0.01),
+        initializer: Any = DEFAULT,
         arg_params: Mapping[str, Any] | None = None,
         aux_params: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
@@ -277,7 +281,7 @@ class Module(BaseModule):
         for given, own, where in (
             (arg_params, own_args, "arguments"), (aux_params, own_aux, "auxiliary states"),
         ):  # fmt: skip
-            _check_given(given, own, where, allow_missing, allow_extra or faults_of_1_9_1())
+            check_given(given, own, where, allow_missing, allow_extra or faults_of_1_9_1())
         for given, own in ((arg_params, own_args), (aux_params, own_aux)):
             for name in sorted(own):
                 if given is not None and name in given:
@@ -354,7 +358,7 @@ class Module(BaseModule):
         count = len(self._context)
         names = {
             (i if on_store else i * count + k): name
-            for i, name in enumerate(group._own_params())
+            for i, name in enumerate(group.own_params)
             for k in range(1 if on_store else count)
         }
         if isinstance(optimizer, str):
@@ -380,7 +384,7 @@ class Module(BaseModule):
             if self._compression_params:
                 store.set_gradient_compression(self._compression_params)
             store.init_parameters(
-                group._own_params(), group.param_arrays, self._arg_params or {}, on_store
+                group.own_params, group.param_arrays, self._arg_params or {}, on_store
             )
         if on_store:
             assert store is not None
@@ -447,7 +451,7 @@ class Module(BaseModule):
         group = self._group
         pairs = list(zip(group.param_arrays, group.grad_arrays, strict=True))
         if self._kvstore is not None:
-            self._kvstore.step(group._own_params(), pairs, self._updater, self._update_on_kvstore)
+            self._kvstore.step(group.own_params, pairs, self._updater, self._update_on_kvstore)
             return
         count = len(self._context)
         for i, (arrays, gradients) in enumerate(pairs):
@@ -506,66 +510,3 @@ class Module(BaseModule):
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater
         owner.load_states(fname)
-
-
-def _check_names(symbol: Any, names: Sequence[str], what: str, required: bool) -> None:
-    arguments = symbol.list_arguments()
-    for name in names:
-        if name in arguments:
-            continue
-        candidates = [
-            a for a in arguments if not a.endswith(("_weight", "_bias", "_gamma", "_beta"))
-        ]
-        near = get_close_matches(name, candidates, 3, 0.3) or candidates
-        text = (
-            f"You created Module with Module(..., {what}_names={list(names)}) but input with name "
-            f"'{name}' is not found in symbol.list_arguments(). Did you mean one of:\n\t"
-            + "\n\t".join(near)
-        )
-        if required:
-            raise ValueError(text)
-        warnings.warn(text, stacklevel=4)
-
-
-def _parse_shapes(
-    data_names: Sequence[str], label_names: Sequence[str], data_shapes: Any, label_shapes: Any
-) -> tuple[list[DataDesc], list[DataDesc] | None]:
-    data = described(data_shapes) or []
-    found = [d.name for d in data]
-    if sorted(found) != sorted(data_names):
-        raise ValueError(
-            "Data provided by data_shapes don't match names specified by data_names "
-            f"({data_shapes} vs. {list(data_names)})"
-        )
-    label = described(label_shapes)
-    names = [d.name for d in label or ()]
-    if sorted(names) != sorted(label_names):
-        warnings.warn(
-            "Data provided by label_shapes don't match names specified by label_names "
-            f"({label_shapes} vs. {list(label_names)})",
-            stacklevel=4,
-        )
-    return data, label or None
-
-
-def _check_given(
-    given: Mapping[str, Any] | None,
-    own: Mapping[str, NDArray],
-    where: str,
-    allow_missing: bool,
-    allow_extra: bool,
-) -> None:
-    """Raise for missing, surplus and misshapen values before anything is written."""
-    if given is None:
-        return
-    for name in sorted(own):
-        if name not in given:
-            if not allow_missing:
-                raise RuntimeError(f"{name} is not presented")
-        elif tuple(given[name].shape) != own[name].shape:
-            raise MXNetError(
-                f"{name} has the shape {own[name].shape}, the given one {tuple(given[name].shape)}"
-            )
-    for name in given:
-        if name not in own and not allow_extra:
-            raise ValueError(f'Find name "{name}" that is not in the {where}')

@@ -7,6 +7,7 @@ from tapegrad.nn.mxnet.optimizer.base import (
     Updater,
     create,
     get_updater,
+    names,
     register,
 )
 from tapegrad.nn.mxnet.optimizer.descent import *
@@ -16,6 +17,7 @@ __all__ = [
     "Updater",
     "create",
     "get_updater",
+    "names",
     "register",
     *adaptive.__all__,
     *descent.__all__,

@@ -15,7 +15,7 @@ from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, zeros
 from tapegrad.nn.mxnet.registry import Registry
 
-__all__ = ["Optimizer", "Updater", "create", "get_updater", "register", "state_like"]
+__all__ = ["Optimizer", "Updater", "create", "get_updater", "names", "register", "state_like"]
 
 _registry: Registry[Any] = Registry("optimizer")
 
@@ -32,6 +32,11 @@ def create(name: str, **settings: Any) -> Optimizer:
     """
     made: Optimizer = _registry.find(name)(**settings)
     return made
+
+
+def names() -> list[str]:
+    """The names that `create` knows."""
+    return _registry.names()
 
 
 def state_like(weight: NDArray, dtype: Any = None) -> NDArray:
@@ -114,8 +119,8 @@ class Optimizer:
         """Set the rate.  Raises UserWarning where a scheduler decides it."""
         if self.lr_scheduler is not None:
             raise UserWarning(
-                "LRScheduler of the optimizer has already been defined. Note that set_learning_rate "
-                "can mutate the value of the learning rate of the optimizer only when the "
+                "LRScheduler of the optimizer has already been defined. Note that set_learning_rate"
+                " can mutate the value of the learning rate of the optimizer only when the "
                 "LRScheduler of the optimizer is undefined."
             )
         self.lr = lr
