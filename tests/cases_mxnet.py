@@ -458,7 +458,7 @@ def _(d):
     return {"input_dim": 4, "output_dim": 3}, {"data": d.whole(5, 2, 2), "weight": d.normal(4, 3)}
 
 
-@case("Convolution")
+@case("Convolution", "Convolution_v1")
 def _(d):
     rank, groups = d.one_of(1, 2, 3), d.one_of(1, 2)
     settings = {
@@ -504,6 +504,13 @@ def _(d):
         "global_pool": d.one_of(False, False, True),
     }
     return settings, {"data": d.normal(1, 2, *(5,) * rank)}
+
+
+@case("Pooling_v1")
+def _(d):
+    settings, arrays = CASES["Pooling"](d)
+    known = ("kernel", "stride", "pad", "pooling_convention", "global_pool")
+    return {**{k: settings[k] for k in known}, "pool_type": d.one_of("avg", "max", "sum")}, arrays
 
 
 @case("UpSampling")

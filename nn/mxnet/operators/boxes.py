@@ -259,7 +259,7 @@ def _detections(
 
 
 def _alive(rows: np.ndarray, threshold: float, force: bool) -> np.ndarray:
-    """Those that stay where an overlap of at least `threshold` suppresses."""
+    """Which rows stay where an overlap of at least `threshold` suppresses."""
     same = None if force else lambda i: rows[:, 0] == rows[i, 0]
     return kept(rows[:, 2:], float(np.nextafter(threshold, -1)), same)
 

@@ -89,7 +89,6 @@ def _must_have_axes(a: Attributes, data: tuple[int, ...]) -> None:
 @operator(
     "Convolution",
     _weight_and_bias,
-    aliases="Convolution_v1",
     shapes=_convolution_shapes,
     workspace=Int(1024),
     no_bias=Bool(False),
@@ -109,6 +108,16 @@ def convolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = 
     if bias is not None:
         y = y + bias.reshape((-1,) + (1,) * len(a.kernel))
     return from_planes(y, a.layout)
+
+
+operator(
+    "Convolution_v1",
+    _weight_and_bias,
+    shapes=_convolution_shapes,
+    workspace=Int(1024),
+    no_bias=Bool(False),
+    **_WINDOWS,
+)(convolution.body)
 
 
 def _placing(a: Attributes, lengths: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,8 @@ def _pooling_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Par
     data = inputs[0]
     if data is None or 0 in data:
         return
-    last = a.layout is not None and not a.layout.startswith("NC")
+    layout = getattr(a, "layout", None)
+    last = layout is not None and not layout.startswith("NC")
     lengths = data[1:-1] if last else data[2:]
     counts = tuple(count for *_, count in _windows(a, lengths))
     y = (data[0], *counts, data[-1]) if last else (*data[:2], *counts)
@@ -62,7 +64,6 @@ def _workspace(a: Attributes) -> int:
 @operator(
     "Pooling",
     hidden=_workspace,
-    aliases="Pooling_v1",
     shapes=_pooling_shapes,
     kernel=Shape(()),
     pool_type=Choice("max", words=("avg", "lp", "max", "sum")),
@@ -106,6 +107,25 @@ def pooling(call: Call, data: Tensor) -> Any:
         outside = a.count_include_pad is None or a.count_include_pad
         total = total / _counts(found, outside, np.dtype(x.dtype))
     return from_planes(total, a.layout)
+
+
+def _pooling_of_v1(call: Call, data: Tensor) -> Any:
+    """`Pooling` as files of before 1.0 have it."""
+    a = Attributes("Pooling", pooling.kinds, {})
+    vars(a).update(vars(call.a))
+    return pooling.body(replace(call, a=a), data)
+
+
+operator(
+    "Pooling_v1",
+    shapes=_pooling_shapes,
+    kernel=Shape(()),
+    pool_type=Choice("max", words=("avg", "max", "sum")),
+    global_pool=Bool(False),
+    pooling_convention=Choice("valid", words=("full", "valid")),
+    stride=Shape(()),
+    pad=Shape(()),
+)(_pooling_of_v1)
 
 
 def _counts(found: list[tuple[int, int, int, int, int]], outside: bool, dtype: Any) -> np.ndarray:
