@@ -230,11 +230,11 @@ class Attributes:
                 raise MXNetError(
                     f"{owner}: attribute {key}={text!r} is no {kind}: {error}"
                 ) from error
-        for key, kind in kinds.items():
+        for key, declared in kinds.items():
             if key not in values:
-                if kind.default is REQUIRED:
+                if declared.default is REQUIRED:
                     raise MXNetError(f"{owner}: the required attribute {key!r} is missing")
-                values[key] = kind.default
+                values[key] = declared.default
 
     def __getattr__(self, name: str) -> Any:  # for type checkers; every value is in __dict__
         raise AttributeError(f"no attribute {name!r}; it has {', '.join(self.__dict__)}")

@@ -165,10 +165,10 @@ def operator(
             name,
             body,
             dict(kinds),
-            (lambda _: listed) if listed is not None else inputs,  # type: ignore[arg-type, return-value]  # either is callable
+            (lambda _: listed) if listed is not None else inputs,  # type: ignore[arg-type]  # either is callable
             tuple(aliases.split()),
-            (lambda _: states) if states is not None else auxiliary,  # type: ignore[arg-type, return-value]  # either is callable
-            (lambda _: named) if named is not None else outputs,  # type: ignore[arg-type, return-value]  # either is callable
+            (lambda _: states) if states is not None else auxiliary,  # type: ignore[arg-type]  # either is callable
+            (lambda _: named) if named is not None else outputs,  # type: ignore[arg-type]  # either is callable
             (lambda _: hidden) if isinstance(hidden, int) else hidden,
             variadic,
             dict(initial or {}),

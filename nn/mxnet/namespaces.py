@@ -48,6 +48,8 @@ def random_functions(run: Run, kind: type) -> dict[str, Callable[..., Any]]:
 
     run:  calls an operator
     kind: Symbol or NDArray: parameters of this type make draws for each of their entries
+
+    The functions raise ValueError where only some of the parameters are of this type.
     """
 
     def draw(word: str, given: dict[str, Any], settings: dict[str, Any]) -> Any:

@@ -185,7 +185,10 @@ class NDArray(Overloading):
         return self if stype == "default" else service("mxnet.with_storage")(self, stype)
 
     def reshape(self, *shape: Any, **settings: Any) -> NDArray:
-        """The entries in another shape, on the same memory; codes as in `reshaped`."""
+        """The entries in another shape, on the same memory; codes as in `reshaped`.
+
+        Raises TypeError for an unknown argument.
+        """
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         shape = tuple(settings.pop("shape", shape))

@@ -122,12 +122,6 @@ class CSRNDArray(BaseSparseNDArray):
         counts = np.count_nonzero(self.asnumpy(), axis=1)
         return self._array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
-    def asscipy(self) -> Any:
-        """scipy.sparse.csr_matrix of the entries.  Raises ImportError without SciPy."""
-        from scipy.sparse import csr_matrix as scipy_csr  # an optional extra
-
-        return scipy_csr(self.asnumpy())
-
 
 def _row_sparse(values: np.ndarray, rows: Any, context: Context) -> RowSparseNDArray:
     found = RowSparseNDArray(Tensor(values, device=context.device), context)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["convolution", "deconvolution", "embedding", "fully_connected"]
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
-_WINDOWS = {
+_WINDOWS: dict[str, Any] = {
     "kernel": Shape(),
     "stride": Shape(()),
     "dilate": Shape(()),

@@ -125,7 +125,7 @@ def _sample_shape(a: Attributes, inputs: list[PartialShape], outputs: list[Parti
         outputs[0] = unify(outputs[0], (*shape, *a.shape))
 
 
-_SHAPE = {"shape": Shape(()), "dtype": DType(None, none=True)}
+_SHAPE: dict[str, Any] = {"shape": Shape(()), "dtype": DType(None, none=True)}
 
 
 def _parameter(value: Any) -> Float | Int:
@@ -133,7 +133,7 @@ def _parameter(value: Any) -> Float | Int:
 
 
 def _declare(word: str, parameters: dict[str, Any], formula: str) -> None:
-    kinds = {key: _parameter(value) for key, value in parameters.items()}
+    kinds: dict[str, Any] = {key: _parameter(value) for key, value in parameters.items()}
     names = [_OTHER_NAMES.get(key, key) for key in parameters]
     alias = f" {word}" if word in ("uniform", "normal") else ""
 

@@ -165,7 +165,7 @@ def _declare_pairs() -> None:
 
 
 def _declare_scalars() -> None:
-    settings = {"scalar": Float(1.0), "is_int": Bool(True)}
+    settings: dict[str, Any] = {"scalar": Float(1.0), "is_int": Bool(True)}
     for stem, (word, aliases) in (SCALAR | REFLECTED).items():
         left = stem in REFLECTED
 

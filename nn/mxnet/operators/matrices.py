@@ -26,7 +26,7 @@ def _triangle(x: Any, lower: bool) -> Any:
     return ops.tril(x) if lower else ops.triu(x)
 
 
-_PRODUCT = {
+_PRODUCT: dict[str, Any] = {
     "transpose_a": Bool(False),
     "transpose_b": Bool(False),
     "alpha": Float(1.0),
@@ -65,7 +65,7 @@ def _second_alike(a: Attributes, inputs: list[PartialShape], outputs: list[Parti
     inputs[1] = outputs[0] = unify(inputs[1], outputs[0])
 
 
-_TRIANGLE = {
+_TRIANGLE: dict[str, Any] = {
     "transpose": Bool(False),
     "rightside": Bool(False),
     "lower": Bool(True),
@@ -166,8 +166,7 @@ def maketrian(call: Call, A: Tensor) -> Any:
 @operator("_linalg_gelqf", "A", aliases="linalg_gelqf", outputs="output0 output1")
 def gelqf(call: Call, A: Tensor) -> Any:
     """Q with orthonormal rows and a lower triangular L with L · Q = A; L's diagonal is positive."""
-    found = ops.qr(_turned(A, True))
-    q, r = found.Q, found.R
+    q, r = ops.qr(_turned(A, True))
     sign = ops.where(ops.less(ops.diagonal(r, 0, -2, -1), 0), -1.0, 1.0)
     sign = ops.cast(ops.expand_dims(sign, -2), dtype=A.dtype)
     return [_turned(q * sign, True), _turned(r, True) * sign]

@@ -33,7 +33,7 @@ def _by_axis(axis: int, count: int) -> Any:
     return rule
 
 
-_BATCH = {
+_BATCH: dict[str, Any] = {
     "eps": Float(1e-3),
     "momentum": Float(0.9),
     "fix_gamma": Bool(True),

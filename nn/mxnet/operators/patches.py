@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["col2im", "im2col"]
 
-_KERNEL = {"kernel": Shape(), "stride": Shape(()), "dilate": Shape(()), "pad": Shape(())}
+_KERNEL: dict[str, Any] = {
+    "kernel": Shape(),
+    "stride": Shape(()),
+    "dilate": Shape(()),
+    "pad": Shape(()),
+}
 
 
 def _each_axis(a: Attributes) -> list[tuple[int, int, int, int]]:

@@ -87,7 +87,8 @@ def _counted(data: Any, edges: Any) -> Any:
 def histogram(call: Call, data: Tensor, bins: Tensor | None = None) -> Any:
     """How many entries lie between each two edges, and the edges; the last end belongs to its bin.
 
-    The edges are the input `bins`, or `bin_cnt` equal steps over `range`.
+    The edges are the input `bins`, or `bin_cnt` equal steps over `range`; without a range that
+    raises ValueError.
     """
     a = call.a
     if bins is None:
@@ -103,7 +104,7 @@ def _key(begin: Sequence[Any], end: Sequence[Any], step: Sequence[Any]) -> tuple
     return tuple(slice(*one) for one in zip(begin, end, steps, strict=True))
 
 
-_CUT = {"begin": Shape(), "end": Shape(), "step": Shape(())}
+_CUT: dict[str, Any] = {"begin": Shape(), "end": Shape(), "step": Shape(())}
 
 
 @operator("_slice_assign", "lhs rhs", aliases="_crop_assign", **_CUT)
@@ -156,7 +157,7 @@ def index_array(call: Call, data: Tensor) -> Any:
     """The places of all entries, (…, d), whole numbers; those along `axes` only."""
     shape = tuple(data.shape)
     axes = range(len(shape)) if call.a.axes is None else call.a.axes
-    grid = np.stack(np.indices(shape), -1)[..., [i % len(shape) for i in axes]]
+    grid = np.moveaxis(np.indices(shape), 0, -1)[..., [i % len(shape) for i in axes]]
     return Tensor(grid.astype(np.int64), device=data.device)
 
 

@@ -92,7 +92,7 @@ def _proposals(
     return [regions, scores]
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, Any] = {
     "rpn_pre_nms_top_n": Int(6000),
     "rpn_post_nms_top_n": Int(300),
     "threshold": Float(0.7),

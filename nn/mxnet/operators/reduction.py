@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["argmax", "dot", "softmax"]
 
 _SINGLE = np.dtype(np.float32)
-_REDUCE = {
+_REDUCE: dict[str, Any] = {
     "axis": Shape(None, none=True),
     "keepdims": Bool(False),
     "exclude": Bool(False),
@@ -209,7 +209,7 @@ def topk(call: Call, data: Tensor) -> Any:
 
 # Products ----------------------------------------------------------------------------------------
 
-_TRANSPOSED = {
+_TRANSPOSED: dict[str, Any] = {
     "transpose_a": Bool(False),
     "transpose_b": Bool(False),
     "forward_stype": Choice(None, none=True, words=("csr", "default", "row_sparse")),
@@ -234,7 +234,7 @@ def batch_dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
 
 # Normalized exponentials -------------------------------------------------------------------------
 
-_SOFTMAX = {
+_SOFTMAX: dict[str, Any] = {
     "axis": Int(-1),
     "temperature": Float(None, none=True),
     "dtype": DType(None, none=True),

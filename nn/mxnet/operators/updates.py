@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd import ops
-from tapegrad.nn.mxnet.attributes import Attribute, Attributes, Bool, Float, Int
+from tapegrad.nn.mxnet.attributes import Attributes, Bool, Float, Int
 from tapegrad.nn.mxnet.declaration import Call, operator
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["adam_update", "sgd_mom_update", "sgd_update"]
 
-_COMMON: dict[str, Attribute] = {
+_COMMON: dict[str, Any] = {
     "lr": Float(),
     "wd": Float(0.0),
     "rescale_grad": Float(1.0),
@@ -40,7 +40,7 @@ def _decayed(a: Attributes, weight: Any, grad: Any) -> Any:
     return _clipped(a, grad * a.rescale_grad + a.wd * weight)
 
 
-def _declare(name: str, inputs: str, **kinds: Attribute) -> Callable[[Any], Any]:
+def _declare(name: str, inputs: str, **kinds: Any) -> Callable[[Any], Any]:
     return operator(name, inputs, flat=inputs, **_COMMON, **kinds)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tapegrad.nn.mxnet.symbol.symbol import Symbol, from_operator
@@ -21,12 +21,13 @@ def _pair(name: str, left: Any, right: Any, reflected: str = "") -> Any:
         return from_operator(
             operator, operator.replace("_scalar", "scalar"), [right], {"scalar": left}
         )
-    return {
+    of_numbers: dict[str, Callable[[Any, Any], Any]] = {
         "maximum": max,
         "minimum": min,
         "power": pow,
         "hypot": lambda a, b: (a * a + b * b) ** 0.5,
-    }[name](left, right)
+    }
+    return of_numbers[name](left, right)
 
 
 def maximum(left: Any, right: Any) -> Any:

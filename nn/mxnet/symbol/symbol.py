@@ -125,7 +125,10 @@ class Symbol(Overloading):
     # Attributes
 
     def attr(self, key: str) -> str | None:
-        """An attribute's text, or None.  ``attr("lr_mult")`` finds `__lr_mult__` too."""
+        """An attribute's text, or None.  ``attr("lr_mult")`` finds `__lr_mult__` too.
+
+        Raises ValueError for a group.
+        """
         if len(self.heads) != 1:
             raise ValueError("a group has no attributes of its own: take one output, sym[0].attr()")
         attrs = self.heads[0][0].attrs
