@@ -53,7 +53,7 @@ class Executor:
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
         self._plan = Plan(symbol.heads)
         self._filled = self._open_shapes()
-        self._loss = [node.op is not None and node.op.loss for node, _ in symbol.heads]
+        self._loss = [node.op is not None and node.op.loss(node.read) for node, _ in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None
         self._monitor_all = False
         self._outputs: list[NDArray] | None = None
@@ -389,7 +389,7 @@ def simple_bind(
         shown = ", ".join(f"{k}={tuple(v)}" for k, v in shapes.items())
         raise MXNetError(
             f"simple_bind error. Arguments: {shown}. The shape of {', '.join(unknown)} cannot be "
-            "inferred: give it, as in simple_bind(ctx, name=(…))"
+            f"inferred ({found.missing()}): give it, as in simple_bind(ctx, name=(…))"
         )
     states = states_of(found.nodes)
     types = dict(type_dict or {})
