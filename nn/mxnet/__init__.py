@@ -4,6 +4,7 @@ from tapegrad.nn.mxnet import (
     callback,
     context,
     executor,
+    image,
     initializer,
     io,
     kvstore,
@@ -16,8 +17,10 @@ from tapegrad.nn.mxnet import (
     operators,
     optimizer,
     random,
+    recordio,
     symbol,
 )
+from tapegrad.nn.mxnet import image as img
 from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import module as mod
@@ -44,6 +47,8 @@ __all__ = [
     "current_context",
     "executor",
     "gpu",
+    "image",
+    "img",
     "init",
     "initializer",
     "io",
@@ -63,6 +68,7 @@ __all__ = [
     "opt",
     "optimizer",
     "random",
+    "recordio",
     "sym",
     "symbol",
 ]
