@@ -18,6 +18,7 @@ from tapegrad.nn.mxnet import (
     optimizer,
     random,
     recordio,
+    rnn,
     symbol,
 )
 from tapegrad.nn.mxnet import image as img
@@ -69,6 +70,7 @@ __all__ = [
     "optimizer",
     "random",
     "recordio",
+    "rnn",
     "sym",
     "symbol",
 ]
