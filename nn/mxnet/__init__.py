@@ -20,6 +20,7 @@ from tapegrad.nn.mxnet import (
     recordio,
     rnn,
     symbol,
+    visualization,
 )
 from tapegrad.nn.mxnet import image as img
 from tapegrad.nn.mxnet import initializer as init
@@ -29,10 +30,12 @@ from tapegrad.nn.mxnet import monitor as mon
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import optimizer as opt
 from tapegrad.nn.mxnet import symbol as sym
+from tapegrad.nn.mxnet import visualization as viz
 from tapegrad.nn.mxnet.compat import compat
 from tapegrad.nn.mxnet.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.naming import AttrScope, NameManager, Prefix
+from tapegrad.nn.mxnet.symbol_module import SymbolModule
 
 __all__ = [
     "AttrScope",
@@ -40,6 +43,7 @@ __all__ = [
     "MXNetError",
     "NameManager",
     "Prefix",
+    "SymbolModule",
     "callback",
     "compat",
     "context",
@@ -73,4 +77,6 @@ __all__ = [
     "rnn",
     "sym",
     "symbol",
+    "visualization",
+    "viz",
 ]

@@ -10,6 +10,7 @@ the number begins a part wherever it stands, and a reader can start in the middl
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import struct
 from pathlib import Path
@@ -30,14 +31,19 @@ _HEADER = struct.Struct("<IfQQ")
 
 @register_service("mxnet.record_reader")  # recordio, which stands below
 class RecordReader:
-    """Reads a record file from any record's beginning on.
+    """Reads a record file, or the bytes of one, from any record's beginning on.
 
     Raises OSError for the file itself; `read` raises FormatError, or one of its children.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str] | bytes):
+        if isinstance(path, bytes):
+            self.place: str | None = None
+            self._size = len(path)
+            self._stream: BinaryIO = io.BytesIO(path)
+            return
         self.place = os.fspath(path)
-        self._stream: BinaryIO = Path(path).open("rb")  # noqa: SIM115  # open until `close`
+        self._stream = Path(path).open("rb")  # noqa: SIM115  # open until `close`
         self._size = os.fstat(self._stream.fileno()).st_size
 
     def tell(self) -> int:

@@ -6,13 +6,13 @@ on behind the rows that filled it.  A label of width 1 has one axis.
 
 from __future__ import annotations
 
-import ast
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tapegrad.nn.mxnet.attributes import Shape
 from tapegrad.nn.mxnet.context import cpu
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc, DataIter
@@ -178,7 +178,7 @@ def part_of(count: int, part_index: int, num_parts: int) -> range:
 def shape_of(given: Any) -> tuple[int, ...]:
     """A shape: numbers, one number, or the text of them as MXNet takes it."""
     if isinstance(given, str):
-        given = ast.literal_eval(given)
+        return Shape().read(given)
     return tuple(int(n) for n in given) if isinstance(given, (tuple, list)) else (int(given),)
 
 
