@@ -4,6 +4,7 @@ from tapegrad.nn.mxnet import (
     callback,
     context,
     executor,
+    image,
     initializer,
     io,
     kvstore,
@@ -17,8 +18,12 @@ from tapegrad.nn.mxnet import (
     operators,
     optimizer,
     random,
+    recordio,
+    rnn,
     symbol,
+    visualization,
 )
+from tapegrad.nn.mxnet import image as img
 from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import module as mod
@@ -26,10 +31,12 @@ from tapegrad.nn.mxnet import monitor as mon
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import optimizer as opt
 from tapegrad.nn.mxnet import symbol as sym
+from tapegrad.nn.mxnet import visualization as viz
 from tapegrad.nn.mxnet.compat import compat
 from tapegrad.nn.mxnet.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.naming import AttrScope, NameManager, Prefix
+from tapegrad.nn.mxnet.symbol_module import SymbolModule
 
 __all__ = [
     "AttrScope",
@@ -37,6 +44,7 @@ __all__ = [
     "MXNetError",
     "NameManager",
     "Prefix",
+    "SymbolModule",
     "callback",
     "compat",
     "context",
@@ -45,6 +53,8 @@ __all__ = [
     "current_context",
     "executor",
     "gpu",
+    "image",
+    "img",
     "init",
     "initializer",
     "io",
@@ -65,6 +75,10 @@ __all__ = [
     "opt",
     "optimizer",
     "random",
+    "recordio",
+    "rnn",
     "sym",
     "symbol",
+    "visualization",
+    "viz",
 ]

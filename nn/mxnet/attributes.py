@@ -7,7 +7,6 @@ default; `Attributes` reads the texts of one node once.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,12 +132,33 @@ class DType(Attribute):
     def read(self, text: str) -> np.dtype[Any]:
         if text == "bfloat16":
             raise ValueError("NumPy has no bfloat16: use float32")
-        return np.dtype(text)
+        # np.dtype reads whole records from texts: only plain names get there
+        if not re.fullmatch(r"[a-z]{1,10}[0-9]{0,3}", text):
+            raise ValueError("it is no type")
+        try:
+            found = np.dtype(text)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        if found.kind not in "biuf":
+            raise ValueError("it is no type of numbers")
+        return found
 
 
 def _sequence(text: str) -> tuple[Any, ...]:
-    value = ast.literal_eval(text.replace("L", ""))  # Python 2 wrote long integers as 3L
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    """The numbers of "(3, 3)", "[3,3]", "3"; Python 2 wrote long integers as 3L."""
+    inner = text.strip()
+    if inner[:1] + inner[-1:] in ("()", "[]"):
+        inner = inner[1:-1].strip().removesuffix(",")
+        if not inner:
+            return ()
+    return tuple(_entry(word.strip()) for word in inner.split(","))
+
+
+def _entry(word: str) -> float | None:
+    if word == "None":
+        return None
+    word = word.removesuffix("L")
+    return int(word) if word.lstrip("+-").isdigit() and len(word) < 30 else float(word)
 
 
 def text_of(value: Any) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.random import draw_normal, draw_uniform
 from tapegrad.nn.mxnet.registry import Registry
+from tapegrad.nn.mxnet.rnn_weights import VectorParts
 
 __all__ = [
     "Bilinear",
@@ -99,6 +100,8 @@ class Initializer:
             raise TypeError(
                 f"an initializer takes a name or an InitDesc, not {type(desc).__name__}"
             )
+        if isinstance(desc, InitDesc) and desc.global_init is None:
+            desc.global_init = self
         attrs = getattr(desc, "attrs", {})
         own = attrs.get("__init__", "")
         if own:
@@ -403,14 +406,8 @@ class FusedRNN(Initializer):
         self._mode, self._bidirectional, self._forget_bias = mode, bidirectional, forget_bias
 
     def _init_weight(self, desc: str, arr: NDArray) -> None:
-        from tapegrad.nn.mxnet.rnn.fused import FusedRNNCell
-
-        cell = FusedRNNCell(
-            self._num_hidden, self._num_layers, self._mode, self._bidirectional,
-            forget_bias=self._forget_bias, prefix="",
-        )  # fmt: skip
-        parts = cell.unpack_weights({"parameters": arr})
-        for name, part in parts.items():
+        parts = VectorParts(self._mode, self._num_hidden, self._num_layers, self._bidirectional)
+        for name, part in parts.views(arr).items():  # they lie on the memory of the vector
             one = InitDesc(name, global_init=getattr(desc, "global_init", None))
             if self._mode == "lstm" and name.endswith("_f_bias"):
                 part[:] = self._forget_bias
@@ -418,7 +415,6 @@ class FusedRNN(Initializer):
                 one.global_init(one, part)
             else:
                 self._init(one, part)
-        arr[:] = cell.pack_weights(parts)["parameters"]
 
 
 @register

@@ -47,6 +47,7 @@ class Built:
 
 
 _MARK = object()
+_PRICE = 100  # bytes of an object of Python, or of an entry of a dict
 
 
 class _Machine:
@@ -84,10 +85,15 @@ class _Machine:
         [value] = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))
         return value
 
-    def push(self, value: Any) -> None:
+    def count(self) -> None:
+        """One more object, mark or place of the memo; each has its price in memory."""
         self.nodes += 1
-        if self.nodes > self.limits.max_nodes:
-            raise self.error(LimitError, f"at most {self.limits.max_nodes} objects", self.nodes)
+        most = min(self.limits.max_nodes, self.limits.overhead(len(self.data)) // _PRICE)
+        if self.nodes > most:
+            raise self.error(LimitError, f"at most {most} objects", self.nodes)
+
+    def push(self, value: Any) -> None:
+        self.count()
         self.stack.append(value)
 
     def pop(self) -> Any:
@@ -144,14 +150,15 @@ def _tuple_of(count: int) -> Callable[[_Machine], None]:
 
 def _put(code: str) -> Callable[[_Machine], None]:
     def step(m: _Machine) -> None:
-        m.memo[int(m.line()) if code == "line" else m.number(code)] = m.top()
+        m.count()
+        m.memo[_place(m) if code == "line" else m.number(code)] = m.top()
 
     return step
 
 
 def _get(code: str) -> Callable[[_Machine], None]:
     def step(m: _Machine) -> None:
-        key = int(m.line()) if code == "line" else m.number(code)
+        key = _place(m) if code == "line" else m.number(code)
         if key not in m.memo:
             raise m.error(FormatError, f"an object in place {key} of the memo")
         m.push(m.memo[key])
@@ -159,17 +166,32 @@ def _get(code: str) -> Callable[[_Machine], None]:
     return step
 
 
+def _place(m: _Machine) -> int:
+    text = m.line()
+    if not text.isascii() or not text.isdigit() or len(text) > 10:
+        raise m.error(FormatError, "a place of the memo", f"{text[:40]!r}")
+    return int(text)
+
+
+def _mark(m: _Machine) -> None:
+    m.count()
+    m.stack.append(_MARK)
+
+
 def _memoize(m: _Machine) -> None:
+    m.count()
     m.memo[len(m.memo)] = m.top()
 
 
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
 def _key(m: _Machine, key: Any) -> Any:
-    if not isinstance(key, (str, bytes, int, float, bool, type(None), tuple)):
+    if not isinstance(key, (*_PLAIN, tuple)):
         raise m.error(UnsupportedError, "a number or a text as a key", type(key).__name__)
-    try:
-        hash(key)
-    except TypeError as error:
-        raise m.error(FormatError, f"a key that can be one: {error}") from error
+    # the hash of tuples in tuples takes time without bounds: a memo lets one stand in many places
+    if isinstance(key, tuple) and any(not isinstance(k, _PLAIN) for k in key):
+        raise m.error(UnsupportedError, "numbers and texts in a key")
     return key
 
 
@@ -246,16 +268,30 @@ def _long(m: _Machine, raw: bytes) -> int:
 
 def _decimal(m: _Machine) -> None:
     text = m.line().rstrip("L")
+    if len(text) > 40:
+        raise m.error(LimitError, "whole numbers of at most 40 digits", len(text))
     try:
-        m.push({"00": False, "01": True}.get(text, int(text) if len(text) < 40 else None))
+        m.push({"00": False, "01": True}.get(text, int(text)))
     except ValueError as error:
         raise m.error(FormatError, f"a whole number: {error}") from error
+
+
+def _fraction(m: _Machine) -> None:
+    text = m.line()
+    try:
+        m.push(float(text))
+    except ValueError as error:
+        raise m.error(FormatError, f"a number: {text[:40]!r}") from error
+
+
+def _escaped(m: _Machine) -> None:
+    m.push(m.line().encode("utf-8", "surrogatepass").decode("raw-unicode-escape"))
 
 
 _STEPS: dict[int, Callable[[_Machine], None]] = {
     0x80: lambda m: None if m.number("B") <= 5 else _too_new(m),
     0x95: lambda m: m.number("Q"),
-    ord("("): lambda m: m.stack.append(_MARK),
+    ord("("): _mark,
     ord("0"): lambda m: m.pop(),
     ord("1"): lambda m: m.to_mark(),
     ord("2"): lambda m: m.push(m.top()),
@@ -264,6 +300,8 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     0x89: _constant(False),
     ord("I"): _decimal,
     ord("L"): _decimal,
+    ord("F"): _fraction,
+    ord("V"): _escaped,
     ord("J"): _of_number("i"),
     ord("K"): _of_number("B"),
     ord("M"): _of_number("H"),

@@ -47,6 +47,7 @@ LIST = 0x112
 V1, V2, V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 TYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8", "?")
 _BFLOAT16 = 12
+_MOST = 1 << 56  # entries of an array, axes of length 0 counted as 1: NumPy makes no larger one
 _INDEX_ARRAYS = {0: 0, 1: 1, 2: 2}
 Found = list[NDArray] | dict[str, NDArray]
 
@@ -96,6 +97,8 @@ class _Reader:
         found = tuple(self.number(code, "length of an axis") for _ in range(axes))
         if any(n < 0 for n in found):
             raise self.error(FormatError, "lengths of axes from 0", found)
+        if math.prod(max(n, 1) for n in found) > _MOST:
+            raise self.error(LimitError, f"at most {_MOST} entries along axes", found)
         return found
 
     def type(self) -> tuple[np.dtype[Any], bool]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tapegrad.nn.core.services import register_service
-from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsafeError
+from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsafeError
 from tapegrad.nn.formats.common.pickles import Built, Name, read_pickle
 from tapegrad.nn.formats.mxnet.arrays import read_array, write_array
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
@@ -32,6 +32,7 @@ def read_states(data: bytes, place: str | None = None, limits: Limits | None = N
 
     Raises UnsafeError for anything but numbers, texts and arrays, FormatError for other bytes.
     """
+    limits = limits or Limits()
     found = read_pickle(bytes(data), place, limits)
     if isinstance(found, tuple):
         raise UnsafeError(
@@ -39,23 +40,32 @@ def read_states(data: bytes, place: str | None = None, limits: Limits | None = N
         )
     if not isinstance(found, dict):
         raise FormatError("a dict of states", type(found).__name__, file=place)
-    return {_key(k): _value(v, place, 0) for k, v in found.items()}
+    reader = _Values(place, limits)
+    return {_key(k): reader.value(v, 0) for k, v in found.items()}
 
 
 def _key(key: Any) -> Any:
     return key.decode() if isinstance(key, bytes) else key
 
 
-def _value(value: Any, place: str | None, depth: int) -> Any:
-    if depth > 16:
-        raise FormatError("states nested at most 16 deep", file=place)
-    if isinstance(value, _KINDS):
-        return value
-    if isinstance(value, (tuple, list)):
-        return tuple(_value(part, place, depth + 1) for part in value)
-    if isinstance(value, Built):
-        return _array(value, place)
-    raise UnsafeError("numbers, texts and arrays", type(value).__name__, file=place)
+class _Values:
+    """Makes the values of what a pickle holds; a part that stands in many places counts in each."""
+
+    def __init__(self, place: str | None, limits: Limits):
+        self.place, self.left = place, limits.max_nodes
+
+    def value(self, value: Any, depth: int) -> Any:
+        self.left -= 1
+        if depth > 16 or self.left < 0:
+            raise LimitError("states nested at most 16 deep, and no more of them", file=self.place)
+        if isinstance(value, _KINDS):
+            return value
+        if isinstance(value, (tuple, list)):
+            return tuple(self.value(part, depth + 1) for part in value)
+        if isinstance(value, Built):
+            self.left -= 100  # an array has its price in time and memory
+            return _array(value, self.place)
+        raise UnsafeError("numbers, texts and arrays", type(value).__name__, file=self.place)
 
 
 def _array(built: Built, place: str | None) -> NDArray:

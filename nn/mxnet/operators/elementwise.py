@@ -215,7 +215,13 @@ def _clip(x: Any, *, low: float, high: float) -> Any:
 _clip.vjp(x=lambda g, x, low, high: g * ((x >= low) & (x <= high)))
 
 
-@operator("where", "condition x y", flat="condition")
+def _where_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
+    shape = unify(unify(inputs[1], inputs[2]), outputs[0])
+    inputs[1:] = [shape, shape]
+    outputs[0] = shape
+
+
+@operator("where", "condition x y", flat="condition", shapes=_where_shapes)
 def where(call: Call, condition: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """x where the condition is not 0, else y; a condition of one axis chooses whole rows."""
     chosen = ops.not_equal(condition, 0)
