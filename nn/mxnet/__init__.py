@@ -9,7 +9,7 @@ from tapegrad.nn.mxnet import (
     kvstore,
     lr_scheduler,
     metric,
-    model,
+    checkpoint,
     module,
     monitor,
     ndarray,
