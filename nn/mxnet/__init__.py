@@ -1,22 +1,32 @@
 """tapegrad.nn.mxnet: MXNet's Module and all around it, ``from tapegrad.nn import mxnet as mx``."""
 
+from typing import Any
+
 from tapegrad.nn.mxnet import (
+    attribute,
+    base,
     callback,
     context,
+    engine,
     executor,
+    executor_manager,
     initializer,
     io,
     kvstore,
     lr_scheduler,
     metric,
-    checkpoint,
+    model,
     module,
     monitor,
+    name,
     ndarray,
     operators,
     optimizer,
     random,
+    scala,
     symbol,
+    test_utils,
+    util,
 )
 from tapegrad.nn.mxnet import initializer as init
 from tapegrad.nn.mxnet import kvstore as kv
@@ -28,7 +38,10 @@ from tapegrad.nn.mxnet import symbol as sym
 from tapegrad.nn.mxnet.compat import compat
 from tapegrad.nn.mxnet.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.installing import OUT_OF_SCOPE, install
 from tapegrad.nn.mxnet.symbol.naming import AttrScope, NameManager, Prefix
+
+__version__ = "1.9.1"  # the version whose behaviour this is
 
 __all__ = [
     "AttrScope",
@@ -36,16 +49,21 @@ __all__ = [
     "MXNetError",
     "NameManager",
     "Prefix",
+    "attribute",
+    "base",
     "callback",
     "compat",
     "context",
     "cpu",
     "cpu_pinned",
     "current_context",
+    "engine",
     "executor",
+    "executor_manager",
     "gpu",
     "init",
     "initializer",
+    "install",
     "io",
     "kv",
     "kvstore",
@@ -56,6 +74,7 @@ __all__ = [
     "module",
     "mon",
     "monitor",
+    "name",
     "nd",
     "ndarray",
     "num_gpus",
@@ -63,6 +82,16 @@ __all__ = [
     "opt",
     "optimizer",
     "random",
+    "scala",
     "sym",
     "symbol",
+    "test_utils",
+    "util",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Raises AttributeError, with the reason for what is out of scope."""
+    reason = OUT_OF_SCOPE.get(name)
+    because = f": {reason}" if reason else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{because}")

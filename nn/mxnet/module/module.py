@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.nn.mxnet import context as ctx
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import optimizer as opt
+from tapegrad.nn.mxnet.checkpoint import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.initializer import InitDesc
-from tapegrad.nn.mxnet.checkpoint import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.module.base import (
     BIND_FIRST,
     DEFAULT,
