@@ -35,6 +35,7 @@ __all__ = [
     "is_hidden",
     "renamed",
     "text_of",
+    "with_bare_names",
 ]
 
 
@@ -158,6 +159,16 @@ def is_hidden(key: str) -> bool:
 def renamed(attrs: Mapping[str, str]) -> dict[str, str]:
     """lr_mult -> __lr_mult__: names that files of before 1.0 wrote bare."""
     return {f"__{k}__" if k in _HIDDEN else k: v for k, v in attrs.items()}
+
+
+def with_bare_names(attrs: Mapping[str, str]) -> dict[str, str]:
+    """The attributes, and `__lr_mult__` and its relatives under their bare names as well."""
+    found = dict(attrs)
+    for key, value in attrs.items():
+        bare = key.removeprefix("__").removesuffix("__")
+        if bare != key and bare in _HIDDEN:
+            found.setdefault(bare, value)
+    return found
 
 
 def input_of(key: str) -> tuple[str, str] | None:

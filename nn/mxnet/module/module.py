@@ -284,9 +284,13 @@ class Module(BaseModule):
             return
         self._must(self.binded, "call bind before initializing the parameters")
         attrs = self._symbol.attr_dict()
-        first: dict[str, Any] = {}
-        if initializer is DEFAULT:  # nobody asked for others: a module's own values stay
-            first = {name: x for one in self._functions for name, x in one.first.items()}
+        first = {
+            name: x
+            for one in self._functions
+            for name, x in one.first.items()
+            # nobody asked for others: a module's own values stay
+            if initializer is DEFAULT or name in one.auxiliary
+        }
         own_args, own_aux = self._arg_params or {}, self._aux_params or {}
         for given, own, where in (
             (arg_params, own_args, "arguments"), (aux_params, own_aux, "auxiliary states"),

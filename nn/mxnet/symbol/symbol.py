@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from tapegrad.nn.core.services import service
-from tapegrad.nn.mxnet.attributes import text_of
+from tapegrad.nn.mxnet.attributes import text_of, with_bare_names
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.compose import apply_operator
@@ -138,8 +138,8 @@ class Symbol(Overloading):
         return dict(self.heads[0][0].attrs)
 
     def attr_dict(self) -> dict[str, dict[str, str]]:
-        """Node name -> attributes, of the nodes that have some."""
-        return {node.name: dict(node.attrs) for node in self.nodes if node.attrs}
+        """Node name -> attributes, of the nodes that have some; `__lr_mult__` as lr_mult too."""
+        return {node.name: with_bare_names(node.attrs) for node in self.nodes if node.attrs}
 
     def _set_attr(self, **attributes: str) -> None:
         """Set attributes of the node.  Raises ValueError for a value that is no text."""
