@@ -316,6 +316,12 @@ class Executor:
 
         Raises MXNetError where a parameter's shape would change, unless `partial_shaping`.
         """
+        return self.reshaped(shapes, lambda name: name in shapes or partial_shaping)
+
+    def reshaped(
+        self, shapes: Mapping[str, Sequence[int]], may_change: Callable[[str], bool]
+    ) -> Executor:
+        """As `reshape`; `may_change(name)` says which arguments may get another shape."""
         wanted = dict(zip(self._names, self._symbol.infer_shape(**shapes)[0] or (), strict=False))
         if not wanted:
             raise MXNetError("Insufficient argument shapes provided.")
@@ -325,7 +331,7 @@ class Executor:
             g = self.grad_dict.get(name)
             if tuple(wanted[name]) == x.shape:
                 arguments[name], gradients[name] = x, g
-            elif name in shapes or partial_shaping:
+            elif may_change(name):
                 arguments[name] = zeros(wanted[name], self._context, x.dtype)
                 gradients[name] = None if g is None else zeros(wanted[name], self._context, g.dtype)
             else:

@@ -13,7 +13,7 @@ from tapegrad.nn.mxnet.io.description import DataDesc, described
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 
-__all__ = ["check_given", "check_names", "parse_shapes"]
+__all__ = ["check_given", "check_names", "other_shapes", "parse_shapes"]
 
 
 def check_names(symbol: Any, names: Sequence[str], what: str, required: bool) -> None:
@@ -59,6 +59,27 @@ def parse_shapes(
             stacklevel=4,
         )
     return data, label or None
+
+
+def other_shapes(
+    batch: Any, data: Sequence[DataDesc], labels: Sequence[DataDesc] | None
+) -> tuple[Any, Any] | None:
+    """What to reshape to for a batch; None where it has the bound shapes."""
+    bound = [d.shape for d in data]
+    if [tuple(x.shape) for x in batch.data[: len(bound)]] == bound:
+        return None
+    given = getattr(batch, "provide_data", None)
+    of_labels = getattr(batch, "provide_label", None)
+    if not of_labels and getattr(batch, "label", None) and labels:
+        of_labels = _like(labels, batch.label)
+    return given or _like(data, batch.data), of_labels or None
+
+
+def _like(old: Sequence[DataDesc], arrays: Sequence[Any]) -> list[DataDesc]:
+    return [
+        DataDesc(d.name, tuple(x.shape), d.dtype, d.layout)
+        for d, x in zip(old, arrays, strict=False)
+    ]
 
 
 def check_given(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet import context as ctx
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import optimizer as opt
+from tapegrad.nn.mxnet.checkpoint import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.initializer import InitDesc
-from tapegrad.nn.mxnet.io.description import DataDesc
-from tapegrad.nn.mxnet.model import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.module.base import (
     BIND_FIRST,
     DEFAULT,
@@ -21,10 +20,14 @@ from tapegrad.nn.mxnet.module.base import (
     OPTIMIZER_FIRST,
     BaseModule,
 )
-from tapegrad.nn.mxnet.module.checks import check_given, check_names, parse_shapes
-from tapegrad.nn.mxnet.module.function_symbol import as_symbol
+from tapegrad.nn.mxnet.module.checks import check_given, check_names, other_shapes, parse_shapes
+from tapegrad.nn.mxnet.module.function_symbol import functions_of, symbol_of
 from tapegrad.nn.mxnet.module.group import DataParallelExecutorGroup
+from tapegrad.nn.mxnet.module.optimizers import made_optimizer, numbered
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.io.description import DataDesc
 
 __all__ = ["Module"]
 
@@ -32,12 +35,14 @@ __all__ = ["Module"]
 class Module(BaseModule):
     """A symbol, or any module or function of Tensors, as a machine to bind, train and ask.
 
-    symbol:            a Symbol; an `nn.Module`, a `gModule`, or a function of Tensors
+    symbol:            a Symbol; an `nn.Module`, a `gModule`, or a function of Tensors, of which
+                       `symbol_of` makes a Symbol
     data_names:        the variables that hold data; label_names: those that hold labels
     context:           a Context, or a list of them, each of which works on a slice of every batch
     work_load_list:    how much of a batch each context gets
     fixed_param_names: parameters that are not trained
     state_names:       variables that are set by set_states
+    loss:              the criterion of an `nn.Module` or function, see `symbol_of`
     Raises ValueError for a name that is no variable, with the nearest ones.
     """
 
@@ -53,6 +58,7 @@ class Module(BaseModule):
         state_names: Sequence[str] | None = None,
         group2ctxs: Any = None,
         compression_params: Any = None,
+        loss: Any = None,
     ):
         super().__init__(logger=logger)
         context = ctx.current_context() if context is None else context
@@ -63,10 +69,12 @@ class Module(BaseModule):
             f"work_load_list: {len(self._work_load_list)} entries, {len(self._context)} contexts",
         )
         self._group2ctxs, self._compression_params = group2ctxs, compression_params
-        self._symbol = as_symbol(symbol)
+        self._symbol = symbol_of(symbol, data_names or (), label_names or (), loss=loss)
+        self._functions = functions_of(self._symbol)
         self._data_names, self._label_names = list(data_names or ()), list(label_names or ())
         self._state_names = list(state_names or ())
         self._fixed_param_names = list(fixed_param_names or ())
+        self._fixed_param_names += [n for one in self._functions for n in sorted(one.fixed)]
         for names, what, required in (
             (self._data_names, "data", True),
             (self._label_names, "label", False),
@@ -265,7 +273,6 @@ class Module(BaseModule):
 
         arg_params, aux_params: values by name; what is not in them is an error, unless
                                 `allow_missing`: then the initializer gives it
-        allow_extra:            whether there may be names that are none of the module's
         Raises RuntimeError for a missing name, ValueError for a surplus one, AssertionError before
         bind; nothing has changed then.
         """
@@ -277,6 +284,13 @@ class Module(BaseModule):
             return
         self._must(self.binded, "call bind before initializing the parameters")
         attrs = self._symbol.attr_dict()
+        first = {
+            name: x
+            for one in self._functions
+            for name, x in one.first.items()
+            # nobody asked for others: a module's own values stay
+            if initializer is DEFAULT or name in one.auxiliary
+        }
         own_args, own_aux = self._arg_params or {}, self._aux_params or {}
         for given, own, where in (
             (arg_params, own_args, "arguments"), (aux_params, own_aux, "auxiliary states"),
@@ -287,6 +301,8 @@ class Module(BaseModule):
                 if given is not None and name in given:
                     if given[name] is not own[name]:
                         as_array(given[name]).copyto(own[name])
+                elif name in first:
+                    own[name][:] = first[name]
                 elif given is None or initializer is not None:
                     initializer(InitDesc(name, attrs.get(name)), own[name])
         self.params_initialized = True
@@ -329,6 +345,8 @@ class Module(BaseModule):
         if self._kvstore is not None and self._update_on_kvstore:
             self._kvstore.pull_into(self._arg_params)
         self._params_dirty = False
+        for one in self._functions:
+            one.receive({**self._arg_params, **self._aux_params})
 
     # Optimizer
 
@@ -354,30 +372,10 @@ class Module(BaseModule):
         batch_size = group.batch_size
         if store is not None and "dist" in store.type and "_sync" in store.type:
             batch_size *= store.num_workers
-        rescale = 1.0 / batch_size
-        count = len(self._context)
-        names = {
-            (i if on_store else i * count + k): name
-            for i, name in enumerate(group.own_params)
-            for k in range(1 if on_store else count)
-        }
-        if isinstance(optimizer, str):
-            settings = {"rescale_grad": rescale, **dict(optimizer_params)}
-            optimizer = opt.create(optimizer, sym=self._symbol, param_idx2name=names, **settings)
-        else:
-            self._must(
-                isinstance(optimizer, opt.Optimizer),
-                "optimizer is a name or an mx.optimizer.Optimizer",
-            )
-            if optimizer.rescale_grad != rescale:
-                warnings.warn(
-                    "Optimizer created manually outside Module but rescale_grad is not normalized "
-                    f"to 1.0/batch_size/num_workers ({optimizer.rescale_grad} vs. {rescale}). Is "
-                    "this intended?",
-                    stacklevel=2,
-                )
-            if not optimizer.idx2name:
-                optimizer.idx2name = names
+        optimizer = made_optimizer(
+            optimizer, optimizer_params, self._symbol, 1.0 / batch_size,
+            numbered(group.own_params, 1 if on_store else len(self._context)),
+        )  # fmt: skip
         self._optimizer, self._kvstore, self._update_on_kvstore = optimizer, store, on_store
         self._updater = None
         if store is not None:
@@ -412,28 +410,11 @@ class Module(BaseModule):
         Raises AssertionError before init_params.
         """
         self._must_be_ready()
-        self._fit_shapes(data_batch)
+        if not isinstance(data_batch, list):
+            shapes = other_shapes(data_batch, self._data_shapes or (), self._label_shapes)
+            if shapes is not None:
+                self.reshape(*shapes)
         self._group.forward(data_batch, is_train)
-
-    def _fit_shapes(self, batch: Any) -> None:
-        if isinstance(batch, list):
-            return
-        data = [as_array(x) for x in batch.data]
-        bound = [d.shape for d in self._data_shapes or ()]
-        if [x.shape for x in data[: len(bound)]] == bound:
-            return
-        given = getattr(batch, "provide_data", None)
-        names = self._data_shapes or ()
-        new = given or [
-            DataDesc(d.name, x.shape, d.dtype, d.layout) for d, x in zip(names, data, strict=False)
-        ]
-        labels = getattr(batch, "provide_label", None)
-        if not labels and getattr(batch, "label", None) and self._label_shapes:
-            labels = [
-                DataDesc(d.name, as_array(x).shape, d.dtype, d.layout)
-                for d, x in zip(self._label_shapes, batch.label, strict=False)
-            ]
-        self.reshape(new, labels or None)
 
     def backward(self, out_grads: Any = None) -> None:
         """Fill the gradients; `out_grads` where an output is no loss.
