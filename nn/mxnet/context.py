@@ -28,10 +28,13 @@ class Context:
 
     def __init__(self, device_type: str | Context, device_id: int = 0):
         if isinstance(device_type, Context):
-            device_type, device_id = device_type.device_type, device_type.device_id
-        if device_type not in self.devstr2type:
-            raise ValueError(f"no context {device_type!r}; there are {', '.join(self.devstr2type)}")
-        self.device_type, self.device_id = device_type, device_id
+            name, device_id = device_type.device_type, device_type.device_id
+        else:
+            name = device_type
+        if name not in self.devstr2type:
+            raise ValueError(f"no context {name!r}; there are {', '.join(self.devstr2type)}")
+        self.device_type: str = name
+        self.device_id: int = device_id
         self._tokens: list[Token[Context]] = []
 
     @property

@@ -55,6 +55,8 @@ class InitDesc(str):
     """A parameter's name, with the attributes of its variable and the initializer of all."""
 
     __slots__ = ("attrs", "global_init")
+    attrs: dict[str, str]
+    global_init: Any
 
     def __new__(
         cls, name: str, attrs: Mapping[str, str] | None = None, global_init: Any = None
@@ -195,10 +197,10 @@ def bilinear(shape: Sequence[int]) -> np.ndarray:
     return values.reshape(shape)
 
 
-_registry: Registry[Initializer] = Registry("initializer")
+_registry: Registry[Any] = Registry("initializer")
 
 
-def register(cls: type[Initializer]) -> type[Initializer]:
+def register(cls: type[Any]) -> type[Any]:
     """Decorator: enter a class under its name in lower case."""
     return _registry.enter(cls, cls.__name__)
 

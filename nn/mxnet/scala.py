@@ -249,7 +249,7 @@ class Module:
     def getParams(self) -> tuple[Any, Any]:
         """(parameters, states) by name."""
         self._require()
-        return self.module.get_params()  # type: ignore[no-any-return]  # a machine's
+        return self.module.get_params()
 
     def setParams(
         self,
@@ -317,22 +317,22 @@ class Module:
     def getOutputs(self) -> list[list[Any]]:
         """For each output its array on each context."""
         self._require()
-        return self.module.get_outputs(merge_multi_context=False)  # type: ignore[no-any-return]  # a machine's
+        return self.module.get_outputs(merge_multi_context=False)
 
     def getOutputsMerged(self) -> list[Any]:
         """The outputs, joined over the contexts."""
         self._require()
-        return self.module.get_outputs()  # type: ignore[no-any-return]  # a machine's
+        return self.module.get_outputs()
 
     def getInputGrads(self) -> list[list[Any]]:
         """For each input its gradient on each context."""
         self._require()
-        return self.module.get_input_grads(merge_multi_context=False)  # type: ignore[no-any-return]  # a machine's
+        return self.module.get_input_grads(merge_multi_context=False)
 
     def getInputGradsMerged(self) -> list[Any]:
         """The gradients of the data, joined over the contexts."""
         self._require()
-        return self.module.get_input_grads()  # type: ignore[no-any-return]  # a machine's
+        return self.module.get_input_grads()
 
     def updateMetric(self, evalMetric: Any, labels: Any) -> None:
         """Give a metric the last outputs and their labels."""
@@ -367,9 +367,7 @@ class Module:
     ) -> list[list[Any]]:
         """For each batch the list of its outputs."""
         self._require()
-        return self.module.predict(  # type: ignore[no-any-return]  # a machine's
-            evalData, _number(numBatch), merge_batches=False, reset=reset
-        )
+        return self.module.predict(evalData, _number(numBatch), merge_batches=False, reset=reset)
 
     def predict(self, evalData: Any, numBatch: int = -1, reset: bool = True) -> list[Any]:
         """The outputs, always a list: of an iterator, joined over the batches, or of one batch."""
@@ -377,7 +375,7 @@ class Module:
         if isinstance(evalData, DataBatch):
             self.module.forward(evalData, is_train=False)
             return self.getOutputsMerged()
-        return self.module.predict(  # type: ignore[no-any-return]  # a machine's
+        return self.module.predict(
             evalData, _number(numBatch), reset=reset, always_output_list=True
         )
 

@@ -224,6 +224,10 @@ def _append_one(m: _Machine) -> None:
     _append(m, [value])
 
 
+def _pop_mark(m: _Machine) -> None:
+    m.to_mark()
+
+
 def _named(m: _Machine, module: Any, name: Any) -> None:
     if not isinstance(module, str) or not isinstance(name, str):
         raise m.error(FormatError, "names of a module and of a class")
@@ -293,7 +297,7 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     0x95: lambda m: m.number("Q"),
     ord("("): _mark,
     ord("0"): lambda m: m.pop(),
-    ord("1"): lambda m: m.to_mark(),
+    ord("1"): _pop_mark,
     ord("2"): lambda m: m.push(m.top()),
     ord("N"): _constant(None),
     0x88: _constant(True),

@@ -76,7 +76,7 @@ def resize_short(src: Any, size: int, interp: int = 2) -> Any:
 
 def scale_down(src_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
     """(width, height) of a crop, made smaller in proportion until it fits into the picture."""
-    w, h = size
+    w, h = (float(n) for n in size)
     sw, sh = src_size
     if sh < h:
         w, h = w * sh / h, sh
@@ -97,7 +97,7 @@ def fixed_crop(
         raise ValueError(f"{w} x {h} at ({x0}, {y0}) is not inside a picture {columns} x {rows}")
     found = _of(src)[y0 : y0 + h, x0 : x0 + w]
     if size is not None and (w, h) != tuple(size):
-        found = resized(found, *size, interp)
+        found = resized(found, size[0], size[1], interp)
     return _like(found, src)
 
 

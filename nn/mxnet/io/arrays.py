@@ -60,12 +60,12 @@ class NDArrayIter(DataIter):
         self.reset()
 
     @property
-    def provide_data(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_data(self) -> list[DataDesc]:
         """The descriptions of the data."""
         return self._described(self.data)
 
     @property
-    def provide_label(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_label(self) -> list[DataDesc]:
         """The descriptions of the labels."""
         return self._described(self.label)
 

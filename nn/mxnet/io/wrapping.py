@@ -66,7 +66,7 @@ class ResizeIter(DataIter):
 
     def getpad(self) -> int | None:
         """The number of rows that only fill the current batch."""
-        return self.current_batch.pad  # type: ignore[no-any-return]  # a DataBatch's
+        return self.current_batch.pad
 
 
 class _Fetcher(threading.Thread):
@@ -139,12 +139,12 @@ class PrefetchingIter(DataIter):
             fetcher.ended.set()
 
     @property
-    def provide_data(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_data(self) -> list[DataDesc]:
         """The descriptions of all data."""
         return self._described("provide_data", self.rename_data)
 
     @property
-    def provide_label(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_label(self) -> list[DataDesc]:
         """The descriptions of all labels."""
         return self._described("provide_label", self.rename_label)
 
@@ -217,4 +217,4 @@ class PrefetchingIter(DataIter):
 
     def getpad(self) -> int | None:
         """The number of rows that only fill the current batch."""
-        return self.current_batch.pad  # type: ignore[no-any-return]  # a DataBatch's
+        return self.current_batch.pad

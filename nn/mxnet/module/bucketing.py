@@ -85,33 +85,33 @@ class BucketingModule(BaseModule):
     # What it is
 
     @property
-    def data_names(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def data_names(self) -> Any:
         """The current bucket's data."""
         if self.binded:
             return self._curr_module.data_names
         return self._call_sym_gen(self._default_bucket_key)[1]
 
     @property
-    def output_names(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def output_names(self) -> Any:
         """The current bucket's outputs."""
         if self.binded:
             return self._curr_module.output_names
         return self._call_sym_gen(self._default_bucket_key)[0].list_outputs()
 
     @property
-    def data_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def data_shapes(self) -> Any:
         """The current bucket's descriptions of data."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.data_shapes
 
     @property
-    def label_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def label_shapes(self) -> Any:
         """The current bucket's descriptions of labels."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.label_shapes
 
     @property
-    def output_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def output_shapes(self) -> Any:
         """The current bucket's outputs with their shapes."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.output_shapes
@@ -132,7 +132,7 @@ class BucketingModule(BaseModule):
         self._curr_module._params_dirty = self._params_dirty
         found = self._curr_module.get_params()
         self._params_dirty = False
-        return found  # type: ignore[no-any-return]  # a Module's
+        return found
 
     def set_params(
         self,
@@ -185,7 +185,7 @@ class BucketingModule(BaseModule):
     def get_states(self, merge_multi_context: bool = True) -> list[Any]:
         """The current bucket's states."""
         self._must_be_ready()
-        return self._curr_module.get_states(merge_multi_context)  # type: ignore[no-any-return]  # a Module's
+        return self._curr_module.get_states(merge_multi_context)
 
     def set_states(self, states: Any = None, value: float | None = None) -> None:
         """Set the current bucket's states."""
@@ -313,13 +313,13 @@ class BucketingModule(BaseModule):
     def get_outputs(self, merge_multi_context: bool = True) -> list[Any]:
         """The current bucket's outputs."""
         self._must_be_ready()
-        return self._curr_module.get_outputs(merge_multi_context)  # type: ignore[no-any-return]  # a Module's
+        return self._curr_module.get_outputs(merge_multi_context)
 
     def get_input_grads(self, merge_multi_context: bool = True) -> list[Any]:
         """The gradients of the current bucket's data."""
         self._must_be_ready()
         self._must(self.inputs_need_grad, "bind with inputs_need_grad=True")
-        return self._curr_module.get_input_grads(merge_multi_context)  # type: ignore[no-any-return]  # a Module's
+        return self._curr_module.get_input_grads(merge_multi_context)
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give a metric the last outputs and their labels."""

@@ -135,7 +135,7 @@ class FeedForward:
         if self.epoch_size is not None:
             data = ResizeIter(data, self.epoch_size, reset_internal=False)
         if isinstance(eval_data, (tuple, list)) and len(eval_data) == 2:
-            eval_data = self._rows(*eval_data, training=False)
+            eval_data = self._rows(eval_data[0], eval_data[1], training=False)
         module = self._module(data, logger=logger or logging, work_load_list=work_load_list)
         arg_params, aux_params = (
             None if given is None else {k: v for k, v in given.items() if k in names}

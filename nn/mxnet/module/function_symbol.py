@@ -44,11 +44,13 @@ class FunctionOperator(Operator):
     """The operator of one function.
 
     first:   first values of parameters and states, by name of the variable
+    states:  the variables that are states
     fixed:   the parameters that are not trained
     targets: the Tensors of a module that take trained values, by name of the variable
     """
 
     first: dict[str, np.ndarray] = field(default_factory=dict)
+    states: frozenset[str] = frozenset()
     fixed: frozenset[str] = frozenset()
     targets: dict[str, Tensor] = field(default_factory=dict)
 
@@ -130,9 +132,9 @@ def symbol_of(
 
     op = FunctionOperator(
         "Function", body, {}, lambda _: function.names,
-        auxiliary=frozenset(function.states), outputs=lambda _: tuple(outputs),
-        loss=bool(labels), flat=frozenset(labels), hint="function", infer=shapes,
-        first=function.first, fixed=frozenset(function.fixed), targets=function.targets,
+        auxiliary=lambda _: tuple(function.states), outputs=lambda _: tuple(outputs),
+        loss=lambda _: bool(labels), flat=frozenset(labels), hint="function", infer=shapes,
+        first=function.first, states=frozenset(function.states), fixed=frozenset(function.fixed), targets=function.targets,
     )  # fmt: skip
     node = Node(op, current_names().get(name, function.hint), {})
     for key in function.names:

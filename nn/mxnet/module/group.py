@@ -73,6 +73,7 @@ class DataParallelExecutorGroup:
         )
         self.grad_req = self._requests(grad_req, [d.name for d in data_shapes])
         self.execs: list[Executor] = []
+        self._first: list[Executor] = []
         self.bind_exec(data_shapes, label_shapes)
 
     def _requests(self, grad_req: Any, data_names: Sequence[str]) -> dict[str, str]:
@@ -116,8 +117,7 @@ class DataParallelExecutorGroup:
             shapes = _part_shapes(data_shapes, axes, parts[i])
             shapes |= _part_shapes(label_shapes or (), axes, parts[i])
             if reshape:
-                may_change = lambda name: name not in self.param_names  # noqa: E731  # it is used here only
-                made.append(self._first[i].reshaped(shapes, may_change))
+                made.append(self._first[i].reshaped(shapes, self._may_change))
             else:
                 made.append(self._bind(i, context, shapes, [*data_shapes, *(label_shapes or ())]))
         self.execs = made
@@ -132,6 +132,10 @@ class DataParallelExecutorGroup:
         ]
         if not reshape:
             self._first = list(made)
+
+    def _may_change(self, name: str) -> bool:
+        """Whether reshaping may give the argument another shape: parameters keep theirs."""
+        return name not in self.param_names
 
     def _bind(
         self, i: int, context: Context, shapes: dict[str, tuple[int, ...]], all_: Sequence[DataDesc]
@@ -364,7 +368,7 @@ def _cut(x: NDArray, axis: int, part: slice | None) -> NDArray:
 def _mean(arrays: Sequence[NDArray]) -> NDArray | np.ndarray:
     if len(arrays) == 1:
         return arrays[0]
-    return sum(x.asnumpy() for x in arrays) / len(arrays)  # type: ignore[no-any-return]  # an array
+    return np.asarray(sum(x.asnumpy() for x in arrays) / len(arrays))
 
 
 def _joined(nested: Sequence[Sequence[Any]], axes: Sequence[int]) -> list[Any]:

@@ -145,7 +145,7 @@ class Module(BaseModule):
     # What it is
 
     @property
-    def data_names(self) -> list[str]:  # type: ignore[override]  # a plain attribute there
+    def data_names(self) -> list[str]:
         """The variables that hold data."""
         return self._data_names
 
@@ -155,24 +155,24 @@ class Module(BaseModule):
         return self._label_names
 
     @property
-    def output_names(self) -> list[str]:  # type: ignore[override]  # a plain attribute there
+    def output_names(self) -> list[str]:
         """The names of the outputs."""
         return self._output_names
 
     @property
-    def data_shapes(self) -> list[DataDesc] | None:  # type: ignore[override]  # a plain attribute there
+    def data_shapes(self) -> list[DataDesc] | None:
         """The descriptions of the data.  Raises AssertionError before bind."""
         self._must(self.binded, BIND_FIRST)
         return self._data_shapes
 
     @property
-    def label_shapes(self) -> list[DataDesc] | None:  # type: ignore[override]  # a plain attribute there
+    def label_shapes(self) -> list[DataDesc] | None:
         """The descriptions of the labels; None without.  Raises AssertionError before bind."""
         self._must(self.binded, BIND_FIRST)
         return self._label_shapes
 
     @property
-    def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:  # type: ignore[override]  # a plain attribute there
+    def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """(name, shape) of every output.  Raises AssertionError before bind."""
         return self._group.get_output_shapes()
 
@@ -289,7 +289,7 @@ class Module(BaseModule):
             for one in self._functions
             for name, x in one.first.items()
             # nobody asked for others: a module's own values stay
-            if initializer is DEFAULT or name in one.auxiliary
+            if initializer is DEFAULT or name in one.states
         }
         own_args, own_aux = self._arg_params or {}, self._aux_params or {}
         for given, own, where in (

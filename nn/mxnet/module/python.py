@@ -34,27 +34,27 @@ class PythonModule(BaseModule):
         self._output_shapes: Any = None
 
     @property
-    def data_names(self) -> list[str]:  # type: ignore[override]  # a plain attribute there
+    def data_names(self) -> list[str]:
         """The names of the data."""
         return self._data_names
 
     @property
-    def output_names(self) -> list[str]:  # type: ignore[override]  # a plain attribute there
+    def output_names(self) -> list[str]:
         """The names of the outputs."""
         return self._output_names
 
     @property
-    def data_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def data_shapes(self) -> Any:
         """The descriptions of the data."""
         return self._data_shapes
 
     @property
-    def label_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def label_shapes(self) -> Any:
         """The descriptions of the labels."""
         return self._label_shapes
 
     @property
-    def output_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def output_shapes(self) -> Any:
         """(name, shape) of every output."""
         return self._output_shapes
 

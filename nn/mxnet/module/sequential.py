@@ -43,29 +43,29 @@ class SequentialModule(BaseModule):
         return self
 
     @property
-    def data_names(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def data_names(self) -> Any:
         """The first module's data."""
         return self._modules[0].data_names if self._modules else []
 
     @property
-    def output_names(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def output_names(self) -> Any:
         """The last module's outputs."""
         return self._modules[-1].output_names if self._modules else []
 
     @property
-    def data_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def data_shapes(self) -> Any:
         """The first module's descriptions of data."""
         self._must(self.binded, BIND_FIRST)
         return self._modules[0].data_shapes
 
     @property
-    def label_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def label_shapes(self) -> Any:
         """The descriptions of the labels; None if no module takes them."""
         self._must(self.binded, BIND_FIRST)
         return self._label_shapes
 
     @property
-    def output_shapes(self) -> Any:  # type: ignore[override]  # a plain attribute there
+    def output_shapes(self) -> Any:
         """The last module's outputs with their shapes."""
         self._must(self.binded, BIND_FIRST)
         return self._modules[-1].output_shapes
@@ -204,13 +204,13 @@ class SequentialModule(BaseModule):
     def get_outputs(self, merge_multi_context: bool = True) -> list[Any]:
         """The last module's outputs."""
         self._must_be_ready()
-        return self._modules[-1].get_outputs(merge_multi_context=merge_multi_context)  # type: ignore[no-any-return]  # a module's
+        return self._modules[-1].get_outputs(merge_multi_context=merge_multi_context)
 
     def get_input_grads(self, merge_multi_context: bool = True) -> list[Any]:
         """The gradients of the first module's data."""
         self._must_be_ready()
         self._must(self.inputs_need_grad, "bind with inputs_need_grad=True")
-        return self._modules[0].get_input_grads(merge_multi_context=merge_multi_context)  # type: ignore[no-any-return]  # a module's
+        return self._modules[0].get_input_grads(merge_multi_context=merge_multi_context)
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give a metric the outputs of the modules that take labels."""

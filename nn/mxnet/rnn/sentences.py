@@ -83,7 +83,7 @@ class BucketSentenceIter(DataIter):
             )
         lengths = [len(s) for s in sentences]
         if not buckets:
-            counts = np.bincount(lengths) if lengths else []
+            counts = np.bincount(lengths) if lengths else np.zeros(0, np.int64)
             buckets = [i for i, count in enumerate(counts) if count >= batch_size]
         if not buckets:
             raise ValueError(f"no length has {batch_size} sentences: give buckets")
