@@ -149,7 +149,9 @@ def _check(found: Any, place: str | None) -> None:
             known.add(name)
         for key in ("param", "attr", "attrs"):
             part = node.get(key)
-            for counted in _COUNTED if isinstance(part, dict) else ():
+            if not isinstance(part, dict):
+                continue
+            for counted in _COUNTED:
                 value = str(part.get(counted, ""))
                 if len(value) > _LONGEST:
                     raise LimitError(f"{counted} of {_LONGEST} digits", value[:40], file=place)

@@ -143,7 +143,7 @@ def random_size_crop(
 
 def color_normalize(src: Any, mean: Any, std: Any = None) -> Any:
     """(x - mean) / std, float32, a number or one for each channel."""
-    found = _of(src).astype(np.float32)
+    found: Any = _of(src).astype(np.float32)
     if mean is not None:
         found = found - _of(mean).astype(np.float32)
     if std is not None:

@@ -127,7 +127,7 @@ class ImageRecordIter(MXDataIter):
         )
         channels = self._shape[0]
         self._mean: Any = _of_channels((mean_r, mean_g, mean_b, mean_a), channels)
-        self._factor = np.float32(scale) / _of_channels((std_r, std_g, std_b, std_a), channels)
+        self._factor: Any = np.float32(scale) / _of_channels((std_r, std_g, std_b, std_a), channels)
         if mean_img:
             self._mean = self._mean_picture(Path(mean_img))
 

@@ -134,7 +134,8 @@ def symbol_of(
         "Function", body, {}, lambda _: function.names,
         auxiliary=lambda _: tuple(function.states), outputs=lambda _: tuple(outputs),
         loss=lambda _: bool(labels), flat=frozenset(labels), hint="function", infer=shapes,
-        first=function.first, states=frozenset(function.states), fixed=frozenset(function.fixed), targets=function.targets,
+        first=function.first, states=frozenset(function.states),
+        fixed=frozenset(function.fixed), targets=function.targets,
     )  # fmt: skip
     node = Node(op, current_names().get(name, function.hint), {})
     for key in function.names:

@@ -6,7 +6,7 @@ Source: mx.module.executor_group.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -148,7 +148,7 @@ class DataParallelExecutorGroup:
             shared_arg_names=self.param_names,
             shared_exec=None if self.shared_group is None else self.shared_group.execs[i],
             shared_buffer=self.shared_data_arrays[i],
-            **shapes,
+            **cast("dict[str, Any]", shapes),
         )
 
     def reshape(self, data_shapes: Sequence[Any], label_shapes: Sequence[Any] | None) -> None:
