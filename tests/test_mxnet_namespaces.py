@@ -79,6 +79,15 @@ def test_arrays_of_parameters_make_draws_for_each_entry():
     assert x[1].mean() < 0.01
 
 
+def test_a_seed_may_be_that_of_one_context():
+    mx.random.seed(3)
+    x = mx.random.uniform(shape=(4,)).asnumpy()
+    mx.random.seed(3, ctx=mx.cpu())
+    close(mx.random.uniform(shape=(4,)), x)
+    with pytest.raises(TypeError, match="int"):
+        mx.random.seed("3")
+
+
 def test_randint_and_multinomial_and_shuffle():
     x = mx.random.randint(2, 4, shape=(50,))
     assert x.dtype is np.int32

@@ -24,7 +24,7 @@ def seed(seed_state: int, ctx: Any = "all") -> None:
     if ctx == "all":
         devices.manual_seed(int(seed_state))
     else:
-        devices.generator(Context(ctx).device).manual_seed(int(seed_state))
+        devices.generator(Context(ctx).device).seed(int(seed_state))
 
 
 def draw_uniform(

@@ -67,10 +67,10 @@ class Overloading:
         raise NotImplementedError
 
     def __neg__(self) -> Self:
-        return self._call("negative", (self,), {})  # type: ignore[no-any-return]  # an NDArray
+        return self._call("negative", (self,), {})
 
     def __abs__(self) -> Self:
-        return self._call("abs", (self,), {})  # type: ignore[no-any-return]  # an NDArray
+        return self._call("abs", (self,), {})
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A method that is an operator: ``x.sum(axis=1)``."""

@@ -414,7 +414,7 @@ def _iou(first: np.ndarray, second: np.ndarray, *, center: bool) -> np.ndarray:
     pair = [x.reshape((-1, 4)) for x in (first, second)]
     if center:
         pair = [np.concatenate([b[:, :2] - b[:, 2:] / 2, b[:, :2] + b[:, 2:] / 2], 1) for b in pair]
-    y = overlaps(*pair).astype(first.dtype)
+    y = overlaps(pair[0], pair[1]).astype(first.dtype)
     return y.reshape((*first.shape[:-1], *second.shape[:-1]))
 
 

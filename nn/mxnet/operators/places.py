@@ -94,7 +94,7 @@ def histogram(call: Call, data: Tensor, bins: Tensor | None = None) -> Any:
     if bins is None:
         if a.range is None:
             raise ValueError("a number of bins needs a range")
-        edges = np.linspace(*a.range, a.bin_cnt + 1).astype(np.dtype(data.dtype))
+        edges = np.linspace(a.range[0], a.range[1], a.bin_cnt + 1).astype(np.dtype(data.dtype))
         bins = Tensor(edges, device=data.device)
     return [_counted(data, bins), bins * 1]
 

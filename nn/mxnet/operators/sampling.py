@@ -69,7 +69,7 @@ def sampled(data: Any, x: Any, y: Any) -> Any:
     flat = ops.moveaxis(data, 1, -1).reshape((n * high * wide, channels))
     base = (np.arange(n) * (high * wide)).reshape((n,) + (1,) * (x.ndim - 1))
     left, top = ops.floor(x), ops.floor(y)
-    total = 0
+    total: Any = 0
     for down in (0, 1):
         for right in (0, 1):
             column, row = left + right, top + down
@@ -209,7 +209,7 @@ def bilinear_resize(call: Call, data: Tensor, like: Tensor | None = None) -> Any
 def adaptive_mean(call: Call, data: Tensor) -> Any:
     """Means over h × w nearly equal parts of each image; of the whole one if no size is given."""
     size = call.a.output_size or (1,)
-    h, w = size if len(size) == 2 else size * 2
+    h, w = size[0], size[-1]
     high, wide = data.shape[2:]
     return _along_both(data, averages(high, h), averages(wide, w))
 

@@ -325,7 +325,7 @@ def var(
         "profiler_scope": profiler_scope,
     }
     if shape is not None:
-        given["shape"] = str(tuple(shape))  # type: ignore[assignment]  # its text
+        given["shape"] = str(tuple(shape))
     attrs |= {f"__{key}__": text_of(value) for key, value in given.items() if value is not None}
     if dtype is not None:
         attrs["__dtype__"] = str(_flag(dtype))
