@@ -36,6 +36,15 @@ def test_every_function_of_a_namespace_is_the_operator_of_that_prefix():
     close(mx.nd.sparse.dot(x, x), x.asnumpy() @ x.asnumpy())
 
 
+def test_control_flow_is_refused_by_name():
+    for name in ("foreach", "while_loop", "cond"):
+        with pytest.raises(AttributeError, match=f"{name}.*subgraphs"):
+            getattr(mx.sym.contrib, name)
+    text = mx.sym.relu(mx.sym.var("x"), name="loop").tojson()
+    with pytest.raises(mx.MXNetError, match=r"_while_loop.*'loop'.*subgraphs"):
+        mx.sym.load_json(text.replace('"relu"', '"_while_loop"'))
+
+
 # Random ------------------------------------------------------------------------------------------
 
 MOMENTS = {
