@@ -8,6 +8,7 @@ without a case.
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -209,7 +210,10 @@ CASES["reshape_like"] = lambda d: d.one_of(
         {"lhs": d.normal(2, 6), "rhs": d.normal(2, 3, 4)},
     ),
 )
-CASES["_contrib_allclose"] = lambda d: ({}, {"a": d.normal(3), "b": d.normal(3)})
+CASES["_contrib_allclose"] = lambda d: (
+    {"equal_nan": d.flag()},
+    {"a": d.normal(3), "b": d.normal(3)},
+)
 
 
 # Creation ----------------------------------------------------------------------------------------
@@ -288,10 +292,11 @@ def _crop_to(d):
     return {"num_args": 1, "h_w": (2, 3)}, {"arg0": d.normal(1, 2, 4, 5)}
 
 
-_crop_like = lambda d: (
-    {"num_args": 2, "offset": (1, 0), "center_crop": d.flag()},
-    {"arg0": d.normal(1, 2, 4, 5), "arg1": d.normal(1, 1, 2, 3)},
-)
+def _crop_like(d):
+    settings = {"num_args": 2, "offset": (1, 0), "center_crop": d.flag()}
+    return settings, {"arg0": d.normal(1, 2, 4, 5), "arg1": d.normal(1, 1, 2, 3)}
+
+
 CASES["depth_to_space"] = lambda d: ({"block_size": 2}, {"data": d.normal(1, 8, 2, 3)})
 CASES["space_to_depth"] = lambda d: ({"block_size": 2}, {"data": d.normal(1, 2, 4, 6)})
 CASES["broadcast_to"] = lambda d: ({"shape": (0, 3)}, {"data": d.normal(2, 1)})
@@ -639,9 +644,8 @@ CASES["IdentityAttachKLSparseReg"] = lambda d: (
 @case("RNN")
 def _(d):
     mode, both = d.one_of(*recurrent.GATES), d.flag()
-    gates, ways = recurrent.GATES[mode], 1 + both
+    ways = 1 + both
     lengths = d.flag()
-    size = ways * gates * 2 * (3 + 2 + 2) + ways * gates * 2 * (2 * ways + 2 + 2)
     settings = {
         "mode": mode,
         "state_size": 2,
@@ -649,11 +653,15 @@ def _(d):
         "bidirectional": both,
         "state_outputs": d.flag(),
         "use_sequence_length": lengths,
+        "projection_size": d.one_of(None, 1) if mode == "lstm" else None,
     }
+    if mode == "lstm" and d.flag():
+        settings |= {"lstm_state_clip_min": -0.4, "lstm_state_clip_max": 0.3}
+    size = recurrent.parameter_count(SimpleNamespace(**settings), 3)
     return settings, {
         "data": d.normal(3, 2, 3),
         "parameters": 0.5 * d.normal(size),
-        "state": d.normal(2 * ways, 2, 2),
+        "state": d.normal(2 * ways, 2, settings["projection_size"] or 2),
         **({"state_cell": d.normal(2 * ways, 2, 2)} if mode == "lstm" else {}),
         **({"sequence_length": d.whole(3, 2) + 1} if lengths else {}),
     }
@@ -802,7 +810,12 @@ def _(d):
 
 
 CASES["_contrib_MultiBoxPrior"] = lambda d: (
-    {"sizes": (0.5, 0.25), "ratios": (1.0, 2.0), "clip": d.flag()},
+    {
+        "sizes": (0.5, 0.25),
+        "ratios": (1.0, 2.0),
+        "clip": d.flag(),
+        **d.one_of({}, {"steps": (0.3, 0.2), "offsets": (0.4, 0.6)}),
+    },
     {"data": d.normal(1, 2, 3, 4)},
 )
 
@@ -811,7 +824,9 @@ CASES["_contrib_MultiBoxPrior"] = lambda d: (
 def _(d):
     labels = np.concatenate([d.whole(3, 2, 3, 1), d.boxes(2, 3)], 2)
     labels[1, 2] = -1
-    return {"negative_mining_ratio": d.one_of(-1.0, 2.0), "overlap_threshold": 0.3}, {
+    variances = d.one_of((0.1, 0.1, 0.2, 0.2), (0.2, 0.3, 0.4, 0.5))
+    settings = {"negative_mining_ratio": d.one_of(-1.0, 2.0), "variances": variances}
+    return {**settings, "overlap_threshold": 0.3}, {
         "anchor": d.boxes(1, 8),
         "label": labels,
         "cls_pred": d.normal(2, 4, 8),
@@ -821,6 +836,7 @@ def _(d):
 @case("_contrib_MultiBoxDetection")
 def _(d):
     settings = {"background_id": d.one_of(0, 1), "clip": d.flag(), "threshold": 0.3}
+    settings["variances"] = d.one_of((0.1, 0.1, 0.2, 0.2), (0.2, 0.3, 0.4, 0.5))
     return {**settings, "nms_topk": d.one_of(-1, 3), "force_suppress": d.flag()}, {
         "cls_prob": d.positive(2, 3, 8),
         "loc_pred": d.normal(2, 32),
@@ -836,6 +852,7 @@ def _(d):
         "overlap_thresh": 0.3,
         # a class that a difference quotient moves is another class
         **d.one_of({"id_index": 0, "force_suppress": True}, {"id_index": -1}),
+        "background_id": d.one_of(-1, 5),
         "topk": d.one_of(-1, 4),
         "in_format": d.one_of(*formats),
         "out_format": d.one_of(*formats),
