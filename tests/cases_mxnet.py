@@ -8,6 +8,7 @@ without a case.
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -138,7 +139,6 @@ ALIKE = {
     "_contrib_gradientmultiplier": {"scalar": -0.5},
     "_contrib_quadratic": {"a": 2.0, "b": 1.0, "c": 3.0},
     "_contrib_div_sqrt_dim": {},
-    "_contrib_index_array": {},
     "cast_storage": {"stype": "default"},
     "amp_cast": {"dtype": "float64"},
     "Cast": {"dtype": "float64"},
@@ -147,20 +147,41 @@ ALIKE = {
     "_shuffle": {},
     "Flatten": {},
     "argmax_channel": {},
-    "diag": {"k": 1},
-    "SoftmaxActivation": {},
     "transpose": {"axes": (1, 0)},
     "SwapAxis": {"dim1": 0, "dim2": 1},
     "expand_dims": {"axis": 1},
     "reverse": {"axis": (1,)},
     "tile": {"reps": (2, 1, 2)},
-    "slice": {"begin": (0, None), "end": (2, -1)},
     "slice_axis": {"axis": 1, "begin": 1, "end": None},
-    "_slice_assign_scalar": {"scalar": 2.0, "begin": (0, 1), "end": (2, 3)},
-    "Dropout": {"p": 0.5, "mode": "always"},
 }
 for _name, _settings in ALIKE.items():
     CASES[_name] = lambda d, given=_settings: (given, {"data": d.normal(3, 4)})
+
+
+CASES["diag"] = lambda d: (
+    {"k": d.one_of(0, 1), "axis1": d.one_of(0, 1), "axis2": 2},
+    {"data": d.normal(2, 3, 4)},
+)
+CASES["SoftmaxActivation"] = lambda d: (
+    {"mode": d.one_of("channel", "instance")},
+    {"data": d.normal(2, 3, 4)},
+)
+CASES["slice"] = lambda d: (
+    {"begin": (0, None), "end": (2, -1), "step": d.one_of((), (1, 2))},
+    {"data": d.normal(3, 5)},
+)
+CASES["_slice_assign_scalar"] = lambda d: (
+    {"scalar": 2.0, "begin": (0, 1), "end": (2, 3), "step": d.one_of((), (2, 1))},
+    {"data": d.normal(3, 4)},
+)
+CASES["Dropout"] = lambda d: (
+    {"p": 0.5, "mode": "always", "axes": d.one_of((), (0,))},
+    {"data": d.normal(3, 4)},
+)
+CASES["_contrib_index_array"] = lambda d: (
+    {"axes": d.one_of(None, (1,))},
+    {"data": d.normal(3, 4)},
+)
 
 
 @case("Activation")
@@ -176,13 +197,23 @@ def _(d):
     return {"act_type": act}, {"data": d.normal(2, 3, 2), **gamma}
 
 
-@case("_identity_with_attr_like_rhs", "reshape_like", "_grad_add", "_contrib_allclose")
+@case("_identity_with_attr_like_rhs", "_grad_add")
 def _(d):
     names = ("lhs", "rhs")
     return {}, {name: d.normal(3, 2) for name in names}
 
 
-CASES["_contrib_allclose"] = lambda d: ({}, {"a": d.normal(3), "b": d.normal(3)})
+CASES["reshape_like"] = lambda d: d.one_of(
+    ({}, {"lhs": d.normal(2, 6), "rhs": d.normal(3, 4)}),
+    (
+        {"lhs_begin": 1, "lhs_end": 2, "rhs_begin": 0, "rhs_end": 2},
+        {"lhs": d.normal(2, 6), "rhs": d.normal(2, 3, 4)},
+    ),
+)
+CASES["_contrib_allclose"] = lambda d: (
+    {"equal_nan": d.flag()},
+    {"a": d.normal(3), "b": d.normal(3)},
+)
 
 
 # Creation ----------------------------------------------------------------------------------------
@@ -194,7 +225,7 @@ CASES["_linspace"] = lambda d: ({"start": 0, "stop": 1, "num": 5, "endpoint": d.
 CASES["_eye"] = lambda d: ({"N": 3, "M": d.one_of(0, 4), "k": d.one_of(-1, 0, 1)}, {})
 CASES["_random_randint"] = lambda d: ({"low": 2, "high": 5, "shape": (4,)}, {})
 CASES["_contrib_arange_like"] = lambda d: (
-    {"start": 1.0, "axis": d.one_of(None, 1)},
+    {"start": 1.0, "axis": d.one_of(None, 1), "repeat": d.one_of(1, 2)},
     {"data": d.normal(2, 3)},
 )
 
@@ -210,7 +241,13 @@ def _(d):
 @case("Reshape")
 def _(d):
     shape = d.one_of((0, -1), (-2,), (-3, 0), (0, -4, 1, -1, 0), (-1,))
-    return {"shape": shape}, {"data": d.normal(2, 3, 4)}
+    settings = d.one_of(
+        {"shape": shape},
+        {"shape": (-1, 0), "reverse": True},
+        {"target_shape": (2, 0)},
+        {"target_shape": (7, 0), "keep_highest": True},
+    )
+    return settings, {"data": d.normal(2, 3, 4)}
 
 
 @case("Pad")
@@ -242,26 +279,48 @@ CASES["SliceChannel"] = lambda d: (
     {"data": d.normal(2, 4, 3)},
 )
 CASES["_split_v2"] = lambda d: (
-    {**d.one_of({"sections": 2}, {"indices": (0, 1, 3)}), "axis": 1},
+    {
+        **d.one_of({"sections": 2}, {"indices": (0, 1, 3)}, {"sections": 4, "squeeze_axis": True}),
+        "axis": 1,
+    },
     {"data": d.normal(2, 4)},
 )
-CASES["Crop"] = lambda d: (
-    {"num_args": 2, "offset": (1, 0), "center_crop": d.flag()},
-    {"arg0": d.normal(1, 2, 4, 5), "arg1": d.normal(1, 1, 2, 3)},
-)
+CASES["Crop"] = lambda d: d.one_of(_crop_to(d), _crop_like(d))
+
+
+def _crop_to(d):
+    return {"num_args": 1, "h_w": (2, 3)}, {"arg0": d.normal(1, 2, 4, 5)}
+
+
+def _crop_like(d):
+    settings = {"num_args": 2, "offset": (1, 0), "center_crop": d.flag()}
+    return settings, {"arg0": d.normal(1, 2, 4, 5), "arg1": d.normal(1, 1, 2, 3)}
+
+
 CASES["depth_to_space"] = lambda d: ({"block_size": 2}, {"data": d.normal(1, 8, 2, 3)})
 CASES["space_to_depth"] = lambda d: ({"block_size": 2}, {"data": d.normal(1, 2, 4, 6)})
 CASES["broadcast_to"] = lambda d: ({"shape": (0, 3)}, {"data": d.normal(2, 1)})
 CASES["broadcast_axis"] = lambda d: ({"axis": (1,), "size": (3,)}, {"data": d.normal(2, 1)})
-CASES["broadcast_like"] = lambda d: ({}, {"lhs": d.normal(2, 1), "rhs": d.normal(2, 3)})
+CASES["broadcast_like"] = lambda d: d.one_of(
+    ({}, {"lhs": d.normal(2, 1), "rhs": d.normal(2, 3)}),
+    (
+        {"lhs_axes": (1,), "rhs_axes": (0,)},
+        {"lhs": d.normal(2, 1), "rhs": d.normal(3, 4)},
+    ),
+)
 CASES["_np_cumsum"] = lambda d: ({"axis": d.one_of(None, 0, 1)}, {"data": d.normal(2, 3)})
 CASES["amp_multicast"] = lambda d: (
-    {"num_outputs": 2},
+    {"num_outputs": 2, "cast_narrow": d.flag()},
     {"data_0": d.normal(2), "data_1": d.normal(3)},
 )
 CASES["_slice_assign"] = lambda d: (
-    {"begin": (0, 1), "end": (2, 3)},
-    {"lhs": d.normal(3, 4), "rhs": d.normal(2, 2)},
+    *d.one_of(
+        ({"begin": (0, 1), "end": (2, 3)}, {"lhs": d.normal(3, 4), "rhs": d.normal(2, 2)}),
+        (
+            {"begin": (0, 1), "end": (3, 2), "step": (2, 1)},
+            {"lhs": d.normal(3, 4), "rhs": d.normal(2, 1)},
+        ),
+    ),
 )
 CASES["_image_to_tensor"] = lambda d: ({}, {"data": d.whole(255, 4, 5, 3)})
 CASES["_image_normalize"] = lambda d: (
@@ -398,15 +457,19 @@ def _(d):
 
 # linalg ------------------------------------------------------------------------------------------
 
+
+def _product(third, d):
+    across, rows_first = d.flag(), d.flag()
+    pair = [d.normal(2, 3, 2), d.normal(2, 4, 3) if across else d.normal(2, 3, 4)]
+    arrays = dict(zip("AB", pair, strict=True)) | ({"C": d.normal(2, 2, 4)} if third else {})
+    if rows_first:
+        arrays = {key: np.moveaxis(x, -2, 0) for key, x in arrays.items()}
+    settings = {"transpose_a": True, "transpose_b": across, "axis": 0 if rows_first else -2}
+    return settings, arrays
+
+
 for _name in ("_linalg_gemm", "_linalg_gemm2"):
-    CASES[_name] = lambda d, more=_name == "_linalg_gemm": (
-        {"transpose_a": True, "alpha": 2.0, **({"beta": 0.5} if more else {})},
-        {
-            "A": d.normal(2, 3, 2),
-            "B": d.normal(2, 3, 4),
-            **({"C": d.normal(2, 2, 4)} if more else {}),
-        },
-    )
+    CASES[_name] = partial(_product, _name == "_linalg_gemm")
 CASES["_linalg_syrk"] = lambda d: ({"transpose": d.flag()}, {"A": d.normal(2, 3, 2)})
 for _name in ("_linalg_trmm", "_linalg_trsm"):
     CASES[_name] = lambda d: (
@@ -471,7 +534,8 @@ def _(d):
     }
     weight = d.normal(4, 2 // groups, *(2,) * rank)
     data = d.normal(2, 2, *(4,) * rank)
-    return settings, {"data": data, "weight": weight, "bias": d.normal(4)}
+    bias = {"bias": d.normal(4)} if d.flag() else {}
+    return {**settings, "no_bias": not bias}, {"data": data, "weight": weight, **bias}
 
 
 @case("Deconvolution")
@@ -483,8 +547,11 @@ def _(d):
         "num_group": groups,
         "stride": (2,) * rank,
         "pad": (1,) * rank,
-        "adj": (d.one_of(0, 1),) * rank,
         "no_bias": True,
+        **d.one_of(
+            {"adj": (d.one_of(0, 1),) * rank, "dilate": (d.one_of(1, 2),) * rank},
+            {"target_shape": (6,) * rank},
+        ),
     }
     weight = d.normal(2, 4 // groups, *(3,) * rank)
     return settings, {"data": d.normal(1, 2, *(3,) * rank), "weight": weight}
@@ -539,7 +606,15 @@ def _(d):
     }
 
 
-CASES["_contrib_SyncBatchNorm"] = lambda d, draw=CASES["BatchNorm"]: (
+CASES["BatchNorm"] = lambda d, draw=CASES["BatchNorm"]: _on_axis(d.one_of(1, -1), *draw(d))
+
+
+def _on_axis(axis, settings, arrays):
+    data = np.moveaxis(arrays["data"], 1, axis)
+    return {**settings, "axis": axis}, {**arrays, "data": data}
+
+
+CASES["_contrib_SyncBatchNorm"] = lambda d, draw=CASES["BatchNorm_v1"]: (
     {**draw(d)[0], "key": "a"},
     draw(d)[1],
 )
@@ -552,7 +627,7 @@ CASES["LayerNorm"] = lambda d: (
     {"data": d.normal(2, 4), "gamma": d.positive(4), "beta": d.normal(4)},
 )
 CASES["GroupNorm"] = lambda d: (
-    {"num_groups": 2},
+    {"num_groups": 2, "output_mean_var": d.flag()},
     {"data": d.normal(2, 4, 3), "gamma": d.positive(2), "beta": d.normal(2)},
 )
 CASES["L2Normalization"] = lambda d: (
@@ -569,9 +644,8 @@ CASES["IdentityAttachKLSparseReg"] = lambda d: (
 @case("RNN")
 def _(d):
     mode, both = d.one_of(*recurrent.GATES), d.flag()
-    gates, ways = recurrent.GATES[mode], 1 + both
+    ways = 1 + both
     lengths = d.flag()
-    size = ways * gates * 2 * (3 + 2 + 2) + ways * gates * 2 * (2 * ways + 2 + 2)
     settings = {
         "mode": mode,
         "state_size": 2,
@@ -579,11 +653,15 @@ def _(d):
         "bidirectional": both,
         "state_outputs": d.flag(),
         "use_sequence_length": lengths,
+        "projection_size": d.one_of(None, 1) if mode == "lstm" else None,
     }
+    if mode == "lstm" and d.flag():
+        settings |= {"lstm_state_clip_min": -0.4, "lstm_state_clip_max": 0.3}
+    size = recurrent.parameter_count(SimpleNamespace(**settings), 3)
     return settings, {
         "data": d.normal(3, 2, 3),
         "parameters": 0.5 * d.normal(size),
-        "state": d.normal(2 * ways, 2, 2),
+        "state": d.normal(2 * ways, 2, settings["projection_size"] or 2),
         **({"state_cell": d.normal(2 * ways, 2, 2)} if mode == "lstm" else {}),
         **({"sequence_length": d.whole(3, 2) + 1} if lengths else {}),
     }
@@ -604,6 +682,9 @@ def _(d):
     }
     if multi:
         return settings, {"data": d.normal(2, 3, 4), "label": d.whole(3, 2, 4)}
+    if d.flag():
+        kept = {**settings, "preserve_shape": True}
+        return kept, {"data": d.normal(2, 4, 3), "label": d.whole(3, 2, 4)}
     return settings, {"data": d.normal(4, 3), "label": d.whole(3, 4)}
 
 
@@ -662,6 +743,8 @@ def _(d):
     settings = {"mode": mode, "align_corners": d.flag()}
     if mode == "size":
         settings |= {"height": 5, "width": 3}
+    if mode in ("size", "odd_scale") and d.flag():
+        settings |= {"scale_height": 1.5, "scale_width": 0.8}
     return settings, {"data": d.normal(2, 3, 4, 5), **like}
 
 
@@ -676,6 +759,7 @@ CASES["Correlation"] = lambda d: (
         "pad_size": 2,
         "is_multiply": d.flag(),
         "stride1": d.one_of(1, 2),
+        "stride2": d.one_of(1, 2),
     },
     {"data1": d.normal(1, 2, 4, 5), "data2": d.normal(1, 2, 4, 5)},
 )
@@ -713,18 +797,25 @@ def _(d):
         "num_group": 2,
         "num_deformable_group": d.one_of(1, 2),
         "pad": (1, 1),
+        **d.one_of({"stride": (2, 1), "dilate": (1, 1)}, {"stride": (1, 1), "dilate": (1, 1)}),
     }
-    groups = settings["num_deformable_group"]
-    return settings, {
+    groups, high = settings["num_deformable_group"], 3 if settings["stride"] == (2, 1) else 5
+    bias = {"bias": d.normal(4)} if d.flag() else {}
+    return {**settings, "no_bias": not bias}, {
         "data": d.normal(2, 4, 4, 3),
-        "offset": 0.7 * d.normal(2, 8 * groups, 5, 4),
+        "offset": 0.7 * d.normal(2, 8 * groups, high, 4),
         "weight": d.normal(4, 2, 2, 2),
-        "bias": d.normal(4),
+        **bias,
     }
 
 
 CASES["_contrib_MultiBoxPrior"] = lambda d: (
-    {"sizes": (0.5, 0.25), "ratios": (1.0, 2.0), "clip": d.flag()},
+    {
+        "sizes": (0.5, 0.25),
+        "ratios": (1.0, 2.0),
+        "clip": d.flag(),
+        **d.one_of({}, {"steps": (0.3, 0.2), "offsets": (0.4, 0.6)}),
+    },
     {"data": d.normal(1, 2, 3, 4)},
 )
 
@@ -733,7 +824,9 @@ CASES["_contrib_MultiBoxPrior"] = lambda d: (
 def _(d):
     labels = np.concatenate([d.whole(3, 2, 3, 1), d.boxes(2, 3)], 2)
     labels[1, 2] = -1
-    return {"negative_mining_ratio": d.one_of(-1.0, 2.0), "overlap_threshold": 0.3}, {
+    variances = d.one_of((0.1, 0.1, 0.2, 0.2), (0.2, 0.3, 0.4, 0.5))
+    settings = {"negative_mining_ratio": d.one_of(-1.0, 2.0), "variances": variances}
+    return {**settings, "overlap_threshold": 0.3}, {
         "anchor": d.boxes(1, 8),
         "label": labels,
         "cls_pred": d.normal(2, 4, 8),
@@ -742,7 +835,9 @@ def _(d):
 
 @case("_contrib_MultiBoxDetection")
 def _(d):
-    return {"nms_topk": d.one_of(-1, 3), "force_suppress": d.flag(), "threshold": 0.3}, {
+    settings = {"background_id": d.one_of(0, 1), "clip": d.flag(), "threshold": 0.3}
+    settings["variances"] = d.one_of((0.1, 0.1, 0.2, 0.2), (0.2, 0.3, 0.4, 0.5))
+    return {**settings, "nms_topk": d.one_of(-1, 3), "force_suppress": d.flag()}, {
         "cls_prob": d.positive(2, 3, 8),
         "loc_pred": d.normal(2, 32),
         "anchor": d.boxes(1, 8),
@@ -757,10 +852,15 @@ def _(d):
         "overlap_thresh": 0.3,
         # a class that a difference quotient moves is another class
         **d.one_of({"id_index": 0, "force_suppress": True}, {"id_index": -1}),
+        "background_id": d.one_of(-1, 5),
         "topk": d.one_of(-1, 4),
         "in_format": d.one_of(*formats),
         "out_format": d.one_of(*formats),
     }
+    if d.flag():  # the class and the score behind the box
+        moved = {"coord_start": 0, "score_index": 5}
+        index = {"id_index": 4} if settings["id_index"] == 0 else {}
+        return {**settings, **moved, **index}, {"data": np.roll(rows, -2, axis=2)}
     return settings, {"data": rows}
 
 

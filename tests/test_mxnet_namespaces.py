@@ -36,6 +36,15 @@ def test_every_function_of_a_namespace_is_the_operator_of_that_prefix():
     close(mx.nd.sparse.dot(x, x), x.asnumpy() @ x.asnumpy())
 
 
+def test_control_flow_is_refused_by_name():
+    for name in ("foreach", "while_loop", "cond"):
+        with pytest.raises(AttributeError, match=f"{name}.*subgraphs"):
+            getattr(mx.sym.contrib, name)
+    text = mx.sym.relu(mx.sym.var("x"), name="loop").tojson()
+    with pytest.raises(mx.MXNetError, match=r"_while_loop.*'loop'.*subgraphs"):
+        mx.sym.load_json(text.replace('"relu"', '"_while_loop"'))
+
+
 # Random ------------------------------------------------------------------------------------------
 
 MOMENTS = {
@@ -77,6 +86,15 @@ def test_arrays_of_parameters_make_draws_for_each_entry():
     x = mx.nd.random.exponential(mx.nd.array([1e3, 1e-3]), shape=99).asnumpy()
     assert x[0].mean() > 100
     assert x[1].mean() < 0.01
+
+
+def test_a_seed_may_be_that_of_one_context():
+    mx.random.seed(3)
+    x = mx.random.uniform(shape=(4,)).asnumpy()
+    mx.random.seed(3, ctx=mx.cpu())
+    close(mx.random.uniform(shape=(4,)), x)
+    with pytest.raises(TypeError, match="int"):
+        mx.random.seed("3")
 
 
 def test_randint_and_multinomial_and_shuffle():

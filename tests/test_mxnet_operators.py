@@ -170,3 +170,22 @@ def test_attr_dict_lists_the_multipliers_bare_too():
     net = mx.sym.FullyConnected(mx.sym.var("data"), w, num_hidden=2, name="fc")
     recorded = table("experiments.json")["lr_mult/wd_mult attrs"]["attr"]
     assert net.attr_dict() == recorded
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_channels_may_be_last(rank):
+    rng = np.random.default_rng(rank)
+    letters = "DHW"[-rank:]
+    x, w = rng.standard_normal((2, 3, *(5,) * rank)), rng.standard_normal((4, 3, *(2,) * rank))
+    settings = {"kernel": (2,) * rank, "stride": (2,) * rank}
+
+    def first(y):
+        return np.moveaxis(y.asnumpy(), -1, 1)
+
+    a, b, a_last, b_last = map(mx.nd.array, (x, w, np.moveaxis(x, 1, -1), np.moveaxis(w, 1, -1)))
+    more = {"num_filter": 4, "no_bias": True, **settings}
+    found = mx.nd.Convolution(a_last, b_last, layout=f"N{letters}C", **more)
+    expected = mx.nd.Convolution(a, b, layout=f"NC{letters}", **more).asnumpy()
+    np.testing.assert_allclose(first(found), expected, rtol=1e-4, atol=1e-5)
+    found = mx.nd.Pooling(a_last, layout=f"N{letters}C", **settings)
+    np.testing.assert_array_equal(first(found), mx.nd.Pooling(a, **settings).asnumpy())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tapegrad.nn.mxnet.declaration import find_operator
+from tapegrad.nn.mxnet.declaration import CONTROL_FLOW, find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 
 __all__ = ["finder", "random_functions"]
@@ -31,6 +31,10 @@ def finder(place: str, prefixes: Sequence[str], make: Make) -> Callable[[str], C
         if name.startswith("__"):
             raise AttributeError(name)
         why = ""
+        if f"_{name}" in CONTROL_FLOW:
+            raise AttributeError(
+                f"{place} has no {name!r}: it runs subgraphs, which no symbol does"
+            )
         for prefix in prefixes:
             try:
                 find_operator(prefix + name)
