@@ -25,7 +25,6 @@ one_thread()
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import numpy as np  # noqa: E402  # threads are set before
-from hypothesis import HealthCheck, settings  # noqa: E402
 from planted.bugs import BUGS, Bug  # noqa: E402
 from planted.held_out import HELD_OUT  # noqa: E402
 from planted.hunting import hunt, label, smallest, trial_maker  # noqa: E402
@@ -217,7 +216,6 @@ def planted_entry(what, x, w, i, j, off):
 def times(every: int) -> None:
     """Seconds per layer, with 25 examples."""
     kinds = list(LAYERS.values())[::every]
-    run_law(MODULE_LAWS[GRADIENT], trial_maker(kinds[0]), examples=2)  # imports Hypothesis
     gradients, laws = [], []
     for kind in kinds:
         clock = Clock()
@@ -226,8 +224,8 @@ def times(every: int) -> None:
         clock = Clock()
         hunt(kind, examples=25)
         laws.append(clock())
-    row("time per layer, 25 examples: gradients, with Hypothesis", medians(gradients), "0.1 s")
-    row("    all 18 laws that apply, without Hypothesis", medians(laws))
+    row("time per layer, 25 examples: gradients", medians(gradients), "0.1 s")
+    row("    all laws that apply", medians(laws))
 
 
 def shrinking(every: int) -> None:
@@ -339,11 +337,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of everything")
     quick = parser.parse_args().quick
-    settings.register_profile(
-        "laws", deadline=None, derandomize=True, database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )  # fmt: skip
-    settings.load_profile("laws")
     warnings.simplefilter("ignore", RuntimeWarning)
     every = 10 if quick else 1
     torch = torch_or_none()

@@ -14,22 +14,25 @@ for `backward`, for the module and all its children (`core.transient`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.core.tree import leaves, map_leaves
-from tapegrad.nn.core.arguments import refuse_names_by_hand, sort_arguments
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.nn.core.arguments import name_arguments, refuse_names_by_hand, sort_arguments
 from tapegrad.nn.core.by_hand import call_by_hand
 from tapegrad.nn.core.frames import current_frame
 from tapegrad.nn.core.graph_node import GraphNode, are_nodes, node, refuse_no_input
 from tapegrad.nn.core.own import has_handwritten_gradient
 from tapegrad.nn.core.part import Part, fresh_result
 from tapegrad.nn.core.reading import NO_FORWARD
+from tapegrad.nn.core.timing import FORWARD, TIME, measure
 from tapegrad.nn.core.trace import run_module, trace_call
 from tapegrad.nn.core.transient import NOT_KEPT, transient_state_of, transient_value
 from tapegrad.nn.core.undo import on_failure
+from tapegrad.nn.methods.bigdl import BigDL
 from tapegrad.nn.methods.python import Python
 from tapegrad.nn.methods.torch7 import Torch7
 
@@ -77,7 +80,7 @@ class HasForward(Protocol[Output_co]):
 
 # One mixin for each system whose methods a module has; a further one goes in front of Part.  Where
 # two systems use one name, the mixin that comes first answers to it.
-class Module(Torch7, Python, Part):
+class Module(BigDL, Torch7, Python, Part):
     """A layer or model: parameters, and forward code that is differentiated by recording it.
 
     Subclasses set Parameters, Buffers and Modules as attributes, or in lists, tuples and dicts of
@@ -99,6 +102,10 @@ class Module(Torch7, Python, Part):
             cls.updateOutput = own["forward"]  # type: ignore[method-assign]  # people's habit
         if "updateOutput" in vars(cls):
             cls.forward = _stateful_forward(cls)  # type: ignore[method-assign]  # bound to this class
+        if "reset" in own:
+            cls.reset = _with_init_methods(own["reset"])
+        if "__init__" in own:
+            cls.__init__ = name_arguments(own["__init__"])  # type: ignore[method-assign]  # same signature
         cls._by_hand = has_handwritten_gradient(cls)
 
     # `**named` tells type checkers that a subclass may have any signature.
@@ -187,6 +194,18 @@ def _stateful_forward(cls: type[Module]) -> Callable[..., Any]:
     return forward
 
 
+def _with_init_methods(reset: Callable[..., Any]) -> Callable[..., Any]:
+    """A class's own `reset`, after which the layer's initialization methods draw."""
+
+    @functools.wraps(reset)
+    def run(self: Module, *args: Any, **named: Any) -> Any:
+        reset(self, *args, **named)
+        self._draw_by_methods()
+        return self
+
+    return run
+
+
 def _forward(
     module: Module, inputs: tuple[Any, ...], named: dict[str, Any], cls: type[Module]
 ) -> Any:
@@ -197,6 +216,9 @@ def _forward(
         return module(*inputs, **named)
     if named or len(inputs) > 1:
         inputs, named = sort_arguments(module, inputs, named)
+    if module._tapegrad_hooks is not None and TIME in module._tapegrad_hooks:
+        with measure(module._tapegrad_hooks[TIME][0], FORWARD):
+            return _stateful(module, inputs, named)
     return _stateful(module, inputs, named)
 
 
@@ -205,13 +227,15 @@ def _stateful(module: Module, inputs: tuple[Any, ...], named: dict[str, Any]) ->
         refuse_names_by_hand(module, named)
     run = transient_state_of(module)
     run.trace = None  # drop the previous tape before making the next
-    tracked = any(isinstance(x, Tensor) and x.tracked for x in leaves(list(inputs)))
     args, update = module._traced(inputs)
     trace = trace_call(module, args, update, named)
     for span in trace.spans:
-        kept = span.output
-        if not (tracked and span is trace.root):
-            kept = map_leaves(lambda t: t.detach() if isinstance(t, Tensor) else t, kept)
-        span.keep("output", kept)
+        span.keep("output", span.output)
+    if any(map(_is_tracked, leaves(inputs))):
+        trace.root.keep("output", trace.root.output, tracked=True)
     run.trace = trace
     return fresh_result(transient_value(module, "output"))
+
+
+def _is_tracked(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.tracked

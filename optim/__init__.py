@@ -4,9 +4,11 @@ The front door hands on what the rooms export: an optimizer is here when a file 
 in its `__all__`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from tapegrad.optim import minimizers, rules, schedules, training
+from tapegrad.optim import bigdl as bigdl
+from tapegrad.optim import minimizers, rules, schedules, training, validation
+from tapegrad.optim.core.advice import absent_in_optim
 from tapegrad.optim.core.clipping import clip_each_grad_norm as clip_each_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_norm as clip_grad_norm
 from tapegrad.optim.core.clipping import clip_grad_value as clip_grad_value
@@ -22,6 +24,7 @@ from tapegrad.optim.minimizers import *
 from tapegrad.optim.rules import *
 from tapegrad.optim.schedules import *
 from tapegrad.optim.training import *
+from tapegrad.optim.validation import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -40,4 +43,9 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *rules.__all__,
         *schedules.__all__,
         *training.__all__,
+        *validation.__all__,
     ]
+
+
+def __getattr__(name: str) -> NoReturn:
+    raise absent_in_optim(name, list(globals()))

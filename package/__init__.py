@@ -96,4 +96,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in {"errors", "nn", "optim", "typing"}:
         return import_module(f"tapegrad.{name}")
-    raise AttributeError(f"module 'tapegrad' has no attribute {name!r}")
+    raise import_module("tapegrad._advice").absent_in_front(name, list(globals()))
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -139,8 +139,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    if importlib.util.find_spec("hypothesis") is None:
-        raise CommandError("needs hypothesis; install with\n    pip install hypothesis")
     from tapegrad import _check as check
 
     try:

@@ -12,6 +12,7 @@ from tapegrad.autograd.debug.anomaly import AnomalyError
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.transforms.checkpoint import CheckpointError
 from tapegrad.devices import DeviceError, TapegradError
+from tapegrad.nn.data.images.errors import ImageError
 from tapegrad.nn.formats.common.errors import (
     FormatError,
     LimitError,
@@ -21,6 +22,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
+from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
@@ -32,9 +34,11 @@ __all__ = [
     "DeviceError",
     "FormatError",
     "GradientError",
+    "ImageError",
     "InPlaceError",
     "LawError",
     "LimitError",
+    "MXNetError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

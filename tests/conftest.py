@@ -35,6 +35,12 @@ _NO_CUDA = pytest.StashKey[tuple[int, str]]()
 _LARGE = {"", "not extra", "extra", "planted", "cuda"}
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--law", default="", metavar="TEXT", help="hold only laws whose name contains TEXT"
+    )
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config):
     """How many workers `-n auto` means."""

@@ -35,15 +35,17 @@ ORDER = {
     "nn": """
         core <- methods <- module <- containers <- layers <- recurrent <- criterions;
         criterions <- training, data;
+        recurrent <- quantized;
         criterions, data <- mxnet <- formats/mxnet;
         criterions <- formats/common <- formats/native, formats/torch7, formats/bigdl,
             formats/caffe, formats/tensorflow, formats/onnx, formats/mxnet <- formats;
-        training, mxnet, formats <- __init__
+        training, mxnet, formats, quantized <- __init__
     """,
     "optim": """
         core <- rules, minimizers, schedules;
-        schedules <- training;
-        rules, minimizers, training <- __init__
+        schedules <- training <- validation, metrics;
+        rules, minimizers, validation <- bigdl;
+        bigdl, metrics <- __init__
     """,
 }
 # Rooms with a way past the order of folders: MXNet's Module holds an optimizer.

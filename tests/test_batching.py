@@ -31,7 +31,7 @@ from tapegrad import (
 )
 from tapegrad.autograd import BatchingError, primitives
 from tapegrad.autograd.check.laws import must_leave_no_cycles
-from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.transforms.sample import Single
 
 B = 5
 
@@ -675,8 +675,8 @@ def test_a_value_that_samples_share_may_be_read():
 def test_a_sample_that_left_its_batch_shows():
     kept = []
     vmap(lambda x: kept.append(x) or x)(ROWS)
-    assert isinstance(kept[0], Sample)
-    assert repr(kept[0]) == "Sample(float64(4,), one of 5)"
+    assert isinstance(kept[0], Single)
+    assert repr(kept[0]) == "Single(float64(4,), one of 5)"
     assert np.isnan((kept[0] + 1).numpy()).all()
     with pytest.raises(BatchingError, match="a batch that is finished"):
         vmap(lambda x: x + kept[0])(ROWS)

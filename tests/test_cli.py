@@ -52,6 +52,16 @@ def test_the_entry_point_is_installed(tmp_path):
     assert done.stdout == f"tapegrad {tapegrad.__version__}\n"
 
 
+def test_the_package_runs_as_a_module(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "tapegrad", "--version"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"tapegrad {tapegrad.__version__}\n"
+    assert {"Any", "TYPE_CHECKING", "import_module"}.isdisjoint(dir(tapegrad))
+    assert set(tapegrad.__all__) <= set(dir(tapegrad))
+
+
 def test_what_a_command_cannot_do_is_one_line_of_the_module_too(tmp_path):
     """`python -m` runs cli.py as `__main__`: the error must not be a class of that file."""
     done = tapegrad_command("convert", "a.onnx", "b.t7", cwd=tmp_path)

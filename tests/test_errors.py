@@ -68,7 +68,7 @@ def test_errors_of_calls_in_the_wrong_order_say_the_right_one(tmp_path):
     with pytest.raises(TypeError, match=r"save\(module, path\) takes a path, not a Linear"):
         nn.save(path, layer)
     with pytest.raises(TypeError, match=r"save\(obj, path\) takes a path, not a Linear"):
-        nn.formats.torch7.save(path, layer)
+        nn.formats.torch7.save(layer, layer)  # (path, obj), its former order, is still taken
     with pytest.raises(TypeError, match=r"save_checkpoint\(content, path\) takes a path"):
         optim.save_checkpoint(path, {"a": 1})
     for name in (path, str(tmp_path / "file.safetensors")):

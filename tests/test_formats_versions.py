@@ -50,6 +50,7 @@ NEWER = {
     "Flatten",
     "FocalCriterion",
     "GaussianNLLCriterion",
+    "Graph",
     "GridSample",
     "HuberCriterion",
     "InstanceNorm",

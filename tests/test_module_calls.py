@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import re
 import threading
 
 import numpy as np
@@ -426,16 +425,6 @@ def test_a_word_that_modules_do_not_have_says_what_to_write(name):
         getattr(nn.Tanh(), name)
     assert advice.OF_MODULES[name] in str(caught.value)
     assert not hasattr(nn.Tanh, name)
-
-
-def test_advice_about_classes_names_classes_that_exist():
-    for name, words in advice.OF_CLASSES.items():
-        with pytest.raises(AttributeError, match="use"):
-            nn.__getattr__(name)
-        for word in re.findall(r"\b(?:[A-Z][a-z0-9]*){1,}\b", words):
-            assert hasattr(nn, word), words
-    with pytest.raises(AttributeError, match=r"is it nn\.Linear\?"):
-        _ = nn.linear
 
 
 def test_an_attribute_error_of_a_property_is_its_own():

@@ -8,6 +8,7 @@ from mxnet_records import arrays, assert_recorded, table, under
 
 from tapegrad.autograd import Parameter, Tensor, vjp
 from tapegrad.nn import mxnet as mx
+from tapegrad.nn.mxnet.declaration import find_operator, operators
 from tapegrad.nn.mxnet.symbol.running import Plan
 
 # (folder, id) -> why a recording is not the truth
@@ -95,3 +96,77 @@ def test_a_parameter_may_stand_for_an_array():
         {"x": Parameter(np.ones(2))}
     )
     assert y.outputs[0].tracked
+
+
+# Names of operators that exist here and that MXNet has for its NumPy arrays alone
+ALIASES = {
+    name: [a for a in aliases if not a.startswith(("_np_", "_npi_", "_npx_"))]
+    for name, aliases in dict(table("op_aliases.json")).items()
+}
+# Operators of the table of aliases that are not here, by what they would need
+ELSEWHERE = ("_cvim", "_image_adjust", "_image_random", "_image_resize")
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_an_operator_has_all_its_aliases(name):
+    if name.startswith(ELSEWHERE):
+        assert name not in operators()
+        return
+    assert {find_operator(alias).name for alias in (name, *ALIASES[name])} == {name}
+
+
+# Bad input ---------------------------------------------------------------------------------------
+
+
+def test_an_unknown_operator_is_refused_with_the_nearest_names():
+    for room in (mx.sym, mx.nd, mx.sym.op, mx.nd.op):
+        with pytest.raises(AttributeError, match=r"did you mean .*FullyConnected"):
+            _ = room.FullyConected
+    for room in (mx.sym.contrib, mx.nd.contrib):
+        with pytest.raises(AttributeError, match=r"did you mean .*_contrib_MultiBoxPrior"):
+            _ = room.MultiboxPrior
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"num_hiden": 2}, "FullyConnected 'fc': unknown attribute 'num_hiden'; did you mean"),
+        ({"num_hidden": "two"}, "attribute num_hidden='two' is no Int"),
+        ({"num_hidden": 2, "flatten": "maybe"}, "attribute flatten='maybe' is no Bool"),
+        ({}, "the required attribute 'num_hidden' is missing"),
+        ({"num_hidden": 2, "wieght": mx.sym.var("w")}, "no input 'wieght'; it has data, weight"),
+    ],
+)  # fmt: skip
+def test_a_wrong_attribute_is_refused_where_it_is_written(settings, text):
+    with pytest.raises(mx.MXNetError, match=text):
+        mx.sym.FullyConnected(mx.sym.var("x"), name="fc", **settings)
+
+
+def test_a_shape_that_cannot_be_inferred_is_named_with_its_node():
+    net = mx.sym.FullyConnected(mx.sym.var("x"), num_hidden=2, name="fc")
+    net = mx.sym.Activation(net, act_type="relu", name="act")
+    with pytest.raises(mx.MXNetError, match="FullyConnected 'fc' lacks the shape of its input"):
+        net.simple_bind(mx.cpu())
+    with pytest.warns(UserWarning, match="FullyConnected 'fc' lacks the shape"):
+        assert net.infer_shape() == (None, None, None)
+    state = mx.sym.zeros((0, 3), name="zero")
+    with pytest.raises(mx.MXNetError, match=r"_zeros .zero. leaves its shape \(0, 3\) open"):
+        mx.sym.Activation(state + mx.sym.var("b"), act_type="relu").simple_bind(mx.cpu())
+    with pytest.raises(mx.MXNetError, match=r"Concat 'c'.*\(2, 3\).*differ"):
+        mx.sym.Concat(mx.sym.var("a"), mx.sym.var("b"), dim=0, name="c").infer_shape(
+            a=(2, 3), b=(2, 4)
+        )
+
+
+def test_none_is_kept_where_mxnet_writes_it():
+    x = mx.sym.sum(mx.sym.var("x"), axis=None, name="s")
+    assert x.attr("axis") == "None"
+    assert mx.sym.slice_axis(mx.sym.var("x"), axis=0, begin=1, end=None).attr("end") == "None"
+    assert "dtype" not in mx.sym.random.uniform(dtype=None).list_attr()
+
+
+def test_attr_dict_lists_the_multipliers_bare_too():
+    w = mx.sym.Variable("w", lr_mult=0.1, wd_mult=3, init='["constant", {"value": 2}]')
+    net = mx.sym.FullyConnected(mx.sym.var("data"), w, num_hidden=2, name="fc")
+    recorded = table("experiments.json")["lr_mult/wd_mult attrs"]["attr"]
+    assert net.attr_dict() == recorded

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import scipy.special
 
+import tapegrad
 from tapegrad.autograd import Parameter, Tensor, grad, no_grad, ops
 from tapegrad.autograd.check import check_gradients
-from tapegrad.autograd.surface.methods import INSTEAD
+from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -194,13 +195,47 @@ def test_tensors_have_it(name):
     assert hasattr(Tensor, name)
 
 
-@pytest.mark.parametrize("name", sorted({**INSTEAD, **WITHOUT}))
+@pytest.mark.parametrize("name", sorted({**INSTEAD, **OTHER_WORDS, **WITHOUT}))
 def test_tensors_have_not(name):
     x = Tensor(np.ones(2))
     assert not hasattr(x, name), f"{name} exists: give it a line in ATTRIBUTES"
-    if name in INSTEAD:
+    if name in {**INSTEAD, **OTHER_WORDS}:
         with pytest.raises(AttributeError, match=f"{name}'.*: "):
             getattr(x, name)
+        with pytest.raises(AttributeError, match=f"{name}'.*: "):
+            setattr(x, name, 1)
+        assert name not in dir(x)
+
+
+def statement_of(advice):
+    """The code that an advice consists of, or begins with; None for one of words."""
+    code = advice.partition(", in the")[0].partition(", or ")[0]
+    try:
+        return compile(code, advice, "exec")
+    except SyntaxError:
+        return None
+
+
+@pytest.mark.parametrize("name", sorted(n for n, a in OTHER_WORDS.items() if statement_of(a)))
+def test_the_advice_on_a_word_of_others_runs(name):
+    y = Tensor(np.array([[1.0, 0.5, 0.25], [0.5, 0.75, 0.125], [0.25, 0.125, 1.0]]))
+    values = {
+        "np": np, "tapegrad": tapegrad, "x": y * 1, "y": y, "z": y, "n": 2, "v": 1.5, "axis": 0,
+        "low": 0, "high": 1, "shape": (2, 3, 3), "i": np.zeros((1, 3), int), "indices": [0, 1],
+        "mask": y > 0.5, "start": 1, "ends": [1], "dtype": np.float32, "f": np.sum,
+    }  # fmt: skip
+    try:
+        exec(statement_of(OTHER_WORDS[name]), values)
+    except tapegrad.errors.DeviceError:
+        assert name == "cuda"
+
+
+def test_most_advice_on_words_of_others_is_code():
+    words = [n for n, a in OTHER_WORDS.items() if not statement_of(a)]
+    assert words == [
+        "contiguous", "grad", "grad_fn", "is_contiguous", "is_leaf", "requires_grad",
+        "requires_grad_", "share_memory_", "stride",
+    ]  # fmt: skip
 
 
 # Everyday code ------------------------------------------------------------------------------------

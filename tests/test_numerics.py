@@ -413,3 +413,27 @@ def test_norms_and_steps_of_half_precision():
         (q * np.array([0, 1e-4, 1, 100], np.float16)).sum().backward()
         optimizer.step()
         assert np.isfinite(q.numpy()).all()
+
+
+@pytest.mark.parametrize("f", [np.median, np.nanmedian, lambda x: np.quantile(x, 0.5)])
+def test_the_median_of_two_equal_numbers_is_their_mean(f):
+    np.testing.assert_array_equal(tg.grad(f)(np.array([0.7, 0.7])), [0.5, 0.5])
+    np.testing.assert_array_equal(tg.grad(f)(np.array([0.7, 0.9])), [0.5, 0.5])
+
+
+def test_the_quantile_between_two_equal_numbers_keeps_both_shares():
+    gradient = tg.grad(lambda x: np.quantile(x, 0.3))(np.array([2.0, 2.0]))
+    np.testing.assert_allclose(gradient, [0.7, 0.3])
+
+
+def test_the_gradient_of_a_broadcast_float16_operand_is_added_in_float32():
+    x = np.ones((4000, 2), np.float16)
+    gradient = tg.grad(lambda b: np.sum((x + b)[:, 0]))(np.zeros(2, np.float16))
+    assert gradient.dtype == np.float16
+    np.testing.assert_array_equal(gradient, [4000, 0])
+
+
+def test_the_gradient_of_entries_read_often_is_added_in_float32():
+    index = np.zeros(4000, int)
+    gradient = tg.grad(lambda w: np.sum(w[index]))(np.ones(2, np.float16))
+    np.testing.assert_array_equal(gradient, [4000, 0])

@@ -4,6 +4,7 @@ Each is read as NumPy reads it, or refused by a TypeError that says what to writ
 """
 
 import inspect
+import re
 import warnings
 
 import cases
@@ -363,3 +364,49 @@ def test_foreign_arrays_are_refused_with_the_way_in():
     frame = type("DataFrame", (), {"__module__": "pandas.core.frame"})()
     with pytest.raises(TypeError, match=r"DataFrame, not an array or a number: give df\.to_numpy"):
         tg.Tensor(V) * frame
+
+
+SPARSE = """
+np.dot(s, x); np.dot(x, s); np.inner(s, x); np.tensordot(s, x); np.einsum("ij,jk", s, x)
+np.kron(s, x); np.outer(s, x); np.vdot(s, x); np.concatenate([s, x]); np.stack([s, x])
+np.where(x > 0, s, x); np.matmul(s, x); np.linalg.multi_dot([s, x]); np.linalg.solve(s, x)
+np.maximum(s, x); np.append(x, s); np.convolve(s, x[0]); np.interp(x, s, x[0]); np.cross(s, x)
+np.trapezoid(x, s); np.clip(x, s, s); np.insert(x[0], 0, s); x + s; x @ s; tg.Tensor(s)
+"""
+
+
+@pytest.mark.parametrize("code", [c.strip() for c in re.split("[;\\n]", SPARSE) if c.strip()])
+@pytest.mark.parametrize("what", ["tracked", "untracked"])
+def test_a_sparse_matrix_is_no_entry_of_an_array(code, what):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = tg.Parameter(X) * 1 if what == "tracked" else tg.Tensor(X)
+    values = {"np": np, "tg": tg, "x": x, "s": sparse.csr_matrix(np.eye(2))}
+    with pytest.raises(TypeError, match=r"is csr_matrix.*A\.toarray\(\) is its dense form"):
+        eval(code, values)
+
+
+def test_no_function_is_its_own_nearest_neighbour():
+    x = tg.Parameter(X) * 1
+    refusals = []
+    for room in (np, np.linalg, np.fft, np.char):
+        for name, function in list(vars(room).items()):
+            if name == "test":  # NumPy's own tests
+                continue
+            if name[0] != "_" and callable(function) and not isinstance(function, type):
+                for arguments in ([x], [x, x]):
+                    refusals += refusal_of(function, arguments)
+    found = [re.search(r"(\S+) has no primitive.* one is (\S+)\.( |$)", text) for text in refusals]
+    near = [(match[1].split(".")[-1], match[2].split(".")[-1]) for match in found if match]
+    assert near  # some have a neighbour
+    assert [pair for pair in near if pair[0] == pair[1]] == []
+
+
+def refusal_of(function, arguments):
+    kinds = (TypeError, ValueError, LookupError, AttributeError, OSError, RuntimeError)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(*arguments)
+    except kinds as error:
+        return [str(error)]
+    return []

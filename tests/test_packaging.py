@@ -38,6 +38,10 @@ HEAVY = {
     "opt_einsum",
     "safetensors",
     "IPython",
+    "PIL",
+    "joblib",
+    "pandas",
+    "pyarrow",
 }
 
 

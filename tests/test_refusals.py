@@ -27,6 +27,27 @@ def test_settings_that_make_no_sense_are_refused(make, words):
         make()
 
 
+def test_an_argument_of_another_name_says_which_there_are():
+    words = (
+        r"^Linear takes no argument 'in_features'; its arguments are inputSize, outputSize, bias$"
+    )
+    with pytest.raises(TypeError, match=words):
+        nn.Linear(in_features=3, outputSize=2)
+    with pytest.raises(TypeError, match=r"Conv2d takes no argument 'padding_mode'; .* padding, "):
+        nn.Conv2d(1, 1, 1, padding_mode="reflect")
+    with pytest.raises(TypeError, match=r"ReLU takes no argument 'p'"):
+        nn.ReLU(p=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'outputSize'"):
+        nn.Linear(3)
+
+    class Mine(nn.Module):
+        def __init__(self, a=1, **more):
+            self.a, self.b = a, int(more["b"], base=None)
+
+    with pytest.raises(TypeError, match="NoneType"):  # one of the constructor's own
+        Mine(b="1")
+
+
 @pytest.mark.parametrize(
     ("criterion", "x", "target", "words"),
     [

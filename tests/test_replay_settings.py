@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import operator
 import types
 import warnings
 
@@ -133,6 +134,15 @@ def replace_an_array():
     return (lambda x: x * arrays["a"]), lambda: arrays.update(a=np.zeros(4, np.float32))
 
 
+def read_by_a_text(read):
+    owner = Plain()
+    return (lambda x: x * read(owner)), lambda: setattr(owner, "scale", 5.0)
+
+
+def read_a_global_by_a_text(monkeypatch):
+    return (lambda x: x * globals()["SCALE"]), lambda: monkeypatch.setitem(globals(), "SCALE", 5.0)
+
+
 def change_what_an_inner_replay_reads():
     rate = [2.0]
     inner = replay(lambda x: x * rate[0])
@@ -163,6 +173,11 @@ CHANGES = [
     write_into_a_converted_array,
     write_into_an_operand,
     replace_an_array,
+    lambda: read_by_a_text(lambda owner: getattr(owner, "scale")),  # noqa: B009  # what is tested
+    lambda: read_by_a_text(lambda owner: vars(owner)["scale"]),
+    lambda: read_by_a_text(lambda owner: owner.__dict__["scale"]),
+    lambda: read_by_a_text(operator.attrgetter("scale")),
+    read_a_global_by_a_text,
     change_what_an_inner_replay_reads,
 ]
 
@@ -319,6 +334,15 @@ LAYERS = {
         lambda: nn.Sequential(nn.Tanh(), nn.Linear(4, 3)),
         lambda m: m.modules.__setitem__(0, nn.ReLU()),
     ),
+    "data of a Parameter": (
+        lambda: nn.Linear(4, 3),
+        lambda m: setattr(m.weight, "data", np.ones((3, 4), np.float32)),
+    ),
+    "a Parameter set to an array": (
+        lambda: nn.Linear(4, 3),
+        lambda m: setattr(m, "weight", np.ones((3, 4), np.float32)),
+    ),
+    "a bias taken away": (lambda: nn.Linear(4, 3), lambda m: setattr(m, "bias", None)),
     "freeze": (lambda: nn.Linear(4, 3), change("freeze")),
     "getParameters": (lambda: nn.Linear(4, 3), change("getParameters")),
     "load_state_dict": (
@@ -346,6 +370,49 @@ def test_a_change_by_a_method_is_seen(name):
             assert name == "remember"
             break
         np.testing.assert_array_equal(found, twin(x + np.float32(i)).numpy())
+
+
+def rebind(m):
+    m.weight = Parameter(np.full((2, 4), 3.0, np.float32))
+
+
+def rebind_the_memory(m):
+    m.weight.data = np.full((2, 4), 3.0, np.float32)
+
+
+def of_backward(m, x):
+    m.zeroGradParameters()
+    y = m(x)
+    (y * y).sum().backward()
+    m.updateParameters(0.125)
+    return y
+
+
+def of_torch7(m, x):
+    m.zeroGradParameters()
+    y = m.forward(x)
+    m.updateGradInput(x, y)
+    m.accGradParameters(x, y)
+    m.updateParameters(0.125)
+    return y
+
+
+@pytest.mark.parametrize("change", [rebind, rebind_the_memory])
+@pytest.mark.parametrize("training_step", [of_backward, of_torch7])
+def test_a_rebound_parameter_is_trained_without_an_optimizer_too(change, training_step):
+    runs = []
+    for wrap in (lambda step: step, replay):
+        model = nn.Linear(4, 2)
+        model.load_state_dict({"weight": np.ones((2, 4)), "bias": np.zeros(2)})
+        step = wrap(functools.partial(training_step, model))
+        outputs = []
+        for i in range(6):
+            if i == 3:
+                change(model)
+            outputs.append(np.array(step(X).numpy()))
+        runs.append([*outputs, *(np.array(p.numpy()) for p in model.parameters()[0])])
+    for found, expected in zip(*runs, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 CLASSES = [cls for name, cls in vars(optim).items() if name[:1].isupper() and hasattr(cls, "rule")]

@@ -478,3 +478,23 @@ def test_update_bn_takes_the_mean_over_the_batches():
     assert (norm.momentum, norm.train) == (0.1, False)
     with pytest.raises(ValueError, match="no samples"):
         optim.update_bn(trainer.model, data[0][:0])
+
+
+def test_a_run_of_another_trainer_is_refused_and_changes_nothing(tmp_path):
+    def trainer_of(*callbacks, **options):
+        model = nn.Sequential(nn.Linear(3, 2))
+        optimizer = optim.SGD(model, lr=0.1, **options)
+        return optim.Trainer(
+            model, nn.CrossEntropyCriterion(), optimizer, callbacks=callbacks, progress=False
+        )
+
+    saved = trainer_of(optim.EarlyStopping()).state_dict()
+    others = [
+        (trainer_of(), RuntimeError, "saved with 1 callbacks, and this one has 0"),
+        (trainer_of(optim.EarlyStopping(), groups=[{"params": "*.bias"}]), ValueError, "groups"),
+    ]
+    for other, error, words in others:
+        before = str(other.state_dict())
+        with pytest.raises(error, match=words):
+            other.load_state_dict(saved)
+        assert str(other.state_dict()) == before

@@ -10,6 +10,7 @@ All of it runs both ways in which a write finds out whether somebody else holds 
 from __future__ import annotations
 
 import gc
+import itertools
 import operator
 import random
 import subprocess
@@ -31,6 +32,7 @@ from tapegrad.autograd import (
     hessian,
     no_grad,
     replay,
+    value_and_grad,
     vjp,
     vmap,
 )
@@ -844,3 +846,65 @@ def test_a_write_through_a_flat_view_of_turned_memory_has_its_derivative(order, 
     x = np.arange(1.0, 7.0).reshape((3, 2) if order == "F" else (2, 3))
     gradient = grad(f)(x)
     np.testing.assert_array_equal(gradient, 6 * (weights.T if order == "F" else weights))
+
+
+# Which reshaped arrays are views of x, so that a write into them reaches it, depends on how x lies
+# in memory.  A write into x leaves that as it is, in NumPy and here.
+
+LAYOUTS = {
+    "C": lambda a: a,
+    "Fortran": np.asfortranarray,
+    "turned": lambda a: a.transpose(1, 0, 2),
+    "backwards": lambda a: a[::-1],
+    "rows backwards": lambda a: a[:, :, ::-1],
+    "every second": lambda a: np.repeat(a, 2, axis=2)[..., ::2],
+    "every twentieth": lambda a: np.repeat(a, 20, axis=2)[..., ::20],
+    "a part": lambda a: np.concatenate([a, a], axis=1)[:, :3],
+    "one row": lambda a: a[:1],
+    "none": lambda a: a[:, :0],
+}
+
+
+def _subtract(x, s):
+    x -= s
+
+
+def _subtract_c_order(x, s):
+    x -= np.ones(x.shape) * s
+
+
+def _set_row(x, s):
+    x[:1] = s
+
+
+FIRST_WRITES = {
+    "x -= s": _subtract,
+    "x -= array": _subtract_c_order,
+    "x[:1] = s": _set_row,
+    "subtract.at": lambda x, s: np.subtract.at(x, [0] * min(len(x), 2), s),
+}
+FLAT = {
+    "reshape": lambda x: x.reshape(-1),
+    "ravel": lambda x: x.ravel(),
+    "turned": lambda x: x.transpose(1, 0, 2).reshape(-1),
+    "copy": lambda x: x.copy("K").transpose(2, 1, 0).reshape(-1),
+}
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["alone", "held"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_written_tensor_lies_as_the_written_array_does(layout, held):
+    def made():
+        return LAYOUTS[layout](np.arange(24.0).reshape(2, 3, 4))
+
+    def program(x, s, write, flat):
+        write(x, s)
+        y = flat(x)
+        y[1:2] = 7.0
+        return np.sum(x * x) + np.sum(y**3)
+
+    for (write, first), (flat, second) in itertools.product(FIRST_WRITES.items(), FLAT.items()):
+        holder = [made()]  # if held, the tape must copy what somebody else has
+        x = Tensor(holder[0] if held else holder.pop())
+        value, _ = value_and_grad(lambda s: program(x, s, first, second))(1.5)  # noqa: B023  # runs here
+        assert value == program(made(), 1.5, first, second), (write, flat)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tapegrad.autograd.check.laws import Laws, must, must_be_equal
+from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close, must_be_equal
 from tapegrad.autograd.check.modules import MODULE_LAWS, ModuleTrial
+from tapegrad.autograd.check.modules.integers import INTEGERS, REFUSALS, integers_near
 from tapegrad.autograd.check.report import LawError
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
@@ -71,6 +72,9 @@ for _name in (
     "a_clone_is_equal_and_independent",
     "a_pickled_copy_gives_equal_results",
     "float32_agrees_with_float64",
+    "float16_agrees_with_float64",
+    "float16_sums_lose_nothing",
+    "saturated_values_and_gradients_are_precise",
     "its_text_is_short_and_printing_changes_nothing",
     "finite_data_give_finite_results",
     "nan_stays_nan",
@@ -81,6 +85,35 @@ for _name in (
     "strict_arrays_agree_with_numpy",
 ):
     CRITERION_LAWS.laws[_name] = MODULE_LAWS[_name]
+
+
+@CRITERION_LAWS()
+def integer_targets_give_the_loss_of_their_floats(trial: CriterionTrial) -> NotCovered | None:
+    """Integers and booleans as targets give what equal floats give, or raise an error."""
+    floats = [t for t in leaves(trial.layer.target) if np.asarray(t).dtype.kind == "f"]
+    if not any(t.size for t in floats):
+        return NotCovered("the case has no floating point target")
+    dtype = np.dtype(trial.draws.choice(list(INTEGERS)))
+    remaining = iter([integers_near(t, dtype, wide=False, rng=trial.rng) for t in floats])
+
+    def whole(leaf: Any) -> Any:
+        return next(remaining) if np.asarray(leaf).dtype.kind == "f" else leaf
+
+    whole_target = map_leaves(whole, trial.layer.target)
+    losses = []
+    for kind in (dtype, np.dtype(np.float64)):
+
+        def in_kind(t: Any, kind: Any = kind) -> Tensor:
+            return Tensor(t.astype(kind) if t.dtype == dtype else t)
+
+        target = map_leaves(in_kind, whole_target)
+        try:
+            loss = trial.copy().forward(trial.on_input(), target)
+        except REFUSALS:
+            return None
+        losses.append(np.array(loss.numpy()))
+    must_be_close(losses[0], losses[1], f"the loss of a {dtype} target", relative=1e-6)
+    return None
 
 
 @CRITERION_LAWS()

@@ -3,11 +3,13 @@
 A case is a function of a `Draws`: it asks for shapes and options by name, and for arrays, whose
 entries all come from one seed.  Single entries are not choices: drawing them one by one is slow,
 and most bugs depend on shapes, which are choices and shrink.  The same case runs on random numbers
-(`Draws(seed)`, no dependency) or on Hypothesis (`strategies.py` overrides two methods), where a
-failure shrinks to the smallest sizes.
+(`Draws(seed)`), on the choices of another example, as given or as far as they fit (`RecordedDraws`,
+`NearbyDraws`), or on Hypothesis (`strategies.py` overrides two methods).
 
 Regimes: "ordinary" Gaussian data; "grid" small integers, full of ties and zeros; "constant" one
-value everywhere; "large" Gaussian data times a thousand.
+value everywhere; "large" Gaussian data times a thousand; "saturated" numbers of size 4 to 14, where
+1 − tanh² and its like round to 0 in float32 and not in float64; "degenerate" ordinary data, but for
+matrices that are made of their eigen- or singular values (`spectrum`), some of which are equal.
 
 In a case of complex arguments, `array`, `normal` and `uniform` give complex arrays for all
 arguments or for every other one, because a real argument beside complex ones has a rule of its own:
@@ -23,9 +25,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["REGIMES", "Draws", "RecordedDraws", "check_names"]
+__all__ = ["REGIMES", "SEEDS", "Draws", "NearbyDraws", "RecordedDraws", "check_names"]
 
 REGIMES = ("ordinary", "grid", "constant", "large")
+LONG = 2500  # more ones than float16 counts one by one
+SEEDS = 2**32  # seeds of examples are smaller
 
 
 def check_names(names: str) -> str:
@@ -44,6 +48,8 @@ class Draws:
 
     regimes: the kinds of data that `regime` is drawn from, the first more often than the others
     empties: whether every axis that may be empty is empty
+    turn:    the number of the example: examples 0, 1, … take the regimes in turn instead
+    long:    whether every axis that may be empty is long, but for time
     """
 
     def __init__(
@@ -52,17 +58,26 @@ class Draws:
         *,
         regimes: Sequence[str] = ("ordinary",),
         empties: bool = False,
+        turn: int | None = None,
+        long: bool = False,
     ) -> None:
         self._choices = np.random.default_rng([seed, 1])
         self._named: dict[str, int] = {}
         self._present: dict[str, bool] = {}
         self.choices_made: list[int] = []  # all choices so far, as `RecordedDraws` takes them
         self.empties = empties
+        self.long = long
+        self.spectra = 0  # how many matrices were made of their spectrum
         self.complex = False  # a `Case` of complex arguments sets it
         self._turns: list[bool] = []  # whether each of the next arrays is complex
         self.seed = self._draw_seed(seed)
         self.rng = np.random.default_rng(self.seed)
-        self.regime = self.choice([regimes[0], *regimes])
+        kinds = [*regimes, regimes[0]]
+        if turn is None or len(regimes) == 1:
+            self.regime = self.choice(kinds)
+        else:
+            self.choices_made.append(turn % len(kinds))
+            self.regime = kinds[turn % len(kinds)]
 
     # Two methods that a source of choices provides -----------------------------------------------
 
@@ -70,6 +85,7 @@ class Draws:
         return int(self._choices.integers(low, high + 1))
 
     def _draw_seed(self, seed: int) -> int:
+        self.choices_made.append(seed)
         return seed
 
     # Choices -------------------------------------------------------------------------------------
@@ -88,8 +104,12 @@ class Draws:
     def size(self, name: str, low: int = 1, high: int = 4, *, may_be_empty: bool = False) -> int:
         """The size called `name`, which stays the same within an example."""
         if name not in self._named:
-            empty = may_be_empty and self.empties
-            self._named[name] = 0 if empty else self.integer(low, high)
+            if may_be_empty and self.empties:
+                self._named[name] = 0
+            elif may_be_empty and self.long and name != "T":
+                self._named[name] = LONG
+            else:
+                self._named[name] = self.integer(low, high)
         return self._named[name]
 
     def shape(self, names: str | None = None, *, most: int = 3) -> tuple[int, ...]:
@@ -104,6 +124,8 @@ class Draws:
             sizes = [self.integer(1, 4) for _ in range(axes)]
             if self.empties:
                 sizes = [*sizes, 0] if not sizes else [0, *sizes[1:]]
+            if self.long and sizes:
+                sizes[0] = LONG
             return tuple(sizes)
         return tuple(
             self._axis_size(axis.rstrip("?"))
@@ -212,6 +234,8 @@ class Draws:
                 return rng.integers(-2, 3, shape).astype(np.float64)
             if regime == "constant":
                 return np.full(shape, float(rng.integers(-2, 3)))
+            if regime == "saturated":
+                return np.array(rng.uniform(4.0, 14.0, shape) * rng.choice([-1.0, 1.0], shape))
             scale = large if regime == "large" else 1.0
             return np.array(scale * rng.standard_normal(shape))
         if low is None or high is None:
@@ -222,6 +246,8 @@ class Draws:
                 offset = np.full(shape, float(rng.integers(1, 4)))
             elif regime == "large":
                 offset = offset * large
+            elif regime == "saturated":
+                offset = rng.uniform(4.0, 14.0, shape)
             return np.array(low + offset if low is not None else high - offset)
         share = rng.uniform(0.05, 0.95, shape)
         if regime == "grid":
@@ -229,6 +255,29 @@ class Draws:
         elif regime == "constant":
             share = np.full(shape, rng.integers(1, 8) / 8)
         return np.array(low + (high - low) * share)
+
+    def spectrum(self, n: int, *, zero: bool = False) -> np.ndarray:
+        """n positive numbers that are far apart, 2, 4, 6, …, for eigen- and singular values.
+
+        zero: whether one may be 0 in the regime "degenerate", where some are equal
+        """
+        self.spectra += 1
+        values = 2.0 * np.arange(1, n + 1)
+        if self.regime != "degenerate" or n < 2:
+            return values
+        kind = self.choice(["pair", "all", "zero"] if zero else ["pair", "all"])
+        if kind == "zero":
+            values[0] = 0.0
+        else:
+            values[: n if kind == "all" else 2] = 2.0
+        return values
+
+    def rotations(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Orthogonal or unitary matrices; one of two examples has unit matrices."""
+        if self.choice([True, False]):
+            return np.broadcast_to(np.eye(shape[-1]), shape).copy()
+        turned = self.normal(shape)
+        return np.asarray(np.linalg.qr(turned)[0]) if turned.size else turned
 
     def integers(self, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
         """An int64 array with entries in low … high − 1."""
@@ -276,4 +325,21 @@ class RecordedDraws(Draws):
         return value
 
     def _draw_seed(self, seed: int) -> int:
-        return self.integer(0, 2**32 - 1)
+        return self.integer(0, SEEDS - 1)
+
+
+class NearbyDraws(Draws):
+    """A `Draws` that takes given choices as far as they fit.
+
+    One that is out of range becomes the nearest that is in range, and what is missing the smallest.
+    """
+
+    def __init__(self, choices: Sequence[int], **options: Any) -> None:
+        self._wanted = iter(choices)
+        super().__init__(0, **options)
+
+    def _next_integer(self, low: int, high: int) -> int:
+        return min(max(next(self._wanted, low), low), high)
+
+    def _draw_seed(self, seed: int) -> int:
+        return self.integer(0, SEEDS - 1)

@@ -26,6 +26,7 @@ __all__ = [
     "must",
     "must_all_be_equal",
     "must_be_close",
+    "must_be_close_to",
     "must_be_equal",
     "must_be_unchanged",
     "must_leave_no_cycles",
@@ -51,6 +52,8 @@ class Law:
     regimes:  the regimes of data on which it is checked
     effort:   the share of the profile's number of examples on which it is checked (1 is all)
     empties:  whether its examples have empty axes
+    long:     whether its examples have an axis of some thousand entries, where they may be empty
+    deep:     whether it takes so long that a suite of few examples leaves it out
     """
 
     name: str
@@ -58,9 +61,16 @@ class Law:
     regimes: tuple[str, ...] = ("ordinary",)
     effort: float = 0.2
     empties: bool = False
+    long: bool = False
+    deep: bool = False
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def draws(self) -> dict[str, Any]:
+        """What its examples are drawn with, as `Draws` takes it."""
+        return {"regimes": self.regimes, "empties": self.empties, "long": self.long}
 
     @property
     def sentence(self) -> str:
@@ -164,6 +174,16 @@ def must_be_close(
         same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
     if not same.all():
         raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
+
+
+def must_be_close_to(found: Any, expected: Any, what: str, bars: np.ndarray) -> None:
+    """Raise LawError unless two arrays differ nowhere by more than `bars` (∞ allows all)."""
+    found = np.asarray(found, np.float64)
+    must(found.shape == expected.shape, f"{what}: shape {found.shape} instead of {expected.shape}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = (np.abs(found - expected) <= bars) | np.isinf(bars)
+    if not near.all():
+        raise LawError(f"{what}: {_describe_difference(found, expected, ~near)}")
 
 
 def snapshot(arrays: Iterable[Any]) -> list[bytes]:

@@ -7,16 +7,17 @@ one with more than a fifth of its verdicts unresolved is "unchecked".  Only "hol
 
 from __future__ import annotations
 
-import functools
+import secrets
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.check.draws import Draws, RecordedDraws
+from tapegrad.autograd.check.draws import SEEDS, Draws, NearbyDraws, RecordedDraws
 from tapegrad.autograd.check.laws import NotCovered
 from tapegrad.autograd.check.report import LawError, Report
-from tapegrad.autograd.check.strategies import HypothesisDraws
+from tapegrad.autograd.check.shrinking import shrink
 
 if TYPE_CHECKING:
     from tapegrad.autograd.check.laws import Law
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
 
 UNRESOLVED = 0.2
-_HYPOTHESIS_NOTES = ("Failing test case", "Falsifying example", "Explanation", "You can reproduce")
+_STRIDE = 0x9E3779B1  # odd, so that no two examples of a law have one seed
+_FLAKY = (
+    "the same example failed in one run and not in another: something is not deterministic, or "
+    "remembers earlier calls"
+)
 
 
 class UncheckedError(LawError):
@@ -111,7 +116,7 @@ def run_law(
     make_trial: Callable[[Draws], Any],
     *,
     examples: int = 25,
-    seed: int | None = None,
+    seed: int | None = 0,
     kinks: bool = False,
 ) -> list[Report]:
     """Check a law on drawn examples; the reports of those that were probed numerically.
@@ -127,9 +132,8 @@ def run_law(
 
 def rerun_law(law: Law, make_trial: Callable[[Draws], Any], choices: Sequence[int]) -> Any:
     """Check a law on the example that the given choices make; raises what the law raises."""
-    draws = RecordedDraws(choices, regimes=law.regimes, empties=law.empties)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+    draws = RecordedDraws(choices, **law.draws)
+    with _quietly():
         return law.check(make_trial(draws))
 
 
@@ -138,89 +142,38 @@ def examine(
     make_trial: Callable[[Draws], Any],
     *,
     examples: int = 25,
-    seed: int | None = None,
+    seed: int | None = 0,
     kinks: bool = False,
+    smallest: bool = True,
 ) -> Outcome:
     """Check a law on drawn examples; an error of the law is stored in the outcome, not raised.
 
     law:        the law
     make_trial: makes a trial from a `Draws`, such as ``lambda d: ModuleTrial(name, case, d)``
     examples:   the number of examples for a law of effort 1; a law of less effort gets its share
-    seed:       the seed of the examples; when omitted, the current Hypothesis profile decides
+    seed:       the seed of the examples; None for a fresh one
     kinks:      whether the function is flat or broken almost everywhere (a rounding, a step), so
                 that examples at kinks are accepted if others are proved
+    smallest:   whether the smallest failing example is looked for after the first
     """
-    import hypothesis
-    from hypothesis import HealthCheck, Phase
-
     outcome = Outcome(law, kinks=kinks)
-    failed: dict[str, Any] = {}
-
-    def make(drawn: Draws) -> tuple[Any, Draws]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            try:
-                return make_trial(drawn), drawn
-            except Exception as error:
-                _note(error, None, drawn)
-                raise
-
-    def _note(error: BaseException, trial: Any, drawn: Draws) -> None:
-        shown = _describe_example(trial, drawn)
-        failed.update(error=error, choices=tuple(drawn.choices_made), example=shown)
-        error.add_note(f"law:     {law.sentence}")
-        error.add_note(f"example: {shown}")
-
-    def hold(pair: tuple[Any, Draws]) -> None:
-        trial, drawn = pair
-        try:
-            # NumPy's warnings about overflow in large data do not matter here
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)
-                result = law.check(trial)
-        except Exception as error:
-            _note(error, trial, drawn)
-            raise
+    first = secrets.randbelow(SEEDS) if seed is None else seed
+    for turn in range(max(2, round(examples * law.effort))):
+        own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example
+        drawn = Draws(own, **law.draws, turn=turn)
+        result, failure = _hold(law, make_trial, drawn)
+        if failure is not None:
+            if smallest:
+                failure = _smallest(law, make_trial, failure)
+            _describe(law, failure)
+            outcome.error, outcome.choices = failure.error, failure.choices
+            outcome.example = failure.example
+            return outcome
         outcome.examples += 1
         if isinstance(result, Report):
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
-
-    @hypothesis.settings(
-        max_examples=max(2, round(examples * law.effort)),
-        database=None,
-        deadline=None,
-        report_multiple_bugs=False,
-        # without the phase "explain", which traces every line for seconds and names our own lines
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[
-            HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example
-        ],
-    )  # fmt: skip
-    @hypothesis.given(_trials()(law, make))
-    def on_examples(pair: tuple[Any, Draws]) -> None:
-        hold(pair)  # short: Hypothesis reads and parses this function's source for each law
-
-    if seed is not None:
-        on_examples = hypothesis.seed(seed)(on_examples)
-    try:
-        on_examples()
-    except Exception as error:
-        if not failed:
-            raise
-        outcome.error, outcome.choices = failed["error"], failed["choices"]
-        outcome.example = failed["example"]
-        notes = [*getattr(outcome.error, "__notes__", [])]
-        # Hypothesis describes the example too, but by objects that a reader cannot construct
-        notes = [note for note in notes if not note.startswith(_HYPOTHESIS_NOTES)]
-        if error is not outcome.error:
-            notes.append(
-                "the same example failed in one run and not in another: something is not "
-                "deterministic, or remembers earlier calls"
-            )
-        outcome.error.__notes__ = notes
-        return outcome
     unresolved = outcome.unresolved
     kinked = kinks and not any(report.ok for report in outcome.reports)
     if outcome.reports and (len(unresolved) > UNRESOLVED * len(outcome.reports) or kinked):
@@ -233,17 +186,57 @@ def examine(
     return outcome
 
 
-@functools.cache
-def _trials() -> Callable[..., Any]:
-    """The strategy of trials: they are made inside it, where Hypothesis's own `draw` is at hand."""
-    from hypothesis import strategies
+@dataclass(frozen=True)
+class _Failure:
+    """What one example raised, the choices that make it, and its description."""
 
-    # once for all laws: Hypothesis parses the function
-    @strategies.composite
-    def trials(draw: Any, law: Law, make: Callable[[Draws], Any]) -> Any:
-        return make(HypothesisDraws(draw, regimes=law.regimes, empties=law.empties))
+    error: Exception
+    choices: tuple[int, ...]
+    example: str
 
-    return trials
+
+def _hold(
+    law: Law, make_trial: Callable[[Draws], Any], drawn: Draws
+) -> tuple[Any, _Failure | None]:
+    """What a law returns for one example, or how it fails there."""
+    trial = None
+    try:
+        with _quietly():
+            trial = make_trial(drawn)
+            return law.check(trial), None
+    except Exception as error:  # noqa: BLE001  # whatever the subject raises is its failure
+        return None, _Failure(error, tuple(drawn.choices_made), _describe_example(trial, drawn))
+
+
+def _smallest(law: Law, make_trial: Callable[[Draws], Any], failure: _Failure) -> _Failure:
+    """The smallest example that fails as the given one does."""
+    found = {failure.choices: failure}
+
+    def attempt(choices: tuple[int, ...]) -> tuple[int, ...] | None:
+        drawn = NearbyDraws(choices, **law.draws)
+        _, smaller = _hold(law, make_trial, drawn)
+        if smaller is None or type(smaller.error) is not type(failure.error):
+            return None
+        found[smaller.choices] = smaller
+        return smaller.choices
+
+    if attempt(failure.choices) is None:
+        failure.error.add_note(_FLAKY)
+        return failure
+    return found[shrink(failure.choices, attempt)]
+
+
+def _describe(law: Law, failure: _Failure) -> None:
+    failure.error.add_note(f"law:     {law.sentence}")
+    failure.error.add_note(f"example: {failure.example}")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """NumPy's warnings about overflow in large data do not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def _describe_example(trial: Any, drawn: Draws) -> str:

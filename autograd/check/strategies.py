@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad.autograd.check.cases import CaseOption, as_option
-from tapegrad.autograd.check.draws import REGIMES, Draws
+from tapegrad.autograd.check.draws import REGIMES, SEEDS, Draws
 from tapegrad.autograd.check.layouts import LAYOUTS
 
 __all__ = [
@@ -50,7 +50,7 @@ class HypothesisDraws(Draws):
         return int(self._draw(st.integers(low, high)))
 
     def _draw_seed(self, seed: int) -> int:
-        return self.integer(0, 2**32 - 1)
+        return self.integer(0, SEEDS - 1)
 
 
 def draws(make: Callable[[Draws], Any] | None = None, **settings: Any) -> Any:
@@ -123,7 +123,7 @@ def seeds() -> Any:
     """Strategy for seeds; shrinks to 0."""
     from hypothesis import strategies as st
 
-    return st.integers(0, 2**32 - 1)
+    return st.integers(0, SEEDS - 1)
 
 
 def arrays(

@@ -137,7 +137,10 @@ class Subject:
         exception = self.case.exceptions.get(law.name, "")
         # Some exceptions are needed on few examples only, and one that is not needed is an error.
         examples = max(profile.examples, EXCEPTED) if exception else profile.examples
-        outcome = examine(law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks)
+        outcome = examine(
+            law, self.trial, examples=examples, seed=seed, kinks=self.case.kinks,
+            smallest=not exception,
+        )  # fmt: skip
         outcome.exception = exception
         if outcome.verdict == "broken" and outcome.error is not None:
             outcome.error.add_note(self.reproduction(outcome))

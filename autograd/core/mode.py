@@ -39,6 +39,7 @@ __all__ = [
     "observer",
     "refuse",
     "reset_mode",
+    "sweep_follower",
     "switch_mode",
     "watch",
     "watch_writes",
@@ -286,3 +287,9 @@ def watch_writes(watcher: Callable[[Array], None]) -> Iterator[None]:
         yield
     finally:
         _watcher.reset(token)
+
+
+# What runs each reverse sweep that is not recorded, or None: a function of what runs the sweep, the
+# nodes to watch, and the floor.  It may pass on a container of its own for the nodes; the sweep
+# asks it for every node.  So modules are timed, and the sweep's loop has no clock.
+sweep_follower: list[Callable[..., Any] | None] = [None]

@@ -93,9 +93,13 @@ class Node:
 
 
 class Leaf(Node):
-    """The node of a Parameter; it has no past, and `grad` keeps the gradient that arrives."""
+    """The node of a Parameter; it has no past, and `grad` keeps the gradient that arrives.
 
-    __slots__ = ("grad",)
+    adjust: what a gradient becomes before it is added to `grad`, None if it stays as it is; the
+            function returns None where nothing is to be added
+    """
+
+    __slots__ = ("adjust", "grad")
 
     def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
         self.serial = LEAF
@@ -105,6 +109,7 @@ class Leaf(Node):
         self.shape = shape
         self.dtype = dtype
         self.grad: Any = None
+        self.adjust: Callable[[Any], Any] | None = None
 
 
 def record_call(

@@ -135,7 +135,9 @@ class Parameter(Tensor):
         Calls recorded with the old array stay differentiable and keep the old leaf.
         """
         self._bare = array
+        adjust = self._leaf.adjust
         self._leaf = Leaf(array.shape, array.dtype)
+        self._leaf.adjust = adjust
         if not self._is_frozen_itself():
             self._node = self._leaf
         if grad is not None:

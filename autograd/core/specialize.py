@@ -25,8 +25,8 @@ import numpy as np
 from tapegrad.autograd.core.call import apply, aspects, ensure_array
 from tapegrad.autograd.core.declaration import NUMBERS, Primitive
 from tapegrad.autograd.core.generated import compile_source
-from tapegrad.autograd.core.mode import NO_GRAD, current_mode
-from tapegrad.autograd.core.node import Node, next_serial
+from tapegrad.autograd.core.mode import NO_GRAD, announce_write, current_mode
+from tapegrad.autograd.core.node import Node, next_serial, note_write
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.views import note_view
 
@@ -132,7 +132,6 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
         and not primitive.lists
         and not primitive.optional
         and not primitive.several
-        and not primitive.mutates
         and not primitive.random
     )
     if not simple:
@@ -173,6 +172,15 @@ def _function_source(primitive: Primitive, scope: dict[str, Any]) -> str:
     arguments = ", ".join(f"_{name}" for name in operands)
     if not primitive.inline:
         arguments = ", ".join(["_np", arguments, *(f"{n}={n}" for n in primitive.settings)])
+    if primitive.mutates:
+        scope.update(_announce_write=announce_write, _note_write=note_write)
+        lines += [
+            f"_announce_write(_{primitive.mutates})",
+            f"_body({arguments})",
+            f"_note_write(_{primitive.mutates})",
+            f"return {primitive.mutates}",
+        ]
+        return _function_header(primitive, scope) + "".join(f"    {line}\n" for line in lines)
     outcome = ", ".join(["_y", *(f"_aux_{name}" for name in primitive.aux)])
     lines += [
         f"{outcome} = _body({arguments})",

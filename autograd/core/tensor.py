@@ -7,7 +7,7 @@ in the primitives: `surface/methods.py` attaches operators, methods, `backward` 
 protocols, so that this file knows no calculus.
 
 Few files may write a slot.  All three are set where a Tensor is made: here, in the specialised
-calls, and by `Sample`.  On an existing Tensor,
+calls, and by `Single`.  On an existing Tensor,
 `_bare`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
           memory of its own and takes its views anew; by `views.py`, which copies a small view; by
           nn where state moves (sharing, flat memory) and where ``m.output`` gets another array
@@ -342,7 +342,7 @@ class Tensor(ArrayMethods):
     def refuse_if_sample(self, action: str) -> None:
         """Called before the bare array is exposed; `action` says what exposes it.
 
-        `Sample` (`transforms/sample.py`) overrides this to raise BatchingError, since one sample of
+        `Single` (`transforms/sample.py`) overrides this to raise BatchingError, since one sample of
         a batch has no array.
         """
 

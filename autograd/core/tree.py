@@ -5,7 +5,7 @@ A Torch7 table is a list; a named tuple stays a named tuple, and None stays None
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,31 +14,36 @@ if TYPE_CHECKING:
 __all__ = ["leaves", "map_leaves", "replace_leaves"]
 
 
-def _iterate_leaves(tree: Nest) -> Iterator[Any]:
-    if isinstance(tree, dict):
-        for value in tree.values():
-            yield from _iterate_leaves(value)
-    elif isinstance(tree, (list, tuple)):
-        for value in tree:
-            yield from _iterate_leaves(value)
-    elif tree is not None:
-        yield tree
+# Modules walk over their inputs and outputs in each call, and nearly all of these are one array: so
+# both functions ask first whether the tree is a leaf, and neither is a generator.
 
 
 def leaves(tree: Nest) -> list[Any]:
     """The leaves of a nest, from first to last; None is no leaf."""
-    return list(_iterate_leaves(tree))
+    found: list[Any] = []
+    if isinstance(tree, (list, tuple, dict)):
+        _collect_leaves(tree, found)
+    elif tree is not None:
+        found.append(tree)
+    return found
+
+
+def _collect_leaves(branch: Any, found: list[Any]) -> None:
+    for value in branch.values() if isinstance(branch, dict) else branch:
+        if isinstance(value, (list, tuple, dict)):
+            _collect_leaves(value, found)
+        elif value is not None:
+            found.append(value)
 
 
 def map_leaves(function: Callable[[Any], Any], tree: Nest) -> Nest:
     """The same nest with `function` applied to every leaf."""
+    if not isinstance(tree, (list, tuple, dict)):
+        return None if tree is None else function(tree)
     if isinstance(tree, dict):
         return {key: map_leaves(function, value) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*[map_leaves(function, value) for value in tree])
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([map_leaves(function, value) for value in tree])
-    return None if tree is None else function(tree)
+    values = [map_leaves(function, value) for value in tree]
+    return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
 
 
 def replace_leaves(tree: Nest, values: Iterable[Any]) -> Nest:

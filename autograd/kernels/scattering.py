@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace
 
@@ -19,5 +21,9 @@ def scatter_add(xp: Namespace, y: Array, index: Array, x: Array) -> None:
     if y.dtype.kind == "c":
         xp.add.at(y.real, index, x.real)
         xp.add.at(y.imag, index, x.imag)
+    elif y.dtype == np.float16:  # thousands of values for one entry would stop growing
+        wide = y.astype(np.float32)
+        xp.add.at(wide, index, x)
+        y[...] = wide
     else:
         xp.add.at(y, index, x)

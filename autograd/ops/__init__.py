@@ -30,6 +30,7 @@ from tapegrad.autograd.ops import (
     number_parts,
     polynomials,
     pooling,
+    quantization,
     random,
     rearranging,
     reduction,
@@ -66,6 +67,7 @@ from tapegrad.autograd.ops.normalization import *
 from tapegrad.autograd.ops.number_parts import *
 from tapegrad.autograd.ops.polynomials import *
 from tapegrad.autograd.ops.pooling import *
+from tapegrad.autograd.ops.quantization import *
 from tapegrad.autograd.ops.random import *
 from tapegrad.autograd.ops.rearranging import *
 from tapegrad.autograd.ops.reduction import *
@@ -104,6 +106,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *number_parts.__all__,
         *polynomials.__all__,
         *pooling.__all__,
+        *quantization.__all__,
         *random.__all__,
         *rearranging.__all__,
         *reduction.__all__,

@@ -11,7 +11,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.core.mode import observer
-from tapegrad.autograd.core.operands import refuse_own_arithmetic
+from tapegrad.autograd.core.operands import no_operand, refuse_own_arithmetic
 from tapegrad.autograd.core.tensor import Tensor, as_array, result_tensor
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def as_operand(x: Operand) -> Tensor:
-    """x if it is a Tensor or an array, else a NumPy array of it.
+    """x if it is a Tensor or an array, else a NumPy array of it; a TypeError for an object.
 
     Type checkers take the result for a Tensor, which has all that operations ask of an array.
     """
@@ -43,7 +43,10 @@ def as_operand(x: Operand) -> Tensor:
     if isinstance(operand, Tensor) or devices.is_array(operand):
         return operand
     refuse_own_arithmetic(operand)
-    return np.asarray(operand)  # type: ignore[return-value]  # as said
+    array: Any = np.asarray(operand)
+    if array.dtype.kind == "O":  # a sparse matrix, None, … as an entry of an array
+        raise no_operand("an argument", operand)
+    return array
 
 
 def half_in_single(body: Callable[..., Array]) -> Callable[..., Array]:

@@ -51,7 +51,8 @@ def diff(
         shape = tuple(1 if i == axis else m for i, m in enumerate(a.shape))
         return s.broadcast_to(x, shape) if x.ndim == 0 else x
 
-    parts = [end(prepend)] * (prepend is not None) + [a] + [end(append)] * (append is not None)
+    before, after = ([] if x is None else [end(x)] for x in (prepend, append))
+    parts = [*before, a, *after]
     y = s.concatenate(parts, axis) if len(parts) > 1 else a
     for _ in range(n):
         later, earlier = _slices(y, axis, (1, None), (None, -1))

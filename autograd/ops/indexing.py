@@ -231,7 +231,7 @@ def _rest_rule(
 replace_entries.vjp(
     x=lambda g, x_strides, indices, template, path: (
         _rest_rule(g, x_strides, indices, template, path)
-        if path and any(x_strides)  # a Sample has no memory, and no strides but 0
+        if path and any(x_strides)  # a Single has no memory, and no strides but 0
         else _overwritten_rule(g, indices, template, path)
     ),
     v=_value_rule,

@@ -173,7 +173,8 @@ def _quantiles(
         )
         weight = e.cast(weight, dtype=dtype)[..., 0]
         # exact at both ends and monotonic in between; there is no gap between equal infinities
-        gap = e.where(e.equal(first, second), 0, second - first)
+        endless = e.logical_and(e.isinf(first), e.equal(first, second))
+        gap = e.where(endless, 0, second - first)
         y = e.where(weight < 0.5, first + gap * weight, second - gap * (1 - weight))
         if ignore_nan:
             y = e.where(e.equal(count[..., 0], 0), np.nan, y)

@@ -66,7 +66,11 @@ def is_data(name: str, value: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """(global names, names of attributes) that the code reads, with those of functions inside."""
+    """(global names, names of attributes) that the code reads, with those of functions inside.
+
+    A text may be a name too, as in ``getattr(o, "scale")``, ``vars(o)["scale"]`` and
+    ``globals()["SCALE"]``.
+    """
     global_names: set[str] = set()
     attributes: set[str] = set()
     for instruction in dis.get_instructions(code):
@@ -79,6 +83,10 @@ def names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
             inner = names_in(constant)
             global_names |= inner[0]
             attributes |= inner[1]
+        elif isinstance(constant, str) and constant.isidentifier():
+            attributes.add(constant)
+            if "globals" in code.co_names:
+                global_names.add(constant)
     return frozenset(global_names), frozenset(attributes)
 
 

@@ -18,7 +18,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from operator import attrgetter, call, is_
+from operator import attrgetter, call, is_, methodcaller
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,8 @@ class Watches:
             yield Constants(label, value.__func__)
         elif isinstance(value, property):
             yield Constants(label, value.fget)
+        elif isinstance(value, (attrgetter, methodcaller)):
+            self._names |= _names_told(value)
         elif may_hold_settings(value):
             self._by_name.append((value, label, set()))
             if not isinstance(value, (type, types.ModuleType)) and callable(value):
@@ -217,6 +219,13 @@ class Watches:
             self._places.append(place)
             for key, item in zip(place.keys, place.values, strict=True):
                 self._walk(item, label + key)
+
+
+def _names_told(getter: attrgetter[Any] | methodcaller) -> set[str]:
+    """The names that an `attrgetter` or `methodcaller` was made with."""
+    parts = getter.__reduce__()
+    texts = parts[1] if isinstance(parts, tuple) else ()
+    return {name for text in texts if isinstance(text, str) for name in text.split(".")}
 
 
 def _quick_check(places: list[Place]) -> Callable[[], bool]:

@@ -18,7 +18,7 @@ BY_COUNT is used if it passes a test at import, and BY_WEAK_REFERENCE otherwise.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import ref
 
@@ -28,7 +28,7 @@ from tapegrad.autograd.core.tensor import Tensor, result_tensor
 from tapegrad.autograd.core.views import SHARED, RootViews
 
 if TYPE_CHECKING:
-    from tapegrad.devices import Array
+    from tapegrad.devices import Array, Shape
 
 __all__ = ["BY_COUNT", "BY_WEAK_REFERENCE", "OwnershipStrategy", "strategy"]
 
@@ -43,6 +43,31 @@ class OwnershipStrategy(NamedTuple):
 
     holds_alone: Callable[[Tensor], bool]
     take_own: Callable[[Tensor], None]
+
+
+def _layout_of_copy(data: Array) -> tuple[tuple[int, ...], int, int]:
+    """(strides, length in bytes, offset of the first entry) of the memory of a copy of `data`.
+
+    The axes have the order and the directions of the original's.  Where the original has gaps the
+    copy has a gap of one entry, so that the same reshaped arrays are views of it.
+    """
+    strides = list(data.strides)
+    length = original = data.itemsize  # of the axes so far
+    for axis in sorted(range(data.ndim), key=lambda axis: abs(strides[axis])):
+        count, stride = data.shape[axis], strides[axis]
+        if count == 1:
+            continue
+        if abs(stride) < original:  # entries overlap, as those of a broadcast array do
+            return np.empty_like(data).strides, data.nbytes, 0
+        step = length if abs(stride) == original else length + data.itemsize
+        strides[axis] = step if stride > 0 else -step
+        length, original = count * step, count * abs(stride)
+    return tuple(strides), length, _bytes_before_first(data.shape, strides)
+
+
+def _bytes_before_first(shape: Shape, strides: Sequence[int]) -> int:
+    """How far the first entry is from the start of the memory of an array that runs backwards."""
+    return sum((1 - n) * s for n, s in zip(shape, strides, strict=True) if n and s < 0)
 
 
 # By count -----------------------------------------------------------------------------------------
@@ -70,7 +95,13 @@ def _is_alone_by_count(x: Tensor) -> bool:
 
 
 def _take_copy(x: Tensor) -> None:
-    x._bare = x._bare.copy(order="K")
+    data = x._bare
+    if data.flags.forc:
+        x._bare = data.copy(order="K")
+        return
+    strides, span, first = _layout_of_copy(data)
+    x._bare = np.ndarray(data.shape, data.dtype, np.empty(span, np.uint8), first, strides)
+    x._bare[...] = data
 
 
 BY_COUNT = OwnershipStrategy(_is_alone_by_count, _take_copy)
@@ -94,20 +125,20 @@ def _is_alone_by_weak_reference(x: Tensor) -> bool:
     if type(x._alias) is RootViews and x._alias.shared:  # exposed, with its `base`
         return False
     shape, dtype, strides = x._bare.shape, x._bare.dtype, x._bare.strides
+    first = _bytes_before_first(shape, strides)
     handle = ref(x._bare)
     x._bare = None
     x._bare = survivor = handle()
     if survivor is not None:
         return False
-    x._bare = np.ndarray(shape, dtype, memory, 0, strides)
+    x._bare = np.ndarray(shape, dtype, memory, first, strides)
     return True
 
 
 def _take_copy_in_memory(x: Tensor) -> None:
     data = x._bare
-    like = np.empty_like(data)  # has the strides that a copy would have
-    memory = _Memory(data.size, data.dtype)
-    x._bare = np.ndarray(data.shape, data.dtype, memory, 0, like.strides)
+    strides, span, first = _layout_of_copy(data)
+    x._bare = np.ndarray(data.shape, data.dtype, _Memory(span, np.uint8), first, strides)
     x._bare[...] = data
 
 

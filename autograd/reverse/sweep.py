@@ -14,20 +14,26 @@ their own past, and the sweep itself is recorded, for the next order of derivati
 from __future__ import annotations
 
 import heapq
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from tapegrad import devices
 from tapegrad.autograd.core.call import item_node
 from tapegrad.autograd.core.errors import InPlaceError
-from tapegrad.autograd.core.mode import Observer, current_mode, is_followed, no_grad
+from tapegrad.autograd.core.mode import (
+    Observer,
+    current_mode,
+    is_followed,
+    no_grad,
+    sweep_follower,
+)
 from tapegrad.autograd.core.node import LEAF, Leaf, Node, last_write, parents_of, was_written_after
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
-from tapegrad.autograd.ops import elementwise, inplace, reduction
+from tapegrad.autograd.ops import elementwise, reduction
 from tapegrad.autograd.ops import shape as shapes
+from tapegrad.autograd.reverse.accumulation import add_to_grad
 from tapegrad.autograd.reverse.gathering import form_cotangent, gather, gather_later
 
 if TYPE_CHECKING:
@@ -36,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_TRACKED",
     "Paths",
-    "add_to_grad",
     "backward",
     "cotangents",
     "unrecorded_sweep",
@@ -68,7 +73,7 @@ def sweep(
     seeds: Iterable[tuple[Node, Any]],
     *,
     floor: int = 0,
-    watched: frozenset[Node] | set[Node] = frozenset(),
+    watched: Container[Node] = frozenset(),
     needed: set[Node] | None = None,
     taped: bool = False,
 ) -> dict[Node, Any]:
@@ -95,7 +100,7 @@ def sweep(
         while True:  # follow the newest call for as long as it is known without the heap
             if node.serial < newest_write:
                 _check_saved(node)
-            if node in watched:
+            if watched and node in watched:
                 collected[node] = g if node not in collected else collected[node] + g
             parents = node.parents
             pairs: Iterable[tuple[Node, Any]]
@@ -157,7 +162,7 @@ def _queue_cotangent(
     node: Node,
     g: Any,
     floor: int,
-    watched: frozenset[Node] | set[Node],
+    watched: Container[Node],
     collected: dict[Node, Any],
     waiting: dict[int, tuple[Node, Any]],
     heap: list[int],
@@ -284,7 +289,7 @@ def _wrap_saved(node: Node) -> list[Any]:
 
 
 def _wrap_with_node(value: Any, node: Node | None) -> Any:
-    if isinstance(value, Tensor):  # a Sample, which a rule saves itself, since it has no array
+    if isinstance(value, Tensor):  # a Single, which a rule saves itself, since it has no array
         return value.with_node(node)
     if not devices.is_array(value):
         return value
@@ -299,6 +304,7 @@ def fit_cotangent(g: Any, node: Node) -> Any:
     if g.shape is None:
         g = form_cotangent(g, node)
     if g.shape != shape:
+        g = elementwise.widen_half(g)
         extra = g.ndim - len(shape)
         if extra > 0:
             g = reduction.sum(g, axis=tuple(range(extra)))
@@ -441,14 +447,20 @@ def unrecorded_sweep(
     seeds: list[tuple[Node, Any]],
     *,
     floor: int = 0,
-    watched: set[Node] | frozenset[Node] = frozenset(),
+    watched: Container[Node] = frozenset(),
     targets: set[Node] | None = None,
+    followed: bool = False,
 ) -> dict[Node, Any]:
     """Run a sweep that is not recorded for a further derivative; an observer may follow it.
 
     seeds:   pairs (node, cotangent), a Tensor or a bare array
     targets: when given, only calls on a path to these are visited
+    followed: whether `sweep_follower` runs this sweep
     """
+    follow = sweep_follower[0]
+    if follow is not None and not followed:
+        run = partial(unrecorded_sweep, seeds, floor=floor, targets=targets, followed=True)
+        return follow(run, watched, floor)
     needed = None
     if targets is not None:
         needed = nodes_on_paths([node for node, _ in seeds], targets, floor)
@@ -475,22 +487,3 @@ def backward(output: Tensor, gradient: Operand | None = None) -> None:
     for leaf, g in collected.items():
         if isinstance(leaf, Leaf):
             add_to_grad(leaf, g)
-
-
-# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
-# One that is a copy made by a fork may be held by a thread that the child does not have.
-_adding = [threading.RLock()]
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
-
-
-def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
-    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
-
-    Threads may add to one gradient at a time.
-    """
-    with _adding[0]:
-        if leaf.grad is None:
-            xp = devices.namespace(as_array(g))
-            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
-        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)

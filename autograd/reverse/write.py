@@ -131,7 +131,7 @@ def update(x: Tensor, function: Callable[..., Any], value: Operand, sign: str) -
     _require_fit(x, result, action)
     if result.dtype != x.dtype:
         result = result.astype(x.dtype)
-    if root is x and next(living_views(x), None) is None:
+    if root is x and next(living_views(x), None) is None and _lie_alike(x, result):
         x.become(result)
         x._alias = None
     else:
@@ -174,6 +174,18 @@ def _require_fit(x: Tensor, result: Any, action: str) -> None:
         raise ValueError(OTHER_SHAPE.format(action=action, found=result.shape, wanted=x.shape))
     if not np.can_cast(result.dtype, x.dtype, "same_kind"):
         raise TypeError(OTHER_KIND.format(action=action, found=result.dtype, own=x.dtype))
+
+
+def _lie_alike(x: Tensor, result: Tensor) -> bool:
+    """Whether two Tensors of one shape have their entries in one order of memory.
+
+    If not, ``x += v`` writes into x's memory, as in NumPy: later copies are made in that order, and
+    some reshaped ones are views of x while others are copies.
+    """
+    own, other = x._bare.strides, result._bare.strides
+    return own == other or all(
+        n == 1 or a == b for n, a, b in zip(x.shape, own, other, strict=True)
+    )
 
 
 def _new_handle(part: Any) -> Any:

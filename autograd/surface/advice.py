@@ -30,6 +30,10 @@ _DENSITY = (
     "Write the density with NumPy; that of norm is "
     "-(((x - loc) / scale)**2) / 2 - np.log(scale) - np.log(2 * np.pi) / 2"
 )
+_MOMENTS = (
+    "Write it with NumPy, from np.mean, np.var, np.corrcoef and moments such as "
+    "np.mean(((x - np.mean(x)) / np.std(x)) ** 3)"
+)
 _SOLUTION = (
     "Find the solution r with values (.item(), .numpy()); one Newton step at it written with "
     "NumPy, r - f(r) / f'(r), has its gradient"
@@ -61,7 +65,10 @@ _ADVICE = {
     "numpy.ma": "Use np.where(mask, 0, x) in place of a masked array",
     "numpy.linalg": "Use np.stack for a matrix made of Tensors",
     "numpy.save": "Save values: x.numpy()",
-    "scipy.stats": _DENSITY,
+    "scipy.stats": _MOMENTS,
+    "scipy.stats.rv_continuous": _DENSITY,
+    "scipy.stats.rv_discrete": _DENSITY,
+    "scipy.stats.multivariate_normal_gen": _DENSITY,
     "scipy.integrate": _STEPS,
     "scipy.integrate.quad": _NODES,
     "scipy.integrate.dblquad": _NODES,
@@ -103,7 +110,8 @@ _OPTIONS = {
 }
 _LIBRARIES = frozenset(name.partition(".")[0] for name in _ADVICE) | {"sklearn", "torch"}
 OF_ARRAYS = (
-    "Use np.stack([x, y]) for one Tensor of several, or a function of tapegrad.autograd.ops. "
+    "Use np.stack([x, y]) for one Tensor of several, a function of tapegrad.autograd.ops, or "
+    "loc + scale * rng.normal(size=…) in place of a draw from rng.normal(loc, scale). "
 )
 
 

@@ -28,28 +28,12 @@ from tapegrad.autograd.ops.conversion import to_device
 from tapegrad.autograd.reverse.sweep import backward
 from tapegrad.autograd.reverse.write import update, write
 from tapegrad.autograd.surface import numpy_protocol, signatures
+from tapegrad.autograd.surface.absent import INSTEAD, OTHER_WORDS
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand, Scalar
 
 __all__: list[str] = []
-
-# Attributes of arrays that Tensors do not have -> what to write instead.
-INSTEAD = {
-    "base": "a Tensor says nothing about whose memory it uses; np.shares_memory(x, y) does",
-    "byteswap": "x.numpy().byteswap() for a value without a gradient",
-    "ctypes": "x.numpy().ctypes",
-    "dump": "pickle.dump(x, file)",
-    "dumps": "pickle.dumps(x)",
-    "flags": "a Tensor shows no memory layout; x.numpy().flags does",
-    "getfield": "x.numpy().getfield(…) for a value without a gradient",
-    "resize": "a Tensor keeps its shape; np.resize(x, shape) and x.reshape(shape) give another",
-    "setfield": "write x[i] = v",
-    "setflags": "a Tensor shows no memory layout; x.numpy().setflags(…) is the array's",
-    "strides": "a Tensor shows no memory layout; x.numpy().strides does",
-    "tofile": "x.numpy().tofile(file)",
-    "view": "x[...] is the same memory, x.astype(dtype) converts, x.numpy().view(dtype) sees bytes",
-}
 
 
 def _power(x: Tensor, exponent: Operand) -> Tensor:
@@ -132,16 +116,24 @@ def _set_imag(x: Tensor, value: Operand) -> None:
     write(e.imag(x), (...,), value, "x.imag = v")
 
 
-def _absent_attribute(name: str, advice: str) -> Callable[[Tensor], NoReturn]:
-    # A property for each name: a `__getattr__` would slow every attribute of every Tensor down.
-    """The getter of an attribute that arrays have and Tensors do not: it raises `advice`."""
+def _absent_attribute(name: str, advice: str) -> property:
+    """A property that raises `advice` when it is read or set.
 
-    def absent(x: Tensor) -> NoReturn:
+    There is one for each name: a `__getattr__` would slow every attribute of every Tensor down.
+    """
+
+    def absent(x: Tensor, value: object = None) -> NoReturn:
         raise AttributeError(
             f"{type(x).__name__!r} object has no attribute {name!r}: {advice}", name=name, obj=x
         )
 
-    return absent
+    return property(absent, absent, doc=f"Not of Tensors: {advice}.")
+
+
+def _names_of(x: Tensor) -> list[str]:
+    """The attributes that a Tensor has, without those that only raise."""
+    absent = {**INSTEAD, **OTHER_WORDS}
+    return [n for n in object.__dir__(x) if n not in absent or hasattr(x, n)]
 
 
 def _attach() -> None:
@@ -173,6 +165,7 @@ def _attach() -> None:
         "__eq__": e.equal,
         "__ne__": e.not_equal,
         "__hash__": object.__hash__,
+        "__dir__": _names_of,
         "__and__": e.bitwise_and,
         "__rand__": lambda x, other: e.bitwise_and(other, x),
         "__or__": e.bitwise_or,
@@ -256,12 +249,8 @@ def _attach() -> None:
     }
     for name, function in names.items():
         setattr(Tensor, name, function)
-    for name, advice in INSTEAD.items():
-        setattr(
-            Tensor,
-            name,
-            property(_absent_attribute(name, advice), doc=f"Not of Tensors: {advice}."),
-        )
+    for name, advice in {**INSTEAD, **OTHER_WORDS}.items():
+        setattr(Tensor, name, _absent_attribute(name, advice))
 
 
 _attach()

@@ -43,13 +43,14 @@ OPTION = "{name} on a Tensor: the option {option}={value!r} is not supported"
 
 _ACCUMULATIONS: dict[np.ufunc, Callable[..., Tensor]] = {np.add: r.cumsum, np.multiply: cumprod}
 _ADDITIONS = {np.add: "+", np.subtract: "-"}
+_OF_TEXT = ("numpy.char.", "numpy.strings.")  # their namesakes compute with numbers
 
 
 def _unknown(function: Callable[..., Any], name: str, method: str = "") -> TypeError:
     """The error for a function without a primitive: what to write, or the nearest that has one."""
     name = f"{name}.{method}" if method else name
     instead = advice.advice_for(name) or advice.library_advice() or advice.remark_on(name)
-    if not instead and not method:
+    if not instead and not method and not name.startswith(_OF_TEXT):
         known = {advice.public_name(f): f for f in numpy_functions if f is not function}
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         instead = f"The nearest that has one is {near[0]}." if near else ""

@@ -1,12 +1,12 @@
 """vmap and per_sample_grad: a function of one sample, run once on all samples of a batch.
 
-The function runs on Samples (`sample.py`).  A call on Samples is replaced by the batching rule of
+The function runs on Singles (`sample.py`).  A call on Singles is replaced by the batching rule of
 its primitive, which computes on the batches behind them in public primitives; so `vmap` can itself
 be differentiated.  A value that is the same for all samples stays one array: a shared weight is
 multiplied with the batch in one matrix product.
 
 Inside a derivative, calls are recorded on the tape of one sample as well, and the sweep over that
-tape runs on Samples too.  So the gradients by shared parameters are formed for each sample without
+tape runs on Singles too.  So the gradients by shared parameters are formed for each sample without
 repeating the parameters along the batch.  Repeating them was measured: it took as long for a
 perceptron, whose time goes into writing the gradients, and 1.2 times as long for a small
 convolutional network.
@@ -44,7 +44,7 @@ from tapegrad.autograd.ops import shape as s
 from tapegrad.autograd.transforms.arguments import Argnums, Arguments, function_name
 from tapegrad.autograd.transforms.gradient import grad
 from tapegrad.autograd.transforms.numpy_draws import generator_name, numpy_generators, state_of
-from tapegrad.autograd.transforms.sample import Sample, saved_form
+from tapegrad.autograd.transforms.sample import Single, saved_form
 from tapegrad.autograd.transforms.variables import BoundCall, derivative_depth, detach_unreachable
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ NO_AXIS = (
 
 
 class Batching(Interpreter):
-    """One run of a function on a batch: an interpreter that executes the calls on its Samples.
+    """One run of a function on a batch: an interpreter that executes the calls on its Singles.
 
     samples: the number of samples
     taped:   whether calls on batches are recorded, for derivatives around the run
@@ -96,7 +96,7 @@ class Batching(Interpreter):
         self.depth = derivative_depth.get() + 1
 
     def run(self, fn: Callable[[], Any]) -> Any:
-        """Call fn(), which computes on Samples of this run."""
+        """Call fn(), which computes on Singles of this run."""
         depth = derivative_depth.set(self.depth)  # so that results stay Tensors
         token = switch_mode(Mode(self.track, observer(), self))
         try:
@@ -108,7 +108,7 @@ class Batching(Interpreter):
     def interpret(
         self, primitive: Primitive, operands: tuple[Any, ...], settings: dict[str, Any], aux: bool
     ) -> Any:
-        """Run a call: by its batching rule if an operand is a Sample of this run, else as it is."""
+        """Run a call: by its batching rule if an operand is a Single of this run, else as it is."""
         mode = current_mode()
         track = mode is not None and mode.track
         inside = track and derivative_depth.get() > self.depth  # in a derivative inside fn
@@ -149,13 +149,13 @@ class Batching(Interpreter):
         return (y, *extra) if aux else y
 
     def _has_samples(self, x: Any) -> bool:
-        """Is the operand a Sample of this run, or a list that holds one?"""
-        if isinstance(x, Sample):
+        """Is the operand a Single of this run, or a list that holds one?"""
+        if isinstance(x, Single):
             return x.batching is self
         return isinstance(x, (list, tuple)) and any(map(self._has_samples, x))
 
-    def _as_sample(self, batch: Any) -> Sample:
-        return Sample(batch if isinstance(batch, Tensor) else untracked(batch), self)
+    def _as_sample(self, batch: Any) -> Single:
+        return Single(batch if isinstance(batch, Tensor) else untracked(batch), self)
 
     def _outer_mode(self, track: bool) -> Mode | None:
         """The mode outside this run, recording or not."""
@@ -165,7 +165,7 @@ class Batching(Interpreter):
 def _note_sample_views(
     primitive: Primitive, y: Any, operands: tuple[Any, ...], settings: dict[str, Any]
 ) -> None:
-    """Remember which Samples are views of the first operand: their batches share its memory."""
+    """Remember which Singles are views of the first operand: their batches share its memory."""
     base: Any = operands[0]
     owner = owner_of(base.batch._bare)
     rest = (*operands[1:], *settings.values())
@@ -176,7 +176,7 @@ def _note_sample_views(
             note_view(view, base, (primitive.function, rest, i if primitive.several else None))
 
 
-def _is_number(primitive: Primitive, base: Sample, rest: tuple[Any, ...]) -> bool:
+def _is_number(primitive: Primitive, base: Single, rest: tuple[Any, ...]) -> bool:
     """Would NumPy return a number, which is a copy, instead of a view with no axes?
 
     rest: the other operands, then the settings
@@ -206,7 +206,7 @@ def _apply_batch_rule(
     all_batched = "batched" not in rule.names
 
     def as_batch(x: Any, beside_samples: bool) -> Any:
-        if isinstance(x, Sample):
+        if isinstance(x, Single):
             if x.batching is batching:
                 return x.batch
             if batching.outer is None:
@@ -351,7 +351,7 @@ def _run_on_batch(
     out_axis: int,
     taped: bool,
 ) -> Any:
-    """The results of run(*args) on Samples, as batches with the samples along `out_axis`."""
+    """The results of run(*args) on Singles, as batches with the samples along `out_axis`."""
     name = function_name(fn)
     axes = in_axes if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
     if len(axes) != len(args):
@@ -374,7 +374,7 @@ def _run_on_batch(
     batching = Batching(samples, taped)
 
     def as_sample(x: Any) -> Any:
-        return Sample(x, batching) if isinstance(x, Tensor) else x
+        return Single(x, batching) if isinstance(x, Tensor) else x
 
     samples_in = [
         arg if axis is None else map_leaves(as_sample, arg)
@@ -407,8 +407,8 @@ def _with_samples_first(name: str, i: int, axis: int, x: Any) -> Any:
 
 
 def _batched_result(y: Any, batching: Batching) -> Tensor:
-    """The result for all samples: the batch of a Sample, or a shared value repeated."""
-    if isinstance(y, Sample) and y.batching is batching:
+    """The result for all samples: the batch of a Single, or a shared value repeated."""
+    if isinstance(y, Single) and y.batching is batching:
         return y.batch
     y = y if isinstance(y, Tensor) else untracked(as_array(y))
     return s.broadcast_to(y, (batching.samples, *y.shape))

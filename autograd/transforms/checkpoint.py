@@ -105,7 +105,7 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fn, updated=())
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         if not is_recording() or interpreter() is not None:
-            # Nothing would be kept, or fn runs on the Samples of a vmap, whose batches have a tape.
+            # Nothing would be kept, or fn runs on the Singles of a vmap, whose batches have a tape.
             return fn(*args, **kwargs)
         return _record_checkpoint(fn, args, kwargs)
 

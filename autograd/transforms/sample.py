@@ -1,11 +1,11 @@
-"""Sample: the Tensor that stands for one sample of a batch while a function runs on all of them.
+"""Single: the Tensor that stands for one sample of a batch while a function runs on all of them.
 
-To the function a Sample is a Tensor of one sample's shape and dtype.  `batching.py` takes over the
+To the function a Single is a Tensor of one sample's shape and dtype.  `batching.py` takes over the
 calls on it and runs them on `batch`, the Tensor of all samples with the batch axis in front.  The
-`_bare` of a Sample is a placeholder without memory: it has the shape, dtype and device of one
+`_bare` of a Single is a placeholder without memory: it has the shape, dtype and device of one
 sample, and NaN for every value, so that code that reads `_bare` directly is noticed.
 
-The node of a Sample belongs to the tape of one sample, where saved values are Samples too.  Its
+The node of a Single belongs to the tape of one sample, where saved values are Singles too.  Its
 batch has a node of its own on the tape around the run, so derivatives can be nested.
 """
 
@@ -25,7 +25,7 @@ from tapegrad.autograd.ops.shape import broadcast_to
 if TYPE_CHECKING:
     from tapegrad.devices import Array
 
-__all__ = ["Sample", "saved_form"]
+__all__ = ["Single", "saved_form"]
 
 READS = (
     "{where}: the function {action}, but the value differs from sample to sample: what Python does "
@@ -34,10 +34,10 @@ READS = (
 )
 
 
-class Sample(Tensor):
+class Single(Tensor):
     """One sample of `batch`, whose first axis counts the samples.
 
-    batching: the run on a batch that made it; in another run the Sample is a constant
+    batching: the run on a batch that made it; in another run the Single is a constant
     """
 
     __slots__ = ("batch", "batching")
@@ -49,37 +49,37 @@ class Sample(Tensor):
         self._node = node
         self._alias = None
 
-    def with_node(self, node: Any) -> Sample:
+    def with_node(self, node: Any) -> Single:
         """The same values with another past."""
-        other = Sample.__new__(Sample)
+        other = Single.__new__(Single)
         other.batch, other.batching, other._bare = self.batch, self.batching, self._bare
         other._node, other._alias = node, None
         return other
 
     def become(self, other: Tensor) -> None:
-        """Take over the value and the past of `other`, a Sample of the same batch or a Tensor."""
+        """Take over the value and the past of `other`, a Single of the same batch or a Tensor."""
         self._node, self._bare = other._node, other._bare
-        self.batch = other.batch if isinstance(other, Sample) else self._repeated(other)
+        self.batch = other.batch if isinstance(other, Single) else self._repeated(other)
 
     def _repeated(self, shared: Tensor) -> Tensor:
         """A Tensor that all samples share, repeated for each of them."""
         batch: Tensor = broadcast_to(shared, (len(self.batch), *shared.shape))
         return batch
 
-    def full_like(self, fill: float, dtype: Any) -> Sample:
-        """A new Sample that holds the number `fill` in every entry and can be written into."""
+    def full_like(self, fill: float, dtype: Any) -> Single:
+        """A new Single that holds the number `fill` in every entry and can be written into."""
         xp = devices.namespace(self.batch._bare)
         shape = tuple(self.batch.shape)
-        return Sample(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
+        return Single(result_tensor(xp.full(shape, fill, dtype=dtype)), self.batching)
 
     @property
     def flags(self) -> Any:
         """The memory layout of the placeholder, which says nothing about the batch."""
         return self._bare.flags
 
-    def detach(self) -> Sample:
+    def detach(self) -> Single:
         """The same values as constants, in every derivative."""
-        return Sample(self.batch.detach(), self.batching)
+        return Single(self.batch.detach(), self.batching)
 
     def __copy__(self) -> Any:
         return self.copy("K")
@@ -88,7 +88,7 @@ class Sample(Tensor):
         return self.copy("K")
 
     def __repr__(self) -> str:
-        return f"Sample({self.dtype}{self.shape}, one of {len(self.batch)})"
+        return f"Single({self.dtype}{self.shape}, one of {len(self.batch)})"
 
     def __format__(self, spec: str) -> str:
         return repr(self)
@@ -99,9 +99,9 @@ class Sample(Tensor):
 
 
 def _refusing_method(name: str, action: str) -> Any:
-    """A method of Sample called `name` that raises BatchingError."""
+    """A method of Single called `name` that raises BatchingError."""
 
-    def refuse(self: Sample, *_: Any, **__: Any) -> Any:
+    def refuse(self: Single, *_: Any, **__: Any) -> Any:
         self.refuse_if_sample(action)
 
     refuse.__name__ = name
@@ -121,15 +121,15 @@ for _name, _action in {
     "__array__": "converts a Tensor to a NumPy array",
     "__reduce__": "pickles a Tensor",
 }.items():
-    setattr(Sample, _name, _refusing_method(_name, _action))
-Sample.data = property(_refusing_method("data", "reads .data"))  # type: ignore[method-assign, assignment]  # as above
+    setattr(Single, _name, _refusing_method(_name, _action))
+Single.data = property(_refusing_method("data", "reads .data"))  # type: ignore[method-assign, assignment]  # as above
 
 
 def saved_form(x: Any) -> Any:
-    """The form in which a tape saves x: the array of a Tensor; of a Sample a copy without its past,
-    because later writes change the Sample itself; anything else as it is.
+    """The form in which a tape saves x: the array of a Tensor; of a Single a copy without its past,
+    because later writes change the Single itself; anything else as it is.
     """
-    if isinstance(x, Sample):
+    if isinstance(x, Single):
         return x.with_node(None)
     return x._bare if isinstance(x, Tensor) else x
 

@@ -30,7 +30,7 @@ from tapegrad.autograd.ops.shape import copy
 from tapegrad.autograd.reverse.sweep import Paths, cotangents, reaches_parameter, seed_for
 from tapegrad.autograd.transforms.arguments import function_name
 from tapegrad.autograd.transforms.gradient_record import track_gradients
-from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.transforms.sample import Single
 
 __all__ = ["BoundCall", "derivative_depth", "detach_unreachable", "variable"]
 
@@ -260,7 +260,7 @@ class BoundCall:
         if isinstance(g, Tensor):
             # an array if fn was given arrays, unless the gradient depends on something tracked
             g = detach_unreachable(g)
-            return g if self.tensors_in or g.tracked or isinstance(g, Sample) else g._bare
+            return g if self.tensors_in or g.tracked or isinstance(g, Single) else g._bare
         # A rule may return the cotangent that it was given, or a broadcast view of it, and callers
         # may write to their gradient.
         return devices.namespace(g).array(g, copy=True)

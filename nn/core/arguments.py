@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
-__all__ = ["refuse_names_by_hand", "sort_arguments"]
+__all__ = ["name_arguments", "refuse_names_by_hand", "sort_arguments"]
+
+UNKNOWN_NAME = "{name} takes no argument {unknown}; its arguments are {known}"
 
 BY_HAND = (
     "{name} has a hand-written gradient, which is called with the input alone: it takes no "
@@ -26,7 +30,7 @@ def sort_arguments(
     """
     if not named and not any(type(x) is str for x in inputs[1:]):
         return inputs, named
-    names = list(inspect.signature(module.updateOutput).parameters)
+    names = _names_of(module.updateOutput)
     first = next((i for i, x in enumerate(inputs) if i and type(x) is str), len(inputs))
     if len(inputs) > len(names) and first < len(inputs):
         raise TypeError(
@@ -41,6 +45,20 @@ def sort_arguments(
     return inputs, named
 
 
+def _names_of(update: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the arguments of a module's forward code."""
+    function = getattr(update, "__func__", None)
+    if function is None:  # no method of the class, but a function that the module holds
+        return tuple(inspect.signature(update).parameters)
+    if function not in _names:
+        _names[function] = tuple(inspect.signature(update).parameters)
+    return _names[function]
+
+
+# By the function of the class: to read a signature takes longer than to call a small layer.
+_names: WeakKeyDictionary[Callable[..., Any], tuple[str, ...]] = WeakKeyDictionary()
+
+
 def _inputs_by_name(module: Any) -> int:
     """How many arguments are inputs even when they are named."""
     return 1 if module._in_graphs else 2  # a criterion's prediction and target
@@ -50,3 +68,28 @@ def refuse_names_by_hand(module: Any, named: Mapping[str, Any] | None) -> None:
     """Raise TypeError for named arguments of a module with a hand-written gradient."""
     if named:
         raise TypeError(BY_HAND.format(name=type(module).__name__, given=", ".join(named)))
+
+
+def name_arguments(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose TypeError for an argument of another name says which names there are."""
+
+    @functools.wraps(init)
+    def construct(self: Any, *arguments: Any, **named: Any) -> None:
+        try:
+            init(self, *arguments, **named)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is not None and trace.tb_next is not None:
+                raise  # from inside the constructor
+            known = list(inspect.signature(init).parameters)[1:]
+            unknown = [name for name in named if name not in known]
+            if not unknown:
+                raise
+            text = UNKNOWN_NAME.format(
+                name=type(self).__name__,
+                unknown=", ".join(map(repr, unknown)),
+                known=", ".join(known) or "none",
+            )
+            raise TypeError(text) from None
+
+    return construct

@@ -19,14 +19,14 @@ from tapegrad.autograd.core.mode import no_grad, observer, refuse
 from tapegrad.autograd.core.node import Node, Plan, record_call
 from tapegrad.autograd.core.tensor import array_of, as_array, result_tensor, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
-from tapegrad.autograd.transforms.sample import Sample
+from tapegrad.autograd.transforms.sample import Single
 from tapegrad.autograd.transforms.variables import variable
 from tapegrad.nn.core.frames import Frame, current_frame, enter_frame
 from tapegrad.nn.core.spans import Span
 from tapegrad.nn.core.trace import as_tensors, mark_inputs, trace_call
 from tapegrad.nn.core.transient import transient_state_of
 
-__all__ = ["call_by_hand"]
+__all__ = ["call_by_hand", "without_gradient"]
 
 SECOND_ORDER = (
     "{name} has a hand-written gradient, which is not recorded: only its first derivative exists. "
@@ -62,6 +62,36 @@ class _RefusingPlan(Plan):
     def pull(self, g: Any) -> Any:
         """Raises RuntimeError."""
         raise RuntimeError(SECOND_ORDER.format(name=self.name))
+
+
+class _NoGradientPlan(_RefusingPlan):
+    """The plan on the results of a layer that has no gradient; `name` is what to say of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "a layer without a gradient"
+
+    def pull(self, g: Any) -> Any:
+        """Raises NotImplementedError."""
+        raise NotImplementedError(self.name)
+
+
+def without_gradient(y: Any, inputs: Any, text: str) -> Any:
+    """`y`, such that a derivative with respect to `inputs` raises NotImplementedError with `text`.
+
+    y: Tensors that do not depend on tracked inputs as the tape sees it, since rounding cut it
+    """
+    nodes = [x._node for x in leaves(inputs) if isinstance(x, Tensor) and x._node is not None]
+    if not nodes or not is_recording():
+        return y
+    plan = _NoGradientPlan(text)
+
+    def refuse_on(t: Any) -> Any:
+        array = array_of(t)
+        return result_tensor(array, record_call(plan, tuple(nodes), (), array))
+
+    return map_leaves(lambda t: refuse_on(t) if isinstance(t, Tensor) else t, y)
 
 
 class _ModulePlan(Plan):
@@ -101,7 +131,7 @@ class _ModulePlan(Plan):
         parents: tuple[Node, ...],
     ) -> Any:
         """The cotangents of the tracked inputs, then of the parameters."""
-        if any(isinstance(part, Sample) for part in leaves([g, trace.root.inputs])):
+        if any(isinstance(part, Single) for part in leaves([g, trace.root.inputs])):
             raise BatchingError(ONE_BY_ONE.format(name=self.name))
         # Cotangents are Tensors in a sweep that is recorded (for a second derivative), and in one
         # that is only observed.

@@ -26,17 +26,18 @@ __all__ = [
     "Frame",
     "FrozenFrame",
     "current_frame",
-    "enter_frame",
-    "name_module_in_errors",
     "current_path",
+    "enter_frame",
+    "run_in_frame",
 ]
 
 IN_MODULE = "in module "
 
 
-@dataclass(frozen=True)
+# Not frozen as dataclasses can be, since each call of a module makes a frame.
+@dataclass(eq=False)
 class Frame:
-    """One call of a module.
+    """One call of a module; nobody changes it.
 
     module: the module that runs; None for the root of a trace
     trace:  the trace that collects spans; None in a plain call
@@ -63,7 +64,7 @@ class Frame:
         return f"{outer.path}{name}.{type(self.module).__name__}"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class FrozenFrame(Frame):
     """The frame of a frozen module.
 
@@ -94,6 +95,39 @@ def enter_frame(frame: Frame | None) -> Iterator[None]:
         yield
     finally:
         _frame.reset(token)
+
+
+def run_in_frame(frame: Frame, function: Callable[..., Any], *arguments: Any) -> Any:
+    """function(*arguments) as the call that `frame` describes.
+
+    The module's path is put into an error, once, by the innermost call that has a module.
+    """
+    token = _frame.set(frame)
+    try:
+        return function(*arguments)
+    except Exception as caught:  # any error: it gets a note and is raised again
+        if frame.module is None:
+            raise
+        refused = running.refusal_behind(caught)
+        if refused is None:
+            _name_module(caught)
+            raise
+        _name_module(refused)
+        raise refused.with_traceback(caught.__traceback__) from None
+    finally:
+        _frame.reset(token)
+
+
+def _name_module(error: Exception) -> None:
+    """Put the running module's path into an error that has none."""
+    known = error.__dict__
+    if "_tapegrad_path" in known:
+        return
+    path = known["_tapegrad_path"] = current_path()
+    if isinstance(error, ShapeError):
+        error.path = path
+    elif not isinstance(error, AnomalyError):  # whose message has the path already
+        error.add_note(IN_MODULE + path)
 
 
 def current_path() -> str:
@@ -168,23 +202,3 @@ _COLLECTED = _CollectedModule()
 
 
 context_hooks.append(checkpoint_contexts)
-
-
-@contextmanager
-def name_module_in_errors() -> Iterator[None]:
-    """Put the running module's path into an error from the block, once, in the innermost block."""
-    try:
-        yield
-    except Exception as caught:  # any error: it gets a note and is raised again
-        refused = running.refusal_behind(caught)
-        error = caught if refused is None else refused.with_traceback(caught.__traceback__)
-        known = error.__dict__
-        if "_tapegrad_path" not in known:
-            path = known["_tapegrad_path"] = current_path()
-            if isinstance(error, ShapeError):
-                error.path = path
-            elif not isinstance(error, AnomalyError):  # whose message has the path already
-                error.add_note(IN_MODULE + path)
-        if refused is not None:
-            raise refused from None
-        raise

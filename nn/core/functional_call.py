@@ -17,7 +17,7 @@ from tapegrad.nn.core.buffer import Buffer
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
 
-__all__ = ["functional_call"]
+__all__ = ["functional_call", "shadow_of"]
 
 NO_SUCH = "functional_call: {name} has no {unknown}; its parameters and buffers are {known}"
 OTHER_SHAPE = "functional_call: {name} has shape {found}, the module's has {expected}"
@@ -47,12 +47,10 @@ def functional_call(
     if unknown:
         name = type(module).__name__
         raise KeyError(NO_SUCH.format(name=name, unknown=unknown, known=[*own]))
-    # A deep copy takes what its memo already has: nothing that holds arrays is copied.
-    memo: dict[int, Any] = {id(tensor): tensor for tensor in own.values()}
     for part in module.listModules():
         if part._by_hand:
             raise TypeError(BY_HAND.format(name=type(part).__name__))
-        memo.update((id(value), value) for value in _arrays_of(part))
+    memo: dict[int, Any] = {}
     for name, value in parameters.items():
         given = value if isinstance(value, Tensor) else untracked(as_array(value))
         if given.shape != own[name].shape:
@@ -62,7 +60,21 @@ def functional_call(
         if isinstance(own[name], Buffer) and not isinstance(given, Buffer):
             given = Buffer(devices.namespace(given._bare).array(given._bare))
         memo[id(own[name])] = given
-    return copy.deepcopy(module, memo)(*inputs, **named)
+    return shadow_of(module, memo)(*inputs, **named)
+
+
+def shadow_of(module: Any, others: Mapping[int, Any]) -> Any:
+    """A copy of the module that shares all memory with it.
+
+    others: by ids of Tensors of the module, what the copy has in their places
+    """
+    # A deep copy takes what its memo already has: nothing that holds arrays is copied.
+    memo: dict[int, Any] = {}
+    for part in module.listModules():
+        memo.update((id(value), value) for value in _arrays_of(part))
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    memo.update((id(tensor), tensor) for _, tensor in tensors)
+    return copy.deepcopy(module, memo | dict(others))
 
 
 def _arrays_of(part: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from tapegrad.nn.core import memory
 from tapegrad.nn.core.assignment import hidden_items, overwrite
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.freezing import mark_frozen_parameters
+from tapegrad.nn.core.gradient_rules import attach_rules
 from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.structure import Structure, note_change
 from tapegrad.nn.core.text import torch7_name
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Part",
+    "attach_gradient_rules",
     "empty_result",
     "fresh_result",
     "gradient_of",
@@ -49,7 +52,15 @@ class Part:
     A Part computes nothing; `Module`, its subclass, does.
     """
 
-    keeps: ClassVar[tuple[str, ...]] = ("_training", "_frozen", "_type")  # see core.state
+    keeps: ClassVar[tuple[str, ...]] = (  # see core.state
+        "_training",
+        "_frozen",
+        "_type",
+        "_name",
+        "_scales",
+        "_regularizers",
+        "_initializers",
+    )
     counts: ClassVar[Mapping[str, Any]] = {}
     promotes: ClassVar[bool] = False  # whether integer inputs become floats first (core.trace)
 
@@ -62,6 +73,11 @@ class Part:
     _training = True
     _frozen = False
     _type: np.dtype[Any] | None = None  # what type() converted to last; None before that
+    _name: str | None = None  # what setName gave it
+    _scales = (1.0, 1.0)  # factors of the gradients of weights and of biases (core.gradient_rules)
+    _regularizers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
+    _initializers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
+    _recurrent_weights: ClassVar[tuple[str, ...]] = ()  # the parameters of kind "u"
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
@@ -77,11 +93,13 @@ class Part:
             if not holds_state(value):
                 overwrite(f"{type(self).__name__}.{name}", old, value)
                 return
-            note_change()
-        elif type(value) not in _PLAIN:
+            _set_state(self, name, value)
+            return
+        if type(value) not in _PLAIN:
             _check_findable(self, name, value)
             if holds_state(value):
-                note_change()
+                _set_state(self, name, value)
+                return
         elif old is not None and type(old) not in _PLAIN and holds_state(old):
             note_change()
         object.__setattr__(self, name, value)
@@ -134,10 +152,13 @@ class Part:
 
     # What a stateful call leaves behind -----------------------------------------------------------
 
-    def keep(self, name: str, value: Any) -> None:
-        """Store `output` or `gradInput` in the Tensors that held it before, bound to new arrays."""
+    def keep(self, name: str, value: Any, *, tracked: bool = False) -> None:
+        """Store `output` or `gradInput` in the Tensors that held it before, bound to new arrays.
+
+        tracked: whether they keep their past, too
+        """
         state = transient_state_of(self)
-        setattr(state, name, _rebind_result(getattr(state, name, None), value))
+        setattr(state, name, _rebind_result(getattr(state, name, None), value, tracked))
 
     def clearState(self) -> Self:
         """Drop outputs, gradients with respect to inputs, and the tape; parameters stay."""
@@ -192,8 +213,8 @@ class Part:
     def __getstate__(self) -> dict[str, Any]:
         """The content of a copy or a pickle: the kept attributes (core.state), no results."""
         state = kept_attributes(self)
-        if self._tapegrad_run is not None and self._tapegrad_run.picks is not None:
-            state[ATTRIBUTE] = self._tapegrad_run.copied()
+        if self._tapegrad_run is not None and (run := self._tapegrad_run.copied()) is not None:
+            state[ATTRIBUTE] = run
         return state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -209,6 +230,7 @@ class Part:
         self.__dict__.update(state)
         if self._frozen:
             mark_frozen_parameters(self)
+        attach_gradient_rules(self)
 
     def describe(self, first: int) -> str:
         """The module as text, with positions and dimensions counted from `first`.
@@ -245,6 +267,19 @@ HIDDEN = (
     "{cls}.{name} holds a {kind} in a {holder}, where nothing finds it to train or save it: put it "
     "into a list, a tuple or a dict"
 )
+
+
+def _set_state(module: Part, name: str, value: Any) -> None:
+    """Set an attribute that holds modules, Parameters or Buffers."""
+    note_change()
+    object.__setattr__(module, name, value)
+    attach_gradient_rules(module)
+
+
+def attach_gradient_rules(module: Part) -> None:
+    """Tell the module's own Parameters its factors and regularizers, if it has any."""
+    if "_scales" in module.__dict__ or "_regularizers" in module.__dict__:
+        attach_rules(module, list(named_fields(module)))
 
 
 def holds_state(value: Any) -> bool:
@@ -389,24 +424,29 @@ def empty_result() -> Tensor:
 
 def fresh_result(nest: Nest) -> Nest:
     """The same values in new Tensors, which no later call binds to other arrays."""
-    return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest)
+    return map_leaves(_fresh_leaf, nest)
 
 
-def _rebind_result(handle: Nest, value: Nest) -> Nest:
+def _fresh_leaf(x: Any) -> Any:
+    return x.with_node(x._node) if isinstance(x, Tensor) else x
+
+
+def _rebind_result(handle: Nest, value: Nest, tracked: bool) -> Nest:
     """`value` in the Tensors and lists of `handle`, the result before, where both correspond."""
-    if type(handle) is Tensor and isinstance(value, Tensor):
-        handle._bare, handle._node, handle._alias = value._bare, value._node, None
+    if isinstance(value, Tensor):
+        node = value._node if tracked else None
+        if type(handle) is not Tensor:
+            return result_tensor(value._bare, node)
+        handle._bare, handle._node, handle._alias = value._bare, node, None
         return handle
     if isinstance(value, (list, tuple)):
         old = handle if isinstance(handle, (list, tuple)) and len(handle) == len(value) else None
-        items = [_rebind_result(old[i] if old else None, v) for i, v in enumerate(value)]
+        items = [_rebind_result(old[i] if old else None, v, tracked) for i, v in enumerate(value)]
         if isinstance(old, list) and isinstance(value, list):
             old[:] = items
             return old
         return type(value)(items) if not hasattr(value, "_fields") else type(value)(*items)
     if isinstance(value, dict):
         known = handle if isinstance(handle, dict) else {}
-        return {key: _rebind_result(known.get(key), v) for key, v in value.items()}
-    if isinstance(value, Tensor):
-        return result_tensor(value._bare, value._node)
+        return {key: _rebind_result(known.get(key), v, tracked) for key, v in value.items()}
     return value

@@ -39,7 +39,7 @@ def picture(module: Part) -> Picture:
 
 
 def _boxes(module: Any) -> list[Box]:
-    count = module.inputs if module.drawn_as == "graph" else 1
+    count = module.nInputs if module.drawn_as == "graph" else 1
     boxes = [Box([f"input {i}" if count > 1 else "input"], "end") for i in range(count)]
     ends = _draw(module, list(range(count)), boxes)
     for i, end in enumerate(ends):
@@ -73,8 +73,8 @@ def _draw(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
 
 
 def _draw_graph(module: Any, sources: list[int], boxes: list[Box]) -> list[int]:
-    if len(sources) != module.inputs:
-        sources = [_box_for_entry(i, sources, boxes) for i in range(module.inputs)]
+    if len(sources) != module.nInputs:
+        sources = [_box_for_entry(i, sources, boxes) for i in range(module.nInputs)]
     ends: list[list[int]] = []
     for step in module.steps:
         current = [end for parent in step.parents for end in ends[parent]]

@@ -14,7 +14,8 @@ from tapegrad.autograd import Parameter, Tensor, ops
 from tapegrad.autograd.core.node import Leaf, Node, owner_of
 from tapegrad.autograd.core.tensor import as_array, untracked
 from tapegrad.autograd.core.tree import leaves, replace_leaves
-from tapegrad.autograd.reverse.sweep import add_to_grad, unrecorded_sweep
+from tapegrad.autograd.reverse.accumulation import add_to_grad
+from tapegrad.autograd.reverse.sweep import unrecorded_sweep
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.trace import as_tensors
 
@@ -136,27 +137,38 @@ def store_input_gradients(trace: Trace, cotangents: dict[Node, Any], grad_output
 
     cotangents: by node.  The root's gradInput shares no memory with its input and gradOutput.
     """
-    owners = {id(owner_of(g._bare)) for g in leaves(as_tensors(grad_output))}
     for span in reversed(trace.spans):
-        is_root = span is trace.root
-        if is_root:
-            owners |= {id(owner_of(x._bare)) for x in leaves(span.inputs)}
-        values: list[Any] = []
-        for node, x in zip(span.nodes, leaves(span.inputs), strict=True):
-            if x.dtype.kind not in "fc":
-                values.append(None)
-                continue
-            g = None if node is None else cotangents.get(node)
-            if g is None:
-                g = untracked(devices.namespace(x._bare).zeros(x.shape, dtype=x.dtype))
-            g = g if isinstance(g, Tensor) else untracked(as_array(g))
-            if is_root and id(owner_of(g._bare)) in owners:
-                g = ops.copy(g).detach()
-            if is_root:
-                owners.add(id(owner_of(g._bare)))
-            values.append(g.detach())
+        inputs = leaves(span.inputs)
+        values = [
+            _gradient_at(node, x, cotangents) for node, x in zip(span.nodes, inputs, strict=True)
+        ]
+        if span is trace.root:
+            values = _with_own_memory(values, inputs + leaves(as_tensors(grad_output)))
         nested = replace_leaves(span.inputs, values)
         span.keep("gradInput", nested[0] if len(nested) == 1 else nested)
+
+
+def _gradient_at(node: Node | None, x: Tensor, cotangents: dict[Node, Any]) -> Tensor | None:
+    """The cotangent at an input of a module, zeros if none came; None for an array of integers."""
+    if x.dtype.kind not in "fc":
+        return None
+    g = None if node is None else cotangents.get(node)
+    if g is None:
+        return untracked(devices.namespace(x._bare).zeros(x.shape, dtype=x.dtype))
+    return g if isinstance(g, Tensor) else untracked(as_array(g))
+
+
+def _with_own_memory(values: list[Tensor | None], others: list[Tensor]) -> list[Tensor | None]:
+    """The values, with copies of those that share memory with each other or with `others`."""
+    owners = {id(owner_of(x._bare)) for x in others}
+    result: list[Tensor | None] = []
+    for g in values:
+        if g is not None:
+            if id(owner_of(g._bare)) in owners:
+                g = ops.copy(g)
+            owners.add(id(owner_of(g._bare)))
+        result.append(g)
+    return result
 
 
 def add_to_parameter_gradients(cotangents: dict[Node, Any], scale: float) -> None:

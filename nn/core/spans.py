@@ -27,11 +27,11 @@ class Span:
     inputs: Any
     output: Any
 
-    def keep(self, name: str, value: Any) -> None:
+    def keep(self, name: str, value: Any, *, tracked: bool = False) -> None:
         """Store a result on the module, if the module still exists."""
         module = self.reference()
         if module is not None:
-            Part.keep(module, name, value)  # also where an attribute hides the method
+            Part.keep(module, name, value, tracked=tracked)  # also where an attribute hides keep
 
 
 @dataclass

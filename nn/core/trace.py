@@ -25,8 +25,7 @@ from tapegrad.nn.core.frames import (
     Frame,
     FrozenFrame,
     current_frame,
-    enter_frame,
-    name_module_in_errors,
+    run_in_frame,
 )
 from tapegrad.nn.core.freezing import detach_constants, mark_frozen_parameters
 from tapegrad.nn.core.hooks import with_hooks
@@ -97,10 +96,6 @@ def run_module(
     named: further arguments by name; arrays among them become Tensors, all else stays what it is
     """
     watch(module)
-    if module.promotes:
-        update = _promote_before(update)
-    if module._tapegrad_hooks is not None:
-        update = with_hooks(module, update)
     frame = current_frame()
     trace = undo = None
     inputs = [as_tensors(x) for x in args]
@@ -108,6 +103,11 @@ def run_module(
         trace, undo = frame.trace, frame.undo
         if isinstance(frame, FrozenFrame):
             inputs = [detach_constants(x) for x in inputs]
+    hooks = module._tapegrad_hooks
+    if module.promotes and (hooks is not None or (inputs and _has_integers(inputs[0]))):
+        update = _promote_before(update)
+    if hooks is not None:
+        update = with_hooks(module, update)
     if named:
         tensors = {name: _named_input(value, frame) for name, value in named.items()}
         update = functools.partial(update, **tensors)
@@ -117,17 +117,17 @@ def run_module(
     else:
         inner = Frame(module, trace, frame, undo)
     if trace is None:
-        with enter_frame(inner), name_module_in_errors():
-            output = update(*inputs)
-            if not isinstance(output, Tensor):
-                _refuse_lost_gradient(module, inputs, output)
-            return output
+        return run_in_frame(inner, _run_update, module, update, inputs)
     marked, nodes = mark_inputs(inputs)
-    with enter_frame(inner), name_module_in_errors():
-        output = update(*marked)
-        if not isinstance(output, Tensor):
-            _refuse_lost_gradient(module, marked, output)
+    output = run_in_frame(inner, _run_update, module, update, marked)
     trace.spans.append(Span(weakref.ref(module), nodes, inputs, output))
+    return output
+
+
+def _run_update(module: Any, update: Callable[..., Any], inputs: list[Any]) -> Any:
+    output = update(*inputs)
+    if not isinstance(output, Tensor):
+        _refuse_lost_gradient(module, inputs, output)
     return output
 
 
@@ -141,9 +141,19 @@ def promote_integers(inputs: Nest) -> Nest:
 
 
 def _promote_leaf(x: Tensor) -> Tensor:
-    if x.dtype.kind not in "iub":
+    if not _is_integral(x):
         return x
     return ops.cast(x, dtype=np.result_type(x.dtype, default_dtype()))
+
+
+def _is_integral(x: Tensor) -> bool:
+    return x.dtype.kind in "iub"
+
+
+def _has_integers(inputs: Nest) -> bool:
+    if isinstance(inputs, Tensor):
+        return _is_integral(inputs)
+    return any(map(_is_integral, leaves(inputs)))
 
 
 def _promote_before(update: Callable[..., Any]) -> Callable[..., Any]:
@@ -184,8 +194,8 @@ def trace_call(
     """
     trace = Trace(next_serial())
     try:
-        with enter_frame(Frame(None, trace, current_frame())):
-            run_module(module, args, update, named)
+        root = Frame(None, trace, current_frame())
+        run_in_frame(root, run_module, module, args, update, named)
     except BaseException:
         trace.restore()
         raise

@@ -31,9 +31,24 @@ class TransientState:
     target: the target of a criterion's last `forward`
     flat:   the buffers that `getParameters` made, and the arrays that lay in them then
     picks:  the indices of a max pooling's maxima, for the unpooling that refers to it
+    nodes:  the nodes that describe a finished graph anew, with what they were made of
+    postfix: the text by which a module without a name is told from others
+    line:   the separator of lines in `toString`
+    formats: the formats of inputs and outputs that `setInputFormats` and `setOutputFormats` noted
     """
 
-    __slots__ = ("flat", "gradInput", "output", "picks", "target", "trace")
+    __slots__ = (
+        "flat",
+        "formats",
+        "gradInput",
+        "line",
+        "nodes",
+        "output",
+        "picks",
+        "postfix",
+        "target",
+        "trace",
+    )
 
     output: Any
     gradInput: Any
@@ -43,11 +58,21 @@ class TransientState:
         self.target: Any = None
         self.flat: Any = None
         self.picks: Any = None
+        self.nodes: Any = None
+        self.postfix: str | None = None
+        self.line: str | None = None
+        self.formats: Any = None
 
-    def copied(self) -> TransientState:
-        """The state for a copy of the module: neither results, which may be large, nor the tape."""
+    def copied(self) -> TransientState | None:
+        """The state for a copy of the module: neither results, which may be large, nor the tape.
+
+        None where nothing is left.
+        """
+        kept = (self.picks, self.postfix, self.line, self.formats)
+        if kept == (None, None, None, None):
+            return None
         copy = TransientState()
-        copy.picks = self.picks
+        copy.picks, copy.postfix, copy.line, copy.formats = kept
         return copy
 
     def clear(self) -> None:

@@ -22,6 +22,7 @@ from tapegrad.nn.core.labels import class_labels
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.criterions.losses import MSECriterion
 from tapegrad.nn.criterions.targets import (
+    in_shape,
     is_mean,
     longer_axes,
     set_reduction,
@@ -82,7 +83,7 @@ class ClassNLLCriterion(Criterion):
     def updateOutput(self, x: Tensor, target: Nest) -> Tensor:
         if x.ndim not in (1, 2):
             raise ShapeError(f"the input of shape {x.shape} is neither (C,) nor (N, C)")
-        rows = x.reshape((-1, x.shape[-1]))
+        rows = in_shape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
         target = target_tensor(target, x)
         if target.ndim == 0 and rows.shape[0] == 1:
             target = target.reshape((1,))
@@ -128,13 +129,13 @@ class ClassNLLCriterion(Criterion):
             losses = losses * (1 - smoothing) + even * smoothing
         total = ops.sum(factors)
         count = ops.where(ops.equal(total, 0), 1, total)
-        return sum_or_mean(losses.reshape(shape), self, count)
+        return sum_or_mean(in_shape(losses, shape), self, count)
 
     def loss_of_shares(self, rows: Tensor, shares: Tensor, shape: Shape) -> Tensor:
         """The loss of log-probabilities (N, C) and shares (N, C) of the classes."""
         self.check_weights(rows.shape[1])
         losses = -ops.sum(self.weighted(rows) * shares, axis=1)
-        return sum_or_mean(losses.reshape(shape), self, max(rows.shape[0], 1))
+        return sum_or_mean(in_shape(losses, shape), self, max(rows.shape[0], 1))
 
     def weighted(self, rows: Tensor) -> Tensor:
         """Log-probabilities (N, C), each multiplied by the weight of its class."""
@@ -231,8 +232,8 @@ class CrossEntropyCriterion(Criterion):
         if x.ndim == 0:
             raise ShapeError("the input is one number, it must be scores (C,) or (N, C, …)")
         axis = axis_of(min(1, x.ndim - 1) if self.axis is None else self.axis, x.ndim)
-        last = ops.moveaxis(x, axis, -1)
-        rows = self.lsm.updateOutput(last.reshape((-1, last.shape[-1])))
+        last = x if axis == x.ndim - 1 else ops.moveaxis(x, axis, -1)
+        rows = self.lsm.updateOutput(in_shape(last, (math.prod(last.shape[:-1]), last.shape[-1])))
         self.nll.sizeAverage, self.nll.reduction = self.sizeAverage, self.reduction
         if target.shape == x.shape:
             shares = ops.cast(ops.moveaxis(target, axis, -1).reshape(rows.shape), dtype=rows.dtype)
@@ -247,7 +248,7 @@ class CrossEntropyCriterion(Criterion):
                 )
             )  # fmt: skip
         return self.nll.loss_of_rows(
-            rows, target.reshape((-1,)), last.shape[:-1], smoothing=self.label_smoothing
+            rows, in_shape(target, rows.shape[:1]), last.shape[:-1], smoothing=self.label_smoothing
         )
 
     def mean_weights(self, x: Nest, target: Nest, samples: int) -> tuple[float, float]:

@@ -10,10 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tapegrad import devices
-from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
-from tapegrad.autograd.reverse.sweep import seed_for
 from tapegrad.nn.core.half import run_in_single
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.part import fresh_result
@@ -112,22 +109,24 @@ class Criterion(Module):
     def _compose(self, inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None) -> Any:
         """The loss of (input, target), as a part of the current tape."""
         x, *target = self._checked(inputs)
-        target = as_tensors(target)
         # The target is no input of the span, so that gradInput is that of the prediction alone.
-        return run_module(
-            self,
-            (x,),
-            lambda x, **named: run_in_single(partial(self.updateOutput, **named), x, *target),
-            named,
-        )
+        return run_module(self, (x,), self._update_for(*as_tensors(target)), named)
 
     def _traced(self, inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Callable[..., Any]]:
         x, *target = self._checked(inputs)
         tensors = transient_state_of(self).target = as_tensors(target[0]) if target else None
         constants = map_leaves(lambda t: t.detach(), tensors)
-        return (x,), lambda x, **named: run_in_single(
-            partial(self.updateOutput, **named), x, constants
-        )
+        return (x,), self._update_for(constants)
+
+    def _update_for(self, *target: Nest) -> Callable[..., Any]:
+        """The forward code as a function of the prediction; it computes in float32 for float16."""
+
+        def update(x: Nest, **named: Any) -> Tensor:
+            forward = partial(self.updateOutput, **named) if named else self.updateOutput
+            loss: Tensor = run_in_single(forward, x, *target)
+            return loss
+
+        return update
 
     def _checked(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not 1 <= len(inputs) <= 2:
@@ -146,6 +145,5 @@ class Criterion(Module):
         return torch7_name(self)
 
 
-def _unit_seed(output: Tensor) -> Any:
-    array = array_of(output)
-    return seed_for(output, devices.namespace(array).ones(array.shape, dtype=array.dtype))
+def _unit_seed(output: Tensor) -> Tensor:
+    return output.full_like(1, output.dtype)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tapegrad.devices import Array, Namespace, Shape
 
 __all__ = [
+    "in_shape",
     "is_mean",
     "longer_axes",
     "outside_unit_interval",
@@ -75,6 +76,11 @@ def target_of_shape(target: Tensor, shape: Shape, what: str) -> Tensor:
     if longer_axes(target.shape) != longer_axes(shape):
         raise ShapeError(NOT_OF_SHAPE.format(found=target.shape, wanted=shape, what=what))
     return target.reshape(shape)
+
+
+def in_shape(x: Tensor, shape: Shape) -> Tensor:
+    """x, or a view of it where its shape is another."""
+    return x if x.shape == shape else x.reshape(shape)
 
 
 def longer_axes(shape: Shape) -> Shape:

@@ -10,6 +10,7 @@ from tapegrad.nn.layers import (
     distance,
     dropout,
     gradient,
+    graphs,
     indexing,
     linear,
     lookup,
@@ -34,6 +35,7 @@ from tapegrad.nn.layers.convolution import *
 from tapegrad.nn.layers.distance import *
 from tapegrad.nn.layers.dropout import *
 from tapegrad.nn.layers.gradient import *
+from tapegrad.nn.layers.graphs import *
 from tapegrad.nn.layers.indexing import *
 from tapegrad.nn.layers.linear import *
 from tapegrad.nn.layers.lookup import *
@@ -60,6 +62,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *distance.__all__,
         *dropout.__all__,
         *gradient.__all__,
+        *graphs.__all__,
         *indexing.__all__,
         *linear.__all__,
         *lookup.__all__,

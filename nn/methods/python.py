@@ -5,7 +5,6 @@ The mixin has no state; it stands on `Part` and knows no layer.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +13,6 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops
 from tapegrad.autograd.core.tensor import array_of, as_array
-from tapegrad.nn.core import files
 from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.hooks import HookHandle, add_hook
 from tapegrad.nn.core.part import Part
@@ -35,23 +33,6 @@ class Python(Part):
     evaluate: Any  # of the mixin Torch7, as the next two
     zeroGradParameters: Any
     type: Any
-
-    def freeze(self) -> Self:
-        """Make the Parameters of this module and of all below it constants until `unfreeze`.
-
-        `parameters()` leaves them out, and their gradients cost no work; gradients with respect to
-        inputs pass as before.  Optimizers leave them, and what they know of them, as they are, also
-        optimizers that were made before.  ``layer.weight.freeze()`` does the same to one Parameter.
-        `state_dict` still holds them.  Buffers, such as running means, are
-        still updated in training mode.  As with `no_grad`, a thread that forward code starts does
-        not see the freezing, unless it runs in a copy of the context (`contextvars.copy_context`).
-        Returns self.
-        """
-        return self._freeze(True)
-
-    def unfreeze(self) -> Self:
-        """Let this module, all below it and each of their Parameters learn again; returns self."""
-        return self._freeze(False)
 
     def _freeze(self, frozen: bool) -> Self:
         for module in self.listModules():
@@ -165,14 +146,6 @@ class Python(Part):
     def cpu(self) -> Self:
         """Move to the CPU; returns self."""
         return self.to("cpu")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the module to a file that `nn.load` reads.
-
-        The ending of the name chooses the format: ".t7" Torch7's (nn.formats.torch7), an unknown
-        one a safetensors file of our own (nn.formats.native).
-        """
-        files.save(self, path)
 
     def summary(self) -> str:
         """A table of the modules below: name, class, output shape if known, parameters."""

@@ -17,6 +17,7 @@ from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, default_dtype, ops
 from tapegrad.autograd.core.mode import watch
 from tapegrad.nn.core import memory
+from tapegrad.nn.core.gradient_rules import rules_for_handwritten
 from tapegrad.nn.core.own import gradient_from_tape
 from tapegrad.nn.core.part import (
     Part,
@@ -37,6 +38,7 @@ from tapegrad.nn.core.reading import (
 )
 from tapegrad.nn.core.structure import note_change
 from tapegrad.nn.core.text import torch7_name
+from tapegrad.nn.core.timing import BACKWARD, TIME, begins_backward, measure
 from tapegrad.nn.core.training_mode import TrainingMode
 from tapegrad.nn.core.transient import ATTRIBUTE, transient_state_of, transient_value
 
@@ -75,10 +77,16 @@ class Torch7(Part):
         Raises ValueError for another input, RuntimeError without a forward, ShapeError when
         gradOutput does not fit.  A second call adds to the gradients again.
         """
+        if self._tapegrad_hooks is not None and TIME in self._tapegrad_hooks:
+            (times,) = self._tapegrad_hooks[TIME]
+            if begins_backward(times):
+                with measure(times, BACKWARD):
+                    return self.backward(input, gradOutput, scale)
         if self._by_hand:
             self.updateGradInput(input, gradOutput)
             if not self._frozen or self._parameters():
-                self.accGradParameters(input, gradOutput, scale)
+                with rules_for_handwritten(self._parameters()):
+                    self.accGradParameters(input, gradOutput, scale)
             return fresh_result(self.gradInput)
         trace, cotangents = self._reverse(
             "backward", input, gradOutput, inputs=True, parameters=None
@@ -113,7 +121,8 @@ class Torch7(Part):
             gathered = [(p, p.grad) for p in self._parameters()]
             for p, _ in gathered:
                 p.grad = np.zeros(p.shape, p.dtype)
-            self.accGradParameters(input, gradOutput, 1)
+            with rules_for_handwritten(self._parameters()):
+                self.accGradParameters(input, gradOutput, 1)
             self.updateParameters(lr)
             for p, gradient in gathered:
                 p.grad = gradient
@@ -127,7 +136,10 @@ class Torch7(Part):
         )
         for p in self._parameters():
             if p._leaf in cotangents:
-                ops.accumulate(p.detach(), cotangents[p._leaf] * -lr)
+                g = cotangents[p._leaf]
+                g = g if p._leaf.adjust is None else p._leaf.adjust(g)
+                if g is not None:
+                    ops.accumulate(p.detach(), g * -lr)
 
     def backwardUpdate(self, input: Nest, gradOutput: Nest, lr: Number) -> Nest:
         """`updateGradInput`, then `accUpdateGradParameters`; returns gradInput."""
@@ -252,13 +264,15 @@ class Torch7(Part):
         for p in self._parameters():
             ops.accumulate(p.detach(), gradient_of(p) * -learningRate)
 
-    def reset(self, stdv: Number | None = None) -> None:
-        """Draw the parameters again, each layer by its own rule.
+    def reset(self, stdv: Number | None = None) -> Any:
+        """Draw the parameters again, each layer by its own rule; gradients stay.  Returns self.
 
         stdv: the standard deviation, for layers that draw from a distribution which has one
+        Where a layer has initialization methods (`setInitMethod`), these draw.
         """
         for child in Part.children(self):
             child.reset(stdv)
+        return self
 
     def getParameters(self) -> tuple[Tensor, Tensor]:
         """(flat parameters, flat gradients): every parameter becomes a view of one buffer.

@@ -1,9 +1,15 @@
 """tapegrad.nn.mxnet: MXNet's Module and all around it, ``from tapegrad.nn import mxnet as mx``."""
 
+from typing import Any
+
 from tapegrad.nn.mxnet import (
+    attribute,
+    base,
     callback,
     context,
+    engine,
     executor,
+    executor_manager,
     image,
     initializer,
     io,
@@ -13,13 +19,18 @@ from tapegrad.nn.mxnet import (
     model,
     module,
     monitor,
+    name,
     ndarray,
+    operator,
     operators,
     optimizer,
     random,
     recordio,
     rnn,
+    scala,
     symbol,
+    test_utils,
+    util,
     visualization,
 )
 from tapegrad.nn.mxnet import image as img
@@ -34,8 +45,11 @@ from tapegrad.nn.mxnet import visualization as viz
 from tapegrad.nn.mxnet.compat import compat
 from tapegrad.nn.mxnet.context import Context, cpu, cpu_pinned, current_context, gpu, num_gpus
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.installing import OUT_OF_SCOPE, install
 from tapegrad.nn.mxnet.symbol.naming import AttrScope, NameManager, Prefix
 from tapegrad.nn.mxnet.symbol_module import SymbolModule
+
+__version__ = "1.9.1"  # the version whose behaviour this is
 
 __all__ = [
     "AttrScope",
@@ -44,18 +58,23 @@ __all__ = [
     "NameManager",
     "Prefix",
     "SymbolModule",
+    "attribute",
+    "base",
     "callback",
     "compat",
     "context",
     "cpu",
     "cpu_pinned",
     "current_context",
+    "engine",
     "executor",
+    "executor_manager",
     "gpu",
     "image",
     "img",
     "init",
     "initializer",
+    "install",
     "io",
     "kv",
     "kvstore",
@@ -66,9 +85,11 @@ __all__ = [
     "module",
     "mon",
     "monitor",
+    "name",
     "nd",
     "ndarray",
     "num_gpus",
+    "operator",
     "operators",
     "opt",
     "optimizer",
@@ -79,4 +100,14 @@ __all__ = [
     "symbol",
     "visualization",
     "viz",
+    "scala",
+    "test_utils",
+    "util",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Raises AttributeError, with the reason for what is out of scope."""
+    reason = OUT_OF_SCOPE.get(name)
+    because = f": {reason}" if reason else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{because}")

@@ -34,6 +34,8 @@ __all__ = [
     "is_hidden",
     "renamed",
     "text_of",
+    "texts_of",
+    "with_bare_names",
 ]
 
 
@@ -168,6 +170,19 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
+def texts_of(kinds: Mapping[str, Attribute], settings: Mapping[str, Any]) -> dict[str, str]:
+    """The texts of a call's attributes; None is "None" where the kind allows it, else not given."""
+    return {
+        key: text_of(value)
+        for key, value in settings.items()
+        if value is not None or (key in kinds and _takes_none(kinds[key]))
+    }
+
+
+def _takes_none(kind: Attribute) -> bool:
+    return kind.none and not isinstance(kind, DType)
+
+
 def is_hidden(key: str) -> bool:
     """Is it an attribute for the user, as `__lr_mult__`, which no operator reads?"""
     return (key.startswith("__") and key.endswith("__")) or bool(
@@ -178,6 +193,12 @@ def is_hidden(key: str) -> bool:
 def renamed(attrs: Mapping[str, str]) -> dict[str, str]:
     """lr_mult -> __lr_mult__: names that files of before 1.0 wrote bare."""
     return {f"__{k}__" if k in _HIDDEN else k: v for k, v in attrs.items()}
+
+
+def with_bare_names(attrs: Mapping[str, str]) -> dict[str, str]:
+    """The attributes with lr_mult beside __lr_mult__, as MXNet lists them."""
+    bare = {k: attrs[f"__{k}__"] for k in _HIDDEN if f"__{k}__" in attrs}
+    return {**attrs, **bare}
 
 
 def input_of(key: str) -> tuple[str, str] | None:
@@ -198,14 +219,24 @@ def attributes_of_inputs(attrs: Mapping[str, str]) -> tuple[dict[str, str], dict
 class Attributes:
     """The attributes of one node, read: `a.kernel` is (3, 3).
 
+    further: whether other names are taken, too, with their texts
     Raises MXNetError for an unknown name (with the nearest known one), for a text that cannot be
     read, and for a required attribute that is absent.
     """
 
-    def __init__(self, owner: str, kinds: Mapping[str, Attribute], texts: Mapping[str, str]):
+    def __init__(
+        self,
+        owner: str,
+        kinds: Mapping[str, Attribute],
+        texts: Mapping[str, str],
+        further: bool = False,
+    ):
         values = self.__dict__
         for key, text in texts.items():
             if is_hidden(key):
+                continue
+            if key not in kinds and further:
+                values[key] = text
                 continue
             if key not in kinds:
                 near = get_close_matches(key, kinds, 1)
@@ -219,11 +250,11 @@ class Attributes:
                 raise MXNetError(
                     f"{owner}: attribute {key}={text!r} is no {kind}: {error}"
                 ) from error
-        for key, kind in kinds.items():
+        for key, declared in kinds.items():
             if key not in values:
-                if kind.default is REQUIRED:
+                if declared.default is REQUIRED:
                     raise MXNetError(f"{owner}: the required attribute {key!r} is missing")
-                values[key] = kind.default
+                values[key] = declared.default
 
     def __getattr__(self, name: str) -> Any:  # for type checkers; every value is in __dict__
         raise AttributeError(f"no attribute {name!r}; it has {', '.join(self.__dict__)}")

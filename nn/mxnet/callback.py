@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tapegrad.nn.mxnet.model import save_checkpoint
+from tapegrad.nn.mxnet.checkpoint import save_checkpoint
 
 __all__ = [
     "LogValidationMetricsCallback",

@@ -53,7 +53,7 @@ class Executor:
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
         self._plan = Plan(symbol.heads)
         self._filled = self._open_shapes()
-        self._loss = [node.op is not None and node.op.loss for node, _ in symbol.heads]
+        self._loss = [node.op is not None and node.op.loss(node.read) for node, _ in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None
         self._monitor_all = False
         self._outputs: list[NDArray] | None = None
@@ -316,6 +316,12 @@ class Executor:
 
         Raises MXNetError where a parameter's shape would change, unless `partial_shaping`.
         """
+        return self.reshaped(shapes, lambda name: name in shapes or partial_shaping)
+
+    def reshaped(
+        self, shapes: Mapping[str, Sequence[int]], may_change: Callable[[str], bool]
+    ) -> Executor:
+        """As `reshape`; `may_change(name)` says which arguments may get another shape."""
         wanted = dict(zip(self._names, self._symbol.infer_shape(**shapes)[0] or (), strict=False))
         if not wanted:
             raise MXNetError("Insufficient argument shapes provided.")
@@ -325,7 +331,7 @@ class Executor:
             g = self.grad_dict.get(name)
             if tuple(wanted[name]) == x.shape:
                 arguments[name], gradients[name] = x, g
-            elif name in shapes or partial_shaping:
+            elif may_change(name):
                 arguments[name] = zeros(wanted[name], self._context, x.dtype)
                 gradients[name] = None if g is None else zeros(wanted[name], self._context, g.dtype)
             else:
@@ -389,7 +395,7 @@ def simple_bind(
         shown = ", ".join(f"{k}={tuple(v)}" for k, v in shapes.items())
         raise MXNetError(
             f"simple_bind error. Arguments: {shown}. The shape of {', '.join(unknown)} cannot be "
-            "inferred: give it, as in simple_bind(ctx, name=(…))"
+            f"inferred ({found.missing()}): give it, as in simple_bind(ctx, name=(…))"
         )
     states = states_of(found.nodes)
     types = dict(type_dict or {})

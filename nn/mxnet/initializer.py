@@ -142,9 +142,9 @@ class Initializer:
             self._init_zero(name, arr)
         elif name.startswith("stn_loc") and name.endswith("bias"):
             arr[:] = np.array([1.0, 0, 0, 0, 1.0, 0])
-        elif name.endswith(("moving_mean", "moving_inv_var", "moving_avg", "running_mean")):
+        elif name.endswith(("moving_mean", "moving_inv_var", "moving_avg")):
             self._init_zero(name, arr)
-        elif name.endswith(("moving_var", "running_var")):
+        elif name.endswith("moving_var"):
             self._init_one(name, arr)
         else:
             self._by_name(name, arr)
@@ -226,9 +226,6 @@ class _Filled(Initializer):
 
     def _init_weight(self, _: str, arr: NDArray) -> None:
         arr[:] = self.value
-
-    def _init_default(self, name: str, arr: NDArray) -> None:
-        self._init_weight(name, arr)
 
 
 @register
@@ -443,8 +440,7 @@ class Load:
             arr[:] = self.param[name]
         elif self.default_init is None:
             raise ValueError(
-                f"Cannot Initialize parameter: {name}: it has no value here, and there is no "
-                "default"
+                f"Cannot Initialize parameter: {name}: it has no value here and no default"
             )
         else:
             self.default_init(name, arr)

@@ -1,204 +1,268 @@
-"""operator: the one declaration of an MXNet operator, from which all else is derived.
+"""mx.operator: operators that a script writes in Python: CustomOp, CustomOpProp, register.
 
-    @operator("FullyConnected", "data weight bias", num_hidden=Int(), no_bias=Bool(False))
-    def fully_connected(call, data, weight, bias=None):
-        ...
+    @mx.operator.register("softmax")
+    class SoftmaxProp(mx.operator.CustomOpProp):
+        def create_operator(self, ctx, shapes, dtypes):
+            return Softmax()
 
-The body is plain code of Tensors.  `call.a` has the attributes, `call.train` says whether it runs
-in training mode, `call.generator` draws random numbers, and `call.write(name, value)` hands a new
-value of an input (a running mean) to the executor.  Symbols, NDArray functions, executors, shape
-inference, files and the laws find operators in `operators()`.
+    net = mx.sym.Custom(data, op_type="softmax")
+
+`forward` and `backward` work on NDArrays by hand; both are called again in each replay.  No file
+holds the code: a symbol.json with a Custom node is read where the script has registered it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from tapegrad.nn.mxnet.attributes import Attribute, Attributes
+import numpy as np
+
+from tapegrad.autograd import Tensor, no_grad
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.mode import Observer, install_observer
+from tapegrad.autograd.core.specialize import public_function
+from tapegrad.nn.mxnet.attributes import Attributes, Text
+from tapegrad.nn.mxnet.context import current_context
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+from tapegrad.nn.mxnet.symbol.inference import known, unify
 
-if TYPE_CHECKING:
-    from tapegrad.autograd.core.tensor import Tensor
-
-__all__ = ["Call", "Operator", "find_operator", "operator", "operators"]
-
-Body = Callable[..., Any]
-# A dimension that is not known yet is 0, as in MXNet; a shape that is not known is None.
-PartialShape = tuple[int, ...] | None
-ShapeRule = Callable[[Attributes, list[PartialShape], list[PartialShape]], None]
+__all__ = ["CustomOp", "CustomOpProp", "get_all_registered_operators", "register"]
 
 
-@dataclass
-class Call:
-    """What the body of an operator knows beside its inputs.
+class CustomOp:
+    """What a user's operator computes.  Source: mx.operator.CustomOp."""
 
-    a:         the attributes, read
-    train:     whether it runs in training mode
-    generator: what it draws random numbers from
-    name:      the node's name
-    shape:     the whole shape, where the attribute `shape` leaves dimensions open
-    in_place:  whether MXNet would write the result over the first input
-    writes:    new values of inputs; see `write`
+    def forward(
+        self,
+        is_train: bool,
+        req: Sequence[str],
+        in_data: list[NDArray],
+        out_data: list[NDArray],
+        aux: list[NDArray],
+    ) -> None:
+        """Write the outputs into out_data, by `assign`."""
+
+    def backward(
+        self,
+        req: Sequence[str],
+        out_grad: list[NDArray],
+        in_data: list[NDArray],
+        out_data: list[NDArray],
+        in_grad: list[NDArray],
+        aux: list[NDArray],
+    ) -> None:
+        """Write the gradients of the inputs into in_grad, by `assign`."""
+
+    def assign(self, dst: NDArray, req: str, src: Any) -> None:
+        """Write src into dst as the request says: "write", "inplace", "add" or "null"."""
+        if req in ("write", "inplace"):
+            dst[:] = src
+        elif req == "add":
+            dst[:] = dst + src
+
+
+class CustomOpProp:
+    """What is known of a user's operator beside its numbers.  Source: mx.operator.CustomOpProp.
+
+    need_top_grad: whether the gradient needs that of the outputs; a loss says False
+    The attributes of a call reach the constructor as texts.
     """
 
-    a: Attributes
-    train: bool = False
-    generator: Any = None
-    name: str = ""
-    shape: tuple[int, ...] | None = None
-    in_place: bool = False
-    writes: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, need_top_grad: bool = True) -> None:
+        self.need_top_grad_ = need_top_grad
 
-    def write(self, name: str, value: Any) -> None:
-        """Give the input `name` (an auxiliary state) the value after this step."""
-        self.writes[name] = value
+    def list_arguments(self) -> list[str]:
+        """The names of the inputs."""
+        return ["data"]
 
+    def list_outputs(self) -> list[str]:
+        """The names of the outputs."""
+        return ["output"]
 
-@dataclass
-class Operator:
-    """An operator of MXNet; see `operator` for the fields."""
+    def list_auxiliary_states(self) -> list[str]:
+        """The names of the states."""
+        return []
 
-    name: str
-    body: Body
-    kinds: dict[str, Attribute]
-    inputs: Callable[[Attributes], Sequence[str]]
-    aliases: tuple[str, ...] = ()
-    auxiliary: frozenset[str] = frozenset()
-    outputs: Callable[[Attributes], Sequence[str]] = lambda _: ("output",)
-    hidden: Callable[[Attributes], int] = lambda _: 0
-    variadic: str = ""
-    initial: Mapping[str, str] = field(default_factory=dict)
-    loss: bool = False
-    random: bool = False
-    flat: frozenset[str] = frozenset()
-    hint: str = ""
-    infer: ShapeRule | None = None
+    def infer_shape(self, in_shape: list[Any]) -> Any:
+        """(shapes of inputs, of outputs, of states) from the shapes of inputs, as far as known."""
+        return in_shape, [in_shape[0]] * len(self.list_outputs()), []
 
-    def read(self, texts: Mapping[str, str], node: str = "") -> Attributes:
-        """The attributes of a node, read.  Raises MXNetError as `Attributes` says."""
-        owner = f"{self.name} {node!r}" if node else self.name
-        return Attributes(owner, self.kinds, texts)
+    def infer_type(self, in_type: list[Any]) -> Any:
+        """(types of inputs, of outputs, of states) from the types of inputs."""
+        first = in_type[0]
+        return (
+            in_type,
+            [first] * len(self.list_outputs()),
+            [first] * len(self.list_auxiliary_states()),
+        )
 
-    def input_names(self, a: Attributes) -> list[str]:
-        """The names of the inputs, in order: auxiliary states included."""
-        return list(self.inputs(a))
+    def declare_backward_dependency(
+        self, out_grad: list[int], in_data: list[int], out_data: list[int]
+    ) -> list[int]:
+        """The numbers of the arrays that backward uses; all of them are kept here."""
+        return [*(out_grad if self.need_top_grad_ else ()), *in_data, *out_data]
 
-    def output_names(self, a: Attributes) -> list[str]:
-        """The names of the visible outputs: "output", or "output0", "output1", …"""
-        return list(self.outputs(a))
-
-    def shapes(self, rule: ShapeRule) -> ShapeRule:
-        """Decorator: the rule of shape inference.
-
-        It is called with the attributes and the lists of the shapes of inputs and outputs as far as
-        they are known (None, or 0 for an unknown dimension), and fills in what follows.  It may be
-        called several times.  Without a rule the body runs on zeros once all inputs are known.
-        """
-        self.infer = rule
-        return rule
-
-    def __call__(self, call: Call, *inputs: Tensor) -> list[Tensor]:
-        """All outputs, the hidden ones too where the body gives them."""
-        y = self.body(call, *inputs)
-        return list(y) if isinstance(y, (tuple, list)) else [y]
+    def create_operator(self, ctx: Any, in_shapes: Any, in_dtypes: Any) -> CustomOp:
+        """The operator itself."""
+        return CustomOp()
 
 
-_operators: dict[str, Operator] = {}
-_by_name: dict[str, Operator] = {}
+P = TypeVar("P", bound=type[CustomOpProp])
+_registered: dict[str, type[CustomOpProp]] = {}
 
 
-def operator(
-    name: str,
-    inputs: str | Callable[[Attributes], Sequence[str]] = "data",
+def register(reg_name: str) -> Callable[[P], P]:
+    """Decorator: the class describes the operator ``op_type=reg_name``; a later one replaces it.
+
+    Raises TypeError for what is no CustomOpProp.
+    """
+
+    def enter(prop: P) -> P:
+        if not (isinstance(prop, type) and issubclass(prop, CustomOpProp)):
+            raise TypeError(f"register({reg_name!r}): {prop!r} is no subclass of CustomOpProp")
+        _registered[reg_name] = prop
+        return prop
+
+    return enter
+
+
+def get_all_registered_operators() -> list[str]:
+    """The names of all registered operators."""
+    return sorted(_registered)
+
+
+# The operator "Custom" ---------------------------------------------------------------------------
+
+# By the attributes of a node, which each node reads once: what its script made for it.
+_props: WeakKeyDictionary[Attributes, CustomOpProp] = WeakKeyDictionary()
+_made: WeakKeyDictionary[Attributes, dict[Any, CustomOp]] = WeakKeyDictionary()
+
+
+def prop_of(a: Attributes) -> CustomOpProp:
+    """The description of a node.  Raises MXNetError for an operator that is not registered."""
+    if a not in _props:
+        cls = _registered.get(a.op_type)
+        if cls is None:
+            near = get_close_matches(a.op_type, _registered, 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise MXNetError(
+                f"Custom: op_type={a.op_type!r} is Python code that no file holds, and no script "
+                f"has registered it{hint}: import the script with "
+                f"@mx.operator.register({a.op_type!r}) first"
+            )
+        given = {k: v for k, v in vars(a).items() if k != "op_type"}
+        _props[a] = cls(**given)
+    return _props[a]
+
+
+def _operator_of(a: Attributes, inputs: Sequence[Any]) -> CustomOp:
+    shapes = tuple(tuple(x.shape) for x in inputs)
+    dtypes = tuple(np.dtype(x.dtype) for x in inputs)
+    made = _made.setdefault(a, {})
+    if (shapes, dtypes) not in made:
+        made[shapes, dtypes] = prop_of(a).create_operator(
+            current_context(), [list(s) for s in shapes], [d.type for d in dtypes]
+        )
+    return made[shapes, dtypes]
+
+
+def _inputs(a: Attributes) -> list[str]:
+    prop = prop_of(a)
+    return [*prop.list_arguments(), *prop.list_auxiliary_states()]
+
+
+def _shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
+    if not inputs or not known(inputs[0]):
+        return
+    prop = prop_of(a)
+    count = len(prop.list_arguments())
+    found = prop.infer_shape([list(shape or ()) for shape in inputs[:count]])
+    parts = [*found, [], []][:3]
+    for i, shape in enumerate([*parts[0], *parts[2]]):
+        inputs[i] = unify(inputs[i], tuple(shape) or None)
+    for i, shape in enumerate(parts[1]):
+        outputs[i] = unify(outputs[i], tuple(shape) or None)
+
+
+@contextmanager
+def _by_hand() -> Iterator[None]:
+    """What runs inside is one step to the tape and to replay, which call it again as a whole."""
+    with no_grad(), install_observer(Observer()):
+        yield
+
+
+def _wrapped(arrays: Sequence[Any]) -> list[NDArray]:
+    return [NDArray(Tensor(x)) for x in arrays]
+
+
+def _body(
+    xp: Any, inputs: list[Any], states: list[Any], *, made: CustomOp, train: bool, shapes: Any
+) -> list[Any]:
+    """The outputs, and the states as `forward` leaves them."""
+    out = [xp.zeros(shape, dtype=inputs[0].dtype) for shape in shapes]
+    after = [xp.array(x) for x in states]
+    with _by_hand():
+        made.forward(train, ["write"] * len(out), _wrapped(inputs), _wrapped(out), _wrapped(after))
+    return [*out, *after]
+
+
+def _pull(
+    xp: Any,
+    heads: list[Any],
+    inputs: list[Any],
+    outputs: list[Any],
+    states: list[Any],
     *,
-    aliases: str = "",
-    auxiliary: str = "",
-    outputs: str | Callable[[Attributes], Sequence[str]] = "output",
-    hidden: int | Callable[[Attributes], int] = 0,
-    variadic: str = "",
-    initial: Mapping[str, str] | None = None,
-    loss: bool = False,
-    random: bool = False,
-    flat: str = "",
-    hint: str = "",
-    shapes: ShapeRule | None = None,
-    **kinds: Attribute,
-) -> Callable[[Body], Operator]:
-    """Decorator: declare an operator by the body that follows.
-
-    name:       MXNet's name, as in symbol.json
-    inputs:     names, separated by blanks; or a function of the attributes, where those decide
-    aliases:    other names that files and calls use
-    auxiliary:  the inputs that are states, not arguments (running means)
-    outputs:    names of the visible outputs, or a function of the attributes that gives them
-    hidden:     the number of outputs behind the visible ones that count in symbol.json alone
-    variadic:   the attribute that holds the number of inputs (`num_args`), for inputs arg0, arg1, …
-    initial:    input -> its `__init__` attribute where a symbol makes the variable by itself
-    loss:       whether its gradient is its own and ignores the head gradient
-    random:     whether it draws random numbers
-    flat:       the inputs that get no gradient by declaration (labels, indices)
-    hint:       the stem of automatic names; when omitted, the name in lower case
-    shapes:     the rule of shape inference; see `Operator.shapes`
-    kinds:      the attributes
-
-    Raises ValueError for a name that is taken.
-    """
-    listed = tuple(inputs.split()) if isinstance(inputs, str) else None
-    named = tuple(outputs.split()) if isinstance(outputs, str) else None
-
-    def declare(body: Body) -> Operator:
-        declared = Operator(
-            name,
-            body,
-            dict(kinds),
-            (lambda _: listed) if listed is not None else inputs,  # type: ignore[arg-type, return-value]  # either is callable
-            tuple(aliases.split()),
-            frozenset(auxiliary.split()),
-            (lambda _: named) if named is not None else outputs,  # type: ignore[arg-type, return-value]  # either is callable
-            (lambda _: hidden) if isinstance(hidden, int) else hidden,
-            variadic,
-            dict(initial or {}),
-            loss,
-            random,
-            frozenset(flat.split()),
-            hint or name.lower(),
-            shapes,
-        )
-        for known in (name, *declared.aliases):
-            if known in _by_name:
-                raise ValueError(f"operator {known!r} is {_by_name[known].name}'s name already")
-            _by_name[known] = declared
-        _operators[name] = declared
-        return declared
-
-    return declare
+    made: CustomOp,
+) -> list[Any]:
+    """The gradients of the inputs as `backward` writes them."""
+    gradients = [xp.zeros(x.shape, dtype=x.dtype) for x in inputs]
+    with _by_hand():
+        made.backward(
+            ["write"] * len(inputs), _wrapped(heads), _wrapped(inputs), _wrapped(outputs),
+            _wrapped(gradients), _wrapped([xp.array(x) for x in states]),
+        )  # fmt: skip
+    return gradients
 
 
-def operators() -> dict[str, Operator]:
-    """Every operator by MXNet's name, without aliases."""
-    return dict(_operators)
+_run = public_function(Primitive(_body, several=True), _body)
+_run_back = public_function(Primitive(_pull, several=True, differentiable=False), _pull)
 
 
-CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
-NATIVE = {"Custom", "_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
+def _rule(g: Any, y: Any, inputs: Any, states: Any, made: CustomOp) -> Any:
+    count = len(y) - len(states)
+    heads = [out * 0 if one is None else one for one, out in zip(g, y, strict=True)]
+    return _run_back(heads[:count], inputs, y[:count], states, made=made)
 
 
-def find_operator(name: str, node: str = "") -> Operator:
-    """The operator of a name or alias.  Raises MXNetError that says what is nearest, or why not."""
-    found = _by_name.get(name)
-    if found is not None:
-        return found
-    place = f" (node {node!r})" if node else ""
-    if name in CONTROL_FLOW:
-        raise MXNetError(f"operator {name}{place} runs subgraphs, which are not supported")
-    if name in NATIVE:
-        raise MXNetError(
-            f"operator {name}{place} runs Python code that no file holds: register it with "
-            "mx.operator.register, and compose the symbol in your script"
-        )
-    near = get_close_matches(name, _by_name, 3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise MXNetError(f"unknown operator {name!r}{place}{hint}")
+_run.vjp(inputs=_rule, states=None)
+
+
+@operator(
+    "Custom",
+    _inputs,
+    auxiliary=lambda a: prop_of(a).list_auxiliary_states(),
+    outputs=lambda a: prop_of(a).list_outputs(),
+    loss=lambda a: not prop_of(a).need_top_grad_,
+    further=True,
+    shapes=_shapes,
+    op_type=Text(),
+)
+def custom(call: Call, *arrays: Tensor) -> Any:
+    """A user's operator, registered under `op_type`; other attributes go to its CustomOpProp."""
+    a, prop = call.a, prop_of(call.a)
+    count = len(prop.list_arguments())
+    inputs, states = list(arrays[:count]), list(arrays[count:])
+    made = _operator_of(a, inputs)
+    shapes = tuple(tuple(shape) for shape in prop.infer_shape([list(x.shape) for x in inputs])[1])
+    found = _run(inputs, states, made=made, train=call.train, shapes=shapes)
+    outputs = len(shapes)
+    for name, value in zip(prop.list_auxiliary_states(), found[outputs:], strict=True):
+        call.write(name, value.detach() if value.tracked else value)
+    return found[:outputs]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.context import Context, current_context
 
 __all__ = ["draw_normal", "draw_uniform", "seed"]
@@ -42,3 +43,13 @@ def draw_normal(
     stream = devices.generator((ctx or current_context()).device)
     drawn = devices.to_numpy(stream.normal(tuple(shape), np.dtype(np.float32)))
     return np.asarray(loc + scale * drawn, np.float32)
+
+
+def __getattr__(name: str) -> Any:
+    """uniform, normal, …: the functions of `mx.nd.random`, which stands above."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    found = service("mxnet.random_functions")()
+    if name not in found:
+        raise AttributeError(f"mx.random has no {name!r}; it has seed, {', '.join(found)}")
+    return found[name]

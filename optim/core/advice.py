@@ -4,17 +4,95 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["OF_OPTIMIZERS", "PAIR_OF_LISTS", "POSITIONAL", "unknown_word"]
+from tapegrad.autograd.core.absent_name import absent_name
+
+__all__ = [
+    "OF_CLASSES",
+    "OF_OPTIMIZERS",
+    "PAIR_OF_LISTS",
+    "POSITIONAL",
+    "absent_in_optim",
+    "unknown_word",
+]
+
+_OPTIONS = "groups[i].options, or the option by its name: optimizer.weight_decay = 0.1"
+_LIMITS = "clip_grad_norm= or clip_grad_value= of the constructor"
+_STATE = "state_dict() and load_state_dict(…)"
 
 OF_OPTIMIZERS = {
-    "add_param_group": "give groups=[{'params': …, 'lr': …}, …] to the constructor",
+    "add_param_group": "add_group(params, lr=…)",
     "apply_gradients": "step(), after loss.backward() has put the gradients into the parameters",
+    "base_lrs": "rates()",
+    "clip_norm": _LIMITS,
+    "clip_value": _LIMITS,
+    "clipnorm": _LIMITS,
+    "clipvalue": _LIMITS,
+    "config": _OPTIONS,
+    "eval": "model.evaluate(): optimizers have no mode",
+    "freeze": "freeze() of the module or the Parameter",
+    "get_config": _OPTIONS,
+    "get_lr": "lr, or rates() of all groups",
+    "get_weights": _STATE,
+    "global_clipnorm": _LIMITS,
+    "iterations": "steps",
     "learning_rate": "lr",
+    "lr_scheduler": "lr=, which takes a schedule: optim.Adam(model, lr=optim.cosine_decay(0.1))",
     "minimize": "optimizer.zero_grad(), loss.backward(), optimizer.step()",
     "param_groups": "groups, each with its `options`: optimizer.groups[0].options['lr'] = 0.1",
-    "state": "state_dict() returns it",
-    "zero": "zero_grad()",
+    "parameters": "named",
+    "params": "named",
+    "register_step_post_hook": "a Callback's on_step_end, or a method step of your subclass",
+    "register_step_pre_hook": "a method step of your subclass",
+    "scheduler": "lr=, which takes a schedule: optim.Adam(model, lr=optim.cosine_decay(0.1))",
+    "set_lr": "optimizer.lr = 0.1",
+    "set_weights": _STATE,
+    "state": _STATE,
+    "train": "model.training(): optimizers have no mode",
+    "update": "step(), after loss.backward() has put the gradients into the parameters",
+    "weights": _STATE,
     "zeroGradParameters": "zero_grad()",
+}
+
+# Only names with another one here: what exists needs no advice.
+OF_CLASSES = {
+    "CosineAnnealingLR": "cosine_decay",
+    "CosineAnnealingWarmRestarts": "cosine_decay(…, restarts=True)",
+    "CyclicLR": "cosine_decay(…, restarts=True), or a function of the number of updates",
+    "DataLoader": "Batches(x, y, batch_size=…)",
+    "Dataset": "arrays, or a function that makes batches: Trainer.fit takes both",
+    "ExponentialLR": "exponential_decay",
+    "History": "the figures that Trainer.fit returns, and trainer.history",
+    "LBFGS": "lbfgs(function, x), which minimizes a function of a flat array",
+    "LambdaLR": "lr=, which takes a function of the number of updates",
+    "LearningRateScheduler": "lr=, which takes a schedule",
+    "LinearLR": "linear_warmup or polynomial_decay",
+    "ModelCheckpoint": "Trainer(…, folder=…)",
+    "Momentum": "SGD(…, momentum=0.9)",
+    "MultiStepLR": "multi_step_decay",
+    "NAdam": "Adam or AdamW; a rule of your own is an update_rule",
+    "Nadam": "Adam or AdamW; a rule of your own is an update_rule",
+    "OneCycleLR": "one_cycle",
+    "PolynomialLR": "polynomial_decay",
+    "RAdam": "Adam with linear_warmup; a rule of your own is an update_rule",
+    "ReduceLROnPlateau": "ReduceOnPlateau",
+    "RMSProp": "RMSprop",
+    "SequentialLR": "join_schedules",
+    "SparseAdam": "SGD on the rows of a batch: docs/looked_for.md, the rows of a large table",
+    "StepLR": "step_decay",
+    "TensorDataset": "Batches(x, y)",
+    "WeightedRandomSampler": "Batches(…, sampling_weights=w)",
+    "clip_grad_norm_": "clip_grad_norm",
+    "clip_grad_value_": "clip_grad_value",
+    "constant": "constant_rate",
+    "cosine": "cosine_decay",
+    "exponential": "exponential_decay",
+    "lr_scheduler": "lr=, which takes a schedule such as step_decay(0.1, every=30)",
+    "multi_step": "multi_step_decay",
+    "poly": "polynomial_decay",
+    "sequential": "join_schedules",
+    "step": "step_decay",
+    "swa_utils": "ExponentialMovingAverage and update_bn",
+    "warmup": "linear_warmup",
 }
 PAIR_OF_LISTS = (
     "parameter {name} is {found}, not a Parameter: parameters() is a pair of lists, so give the "
@@ -31,3 +109,8 @@ def unknown_word(optimizer: Any, name: str) -> AttributeError:
     if name in OF_OPTIMIZERS:
         text += f": use {OF_OPTIMIZERS[name]}"
     return AttributeError(text, name=name, obj=optimizer)
+
+
+def absent_in_optim(name: str, known: list[str]) -> AttributeError:
+    """The error for a name that optim does not have, with that of what does the same."""
+    return absent_name("tapegrad.optim", name, OF_CLASSES, known)

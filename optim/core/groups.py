@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -25,9 +25,22 @@ __all__ = [
     "GroupOptions",
     "HasParameters",
     "ParameterSource",
+    "added_members",
+    "members_of_group",
     "named_parameters_of",
     "select_parameters",
 ]
+
+NO_MATCH = "{place} has no parameters: {selector!r} matches none of {names}"
+NOT_IN_MODULE = (
+    "{place} has a Parameter that is not in the optimizer's {module}: put its layer there before, "
+    "or make an optimizer of the dict {{**dict(a.named_parameters()), …}} of several modules"
+)
+LEARNS_ALREADY = "{place} has {names}, which the optimizer has already: set groups[i].options"
+NAME_TAKEN = (
+    "{place} has Parameters that are called {names} as others of the optimizer: make a new "
+    "optimizer, or give a dict of Parameters by other names"
+)
 
 Check: TypeAlias = Callable[[Mapping[str, Any]], object]
 
@@ -234,3 +247,52 @@ def select_parameters(selector: Any, named: dict[str, Parameter]) -> dict[str, P
             selected.update(select_parameters(part, named))
         return {n: p for n, p in named.items() if n in selected}
     raise TypeError(f"a group's 'params' are {type(selector).__name__}: give a name or a module")
+
+
+def members_of_group(
+    selector: Any, candidates: dict[str, Parameter], place: str, known: Iterable[str]
+) -> dict[str, Parameter]:
+    """Select the Parameters of a group.  Raises ValueError, naming `known`, if there are none."""
+    members = select_parameters(selector, candidates)
+    if not members:
+        raise ValueError(NO_MATCH.format(place=place, selector=selector, names=list(known)))
+    return members
+
+
+def added_members(optimizer: Any, selector: Any) -> dict[str, Parameter]:
+    """Return by name the Parameters of a group that is added to an optimizer.
+
+    Raises TypeError for what selects no Parameters, and ValueError for those that the optimizer has
+    already, or that its module does not have.
+    """
+    place = f"{type(optimizer).__name__}.add_group: the new group"
+    known = {id(p): name for name, p in optimizer.named.items()}
+    if optimizer.module is not None:
+        now = named_parameters_of(optimizer.module)
+        members = members_of_group(selector, now, place, now)
+        if {id(p) for p in _parameters_in(selector)} - {id(p) for p in now.values()}:
+            kind = type(optimizer.module).__name__
+            raise ValueError(NOT_IN_MODULE.format(place=place, module=kind))
+    else:
+        source = [selector] if isinstance(selector, Parameter) else selector
+        members = named_parameters_of(source)
+        if not isinstance(source, (HasParameters, Mapping)):
+            start = len(optimizer.named)
+            members = {str(start + i): p for i, p in enumerate(members.values())}
+    if learning := [known[id(p)] for p in members.values() if id(p) in known]:
+        raise ValueError(LEARNS_ALREADY.format(place=place, names=", ".join(learning)))
+    if taken := [name for name in members if name in optimizer.named]:
+        raise ValueError(NAME_TAKEN.format(place=place, names=", ".join(taken)))
+    if not members:
+        raise ValueError(NO_MATCH.format(place=place, selector=selector, names=[]))
+    return members
+
+
+def _parameters_in(selector: Any) -> Iterator[Parameter]:
+    if isinstance(selector, Parameter):
+        yield selector
+    elif isinstance(selector, HasParameters):
+        yield from (p for _, p in selector.named_parameters())
+    elif isinstance(selector, Iterable) and not isinstance(selector, str):
+        for part in selector:
+            yield from _parameters_in(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 __all__ = ["defer_interrupt"]
+
+# The functions in C behind those of `signal`, which look up each handler among the members of an
+# enum: that takes longer than the update of a small layer.
+_in_c: Any = importlib.import_module("_signal")
 
 
 @contextmanager
@@ -21,14 +26,14 @@ def defer_interrupt() -> Iterator[None]:
         yield
         return
     caught: list[Any] = []
-    before = signal.getsignal(signal.SIGINT)
+    before = _in_c.getsignal(signal.SIGINT)
     if before is None:
         yield
         return
-    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
+    _in_c.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        _in_c.signal(signal.SIGINT, before)
         if caught and callable(before):
             before(*caught[0])

@@ -19,6 +19,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad, ops
+from tapegrad.autograd.core.former import former_method
 from tapegrad.autograd.core.mode import Observer, install_observer, refuse, watch
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.advice import OF_OPTIMIZERS, POSITIONAL, unknown_word
@@ -27,12 +28,14 @@ from tapegrad.optim.core.groups import (
     Group,
     HasParameters,
     ParameterSource,
+    added_members,
+    members_of_group,
     named_parameters_of,
-    select_parameters,
 )
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.core.rule import UpdateRule  # noqa: TC001  # people may resolve annotations
 from tapegrad.optim.core.runs import MemoryRun, find_runs, is_held_elsewhere, write_slot
+from tapegrad.optim.core.same_parameters import refuse_other_parameters, structure_of
 from tapegrad.optim.core.translation import (
     default_of,
     refuse_names_beside,
@@ -43,12 +46,6 @@ from tapegrad.optim.core.translation import (
 )
 
 __all__ = ["Optimizer"]
-
-NO_MATCH = "{name}: the group {index} has no parameters: {selector!r} matches none of {names}"
-OTHER_PARAMETERS = (
-    "{name}: the module's Parameters are not those that this optimizer was made for (new: {new}; "
-    "no longer there: {old}): make a new optimizer after layers or Parameters were replaced"
-)
 
 
 class Optimizer:
@@ -63,7 +60,7 @@ class Optimizer:
     clip_grad_value: limit each entry of the gradients to ±this
     lr may be a number, a 0-d Tensor, or a schedule (`optim.cosine_decay(…)`).  Setting
     `optimizer.lr`, or another option by its name, changes it for the next steps in all groups, and
-    `optimizer.groups[i].options` in one.
+    `optimizer.groups[i].options` in one; `add_group` adds one.
     Raises TypeError for unknown options, ValueError for bad ones and for groups without members.
 
     A subclass names its `rule`.  Its options are those of the rule, by their keywords, unless it
@@ -116,7 +113,7 @@ class Optimizer:
             )
         self.module: Any = parameters if isinstance(parameters, HasParameters) else None
         self.named = named_parameters_of(parameters)
-        self._structure = _structure_of(self.module)
+        self._structure = structure_of(self.module)
         if not self.named:
             raise ValueError(f"{name}: there are no parameters")
         if accumulate < 1:
@@ -136,21 +133,17 @@ class Optimizer:
         # What the rule keeps about Parameters that are frozen now, by name and slot.
         self._resting: dict[str, dict[str, Any]] = {}
         base = self._complete_options(options)
+        self._given_options = options
         remaining = dict(self.named)
         self.groups: list[Group] = []
         for index, group in enumerate(groups):
             if "params" not in group:
                 raise ValueError(f"{name}: the group {index} has no 'params'")
-            own = self._complete_options(
-                {**options, **{k: v for k, v in group.items() if k != "params"}}
+            different = {k: v for k, v in group.items() if k != "params"}
+            own = self._complete_options({**options, **different})
+            members = members_of_group(
+                group["params"], remaining, f"{name}: the group {index}", self.named
             )
-            members = select_parameters(group["params"], remaining)
-            if not members:
-                raise ValueError(
-                    NO_MATCH.format(
-                        name=name, index=index, selector=group["params"], names=list(self.named)
-                    )
-                )
             remaining = {n: p for n, p in remaining.items() if n not in members}
             self._add_group(members, own)
         if remaining:
@@ -159,6 +152,27 @@ class Optimizer:
             self.check_parameters(made.named)
         self._gather()
         self._lay_out({})
+
+    def add_group(self, params: Any, **options: Any) -> Group:
+        """Let further Parameters learn, ``optimizer.add_group(model.head, lr=0.01)``.
+
+        params:  as in `groups`: what came into the optimizer's module after the optimizer was made;
+                 of an optimizer of Parameters, others, or a module
+        options: where they differ from the constructor's.  A schedule is read at `steps`
+        Returns the group, last of `groups`.  Raises TypeError or ValueError, changing nothing, for
+        options as the constructor does, and for Parameters that learn already or are not there.
+        """
+        own = self._complete_options({**self._given_options, **options})
+        members = added_members(self, params)
+        self.check_parameters(members)
+        saved = self.state_dict()
+        saved["state"].update({n: {} for n in members})
+        saved["rates"].append(None)
+        self.named |= members
+        self._add_group(members, own)
+        self._gather()
+        self.load_state_dict(saved)
+        return self.groups[-1]
 
     def check_parameters(self, named: Mapping[str, Parameter]) -> None:
         """Raise ValueError for parameters that the rule is not meant for."""
@@ -238,8 +252,8 @@ class Optimizer:
     def _which_learn(self) -> frozenset[int]:
         """The ids of the Parameters that are not frozen."""
         parameters = self.named.values()
-        if self.module is None or all(type(p) is Parameter for p in parameters):
-            return frozenset(id(p) for p in parameters if not p.frozen)
+        if self.module is None or set(map(type, parameters)) == {Parameter}:
+            return frozenset([id(p) for p in parameters if not p.frozen])
         # A module knows it of its own: other modules may learn what its frozen layers hold.
         named = getattr(self.module, "named_trainable", self.module.named_parameters)
         return frozenset(id(p) for _, p in named())
@@ -256,27 +270,16 @@ class Optimizer:
         Raises RuntimeError where the module has other Parameters than the optimizer was made for.
         """
         self._refuse_other_parameters()
-        if self._learning == self._which_learn() and all(
-            array_of(p) is array for p, array in self._arrays
-        ):
+        moved = [p for p, array in self._arrays if array_of(p) is not array]
+        if not moved and self._learning == self._which_learn():
             return
         with install_observer(Observer()):  # to arrange memory is no part of a recorded step
             self.load_state_dict(self.state_dict())
 
     def _refuse_other_parameters(self) -> None:
-        if self._structure is None or not self._structure.may_differ():
-            return
-        now = dict(self.module.named_parameters())
-        known = {id(p) for p in self.named.values()}
-        new = [name for name, p in now.items() if id(p) not in known]
-        gone = known - {id(p) for p in now.values()}
-        if new or gone:
-            old = [name for name, p in self.named.items() if id(p) in gone]
-            text = OTHER_PARAMETERS.format(
-                name=type(self).__name__, new=", ".join(new) or "none", old=", ".join(old) or "none"
-            )
-            raise RuntimeError(text)
-        self._structure = _structure_of(self.module)
+        if self._structure is not None and self._structure.may_differ():
+            refuse_other_parameters(self.module, self.named, type(self).__name__)
+            self._structure = structure_of(self.module)
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients, one array per run; a parameter without one is given zeros."""
@@ -310,6 +313,8 @@ class Optimizer:
                 if id(p) not in self._learning and p.grad is not None:
                     ops.assign(p.grad.detach(), 0)
 
+    zero = former_method("zero", zero_grad)
+
     def step(self) -> bool:
         """Update the parameters from their gradients; False if they were only accumulated.
 
@@ -317,8 +322,8 @@ class Optimizer:
         Parameters than the optimizer was made for.
         """
         watch(self)
-        self._refuse_other_parameters()
         if self.accumulate > 1:
+            self._refuse_other_parameters()
             refuse("counts accumulated gradients")
             self.accumulated += 1
             if self.accumulated < self.accumulate:
@@ -489,9 +494,3 @@ class Optimizer:
             note = f", {frozen} of them frozen" if frozen else ""
             lines.append(f"  {len(group.named)} parameters{note}: {shown}")
         return "\n".join([*lines, ")"])
-
-
-def _structure_of(module: Any) -> Any:
-    """What tells that a module's Parameters may have been replaced; None if nothing does."""
-    make = getattr(module, "_structure", None)
-    return None if make is None else make()

@@ -22,6 +22,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, ops, primitive
+from tapegrad.autograd.core.declaration import NUMBERS
 from tapegrad.autograd.core.mode import watch
 from tapegrad.autograd.core.tensor import array_of, as_array, untracked
 from tapegrad.autograd.core.types import Array, Namespace, Shape
@@ -332,7 +333,7 @@ class UpdateRule:
         with no_grad():
             self.prepare(state, x, options)
             used = {k: v for k, v in options.items() if k != self.repeat}
-            arrays = {k: v for k, v in used.items() if isinstance(v, Tensor) or _is_array(v)}
+            arrays = {k: v for k, v in used.items() if _is_array(v)}
             if updates is not None and any(map(callable, used.values())):
                 arrays[UPDATES] = updates
             names = tuple(name for name in self.state_names if self._has_slot(name, used))
@@ -406,7 +407,9 @@ class UpdateRule:
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or devices.is_array(value)
+    if type(value) in NUMBERS:
+        return False
+    return isinstance(value, (Tensor, np.ndarray)) or devices.is_array(value)
 
 
 def update_rule(

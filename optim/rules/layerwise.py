@@ -10,7 +10,7 @@ import numpy as np
 from tapegrad.autograd import Parameter  # noqa: TC001  # people may resolve annotations
 from tapegrad.optim.core.optimizer import Optimizer
 from tapegrad.optim.core.options import option
-from tapegrad.optim.core.rule import StateSlot, Update, cast_like, update_rule
+from tapegrad.optim.core.rule import StateSlot, Update, cast_like, decayed_rate, update_rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def lars(
     state: dict[str, Array],
     *,
     learningRate: Any = option(0.1, at_least=0, keyword="lr", examples=(0.5, 0.1)),
+    learningRateDecay: float = option(0.0, at_least=0, keyword=None),
     momentum: float = option(0.9, at_least=0),
     weightDecay: float = option(0.0, at_least=0, keyword="weight_decay", examples=(0.0, 0.1)),
     trust: float = option(1e-3, examples=(0.1,)),
@@ -78,12 +79,13 @@ def lars(
     """Make one step of LARS: v = μv + rate · η|x|/(|g| + λ|x|) · (g + λx);  x -= v.
 
     The norms are those of each parameter, and the ratio is 1 where |x| or |g| is 0.
-    Options: learningRate (0.1), momentum μ (0.9), weightDecay λ, trust η (1e-3).
+    Options: learningRate (0.1), learningRateDecay d (rate / (1 + steps·d)), momentum μ (0.9),
+    weightDecay λ, trust η (1e-3).
     Source: Y. You, I. Gitman, B. Ginsburg, arXiv:1708.03888, algorithm 1.
     """
     size, slope = _norm(xp, x), _norm(xp, g)
     local = _quotient_or_one(xp, trust * size, (slope + weightDecay * size) * xp.sign(slope))
-    rate = cast_like(xp, learningRate, x)
+    rate = cast_like(xp, decayed_rate(learningRate, learningRateDecay, state["t"]), x)
     v = momentum * state["v"] + (rate * local) * (g + x * weightDecay)
     return x - v, {"v": v}
 

@@ -12,6 +12,7 @@ from tapegrad.optim.training import (
     logger,
     metrics,
     trainer,
+    triggers,
 )
 from tapegrad.optim.training.average import *
 from tapegrad.optim.training.callbacks import *
@@ -22,6 +23,7 @@ from tapegrad.optim.training.data import *
 from tapegrad.optim.training.logger import *
 from tapegrad.optim.training.metrics import *
 from tapegrad.optim.training.trainer import *
+from tapegrad.optim.training.triggers import *
 
 if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join such lists
     __all__ = [
@@ -34,4 +36,5 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *logger.__all__,
         *metrics.__all__,
         *trainer.__all__,
+        *triggers.__all__,
     ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.optim.training.labels import nest_to_numpy
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Batches:
     Raises ValueError for arrays of different lengths, and for weights that are no probabilities.
     """
 
+    @renamed_argument("size", "batch_size")
     def __init__(
         self,
         *arrays: npt.ArrayLike,

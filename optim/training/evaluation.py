@@ -13,6 +13,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd import Parameter, Tensor, no_grad
+from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, as_batches
@@ -86,6 +87,7 @@ class Evaluator:
     sample_weights: bool
     average: ExponentialMovingAverage | None
 
+    @renamed_argument("batch", "batch_size", of="Trainer.evaluate")
     def evaluate(self, data: Data, *, batch_size: int = 32) -> dict[str, float]:
         """Compute val_loss and the metrics over `data`, in evaluation mode.
 

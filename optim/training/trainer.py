@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad import devices
+from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
@@ -44,6 +45,11 @@ OTHER_ORDER = (
     "Trainer.fit: the run was saved after {position} batches of an epoch with {saved}, and the "
     "data has {found}: those would be other samples. Give the same data, or call "
     "trainer.restart_epoch() first"
+)
+
+OTHER_COUNT = (
+    "Trainer: the run was saved with {saved} {what}, and this one has {found}: give it the same, "
+    "in the same order"
 )
 
 
@@ -119,6 +125,7 @@ class Trainer(Evaluator):
         """End the run after the current step."""
         self._stopped = True
 
+    @renamed_argument("batch", "batch_size")
     def fit(
         self,
         data: Data,
@@ -292,7 +299,7 @@ class Trainer(Evaluator):
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
             last = f" The last good one is {paths[-1]}." if paths else ""
             raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
-        loss.backward()
+        self._differentiate(loss)
         with defer_interrupt():
             # All of these, or none: Ctrl-C waits.
             if self.optimizer.step() and self.average is not None:
@@ -302,6 +309,10 @@ class Trainer(Evaluator):
             self.epoch_loss.add(value, weights)
             self.step_losses.append(value)
         return value
+
+    def _differentiate(self, loss: Any) -> None:
+        """Add the loss's derivatives to the gradients."""
+        loss.backward()
 
     def _finish_accumulating(self) -> None:
         with defer_interrupt():
@@ -353,9 +364,25 @@ class Trainer(Evaluator):
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Go on from a `state_dict`.
+
+        Raises ResumeError for a run with other callbacks or random generators, and what the model
+        and the optimizer raise where they are others; changes nothing then.
+        """
+        streams = [devices.generator(d) for d in self._devices()] + list(self._generators())
+        found = {"callbacks": len(self.callbacks), "generators": len(streams)}
+        for what, count in found.items():
+            if len(saved[what]) != count:
+                raise ResumeError(
+                    OTHER_COUNT.format(what=what, saved=len(saved[what]), found=count)
+                )
+        before = self.model.state_dict()
         self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except Exception:
+            self.model.load_state_dict(before)
+            raise
         for name, p in self.model.named_parameters():
             gradient = saved["gradients"].get(name)
             if gradient is not None:
@@ -364,7 +391,6 @@ class Trainer(Evaluator):
             self.average.load_state_dict(saved["average"])
         if self.plateau is not None and saved["plateau"] is not None:
             self.plateau.load_state_dict(saved["plateau"])
-        streams = [devices.generator(d) for d in self._devices()] + list(self._generators())
         for stream, state in zip(streams, saved["generators"], strict=True):
             stream.set_state(state)
         for callback, state in zip(self.callbacks, saved["callbacks"], strict=True):

@@ -165,7 +165,7 @@ def hunt(kind: LayerKind, make: type[ByHand] = ByHand, *, examples: int, seed: i
         for law in laws_of(kind):
             reports = []
             for example in range(max(2, round(examples * law.effort))):
-                draws = Draws(seed * 1_000_003 + example, regimes=law.regimes, empties=law.empties)
+                draws = Draws(seed * 1_000_003 + example, **law.draws, turn=example)
                 try:
                     reports.append(law.check(maker(draws)))
                 except LawError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from planted.hunting import Finding
-from tapegrad.autograd import ops
+from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.check import PRIMITIVE_LAWS, Draws, LawError, PrimitiveTrial, TrialCall
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
@@ -33,11 +33,39 @@ RULE_LAWS = (
     "float64_results_carry_no_float32_noise",
     "float32_agrees_with_float64",
     "memory_layout_does_not_matter",
+    "at_a_tie_its_gradient_lies_between_those_of_both_sides",
+    "at_equal_eigenvalues_its_gradient_is_right_or_nan",
+    "saturated_values_and_gradients_are_precise",
+    "float16_agrees_with_float64",
+    "float16_sums_lose_nothing",
 )
 
 # name: (arguments by named sizes, body, rules)
 RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
-    "tanh": ({"x": "N i"}, "lambda xp, x: xp.tanh(x)", {"x": "lambda g, y: g - g * (y * y)"}),
+    "tanh": (
+        {"x": "N i"}, "lambda xp, x: xp.tanh(x)",
+        {"x": "lambda g, x, y: g * (1 / (ops.cosh(x) * ops.cosh(x)))"},
+    ),
+    "softplus": (
+        {"x": "N i"}, "lambda xp, x: xp.logaddexp(x, xp.zeros_like(x))",
+        {"x": "lambda g, x: g * (1 / (1 + ops.exp(-x)))"},
+    ),
+    "bias": (
+        {"x": "N i", "b": "i"}, "lambda xp, x, b: x + b",
+        {"x": "lambda g: g * 1", "b": "lambda g: ops.sum(widened(g), axis=0)"},
+    ),
+    "mean of squares": (
+        {"x": "N i"}, "lambda xp, x: xp.mean(x * x, axis=0, dtype=single_or_more(x)).astype(x.dtype)",
+        {"x": "lambda g, x: 2 * x * g / x.shape[0]"},
+    ),
+    "midpoint": (
+        {"x": "N 2"}, "lambda xp, x: xp.mean(x, axis=1)",
+        {"x": "lambda g, x: 0.5 * ops.expand_dims(g, 1) + 0 * x"},
+    ),
+    "eigenvectors": (
+        {"x": "spectrum"}, "lambda xp, x: xp.linalg.eigh((x + x.T) / 2)[1]",
+        {"x": "lambda g, x: turned(g, x, lambda gap, equal: 1 / ops.where(equal, np.nan, gap))"},
+    ),
     "square": ({"x": "N i"}, "lambda xp, x: xp.square(x)", {"x": "lambda g, x: g * (2 * x)"}),
     "cube": ({"x": "N i"}, "lambda xp, x: x * x * x", {"x": "lambda g, x: g * (3 * x * x)"}),
     "sine": ({"x": "N i"}, "lambda xp, x: xp.sin(x)", {"x": "lambda g, x: g * ops.cos(x)"}),
@@ -75,10 +103,17 @@ RIGHT: dict[str, tuple[dict[str, str], str, dict[str, str]]] = {
 }  # fmt: skip
 
 WRONG = """
-tanh | x | no square | y * y | y
-tanh | x | sign | g - g | g + g
-tanh | x | twice for large results | g - g * (y * y) | (g - g * (y * y)) * ops.where(y > 0.9, 2, 1)
-tanh | x | second order only, saved value detached | (y * y) | (detached(y) * y)
+tanh | x | no square | ops.cosh(x) * ops.cosh(x) | ops.cosh(x)
+tanh | x | sign | g * | -g *
+tanh | x | twice for large results | g * | ops.where(y > 0.9, 2, 1) * g *
+tanh | x | second order only, saved value detached | ops.cosh(x) * ops.cosh(x) | ops.cosh(detached(x)) * ops.cosh(x)
+tanh | x | 1 minus what rounds to 1 | g * (1 / (ops.cosh(x) * ops.cosh(x))) | g - g * (y * y)
+softplus | x | 1 minus what rounds to 1 | (1 / (1 + ops.exp(-x))) | (1 - 1 / (1 + ops.exp(x)))
+bias | b | added one by one in float16 | ops.sum(widened(g), axis=0) | one_by_one(g)
+mean of squares | x | counted in float16 | x.shape[0] | one_by_one(0 * x + 1)
+midpoint | x | one of two ties gets all | 0.5 * | ops.where(tied(x), first(x), 0.5) *
+eigenvectors | x | no turn between equal eigenvalues | 1 / ops.where(equal, np.nan, gap) | ops.where(equal, 0, 1 / ops.where(equal, 1, gap))
+eigenvectors | x | the difference of equal eigenvalues | 1 / ops.where(equal, np.nan, gap) | 1 / (gap + 1e-9)
 square | x | half | 2 * x | x
 square | x | wrong in one row | g * (2 * x) | ops.concatenate([(g * (2 * x))[:-1], (g * (2 * x))[-1:] * 2])
 square | x | second order only, detached | 2 * x | 2 * detached(x)
@@ -103,6 +138,7 @@ matrix product | a | second order only, detached | ops.transpose(b) | ops.transp
 row sums | x | mean | x_shape) * 1.0 | x_shape) / x_shape[1]
 row sums | x | off by one row | ops.expand_dims(g, 1) | ops.expand_dims(ops.flip(g, 0), 1)
 largest | x | every tie | first(x) * | ops.where(x == ops.expand_dims(y, 1), 1.0, 0.0) *
+largest | x | twice to the first of ties, minus once to the last | first(x) * | (2 * first(x) - last(x)) *
 largest | x | the first entry always | first(x) * | first(0 * x) *
 softmax of rows | x | diagonal only | (g - ops.sum(g * y, axis=1, keepdims=True)) | g * (1 - y)
 softmax of rows | x | mean | ops.sum( | ops.mean(
@@ -116,6 +152,9 @@ transposition | x | reshaped | ops.transpose(g) * 1.0 | ops.reshape(g, g.shape[:
 def _operation(body: str, rules: dict[str, str]) -> Any:
     names = {"ops": ops, "np": np, "first": _first, "detached": _detached, "single": _single}
     names["wrong_double"] = _wrong_double
+    names |= {"last": _last, "tied": _tied, "one_by_one": _one_by_one, "turned": _turned}
+    names["widened"] = lambda g: ops.cast(g, dtype=np.result_type(g.dtype, np.float32))
+    names["single_or_more"] = lambda x: np.result_type(x.dtype, np.float32)
     run = eval(body, names)
     run.__name__ = "planted"
     primitive = Primitive(run)
@@ -130,6 +169,35 @@ def _bare(x: Any) -> Any:
 def _first(x: Any) -> Any:
     x = _bare(x)
     return (np.arange(x.shape[1]) == x.argmax(axis=1)[:, None]).astype(x.dtype)
+
+
+def _last(x: Any) -> Any:
+    return _first(_bare(x)[:, ::-1])[:, ::-1]
+
+
+def _tied(x: Any) -> Any:
+    x = _bare(x)
+    return x[:, :1] == x[:, 1:]
+
+
+def _one_by_one(g: Any) -> Any:
+    bare = _bare(g)
+    if bare.dtype != np.float16 or not bare.size:
+        return ops.sum(g, axis=0)
+    total = np.cumsum(bare, axis=0, dtype=bare.dtype)[-1]
+    return total if bare is g else Tensor(total)
+
+
+def _turned(g: Any, x: Any, inverse: Any) -> Any:
+    """The cotangent of x for that of the eigenvectors of its symmetric part."""
+    w, v = ops.eigh_parts((x + ops.transpose(x)) / 2)
+    size = w.shape[0]
+    gap = ops.expand_dims(w, 0) - ops.expand_dims(w, 1)
+    diagonal = np.eye(size, dtype=bool)
+    equal = (np.abs(_bare(gap)) < 1e-9) & ~diagonal
+    turn = ops.where(diagonal, 0, inverse(ops.where(diagonal, 1, gap), equal))
+    pulled = v @ (turn * (ops.transpose(v) @ g)) @ ops.transpose(v)
+    return (pulled + ops.transpose(pulled)) / 2
 
 
 def _detached(x: Any) -> Any:
@@ -166,6 +234,14 @@ class WrongRule:
 
     def case(self, d: Any) -> TrialCall:
         """An example."""
+        if self.kind == "eigenvectors":
+            q = d.rotations((3, 3))
+            return TrialCall(
+                [
+                    q * d.spectrum(3) @ q.T
+                    + 0.001 * d.uniform(0, 1, (3, 3)) * (d.regime != "degenerate")
+                ]
+            )
         return TrialCall(
             [d.array(d.shape(sizes), large=100.0) for sizes in RIGHT[self.kind][0].values()]
         )
@@ -197,7 +273,7 @@ def hunt_rule(wrong: WrongRule, *, examples: int, seed: int = 0) -> Finding | No
         warnings.simplefilter("ignore", RuntimeWarning)
         for law in (PRIMITIVE_LAWS[name] for name in RULE_LAWS):
             for example in range(max(2, round(examples * law.effort))):
-                draws = Draws(seed * 1_000_003 + example, regimes=law.regimes)
+                draws = Draws(seed * 1_000_003 + example, **law.draws, turn=example)
                 try:
                     law.check(PrimitiveTrial(wrong.kind, wrong.case, draws, function))
                 except LawError as error:

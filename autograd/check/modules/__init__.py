@@ -13,6 +13,7 @@ from tapegrad.autograd.check.modules import (
     memory,
     methods,
     modes,
+    precision,
     ways_to_run,
 )
 from tapegrad.autograd.check.modules.trial import Layer, ModuleTrial
@@ -29,5 +30,6 @@ MODULE_LAWS = join_laws(
     copies.LAWS,
     data.LAWS,
     integers.LAWS,
+    precision.LAWS,
     ways_to_run.LAWS,
 )

@@ -12,7 +12,7 @@ from tapegrad.autograd import default_dtype
 from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_be_close
 from tapegrad.autograd.check.modules.trial import ModuleTrial, floating_arrays
 
-__all__ = ["INTEGERS", "LAWS", "integers_near"]
+__all__ = ["INTEGERS", "LAWS", "REFUSALS", "integers_near"]
 
 LAWS = Laws("module")
 

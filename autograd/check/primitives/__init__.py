@@ -5,7 +5,14 @@ order in which the laws are checked.
 """
 
 from tapegrad.autograd.check.laws import join_laws
-from tapegrad.autograd.check.primitives import batches, calls, derivatives, other_arrays, values
+from tapegrad.autograd.check.primitives import (
+    batches,
+    calls,
+    derivatives,
+    other_arrays,
+    precision,
+    values,
+)
 from tapegrad.autograd.check.primitives.other_arrays import agree_on_device
 from tapegrad.autograd.check.primitives.scope import applies_to_primitive
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, TrialCall, operations
@@ -23,6 +30,7 @@ PRIMITIVE_LAWS = join_laws(
     "primitive",
     derivatives.LAWS,
     values.LAWS,
+    precision.LAWS,
     calls.LAWS,
     batches.LAWS,
     other_arrays.LAWS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
         try:
             expected = values_of(step(*inputs(turn)))
         except ValueError as refused:  # moved out of what the operation takes: so must replay
-            _must_refuse(lambda turn=turn: replayed(*inputs(turn)), refused)
+            _must_refuse(functools.partial(replayed, *inputs(turn)), refused)
             refusals += 1
             continue
         for i, (f, e) in enumerate(zip(values_of(replayed(*inputs(turn))), expected, strict=True)):

@@ -143,7 +143,7 @@ def tanh(x: Array) -> Array:
 # fast as any, and says nothing of overflow.
 _quiet = contextvars.Context()
 _quiet.run(np.seterr, over="ignore")
-_quiet_context, _cosh = _quiet.copy, np.cosh
+_quiet_context, _cosh, _divide = _quiet.copy, np.cosh, np.divide
 
 
 @primitive
@@ -169,7 +169,7 @@ over_cosh_squared.batch(elementwise_rule)
 def _tanh_rule(g: Array, x: Array) -> Array:
     if type(x) is np.ndarray and x.dtype.kind == "f":  # what the primitive does, for speed
         size = _quiet_context().run(_cosh, x)
-        return g / size / size
+        return _divide(_divide(g, size), size)
     return over_cosh_squared(g, x)
 
 

@@ -26,8 +26,8 @@ from tapegrad.nn.formats.common.errors import (
 )
 from tapegrad.nn.formats.common.names import names_of_classes
 from tapegrad.nn.formats.mxnet.arrays import LIST, read_arrays, save_arrays, write_file
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json
 from tapegrad.nn.mxnet.symbol.symbol import Symbol
 from tapegrad.nn.mxnet.symbol_module import SymbolModule

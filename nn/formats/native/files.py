@@ -17,8 +17,13 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from tapegrad import devices
 from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn.core import files
+from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import FormatError, Limits, UnsupportedError
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.native.building import Builder
@@ -27,10 +32,11 @@ from tapegrad.nn.formats.native.names import KnownClasses, register_class
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
-    import numpy as np
+    from tapegrad.autograd import Tensor
 
 __all__ = ["FORMAT_VERSION", "architecture", "load", "register_class", "save"]
 
+NO_WEIGHTS = "a file that saveWeights wrote; nn.load reads one that save wrote"
 NOT_OURS = (
     "a file saved by tapegrad (arrays alone are read by nn.formats.safetensors_file.read and go "
     "into a module by load_state_dict)"
@@ -123,3 +129,40 @@ def _recognises(first: bytes) -> bool:
 
 
 files.register_format(files.FileFormat(files.NATIVE, (".safetensors",), load, save, _recognises))
+
+
+# Weights by the names of their layers -------------------------------------------------------------
+
+
+@register_service("save_weights")
+def save_weights(table: Mapping[str, Mapping[str, Tensor]], path: str | os.PathLike[str]) -> None:
+    """Write arrays by layer and name, called "layer/weight" in the file, without gradients.
+
+    Raises UnsupportedError for a dtype that the format lacks, OSError for the file itself.
+    """
+    arrays = {
+        f"{layer}/{name}": np.asarray(devices.to_numpy(array_of(tensor.detach())))
+        for layer, entries in table.items()
+        for name, tensor in entries.items()
+        if not name.startswith("grad")
+    }
+    with replace_file(path) as stream:
+        safetensors_file.write(stream, arrays, {"format": "tapegrad weights"})
+
+
+@register_service("load_weights")
+def load_weights(
+    path: str | os.PathLike[str], limits: Limits | None = None
+) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
+    """Return {layer: {name: array}} as `save_weights` wrote it.
+
+    Raises FormatError or one of its children for the content, OSError for the file itself.
+    """
+    arrays, metadata = safetensors_file.read(path, limits or Limits())
+    if metadata.get("format") != "tapegrad weights":
+        raise FormatError(NO_WEIGHTS, file=os.fspath(path), offset=8)
+    table: dict[str, dict[str, np.ndarray[Any, Any]]] = {}
+    for full, array in arrays.items():
+        layer, _, name = full.rpartition("/")
+        table.setdefault(layer, {})[name] = array
+    return table

@@ -23,7 +23,7 @@ from tapegrad.nn.containers.decorators import (
     SpectralNorm,
     WeightNorm,
 )
-from tapegrad.nn.containers.graph import gModule
+from tapegrad.nn.containers.graph import Graph, gModule
 from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.criterions.classification import (
     ClassNLLCriterion,
@@ -278,5 +278,6 @@ COMPOSITES: dict[type, ClassEntry] = {
         gradient=table_of_tensors(3),
     ),
     WeightNorm: ClassEntry(read=layers.read_weight_norm, write=layers.write_weight_norm),
+    Graph: ClassEntry(absent=True),
     gModule: ClassEntry(read=graph.read_gmodule, write=graph.write_gmodule),
 }

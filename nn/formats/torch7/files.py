@@ -17,8 +17,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from tapegrad.autograd.core.atomic_file import replace_file
+from tapegrad.autograd.core.former import path_first_formerly
 from tapegrad.nn import containers, criterions, layers, recurrent
 from tapegrad.nn.core import files
+from tapegrad.nn.core.services import register_service
 from tapegrad.nn.formats.common.errors import (
     Limits,
     SkippedFunctionWarning,
@@ -103,6 +105,7 @@ def objects(
     return read_file_objects(path, long_size=long_size, limits=limits)[0]
 
 
+@path_first_formerly
 def save(
     obj: Any,
     path: str | os.PathLike[str],
@@ -156,3 +159,9 @@ def _built(root: Any, path: Any, classes: Iterable[type] | Mapping[str, type], s
 files.register_format(
     files.FileFormat("torch7", (".t7", ".t7b"), load, save, shared=(".th", ".net", ".dat"))
 )
+
+
+@register_service("save_torch")
+def save_torch(module: Any, path: str | os.PathLike[str]) -> None:
+    """Write a module for `saveTorch`.  Raises UnsupportedError for what Torch7 does not have."""
+    save(module, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.containers.graph import Step
-from tapegrad.nn.formats.common.errors import FormatError
+from tapegrad.nn.formats.common.errors import FormatError, UnsupportedError
 from tapegrad.nn.formats.torch7.objects import Table, TorchObject
 from tapegrad.nn.module import Module
 
@@ -90,7 +90,7 @@ def read_gmodule(fields: Fields, _version: int) -> Fields:
     outputs = tuple(_step_of(parent, step_numbers) for parent in _parents(end))
     if not outputs:
         raise FormatError("an output", "none")
-    return {"modules": modules, "steps": steps, "inputs": count, "outputs": outputs}
+    return {"modules": modules, "steps": steps, "nInputs": count, "outputs": outputs}
 
 
 def _data(node: Any) -> Table:
@@ -169,13 +169,18 @@ def _append(table: Table, item: Any) -> None:
 
 
 def write_gmodule(module: Any, fields: Fields) -> Fields:
-    """Write both graphs; a node with nSplitOutputs splits the list of inputs, or a step's list."""
+    """Write both graphs; a node with nSplitOutputs splits the list of inputs, or a step's list.
+
+    Raises UnsupportedError for a graph in which gradients stop.
+    """
+    if module.stopped:
+        raise UnsupportedError("a graph without stopGradient", f"steps {module.stopped}")
     graphs = _Graphs()
     start = graphs.add([])
     input_nodes = [start]
-    if module.inputs > 1:
-        split = graphs.add([start], nSplitOutputs=module.inputs)
-        input_nodes = [graphs.add([split], selectindex=i + 1) for i in range(module.inputs)]
+    if module.nInputs > 1:
+        split = graphs.add([start], nSplitOutputs=module.nInputs)
+        input_nodes = [graphs.add([split], selectindex=i + 1) for i in range(module.nInputs)]
     lengths: dict[int, int] = {}
     for step in module.steps:
         if step.selected is not None:
@@ -200,7 +205,9 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         data["annotations"] = Table({key: text for key, text in words.items() if text})
         nodes_of_steps.append(graphs.add(parents, **data))
     graphs.add([nodes_of_steps[step] for step in module.outputs])
-    others = {k: v for k, v in fields.items() if k not in {"steps", "inputs", "outputs"}}
+    others = {
+        k: v for k, v in fields.items() if k not in {"steps", "nInputs", "outputs", "stopped"}
+    }
     return others | {
         "fg": graphs.graph(graphs.forward, reverse=False),
         "bg": graphs.graph(graphs.backward, reverse=True),
@@ -208,6 +215,6 @@ def write_gmodule(module: Any, fields: Fields) -> Fields:
         "backwardnodes": list(reversed(graphs.backward)),
         "innode": graphs.forward[0],
         "outnode": graphs.backward[-1],
-        "nInputs": module.inputs,
+        "nInputs": module.nInputs,
         "verbose": False,
     }

@@ -25,6 +25,8 @@ __all__ = ["Conv1d", "Conv2d", "Conv3d"]
 
 Sizes = int | tuple[int, ...]
 
+SAME = "; of an odd kernel and stride 1 the same is dilation * (kernel_size - 1) // 2"
+
 
 class _GroupedConvolution(Module):
     """Convolution over the axes that `axes` names."""
@@ -85,7 +87,7 @@ class _GroupedConvolution(Module):
         if len(sizes) != count or min(sizes) < least:
             raise ValueError(
                 f"{type(self).__name__}: {name} must be {count} int(s) of at least {least}, or one "
-                f"for all, found {setting!r}"
+                f"for all, found {setting!r}{SAME if str(setting) == 'same' else ''}"
             )
         return sizes
 

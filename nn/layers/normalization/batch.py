@@ -34,6 +34,11 @@ __all__ = [
     "VolumetricBatchNormalization",
 ]
 
+NO_MOMENTUM = (
+    "{name}: momentum is None, it must be a number: for statistics of all batches alike, call "
+    "optim.update_bn(model, data) after training"
+)
+
 
 class BatchNormalization(Module):
     """y = (x - mean) / √(var + eps) · weight + bias, feature by feature.
@@ -43,7 +48,8 @@ class BatchNormalization(Module):
     towards them: running += momentum·(batch - running), with var divided by N - 1.  In evaluate(),
     and for a batch of one, mean and var are the running ones.
     affine: with weight, which starts from U(0, 1), and bias, which starts at 0.
-    Raises ShapeError for other shapes.  Source: nn.BatchNormalization.
+    Raises ShapeError for other shapes, and ValueError for a momentum that is no number.  Source:
+    nn.BatchNormalization.
     """
 
     keeps = ("eps", "momentum", "affine", "running_mean", "running_var", "weight", "bias")
@@ -53,6 +59,8 @@ class BatchNormalization(Module):
     def __init__(
         self, nOutput: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
     ) -> None:
+        if momentum is None:
+            raise ValueError(NO_MOMENTUM.format(name=type(self).__name__))
         dtype = default_dtype()
         self.eps = eps
         self.momentum = momentum

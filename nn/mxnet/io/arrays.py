@@ -71,7 +71,7 @@ class NDArrayIter(DataIter):
 
     def _described(self, arrays: list[tuple[str, Any]]) -> list[DataDesc]:
         return [
-            DataDesc(name, (self.batch_size, *x.shape[1:]), x.dtype, self.layout)
+            DataDesc(name, (self.batch_size, *x.shape[1:]), np.dtype(x.dtype).type, self.layout)
             for name, x in arrays
         ]
 
@@ -88,7 +88,7 @@ class NDArrayIter(DataIter):
             np.random.shuffle(self.idx)  # noqa: NPY002  # MXNet's users seed this generator
         rolls = self.last_batch_handle == "roll_over"
         if rolls and self._cache is not None:
-            self.cursor = -len(self._cache[0])
+            self.cursor = -len(self._cache[0]) - self.batch_size
         else:
             self.cursor = -self.batch_size
 
@@ -150,7 +150,7 @@ class NDArrayIter(DataIter):
         return (self._batch() or [])[len(self.data) :]
 
     def getpad(self) -> int:
-        """How many rows only fill the batch (or, as in MXNet, are new behind rolled ones)."""
+        """How many rows only fill the batch (or, as in MXNet, come from the epoch before)."""
         if self.last_batch_handle == "pad":
             return max(self.cursor + self.batch_size - self.num_data, 0)
         if self.last_batch_handle == "roll_over" and -self.batch_size < self.cursor < 0:

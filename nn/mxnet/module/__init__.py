@@ -2,6 +2,7 @@
 
 from tapegrad.nn.mxnet.module.base import BaseModule, BatchEndParam
 from tapegrad.nn.mxnet.module.bucketing import BucketingModule
+from tapegrad.nn.mxnet.module.function_symbol import symbol_of
 from tapegrad.nn.mxnet.module.group import sections
 from tapegrad.nn.mxnet.module.module import Module
 from tapegrad.nn.mxnet.module.python import PythonLossModule, PythonModule
@@ -16,4 +17,5 @@ __all__ = [
     "PythonModule",
     "SequentialModule",
     "sections",
+    "symbol_of",
 ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tapegrad.nn.mxnet.checkpoint import load_params
 from tapegrad.nn.mxnet.module.base import (
     BIND_FIRST,
     DEFAULT,
@@ -64,6 +65,7 @@ class BucketingModule(BaseModule):
         self._params_dirty = False
         self._grad_req: Any = None
         self._monitor: Any = None
+        self._loaded: tuple[Any, Any] | None = None  # parameters that bind will use
 
     def _call_sym_gen(self, key: Any) -> tuple[Any, Any, Any]:
         with NameManager():
@@ -125,6 +127,8 @@ class BucketingModule(BaseModule):
     def get_params(self) -> tuple[Any, Any]:
         """(parameters, states) by name."""
         self._must(self.params_initialized, INIT_FIRST)
+        if self._curr_module is None and self._loaded is not None:
+            return self._loaded
         self._curr_module._params_dirty = self._params_dirty
         found = self._curr_module.get_params()
         self._params_dirty = False
@@ -203,7 +207,8 @@ class BucketingModule(BaseModule):
         """Bind the default bucket; others are bound when a batch of theirs comes."""
         self._must(shared_module is None, "shared_module for BucketingModule is not supported")
         params = self.get_params() if self.params_initialized else None
-        if force_rebind:
+        if force_rebind and self.binded:
+            self._loaded = params
             self._reset_bind()
         if self.binded:
             self.logger.warning("Already bound, ignoring bind()")
@@ -219,6 +224,7 @@ class BucketingModule(BaseModule):
         self._buckets[self._default_bucket_key] = module
         if params is not None:
             self.set_params(*params)
+            self._loaded = None
 
     def switch_bucket(self, bucket_key: Any, data_shapes: Any, label_shapes: Any = None) -> None:
         """Go to a bucket; a new one is bound with the default bucket's parameters and memory."""
@@ -352,31 +358,49 @@ class BucketingModule(BaseModule):
         default_bucket_key: Any = None,
         **kwargs: Any,
     ) -> BucketingModule:
-        """The module of a checkpoint; `sym_gen` is needed for buckets that it lacks.
+        """The module of a checkpoint: bind it, and every bucket has the saved parameters.
 
-        Raises OSError, FormatError, and KeyError for a default key that the checkpoint lacks.
+        Raises OSError and MXNetError for files that cannot be read, others as `load_dict`.
         """
         keys = [int(key) for key in load_arrays(f"{prefix}.buckets")[0].asnumpy()]
         symbols = {key: load_symbol(f"{prefix}-{key}-symbol.json") for key in keys}
-        params = load_arrays(f"{prefix}-{epoch:04d}.params")
-        return BucketingModule.load_dict(symbols, sym_gen, default_bucket_key, params, **kwargs)
+        arg_params, aux_params = load_params(prefix, epoch)
+        return BucketingModule.load_dict(
+            symbols, sym_gen, default_bucket_key, arg_params, aux_params, **kwargs
+        )
 
     @staticmethod
     def load_dict(
-        sym_dict: dict[Any, Any],
+        sym_dict: Mapping[Any, Any] | None = None,
         sym_gen: Any = None,
         default_bucket_key: Any = None,
-        params: Any = None,
+        arg_params: Any = None,
+        aux_params: Any = None,
         **kwargs: Any,
     ) -> BucketingModule:
-        """The module of symbols by key and parameters by name."""
-        default = max(sym_dict) if default_bucket_key is None else default_bucket_key
+        """The module of symbols by key, with parameters and states by name.
+
+        sym_gen:            gives the buckets that `sym_dict` lacks, and the names of data and
+                            labels, which are data and softmax_label without it
+        default_bucket_key: the largest key when omitted
+        kwargs:             arguments of BucketingModule
+        Raises AssertionError without symbols, KeyError for a bucket that nobody gives.
+        """
+        symbols = dict(sym_dict or {})
+        if default_bucket_key is None:
+            if not symbols:
+                raise AssertionError("give the default_bucket_key, or symbols by key")
+            default_bucket_key = max(symbols)
 
         def generate(key: Any) -> tuple[Any, Any, Any]:
-            if sym_gen is not None:
-                return sym_gen(key)  # type: ignore[no-any-return]  # the caller's
-            return sym_dict[key], ("data",), ("softmax_label",)
+            if sym_gen is None:
+                if key not in symbols:
+                    raise KeyError(f"bucket {key!r} is in no file: give load a sym_gen")
+                return symbols[key], ("data",), ("softmax_label",)
+            symbol, data_names, label_names = sym_gen(key)
+            return symbols.get(key, symbol), data_names, label_names
 
-        module = BucketingModule(generate, default_bucket_key=default, **kwargs)
-        module._loaded = params  # type: ignore[attr-defined]  # read at init_params
+        module = BucketingModule(generate, default_bucket_key, **kwargs)
+        module._loaded = (dict(arg_params or {}), dict(aux_params or {}))
+        module.params_initialized = True
         return module

@@ -116,7 +116,8 @@ class DataParallelExecutorGroup:
             shapes = _part_shapes(data_shapes, axes, parts[i])
             shapes |= _part_shapes(label_shapes or (), axes, parts[i])
             if reshape:
-                made.append(self._first[i].reshape(True, True, **shapes))
+                may_change = lambda name: name not in self.param_names  # noqa: E731  # it is used here only
+                made.append(self._first[i].reshaped(shapes, may_change))
             else:
                 made.append(self._bind(i, context, shapes, [*data_shapes, *(label_shapes or ())]))
         self.execs = made

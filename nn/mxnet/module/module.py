@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet import context as ctx
 from tapegrad.nn.mxnet import kvstore as kv
 from tapegrad.nn.mxnet import optimizer as opt
+from tapegrad.nn.mxnet.checkpoint import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.initializer import InitDesc
-from tapegrad.nn.mxnet.io.description import DataDesc, described
-from tapegrad.nn.mxnet.model import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.module.base import (
     BIND_FIRST,
     DEFAULT,
@@ -23,9 +20,14 @@ from tapegrad.nn.mxnet.module.base import (
     OPTIMIZER_FIRST,
     BaseModule,
 )
-from tapegrad.nn.mxnet.module.function_symbol import as_symbol
+from tapegrad.nn.mxnet.module.checks import check_given, check_names, other_shapes, parse_shapes
+from tapegrad.nn.mxnet.module.function_symbol import functions_of, symbol_of
 from tapegrad.nn.mxnet.module.group import DataParallelExecutorGroup
+from tapegrad.nn.mxnet.module.optimizers import made_optimizer, numbered
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.io.description import DataDesc
 
 __all__ = ["Module"]
 
@@ -33,12 +35,14 @@ __all__ = ["Module"]
 class Module(BaseModule):
     """A symbol, or any module or function of Tensors, as a machine to bind, train and ask.
 
-    symbol:            a Symbol; an `nn.Module`, a `gModule`, or a function of Tensors
+    symbol:            a Symbol; an `nn.Module`, a `gModule`, or a function of Tensors, of which
+                       `symbol_of` makes a Symbol
     data_names:        the variables that hold data; label_names: those that hold labels
     context:           a Context, or a list of them, each of which works on a slice of every batch
     work_load_list:    how much of a batch each context gets
     fixed_param_names: parameters that are not trained
     state_names:       variables that are set by set_states
+    loss:              the criterion of an `nn.Module` or function, see `symbol_of`
     Raises ValueError for a name that is no variable, with the nearest ones.
     """
 
@@ -54,6 +58,7 @@ class Module(BaseModule):
         state_names: Sequence[str] | None = None,
         group2ctxs: Any = None,
         compression_params: Any = None,
+        loss: Any = None,
     ):
         super().__init__(logger=logger)
         context = ctx.current_context() if context is None else context
@@ -64,17 +69,19 @@ class Module(BaseModule):
             f"work_load_list: {len(self._work_load_list)} entries, {len(self._context)} contexts",
         )
         self._group2ctxs, self._compression_params = group2ctxs, compression_params
-        self._symbol = as_symbol(symbol)
+        self._symbol = symbol_of(symbol, data_names or (), label_names or (), loss=loss)
+        self._functions = functions_of(self._symbol)
         self._data_names, self._label_names = list(data_names or ()), list(label_names or ())
         self._state_names = list(state_names or ())
         self._fixed_param_names = list(fixed_param_names or ())
+        self._fixed_param_names += [n for one in self._functions for n in sorted(one.fixed)]
         for names, what, required in (
             (self._data_names, "data", True),
             (self._label_names, "label", False),
             (self._state_names, "state", True),
             (self._fixed_param_names, "fixed_param", True),
         ):
-            _check_names(self._symbol, names, what, required)
+            check_names(self._symbol, names, what, required)
         inputs = {*self._data_names, *self._label_names, *self._state_names}
         self._param_names = [n for n in self._symbol.list_arguments() if n not in inputs]
         self._aux_names = self._symbol.list_auxiliary_states()
@@ -199,7 +206,7 @@ class Module(BaseModule):
             self.logger.warning("Already bound, ignoring bind()")
             return
         self._must(for_training or not inputs_need_grad, "inputs_need_grad needs for_training=True")
-        data, label = _parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
+        data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
         if shared_module is not None:
             self._must(
                 isinstance(shared_module, Module)
@@ -240,7 +247,7 @@ class Module(BaseModule):
     def reshape(self, data_shapes: Any, label_shapes: Any = None) -> None:
         """Fit the executors to other shapes; parameters, gradients and the optimizer stay."""
         group = self._group
-        data, label = _parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
+        data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
         group.reshape(data, label)
         self._data_shapes, self._label_shapes = data, label
 
@@ -266,7 +273,6 @@ class Module(BaseModule):
 
         arg_params, aux_params: values by name; what is not in them is an error, unless
                                 `allow_missing`: then the initializer gives it
-        allow_extra:            whether there may be names that are none of the module's
         Raises RuntimeError for a missing name, ValueError for a surplus one, AssertionError before
         bind; nothing has changed then.
         """
@@ -278,16 +284,25 @@ class Module(BaseModule):
             return
         self._must(self.binded, "call bind before initializing the parameters")
         attrs = self._symbol.attr_dict()
+        first = {
+            name: x
+            for one in self._functions
+            for name, x in one.first.items()
+            # nobody asked for others: a module's own values stay
+            if initializer is DEFAULT or name in one.auxiliary
+        }
         own_args, own_aux = self._arg_params or {}, self._aux_params or {}
         for given, own, where in (
             (arg_params, own_args, "arguments"), (aux_params, own_aux, "auxiliary states"),
         ):  # fmt: skip
-            _check_given(given, own, where, allow_missing, allow_extra or faults_of_1_9_1())
+            check_given(given, own, where, allow_missing, allow_extra or faults_of_1_9_1())
         for given, own in ((arg_params, own_args), (aux_params, own_aux)):
             for name in sorted(own):
                 if given is not None and name in given:
                     if given[name] is not own[name]:
                         as_array(given[name]).copyto(own[name])
+                elif name in first:
+                    own[name][:] = first[name]
                 elif given is None or initializer is not None:
                     initializer(InitDesc(name, attrs.get(name)), own[name])
         self.params_initialized = True
@@ -330,6 +345,8 @@ class Module(BaseModule):
         if self._kvstore is not None and self._update_on_kvstore:
             self._kvstore.pull_into(self._arg_params)
         self._params_dirty = False
+        for one in self._functions:
+            one.receive({**self._arg_params, **self._aux_params})
 
     # Optimizer
 
@@ -355,30 +372,10 @@ class Module(BaseModule):
         batch_size = group.batch_size
         if store is not None and "dist" in store.type and "_sync" in store.type:
             batch_size *= store.num_workers
-        rescale = 1.0 / batch_size
-        count = len(self._context)
-        names = {
-            (i if on_store else i * count + k): name
-            for i, name in enumerate(group.own_params)
-            for k in range(1 if on_store else count)
-        }
-        if isinstance(optimizer, str):
-            settings = {"rescale_grad": rescale, **dict(optimizer_params)}
-            optimizer = opt.create(optimizer, sym=self._symbol, param_idx2name=names, **settings)
-        else:
-            self._must(
-                isinstance(optimizer, opt.Optimizer),
-                "optimizer is a name or an mx.optimizer.Optimizer",
-            )
-            if optimizer.rescale_grad != rescale:
-                warnings.warn(
-                    "Optimizer created manually outside Module but rescale_grad is not normalized "
-                    f"to 1.0/batch_size/num_workers ({optimizer.rescale_grad} vs. {rescale}). Is "
-                    "this intended?",
-                    stacklevel=2,
-                )
-            if not optimizer.idx2name:
-                optimizer.idx2name = names
+        optimizer = made_optimizer(
+            optimizer, optimizer_params, self._symbol, 1.0 / batch_size,
+            numbered(group.own_params, 1 if on_store else len(self._context)),
+        )  # fmt: skip
         self._optimizer, self._kvstore, self._update_on_kvstore = optimizer, store, on_store
         self._updater = None
         if store is not None:
@@ -413,28 +410,11 @@ class Module(BaseModule):
         Raises AssertionError before init_params.
         """
         self._must_be_ready()
-        self._fit_shapes(data_batch)
+        if not isinstance(data_batch, list):
+            shapes = other_shapes(data_batch, self._data_shapes or (), self._label_shapes)
+            if shapes is not None:
+                self.reshape(*shapes)
         self._group.forward(data_batch, is_train)
-
-    def _fit_shapes(self, batch: Any) -> None:
-        if isinstance(batch, list):
-            return
-        data = [as_array(x) for x in batch.data]
-        bound = [d.shape for d in self._data_shapes or ()]
-        if [x.shape for x in data[: len(bound)]] == bound:
-            return
-        given = getattr(batch, "provide_data", None)
-        names = self._data_shapes or ()
-        new = given or [
-            DataDesc(d.name, x.shape, d.dtype, d.layout) for d, x in zip(names, data, strict=False)
-        ]
-        labels = getattr(batch, "provide_label", None)
-        if not labels and getattr(batch, "label", None) and self._label_shapes:
-            labels = [
-                DataDesc(d.name, as_array(x).shape, d.dtype, d.layout)
-                for d, x in zip(self._label_shapes, batch.label, strict=False)
-            ]
-        self.reshape(new, labels or None)
 
     def backward(self, out_grads: Any = None) -> None:
         """Fill the gradients; `out_grads` where an output is no loss.
@@ -511,66 +491,3 @@ class Module(BaseModule):
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater
         owner.load_states(fname)
-
-
-def _check_names(symbol: Any, names: Sequence[str], what: str, required: bool) -> None:
-    arguments = symbol.list_arguments()
-    for name in names:
-        if name in arguments:
-            continue
-        candidates = [
-            a for a in arguments if not a.endswith(("_weight", "_bias", "_gamma", "_beta"))
-        ]
-        near = get_close_matches(name, candidates, 3, 0.3) or candidates
-        text = (
-            f"You created Module with Module(..., {what}_names={list(names)}) but input with name "
-            f"'{name}' is not found in symbol.list_arguments(). Did you mean one of:\n\t"
-            + "\n\t".join(near)
-        )
-        if required:
-            raise ValueError(text)
-        warnings.warn(text, stacklevel=4)
-
-
-def _parse_shapes(
-    data_names: Sequence[str], label_names: Sequence[str], data_shapes: Any, label_shapes: Any
-) -> tuple[list[DataDesc], list[DataDesc] | None]:
-    data = described(data_shapes) or []
-    found = [d.name for d in data]
-    if sorted(found) != sorted(data_names):
-        raise ValueError(
-            "Data provided by data_shapes don't match names specified by data_names "
-            f"({data_shapes} vs. {list(data_names)})"
-        )
-    label = described(label_shapes)
-    names = [d.name for d in label or ()]
-    if sorted(names) != sorted(label_names):
-        warnings.warn(
-            "Data provided by label_shapes don't match names specified by label_names "
-            f"({label_shapes} vs. {list(label_names)})",
-            stacklevel=4,
-        )
-    return data, label or None
-
-
-def _check_given(
-    given: Mapping[str, Any] | None,
-    own: Mapping[str, NDArray],
-    where: str,
-    allow_missing: bool,
-    allow_extra: bool,
-) -> None:
-    """Raise for missing, surplus and misshapen values before anything is written."""
-    if given is None:
-        return
-    for name in sorted(own):
-        if name not in given:
-            if not allow_missing:
-                raise RuntimeError(f"{name} is not presented")
-        elif tuple(given[name].shape) != own[name].shape:
-            raise MXNetError(
-                f"{name} has the shape {own[name].shape}, the given one {tuple(given[name].shape)}"
-            )
-    for name in given:
-        if name not in own and not allow_extra:
-            raise ValueError(f'Find name "{name}" that is not in the {where}')

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import register_service
-from tapegrad.nn.mxnet.attributes import text_of
+from tapegrad.nn.mxnet.attributes import texts_of
 from tapegrad.nn.mxnet.context import Context, current_context
+from tapegrad.nn.mxnet.declaration import Call, find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor
-from tapegrad.nn.mxnet.operator import Call, find_operator
 
-__all__ = ["function_of", "invoke"]
+__all__ = ["invoke", "named_function"]
 
 
 @register_service("mxnet.invoke")  # methods of NDArray, which stands below, ask for it
@@ -41,7 +42,7 @@ def invoke(name: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
     named = {
         k: settings.pop(k) for k in list(settings) if _is_input(settings[k]) and k not in op.kinds
     }
-    texts = {key: text_of(value) for key, value in settings.items() if value is not None}
+    texts = texts_of(op.kinds, settings)
     if op.variadic:
         texts.setdefault(op.variadic, str(len(flat) + len(named)))
     read = op.read(texts)
@@ -59,7 +60,7 @@ def invoke(name: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:
         flat += named.values()
     inputs = [as_array(value) for value in flat]
     place = _context(context, inputs)
-    call = Call(read, train=False, name=op.name)
+    call = Call(read, False, devices.generator(place.device), op.name)
     with no_grad(), np.errstate(all="ignore"):
         try:
             results = op(call, *[x.tensor for x in inputs])
@@ -102,16 +103,12 @@ def _fresh(y: Any, inputs: Sequence[NDArray], context: Context) -> NDArray:
     return from_tensor(y, context)
 
 
-def function_of(name: str) -> Callable[..., Any]:
-    """The function ``mx.nd.NAME``.  Raises AttributeError for an unknown operator."""
-    try:
-        op = find_operator(name)
-    except MXNetError as error:
-        raise AttributeError(f"mx.nd has no {name!r}: {error}") from None
+def named_function(operator: str, name: str) -> Callable[..., Any]:
+    """The function of an operator, called `name`."""
 
     def function(*arrays: Any, **settings: Any) -> Any:
-        return invoke(name, arrays, settings)
+        return invoke(operator, arrays, settings)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = op.body.__doc__
+    function.__doc__ = find_operator(operator).body.__doc__
     return function

@@ -178,13 +178,17 @@ class NDArray(Overloading):
         return self
 
     def tostype(self, stype: str) -> NDArray:
-        """The array with another kind of storage.  Raises ValueError for sparse kinds here."""
-        if stype == "default":
-            return self
-        raise ValueError(f"storage {stype!r} is made by mx.nd.sparse.{stype}_array(...)")
+        """The array with another kind of storage: "default", "row_sparse" or "csr".
+
+        Raises ValueError for another kind.
+        """
+        return self if stype == "default" else service("mxnet.with_storage")(self, stype)
 
     def reshape(self, *shape: Any, **settings: Any) -> NDArray:
-        """The entries in another shape, on the same memory; codes as in `reshaped`."""
+        """The entries in another shape, on the same memory; codes as in `reshaped`.
+
+        Raises TypeError for an unknown argument.
+        """
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         shape = tuple(settings.pop("shape", shape))

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 
 __all__ = ["Overloading"]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import ops
-from tapegrad.nn.mxnet.attributes import Bool, Choice, Float, Int, Shape
+from tapegrad.nn.mxnet.attributes import Bool, Choice, DType, Float, Int, Shape
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
 from tapegrad.nn.mxnet.reshape import reshaped
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 
@@ -166,20 +167,18 @@ def stack(call: Call, *args: Tensor) -> Any:
 
 
 def _concat_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
-    if all(known(shape) for shape in inputs):
-        first = inputs[0]
-        assert first is not None
-        dim = a.dim % len(first)
-        whole = sum(shape[dim] for shape in inputs if shape is not None)
-        outputs[0] = unify(outputs[0], (*first[:dim], whole, *first[dim + 1 :]))
-        return
     shape: PartialShape = None
     for one in (*inputs, *outputs):  # other dimensions than `dim` agree
         if one is not None:
             dim = a.dim % len(one)
             shape = unify(shape, (*one[:dim], 0, *one[dim + 1 :]))
-    if shape is not None:
-        inputs[:] = [unify(one, shape) for one in inputs]
+    if shape is None:
+        return
+    inputs[:] = [unify(one, shape) for one in inputs]
+    if all(known(one) for one in inputs):
+        dim = a.dim % len(shape)
+        whole = sum(one[dim] for one in inputs if one is not None)
+        outputs[0] = unify(outputs[0], (*shape[:dim], whole, *shape[dim + 1 :]))
 
 
 @operator(
@@ -228,7 +227,8 @@ def slice_channel(call: Call, data: Tensor) -> Any:
     """Equal parts along an axis, without the axis if `squeeze_axis`."""
     a = call.a
     parts = ops.split(data, a.num_outputs, a.axis)
-    return [ops.squeeze(part, a.axis) for part in parts] if a.squeeze_axis else list(parts)
+    single = a.squeeze_axis and parts[0].shape[a.axis] == 1
+    return [ops.squeeze(part, a.axis) for part in parts] if single else list(parts)
 
 
 @operator(
@@ -300,3 +300,96 @@ def broadcast_like(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
     for i, j in zip(mine, theirs, strict=True):
         shape[i] = rhs.shape[j]
     return ops.broadcast_to(lhs, tuple(shape))
+
+
+def _reshape_like_shapes(
+    a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]
+) -> None:
+    mine, other = inputs
+    if mine is not None and other is not None and known(mine) and known(other):
+        outputs[0] = unify(outputs[0], _shape_like(a, mine, other))
+
+
+def _shape_like(a: Attributes, mine: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    part = slice(a.lhs_begin, a.lhs_end)
+    begin, end, _ = part.indices(len(mine))
+    return (*mine[:begin], *other[a.rhs_begin : a.rhs_end], *mine[end:])
+
+
+@operator(
+    "reshape_like", "lhs rhs", flat="rhs", shapes=_reshape_like_shapes,
+    lhs_begin=Int(None, none=True), lhs_end=Int(None, none=True), rhs_begin=Int(None, none=True),
+    rhs_end=Int(None, none=True),
+)  # fmt: skip
+def reshape_like(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+    """lhs in the shape of rhs; with bounds some axes take the lengths of some of the other's."""
+    return lhs.reshape(_shape_like(call.a, tuple(lhs.shape), tuple(rhs.shape)))
+
+
+def _bounds(a: Attributes, n: int) -> list[int]:
+    """The bounds of `_split_v2`'s parts of n entries."""
+    if a.sections:
+        if n % a.sections:
+            raise ValueError(f"{n} entries, no multiple of {a.sections}")
+        return [n // a.sections * i for i in range(a.sections + 1)]
+    inner = a.indices if a.indices[:1] == (0,) else (0, *a.indices)
+    return [*inner, n]
+
+
+def _split_names(a: Attributes) -> list[str]:
+    count = len(_bounds(a, a.sections)) - 1
+    return ["output"] if count == 1 else [f"output{i}" for i in range(count)]
+
+
+@operator(
+    "_split_v2",
+    outputs=_split_names,
+    indices=Shape(()),
+    axis=Int(1),
+    squeeze_axis=Bool(False),
+    sections=Int(0),
+)
+def split_v2(call: Call, data: Tensor) -> Any:
+    """Parts along an axis: `sections` equal ones, or those that begin at `indices`."""
+    a = call.a
+    axis = a.axis % data.ndim
+    bounds = _bounds(a, data.shape[axis])
+    before = (slice(None),) * axis
+    parts = [data[(*before, slice(*pair))] for pair in pairwise(bounds)]
+    return [ops.squeeze(part, axis) for part in parts] if a.squeeze_axis else parts
+
+
+@operator("_rnn_param_concat", "args", variadic="num_args", dim=Int(1), num_args=Int())
+def rnn_param_concat(call: Call, *args: Tensor) -> Any:
+    """Arrays one behind the other along `dim`: RNN's vector of weights from its parts."""
+    return ops.concatenate(list(args), call.a.dim)
+
+
+@operator("diag", k=Int(0), axis1=Int(0), axis2=Int(1))
+def diag(call: Call, data: Tensor) -> Any:
+    """The diagonal, k above the main one, as last axis; of one axis the matrix with it."""
+    a = call.a
+    return ops.diag(data, a.k) if data.ndim == 1 else ops.diagonal(data, a.k, a.axis1, a.axis2)
+
+
+@operator("_np_cumsum", aliases="cumsum", axis=Int(None, none=True), dtype=DType(None, none=True))
+def cumsum(call: Call, data: Tensor) -> Any:
+    """The sums of the first entries along an axis; of the flattened array without one."""
+    y = ops.cumsum(data, axis=call.a.axis)
+    return y if call.a.dtype is None else ops.cast(y, dtype=call.a.dtype)
+
+
+@operator("amp_multicast", lambda a: [f"data_{i}" for i in range(a.num_outputs)],
+          outputs=lambda a: [f"output{i}" for i in range(a.num_outputs)], num_outputs=Int(),
+          cast_narrow=Bool(False))  # fmt: skip
+def amp_multicast(call: Call, *arrays: Tensor) -> Any:
+    """All arrays in the widest of their types, in the narrowest with `cast_narrow`."""
+    kinds = sorted((np.dtype(x.dtype) for x in arrays), key=lambda kind: kind.itemsize)
+    dtype = kinds[0] if call.a.cast_narrow else kinds[-1]
+    return [ops.cast(x, dtype=dtype) for x in arrays]
+
+
+@operator("_grad_add", "lhs rhs")
+def grad_add(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+    """The sum of two gradients."""
+    return lhs + rhs

@@ -8,13 +8,16 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
+from tapegrad.nn.mxnet.declaration import Call, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, operator
+from tapegrad.nn.mxnet.operators.constants import constant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["one_hot", "pick", "places", "sequence_mask", "take"]
+__all__ = ["added", "one_hot", "pick", "places", "sequence_mask", "take"]
 
 _LONG = np.dtype(np.int64)
 
@@ -28,13 +31,21 @@ def places(indices: Any, n: int, mode: str) -> Any:
     if mode == "wrap":
         return ops.remainder(at, n)
     if mode == "raise":
-        found = at.numpy()
-        if found.size and (found.min() < -n or found.max() >= n):
-            raise MXNetError(
-                f"an index is out of range of {n} entries: {found.min()}…{found.max()}"
-            )
-        return ops.remainder(at, n)
+        return ops.remainder(_in_range(at, n=n), n)
     return ops.clip(at, 0, n - 1)
+
+
+@constant
+def _in_range(at: Any, *, n: int) -> Any:
+    """at itself.  Raises MXNetError for a number out of range."""
+    if at.size and (at.min() < -n or at.max() >= n):
+        raise MXNetError(f"an index is out of range of {n} entries: {at.min()}…{at.max()}")
+    return at
+
+
+def added(x: Any, at: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with x added at places along the first axes."""
+    return ops.index_add(x, list(at), (ops.index_template.HOLE,) * len(at), tuple(shape))
 
 
 @operator(
@@ -106,8 +117,8 @@ def gather_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
 @operator("scatter_nd", "data indices", flat="indices", shape=Shape())
 def scatter_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
     """Zeros with `data` written at `indices`."""
-    at = tuple(places(indices[i], call.a.shape[i], "clip") for i in range(indices.shape[0]))
-    return ops.index_add(ops.cast(np.zeros(call.a.shape), dtype=data.dtype), at, data)
+    at = [places(indices[i], call.a.shape[i], "clip") for i in range(indices.shape[0])]
+    return added(data, at, call.a.shape)
 
 
 # Sequences: (T, N, …), or (N, T, …) with axis 1 --------------------------------------------------
@@ -167,11 +178,14 @@ def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = Non
     axis=Int(0),
 )
 def sequence_reverse(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Any:
-    """The steps of each sequence in reverse order; those behind its end stay; (T, N, …)."""
+    """The steps of each sequence in reverse order; those behind its end stay."""
+    axis = call.a.axis
     if sequence_length is None:
-        return ops.flip(data, 0)
-    n, samples = data.shape[:2]
+        return ops.flip(data, axis)
+    x = ops.swapaxes(data, 0, 1) if axis else data
+    n, samples = x.shape[:2]
     steps = np.arange(n)[:, None]
     lengths = ops.to_integer(sequence_length, dtype=_LONG).reshape((1, -1))
     at = ops.where(ops.less(steps, lengths), lengths - 1 - steps, steps + lengths * 0)
-    return data[at, np.arange(samples)[None, :] + at * 0]
+    y = x[at, np.arange(samples)[None, :] + at * 0]
+    return ops.swapaxes(y, 0, 1) if axis else y

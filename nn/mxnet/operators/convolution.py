@@ -9,7 +9,7 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.windows import (
     as_planes,
     channels_first,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["convolution", "deconvolution", "embedding", "fully_connected"]
 
 LAYOUTS = ("NCDHW", "NCHW", "NCW", "NDHWC", "NHWC", "NWC")
-_WINDOWS = {
+_WINDOWS: dict[str, Any] = {
     "kernel": Shape(),
     "stride": Shape(()),
     "dilate": Shape(()),
@@ -89,7 +89,6 @@ def _must_have_axes(a: Attributes, data: tuple[int, ...]) -> None:
 @operator(
     "Convolution",
     _weight_and_bias,
-    aliases="Convolution_v1",
     shapes=_convolution_shapes,
     workspace=Int(1024),
     no_bias=Bool(False),
@@ -109,6 +108,16 @@ def convolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = 
     if bias is not None:
         y = y + bias.reshape((-1,) + (1,) * len(a.kernel))
     return from_planes(y, a.layout)
+
+
+operator(
+    "Convolution_v1",
+    _weight_and_bias,
+    shapes=_convolution_shapes,
+    workspace=Int(1024),
+    no_bias=Bool(False),
+    **_WINDOWS,
+)(convolution.body)
 
 
 def _placing(a: Attributes, lengths: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -201,7 +210,6 @@ def _fully_connected_shapes(
 @operator(
     "FullyConnected",
     _weight_and_bias,
-    aliases="_sparse_FullyConnected",
     num_hidden=Int(),
     no_bias=Bool(False),
     flatten=Bool(True),
@@ -231,7 +239,6 @@ def _embedding_shapes(
 @operator(
     "Embedding",
     "data weight",
-    aliases="_sparse_Embedding",
     flat="data",
     input_dim=Int(),
     output_dim=Int(),

@@ -8,8 +8,8 @@ import numpy as np
 
 from tapegrad.autograd import Tensor
 from tapegrad.nn.mxnet.attributes import Bool, DType, Float, Int, Shape, Text
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 
@@ -76,3 +76,34 @@ def zeros_like(call: Call, data: Tensor) -> Any:
 def ones_like(call: Call, data: Tensor) -> Any:
     """Ones of the shape and type of data."""
     return data * 0 + 1
+
+
+@operator("_eye", "", N=Int(), M=Int(0), k=Int(0), ctx=Text(""), dtype=DType(_SINGLE))
+def eye(call: Call) -> Any:
+    """(N, M or N): ones on a diagonal, k above the main one."""
+    a = call.a
+    return Tensor(np.eye(a.N, a.M or None, a.k, dtype=a.dtype))
+
+
+@operator(
+    "_linspace", "", start=Float(), stop=Float(None, none=True), step=Float(1.0), repeat=Int(1),
+    infer_range=Bool(False), ctx=Text(""), dtype=DType(_SINGLE), num=Int(50),
+    endpoint=Bool(True),
+)  # fmt: skip
+def linspace(call: Call) -> Any:
+    """`num` numbers in equal steps from start to stop."""
+    a = call.a
+    return Tensor(np.linspace(a.start, a.stop, a.num, a.endpoint).astype(a.dtype))
+
+
+@operator(
+    "_contrib_arange_like", hint="arange_like", flat="data", start=Float(0.0), step=Float(1.0),
+    repeat=Int(1), ctx=Text(""), axis=Int(None, none=True),
+)  # fmt: skip
+def arange_like(call: Call, data: Tensor) -> Any:
+    """Numbers start, start + step, … in the shape of data, or as many as one axis has entries."""
+    a = call.a
+    shape = tuple(data.shape) if a.axis is None else (data.shape[a.axis],)
+    n = int(np.prod(shape))
+    y = a.start + a.step * (np.arange(n) // a.repeat)
+    return Tensor(y.astype(np.dtype(data.dtype)).reshape(shape), device=data.device)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tapegrad.autograd import Tensor, custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Bool, Float, Int
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 
@@ -43,6 +43,8 @@ def minimum(lhs: Any, rhs: Any) -> Tensor:
 
 def remainder(lhs: Any, rhs: Any) -> Tensor:
     """lhs mod rhs with the sign of rhs, 0 where rhs is 0."""
+    if not isinstance(rhs, Tensor):  # a number decides no type
+        return ops.remainder(lhs, rhs) if rhs else lhs * 0
     safe = ops.where(ops.equal(rhs, 0), 1, rhs)
     return ops.where(ops.equal(rhs, 0), 0, ops.remainder(lhs, safe))
 
@@ -92,7 +94,7 @@ ELEMENTWISE = {
     "power": ("_power", "_Power"),
     "maximum": ("_maximum", "_Maximum"),
     "minimum": ("_minimum", "_Minimum"),
-    "hypot": ("_hypot", ""),
+    "hypot": ("_hypot", "_Hypot"),
     "equal": ("_equal", "_Equal"),
     "not_equal": ("_not_equal", "_Not_Equal"),
     "greater": ("_greater", "_Greater"),
@@ -163,7 +165,7 @@ def _declare_pairs() -> None:
 
 
 def _declare_scalars() -> None:
-    settings = {"scalar": Float(1.0), "is_int": Bool(True)}
+    settings: dict[str, Any] = {"scalar": Float(1.0), "is_int": Bool(True)}
     for stem, (word, aliases) in (SCALAR | REFLECTED).items():
         left = stem in REFLECTED
 

@@ -11,7 +11,7 @@ from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import unify
 
@@ -181,7 +181,6 @@ def _declare_regressions() -> None:
         operator(
             name,
             "data label",
-            aliases=f"_sparse_{name}",
             loss=True,
             flat="label",
             grad_scale=Float(1.0),

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int, Shape, Text
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _by_axis(axis: int, count: int) -> Any:
     return rule
 
 
-_BATCH = {
+_BATCH: dict[str, Any] = {
     "eps": Float(1e-3),
     "momentum": Float(0.9),
     "fix_gamma": Bool(True),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.windows import as_planes, from_planes
 from tapegrad.nn.mxnet.symbol.inference import unify
 
@@ -47,7 +48,8 @@ def _pooling_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Par
     data = inputs[0]
     if data is None or 0 in data:
         return
-    last = a.layout is not None and not a.layout.startswith("NC")
+    layout = getattr(a, "layout", None)
+    last = layout is not None and not layout.startswith("NC")
     lengths = data[1:-1] if last else data[2:]
     counts = tuple(count for *_, count in _windows(a, lengths))
     y = (data[0], *counts, data[-1]) if last else (*data[:2], *counts)
@@ -62,7 +64,6 @@ def _workspace(a: Attributes) -> int:
 @operator(
     "Pooling",
     hidden=_workspace,
-    aliases="Pooling_v1",
     shapes=_pooling_shapes,
     kernel=Shape(()),
     pool_type=Choice("max", words=("avg", "lp", "max", "sum")),
@@ -108,8 +109,27 @@ def pooling(call: Call, data: Tensor) -> Any:
     return from_planes(total, a.layout)
 
 
+def _pooling_of_v1(call: Call, data: Tensor) -> Any:
+    """`Pooling` as files of before 1.0 have it."""
+    a = Attributes("Pooling", pooling.kinds, {})
+    vars(a).update(vars(call.a))
+    return pooling.body(replace(call, a=a), data)
+
+
+operator(
+    "Pooling_v1",
+    shapes=_pooling_shapes,
+    kernel=Shape(()),
+    pool_type=Choice("max", words=("avg", "max", "sum")),
+    global_pool=Bool(False),
+    pooling_convention=Choice("valid", words=("full", "valid")),
+    stride=Shape(()),
+    pad=Shape(()),
+)(_pooling_of_v1)
+
+
 def _counts(found: list[tuple[int, int, int, int, int]], outside: bool, dtype: Any) -> np.ndarray:
-    """The number of entries of each window, those of the padding included if `outside`."""
+    """The entries of each window, those of the padding included if `outside`; 1 where none is."""
     whole = np.ones((1,) * len(found), dtype)
     for axis, (n, k, s, p, count) in enumerate(found):
         start = np.arange(count) * s - p
@@ -118,7 +138,7 @@ def _counts(found: list[tuple[int, int, int, int, int]], outside: bool, dtype: A
         shape = [1] * len(found)
         shape[axis] = count
         whole = whole * inside.reshape(shape).astype(dtype)
-    return whole
+    return np.maximum(whole, 1)
 
 
 def _over_windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], largest: bool) -> Any:
@@ -132,4 +152,4 @@ def _over_windows(x: Any, kernel: tuple[int, ...], stride: tuple[int, ...], larg
         return ops.avg_pool2d(x, kernel, stride, divide=False)
     if largest:
         return ops.max_pool3d(x, kernel, stride)
-    return ops.avg_pool3d(x, kernel, stride, divide=False)
+    return ops.avg_pool3d(x, kernel, stride) * math.prod(kernel)

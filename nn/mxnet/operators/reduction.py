@@ -8,7 +8,8 @@ import numpy as np
 
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
-from tapegrad.nn.mxnet.operator import Call, operator
+from tapegrad.nn.mxnet.declaration import Call, operator
+from tapegrad.nn.mxnet.operators.constants import constant
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["argmax", "dot", "softmax"]
 
 _SINGLE = np.dtype(np.float32)
-_REDUCE = {
+_REDUCE: dict[str, Any] = {
     "axis": Shape(None, none=True),
     "keepdims": Bool(False),
     "exclude": Bool(False),
@@ -169,6 +170,14 @@ def argsort(call: Call, data: Tensor) -> Any:
     return _positions(at, call.a.dtype)
 
 
+@constant
+def _mask(data: Any, at: Any, *, axis: int) -> Any:
+    """1 at places along an axis, else 0."""
+    found = np.zeros(data.shape, data.dtype)
+    np.put_along_axis(found, at, 1, axis)
+    return found
+
+
 def _topk_outputs(a: Attributes) -> list[str]:
     return ["output0", "output1"] if a.ret_typ == "both" else ["output"]
 
@@ -192,9 +201,7 @@ def topk(call: Call, data: Tensor) -> Any:
     count = a.k or flat.shape[axis]
     at = ops.take(at, np.arange(count), axis)
     if a.ret_typ == "mask":
-        chosen = np.zeros(flat.shape, np.dtype(data.dtype))
-        np.put_along_axis(chosen, np.asarray(at.numpy()), 1, axis)
-        return ops.reshape(ops.cast(flat, dtype=data.dtype) * 0 + chosen, tuple(shape))
+        return _mask(flat, at, axis=axis).reshape(tuple(shape))
     values = ops.take_along_axis(flat, at, axis)
     positions = _positions(at, a.dtype)
     return {"both": [values, positions], "indices": positions, "value": values}[a.ret_typ]
@@ -202,7 +209,7 @@ def topk(call: Call, data: Tensor) -> Any:
 
 # Products ----------------------------------------------------------------------------------------
 
-_TRANSPOSED = {
+_TRANSPOSED: dict[str, Any] = {
     "transpose_a": Bool(False),
     "transpose_b": Bool(False),
     "forward_stype": Choice(None, none=True, words=("csr", "default", "row_sparse")),
@@ -227,7 +234,7 @@ def batch_dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
 
 # Normalized exponentials -------------------------------------------------------------------------
 
-_SOFTMAX = {
+_SOFTMAX: dict[str, Any] = {
     "axis": Int(-1),
     "temperature": Float(None, none=True),
     "dtype": DType(None, none=True),

@@ -8,7 +8,7 @@ from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.attributes import Attributes
-    from tapegrad.nn.mxnet.operator import PartialShape
+    from tapegrad.nn.mxnet.declaration import PartialShape
 
 __all__ = ["all_alike", "first_alike"]
 

@@ -11,15 +11,15 @@ import numpy as np
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Choice, DType, Float
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
-from tapegrad.nn.mxnet.operator import Call, PartialShape, operator
+from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.elementwise import like
-from tapegrad.nn.mxnet.operators.shape_rules import all_alike, first_alike
+from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["activation", "leaky_relu"]
+__all__ = ["activation", "leaky_relu", "round_away"]
 
 
 @custom_vjp
@@ -30,7 +30,7 @@ def _absolute(x: Any) -> Any:
 _absolute.vjp(x=lambda g, x: g * np.sign(x))
 
 
-def _round_away(x: Any) -> Any:
+def round_away(x: Any) -> Any:
     """Halves away from zero."""
     return ops.signum(x) * ops.floor(ops.absolute(x) + 0.5)
 
@@ -82,7 +82,10 @@ UNARY: dict[str, tuple[Callable[[Any], Any], str]] = {
     "erfinv": (ops.erfinv, "the inverse of the error function"),
     "gamma": (ops.gamma, "Γ(x)"),
     "gammaln": (ops.gammaln, "log |Γ(x)|"),
-    "round": (_round_away, "the nearest whole number, halves away from 0"),
+    "digamma": (ops.digamma, "the derivative of log Γ(x)"),
+    "log_sigmoid": (ops.log_expit, "log(1 / (1 + e⁻ˣ))"),
+    "mish": (lambda x: x * ops.tanh(ops.logaddexp(x, 0)), "x · tanh(log(1 + eˣ))"),
+    "round": (round_away, "the nearest whole number, halves away from 0"),
     "rint": (_rint, "the nearest whole number, halves down"),
     "floor": (ops.floor, "the whole number below"),
     "ceil": (ops.ceil, "the whole number above"),
@@ -90,7 +93,6 @@ UNARY: dict[str, tuple[Callable[[Any], Any], str]] = {
     "fix": (ops.trunc, "the whole number towards 0"),
     "logical_not": (lambda x: like(ops.equal(x, 0), x), "1 where x is 0, else 0"),
 }
-ALIASES = {"relu": "", "softsign": ""}
 
 
 def _declare() -> None:
@@ -100,7 +102,7 @@ def _declare() -> None:
             return run(data)
 
         body.__doc__ = f"{formula}, elementwise."
-        operator(name, aliases=ALIASES.get(name, ""), shapes=all_alike)(body)
+        operator(name, shapes=all_alike)(body)
 
 
 _declare()
@@ -118,6 +120,12 @@ def copy(call: Call, data: Tensor) -> Tensor:
     return data * 1
 
 
+@operator("_identity_with_attr_like_rhs", "lhs rhs", flat="rhs", shapes=all_alike)
+def identity_like(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
+    """lhs, known to have the shape of rhs."""
+    return lhs * 1
+
+
 @operator("BlockGrad", aliases="stop_gradient", shapes=all_alike)
 def block_grad(call: Call, data: Tensor) -> Tensor:
     """The data, without a gradient."""
@@ -130,10 +138,6 @@ def _block(x: Any) -> Any:
 
 
 _block.vjp(x=lambda g: g * 0)
-
-
-def _first_shape(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]) -> None:
-    first_alike(a, inputs, outputs)
 
 
 @operator("Cast", aliases="cast", dtype=DType(), shapes=all_alike)

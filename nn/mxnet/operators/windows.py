@@ -30,7 +30,10 @@ def of_rank(a: Attributes, name: str, default: int) -> tuple[int, ...]:
 
 
 def length(n: int, kernel: int, stride: int, pad: int, dilate: int = 1) -> int:
-    """⌊(n + 2·pad - (dilate·(kernel - 1) + 1)) / stride⌋ + 1; 0 stays 0."""
+    """⌊(n + 2·pad - (dilate·(kernel - 1) + 1)) / stride⌋ + 1; 0 stays 0.
+
+    Raises ValueError for a kernel that is larger than the padded axis.
+    """
     if n == 0:
         return 0
     found = (n + 2 * pad - (dilate * (kernel - 1) + 1)) // stride + 1

@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
-from tapegrad.nn.mxnet.symbol.creation import arange, full, ones, zeros
-from tapegrad.nn.mxnet.symbol.pairs import hypot, maximum, minimum, power
-from tapegrad.nn.mxnet.symbol.symbol import (
-    Group,
-    Symbol,
-    Variable,
-    from_operator,
-    load,
-    load_json,
-    var,
+from tapegrad.nn.mxnet.namespaces import finder
+from tapegrad.nn.mxnet.symbol import _internal, contrib, image, linalg, op, random, sparse
+from tapegrad.nn.mxnet.symbol.creation import arange, eye, full, linspace, ones, zeros
+from tapegrad.nn.mxnet.symbol.functions import function_of
+from tapegrad.nn.mxnet.symbol.pairs import (
+    histogram,
+    hypot,
+    maximum,
+    minimum,
+    power,
+    split_v2,
 )
+from tapegrad.nn.mxnet.symbol.symbol import Group, Symbol, Variable, load, load_json, var
+
+pow = power  # MXNet's name
 
 __all__ = [
     "Group",
     "Symbol",
     "Variable",
+    "_internal",
     "arange",
+    "contrib",
+    "eye",
     "full",
+    "histogram",
     "hypot",
+    "image",
+    "linalg",
+    "linspace",
     "load",
     "load_json",
     "maximum",
     "minimum",
     "ones",
+    "op",
+    "pow",
     "power",
+    "random",
+    "sparse",
+    "split_v2",
     "var",
     "zeros",
 ]
 
-
-def __getattr__(name: str) -> Callable[..., Symbol]:
-    """The function of an operator.  Raises AttributeError with the nearest names."""
-    if name.startswith("__"):
-        raise AttributeError(name)
-    try:
-        find_operator(name)
-    except MXNetError as error:
-        raise AttributeError(f"mx.sym has no {name!r}: {error}") from None
-    return _function(name, name)
-
-
-def _function(operator: str, name: str) -> Callable[..., Symbol]:
-    def function(*args: Any, **settings: Any) -> Symbol:
-        return from_operator(operator, name, args, dict(settings))
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = find_operator(operator).body.__doc__
-    return function
+__getattr__ = finder("mx.sym", [""], function_of)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.nn.mxnet.attributes import attributes_of_inputs, text_of
+from tapegrad.nn.mxnet.attributes import attributes_of_inputs, texts_of
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.graph import Node, Output
 from tapegrad.nn.mxnet.symbol.naming import current_attributes, current_names
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.operator import Operator
+    from tapegrad.nn.mxnet.declaration import Operator
 
 __all__ = ["apply_operator"]
 
@@ -38,7 +38,7 @@ def apply_operator(
     attributes:        attributes for the user (`attr=`), beside those of the current AttrScope
     Raises MXNetError for an unknown input or attribute, too many inputs, or an input given twice.
     """
-    texts = {key: text_of(value) for key, value in settings.items() if value is not None}
+    texts = texts_of(op.kinds, settings)
     if op.variadic and op.variadic not in texts:
         texts[op.variadic] = str(len(positional) + len(named))
     extra = {_dunder(k): v for k, v in current_attributes(attributes).items()}

@@ -1,4 +1,4 @@
-"""zeros, ones, full, arange: symbols without inputs."""
+"""zeros, ones, full, eye, arange, linspace: symbols without inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from tapegrad.nn.mxnet.symbol.symbol import Symbol, from_operator
 
-__all__ = ["arange", "full", "ones", "zeros"]
+__all__ = ["arange", "eye", "full", "linspace", "ones", "zeros"]
 
 
 def zeros(shape: int | Sequence[int], dtype: Any = None, **settings: Any) -> Symbol:
@@ -43,3 +43,25 @@ def arange(
         "name": name, "dtype": dtype or "float32",
     }  # fmt: skip
     return from_operator("_arange", "_arange", [], settings)
+
+
+def eye(N: int, M: int = 0, k: int = 0, dtype: Any = None, **settings: Any) -> Symbol:
+    """(N, M or N): ones on a diagonal, k above the main one."""
+    settings |= {"N": N, "M": M, "k": k, "dtype": dtype or "float32"}
+    return from_operator("_eye", "_eye", [], settings)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    endpoint: bool = True,
+    name: str | None = None,
+    dtype: Any = None,
+) -> Symbol:
+    """`num` numbers in equal steps from start to stop."""
+    settings = {
+        "start": start, "stop": stop, "num": num, "endpoint": endpoint, "name": name,
+        "dtype": dtype or "float32",
+    }  # fmt: skip
+    return from_operator("_linspace", "_linspace", [], settings)

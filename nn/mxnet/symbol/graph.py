@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tapegrad.nn.mxnet.attributes import Attributes, input_of
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.operator import Operator
+    from tapegrad.nn.mxnet.declaration import Operator
 
 __all__ = ["Node", "Output", "in_order", "output_name", "states_of"]
 
@@ -103,9 +103,9 @@ def states_of(nodes: Iterable[Node]) -> set[int]:
     """The ids of the variables that are auxiliary states: their operators say so, not the file."""
     found = set()
     for node in nodes:
-        if node.op is None or not node.op.auxiliary:
+        if node.op is None or not (own := node.op.auxiliary(node.read)):
             continue
         for name, (child, _) in zip(node.input_names, node.inputs, strict=False):
-            if name in node.op.auxiliary and child.op is None:
+            if name in own and child.op is None:
                 found.add(id(child))
     return found

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.mxnet.attributes import Shape
+from tapegrad.nn.mxnet.declaration import Call, PartialShape
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call, PartialShape
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order
 
 __all__ = ["TYPE_FLAGS", "Shapes", "infer_shapes", "infer_types", "known", "known_all", "unify"]
@@ -66,6 +67,20 @@ class Shapes:
         """The names of variables whose shape is not known."""
         return [n.name for n in self.nodes if n.op is None and not known(self[n, 0])]
 
+    def missing(self) -> str:
+        """The first operator that lacks a shape, and which one; "" where nothing is unknown."""
+        for node in self.nodes:
+            if node.op is None:
+                continue
+            for name, entry in zip(node.input_names, node.inputs, strict=False):
+                if not known(self[entry]):
+                    shape = self[entry]
+                    what = "the shape" if shape is None else f"a dimension of the shape {shape}"
+                    return f"{node.op.name} {node.name!r} lacks {what} of its input {name}"
+            if not known(self[node, 0]):
+                return f"{node.op.name} {node.name!r} leaves its shape {self[node, 0]} open"
+        return ""
+
     def _visit(self, node: Node) -> None:
         assert node.op is not None
         inputs = [self[entry] for entry in node.inputs]
@@ -114,7 +129,8 @@ def _run_on_zeros(node: Node, inputs: Sequence[PartialShape]) -> list[PartialSha
     zeros = [Tensor(np.zeros(shape or (), np.float32)) for shape in inputs]
     with no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        results = node.op(Call(node.read, train=False, name=node.name), *zeros)
+        stream = devices.Generator(seed=0) if node.op.random else None
+        results = node.op(Call(node.read, False, stream, node.name), *zeros)
     count = len(node.op.output_names(node.read))
     return [tuple(y.shape) for y in results[:count]]
 

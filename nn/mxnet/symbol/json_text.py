@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tapegrad.nn.mxnet.attributes import attributes_of_inputs, renamed
+from tapegrad.nn.mxnet.declaration import find_operator, operators
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, states_of
 
 __all__ = ["graph_from_json", "graph_to_json"]
@@ -44,6 +44,11 @@ def graph_to_json(heads: Sequence[Output]) -> str:
 
 
 def _node_text(node: Node, inputs: list[list[int]]) -> str:
+    if node.op is not None and node.op.name not in operators():
+        raise MXNetError(
+            f"{node.op.name} {node.name!r} runs Python code, which symbol.json cannot hold: write "
+            "the parameters alone, save_params, and make the symbol in your script"
+        )
     fields = {"op": _text(node.op.name if node.op else "null"), "name": _text(node.name)}
     if node.attrs:
         attrs = {key: _text(value) for key, value in sorted(node.attrs.items())}
@@ -161,7 +166,10 @@ def _complete(node: Node, place: str) -> None:
     """Add variables for inputs that old files leave out: states, and labels of losses."""
     if node.op is None or node.op.variadic:
         return
-    names = node.op.input_names(node.read)
+    try:
+        names = node.op.input_names(node.read)
+    except MXNetError as error:
+        raise MXNetError(f"{place} ({node.name!r}): {error}") from error
     if len(node.inputs) > len(names):
         raise MXNetError(
             f"{place} ({node.name!r}): {node.op.name} takes {len(names)} inputs, not "

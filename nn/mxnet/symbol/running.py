@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tapegrad.nn.mxnet.declaration import Call
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import Call
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name
 
 if TYPE_CHECKING:

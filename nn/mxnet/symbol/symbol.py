@@ -12,9 +12,9 @@ from typing import Any, Self
 import numpy as np
 
 from tapegrad.nn.core.services import service
-from tapegrad.nn.mxnet.attributes import text_of
+from tapegrad.nn.mxnet.attributes import text_of, with_bare_names
+from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operator import find_operator
 from tapegrad.nn.mxnet.symbol.compose import apply_operator
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name, states_of
 from tapegrad.nn.mxnet.symbol.inference import (
@@ -125,7 +125,10 @@ class Symbol(Overloading):
     # Attributes
 
     def attr(self, key: str) -> str | None:
-        """An attribute's text, or None.  ``attr("lr_mult")`` finds `__lr_mult__` too."""
+        """An attribute's text, or None.  ``attr("lr_mult")`` finds `__lr_mult__` too.
+
+        Raises ValueError for a group.
+        """
         if len(self.heads) != 1:
             raise ValueError("a group has no attributes of its own: take one output, sym[0].attr()")
         attrs = self.heads[0][0].attrs
@@ -138,8 +141,8 @@ class Symbol(Overloading):
         return dict(self.heads[0][0].attrs)
 
     def attr_dict(self) -> dict[str, dict[str, str]]:
-        """Node name -> attributes, of the nodes that have some."""
-        return {node.name: dict(node.attrs) for node in self.nodes if node.attrs}
+        """Node name -> attributes, of the nodes that have some; __lr_mult__ as lr_mult, too."""
+        return {node.name: with_bare_names(node.attrs) for node in self.nodes if node.attrs}
 
     def _set_attr(self, **attributes: str) -> None:
         """Set attributes of the node.  Raises ValueError for a value that is no text."""
@@ -202,7 +205,7 @@ class Symbol(Overloading):
         unknown = found.unknown()
         warnings.warn(
             f"Cannot decide shape for the following arguments ({', '.join(unknown)}). "
-            "Consider providing them as input",
+            f"Consider providing them as input: {found.missing()}",
             stacklevel=2,
         )
         return None, None, None

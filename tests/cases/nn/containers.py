@@ -98,6 +98,16 @@ def graph(d):
     return Layer(module, x_and_y, [x_and_y[0], d.array((n, 3))], "always")
 
 
+def bigdl_graph(d):
+    """BigDL's order of layers, and entries of a list."""
+    n, k, m = d.size("N"), d.size("k"), d.size("m")
+    x = nn.Input("x")
+    hidden = nn.Linear(m, k).setName("hidden").inputs(x)
+    both = nn.ConcatTable().add(nn.Tanh()).add(nn.Sigmoid()).inputs(hidden)
+    out = nn.CAddTable().inputs((both, 1), nn.Linear(k, k).setName("out").inputs((both, 0)))
+    return Layer(nn.Graph(x, out), d.array((n, m)), d.array((n, m + 1)), "always")
+
+
 def spectral_norm(d):
     n, m = d.size("N"), d.size("m")
     module = nn.SpectralNorm(nn.Linear(m, d.size("n_out")))
@@ -114,6 +124,7 @@ MODULES = {
     "DepthConcat": depth_concat,
     "DontCast": decorated(lambda module: nn.DontCast(module, True)),
     "GPU": decorated(nn.GPU),
+    "Graph": bigdl_graph,
     "MapTable": map_table,
     "NaN": decorated(lambda module: nn.NaN(module, 1)),
     "Parallel": parallel,

@@ -39,6 +39,9 @@ def index_linear(d):
 
 # The laws that change the entries of an input a little, or draw others.
 MOVING_LAWS = (
+    "float16_agrees_with_float64",
+    "float16_sums_lose_nothing",
+    "saturated_values_and_gradients_are_precise",
     "its_gradients_are_the_derivatives",
     "its_second_derivatives_are_right",
     "a_clone_is_equal_and_independent",

@@ -11,15 +11,32 @@ def batch(d):
     return d.shape("N?")
 
 
-def regular(d, n=None):
-    """Square matrices far from singular, with well separated eigen- and singular values."""
+def regular(d, n=None, *, zero=False):
+    """Square matrices of eigen- and singular values that are well apart, or equal, or 0."""
     n = d.size("n", 1, 3) if n is None else n
-    order = np.diag(2.0 * np.arange(1, n + 1))
-    return d.uniform(-0.3, 0.3, (*batch(d), n, n)) + order
+    shape, order = (*batch(d), n, n), d.spectrum(n, zero=zero)
+    if d.regime == "degenerate":
+        q = d.rotations(shape)
+        return q * order @ np.conj(np.swapaxes(q, -1, -2))
+    return d.uniform(-0.3, 0.3, shape) + np.diag(order)
+
+
+def apart(d, n=None):
+    """Square matrices whose eigen- and singular values are well apart in every regime."""
+    n = d.size("n", 1, 3) if n is None else n
+    return d.uniform(-0.3, 0.3, (*batch(d), n, n)) + np.diag(2.0 * np.arange(1, n + 1))
 
 
 def square(d):
     return TrialCall([regular(d)])
+
+
+def simple(d):
+    return TrialCall([apart(d)])
+
+
+def maybe_singular(d):
+    return TrialCall([regular(d, zero=True)])
 
 
 def positive_definite(d):
@@ -28,18 +45,20 @@ def positive_definite(d):
 
 
 def symmetric(d):
-    x = regular(d)
+    x = regular(d, zero=True)
     return TrialCall([(x + np.conj(np.swapaxes(x, -1, -2))) / 2], {"UPLO": d.choice(["L", "U"])})
 
 
-def oblong(d, tall=False):
+def oblong(d, *, tall=False, spectral=True, zero=True):
     m, n = d.choice([(3, 2), (2, 2), (1, 1), (4, 3)] + [(2, 3)] * (not tall))
     k = max(m, n)
-    return regular(d, k)[..., :m, :n]
+    x = regular(d, k, zero=zero) if spectral else apart(d, k)
+    return x[..., :m, :n]
 
 
 def tall(d):
-    return TrialCall([oblong(d, tall=True)])
+    # LAPACK turns the sign of a column that is 0 below the diagonal: nothing for a derivative
+    return TrialCall([oblong(d, tall=True, spectral=False)])
 
 
 def any_matrix(d):
@@ -47,11 +66,12 @@ def any_matrix(d):
 
 
 def svd(d):
-    return TrialCall([oblong(d)], {"full_matrices": False})
+    # the vectors of the singular value 0 turn their signs: nothing for a derivative
+    return TrialCall([oblong(d, zero=False)], {"full_matrices": False})
 
 
 def qr(d):
-    return TrialCall([oblong(d)], {"mode": d.choice(["reduced", "r"])})
+    return TrialCall([oblong(d, spectral=False)], {"mode": d.choice(["reduced", "r"])})
 
 
 def solve(d):
@@ -120,17 +140,20 @@ def nan_unless_zero(d):
 
 OPERATIONS = {
     **dict.fromkeys((
-        "cofactors", "eig", "eig_parts", "eigvals", "inv", "slogdet", "slogdet_parts",
-        "require_basis"
-    ), square),
+        "eig", "eig_parts", "eigvals", "require_basis"
+    ), simple),
+    **dict.fromkeys((
+        "cofactors", "slogdet", "slogdet_parts"
+    ), maybe_singular),
     **dict.fromkeys((
         "eigh", "eigh_parts", "eigvalsh"
     ), symmetric),
     **dict.fromkeys((
-        "matrix_rank", "pinv", "pseudo_inverse", "svd_parts", "svdvals"
+        "matrix_rank", "pinv", "pseudo_inverse", "svdvals"
     ), any_matrix),
     "close_pairs": lambda d: TrialCall([d.array((*d.shape("N?"), 3))]),
     "cofactor_change": lambda d: TrialCall([regular(d, 3), regular(d, 3)]),
+    "inv": square,
     "det": lambda d: TrialCall([d.array((*d.shape("N?"), 3, 3))]),
     "nan_unless_zero": nan_unless_zero,
     "cholesky": positive_definite,
@@ -147,12 +170,17 @@ OPERATIONS = {
     "rank_above": lambda d: TrialCall([d.array((2, 3), 0)], {"size": 3, "rtol": 0.5, "tol": None}),
     "solve": solve,
     "svd": svd,
+    "svd_parts": lambda d: TrialCall([oblong(d, zero=False)]),
     "tensorinv": tensorinv,
     "tensorsolve": tensorsolve,
     "vector_norm": vector_norm,
 }  # fmt: skip
 
 
+RANK = "a derivative of the inverse among matrices of one rank; between ranks the inverse jumps"
+
 EXCEPTIONS = {
+    ("pinv", "at_equal_eigenvalues_its_gradient_is_right_or_nan"): RANK,
+    ("pseudo_inverse", "at_equal_eigenvalues_its_gradient_is_right_or_nan"): RANK,
     ("eigh_parts", "nan_stays_nan"): "one triangle is not read",
 }

@@ -1,0 +1,38 @@
+"""Accumulation: a gradient that arrived at a leaf is added to what is there."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tapegrad import devices
+from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.ops import inplace
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.core.node import Leaf
+
+__all__ = ["add_to_grad"]
+
+# NumPy adds without holding the interpreter's lock, so threads that add to one gradient take turns.
+# One that is a copy made by a fork may be held by a thread that the child does not have.
+_adding = [threading.RLock()]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _adding.__setitem__(0, threading.RLock()))
+
+
+def add_to_grad(leaf: Leaf, g: Any, scale: float = 1) -> None:
+    """leaf.grad += scale · g, in place; a first gradient starts from zeros.
+
+    A leaf's `adjust` changes g before.  Threads may add to one gradient at a time.
+    """
+    with _adding[0]:
+        if leaf.grad is None:
+            xp = devices.namespace(as_array(g))
+            leaf.grad = untracked(xp.zeros(leaf.shape, dtype=leaf.dtype))
+        if leaf.adjust is not None:
+            g = leaf.adjust(g)
+            if g is None:
+                return
+        inplace.accumulate(leaf.grad, g if scale == 1 else g * scale)

@@ -1,0 +1,82 @@
+"""What to write for words of PyTorch, JAX and TensorFlow that `tapegrad` does not have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tapegrad.autograd import ops
+from tapegrad.autograd.core.absent_name import absent_name
+from tapegrad.autograd.core.declaration import numpy_functions
+
+__all__ = ["absent_in_front"]
+
+_MADE = "arange array asarray empty eye full full_like linspace ones ones_like zeros zeros_like"
+_SAME = ("complex64", "complex128", "float16", "float32", "float64", "int32", "int64")
+_DTYPES = {
+    **dict(zip(_SAME, _SAME, strict=True)),
+    "bool": "bool_",
+    "double": "float64",
+    "float": "float32",
+    "half": "float16",
+    "int": "int32",
+    "long": "int64",
+}
+_RANDOM = "np.random.default_rng(seed), or tapegrad.ops.normal and tapegrad.ops.uniform"
+_REPLAY = "tapegrad.replay(step), which records a step and runs it again"
+_LEARNS = "tapegrad.Parameter for what learns; what tapegrad.grad(f) differentiates needs no mark"
+
+_KINDS = ("Byte", "Cuda", "Double", "Float", "Half", "Int", "Long")
+
+INSTEAD = {
+    **{name: f"tapegrad.Tensor(np.{name}(…))" for name in _MADE.split()},
+    **{name: f"NumPy's np.{dtype}" for name, dtype in _DTYPES.items()},
+    **dict.fromkeys([f"{kind}Tensor" for kind in _KINDS], "tapegrad.Tensor(array, dtype=…)"),
+    **dict.fromkeys(("as_tensor", "from_numpy", "tensor"), "tapegrad.Tensor(array)"),
+    **dict.fromkeys(("rand", "randint", "randn", "random", "randperm", "Generator"), _RANDOM),
+    **dict.fromkeys(("compile", "function", "jit"), _REPLAY),
+    **dict.fromkeys(("GradientTape", "Variable"), _LEARNS),
+    "backends": "tapegrad info in a shell, which says what it runs on",
+    "bfloat16": "np.float16: NumPy has no bfloat16",
+    "cat": "np.concatenate",
+    "clamp": "np.clip",
+    "cuda": 'model.cuda(), x.to("cuda:0"), tapegrad.device("cuda:0")',
+    "custom_gradient": "tapegrad.custom_vjp",
+    "custom_jvp": "tapegrad.custom_vjp",
+    "fft": "np.fft",
+    "func": "tapegrad.grad, vmap, jvp, vjp, and nn.functional_call",
+    "gather": "np.take_along_axis",
+    "inference_mode": "tapegrad.no_grad",
+    "is_grad_enabled": "tapegrad.is_recording()",
+    "is_tensor": "isinstance(x, tapegrad.Tensor)",
+    "jacfwd": "tapegrad.jacobian, or tapegrad.jvp for one direction",
+    "jacrev": "tapegrad.jacobian",
+    "keras": "tapegrad.nn for layers, tapegrad.optim.Trainer for fit, evaluate and predict",
+    "lax": "Python's own loops, which are recorded, and tapegrad.ops",
+    "linalg": "np.linalg",
+    "load": "nn.load(path)",
+    "mm": "x @ y",
+    "numpy": "NumPy itself: its functions take Tensors",
+    "permute": "np.transpose",
+    "pmap": "tapegrad.vmap, on one device",
+    "save": "nn.save(module, path)",
+    "seed": "tapegrad.manual_seed",
+    "set_default_tensor_type": "tapegrad.set_default_dtype",
+    "set_grad_enabled": "tapegrad.no_grad() or tapegrad.enable_grad()",
+    "set_num_threads": "the environment variables OMP_NUM_THREADS and OPENBLAS_NUM_THREADS",
+    "special": "scipy.special, whose functions take Tensors",
+    "tensor_split": "np.array_split",
+    "unsqueeze": "np.expand_dims",
+    "utils": "optim.Batches for data, optim.clip_grad_norm for gradients, tapegrad.checkpoint",
+}
+
+
+def absent_in_front(name: str, known: list[str]) -> AttributeError:
+    """Return the error for a name that `tapegrad` does not have."""
+    instead = INSTEAD
+    if name not in INSTEAD:
+        theirs = getattr(np, name, None)
+        if callable(theirs) and theirs in numpy_functions:
+            instead = {name: f"np.{name}, which takes Tensors"}
+        elif callable(getattr(ops, name, None)):
+            instead = {name: f"tapegrad.ops.{name}"}
+    return absent_name("tapegrad", name, instead, known)
