@@ -8,6 +8,7 @@ A class or function that the pickle names becomes a `Name`, and what it would ha
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class Built:
 
 
 _MARK = object()
+_unescape = codecs.getdecoder("raw-unicode-escape")  # found now: reading a file imports nothing
 _PRICE = 100  # bytes of an object of Python, or of an entry of a dict
 
 
@@ -289,7 +291,7 @@ def _fraction(m: _Machine) -> None:
 
 
 def _escaped(m: _Machine) -> None:
-    m.push(m.line().encode("utf-8", "surrogatepass").decode("raw-unicode-escape"))
+    m.push(_unescape(m.line().encode("utf-8", "surrogatepass"))[0])
 
 
 _STEPS: dict[int, Callable[[_Machine], None]] = {

@@ -149,12 +149,8 @@ class RecordWriter:
 
     def discard(self) -> None:
         """Leave the old file, if there is one, as it was."""
-        with contextlib.suppress(_DiscardedError):
-            self._stack.__exit__(_DiscardedError, _DiscardedError(), None)
-
-
-class _DiscardedError(Exception):
-    """Ends the block of a file that shall not appear."""
+        reason = OSError("the file is given up")  # ends the block of a file that shall not appear
+        self._stack.__exit__(OSError, reason, None)
 
 
 @register_service("mxnet.read_record_index")  # recordio, which stands below

@@ -40,7 +40,7 @@ def read_states(data: bytes, place: str | None = None, limits: Limits | None = N
         )
     if not isinstance(found, dict):
         raise FormatError("a dict of states", type(found).__name__, file=place)
-    reader = _Values(place, limits)
+    reader = _Values(place, limits, len(data))
     return {_key(k): reader.value(v, 0) for k, v in found.items()}
 
 
@@ -51,8 +51,9 @@ def _key(key: Any) -> Any:
 class _Values:
     """Makes the values of what a pickle holds; a part that stands in many places counts in each."""
 
-    def __init__(self, place: str | None, limits: Limits):
-        self.place, self.left = place, limits.max_nodes
+    def __init__(self, place: str | None, limits: Limits, size: int):
+        self.place, self.left = place, min(limits.max_nodes, 100_000 + size)
+        self.made: dict[int, NDArray] = {}
 
     def value(self, value: Any, depth: int) -> Any:
         self.left -= 1
@@ -63,8 +64,9 @@ class _Values:
         if isinstance(value, (tuple, list)):
             return tuple(self.value(part, depth + 1) for part in value)
         if isinstance(value, Built):
-            self.left -= 100  # an array has its price in time and memory
-            return _array(value, self.place)
+            if id(value) not in self.made:  # all live until the end, so that ids stay theirs
+                self.made[id(value)] = _array(value, self.place)
+            return self.made[id(value)]
         raise UnsafeError("numbers, texts and arrays", type(value).__name__, file=self.place)
 
 
