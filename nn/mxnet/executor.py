@@ -219,13 +219,13 @@ class Executor:
 
     def _run_forward(self) -> None:
         train, self._pending = bool(self._pending), None
+        if train and self._wanted:
+            self._track()
+            return
         if self._monitor is not None:
             with no_grad():
                 run = self._call(self._values(*self._inputs()), train)
             outputs, self._writes = run.outputs, run.writes
-        elif train and self._wanted:
-            self._track()
-            return
         else:
             outputs, self._writes = self._step("train" if train else "eval")(*self._inputs())
         self._outputs = [from_tensor(y, self._context) for y in outputs]
