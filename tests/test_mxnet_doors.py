@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -250,3 +252,46 @@ def test_the_helpers_of_tests_check_symbols():
         assert mx.engine.set_bulk_size(3) == 3
     mx.util.makedirs("a/b")
     assert mx.executor_manager._split_input_slice(7, [1, 1]) == [slice(0, 4), slice(4, 7)]
+
+
+def test_a_switch_of_buckets_allocates_nothing_after_the_first_passes():
+    made = mx.mod.BucketingModule(sym_gen, default_bucket_key=6)
+    made.bind([("data", (3, 6))], [("softmax_label", (3,))])
+    made.init_params()
+    made.init_optimizer()
+    batches = [batch(length) for length in (6, 4, 5)]
+
+    def train():
+        for one in batches:
+            made.forward_backward(one)
+            made.update()
+
+    for _ in range(4):
+        train()
+    buckets = dict(made._buckets)
+    arrays = [
+        x
+        for module in buckets.values()
+        for e in module._exec_group.execs
+        for x in (*e.arg_dict.values(), *e.grad_dict.values(), *e.aux_dict.values())
+        if x is not None
+    ]
+    places = {x.tensor.data.__array_interface__["data"][0] for x in arrays}
+    # five parameters' and gradients' arrays and the largest data are all that there is
+    assert len(places) == 2 * len(made.get_params()[0]) + 2
+    tracemalloc.start()
+    try:
+        train()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        train()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 2000  # bytes: less than a row here
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        for one in batches:
+            made.switch_bucket(one.bucket_key, one.provide_data, one.provide_label)
+        assert tracemalloc.get_traced_memory()[1] - before < 500
+    finally:
+        tracemalloc.stop()
+    assert made._buckets == buckets

@@ -14,6 +14,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad, replay, vjp
 from tapegrad.nn.core.services import register_service
+from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
@@ -60,7 +61,7 @@ class Executor:
         self._pending: bool | None = None  # the mode of a forward that has not run yet
         self._pull: Callable[[list[Tensor]], Any] | None = None
         self._writes: dict[str, Tensor] = {}
-        self._steps: dict[str, Any] = {}
+        self._steps: dict[tuple[str, bool], Any] = {}
         self._shapes: list[tuple[int, ...]] | None = None
 
     # What it holds
@@ -175,10 +176,11 @@ class Executor:
         }
 
     def _step(self, kind: str) -> Any:
-        if kind not in self._steps:
+        key = kind, faults_of_1_9_1()  # which a recording does not watch
+        if key not in self._steps:
             step = {"eval": self._evaluated, "train": self._trained, "both": self._forward_backward}
-            self._steps[kind] = replay(step[kind])
-        return self._steps[kind]
+            self._steps[key] = replay(step[kind])
+        return self._steps[key]
 
     def _evaluated(self, arguments: list[Tensor], states: list[Tensor]) -> Any:
         with no_grad():
@@ -217,13 +219,13 @@ class Executor:
 
     def _run_forward(self) -> None:
         train, self._pending = bool(self._pending), None
+        if train and self._wanted:
+            self._track()
+            return
         if self._monitor is not None:
             with no_grad():
                 run = self._call(self._values(*self._inputs()), train)
             outputs, self._writes = run.outputs, run.writes
-        elif train and self._wanted:
-            self._track()
-            return
         else:
             outputs, self._writes = self._step("train" if train else "eval")(*self._inputs())
         self._outputs = [from_tensor(y, self._context) for y in outputs]

@@ -278,7 +278,7 @@ def array(source: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray
             raise TypeError("source_array must be array like object") from error
         if values.dtype.kind not in "biuf":
             raise TypeError(f"source_array must be array like object, not {values.dtype}")
-    values = values.astype(dtype or np.float32)
+    values = values.astype(dtype or np.float32, copy=False)  # it is a copy already
     return NDArray(Tensor(values.reshape(values.shape or (1,)), device=context.device), context)
 
 
