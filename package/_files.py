@@ -26,18 +26,18 @@ def add_commands(commands: Any) -> None:
     show = commands.add_parser(
         "show",
         help="print what is in a model file",
-        description="Prints the tree of modules in a Torch7 or safetensors file, with shapes, "
-        "parameters and sizes. Nothing of the file is executed, and no module is built.",
+        description="Prints the tree of modules in a Torch7, safetensors or MXNet file, with "
+        "shapes, parameters and sizes. Nothing of the file is executed, and no module is built.",
     )
-    show.add_argument("file", help="a .t7 or .safetensors file")
+    show.add_argument("file", help="a .t7, .safetensors or .params file")
     show.set_defaults(run=_show)
 
     convert = commands.add_parser(
         "convert",
-        help="convert a model between Torch7 and safetensors",
+        help="convert a model between Torch7, MXNet and safetensors",
         description="Converts a Torch7 file to a safetensors file or back, by the names' endings.",
     )
-    convert.add_argument("source", help="a .t7 or .safetensors file")
+    convert.add_argument("source", help="a .t7, .safetensors or .params file")
     convert.add_argument("target", help="the file to write: .safetensors, or .t7 for Torch7")
     convert.add_argument("--ascii", action="store_true", help="write a Torch7 file as text")
     convert.set_defaults(run=_convert)
@@ -64,6 +64,10 @@ def _convert(options: argparse.Namespace) -> int:
     try:
         if _is_ours(source):
             model = nn.load(source)
+        elif _is_of(source, "mxnet"):
+            model = nn.load(source)
+            if not isinstance(model, nn.Module):
+                raise CommandError(f"{source} holds arrays, and no symbol lies beside it")
         elif not _is_ours(target, exists=False):
             model = torch7.objects(source)  # nothing needs to be known to be written again
         else:
@@ -73,8 +77,11 @@ def _convert(options: argparse.Namespace) -> int:
                     f"{source} holds a {type(model).__name__} and not a module; in Python, "
                     "nn.formats.torch7.load reads it"
                 )
+        kind = files.format_by_suffix(target)
         if _is_ours(target, exists=False):
             native.save(model, target)
+        elif kind is not None and kind.name == "mxnet":
+            kind.save(model, target)
         else:
             torch7.save(model, target, mode="ascii" if options.ascii else "binary")
     except (FormatError, OSError) as error:
@@ -108,7 +115,19 @@ def describe_file(file: str | bytes, *, is_ours: bool) -> Iterator[str]:
     Raises FormatError for what is wrong with the content, OSError for the file itself.
     """
     size = len(file) if isinstance(file, bytes) else Path(file).stat().st_size
-    yield from (_describe_safetensors if is_ours else _describe_torch7)(file, size)
+    if is_ours:
+        yield from _describe_safetensors(file, size)
+    elif _is_of(file, "mxnet"):
+        yield from _describe_mxnet(file, size)
+    else:
+        yield from _describe_torch7(file, size)
+
+
+def _is_of(file: str | bytes, name: str) -> bool:
+    from tapegrad.nn.core import files
+
+    kind = files.detect_format(file)
+    return kind is not None and kind.name == name
 
 
 class _ParameterCount:
@@ -214,6 +233,20 @@ def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
         elif isinstance(value, Table) and any(isinstance(v, TorchObject) for v in value.values()):
             for inner, part in value.items():
                 yield f"{name}[{inner!r:.40}]", part
+
+
+def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
+    from tapegrad.nn.formats.mxnet import models
+
+    count = _ParameterCount()
+    for depth, name, what, arrays in models.describe(file):
+        texts = []
+        for key, array in arrays.items():
+            count.add(key or name, array)
+            texts.append(f"{key} {_describe_array(array)}".strip())
+        parts = [part for part in (what, "; ".join(texts)) if part]
+        yield "  " * depth + f"{name:.100}: " + ", ".join(parts)
+    yield count.line(size)
 
 
 def _describe_safetensors(file: str | bytes, size: int) -> Iterator[str]:

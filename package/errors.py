@@ -22,6 +22,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
+from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "InPlaceError",
     "LawError",
     "LimitError",
+    "MXNetError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

@@ -35,10 +35,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mxnet_seeds
+
 OWN = Path(__file__).parent / "data" / "torch7" / "t7"
 HEADROOM = 64_000_000  # bytes beyond 1.25 times the file
 SECONDS = 1.0
 LONG = 2_000  # bytes, from which a file is cut at the ends of its fields only, in the suite
+KINDS = ("torch7", "native", "mxnet")
 PARTS = 4  # of a nightly run, for machines with several processors
 
 BOUNDARIES = (
@@ -56,7 +59,9 @@ class Hang(BaseException):
 
 def seed_files(kind: str, root: Path) -> Iterator[Seed]:
     """The files in the tests' data, each with the places of its fields."""
-    if kind == "torch7":
+    if kind == "mxnet":
+        yield from mxnet_seeds.recorded()
+    elif kind == "torch7":
         for path in sorted(root.glob("*.t7")):
             yield torch7_seed(path.read_bytes(), path.name)
     else:
@@ -66,6 +71,9 @@ def seed_files(kind: str, root: Path) -> Iterator[Seed]:
 
 def made_seeds(kind: str) -> Iterator[Seed]:
     """What our own writers make of every layer, and of everything else that a file can hold."""
+    if kind == "mxnet":
+        yield from mxnet_seeds.made()
+        return
     from cases import CRITERIONS, MODULES
 
     from tapegrad.autograd.check import Draws
@@ -271,6 +279,10 @@ def loader(kind: str, *, show: bool) -> Callable[[bytes], Any]:
     from tapegrad import _files
     from tapegrad.nn import formats
 
+    if kind == "mxnet":
+        if show:
+            return lambda data: list(_files.describe_file(data[1:], is_ours=False))
+        return mxnet_seeds.load
     if show:
         return lambda data: list(_files.describe_file(data, is_ours=kind == "native"))
     return {"torch7": formats.torch7.load, "native": formats.native.load}[kind]
@@ -364,7 +376,7 @@ def everything(*, count: int, processes: int, seed: int) -> int:
     Returns how many parts failed.
     """
     parts = []
-    for kind in ("torch7", "native"):
+    for kind in KINDS:
         parts += [[kind, "--truncate", "all", "--part", f"{i}/{PARTS}"] for i in range(PARTS)]
         seeds = [str(PARTS * seed + i) for i in range(PARTS)]
         parts += [[kind, "--count", str(count // PARTS), "--seed", own] for own in seeds]
@@ -386,7 +398,7 @@ def everything(*, count: int, processes: int, seed: int) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("format", choices=("torch7", "native"))
+    parser.add_argument("format", choices=KINDS)
     parser.add_argument("--count", type=int, default=0, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truncate", choices=("fields", "all"), help="cut files instead")
@@ -397,6 +409,8 @@ def main() -> int:
     options = parser.parse_args()
     seeds = list(seed_files(options.format, options.root))
     if options.truncate:
+        if options.format == "mxnet":
+            seeds += made_seeds("mxnet")
         first, step = map(int, options.part.split("/"))
         cuts = truncations(seeds, everywhere=options.truncate == "all")
         mutants = itertools.islice(cuts, first, None, step)

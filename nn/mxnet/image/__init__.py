@@ -1,0 +1,9 @@
+"""tapegrad.nn.mxnet.image: `mx.image`, pictures as arrays (H, W, channels), red first."""
+
+from tapegrad.nn.mxnet.image.augmenters import *
+from tapegrad.nn.mxnet.image.augmenters import __all__ as _augmenters
+from tapegrad.nn.mxnet.image.functions import *
+from tapegrad.nn.mxnet.image.functions import __all__ as _functions
+from tapegrad.nn.mxnet.image.iterator import ImageIter
+
+__all__ = [*_functions, *_augmenters, "ImageIter"]

@@ -1,0 +1,54 @@
+"""constant, drawn: operations in plain NumPy code without a derivative, which replay runs again.
+
+What depends on values (which box suppresses which, which entry is the largest of a region) is
+computed on the CPU, and the result goes to the device of the first array.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from tapegrad import devices
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.specialize import public_function
+
+__all__ = ["constant", "drawn"]
+
+
+def _on_cpu(array: Any) -> Any:
+    return None if array is None else devices.to_numpy(array)
+
+
+def constant(fn: Callable[..., Any]) -> Any:
+    """Decorator: fn(*arrays, **settings) on NumPy arrays as an operation without a derivative.
+
+    The settings of fn are keyword-only.  A fn with an annotation ``-> list`` returns several
+    arrays.
+    """
+    signature = inspect.signature(fn)
+    several = str(signature.return_annotation).startswith("list")
+
+    def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
+        found = fn(*map(_on_cpu, arrays), **settings)
+        return [xp.asarray(y) for y in found] if several else xp.asarray(found)
+
+    body.__name__, body.__doc__, body.__module__ = fn.__name__, fn.__doc__, fn.__module__
+    primitive = Primitive(body, differentiable=False, several=several, signature=signature)
+    return public_function(primitive, body)
+
+
+def drawn(fn: Callable[..., Any]) -> Any:
+    """Decorator: fn(*arrays, generator, **settings) draws random numbers; otherwise as `constant`.
+
+    The generator is a keyword-only argument; what it draws is repeated by replay.
+    """
+    signature = inspect.signature(fn)
+
+    def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
+        found = fn(*map(_on_cpu, arrays), **settings)
+        return xp.asarray(found)
+
+    body.__name__, body.__doc__, body.__module__ = fn.__name__, fn.__doc__, fn.__module__
+    return public_function(Primitive(body, random=True, signature=signature), body)

@@ -1,0 +1,80 @@
+"""apply_operator: a new node from an operator, its inputs and its attributes.
+
+Inputs that are not given become variables, named by the node: "fc1" makes "fc1_weight" and
+"fc1_bias", which carry the node's attributes, as MXNet's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.nn.mxnet.attributes import attributes_of_inputs, texts_of
+from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.symbol.graph import Node, Output
+from tapegrad.nn.mxnet.symbol.naming import current_attributes, current_names
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.declaration import Operator
+
+__all__ = ["apply_operator"]
+
+
+def apply_operator(
+    op: Operator,
+    positional: Sequence[Output],
+    named: Mapping[str, Output],
+    settings: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    hint: str = "",
+    attributes: dict[str, str] | None = None,
+) -> Node:
+    """The node of a call.
+
+    positional, named: inputs by position and by name
+    settings:          attributes as Python values; None means "not given"
+    name:              the node's name; when omitted, the current NameManager counts `hint`
+    attributes:        attributes for the user (`attr=`), beside those of the current AttrScope
+    Raises MXNetError for an unknown input or attribute, too many inputs, or an input given twice.
+    """
+    texts = texts_of(op.kinds, settings)
+    if op.variadic and op.variadic not in texts:
+        texts[op.variadic] = str(len(positional) + len(named))
+    extra = {_dunder(k): v for k, v in current_attributes(attributes).items()}
+    full = current_names().get(name, hint or op.hint)
+    own, of_inputs = attributes_of_inputs({**texts, **extra})
+    node = Node(op, full, own)
+    if op.variadic:
+        node.inputs = [*positional, *named.values()]
+        _ = node.read  # what is wrong is an error here, where it is written
+        return node
+    names = op.input_names(node.read)
+    given = dict(zip(names, positional, strict=False))
+    if len(positional) > len(names):
+        raise MXNetError(
+            f"{op.name} {full!r} takes {len(names)} inputs ({', '.join(names)}), not "
+            f"{len(positional)}"
+        )
+    for key, output in named.items():
+        if key not in names:
+            raise MXNetError(f"{op.name} {full!r} has no input {key!r}; it has {', '.join(names)}")
+        if key in given:
+            raise MXNetError(f"{op.name} {full!r}: input {key!r} is given twice")
+        given[key] = output
+    for key in names:
+        node.inputs.append(given[key] if key in given else (_variable(node, op, key), 0))
+    for key, value in of_inputs.items():
+        node.pass_on(key, value)
+    return node
+
+
+def _variable(node: Node, op: Operator, key: str) -> Node:
+    attrs = dict(node.attrs)
+    if key in op.initial:
+        attrs.setdefault("__init__", op.initial[key])
+    return Node(None, f"{node.name}_{key}", attrs)
+
+
+def _dunder(key: str) -> str:
+    return key if key.startswith("__") and key.endswith("__") else f"__{key}__"
