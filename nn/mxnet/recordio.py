@@ -106,26 +106,26 @@ class MXRecordIO:
         return int(self._file.tell())
 
     def write(self, buf: bytes) -> None:
-        """Add a record.  Raises ValueError for a file that is not open for writing."""
+        """Add a record.  Raises AssertionError for a file that is not open for writing."""
         self._must_be_open()
         if not self.writable:
-            raise ValueError(f"{self.uri} is open for reading")
+            raise AssertionError(f"{self.uri} is open for reading")
         self._file.write(buf.encode() if isinstance(buf, str) else bytes(buf))
 
     def read(self) -> bytes | None:
         """The next record; None at the end.
 
-        Raises ValueError for a file that is not open for reading, FormatError for other bytes.
+        Raises AssertionError for a file that is not open for reading, FormatError for other bytes.
         """
         self._must_be_open()
         if self.writable:
-            raise ValueError(f"{self.uri} is open for writing")
+            raise AssertionError(f"{self.uri} is open for writing")
         found: bytes | None = self._file.read()
         return found
 
     def _must_be_open(self) -> None:
         if not self.is_open:
-            raise ValueError(f"{self.uri} is closed: call open()")
+            raise AssertionError(f"{self.uri} is closed: call open()")
 
 
 class MXIndexedRecordIO(MXRecordIO):
@@ -161,10 +161,13 @@ class MXIndexedRecordIO(MXRecordIO):
             service("mxnet.write_file")(self.idx_path, text.encode())
 
     def seek(self, idx: Any) -> None:
-        """Go to a record by its key.  Raises KeyError, ValueError for a file that is written."""
+        """Go to a record by its key.
+
+        Raises KeyError, AssertionError for a file that is written.
+        """
         self._must_be_open()
         if self.writable:
-            raise ValueError(f"{self.uri} is open for writing")
+            raise AssertionError(f"{self.uri} is open for writing")
         self._file.seek(self.idx[idx])
 
     def read_idx(self, idx: Any) -> bytes | None:
@@ -173,7 +176,7 @@ class MXIndexedRecordIO(MXRecordIO):
         return self.read()
 
     def write_idx(self, idx: Any, buf: bytes) -> None:
-        """Add a record under a key.  Raises ValueError as `write`."""
+        """Add a record under a key.  Raises AssertionError as `write`."""
         key = self.key_type(idx)
         at = self.tell()
         self.write(buf)

@@ -180,6 +180,10 @@ def _mark(m: _Machine) -> None:
     m.stack.append(_MARK)
 
 
+def _drop_to_mark(m: _Machine) -> None:
+    m.to_mark()
+
+
 def _memoize(m: _Machine) -> None:
     m.count()
     m.memo[len(m.memo)] = m.top()
@@ -224,10 +228,6 @@ def _append(m: _Machine, values: list[Any]) -> None:
 def _append_one(m: _Machine) -> None:
     value = m.pop()
     _append(m, [value])
-
-
-def _pop_mark(m: _Machine) -> None:
-    m.to_mark()
 
 
 def _named(m: _Machine, module: Any, name: Any) -> None:
@@ -299,7 +299,7 @@ _STEPS: dict[int, Callable[[_Machine], None]] = {
     0x95: lambda m: m.number("Q"),
     ord("("): _mark,
     ord("0"): lambda m: m.pop(),
-    ord("1"): _pop_mark,
+    ord("1"): _drop_to_mark,
     ord("2"): lambda m: m.push(m.top()),
     ord("N"): _constant(None),
     0x88: _constant(True),

@@ -14,6 +14,7 @@ __all__ = ["resized"]
 
 _CUBIC = -0.75  # OpenCV's slope at 1
 _LANCZOS = 4
+_GROWING = -3  # the mean of an area where a side grows: between two pixels, by where the areas end
 
 
 def resized(
@@ -37,7 +38,7 @@ def resized(
     if (width, height) == (columns, rows):
         return image
     if method == 3 and (width > columns or height > rows):
-        method = 1
+        method = _GROWING
     found = _along(image.astype(np.float64), height, 0, method)
     found = _along(found, width, 1, method)
     if image.dtype.kind in "iu":
@@ -56,6 +57,9 @@ def _along(image: np.ndarray, size: int, axis: int, method: int) -> np.ndarray:
     if method == 0:
         return image.take(np.minimum((np.arange(size) * step).astype(int), old - 1), axis)
     places = (np.arange(size) + 0.5) * step - 0.5
+    if method == _GROWING:
+        first = np.floor(np.arange(size) * step)
+        places = first + np.maximum(np.arange(1, size + 1) - (first + 1) / step, 0) % 1
     first = np.floor(places).astype(int)
     weights = _weights(places - first, method)
     begin = 1 - len(weights) // 2
@@ -70,7 +74,7 @@ def _along(image: np.ndarray, size: int, axis: int, method: int) -> np.ndarray:
 
 def _weights(t: np.ndarray, method: int) -> list[np.ndarray]:
     """The weights of the pixels around a place that lies `t` behind a pixel."""
-    if method == 1:
+    if method in (1, _GROWING):
         return [1 - t, t]
     if method == 2:
         return [_cubic(np.abs(t - k)) for k in range(-1, 3)]

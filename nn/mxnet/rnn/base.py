@@ -28,22 +28,23 @@ def sequence(
     """(inputs, axis of time): one symbol or a list of one for each step.
 
     merge: True for one symbol, False for a list, None for what they are
-    Raises ValueError for no inputs, a symbol of several outputs, or a list of another length.
+    Raises AssertionError, as MXNet does, for no inputs, a symbol of several outputs, or a list of
+    another length.
     """
     if inputs is None:
-        raise ValueError("unroll needs inputs: a symbol, or a list with one for each step")
+        raise AssertionError("unroll needs inputs: a symbol, or a list with one for each step")
     axis = layout.find("T")
     old = axis if from_layout is None else from_layout.find("T")
     if isinstance(inputs, Symbol):
         if merge is False:
             if len(inputs.list_outputs()) != 1:
-                raise ValueError("unroll doesn't allow grouped symbol as input: make it a list")
+                raise AssertionError("unroll doesn't allow grouped symbol as input: make it a list")
             steps = call("split", inputs, axis=old, num_outputs=length, squeeze_axis=1)
             return list(steps), axis
     else:
         inputs = list(inputs)
         if length is not None and len(inputs) != length:
-            raise ValueError(f"{len(inputs)} inputs for {length} steps")
+            raise AssertionError(f"{len(inputs)} inputs for {length} steps")
         if merge is True:
             inputs = [call("expand_dims", one, axis=axis) for one in inputs]
             inputs, old = call("Concat", *inputs, dim=axis), axis
@@ -116,7 +117,7 @@ class BaseRNNCell:
     def begin_state(self, func: Callable[..., Any] = symbol.zeros, **settings: Any) -> States:
         """The states before the first step: zeros, or what `func` makes of name and shape.
 
-        Raises RuntimeError for a cell inside a ZoneoutCell or ResidualCell: ask that one.
+        Raises AssertionError for a cell inside a ZoneoutCell or ResidualCell: ask that one.
         """
         self._must_be_free()
         states = []
@@ -128,7 +129,7 @@ class BaseRNNCell:
 
     def _must_be_free(self) -> None:
         if self._modified:
-            raise RuntimeError(
+            raise AssertionError(
                 "After applying modifier cells (e.g. DropoutCell) the base cell cannot be called "
                 "directly. Call the modifier cell instead."
             )
@@ -167,7 +168,7 @@ class BaseRNNCell:
         inputs:        one symbol of the layout, or a list of one (N, C) for each step
         layout:        "NTC" or "TNC"
         merge_outputs: True for outputs in one symbol, False for a list, None for either
-        Raises ValueError for inputs of another number of steps.
+        Raises AssertionError for inputs of another number of steps.
         """
         self.reset()
         steps, _ = sequence(length, inputs, layout, False)

@@ -88,11 +88,14 @@ class FusedRNNCell(BaseRNNCell):
         layout: str = "NTC",
         merge_outputs: bool | None = None,
     ) -> tuple[Any, States]:
-        """(outputs, states); no states unless `get_next_state`.  As BaseRNNCell.unroll."""
+        """(outputs, states); no states unless `get_next_state`.  As BaseRNNCell.unroll.
+
+        Raises AssertionError for another layout.
+        """
         self.reset()
         data, axis = sequence(length, inputs, layout, True)
         if axis not in (0, 1):
-            raise ValueError(f"layout is TNC or NTC, not {layout!r}")
+            raise AssertionError(f"layout is TNC or NTC, not {layout!r}")
         if axis == 1:
             data = call("swapaxes", data, dim1=0, dim2=1)
         states = self.begin_state() if begin_state is None else begin_state

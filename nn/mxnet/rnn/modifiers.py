@@ -71,7 +71,10 @@ class ModifierCell(BaseRNNCell):
         return self.base_cell.state_info
 
     def begin_state(self, func: Callable[..., Any] = symbol.zeros, **settings: Any) -> States:
-        """The first states of the cell inside.  Raises RuntimeError as BaseRNNCell.begin_state."""
+        """The first states of the cell inside.
+
+        Raises AssertionError as BaseRNNCell.begin_state.
+        """
         self._must_be_free()
         func = settings.pop("init_sym", func)
         return self._with_base(lambda cell: cell.begin_state(func=func, **settings))
@@ -96,7 +99,7 @@ class ModifierCell(BaseRNNCell):
 class ZoneoutCell(ModifierCell):
     """Outputs and states that keep their old value with a probability, entry by entry.
 
-    Raises TypeError for a fused or bidirectional cell.
+    Raises AssertionError for a fused or bidirectional cell.
     Source: D. Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden
     activations", ICLR 2017.
     """
@@ -105,7 +108,7 @@ class ZoneoutCell(ModifierCell):
         self, base_cell: BaseRNNCell, zoneout_outputs: float = 0.0, zoneout_states: float = 0.0
     ):
         if _cannot_be_stepped(base_cell):
-            raise TypeError(
+            raise AssertionError(
                 f"{type(base_cell).__name__} doesn't support zoneout: put it around the cells "
                 "inside (FusedRNNCell.unfuse gives them)"
             )

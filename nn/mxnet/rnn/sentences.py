@@ -29,7 +29,7 @@ def encode_sentences(
     vocab:         known words; when omitted, all words are given numbers from start_label on
     invalid_label: the number of `invalid_key`, which no word gets
     unknown_token: the word that stands for words not in `vocab`
-    Raises ValueError for a word that is not in `vocab`, without an unknown_token.
+    Raises AssertionError for a word that is not in `vocab`, without an unknown_token.
     """
     is_new = vocab is None
     numbers: dict[Any, int] = {invalid_key: invalid_label} if vocab is None else vocab
@@ -40,7 +40,7 @@ def encode_sentences(
         for word in sentence:
             if word not in numbers:
                 if not is_new and unknown_token is None:
-                    raise ValueError(f"Unknown token {word!r}: give unknown_token")
+                    raise AssertionError(f"Unknown token {word!r}: give unknown_token")
                 if following == invalid_label:
                     following += 1
                 if unknown_token is not None:

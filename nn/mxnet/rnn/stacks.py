@@ -22,7 +22,7 @@ class _Stack(BaseRNNCell):
         self._cells.append(cell)
         if self._override_cell_params:
             if not cell._own_params:
-                raise ValueError(
+                raise AssertionError(
                     "Either specify params for the stack or for the cells inside, not both"
                 )
             cell.params._params.update(self.params._params)
@@ -34,7 +34,7 @@ class _Stack(BaseRNNCell):
         return [info for cell in self._cells for info in cell.state_info]
 
     def begin_state(self, *args: Any, **settings: Any) -> States:
-        """The first states of all cells.  Raises RuntimeError as BaseRNNCell.begin_state."""
+        """The first states of all cells.  Raises AssertionError as BaseRNNCell.begin_state."""
         self._must_be_free()
         return [s for cell in self._cells for s in cell.begin_state(*args, **settings)]
 
@@ -54,7 +54,7 @@ class _Stack(BaseRNNCell):
 class SequentialRNNCell(_Stack):
     """Cells one above another.
 
-    params: variables for all cells.  Raises ValueError where cells have shared ones, too.
+    params: variables for all cells.  Raises AssertionError where cells have shared ones, too.
     """
 
     def __init__(self, params: RNNParams | None = None):
@@ -65,12 +65,15 @@ class SequentialRNNCell(_Stack):
         self._take(cell)
 
     def __call__(self, inputs: Symbol, states: States) -> tuple[Symbol, States]:
-        """(output of the last cell, all new states).  Raises TypeError for a BidirectionalCell."""
+        """(output of the last cell, all new states).
+
+        Raises AssertionError for a BidirectionalCell.
+        """
         self._counter += 1
         found: States = []
         for cell, own in self._with_states(states):
             if isinstance(cell, BidirectionalCell):
-                raise TypeError("a BidirectionalCell cannot be stepped: use unroll")
+                raise AssertionError("a BidirectionalCell cannot be stepped: use unroll")  # noqa: TRY004  # MXNet's type
             inputs, new = cell(inputs, own)
             found += new
         return inputs, found
