@@ -462,13 +462,17 @@ class Slow(nn.Module):
 def test_the_slow_layer_has_the_time(plainly: bool) -> None:
     slow = Slow()
     model = nn.Sequential(nn.Linear(3, 3), nn.Sequential(slow, nn.Tanh()), nn.Linear(3, 1))
-    model.resetTimes()
     x = ones(2, 3)
-    if plainly:
-        np.sum(model(x)).backward()
-    else:
-        run(model, x)
-    times = {id(m): (f, b) for m, f, b in model.getTimes()}
+    runs = []
+    for _ in range(5):
+        model.resetTimes()
+        if plainly:
+            np.sum(model(x)).backward()
+        else:
+            run(model, x)
+        runs.append({id(m): (f, b) for m, f, b in model.getTimes()})
+    # Other programs only add to a time.
+    times = {key: np.min([each[key] for each in runs], axis=0) for key in runs[0]}
     assert 10e6 <= times[id(slow)][0] < 19e6
     assert 20e6 <= times[id(slow)][1] < 40e6
     assert all(f < 9e6 and b < 9e6 for key, (f, b) in times.items() if key != id(slow))

@@ -562,10 +562,15 @@ REFUSED = {
     "Concat": r"Concat\.dimension counted from the front",
     "CrossEntropyCriterion": r"a CrossEntropyCriterion of Torch7|that sizeAverage describes",
     "Index": r"Index\.dimension counted from the front",
+    # BigDL's options
+    "Power": "scale=1, found|shift=0, found",
+    "SpatialConvolution": "nGroup=1, found|format='NCHW', found|propagateBack=True, found|padding",
     "SpatialConvolutionLocal": "a SpatialConvolutionLocal with a bias",
     "SpatialUpSamplingNearest": "a scale_factor of at least 2",
     "Squeeze": r"Squeeze\.dim counted from the front.*numInputDims",
     "Transpose": r"Transpose\.permutations counted from the front.*numInputDims",
+    "VolumetricAveragePooling": "ceil_mode=False, found|count_include_pad=True, found",
+    "VolumetricFullConvolution": "nGroup=1, found",
 }
 
 

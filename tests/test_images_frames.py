@@ -311,15 +311,11 @@ def test_predict_image_gives_the_output_of_any_layer_by_name():
 
 
 def test_a_given_name_finds_a_layer_and_two_of_a_name_are_refused():
-    class Named(nn.Linear):
-        def getName(self):
-            return "lin"
-
     _, frame = model_and_frame()
-    model = nn.Sequential(nn.View(60), Named(60, 3), nn.Tanh())
+    model = nn.Sequential(nn.View(60), nn.Linear(60, 3).setName("lin"), nn.Tanh())
     found = data.predict_image(model, frame, "lin")
     assert found[0]["predict"].shape == (3,)
-    model.add(Named(3, 3))
+    model.add(nn.Linear(3, 3).setName("lin"))
     with pytest.raises(ValueError, match="2 layers are called 'lin'"):
         data.predict_image(model, frame, "lin")
 
