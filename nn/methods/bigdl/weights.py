@@ -119,10 +119,8 @@ class Weights(Part):
             name = type(self).__name__
             raise TypeError(NO_REGULARIZER.format(name=name, method=method, found=regularizer))
         chosen = {key: value for key, value in self._regularizers.items() if key != kind}
-        own = Part.own_parameters(self)
-        if kind == RECURRENT:
-            own = self._recurrent_weights
-        if regularizer is not None and not own:
+        has = self._recurrent_weights if kind == RECURRENT else Part.own_parameters(self)
+        if regularizer is not None and not has:
             name, what = type(self).__name__, _KINDS[kind]
             raise ValueError(NO_PARAMETERS.format(name=name, method=method, kind=what))
         if regularizer is not None:
