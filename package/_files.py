@@ -236,7 +236,7 @@ def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
-    from tapegrad.nn.formats.mxnet import models
+    from tapegrad.nn.formats.mxnet import files as models
 
     count = _ParameterCount()
     for depth, name, what, arrays in models.describe(file):

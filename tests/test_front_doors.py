@@ -23,6 +23,8 @@ INSIDE = {
     "Masked": "base of the layers that mask steps of zeros",
     "Peephole": "a part of LSTM",
     "Remembering": "base of what remembers states between sequences",
+    "SymbolLayer": "a part of MXNet's SymbolModule",
+    "SymbolModule": "mx.SymbolModule: what nn.load makes of MXNet's files",
 }
 
 
