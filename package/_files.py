@@ -236,10 +236,10 @@ def _children_to_show(item: Any, fields: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _describe_mxnet(file: str | bytes, size: int) -> Iterator[str]:
-    from tapegrad.nn.formats.mxnet import files as models
+    from tapegrad.nn.formats.mxnet import files
 
     count = _ParameterCount()
-    for depth, name, what, arrays in models.describe(file):
+    for depth, name, what, arrays in files.describe(file):
         texts = []
         for key, array in arrays.items():
             count.add(key or name, array)
