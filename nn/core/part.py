@@ -77,10 +77,14 @@ class Part:
     _scales = (1.0, 1.0)  # factors of the gradients of weights and of biases (core.gradient_rules)
     _regularizers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
     _initializers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
-    _recurrent_weights: ClassVar[tuple[str, ...]] = ()  # the parameters of kind "u"
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
+
+    @property
+    def _recurrent_weights(self) -> tuple[str, ...]:
+        """The names of the parameters of kind "u", which work on the state of the step before."""
+        return ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an array where a Parameter or Buffer is overwrites its entries.
