@@ -133,4 +133,4 @@ class Attentions(Machine):
 
 
 def test_masks_of_attention_are_right_or_refused() -> None:
-    run_machine(Attentions, 10, 20)
+    run_machine(Attentions, 5, 20)

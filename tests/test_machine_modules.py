@@ -580,4 +580,4 @@ class Modules(RuleBasedStateMachine):
 
 
 def test_modules_and_optimizers_do_what_the_model_does():
-    run_machine(Modules, 20, 40)
+    run_machine(Modules, 14, 40)

@@ -356,4 +356,4 @@ def of_kind(kind: str) -> type[Sequences]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_over_sequences_are_right_or_refuse(kind: str) -> None:
-    run_machine(of_kind(kind), 4, 20)
+    run_machine(of_kind(kind), 3, 20)

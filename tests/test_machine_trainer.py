@@ -507,4 +507,4 @@ def same_bits(a, b, where):
 
 
 def test_a_trainer_does_what_a_plain_model_of_it_does():
-    run_machine(TrainerMachine, 40, 12)
+    run_machine(TrainerMachine, 36, 12)

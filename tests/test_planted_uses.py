@@ -9,7 +9,7 @@ import pytest
 from planted.uses import USES, hunt_use, planted
 
 FEW = ("a validation of nothing is 0", "states of one sample are broadcast")
-EXAMPLES = {"modules": 20, "attention": 10, "trainer": 40, "recurrent": 4}  # as in the suite
+EXAMPLES = {"modules": 20, "attention": 10, "trainer": 40, "recurrent": 6}  # in a round
 OF_A_LAW = 5
 
 
