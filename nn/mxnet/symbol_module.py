@@ -230,7 +230,7 @@ def _users(graph: Symbol) -> dict[str, Node]:
 
 def _is_label(user: Node | None, name: str) -> bool:
     """Whether a variable is the label of a loss head."""
-    if user is None or user.op is None or not user.op.loss:
+    if user is None or user.op is None or not user.op.loss(user.read):
         return False
     at = [child.name for child, _ in user.inputs].index(name)
     return user.input_names[at] == "label"

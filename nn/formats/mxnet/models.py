@@ -150,7 +150,7 @@ def _check(found: Any, place: str | None) -> None:
         for key in ("param", "attr", "attrs"):
             part = node.get(key)
             for counted in _COUNTED if isinstance(part, dict) else ():
-                value = str(part.get(counted, ""))
+                value = str(part[counted]) if part and counted in part else ""
                 if len(value) > _LONGEST:
                     raise LimitError(f"{counted} of {_LONGEST} digits", value[:40], file=place)
 

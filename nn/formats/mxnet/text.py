@@ -20,7 +20,8 @@ def read_csv(path: str | os.PathLike[str], dtype: str = "float32") -> np.ndarray
 
     Raises FormatError for what is no number, and lines of several lengths; OSError.
     """
-    place, rows = os.fspath(path), []
+    place = os.fspath(path)
+    rows: list[np.ndarray] = []
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         if not line.strip():
             continue

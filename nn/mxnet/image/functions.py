@@ -76,6 +76,8 @@ def resize_short(src: Any, size: int, interp: int = 2) -> Any:
 
 def scale_down(src_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
     """(width, height) of a crop, made smaller in proportion until it fits into the picture."""
+    w: float
+    h: float
     w, h = size
     sw, sh = src_size
     if sh < h:
@@ -97,7 +99,7 @@ def fixed_crop(
         raise ValueError(f"{w} x {h} at ({x0}, {y0}) is not inside a picture {columns} x {rows}")
     found = _of(src)[y0 : y0 + h, x0 : x0 + w]
     if size is not None and (w, h) != tuple(size):
-        found = resized(found, *size, interp)
+        found = resized(found, size[0], size[1], interp)
     return _like(found, src)
 
 
@@ -143,7 +145,7 @@ def random_size_crop(
 
 def color_normalize(src: Any, mean: Any, std: Any = None) -> Any:
     """(x - mean) / std, float32, a number or one for each channel."""
-    found = _of(src).astype(np.float32)
+    found: np.ndarray = _of(src).astype(np.float32)
     if mean is not None:
         found = found - _of(mean).astype(np.float32)
     if std is not None:

@@ -127,7 +127,7 @@ class ImageRecordIter(MXDataIter):
         )
         channels = self._shape[0]
         self._mean: Any = _of_channels((mean_r, mean_g, mean_b, mean_a), channels)
-        self._factor = np.float32(scale) / _of_channels((std_r, std_g, std_b, std_a), channels)
+        self._factor: Any = np.float32(scale) / _of_channels((std_r, std_g, std_b, std_a), channels)
         if mean_img:
             self._mean = self._mean_picture(Path(mean_img))
 
@@ -135,7 +135,7 @@ class ImageRecordIter(MXDataIter):
         order = np.arange(len(self._places))
         if self._shuffle:
             self._order.shuffle(order)
-        return (self._row(i) for i in order)
+        return (self._row(int(i)) for i in order)
 
     def _row(self, at: int) -> tuple[int, np.ndarray, np.ndarray]:
         self._reader.seek(self._places[at])
@@ -163,7 +163,7 @@ class ImageRecordIter(MXDataIter):
             rows, columns = picture.shape[:2]
             long = self._resize * max(rows, columns) // min(rows, columns)
             size = (self._resize, long) if rows > columns else (long, self._resize)
-            picture = resized(picture, *size, self._method, self._draws)
+            picture = resized(picture, size[0], size[1], self._method, self._draws)
         if self._pad:
             around = ((self._pad, self._pad), (self._pad, self._pad), (0, 0))
             picture = np.pad(picture, around, constant_values=self._fill)

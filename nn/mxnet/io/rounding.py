@@ -74,12 +74,12 @@ class MXDataIter(DataIter):
         return self._rows()
 
     @property
-    def provide_data(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_data(self) -> list[DataDesc]:
         """The description of the data."""
         return [self._described()[0]]
 
     @property
-    def provide_label(self) -> list[DataDesc]:  # type: ignore[override]  # a plain attribute there
+    def provide_label(self) -> list[DataDesc]:
         """The description of the labels."""
         return [self._described()[1]]
 

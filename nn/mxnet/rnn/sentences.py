@@ -83,7 +83,7 @@ class BucketSentenceIter(DataIter):
             )
         lengths = [len(s) for s in sentences]
         if not buckets:
-            counts = np.bincount(lengths) if lengths else []
+            counts: Sequence[int] = np.bincount(lengths).tolist() if lengths else []
             buckets = [i for i, count in enumerate(counts) if count >= batch_size]
         if not buckets:
             raise ValueError(f"no length has {batch_size} sentences: give buckets")
