@@ -87,6 +87,9 @@ def test_the_names_of_parts_and_a_vector_of_another_length():
     assert names[:3] == ["a_l0_i2h_i_weight", "a_l0_i2h_f_weight", "a_l0_i2h_c_weight"]
     assert names[8] == "a_r0_i2h_i_weight"
     assert names[-1] == "a_r0_h2h_o_bias"
+    gru = mx.rnn.FusedRNNCell(H, 1, "gru", prefix="")
+    names = list(gru._parts.views(mx.nd.zeros(gru._parts.size(C))))
+    assert names[3:6] == ["l0_h2h_r_weight", "l0_h2h_z_weight", "l0_h2h_o_weight"]
     with pytest.raises(ValueError, match="fits no lstm"):
         cell.unpack_weights({"a_parameters": mx.nd.zeros(cell._parts.size(C) + 1)})
     with pytest.raises(ValueError, match="mode is one of"):
