@@ -201,14 +201,16 @@ class TestRecords:
             assert all(body[i : i + 4] != MAGIC for i in range(0, length, 4))
             at += 8 + length + -length % 4
 
-    def test_the_bytes_of_two_records(self, tmp_path):
+    def test_the_bytes_of_records(self, tmp_path):
         with recordio.MXRecordIO(tmp_path / "x", "w") as writer:
             writer.write(b"abc")
             writer.write(b"wxyz" + MAGIC + b"!")
+            writer.write(b"ab" + MAGIC)  # not at a multiple of 4: it stays
         assert (tmp_path / "x").read_bytes() == (
             MAGIC + struct.pack("<I", 3) + b"abc\0"
             + MAGIC + struct.pack("<I", 1 << 29 | 4) + b"wxyz"
             + MAGIC + struct.pack("<I", 3 << 29 | 1) + b"!\0\0\0"
+            + MAGIC + struct.pack("<I", 6) + b"ab" + MAGIC + b"\0\0"
         )  # fmt: skip
 
     def test_an_index_finds_records(self, tmp_path):

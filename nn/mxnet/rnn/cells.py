@@ -27,7 +27,7 @@ class _OneLayer(BaseRNNCell):
         self._hB = self.params.get("h2h_bias")
         self._own_params = params is None
 
-    def _projections(self, name: str, inputs: Symbol, state: Symbol) -> tuple[Symbol, Symbol]:
+    def _projections(self, name: str, inputs: Symbol, state: Symbol) -> tuple[Any, Any]:
         """W x + b and R h + c, each for all gates."""
         size = self._num_hidden * len(self._gate_names)
         return (
@@ -101,7 +101,7 @@ class LSTMCell(_OneLayer):
         name = self._next_name()
         i2h, h2h = self._projections(name, inputs, states[0])
         parts = call("SliceChannel", i2h + h2h, num_outputs=4, name=f"{name}slice")
-        gates = {
+        gates: dict[str, Any] = {
             gate: call("Activation", parts[k], act_type=kind, name=f"{name}{gate}")
             for k, (gate, kind) in enumerate(
                 [("i", "sigmoid"), ("f", "sigmoid"), ("c", "tanh"), ("o", "sigmoid")]
@@ -129,10 +129,14 @@ class GRUCell(_OneLayer):
         """(h', [h']) of (x, [h])."""
         name = self._next_name()
         i2h, h2h = self._projections(name, inputs, states[0])
-        of_x = call("SliceChannel", i2h, num_outputs=3, name=f"{name}_i2h_slice")
-        of_h = call("SliceChannel", h2h, num_outputs=3, name=f"{name}_h2h_slice")
-        reset = call("Activation", of_x[0] + of_h[0], act_type="sigmoid", name=f"{name}_r_act")
-        update = call("Activation", of_x[1] + of_h[1], act_type="sigmoid", name=f"{name}_z_act")
-        new = call("Activation", of_x[2] + reset * of_h[2], act_type="tanh", name=f"{name}_h_act")
+        of_x: Any = call("SliceChannel", i2h, num_outputs=3, name=f"{name}_i2h_slice")
+        of_h: Any = call("SliceChannel", h2h, num_outputs=3, name=f"{name}_h2h_slice")
+        reset: Any = call("Activation", of_x[0] + of_h[0], act_type="sigmoid", name=f"{name}_r_act")
+        update: Any = call(
+            "Activation", of_x[1] + of_h[1], act_type="sigmoid", name=f"{name}_z_act"
+        )
+        new: Any = call(
+            "Activation", of_x[2] + reset * of_h[2], act_type="tanh", name=f"{name}_h_act"
+        )
         output = call("elemwise_add", (1.0 - update) * new, update * states[0], name=f"{name}out")
         return output, [output]
