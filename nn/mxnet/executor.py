@@ -323,7 +323,10 @@ class Executor:
     def reshaped(
         self, shapes: Mapping[str, Sequence[int]], may_change: Callable[[str], bool]
     ) -> Executor:
-        """As `reshape`; `may_change(name)` says which arguments may get another shape."""
+        """As `reshape`; `may_change(name)` says which arguments may get another shape.
+
+        Raises MXNetError where another one would change.
+        """
         wanted = dict(zip(self._names, self._symbol.infer_shape(**shapes)[0] or (), strict=False))
         if not wanted:
             raise MXNetError("Insufficient argument shapes provided.")

@@ -300,7 +300,10 @@ class DataParallelExecutorGroup:
                 executor.arg_dict[name][:] = value
 
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
-        """Give the metric each context's labels and outputs, by name."""
+        """Give the metric each context's labels and outputs, by name.
+
+        Raises TypeError where the module is bound without labels.
+        """
         if labels is None or self.label_shapes is None:
             raise TypeError("the module is bound without labels: give label_shapes to bind")
         for i, (executor, part) in enumerate(zip(self.execs, self.slices, strict=True)):

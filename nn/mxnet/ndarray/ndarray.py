@@ -184,7 +184,10 @@ class NDArray(Overloading):
         raise ValueError(f"storage {stype!r} is made by mx.nd.sparse.{stype}_array(...)")
 
     def reshape(self, *shape: Any, **settings: Any) -> NDArray:
-        """The entries in another shape, on the same memory; codes as in `reshaped`."""
+        """The entries in another shape, on the same memory; codes as in `reshaped`.
+
+        Raises TypeError for an unknown keyword, MXNetError for a shape of another size.
+        """
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
         shape = tuple(settings.pop("shape", shape))
