@@ -73,6 +73,7 @@ class DataParallelExecutorGroup:
         )
         self.grad_req = self._requests(grad_req, [d.name for d in data_shapes])
         self.execs: list[Executor] = []
+        self._first: list[Executor] = []
         self.bind_exec(data_shapes, label_shapes)
 
     def _requests(self, grad_req: Any, data_names: Sequence[str]) -> dict[str, str]:
@@ -136,6 +137,7 @@ class DataParallelExecutorGroup:
     def _bind(
         self, i: int, context: Context, shapes: dict[str, tuple[int, ...]], all_: Sequence[DataDesc]
     ) -> Executor:
+        named: dict[str, Any] = dict(shapes)
         return simple_bind(
             self.symbol,
             context,
@@ -144,7 +146,7 @@ class DataParallelExecutorGroup:
             shared_arg_names=self.param_names,
             shared_exec=None if self.shared_group is None else self.shared_group.execs[i],
             shared_buffer=self.shared_data_arrays[i],
-            **shapes,
+            **named,
         )
 
     def reshape(self, data_shapes: Sequence[Any], label_shapes: Sequence[Any] | None) -> None:
@@ -367,7 +369,7 @@ def _cut(x: NDArray, axis: int, part: slice | None) -> NDArray:
 def _mean(arrays: Sequence[NDArray]) -> NDArray | np.ndarray:
     if len(arrays) == 1:
         return arrays[0]
-    return sum(x.asnumpy() for x in arrays) / len(arrays)  # type: ignore[no-any-return]  # an array
+    return np.asarray(sum(x.asnumpy() for x in arrays) / len(arrays))
 
 
 def _joined(nested: Sequence[Sequence[Any]], axes: Sequence[int]) -> list[Any]:
