@@ -325,7 +325,7 @@ class Executor:
     ) -> Executor:
         """As `reshape`; `may_change(name)` says which arguments may get another shape.
 
-        Raises MXNetError for shapes that say too little, or change another argument.
+        Raises MXNetError where another one would change.
         """
         wanted = dict(zip(self._names, self._symbol.infer_shape(**shapes)[0] or (), strict=False))
         if not wanted:

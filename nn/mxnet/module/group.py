@@ -6,7 +6,7 @@ Source: mx.module.executor_group.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -140,6 +140,7 @@ class DataParallelExecutorGroup:
     def _bind(
         self, i: int, context: Context, shapes: dict[str, tuple[int, ...]], all_: Sequence[DataDesc]
     ) -> Executor:
+        named: dict[str, Any] = dict(shapes)
         return simple_bind(
             self.symbol,
             context,
@@ -148,7 +149,7 @@ class DataParallelExecutorGroup:
             shared_arg_names=self.param_names,
             shared_exec=None if self.shared_group is None else self.shared_group.execs[i],
             shared_buffer=self.shared_data_arrays[i],
-            **cast("dict[str, Any]", shapes),
+            **named,
         )
 
     def reshape(self, data_shapes: Sequence[Any], label_shapes: Sequence[Any] | None) -> None:
@@ -306,7 +307,7 @@ class DataParallelExecutorGroup:
     def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
         """Give the metric each context's labels and outputs, by name.
 
-        Raises TypeError without labels.
+        Raises TypeError where the module is bound without labels.
         """
         if labels is None or self.label_shapes is None:
             raise TypeError("the module is bound without labels: give label_shapes to bind")

@@ -187,7 +187,7 @@ class NDArray(Overloading):
     def reshape(self, *shape: Any, **settings: Any) -> NDArray:
         """The entries in another shape, on the same memory; codes as in `reshaped`.
 
-        Raises TypeError for an unknown argument.
+        Raises TypeError for an unknown keyword, MXNetError for a shape of another size.
         """
         if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
             shape = tuple(shape[0])
