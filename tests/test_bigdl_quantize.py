@@ -124,6 +124,29 @@ def test_a_quantized_layer_is_near_the_layer_and_its_file_gives_the_same_bits(la
         assert repr(other) == repr(quantized)
 
 
+def test_bigdls_methods_are_there_and_a_graph_is_made_of_them():
+    kept = {name for name in dir(nn.Module) if not name.startswith("_")}
+    for kind, _ in ((cls, replaced) for replaced, cls in _kinds(Int8)):
+        hidden = {
+            n for n in kept if callable(getattr(nn.Module, n)) and not callable(getattr(kind, n))
+        }
+        assert not hidden, kind
+    model, x = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2)).evaluate(), floats(3, 5)
+    quantized = model.quantize()
+    assert (quantized.toGraph()(x).numpy() == quantized(x).numpy()).all()
+    assert quantized.modules[0].getName().startswith("Linear@")
+    assert quantized.modules[0].toString().startswith("quantized.Linear[")
+    assert quantized.setName("q").apply("q") is quantized
+
+
+def test_files_of_weights_hold_those_of_8_bits(tmp_path):
+    layer, x = nn.Linear(5, 4).setName("a"), floats(3, 5)
+    source, other = layer.quantize(), nn.Linear(5, 4).setName("a").quantize()
+    source.saveWeights(tmp_path / "weights")
+    assert (other(x).numpy() != source(x).numpy()).any()
+    assert (other.loadWeights(tmp_path / "weights")(x).numpy() == source(x).numpy()).all()
+
+
 def test_every_quantized_class_is_tried():
     tried = {type(part) for layer, _ in LAYERS for part in layer.listModules()}
     assert {cls for cls, _ in _kinds(Int8)} <= tried

@@ -77,7 +77,6 @@ class Part:
     _scales = (1.0, 1.0)  # factors of the gradients of weights and of biases (core.gradient_rules)
     _regularizers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
     _initializers: Mapping[str, Any] = MappingProxyType({})  # by kind of parameter
-    _recurrent_weights: ClassVar[tuple[str, ...]] = ()  # the parameters of kind "u"
     drawn_as = "box"  # how `core.picture` draws the module: as one box, or its children's wiring
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
@@ -140,6 +139,11 @@ class Part:
     def named_trainable(self) -> Iterator[tuple[str, Parameter]]:
         """(dotted name, Parameter), each once, without frozen ones and those of frozen modules."""
         yield from _named_of_kind(self, Parameter, frozen=False)
+
+    @property
+    def _recurrent_weights(self) -> tuple[str, ...]:
+        """The names of the module's own parameters that its own output is multiplied by."""
+        return ()
 
     def own_parameters(self) -> list[Parameter]:
         """The Parameters of this module itself, not of those below, each once."""

@@ -87,13 +87,13 @@ class Int8:
 
     replaces: the class of layers that become this one
     rows:     weight -> its axis of output rows; several where each position has rows of its own
-    inputs:   how many entries of the input are rounded; 0 for indices
+    rounds:   how many entries of the input are rounded; 0 for indices
     """
 
     keeps: ClassVar[Any] = ("int8", "scales", "observed")
     replaces: ClassVar[type[Module]]
     rows: ClassVar[Mapping[str, int | tuple[int, ...]]] = {"weight": 0}
-    inputs: ClassVar[int] = 1
+    rounds: ClassVar[int] = 1
     int8: dict[str, Buffer]
     scales: dict[str, Buffer]
     observed: Buffer | None = None  # the largest |x| of the inputs, while they were observed
@@ -172,10 +172,10 @@ class Int8:
             """Run the layer's own forward code on rounded inputs."""
             parent: Any = super()
             rounded: Any = inputs
-            if self.inputs and isinstance(inputs, (list, tuple)):
-                parts = [self.rounded(x) for x in inputs[: self.inputs]]
-                rounded = [*parts, *inputs[self.inputs :]]
-            elif self.inputs:
+            if self.rounds and isinstance(inputs, (list, tuple)):
+                parts = [self.rounded(x) for x in inputs[: self.rounds]]
+                rounded = [*parts, *inputs[self.rounds :]]
+            elif self.rounds:
                 rounded = self.rounded(inputs)
             y = parent.updateOutput(rounded, *more, **named)
             return without_gradient(y, inputs, NO_GRADIENT.format(name=class_text(self)))

@@ -238,7 +238,7 @@ class _QuantizedLookupTable(_Weight, LookupTable):
     """LookupTable with int8 rows; those longer than maxNorm were shortened once for all."""
 
     replaces = LookupTable
-    inputs = 0
+    rounds = 0
 
     @classmethod
     def weights_of(cls, layer: Any) -> dict[str, tuple[Tensor, int | tuple[int, ...]]]:
@@ -265,11 +265,11 @@ class _QuantizedEmbeddingBag(_Weight, EmbeddingBag):
     """EmbeddingBag with int8 rows."""
 
     replaces = EmbeddingBag
-    inputs = 0
+    rounds = 0
 
 
 class _QuantizedLookupTableSparse(_Weight, LookupTableSparse):
     """LookupTableSparse with int8 rows."""
 
     replaces = LookupTableSparse
-    inputs = 0
+    rounds = 0

@@ -46,7 +46,7 @@ class _QuantizedStepLSTM(_Columns, StepLSTM):
     """StepLSTM with int8 weights: x and h are rounded, c is not."""
 
     replaces = StepLSTM
-    inputs = 2
+    rounds = 2
 
 
 class _QuantizedSeqLSTM(_Columns, SeqLSTM):
@@ -72,7 +72,7 @@ class _QuantizedSeqGRU(_Columns, SeqGRU):
 class _Table(Int8):
     """Int8 layers whose `weight` is a table that indices choose from."""
 
-    inputs = 0
+    rounds = 0
 
     weight: Any
     if not TYPE_CHECKING:

@@ -261,7 +261,7 @@ class LSTMPeephole(Cell):
 
     def readers(self) -> tuple[list[Module], list[Module]]:
         first = 4 if self.p else 1
-        own = [child for child in self.modules[first:] if isinstance(child, Linear)]
+        own: list[Module] = [m for m in self.modules[first:] if isinstance(m, Linear)]
         return self.modules[:first], own
 
     def start(self, x: Tensor) -> Nest:
