@@ -235,8 +235,8 @@ class Weights(Part):
         Of one parameter the name is "weight", of two "weight" and "bias", of more "weight0",
         "weight1", …; their gradients are "gradWeight", "gradBias", "gradient0", ….  A bias alone is
         "bias", and several of which none is called weight or bias have their own names.
-        Running statistics are "runningMean" and "runningVar"; a quantized layer has "int8.weight" and
-        "scales.weight".
+        Running statistics are "runningMean" and "runningVar".  A quantized layer has "int8.weight"
+        and "scales.weight".
         Raises ValueError if two layers have one name.
         """
         table: dict[str, dict[str, Tensor]] = {}
