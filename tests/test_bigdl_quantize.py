@@ -135,7 +135,16 @@ def test_bigdls_methods_are_there_and_a_graph_is_made_of_them():
     quantized = model.quantize()
     assert (quantized.toGraph()(x).numpy() == quantized(x).numpy()).all()
     assert quantized.modules[0].getName().startswith("Linear@")
+    assert quantized.modules[0].toString().startswith("quantized.Linear[")
     assert quantized.setName("q").apply("q") is quantized
+
+
+def test_files_of_weights_hold_those_of_8_bits(tmp_path):
+    layer, x = nn.Linear(5, 4).setName("a"), floats(3, 5)
+    source, other = layer.quantize(), nn.Linear(5, 4).setName("a").quantize()
+    source.saveWeights(tmp_path / "weights")
+    assert (other(x).numpy() != source(x).numpy()).any()
+    assert (other.loadWeights(tmp_path / "weights")(x).numpy() == source(x).numpy()).all()
 
 
 def test_every_quantized_class_is_tried():

@@ -145,6 +145,11 @@ class Part:
         """(dotted name, Parameter), each once, without frozen ones and those of frozen modules."""
         yield from _named_of_kind(self, Parameter, frozen=False)
 
+    @property
+    def _recurrent_weights(self) -> tuple[str, ...]:
+        """The names of the module's own parameters that its own output is multiplied by."""
+        return ()
+
     def own_parameters(self) -> list[Parameter]:
         """The Parameters of this module itself, not of those below, each once."""
         parameters = {id(p): p for _, p in named_fields(self) if isinstance(p, Parameter)}

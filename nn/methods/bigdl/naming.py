@@ -45,7 +45,7 @@ class Naming(Part):
         """
         if self._name is not None:
             return self._name
-        return f"{type(self).__name__}@{_postfix(self)}"
+        return f"{_class_name(self)}@{_postfix(self)}"
 
     def hasName(self) -> bool:
         """Whether `setName` gave the module a name."""
@@ -109,6 +109,11 @@ class Naming(Part):
         return _text(self)
 
 
+def _class_name(module: Any) -> str:
+    """The class's name; of a quantized layer, that of the layer which it was made of."""
+    return type(module).__name__.removeprefix("_Quantized")
+
+
 def _postfix(module: Any) -> str:
     """The text that tells a module without a name from others; made when first asked for."""
     state = transient_state_of(module)
@@ -122,7 +127,7 @@ def _has_name(module: Any, name: str) -> bool:
     if module._name is not None:
         return bool(module._name == name)
     postfix = transient_value(module, "postfix")
-    return postfix is not None and f"{type(module).__name__}@{postfix}" == name
+    return postfix is not None and f"{_class_name(module)}@{postfix}" == name
 
 
 def _matches(module: Any, name: str, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -173,8 +178,11 @@ def _text(module: Any) -> str:
     children = Part.children(module)
     if not children:
         plain = text_of(module, 1).replace("\n", line)
+        shown = f"quantized.{_class_name(module)}"
+        if plain.startswith(shown):
+            return f"{shown}[{label}]{plain.removeprefix(shown)}"
         name = torch7_name(module)
-        return f"{type(module).__name__}[{label}]{plain.removeprefix(name)}"
+        return f"{_class_name(module)}[{label}]{plain.removeprefix(name)}"
     lines = []
     if module.drawn_as == "chain":
         steps = "".join(f"({i}) -> " for i in range(1, len(children) + 1))

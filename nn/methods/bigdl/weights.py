@@ -235,7 +235,8 @@ class Weights(Part):
         Of one parameter the name is "weight", of two "weight" and "bias", of more "weight0",
         "weight1", …; their gradients are "gradWeight", "gradBias", "gradient0", ….  A bias alone is
         "bias", and several of which none is called weight or bias have their own names.
-        Running statistics are "runningMean" and "runningVar".
+        Running statistics are "runningMean" and "runningVar".  A quantized layer has "int8.weight"
+        and "scales.weight".
         Raises ValueError if two layers have one name.
         """
         table: dict[str, dict[str, Tensor]] = {}
@@ -256,7 +257,7 @@ class Weights(Part):
         for name, value in named:
             if isinstance(value, Parameter):
                 parameters.setdefault(id(value), (name, value))
-            elif isinstance(value, Buffer) and value.dtype.kind in "fc":
+            elif isinstance(value, Buffer) and (value.dtype.kind in "fc" or value.dtype == np.int8):
                 entries[_running(name)] = value
         for (weight, gradient), p in zip(
             _table_names([name for name, _ in parameters.values()]),
