@@ -81,11 +81,6 @@ class Part:
     _in_graphs = True  # whether the module may be a node of a graph (core.graph_node)
     _keeps_type = False  # if True, type() converts neither this module nor those below it
 
-    @property
-    def _recurrent_weights(self) -> tuple[str, ...]:
-        """The names of the parameters of kind "u", which work on the state of the step before."""
-        return ()
-
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; an array where a Parameter or Buffer is overwrites its entries.
 
