@@ -27,7 +27,8 @@ Seed = tuple[bytes, list[tuple[int, int, bool]], str]
 def load(data: bytes) -> Any:
     """What the reader of the first letter makes of the rest."""
     from tapegrad.nn.formats import FormatError
-    from tapegrad.nn.formats.mxnet import RecordReader, models, read_states, recordio
+    from tapegrad.nn.formats.mxnet import RecordReader, read_states, recordio
+    from tapegrad.nn.formats.mxnet import files as models
 
     kind, rest = data[:1], data[1:]
     if kind == b"p":

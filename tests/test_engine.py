@@ -314,7 +314,8 @@ WRITERS = {
     "_bare": """
         autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py
         autograd/core/views.py autograd/reverse/ownership.py autograd/reverse/write.py
-        autograd/transforms/sample.py nn/core/memory.py nn/core/part.py nn/methods/torch7.py
+        autograd/transforms/sample.py nn/core/memory.py nn/core/part.py
+        nn/methods/bigdl/weights.py nn/methods/torch7.py
     """,
     "_node": """
         autograd/check/modules/trial.py autograd/core/parameter.py autograd/core/tensor.py

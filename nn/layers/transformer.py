@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Attention", "FeedForwardNetwork", "PaddingMask", "PositionEncode", "Transformer"]
 
-FAR = -1e9  # what a softmax turns into 0
+
+def _far(dtype: np.dtype) -> float:
+    """What a softmax turns into 0: -1e9, or what half precision still holds."""
+    return max(-1e9, float(np.finfo(dtype).min) / 4)
 
 
 def _check_features(x: Tensor, size: int) -> None:
@@ -136,7 +139,7 @@ class PaddingMask(Module):
             raise ShapeError(f"the input of shape {x.shape} is not (N, T)")
         dtype = x.dtype if x.dtype.kind == "f" else default_dtype()
         padding = ops.equal(x.detach(), self.paddingValue)
-        return ops.cast(padding, dtype=dtype).reshape((x.shape[0], 1, 1, x.shape[1])) * FAR
+        return ops.cast(padding, dtype=dtype).reshape((x.shape[0], 1, 1, x.shape[1])) * _far(dtype)
 
 
 class _Block(Container):
@@ -242,7 +245,8 @@ class Transformer(Module):
         vectors = self._vectors(x)
         z = self._placed(ops.pad(vectors[:, :-1], ((0, 0), (1, 0), (0, 0))))
         steps = x.shape[1]
-        later = Tensor(np.triu(np.full((steps, steps), FAR), 1), dtype=z.dtype, device=z.device)
+        far = _far(np.dtype(z.dtype))
+        later = Tensor(np.triu(np.full((steps, steps), far), 1), dtype=z.dtype, device=z.device)
         for block in self.decoder:
             z = block.run(z, later, y, bias)
         z = self.norms[0](z)
@@ -253,7 +257,8 @@ class Transformer(Module):
 
     def _padding_bias(self, words: Tensor) -> Tensor:
         padding = ops.equal(words.detach(), self.paddingValue)
-        bias = ops.cast(padding, dtype=self.embedding.weight.dtype) * FAR
+        kind = self.embedding.weight.dtype
+        bias = ops.cast(padding, dtype=kind) * _far(np.dtype(kind))
         return bias.reshape((words.shape[0], 1, 1, words.shape[1]))
 
     def _placed(self, x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ REAL = {
         "nearest_centroid outside_unit_interval percentile quantile"
     ),
     "`sign` is `phase` of complex numbers": "signum",
-    "its rule goes by the sign": "softsign",
+    "its rule goes by the sign": "softsign step_with_gate",
     "its weights are real in NumPy, too": "bincount",
     "SciPy's function is one of real numbers, and raises TypeError": (
         "beta betaln boxcox entr erfcinv erfinv exp10 expit gammainc gammaincc gammaln i0e i1 i1e "

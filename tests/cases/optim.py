@@ -69,3 +69,8 @@ OPERATIONS = {
 
 
 OPTIMIZERS = {"nag": nag, "sgd": sgd}
+
+
+EXCEPTIONS = {
+    ("ftrl", "a_quadratic_goes_down"): "with the power -1 a step may be longer than the way down",
+}

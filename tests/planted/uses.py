@@ -41,9 +41,9 @@ __all__ = ["USES", "Use", "hunt_use", "planted"]
 # finder | what | function | text | other text.  Lines of one name are one fault; \n ends a line, and
 # a property with = behind it is its setter.
 FAULTS = r"""
-modules | an optimizer moves what is frozen | optim.core.optimizer:Optimizer._which_learn | if not p.frozen) | )
+modules | an optimizer moves what is frozen | optim.core.optimizer:Optimizer._which_learn | if not p.frozen]) | ])
 modules | an optimizer moves what is frozen | optim.core.optimizer:Optimizer._which_learn | getattr(self.module, "named_trainable", self.module.named_parameters) | self.module.named_parameters
-modules | an optimizer does not see what is unfrozen | optim.core.optimizer:Optimizer._follow_parameters | self._learning == self._which_learn() and | True and
+modules | an optimizer does not see what is unfrozen | optim.core.optimizer:Optimizer._follow_parameters | not moved and self._learning == self._which_learn() | not moved
 modules | an optimizer forgets the state of what rests | optim.core.runs:at_rest | if name not in members and state} | if False}
 modules | a run of memory reaches over what is frozen in it | optim.core.runs:_Place.continues | self.stop == other.start | self.stop <= other.start
 modules | a run of memory reaches over what is frozen in it | optim.core.runs:_Place.continues | == other.gradient_start | <= other.gradient_start
@@ -54,7 +54,7 @@ modules | shared gradients are clipped twice | optim.core.clipping:_gradients | 
 modules | frozen gradients count in the norm | optim.core.clipping:_gradients | getattr(target, "named_trainable", target.named_parameters) | target.named_parameters
 modules | accumulated gradients are zeroed | optim.core.optimizer:Optimizer.zero_grad | if self.accumulated: | if False:
 modules | accumulated gradients are summed | optim.core.optimizer:Optimizer._update | g / self.accumulated | g * 1
-modules | replaced layers are not noticed | optim.core.optimizer:Optimizer._refuse_other_parameters | if new or gone: | if False:
+modules | replaced layers are not noticed | optim.core.optimizer:Optimizer._refuse_other_parameters | self._structure is not None and self._structure.may_differ() | False
 modules | the rate of a group cannot be set | optim.core.groups:GroupOptions.update | if "lr" in new: | if False:
 modules | a layer called output does not learn | nn.methods.torch7:Torch7.output= | if holds_state(value): | if False:
 modules | private attributes do not learn | nn.core.part:named_fields | if type(value) in _PLAIN or name == ATTRIBUTE: | if type(value) in _PLAIN or name[0] == "_":
@@ -72,7 +72,7 @@ modules | training stops at the first module | nn.core.training_mode:TrainingMod
 modules | p.data -= g raises after the update | autograd.core.tensor:Tensor.data= | note_write(self._bare) | raise AttributeError("data")
 modules | shared memory counts twice in a total | nn.core.summary:_each_memory_once | known.add(memory) | pass
 modules | what is frozen counts as trained | nn.core.summary:_cells | module.named_trainable() | module.named_parameters()
-modules | results are one handle | nn.core.part:fresh_result | return map_leaves(lambda t: t.with_node(t._node) if isinstance(t, Tensor) else t, nest) | return nest
+modules | results are one handle | nn.core.part:fresh_result | return map_leaves(_fresh_leaf, nest) | return nest
 modules | a criterion's own Parameters get no gradient | nn.criterions.criterion:Criterion.backward | input, target, None) | input, target, [])
 modules | a gradient by an array is a constant in a loss | autograd.transforms.variables:BoundCall.gradients | paths.parameters_beyond and | False and
 modules | the second backward replaces the first | autograd.reverse.sweep:add_to_grad | inplace.accumulate(leaf.grad, g if scale == 1 else g * scale) | inplace.assign(leaf.grad, g if scale == 1 else g * scale)
