@@ -407,7 +407,7 @@ class Modules(RuleBasedStateMachine):
         entry = self.updaters[number % len(self.updaters)]
         if not entry[1].stale:
             return entry
-        with pytest.raises(RuntimeError, match="make a new optimizer|add_group"):
+        with pytest.raises(RuntimeError, match=r"make a new optimizer|add_group"):
             entry[0].step()
         self.updaters.remove(entry)
         return None

@@ -98,10 +98,13 @@ def tolerance(record: Any, name: str) -> float:
     near the minimum a difference of numbers near 1 rounded twice: g is known to 2δ with
     δ = 400 · 2⁻⁵³, y to 4δ, y·y to 8δ/|y| and y·s to 4δ/|y|.
     """
-    if name == "Hdiag" and record["function"].startswith("rosenbrock"):
-        return max(
-            1e-10, 12 * 400 * 2.0**-53 / float(np.max(np.abs(record["state_after"]["g_old"])))
-        )
+    if not record["function"].startswith("rosenbrock"):
+        return 1e-10
+    if name in ("Hdiag", "g_old"):
+        largest = float(np.max(np.abs(record["state_after"]["g_old"])))
+        return max(1e-10, 12 * 400 * 2.0**-53 / largest)
+    if name == "f_old":  # 100·r², whose r is as exact as x is: 2⁻⁵³
+        return max(1e-10, 12 * 20 * 2.0**-53 / float(np.sqrt(record["state_after"]["f_old"])))
     return 1e-10
 
 

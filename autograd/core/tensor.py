@@ -10,7 +10,8 @@ Few files may write a slot.  All three are set where a Tensor is made: here, in 
 calls, and by `Single`.  On an existing Tensor,
 `_bare`   is written by `become` here and `Parameter.rebind`; by `reverse/`, which gives a root
           memory of its own and takes its views anew; by `views.py`, which copies a small view; by
-          nn where state moves (sharing, weights, flat memory) and where ``m.output`` gets another array
+          nn where state moves (sharing, weights, flat memory) and where ``m.output`` gets another
+          array
           (Not `_data`: NumPy's masked arrays read an attribute of that name behind our back.)
 `_node`   is written by `become` and `rebind`; by `reverse/`; by code that records its own calls
           (`record_call`: checkpoints, hand-written gradients), on the results; for ``m.output``
