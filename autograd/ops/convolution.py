@@ -15,6 +15,8 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.core.errors import ShapeError
@@ -111,7 +113,10 @@ def conv2d_weight_gradient(
 
     x (N, C, H, W), v (N, O, oH, oW) -> `shape` = (O, C / groups, kH, kW).
     """
-    return kernels.conv2d_weight_gradient(
+    half = x.dtype == np.float16 and v.dtype == np.float16
+    if half:  # sums over a batch and an image, which half precision would stop
+        x, v = x.astype(np.float32), v.astype(np.float32)
+    y = kernels.conv2d_weight_gradient(
         xp,
         x,
         v,
@@ -121,6 +126,7 @@ def conv2d_weight_gradient(
         dilation=dilation,
         groups=groups,
     )
+    return y.astype(np.float16) if half else y
 
 
 conv2d.vjp(
