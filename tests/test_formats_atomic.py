@@ -17,6 +17,8 @@ import pytest
 from tapegrad import nn
 from tapegrad.nn.formats import torch7
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 FULL = Path("/dev/full")
 
 

@@ -25,6 +25,8 @@ from tapegrad.nn.core.transient import ATTRIBUTE
 from tapegrad.nn.formats import FormatError, native, safetensors_file, torch7
 from tapegrad.nn.module import Module
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 OF_NOBODY = {"attributes of a person's", "a stranger's classes"}
 SPECIALS = [name for name in specials() if name not in OF_NOBODY]
 OWN = own_classes(Module)

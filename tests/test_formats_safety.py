@@ -37,6 +37,8 @@ from tapegrad.nn.formats.common.names import PROTOCOL
 from tapegrad.nn.formats.native import safetensors_file
 from tapegrad.nn.formats.torch7 import reader as torch7_reader
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 HERE = Path(__file__).parent
 SCRIPT = HERE / "fuzz_formats.py"
 

@@ -28,6 +28,8 @@ from tapegrad.nn.formats import (
 )
 from tapegrad.nn.formats import mxnet as format_mxnet
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 NAMES = ["mlp", "lenet", "bnnet", "dropout", "elemwise", "linreg"]
 
 

@@ -19,6 +19,8 @@ from tapegrad.nn.mxnet.attributes import Float, text_of, texts_of
 from tapegrad.nn.mxnet.declaration import Call, operators
 from tapegrad.nn.mxnet.symbol.running import Plan
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 NAMES = sorted(set(operators()) - {"Custom"})  # test_mxnet_custom.py has its laws
 OWN = "its gradient is declared, not that of its values"
 # operator -> why its gradient is not the derivative

@@ -24,6 +24,8 @@ from torch7_records import assert_close
 from tapegrad import nn, optim
 from tapegrad.nn.formats import torch7 as t7
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 OWN = Path(__file__).parent / "data" / "torch7" / "models.tar.xz"
 ROOT = Path(os.environ.get("TAPEGRAD_TORCH7_MODELS") or OWN)
 STATES = ("fresh", "run", "trained", "clear", "checkpoint")

@@ -24,6 +24,8 @@ from tapegrad import default_dtype, nn, set_default_dtype
 from tapegrad.autograd import no_grad
 from tapegrad.nn.formats import torch7 as t7
 
+pytestmark = pytest.mark.extra  # README's command has five minutes
+
 RECORDS = {entry["id"]: entry for entry in torch7.index(torch7.OWN)}
 
 # Differences by design ---------------------------------------------------------------------------
