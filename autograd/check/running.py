@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PROFILES", "Outcome", "LawProfile", "UncheckedError", "examine", "rerun_law", "run_law"]
 
 UNRESOLVED = 0.2
+FEW = 25  # among fewer examples a single kink may be more than a fifth: then more are drawn
 _STRIDE = 0x9E3779B1  # odd, so that no two examples of a law have one seed
 _FLAKY = (
     "the same example failed in one run and not in another: something is not deterministic, or "
@@ -82,6 +83,13 @@ class Outcome:
         return [report for report in self.reports if report.verdict not in allowed]
 
     @property
+    def undecided(self) -> bool:
+        """Did more than a fifth of the probed examples, or all those off a kink, prove nothing?"""
+        kinked = self.kinks and not any(report.ok for report in self.reports)
+        count, probed = len(self.unresolved), len(self.reports)
+        return bool(probed) and (count > UNRESOLVED * probed or kinked)
+
+    @property
     def verdict(self) -> str:
         """One of: holds, broken, unchecked, not covered, excepted, obsolete exception."""
         if self.exception:
@@ -123,7 +131,7 @@ def run_law(
 
     The arguments are those of `examine`.
     Raises what the smallest failing example raises, mostly LawError, with the example as a note;
-    UncheckedError where more than a fifth of the verdicts are unresolved.
+    UncheckedError where more than a fifth of the verdicts are unresolved, of 25 examples at least.
     """
     outcome = examine(law, make_trial, examples=examples, seed=seed, kinks=kinks)
     outcome.raise_error()
@@ -158,7 +166,9 @@ def examine(
     """
     outcome = Outcome(law, kinks=kinks)
     first = secrets.randbelow(SEEDS) if seed is None else seed
-    for turn in range(max(2, round(examples * law.effort))):
+    turns = max(2, round(examples * law.effort))
+    turn = -1
+    while (turn := turn + 1) < turns or (turn < FEW and outcome.undecided):
         own = (first + _STRIDE * turn) % SEEDS  # equal seeds of two laws share no other example
         drawn = Draws(own, **law.draws, turn=turn)
         result, failure = _hold(law, make_trial, drawn)
@@ -174,9 +184,8 @@ def examine(
             outcome.reports.append(result)
         elif isinstance(result, NotCovered):
             outcome.reasons[result.reason] = outcome.reasons.get(result.reason, 0) + 1
-    unresolved = outcome.unresolved
-    kinked = kinks and not any(report.ok for report in outcome.reports)
-    if outcome.reports and (len(unresolved) > UNRESOLVED * len(outcome.reports) or kinked):
+    if outcome.undecided:
+        unresolved = outcome.unresolved
         last = unresolved[-1] if unresolved else outcome.reports[-1]
         count = len(unresolved) if unresolved else len(outcome.reports)
         outcome.error = UncheckedError(

@@ -294,13 +294,16 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
     """Every subject that a module, or a package with its submodules, defines.
 
     public: use only the names in `__all__` of this module, wherever they are defined
-    Private names (``_Base``) and classes without forward code are left out.
+    Private names (``_Base``), classes without forward code and second names of a class that is
+    there under its own are left out.
     """
     if public:
         for name in module.__all__:
-            kind = kind_of(getattr(module, name))
-            if kind is not None:
-                yield _subject(module.__name__, name, getattr(module, name), kind)
+            member = getattr(module, name)
+            kind = kind_of(member)
+            own = getattr(module, getattr(member, "__name__", name), None)
+            if kind is not None and (own is not member or member.__name__ == name):
+                yield _subject(module.__name__, name, member, kind)
         return
     parts = [module]
     below = pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + ".")

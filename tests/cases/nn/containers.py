@@ -125,7 +125,6 @@ MODULES = {
     "DontCast": decorated(lambda module: nn.DontCast(module, True)),
     "GPU": decorated(nn.GPU),
     "Graph": bigdl_graph,
-    "Model": bigdl_graph,
     "MapTable": map_table,
     "NaN": decorated(lambda module: nn.NaN(module, 1)),
     "Parallel": parallel,
