@@ -95,6 +95,7 @@ def report(package):
     return done.stdout
 
 
+@pytest.mark.extra
 def test_every_law_of_every_class_is_an_item(report):
     for item in (
         "mypackage.layers:Right::its_gradients_are_the_derivatives PASSED",
@@ -129,6 +130,7 @@ def test_the_summary_counts_what_ran_and_what_was_not_covered(report):
     assert "not covered: a gradient written by hand has no second derivative" in report
 
 
+@pytest.mark.extra
 def test_pr_draws_the_same_examples_every_time(package):
     command = ["tapegrad.cli", "check", "mypackage.layers:Wrong", "--quiet"]
     command += ["--law", "accumulated_gradients_are_linear_in_scale"]
@@ -145,6 +147,7 @@ def test_tapegrad_check_passes_what_is_right(package):
     assert re.match(r"\d+ holds", done.stdout)
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize(
     ("path", "message"),
     [

@@ -163,6 +163,7 @@ def test_ordinary_data_do_not_show_a_gradient_that_goes_to_every_tie():
     assert report_of(gradient_to_every_tie(), MATRIX).verdict == "ok"
 
 
+@pytest.mark.extra
 def test_one_entry_off_by_a_per_cent_in_a_large_matrix_is_found_and_named():
     w = np.random.default_rng(1).standard_normal((200, 200))
 
@@ -479,6 +480,7 @@ DIFFICULT = {
 }  # fmt: skip
 
 
+@pytest.mark.extra
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("what", DIFFICULT)
 def test_a_right_gradient_is_never_accused(what):

@@ -484,6 +484,7 @@ def peak(run):
         tracemalloc.stop()
 
 
+@pytest.mark.extra
 def test_two_hundred_layers_take_at_most_a_quarter_of_the_memory() -> None:
     nn.manual_seed(0)
     layers = [nn.Sequential(nn.Linear(64, 64), nn.Tanh()) for _ in range(200)]

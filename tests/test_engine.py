@@ -329,6 +329,7 @@ WRITERS = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("slot", WRITERS)
 def test_a_slot_of_a_tensor_is_written_where_the_page_says(slot):
     root = Path(__file__).resolve().parents[1]

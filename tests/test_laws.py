@@ -192,7 +192,7 @@ def laws_of(subject):
 
 
 # Third derivatives: of everything whose second one is right, on a few examples of ordinary data.
-THIRD = Law("its_third_derivative_is_right", lambda trial: trial.check(order=3))
+THIRD = Law("its_third_derivative_is_right", lambda trial: trial.check(order=3), deep=True)
 
 
 def has_third(subject):

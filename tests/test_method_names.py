@@ -211,6 +211,7 @@ def with_and_without_the_methods(module: nn.Module, path: Path, add_methods: Any
     assert vars(nn.load(path, classes=[Kept])).keys() == vars(before).keys()
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} - {"gModule"}))
 def test_a_new_method_leaves_files_as_they_are(name: str, tmp_path: Path, add_methods: Any) -> None:
     module = (MODULES | CRITERIONS)[name](Draws(0)).module

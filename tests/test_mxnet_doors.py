@@ -254,6 +254,7 @@ def test_the_helpers_of_tests_check_symbols():
     assert mx.executor_manager._split_input_slice(7, [1, 1]) == [slice(0, 4), slice(4, 7)]
 
 
+@pytest.mark.extra
 def test_a_switch_of_buckets_allocates_nothing_after_the_first_passes():
     made = mx.mod.BucketingModule(sym_gen, default_bucket_key=6)
     made.bind([("data", (3, 6))], [("softmax_label", (3,))])

@@ -68,6 +68,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.planted
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_found(name, monkeypatch):

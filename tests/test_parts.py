@@ -108,6 +108,7 @@ def unstacked(x):
     return sum(np.sum(row) for row in np.unstack(x))
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("f", [iterated, unstacked, read_cells, filled])
 def test_loops_over_rows_take_linear_time(f):
     short, long = np.ones((150, 2000)), np.ones((1200, 2000))

@@ -22,7 +22,11 @@ SETUP = "python3 -m venv .venv && . .venv/bin/activate && "
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
-@pytest.mark.parametrize("page", PAGES)
+# The README by default, what is in docs/ with what is extra: a page runs for some seconds.
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", *(pytest.param(p, marks=pytest.mark.extra) for p in PAGES if p != "README.md")],
+)
 def test_the_code_runs_from_top_to_bottom_and_prints_what_follows_it(page, tmp_path):
     # In a process of its own: one block declares a wrong primitive, which must not outlive it.
     code = "".join(text for language, text in PAGES[page] if language == "python")

@@ -149,6 +149,7 @@ LAWS = {
 }
 
 
+@pytest.mark.extra
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_a_recipe_declares_is_found(recipe, tmp_path):
     code = "".join(CODE.findall(RECIPES[recipe]))

@@ -117,6 +117,7 @@ def test_bisequencer_joins_both_directions():
     np.testing.assert_allclose(y[..., 2:], back.forward(x[::-1]).numpy()[::-1], rtol=1e-13)
 
 
+@pytest.mark.extra
 def test_a_long_sequence_needs_no_recursion():
     module = nn.SeqGRU(1, 1).double()
     x = RNG.standard_normal((3000, 1, 1))

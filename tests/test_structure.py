@@ -263,6 +263,7 @@ def test_the_table_counts_rooms_arrows_and_circles(tmp_path):
     assert "501 lines: nn/axes.py" in structure.table(flat)
 
 
+@pytest.mark.extra
 def test_the_table_of_this_checkout_is_printed_beside_an_older_one(tmp_path, capsys):
     sound(tmp_path)
     structure.main([str(tmp_path)])

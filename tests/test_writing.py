@@ -425,6 +425,7 @@ def test_a_recorded_write_leaves_the_callers_array_alone():
     assert first.tracked
 
 
+@pytest.mark.extra
 def test_small_parts_of_an_array_do_not_keep_all_of_it():
     def f(x):
         y = np.zeros_like(x)
@@ -564,6 +565,7 @@ assert grad(f)(np.arange(4.0)).tolist() == [0, 2, 4, 6]
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.extra
 def test_roots_forget_views_that_are_gone_and_leave_no_cycles():
     y = Parameter(np.zeros((4, 4))) * 1
     gc.collect()
@@ -822,6 +824,7 @@ def test_a_failing_forward_takes_back_what_it_wrote_into_buffers():
     np.testing.assert_array_equal(counting.calls.numpy(), [8, 1])
 
 
+@pytest.mark.extra
 def test_views_of_views_may_be_as_deep_as_anyone_likes():
     x = Parameter(np.zeros((2, 2))) * 1
     view = x

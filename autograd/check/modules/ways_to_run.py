@@ -152,7 +152,7 @@ def _other_values(value: Any) -> Iterator[Any]:
         yield type(value)(item + 1 for item in value)
 
 
-@LAWS(effort=0.1)
+@LAWS(effort=0.1, deep=True)
 def clones_in_threads_give_what_one_thread_gives(trial: ModuleTrial) -> None:
     """Four threads, each with a clone in evaluation mode: equal bits, call after call."""
     serial, x = trial.with_zero_gradients(trial.copy()).evaluate(), trial.on_input()
