@@ -114,12 +114,15 @@ def drawn(i: int) -> Any:
 
 
 NOT_A_DERIVATIVE = {"its_gradients_are_the_derivatives": "what is added has a factor, or a term"}
-OF_NO_SAMPLES = {"an_empty_batch_is_fine": "the term of a regularizer is added for no samples too"}
+ONCE_A_CALL = {
+    "an_empty_batch_is_fine": "the term of a regularizer is added for no samples too",
+    "a_batch_is_its_samples_stacked": "the term of a regularizer is added once for each call",
+}
 SUBJECTS = {
     named: {},
     timed: {},
     scaled: NOT_A_DERIVATIVE,
-    regularized: NOT_A_DERIVATIVE | OF_NO_SAMPLES,
+    regularized: NOT_A_DERIVATIVE | ONCE_A_CALL,
     drawn: {},
 }
 

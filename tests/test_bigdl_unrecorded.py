@@ -81,6 +81,20 @@ def test_detections_of_ssd_are_decoded_and_sorted_by_class():
     assert np.allclose(found, expected)
 
 
+def test_boxes_are_not_chosen_among_nan():
+    """Every comparison with a NaN is false: such a box would be left out, or kept, silently."""
+    prior = np.full((1, 2, 8), 0.1)
+    scores = np.array([[0.1, np.nan, 0.1, 0.1, 0.1, 0.9]])
+    module = nn.DetectionOutputSSD(3).evaluate()
+    with pytest.raises(ValueError, match="DetectionOutputSSD: 3 of 6 scores are NaN"):
+        module.forward([np.zeros((1, 8)), scores, prior])
+    with pytest.raises(ValueError, match="DetectionOutputSSD: 1 of 8 offsets are NaN"):
+        module.forward([np.where(np.arange(8) == 3, np.nan, 0)[None], np.ones((1, 6)), prior])
+    maps = [np.full((1, 2, 2, 3), np.nan), np.zeros((1, 4, 2, 3)), np.array([[64.0, 80, 1, 1]])]
+    with pytest.raises(ValueError, match="Proposal: 12 of 12 scores are NaN"):
+        nn.Proposal(10, 4, [1.0], [2.0]).forward(maps)
+
+
 def test_a_tree_is_computed_from_its_leaves():
     module = nn.BinaryTreeLSTM(2, 3)
     x = draws(1, 3, 2)

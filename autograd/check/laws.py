@@ -210,11 +210,13 @@ def spoil(x: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     """Two copies of x with one entry changed: to NaN in the first, to another number in the second.
 
     If the second changes a result, the entry matters, and NaN must show in the result of the first.
+    The change is small, so that another entry rarely becomes the largest: max pooling's gradient
+    would then change at a place where NaN need not show.
     """
     index = int(rng.integers(x.size))
     bad, moved = x.copy(), x.copy()
     bad.reshape(-1)[index] = np.nan
-    moved.reshape(-1)[index] += 0.03125
+    moved.reshape(-1)[index] += 2.0**-20
     return bad, moved
 
 

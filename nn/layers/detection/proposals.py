@@ -114,6 +114,16 @@ class PriorBox(Module):
         return np.stack([boxes.reshape(-1), variances.reshape(-1)])[None]
 
 
+def refuse_nan(name: str, **arrays: np.ndarray[Any, Any]) -> None:
+    """Raise ValueError if an entry is NaN: no comparison could choose among such boxes."""
+    for what, array in arrays.items():
+        if np.isnan(array).any():
+            raise ValueError(
+                f"{name}: {np.count_nonzero(np.isnan(array))} of {array.size} {what} are NaN, so "
+                "boxes cannot be chosen; look for the layer before that made them NaN"
+            )
+
+
 @primitive(differentiable=False)
 def proposed_regions(
     xp: Namespace,
@@ -121,11 +131,14 @@ def proposed_regions(
     deltas: Array,
     info: Array,
     *,
-    anchors: Any,
+    ratios: tuple[float, ...],
+    scales: tuple[float, ...],
     limits: tuple[int, ...],
 ) -> Array:
-    """Proposal's regions (K, 5).  `anchors`: an Anchor;  limits: before and after suppression."""
+    """Proposal's regions (K, 5).  limits: how many before and after suppression."""
+    anchors = Anchor(ratios, scales)
     host = [np.asarray(devices.to_numpy(a)) for a in (scores, deltas, info)]
+    refuse_nan("Proposal", scores=host[0], deltas=host[1], info=host[2])
     count = anchors.anchorNum
     height, width = host[0].shape[2:]
     found = host[0][0, count:].transpose(1, 2, 0).reshape(-1)
@@ -154,8 +167,8 @@ class Proposal(Module):
     were scaled -> (K, 5), rows of (0, x1, y1, x2, y2).  Boxes thinner than 16 scaled pixels are
     left out; preNmsTopN boxes are kept before suppression at an overlap of 0.7, postNmsTopN after
     it; in training rpnPreNmsTopNTrain and rpnPostNmsTopNTrain.  The gradients are 0.
-    Raises ShapeError for other inputs.  Source: BigDL's Proposal; S. Ren et al., "Faster R-CNN",
-    2015, section 3.1.
+    Raises ShapeError for other inputs, ValueError for NaN.
+    Source: BigDL's Proposal; S. Ren et al., "Faster R-CNN", 2015, section 3.1.
     """
 
     keeps = (
@@ -184,8 +197,7 @@ class Proposal(Module):
 
     def updateOutput(self, x: Nest) -> Tensor:
         scores, deltas, info = (part.detach() for part in entries_of(x, 3))
-        anchors = Anchor(self.ratios, self.scales)
-        count = anchors.anchorNum
+        count = Anchor(self.ratios, self.scales).anchorNum
         wanted = [(1, k * count, *scores.shape[2:]) for k in (2, 4)]
         if scores.ndim != 4 or [scores.shape, deltas.shape] != wanted or info.size < 4:
             raise ShapeError(
@@ -197,7 +209,9 @@ class Proposal(Module):
             if self.train
             else (self.preNmsTopN, self.postNmsTopN)
         )
-        return proposed_regions(scores, deltas, info, anchors=anchors, limits=limits)
+        return proposed_regions(
+            scores, deltas, info, ratios=self.ratios, scales=self.scales, limits=limits
+        )
 
 
 class DetectionOutputSSD(Module):
@@ -210,7 +224,7 @@ class DetectionOutputSSD(Module):
     bgLabel: the class of the background, from 0.  Boxes of a class with a probability above
     confThresh, nmsTopk of them, are suppressed at an overlap of nmsThresh; the keepTopK best of a
     sample stay, all if negative.  varianceEncodedInTarget: offsets are not in units of variances.
-    The gradients are 0 in evaluate().  Raises ShapeError for other inputs.
+    The gradients are 0 in evaluate().  Raises ShapeError for other inputs, ValueError for NaN.
     Source: BigDL's DetectionOutputSSD; W. Liu et al., "SSD", ECCV 2016.
     """
 
@@ -276,6 +290,7 @@ def detections(
     """DetectionOutputSSD's rows.  offsets (N, P, groups, 4), shares (N, P, classes)."""
     background, thresh, topk, keep, least, encoded = settings
     host = [np.asarray(devices.to_numpy(a)) for a in (offsets, shares, priors)]
+    refuse_nan("DetectionOutputSSD", offsets=host[0], scores=host[1], priors=host[2])
     boxes, variances = host[2].reshape(2, -1, 4)
     samples = []
     for own, probabilities in zip(host[0], host[1], strict=True):

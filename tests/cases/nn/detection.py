@@ -35,9 +35,10 @@ def priors(d):
 
 
 def proposals(d):
-    module = nn.Proposal(10, 4, [1.0], [2.0], 12, 5)
+    """One region, however the offsets move the boxes: no box is too small for a scale of 0."""
+    module = nn.Proposal(10, 1, [1.0], [2.0], 12, 1)
     deltas = d.array((1, 4, 2, 3), large=0.1) * 0.01
-    x = [d.array((1, 2, 2, 3)), deltas, np.array([[64, 80, 1, 1]])]
+    x = [d.array((1, 2, 2, 3)), deltas, np.array([[64, 80, 0, 0]])]
     return Layer(module, x, [x[0][:, :1], *x[1:]])
 
 
@@ -67,4 +68,15 @@ MODULES = {
 EXCEPTIONS = {
     **not_the_derivative("DetectionOutputSSD", "detections have no gradient"),
     **not_the_derivative("Proposal", "regions have no gradient"),
+    **{
+        (name, "nan_stays_nan"): "a NaN is an error there: boxes cannot be chosen"
+        for name in ("DetectionOutputSSD", "Proposal")
+    },
+    **{
+        ("DetectionOutputSSD", law): "in training the input comes back, which has other shapes"
+        for law in (
+            "results_do_not_depend_on_earlier_calls",
+            "state_dict_carries_everything_that_evaluation_needs",
+        )
+    },
 }
