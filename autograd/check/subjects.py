@@ -294,15 +294,17 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
     """Every subject that a module, or a package with its submodules, defines.
 
     public: use only the names in `__all__` of this module, wherever they are defined
-    Private names (``_Base``), classes without forward code and second names of a class that is
-    there under its own are left out.
+    Private names (``_Base``, and in a file with `__all__` those that are not in it), classes
+    without forward code and second names of a class that is there under its own are left out.
     """
     if public:
         for name in module.__all__:
             member = getattr(module, name)
             kind = kind_of(member)
-            own = getattr(module, getattr(member, "__name__", name), None)
-            if kind is not None and (own is not member or member.__name__ == name):
+            own_name = getattr(member, "__name__", name)
+            if kind is None:
+                continue
+            if own_name == name or getattr(module, own_name, None) is not member:
                 yield _subject(module.__name__, name, member, kind)
         return
     parts = [module]
@@ -310,8 +312,13 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
     names = [info.name for info in below if not info.name.endswith(".__main__")]
     parts += map(importlib.import_module, names)
     for part in parts:
+        shown = getattr(part, "__all__", vars(part))
         for name, member in list(vars(part).items()):
-            if name.startswith("_") or getattr(member, "__module__", None) != part.__name__:
+            if (
+                name.startswith("_")
+                or name not in shown
+                or getattr(member, "__module__", None) != part.__name__
+            ):
                 continue
             kind = kind_of(member)
             if kind is not None and getattr(member, "__name__", name) == name:
