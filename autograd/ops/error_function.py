@@ -18,7 +18,7 @@ from tapegrad.autograd.ops.batch_rules import leading_axes_rule
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
-__all__ = ["erf"]
+__all__ = ["erf", "erfc"]
 
 # Numerator and denominator of each piece, highest power first.  W. J. Cody, "Rational Chebyshev
 # approximations for the error function", Mathematics of Computation 23 (1969).
@@ -60,15 +60,23 @@ def erf(xp: Namespace, x: Array) -> Array:
     """
     if x.dtype.kind == "c":
         return devices.special(xp).erf(x)
+    inner, rest = _erf_and_rest(xp, x)
+    return xp.where(xp.abs(x) <= 0.46875, inner, xp.copysign(1 - rest, x))
+
+
+def _erf_and_rest(xp: Namespace, x: Array) -> tuple[Array, Array]:
+    """erf(x), right where |x| <= 0.46875, and 1 - erf(|x|), right and not rounded beyond."""
     size = xp.abs(x)
-    small = x * _rational(SMALL, xp.minimum(size, 0.5) ** 2)
-    # 1 - erf: beyond 6 it is below the last place of 1, so larger arguments may be cut off there.
-    cut = xp.minimum(size, 6.0)
+    inner = x * _rational(SMALL, xp.minimum(size, 0.5) ** 2)
+    cut = xp.minimum(size, 30.0)  # beyond, 1 - erf is 0
     middle = _rational(MIDDLE, xp.minimum(cut, 4.0))
     inverse = 1 / xp.maximum(cut, 4.0) ** 2
     tail = (1 / math.sqrt(math.pi) - inverse * _rational(LARGE, inverse)) / xp.maximum(cut, 4.0)
-    rest = xp.exp(-(cut * cut)) * xp.where(cut <= 4.0, middle, tail)
-    return xp.where(size <= 0.46875, small, xp.copysign(1 - rest, x))
+    # exp(-x²) from a square without rounding: x² itself would lose as many digits as it has before
+    # the point.
+    near = xp.floor(cut * 16) / 16
+    fall = xp.exp(-near * near) * xp.exp((near - cut) * (near + cut))
+    return inner, fall * xp.where(cut <= 4.0, middle, tail)
 
 
 def _erf_rule(g: Array, x: Array) -> Array:
@@ -78,3 +86,20 @@ def _erf_rule(g: Array, x: Array) -> Array:
 
 erf.vjp(x=_erf_rule)
 erf.batch(leading_axes_rule)
+
+
+@primitive
+@half_in_single
+def erfc(xp: Namespace, x: Array) -> Array:
+    """1 - erf(x), elementwise, without the rounding of that difference.
+
+    Complex x needs SciPy.
+    """
+    if x.dtype.kind == "c":
+        return devices.special(xp).erfc(x)
+    inner, rest = _erf_and_rest(xp, x)
+    return xp.where(xp.abs(x) <= 0.46875, 1 - inner, xp.where(x > 0, rest, 2 - rest))
+
+
+erfc.vjp(x=lambda g, x: -_erf_rule(g, x))
+erfc.batch(leading_axes_rule)

@@ -24,7 +24,7 @@ from tapegrad import devices
 from tapegrad.autograd.core.declaring import primitive
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.batch_rules import elementwise_rule
-from tapegrad.autograd.ops.error_function import erf
+from tapegrad.autograd.ops.error_function import erf, erfc
 
 __all__ = [
     "beta",
@@ -32,7 +32,6 @@ __all__ = [
     "boxcox",
     "digamma",
     "entr",
-    "erfc",
     "erfcinv",
     "erfcx",
     "erfinv",
@@ -126,15 +125,8 @@ _ROOT_TAU = math.sqrt(math.tau)
 _LN10 = math.log(10)
 
 
-_by_name["erf"] = erf  # ours, since GELU needs it where SciPy is not installed
-
-
-@_scipy_ufunc()
-def erfc(x: Array) -> Array:
-    """1 - erf(x), exact for large x."""
-
-
-erfc.vjp(x=lambda g, x: -(g * (e.exp(-(x * x)) * (2 / _ROOT_PI))))
+# Ours, since GELU needs them where SciPy is not installed.
+_by_name.update(erf=erf, erfc=erfc)
 
 
 @_scipy_ufunc()

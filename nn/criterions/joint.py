@@ -211,7 +211,7 @@ class SampleWeightedCriterion(Criterion):
                 f"{losses.shape} for the input of shape {x.shape}"
             )
         if losses.ndim > 1:
-            losses = ops.mean(losses.reshape((losses.shape[0], -1)), axis=1)
+            losses = ops.mean(losses, axis=tuple(range(1, losses.ndim)))
         w = target_of_shape(target_tensor(w, x), losses.shape, "one weight for each sample")
         w = ops.cast(w, dtype=losses.dtype)
         total = ops.sum(w)

@@ -309,11 +309,11 @@ class MultiLabelMarginCriterion(Criterion):
         if target.shape != x.shape:
             raise ShapeError(f"the target of shape {target.shape} has not the input's, {x.shape}")
         labels = leading_labels(target.reshape(rows.shape), classes=classes)
-        wanted = ops.equal(labels.reshape((samples, -1, 1)), class_numbers(rows, classes))
+        wanted = ops.equal(labels.reshape((samples, classes, 1)), class_numbers(rows, classes))
         free = ops.logical_not(ops.any(wanted, axis=1)).reshape((samples, 1, classes))
-        listed = ops.greater_equal(labels, 0).reshape((samples, -1, 1))
+        listed = ops.greater_equal(labels, 0).reshape((samples, classes, 1))
         chosen = ops.take_along_axis(rows, ops.maximum(labels, 0), axis=1)
-        gaps = rows.reshape((samples, 1, classes)) - chosen.reshape((samples, -1, 1))
+        gaps = rows.reshape((samples, 1, classes)) - chosen.reshape((samples, classes, 1))
         hinges = ops.where(ops.logical_and(free, listed), ops.relu(gaps + 1), 0)
         return sum_or_mean(ops.sum(hinges, axis=(1, 2)) / classes, self)
 

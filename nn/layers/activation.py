@@ -254,7 +254,7 @@ class GELU(Module):
     """y = x·Φ(x), Φ the normal distribution function, elementwise: any shape -> the same shape.
 
     approximate "tanh": Φ(x) ≈ (1 + tanh(√(2/π)·(x + 0.044715·x³))) / 2, as the
-    weights of many published models expect; "none", the default: Φ(x) = (1 + erf(x/√2)) / 2.
+    weights of many published models expect; "none", the default: Φ(x) = erfc(-x/√2) / 2.
     Raises ValueError for other words.
     Source: D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
     """
@@ -271,8 +271,8 @@ class GELU(Module):
     def updateOutput(self, x: Tensor) -> Tensor:
         if self.approximate == "tanh":
             argument = (x + x * x * x * 0.044715) * float(np.sqrt(2 / np.pi))
-            return x * 0.5 * (ops.tanh(argument) + 1)
-        return x * 0.5 * (ops.erf(x * float(np.sqrt(0.5))) + 1)
+            return x * ops.sigmoid(argument * 2)
+        return x * 0.5 * ops.erfc(x * -float(np.sqrt(0.5)))
 
 
 # With limits --------------------------------------------------------------------------------------

@@ -74,7 +74,8 @@ class Attention(Container):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, T, hiddenSize) -> (N, numHeads, T, d)."""
-        return ops.swapaxes(x.reshape((*x.shape[:2], self.numHeads, -1)), 1, 2)
+        shape = (*x.shape[:2], self.numHeads, self.hiddenSize // self.numHeads)
+        return ops.swapaxes(x.reshape(shape), 1, 2)
 
 
 class FeedForwardNetwork(Container):

@@ -315,7 +315,9 @@ class MuFuRu(AbstractRecurrent):
             gate = self.reset_gate(x) + self.reset_state(state)
         reset_state = ops.sigmoid(gate) * state
         v = ops.tanh(self.candidate(ops.concatenate([x, reset_state], axis=-1)))
-        shares = self.mixture(x_and_state).reshape((*state.shape[:-1], len(self.ops), -1))
+        shares = self.mixture(x_and_state).reshape(
+            (*state.shape[:-1], len(self.ops), state.shape[-1])
+        )
         results = ops.stack([self.OPERATIONS[name](state, v) for name in self.ops], axis=-2)
         h = ops.sum(ops.softmax(shares, axis=-2) * results, axis=-2)
         return h, h

@@ -83,7 +83,8 @@ class LocallyConnected1D(Module):
             x = ops.scale_gradient(x, 0)
         sequences = x if x.ndim == 3 else x.reshape((1, *x.shape))
         windows = ops.unfold(sequences, axis=1, size=self.kernelW, step=self.strideW)
-        windows = windows.transpose((0, 1, 3, 2)).reshape((*windows.shape[:2], -1))
+        windows = windows.transpose((0, 1, 3, 2))
+        windows = windows.reshape((*windows.shape[:2], self.kernelW * self.inputFrameSize))
         y = ops.einsum("nti,toi->nto", windows, self.weight) + self.bias
         return drop_added_batch(y, x, "T F")
 
