@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from tapegrad import nn
+from tapegrad import nn, optim
 from tapegrad.autograd import Parameter, Tensor, checkpoint, detect_anomaly, vmap
 
 X = np.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]])
@@ -193,6 +193,31 @@ def test_a_checkpoint_in_a_frozen_module_computes_with_constants_both_times():
     module.freeze()(x).sum().backward()
     assert module.weight.grad is None
     np.testing.assert_allclose(x.grad.numpy(), np.broadcast_to(module.weight.numpy() ** 3, X.shape))
+
+
+def test_a_layer_that_is_given_a_frozen_weight_learns_it_before_it_was_called():
+    """An optimizer of a list knows what is frozen from the Parameter alone."""
+    frozen = nn.Linear(2, 2)
+    model = nn.Sequential(frozen)
+    optimizer = optim.SGD(model.parameters()[0], lr=0.1)
+    x = np.ones((1, 2), np.float32)
+    model.forward(x)
+    model.backward(x, x)
+    frozen.freeze()
+    assert frozen.weight.frozen
+    before = frozen.weight.numpy().copy()
+    layer, listed = nn.Linear(2, 2), Weighted(weight())
+    layer.freeze()
+    layer.weight = frozen.weight
+    assert frozen.weight.frozen, "all that hold it are frozen"
+    listed.more = [{"w": frozen.weight}]
+    assert not frozen.weight.frozen
+    del listed.more
+    assert frozen.weight.frozen
+    layer.unfreeze()
+    assert not frozen.weight.frozen
+    optimizer.step()
+    assert (frozen.weight.numpy() != before).all()
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])

@@ -22,6 +22,8 @@ from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.nn.core.frames import FrozenFrame, current_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tapegrad.autograd.core.node import Leaf
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "detach_constants",
     "is_frozen_itself",
     "mark_frozen_parameters",
+    "note_new_holder",
 ]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
@@ -75,7 +78,7 @@ class _FrozenAware:
 
 
 # By the leaf of a Parameter, modules by their ids: those that held it when they were frozen, and
-# those whose forward code used it as one that learns.
+# those to which it was given, or whose forward code used it, as one that learns.
 _ModulesByLeaf: TypeAlias = "WeakKeyDictionary[Leaf, dict[int, weakref.ref[Any]]]"
 _holders: _ModulesByLeaf = WeakKeyDictionary()
 _users: _ModulesByLeaf = WeakKeyDictionary()
@@ -109,6 +112,13 @@ def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
         namespace = {"__slots__": (), "__module__": cls.__module__}
         _frozen_aware_classes.setdefault(cls, type(cls.__name__, (_FrozenAware, cls), namespace))
     return _frozen_aware_classes[cls]
+
+
+def note_new_holder(module: Any, parameters: Iterable[Any]) -> None:
+    """A module is given Parameters: they learn while it does, even where frozen modules hold them."""
+    for p in parameters:
+        if isinstance(p, _FrozenAware):
+            _note(_users, p, module)
 
 
 def class_before_freezing(value: Any) -> type:
