@@ -115,7 +115,7 @@ def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
 
 
 def note_new_holder(module: Any, parameters: Iterable[Any]) -> None:
-    """A module is given Parameters: they learn while it does, even where frozen modules hold them."""
+    """A module is given Parameters: they learn while it does, even if frozen modules hold them."""
     for p in parameters:
         if isinstance(p, _FrozenAware):
             _note(_users, p, module)
