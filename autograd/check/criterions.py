@@ -27,13 +27,14 @@ class CriterionTrial(ModuleTrial):
     """A criterion with an input and a target."""
 
     def target_for(self, x: Any) -> Any:
-        """The target on the device of the input, and in its dtype if it is floating point."""
+        """The target on the device of the input; floats in its dtype, once in `target_dtype`."""
         device, dtype = leaves(x)[0].device, leaves(x)[0].dtype
 
         def as_target(leaf: Any) -> Tensor:
             array = np.asarray(leaf)
             if array.dtype.kind == dtype.kind == "f":
-                array = array.astype(dtype, copy=False)
+                rounded = array.astype(self.target_dtype or dtype, copy=False)
+                array = rounded.astype(dtype, copy=False)
             return Tensor(array, device=device)
 
         return map_leaves(as_target, self.layer.target)

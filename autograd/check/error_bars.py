@@ -32,12 +32,15 @@ class ErrorBars:
     rng:       where the signs of tried roundings come from
     entrywise: whether each entry's own size counts, and not the largest one's of its array
     least:     the least such size, since terms that cancel are as large as drawn data are
+    share:     the least such size as a part of the largest of all arrays; a gradient that is 0,
+               such as that of the input of a normalization, is a difference of such terms
     """
 
     dtype: np.dtype
     rng: np.random.Generator
     entrywise: bool = False
     least: float = 1.0
+    share: float = 2.0**-6
 
 
 def must_be_rounded_only(
@@ -66,6 +69,7 @@ def must_be_rounded_only(
             with np.errstate(invalid="ignore"):
                 moved[i] = np.fmax(moved[i], np.abs(value - e))
     largest = float(np.finfo(bars.dtype).max) / 64
+    least = max(bars.least, bars.share * _largest(expected, largest))
     for i, (f, e) in enumerate(zip(found, expected, strict=True)):
         if e.dtype.kind != "f":
             continue  # a truth or an index may change with the last digit
@@ -74,12 +78,17 @@ def must_be_rounded_only(
         if not held.any():
             continue
         if not bars.entrywise:
-            size = np.full((), max(bars.least, float(np.max(size[held]))))
+            size = np.full((), max(least, float(np.max(size[held]))))
             bar = np.full((), np.max(bar[held]))
         allowed = _ROUNDINGS * (bar + unit * size) + 16 * float(
             np.finfo(bars.dtype).smallest_subnormal
         )
         must_be_close_to(f, e, f"{what} {i}", np.where(held, allowed, np.inf))
+
+
+def _largest(arrays: Sequence[np.ndarray], limit: float) -> float:
+    sizes = [np.abs(a[np.isfinite(a)]) for a in arrays if a.dtype.kind == "f"]
+    return max((float(np.max(s[s < limit], initial=0.0)) for s in sizes), default=0.0)
 
 
 def is_entrywise(function: Function, arguments: Sequence[np.ndarray]) -> bool:

@@ -434,7 +434,8 @@ def log_ndtr(x: Array) -> Array:
     """log P(Z <= x), exact for very negative x."""
 
 
-log_ndtr.vjp(x=lambda g, x, y: g * (e.exp(x * x * -0.5 - y) / _ROOT_TAU))
+# exp(-x²/2 - y) / √τ would lose the digits that x² has before the point.
+log_ndtr.vjp(x=lambda g, x: g * (2 / _ROOT_TAU) / erfcx(x * -math.sqrt(0.5)))
 
 
 @_scipy_ufunc(domain={"x": (0, 1)})

@@ -49,6 +49,7 @@ def _agrees_with_float64(trial: ModuleTrial, dtype: np.dtype) -> NotCovered | No
     low = trial.copy().half() if dtype == np.float16 else trial.copy().float()
     high = low.clone().double()
     floats = [a.astype(dtype) for a in floating_arrays(trial.input)]
+    trial.target_dtype = dtype
     count = len(floats)
     point = [a.astype(np.float64) for a in [*floats, *trial.values(low)]]
 

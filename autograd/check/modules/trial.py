@@ -69,6 +69,7 @@ class ModuleTrial:
         self.draws = draws
         self.rng = draws.rng
         self.calls = 0
+        self.target_dtype: np.dtype | None = None  # the precision that a criterion's target has
         self._shapes: dict[Any, tuple[int, Any]] = {}
         self.stochastic: bool | None = getattr(case, "stochastic", None)
         self.layer = case(draws)

@@ -102,6 +102,14 @@ def _side(
     return sum(float(np.sum(c * (b - y))) for c, b, y in pairs) / step
 
 
+def _in_one_matrix(direction: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A direction that is 0 but in one matrix (the last two axes) of a stack."""
+    matrices = direction.reshape((-1, *direction.shape[-2:])) if direction.ndim > 2 else direction
+    if direction.ndim > 2 and len(matrices):
+        matrices[np.arange(len(matrices)) != rng.integers(len(matrices))] = 0
+    return direction
+
+
 def _must_lie_between(slope: float, sides: Sequence[float], magnitude: float, where: str) -> None:
     leeway = 1e-4 * (abs(sides[0]) + abs(sides[1]) + abs(slope)) + 1e-5 * magnitude
     must(
@@ -154,7 +162,8 @@ def at_equal_eigenvalues_its_gradient_is_right_or_nan(trial: PrimitiveTrial) -> 
         gradients = trial.gradients(v)
     except np.linalg.LinAlgError:
         return None
-    direction = [gaussian(trial.rng, x.shape) for x in trial.point]
+    # One matrix of a stack: the slopes of two may rise on different sides.
+    direction = [_in_one_matrix(gaussian(trial.rng, x.shape), trial.rng) for x in trial.point]
     near, far = (
         [_side(trial, trial.point, direction, v, sign * step) for sign in (1, -1)]
         for step in (_SIDE, 64 * _SIDE)

@@ -60,7 +60,7 @@ def adaptive(kind):
 
 
 def fractional(kind, axes):
-    """With windows kept: else they are drawn in evaluation too, as in Torch7."""
+    """With windows drawn and kept: else they are drawn in evaluation too, as in Torch7."""
 
     def draw(d):
         pools = tuple(d.integer(2, 3) for _ in range(axes))
@@ -70,7 +70,9 @@ def fractional(kind, axes):
             module = kind(*pools, *(d.choice([0.4, 0.5]) for _ in range(axes)))
         module.fixPoolingRegions()
         shape, _, _ = sample(d, d.size("C", 1, 2), tuple(d.integer(5, 6) for _ in range(axes)))
-        return Layer(module, d.array(shape), d.array((*shape[:-axes], *((1,) * axes))), None)
+        x = d.array(shape)
+        module.forward(x)
+        return Layer(module, x, d.array((*shape[:-axes], *((1,) * axes))), None)
 
     return draw
 
