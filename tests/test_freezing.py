@@ -220,6 +220,39 @@ def test_a_layer_that_is_given_a_frozen_weight_learns_it_before_it_was_called():
     assert (frozen.weight.numpy() != before).all()
 
 
+COPIERS = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: m.clone()]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("copier", COPIERS)
+def test_what_learns_beside_a_frozen_layer_learns_in_copies_too(copier, first):
+    """Neither the model nor its copy was called."""
+    layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    layers[1].weight = layers[0].weight
+    layers[first].freeze()
+    model = nn.Sequential(*layers)
+    for each in (model, copier(model)):
+        assert each[0].weight is each[1].weight
+        assert not each[0].weight.frozen
+        assert each[first].bias.frozen
+        assert not each[1 - first].bias.frozen
+
+
+def test_a_copy_keeps_what_an_optimizer_shares_with_the_model():
+    """It still has the Parameters of a layer that was replaced, whose memory its clone has."""
+    model = nn.Sequential(nn.Linear(2, 2))
+    optimizer = optim.SGD(model.parameters()[0], lr=0.1)
+    model.add(model[0].clone("weight", "bias"))
+    model[0] = nn.Linear(2, 2)
+    model.getParameters()
+    model[0].weight = Parameter(np.ones((2, 2), np.float32))  # no longer in the flat buffer
+    copied, optimizers = copy.deepcopy((model, [optimizer]))
+    for m, o in ((model, optimizer), (copied, optimizers[0])):
+        old = next(iter(o.named.values()))
+        assert np.shares_memory(old.numpy(), m[1].weight.numpy())
+        assert not np.shares_memory(old.numpy(), model[1].weight.numpy()) or m is model
+
+
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies_of_frozen_modules_are_frozen(copier):
     module = copier(nn.Linear(3, 2).double().freeze())

@@ -187,9 +187,6 @@ class Modules(RuleBasedStateMachine):
             each.frozen = freeze
             for leaf in each.leaves.values() if not freeze else ():
                 leaf.frozen = False
-        with no_grad():
-            self.root(data(0, self.dtype))  # what uses a Parameter is known from its use
-        self.node.run(data(0, float), [])
         self.go_on(then)
 
     @rule(number=PICK, freeze=st.booleans(), then=THEN)

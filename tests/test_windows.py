@@ -228,6 +228,17 @@ def test_fractional_pooling_draws_anew_until_its_windows_are_fixed():
     assert any(not np.array_equal(kept, other) for other in again)
 
 
+def test_fixed_windows_outlast_clear_state_and_follow_the_input():
+    x = np.random.default_rng(3).normal(size=(1, 9, 9))
+    pooling = nn.SpatialFractionalMaxPooling(2, 2, 5, 6).double().fixPoolingRegions()
+    expected = pooling.forward(x).numpy()
+    assert np.array_equal(pooling.clearState().forward(x).numpy(), expected)
+    strict = pooling.to("strict").forward(Tensor(x, device="strict"))
+    assert np.array_equal(strict.numpy(), expected)
+    pooling.fixPoolingRegions(False).clearState()
+    assert pooling.randomSamples is None
+
+
 def test_fractional_windows_begin_where_the_sequence_of_the_paper_says():
     x = random(2, 1, 1, 11, 10)
     pooling = nn.SpatialFractionalMaxPooling(3, 2, 0.5, 0.5).double()

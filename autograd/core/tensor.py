@@ -48,6 +48,7 @@ __all__ = [
     "array_to_pickle",
     "as_array",
     "copy_array",
+    "memory_key",
     "result_tensor",
     "from_dlpack",
     "untracked",
@@ -379,20 +380,28 @@ def array_to_pickle(array: Array) -> np.ndarray[Any, Any]:
     """
     if type(array) is not np.ndarray or array.base is None:
         return devices.to_numpy(array)
-    key = (array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str)
-    return _pickled.setdefault(key, array)
+    return _pickled.setdefault(memory_key(array), array)
 
 
-def copy_array(array: Array, memo: dict[int, Any]) -> Array:
+def memory_key(array: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    """What arrays with the same entries, not only equal ones, have in common."""
+    return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str
+
+
+def copy_array(array: Array, memo: dict[Any, Any]) -> Array:
     """A copy of `array`; views of one storage become views of one copied storage.
 
     `memo` is deepcopy's own.  So a clone of a flattened model keeps its flat buffer, and shared
     weights stay shared.
     """
+    known: Array
     if id(array) in memo:
-        known: Array = memo[id(array)]
+        known = memo[id(array)]
         return known
     owner = owner_of(array)
+    if owner is not array and type(array) is np.ndarray and memory_key(array) in memo:
+        known = memo[memory_key(array)]  # its other keys are ids
+        return known
     if owner is array or type(array) is not np.ndarray or not owner.flags.forc:
         if id(array) not in memo:
             memo[id(array)] = _copy_as_it_lies(array)

@@ -31,7 +31,7 @@ __all__ = [
     "detach_constants",
     "is_frozen_itself",
     "mark_frozen_parameters",
-    "note_new_holder",
+    "note_user",
 ]
 
 _NODE: Any = vars(Tensor)["_node"]  # the slot itself, as every Tensor has it
@@ -114,11 +114,11 @@ def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
     return _frozen_aware_classes[cls]
 
 
-def note_new_holder(module: Any, parameters: Iterable[Any]) -> None:
+def note_user(module: Any, values: Iterable[Any]) -> None:
     """A module is given Parameters: they learn while it does, even if frozen modules hold them."""
-    for p in parameters:
-        if isinstance(p, _FrozenAware):
-            _note(_users, p, module)
+    for value in values:
+        if isinstance(value, Parameter):
+            _note(_users, value, module)
 
 
 def class_before_freezing(value: Any) -> type:

@@ -20,7 +20,7 @@ import numpy as np
 from tapegrad import devices
 from tapegrad.autograd.core.node import owner_of
 from tapegrad.autograd.core.parameter import parameters_alive
-from tapegrad.autograd.core.tensor import untracked
+from tapegrad.autograd.core.tensor import memory_key, untracked
 from tapegrad.nn.core.transient import transient_state_of, transient_value
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def flatten_parameters(module: Any) -> tuple[Tensor, Tensor]:
     return flat, flat_grad
 
 
-def copy_used_parts(module: Any, memo: dict[int, Any]) -> None:
+def copy_used_parts(module: Any, memo: dict[Any, Any]) -> None:
     """Copy what a module's parameters, gradients and buffers use of memory that others use too.
 
     memo: of `copy.deepcopy`, which would otherwise copy all of it: a part of a flattened model
@@ -219,7 +219,9 @@ def copy_used_parts(module: Any, memo: dict[int, Any]) -> None:
             continue
         flat = layout.gather(np, arrays[0].dtype)
         for i, array in enumerate(arrays):
-            memo[id(array)] = view_of(flat, layout.offsets[i], array.shape, layout.strides[i])
+            copied = view_of(flat, layout.offsets[i], array.shape, layout.strides[i])
+            # By its memory too: what an optimizer still has of a replaced layer may share it.
+            memo[id(array)] = memo[memory_key(array)] = copied
             memo.setdefault(id(memo), []).append(array)
 
 

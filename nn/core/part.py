@@ -23,7 +23,7 @@ from tapegrad.autograd.core.tree import map_leaves
 from tapegrad.nn.core import memory
 from tapegrad.nn.core.assignment import hidden_items, overwrite
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.freezing import mark_frozen_parameters, note_new_holder
+from tapegrad.nn.core.freezing import mark_frozen_parameters, note_user
 from tapegrad.nn.core.gradient_rules import attach_rules
 from tapegrad.nn.core.state import kept_attributes
 from tapegrad.nn.core.structure import Structure, note_change
@@ -232,6 +232,7 @@ class Part:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the content of a copy or a pickle."""
         self.__dict__.update(state)
+        note_user(self, (value for _, value in named_fields(self)))
         if self._frozen:
             mark_frozen_parameters(self)
         attach_gradient_rules(self)
@@ -277,7 +278,7 @@ def _set_state(module: Part, name: str, value: Any) -> None:
     """Set an attribute that holds modules, Parameters or Buffers."""
     note_change()
     object.__setattr__(module, name, value)
-    note_new_holder(module, (item for _, item in _items(value, "", set())))
+    note_user(module, (item for _, item in _items(value, "", set())))
     attach_gradient_rules(module)
 
 

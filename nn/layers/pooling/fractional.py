@@ -72,7 +72,9 @@ class _FractionalPooling(Lengths, Module):
         """Return one draw of U[0, 1) for each plane and axis, in Torch7's order of axes."""
         shape = (*batch.shape[:2], len(self.order))
         kept = self.randomSamples
-        if not self.newRandomPool or kept is None or kept.shape != shape:
+        if self.newRandomPool and kept is not None and kept.shape == shape:
+            kept = self.randomSamples = kept.to(batch.device)
+        else:
             stream = self.random_stream(batch)
             # In double precision for every dtype, so that equal seeds give equal windows.
             double = np.dtype(np.float64)
@@ -96,8 +98,9 @@ class _FractionalPooling(Lengths, Module):
         return drop_added_batch(max_over_windows(batch, taps), x, self.axes)
 
     def clearState(self) -> Self:
-        """Forget outputs, gradients of inputs, and the windows."""
-        self.randomSamples = None
+        """Forget outputs, gradients of inputs, and windows that are not fixed."""
+        if not self.newRandomPool:
+            self.randomSamples = None
         return super().clearState()
 
     def __repr__(self) -> str:
