@@ -222,6 +222,13 @@ def prod(x: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
     x = as_operand(x)
+    v = _wide_var(e.widen_half(x), axis, ddof, keepdims)
+    return e.cast(v, dtype=x.dtype) if x.dtype == np.float16 else v
+
+
+def _wide_var(x: Operand, axis: Axes, ddof: float, keepdims: bool) -> Tensor:
+    """The variance of what is no float16, whose squares soon add up to infinity."""
+    x = as_operand(x)
     count = math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim))
     deviations = x - mean(x, axis=axis, keepdims=True)
     return sum(e.absolute_square(deviations), axis=axis, keepdims=keepdims) / (count - ddof)
@@ -231,10 +238,11 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
 def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of the variance over `axis`; where that is 0 the derivative is taken as 0."""
     x = as_operand(x)
-    v = var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    v = _wide_var(e.widen_half(x), axis, ddof, keepdims)
     # Of one entry it is 0 everywhere, which has all derivatives.
     single = math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim)) == 1 and not ddof
-    return v if single else e.guarded_sqrt(v)
+    y = v if single else e.guarded_sqrt(v)
+    return e.cast(y, dtype=x.dtype) if x.dtype == np.float16 else y
 
 
 @primitive

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
+if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Array, Namespace
 
 from tapegrad import devices
@@ -118,6 +118,11 @@ ORDER = (
 def _refuse_order(g: Array) -> NoReturn:
     """Raise TypeError: the rule of an order, since a missing gradient would be a wrong one."""
     raise TypeError(ORDER)
+
+
+def _in_double(x: Array) -> Array:
+    """x in float64: terms of the rules of scaled Bessel functions cancel, by a factor of x."""
+    return e.cast(x, dtype=np.float64) if x.dtype.kind == "f" else x
 
 
 _ROOT_PI = math.sqrt(math.pi)
@@ -314,7 +319,12 @@ def i0e(x: Array) -> Array:
     """exp(-|x|)·I₀(x)."""
 
 
-i0e.vjp(x=lambda g, x, y: g * (i1e(x) - e.signum(x) * y))
+def _i0e_rule(g: Array, x: Array) -> Array:
+    x = _in_double(x)
+    return g * (i1e(x) - e.signum(x) * i0e(x))
+
+
+i0e.vjp(x=_i0e_rule)
 
 
 @_scipy_ufunc()
@@ -322,7 +332,12 @@ def i1e(x: Array) -> Array:
     """exp(-|x|)·I₁(x)."""
 
 
-i1e.vjp(x=lambda g, x, y: g * ((i0e(x) + ive(2, x)) / 2 - e.signum(x) * y))
+def _i1e_rule(g: Array, x: Array) -> Array:
+    x = _in_double(x)
+    return g * ((i0e(x) + ive(2, x)) / 2 - e.signum(x) * i1e(x))
+
+
+i1e.vjp(x=_i1e_rule)
 
 
 @_scipy_ufunc()
@@ -338,10 +353,11 @@ def ive(order: Array, x: Array) -> Array:
     """exp(-|Re x|)·I_v(x)."""
 
 
-def _ive_rule(g: Array, order: Array, x: Array, y: Array) -> Array:
+def _ive_rule(g: Array, order: Array, x: Array) -> Array:
+    x = _in_double(x)
     slope = g * ((ive(order - 1, x) + ive(order + 1, x)) / 2)
     # the factor exp(-|Re x|) follows the real part alone
-    return slope - e.signum(e.real(x)) * e.real(g * y)
+    return slope - e.signum(e.real(x)) * e.real(g * ive(order, x))
 
 
 ive.vjp(order=_refuse_order, x=_ive_rule)
@@ -434,8 +450,13 @@ def log_ndtr(x: Array) -> Array:
     """log P(Z <= x), exact for very negative x."""
 
 
-# exp(-x²/2 - y) / √τ would lose the digits that x² has before the point.
-log_ndtr.vjp(x=lambda g, x: g * (2 / _ROOT_TAU) / erfcx(x * -math.sqrt(0.5)))
+def _log_ndtr_rule(g: Array, x: Array, y: Array) -> Array:
+    # Far below 0 exp(-x²/2 - y) would lose the digits that x² has before the point.
+    below = (2 / _ROOT_TAU) / erfcx(e.minimum(x, 0) * -math.sqrt(0.5))
+    return g * e.where(e.less(x, 0), below, e.exp(x * x * -0.5 - y) / _ROOT_TAU)
+
+
+log_ndtr.vjp(x=_log_ndtr_rule)
 
 
 @_scipy_ufunc(domain={"x": (0, 1)})

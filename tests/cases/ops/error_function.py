@@ -6,4 +6,5 @@ from cases.common import elementwise
 
 OPERATIONS = {
     "erf": elementwise("erf", large=3.0),
+    "erfc": elementwise("erfc", large=3.0),
 }

@@ -28,7 +28,6 @@ OPERATIONS = {
     "betaln": elementwise("betaln", large=20.0),
     "boxcox": of_order("boxcox", 5.0, (1, 2, 3), last=True),
     "digamma": elementwise("digamma", large=20.0),
-    "erfc": elementwise("erfc", large=3.0),
     "erfcx": elementwise("erfcx", large=2.0),
     "exp10": elementwise("exp10", large=3.0),
     "expit": elementwise("expit", large=20.0),
