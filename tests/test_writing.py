@@ -911,3 +911,39 @@ def test_a_written_tensor_lies_as_the_written_array_does(layout, held):
         x = Tensor(holder[0] if held else holder.pop())
         value, _ = value_and_grad(lambda s: program(x, s, first, second))(1.5)  # noqa: B023  # runs here
         assert value == program(made(), 1.5, first, second), (write, flat)
+
+
+@pytest.mark.parametrize("read", [np.asarray, np.ma.getdata, lambda x: np.asarray(x)[1:]])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x, v: np.sin(v, out=x),
+        lambda x, v: x.__setitem__(0, v[0]),
+        lambda x, v: x.__iadd__(v),
+        lambda x, v: x[1:].__imul__(v[1:]),
+    ],
+)
+def test_a_recorded_write_that_an_array_of_numpy_would_not_show_is_refused(read, write):
+    def f(v, kept):
+        x = Tensor(np.ones(3))
+        array = read(x)
+        if not kept:
+            del array
+        write(x, v)
+        return x.sum()
+
+    with pytest.raises(InPlaceError, match=r"NumPy made an array that is still there"):
+        grad(f)(np.array([0.5, 1.0, 2.0]), True)
+    assert grad(f)(np.array([0.5, 1.0, 2.0]), False).any()
+
+
+def test_a_value_of_its_time_stays_and_writes_without_a_past_are_shown():
+    x = Tensor(np.ones(3))
+    array, value = np.asarray(x), x.numpy()
+    x[0] = 5.0
+    assert array[0] == value[0] == 5
+    del array
+    v = Parameter(np.array(2.0))
+    x[0] = v * 1
+    assert value[0] == 5
+    assert x.detach().numpy()[0] == 2

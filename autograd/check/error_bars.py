@@ -95,7 +95,7 @@ def is_entrywise(function: Function, arguments: Sequence[np.ndarray]) -> bool:
     """Does each entry of the one result depend on the same entry of each argument only?"""
     results = function(arguments)
     shapes = {a.shape for a in (*arguments, *results)}
-    if len(results) != 1 or len(shapes) != 1 or not results[0].size:
+    if len(results) != 1 or len(shapes) != 1 or results[0].size < 2:
         return False
     for i, a in enumerate(arguments):
         moved = a.copy()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tapegrad.autograd.ops import (
     activation,
     arrays,
+    bessel,
     calculus,
     conversion,
     convolution,
@@ -46,6 +47,7 @@ from tapegrad.autograd.ops import (
 )
 from tapegrad.autograd.ops.activation import *
 from tapegrad.autograd.ops.arrays import *
+from tapegrad.autograd.ops.bessel import *
 from tapegrad.autograd.ops.calculus import *
 from tapegrad.autograd.ops.conversion import *
 from tapegrad.autograd.ops.convolution import *
@@ -85,6 +87,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
     __all__ = [
         *arrays.__all__,
         *activation.__all__,
+        *bessel.__all__,
         *calculus.__all__,
         *conversion.__all__,
         *convolution.__all__,

@@ -78,8 +78,13 @@ def average(
         order = sorted(range(len(axes)), key=lambda i: axes[i])
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
+    half = a.dtype == weights.dtype == np.float16
+    if half:
+        a, weights = e.widen_half(a), e.widen_half(weights)
     total = r.sum(s.broadcast_to(weights, tuple(a.shape)), axis=axis, keepdims=keepdims)
     y = r.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    if half:
+        y, total = (e.cast(part, dtype=np.float16) for part in (y, total))
     return (y, total) if returned else y
 
 
@@ -331,21 +336,31 @@ def nanmean(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The variance over `axis` of the entries that are not NaN."""
     a = as_operand(a)
+    return _as_half_was(_wide_nanvar(e.widen_half(a), axis, ddof, keepdims), a)
+
+
+def _wide_nanvar(a: Tensor, axis: Axes, ddof: float, keepdims: bool) -> Tensor:
+    """`nanvar` of what is no float16, whose squares soon add up to infinity."""
     deviation, present = _replace_nan(a - nanmean(a, axis, keepdims=True), 0)
     squares = r.sum(e.absolute_square(deviation), axis=axis, keepdims=keepdims)
     free = _count_present(present, deviation, axis, keepdims) - ddof
     return squares / e.where(free > 0, free, np.nan)
 
 
+def _as_half_was(y: Tensor, x: Tensor) -> Tensor:
+    """y in float16 if x is float16: the end of what was computed in float32."""
+    return e.cast(y, dtype=x.dtype) if x.dtype == np.float16 else y
+
+
 @composite(numpy=np.nanstd)
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
     a = as_operand(a)
-    v = nanvar(a, axis, ddof, keepdims)
+    v = _wide_nanvar(e.widen_half(a), axis, ddof, keepdims)
     # Of one entry it is 0 everywhere, which has all derivatives.
     count = r.sum(e.logical_not(e.isnan(a)), axis=axis, keepdims=keepdims)
     single = e.logical_and(e.equal(count, 1), e.equal(v, 0))
-    return e.where(single, v, e.guarded_sqrt(e.where(single, 1, v)))
+    return _as_half_was(e.where(single, v, e.guarded_sqrt(e.where(single, 1, v))), a)
 
 
 def _nan_extremum(

@@ -41,6 +41,7 @@ from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops import indexing, inplace, shape
 from tapegrad.autograd.ops.index_template import split_index
 from tapegrad.autograd.reverse import ownership
+from tapegrad.autograd.reverse.readers import refuse_with_readers
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.types import Operand
@@ -95,6 +96,8 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
         root._before_write()
         inplace.assign_at(x, value, arrays, template)
         return
+    if root._node is None:
+        refuse_with_readers(root, action)
     for function, *_ in path:
         if function.primitive.view == "read-only":
             raise ValueError(READ_ONLY.format(action=action, name=function.__name__))
@@ -127,6 +130,8 @@ def update(x: Tensor, function: Callable[..., Any], value: Operand, sign: str) -
             root._before_write()
             inplace.assign(x, result)
         return x
+    if root._node is None:
+        refuse_with_readers(root, action)
     result = function(x, value)
     _require_fit(x, result, action)
     if result.dtype != x.dtype:

@@ -19,9 +19,10 @@ from tapegrad.autograd.core.mode import refuse
 from tapegrad.autograd.core.running import refusal, where_cut
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.ops import reduction as r
-from tapegrad.autograd.ops.special import primitive_of_scipy
+from tapegrad.autograd.ops.scipy_ufuncs import primitive_of_scipy
 from tapegrad.autograd.ops.statistics import cumprod
 from tapegrad.autograd.ops.vector_products import vecdot
+from tapegrad.autograd.reverse.readers import array_to_read
 from tapegrad.autograd.reverse.write import add_at, write_result
 from tapegrad.autograd.surface import advice
 from tapegrad.autograd.surface.signatures import FULL, OUT_IS_TENSOR, REDUCE
@@ -72,7 +73,7 @@ def to_numpy_array(
         where = where_cut()
         raise refusal(TRACKED, advice.OF_ARRAYS, where=f" {where}" if where else "")
     refuse("converts a Tensor to a NumPy array")
-    return np.array(self.numpy(), dtype=dtype, copy=copy)
+    return np.array(array_to_read(self.numpy()), dtype=dtype, copy=copy)
 
 
 def array_ufunc(self: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:

@@ -187,3 +187,15 @@ def not_the_derivative(name, reason, *, second=True):
     )
     laws = plural if name[0].isupper() else singular
     return {(name, law): reason for law in laws if second or "second" not in law}
+
+
+def of_order(name, large, orders=(0, 1, 2), *, last=False):
+    """An integer order, and an x in the primitive's domain."""
+    primitive = primitives()[name].primitive
+
+    def draw(d):
+        x = d.array(d.shape(), *primitive.domain.get("x", (None, None)), large=large)
+        order = d.choice(orders)
+        return TrialCall([x, order] if last else [order, x])
+
+    return draw

@@ -52,7 +52,8 @@ def detected(d):
         3, shared, nmsThresh=2, confThresh=-1, keepTopK=d.choice([-1, 2])
     )
     n = d.size("N")
-    x = [d.array((n, count * 4 * (1 if shared else 3))), d.array((n, count * 3)), prior]
+    # Gaussian scores: of equal ones, in which the largest of softmax may end, either comes first.
+    x = [d.array((n, count * 4 * (1 if shared else 3))), d.normal((n, count * 3)), prior]
     return Layer(module, x, [x[0], d.array((n, count * 3 + 1)), prior])
 
 
