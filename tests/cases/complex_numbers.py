@@ -54,7 +54,12 @@ def several_variables(d):
     return TrialCall([d.normal((d.size("A") + 1, 4)) * 2])
 
 
-CASES = {"corrcoef": several_variables, "real_if_close": off_the_axis}
+def roots(d):
+    """Of roots that come in conjugate pairs NumPy's polynomial is real."""
+    return TrialCall([d.normal((d.integer(1, 3),)) * 2])
+
+
+CASES = {"corrcoef": several_variables, "poly": roots, "real_if_close": off_the_axis}
 
 # What does not depend on the phase of complex vectors, which is arbitrary -------------------------
 
