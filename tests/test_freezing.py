@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import tempfile
 import threading
 
 import numpy as np
@@ -220,11 +221,25 @@ def test_a_layer_that_is_given_a_frozen_weight_learns_it_before_it_was_called():
     assert (frozen.weight.numpy() != before).all()
 
 
-COPIERS = [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), lambda m: m.clone()]
+def through_a_file(ending):
+    def copier(module):
+        with tempfile.TemporaryDirectory() as folder:
+            nn.save(module, f"{folder}/model{ending}")
+            return nn.load(f"{folder}/model{ending}")
+
+    return copier
+
+
+COPIERS = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+    "clone": lambda m: m.clone(),
+    "file": through_a_file(".safetensors"),
+}
 
 
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize("copier", COPIERS)
+@pytest.mark.parametrize("copier", COPIERS.values(), ids=COPIERS)
 def test_what_learns_beside_a_frozen_layer_learns_in_copies_too(copier, first):
     """Neither the model nor its copy was called."""
     layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
@@ -236,6 +251,16 @@ def test_what_learns_beside_a_frozen_layer_learns_in_copies_too(copier, first):
         assert not each[0].weight.frozen
         assert each[first].bias.frozen
         assert not each[1 - first].bias.frozen
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".t7"])
+def test_what_a_file_shares_learns_beside_a_layer_that_is_frozen_after_loading(ending):
+    layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    layers[1].weight = layers[0].weight
+    model = through_a_file(ending)(nn.Sequential(*layers))
+    model[0].freeze()
+    assert not model[0].weight.frozen
+    assert model[0].bias.frozen
 
 
 def test_a_copy_keeps_what_an_optimizer_shares_with_the_model():

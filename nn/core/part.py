@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Part",
+    "after_restoring",
     "attach_gradient_rules",
     "empty_result",
     "fresh_result",
@@ -232,10 +233,7 @@ class Part:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over the content of a copy or a pickle."""
         self.__dict__.update(state)
-        note_user(self, (value for _, value in named_fields(self)))
-        if self._frozen:
-            mark_frozen_parameters(self)
-        attach_gradient_rules(self)
+        after_restoring(self)
 
     def describe(self, first: int) -> str:
         """The module as text, with positions and dimensions counted from `first`.
@@ -279,6 +277,14 @@ def _set_state(module: Part, name: str, value: Any) -> None:
     note_change()
     object.__setattr__(module, name, value)
     note_user(module, (item for _, item in _items(value, "", set())))
+    attach_gradient_rules(module)
+
+
+def after_restoring(module: Part) -> None:
+    """What assignments would have done, for a module whose attributes were set without them."""
+    note_user(module, (value for _, value in named_fields(module)))
+    if module._frozen:
+        mark_frozen_parameters(module)
     attach_gradient_rules(module)
 
 

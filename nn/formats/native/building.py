@@ -10,10 +10,9 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.autograd.core.tensor import untracked
 from tapegrad.nn.core.buffer import Buffer
-from tapegrad.nn.core.freezing import mark_frozen_parameters
 from tapegrad.nn.core.memory import share_missing_gradients
 from tapegrad.nn.core.own import is_own
-from tapegrad.nn.core.part import attach_gradient_rules
+from tapegrad.nn.core.part import after_restoring
 from tapegrad.nn.core.state import saved_record_fields
 from tapegrad.nn.formats.common.errors import FormatError, LimitError, Limits, UnsupportedError
 from tapegrad.nn.formats.common.names import attribute_name, may_be_attribute
@@ -57,9 +56,7 @@ class Builder:
         for number, entry in entries:
             self._set_attributes(self.modules[number], entry["attributes"], f"modules[{number}]")
         for module in self.modules:
-            if module.__dict__.get("_frozen"):
-                mark_frozen_parameters(module)
-            attach_gradient_rules(module)
+            after_restoring(module)
         share_missing_gradients(t for t in self.tensors if isinstance(t, Parameter))
         self.root = self.modules[0]
 

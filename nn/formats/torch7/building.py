@@ -24,6 +24,7 @@ from tapegrad.nn.containers.decorators import Profile
 from tapegrad.nn.containers.graph import gModule
 from tapegrad.nn.core.buffer import Buffer
 from tapegrad.nn.core.own import is_own
+from tapegrad.nn.core.part import after_restoring
 from tapegrad.nn.core.state import has_default, kept_names
 from tapegrad.nn.criterions.criterion import Criterion
 from tapegrad.nn.formats.common.errors import FormatError
@@ -203,6 +204,7 @@ def _set_attributes(
     if hasattr(cls, "from_torch7"):
         module.__dict__.update(cls.from_torch7(fields, version))
         _set_mode(module, fields)
+        after_restoring(module)
         return
     _set_mode(module, fields)
     for entry in class_entries(cls):
@@ -227,6 +229,7 @@ def _set_attributes(
             value = tuple(value.array.tolist())
         kind = kinds.get(name)
         module.__dict__[name] = value if kind is None else from_one_based(value, kind)
+    after_restoring(module)
     _check_parts(module)
 
 

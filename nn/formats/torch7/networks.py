@@ -12,6 +12,7 @@ import numpy as np
 from tapegrad.autograd import Parameter
 from tapegrad.nn.containers.container import ConcatTable, ParallelTable, Sequential
 from tapegrad.nn.core.buffer import Buffer
+from tapegrad.nn.core.part import after_restoring
 from tapegrad.nn.formats.common.errors import FormatError
 from tapegrad.nn.formats.torch7.entry import type_of_fields
 from tapegrad.nn.layers.activation import Identity, Sqrt, Square
@@ -59,6 +60,7 @@ def module_with(cls: type[Any], model: Any, **attributes: Any) -> Any:
     """An instance with these attributes, in the mode of `model`; no constructor is called."""
     made: Any = object.__new__(cls)
     made.__dict__.update(attributes)
+    after_restoring(made)
     if not model.train:
         made.train = False
     return made
