@@ -180,9 +180,7 @@ class _Search:
 
     def _keep_ended(self, words: Tensor, scores: Tensor, ends: np.ndarray) -> None:
         """The best of those that had ended, and of those that end now."""
-        grown = ops.pad(
-            self.ended_words, ((0, 0), (0, 0), (0, 1)), constant_values=self.module.paddingValue
-        )
+        grown = self._padded(self.ended_words, 1)
         words = ops.concatenate([grown, words], axis=1)
         scores = ops.concatenate([self.scores, scores], axis=1)
         best = _best(scores, self.module.beamSize)
@@ -190,6 +188,11 @@ class _Search:
         self.scores = ops.take_along_axis(scores, self._array(best), axis=1)
         ended = np.concatenate([self.has_ended, ends], axis=1)
         self.has_ended = np.take_along_axis(ended, best, axis=1)
+
+    def _padded(self, words: Tensor, count: int) -> Tensor:
+        """Sequences (N, B, T) with `count` words of padding behind."""
+        padding = np.full((*words.shape[:2], count), self.module.paddingValue)
+        return ops.concatenate([words, self._array(padding)], axis=2)
 
     def _follow(self, origin: np.ndarray) -> None:
         """The cache's rows of the sequences from which the living ones have grown."""
@@ -204,10 +207,7 @@ class _Search:
         """[sequences, scores]: those that have ended, of a sample without any the living ones."""
         some = self._flags(self.has_ended.any(axis=1)[:, None])
         words = ops.where(ops.expand_dims(some, 2), self.ended_words, self.words)
-        missing = self.module.maxDecodeLength - self.length
-        words = ops.pad(
-            words, ((0, 0), (0, 0), (0, missing)), constant_values=self.module.paddingValue
-        )
+        words = self._padded(words, self.module.maxDecodeLength - self.length)
         return [words, ops.where(some, self.scores, self.chances)]
 
 

@@ -8,12 +8,11 @@ from tapegrad import nn
 from tapegrad.autograd.check import Layer
 
 WORDS = 4
-AFTER = np.random.default_rng(0).normal(size=(WORDS, WORDS))
 
 
 def next_word(words, i, most, encoded, bias, cache):
     """Scores that depend on the last word, on both inputs, and on the step."""
-    return encoded * (1 + i / most) + bias + AFTER[words.numpy()[:, -1]], cache
+    return encoded * (1 + i / most) + bias * np.cos(words[:, -1:]), cache
 
 
 def search(d):
@@ -26,4 +25,11 @@ def search(d):
 MODULES = {"SequenceBeamSearch": search}
 
 
-EXCEPTIONS = {}
+EXCEPTIONS = {
+    ("SequenceBeamSearch", "nan_stays_nan"): "a NaN is an error there: words cannot be chosen",
+    ("SequenceBeamSearch", "float32_agrees_with_float64"): "words are integers in any precision",
+    **{
+        ("SequenceBeamSearch", law): "when the search ends depends on the data"
+        for law in ("replay_equals_eager", "a_setting_changed_after_recording_is_seen")
+    },
+}
