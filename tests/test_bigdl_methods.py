@@ -113,10 +113,32 @@ def drawn(i: int) -> Any:
     return nn.Linear(i, 3).setInitMethod(nn.Xavier(), nn.ConstInitMethod(0.5))
 
 
+def frozen(i: int) -> Any:
+    return nn.Sequential(nn.Linear(i, 3).setName("a"), nn.Tanh(), nn.Linear(3, 2)).freeze("a")
+
+
+class Values(nn.Module):
+    """What a model returns, as constants: laws that go back then read what they ran on."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def updateOutput(self, x: Any) -> Any:
+        return self.model(x).detach()
+
+
+def quantized(i: int) -> Any:
+    return Values(nn.Sequential(nn.Linear(i, 3), nn.Tanh(), nn.Linear(3, 2)).quantize())
+
+
 NOT_A_DERIVATIVE = {"its_gradients_are_the_derivatives": "what is added has a factor, or a term"}
 ONCE_A_CALL = {
     "an_empty_batch_is_fine": "the term of a regularizer is added for no samples too",
     "a_batch_is_its_samples_stacked": "the term of a regularizer is added once for each call",
+}
+NO_SLOPE = {
+    "its_gradients_are_the_derivatives": "rounded inputs make steps, which have no slope",
+    "its_second_derivatives_are_right": "rounded inputs make steps, which have no slope",
 }
 SUBJECTS = {
     named: {},
@@ -124,6 +146,8 @@ SUBJECTS = {
     scaled: NOT_A_DERIVATIVE,
     regularized: NOT_A_DERIVATIVE | ONCE_A_CALL,
     drawn: {},
+    frozen: {},
+    quantized: NO_SLOPE,
 }
 
 

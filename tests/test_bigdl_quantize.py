@@ -196,6 +196,24 @@ def test_scales_are_observed():
     assert nn.quantize(table, calibrate=[INDICES]).modules[0].observed is None
 
 
+@pytest.mark.parametrize("calibrate", [None, [floats(9, 8)]])
+def test_a_nan_is_not_rounded_to_a_number(calibrate):
+    quantized = nn.quantize(nn.Linear(8, 3), calibrate)
+    x = floats(4, 8)
+    expected = quantized(x).numpy()
+    x.numpy()[2, 5] = np.nan
+    found = quantized(x).numpy()
+    assert np.isnan(found[2]).all()
+    assert (found[[0, 1, 3]] == expected[[0, 1, 3]]).all()
+    images = floats(2, 1, 5, 5)
+    images.numpy()[1, 0, 4, 4] = np.nan
+    found = nn.quantize(nn.SpatialConvolution(1, 2, 2, 2))(images).numpy()
+    assert np.isnan(found[1]).all()  # one scale for the sample
+    assert np.isfinite(found[0]).all()
+    x.numpy()[2, 5] = np.inf
+    assert np.isfinite(quantized(x).numpy()[2]).all() == (calibrate is not None)
+
+
 def test_zeros_and_shared_layers():
     layer = nn.Linear(3, 3)
     assert np.allclose(nn.quantize(layer)(Tensor(np.zeros((1, 3), np.float32))).numpy(),

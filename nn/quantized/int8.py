@@ -72,12 +72,13 @@ def quantize_weight(w: Tensor, *axes: int) -> tuple[Buffer, Buffer]:
 def quantize_input(x: Tensor, largest: Tensor | None, axes: int) -> tuple[Tensor, Tensor]:
     """Return round(x/s), limited to ±127, and s.
 
-    largest: what |x| is at most, 0-d; where None, the largest |x| along the last `axes` axes
+    largest: what |x| is at most, 0-d; where None, the largest |x| along the last `axes` axes, and
+             where that is no number, neither are the steps
     """
     if largest is None:
         last = tuple(range(max(x.ndim - axes, 0), x.ndim))
         largest = ops.max(ops.absolute(x), axis=last, keepdims=True)
-    scale = ops.where(ops.greater(largest, 0), largest / LARGEST, 1.0)
+    scale = ops.where(ops.equal(largest, 0), 1.0, largest / LARGEST)
     scale = ops.cast(scale, dtype=x.dtype)
     return ops.clip(ops.round(x / scale), -LARGEST, LARGEST), scale
 
