@@ -73,11 +73,12 @@ def quantize_input(x: Tensor, largest: Tensor | None, axes: int) -> tuple[Tensor
     """Return round(x/s), limited to ±127, and s.
 
     largest: what |x| is at most, 0-d; where None, the largest |x| along the last `axes` axes, and
-             where that is no number, neither are the steps
+             where that is not finite, the steps are NaN
     """
     if largest is None:
         last = tuple(range(max(x.ndim - axes, 0), x.ndim))
         largest = ops.max(ops.absolute(x), axis=last, keepdims=True)
+    largest = ops.where(ops.isfinite(largest), largest, np.nan)
     scale = ops.where(ops.equal(largest, 0), 1.0, largest / LARGEST)
     scale = ops.cast(scale, dtype=x.dtype)
     return ops.clip(ops.round(x / scale), -LARGEST, LARGEST), scale
