@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from tapegrad import nn, no_grad, ops, optim
 from tapegrad.autograd.check import check_module, ints
 from tapegrad.autograd.check.running import LawProfile
 from tapegrad.nn.core.services import register_service, service
+from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.methods.bigdl.spellings import BigDL, python_spelling
 
 TESTS = Path(__file__).parent
@@ -471,6 +472,13 @@ def test_times_add_up_to_the_time_of_a_step() -> None:
     assert 0.9 <= np.median(ratios) <= 1.1
     by_layer = {id(m): (f, b) for m, f, b in model.getTimes()}
     assert all(forward > 0 and backward > 0 for forward, backward in by_layer.values())
+    by_class: dict[str, list[int]] = {}
+    for module, forward, backward in model.getTimes():
+        sums = by_class.setdefault(type(module).__name__, [0, 0])
+        sums[0] += forward
+        sums[1] += backward
+    found = {name: [f, b] for name, f, b in model.getTimesGroupByModuleType()}
+    assert {name.rpartition(".")[2]: sums for name, sums in found.items()} == by_class
 
 
 class Slow(nn.Module):
@@ -533,6 +541,42 @@ def test_shapes_of_inputs_and_outputs() -> None:
     normalized = nn.BatchNormalization(3)
     normalized.getOutputShape((5, 3))
     assert not normalized.running_mean.numpy().any()
+
+
+class Seen(nn.Module):
+    """y = x, plus noise; notes the modes in which it and its copies ran."""
+
+    modes: ClassVar[list[bool]] = []
+
+    def updateOutput(self, x: Any) -> Any:
+        self.modes.append(self.train)
+        stream = tapegrad.devices.generator("cpu")
+        return x + ops.normal(generator=stream, shape=x.shape, dtype=x.dtype)
+
+
+def test_a_shape_is_asked_for_in_evaluation_mode_and_draws_nothing() -> None:
+    layer = Seen()
+    nn.manual_seed(5)
+    first = layer.forward(ones(2)).numpy().copy()
+    nn.manual_seed(5)
+    assert layer.getOutputShape((3, 4)) == (3, 4)
+    assert np.array_equal(layer.forward(ones(2)).numpy(), first)
+    assert Seen.modes == [True, False, True]
+    assert layer.isTraining()
+
+
+def test_extra_parameters_are_numbers_with_fractions() -> None:
+    layer = nn.Sequential(nn.BatchNormalization(3), nn.Linear(3, 2)).quantize()
+    found = layer.getExtraParameter()
+    assert [b.shape for b in found[:2]] == [(3,), (3,)]
+    assert all(b.dtype == np.float32 for b in found)
+    assert any(b.dtype == np.int8 for _, b in layer.named_buffers())
+
+
+def test_formats_are_noted_side_by_side() -> None:
+    layer = nn.Linear(2, 2).setInputFormats([1]).setOutputFormats([2, 3])
+    for each in (layer, layer.cloneModule()):
+        assert transient_value(each, "formats") == ((1,), (2, 3))
 
 
 # Graphs ---------------------------------------------------------------------------------------

@@ -152,6 +152,17 @@ def test_every_quantized_class_is_tried():
     assert {cls for cls, _ in _kinds(Int8)} <= tried
 
 
+def test_a_quantized_model_is_another_model_in_evaluation_mode():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.LookupRNN(4, 3))
+    quantized = nn.quantize(model)
+    assert not any(part.train for part in quantized.listModules())
+    assert all(part.train for part in model.listModules())
+    assert not any(isinstance(part, Int8) for part in model.listModules())
+    # what stands inside a quantized layer is quantized too
+    left = [part for part in quantized.listModules() if type(part) is nn.Linear]
+    assert not left
+
+
 def test_weights_are_rounded_by_row():
     layer = nn.Linear(3, 3)
     with no_grad():
