@@ -6,17 +6,13 @@ which `entries` finds by how it begins.  Texts may go on over several lines.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from bigdl_recordings import DIRECTORY
 
-DIRECTORY = Path(
-    os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
-)
 NOISE = re.compile(r"\d{4}-\d\d-\d\d |BDONE$")
 GOES_ON = re.compile(r"[\s)}\[]")
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from bigdl_recordings import arrays_in, require_cases
 
 import tapegrad
 from tapegrad import nn, no_grad, ops, optim
@@ -455,7 +456,7 @@ def test_what_is_no_factor_regularizer_or_method_is_refused() -> None:
 
 # Initial values -------------------------------------------------------------------------------
 
-RECORDED = np.load(TESTS / "data" / "bigdl" / "init.npz")
+RECORDED = arrays_in("init.npz")
 INITIAL = {
     "xavier": nn.Xavier(),
     "msra": nn.MsraFiller(),
@@ -466,7 +467,11 @@ INITIAL = {
 }
 
 
-@pytest.mark.parametrize("key", RECORDED.files)
+def test_there_are_initial_values() -> None:
+    require_cases(len(RECORDED), "init.npz")
+
+
+@pytest.mark.parametrize("key", RECORDED)
 def test_initial_values_are_distributed_as_bigdls(key: str) -> None:
     theirs = RECORDED[key]
     nn.manual_seed(3)

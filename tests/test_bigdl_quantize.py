@@ -5,11 +5,10 @@ of the same layout can take the place of (TAPEGRAD_BIGDL_RECORDINGS).
 """
 
 import copy
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bigdl_recordings import DIRECTORY, require, require_cases
 
 from tapegrad import Tensor, grad, nn, no_grad, replay, vmap
 from tapegrad.autograd import ops
@@ -18,9 +17,6 @@ from tapegrad.nn.core.services import service
 from tapegrad.nn.quantized.int8 import Int8
 from tapegrad.nn.quantized.quantizing import _kinds
 
-RECORDINGS = Path(
-    os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
-)
 RNG = np.random.default_rng(0)
 
 
@@ -311,12 +307,18 @@ def lenet(w):
 
 
 BUILT = {"mlp": mlp, "mlp_relu_nobias": mlp_without_bias, "lenet": lenet}
-RECORDED = [n for n in BUILT if (RECORDINGS / "models" / n / "data.npz").exists()]
+# tests/data/bigdl/ has no LeNet, which is large.
+MODELS = [n for n in BUILT if n != "lenet" or (DIRECTORY / "models" / n / "data.npz").exists()]
 
 
-@pytest.mark.parametrize("name", RECORDED)
+def test_there_are_models():
+    found = [n for n in BUILT if (DIRECTORY / "models" / n / "data.npz").exists()]
+    require_cases(len(found), "models")
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_as_near_as_bigdls_quantized_one(name):
-    with np.load(RECORDINGS / "models" / name / "data.npz") as data:
+    with np.load(require(f"models/{name}/data.npz")) as data:
         count = sum(key.startswith("before_w_") for key in data.files)
         weights = [data[f"before_w_{i:02}"] for i in range(count)]
         x, expected, theirs = (data[k] for k in ("input", "output_eval", "output_quant"))
