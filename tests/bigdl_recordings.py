@@ -35,6 +35,7 @@ FILES = (
     "schedules.npz",
     "init.npz",
     "behaviours.txt",
+    "behaviours_rdd.txt",
     "models",
 )
 
