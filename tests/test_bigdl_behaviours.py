@@ -1,8 +1,9 @@
 """What BigDL did, call by call, happens here too, or nn/methods/DIFFERENCES.md says what happens.
 
 Each line of behaviours.txt and behaviours_rdd.txt has a translation (`same` or `differs`);
-TAPEGRAD_BIGDL_RECORDINGS names another directory that holds the files.  What stands in rooms of its own (data, validation methods,
-the formats of other systems) is translated in bigdl_behaviours_of_rooms.py.
+TAPEGRAD_BIGDL_RECORDINGS names another directory that holds the files.  What stands in rooms of its
+own (data, validation methods, the formats of other systems) is translated in
+bigdl_behaviours_of_rooms.py.
 """
 
 from __future__ import annotations
