@@ -301,8 +301,9 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
         for name in module.__all__:
             member = getattr(module, name)
             kind = kind_of(member)
-            own = getattr(module, getattr(member, "__name__", name), None)
-            if kind is not None and (own is not member or member.__name__ == name):
+            first = getattr(member, "__name__", name)
+            second = first != name and getattr(module, first, None) is member
+            if kind is not None and not second:
                 yield _subject(module.__name__, name, member, kind)
         return
     parts = [module]
