@@ -205,7 +205,7 @@ class _Search:
 
     def result(self) -> list[Tensor]:
         """[sequences, scores]: those that have ended, of a sample without any the living ones."""
-        some = self._flags(self.has_ended.any(axis=1, keepdims=True))
+        some = self._flags(np.any(self.has_ended, axis=1, keepdims=True))
         words = ops.where(ops.expand_dims(some, 2), self.ended_words, self.words)
         words = self._padded(words, self.module.maxDecodeLength - self.length)
         return [words, ops.where(some, self.scores, self.chances)]
