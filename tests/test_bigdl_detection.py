@@ -508,6 +508,33 @@ def test_the_cache_follows_its_sequences():
         assert np.array_equal(a.numpy(), b.numpy())
 
 
+def test_a_transformer_translates_word_by_word():
+    model = nn.Transformer(
+        7, 4, 2, 8, 1, withShareWeightsLinear=True, transformerType="Translation"
+    ).evaluate()
+    fill(model)
+    source = np.array([[2, 3, 5], [6, 2, 4]])
+
+    def next_word_of_model(words, i, most, encoded, bias, cache):
+        behind = np.zeros((len(words), 1), int)  # is not looked at: the next word stands there
+        target = np.concatenate([words.numpy()[:, 1:], behind], axis=1)
+        return model([encoded, target])[:, -1], cache
+
+    search = nn.SequenceBeamSearch(7, 50, 0.0, 3, 1, 0).setLogitFn(next_word_of_model)
+    words, scores = (y.numpy() for y in search.forward([source, source]))
+    others = [word for word in range(7) if word != 1]
+    for n in range(2):
+        chances = {}
+        for length in range(3):
+            for begin in itertools.product(others, repeat=length):
+                target = np.array([[*begin, 1]])
+                shares = special.log_softmax(model([source[n : n + 1], target]).numpy()[0], 1)
+                chances[0, *begin, 1] = sum(shares[t, word] for t, word in enumerate(target[0]))
+        best = max(chances, key=chances.get)
+        assert tuple(words[n, 0, : len(best)].tolist()) == best
+        assert scores[n, 0] == pytest.approx(chances[best], rel=1e-4)
+
+
 def test_a_search_ends_when_nothing_better_can_come():
     calls = []
 
