@@ -90,16 +90,16 @@ def pooled_levels(d):
 
 def proposed(d):
     """One region of each image, however the offsets move the boxes."""
-    module = nn.RegionProposal(2, (32, 64), (1.0,), (8, 16), 20, 1, 20, 1, minSize=0)
-    x = [levels(d, d.size("N"), 2), np.array([64, 80])]
+    module = nn.RegionProposal(1, (32, 64), (1.0,), (8, 16), 20, 1, 20, 1, minSize=0)
+    x = [levels(d, d.size("N", 1, 2), 1, ((2, 2), (1, 1))), np.array([64, 80])]
     return Layer(module, x, [[*x[0], *x[0]], x[1]])
 
 
 def boxes_of_regions(d):
     # Nothing is suppressed: how many detections there are must not change near x.
-    n = d.size("N")
-    module = nn.BoxHead(2, 1, SCALES, 1, -1, 2, d.choice([0, 2]), 3, 3)
-    x = [levels(d, n, 2), regions(d, n), np.array([64, 80])]
+    n = d.size("N", 1, 2)
+    module = nn.BoxHead(1, 1, SCALES, 1, -1, 2, d.choice([0, 2]), 2, 2)
+    x = [levels(d, n, 1, ((2, 2), (1, 1))), regions(d, n), np.array([64, 80])]
     return Layer(module, x, [x[0], [*x[1], x[1][0]], x[2]])
 
 
