@@ -1,4 +1,4 @@
-"""Read behaviours.txt, which holds what BigDL 2.4 did, call by call.
+"""Read behaviours.txt and behaviours_rdd.txt, which hold what BigDL 2.4 did, call by call.
 
 A line is "OK   label -> what came out", "FAIL label | what was raised", or text that was printed,
 which `entries` finds by how it begins.  Texts may go on over several lines.
@@ -6,18 +6,14 @@ which `entries` finds by how it begins.  Texts may go on over several lines.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from bigdl_recordings import DIRECTORY
 
-DIRECTORY = Path(
-    os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
-)
-NOISE = re.compile(r"\d{4}-\d\d-\d\d |BDONE$")
+NOISE = re.compile(r"\d{4}-\d\d-\d\d |BDONE$|OK   (BigDL loads )?std caffe")
 GOES_ON = re.compile(r"[\s)}\[]")
 
 
@@ -80,9 +76,8 @@ def _declare(
 
 def entries() -> Iterator[Entry]:
     """Every line of the recording; a file that is not there has none."""
-    path = DIRECTORY / "behaviours.txt"
     section, lines = "", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    for line in _lines():
         if line.startswith("=== "):
             section = line.removeprefix("=== ")
         elif line.strip() and lines and lines[-1][0] == section and GOES_ON.match(line):
@@ -91,6 +86,13 @@ def entries() -> Iterator[Entry]:
             lines.append((section, line))
     for at, line in lines:
         yield _entry(at, line)
+
+
+def _lines() -> Iterator[str]:
+    for file, heading in (("behaviours.txt", ()), ("behaviours_rdd.txt", ("=== two partitions",))):
+        path = DIRECTORY / file
+        if path.is_file():
+            yield from (*heading, *path.read_text(encoding="utf-8").splitlines())
 
 
 def _entry(section: str, line: str) -> Entry:

@@ -248,6 +248,59 @@ def evaluate(text: str) -> None:
     assert loss == (pytest.approx(1.713772, rel=1e-5), 5)
 
 
+PARTITIONS = "two partitions"
+
+
+def predict_in_parts(text: str) -> None:
+    found = model().predict(features(), partitions=2)
+    assert " ".join(_shape(each) for each in found) == text
+
+
+def any_batch_size_predicts(text: str) -> None:
+    assert "should be divided by partitionNum 2" in text
+    assert len(model().predict(features(), 3, partitions=2)) == 5
+
+
+def predict_class_in_parts(text: str) -> None:
+    found = model().predictClass(features(), 4, partitions=2)
+    assert ",".join(str(int(each) + 1) for each in found) == text
+
+
+def predict_in_parts_keeps_the_mode(text: str) -> None:
+    subject = model()
+    subject.predict(features(), partitions=2)
+    assert text == "false"
+    assert subject.isTraining()
+
+
+def share_the_buffer(text: str) -> None:
+    found = [float(each[0]) for each in model().predict(features(), 4, shareBuffer=True)]
+    np.testing.assert_allclose(found, numbers(text), rtol=1e-5)
+
+
+def evaluate_in_parts(text: str) -> None:
+    wanted = [methods().Top1Accuracy(), methods().Loss(nn.ClassNLLCriterion(logProbAsInput=False))]
+    data = (features(), np.zeros(5, np.int64))
+    (accuracy, _), (loss, _) = model().evaluate(data, wanted, partitions=2)
+    theirs = numbers(re.sub(r"Top1", "", text))
+    assert accuracy.result() == (pytest.approx(theirs[2]), int(theirs[1]))
+    assert loss.result() == (pytest.approx(theirs[5], rel=1e-5), int(theirs[4]))
+
+
+def mean_error_in_parts(text: str) -> None:
+    assert "count: 3, Average Loss: 0.5" in text  # of batches
+    data = (features(), np.zeros(5, np.int64))
+    ((error, _),) = model().evaluate(data, [methods().MAE()], 4, partitions=2)
+    assert error.result() == (0.6, 5)
+
+
+def any_batch_size_evaluates(text: str) -> None:
+    assert "should be divided by partitionNum 2" in text
+    data = (features(), np.zeros(5, np.int64))
+    ((result, _),) = model().evaluate(data, [methods().Top1Accuracy()], 3, partitions=2)
+    assert result.result() == (0.4, 5)
+
+
 SCORES = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], np.float32)
 LABELS = np.array([3.0, 1.0, 1.0])  # from 1, as BigDL has them
 ITEMS = np.array([0.1, 0.5, 0.3, 0.2, 0.9], np.float32)
@@ -368,6 +421,15 @@ def declare() -> None:
     same("predict local", "predictClass on 2-D")(predict_class_of_matrices)
     same("predict local", "predict table output")(predict_a_table)
     differs("evaluate local dataset", "evaluate")(evaluate)
+    same(PARTITIONS, "rdd predict default")(predict_in_parts)
+    uneven = "rdd predict batchSize 3 (not multiple of partitions)"
+    differs(PARTITIONS, uneven)(any_batch_size_predicts)
+    same(PARTITIONS, "rdd predictClass batch 4")(predict_class_in_parts)
+    differs(PARTITIONS, "training flag after rdd predict")(predict_in_parts_keeps_the_mode)
+    same(PARTITIONS, "rdd predict shareBuffer=true collect")(share_the_buffer)
+    same(PARTITIONS, "rdd evaluate default")(evaluate_in_parts)
+    differs(PARTITIONS, "rdd evaluate batch 4")(mean_error_in_parts)
+    differs(PARTITIONS, "rdd evaluate batch 3")(any_batch_size_evaluates)
     for label, (run, expected) in METHODS.items():
         measured(label, run, expected, same)
     for label, (run, expected) in OTHER_METHODS.items():

@@ -41,8 +41,16 @@ WITHOUT_RULE = {
     "assign_at": "it writes",
     "optimizer_step": "it writes",
     "nearest_centroid": "its rule trains centroids by all rows of a call, not by one sample",
-    "detections": "how many rows come out depends on the entries",
-    "proposed_regions": "how many rows come out depends on the entries",
+    **dict.fromkeys(
+        (
+            "detected_rows",
+            "detections",
+            "frcnn_detections",
+            "proposed_regions",
+            "pyramid_regions",
+        ),
+        "how many rows come out depends on the entries",
+    ),
     "packbits": "bits of the flattened array share bytes",
     "unpackbits": "the inverse of packbits",
     "replace_gradients": "it hands the gradients to a function of the user's, for all arrays",

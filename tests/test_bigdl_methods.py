@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import functools
 import pickle
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from bigdl_recordings import arrays_in, require_cases
 
 import tapegrad
 from tapegrad import nn, no_grad, ops, optim
 from tapegrad.autograd.check import check_module, ints
 from tapegrad.autograd.check.running import LawProfile
 from tapegrad.nn.core.services import register_service, service
+from tapegrad.nn.core.transient import transient_value
 from tapegrad.nn.methods.bigdl.spellings import BigDL, python_spelling
 
 TESTS = Path(__file__).parent
@@ -70,21 +74,62 @@ def test_a_spelling_is_the_method_of_the_class_that_overrides_it() -> None:
     assert python_spelling("saveTF") == "save_tf"
 
 
-def rows() -> dict[str, str]:
-    found = re.findall(r"^\| `(\w+)` \|[^|]*\| `(\S+)` \|$", TABLE.read_text("utf-8"), re.MULTILINE)
+# What BigDL's page of AbstractModule describes, but for its protected scaleW and scaleB.
+ORIGINAL = """
+accGradParameters apply backward clearState clone cloneModule evaluate evaluateImage forward freeze
+getExtraParameter getInputShape getName getNumericType getOutputShape getParametersTable getScaleB
+getScaleW getTimes getTimesGroupByModuleType getWeightsBias gradInput hasName inputs isTraining
+loadModelWeights loadWeights output parameters predict predictClass predictImage quantize release
+reset resetTimes save saveCaffe saveDefinition saveModule saveTF saveTorch saveWeights
+setExtraParameter setInputFormats setLine setName setOutputFormats setScaleB setScaleW
+setWeightsBias toGraph train training unFreeze updateGradInput updateOutput zeroGradParameters
+"""
+
+
+def rows(section: str = "") -> dict[str, str]:
+    """{method: the test that holds it}, of one section of the page or of all."""
+    text = TABLE.read_text("utf-8")
+    if section:
+        text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| `(\w+)` \|[^|]*\| `(\S+)` \|$", text, re.MULTILINE)
     assert len(found) == len(dict(found)), "a method stands in the table twice"
     return dict(found)
 
 
-def test_the_table_has_every_method_and_the_test_that_holds_it() -> None:
-    table = rows()
-    assert set(methods()) <= table.keys()
-    for name, test in table.items():
+def test_the_table_has_every_method_of_the_original() -> None:
+    assert sorted(rows("AbstractModule")) == sorted(ORIGINAL.split())
+    assert set(methods()) <= rows().keys()
+    for name in rows():
         assert hasattr(nn.Module, name) or hasattr(nn.Graph, name), name
-        file, _, function = test.partition("::")
-        text = (TESTS / file).read_text("utf-8")
-        assert re.search(rf"^(def {function}\(|@(same|differs)\(.*)", text, re.MULTILINE), test
-        assert f"def {function}(" in text, test
+
+
+def whole(file: str) -> str:
+    return (TESTS / file).read_text("utf-8")
+
+
+@functools.cache
+def sources(file: str) -> dict[str, str]:
+    """{name: text with its decorators} of the functions and classes of a test file."""
+    text = whole(file)
+    found = {}
+    for each in ast.walk(ast.parse(text)):
+        if isinstance(each, (ast.FunctionDef, ast.ClassDef)):
+            first = min([each.lineno, *(d.lineno for d in each.decorator_list)])
+            found[each.name] = "\n".join(text.splitlines()[first - 1 : each.end_lineno])
+    return found
+
+
+def test_the_tests_of_the_table_are_there_and_call_the_methods() -> None:
+    for name, held_by in rows().items():
+        file, _, function = held_by.partition("::")
+        texts = sources(file)
+        assert function in texts, f"{file} has no {function}"
+        test = texts[function]
+        runs = function.startswith("test_") or re.search(r"^@(same|differs)\(", test)
+        assert runs or f"({function})" in whole(file), f"{held_by} is not run"
+        called = [text for other, text in texts.items() if re.search(rf"\b{other}\(", test)]
+        words = rf"\b({name}|{python_spelling(name)})\b"
+        assert re.search(words, "\n".join([test, *called])), f"{held_by} says nothing of {name}"
 
 
 # Laws -----------------------------------------------------------------------------------------
@@ -113,10 +158,32 @@ def drawn(i: int) -> Any:
     return nn.Linear(i, 3).setInitMethod(nn.Xavier(), nn.ConstInitMethod(0.5))
 
 
+def frozen(i: int) -> Any:
+    return nn.Sequential(nn.Linear(i, 3).setName("a"), nn.Tanh(), nn.Linear(3, 2)).freeze("a")
+
+
+class Values(nn.Module):
+    """What a model returns, as constants: laws that go back then read what they ran on."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def updateOutput(self, x: Any) -> Any:
+        return self.model(x).detach()
+
+
+def quantized(i: int) -> Any:
+    return Values(nn.Sequential(nn.Linear(i, 3), nn.Tanh(), nn.Linear(3, 2)).quantize())
+
+
 NOT_A_DERIVATIVE = {"its_gradients_are_the_derivatives": "what is added has a factor, or a term"}
 ONCE_A_CALL = {
     "an_empty_batch_is_fine": "the term of a regularizer is added for no samples too",
     "a_batch_is_its_samples_stacked": "the term of a regularizer is added once for each call",
+}
+NO_SLOPE = {
+    "its_gradients_are_the_derivatives": "rounded inputs make steps, which have no slope",
+    "its_second_derivatives_are_right": "rounded inputs make steps, which have no slope",
 }
 SUBJECTS = {
     named: {},
@@ -124,6 +191,8 @@ SUBJECTS = {
     scaled: NOT_A_DERIVATIVE,
     regularized: NOT_A_DERIVATIVE | ONCE_A_CALL,
     drawn: {},
+    frozen: {},
+    quantized: NO_SLOPE,
 }
 
 
@@ -310,11 +379,11 @@ CELLS = {
 
 
 def regularized_by(
-    kind: str, make: Callable[[], Any], tmp_path: Path
+    method: str, make: Callable[[], Any], tmp_path: Path
 ) -> dict[str, tuple[int, ...]]:
-    """{name: shape} of the parameters to whose gradients `set<kind>Regularizer` adds its term."""
+    """{name: shape} of the parameters to whose gradients the method adds its term."""
     cell = make()
-    getattr(cell, f"set{kind}Regularizer")(nn.L2Regularizer(0.5))
+    getattr(cell, method)(nn.L2Regularizer(0.5))
     cell.save(tmp_path / "cell")
     found = {}
     for each in (cell, cell.cloneModule(), nn.load(tmp_path / "cell")):
@@ -333,7 +402,8 @@ def regularized_by(
 def test_regularizers_of_cells_reach_what_reads_the_input_and_what_reads_the_state(
     name: str, tmp_path: Path
 ) -> None:
-    w, u, b = (regularized_by(kind, CELLS[name], tmp_path) for kind in "WUB")
+    methods = ("setWRegularizer", "setURegularizer", "setBRegularizer")
+    w, u, b = (regularized_by(method, CELLS[name], tmp_path) for method in methods)
     assert w
     assert u
     assert b
@@ -386,7 +456,7 @@ def test_what_is_no_factor_regularizer_or_method_is_refused() -> None:
 
 # Initial values -------------------------------------------------------------------------------
 
-RECORDED = np.load(TESTS / "data" / "bigdl" / "init.npz")
+RECORDED = arrays_in("init.npz")
 INITIAL = {
     "xavier": nn.Xavier(),
     "msra": nn.MsraFiller(),
@@ -397,7 +467,11 @@ INITIAL = {
 }
 
 
-@pytest.mark.parametrize("key", RECORDED.files)
+def test_there_are_initial_values() -> None:
+    require_cases(len(RECORDED), "init.npz")
+
+
+@pytest.mark.parametrize("key", RECORDED)
 def test_initial_values_are_distributed_as_bigdls(key: str) -> None:
     theirs = RECORDED[key]
     nn.manual_seed(3)
@@ -433,7 +507,7 @@ def lenet() -> Any:
     )
 
 
-def test_times_add_up_to_the_time_of_a_step() -> None:
+def test_times_add_up_to_the_time_of_a_step(figures: Callable[[str], None]) -> None:
     model, x = lenet(), ones(32, 1, 28, 28)
     g = ones(32, 10)
     ratios = []
@@ -444,9 +518,18 @@ def test_times_add_up_to_the_time_of_a_step() -> None:
         model.backward(x, g)
         wall = time.perf_counter_ns() - begin
         ratios.append(sum(f + b for _, f, b in model.getTimes()) / wall)
-    assert 0.9 <= np.median(ratios) <= 1.1
+    median = np.median(ratios)
+    figures(f"getTimes adds up to {median:.1%} of the time of a step, the median of 20 steps")
+    assert 0.9 <= median <= 1.1
     by_layer = {id(m): (f, b) for m, f, b in model.getTimes()}
     assert all(forward > 0 and backward > 0 for forward, backward in by_layer.values())
+    by_class: dict[str, list[int]] = {}
+    for module, forward, backward in model.getTimes():
+        sums = by_class.setdefault(type(module).__name__, [0, 0])
+        sums[0] += forward
+        sums[1] += backward
+    found = {name: [f, b] for name, f, b in model.getTimesGroupByModuleType()}
+    assert {name.rpartition(".")[2]: sums for name, sums in found.items()} == by_class
 
 
 class Slow(nn.Module):
@@ -509,6 +592,42 @@ def test_shapes_of_inputs_and_outputs() -> None:
     normalized = nn.BatchNormalization(3)
     normalized.getOutputShape((5, 3))
     assert not normalized.running_mean.numpy().any()
+
+
+class Seen(nn.Module):
+    """y = x, plus noise; notes the modes in which it and its copies ran."""
+
+    modes: ClassVar[list[bool]] = []
+
+    def updateOutput(self, x: Any) -> Any:
+        self.modes.append(self.train)
+        stream = tapegrad.devices.generator("cpu")
+        return x + ops.normal(generator=stream, shape=x.shape, dtype=x.dtype)
+
+
+def test_a_shape_is_asked_for_in_evaluation_mode_and_draws_nothing() -> None:
+    layer = Seen()
+    nn.manual_seed(5)
+    first = layer.forward(ones(2)).numpy().copy()
+    nn.manual_seed(5)
+    assert layer.getOutputShape((3, 4)) == (3, 4)
+    assert np.array_equal(layer.forward(ones(2)).numpy(), first)
+    assert Seen.modes == [True, False, True]
+    assert layer.isTraining()
+
+
+def test_extra_parameters_are_numbers_with_fractions() -> None:
+    layer = nn.Sequential(nn.BatchNormalization(3), nn.Linear(3, 2)).quantize()
+    found = layer.getExtraParameter()
+    assert [b.shape for b in found[:2]] == [(3,), (3,)]
+    assert all(b.dtype == np.float32 for b in found)
+    assert any(b.dtype == np.int8 for _, b in layer.named_buffers())
+
+
+def test_formats_are_noted_side_by_side() -> None:
+    layer = nn.Linear(2, 2).setInputFormats([1]).setOutputFormats([2, 3])
+    for each in (layer, layer.cloneModule()):
+        assert transient_value(each, "formats") == ((1,), (2, 3))
 
 
 # Graphs ---------------------------------------------------------------------------------------

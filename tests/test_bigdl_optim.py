@@ -4,37 +4,25 @@ Another directory of this layout is read with TAPEGRAD_BIGDL_RECORDINGS=DIRECTOR
 the options of some methods; README.md there has them, and `METHODS` says them for each.
 """
 
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bigdl_recordings import arrays_in, require, require_cases
 
 from tapegrad.optim import bigdl
 
-RECORDINGS = Path(
-    os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
-)
 # Of the largest entry; BigDL computes in float32.
 TOLERANCE = 1e-5
 
 
-def recorded(file):
-    """The entries of a recording by name; none where the directory lacks the file."""
-    path = RECORDINGS / file
-    if not path.exists():
-        return {}
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-TRAJECTORIES = recorded("optim.npz")
-SCHEDULES = recorded("schedules.npz")
+TRAJECTORIES = arrays_in("optim.npz")
+SCHEDULES = arrays_in("schedules.npz")
 
 
 def test_there_is_something_to_compare_with():
-    assert TRAJECTORIES or SCHEDULES, f"{RECORDINGS} has neither optim.npz nor schedules.npz"
+    require_cases(len(TRAJECTORIES), "optim.npz")
+    require_cases(len(SCHEDULES), "schedules.npz")
 
 
 # By a recording's name: the method with its options.
@@ -130,9 +118,8 @@ def test_schedule(name):
 
 @pytest.mark.parametrize("file", ["optim.npz", "schedules.npz"])
 def test_the_recording_is_there(file):
-    if not (RECORDINGS / file).exists():
-        pytest.skip(f"{file} is absent")
-    assert recorded(file), f"{file} holds nothing"
+    require(file)
+    require_cases(len(arrays_in(file)), file)
 
 
 def test_ftrl_with_all_its_penalties_by_hand():

@@ -57,7 +57,7 @@ def seconds_of(model, samples):
     return min(times)
 
 
-def test_lenet_from_samples_to_int8(tmp_path, record_property):
+def test_lenet_from_samples_to_int8(tmp_path, figures):
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -107,7 +107,9 @@ def test_lenet_from_samples_to_int8(tmp_path, record_property):
         again = nn.load(tmp_path / "int8").predictClass(test)
         assert np.array_equal(again, quantized.predictClass(test))
     ratio = seconds_of(model.quantize(), test) / seconds_of(model, test)
-    record_property("accuracy", exact)
-    record_property("lost by int8", exact - accuracy_of(model.quantize(), test))
-    record_property("int8 file / float file", (tmp_path / "int8").stat().st_size / float_size)
-    record_property("time of int8 / time of float32", ratio)
+    lost = exact - accuracy_of(model.quantize(), test)
+    size = (tmp_path / "int8").stat().st_size / float_size
+    figures(
+        f"LeNet on the digits: {exact:.1%} right, {100 * lost:.1f} points lost by int8, its file "
+        f"{size:.2f} of the float32 one's bytes, {ratio:.2f} of its time"
+    )

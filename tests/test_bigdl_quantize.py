@@ -5,11 +5,10 @@ of the same layout can take the place of (TAPEGRAD_BIGDL_RECORDINGS).
 """
 
 import copy
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bigdl_recordings import DIRECTORY, require, require_cases
 
 from tapegrad import Tensor, grad, nn, no_grad, replay, vmap
 from tapegrad.autograd import ops
@@ -18,9 +17,6 @@ from tapegrad.nn.core.services import service
 from tapegrad.nn.quantized.int8 import Int8
 from tapegrad.nn.quantized.quantizing import _kinds
 
-RECORDINGS = Path(
-    os.environ.get("TAPEGRAD_BIGDL_RECORDINGS", Path(__file__).parent / "data" / "bigdl")
-)
 RNG = np.random.default_rng(0)
 
 
@@ -152,6 +148,17 @@ def test_every_quantized_class_is_tried():
     assert {cls for cls, _ in _kinds(Int8)} <= tried
 
 
+def test_a_quantized_model_is_another_model_in_evaluation_mode():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.LookupRNN(4, 3))
+    quantized = nn.quantize(model)
+    assert not any(part.train for part in quantized.listModules())
+    assert all(part.train for part in model.listModules())
+    assert not any(isinstance(part, Int8) for part in model.listModules())
+    # what stands inside a quantized layer is quantized too
+    left = [part for part in quantized.listModules() if type(part) is nn.Linear]
+    assert not left
+
+
 def test_weights_are_rounded_by_row():
     layer = nn.Linear(3, 3)
     with no_grad():
@@ -194,6 +201,24 @@ def test_scales_are_observed():
     assert nn.quantize(layer).observed is None
     table = nn.Sequential().add(nn.LookupTable(5, 4)).add(nn.Linear(4, 2))
     assert nn.quantize(table, calibrate=[INDICES]).modules[0].observed is None
+
+
+@pytest.mark.parametrize("calibrate", [None, [floats(9, 8)]])
+def test_a_nan_is_not_rounded_to_a_number(calibrate):
+    quantized = nn.quantize(nn.Linear(8, 3), calibrate)
+    x = floats(4, 8)
+    expected = quantized(x).numpy()
+    x.numpy()[2, 5] = np.nan
+    found = quantized(x).numpy()
+    assert np.isnan(found[2]).all()
+    assert (found[[0, 1, 3]] == expected[[0, 1, 3]]).all()
+    images = floats(2, 1, 5, 5)
+    images.numpy()[1, 0, 4, 4] = np.nan
+    found = nn.quantize(nn.SpatialConvolution(1, 2, 2, 2))(images).numpy()
+    assert np.isnan(found[1]).all()  # one scale for the sample
+    assert np.isfinite(found[0]).all()
+    x.numpy()[2, 5] = np.inf
+    assert np.isfinite(quantized(x).numpy()[2]).all() == (calibrate is not None)
 
 
 def test_zeros_and_shared_layers():
@@ -282,12 +307,18 @@ def lenet(w):
 
 
 BUILT = {"mlp": mlp, "mlp_relu_nobias": mlp_without_bias, "lenet": lenet}
-RECORDED = [n for n in BUILT if (RECORDINGS / "models" / n / "data.npz").exists()]
+# tests/data/bigdl/ has no LeNet, which is large.
+MODELS = [n for n in BUILT if n != "lenet" or (DIRECTORY / "models" / n / "data.npz").exists()]
 
 
-@pytest.mark.parametrize("name", RECORDED)
+def test_there_are_models():
+    found = [n for n in BUILT if (DIRECTORY / "models" / n / "data.npz").exists()]
+    require_cases(len(found), "models")
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_model_is_as_near_as_bigdls_quantized_one(name):
-    with np.load(RECORDINGS / "models" / name / "data.npz") as data:
+    with np.load(require(f"models/{name}/data.npz")) as data:
         count = sum(key.startswith("before_w_") for key in data.files)
         weights = [data[f"before_w_{i:02}"] for i in range(count)]
         x, expected, theirs = (data[k] for k in ("input", "output_eval", "output_quant"))

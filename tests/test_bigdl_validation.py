@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tapegrad import Tensor, nn
+from tapegrad.nn.data import DataSet
 from tapegrad.optim import validation as v
 
 SCORES = np.array([[0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], np.float32)
@@ -152,6 +153,24 @@ def test_results_add_up_to_the_last_digit_in_any_order_and_grouping(name, seed, 
     assert parts[0] == whole
     assert hash(parts[0]) == hash(whole)
     assert parts[0].result() == whole.result() or math.isnan(whole.result()[0])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64])
+def test_a_model_is_measured_alike_on_any_number_of_pieces(count):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(200, 6)).astype(np.float32), rng.integers(0, CLASSES, 200)
+    model = nn.Sequential(nn.Linear(6, CLASSES), nn.LogSoftMax())
+    methods = [METHODS[name] for name in ("top1", "top5", "loss", "weighted", "mae", "map")]
+    whole = [result for result, _ in model.evaluate((x, labels), methods, 16)]
+    pieces = list(zip(np.array_split(x, count), np.array_split(labels, count), strict=True))
+    for data, options in ((DataSet.joined(pieces), {}), ((x, labels), {"partitions": count})):
+        found = [result for result, _ in model.evaluate(data, methods, 16, **options)]
+        assert found == whole
+        assert [each.result() for each in found] == [each.result() for each in whole]
+    alone = [model.evaluate(piece, methods, 16, exact=True) for piece in pieces]
+    exact = model.evaluate((x, labels), methods, 16, exact=True)
+    for k, (result, _) in enumerate(exact):
+        assert sum([each[k][0] for each in reversed(alone)]).result() == result.result()
 
 
 def test_adding_changes_neither_result_and_sum_begins_at_0():

@@ -375,6 +375,28 @@ def test_numpy_functions_that_write_are_differentiated():
 # SciPy --------------------------------------------------------------------------------------------
 
 
+def test_indices_along_an_axis_broadcast_as_numpys():
+    """A length of 1 on another axis stands for all of it."""
+    x, indices = rng.standard_normal((2, 3, 2)), np.array([1, 2]).reshape(2, 1, 1)
+    taken = np.take_along_axis(Tensor(x), indices, 1)
+    assert np.array_equal(taken.numpy(), np.take_along_axis(x, indices, 1))
+    assert np.array_equal(
+        np.take_along_axis(Tensor(x[:1]), indices, 1).numpy(),
+        np.take_along_axis(x[:1], indices, 1),
+    )
+
+    def put(y):
+        np.put_along_axis(y, indices, np.ones((2, 1, 2)), 1)
+        return np.asarray(y)
+
+    assert np.array_equal(put(Tensor(x.copy())), put(x.copy()))
+    for wrong in (np.zeros(2, int), np.zeros((1, 2, 3, 2), int)):
+        with pytest.raises(ValueError, match="as many axes"):
+            np.take_along_axis(Tensor(x), wrong, 1)
+        with pytest.raises(ValueError, match="as many axes"):
+            np.put_along_axis(Tensor(x), wrong, 1.0, 1)
+
+
 def test_scipy_is_not_loaded_before_it_is_used():
     code = "import sys, tapegrad; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

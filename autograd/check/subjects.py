@@ -301,10 +301,9 @@ def discover(module: ModuleType, *, public: bool = False) -> Iterator[Subject]:
         for name in module.__all__:
             member = getattr(module, name)
             kind = kind_of(member)
-            own_name = getattr(member, "__name__", name)
-            if kind is None:
-                continue
-            if own_name == name or getattr(module, own_name, None) is not member:
+            first = getattr(member, "__name__", name)
+            second = first != name and getattr(module, first, None) is member
+            if kind is not None and not second:
                 yield _subject(module.__name__, name, member, kind)
         return
     parts = [module]

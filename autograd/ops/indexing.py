@@ -335,13 +335,24 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     return s.lie_as(y, fortran=False) if places.ndim else s.with_own_memory(y, x)
 
 
+def along_axes(x: Array, indices: Array, name: str) -> None:
+    """Raise ValueError unless `indices` have as many axes as x."""
+    if indices.ndim != x.ndim:
+        raise ValueError(
+            f"{name}: indices of shape {indices.shape} for an array of shape {x.shape}; both must "
+            "have as many axes"
+        )
+
+
 @composite(numpy=np.take_along_axis)
 def take_along_axis(x: Array, indices: Array, axis: int) -> Tensor:
-    """y[…, i, …] = x[…, indices[…, i, …], …], with the index i at `axis`."""
+    """y[…, i, …] = x[…, indices[…, i, …], …], with the index i at `axis`; other axes broadcast.
+
+    Raises ValueError unless both have as many axes.
+    """
     axis = normalize_axis(axis, x.ndim)
+    along_axes(x, indices, "take_along_axis")
     xp = devices.namespace(array_of(indices) if isinstance(indices, Tensor) else indices)
-    grid = [
-        xp.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(indices.shape)
-    ]
+    grid = [xp.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(x.shape)]
     grid[axis] = indices
     return getitem(x, tuple(grid))

@@ -15,7 +15,7 @@ from tapegrad.autograd.core.composite import composite
 from tapegrad.autograd.core.tensor import Tensor, as_array
 from tapegrad.autograd.ops import elementwise as e
 from tapegrad.autograd.ops.arrays import as_operand, device_array, normalize_axis, value_of
-from tapegrad.autograd.ops.indexing import take
+from tapegrad.autograd.ops.indexing import along_axes, take
 from tapegrad.autograd.ops.rearranging import resize
 from tapegrad.autograd.ops.reduction import cumsum
 from tapegrad.autograd.ops.shape import ravel
@@ -91,9 +91,10 @@ def put(a: Tensor, ind: Operand, v: Operand) -> None:
 def put_along_axis(arr: Tensor, indices: Array, values: Operand, axis: int) -> None:
     """Write `values` where `indices` point along `axis`: the reverse of take_along_axis."""
     axis = normalize_axis(axis, _require_tensor(arr, "put_along_axis").ndim)
+    along_axes(arr, indices, "put_along_axis")
     xp = devices.namespace(as_array(indices))
     grid = [
-        xp.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(indices.shape)
+        xp.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(arr.shape)
     ]
     grid[axis] = indices
     arr[tuple(grid)] = values

@@ -6,6 +6,7 @@ from tapegrad.nn.layers import (
     activation,
     attention,
     bags,
+    beams,
     convolution,
     detection,
     distance,
@@ -35,6 +36,7 @@ from tapegrad.nn.layers import (
 from tapegrad.nn.layers.activation import *
 from tapegrad.nn.layers.attention import *
 from tapegrad.nn.layers.bags import *
+from tapegrad.nn.layers.beams import *
 from tapegrad.nn.layers.convolution import *
 from tapegrad.nn.layers.detection import *
 from tapegrad.nn.layers.distance import *
@@ -66,6 +68,7 @@ if not TYPE_CHECKING:  # type checkers follow the star imports, and cannot join 
         *activation.__all__,
         *attention.__all__,
         *bags.__all__,
+        *beams.__all__,
         *convolution.__all__,
         *detection.__all__,
         *distance.__all__,

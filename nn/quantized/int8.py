@@ -70,16 +70,21 @@ def quantize_weight(w: Tensor, *axes: int) -> tuple[Buffer, Buffer]:
 
 
 def quantize_input(x: Tensor, largest: Tensor | None, axes: int) -> tuple[Tensor, Tensor]:
-    """Return round(x/s), limited to ±127, and s.
+    """Return round(x/s), limited to ±127, and s, which is NaN where x has a NaN.
 
-    largest: what |x| is at most, 0-d; where None, the largest |x| along the last `axes` axes
+    largest: what |x| is at most, 0-d; where None, the largest |x| along the last `axes` axes, which
+             has to be finite, or s is NaN
     """
+    last = tuple(range(max(x.ndim - axes, 0), x.ndim))
+    own = ops.max(ops.absolute(x), axis=last, keepdims=True)
     if largest is None:
-        last = tuple(range(max(x.ndim - axes, 0), x.ndim))
-        largest = ops.max(ops.absolute(x), axis=last, keepdims=True)
-    scale = ops.where(ops.greater(largest, 0), largest / LARGEST, 1.0)
+        largest = ops.where(ops.isfinite(own), own, np.nan)
+    else:
+        largest = ops.where(ops.isnan(own), np.nan, largest)
+    scale = ops.where(ops.equal(largest, 0), 1.0, largest / LARGEST)
     scale = ops.cast(scale, dtype=x.dtype)
-    return ops.clip(ops.round(x / scale), -LARGEST, LARGEST), scale
+    steps = ops.round(x / scale)
+    return ops.fmax(ops.fmin(steps, LARGEST), -LARGEST), scale  # int8 has no NaN; s has it
 
 
 class Int8:

@@ -9,14 +9,14 @@ from tapegrad.nn.criterions import distributions, similarities
 from tapegrad.nn.criterions.joint import TransformerCriterion
 from tapegrad.nn.criterions.over_time import TimeDistributedCriterion, TimeDistributedMaskCriterion
 from tapegrad.nn.formats.torch7.entry import ClassEntry
-from tapegrad.nn.layers import rearranging, sparse, transformer
+from tapegrad.nn.layers import beams, rearranging, sparse, transformer
 from tapegrad.nn.layers.activation import HardSigmoid, Negative
 from tapegrad.nn.layers.convolution import local
 from tapegrad.nn.layers.convolution.spatial import (
     SpatialSeparableConvolution,
     SpatialShareConvolution,
 )
-from tapegrad.nn.layers.detection import proposals, regions
+from tapegrad.nn.layers.detection import heads, proposals, pyramids, regions
 from tapegrad.nn.layers.dropout import (
     GaussianDropout,
     GaussianNoise,
@@ -47,11 +47,14 @@ __all__ = ["BIGDL"]
 
 # Files of which every public class is BigDL's.
 FILES: tuple[ModuleType, ...] = (
+    beams,
     cells,
     convolutional_cells,
     distributions,
+    heads,
     local,
     proposals,
+    pyramids,
     rearranging,
     regions,
     similarities,

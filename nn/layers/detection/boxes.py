@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -90,9 +90,12 @@ def overlaps(box: Boxes, boxes: Boxes, normalized: bool) -> Boxes:
     return both / np.where(union > 0, union, 1)
 
 
-def move_boxes(boxes: Boxes, deltas: Boxes) -> Boxes:
-    """Boxes (n, 4) moved by offsets (n, 4): of the centre in sides, of the sides in logarithms."""
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
+def move_boxes(boxes: Boxes, deltas: Boxes, more: int = 1) -> Boxes:
+    """Boxes (n, 4) moved by offsets (n, 4): of the centre in sides, of the sides in logarithms.
+
+    more: what a side is longer than the difference of its ends.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2] + more
     centres = boxes[:, :2] + sides / 2 + deltas[:, :2] * sides
     halves = np.exp(deltas[:, 2:]) * sides / 2
     return np.concatenate([centres - halves, centres + halves], axis=1)
@@ -105,3 +108,50 @@ def decode_boxes(priors: Boxes, variances: Boxes, offsets: Boxes, encoded: bool)
     centres = (priors[:, 2:] + priors[:, :2]) / 2 + scaled[:, :2] * sides
     halves = np.exp(scaled[:, 2:]) * sides / 2
     return np.concatenate([centres - halves, centres + halves], axis=1)
+
+
+def chosen_boxes(
+    boxes_of: Callable[[int], Boxes],
+    probabilities: Boxes,
+    *,
+    background: int = 0,
+    thresh: float,
+    least: float,
+    topk: int = -1,
+    keep: int = -1,
+    normalized: bool = False,
+    vote: bool = False,
+) -> Boxes:
+    """The detections of an image, rows of (class, probability, x1, y1, x2, y2), by class.
+
+    boxes_of(class): its boxes (n, 4);  probabilities (n, classes).  Those of a class other than
+    `background`, above `least`, are suppressed at an overlap of `thresh` (Nms has topk and
+    normalized); the `keep` best of all stay, all if negative.
+    vote: a box becomes the mean of its class's boxes above `least` that overlap it by half or more,
+    weighted by their probabilities.
+    """
+    rows: list[tuple[float, ...]] = []
+    for label in range(probabilities.shape[1]):
+        if label == background:
+            continue
+        boxes, found = boxes_of(label), probabilities[:, label]
+        for k in Nms().nms(found, boxes, thresh, least, topk, normalized):
+            box = boxes[k]
+            if vote:
+                near = (overlaps(box, boxes, normalized) >= 0.5) & (found > least)
+                box = np.average(boxes[near], axis=0, weights=found[near])
+            rows.append((label, found[k], *box))
+    if -1 < keep < len(rows):
+        best = sorted(range(len(rows)), key=lambda k: -rows[k][1])[:keep]
+        rows = sorted((rows[k] for k in best), key=lambda row: row[0])
+    return np.array(rows, probabilities.dtype).reshape(-1, 6)
+
+
+def refuse_nan(name: str, **arrays: np.ndarray[Any, Any]) -> None:
+    """Raise ValueError if an entry is NaN: no comparison could choose among such boxes."""
+    for what, array in arrays.items():
+        if np.isnan(array).any():
+            raise ValueError(
+                f"{name}: {np.count_nonzero(np.isnan(array))} of {array.size} {what} are NaN, so "
+                "boxes cannot be chosen; look for the layer before that made them NaN"
+            )

@@ -12,7 +12,14 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, default_dtype, ops, primitive
 from tapegrad.nn.core.errors import ShapeError
 from tapegrad.nn.core.tables import entries_of
-from tapegrad.nn.layers.detection.boxes import Anchor, Nms, decode_boxes, move_boxes
+from tapegrad.nn.layers.detection.boxes import (
+    Anchor,
+    Nms,
+    chosen_boxes,
+    decode_boxes,
+    move_boxes,
+    refuse_nan,
+)
 from tapegrad.nn.module import Module
 
 if TYPE_CHECKING:
@@ -112,16 +119,6 @@ class PriorBox(Module):
             boxes = np.clip(boxes, 0, 1)
         variances = np.broadcast_to(np.array(self.variances), boxes.shape)
         return np.stack([boxes.reshape(-1), variances.reshape(-1)])[None]
-
-
-def refuse_nan(name: str, **arrays: np.ndarray[Any, Any]) -> None:
-    """Raise ValueError if an entry is NaN: no comparison could choose among such boxes."""
-    for what, array in arrays.items():
-        if np.isnan(array).any():
-            raise ValueError(
-                f"{name}: {np.count_nonzero(np.isnan(array))} of {array.size} {what} are NaN, so "
-                "boxes cannot be chosen; look for the layer before that made them NaN"
-            )
 
 
 @primitive(differentiable=False)
@@ -294,22 +291,19 @@ def detections(
     boxes, variances = host[2].reshape(2, -1, 4)
     samples = []
     for own, probabilities in zip(host[0], host[1], strict=True):
-        rows: list[tuple[float, ...]] = []
-        for label in range(probabilities.shape[1]):
-            if label == background:
-                continue
+
+        def decoded(label: int, own: np.ndarray[Any, Any] = own) -> np.ndarray[Any, Any]:
             group = own[:, label if own.shape[1] > 1 else 0]
-            decoded = decode_boxes(boxes, variances, group, encoded)
-            found = probabilities[:, label]
-            kept = Nms().nms(found, decoded, thresh, least, topk, normalized=True)
-            rows += [(label, found[k], *decoded[k]) for k in kept]
-        if -1 < keep < len(rows):
-            best = sorted(range(len(rows)), key=lambda k: -rows[k][1])[:keep]
-            rows = sorted((rows[k] for k in best), key=lambda row: row[0])
+            return decode_boxes(boxes, variances, group, encoded)
+
+        rows = chosen_boxes(
+            decoded, probabilities, background=background, thresh=thresh, least=least, topk=topk,
+            keep=keep, normalized=True,
+        )  # fmt: skip
         samples.append(rows)
     most = max((len(rows) for rows in samples), default=0)
     result = np.zeros((len(samples), 1 + 6 * most), host[1].dtype)
     for n, rows in enumerate(samples):
         result[n, 0] = len(rows)
-        result[n, 1 : 1 + 6 * len(rows)] = np.array(rows).reshape(-1)
+        result[n, 1 : 1 + 6 * len(rows)] = rows.reshape(-1)
     return xp.asarray(result)
