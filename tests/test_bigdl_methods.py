@@ -74,14 +74,14 @@ def test_a_spelling_is_the_method_of_the_class_that_overrides_it() -> None:
     assert python_spelling("saveTF") == "save_tf"
 
 
-# What BigDL's page of AbstractModule describes, but for its protected scaleW and scaleB.
+# What BigDL's page of AbstractModule describes.
 ORIGINAL = """
 accGradParameters apply backward clearState clone cloneModule evaluate evaluateImage forward freeze
 getExtraParameter getInputShape getName getNumericType getOutputShape getParametersTable getScaleB
 getScaleW getTimes getTimesGroupByModuleType getWeightsBias gradInput hasName inputs isTraining
 loadModelWeights loadWeights output parameters predict predictClass predictImage quantize release
-reset resetTimes save saveCaffe saveDefinition saveModule saveTF saveTorch saveWeights
-setExtraParameter setInputFormats setLine setName setOutputFormats setScaleB setScaleW
+reset resetTimes save saveCaffe saveDefinition saveModule saveTF saveTorch saveWeights scaleB
+scaleW setExtraParameter setInputFormats setLine setName setOutputFormats setScaleB setScaleW
 setWeightsBias toGraph train training unFreeze updateGradInput updateOutput zeroGradParameters
 """
 
@@ -216,6 +216,16 @@ def test_no_method_breaks_a_law(make: Any) -> None:
 @pytest.mark.parametrize("make", SUBJECTS, ids=lambda make: make.__name__)
 def test_no_method_breaks_a_law_of_many_examples(make: Any) -> None:
     laws(make, 40)
+
+
+def test_factors_are_fields_to_read() -> None:
+    """They are protected in BigDL; an assignment would change one layer and none below it."""
+    model = nn.Sequential(nn.Linear(2, 2)).setScaleW(2).setScaleB(0.5)
+    assert (model[0].scaleW, model[0].scaleB) == (2, 0.5)
+    for field in ("scaleW", "scaleB"):
+        with pytest.raises(AttributeError, match=rf"Linear\.{field} is the factor .* setScale"):
+            setattr(model[0], field, 3)
+    assert (model[0].scaleW, model[0].scaleB) == (2, 0.5)
 
 
 # Factors and regularizers ---------------------------------------------------------------------

@@ -115,10 +115,18 @@ def _frozen_aware_class(cls: type[Parameter]) -> type[Parameter]:
 
 
 def note_user(module: Any, values: Iterable[Any]) -> None:
-    """A module is given Parameters: they learn while it does, even if frozen modules hold them."""
-    for value in values:
+    """A module is given Parameters: they learn while it does, even if frozen modules hold them.
+
+    values: of its attributes; Parameters are found in lists, tuples and dicts, too
+    """
+    rest, seen = list(values), set()
+    while rest:
+        value = rest.pop()
         if isinstance(value, Parameter):
             _note(_users, value, module)
+        elif isinstance(value, (list, tuple, dict)) and value and id(value) not in seen:
+            seen.add(id(value))
+            rest.extend(value.values() if isinstance(value, dict) else value)
 
 
 def class_before_freezing(value: Any) -> type:

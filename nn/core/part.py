@@ -276,13 +276,13 @@ def _set_state(module: Part, name: str, value: Any) -> None:
     """Set an attribute that holds modules, Parameters or Buffers."""
     note_change()
     object.__setattr__(module, name, value)
-    note_user(module, (item for _, item in _items(value, "", set())))
+    note_user(module, [value])
     attach_gradient_rules(module)
 
 
 def after_restoring(module: Part) -> None:
     """What assignments would have done, for a module whose attributes were set without them."""
-    note_user(module, (value for _, value in named_fields(module)))
+    note_user(module, module.__dict__.values())
     if module._frozen:
         mark_frozen_parameters(module)
     attach_gradient_rules(module)

@@ -43,8 +43,6 @@ OF_MODULES = {
     "register_parameter": "assign a Parameter: module.name = nn.Parameter(array)",
     "register_load_state_dict_post_hook": "a method of yours around load_state_dict(…)",
     "requires_grad": "freeze() makes the parameters constants, unfreeze() lets them learn again",
-    "scaleB": "getScaleB() is the factor, setScaleB(b) sets it",
-    "scaleW": "getScaleW() is the factor, setScaleW(w) sets it",
     "share_memory": "parameters are NumPy arrays; threads and forked processes share them",
     "to_empty": "to(device) moves a module, reset() draws its parameters again",
     "trainable": "freeze() makes the parameters constants, unfreeze() lets them learn again",

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Weights", "copy_named_weights"]
 
 NO_FACTOR = "{name}.{method} takes a finite number, not {found!r:.40}"
+FACTOR = (
+    "{name}.{field} is the factor of gradients, of every module: setScale{letter} sets it, here "
+    "and below; for something else take another name"
+)
 NO_WEIGHTS = "{name}.setWeightsBias: the module has no parameters, and was given {count} arrays"
 COUNT = "{name}.{method}: the module has {expected} arrays, and was given {found}"
 SHAPE = "{name}.{method}: array {position} has shape {found}, {what} has {expected}"
@@ -79,6 +83,27 @@ class Weights(Part):
     def getScaleB(self) -> float:
         """The factor of this module's gradients of biases; 1 at first."""
         return self._scales[1]
+
+    @property
+    def scaleW(self) -> float:
+        """The factor of this module's gradients of weights, as `getScaleW()`.
+
+        `setScaleW` sets it; an assignment raises AttributeError.
+        """
+        return self._scales[0]
+
+    @scaleW.setter
+    def scaleW(self, w: Any) -> None:
+        raise AttributeError(FACTOR.format(name=type(self).__name__, field="scaleW", letter="W"))
+
+    @property
+    def scaleB(self) -> float:
+        """The factor of this module's gradients of biases, as `getScaleB()`; as `scaleW`."""
+        return self._scales[1]
+
+    @scaleB.setter
+    def scaleB(self, b: Any) -> None:
+        raise AttributeError(FACTOR.format(name=type(self).__name__, field="scaleB", letter="B"))
 
     def _set_scale(self, method: str, position: int, factor: Any) -> Self:
         number = isinstance(factor, (int, float, np.number)) and not isinstance(factor, bool)
