@@ -79,10 +79,9 @@ def average(
         weights = s.transpose(weights, tuple(order))
         weights = s.reshape(weights, tuple(n if i in axes else 1 for i, n in enumerate(a.shape)))
     half = a.dtype == weights.dtype == np.float16
-    if half:
-        a, weights = e.widen_half(a), e.widen_half(weights)
-    total = r.sum(s.broadcast_to(weights, tuple(a.shape)), axis=axis, keepdims=keepdims)
-    y = r.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    wide: Any = e.widen_half(weights) if half else weights
+    total = r.sum(s.broadcast_to(wide, tuple(a.shape)), axis=axis, keepdims=keepdims)
+    y = r.sum((e.widen_half(a) if half else a) * wide, axis=axis, keepdims=keepdims) / total
     if half:
         y, total = (e.cast(part, dtype=np.float16) for part in (y, total))
     return (y, total) if returned else y
