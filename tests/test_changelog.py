@@ -13,7 +13,7 @@ from tapegrad.autograd.check.functions import FunctionTrial
 from tapegrad.autograd.check.modules import ModuleTrial
 from tapegrad.autograd.core.former import FORMER
 from tapegrad.autograd.debug import tape
-from tapegrad.autograd.ops import batch_rules
+from tapegrad.autograd.ops import batch_rules, scipy_ufuncs
 from tapegrad.autograd.surface import coverage
 from tapegrad.devices import strict
 from tapegrad.nn.core import files
@@ -39,8 +39,8 @@ def renamed(clause: str) -> Iterator[tuple[str, str]]:
 
 RENAMED = [pair for entry in ENTRIES for part in re.split("[;:] ", entry) for pair in renamed(part)]
 HOMES = [
-    tapegrad, autograd, ops, batch_rules, check, coverage, devices, files, nn, optim, strict, tape,
-    FunctionTrial, ModuleTrial, check.Draws(), nn.Conv1d(1, 1, 1), optim.Callback,
+    tapegrad, autograd, ops, batch_rules, check, coverage, devices, files, nn, optim, scipy_ufuncs,
+    strict, tape, FunctionTrial, ModuleTrial, check.Draws(), nn.Conv1d(1, 1, 1), optim.Callback,
     optim.Checkpoints, optim.ExponentialMovingAverage, optim.SGD(nn.Linear(1, 1), lr=1),
     optim.Trainer, tapegrad.Tensor,
 ]  # fmt: skip

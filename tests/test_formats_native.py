@@ -51,7 +51,19 @@ def shared_memory(module: nn.Module) -> list[tuple[int, int]]:
 # The format ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS}))
+# They call functions of their users', which are code.
+CALLS_FUNCTIONS = {"SequenceBeamSearch"}
+
+
+@pytest.mark.parametrize("name", sorted(CALLS_FUNCTIONS))
+def test_a_layer_that_calls_a_function_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    module = MODULES[name](Draws(0)).module
+    with pytest.raises(UnsupportedError, match=r"without holding code, found function"):
+        module.save(tmp_path / "m.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} - CALLS_FUNCTIONS))
 def test_every_layer_comes_back_with_its_attributes_and_bits(name: str, tmp_path: Path) -> None:
     for seed in range(3):
         layer = (MODULES | CRITERIONS)[name](Draws(seed))
