@@ -511,3 +511,20 @@ def test_a_numpy_function_can_be_declared_anew():
         assert np.sinc(Tensor(4.0)).item() == 8.0
     finally:
         numpy_functions[np.sinc] = original
+
+
+@pytest.mark.parametrize("number", [0.5, 1, True, np.float32(0.5), np.float64(0.5)])
+def test_numbers_among_choices_take_the_dtype_that_numpy_gives_them(number):
+    options = [number, np.ones(3, np.float32)]
+    expected = np.choose([0, 1, 0], options)
+    found = np.choose([0, 1, 0], [number, Tensor(options[1])])
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found.numpy(), expected)
+
+
+def test_nothing_taken_of_nothing_is_no_index_error():
+    x = Tensor(np.zeros((0, 0)))
+    assert np.take(x, 0, axis=1).shape == np.take(np.zeros((0, 0)), 0, axis=1).shape == (0,)
+    assert np.take(x, [[3]], axis=1).shape == (0, 1, 1)
+    with pytest.raises(IndexError):
+        np.take(Tensor(np.zeros((2, 0))), 0, axis=1)

@@ -947,3 +947,11 @@ def test_a_value_of_its_time_stays_and_writes_without_a_past_are_shown():
     x[0] = v * 1
     assert value[0] == 5
     assert x.detach().numpy()[0] == 2
+
+
+def test_memory_that_is_read_only_is_not_written():
+    x = np.broadcast_arrays(Tensor(np.ones(1)), np.zeros(3))[0]
+    for write in (lambda: x.__setitem__(0, 2.0), lambda: x.__iadd__(1.0)):
+        with pytest.raises(ValueError, match=r"read-only, .* a copy of it \(x = x\.copy\(\)\)"):
+            write()
+    assert x.numpy().tolist() == [1, 1, 1]

@@ -331,7 +331,11 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     if axis is None:
         x, axis = x.reshape(-1), 0
     places: Any = indices if hasattr(indices, "dtype") else np.asarray(indices)
-    y = getitem(x, (slice(None),) * normalize_axis(axis, x.ndim) + (places,))
+    axis = normalize_axis(axis, x.ndim)
+    if not x.shape[axis] and 0 in (*x.shape[:axis], *x.shape[axis + 1 :]):
+        # Nothing is taken, so no index is wrong, as in NumPy.
+        return s.reshape(x, (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])) * 1
+    y = getitem(x, (slice(None),) * axis + (places,))
     return s.lie_as(y, fortran=False) if places.ndim else s.with_own_memory(y, x)
 
 

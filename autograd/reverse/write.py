@@ -65,6 +65,10 @@ READ_ONLY = (
     "{action}: this Tensor was made by {name} and shows entries several times; write into a copy "
     "of it (x = x.copy())"
 )
+READ_ONLY_MEMORY = (
+    "{action}: the memory of this Tensor is read-only, as that of a broadcast array is; write into "
+    "a copy of it (x = x.copy())"
+)
 CANNOT_HOLD = (
     "{action}: x holds {own}, which cannot hold the tracked {given} v; convert x first "
     "(x = x.astype({given}))"
@@ -93,6 +97,7 @@ def write(x: Tensor, index: Any, value: Operand, action: str = "x[i] = v") -> No
         return  # x[i] += v ends with this write; it has changed the view x[i] already
     root, path = root_of(x), path_of(x)
     if _writes_unrecorded(root, value, action):
+        _refuse_read_only(x, action)
         root._before_write()
         inplace.assign_at(x, value, arrays, template)
         return
@@ -127,6 +132,7 @@ def update(x: Tensor, function: Callable[..., Any], value: Operand, sign: str) -
         with no_grad():
             result = function(x.detach(), value)
             _require_fit(x, result, action)
+            _refuse_read_only(x, action)
             root._before_write()
             inplace.assign(x, result)
         return x
@@ -172,6 +178,11 @@ def add_at(x: Any, index: Any, value: Any, sign: str) -> None:
     else:
         added = indexing.unslice(wide, template, x.shape)
     update(x, e.add if sign == "+" else e.subtract, added, sign)
+
+
+def _refuse_read_only(x: Tensor, action: str) -> None:
+    if type(x._bare) is np.ndarray and not x._bare.flags.writeable:
+        raise ValueError(READ_ONLY_MEMORY.format(action=action))
 
 
 def _require_fit(x: Tensor, result: Any, action: str) -> None:

@@ -137,6 +137,11 @@ def choose(a: Operand, choices: Sequence[Operand]) -> Tensor:
     if a.dtype.kind not in "iub":
         raise TypeError(f"choose: the index must hold integers, this one holds {a.dtype}")
     options = [as_operand(c) for c in choices]
+    # Python's own numbers take the dtype of the arrays beside them.
+    plain = [type(c) in (bool, int, float, complex) for c in choices]
+    kinds = [c if p else o.dtype for c, o, p in zip(choices, options, plain, strict=True)]
+    dtype = np.result_type(*kinds) if kinds else None
+    options = [o if o.dtype == dtype else e.cast(o, dtype=dtype) for o in options]
     shape = np.broadcast_shapes(tuple(a.shape), *[tuple(c.shape) for c in options])
     stacked = s.stack([s.broadcast_to(c, shape) for c in options])
     index = s.expand_dims(s.broadcast_to(a, shape), 0)
