@@ -14,6 +14,7 @@ from cases_mxnet import CASES, Draw
 
 from tapegrad import devices
 from tapegrad.autograd import Tensor, replay, vjp
+from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn import mxnet as mx
 from tapegrad.nn.mxnet.attributes import Float, text_of, texts_of
 from tapegrad.nn.mxnet.declaration import Call, operators
@@ -279,6 +280,43 @@ def integral(x):
     return bool((x == np.round(x)).all())
 
 
+def strict_arrays_agree_with_numpy(example):
+    """Arrays that NumPy does not convert, as CuPy's, give the same outputs and gradients."""
+    generator = devices.Generator("strict", seed=3)
+
+    def run(device, *point):
+        values = {
+            name: Tensor(x, device=device).astype(np.float64) for name, x in example.arrays.items()
+        }
+        values |= dict(zip(example.free, point, strict=True))
+        return example.run(values, generator if device == "strict" else None)
+
+    expected, found = (
+        run(device, *[Tensor(x, device=device) for x in example.point()])
+        for device in ("cpu", "strict")
+    )
+    for y, e in zip(found, expected, strict=True):
+        assert str(y.device) == "strict", f"{example}: the output is on {y.device}"
+        assert y.dtype == e.dtype
+        assert y.shape == e.shape
+        if not example.op.random:
+            np.testing.assert_allclose(devices.to_numpy(y.data), e.numpy(), rtol=1e-12, atol=1e-12)
+    if example.op.random or not example.free:
+        return
+    pulled = []
+    for device in ("cpu", "strict"):
+        y, pull = vjp(
+            lambda *x, d=device: [y for y in run(d, *x) if np.dtype(y.dtype).kind == "f"],
+            tuple(Tensor(x, device=device) for x in example.point()),
+        )
+        rng = np.random.default_rng(1)
+        pulled.append(pull([Tensor(rng.standard_normal(z.shape), device=device) for z in y]))
+    for g, e in zip(*pulled, strict=True):
+        np.testing.assert_allclose(
+            devices.to_numpy(array_of(g)), devices.to_numpy(array_of(e)), rtol=1e-10, atol=1e-10
+        )
+
+
 def symbol_json_keeps_the_call(example):
     """The text of a symbol gives the same symbol, which computes the same."""
     text = example.symbol().tojson()
@@ -311,6 +349,7 @@ LAWS = (
     float32_agrees_with_float64,
     inferred_shapes_are_those_of_the_run,
     replay_equals_an_eager_run,
+    strict_arrays_agree_with_numpy,
     symbol_json_keeps_the_call,
     other_spellings_of_attributes_mean_the_same,
 )

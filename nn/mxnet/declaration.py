@@ -50,6 +50,11 @@ class Call:
     in_place: bool = False
     writes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def device(self) -> Any:
+        """Where this runs: an operator without inputs makes its arrays there."""
+        return None if self.generator is None else self.generator.device
+
     def write(self, name: str, value: Any) -> None:
         """Give the input `name` (an auxiliary state) the value after this step."""
         self.writes[name] = value

@@ -151,7 +151,10 @@ class Executor:
                 self._track()
             assert self._pull is not None
             gradients = self._pull(
-                [Tensor(np.asarray(h).astype(y.dtype)) for h, y in zip(heads, outputs, strict=True)]
+                [
+                    Tensor(h, dtype=y.dtype, device=y.device)
+                    for h, y in zip(heads, outputs, strict=True)
+                ]
             )
         for name, g in zip(self._wanted, gradients, strict=True):
             target = self.grad_dict[name]
@@ -196,7 +199,7 @@ class Executor:
         writes: dict[str, Tensor] = {}
         outputs, pull = self._differentiable(arguments, states, writes)
         # a loss takes no head gradient; ones stand for it
-        heads = [Tensor(np.ones(y.shape, y.dtype)) for y in outputs]
+        heads = [Tensor(np.ones(y.shape, y.dtype), device=y.device) for y in outputs]
         return outputs, list(pull(heads)), writes
 
     def _differentiable(

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Floats, Int
 from tapegrad.nn.mxnet.declaration import Call, operator
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def image_to_tensor(call: Call, data: Tensor) -> Any:
 def image_normalize(call: Call, data: Tensor) -> Any:
     """(data - mean) / std of each channel, (…, C, H, W)."""
     channels, dtype = data.shape[-3], np.dtype(data.dtype)
-    mean, std = (_channels(v, channels).astype(dtype) for v in (call.a.mean, call.a.std))
+    mean, std = (
+        beside(data, _channels(v, channels).astype(dtype)) for v in (call.a.mean, call.a.std)
+    )
     return (data - mean) / std
 
 

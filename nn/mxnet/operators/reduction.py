@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, operator
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -199,7 +199,7 @@ def topk(call: Call, data: Tensor) -> Any:
     a, shape = call.a, data.shape
     flat, at, axis = _ordered(data, a.axis, a.is_ascend)
     count = a.k or flat.shape[axis]
-    at = ops.take(at, np.arange(count), axis)
+    at = ops.take(at, beside(at, np.arange(count)), axis)
     if a.ret_typ == "mask":
         return _mask(flat, at, axis=axis).reshape(tuple(shape))
     values = ops.take_along_axis(flat, at, axis)
@@ -256,7 +256,7 @@ def _normalized(call: Call, data: Tensor, length: Tensor | None, function: Any, 
     axis = a.axis % x.ndim
     shape = [1] * x.ndim
     shape[axis] = x.shape[axis]
-    places = np.arange(x.shape[axis]).reshape(shape)
+    places = beside(x, np.arange(x.shape[axis]).reshape(shape))
     valid = ops.less(places, ops.expand_dims(length, axis))
     y = function(ops.where(valid, x, -np.inf), axis=a.axis)
     return ops.where(valid, y, out)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, zeros
 from tapegrad.nn.mxnet.registry import Registry
@@ -175,7 +176,7 @@ class Optimizer:
     def clipped(self, g: np.ndarray) -> np.ndarray:
         """g within ± clip_gradient; None and numbers below 0 mean no bound, and so does 0."""
         bound = self.clip_gradient
-        return np.clip(g, -bound, bound) if bound is not None and bound > 0 else g
+        return devices.namespace(g).clip(g, -bound, bound) if bound is not None and bound > 0 else g
 
     def scaled(self, g: np.ndarray) -> np.ndarray:
         """rescale_grad · g, clipped."""
