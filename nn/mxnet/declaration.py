@@ -27,6 +27,8 @@ Body = Callable[..., Any]
 # A dimension that is not known yet is 0, as in MXNet; a shape that is not known is None.
 PartialShape = tuple[int, ...] | None
 ShapeRule = Callable[[Attributes, list[PartialShape], list[PartialShape]], None]
+# (attributes, type of the first input or None) -> types of the inputs, types of the outputs
+TypeRule = Callable[[Attributes, Any], tuple[list[Any], list[Any]]]
 
 
 @dataclass
@@ -79,6 +81,7 @@ class Operator:
     flat: frozenset[str] = frozenset()
     hint: str = ""
     infer: ShapeRule | None = None
+    types: TypeRule | None = None
     further: bool = False
 
     def read(self, texts: Mapping[str, str], node: str = "") -> Attributes:
@@ -138,6 +141,7 @@ def operator(
     flat: str = "",
     hint: str = "",
     shapes: ShapeRule | None = None,
+    types: TypeRule | None = None,
     further: bool = False,
     **kinds: Attribute,
 ) -> Callable[[Body], Operator]:
@@ -156,6 +160,8 @@ def operator(
     flat:       the inputs that get no gradient by declaration (labels, indices)
     hint:       the stem of automatic names; when omitted, the name in lower case
     shapes:     the rule of shape inference; see `Operator.shapes`
+    types:      the types of inputs and outputs, by the attributes and the first input's type; when
+                omitted, all have that type, and outputs that of the attribute `dtype`
     further:    whether it takes attributes beside those of `kinds`, as texts
     kinds:      the attributes
 
@@ -182,6 +188,7 @@ def operator(
             frozenset(flat.split()),
             hint or name.lower(),
             shapes,
+            types,
             further,
         )
         for known in (name, *declared.aliases):
@@ -202,6 +209,9 @@ def operators() -> dict[str, Operator]:
 # Operators of sparse arrays have a name more; storage is dense inside here.
 SPARSE = "_sparse_"
 CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
+FILES = {"_cvimdecode": "mx.image.imdecode", "_cvimread": "mx.image.imread"}
+OF_NUMPY = ("_np_", "_npi_", "_npx_")
+FUSED = ("_sg_", "_FusedOp", "_TensorRT")
 NATIVE = {"_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
 
 
@@ -217,6 +227,17 @@ def find_operator(name: str, node: str = "") -> Operator:
         raise MXNetError(
             f"operator {name}{place} runs Python code that no file holds: register it with "
             "mx.operator.register, and compose the symbol in your script"
+        )
+    if name in FILES:
+        raise MXNetError(f"operator {name}{place} reads a picture's file: call {FILES[name]}")
+    if name.startswith(OF_NUMPY):
+        raise MXNetError(
+            f"operator {name}{place} belongs to mx.np and mx.npx, which are out of scope"
+        )
+    if name.startswith(FUSED):
+        raise MXNetError(
+            f"operator {name}{place} holds a fused part of a graph: save the symbol from before "
+            "its backend (get_backend_symbol, optimize_for) changed it"
         )
     near = get_close_matches(name, _by_name, 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""

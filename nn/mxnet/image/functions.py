@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tapegrad.nn.core.services import service
-from tapegrad.nn.mxnet.image.resample import resized
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+from tapegrad.nn.mxnet.resample import resized
 
 __all__ = [
     "center_crop",

@@ -161,6 +161,14 @@ def infer_types(heads: Sequence[Output], given: Mapping[str, Any]) -> dict[tuple
             continue
         seen = [found[id(n), i] for n, i in node.inputs if (id(n), i) in found]
         kind = seen[0] if seen else np.dtype(np.float32)
+        if node.op.types is not None:
+            first, i = node.inputs[0]
+            taken, given_out = node.op.types(node.read, found.get((id(first), i)))
+            for (n, i), dtype in zip(node.inputs, taken, strict=False):
+                found.setdefault((id(n), i), dtype)
+            for i, dtype in enumerate(given_out):
+                found[id(node), i] = dtype
+            continue
         for n, i in node.inputs:
             found.setdefault((id(n), i), kind)
         own = getattr(node.read, "dtype", None) if "dtype" in node.op.kinds else None
