@@ -106,10 +106,10 @@ FILES = ("_cvimread", "_cvimdecode")  # operators that read files, which no symb
 def test_an_operator_has_all_its_aliases(name):
     for alias in (name, *ALIASES[name]):
         if alias in FILES:
-            with pytest.raises(mx.MXNetError, match="reads a picture's file: call mx.image.im"):
+            with pytest.raises(mx.MXNetError, match="reads a picture's file: call"):
                 find_operator(alias)
         elif alias.startswith(("_np_", "_npi_", "_npx_")) and alias not in operators():
-            with pytest.raises(mx.MXNetError, match="belongs to mx.np and mx.npx"):
+            with pytest.raises(mx.MXNetError, match=r"belongs to mx\.np"):
                 find_operator(alias)
         else:
             assert find_operator(alias).name == name

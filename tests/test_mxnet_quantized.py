@@ -95,7 +95,7 @@ def test_convolution_sums_products_of_steps(kind, bias):
 @pytest.mark.parametrize("flatten", [True, False])
 def test_fully_connected_sums_products_of_steps(flatten):
     x, w = steps(2, 3, 4), steps(5, 12 if flatten else 4)
-    y, low, high = mx.nd.contrib.quantized_fully_connected(
+    y, _, high = mx.nd.contrib.quantized_fully_connected(
         nd(x), nd(w), *ends(-1, 2), *ends(-3, 1), num_hidden=5, no_bias=True, flatten=flatten
     )
     rows = x.astype(int).reshape((2, 12) if flatten else (2, 3, 4))
