@@ -260,11 +260,12 @@ def _layer(layer: Operator, name: str, hint: str) -> Operator:
             y, *ends[:4], *bias, *ends[4:], steps=STEPS[np.dtype(data.dtype).name]
         )  # fmt: skip
 
+    kinds: dict[str, Any] = dict(layer.kinds)
     body.__doc__ = f"`{layer.name}` of int8 or uint8 data and int8 weights and biases, as int32."
     return operator(
         name, _inputs_of(layer), outputs=_OUTPUTS, hint=hint, types=_layer_types,
         flat="data weight bias min_data max_data min_weight max_weight min_bias max_bias",
-        shapes=_as_layer(layer), **layer.kinds,
+        shapes=_as_layer(layer), **kinds,
     )(body)  # fmt: skip
 
 
@@ -272,10 +273,13 @@ _layer(convolution, "_contrib_quantized_conv", "quantized_conv")
 _layer(fully_connected, "_contrib_quantized_fully_connected", "quantized_fully_connected")
 
 
+_OF_POOLING: dict[str, Any] = dict(pooling.kinds)
+
+
 @operator(
     "_contrib_quantized_pooling", "data min_data max_data", outputs=_OUTPUTS, types=_same_type,
     hint="quantized_pooling", flat="data min_data max_data", shapes=_as_layer(pooling),
-    **pooling.kinds,
+    **_OF_POOLING,
 )  # fmt: skip
 def quantized_pooling(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> Any:
     """`Pooling` of int8 or uint8, "max" or "avg"; a mean is rounded to the nearest step."""
