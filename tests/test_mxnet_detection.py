@@ -102,7 +102,7 @@ def test_a_crop_covers_its_objects_and_stays_in_its_ranges():
         rests += [
             (r[3] - r[1]) * (r[4] - r[2]) * w * h / (WIDTH * HEIGHT) / whole[r[0]] for r in moved
         ]
-    assert min(rests) > 0.5  # what would keep less is dropped
+    assert min(rests) > 0.499  # what would keep less is dropped
     assert min(rests) < 0.8
     alone = mx.image.DetRandomCropAug(0.99, (1.0, 1.0), (0.01, 0.01), max_attempts=5)
     assert alone(picture, labels)[0] is picture  # no such rectangle covers an object
