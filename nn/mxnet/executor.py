@@ -17,6 +17,7 @@ from tapegrad.nn.core.services import register_service
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
 from tapegrad.nn.mxnet.symbol.graph import states_of
 from tapegrad.nn.mxnet.symbol.inference import known
@@ -300,15 +301,11 @@ class Executor:
     ) -> None:
         """Copy arrays into the arguments and states.
 
-        Raises ValueError for a name that is none of them, unless `allow_extra_params`.
+        Raises ValueError for a name that is none of them, unless `allow_extra_params`, MXNetError
+        for another shape; nothing has changed then.
         """
-        for given, own, what in (
-            (arg_params, self.arg_dict, "arguments"),
-            (aux_params or {}, self.aux_dict, "auxiliary states"),
-        ):
-            for name in given:
-                if name not in own and not allow_extra_params:
-                    raise ValueError(f'Find name "{name}" that is not in the {what}')
+        must_fit(arg_params, self.arg_dict, "arguments", allow_extra_params)
+        must_fit(aux_params or {}, self.aux_dict, "auxiliary states", allow_extra_params)
         for given, own in ((arg_params, self.arg_dict), (aux_params or {}, self.aux_dict)):
             for name, value in given.items():
                 if name in own:

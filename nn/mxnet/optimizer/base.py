@@ -262,9 +262,13 @@ class Updater:
         found: bytes = service("mxnet.dump_states")(self.states)
         return found
 
-    def set_states(self, states: bytes) -> None:
-        """Take the states of a .states file's bytes.  Raises MXNetError for other bytes."""
-        self.states = dict(service("mxnet.load_states")(states))
+    def set_states(self, states: bytes, place: str | None = None) -> None:
+        """Take the states of a .states file's bytes.
+
+        place: the file's name, for errors
+        Raises FormatError for other bytes; nothing has changed then.
+        """
+        self.states = dict(service("mxnet.load_states")(states, place))
         self.states_synced = dict.fromkeys(self.states, False)
 
     def save_states(self, fname: Any) -> None:
@@ -272,8 +276,8 @@ class Updater:
         service("mxnet.write_file")(fname, self.get_states())
 
     def load_states(self, fname: Any) -> None:
-        """Read a .states file.  Raises MXNetError, OSError."""
-        self.set_states(service("mxnet.read_file")(fname))
+        """Read a .states file.  Raises FormatError, OSError; nothing has changed then."""
+        self.set_states(service("mxnet.read_file")(fname), str(fname))
 
 
 def get_updater(optimizer: Optimizer) -> Updater:
