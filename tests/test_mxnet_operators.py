@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mxnet_records import arrays, assert_recorded, table, under
+from mxnet_records import arrays, assert_recorded, entries, params, table, under
 
 from tapegrad.autograd import Parameter, Tensor, vjp
 from tapegrad.nn import mxnet as mx
@@ -33,7 +33,7 @@ def as_1_9_1():
         yield
 
 
-@pytest.mark.parametrize(("kernel", "case"), CASES)
+@pytest.mark.parametrize(("kernel", "case"), params(CASES, "ops/cases.json", 2))
 def test_operator_equals_its_recording(kernel, case):
     symbol = mx.sym.load_json(case["symbol"])
     assert symbol.list_arguments() == case["args"]
@@ -86,7 +86,7 @@ def check(outputs, recorded, what, case):
             assert_recorded(y, expected, f"{what} {key}")
 
 
-@pytest.mark.parametrize(("kernel", "case"), CASES)
+@pytest.mark.parametrize(("kernel", "case"), params(CASES, "ops/cases.json", 2))
 def test_a_symbol_is_written_as_mxnet_wrote_it(kernel, case):
     assert mx.sym.load_json(case["symbol"]).tojson() == case["symbol"]
 
@@ -102,7 +102,7 @@ ALIASES = dict(table("op_aliases.json"))
 FILES = ("_cvimread", "_cvimdecode")  # operators that read files, which no symbol does here
 
 
-@pytest.mark.parametrize("name", ALIASES)
+@pytest.mark.parametrize("name", params(ALIASES, "op_aliases.json"))
 def test_an_operator_has_all_its_aliases(name):
     for alias in (name, *ALIASES[name]):
         if alias in FILES:
@@ -178,7 +178,7 @@ def test_none_is_kept_where_mxnet_writes_it():
 def test_attr_dict_lists_the_multipliers_bare_too():
     w = mx.sym.Variable("w", lr_mult=0.1, wd_mult=3, init='["constant", {"value": 2}]')
     net = mx.sym.FullyConnected(mx.sym.var("data"), w, num_hidden=2, name="fc")
-    recorded = table("experiments.json")["lr_mult/wd_mult attrs"]["attr"]
+    recorded = entries("experiments.json")["lr_mult/wd_mult attrs"]["attr"]
     assert net.attr_dict() == recorded
 
 

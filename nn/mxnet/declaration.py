@@ -154,7 +154,7 @@ def operator(
     outputs:    names of the visible outputs, or a function of the attributes that gives them
     hidden:     the number of outputs behind the visible ones that count in symbol.json alone
     variadic:   the attribute that holds the number of inputs (`num_args`), for inputs arg0, arg1, …
-    initial:    input -> its `__init__` attribute where a symbol makes the variable by itself
+    initial:    input -> the `__init__` attribute of a variable there that has none
     loss:       whether its gradient is its own and ignores the head gradient; or a function
     random:     whether it draws random numbers
     flat:       the inputs that get no gradient by declaration (labels, indices)

@@ -19,7 +19,7 @@ from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
-from tapegrad.nn.mxnet.symbol.graph import states_of
+from tapegrad.nn.mxnet.symbol.graph import states_of, takes_head_gradient
 from tapegrad.nn.mxnet.symbol.inference import known
 from tapegrad.nn.mxnet.symbol.running import Plan
 
@@ -55,7 +55,7 @@ class Executor:
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
         self._plan = Plan(symbol.heads)
         self._filled = self._open_shapes()
-        self._loss = [node.op is not None and node.op.loss(node.read) for node, _ in symbol.heads]
+        self._open = [takes_head_gradient(head, self._wanted) for head in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None
         self._monitor_all = False
         self._outputs: list[NDArray] | None = None
@@ -207,6 +207,10 @@ class Executor:
         self, arguments: list[Tensor], states: list[Tensor], writes: dict[str, Tensor]
     ) -> Any:
         values = self._values(arguments, states)
+        if not self._wanted:
+            run = self._call(values, True)
+            writes.update(run.writes)
+            return run.outputs, lambda _: []
 
         def function(*wanted: Tensor) -> list[Tensor]:
             run = self._call({**values, **dict(zip(self._wanted, wanted, strict=True))}, True)
@@ -251,20 +255,17 @@ class Executor:
 
     def _heads(self, out_grads: Any) -> list[Any] | None:
         if out_grads is None:
-            if not all(self._loss):
-                names = [
-                    n
-                    for n, loss in zip(self._symbol.list_outputs(), self._loss, strict=True)
-                    if not loss
-                ]
+            if any(self._open):
+                outputs = zip(self._symbol.list_outputs(), self._open, strict=True)
+                names = [name for name, is_open in outputs if is_open]
                 raise MXNetError(
                     f"backward: the output {names[0]!r} is no loss: give backward its gradient"
                 )
             return None
         if isinstance(out_grads, NDArray) or not isinstance(out_grads, (list, tuple)):
             out_grads = [out_grads]
-        if len(out_grads) != len(self._loss):
-            raise MXNetError(f"backward: {len(out_grads)} gradients for {len(self._loss)} outputs")
+        if len(out_grads) != len(self._open):
+            raise MXNetError(f"backward: {len(out_grads)} gradients for {len(self._open)} outputs")
         return [as_array(g).tensor.data for g in out_grads]
 
     def _open_shapes(self) -> dict[int, tuple[int, ...]]:

@@ -349,7 +349,7 @@ class BucketingModule(BaseModule):
             raise TypeError(f"bucket keys in a file are whole numbers, not {wrong[0]!r}")
         self.save_params(f"{prefix}-{epoch:04d}.params")
         for key in self._buckets:
-            symbol = self._call_sym_gen(key)[0]
+            symbol = self._sym_gen(key)[0]  # names go on from those of the script, as in MXNet
             symbol.save(f"{prefix}-{key}-symbol.json", remove_amp_cast=remove_amp_cast)
         save_arrays(f"{prefix}.buckets", [array(list(self._buckets), dtype=np.int32)])
 

@@ -124,19 +124,19 @@ def _positions(y: Any, dtype: Any = _SINGLE) -> Any:
     return ops.cast(with_axis(y), dtype=dtype)
 
 
-@operator("argmax", axis=Int(None, none=True), keepdims=Bool(False))
+@operator("argmax", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
 def argmax(call: Call, data: Tensor) -> Any:
     """The position of the first largest entry along an axis, of all entries without one."""
     return _positions(ops.argmax(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
-@operator("argmin", axis=Int(None, none=True), keepdims=Bool(False))
+@operator("argmin", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
 def argmin(call: Call, data: Tensor) -> Any:
     """The position of the first smallest entry along an axis, of all entries without one."""
     return _positions(ops.argmin(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
-@operator("argmax_channel")
+@operator("argmax_channel", flat="data")
 def argmax_channel(call: Call, data: Tensor) -> Any:
     """The position of the first largest entry along axis 1."""
     return _positions(ops.argmax(data, axis=1))
@@ -160,6 +160,7 @@ def sort(call: Call, data: Tensor) -> Any:
 
 @operator(
     "argsort",
+    flat="data",
     axis=Int(-1, none=True),
     is_ascend=Bool(True),
     dtype=DType(_SINGLE),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,10 @@ class Optimizer:
                       not decayed
     multi_precision:  keep a float32 copy of float16 parameters
     """
+
+    opt_registry: ClassVar[dict[str, Any]] = _registry.classes  # name -> class
+    register = staticmethod(register)
+    create_optimizer = staticmethod(create)
 
     def __init__(
         self,

@@ -1,0 +1,168 @@
+"""What scripts of 2016 do besides fit: outputs without a gradient in a Group, names, registries.
+
+The scripts behind the recordings run unchanged on this package; each of these differed once.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from mxnet_records import path
+
+from tapegrad.nn import mxnet as mx
+
+DATA, LABEL = [("data", (4, 5))], [("softmax_label", (4,))]
+
+
+def batch():
+    draws = np.random.RandomState(0)
+    return mx.io.DataBatch(
+        [mx.nd.array(draws.normal(size=(4, 5)))], [mx.nd.array(draws.randint(0, 3, 4))]
+    )
+
+
+def hidden_and_loss():
+    hidden = mx.sym.FullyConnected(mx.sym.Variable("data"), num_hidden=4, name="fc1")
+    scores = mx.sym.FullyConnected(hidden, num_hidden=3, name="fc2")
+    return hidden, scores, mx.sym.SoftmaxOutput(scores, name="softmax")
+
+
+def trained(symbol, **settings):
+    mx.random.seed(0)
+    module = mx.mod.Module(symbol, **settings)
+    module.bind(DATA, LABEL)
+    module.init_params(mx.init.Xavier())
+    module.init_optimizer(optimizer_params={"learning_rate": 0.5})
+    for _ in range(3):
+        module.forward_backward(batch())
+        module.update()
+    return module
+
+
+class TestOutputsWithoutAGradient:
+    @pytest.mark.parametrize("context", [mx.cpu(), [mx.cpu(0), mx.cpu(1)]])
+    def test_features_and_predictions_beside_a_loss(self, context):
+        hidden, scores, loss = hidden_and_loss()
+        beside = mx.sym.Group([
+            mx.sym.BlockGrad(hidden, name="feat"), loss, mx.sym.argmax(scores, axis=1, name="best"),
+            mx.sym.argsort(scores, name="order"), mx.sym.BlockGrad(scores) * 2,
+        ])  # fmt: skip
+        found, alone = trained(beside, context=context), trained(loss, context=context)
+        for name, value in alone.get_params()[0].items():
+            np.testing.assert_array_equal(found.get_params()[0][name].asnumpy(), value.asnumpy())
+        outputs = [y.asnumpy() for y in found.get_outputs()]
+        np.testing.assert_array_equal(outputs[2], outputs[1].argmax(1))
+
+    def test_an_output_that_has_one_asks_for_it(self):
+        hidden, _, loss = hidden_and_loss()
+        module = mx.mod.Module(mx.sym.Group([loss, hidden]))
+        module.bind(DATA, LABEL)
+        module.init_params()
+        module.forward(batch(), is_train=True)
+        with pytest.raises(mx.MXNetError, match="'fc1_output' is no loss: give backward its"):
+            module.backward()
+        module.backward([mx.nd.ones((4, 3)), mx.nd.zeros((4, 4))])
+        # where nobody wants the gradients behind it, it needs none
+        frozen = trained(mx.sym.Group([loss, hidden]),
+                         fixed_param_names=["fc1_weight", "fc1_bias"])  # fmt: skip
+        assert frozen.get_params()[0]["fc2_weight"].asnumpy().any()
+
+    def test_a_module_without_gradients_runs_backward(self):
+        module = mx.mod.Module(hidden_and_loss()[2])
+        module.bind(DATA, LABEL, grad_req="null")
+        module.init_params()
+        module.forward_backward(batch())
+        assert module.get_outputs()[0].shape == (4, 3)
+        assert module._exec_group.grad_arrays == [[None]] * 4
+
+
+class TestNames:
+    def test_numbers_and_symbols(self):
+        with mx.NameManager():
+            x = mx.sym.Variable("x")
+            found = [2**x, x**2, x > 0, x >= 0, x < 0, x <= 0, x == 0, x != 0, -x, 3 - x, x % 2]
+        assert [y.name for y in found] == [
+            "_rpower_scalar0", "_powerscalar0", "_greater_scalar0", "_greater_equal_scalar0",
+            "_lesser_scalar0", "_lesser_equal_scalar0", "_equal_scalar0", "_not_equal_scalar0",
+            "_mulscalar0", "_rminusscalar0", "_modscalar0",
+        ]  # fmt: skip
+        np.testing.assert_array_equal(
+            (-x).eval(ctx=mx.cpu(), x=mx.nd.array([1, -2]))[0].asnumpy(), [-1, 2]
+        )
+
+    def test_first_values_of_variables_that_are_given(self):
+        gamma = mx.sym.Variable("gamma", shape=(1,))
+        mx.sym.LeakyReLU(mx.sym.Variable("data"), gamma, act_type="prelu")
+        assert json.loads(gamma.attr("__init__")) == ["Constant", {"value": 0.25}]
+        own = mx.sym.Variable("own", init=mx.init.Constant(2))
+        mx.sym.LeakyReLU(mx.sym.Variable("data"), own, act_type="prelu")
+        assert json.loads(own.attr("__init__")) == ["constant", {"value": 2}]
+        first, second = mx.sym.Variable("a"), mx.sym.Variable("b")
+        y = mx.sym.UpSampling(first, second, scale=2, sample_type="nearest")
+        assert y.attr("num_args") == "2"
+        assert json.loads(second.attr("__init__")) == ["bilinear", {}]
+        assert first.attr("__init__") is None
+
+    def test_a_checkpoint_of_buckets_has_the_recorded_symbols(self, tmp_path):
+        folder = path("lstm_bucket")
+        info = json.loads((folder / "info.json").read_text())
+        stack = mx.rnn.SequentialRNNCell()
+        stack.add(mx.rnn.LSTMCell(info["H"], prefix="lstm_l0_"))
+
+        def sym_gen(length):
+            embedded = mx.sym.Embedding(
+                mx.sym.Variable("data"), input_dim=info["V"], output_dim=info["E"], name="embed"
+            )
+            stack.reset()
+            outputs, _ = stack.unroll(length, inputs=embedded, merge_outputs=True)
+            flat = mx.sym.Reshape(outputs, shape=(-1, info["H"]))
+            scores = mx.sym.FullyConnected(flat, num_hidden=info["V"], name="pred")
+            label = mx.sym.Reshape(mx.sym.Variable("softmax_label"), shape=(-1,))
+            loss = mx.sym.SoftmaxOutput(
+                scores, label, name="softmax", use_ignore=True, ignore_label=0
+            )
+            return loss, ("data",), ("softmax_label",)
+
+        with mx.NameManager():
+            model = mx.mod.BucketingModule(sym_gen, default_bucket_key=6)
+            model.bind([("data", (3, 6))], [("softmax_label", (3, 6))])
+            model.init_params()
+            for length in (4, 3):
+                model.switch_bucket(
+                    length, [("data", (3, length))], [("softmax_label", (3, length))]
+                )
+            model.save_checkpoint(str(tmp_path / "m"), 1)
+        for name in ("m-6-symbol.json", "m-4-symbol.json", "m-3-symbol.json", "m.buckets"):
+            assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_registries_by_their_base_class():
+    assert mx.registry.get_registry(mx.metric.EvalMetric)["acc"] is mx.metric.Accuracy
+    assert mx.registry.get_registry(mx.init.Initializer)["xavier"] is mx.init.Xavier
+    assert mx.optimizer.Optimizer.opt_registry["adam"] is mx.optimizer.Adam
+
+    @mx.optimizer.Optimizer.register
+    class Fancy(mx.optimizer.SGD):
+        pass
+
+    try:
+        assert type(mx.optimizer.Optimizer.create_optimizer("fancy")) is Fancy
+    finally:
+        del mx.optimizer.Optimizer.opt_registry["fancy"]
+
+
+def test_an_iterator_resets_before_it_has_its_data():
+    seen = []
+
+    class Logged(mx.io.NDArrayIter):
+        def reset(self):
+            seen.append(hasattr(self, "data_list"))
+            super().reset()
+
+    rows = Logged(np.ones((4, 2)), np.zeros(4), 2)
+    assert seen == [False]
+    rows.reset()
+    assert seen == [False, True]
+    assert len(list(rows)) == 2
