@@ -176,6 +176,7 @@ def _lit_at_random(data: np.ndarray, *, generator: Any, size: float) -> Any:
 def adjust_lighting(call: Call, data: Tensor) -> Any:
     """Three multiples `alpha` of the directions in which ImageNet's colours differ are added.
 
+    Raises ValueError for another number of multiples.
     Source: A. Krizhevsky et al., "ImageNet classification with deep convolutional neural
     networks", 2012, section 4.1.
     """

@@ -217,7 +217,7 @@ def quantize_v2(call: Call, data: Tensor) -> Any:
     out_type=Choice("float32", words=("float32",)),
 )  # fmt: skip
 def dequantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Any:
-    """The floats that int8, uint8 or int32 stand for."""
+    """The floats that int8, uint8 or int32 stand for.  Raises TypeError for another type."""
     if np.dtype(data.dtype).name not in STEPS:
         raise TypeError(f"data is int8, uint8 or int32, not {np.dtype(data.dtype).name}")
     return _floats(data, min_range, max_range)
@@ -232,7 +232,7 @@ def dequantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -
 def requantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Any:
     """int32 as int8 (uint8: what is below 0 is cut off) of a smaller range: the calibrated one.
 
-    Without one the range ends at the largest entry.
+    Without one the range ends at the largest entry.  Raises TypeError for another type than int32.
     """
     if np.dtype(data.dtype) != _INT32:
         raise TypeError(f"data is int32 here, not {np.dtype(data.dtype).name}")
@@ -282,7 +282,10 @@ _OF_POOLING: dict[str, Any] = dict(pooling.kinds)
     **_OF_POOLING,
 )  # fmt: skip
 def quantized_pooling(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> Any:
-    """`Pooling` of int8 or uint8, "max" or "avg"; a mean is rounded to the nearest step."""
+    """`Pooling` of int8 or uint8; a mean is rounded to the nearest step.
+
+    Raises ValueError for a pool_type other than "max" and "avg", TypeError for another type.
+    """
     _must_be_steps(data, "data")
     if call.a.pool_type not in ("avg", "max"):
         raise ValueError(f'pool_type is "avg" or "max" here, not "{call.a.pool_type}"')
