@@ -166,3 +166,112 @@ def test_an_iterator_resets_before_it_has_its_data():
     rows.reset()
     assert seen == [False, True]
     assert len(list(rows)) == 2
+
+
+class Softmax(mx.operator.NumpyOp):
+    """The loss that MXNet's example of 2015 writes in NumPy."""
+
+    def __init__(self):
+        super().__init__(False)
+
+    def list_arguments(self):
+        return ["data", "label"]
+
+    def infer_shape(self, in_shape):
+        return [in_shape[0], (in_shape[0][0],)], [in_shape[0]]
+
+    def forward(self, in_data, out_data):
+        x, y = in_data[0], out_data[0]
+        y[:] = np.exp(x - x.max(axis=1).reshape((x.shape[0], 1)))
+        y /= y.sum(axis=1).reshape((x.shape[0], 1))
+
+    def backward(self, out_grad, in_data, out_data, in_grad):
+        label = in_data[1].reshape(-1).astype(int)
+        in_grad[0][:] = out_data[0]
+        in_grad[0][np.arange(len(label)), label] -= 1.0
+
+
+class TestOperatorsAsObjects:
+    def test_a_numpy_op_is_a_loss(self):
+        _, scores, loss = hidden_and_loss()
+        own = Softmax()(data=scores, name="softmax")
+        assert own.list_arguments() == loss.list_arguments()
+        found, expected = trained(own), trained(loss)
+        for name, value in expected.get_params()[0].items():
+            np.testing.assert_allclose(
+                found.get_params()[0][name].asnumpy(), value.asnumpy(), rtol=1e-5, atol=1e-6
+            )
+        with mx.NameManager():
+            assert Softmax()(scores).name == "_native0"
+
+    def test_an_ndarray_op_passes_gradients_on(self):
+        class Square(mx.operator.NDArrayOp):
+            def forward(self, in_data, out_data):
+                assert isinstance(in_data[0], mx.nd.NDArray)
+                out_data[0][:] = in_data[0] * in_data[0]
+
+            def backward(self, out_grad, in_data, out_data, in_grad):
+                in_grad[0][:] = 2 * in_data[0] * out_grad[0]
+
+        y = Square()(mx.sym.Variable("x"))
+        executor = y.simple_bind(mx.cpu(), x=(3,))
+        executor.arg_dict["x"][:] = np.array([1, -2, 3])
+        assert executor.forward(is_train=True)[0].asnumpy().tolist() == [1, 4, 9]
+        executor.backward([mx.nd.array([1, 10, 100])])
+        assert executor.grad_dict["x"].asnumpy().tolist() == [2, -40, 600]
+        plain = mx.operator.PythonOp()(mx.sym.Variable("x")).simple_bind(mx.cpu(), x=(2,))
+        plain.arg_dict["x"][:] = 5
+        assert plain.forward(is_train=True)[0].asnumpy().tolist() == [5, 5]
+        plain.backward([mx.nd.array([3, 4])])
+        assert plain.grad_dict["x"].asnumpy().tolist() == [1, 1]
+
+
+def test_a_feed_forward_of_buckets():
+    class Rows(mx.io.DataIter):
+        default_bucket_key = 4
+        provide_data = (("data", (2, 4)),)
+        provide_label = (("softmax_label", (2, 4)),)
+
+        def __iter__(self):
+            draws = np.random.RandomState(0)
+            for length in (4, 3, 4, 3):
+                begin = draws.randint(0, 5, (2, 1))
+                words = (begin + np.arange(length + 1)) % 5
+                shape = (2, length)
+                yield mx.io.DataBatch(
+                    [mx.nd.array(words[:, :-1])], [mx.nd.array(words[:, 1:])], pad=0,
+                    bucket_key=length, provide_data=[("data", shape)],
+                    provide_label=[("softmax_label", shape)],
+                )  # fmt: skip
+
+        def reset(self):
+            pass
+
+    def sym_gen(length):
+        words = mx.sym.Embedding(mx.sym.Variable("data"), input_dim=5, output_dim=6, name="embed")
+        rows = mx.sym.Reshape(words, shape=(-1, 6))
+        label = mx.sym.Reshape(mx.sym.Variable("softmax_label"), shape=(-1,))
+        scores = mx.sym.FullyConnected(rows, num_hidden=5, name="pred")
+        return mx.sym.SoftmaxOutput(scores, label, name="softmax")
+
+    mx.random.seed(0)
+    model = mx.model.FeedForward(
+        sym_gen, num_epoch=25, learning_rate=0.5, momentum=0.9, initializer=mx.init.Xavier()
+    )
+    assert model.symbol is None
+    model.fit(Rows(), eval_metric=mx.metric.Perplexity(None))
+    assert model.score(Rows(), mx.metric.Perplexity(None)) < 1.1
+    assert sorted(model.arg_params) == ["embed_weight", "pred_bias", "pred_weight"]
+    assert model.symbol.list_outputs() == ["softmax_output"]
+
+
+def test_names_of_rooms_that_moved(capsys):
+    assert mx.rnd is mx.random
+    prior = mx.contrib.sym.MultiBoxPrior(mx.sym.Variable("x"), sizes=(0.5,), name="prior")
+    assert prior.list_outputs() == ["prior_output"]
+    found = mx.contrib.ndarray.MultiBoxPrior(mx.nd.zeros((1, 1, 2, 2)), sizes=(0.5,))
+    assert found.shape == (1, 4, 4)
+    log = mx.log.get_logger("an_old_script", level=mx.log.INFO)
+    assert mx.log.getLogger("an_old_script") is log
+    assert len(log.handlers) == 1
+    assert issubclass(mx.optimizer.ccSGD, mx.optimizer.SGD)

@@ -14,7 +14,7 @@ from tapegrad.nn.mxnet.random import draw_normal
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 
-__all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test"]
+__all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test", "ccSGD"]
 
 
 class _WithMomentum(Optimizer):
