@@ -275,3 +275,69 @@ def test_names_of_rooms_that_moved(capsys):
     assert mx.log.getLogger("an_old_script") is log
     assert len(log.handlers) == 1
     assert issubclass(mx.optimizer.ccSGD, mx.optimizer.SGD)
+
+
+def test_a_metric_of_several_numbers_is_reset_within_an_epoch(caplog):
+    caplog.set_level("INFO")
+
+    class Both(mx.metric.EvalMetric):
+        count = 2
+
+        def __init__(self):
+            super().__init__("both")
+            self.names = ["sum", "max"]
+            self.reset()
+
+        def reset(self):
+            self.num_inst, self.sum_metric = [0] * self.count, [0.0] * self.count
+
+        def update(self, labels, preds):
+            for k, value in enumerate((preds[0].asnumpy().sum(), preds[0].asnumpy().max())):
+                self.sum_metric[k] += value
+                self.num_inst[k] += 1
+
+        def get(self):
+            pairs = zip(self.sum_metric, self.num_inst, strict=True)
+            return self.names, [x / n if n else float("nan") for x, n in pairs]
+
+    metric = Both()
+    module = mx.mod.Module(hidden_and_loss()[2])
+    rows = mx.io.NDArrayIter(np.ones((12, 5)), np.zeros(12), 4)
+    module.fit(
+        rows, eval_metric=metric, num_epoch=2, batch_end_callback=mx.callback.Speedometer(4, 2)
+    )
+    assert metric.names == ["sum", "max"]
+    assert "both" not in caplog.text
+    assert "Epoch[1] Train-sum=4.000000" in caplog.text
+
+
+def test_the_epochs_value_of_a_scripts_own_metric(caplog):
+    class Hits(mx.metric.EvalMetric):
+        def __init__(self):
+            super().__init__("hits")
+
+        def update(self, labels, preds):
+            self.sum_metric += float((preds[0].asnumpy().argmax(1) == labels[0].asnumpy()).sum())
+            self.num_inst += len(preds[0].asnumpy())
+
+    caplog.set_level("INFO")
+    rows = mx.io.NDArrayIter(np.eye(5)[:3].repeat(4, 0), np.arange(3).repeat(4), 4)
+    module = mx.mod.Module(hidden_and_loss()[2])
+    module.fit(
+        rows, eval_metric=Hits(), num_epoch=20, optimizer_params={"learning_rate": 1.0},
+        initializer=mx.init.Xavier(),
+    )  # fmt: skip
+    assert "Epoch[19] Train-hits=1.000000" in caplog.text
+    assert Hits().get_global_name_value()[0][0] == "hits"
+    metric = mx.metric.Accuracy()
+    metric.update([mx.nd.array([1, 0])], [mx.nd.array([[0, 1], [0, 1]])])
+    metric.reset_local()
+    assert metric.get_global()[1] == 0.5
+
+
+def test_the_text_of_a_graph():
+    text = hidden_and_loss()[2].debug_str()
+    assert text.startswith("Symbol Outputs:\n\toutput[0]=softmax(0)\nVariable:data\n")
+    assert "Op:FullyConnected, Name=fc1\nInputs:\n\targ[0]=data(0) version=0\n" in text
+    assert "\targ[0]=fc1(0)\n" in text
+    assert "Attrs:\n\tnum_hidden=4\n" in text
