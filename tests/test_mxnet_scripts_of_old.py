@@ -341,3 +341,46 @@ def test_the_text_of_a_graph():
     assert "Op:FullyConnected, Name=fc1\nInputs:\n\targ[0]=data(0) version=0\n" in text
     assert "\targ[0]=fc1(0)\n" in text
     assert "Attrs:\n\tnum_hidden=4\n" in text
+
+
+def dropped(x):
+    return mx.sym.Dropout(x, p=0.5)
+
+
+def stacked(x):
+    """Two recurrent layers with Dropout between them."""
+    steps = mx.sym.Reshape(x, shape=(-1, 1, 5))
+    cell = mx.rnn.FusedRNNCell(6, num_layers=2, mode="gru", prefix="g_", dropout=0.5)
+    y, _ = cell.unroll(1, steps, layout="NTC", merge_outputs=True)
+    return mx.sym.Reshape(y, shape=(-1, 6))
+
+
+def leaky(x):
+    return mx.sym.LeakyReLU(x, act_type="rrelu", lower_bound=0.1, upper_bound=0.9)[0]
+
+
+def noisy(x):
+    return x + mx.sym.random.uniform(shape=(4, 5))
+
+
+@pytest.mark.parametrize("layer", [dropped, stacked, leaky, noisy])
+def test_layers_that_draw_draw_anew_in_every_step(layer):
+    mx.random.seed(0)
+    scores = mx.sym.FullyConnected(layer(mx.sym.Variable("data")), num_hidden=3, name="fc")
+    module = mx.mod.Module(mx.sym.SoftmaxOutput(scores, name="softmax"))
+    module.bind(DATA, LABEL)
+    module.init_params(mx.init.Xavier())
+    module.init_optimizer(optimizer_params={"learning_rate": 0.0})
+    outputs = []
+    for _ in range(6):  # from the third on the step is replayed
+        module.forward_backward(batch())
+        module.update()
+        outputs.append(module.get_outputs()[0].asnumpy())
+    for i, y in enumerate(outputs):
+        assert all(not np.array_equal(y, other) for other in outputs[:i])
+    module.init_optimizer(optimizer_params={"learning_rate": 0.1}, force_init=True)
+    gradients = []
+    for _ in range(3):
+        module.forward_backward(batch())
+        gradients.append(module._exec_group.grad_arrays[-2][0].asnumpy())
+    assert not np.array_equal(gradients[1], gradients[2])

@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from tapegrad.autograd import Tensor
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attribute, Attributes
 from tapegrad.nn.mxnet.errors import MXNetError
 
@@ -56,6 +58,14 @@ class Call:
     def device(self) -> Any:
         """Where this runs: an operator without inputs makes its arrays there."""
         return None if self.generator is None else self.generator.device
+
+    def uniform(self, shape: Sequence[int], dtype: Any) -> Tensor:
+        """Independent draws from U[0, 1).
+
+        A Tensor: of a bare array no replay would see what is computed with it.
+        """
+        draws = ops.uniform(shape=tuple(shape), dtype=np.dtype(dtype), generator=self.generator)
+        return Tensor(draws)
 
     def write(self, name: str, value: Any) -> None:
         """Give the input `name` (an auxiliary state) the value after this step."""

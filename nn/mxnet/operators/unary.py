@@ -217,7 +217,7 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
             return _prelu_in_place(x, slope)
         return ops.where(positive, x, slope * x)
     if a.act_type == "rrelu" and call.train:
-        draws = ops.uniform(shape=tuple(x.shape), dtype=np.dtype(x.dtype), generator=call.generator)
+        draws = call.uniform(x.shape, x.dtype)
         slope = a.lower_bound + (a.upper_bound - a.lower_bound) * draws
         return ops.where(positive, x, slope * x), slope
     if a.act_type == "rrelu":
