@@ -192,7 +192,7 @@ def _(d):
 
 @case("LeakyReLU")
 def _(d):
-    act = d.one_of("elu", "gelu", "leaky", "prelu", "selu")
+    act = d.one_of("elu", "gelu", "leaky", "prelu", "rrelu", "selu")
     gamma = {"gamma": d.positive(3)} if act == "prelu" else {}
     return {"act_type": act}, {"data": d.normal(2, 3, 2), **gamma}
 
