@@ -22,7 +22,7 @@ from tapegrad.nn.formats.common.errors import (
     UnsafeError,
     UnsupportedError,
 )
-from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
 from tapegrad.optim.training.checkpoint import ResumeError
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "LawError",
     "LimitError",
     "MXNetError",
+    "MXNetValueError",
     "ReplayError",
     "ResumeError",
     "ShapeError",

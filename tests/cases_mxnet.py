@@ -192,7 +192,7 @@ def _(d):
 
 @case("LeakyReLU")
 def _(d):
-    act = d.one_of("elu", "gelu", "leaky", "prelu", "selu")
+    act = d.one_of("elu", "gelu", "leaky", "prelu", "rrelu", "selu")
     gamma = {"gamma": d.positive(3)} if act == "prelu" else {}
     return {"act_type": act}, {"data": d.normal(2, 3, 2), **gamma}
 
@@ -326,6 +326,32 @@ CASES["_image_to_tensor"] = lambda d: ({}, {"data": d.whole(255, 4, 5, 3)})
 CASES["_image_normalize"] = lambda d: (
     {"mean": (0.1, 0.2, 0.3), "std": (1.0, 2.0, 3.0)},
     {"data": d.normal(3, 4, 5)},
+)
+CASES["_image_random_flip_left_right"] = CASES["_image_random_flip_top_bottom"] = lambda d: (
+    {},
+    {"data": d.normal(2, 3, 4)},
+)
+for _name in ("brightness", "contrast", "saturation", "hue"):
+    CASES[f"_image_random_{_name}"] = lambda d: (
+        {"min_factor": 0.25, "max_factor": 0.75},
+        {"data": 255 * d.positive(3, 4, d.one_of(3, 3, 1))},
+    )
+CASES["_image_random_color_jitter"] = lambda d: (
+    {key: d.one_of(0.0, 0.5, 0.5, 0.5) for key in ("brightness", "contrast", "saturation", "hue")},
+    {"data": 255 * d.positive(2, 3, 4, 3)},
+)
+CASES["_image_adjust_lighting"] = lambda d: (
+    {"alpha": (0.1, -0.2, 0.05)},
+    {"data": 255 * d.positive(3, 4, 3)},
+)
+CASES["_image_random_lighting"] = lambda d: ({}, {"data": 255 * d.positive(3, 4, 3)})
+CASES["_image_resize"] = lambda d: (
+    {"size": d.one_of((5,), (2, 6)), "keep_ratio": d.flag(), "interp": d.one_of(0, 1, 2, 3)},
+    {"data": d.normal(*d.one_of((2,), ()), 3, 4, 2)},
+)
+CASES["_cvimresize"] = lambda d: (
+    {"w": 5, "h": 2, "interp": d.one_of(0, 1, 2)},
+    {"src": d.normal(3, 4, 2)},
 )
 CASES["_image_crop"] = lambda d: (
     {"x": 1, "y": 0, "width": 2, "height": 3},
@@ -906,6 +932,99 @@ CASES["_contrib_interleaved_matmul_encdec_qk"] = lambda d: (
     {"heads": 2},
     {"queries": d.normal(3, 2, 4), "keys_values": d.normal(5, 2, 8)},
 )
+
+# Quantized arrays --------------------------------------------------------------------------------
+
+
+def _range_of(d, *names):
+    """The ends of ranges, (1,) each."""
+    return {
+        f"{end}_{name}": sign * d.positive(1)
+        for name in names
+        for end, sign in (("min", -1), ("max", 1))
+    }
+
+
+def _steps(d, *shape, unsigned=False):
+    low, high, kind = (0, 256, np.uint8) if unsigned else (-127, 128, np.int8)
+    return d.rng.integers(low, high, shape).astype(kind)
+
+
+def _calibration(d):
+    if d.flag():
+        return {}
+    return {"min_calib_range": d.one_of(0.0, -0.5), "max_calib_range": 0.75}
+
+
+@case("_contrib_quantize")
+def _(d):
+    return {"out_type": d.one_of("int8", "uint8")}, {
+        "data": d.normal(2, 3),
+        **_range_of(d, "range"),
+    }
+
+
+@case("_contrib_quantize_v2")
+def _(d):
+    return {"out_type": d.one_of("auto", "int8", "uint8"), **_calibration(d)}, {
+        "data": d.normal(2, 3)
+    }
+
+
+@case("_contrib_dequantize")
+def _(d):
+    return {"out_type": "float32"}, {
+        "data": _steps(d, 2, 3, unsigned=d.flag()),
+        **_range_of(d, "range"),
+    }
+
+
+@case("_contrib_requantize")
+def _(d):
+    return {"out_type": d.one_of("auto", "int8", "uint8"), **_calibration(d)}, {
+        "data": d.rng.integers(-(2**31), 2**31, (2, 3)).astype(np.int32),
+        **_range_of(d, "range"),
+    }
+
+
+def _quantized_layer(settings, data, weight, d):
+    no_bias = d.flag()
+    own = {"data": _steps(d, *data, unsigned=d.flag()), "weight": _steps(d, *weight)}
+    if not no_bias:
+        own["bias"] = _steps(d, weight[0])
+    return {**settings, "no_bias": no_bias}, {**own, **_range_of(d, *own)}
+
+
+CASES["_contrib_quantized_conv"] = partial(
+    _quantized_layer,
+    {"kernel": (2, 3), "num_filter": 4, "stride": (1, 2), "pad": (1, 0), "dilate": (1, 1),
+     "num_group": 1},
+    (2, 3, 4, 5),
+    (4, 3, 2, 3),
+)  # fmt: skip
+CASES["_contrib_quantized_fully_connected"] = partial(
+    _quantized_layer, {"num_hidden": 3, "flatten": True}, (2, 2, 3), (3, 6)
+)
+
+
+@case("_contrib_quantized_pooling")
+def _(d):
+    settings, arrays = CASES["Pooling"](d)
+    settings = {**settings, "pool_type": d.one_of("avg", "max")}
+    steps = _steps(d, *arrays["data"].shape, unsigned=d.flag())
+    return settings, {"data": steps, **_range_of(d, "data")}
+
+
+@case("_contrib_quantized_flatten")
+def _(d):
+    return {}, {"data": _steps(d, 2, 3, 2, unsigned=d.flag()), **_range_of(d, "data")}
+
+
+CASES["_contrib_quantized_act"] = lambda d: (
+    {"act_type": "relu"},
+    CASES["_contrib_quantized_flatten"](d)[1],
+)
+
 
 # Updates -----------------------------------------------------------------------------------------
 

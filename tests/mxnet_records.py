@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(os.environ.get("TAPEGRAD_MXNET_RECORDINGS", Path(__file__).parent / "data" / "mxnet"))
+MODELS = ("mlp", "lenet", "bnnet", "dropout", "elemwise", "linreg")
 RELATIVE = 1e-5  # of the largest entry, in float32
 
 
@@ -30,6 +31,27 @@ def table(name):
     """The content of a JSON file, or an empty list where the file is absent."""
     found = ROOT / name
     return json.loads(found.read_text()) if found.exists() else []
+
+
+def entries(name):
+    """The content of a JSON file; the test is skipped by name where it is absent."""
+    return json.loads(path(name).read_text())
+
+
+def params(found, name, count=1):
+    """What was found in a file for a test with `count` arguments, else a case skipped by name."""
+    found = list(found)
+    if found:
+        return found
+    reason = f"recording {name} is absent, or has no such entries"
+    return [pytest.param(*[None] * count, marks=pytest.mark.skip(reason=reason), id=name)]
+
+
+def models():
+    """The folders of models: those of this tree's recordings, and all others that are there."""
+    folders = ROOT.iterdir() if ROOT.is_dir() else ()
+    found = {folder.name for folder in folders if (folder / "m-symbol.json").exists()}
+    return [*MODELS, *sorted(found - set(MODELS))]
 
 
 @functools.cache

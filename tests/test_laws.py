@@ -41,9 +41,10 @@ from tapegrad.autograd.check import (
 )
 from tapegrad.autograd.check.subjects import FIRST
 from tapegrad.autograd.core.tree import leaves, map_leaves
+from tapegrad.nn import mxnet
 
 TABLES = LAWS.values()
-PUBLIC = [*discover(nn, public=True), *discover(optim, public=True)]
+PUBLIC = [subject for room in (nn, mxnet, optim) for subject in discover(room, public=True)]
 PROFILE = LawProfile(settings.default.max_examples, derandomize=settings.default.derandomize)
 DEEP = LawProfile(settings.get_profile("deep").max_examples)
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from mxnet_records import table
+from mxnet_records import params, table
 
 from tapegrad.nn import mxnet as mx
 
@@ -240,7 +240,7 @@ def no_label():
     m = made()
     m.forward(mx.io.DataBatch([mx.nd.ones((4, 5))]), is_train=True)
     m.get_outputs()
-    return "ok, stale label used"
+    return None, "ok, stale label used"
 
 
 def two_devices():
@@ -481,7 +481,7 @@ def is_error(recorded):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", list(table("experiments.json") or ()))
+@pytest.mark.parametrize("name", params(table("experiments.json"), "experiments.json"))
 def test_an_experiment_ends_as_recorded(name):
     recorded = table("experiments.json")[name]
     found = outcome(EXPERIMENTS[name])
@@ -544,7 +544,7 @@ def of_types():
 
 def at_the_end():
     m, it = doubled(), rows()
-    m.predict(it)
+    m.predict(it, num_batch=0)  # 1.9.1 fetches one batch for that, and the rest follows
     return repr(m.predict(it, reset=False))
 
 
@@ -591,7 +591,10 @@ SEQUENCES = ("pad", "discard", "roll_over")  # test_mxnet_modules.py compares th
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in table("ndarrayiter.json") or () if name not in SEQUENCES]
+    "name",
+    params(
+        [name for name in table("ndarrayiter.json") if name not in SEQUENCES], "ndarrayiter.json"
+    ),
 )
 def test_an_iterator_does_as_recorded(name):
     assert_same(ITERATORS[name](), table("ndarrayiter.json")[name], name)
@@ -601,7 +604,8 @@ def test_an_iterator_does_as_recorded(name):
 
 
 @pytest.mark.parametrize(
-    "entry", [name for name in table("initializers.json") or () if "suffix:" in name]
+    "entry",
+    params([name for name in table("initializers.json") if "suffix:" in name], "initializers.json"),
 )
 def test_a_name_is_initialized_by_its_end_as_recorded(entry):
     recorded = table("initializers.json")[entry]

@@ -13,7 +13,7 @@ from pathlib import Path
 import mxnet_seeds
 import numpy as np
 import pytest
-from mxnet_records import arrays, assert_recorded, path
+from mxnet_records import arrays, assert_recorded, models, path
 from test_formats_atomic import at_most
 from test_formats_safety import assert_harmless, many, run
 
@@ -30,7 +30,7 @@ from tapegrad.nn.formats import mxnet as format_mxnet
 
 pytestmark = pytest.mark.extra  # README's command has five minutes
 
-NAMES = ["mlp", "lenet", "bnnet", "dropout", "elemwise", "linreg"]
+NAMES = models()
 
 
 def model(name):

@@ -13,7 +13,7 @@ import pytest
 from tapegrad.nn import mxnet as mx
 from tapegrad.nn.formats import FormatError, LimitError, TruncatedError
 from tapegrad.nn.mxnet import recordio
-from tapegrad.nn.mxnet.image.resample import resized
+from tapegrad.nn.mxnet.resample import resized
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from mxnet_records import arrays, assert_recorded, path, table, under
+from mxnet_records import ROOT, arrays, assert_recorded, params, path, table, under
 
 from tapegrad.nn import mxnet as mx
 
@@ -215,7 +215,11 @@ NO_FORWARD = {
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("label", "outcome", "text"),
-    [pytest.param(*entry, id=entry[0]) for entry in table("state_machine.json")],
+    params(
+        [pytest.param(*entry, id=entry[0]) for entry in table("state_machine.json")],
+        "state_machine.json",
+        3,
+    ),
 )
 def test_a_call_does_as_recorded(label, outcome, text):
     given = Given()
@@ -408,7 +412,7 @@ def test_buckets_train_as_recorded():
 
 def test_checkpoints_are_written_byte_for_byte(tmp_path):
     count = 0
-    for folder in sorted(path("mlp").parent.iterdir()):
+    for folder in sorted(ROOT.iterdir()):
         if not folder.is_dir():
             continue
         for file in folder.glob("*.params"):

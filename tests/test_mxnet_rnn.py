@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from mxnet_records import path
@@ -193,6 +195,108 @@ class TestModifiers:
             mx.rnn.RNNCell(H).unroll(3, [mx.sym.Variable("x")] * 2)
         with pytest.raises(AssertionError, match="needs inputs"):
             mx.rnn.RNNCell(H).unroll(3, None)
+
+
+def sigma(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def bend(x):
+    return np.where(x > 0, x, 0.2 * x)
+
+
+def plane(x, w, b, stride=1, pad=1, dilate=1):
+    """A convolution by sums over the entries of the kernel."""
+    k = w.shape[-1]
+    x = np.pad(x, [(0, 0), (0, 0), (pad, pad), (pad, pad)])
+    size = [(n - dilate * (k - 1) - 1) // stride + 1 for n in x.shape[2:]]
+    total = np.zeros((len(x), len(w), *size)) + b[:, None, None]
+    for i in range(k):
+        for j in range(k):
+            rows = slice(i * dilate, i * dilate + stride * (size[0] - 1) + 1, stride)
+            columns = slice(j * dilate, j * dilate + stride * (size[1] - 1) + 1, stride)
+            total += np.einsum("ncij,oc->noij", x[:, :, rows, columns], w[:, :, i, j])
+    return total
+
+
+def step_of(kind, of_x, of_h, states):
+    """One step by hand: (output, states)."""
+    if kind == "ConvRNNCell":
+        h = bend(of_x + of_h)
+        return h, [h]
+    if kind == "ConvLSTMCell":
+        i, f, g, o = np.split(of_x + of_h, 4, 1)
+        c = sigma(f) * states[1] + sigma(i) * bend(g)
+        h = sigma(o) * bend(c)
+        return h, [h, c]
+    (xr, xz, xo), (hr, hz, ho) = np.split(of_x, 3, 1), np.split(of_h, 3, 1)
+    z = sigma(xz + hz)
+    h = (1 - z) * bend(xo + sigma(xr + hr) * ho) + z * states[0]
+    return h, [h]
+
+
+class TestConvolutions:
+    SHAPES: ClassVar = {"ConvRNNCell": (1, 1), "ConvLSTMCell": (4, 2), "ConvGRUCell": (3, 1)}
+
+    @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+    @pytest.mark.parametrize("kind", SHAPES)
+    def test_a_cell_computes_its_formula(self, kind, layout):
+        gates, count = self.SHAPES[kind]
+        last = layout == "NHWC"
+        cell = getattr(mx.rnn, kind)(
+            (1, 5, 6, 3) if last else (1, 3, 5, 6), H, i2h_kernel=(3, 3), i2h_stride=(2, 2),
+            i2h_dilate=(1, 1), h2h_kernel=(3, 3), h2h_dilate=(2, 2), conv_layout=layout,
+        )  # fmt: skip
+        assert cell.state_shape == [(0, 3, 3, H) if last else (0, H, 3, 3)] * count
+        y, states = cell.unroll(T, mx.sym.Variable("data"), merge_outputs=True)
+        assert len(states) == count
+        draws = np.random.RandomState(0)
+        prefix = kind.removesuffix("Cell") + "_"
+        weights = {
+            "i2h_weight": (gates * H, 3, 3, 3), "i2h_bias": (gates * H,),
+            "h2h_weight": (gates * H, H, 3, 3), "h2h_bias": (gates * H,),
+        }  # fmt: skip
+        weights = {k: draws.uniform(-0.5, 0.5, s) for k, s in weights.items()}
+        x = draws.uniform(-1, 1, (N, T, 3, 5, 6))
+        old = [np.zeros((N, H, 3, 3)) for _ in range(count)]
+        expected = []
+        for t in range(T):
+            of_x = plane(x[:, t], weights["i2h_weight"], weights["i2h_bias"], stride=2)
+            of_h = plane(old[0], weights["h2h_weight"], weights["h2h_bias"], pad=2, dilate=2)
+            h, old = step_of(kind, of_x, of_h, old)
+            expected.append(h)
+
+        def placed(a):
+            return np.moveaxis(a, -3, -1) if last and a.ndim > 2 else a
+
+        values = {prefix + k: placed(a) for k, a in weights.items()} | {"data": placed(x)}
+        found = numbers(y, values, {"data": placed(x).shape})[0]
+        np.testing.assert_allclose(found, placed(np.stack(expected, 1)), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("kind", SHAPES)
+    def test_its_weights_are_packed_by_gate(self, kind):
+        cell = getattr(mx.rnn, kind)((1, 3, 4, 4), H, prefix="c_", activation="tanh")
+        y, _ = cell.unroll(2, mx.sym.Variable("data"), merge_outputs=True)
+        shapes = dict(zip(y.list_arguments(), y.infer_shape(data=(N, 2, 3, 4, 4))[0], strict=True))
+        draws = np.random.RandomState(0)
+        arg = {k: mx.nd.array(draws.uniform(size=s)) for k, s in shapes.items() if k != "data"}
+        parts = cell.unpack_weights(arg)
+        assert len(parts) == 4 * len(cell._gate_names)
+        first = parts[f"c_h2h{cell._gate_names[0]}_weight"].asnumpy()
+        np.testing.assert_array_equal(first, arg["c_h2h_weight"].asnumpy()[:H])
+        for name, value in cell.pack_weights(parts).items():
+            np.testing.assert_array_equal(value.asnumpy(), arg[name].asnumpy())
+        assert "Activation" in y.tojson()
+        stack = mx.rnn.SequentialRNNCell()
+        stack.add(cell)
+        stack.add(getattr(mx.rnn, kind)((1, H, 4, 4), 2, prefix="d_"))
+        assert stack.unroll(2, mx.sym.Variable("data"), merge_outputs=True)[0].infer_shape(
+            data=(N, 2, 3, 4, 4)
+        )[1] == [(N, 2, 2, 4, 4)]
+
+    def test_an_even_kernel_over_states_is_refused(self):
+        with pytest.raises(AssertionError, match="Only support odd number"):
+            mx.rnn.ConvLSTMCell((1, 3, 4, 4), H, h2h_kernel=(2, 2))
 
 
 def test_checkpoints_hold_one_entry_for_each_gate(tmp_path):

@@ -8,11 +8,10 @@ import math
 
 import numpy as np
 import pytest
-from mxnet_records import arrays, assert_recorded, path, table, under
+from mxnet_records import arrays, assert_recorded, entries, models, params, path, table, under
 
 from tapegrad.nn import mxnet as mx
 
-MODELS = ("mlp", "lenet", "bnnet", "dropout", "elemwise", "linreg")
 # The bias in front of a normalization has the gradient 0: what is recorded is rounding, which
 # optimizers that divide by its size blow up, and the running mean behind it follows the bias.
 NO_GRADIENT = {("bnnet", "conv1_bias"), ("bnnet", "bn1_moving_mean")}
@@ -52,7 +51,7 @@ class Recorded:
         return made
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models())
 def test_a_model_runs_as_recorded(name):
     recorded = Recorded(name)
     module = recorded.module(inputs_need_grad=True)
@@ -77,7 +76,7 @@ def test_a_model_runs_as_recorded(name):
         assert_recorded(x.asnumpy(), expected, f"{key} afterwards")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models())
 def test_every_hidden_output_is_as_recorded(name):
     recorded = Recorded(name)
     expected = arrays(f"{name}/internals_eval.npz")
@@ -97,14 +96,14 @@ def test_every_hidden_output_is_as_recorded(name):
 
 
 def optimizers():
-    for name in MODELS:
+    for name in models():
         for info in [table(f"{name}/info.json")] if table(f"{name}/info.json") else []:
             for kind in info["optimizers"]:
                 yield pytest.param(name, kind, id=f"{name}-{kind}")
 
 
 @pytest.mark.filterwarnings("ignore:learning rate from:UserWarning")  # as recorded
-@pytest.mark.parametrize(("name", "kind"), list(optimizers()))
+@pytest.mark.parametrize(("name", "kind"), params(optimizers(), "NAME/info.json", 2))
 def test_five_updates_are_as_recorded(name, kind):
     recorded = Recorded(name)
     steps = arrays(f"{name}/opt.npz")
@@ -140,11 +139,16 @@ METRICS = table("metrics.json") or {}
 
 
 @pytest.mark.parametrize(
-    "given", [key for key, entry in METRICS.items() if key.startswith("[") and "kind" in entry]
+    "given",
+    params(
+        [key for key, entry in METRICS.items() if key.startswith("[") and "kind" in entry],
+        "metrics.json",
+    ),
 )
 def test_a_metric_is_as_recorded(given):
     entry = METRICS[given]
     name, settings = json.loads(given)
+    path("metrics.npz")
     stored = arrays("metrics.npz")
     kind = entry["kind"]
     label, pred = stored[f"y{kind}"], stored[f"p{kind}"]
@@ -171,6 +175,7 @@ def assert_value(found, expected):
 
 
 def test_what_mxnet_refuses_as_a_metric_is_refused():
+    path("metrics.json")
     for given, entry in METRICS.items():
         if given.startswith("[") and "error" in entry:
             name, settings = json.loads(given)
@@ -217,7 +222,7 @@ def scheduler(text):
     return SCHEDULERS[call.func.id](*map(ast.literal_eval, call.args), **settings)
 
 
-@pytest.mark.parametrize("text", list(table("lr_schedulers.json") or {}))
+@pytest.mark.parametrize("text", params(table("lr_schedulers.json"), "lr_schedulers.json"))
 def test_a_learning_rate_is_as_recorded(text):
     rates = table("lr_schedulers.json")[text]
     schedule = scheduler(text)
@@ -231,7 +236,7 @@ INITIALIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", list(INITIALIZERS))
+@pytest.mark.parametrize("name", params(INITIALIZERS, "initializers.json"))
 def test_first_values_have_the_recorded_moments(name):
     entry = INITIALIZERS[name]
     made = mx.init.create(entry["dumps"])
@@ -296,7 +301,7 @@ def test_several_contexts_train_as_recorded(tag, monkeypatch):
         module.forward_backward(batch)
         module.update()
     assert_recorded(module.get_outputs()[0].asnumpy(), stored[f"{tag}/out"], "output")
-    entry = info.get(tag)
+    entry = dict(info).get(tag)
     if entry is not None:
         group = module._exec_group
         assert [[s.start, s.stop] for s in group.slices] == entry["slices"]
@@ -319,7 +324,7 @@ def test_several_contexts_train_as_recorded(tag, monkeypatch):
 
 
 def test_batches_are_split_as_recorded():
-    for size, work, expected in table("multictx.json").get("split", ()):
+    for size, work, expected in entries("multictx.json").get("split", ()):
         if isinstance(expected, str):
             with pytest.raises(ValueError, match="Too many slices"):
                 mx.module.sections(size, work)

@@ -7,6 +7,7 @@ from tapegrad.nn.mxnet import (
     base,
     callback,
     context,
+    contrib,
     engine,
     executor,
     executor_manager,
@@ -14,6 +15,7 @@ from tapegrad.nn.mxnet import (
     initializer,
     io,
     kvstore,
+    log,
     lr_scheduler,
     metric,
     model,
@@ -40,6 +42,7 @@ from tapegrad.nn.mxnet import module as mod
 from tapegrad.nn.mxnet import monitor as mon
 from tapegrad.nn.mxnet import ndarray as nd
 from tapegrad.nn.mxnet import optimizer as opt
+from tapegrad.nn.mxnet import random as rnd
 from tapegrad.nn.mxnet import symbol as sym
 from tapegrad.nn.mxnet import visualization as viz
 from tapegrad.nn.mxnet.compat import compat
@@ -63,6 +66,7 @@ __all__ = [
     "callback",
     "compat",
     "context",
+    "contrib",
     "cpu",
     "cpu_pinned",
     "current_context",
@@ -78,6 +82,7 @@ __all__ = [
     "io",
     "kv",
     "kvstore",
+    "log",
     "lr_scheduler",
     "metric",
     "mod",
@@ -95,6 +100,7 @@ __all__ = [
     "optimizer",
     "random",
     "recordio",
+    "rnd",
     "rnn",
     "sym",
     "symbol",

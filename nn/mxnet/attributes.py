@@ -167,7 +167,16 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, (type, np.dtype)):
         return np.dtype(value).name
+    if isinstance(value, (tuple, list)):
+        value = type(value)(_bare_number(one) for one in value)
     return str(value)
+
+
+def _bare_number(value: Any) -> Any:
+    """A number of NumPy as Python's: the text of a tuple would name its type, np.float64(0.1)."""
+    if isinstance(value, (np.integer, np.bool_)):
+        return value.item()
+    return float(str(value)) if isinstance(value, np.floating) else value
 
 
 def texts_of(kinds: Mapping[str, Attribute], settings: Mapping[str, Any]) -> dict[str, str]:

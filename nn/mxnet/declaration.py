@@ -17,7 +17,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from tapegrad.autograd import Tensor
+import numpy as np
+
+from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attribute, Attributes
 from tapegrad.nn.mxnet.errors import MXNetError
 
@@ -27,6 +29,8 @@ Body = Callable[..., Any]
 # A dimension that is not known yet is 0, as in MXNet; a shape that is not known is None.
 PartialShape = tuple[int, ...] | None
 ShapeRule = Callable[[Attributes, list[PartialShape], list[PartialShape]], None]
+# (attributes, type of the first input or None) -> types of the inputs, types of the outputs
+TypeRule = Callable[[Attributes, Any], tuple[list[Any], list[Any]]]
 
 
 @dataclass
@@ -49,6 +53,19 @@ class Call:
     shape: tuple[int, ...] | None = None
     in_place: bool = False
     writes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> Any:
+        """Where this runs: an operator without inputs makes its arrays there."""
+        return None if self.generator is None else self.generator.device
+
+    def uniform(self, shape: Sequence[int], dtype: Any) -> Tensor:
+        """Independent draws from U[0, 1).
+
+        A Tensor: of a bare array no replay would see what is computed with it.
+        """
+        draws = ops.uniform(shape=tuple(shape), dtype=np.dtype(dtype), generator=self.generator)
+        return Tensor(draws)
 
     def write(self, name: str, value: Any) -> None:
         """Give the input `name` (an auxiliary state) the value after this step."""
@@ -74,6 +91,7 @@ class Operator:
     flat: frozenset[str] = frozenset()
     hint: str = ""
     infer: ShapeRule | None = None
+    types: TypeRule | None = None
     further: bool = False
 
     def read(self, texts: Mapping[str, str], node: str = "") -> Attributes:
@@ -133,6 +151,7 @@ def operator(
     flat: str = "",
     hint: str = "",
     shapes: ShapeRule | None = None,
+    types: TypeRule | None = None,
     further: bool = False,
     **kinds: Attribute,
 ) -> Callable[[Body], Operator]:
@@ -145,12 +164,14 @@ def operator(
     outputs:    names of the visible outputs, or a function of the attributes that gives them
     hidden:     the number of outputs behind the visible ones that count in symbol.json alone
     variadic:   the attribute that holds the number of inputs (`num_args`), for inputs arg0, arg1, …
-    initial:    input -> its `__init__` attribute where a symbol makes the variable by itself
+    initial:    input -> the `__init__` attribute of a variable there that has none
     loss:       whether its gradient is its own and ignores the head gradient; or a function
     random:     whether it draws random numbers
     flat:       the inputs that get no gradient by declaration (labels, indices)
     hint:       the stem of automatic names; when omitted, the name in lower case
     shapes:     the rule of shape inference; see `Operator.shapes`
+    types:      the types of inputs and outputs, by the attributes and the first input's type; when
+                omitted, all have that type, and outputs that of the attribute `dtype`
     further:    whether it takes attributes beside those of `kinds`, as texts
     kinds:      the attributes
 
@@ -177,6 +198,7 @@ def operator(
             frozenset(flat.split()),
             hint or name.lower(),
             shapes,
+            types,
             further,
         )
         for known in (name, *declared.aliases):
@@ -197,6 +219,9 @@ def operators() -> dict[str, Operator]:
 # Operators of sparse arrays have a name more; storage is dense inside here.
 SPARSE = "_sparse_"
 CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
+FILES = {"_cvimdecode": "mx.image.imdecode", "_cvimread": "mx.image.imread"}
+OF_NUMPY = ("_np_", "_npi_", "_npx_")
+FUSED = ("_sg_", "_FusedOp", "_TensorRT")
 NATIVE = {"_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
 
 
@@ -212,6 +237,17 @@ def find_operator(name: str, node: str = "") -> Operator:
         raise MXNetError(
             f"operator {name}{place} runs Python code that no file holds: register it with "
             "mx.operator.register, and compose the symbol in your script"
+        )
+    if name in FILES:
+        raise MXNetError(f"operator {name}{place} reads a picture's file: call {FILES[name]}")
+    if name.startswith(OF_NUMPY):
+        raise MXNetError(
+            f"operator {name}{place} belongs to mx.np and mx.npx, which are out of scope"
+        )
+    if name.startswith(FUSED):
+        raise MXNetError(
+            f"operator {name}{place} holds a fused part of a graph: save the symbol from before "
+            "its backend (get_backend_symbol, optimize_for) changed it"
         )
     near = get_close_matches(name, _by_name, 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""

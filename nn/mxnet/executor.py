@@ -17,8 +17,9 @@ from tapegrad.nn.core.services import register_service
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
-from tapegrad.nn.mxnet.symbol.graph import states_of
+from tapegrad.nn.mxnet.symbol.graph import states_of, takes_head_gradient
 from tapegrad.nn.mxnet.symbol.inference import known
 from tapegrad.nn.mxnet.symbol.running import Plan
 
@@ -54,7 +55,7 @@ class Executor:
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
         self._plan = Plan(symbol.heads)
         self._filled = self._open_shapes()
-        self._loss = [node.op is not None and node.op.loss(node.read) for node, _ in symbol.heads]
+        self._open = [takes_head_gradient(head, self._wanted) for head in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None
         self._monitor_all = False
         self._outputs: list[NDArray] | None = None
@@ -151,7 +152,10 @@ class Executor:
                 self._track()
             assert self._pull is not None
             gradients = self._pull(
-                [Tensor(np.asarray(h).astype(y.dtype)) for h, y in zip(heads, outputs, strict=True)]
+                [
+                    Tensor(h, dtype=y.dtype, device=y.device)
+                    for h, y in zip(heads, outputs, strict=True)
+                ]
             )
         for name, g in zip(self._wanted, gradients, strict=True):
             target = self.grad_dict[name]
@@ -196,13 +200,17 @@ class Executor:
         writes: dict[str, Tensor] = {}
         outputs, pull = self._differentiable(arguments, states, writes)
         # a loss takes no head gradient; ones stand for it
-        heads = [Tensor(np.ones(y.shape, y.dtype)) for y in outputs]
+        heads = [Tensor(np.ones(y.shape, y.dtype), device=y.device) for y in outputs]
         return outputs, list(pull(heads)), writes
 
     def _differentiable(
         self, arguments: list[Tensor], states: list[Tensor], writes: dict[str, Tensor]
     ) -> Any:
         values = self._values(arguments, states)
+        if not self._wanted:
+            run = self._call(values, True)
+            writes.update(run.writes)
+            return run.outputs, lambda _: []
 
         def function(*wanted: Tensor) -> list[Tensor]:
             run = self._call({**values, **dict(zip(self._wanted, wanted, strict=True))}, True)
@@ -247,20 +255,17 @@ class Executor:
 
     def _heads(self, out_grads: Any) -> list[Any] | None:
         if out_grads is None:
-            if not all(self._loss):
-                names = [
-                    n
-                    for n, loss in zip(self._symbol.list_outputs(), self._loss, strict=True)
-                    if not loss
-                ]
+            if any(self._open):
+                outputs = zip(self._symbol.list_outputs(), self._open, strict=True)
+                names = [name for name, is_open in outputs if is_open]
                 raise MXNetError(
                     f"backward: the output {names[0]!r} is no loss: give backward its gradient"
                 )
             return None
         if isinstance(out_grads, NDArray) or not isinstance(out_grads, (list, tuple)):
             out_grads = [out_grads]
-        if len(out_grads) != len(self._loss):
-            raise MXNetError(f"backward: {len(out_grads)} gradients for {len(self._loss)} outputs")
+        if len(out_grads) != len(self._open):
+            raise MXNetError(f"backward: {len(out_grads)} gradients for {len(self._open)} outputs")
         return [as_array(g).tensor.data for g in out_grads]
 
     def _open_shapes(self) -> dict[int, tuple[int, ...]]:
@@ -297,15 +302,11 @@ class Executor:
     ) -> None:
         """Copy arrays into the arguments and states.
 
-        Raises ValueError for a name that is none of them, unless `allow_extra_params`.
+        Raises ValueError for a name that is none of them, unless `allow_extra_params`, MXNetError
+        for another shape; nothing has changed then.
         """
-        for given, own, what in (
-            (arg_params, self.arg_dict, "arguments"),
-            (aux_params or {}, self.aux_dict, "auxiliary states"),
-        ):
-            for name in given:
-                if name not in own and not allow_extra_params:
-                    raise ValueError(f'Find name "{name}" that is not in the {what}')
+        must_fit(arg_params, self.arg_dict, "arguments", allow_extra_params)
+        must_fit(aux_params or {}, self.aux_dict, "auxiliary states", allow_extra_params)
         for given, own in ((arg_params, self.arg_dict), (aux_params or {}, self.aux_dict)):
             for name, value in given.items():
                 if name in own:

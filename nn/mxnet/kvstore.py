@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
@@ -76,13 +77,13 @@ class KVStore:
             return arrays[0]
         total = arrays[0].copy()
         for x in arrays[1:]:
-            total.tensor.data[...] += x.asnumpy()
+            total.tensor.data[...] += devices.to_device(x.tensor.data, total.tensor.device)
         return total
 
     def _receive(self, key: Any, merged: NDArray) -> None:
         stored = self._get(key)
         if self._updater is not None:
-            self._updater(_number(key), merged, stored)
+            self._updater(_number(key), merged.as_in_context(stored.context), stored)
         else:
             stored[:] = merged
 

@@ -1,4 +1,4 @@
-"""mx.operator: operators that a script writes in Python: CustomOp, CustomOpProp, register.
+"""mx.operator: operators that a script writes in Python: CustomOp, and NumpyOp of before 0.9.
 
     @mx.operator.register("softmax")
     class SoftmaxProp(mx.operator.CustomOpProp):
@@ -31,8 +31,17 @@ from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.symbol.inference import known, unify
+from tapegrad.nn.mxnet.symbol.symbol import Symbol, from_operator
 
-__all__ = ["CustomOp", "CustomOpProp", "get_all_registered_operators", "register"]
+__all__ = [
+    "CustomOp",
+    "CustomOpProp",
+    "NDArrayOp",
+    "NumpyOp",
+    "PythonOp",
+    "get_all_registered_operators",
+    "register",
+]
 
 
 class CustomOp:
@@ -266,3 +275,111 @@ def custom(call: Call, *arrays: Tensor) -> Any:
     for name, value in zip(prop.list_auxiliary_states(), found[outputs:], strict=True):
         call.write(name, value.detach() if value.tracked else value)
     return found[:outputs]
+
+
+# Operators as objects, of before CustomOp --------------------------------------------------------
+
+
+class PythonOp:
+    """An operator as an object: calling it gives a symbol.  Source: mx.operator.PythonOp.
+
+    need_top_grad: whether `backward` needs the gradient of the outputs; a loss says False
+    A subclass gives `forward` and `backward` on lists of arrays.
+    """
+
+    def __init__(self, need_top_grad: bool = True):
+        self.need_top_grad_ = need_top_grad
+        self._op_type = ""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Symbol:
+        """The symbol of the operator on other symbols; as `get_symbol`."""
+        return self.get_symbol(*args, **kwargs)
+
+    def get_symbol(self, *args: Any, **kwargs: Any) -> Symbol:
+        """The symbol of the operator on other symbols, by position or by `list_arguments`."""
+        if not self._op_type:
+            self._op_type = f"{type(self).__name__}_{len(_registered)}"
+            _registered[self._op_type] = _prop_of_object(self)
+        return from_operator("Custom", "_native", args, {**kwargs, "op_type": self._op_type})
+
+    def forward(self, in_data: Any, out_data: Any) -> None:
+        """Write the outputs into out_data: the first input, unless a subclass does otherwise."""
+        out_data[0][:] = in_data[0]
+
+    def backward(self, out_grad: Any, in_data: Any, out_data: Any, in_grad: Any) -> None:
+        """Write the gradients of the inputs into in_grad: 1, unless a subclass does otherwise."""
+        in_grad[0][:] = 1.0
+
+    def infer_shape(self, in_shape: list[Any]) -> tuple[list[Any], list[Any]]:
+        """(shapes of inputs, of outputs) from the shapes of inputs, as far as known."""
+        return in_shape, [in_shape[0]]
+
+    def list_outputs(self) -> list[str]:
+        """The names of the outputs."""
+        return ["output"]
+
+    def list_arguments(self) -> list[str]:
+        """The names of the inputs."""
+        return ["data"]
+
+    def need_top_grad(self) -> bool:
+        """Whether `backward` needs the gradient of the outputs."""
+        return self.need_top_grad_
+
+    def arrays_of(self, arrays: Sequence[NDArray]) -> list[Any]:
+        """The arrays as `forward` and `backward` take them."""
+        return list(arrays)
+
+
+class NumpyOp(PythonOp):
+    """A PythonOp on NumPy arrays."""
+
+    def arrays_of(self, arrays: Sequence[NDArray]) -> list[Any]:
+        return [x.asnumpy() for x in arrays]
+
+
+class NDArrayOp(PythonOp):
+    """A PythonOp on NDArrays."""
+
+
+class _OfObject(CustomOp):
+    """Runs a PythonOp: arrays that it writes are copied back."""
+
+    def __init__(self, op: PythonOp):
+        self.op = op
+
+    def forward(self, is_train: bool, req: Any, in_data: Any, out_data: Any, aux: Any) -> None:
+        outputs = self.op.arrays_of(out_data)
+        self.op.forward(in_data=self.op.arrays_of(in_data), out_data=outputs)
+        for target, y in zip(out_data, outputs, strict=True):
+            target[:] = y
+
+    def backward(
+        self, req: Any, out_grad: Any, in_data: Any, out_data: Any, in_grad: Any, aux: Any
+    ) -> None:
+        of, gradients = self.op.arrays_of, self.op.arrays_of(in_grad)
+        self.op.backward(
+            out_grad=of(out_grad), in_data=of(in_data), out_data=of(out_data), in_grad=gradients
+        )
+        for target, g in zip(in_grad, gradients, strict=True):
+            target[:] = g
+
+
+def _prop_of_object(op: PythonOp) -> type[CustomOpProp]:
+    class Prop(CustomOpProp):
+        def __init__(self) -> None:
+            super().__init__(op.need_top_grad())
+
+        def list_arguments(self) -> list[str]:
+            return op.list_arguments()
+
+        def list_outputs(self) -> list[str]:
+            return op.list_outputs()
+
+        def infer_shape(self, in_shape: list[Any]) -> Any:
+            return op.infer_shape(in_shape)
+
+        def create_operator(self, ctx: Any, in_shapes: Any, in_dtypes: Any) -> CustomOp:
+            return _OfObject(op)
+
+    return Prop

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.mxnet.context import Context, cpu, current_context, num_gpus
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array, zeros
 from tapegrad.nn.mxnet.random import draw_uniform
@@ -56,7 +57,8 @@ def same(a: Any, b: Any) -> bool:
 
 def same_array(array1: NDArray, array2: NDArray) -> bool:
     """Do two arrays share their memory?"""
-    return bool(np.shares_memory(array1.tensor.data, array2.tensor.data))
+    first, second = array1.tensor.data, array2.tensor.data
+    return bool(devices.namespace(first).shares_memory(first, second))
 
 
 def almost_equal(

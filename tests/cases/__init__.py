@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tapegrad import nn, optim
 from tapegrad.autograd.check import Case, operations, register_case
+from tapegrad.nn import mxnet
 
 __all__ = [
     "CRITERIONS",
@@ -35,7 +36,7 @@ __all__ = [
 
 TABLES = ("OPERATIONS", "MODULES", "CRITERIONS", "OPTIMIZERS")
 # Who has the subjects of a table. (Below, `nn` and `optim` are this package's own files.)
-_HOMES = {"MODULES": nn, "CRITERIONS": nn, "OPTIMIZERS": optim}
+_HOMES = {"MODULES": (nn, mxnet), "CRITERIONS": (nn,), "OPTIMIZERS": (optim,)}
 # Rooms whose files are families; of other rooms of nn, the room is the family.
 _BY_FILE = ("autograd.ops", "nn.layers")
 
@@ -56,7 +57,9 @@ FILES: dict[tuple[str, str], str] = {}
 
 def subject(table, name):
     """The operation, class or function that a case is about."""
-    return operations()[name] if table == "OPERATIONS" else getattr(_HOMES[table], name)
+    if table == "OPERATIONS":
+        return operations()[name]
+    return next(getattr(home, name) for home in _HOMES[table] if hasattr(home, name))
 
 
 def case_file(found):

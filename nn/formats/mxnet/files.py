@@ -143,7 +143,7 @@ def _check(found: Any, place: str | None) -> None:
         name = node.get("op")
         if isinstance(name, str) and name not in known:
             try:
-                find_operator(name)
+                find_operator(name, str(node.get("name", ""))[:100])
             except MXNetError as error:
                 raise UnsupportedError(f"operators that are here: {error}", file=place) from error
             known.add(name)

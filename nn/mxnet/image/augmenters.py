@@ -27,12 +27,16 @@ __all__ = [
     "BrightnessJitterAug",
     "CastAug",
     "CenterCropAug",
+    "ColorJitterAug",
     "ColorNormalizeAug",
     "ContrastJitterAug",
     "CreateAugmenter",
     "ForceResizeAug",
     "HorizontalFlipAug",
+    "HueJitterAug",
+    "LightingAug",
     "RandomCropAug",
+    "RandomGrayAug",
     "RandomOrderAug",
     "RandomSizedCropAug",
     "ResizeAug",
@@ -41,16 +45,28 @@ __all__ = [
 ]
 
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)  # how much of each colour is brightness
-_MEAN, _STD = (123.68, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pictures
+MEAN, STD = (123.68, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pictures
+# How ImageNet's colours differ: by how much, and in which directions (columns).
+_SPREAD = np.array([55.46, 4.794, 1.148])
+_DIRECTIONS = np.array([
+    [-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]
+])  # fmt: skip
+# Brightness and two differences of colours, in which a turn of the hue is a rotation; and back.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.321], [0.211, -0.523, 0.311]])
+_RGB = np.array([[1.0, 0.956, 0.621], [1.0, -0.272, -0.647], [1.0, -1.107, 1.705]])
+
+
+def _listed(value: Any) -> Any:
+    """An array as a list, for JSON."""
+    value = value.asnumpy() if isinstance(value, NDArray) else value
+    return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 class Augmenter:
     """A step that gives another picture for one.  A subclass defines __call__."""
 
     def __init__(self, **settings: Any):
-        self._kwargs = {
-            k: v.asnumpy().tolist() if isinstance(v, NDArray) else v for k, v in settings.items()
-        }
+        self._kwargs = {k: _listed(v) for k, v in settings.items()}
 
     def dumps(self) -> str:
         """The text [name, settings] in JSON."""
@@ -214,6 +230,95 @@ class SaturationJitterAug(Augmenter):
         return array(found, src.context) if isinstance(src, NDArray) else found
 
 
+class ColorJitterAug(RandomOrderAug):
+    """BrightnessJitterAug, ContrastJitterAug and SaturationJitterAug in a random order."""
+
+    def __init__(self, brightness: float, contrast: float, saturation: float):
+        steps = [
+            (BrightnessJitterAug, brightness),
+            (ContrastJitterAug, contrast),
+            (SaturationJitterAug, saturation),
+        ]
+        super().__init__([kind(amount) for kind, amount in steps if amount > 0])
+
+
+def _with_matrix(src: Any, matrix: np.ndarray) -> Any:
+    """The colours of each pixel times a matrix."""
+    values = src.asnumpy() if isinstance(src, NDArray) else np.asarray(src)
+    found = (values @ matrix).astype(np.float32)
+    return array(found, src.context) if isinstance(src, NDArray) else found
+
+
+class HueJitterAug(Augmenter):
+    """The hue turned by a random share of half a turn, from -hue to hue."""
+
+    def __init__(self, hue: float):
+        super().__init__(hue=hue)
+        self.hue = hue
+
+    def __call__(self, src: Any) -> Any:
+        angle = random.uniform(-self.hue, self.hue) * np.pi
+        u, w = np.cos(angle), np.sin(angle)
+        turn = np.array([[1.0, 0.0, 0.0], [0.0, u, -w], [0.0, w, u]])
+        return _with_matrix(src, (_RGB @ turn @ _YIQ).T)
+
+
+class LightingAug(Augmenter):
+    """Random multiples of directions of colours are added.
+
+    alphastd: standard deviation of the multiples
+    eigval, eigvec: the sizes (3,) of the directions, which are columns (3, 3)
+    """
+
+    def __init__(self, alphastd: float, eigval: Any, eigvec: Any):
+        self.alphastd, self.eigval, self.eigvec = alphastd, np.array(eigval), np.array(eigvec)
+        super().__init__(alphastd=alphastd, eigval=self.eigval, eigvec=self.eigvec)
+
+    def __call__(self, src: Any) -> Any:
+        alpha = np.random.normal(0, self.alphastd, 3)  # noqa: NPY002  # MXNet draws from it
+        light = (self.eigvec * alpha) @ self.eigval
+        if isinstance(src, NDArray):
+            return array(src.asnumpy() + light, src.context)
+        return (np.asarray(src) + light).astype(np.float32)
+
+
+class RandomGrayAug(Augmenter):
+    """The gray twin of the picture, in three channels, with probability p."""
+
+    def __init__(self, p: float):
+        super().__init__(p=p)
+        self.p = p
+
+    def __call__(self, src: Any) -> Any:
+        if random.random() >= self.p:
+            return src
+        return _with_matrix(src, np.array([[0.21], [0.72], [0.07]]) * np.ones(3))
+
+
+def colour_steps(
+    brightness: float, contrast: float, saturation: float, hue: float, pca_noise: float,
+    rand_gray: float, mean: Any, std: Any,
+) -> list[Augmenter]:  # fmt: skip
+    """The steps on colours behind the cast, in MXNet's order.
+
+    mean, std: True for ImageNet's, or one number for each channel
+    """
+    steps: list[Augmenter] = []
+    if brightness or contrast or saturation:
+        steps.append(ColorJitterAug(brightness, contrast, saturation))
+    if hue:
+        steps.append(HueJitterAug(hue))
+    if pca_noise > 0:
+        steps.append(LightingAug(pca_noise, _SPREAD, _DIRECTIONS))
+    if rand_gray > 0:
+        steps.append(RandomGrayAug(rand_gray))
+    mean = np.array(MEAN) if mean is True else mean
+    std = np.array(STD) if std is True else std
+    if mean is not None or std is not None:
+        steps.append(ColorNormalizeAug(mean, std))
+    return steps
+
+
 def CreateAugmenter(
     data_shape: Sequence[int],
     resize: int = 0,
@@ -225,6 +330,9 @@ def CreateAugmenter(
     brightness: float = 0,
     contrast: float = 0,
     saturation: float = 0,
+    hue: float = 0,
+    pca_noise: float = 0,
+    rand_gray: float = 0,
     inter_method: int = 2,
 ) -> list[Augmenter]:
     """The usual steps for pictures of data_shape = (channels, height, width).
@@ -232,6 +340,8 @@ def CreateAugmenter(
     resize:      length of the shorter side before the crop; 0: as it is
     mean, std:   True for ImageNet's, or one number for each channel
     rand_resize: crops of random size, which need rand_crop
+    pca_noise:   standard deviation of `LightingAug`
+    rand_gray:   probability of a gray picture
     Raises ValueError for rand_resize without rand_crop.
     """
     if rand_resize and not rand_crop:
@@ -245,17 +355,7 @@ def CreateAugmenter(
     if rand_mirror:
         steps.append(HorizontalFlipAug(0.5))
     steps.append(CastAug())
-    jitters: list[Augmenter] = []
-    if brightness:
-        jitters.append(BrightnessJitterAug(brightness))
-    if contrast:
-        jitters.append(ContrastJitterAug(contrast))
-    if saturation:
-        jitters.append(SaturationJitterAug(saturation))
-    if jitters:
-        steps.append(RandomOrderAug(jitters))
-    mean = np.array(_MEAN) if mean is True else mean
-    std = np.array(_STD) if std is True else std
-    if mean is not None or std is not None:
-        steps.append(ColorNormalizeAug(mean, std))
-    return steps
+    colours = colour_steps(
+        brightness, contrast, saturation, hue, pca_noise, rand_gray, mean, std
+    )  # fmt: skip
+    return steps + colours

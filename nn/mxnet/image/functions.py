@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from tapegrad.nn.core.services import service
-from tapegrad.nn.mxnet.image.resample import resized
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+from tapegrad.nn.mxnet.resample import resized
 
 __all__ = [
     "center_crop",
     "color_normalize",
+    "copyMakeBorder",
     "fixed_crop",
     "imdecode",
     "imread",
@@ -65,6 +66,37 @@ def _like(found: np.ndarray, src: Any) -> Any:
 def imresize(src: Any, w: int, h: int, interp: int = 1) -> Any:
     """The picture as (h, w, channels).  Raises ValueError for another method than `resized` has."""
     return _like(resized(_of(src), w, h, interp), src)
+
+
+# OpenCV's numbers of borders -> NumPy's words; 16 is 0 of a picture by itself.
+_BORDERS: dict[int, Any] = {
+    0: "constant",
+    1: "edge",
+    2: "symmetric",
+    3: "wrap",
+    4: "reflect",
+    16: "constant",
+}
+
+
+def copyMakeBorder(
+    src: Any, top: int, bot: int, left: int, right: int, type: int = 0, values: Any = 0
+) -> Any:
+    """The picture with a border of so many rows and columns, of one colour with type 0.
+
+    type: 0 the colour `values`, 1 the edge again and again, 2 and 4 a mirror image with and without
+          the edge, 3 the opposite side
+    Raises ValueError for another type.
+    """
+    if type not in _BORDERS:
+        raise ValueError(f"type is one of {', '.join(map(str, _BORDERS))}, not {type}")
+    image = _of(src)
+    found = np.pad(image, [(top, bot), (left, right), (0, 0)], _BORDERS[type])
+    if _BORDERS[type] == "constant":
+        inside = np.zeros(found.shape[:2], bool)
+        inside[top : top + image.shape[0], left : left + image.shape[1]] = True
+        found[~inside] = np.asarray(values, image.dtype)
+    return _like(found, src)
 
 
 def resize_short(src: Any, size: int, interp: int = 2) -> Any:

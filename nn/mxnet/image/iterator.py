@@ -160,6 +160,10 @@ class ImageIter(DataIter):
                 raise StopIteration from None
         pad = self.batch_size - len(rows)
         rows += [rows[i % len(rows)] for i in range(pad)]
+        return self._batch(rows, pad)
+
+    def _batch(self, rows: list[tuple[Any, np.ndarray]], pad: int) -> DataBatch:
+        """The batch of rows (label, picture), of which the last `pad` only fill it."""
         labels = np.array(
             [np.asarray(label, np.float32).reshape(-1)[: self.label_width] for label, _ in rows]
         )

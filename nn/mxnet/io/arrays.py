@@ -52,12 +52,12 @@ class NDArrayIter(DataIter):
             raise ValueError("batch_size needs to be smaller than data size.")
         self.idx = np.arange(self.num_data)
         self.shuffle, self.last_batch_handle, self.layout = shuffle, last_batch_handle, layout
-        self.data_list = [x for _, x in (*self.data, *self.label)]
-        self.num_source = len(self.data_list)
         self.cursor = -batch_size
         self._cache: list[np.ndarray] | None = None
         self._rows = np.arange(0)
-        self.reset()
+        self.reset()  # a subclass's, too, which may look whether `data_list` is there already
+        self.data_list = [x for _, x in (*self.data, *self.label)]
+        self.num_source = len(self.data_list)
 
     @property
     def provide_data(self) -> list[DataDesc]:

@@ -11,11 +11,11 @@ import numpy as np
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.image.lists import read_list
-from tapegrad.nn.mxnet.image.resample import resized
 from tapegrad.nn.mxnet.io.description import DataDesc
 from tapegrad.nn.mxnet.io.rounding import MXDataIter, part_of, shape_of, true, warn_of
 from tapegrad.nn.mxnet.ndarray.ndarray import as_array
 from tapegrad.nn.mxnet.recordio import unpack
+from tapegrad.nn.mxnet.resample import resized
 
 __all__ = ["ImageRecordIter", "ImageRecordUInt8Iter"]
 

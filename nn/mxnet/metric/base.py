@@ -104,7 +104,11 @@ class EvalMetric:
 
     output_names, label_names: which outputs and labels `update_dict` takes; all when None
     Values since `reset` are the global ones; `reset_local` begins others, which `get` gives.
+    has_global_stats: whether `update` adds to the global sums as well; a script's own metric does
+                      not, unless it says so, and `get` stands for them
     """
+
+    _has_global_stats = False
 
     def __init__(
         self,
@@ -115,7 +119,7 @@ class EvalMetric:
     ):
         self.name = str(name)
         self.output_names, self.label_names = output_names, label_names
-        self._has_global_stats = kwargs.pop("has_global_stats", False)
+        self._has_global_stats = kwargs.pop("has_global_stats", self._has_global_stats)
         self._kwargs = kwargs
         self.reset()
 
@@ -165,6 +169,9 @@ class EvalMetric:
 
     def reset_local(self) -> None:
         """Begin anew, and keep the global sums."""
+        if isinstance(self.sum_metric, list):  # a script's metric of several numbers, of before 1.5
+            self.reset()
+            return
         self.num_inst = 0
         self.sum_metric = 0.0
 
@@ -179,6 +186,8 @@ class EvalMetric:
 
     def get_global(self) -> tuple[Any, Any]:
         """(name, value since the last reset)."""
+        if not self._has_global_stats:
+            return self.get()
         if self.global_num_inst == 0:
             return self.name, float("nan")
         return self.name, self._value(self.global_sum_metric, self.global_num_inst)
@@ -202,6 +211,8 @@ def _pairs(found: tuple[Any, Any]) -> list[tuple[str, float]]:
 @register("composite")
 class CompositeEvalMetric(EvalMetric):
     """Several metrics as one."""
+
+    _has_global_stats = True
 
     def __init__(
         self,
@@ -272,6 +283,8 @@ class CompositeEvalMetric(EvalMetric):
 @register("custom")
 class CustomMetric(EvalMetric):
     """A function of (label, prediction) that gives a value, or (sum, number of instances)."""
+
+    _has_global_stats = True
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ __all__ = [
 class Accuracy(EvalMetric):
     """The share of predictions whose largest entry along `axis` is the label's."""
 
+    _has_global_stats = True
+
     def __init__(self, axis: int = 1, name: str = "accuracy", **settings: Any):
         super().__init__(name, axis=axis, **settings)
         self.axis = axis
@@ -44,6 +46,8 @@ class Accuracy(EvalMetric):
 @register("top_k_accuracy", "top_k_acc")
 class TopKAccuracy(EvalMetric):
     """The share of predictions among whose k largest entries is the label's."""
+
+    _has_global_stats = True
 
     def __init__(self, top_k: int = 1, name: str = "top_k_accuracy", **settings: Any):
         super().__init__(name, top_k=top_k, **settings)
@@ -111,6 +115,8 @@ class _Counts:
 class _TwoClasses(EvalMetric):
     """A score of two classes: the mean over batches ("macro") or of all together ("micro")."""
 
+    _has_global_stats = True
+
     score = ""
 
     def __init__(self, name: str, average: str = "macro", **settings: Any):
@@ -171,6 +177,8 @@ class MCC(_TwoClasses):
 @register()
 class PCC(EvalMetric):
     """Matthews' correlation coefficient of any number of classes, of all predictions together."""
+
+    _has_global_stats = True
 
     def __init__(self, name: str = "pcc", **settings: Any):
         self.k = 2
@@ -237,6 +245,8 @@ class PCC(EvalMetric):
 class Perplexity(EvalMetric):
     """exp of the mean -log of the label's probability; labels `ignore_label` are left out."""
 
+    _has_global_stats = True
+
     def __init__(
         self, ignore_label: int | None, axis: int = -1, name: str = "perplexity", **settings: Any
     ):
@@ -268,6 +278,8 @@ class Perplexity(EvalMetric):
 
 
 class _LogLikelihood(EvalMetric):
+    _has_global_stats = True
+
     def __init__(self, eps: float, name: str, **settings: Any):
         super().__init__(name, eps=eps, **settings)
         self.eps = eps

@@ -15,6 +15,8 @@ __all__ = ["Caffe", "Loss", "MAE", "MSE", "PearsonCorrelation", "RMSE", "Torch"]
 class _Regression(EvalMetric):
     """A mean over calls of update."""
 
+    _has_global_stats = True
+
     def __init__(self, name: str, **settings: Any):
         super().__init__(name, **settings)
 
@@ -75,6 +77,8 @@ class RMSE(_Regression):
 class PearsonCorrelation(EvalMetric):
     """Pearson's correlation: the mean over batches ("macro"), or of all entries ("micro")."""
 
+    _has_global_stats = True
+
     def __init__(self, name: str = "pearsonr", average: str = "macro", **settings: Any):
         self.average = average
         super().__init__(name, **settings)
@@ -114,6 +118,8 @@ class PearsonCorrelation(EvalMetric):
 @register()
 class Loss(EvalMetric):
     """The mean entry of all outputs; labels do not count."""
+
+    _has_global_stats = True
 
     def __init__(self, name: str = "loss", **settings: Any):
         super().__init__(name, **settings)

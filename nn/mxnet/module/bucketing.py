@@ -204,13 +204,13 @@ class BucketingModule(BaseModule):
         shared_module: Any = None,
         grad_req: Any = "write",
     ) -> None:
-        """Bind the default bucket; others are bound when a batch of theirs comes."""
+        """Bind the default bucket; others are bound when a batch of theirs comes.
+
+        Raises as Module.bind; a bind that fails leaves the module as it was.
+        """
         self._must(shared_module is None, "shared_module for BucketingModule is not supported")
         params = self.get_params() if self.params_initialized else None
-        if force_rebind and self.binded:
-            self._loaded = params
-            self._reset_bind()
-        if self.binded:
+        if self.binded and not force_rebind:
             self.logger.warning("Already bound, ignoring bind()")
             return
         module = self._module(self._default_bucket_key)
@@ -218,6 +218,9 @@ class BucketingModule(BaseModule):
             data_shapes, label_shapes, for_training, inputs_need_grad, force_rebind=False,
             shared_module=None, grad_req=grad_req,
         )  # fmt: skip
+        if self.binded:
+            self._loaded = params
+            self._reset_bind()
         self.for_training, self.inputs_need_grad = for_training, inputs_need_grad
         self.binded, self._grad_req = True, grad_req
         self._curr_module, self._curr_bucket_key = module, self._default_bucket_key
@@ -346,7 +349,7 @@ class BucketingModule(BaseModule):
             raise TypeError(f"bucket keys in a file are whole numbers, not {wrong[0]!r}")
         self.save_params(f"{prefix}-{epoch:04d}.params")
         for key in self._buckets:
-            symbol = self._call_sym_gen(key)[0]
+            symbol = self._sym_gen(key)[0]  # names go on from those of the script, as in MXNet
             symbol.save(f"{prefix}-{key}-symbol.json", remove_amp_cast=remove_amp_cast)
         save_arrays(f"{prefix}.buckets", [array(list(self._buckets), dtype=np.int32)])
 

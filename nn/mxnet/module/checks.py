@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.io.description import DataDesc, described
 
 if TYPE_CHECKING:
@@ -93,13 +93,6 @@ def check_given(
     if given is None:
         return
     for name in sorted(own):
-        if name not in given:
-            if not allow_missing:
-                raise RuntimeError(f"{name} is not presented")
-        elif tuple(given[name].shape) != own[name].shape:
-            raise MXNetError(
-                f"{name} has the shape {own[name].shape}, the given one {tuple(given[name].shape)}"
-            )
-    for name in given:
-        if name not in own and not allow_extra:
-            raise ValueError(f'Find name "{name}" that is not in the {where}')
+        if name not in given and not allow_missing:
+            raise RuntimeError(f"{name} is not presented")
+    must_fit(given, own, where, allow_extra)

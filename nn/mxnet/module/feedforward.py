@@ -13,8 +13,10 @@ from tapegrad.nn.mxnet.io.arrays import NDArrayIter
 from tapegrad.nn.mxnet.io.description import DataIter
 from tapegrad.nn.mxnet.io.wrapping import ResizeIter
 from tapegrad.nn.mxnet.module.base import DEFAULT
+from tapegrad.nn.mxnet.module.bucketing import BucketingModule
 from tapegrad.nn.mxnet.module.module import Module
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
 __all__ = ["FeedForward"]
 
@@ -24,6 +26,8 @@ VALIDATION = LogValidationMetricsCallback()
 class FeedForward:
     """A symbol with parameters, to fit, predict and score NumPy arrays or iterators.
 
+    symbol:             a Symbol; or a function from the key of a bucket to one, for iterators whose
+                        batches have a bucket_key
     ctx:                a Context or a list of them
     num_epoch:          the epoch to stop at; begin_epoch: the one to begin with
     epoch_size:         batches in an epoch; all of the data's when omitted
@@ -48,22 +52,28 @@ class FeedForward:
         begin_epoch: int = 0,
         **kwargs: Any,
     ):
-        self.symbol, self.ctx = symbol, ctx
+        self.sym_gen = symbol if callable(symbol) and not isinstance(symbol, Symbol) else None
+        self.symbol: Any = symbol if self.sym_gen is None else None
+        self.ctx = ctx
         self.num_epoch, self.epoch_size, self.begin_epoch = num_epoch, epoch_size, begin_epoch
         self.optimizer, self.initializer, self.kwargs = optimizer, initializer, dict(kwargs)
         self.numpy_batch_size = numpy_batch_size
         self.arg_params, self.aux_params = arg_params, aux_params
         self.allow_extra_params = allow_extra_params
+        if self.sym_gen is None:
+            self._check_arguments()
+        self._pred_exec: Any = None
+
+    def _check_arguments(self) -> None:
         for given, names, what in (
-            (arg_params, symbol.list_arguments(), "argument"),
-            (aux_params, symbol.list_auxiliary_states(), "auxiliary state"),
+            (self.arg_params, self.symbol.list_arguments(), "argument"),
+            (self.aux_params, self.symbol.list_auxiliary_states(), "auxiliary state"),
         ):
             unknown = [name for name in given or {} if name not in names]
-            if unknown and not allow_extra_params:
+            if unknown and not self.allow_extra_params:
                 raise ValueError(
                     f"{unknown[0]} is no {what} of the symbol; allow_extra_params=True drops it"
                 )
-        self._pred_exec: Any = None
 
     # Data
 
@@ -92,14 +102,21 @@ class FeedForward:
         how = "roll_over" if training else "pad"
         return NDArrayIter(x, y, size, shuffle=training, last_batch_handle=how)
 
-    def _module(self, data: Any, **settings: Any) -> Module:
+    def _module(self, data: Any, **settings: Any) -> Module | BucketingModule:
+        if self.sym_gen is not None:
+            self.symbol = self.sym_gen(data.default_bucket_key)
+            self._check_arguments()
         arguments = self.symbol.list_arguments()
         labels = [d[0] for d in data.provide_label or () if d[0] in arguments]
-        return Module(
-            self.symbol, [d[0] for d in data.provide_data], labels, context=self.ctx, **settings
-        )
+        names, generate = [d[0] for d in data.provide_data], self.sym_gen
+        if generate is None:
+            return Module(self.symbol, names, labels, context=self.ctx, **settings)
+        return BucketingModule(
+            lambda key: (generate(key), names, labels), data.default_bucket_key, context=self.ctx,
+            **settings,
+        )  # fmt: skip
 
-    def _predictor(self, data: Any) -> Module:
+    def _predictor(self, data: Any) -> Module | BucketingModule:
         """A Module bound for these data, with the parameters.
 
         Raises ValueError before there are parameters.
@@ -107,7 +124,8 @@ class FeedForward:
         if self.arg_params is None:
             raise ValueError("there are no parameters yet: call fit, or give arg_params")
         module = self._module(data)
-        labels = [d for d in data.provide_label or () if d[0] in module.label_names]
+        arguments = self.symbol.list_arguments()
+        labels = [d for d in data.provide_label or () if d[0] in arguments]
         module.bind(data.provide_data, labels or None, for_training=False)
         module.set_params(self.arg_params, self.aux_params or {}, allow_extra=True)
         self._pred_exec = module

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.executor import Executor, simple_bind
 from tapegrad.nn.mxnet.io.description import DataDesc, described
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array
@@ -238,12 +239,16 @@ class DataParallelExecutorGroup:
     def backward(self, out_grads: Any = None) -> None:
         """Run all backwards.
 
-        Raises AssertionError unless bound for training.
+        Raises AssertionError unless bound for training, MXNetError for another number of gradients.
         """
         if not self.for_training:
             raise AssertionError("re-bind with for_training=True to run backward")
         if out_grads is not None and not isinstance(out_grads, (list, tuple)):
             out_grads = [out_grads]
+        if out_grads is not None and len(out_grads) != len(self.output_names):
+            raise MXNetError(
+                f"backward: {len(out_grads)} gradients for {len(self.output_names)} outputs"
+            )
         for executor, part in zip(self.execs, self.slices, strict=True):
             if out_grads is None:
                 executor.backward()

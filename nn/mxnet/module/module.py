@@ -196,13 +196,9 @@ class Module(BaseModule):
         grad_req:                  "write", "add" or "null"; a list or a dict of them by argument
         Raises ValueError for names other than data_names, AssertionError for a shared module that
         is not ready, MXNetError for shapes that cannot be inferred.  A bind that fails leaves the
-        module unbound.
+        module as it was.
         """
-        if force_rebind:
-            if self.binded and not faults_of_1_9_1():
-                self._sync_params_from_devices()
-            self._reset_bind()
-        if self.binded:
+        if self.binded and not force_rebind:
             self.logger.warning("Already bound, ignoring bind()")
             return
         self._must(for_training or not inputs_need_grad, "inputs_need_grad needs for_training=True")
@@ -220,6 +216,8 @@ class Module(BaseModule):
             for_training, inputs_need_grad, shared_group, self._fixed_param_names, grad_req,
             self._state_names, self._group2ctxs,
         )  # fmt: skip
+        if self.binded and not faults_of_1_9_1():
+            self._sync_params_from_devices()
         self.for_training, self.inputs_need_grad = for_training, inputs_need_grad
         self._grad_req, self._exec_group = grad_req, group
         self._data_shapes, self._label_shapes = data, label

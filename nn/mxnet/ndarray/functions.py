@@ -98,7 +98,8 @@ def _context(given: Any, inputs: Sequence[NDArray]) -> Context:
 
 def _fresh(y: Any, inputs: Sequence[NDArray], context: Context) -> NDArray:
     """An NDArray that shares no memory with an input: operators of arrays give new arrays."""
-    if any(y is x.tensor or np.shares_memory(y.data, x.tensor.data) for x in inputs):
+    xp = devices.namespace(y.data)
+    if any(y is x.tensor or xp.shares_memory(y.data, x.tensor.data) for x in inputs):
         y = Tensor(y.data.copy())
     return from_tensor(y, context)
 

@@ -222,6 +222,8 @@ class NDArray(Overloading):
             new = new.data
         if not devices.is_array(new) and not isinstance(new, Number):
             new = np.asarray(new)
+        if devices.is_array(new):
+            new = devices.to_device(new, self._tensor.device)
         memory[_index(key)] = new
 
     def _call(self, operator: str, arrays: Sequence[Any], settings: dict[str, Any]) -> Any:

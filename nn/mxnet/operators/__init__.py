@@ -3,6 +3,7 @@
 from tapegrad.nn.mxnet.operators import arranging as arranging
 from tapegrad.nn.mxnet.operators import boxes as boxes
 from tapegrad.nn.mxnet.operators import choosing as choosing
+from tapegrad.nn.mxnet.operators import colours as colours
 from tapegrad.nn.mxnet.operators import convolution as convolution
 from tapegrad.nn.mxnet.operators import creation as creation
 from tapegrad.nn.mxnet.operators import densities as densities
@@ -17,6 +18,7 @@ from tapegrad.nn.mxnet.operators import patches as patches
 from tapegrad.nn.mxnet.operators import places as places
 from tapegrad.nn.mxnet.operators import pooling as pooling
 from tapegrad.nn.mxnet.operators import proposals as proposals
+from tapegrad.nn.mxnet.operators import quantization as quantization
 from tapegrad.nn.mxnet.operators import recurrent as recurrent
 from tapegrad.nn.mxnet.operators import reduction as reduction
 from tapegrad.nn.mxnet.operators import regions as regions

@@ -12,6 +12,7 @@ from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Bool, Choice, DType, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.operators.constants import beside
 from tapegrad.nn.mxnet.reshape import reshaped
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 
@@ -121,7 +122,7 @@ def pad(call: Call, data: Tensor) -> Any:
         at = np.arange(-before, n + after)
         at = np.clip(at, 0, n - 1) if a.mode == "edge" else n - 1 - abs(n - 1 - abs(at))
         if before or after:
-            y = ops.take(y, at, axis)
+            y = ops.take(y, beside(y, at), axis)
     return y
 
 

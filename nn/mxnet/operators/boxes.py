@@ -15,7 +15,7 @@ import numpy as np
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Floats, Int
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 
 __all__ = ["box_iou", "box_nms", "multibox_detection", "multibox_prior", "multibox_target"]
@@ -392,7 +392,7 @@ def box_nms(call: Call, data: Tensor) -> Any:
         score=a.score_index, label=a.id_index, background=a.background_id, force=a.force_suppress,
         center=a.in_format == "center",
     )  # fmt: skip
-    picked = rows[np.arange(rows.shape[0])[:, None], ops.maximum(at, 0)]
+    picked = rows[beside(rows, np.arange(rows.shape[0])[:, None]), ops.maximum(at, 0)]
     if a.in_format != a.out_format:
         picked = _in_other_format(picked, a.coord_start, a.out_format == "center")
     y = ops.where(ops.expand_dims(ops.less(at, 0), -1), -1, picked)

@@ -10,7 +10,7 @@ from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, operator
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,10 @@ def pick(call: Call, data: Tensor, index: Tensor) -> Any:
 def one_hot(call: Call, indices: Tensor) -> Any:
     """on_value at the place of each index, off_value elsewhere, along a new last axis."""
     a = call.a
-    hit = ops.equal(ops.expand_dims(ops.to_integer(indices, dtype=_LONG), -1), np.arange(a.depth))
+    hit = ops.equal(
+        ops.expand_dims(ops.to_integer(indices, dtype=_LONG), -1),
+        beside(indices, np.arange(a.depth)),
+    )
     return ops.cast(ops.where(hit, a.on_value, a.off_value), dtype=a.dtype)
 
 
@@ -132,9 +135,10 @@ def _steps(data: Any, length: Any, axis: int) -> tuple[Any, Any]:
     """(numbers of the steps, lengths), both of a shape that broadcasts with data."""
     n = data.shape[axis]
     rest = (1,) * (data.ndim - 2)
+    steps = beside(data, np.arange(n))
     if axis == 0:
-        return np.arange(n).reshape((n, 1, *rest)), length.reshape((1, -1, *rest))
-    return np.arange(n).reshape((1, n, *rest)), length.reshape((-1, 1, *rest))
+        return steps.reshape((n, 1, *rest)), length.reshape((1, -1, *rest))
+    return steps.reshape((1, n, *rest)), length.reshape((-1, 1, *rest))
 
 
 @operator(
@@ -166,7 +170,7 @@ def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = Non
     if sequence_length is None:
         return ops.take(data, -1, axis)
     at = ops.to_integer(sequence_length, dtype=_LONG) - 1
-    samples = np.arange(data.shape[1 - axis])
+    samples = beside(data, np.arange(data.shape[1 - axis]))
     return data[(at, samples) if axis == 0 else (samples, at)]
 
 
@@ -184,8 +188,8 @@ def sequence_reverse(call: Call, data: Tensor, sequence_length: Tensor | None = 
         return ops.flip(data, axis)
     x = ops.swapaxes(data, 0, 1) if axis else data
     n, samples = x.shape[:2]
-    steps = np.arange(n)[:, None]
+    steps = beside(x, np.arange(n)[:, None])
     lengths = ops.to_integer(sequence_length, dtype=_LONG).reshape((1, -1))
     at = ops.where(ops.less(steps, lengths), lengths - 1 - steps, steps + lengths * 0)
-    y = x[at, np.arange(samples)[None, :] + at * 0]
+    y = x[at, beside(x, np.arange(samples)[None, :]) + at * 0]
     return ops.swapaxes(y, 0, 1) if axis else y

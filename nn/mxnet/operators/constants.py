@@ -1,7 +1,8 @@
 """constant, drawn: operations in plain NumPy code without a derivative, which replay runs again.
 
 What depends on values (which box suppresses which, which entry is the largest of a region) is
-computed on the CPU, and the result goes to the device of the first array.
+computed on the CPU, and the result goes to the device of the first array.  `beside` takes constants
+there.
 """
 
 from __future__ import annotations
@@ -10,11 +11,19 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tapegrad import devices
+from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
 
-__all__ = ["constant", "drawn"]
+__all__ = ["beside", "constant", "drawn"]
+
+
+def beside(x: Any, values: Any) -> Any:
+    """The NumPy array `values`, as a Tensor on the device of x."""
+    return Tensor(values, device=x.device)
 
 
 def _on_cpu(array: Any) -> Any:
@@ -42,13 +51,14 @@ def constant(fn: Callable[..., Any]) -> Any:
 def drawn(fn: Callable[..., Any]) -> Any:
     """Decorator: fn(*arrays, generator, **settings) draws random numbers; otherwise as `constant`.
 
-    The generator is a keyword-only argument; what it draws is repeated by replay.
+    The generator is a keyword-only argument, and the result goes to its device; replay repeats what
+    it draws.
     """
     signature = inspect.signature(fn)
 
     def body(xp: Any, *arrays: Any, **settings: Any) -> Any:
         found = fn(*map(_on_cpu, arrays), **settings)
-        return xp.asarray(found)
+        return devices.to_device(np.asarray(found), settings["generator"].device)
 
     body.__name__, body.__doc__, body.__module__ = fn.__name__, fn.__doc__, fn.__module__
     return public_function(Primitive(body, random=True, signature=signature), body)

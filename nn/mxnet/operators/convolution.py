@@ -277,6 +277,7 @@ def _upsampling_shapes(
 @operator(
     "UpSampling",
     _upsampling_inputs,
+    initial=dict.fromkeys(("weight", "arg1"), '["bilinear", {}]'),
     scale=Int(),
     num_filter=Int(0),
     sample_type=Choice(words=("bilinear", "nearest")),

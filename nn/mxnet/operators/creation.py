@@ -31,7 +31,7 @@ def _filled(call: Call, value: float) -> Tensor:
     shape = call.shape or call.a.shape
     if not known(shape):
         raise MXNetError(f"{call.name}: the shape {shape} is not known here")
-    return Tensor(np.full(shape, value, call.a.dtype))
+    return Tensor(np.full(shape, value, call.a.dtype), device=call.device)
 
 
 @operator(
@@ -63,7 +63,8 @@ def arange(call: Call) -> Any:
     """Numbers from start up to stop (from 0 up to start if there is no stop), each repeated."""
     a = call.a
     start, stop = (0.0, a.start) if a.stop is None else (a.start, a.stop)
-    return Tensor(np.repeat(np.arange(start, stop, a.step), a.repeat).astype(a.dtype))
+    y = np.repeat(np.arange(start, stop, a.step), a.repeat)
+    return Tensor(y.astype(a.dtype), device=call.device)
 
 
 @operator("zeros_like", flat="data", shapes=all_alike)
@@ -82,7 +83,7 @@ def ones_like(call: Call, data: Tensor) -> Any:
 def eye(call: Call) -> Any:
     """(N, M or N): ones on a diagonal, k above the main one."""
     a = call.a
-    return Tensor(np.eye(a.N, a.M or None, a.k, dtype=a.dtype))
+    return Tensor(np.eye(a.N, a.M or None, a.k, dtype=a.dtype), device=call.device)
 
 
 @operator(
@@ -93,7 +94,8 @@ def eye(call: Call) -> Any:
 def linspace(call: Call) -> Any:
     """`num` numbers in equal steps from start to stop."""
     a = call.a
-    return Tensor(np.linspace(a.start, a.stop, a.num, a.endpoint).astype(a.dtype))
+    y = np.linspace(a.start, a.stop, a.num, a.endpoint).astype(a.dtype)
+    return Tensor(y, device=call.device)
 
 
 @operator(

@@ -12,6 +12,7 @@ from tapegrad.nn.criterions.alignment import CTCCriterion
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
+from tapegrad.nn.mxnet.operators.constants import beside
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import unify
 
@@ -117,7 +118,7 @@ def _softmax_gradient(
     along = axis % p.ndim if axis else 1
     label = label.reshape((*p.shape[:along], *p.shape[along + 1 :]))
     classes = p.shape[along]
-    places = np.arange(classes).reshape((-1,) + (1,) * (p.ndim - along - 1))
+    places = beside(p, np.arange(classes).reshape((-1,) + (1,) * (p.ndim - along - 1)))
     hit = ops.equal(ops.expand_dims(label, along), places)
     target = ops.where(hit, 1 - smooth, smooth / max(classes - 1, 1)) if smooth else hit
     slope = p - ops.cast(target, dtype=p.dtype)
@@ -203,7 +204,7 @@ def _svm(data: Any, label: Any, *, margin: float, factor: float, linear: bool) -
 
 
 def _svm_gradient(g: Any, data: Any, label: Any, margin: float, factor: float, linear: bool) -> Any:
-    hit = ops.equal(ops.expand_dims(label, -1), np.arange(data.shape[-1]))
+    hit = ops.equal(ops.expand_dims(label, -1), beside(data, np.arange(data.shape[-1])))
     sign = ops.where(hit, -1.0, 1.0)
     lack = margin + sign * data
     size = ops.cast(lack > 0, dtype=data.dtype) if linear else 2 * ops.maximum(lack, 0)
@@ -319,7 +320,9 @@ def ctc_loss(call: Call, data: Tensor, label: Tensor, *lengths: Tensor) -> Any:
     blank = 0 if a.blank_label == "first" else data.shape[2] - 1
     ended = ops.less_equal(label, 0) if blank == 0 else ops.less(label, 0)
     if counts is not None:
-        ended = ops.greater_equal(np.arange(label.shape[1]), ops.expand_dims(counts, 1))
+        ended = ops.greater_equal(
+            beside(label, np.arange(label.shape[1])), ops.expand_dims(counts, 1)
+        )
     ended = ops.cumsum(ops.cast(ended, dtype=label.dtype), axis=1) > 0
     labels = ops.to_integer(ops.where(ended, -1, label), dtype=np.dtype(np.int64))
     criterion = CTCCriterion(blank=blank, reduction="none")

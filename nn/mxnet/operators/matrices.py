@@ -9,6 +9,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Float, Int
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
+from tapegrad.nn.mxnet.operators.constants import beside
 from tapegrad.nn.mxnet.operators.shape_rules import all_alike
 from tapegrad.nn.mxnet.symbol.inference import unify
 
@@ -132,7 +133,7 @@ def makediag(call: Call, A: Tensor) -> Any:
     rows, columns = _diagonal_places(n, offset)
     hit = np.zeros((n, size * size), np.dtype(A.dtype))
     hit[np.arange(n), rows * size + columns] = 1
-    return ops.matmul(ops.expand_dims(A, -2), hit).reshape((*A.shape[:-1], size, size))
+    return ops.matmul(ops.expand_dims(A, -2), beside(A, hit)).reshape((*A.shape[:-1], size, size))
 
 
 def _triangle_places(n: int, offset: int, lower: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +148,7 @@ def _triangle_places(n: int, offset: int, lower: bool) -> tuple[np.ndarray, np.n
 def extracttrian(call: Call, A: Tensor) -> Any:
     """The entries of a triangle, row by row: (…, n, n) -> (…, k)."""
     rows, columns = _triangle_places(A.shape[-1], call.a.offset, call.a.lower)
-    return A[..., rows, columns]
+    return A[..., beside(A, rows), beside(A, columns)]
 
 
 @operator("_linalg_maketrian", "A", aliases="linalg_maketrian", offset=Int(0), lower=Bool(True))
@@ -160,7 +161,7 @@ def maketrian(call: Call, A: Tensor) -> Any:
         raise ValueError(f"{count} entries fill no triangle")
     hit = np.zeros((count, n * n), np.dtype(A.dtype))
     hit[np.arange(count), rows * n + columns] = 1
-    return ops.matmul(ops.expand_dims(A, -2), hit).reshape((*A.shape[:-1], n, n))
+    return ops.matmul(ops.expand_dims(A, -2), beside(A, hit)).reshape((*A.shape[:-1], n, n))
 
 
 @operator("_linalg_gelqf", "A", aliases="linalg_gelqf", outputs="output0 output1")

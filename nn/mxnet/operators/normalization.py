@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int, Shape, Text
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
@@ -229,6 +227,6 @@ def dropout(call: Call, data: Tensor) -> Any:
     if not (call.train or a.mode == "always") or a.p == 0:
         return [data * 1, data * 0 + 1]
     shape = tuple(1 if i in a.axes else n for i, n in enumerate(data.shape))
-    draws = ops.uniform(shape=shape, dtype=np.dtype(data.dtype), generator=call.generator)
-    mask = ops.cast(ops.less(draws, 1 - a.p), dtype=data.dtype) / (1 - a.p)
+    kept = ops.less(call.uniform(shape, data.dtype), 1 - a.p)
+    mask = ops.cast(kept, dtype=data.dtype) / (1 - a.p)
     return [data * mask, mask]

@@ -10,7 +10,7 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Choice, Float, Floats, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
 from tapegrad.nn.mxnet.operators.choosing import added, places
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 from tapegrad.nn.mxnet.operators.shape_rules import first_alike
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def _strides(shape: Sequence[int]) -> np.ndarray:
 def ravel_multi_index(call: Call, data: Tensor) -> Any:
     """The number of the entry at places (d, …) in an array of `shape`: (d, …) -> (…)."""
     strides = _strides(call.a.shape).astype(np.dtype(data.dtype))
-    return ops.sum(data * strides.reshape((-1,) + (1,) * (data.ndim - 1)), axis=0)
+    strides = strides.reshape((-1,) + (1,) * (data.ndim - 1))
+    return ops.sum(data * beside(data, strides), axis=0)
 
 
 @operator("_unravel_index", aliases="unravel_index", flat="data", shape=Shape())
@@ -113,8 +114,8 @@ def slice_assign(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
     a = call.a
     number = np.arange(int(np.prod(lhs.shape))).reshape(tuple(lhs.shape))
     at = number[_key(a.begin, a.end, a.step)].ravel()
-    written = np.isin(number, at)
-    new = added(rhs.reshape((-1,)), [at], (number.size,)).reshape(tuple(lhs.shape))
+    written = beside(lhs, np.isin(number, at))
+    new = added(rhs.reshape((-1,)), [beside(lhs, at)], (number.size,)).reshape(tuple(lhs.shape))
     return ops.where(written, new, lhs)
 
 
@@ -125,7 +126,7 @@ def slice_assign_scalar(call: Call, data: Tensor) -> Any:
     a = call.a
     mask = np.zeros(tuple(data.shape), bool)
     mask[_key(a.begin, a.end, a.step)] = True
-    return ops.where(mask, a.scalar, data)
+    return ops.where(beside(data, mask), a.scalar, data)
 
 
 @operator("_scatter_set_nd", "lhs rhs indices", flat="indices", shape=Shape())
@@ -164,7 +165,7 @@ def index_array(call: Call, data: Tensor) -> Any:
 @operator("fill_element_0index", "lhs mhs rhs", flat="rhs")
 def fill_element(call: Call, lhs: Tensor, mhs: Tensor, rhs: Tensor) -> Any:
     """lhs (n, k) with mhs (n,) written in the column rhs (n,) of each row."""
-    at = (np.arange(lhs.shape[0]), places(rhs, lhs.shape[1], "clip"))
+    at = (beside(lhs, np.arange(lhs.shape[0])), places(rhs, lhs.shape[1], "clip"))
     return ops.where(_written(lhs, *at), added(mhs, at, tuple(lhs.shape)), lhs)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
+from tapegrad.nn.mxnet.operators.constants import beside
 from tapegrad.nn.mxnet.operators.windows import as_planes, from_planes
 from tapegrad.nn.mxnet.symbol.inference import unify
 
@@ -105,7 +106,7 @@ def pooling(call: Call, data: Tensor) -> Any:
         total = total ** (1 / a.p_value)
     elif a.pool_type == "avg":
         outside = a.count_include_pad is None or a.count_include_pad
-        total = total / _counts(found, outside, np.dtype(x.dtype))
+        total = total / beside(x, _counts(found, outside, np.dtype(x.dtype)))
     return from_planes(total, a.layout)
 
 

@@ -120,10 +120,8 @@ def rnn(call: Call, data: Tensor, parameters: Tensor, state: Tensor, *more: Tens
             last_c.append(c)
         x = ops.concatenate(found, 2) if directions == 2 else found[0]
         if a.p and call.train and layer < a.num_layers - 1:
-            draws = ops.uniform(
-                shape=tuple(x.shape), dtype=np.dtype(x.dtype), generator=call.generator
-            )
-            x = x * (ops.cast(ops.less(draws, 1 - a.p), dtype=x.dtype) / (1 - a.p))
+            kept = ops.less(call.uniform(x.shape, x.dtype), 1 - a.p)
+            x = x * (ops.cast(kept, dtype=x.dtype) / (1 - a.p))
     results = [x]
     if a.state_outputs:
         results.append(ops.stack(last_h))

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd import custom_vjp, ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, DType, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, operator
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
@@ -124,19 +124,19 @@ def _positions(y: Any, dtype: Any = _SINGLE) -> Any:
     return ops.cast(with_axis(y), dtype=dtype)
 
 
-@operator("argmax", axis=Int(None, none=True), keepdims=Bool(False))
+@operator("argmax", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
 def argmax(call: Call, data: Tensor) -> Any:
     """The position of the first largest entry along an axis, of all entries without one."""
     return _positions(ops.argmax(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
-@operator("argmin", axis=Int(None, none=True), keepdims=Bool(False))
+@operator("argmin", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
 def argmin(call: Call, data: Tensor) -> Any:
     """The position of the first smallest entry along an axis, of all entries without one."""
     return _positions(ops.argmin(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
-@operator("argmax_channel")
+@operator("argmax_channel", flat="data")
 def argmax_channel(call: Call, data: Tensor) -> Any:
     """The position of the first largest entry along axis 1."""
     return _positions(ops.argmax(data, axis=1))
@@ -160,6 +160,7 @@ def sort(call: Call, data: Tensor) -> Any:
 
 @operator(
     "argsort",
+    flat="data",
     axis=Int(-1, none=True),
     is_ascend=Bool(True),
     dtype=DType(_SINGLE),
@@ -199,7 +200,7 @@ def topk(call: Call, data: Tensor) -> Any:
     a, shape = call.a, data.shape
     flat, at, axis = _ordered(data, a.axis, a.is_ascend)
     count = a.k or flat.shape[axis]
-    at = ops.take(at, np.arange(count), axis)
+    at = ops.take(at, beside(at, np.arange(count)), axis)
     if a.ret_typ == "mask":
         return _mask(flat, at, axis=axis).reshape(tuple(shape))
     values = ops.take_along_axis(flat, at, axis)
@@ -256,7 +257,7 @@ def _normalized(call: Call, data: Tensor, length: Tensor | None, function: Any, 
     axis = a.axis % x.ndim
     shape = [1] * x.ndim
     shape[axis] = x.shape[axis]
-    places = np.arange(x.shape[axis]).reshape(shape)
+    places = beside(x, np.arange(x.shape[axis]).reshape(shape))
     valid = ops.less(places, ops.expand_dims(length, axis))
     y = function(ops.where(valid, x, -np.inf), axis=a.axis)
     return ops.where(valid, y, out)

@@ -9,7 +9,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
-from tapegrad.nn.mxnet.operators.constants import constant
+from tapegrad.nn.mxnet.operators.constants import beside, constant
 from tapegrad.nn.mxnet.operators.sampling import sampled
 from tapegrad.nn.mxnet.operators.windows import length, of_rank
 from tapegrad.nn.mxnet.symbol.inference import unify
@@ -89,7 +89,7 @@ def roi_pooling(call: Call, data: Tensor, rois: Tensor) -> Any:
     n, channels, high, wide = data.shape
     at = _largest_places(data, rois, size=call.a.pooled_size, scale=call.a.spatial_scale)
     image = ops.clip(ops.to_integer(rois[:, 0], dtype=_LONG), 0, n - 1).reshape((-1, 1, 1, 1))
-    plane = np.arange(channels).reshape((1, -1, 1, 1))
+    plane = beside(data, np.arange(channels).reshape((1, -1, 1, 1)))
     flat = data.reshape((n, channels, high * wide))
     return ops.where(ops.less(at, 0), 0, flat[image, plane, ops.maximum(at, 0)])
 
@@ -227,8 +227,10 @@ def deformable_convolution(
     columns = (np.arange(w) * stride[1] - pad[1])[None, None, :] + (j * dilate[1])[:, None, None]
     # each deformable group of channels is an image of its own
     images = data.reshape((n * groups, channels // groups, high, wide))
-    y = (moved[:, :, :, 0] + rows.astype(dtype)).reshape((n * groups, kh * kw, h, w))
-    x = (moved[:, :, :, 1] + columns.astype(dtype)).reshape((n * groups, kh * kw, h, w))
+    y = (moved[:, :, :, 0] + beside(data, rows.astype(dtype))).reshape((n * groups, kh * kw, h, w))
+    x = (moved[:, :, :, 1] + beside(data, columns.astype(dtype))).reshape(
+        (n * groups, kh * kw, h, w)
+    )
     patches = sampled(images, x, y).reshape(
         (n, a.num_group, channels // a.num_group * kh * kw, h * w)
     )

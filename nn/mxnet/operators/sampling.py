@@ -10,6 +10,7 @@ import numpy as np
 from tapegrad.autograd import ops
 from tapegrad.nn.mxnet.attributes import Attributes, Bool, Choice, Float, Int, Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape, operator
+from tapegrad.nn.mxnet.operators.constants import beside
 from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def _affine(theta: Any, high: int, wide: int) -> Any:
     """(N, 6) -> (N, 2, high, wide): [x, y] = θ · [x', y', 1] for x', y' from -1 to 1."""
     x, y = np.meshgrid(_steps(wide), _steps(high))
     places = np.stack([x.ravel(), y.ravel(), np.ones(x.size)]).astype(theta.dtype)
-    return (theta.reshape((-1, 2, 3)) @ places).reshape((theta.shape[0], 2, high, wide))
+    return (theta.reshape((-1, 2, 3)) @ beside(theta, places)).reshape(
+        (theta.shape[0], 2, high, wide)
+    )
 
 
 def _warped(flow: Any) -> Any:
@@ -41,7 +44,7 @@ def _warped(flow: Any) -> Any:
     x, y = np.meshgrid(np.arange(wide), np.arange(high))
     half = np.array([max(wide - 1, 1), max(high - 1, 1)]).reshape((1, 2, 1, 1)) / 2
     places = np.stack([x, y])[None].astype(flow.dtype)
-    return (flow + places) / half.astype(flow.dtype) - 1
+    return (flow + beside(flow, places)) / beside(flow, half.astype(flow.dtype)) - 1
 
 
 @operator(
@@ -67,7 +70,7 @@ def sampled(data: Any, x: Any, y: Any) -> Any:
     """
     n, channels, high, wide = data.shape
     flat = ops.moveaxis(data, 1, -1).reshape((n * high * wide, channels))
-    base = (np.arange(n) * (high * wide)).reshape((n,) + (1,) * (x.ndim - 1))
+    base = beside(data, (np.arange(n) * (high * wide)).reshape((n,) + (1,) * (x.ndim - 1)))
     left, top = ops.floor(x), ops.floor(y)
     total: Any = 0
     for down in (0, 1):
@@ -154,7 +157,7 @@ def averages(n: int, m: int) -> np.ndarray:
 def _along_both(data: Any, rows: np.ndarray, columns: np.ndarray) -> Any:
     """rows · data · columnsᵀ of each image."""
     dtype = np.dtype(data.dtype)
-    return (rows.astype(dtype) @ data) @ columns.T.astype(dtype)
+    return (beside(data, rows.astype(dtype)) @ data) @ beside(data, columns.T.astype(dtype))
 
 
 _MODES = ("like", "odd_scale", "size", "to_even_down", "to_even_up", "to_odd_down", "to_odd_up")

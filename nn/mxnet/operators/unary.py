@@ -126,18 +126,10 @@ def identity_like(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     return lhs * 1
 
 
-@operator("BlockGrad", aliases="stop_gradient", shapes=all_alike)
+@operator("BlockGrad", aliases="stop_gradient", flat="data", shapes=all_alike)
 def block_grad(call: Call, data: Tensor) -> Tensor:
     """The data, without a gradient."""
-    return _block(data)
-
-
-@custom_vjp
-def _block(x: Any) -> Any:
-    return x * 1
-
-
-_block.vjp(x=lambda g: g * 0)
+    return data * 1
 
 
 @operator("Cast", aliases="cast", dtype=DType(), shapes=all_alike)
@@ -225,7 +217,7 @@ def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
             return _prelu_in_place(x, slope)
         return ops.where(positive, x, slope * x)
     if a.act_type == "rrelu" and call.train:
-        draws = ops.uniform(shape=tuple(x.shape), dtype=np.dtype(x.dtype), generator=call.generator)
+        draws = call.uniform(x.shape, x.dtype)
         slope = a.lower_bound + (a.upper_bound - a.lower_bound) * draws
         return ops.where(positive, x, slope * x), slope
     if a.act_type == "rrelu":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
 
@@ -63,13 +64,14 @@ class Adam(_Moments):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         t = self._update_count(index)
         rate = self._get_lr(index) * math.sqrt(1 - self.beta2**t) / (1 - self.beta1**t)
         g = self._with_decay(index, w, g)
         m, v = state
         m[...] = self.beta1 * m + (1 - self.beta1) * g
         v[...] = self.beta2 * v + (1 - self.beta2) * g * g
-        w -= rate * m / (np.sqrt(v) + self.epsilon)
+        w -= rate * m / (xp.sqrt(v) + self.epsilon)
 
 
 @register
@@ -85,15 +87,16 @@ class Adamax(_Moments):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         t = self._update_count(index)
         rate = self._get_lr(index) / (1 - self.beta1**t)
         g = self._with_decay(index, w, g)
         m, u = state
         m[...] = self.beta1 * m + (1 - self.beta1) * g
-        u[...] = np.maximum(self.beta2 * u, np.abs(g))
+        u[...] = xp.maximum(self.beta2 * u, xp.abs(g))
         with np.errstate(invalid="ignore", divide="ignore"):
             move = rate * m / u
-        w -= move if faults_of_1_9_1() else np.where(u == 0, 0, move)
+        w -= move if faults_of_1_9_1() else xp.where(u == 0, 0, move)
 
 
 @register
@@ -109,6 +112,7 @@ class Nadam(_Moments):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         t = self._update_count(index)
         lr = self._get_lr(index)
         g = self._with_decay(index, w, g)
@@ -123,7 +127,7 @@ class Nadam(_Moments):
         m_prime = m / (1.0 - following)
         v_prime = v / (1.0 - self.beta2**t)
         m_bar = (1.0 - now) * g_prime + then * m_prime
-        w -= lr * m_bar / (np.sqrt(v_prime) + self.epsilon)
+        w -= lr * m_bar / (xp.sqrt(v_prime) + self.epsilon)
 
 
 @register
@@ -143,11 +147,12 @@ class AdaGrad(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         g = self.scaled(g)
         state += g * g
-        w -= lr * (g / np.sqrt(state + self.float_stable_eps) + wd * w)
+        w -= lr * (g / xp.sqrt(state + self.float_stable_eps) + wd * w)
 
 
 @register
@@ -169,12 +174,13 @@ class GroupAdaGrad(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class.  Raises ValueError for weight decay."""
+        xp = devices.namespace(w)
         self._update_count(index)
         if self._get_wd(index):
             raise ValueError("Weight decay is not supported for GroupAdaGrad")
         g = self.scaled(g)
-        state += np.mean(g * g, axis=1, keepdims=True)
-        w -= self._get_lr(index) * g / np.sqrt(state + self.float_stable_eps)
+        state += xp.mean(g * g, axis=1, keepdims=True)
+        w -= self._get_lr(index) * g / xp.sqrt(state + self.float_stable_eps)
 
 
 @register
@@ -205,6 +211,7 @@ class RMSProp(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         g = self.clipped(g * self.rescale_grad + wd * w)
@@ -213,12 +220,12 @@ class RMSProp(Optimizer):
         if self.centered:
             mean, delta = state[1:]
             mean[...] = self.gamma1 * mean + (1 - self.gamma1) * g
-            delta[...] = self.gamma2 * delta - lr * g / np.sqrt(n - mean * mean + self.epsilon)
+            delta[...] = self.gamma2 * delta - lr * g / xp.sqrt(n - mean * mean + self.epsilon)
             w += delta
         else:
-            w -= lr * g / np.sqrt(n + self.epsilon)
+            w -= lr * g / xp.sqrt(n + self.epsilon)
         if self.clip_weights:
-            np.clip(w, -self.clip_weights, self.clip_weights, out=w)
+            xp.clip(w, -self.clip_weights, self.clip_weights, out=w)
 
 
 @register
@@ -238,12 +245,13 @@ class AdaDelta(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         wd = self._get_wd(index)
         g = self.scaled(g)
         a, moved = state
         a[...] = self.rho * a + (1.0 - self.rho) * g * g
-        d = np.sqrt(moved + self.epsilon) / np.sqrt(a + self.epsilon) * g
+        d = xp.sqrt(moved + self.epsilon) / xp.sqrt(a + self.epsilon) * g
         moved[...] = self.rho * moved + (1.0 - self.rho) * d * d
         w -= d + wd * w
 
@@ -267,14 +275,15 @@ class Ftrl(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         g = self.scaled(g)
         z, n = state
-        z += g - (np.sqrt(n + g * g) - np.sqrt(n)) * w / lr
+        z += g - (xp.sqrt(n + g * g) - xp.sqrt(n)) * w / lr
         n += g * g
-        moved = (np.sign(z) * self.lamda1 - z) / ((self.beta + np.sqrt(n)) / lr + wd)
-        w[...] = moved * (np.abs(z) > self.lamda1)
+        moved = (xp.sign(z) * self.lamda1 - z) / ((self.beta + xp.sqrt(n)) / lr + wd)
+        w[...] = moved * (xp.abs(z) > self.lamda1)
 
 
 @register
@@ -296,12 +305,13 @@ class FTML(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         t = self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         g = self.clipped(g * self.rescale_grad + wd * w)
         d, v, z = state
         v[...] = self.beta2 * v + (1 - self.beta2) * g * g
-        new = (1 - self.beta1**t) / lr * (np.sqrt(v / (1 - self.beta2**t)) + self.epsilon)
+        new = (1 - self.beta1**t) / lr * (xp.sqrt(v / (1 - self.beta2**t)) + self.epsilon)
         z[...] = self.beta1 * z + (1 - self.beta1) * g - (new - self.beta1 * d) * w
         d[...] = new
         w[...] = -z / new
@@ -328,6 +338,7 @@ class LAMB(_Moments):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         t = self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         g = self.scaled(g)
@@ -337,12 +348,12 @@ class LAMB(_Moments):
         first, second = m, v
         if self.bias_correction:
             first, second = m / (1 - self.beta1**t), v / (1 - self.beta2**t)
-        direction = first / (np.sqrt(second) + self.epsilon) + wd * w
-        size = float(np.linalg.norm(w))
+        direction = first / (xp.sqrt(second) + self.epsilon) + wd * w
+        size = float(xp.linalg.norm(w))
         if self.lower_bound is not None and self.lower_bound >= 0:
             size = max(size, self.lower_bound)
         if self.upper_bound is not None and self.upper_bound >= 0:
             size = min(size, self.upper_bound)
-        moved = float(np.linalg.norm(direction))
+        moved = float(xp.linalg.norm(direction))
         ratio = size / moved if size and moved else 1.0
         w -= lr * ratio * direction

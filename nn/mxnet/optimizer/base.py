@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, zeros
 from tapegrad.nn.mxnet.registry import Registry
@@ -55,6 +56,10 @@ class Optimizer:
                       not decayed
     multi_precision:  keep a float32 copy of float16 parameters
     """
+
+    opt_registry: ClassVar[dict[str, Any]] = _registry.classes  # name -> class
+    register = staticmethod(register)
+    create_optimizer = staticmethod(create)
 
     def __init__(
         self,
@@ -175,7 +180,7 @@ class Optimizer:
     def clipped(self, g: np.ndarray) -> np.ndarray:
         """g within ± clip_gradient; None and numbers below 0 mean no bound, and so does 0."""
         bound = self.clip_gradient
-        return np.clip(g, -bound, bound) if bound is not None and bound > 0 else g
+        return devices.namespace(g).clip(g, -bound, bound) if bound is not None and bound > 0 else g
 
     def scaled(self, g: np.ndarray) -> np.ndarray:
         """rescale_grad · g, clipped."""
@@ -261,9 +266,13 @@ class Updater:
         found: bytes = service("mxnet.dump_states")(self.states)
         return found
 
-    def set_states(self, states: bytes) -> None:
-        """Take the states of a .states file's bytes.  Raises MXNetError for other bytes."""
-        self.states = dict(service("mxnet.load_states")(states))
+    def set_states(self, states: bytes, place: str | None = None) -> None:
+        """Take the states of a .states file's bytes.
+
+        place: the file's name, for errors
+        Raises FormatError for other bytes; nothing has changed then.
+        """
+        self.states = dict(service("mxnet.load_states")(states, place))
         self.states_synced = dict.fromkeys(self.states, False)
 
     def save_states(self, fname: Any) -> None:
@@ -271,8 +280,8 @@ class Updater:
         service("mxnet.write_file")(fname, self.get_states())
 
     def load_states(self, fname: Any) -> None:
-        """Read a .states file.  Raises MXNetError, OSError."""
-        self.set_states(service("mxnet.read_file")(fname))
+        """Read a .states file.  Raises FormatError, OSError; nothing has changed then."""
+        self.set_states(service("mxnet.read_file")(fname), str(fname))
 
 
 def get_updater(optimizer: Optimizer) -> Updater:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tapegrad import devices
 from tapegrad.nn.mxnet.compat import faults_of_1_9_1
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
 from tapegrad.nn.mxnet.random import draw_normal
@@ -13,7 +14,7 @@ from tapegrad.nn.mxnet.random import draw_normal
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 
-__all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test"]
+__all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test", "ccSGD"]
 
 
 class _WithMomentum(Optimizer):
@@ -110,13 +111,14 @@ class Signum(Optimizer):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
         if state is None:
-            w[...] = (1 - lr * wd) * w - lr * np.sign(self.scaled(g))
+            w[...] = (1 - lr * wd) * w - lr * xp.sign(self.scaled(g))
             return
         state[...] = self.momentum * state - (1 - self.momentum) * (wd * w + self.scaled(g))
-        w[...] = (1 - lr * self.wd_lh) * w + lr * np.sign(state)
+        w[...] = (1 - lr * self.wd_lh) * w + lr * xp.sign(state)
 
 
 @register
@@ -160,7 +162,8 @@ class SGLD(Optimizer):
         """See the class."""
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
-        w += -lr / 2 * (self.scaled(g) + wd * w) + draw_normal(0, np.sqrt(lr), w.shape)
+        noise = devices.namespace(w).asarray(draw_normal(0, np.sqrt(lr), w.shape))
+        w += -lr / 2 * (self.scaled(g) + wd * w) + noise
 
 
 @register
@@ -192,6 +195,7 @@ class LARS(_WithMomentum):
 
     def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
+        xp = devices.namespace(w)
         self._update_count(index)
         rate = self.learning_rate
         if self.cur_lr is None or rate != self.cur_lr:
@@ -199,8 +203,8 @@ class LARS(_WithMomentum):
         lr, wd = self._get_lr(index), self._get_wd(index)
         name = self.idx2name.get(index, str(index))
         if not name.endswith(("gamma", "beta", "bias")):
-            w_norm = float(np.linalg.norm(w.astype(np.float64)))
-            g_norm = float(np.linalg.norm((g * self.rescale_grad).astype(np.float64)))
+            w_norm = float(xp.linalg.norm(w.astype(np.float64)))
+            g_norm = float(xp.linalg.norm((g * self.rescale_grad).astype(np.float64)))
             if w_norm > 0 and g_norm > 0:
                 lr *= self.eta * w_norm / (g_norm + wd * w_norm + self.eps)
         move = lr * (self.scaled(g) + wd * w)

@@ -8,15 +8,25 @@ from tapegrad.nn.mxnet.rnn.checkpoints import (
     rnn_unroll,
     save_rnn_checkpoint,
 )
+from tapegrad.nn.mxnet.rnn.convolutional import (
+    BaseConvRNNCell,
+    ConvGRUCell,
+    ConvLSTMCell,
+    ConvRNNCell,
+)
 from tapegrad.nn.mxnet.rnn.fused import FusedRNNCell
 from tapegrad.nn.mxnet.rnn.modifiers import DropoutCell, ModifierCell, ResidualCell, ZoneoutCell
 from tapegrad.nn.mxnet.rnn.sentences import BucketSentenceIter, encode_sentences
 from tapegrad.nn.mxnet.rnn.stacks import BidirectionalCell, SequentialRNNCell
 
 __all__ = [
+    "BaseConvRNNCell",
     "BaseRNNCell",
     "BidirectionalCell",
     "BucketSentenceIter",
+    "ConvGRUCell",
+    "ConvLSTMCell",
+    "ConvRNNCell",
     "DropoutCell",
     "FusedRNNCell",
     "GRUCell",

@@ -1,7 +1,8 @@
 """apply_operator: a new node from an operator, its inputs and its attributes.
 
 Inputs that are not given become variables, named by the node: "fc1" makes "fc1_weight" and
-"fc1_bias", which carry the node's attributes, as MXNet's do.
+"fc1_bias", which carry the node's attributes, as MXNet's do.  A variable of an input that the
+operator has first values for (`Operator.initial`) gets them as its `__init__`, unless it has one.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def apply_operator(
     Raises MXNetError for an unknown input or attribute, too many inputs, or an input given twice.
     """
     texts = texts_of(op.kinds, settings)
-    if op.variadic and op.variadic not in texts:
-        texts[op.variadic] = str(len(positional) + len(named))
+    counted = op.variadic or ("num_args" if "num_args" in op.kinds else "")
+    if counted:
+        texts.setdefault(counted, str(len(positional) + len(named)))
     extra = {_dunder(k): v for k, v in current_attributes(attributes).items()}
     full = current_names().get(name, hint or op.hint)
     own, of_inputs = attributes_of_inputs({**texts, **extra})
@@ -63,17 +65,17 @@ def apply_operator(
             raise MXNetError(f"{op.name} {full!r}: input {key!r} is given twice")
         given[key] = output
     for key in names:
-        node.inputs.append(given[key] if key in given else (_variable(node, op, key), 0))
+        output = given[key] if key in given else (_variable(node, key), 0)
+        if key in op.initial and output[0].op is None:
+            output[0].attrs.setdefault("__init__", op.initial[key])
+        node.inputs.append(output)
     for key, value in of_inputs.items():
         node.pass_on(key, value)
     return node
 
 
-def _variable(node: Node, op: Operator, key: str) -> Node:
-    attrs = dict(node.attrs)
-    if key in op.initial:
-        attrs.setdefault("__init__", op.initial[key])
-    return Node(None, f"{node.name}_{key}", attrs)
+def _variable(node: Node, key: str) -> Node:
+    return Node(None, f"{node.name}_{key}", dict(node.attrs))
 
 
 def _dunder(key: str) -> str:

@@ -6,7 +6,7 @@ A graph has no object of its own: it is what can be reached from some outputs.  
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.attributes import Attributes, input_of
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.declaration import Operator
 
-__all__ = ["Node", "Output", "in_order", "output_name", "states_of"]
+__all__ = ["Node", "Output", "in_order", "output_name", "states_of", "takes_head_gradient"]
 
 
 @dataclass(eq=False)
@@ -109,3 +109,20 @@ def states_of(nodes: Iterable[Node]) -> set[int]:
             if name in own and child.op is None:
                 found.add(id(child))
     return found
+
+
+def takes_head_gradient(output: Output, wanted: Collection[str]) -> bool:
+    """Whether a gradient that arrives at an output reaches one of the variables `wanted`.
+
+    A loss has its own gradient, and BlockGrad, argmax and their like let none through.
+    """
+    seen: dict[int, bool] = {}
+    for node in in_order([output]):
+        if node.op is None:
+            seen[id(node)] = node.name in wanted
+            continue
+        names = zip(node.input_names, node.inputs, strict=False)
+        seen[id(node)] = not node.op.loss(node.read) and any(
+            seen[id(child)] for name, (child, _) in names if name not in node.op.flat
+        )
+    return seen[id(output[0])]

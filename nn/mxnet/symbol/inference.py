@@ -16,7 +16,7 @@ from tapegrad import devices
 from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.mxnet.attributes import Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape
-from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.errors import MXNetValueError
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order
 
 __all__ = ["TYPE_FLAGS", "Shapes", "infer_shapes", "infer_types", "known", "known_all", "unify"]
@@ -96,7 +96,7 @@ class Shapes:
             shown = ", ".join(
                 f"{name}={shape}" for name, shape in zip(node.input_names, inputs, strict=False)
             )
-            raise MXNetError(f"{node.op.name} {node.name!r} ({shown}): {error}") from error
+            raise MXNetValueError(f"{node.op.name} {node.name!r} ({shown}): {error}") from error
         for entry, shape in zip(node.inputs, inputs, strict=True):
             self._learn(entry, shape, node)
         for i, shape in enumerate(outputs):
@@ -107,7 +107,7 @@ class Shapes:
         try:
             self.of[key] = unify(self.of.get(key), shape)
         except ValueError as error:
-            raise MXNetError(
+            raise MXNetValueError(
                 f"{at.name!r} needs another shape of {output[0].name!r}: {error}"
             ) from error
 
@@ -161,6 +161,14 @@ def infer_types(heads: Sequence[Output], given: Mapping[str, Any]) -> dict[tuple
             continue
         seen = [found[id(n), i] for n, i in node.inputs if (id(n), i) in found]
         kind = seen[0] if seen else np.dtype(np.float32)
+        if node.op.types is not None:
+            first, i = node.inputs[0]
+            taken, given_out = node.op.types(node.read, found.get((id(first), i)))
+            for (n, i), dtype in zip(node.inputs, taken, strict=False):
+                found.setdefault((id(n), i), dtype)
+            for i, dtype in enumerate(given_out):
+                found[id(node), i] = dtype
+            continue
         for n, i in node.inputs:
             found.setdefault((id(n), i), kind)
         own = getattr(node.read, "dtype", None) if "dtype" in node.op.kinds else None

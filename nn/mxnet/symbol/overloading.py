@@ -26,15 +26,15 @@ BINARY = {
     "mul": ("elemwise_mul:_mul", "_mul_scalar:_mulscalar", "_mul_scalar:_mulscalar"),
     "truediv": ("elemwise_div:_div", "_div_scalar:_divscalar", "_rdiv_scalar:_rdivscalar"),
     "mod": ("_mod:_mod", "_mod_scalar:_modscalar", "_rmod_scalar:_rmodscalar"),
-    "pow": ("_power:_power", "_power_scalar:_powerscalar", "_rpower_scalar:_rpowerscalar"),
+    "pow": ("_power:_power", "_power_scalar:_powerscalar", "_rpower_scalar:_rpower_scalar"),
 }
 COMPARISONS = {
-    "eq": ("_equal:_equal", "_equal_scalar:_equalscalar"),
-    "ne": ("_not_equal:_not_equal", "_not_equal_scalar:_notequalscalar"),
-    "gt": ("_greater:_greater", "_greater_scalar:_greaterscalar"),
-    "ge": ("_greater_equal:_greater_equal", "_greater_equal_scalar:_greaterequalscalar"),
-    "lt": ("_lesser:_lesser", "_lesser_scalar:_lesserscalar"),
-    "le": ("_lesser_equal:_lesser_equal", "_lesser_equal_scalar:_lesserequalscalar"),
+    "eq": ("_equal:_equal", "_equal_scalar:_equal_scalar"),
+    "ne": ("_not_equal:_not_equal", "_not_equal_scalar:_not_equal_scalar"),
+    "gt": ("_greater:_greater", "_greater_scalar:_greater_scalar"),
+    "ge": ("_greater_equal:_greater_equal", "_greater_equal_scalar:_greater_equal_scalar"),
+    "lt": ("_lesser:_lesser", "_lesser_scalar:_lesser_scalar"),
+    "le": ("_lesser_equal:_lesser_equal", "_lesser_equal_scalar:_lesser_equal_scalar"),
 }
 
 
@@ -64,7 +64,7 @@ class Overloading:
         return self._call(operator, function, symbols, settings)
 
     def __neg__(self) -> Symbol:
-        return self._named("negative:negative", self)
+        return self._named("_mul_scalar:_mulscalar", self, scalar=-1.0)
 
     def __abs__(self) -> Symbol:
         return self._named("abs:abs", self)

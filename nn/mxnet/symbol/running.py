@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.declaration import Call
-from tapegrad.nn.mxnet.errors import MXNetError
+from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
 from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name
 
 if TYPE_CHECKING:
@@ -94,4 +94,5 @@ def _call(node: Node, call: Call, inputs: list[Tensor]) -> list[Tensor]:
         shown = ", ".join(
             f"{name}{tuple(x.shape)}" for name, x in zip(node.input_names, inputs, strict=False)
         )
-        raise MXNetError(f"{node.op.name} {node.name!r} ({shown}): {error}") from error
+        kind = MXNetValueError if isinstance(error, ValueError) else MXNetError
+        raise kind(f"{node.op.name} {node.name!r} ({shown}): {error}") from error

@@ -251,6 +251,23 @@ class Symbol(Overloading):
             [found[id(n), 0].type for n in variables if id(n) in states],
         )
 
+    def debug_str(self) -> str:
+        """The graph as text: outputs, variables, and each operator with inputs and attributes."""
+        lines = ["Symbol Outputs:"]
+        lines += [f"\toutput[{k}]={node.name}({i})" for k, (node, i) in enumerate(self.heads)]
+        for node in self.nodes:
+            if node.op is None:
+                lines.append(f"Variable:{node.name}")
+                continue
+            lines += ["--------------------", f"Op:{node.op.name}, Name={node.name}", "Inputs:"]
+            lines += [
+                f"\targ[{k}]={child.name}({i})" + " version=0" * (child.op is None)
+                for k, (child, i) in enumerate(node.inputs)
+            ]
+            if node.attrs:
+                lines += ["Attrs:", *(f"\t{k}={v}" for k, v in sorted(node.attrs.items()))]
+        return "\n".join(lines) + "\n"
+
     # Files
 
     def tojson(self, remove_amp_cast: bool = True) -> str:
