@@ -128,6 +128,12 @@ def test_numbers_of_numpy_are_written_as_pythons():
 # Bad input ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["quantized_concat", "quantized_elemwise_add"])
+def test_quantized_operators_that_are_not_here_say_what_to_do(name):
+    with pytest.raises(mx.MXNetError, match=r"load the symbol from before quantize_model"):
+        find_operator(f"_contrib_{name}")
+
+
 def test_an_unknown_operator_is_refused_with_the_nearest_names():
     for room in (mx.sym, mx.nd, mx.sym.op, mx.nd.op):
         with pytest.raises(AttributeError, match=r"did you mean .*FullyConnected"):

@@ -222,6 +222,7 @@ CONTROL_FLOW = {"_foreach", "_while_loop", "_cond"}
 FILES = {"_cvimdecode": "mx.image.imdecode", "_cvimread": "mx.image.imread"}
 OF_NUMPY = ("_np_", "_npi_", "_npx_")
 FUSED = ("_sg_", "_FusedOp", "_TensorRT")
+QUANTIZED = ("_contrib_quantized_", "_contrib_calibrate_")
 NATIVE = {"_Native", "_NDArray", "_CachedOp", "_CustomFunction"}
 
 
@@ -248,6 +249,11 @@ def find_operator(name: str, node: str = "") -> Operator:
         raise MXNetError(
             f"operator {name}{place} holds a fused part of a graph: save the symbol from before "
             "its backend (get_backend_symbol, optimize_for) changed it"
+        )
+    if name.startswith(QUANTIZED):
+        raise MXNetError(
+            f"operator {name}{place} is one of MXNet's quantized graphs that is not here: load the "
+            "symbol from before quantize_model, and quantize the module here (nn.quantize)"
         )
     near = get_close_matches(name, _by_name, 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
