@@ -21,7 +21,7 @@ from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
 from tapegrad.nn.mxnet.symbol.graph import states_of, takes_head_gradient
 from tapegrad.nn.mxnet.symbol.inference import known
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
@@ -53,7 +53,7 @@ class Executor:
         self.grad_dict, self.grad_req = dict(gradients), dict(grad_req)
         self._names = list(self.arg_dict)
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
-        self._plan = Plan(symbol.heads)
+        self._plan = RunPlan(symbol.heads)
         self._filled = self._open_shapes()
         self._open = [takes_head_gradient(head, self._wanted) for head in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None

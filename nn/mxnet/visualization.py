@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.drawing import Box, Picture, draw_boxes, shape_text
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.symbol.graph import Node
+    from tapegrad.nn.mxnet.symbol.graph import SymbolNode
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
 __all__ = ["NetworkPlot", "plot_network", "print_summary"]
@@ -74,7 +74,7 @@ def print_summary(
     sys.stdout.write(text + "\n")
 
 
-def _is_label(node: Node) -> bool:
+def _is_label(node: SymbolNode) -> bool:
     return node.name.endswith("label")
 
 
@@ -137,7 +137,7 @@ def plot_network(
     return NetworkPlot(draw_boxes(boxes).svg, title)
 
 
-def _lines(node: Node) -> list[str]:
+def _lines(node: SymbolNode) -> list[str]:
     if node.op is None:
         return [node.name]
     shown = [f"{key} {node.attrs[key]}" for key in _SHOWN if key in node.attrs]

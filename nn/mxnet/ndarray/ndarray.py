@@ -17,13 +17,13 @@ from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.ndarray.overloading import Overloading
+from tapegrad.nn.mxnet.ndarray.overloading import NDArrayOperators
 from tapegrad.nn.mxnet.reshape import reshaped
 
 __all__ = ["NDArray", "array", "as_array", "empty", "from_tensor", "full", "ones", "zeros"]
 
 
-class NDArray(Overloading):
+class NDArray(NDArrayOperators):
     """An array of numbers on a context.  Source: mx.nd.NDArray."""
 
     __slots__ = ("_context", "_tensor", "writable")

@@ -11,7 +11,7 @@ import numpy as np
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 
-__all__ = ["Overloading"]
+__all__ = ["NDArrayOperators"]
 
 # Python's operator -> (operator of two arrays, with a number, with the number on the left).
 BINARY = {
@@ -34,7 +34,7 @@ COMPARISONS = {
 
 def _binary(pair: str, scalar: str, kind: str, swap: bool = False) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
-        if isinstance(other, Overloading):
+        if isinstance(other, NDArrayOperators):
             return self._call(pair, (other, self) if swap else (self, other), {})
         if isinstance(other, Number) or (isinstance(other, np.ndarray) and other.ndim == 0):
             return self._call(scalar, (self,), {"scalar": float(other)})  # type: ignore[arg-type]  # it is a real number
@@ -57,7 +57,7 @@ def _in_place(kind: str) -> Callable[[Any, Any], Any]:
     return method
 
 
-class Overloading:
+class NDArrayOperators:
     """Python's operators and an NDArray's methods, as calls of operators."""
 
     __slots__ = ()
@@ -89,11 +89,11 @@ class Overloading:
 
 def _install() -> None:
     for word, (pair, scalar, reflected) in BINARY.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
-        setattr(Overloading, f"__r{word}__", _binary(pair, reflected, word, swap=True))
-        setattr(Overloading, f"__i{word}__", _in_place(word))
+        setattr(NDArrayOperators, f"__{word}__", _binary(pair, scalar, word))
+        setattr(NDArrayOperators, f"__r{word}__", _binary(pair, reflected, word, swap=True))
+        setattr(NDArrayOperators, f"__i{word}__", _in_place(word))
     for word, (pair, scalar) in COMPARISONS.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
+        setattr(NDArrayOperators, f"__{word}__", _binary(pair, scalar, word))
 
 
 _install()

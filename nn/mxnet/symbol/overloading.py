@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.errors import MXNetError
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
-__all__ = ["Overloading"]
+__all__ = ["SymbolOperators"]
 
 # Python's operator -> (operator of two symbols, with a number, with the number on the left); the
 # name behind a colon is the stem of automatic names.
@@ -40,7 +40,7 @@ COMPARISONS = {
 
 def _binary(pair: str, scalar: str, kind: str) -> Callable[[Any, Any], Any]:
     def method(self: Symbol, other: Any) -> Any:
-        if isinstance(other, Overloading):
+        if isinstance(other, SymbolOperators):
             return self._named(pair, self, other)
         if isinstance(other, Number):
             return self._named(scalar, self, scalar=other)
@@ -50,7 +50,7 @@ def _binary(pair: str, scalar: str, kind: str) -> Callable[[Any, Any], Any]:
     return method
 
 
-class Overloading:
+class SymbolOperators:
     """Python's operators and a Symbol's methods, as calls of operators."""
 
     __slots__ = ()
@@ -103,10 +103,10 @@ class Overloading:
 
 def _install() -> None:
     for word, (pair, scalar, reflected) in BINARY.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
-        setattr(Overloading, f"__r{word}__", _binary(pair, reflected, word))
+        setattr(SymbolOperators, f"__{word}__", _binary(pair, scalar, word))
+        setattr(SymbolOperators, f"__r{word}__", _binary(pair, reflected, word))
     for word, (pair, scalar) in COMPARISONS.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
+        setattr(SymbolOperators, f"__{word}__", _binary(pair, scalar, word))
 
 
 _install()

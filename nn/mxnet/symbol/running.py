@@ -1,4 +1,4 @@
-"""Plan: a graph in the order in which it runs, as plain code of Tensors."""
+"""RunPlan: a graph in the order in which it runs, as plain code of Tensors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.declaration import Call
 from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, output_name
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
 
-__all__ = ["Plan", "Run"]
+__all__ = ["RunPlan", "Run"]
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Run:
     writes: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Plan:
+class RunPlan:
     """A graph in the order in which it runs, made once and run often."""
 
     def __init__(self, heads: Sequence[Output]):
@@ -84,7 +84,7 @@ class Plan:
         return Run([results[id(n), i] for n, i in self.heads], writes)
 
 
-def _call(node: Node, call: Call, inputs: list[Tensor]) -> list[Tensor]:
+def _call(node: SymbolNode, call: Call, inputs: list[Tensor]) -> list[Tensor]:
     assert node.op is not None
     try:
         return node.op(call, *inputs)

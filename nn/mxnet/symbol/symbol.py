@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.attributes import text_of, with_bare_names
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.compose import apply_operator
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name, states_of
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, output_name, states_of
 from tapegrad.nn.mxnet.symbol.inference import (
     TYPE_FLAGS,
     Shapes,
@@ -26,14 +26,14 @@ from tapegrad.nn.mxnet.symbol.inference import (
 )
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json, graph_to_json
 from tapegrad.nn.mxnet.symbol.naming import current_attributes
-from tapegrad.nn.mxnet.symbol.overloading import Overloading
+from tapegrad.nn.mxnet.symbol.overloading import SymbolOperators
 
 __all__ = ["Group", "Symbol", "Variable", "load", "load_json", "var"]
 
 ShapesFound = tuple[list[Any] | None, list[Any] | None, list[Any] | None]
 
 
-class Symbol(Overloading):
+class Symbol(SymbolOperators):
     """One or several outputs of a graph of operators.  Source: mx.symbol.Symbol."""
 
     __slots__ = ("heads",)
@@ -52,7 +52,7 @@ class Symbol(Overloading):
         return self.heads[0][0].name if len(self.heads) == 1 else None
 
     @property
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[SymbolNode]:
         """All nodes, each behind its inputs."""
         return in_order(self.heads)
 
@@ -179,10 +179,10 @@ class Symbol(Overloading):
         return copied
 
     def __copy__(self) -> Self:
-        twins: dict[int, Node] = {}
+        twins: dict[int, SymbolNode] = {}
         for node in self.nodes:
             inputs = [(twins[id(n)], i) for n, i in node.inputs]
-            twins[id(node)] = Node(node.op, node.name, dict(node.attrs), inputs)
+            twins[id(node)] = SymbolNode(node.op, node.name, dict(node.attrs), inputs)
         return type(self)([(twins[id(n)], i) for n, i in self.heads])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -357,7 +357,7 @@ def var(
                 "with double underscores, e.g, __yourattr__"
             )
         attrs[key] = value
-    return Symbol([(Node(None, name, attrs), 0)])
+    return Symbol([(SymbolNode(None, name, attrs), 0)])
 
 
 def _flag(dtype: Any) -> int:
