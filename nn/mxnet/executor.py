@@ -25,6 +25,7 @@ from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import GradReq, NDArrayLike, NDArrays, ParamsLike
 
 __all__ = ["Executor", "requests", "simple_bind"]
 
@@ -133,7 +134,7 @@ class Executor:
         if self._monitor is not None:
             self._run_forward()
 
-    def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
+    def backward(self, out_grads: NDArrays | None = None, is_train: bool = True) -> None:
         """Fill the gradients' arrays, as each one's request says: write or add.
 
         out_grads: the gradients of the outputs; needed where an output is no loss
@@ -379,10 +380,10 @@ def requests(
 def simple_bind(
     symbol: Symbol,
     ctx: Context | None = None,
-    grad_req: Any = "write",
+    grad_req: GradReq = "write",
     type_dict: Mapping[str, Any] | None = None,
     stype_dict: Mapping[str, str] | None = None,
-    group2ctx: Any = None,
+    group2ctx: Mapping[str, Context] | None = None,
     shared_arg_names: Sequence[str] | None = None,
     shared_exec: Executor | None = None,
     shared_buffer: dict[str, NDArray] | None = None,
@@ -453,11 +454,11 @@ def _array(
 def bind(
     symbol: Symbol,
     ctx: Context | None = None,
-    args: Any = None,
-    args_grad: Any = None,
-    grad_req: Any = "write",
-    aux_states: Any = None,
-    group2ctx: Any = None,
+    args: ParamsLike | Sequence[NDArrayLike] | None = None,
+    args_grad: ParamsLike | Sequence[NDArrayLike] | None = None,
+    grad_req: GradReq = "write",
+    aux_states: ParamsLike | Sequence[NDArrayLike] | None = None,
+    group2ctx: Mapping[str, Context] | None = None,
     shared_exec: Executor | None = None,
 ) -> Executor:
     """An executor on given arrays, by name or in order.

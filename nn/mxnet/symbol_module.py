@@ -39,7 +39,7 @@ class SymbolLayer(Module):
     def __init__(self, kind: str):
         self.kind = kind
 
-    def updateOutput(self, *inputs: Any) -> Any:
+    def updateOutput(self, *inputs: Any) -> Tensor:
         raise NotImplementedError(
             f"the parameters of {self.kind} run with their model; for a part of it take "
             "symbol.get_internals()[name] and make a SymbolModule"
@@ -151,7 +151,7 @@ class SymbolModule(Module):
             if name in self.places
         }
 
-    def updateOutput(self, *inputs: Any) -> Any:
+    def updateOutput(self, *inputs: Any) -> Tensor | list[Tensor]:
         given = [x for x in leaves(list(inputs)) if x is not None]
         names, least = self.input_names, len(self.input_names) - len(self.label_names)
         if not least <= len(given) <= len(names):

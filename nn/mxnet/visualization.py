@@ -16,6 +16,7 @@ from tapegrad.autograd.core.drawing import Box, Picture, draw_boxes, shape_text
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.graph import SymbolNode
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import PathLike
 
 __all__ = ["NetworkPlot", "plot_network", "print_summary"]
 
@@ -95,7 +96,7 @@ class NetworkPlot(Picture):
     def _repr_html_(self) -> str:
         return self.svg
 
-    def render(self, filename: Any = None, **others: Any) -> str:
+    def render(self, filename: PathLike | None = None, **others: Any) -> str:
         """Write the picture, and give the file's name, which ends in ".svg".
 
         filename: when omitted, the title.  What Graphviz takes besides has no effect.
@@ -112,7 +113,7 @@ def plot_network(
     title: str = "plot",
     save_format: str = "svg",
     shape: Mapping[str, Sequence[int]] | None = None,
-    dtype: Any = None,
+    dtype: object = None,
     node_attrs: Mapping[str, str] | None = None,
     hide_weights: bool = True,
 ) -> NetworkPlot:

@@ -67,11 +67,11 @@ def functions_of(symbol: Symbol) -> list[FunctionOperator]:
 
 
 def symbol_of(
-    given: Any,
+    given: object,
     data_names: Sequence[str] = ("data",),
     label_names: Sequence[str] = (),
     *,
-    loss: Any = None,
+    loss: Callable[..., Any] | None = None,
     outputs: Sequence[str] = ("output",),
     name: str | None = None,
 ) -> Symbol:

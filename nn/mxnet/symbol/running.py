@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.mxnet.declaration import Call
 from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
@@ -13,6 +13,7 @@ from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, output_
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.devices import Generator
 
 __all__ = ["RunPlan", "Run"]
 
@@ -46,7 +47,7 @@ class RunPlan:
         values: Mapping[str, Tensor],
         *,
         train: bool = False,
-        generator: Any = None,
+        generator: Generator | None = None,
         watch: Callable[[str, Tensor], None] | None = None,
         filled: Mapping[int, tuple[int, ...]] | None = None,
     ) -> Run:

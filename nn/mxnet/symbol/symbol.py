@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -27,6 +27,12 @@ from tapegrad.nn.mxnet.symbol.inference import (
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json, graph_to_json
 from tapegrad.nn.mxnet.symbol.naming import current_attributes
 from tapegrad.nn.mxnet.symbol.overloading import SymbolOperators
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.executor import Executor
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.types import DTypeLike, InitializerName
+
 
 __all__ = ["Group", "Symbol", "Variable", "load", "load_json", "var"]
 
@@ -280,15 +286,15 @@ class Symbol(SymbolOperators):
 
     # Execution: the executors stand above
 
-    def bind(self, *args: Any, **settings: Any) -> Any:
+    def bind(self, *args: Any, **settings: Any) -> Executor:
         """An executor on given arrays.  Source: mx.symbol.Symbol.bind."""
         return service("mxnet.bind")(self, *args, **settings)
 
-    def simple_bind(self, *args: Any, **settings: Any) -> Any:
+    def simple_bind(self, *args: Any, **settings: Any) -> Executor:
         """An executor on arrays of inferred shapes.  Source: mx.symbol.Symbol.simple_bind."""
         return service("mxnet.simple_bind")(self, *args, **settings)
 
-    def eval(self, *args: Any, **arrays: Any) -> Any:
+    def eval(self, *args: Any, **arrays: Any) -> list[NDArray]:
         """The outputs for arrays by name, once.  Source: mx.symbol.Symbol.eval."""
         return service("mxnet.eval")(self, *args, **arrays)
 
@@ -319,8 +325,8 @@ def var(
     shape: Sequence[int] | None = None,
     lr_mult: float | None = None,
     wd_mult: float | None = None,
-    dtype: Any = None,
-    init: Any = None,
+    dtype: DTypeLike | None = None,
+    init: InitializerName = None,
     stype: str | None = None,
     profiler_scope: str | None = None,
     **kwargs: str,
