@@ -53,6 +53,7 @@ __all__ = [
     "ParamsLike",
     "PathLike",
     "Picture",
+    "RowIds",
     "ShapeLike",
     "ShapeOrText",
     "StoreValues",
@@ -99,6 +100,8 @@ MetricArrays: TypeAlias = NDArrayLike | Sequence[NDArrayLike]
 Symbols: TypeAlias = Union["Symbol", Sequence["Symbol"]]
 # A number or one for each channel; True for ImageNet's.
 Colour: TypeAlias = bool | float | Sequence[float] | NDArrayLike | None
+# What gave `prepare` the rows to fetch from a sparse store; all rows are here.
+RowIds: TypeAlias = Callable[..., object]
 PathLike: TypeAlias = str | os.PathLike[str]
 # What gives an array its first values: an Initializer, or a function of (name, array).
 InitializerLike: TypeAlias = Union["Initializer", Callable[[Any, "NDArray"], object], None]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         OptimizerSettings,
         ParamsLike,
         PathLike,
+        RowIds,
     )
 
 
@@ -143,9 +144,7 @@ class BaseModule:
         """Let a Monitor watch all outputs."""
         raise NotImplementedError
 
-    def prepare(
-        self, data_batch: BatchLike, sparse_row_id_fn: Callable[..., object] | None = None
-    ) -> None:
+    def prepare(self, data_batch: BatchLike, sparse_row_id_fn: RowIds | None = None) -> None:
         """Get ready for a batch that comes next."""
 
     @property
@@ -169,7 +168,7 @@ class BaseModule:
         score_end_callback: BatchCallbacks = None,
         reset: bool = True,
         epoch: int = 0,
-        sparse_row_id_fn: Callable[..., object] | None = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> list[tuple[str, float]]:
         """[(name, value)] of a metric over an iterator; rows that only fill a batch do not count.
 
@@ -214,7 +213,7 @@ class BaseModule:
         eval_data: DataIter,
         num_batch: int | None = None,
         reset: bool = True,
-        sparse_row_id_fn: Callable[..., object] | None = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> Iterator[tuple[list[Any], int, Any]]:
         """(outputs without the rows that fill the batch, number, batch) for each batch."""
         self._must_be_ready()
@@ -233,7 +232,7 @@ class BaseModule:
         merge_batches: bool = True,
         reset: bool = True,
         always_output_list: bool = False,
-        sparse_row_id_fn: Callable[..., object] | None = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> Any:
         """The outputs for an iterator, joined along axis 0; or of one array.
 
@@ -290,7 +289,7 @@ class BaseModule:
         num_epoch: int | None = None,
         validation_metric: MetricLike | None = None,
         monitor: Monitor | None = None,
-        sparse_row_id_fn: Callable[..., object] | None = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> None:
         """Train from epoch `begin_epoch` up to `num_epoch`, which is the end and not a count.
 
@@ -343,7 +342,7 @@ class BaseModule:
         eval_metric: EvalMetric,
         batch_end_callback: BatchCallbacks,
         monitor: Monitor | None,
-        sparse_row_id_fn: Callable[..., object] | None,
+        sparse_row_id_fn: RowIds | None,
     ) -> list[tuple[str, float]]:
         """One epoch; the metric's values over all of it."""
         eval_metric.reset()

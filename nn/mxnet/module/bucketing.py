@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         OptimizerLike,
         OptimizerSettings,
         ParamsLike,
+        RowIds,
     )
 
 
@@ -278,9 +279,7 @@ class BucketingModule(BaseModule):
             )
         self.switch_bucket(key, shapes, getattr(batch, "provide_label", None))
 
-    def prepare(
-        self, data_batch: BatchLike, sparse_row_id_fn: Callable[..., object] | None = None
-    ) -> None:
+    def prepare(self, data_batch: BatchLike, sparse_row_id_fn: RowIds | None = None) -> None:
         """Bind the batch's bucket, and stay in the current one."""
         self._must_be_ready()
         current, key = self._curr_module, self._curr_bucket_key

@@ -27,25 +27,10 @@ from tapegrad.nn.mxnet.module.optimizers import made_optimizer, numbered
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from tapegrad.nn.mxnet import types as ty
     from tapegrad.nn.mxnet.io.description import DataDesc
     from tapegrad.nn.mxnet.metric.base import EvalMetric
     from tapegrad.nn.mxnet.monitor import Monitor
-    from tapegrad.nn.mxnet.types import (
-        BatchLike,
-        ContextLike,
-        DataShapes,
-        GradReq,
-        GroupContexts,
-        InitializerLike,
-        KVStoreLike,
-        LoggerLike,
-        NDArrays,
-        OptimizerLike,
-        OptimizerSettings,
-        PathLike,
-    )
 
 __all__ = ["Module"]
 
@@ -69,12 +54,12 @@ class Module(BaseModule):
         symbol: Any,
         data_names: Sequence[str] | None = ("data",),
         label_names: Sequence[str] | None = ("softmax_label",),
-        logger: LoggerLike = logging,
-        context: ContextLike = None,
+        logger: ty.LoggerLike = logging,
+        context: ty.ContextLike = None,
         work_load_list: Sequence[float] | None = None,
         fixed_param_names: Sequence[str] | None = None,
         state_names: Sequence[str] | None = None,
-        group2ctxs: GroupContexts = None,
+        group2ctxs: ty.GroupContexts = None,
         compression_params: Mapping[str, Any] | None = None,
         loss: Any = None,
     ):
@@ -198,13 +183,13 @@ class Module(BaseModule):
 
     def bind(
         self,
-        data_shapes: DataShapes,
-        label_shapes: DataShapes | None = None,
+        data_shapes: ty.DataShapes,
+        label_shapes: ty.DataShapes | None = None,
         for_training: bool = True,
         inputs_need_grad: bool = False,
         force_rebind: bool = False,
         shared_module: Module | None = None,
-        grad_req: GradReq = "write",
+        grad_req: ty.GradReq = "write",
     ) -> None:
         """Make the executors.
 
@@ -260,7 +245,9 @@ class Module(BaseModule):
                 for name, arrays in zip(self._aux_names, group.aux_arrays, strict=True)
             }
 
-    def reshape(self, data_shapes: DataShapes, label_shapes: DataShapes | None = None) -> None:
+    def reshape(
+        self, data_shapes: ty.DataShapes, label_shapes: ty.DataShapes | None = None
+    ) -> None:
         """Fit the executors to other shapes; parameters, gradients and the optimizer stay."""
         group = self._group
         data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
@@ -278,7 +265,7 @@ class Module(BaseModule):
 
     def init_params(
         self,
-        initializer: InitializerLike = DEFAULT,
+        initializer: ty.InitializerLike = DEFAULT,
         arg_params: Mapping[str, Any] | None = None,
         aux_params: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
@@ -368,9 +355,9 @@ class Module(BaseModule):
 
     def init_optimizer(
         self,
-        kvstore: KVStoreLike = "local",
-        optimizer: OptimizerLike = "sgd",
-        optimizer_params: OptimizerSettings = (("learning_rate", 0.01),),
+        kvstore: ty.KVStoreLike = "local",
+        optimizer: ty.OptimizerLike = "sgd",
+        optimizer_params: ty.OptimizerSettings = (("learning_rate", 0.01),),
         force_init: bool = False,
     ) -> None:
         """Make the optimizer, whose rescale_grad is 1 / batch size unless it is given.
@@ -420,7 +407,7 @@ class Module(BaseModule):
 
     # Running
 
-    def forward(self, data_batch: BatchLike, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: ty.BatchLike, is_train: bool | None = None) -> None:
         """Run the graph on a batch; other shapes than the bound ones reshape the executors.
 
         Raises AssertionError before init_params.
@@ -432,7 +419,7 @@ class Module(BaseModule):
                 self.reshape(*shapes)
         self._group.forward(data_batch, is_train)
 
-    def backward(self, out_grads: NDArrays | None = None) -> None:
+    def backward(self, out_grads: ty.NDArrays | None = None) -> None:
         """Fill the gradients; `out_grads` where an output is no loss.
 
         Raises AssertionError before init_params, or if bound with for_training=False.
@@ -492,21 +479,19 @@ class Module(BaseModule):
         """Let a Monitor watch all outputs."""
         self._group.install_monitor(mon)
 
-    def prepare(
-        self, data_batch: BatchLike, sparse_row_id_fn: Callable[..., object] | None = None
-    ) -> None:
+    def prepare(self, data_batch: ty.BatchLike, sparse_row_id_fn: ty.RowIds | None = None) -> None:
         """Nothing to fetch: parameters are here.  Raises AssertionError before bind."""
         self._must(self.binded, BIND_FIRST)
 
     # States of the optimizer
 
-    def save_optimizer_states(self, fname: PathLike) -> None:
+    def save_optimizer_states(self, fname: ty.PathLike) -> None:
         """Write the optimizer's states.  Raises AssertionError before init_optimizer."""
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater
         owner.save_states(fname)
 
-    def load_optimizer_states(self, fname: PathLike) -> None:
+    def load_optimizer_states(self, fname: ty.PathLike) -> None:
         """Read the optimizer's states.  Raises AssertionError before init_optimizer, MXNetError."""
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater
