@@ -19,7 +19,7 @@ from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, Updater, get_updater
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.types import Keys, KVStoreLike, PathLike, StoreValues
+    from tapegrad.nn.mxnet.types import Key, Keys, KVStoreLike, PathLike, StoreValues
 
 
 __all__ = ["KVStore", "create", "for_module", "register_store"]
@@ -64,23 +64,14 @@ class KVStore:
             return True
         raise MXNetError(f"Unknown capability: {capability}")
 
-    def init(
-        self,
-        key: Keys,
-        value: StoreValues,
-    ) -> None:
+    def init(self, key: Keys, value: StoreValues) -> None:
         """Enter first values.  Raises MXNetError for a key that is there."""
         for k, arrays in _pairs(key, value):
             if k in self._stored:
                 raise MXNetError(f"duplicate init of key {k}")
             self._stored[k] = arrays[0].copy()
 
-    def push(
-        self,
-        key: Keys,
-        value: StoreValues,
-        priority: int = 0,
-    ) -> None:
+    def push(self, key: Keys, value: StoreValues, priority: int = 0) -> None:
         """Sum the arrays of each key; the updater works with the sum, else it is stored."""
         for k, arrays in _pairs(key, value):
             self._receive(k, self._summed(arrays))
@@ -93,14 +84,14 @@ class KVStore:
             total.tensor.data[...] += devices.to_device(x.tensor.data, total.tensor.device)
         return total
 
-    def _receive(self, key: Keys, merged: NDArray) -> None:
+    def _receive(self, key: Key, merged: NDArray) -> None:
         stored = self._get(key)
         if self._updater is not None:
             self._updater(_number(key), merged.as_in_context(stored.context), stored)
         else:
             stored[:] = merged
 
-    def _get(self, key: Keys) -> NDArray:
+    def _get(self, key: Key) -> NDArray:
         if key not in self._stored:
             raise MXNetError(f"key {key} has not been inited")
         return self._stored[key]
@@ -119,33 +110,19 @@ class KVStore:
                 target[:] = stored
 
     def pushpull(
-        self,
-        key: Keys,
-        value: StoreValues,
-        out: StoreValues | None = None,
-        priority: int = 0,
+        self, key: Keys, value: StoreValues, out: StoreValues | None = None, priority: int = 0
     ) -> None:
         """push, then pull into `out` or into the arrays themselves."""
         self.push(key, value, priority)
         self.pull(key, value if out is None else out, priority)
 
-    def broadcast(
-        self,
-        key: Keys,
-        value: StoreValues,
-        out: StoreValues,
-        priority: int = 0,
-    ) -> None:
+    def broadcast(self, key: Keys, value: StoreValues, out: StoreValues, priority: int = 0) -> None:
         """init, then pull."""
         self.init(key, value)
         self.pull(key, out, priority)
 
     def row_sparse_pull(
-        self,
-        key: Keys,
-        out: StoreValues | None = None,
-        priority: int = 0,
-        row_ids: object = None,
+        self, key: Keys, out: StoreValues | None = None, priority: int = 0, row_ids: object = None
     ) -> None:
         """pull; all rows are here."""
         self.pull(key, out, priority)

@@ -151,7 +151,7 @@ class SymbolModule(Module):
             if name in self.places
         }
 
-    def updateOutput(self, *inputs: Any) -> Tensor | list[Tensor]:
+    def updateOutput(self, *inputs: Any) -> Any:
         given = [x for x in leaves(list(inputs)) if x is not None]
         names, least = self.input_names, len(self.input_names) - len(self.label_names)
         if not least <= len(given) <= len(names):

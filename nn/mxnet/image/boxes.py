@@ -54,7 +54,7 @@ class DetAugmenter:
         """The text [name, settings] in JSON."""
         return json.dumps([type(self).__name__.lower(), self._kwargs])
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         raise NotImplementedError("Must override implementation.")
 
 
@@ -71,7 +71,7 @@ class DetBorrowAug(DetAugmenter):
         """[name, the augmenter's text]."""
         return [type(self).__name__.lower(), self.augmenter.dumps()]
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         return self.augmenter(src), label
 
 
@@ -95,7 +95,7 @@ class DetRandomSelectAug(DetAugmenter):
         """[name, the steps' texts]."""
         return [type(self).__name__.lower(), [step.dumps() for step in self.aug_list]]
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         if random.random() < self.skip_prob:
             return src, label
         random.shuffle(self.aug_list)
@@ -109,7 +109,7 @@ class DetHorizontalFlipAug(DetAugmenter):
         super().__init__(p=p)
         self.p = p
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         if random.random() >= self.p:
             return src, label
         flipped = label.copy()
@@ -163,7 +163,7 @@ class DetRandomCropAug(DetAugmenter):
         self.max_attempts = max_attempts
         self.enabled = _usable(type(self).__name__, ratio, area, 0)
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         height, width = src.shape[:2]
         for _ in range(self.max_attempts if self.enabled else 0):
             box = self._drawn(height, width)
@@ -270,7 +270,7 @@ class DetRandomPadAug(DetAugmenter):
         self.aspect_ratio_range, self.area_range = ratio, area
         self.enabled = _usable(type(self).__name__, ratio, area, 1)
 
-    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         height, width = src.shape[:2]
         for _ in range(self.max_attempts if self.enabled else 0):
             size = self._drawn(height, width)

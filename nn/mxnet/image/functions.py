@@ -151,7 +151,7 @@ def fixed_crop(
     return _like(found, src)
 
 
-def random_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Any, Box]:
+def random_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): a rectangle at a random place, resized to size = (width, height)."""
     h, w = src.shape[:2]
     new_w, new_h = scale_down((w, h), size)
@@ -159,7 +159,7 @@ def random_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Any
     return fixed_crop(src, x0, y0, new_w, new_h, size, interp), (x0, y0, new_w, new_h)
 
 
-def center_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Any, Box]:
+def center_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): the rectangle in the middle, resized to size = (width, height)."""
     h, w = src.shape[:2]
     new_w, new_h = scale_down((w, h), size)
@@ -173,7 +173,7 @@ def random_size_crop(
     area: float | Sequence[float],
     ratio: Sequence[float],
     interp: int = 2,
-) -> tuple[Any, Box]:
+) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): a rectangle of random area, proportion and place, resized to size.
 
     area:  the least part of the picture, or (least, largest)

@@ -153,11 +153,7 @@ class EvalMetric:
         )
         self.update(labels, preds)
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Add lists of labels and of predictions."""
         raise NotImplementedError
 
@@ -251,11 +247,7 @@ class CompositeEvalMetric(EvalMetric):
         for metric in self.metrics:
             metric.update_dict(label, pred)
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Add lists of labels and of predictions to every metric."""
         for metric in self.metrics:
             metric.update(labels, preds)
@@ -311,11 +303,7 @@ class CustomMetric(EvalMetric):
         super().__init__(name, **settings)
         self._feval, self._allow_extra_outputs = feval, allow_extra_outputs
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths, unless extra outputs are allowed."""
         if not self._allow_extra_outputs:
             labels, preds = check_label_shapes(labels, preds, wrap=True)

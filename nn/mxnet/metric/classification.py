@@ -35,11 +35,7 @@ class Accuracy(EvalMetric):
         super().__init__(name, axis=axis, **settings)
         self.axis = axis
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -64,11 +60,7 @@ class TopKAccuracy(EvalMetric):
         self.top_k = top_k
         self.name += f"_{top_k}"
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -136,11 +128,7 @@ class _TwoClasses(EvalMetric):
         self._local, self._global = _Counts(), _Counts()
         super().__init__(name, **settings)
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for more than two classes."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -209,11 +197,7 @@ class PCC(EvalMetric):
             setattr(self, name, new)
         self.k = n
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -273,11 +257,7 @@ class Perplexity(EvalMetric):
         super().__init__(name, ignore_label=ignore_label, axis=axis, **settings)
         self.ignore_label, self.axis = ignore_label, axis
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises AssertionError for lists of several lengths."""
         if len(labels) != len(preds):
             raise AssertionError(f"{len(labels)} labels for {len(preds)} predictions")
@@ -308,11 +288,7 @@ class _LogLikelihood(EvalMetric):
         super().__init__(name, eps=eps, **settings)
         self.eps = eps
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):

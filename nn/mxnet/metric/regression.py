@@ -28,11 +28,7 @@ class _Regression(EvalMetric):
     def error(label: np.ndarray, pred: np.ndarray) -> float:
         raise NotImplementedError
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -97,11 +93,7 @@ class PearsonCorrelation(EvalMetric):
         self._labels: list[np.ndarray] = []
         self._preds: list[np.ndarray] = []
 
-    def update(
-        self,
-        labels: MetricArrays,
-        preds: MetricArrays,
-    ) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for arrays of several shapes."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):

@@ -54,6 +54,9 @@ class FeedForward:
     Raises ValueError for a parameter that it lacks, unless they are allowed.
     """
 
+    arg_params: Any
+    aux_params: Any
+
     def __init__(
         self,
         symbol: Symbol | Callable[[Any], Symbol],
