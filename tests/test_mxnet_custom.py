@@ -9,7 +9,7 @@ import pytest
 
 from tapegrad.autograd import Tensor, vjp
 from tapegrad.nn import mxnet as mx
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 
 class Softmax(mx.operator.CustomOp):
@@ -126,7 +126,7 @@ def test_states_are_written_and_both_outputs_pull():
     runs = []
 
     def step(value):
-        runs.append(Plan(net.heads)({"x": value, **state}, train=True))
+        runs.append(RunPlan(net.heads)({"x": value, **state}, train=True))
         return runs[-1].outputs
 
     _, pull = vjp(step, (x,))

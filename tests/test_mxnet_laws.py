@@ -18,7 +18,7 @@ from tapegrad.autograd.core.tensor import array_of
 from tapegrad.nn import mxnet as mx
 from tapegrad.nn.mxnet.attributes import Float, text_of, texts_of
 from tapegrad.nn.mxnet.declaration import Call, operators
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 pytestmark = pytest.mark.extra  # README's command has five minutes
 
@@ -340,7 +340,7 @@ def symbol_json_keeps_the_call(example):
     loaded = mx.sym.load_json(text)
     assert loaded.tojson() == text
     values = {name: Tensor(x) for name, x in example.arrays.items()}
-    run = Plan(loaded.heads)
+    run = RunPlan(loaded.heads)
     stream = devices.Generator(seed=3)
     found = run(values, train=example.train or example.op.name == "Dropout", generator=stream)
     for y, expected in zip(found.outputs, example.run(example.arrays), strict=True):

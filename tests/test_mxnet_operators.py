@@ -9,7 +9,7 @@ from mxnet_records import arrays, assert_recorded, entries, params, table, under
 from tapegrad.autograd import Parameter, Tensor, vjp
 from tapegrad.nn import mxnet as mx
 from tapegrad.nn.mxnet.declaration import find_operator, operators
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 # (folder, id) -> why a recording is not the truth
 NOT_THE_TRUTH = {("ops", 33, "grad"): "MKL-DNN is wrong there; ops_native has the right one"}
@@ -43,7 +43,7 @@ def test_operator_equals_its_recording(kernel, case):
     values, states = under(recorded, "in/"), under(recorded, "aux/")
     shapes = symbol.infer_shape(**{name: x.shape for name, x in values.items()})
     assert [list(shape) for shape in shapes[1]] == case["out_shapes"]
-    plan = Plan(symbol.heads)
+    plan = RunPlan(symbol.heads)
     fixed = {name: Tensor(x) for name, x in states.items()}
 
     if any(key.startswith("eval/") for key in recorded):
@@ -92,7 +92,7 @@ def test_a_symbol_is_written_as_mxnet_wrote_it(kernel, case):
 
 
 def test_a_parameter_may_stand_for_an_array():
-    y = Plan(mx.sym.Activation(mx.sym.var("x"), act_type="relu").heads)(
+    y = RunPlan(mx.sym.Activation(mx.sym.var("x"), act_type="relu").heads)(
         {"x": Parameter(np.ones(2))}
     )
     assert y.outputs[0].tracked

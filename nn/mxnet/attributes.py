@@ -161,7 +161,7 @@ def _entry(word: str) -> float | None:
     return int(word) if word.lstrip("+-").isdigit() and len(word) < 30 else float(word)
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """The text that MXNet's Python front end makes of an attribute's value."""
     if isinstance(value, str):
         return value

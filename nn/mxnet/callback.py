@@ -7,9 +7,15 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.module.base import BatchEndParam
+    from tapegrad.nn.mxnet.module.bucketing import BucketingModule
+    from tapegrad.nn.mxnet.module.module import Module
+
 
 __all__ = [
     "LogValidationMetricsCallback",
@@ -24,7 +30,7 @@ _LOG = logging.getLogger()  # MXNet's callbacks write to the root logger, which 
 
 
 def module_checkpoint(
-    mod: Any, prefix: str, period: int = 1, save_optimizer_states: bool = False
+    mod: Module | BucketingModule, prefix: str, period: int = 1, save_optimizer_states: bool = False
 ) -> Callable[..., None]:
     """Save a module's checkpoint every `period` epochs; a callback of epochs."""
     period = max(1, int(period))
@@ -72,7 +78,7 @@ class Speedometer:
         self.tic = 0.0
         self.last_count = 0
 
-    def __call__(self, param: Any) -> None:
+    def __call__(self, param: BatchEndParam) -> None:
         """Count a batch; the first one only starts the clock."""
         count = param.nbatch
         if self.last_count > count:
@@ -105,7 +111,7 @@ class ProgressBar:
     def __init__(self, total: int, length: int = 80):
         self.bar_len, self.total = length, total
 
-    def __call__(self, param: Any) -> None:
+    def __call__(self, param: BatchEndParam) -> None:
         """Write the bar."""
         filled = round(self.bar_len * param.nbatch / float(self.total))
         percents = math.ceil(100.0 * param.nbatch / float(self.total))
@@ -116,7 +122,7 @@ class ProgressBar:
 class LogValidationMetricsCallback:
     """Log the metric at the end of an evaluation."""
 
-    def __call__(self, param: Any) -> None:
+    def __call__(self, param: BatchEndParam) -> None:
         """Write the values."""
         if not param.eval_metric:
             return

@@ -7,10 +7,14 @@ to, as in MXNet.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from tapegrad import devices
 from tapegrad.nn.mxnet.errors import MXNetError
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Device
+
 
 __all__ = ["Context", "cpu", "cpu_pinned", "current_context", "gpu", "num_gpus"]
 
@@ -43,7 +47,7 @@ class Context:
         return self.devstr2type[self.device_type]
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device:
         """tapegrad's device.  Raises MXNetError for a GPU that is not there."""
         if self.device_type != "gpu":
             return devices.device("cpu")

@@ -15,13 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.autograd import Tensor, ops
 from tapegrad.nn.mxnet.attributes import Attribute, Attributes
 from tapegrad.nn.mxnet.errors import MXNetError
+
+if TYPE_CHECKING:
+    from tapegrad.devices import Array, Device
+    from tapegrad.nn.mxnet.types import DTypeLike
+
 
 __all__ = ["Call", "Operator", "find_operator", "operator", "operators"]
 
@@ -55,11 +60,11 @@ class Call:
     writes: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def device(self) -> Any:
+    def device(self) -> Device | None:
         """Where this runs: an operator without inputs makes its arrays there."""
         return None if self.generator is None else self.generator.device
 
-    def uniform(self, shape: Sequence[int], dtype: Any) -> Tensor:
+    def uniform(self, shape: Sequence[int], dtype: DTypeLike) -> Tensor:
         """Independent draws from U[0, 1).
 
         A Tensor: of a bare array no replay would see what is computed with it.
@@ -67,7 +72,7 @@ class Call:
         draws = ops.uniform(shape=tuple(shape), dtype=np.dtype(dtype), generator=self.generator)
         return Tensor(draws)
 
-    def write(self, name: str, value: Any) -> None:
+    def write(self, name: str, value: Array) -> None:
         """Give the input `name` (an auxiliary state) the value after this step."""
         self.writes[name] = value
 

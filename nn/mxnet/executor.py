@@ -21,10 +21,11 @@ from tapegrad.nn.mxnet.fitting import must_fit
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, from_tensor, zeros
 from tapegrad.nn.mxnet.symbol.graph import states_of, takes_head_gradient
 from tapegrad.nn.mxnet.symbol.inference import known
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import GradReq, NDArrayLike, NDArrays, ParamsLike
 
 __all__ = ["Executor", "requests", "simple_bind"]
 
@@ -53,7 +54,7 @@ class Executor:
         self.grad_dict, self.grad_req = dict(gradients), dict(grad_req)
         self._names = list(self.arg_dict)
         self._wanted = [name for name in self._names if self.grad_req[name] != "null"]
-        self._plan = Plan(symbol.heads)
+        self._plan = RunPlan(symbol.heads)
         self._filled = self._open_shapes()
         self._open = [takes_head_gradient(head, self._wanted) for head in symbol.heads]
         self._monitor: Callable[[str, NDArray], None] | None = None
@@ -133,7 +134,7 @@ class Executor:
         if self._monitor is not None:
             self._run_forward()
 
-    def backward(self, out_grads: Any = None, is_train: bool = True) -> None:
+    def backward(self, out_grads: NDArrays | None = None, is_train: bool = True) -> None:
         """Fill the gradients' arrays, as each one's request says: write or add.
 
         out_grads: the gradients of the outputs; needed where an output is no loss
@@ -379,10 +380,10 @@ def requests(
 def simple_bind(
     symbol: Symbol,
     ctx: Context | None = None,
-    grad_req: Any = "write",
+    grad_req: GradReq = "write",
     type_dict: Mapping[str, Any] | None = None,
     stype_dict: Mapping[str, str] | None = None,
-    group2ctx: Any = None,
+    group2ctx: Mapping[str, Context] | None = None,
     shared_arg_names: Sequence[str] | None = None,
     shared_exec: Executor | None = None,
     shared_buffer: dict[str, NDArray] | None = None,
@@ -453,11 +454,11 @@ def _array(
 def bind(
     symbol: Symbol,
     ctx: Context | None = None,
-    args: Any = None,
-    args_grad: Any = None,
-    grad_req: Any = "write",
-    aux_states: Any = None,
-    group2ctx: Any = None,
+    args: ParamsLike | Sequence[NDArrayLike] | None = None,
+    args_grad: ParamsLike | Sequence[NDArrayLike] | None = None,
+    grad_req: GradReq = "write",
+    aux_states: ParamsLike | Sequence[NDArrayLike] | None = None,
+    group2ctx: Mapping[str, Context] | None = None,
     shared_exec: Executor | None = None,
 ) -> Executor:
     """An executor on given arrays, by name or in order.

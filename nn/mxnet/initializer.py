@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +20,16 @@ from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.random import draw_normal, draw_uniform
 from tapegrad.nn.mxnet.registry import Registry
 from tapegrad.nn.mxnet.rnn_weights import VectorParts
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import (
+        ArrayLike,
+        InitializerLike,
+        InitializerName,
+        ParamsLike,
+        PathLike,
+    )
+
 
 __all__ = [
     "Bilinear",
@@ -59,7 +69,10 @@ class InitDesc(str):
     global_init: Any
 
     def __new__(
-        cls, name: str, attrs: Mapping[str, str] | None = None, global_init: Any = None
+        cls,
+        name: str,
+        attrs: Mapping[str, str] | None = None,
+        global_init: Initializer | None = None,
     ) -> Self:
         """The name with its attributes."""
         made = super().__new__(cls, name)
@@ -96,7 +109,7 @@ class Initializer:
 
     __hash__ = object.__hash__
 
-    def __call__(self, desc: Any, arr: NDArray) -> None:
+    def __call__(self, desc: str, arr: NDArray) -> None:
         """Write first values into `arr`."""
         if not isinstance(desc, str):
             raise TypeError(
@@ -205,7 +218,7 @@ def register(cls: type[Any]) -> type[Any]:
     return _registry.enter(cls, cls.__name__)
 
 
-def create(given: Any, **settings: Any) -> Any:
+def create(given: InitializerName, **settings: Any) -> Any:
     """The initializer of a name, of the text of `dumps`, or the initializer itself.
 
     Raises ValueError for an unknown name, with the nearest one.
@@ -252,7 +265,7 @@ class One(_Filled):
 class Constant(_Filled):
     """One number, or an array, everywhere."""
 
-    def __init__(self, value: Any):
+    def __init__(self, value: float | ArrayLike):
         super().__init__(value=value)
         self.value = value
 
@@ -388,20 +401,19 @@ class FusedRNN(Initializer):
 
     def __init__(
         self,
-        init: Any,
+        init: InitializerName,
         num_hidden: int,
         num_layers: int,
         mode: str,
         bidirectional: bool = False,
         forget_bias: float = 1.0,
     ):
-        if isinstance(init, str):
-            init = create(init)
+        made: Any = create(init) if isinstance(init, str) else init
         super().__init__(
-            init=init.dumps() if init is not None else None, num_hidden=num_hidden,
+            init=made.dumps() if made is not None else None, num_hidden=num_hidden,
             num_layers=num_layers, mode=mode, bidirectional=bidirectional, forget_bias=forget_bias,
         )  # fmt: skip
-        self._init, self._num_hidden, self._num_layers = init, num_hidden, num_layers
+        self._init, self._num_hidden, self._num_layers = made, num_hidden, num_layers
         self._mode, self._bidirectional, self._forget_bias = mode, bidirectional, forget_bias
 
     def _init_weight(self, desc: str, arr: NDArray) -> None:
@@ -423,12 +435,18 @@ class Load:
     Raises ValueError for a value of another shape, and for a name without one and no default.
     """
 
-    def __init__(self, param: Any, default_init: Any = None, verbose: bool = False):
+    def __init__(
+        self,
+        param: PathLike | ParamsLike,
+        default_init: InitializerLike = None,
+        verbose: bool = False,
+    ):
+        found: Any = param
         if isinstance(param, (str, bytes)) or hasattr(param, "__fspath__"):
             from tapegrad.nn.mxnet.ndarray.files import load
 
-            param = load(param)
-        self.param = {k.removeprefix("arg:").removeprefix("aux:"): v for k, v in param.items()}
+            found = load(param)
+        self.param = {k.removeprefix("arg:").removeprefix("aux:"): v for k, v in found.items()}
         self.default_init, self.verbose = default_init, verbose
 
     def __call__(self, name: str, arr: NDArray) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
 from tapegrad.nn.mxnet.optimizer.base import Optimizer, Updater, get_updater
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Key, Keys, KVStoreLike, PathLike, StoreValues
+
 
 __all__ = ["KVStore", "create", "for_module", "register_store"]
 
@@ -60,14 +64,14 @@ class KVStore:
             return True
         raise MXNetError(f"Unknown capability: {capability}")
 
-    def init(self, key: Any, value: Any) -> None:
+    def init(self, key: Keys, value: StoreValues) -> None:
         """Enter first values.  Raises MXNetError for a key that is there."""
         for k, arrays in _pairs(key, value):
             if k in self._stored:
                 raise MXNetError(f"duplicate init of key {k}")
             self._stored[k] = arrays[0].copy()
 
-    def push(self, key: Any, value: Any, priority: int = 0) -> None:
+    def push(self, key: Keys, value: StoreValues, priority: int = 0) -> None:
         """Sum the arrays of each key; the updater works with the sum, else it is stored."""
         for k, arrays in _pairs(key, value):
             self._receive(k, self._summed(arrays))
@@ -80,20 +84,24 @@ class KVStore:
             total.tensor.data[...] += devices.to_device(x.tensor.data, total.tensor.device)
         return total
 
-    def _receive(self, key: Any, merged: NDArray) -> None:
+    def _receive(self, key: Key, merged: NDArray) -> None:
         stored = self._get(key)
         if self._updater is not None:
             self._updater(_number(key), merged.as_in_context(stored.context), stored)
         else:
             stored[:] = merged
 
-    def _get(self, key: Any) -> NDArray:
+    def _get(self, key: Key) -> NDArray:
         if key not in self._stored:
             raise MXNetError(f"key {key} has not been inited")
         return self._stored[key]
 
     def pull(
-        self, key: Any, out: Any = None, priority: int = 0, ignore_sparse: bool = True
+        self,
+        key: Keys,
+        out: StoreValues | None = None,
+        priority: int = 0,
+        ignore_sparse: bool = True,
     ) -> None:
         """Copy the stored arrays into `out`.  Raises MXNetError for an unknown key."""
         for k, arrays in _pairs(key, out):
@@ -101,18 +109,20 @@ class KVStore:
             for target in arrays:
                 target[:] = stored
 
-    def pushpull(self, key: Any, value: Any, out: Any = None, priority: int = 0) -> None:
+    def pushpull(
+        self, key: Keys, value: StoreValues, out: StoreValues | None = None, priority: int = 0
+    ) -> None:
         """push, then pull into `out` or into the arrays themselves."""
         self.push(key, value, priority)
         self.pull(key, value if out is None else out, priority)
 
-    def broadcast(self, key: Any, value: Any, out: Any, priority: int = 0) -> None:
+    def broadcast(self, key: Keys, value: StoreValues, out: StoreValues, priority: int = 0) -> None:
         """init, then pull."""
         self.init(key, value)
         self.pull(key, out, priority)
 
     def row_sparse_pull(
-        self, key: Any, out: Any = None, priority: int = 0, row_ids: Any = None
+        self, key: Keys, out: StoreValues | None = None, priority: int = 0, row_ids: object = None
     ) -> None:
         """pull; all rows are here."""
         self.pull(key, out, priority)
@@ -134,13 +144,13 @@ class KVStore:
 
     set_updater = _set_updater
 
-    def save_optimizer_states(self, fname: Any, dump_optimizer: bool = False) -> None:
+    def save_optimizer_states(self, fname: PathLike, dump_optimizer: bool = False) -> None:
         """Write the optimizer's states.  Raises AssertionError without an optimizer."""
         if not isinstance(self._updater, Updater):
             raise AssertionError("Cannot save states for distributed training")  # noqa: TRY004  # MXNet's type
         service("mxnet.write_file")(fname, self._updater.get_states(dump_optimizer))
 
-    def load_optimizer_states(self, fname: Any) -> None:
+    def load_optimizer_states(self, fname: PathLike) -> None:
         """Read the optimizer's states.  Raises AssertionError without an optimizer, MXNetError."""
         if not isinstance(self._updater, Updater):
             raise AssertionError("Cannot load states for distributed training")  # noqa: TRY004  # MXNet's type
@@ -169,7 +179,7 @@ class KVStore:
         self,
         names: Sequence[str],
         pairs: Sequence[tuple[Sequence[NDArray], Sequence[NDArray | None]]],
-        updater: Any,
+        updater: Updater | None,
         on_store: bool | None,
     ) -> None:
         """One update: on the stored arrays, or by `updater` on every context with the sum."""
@@ -178,14 +188,14 @@ class KVStore:
             if gradients[0] is None:
                 continue
             if on_store:
-                self.push(name, list(gradients))
+                self.push(name, list(gradients))  # type: ignore[arg-type]  # with the first all are there
                 self.pull(name, list(arrays))
                 continue
             self._stored[name] = self._summed([g for g in gradients if g is not None])
             for k, (weight, g) in enumerate(zip(arrays, gradients, strict=True)):
                 assert g is not None
                 g[:] = self._stored[name]
-                updater(i * count + k, g, weight)
+                updater(i * count + k, g, weight)  # type: ignore[misc]  # None only with on_store
 
     def pull_into(self, params: Mapping[str, NDArray]) -> None:
         """Copy the stored arrays into a Module's own."""
@@ -229,7 +239,7 @@ def create(name: str = "local") -> KVStore:
 
 
 def for_module(
-    kvstore: Any, contexts: int, params: Mapping[str, NDArray]
+    kvstore: KVStoreLike, contexts: int, params: Mapping[str, NDArray]
 ) -> tuple[KVStore | None, bool]:
     """(the store or None, whether it updates the parameters) for a Module.
 

@@ -6,11 +6,15 @@ import logging
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.executor import Executor
+
 
 __all__ = ["Monitor"]
 
@@ -52,7 +56,7 @@ class Monitor:
         if self.activated and self.re_prog.match(name):
             self.queue.append((self.step, name, self.stat_func(x)))
 
-    def install(self, exe: Any, monitor_all: bool | None = None) -> None:
+    def install(self, exe: Executor, monitor_all: bool | None = None) -> None:
         """Watch an executor."""
         exe.set_monitor_callback(
             self.stat_helper, self.monitor_all if monitor_all is None else monitor_all

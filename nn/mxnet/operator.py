@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,6 +32,10 @@ from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.symbol.inference import known, unify
 from tapegrad.nn.mxnet.symbol.symbol import Symbol, from_operator
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.context import Context
+
 
 __all__ = [
     "CustomOp",
@@ -117,7 +121,9 @@ class CustomOpProp:
         """The numbers of the arrays that backward uses; all of them are kept here."""
         return [*(out_grad if self.need_top_grad_ else ()), *in_data, *out_data]
 
-    def create_operator(self, ctx: Any, in_shapes: Any, in_dtypes: Any) -> CustomOp:
+    def create_operator(
+        self, ctx: Context, in_shapes: list[list[int]], in_dtypes: list[type[Any]]
+    ) -> CustomOp:
         """The operator itself."""
         return CustomOp()
 
@@ -263,7 +269,7 @@ _run.vjp(inputs=_rule, states=None)
     shapes=_shapes,
     op_type=Text(),
 )
-def custom(call: Call, *arrays: Tensor) -> Any:
+def custom(call: Call, *arrays: Tensor) -> list[Tensor]:
     """A user's operator, registered under `op_type`; other attributes go to its CustomOpProp."""
     a, prop = call.a, prop_of(call.a)
     count = len(prop.list_arguments())
@@ -302,11 +308,13 @@ class PythonOp:
             _registered[self._op_type] = _prop_of_object(self)
         return from_operator("Custom", "_native", args, {**kwargs, "op_type": self._op_type})
 
-    def forward(self, in_data: Any, out_data: Any) -> None:
+    def forward(self, in_data: list[Any], out_data: list[Any]) -> None:
         """Write the outputs into out_data: the first input, unless a subclass does otherwise."""
         out_data[0][:] = in_data[0]
 
-    def backward(self, out_grad: Any, in_data: Any, out_data: Any, in_grad: Any) -> None:
+    def backward(
+        self, out_grad: list[Any], in_data: list[Any], out_data: list[Any], in_grad: list[Any]
+    ) -> None:
         """Write the gradients of the inputs into in_grad: 1, unless a subclass does otherwise."""
         in_grad[0][:] = 1.0
 

@@ -14,7 +14,7 @@ from tapegrad.nn.mxnet.context import Context, current_context
 __all__ = ["draw_normal", "draw_uniform", "seed"]
 
 
-def seed(seed_state: int, ctx: Any = "all") -> None:
+def seed(seed_state: int, ctx: Context | str = "all") -> None:
     """Begin all streams of random numbers anew, or that of one context.
 
     Raises TypeError for a seed that is no whole number.

@@ -9,11 +9,15 @@ import contextlib
 import numbers
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from tapegrad.nn.core.services import service
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Key, PathLike
+
 
 __all__ = [
     "IRHeader",
@@ -50,7 +54,7 @@ class MXRecordIO:
 
     _file: Any = None
 
-    def __init__(self, uri: Any, flag: str):
+    def __init__(self, uri: PathLike, flag: str):
         self.uri, self.flag = str(uri), flag
         self.is_open = False
         self.writable = flag == "w"
@@ -79,7 +83,7 @@ class MXRecordIO:
         with contextlib.suppress(Exception):  # at the interpreter's end much is gone already
             self.close()
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -135,7 +139,9 @@ class MXIndexedRecordIO(MXRecordIO):
     Raises as `MXRecordIO`.  Source: mx.recordio.MXIndexedRecordIO.
     """
 
-    def __init__(self, idx_path: Any, uri: Any, flag: str, key_type: Callable[[Any], Any] = int):
+    def __init__(
+        self, idx_path: PathLike, uri: PathLike, flag: str, key_type: Callable[[Any], Any] = int
+    ):
         self.idx_path, self.key_type = str(idx_path), key_type
         self.idx: dict[Any, int] = {}
         self.keys: list[Any] = []
@@ -160,7 +166,7 @@ class MXIndexedRecordIO(MXRecordIO):
             text = "".join(f"{key}\t{self.idx[key]}\n" for key in self.keys)
             service("mxnet.write_file")(self.idx_path, text.encode())
 
-    def seek(self, idx: Any) -> None:
+    def seek(self, idx: Key) -> None:
         """Go to a record by its key.
 
         Raises KeyError, AssertionError for a file that is written.
@@ -170,12 +176,12 @@ class MXIndexedRecordIO(MXRecordIO):
             raise AssertionError(f"{self.uri} is open for writing")
         self._file.seek(self.idx[idx])
 
-    def read_idx(self, idx: Any) -> bytes | None:
+    def read_idx(self, idx: Key) -> bytes | None:
         """The record of a key.  Raises KeyError, FormatError."""
         self.seek(idx)
         return self.read()
 
-    def write_idx(self, idx: Any, buf: bytes) -> None:
+    def write_idx(self, idx: Key, buf: bytes) -> None:
         """Add a record under a key.  Raises AssertionError as `write`."""
         key = self.key_type(idx)
         at = self.tell()
@@ -184,7 +190,7 @@ class MXIndexedRecordIO(MXRecordIO):
         self.keys.append(key)
 
 
-def pack(header: Any, s: bytes) -> bytes:
+def pack(header: IRHeader | tuple[Any, ...], s: bytes) -> bytes:
     """A record of a header and bytes; several labels stand before the bytes.
 
     Raises ValueError for numbers that do not fit into the header.
@@ -222,7 +228,9 @@ def unpack_img(s: bytes, iscolor: int = -1) -> tuple[IRHeader, np.ndarray]:
     return header, _swapped(image[:, :, 0] if image.shape[2] == 1 else image)
 
 
-def pack_img(header: Any, img: np.ndarray, quality: int = 95, img_fmt: str = ".jpg") -> bytes:
+def pack_img(
+    header: IRHeader | tuple[Any, ...], img: np.ndarray, quality: int = 95, img_fmt: str = ".jpg"
+) -> bytes:
     """A record of a header and a picture, blue first as in OpenCV.
 
     quality: of JPEG 1 to 100; for PNG how hard it tries, 0 to 9

@@ -31,11 +31,11 @@ class Registry(Generic[T]):
             self.classes[name.lower()] = cls
         return cls
 
-    def alias(self, name: str, cls: Any) -> None:
+    def alias(self, name: str, cls: type) -> None:
         """Enter a class under one more name."""
         self.classes[name.lower()] = cls
 
-    def find(self, name: str) -> Any:
+    def find(self, name: str) -> type[Any]:
         """The class of a name.  Raises ValueError with the nearest ones."""
         found = self.classes.get(name.lower())
         if found is None:

@@ -18,7 +18,11 @@ _GROWING = -3  # the mean of an area where a side grows: between two pixels, by 
 
 
 def resized(
-    image: np.ndarray, width: int, height: int, method: int = 1, draws: Any = None
+    image: np.ndarray,
+    width: int,
+    height: int,
+    method: int = 1,
+    draws: np.random.RandomState | None = None,
 ) -> np.ndarray:
     """The picture (H, W, channels) as (height, width, channels), of the same type.
 

@@ -6,12 +6,35 @@ Source: org.apache.mxnet.module.BaseModule, Module and FitParams.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tapegrad.nn.mxnet import metric
 from tapegrad.nn.mxnet.io.description import DataBatch
 from tapegrad.nn.mxnet.module.base import DEFAULT, BaseModule
 from tapegrad.nn.mxnet.module.module import Module as PythonModule
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.io.description import DataIter
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import (
+        BatchCallbacks,
+        BatchLike,
+        ContextLike,
+        DataShapes,
+        EpochCallbacks,
+        GradReq,
+        InitializerLike,
+        KVStoreLike,
+        MetricLike,
+        NDArrayLike,
+        NDArrays,
+        OptimizerLike,
+        ParamsLike,
+        PathLike,
+    )
+
 
 __all__ = ["FitParams", "Module"]
 
@@ -31,47 +54,47 @@ class FitParams:
         self.settings[name] = value
         return self
 
-    def setEvalMetric(self, evalMetric: Any) -> Self:
+    def setEvalMetric(self, evalMetric: MetricLike) -> Self:
         """The metric in training, accuracy by default."""
         return self._set("eval_metric", evalMetric)
 
-    def setValidationMetric(self, metric: Any) -> Self:
+    def setValidationMetric(self, metric: MetricLike) -> Self:
         """The metric of the validation data, the same as in training by default."""
         return self._set("validation_metric", metric)
 
-    def setEpochEndCallback(self, callback: Any) -> Self:
+    def setEpochEndCallback(self, callback: EpochCallbacks) -> Self:
         """Called behind each epoch."""
         return self._set("epoch_end_callback", callback)
 
-    def setBatchEndCallback(self, callback: Any) -> Self:
+    def setBatchEndCallback(self, callback: BatchCallbacks) -> Self:
         """Called behind each batch."""
         return self._set("batch_end_callback", callback)
 
-    def setEvalEndCallback(self, callback: Any) -> Self:
+    def setEvalEndCallback(self, callback: BatchCallbacks) -> Self:
         """Called behind each validation."""
         return self._set("eval_end_callback", callback)
 
-    def setEvalBatchEndCallback(self, callback: Any) -> Self:
+    def setEvalBatchEndCallback(self, callback: BatchCallbacks) -> Self:
         """Called behind each batch of a validation."""
         return self._set("eval_batch_end_callback", callback)
 
-    def setKVStore(self, kvStore: Any) -> Self:
+    def setKVStore(self, kvStore: KVStoreLike) -> Self:
         """A kvstore or its type."""
         return self._set("kvstore", kvStore)
 
-    def setOptimizer(self, optimizer: Any) -> Self:
+    def setOptimizer(self, optimizer: OptimizerLike) -> Self:
         """The optimizer, SGD by default."""
         return self._set("optimizer", optimizer)
 
-    def setInitializer(self, initializer: Any) -> Self:
+    def setInitializer(self, initializer: InitializerLike) -> Self:
         """The initializer, Uniform(0.01) by default."""
         return self._set("initializer", initializer)
 
-    def setArgParams(self, argParams: Any) -> Self:
+    def setArgParams(self, argParams: ParamsLike | None) -> Self:
         """First values of parameters."""
         return self._set("arg_params", argParams)
 
-    def setAuxParams(self, auxParams: Any) -> Self:
+    def setAuxParams(self, auxParams: ParamsLike | None) -> Self:
         """First values of states."""
         return self._set("aux_params", auxParams)
 
@@ -91,7 +114,7 @@ class FitParams:
         """The number of the first epoch."""
         return self._set("begin_epoch", beginEpoch)
 
-    def setMonitor(self, monitor: Any) -> Self:
+    def setMonitor(self, monitor: Monitor) -> Self:
         """A Monitor."""
         return self._set("monitor", monitor)
 
@@ -105,10 +128,10 @@ class Module:
 
     def __init__(
         self,
-        symbol: Any,
+        symbol: Symbol | BaseModule,
         dataNames: Sequence[str] = ("data",),
         labelNames: Sequence[str] = ("softmax_label",),
-        contexts: Any = None,
+        contexts: ContextLike = None,
         workLoadList: Sequence[float] | None = None,
         fixedParamNames: Sequence[str] | None = None,
     ):
@@ -152,11 +175,11 @@ class Module:
         return bool(self.module.optimizer_initialized)
 
     @property
-    def symbol(self) -> Any:
+    def symbol(self) -> Symbol:
         """The symbol."""
         return self.module.symbol
 
-    def getSymbol(self) -> Any:
+    def getSymbol(self) -> Symbol:
         """The symbol."""
         return self.module.symbol
 
@@ -194,13 +217,13 @@ class Module:
 
     def bind(
         self,
-        dataShapes: Any,
-        labelShapes: Any = None,
+        dataShapes: DataShapes,
+        labelShapes: DataShapes | None = None,
         forTraining: bool = True,
         inputsNeedGrad: bool = False,
         forceRebind: bool = False,
-        sharedModule: Any = None,
-        gradReq: Any = "write",
+        sharedModule: Module | BaseModule | None = None,
+        gradReq: GradReq = "write",
     ) -> None:
         """Make the executors."""
         shared = sharedModule.module if isinstance(sharedModule, Module) else sharedModule
@@ -209,13 +232,13 @@ class Module:
             gradReq,
         )  # fmt: skip
 
-    def reshape(self, dataShapes: Any, labelShapes: Any = None) -> None:
+    def reshape(self, dataShapes: DataShapes, labelShapes: DataShapes | None = None) -> None:
         """Fit the executors to other shapes."""
         self.module.reshape(dataShapes, labelShapes or None)
 
     def initParams(
         self,
-        initializer: Any = DEFAULT,
+        initializer: InitializerLike = DEFAULT,
         argParams: Mapping[str, Any] | None = None,
         auxParams: Mapping[str, Any] | None = None,
         allowMissing: bool = False,
@@ -229,8 +252,8 @@ class Module:
 
     def initOptimizer(
         self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
+        kvstore: KVStoreLike = "local",
+        optimizer: OptimizerLike = "sgd",
         resetOptimizer: bool = True,
         forceInit: bool = False,
     ) -> None:
@@ -239,7 +262,7 @@ class Module:
         force = forceInit or (resetOptimizer and not self.module.optimizer_initialized)
         self.module.init_optimizer(kvstore, optimizer, force_init=force)
 
-    def borrowOptimizer(self, sharedModule: Any) -> None:
+    def borrowOptimizer(self, sharedModule: Module | BaseModule) -> None:
         """Use another module's optimizer."""
         shared = sharedModule.module if isinstance(sharedModule, Module) else sharedModule
         self.module.borrow_optimizer(shared)
@@ -253,8 +276,8 @@ class Module:
 
     def setParams(
         self,
-        argParams: Any,
-        auxParams: Any,
+        argParams: ParamsLike,
+        auxParams: ParamsLike,
         allowMissing: bool = False,
         forceInit: bool = True,
         allowExtra: bool = False,
@@ -262,11 +285,11 @@ class Module:
         """Set parameters and states."""
         self.module.set_params(argParams, auxParams, allowMissing, forceInit, allowExtra)
 
-    def saveParams(self, fname: Any) -> None:
+    def saveParams(self, fname: PathLike) -> None:
         """Write parameters and states."""
         self.module.save_params(fname)
 
-    def loadParams(self, fname: Any) -> None:
+    def loadParams(self, fname: PathLike) -> None:
         """Read parameters and states.  Raises OSError for a file that has others."""
         try:
             self.module.load_params(fname)
@@ -284,27 +307,27 @@ class Module:
         """The module of a checkpoint; settings as of `mx.mod.Module`."""
         return Module(PythonModule.load(prefix, epoch, loadOptimizerStates, **settings))
 
-    def saveOptimizerStates(self, fname: Any) -> None:
+    def saveOptimizerStates(self, fname: PathLike) -> None:
         """Write the optimizer's states."""
         self.module.save_optimizer_states(fname)
 
-    def loadOptimizerStates(self, fname: Any) -> None:
+    def loadOptimizerStates(self, fname: PathLike) -> None:
         """Read the optimizer's states."""
         self.module.load_optimizer_states(fname)
 
     # Running
 
-    def forward(self, dataBatch: Any, isTrain: bool | None = None) -> None:
+    def forward(self, dataBatch: BatchLike, isTrain: bool | None = None) -> None:
         """Run the graph."""
         self._require()
         self.module.forward(dataBatch, isTrain)
 
-    def backward(self, outGrads: Any = None) -> None:
+    def backward(self, outGrads: NDArrays | None = None) -> None:
         """Fill the gradients."""
         self._require()
         self.module.backward(outGrads)
 
-    def forwardBackward(self, dataBatch: Any) -> None:
+    def forwardBackward(self, dataBatch: BatchLike) -> None:
         """forward in training mode, then backward."""
         self._require()
         self.module.forward_backward(dataBatch)
@@ -334,11 +357,11 @@ class Module:
         self._require()
         return self.module.get_input_grads()
 
-    def updateMetric(self, evalMetric: Any, labels: Any) -> None:
+    def updateMetric(self, evalMetric: EvalMetric, labels: Sequence[Any]) -> None:
         """Give a metric the last outputs and their labels."""
         self.module.update_metric(evalMetric, labels)
 
-    def installMonitor(self, monitor: Any) -> None:
+    def installMonitor(self, monitor: Monitor) -> None:
         """Let a Monitor watch."""
         self.module.install_monitor(monitor)
 
@@ -346,11 +369,11 @@ class Module:
 
     def score(
         self,
-        evalData: Any,
-        evalMetric: Any,
+        evalData: DataIter,
+        evalMetric: MetricLike,
         numBatch: int | None = None,
-        batchEndCallback: Any = None,
-        scoreEndCallback: Any = None,
+        batchEndCallback: BatchCallbacks = None,
+        scoreEndCallback: BatchCallbacks = None,
         reset: bool = True,
         epoch: int = 0,
     ) -> metric.EvalMetric:
@@ -363,13 +386,15 @@ class Module:
         return made
 
     def predictEveryBatch(
-        self, evalData: Any, numBatch: int = -1, reset: bool = True
+        self, evalData: DataIter, numBatch: int = -1, reset: bool = True
     ) -> list[list[Any]]:
         """For each batch the list of its outputs."""
         self._require()
         return self.module.predict(evalData, _number(numBatch), merge_batches=False, reset=reset)
 
-    def predict(self, evalData: Any, numBatch: int = -1, reset: bool = True) -> list[Any]:
+    def predict(
+        self, evalData: DataIter | NDArrayLike | DataBatch, numBatch: int = -1, reset: bool = True
+    ) -> list[Any]:
         """The outputs, always a list: of an iterator, joined over the batches, or of one batch."""
         self._require()
         if isinstance(evalData, DataBatch):
@@ -381,8 +406,8 @@ class Module:
 
     def fit(
         self,
-        trainData: Any,
-        evalData: Any = None,
+        trainData: DataIter,
+        evalData: DataIter | None = None,
         numEpoch: int = 1,
         fitParams: FitParams | None = None,
     ) -> None:

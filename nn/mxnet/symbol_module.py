@@ -17,11 +17,11 @@ from tapegrad.nn.mxnet.context import cpu
 from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.symbol.inference import known
-from tapegrad.nn.mxnet.symbol.running import Plan
+from tapegrad.nn.mxnet.symbol.running import RunPlan
 from tapegrad.nn.mxnet.symbol.symbol import Symbol, load_json
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.symbol.graph import Node
+    from tapegrad.nn.mxnet.symbol.graph import SymbolNode
 
 __all__ = ["SymbolLayer", "SymbolModule"]
 
@@ -39,7 +39,7 @@ class SymbolLayer(Module):
     def __init__(self, kind: str):
         self.kind = kind
 
-    def updateOutput(self, *inputs: Any) -> Any:
+    def updateOutput(self, *inputs: Any) -> Tensor:
         raise NotImplementedError(
             f"the parameters of {self.kind} run with their model; for a part of it take "
             "symbol.get_internals()[name] and make a SymbolModule"
@@ -95,7 +95,7 @@ class SymbolModule(Module):
         self.input_names = [name for name in free if name not in labels] + labels
         self.label_names = labels
 
-    def _put(self, name: str, user: Node | None, value: Tensor) -> None:
+    def _put(self, name: str, user: SymbolNode | None, value: Tensor) -> None:
         """Set a Parameter or Buffer: as an attribute of its layer, or of the module itself."""
         layer = user.name if user is not None else ""
         key = name.removeprefix(f"{layer}_")
@@ -182,8 +182,8 @@ class SymbolModule(Module):
         return f"mxnet.SymbolModule ({names} -> {', '.join(self.symbol.list_outputs())})"
 
 
-class _OpenPlan(Plan):
-    """A Plan that knows whether some of its nodes take their shapes from the data."""
+class _OpenRunPlan(RunPlan):
+    """A RunPlan that knows whether some of its nodes take their shapes from the data."""
 
     def __init__(self, symbol: Symbol):
         super().__init__(symbol.heads)
@@ -216,13 +216,13 @@ class _OpenPlan(Plan):
 
 
 @functools.lru_cache(maxsize=32)
-def _plan(text: str) -> _OpenPlan:
-    return _OpenPlan(load_json(text))
+def _plan(text: str) -> _OpenRunPlan:
+    return _OpenRunPlan(load_json(text))
 
 
-def _users(graph: Symbol) -> dict[str, Node]:
+def _users(graph: Symbol) -> dict[str, SymbolNode]:
     """Variable -> the first node that takes it."""
-    found: dict[str, Node] = {}
+    found: dict[str, SymbolNode] = {}
     for node in graph.nodes:
         for child, _ in node.inputs:
             if child.op is None:
@@ -230,7 +230,7 @@ def _users(graph: Symbol) -> dict[str, Node]:
     return found
 
 
-def _is_label(user: Node | None, name: str) -> bool:
+def _is_label(user: SymbolNode | None, name: str) -> bool:
     """Whether a variable is the label of a loss head."""
     if user is None or user.op is None or not user.op.loss(user.read):
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,18 @@ from tapegrad import devices
 from tapegrad.nn.mxnet.context import Context, cpu, current_context, num_gpus
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array, zeros
 from tapegrad.nn.mxnet.random import draw_uniform
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import (
+        ArrayLike,
+        DTypeLike,
+        GradReq,
+        NDArrayLike,
+        NDArrays,
+        ParamsLike,
+    )
+
 
 __all__ = [
     "almost_equal",
@@ -50,7 +62,7 @@ def _bare(x: Any) -> np.ndarray:
     return x.asnumpy() if isinstance(x, NDArray) else np.asarray(x)
 
 
-def same(a: Any, b: Any) -> bool:
+def same(a: ArrayLike, b: ArrayLike) -> bool:
     """Are all entries equal?"""
     return np.array_equal(_bare(a), _bare(b))
 
@@ -62,15 +74,15 @@ def same_array(array1: NDArray, array2: NDArray) -> bool:
 
 
 def almost_equal(
-    a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-20, equal_nan: bool = False
+    a: ArrayLike, b: ArrayLike, rtol: float = 1e-5, atol: float = 1e-20, equal_nan: bool = False
 ) -> bool:
     """Is |a - b| <= atol + rtol·|b| everywhere?"""
     return bool(np.allclose(_bare(a), _bare(b), rtol, atol, equal_nan))
 
 
 def assert_almost_equal(
-    a: Any,
-    b: Any,
+    a: ArrayLike,
+    b: ArrayLike,
     rtol: float = 1e-5,
     atol: float = 1e-20,
     names: Sequence[str] = ("a", "b"),
@@ -99,7 +111,10 @@ def rand_shape_nd(num_dim: int, dim: int | Sequence[int] = 10) -> tuple[int, ...
 
 
 def rand_ndarray(
-    shape: Sequence[int], stype: str = "default", dtype: Any = None, ctx: Context | None = None
+    shape: Sequence[int],
+    stype: str = "default",
+    dtype: DTypeLike | None = None,
+    ctx: Context | None = None,
 ) -> NDArray:
     """Draws from U[-1, 1)."""
     found = array(draw_uniform(-1, 1, tuple(shape), ctx), ctx, dtype or np.float32)
@@ -107,7 +122,7 @@ def rand_ndarray(
 
 
 def simple_forward(
-    sym: Any, ctx: Context | None = None, is_train: bool = False, **inputs: Any
+    sym: Symbol, ctx: Context | None = None, is_train: bool = False, **inputs: Any
 ) -> Any:
     """The output, or a list of them, as NumPy arrays, for inputs by name."""
     arrays = {name: as_array(x) for name, x in inputs.items()}
@@ -122,12 +137,12 @@ def _located(names: Sequence[str], location: Any) -> dict[str, NDArray]:
 
 
 def check_symbolic_forward(
-    sym: Any,
-    location: Any,
-    expected: Any,
+    sym: Symbol,
+    location: ParamsLike | Sequence[NDArrayLike],
+    expected: ParamsLike | Sequence[NDArrayLike],
     rtol: float = 1e-4,
     atol: float = 1e-6,
-    aux_states: Any = None,
+    aux_states: ParamsLike | Sequence[NDArrayLike] | None = None,
     ctx: Context | None = None,
 ) -> list[NDArray]:
     """Raise AssertionError unless the outputs at `location` (by name or in order) are `expected`.
@@ -156,14 +171,14 @@ def _gradients(
 
 
 def check_symbolic_backward(
-    sym: Any,
-    location: Any,
-    out_grads: Any,
-    expected: Any,
+    sym: Symbol,
+    location: ParamsLike | Sequence[NDArrayLike],
+    out_grads: NDArrays | None,
+    expected: ParamsLike | Sequence[NDArrayLike],
     rtol: float = 1e-5,
     atol: float = 1e-20,
-    aux_states: Any = None,
-    grad_req: Any = "write",
+    aux_states: ParamsLike | Sequence[NDArrayLike] | None = None,
+    grad_req: GradReq = "write",
     ctx: Context | None = None,
 ) -> dict[str, NDArray]:
     """Raise AssertionError unless the gradients at `location` are `expected`; returns them."""
@@ -180,9 +195,9 @@ def check_symbolic_backward(
 
 
 def check_numeric_gradient(
-    sym: Any,
-    location: Any,
-    aux_states: Any = None,
+    sym: Symbol,
+    location: ParamsLike | Sequence[NDArrayLike],
+    aux_states: ParamsLike | Sequence[NDArrayLike] | None = None,
     numeric_eps: float = 1e-3,
     rtol: float = 1e-2,
     atol: float = 1e-3,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.autograd.core.drawing import Box, Picture, draw_boxes, shape_text
 
 if TYPE_CHECKING:
-    from tapegrad.nn.mxnet.symbol.graph import Node
+    from tapegrad.nn.mxnet.symbol.graph import SymbolNode
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import PathLike
 
 __all__ = ["NetworkPlot", "plot_network", "print_summary"]
 
@@ -74,7 +75,7 @@ def print_summary(
     sys.stdout.write(text + "\n")
 
 
-def _is_label(node: Node) -> bool:
+def _is_label(node: SymbolNode) -> bool:
     return node.name.endswith("label")
 
 
@@ -95,7 +96,7 @@ class NetworkPlot(Picture):
     def _repr_html_(self) -> str:
         return self.svg
 
-    def render(self, filename: Any = None, **others: Any) -> str:
+    def render(self, filename: PathLike | None = None, **others: Any) -> str:
         """Write the picture, and give the file's name, which ends in ".svg".
 
         filename: when omitted, the title.  What Graphviz takes besides has no effect.
@@ -112,7 +113,7 @@ def plot_network(
     title: str = "plot",
     save_format: str = "svg",
     shape: Mapping[str, Sequence[int]] | None = None,
-    dtype: Any = None,
+    dtype: object = None,
     node_attrs: Mapping[str, str] | None = None,
     hide_weights: bool = True,
 ) -> NetworkPlot:
@@ -137,7 +138,7 @@ def plot_network(
     return NetworkPlot(draw_boxes(boxes).svg, title)
 
 
-def _lines(node: Node) -> list[str]:
+def _lines(node: SymbolNode) -> list[str]:
     if node.op is None:
         return [node.name]
     shown = [f"{key} {node.attrs[key]}" for key in _SHOWN if key in node.attrs]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tapegrad.nn.mxnet.image.functions import (
     center_crop,
@@ -21,6 +22,10 @@ from tapegrad.nn.mxnet.image.functions import (
     resize_short,
 )
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Colour, Picture
+
 
 __all__ = [
     "Augmenter",
@@ -72,7 +77,7 @@ class Augmenter:
         """The text [name, settings] in JSON."""
         return json.dumps([type(self).__name__.lower(), self._kwargs])
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         raise NotImplementedError("Must override implementation.")
 
 
@@ -83,7 +88,7 @@ class SequentialAug(Augmenter):
         super().__init__()
         self.ts = list(ts)
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         for step in self.ts:
             src = step(src)
         return src
@@ -92,7 +97,7 @@ class SequentialAug(Augmenter):
 class RandomOrderAug(SequentialAug):
     """Several steps in a random order."""
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         for step in random.sample(self.ts, len(self.ts)):
             src = step(src)
         return src
@@ -105,7 +110,7 @@ class ResizeAug(Augmenter):
         super().__init__(size=size, interp=interp)
         self.size, self.interp = size, interp
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return resize_short(src, self.size, self.interp)
 
 
@@ -116,7 +121,7 @@ class ForceResizeAug(Augmenter):
         super().__init__(size=size, interp=interp)
         self.size, self.interp = size, interp
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return imresize(src, self.size[0], self.size[1], self.interp)
 
 
@@ -127,7 +132,7 @@ class RandomCropAug(Augmenter):
         super().__init__(size=size, interp=interp)
         self.size, self.interp = size, interp
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return random_crop(src, self.size, self.interp)[0]
 
 
@@ -138,18 +143,24 @@ class CenterCropAug(Augmenter):
         super().__init__(size=size, interp=interp)
         self.size, self.interp = size, interp
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return center_crop(src, self.size, self.interp)[0]
 
 
 class RandomSizedCropAug(Augmenter):
     """`random_size_crop`."""
 
-    def __init__(self, size: Sequence[int], area: Any, ratio: Sequence[float], interp: int = 2):
+    def __init__(
+        self,
+        size: Sequence[int],
+        area: float | Sequence[float],
+        ratio: Sequence[float],
+        interp: int = 2,
+    ):
         super().__init__(size=size, area=area, ratio=ratio, interp=interp)
         self.size, self.area, self.ratio, self.interp = size, area, ratio, interp
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return random_size_crop(src, self.size, self.area, self.ratio, self.interp)[0]
 
 
@@ -160,7 +171,7 @@ class HorizontalFlipAug(Augmenter):
         super().__init__(p=p)
         self.p = p
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         if random.random() >= self.p:
             return src
         if isinstance(src, NDArray):
@@ -175,18 +186,18 @@ class CastAug(Augmenter):
         super().__init__(type=typ)
         self.typ = typ
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return src.astype(self.typ)
 
 
 class ColorNormalizeAug(Augmenter):
     """`color_normalize`."""
 
-    def __init__(self, mean: Any, std: Any):
+    def __init__(self, mean: Colour, std: Colour):
         super().__init__(mean=mean, std=std)
         self.mean, self.std = mean, std
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         return color_normalize(src, self.mean, self.std)
 
 
@@ -197,8 +208,9 @@ class BrightnessJitterAug(Augmenter):
         super().__init__(brightness=brightness)
         self.brightness = brightness
 
-    def __call__(self, src: Any) -> Any:
-        return src * (1.0 + random.uniform(-self.brightness, self.brightness))
+    def __call__(self, src: Picture) -> Picture:
+        values: Any = src
+        return values * (1.0 + random.uniform(-self.brightness, self.brightness))
 
 
 class ContrastJitterAug(Augmenter):
@@ -208,11 +220,12 @@ class ContrastJitterAug(Augmenter):
         super().__init__(contrast=contrast)
         self.contrast = contrast
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         alpha = 1.0 + random.uniform(-self.contrast, self.contrast)
+        picture: Any = src
         values = src.asnumpy() if isinstance(src, NDArray) else src
         gray = float((values * _GRAY).sum() / (values.size / 3))
-        return src * alpha + (1.0 - alpha) * gray
+        return picture * alpha + (1.0 - alpha) * gray
 
 
 class SaturationJitterAug(Augmenter):
@@ -222,7 +235,7 @@ class SaturationJitterAug(Augmenter):
         super().__init__(saturation=saturation)
         self.saturation = saturation
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         alpha = 1.0 + random.uniform(-self.saturation, self.saturation)
         values = src.asnumpy() if isinstance(src, NDArray) else np.asarray(src)
         gray = (values * _GRAY).sum(axis=2, keepdims=True)
@@ -256,7 +269,7 @@ class HueJitterAug(Augmenter):
         super().__init__(hue=hue)
         self.hue = hue
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         angle = random.uniform(-self.hue, self.hue) * np.pi
         u, w = np.cos(angle), np.sin(angle)
         turn = np.array([[1.0, 0.0, 0.0], [0.0, u, -w], [0.0, w, u]])
@@ -270,11 +283,11 @@ class LightingAug(Augmenter):
     eigval, eigvec: the sizes (3,) of the directions, which are columns (3, 3)
     """
 
-    def __init__(self, alphastd: float, eigval: Any, eigvec: Any):
+    def __init__(self, alphastd: float, eigval: npt.ArrayLike, eigvec: npt.ArrayLike):
         self.alphastd, self.eigval, self.eigvec = alphastd, np.array(eigval), np.array(eigvec)
         super().__init__(alphastd=alphastd, eigval=self.eigval, eigvec=self.eigvec)
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         alpha = np.random.normal(0, self.alphastd, 3)  # noqa: NPY002  # MXNet draws from it
         light = (self.eigvec * alpha) @ self.eigval
         if isinstance(src, NDArray):
@@ -289,7 +302,7 @@ class RandomGrayAug(Augmenter):
         super().__init__(p=p)
         self.p = p
 
-    def __call__(self, src: Any) -> Any:
+    def __call__(self, src: Picture) -> Picture:
         if random.random() >= self.p:
             return src
         return _with_matrix(src, np.array([[0.21], [0.72], [0.07]]) * np.ones(3))
@@ -297,7 +310,7 @@ class RandomGrayAug(Augmenter):
 
 def colour_steps(
     brightness: float, contrast: float, saturation: float, hue: float, pca_noise: float,
-    rand_gray: float, mean: Any, std: Any,
+    rand_gray: float, mean: Colour, std: Colour,
 ) -> list[Augmenter]:  # fmt: skip
     """The steps on colours behind the cast, in MXNet's order.
 
@@ -325,8 +338,8 @@ def CreateAugmenter(
     rand_crop: bool = False,
     rand_resize: bool = False,
     rand_mirror: bool = False,
-    mean: Any = None,
-    std: Any = None,
+    mean: Colour = None,
+    std: Colour = None,
     brightness: float = 0,
     contrast: float = 0,
     saturation: float = 0,

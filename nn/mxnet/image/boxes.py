@@ -12,7 +12,7 @@ import math
 import random
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from tapegrad.nn.mxnet.image.augmenters import (
     colour_steps,
 )
 from tapegrad.nn.mxnet.image.functions import copyMakeBorder, fixed_crop
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Colour, Picture
+
 
 __all__ = [
     "CreateDetAugmenter",
@@ -46,11 +50,11 @@ class DetAugmenter:
     def __init__(self, **settings: Any):
         self._kwargs = settings
 
-    def dumps(self) -> Any:
+    def dumps(self) -> str | list[Any]:
         """The text [name, settings] in JSON."""
         return json.dumps([type(self).__name__.lower(), self._kwargs])
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         raise NotImplementedError("Must override implementation.")
 
 
@@ -63,11 +67,11 @@ class DetBorrowAug(DetAugmenter):
         super().__init__(augmenter=augmenter.dumps())
         self.augmenter = augmenter
 
-    def dumps(self) -> Any:
+    def dumps(self) -> list[Any]:
         """[name, the augmenter's text]."""
         return [type(self).__name__.lower(), self.augmenter.dumps()]
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         return self.augmenter(src), label
 
 
@@ -77,9 +81,9 @@ class DetRandomSelectAug(DetAugmenter):
     Raises ValueError for what is no DetAugmenter.
     """
 
-    def __init__(self, aug_list: Any, skip_prob: float = 0):
+    def __init__(self, aug_list: DetAugmenter | Sequence[DetAugmenter], skip_prob: float = 0):
         super().__init__(skip_prob=skip_prob)
-        steps = list(aug_list) if isinstance(aug_list, (list, tuple)) else [aug_list]
+        steps: list[Any] = list(aug_list) if isinstance(aug_list, (list, tuple)) else [aug_list]
         for step in steps:
             if not isinstance(step, DetAugmenter):
                 raise ValueError(  # noqa: TRY004  # as MXNet
@@ -87,11 +91,11 @@ class DetRandomSelectAug(DetAugmenter):
                 )
         self.aug_list, self.skip_prob = steps, skip_prob if steps else 1
 
-    def dumps(self) -> Any:
+    def dumps(self) -> list[Any]:
         """[name, the steps' texts]."""
         return [type(self).__name__.lower(), [step.dumps() for step in self.aug_list]]
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         if random.random() < self.skip_prob:
             return src, label
         random.shuffle(self.aug_list)
@@ -105,7 +109,7 @@ class DetHorizontalFlipAug(DetAugmenter):
         super().__init__(p=p)
         self.p = p
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         if random.random() >= self.p:
             return src, label
         flipped = label.copy()
@@ -144,8 +148,8 @@ class DetRandomCropAug(DetAugmenter):
     def __init__(
         self,
         min_object_covered: float = 0.1,
-        aspect_ratio_range: Any = (0.75, 1.33),
-        area_range: Any = (0.05, 1.0),
+        aspect_ratio_range: float | Sequence[float] = (0.75, 1.33),
+        area_range: float | Sequence[float] = (0.05, 1.0),
         min_eject_coverage: float = 0.3,
         max_attempts: int = 50,
     ):
@@ -159,7 +163,7 @@ class DetRandomCropAug(DetAugmenter):
         self.max_attempts = max_attempts
         self.enabled = _usable(type(self).__name__, ratio, area, 0)
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         height, width = src.shape[:2]
         for _ in range(self.max_attempts if self.enabled else 0):
             box = self._drawn(height, width)
@@ -253,10 +257,10 @@ class DetRandomPadAug(DetAugmenter):
 
     def __init__(
         self,
-        aspect_ratio_range: Any = (0.75, 1.33),
-        area_range: Any = (1.0, 3.0),
+        aspect_ratio_range: float | Sequence[float] = (0.75, 1.33),
+        area_range: float | Sequence[float] = (1.0, 3.0),
         max_attempts: int = 50,
-        pad_val: Any = (128, 128, 128),
+        pad_val: float | Sequence[float] = (128, 128, 128),
     ):
         ratio, area = _range(aspect_ratio_range), _range(area_range)
         super().__init__(
@@ -266,7 +270,7 @@ class DetRandomPadAug(DetAugmenter):
         self.aspect_ratio_range, self.area_range = ratio, area
         self.enabled = _usable(type(self).__name__, ratio, area, 1)
 
-    def __call__(self, src: Any, label: np.ndarray) -> tuple[Any, np.ndarray]:
+    def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
         height, width = src.shape[:2]
         for _ in range(self.max_attempts if self.enabled else 0):
             size = self._drawn(height, width)
@@ -295,11 +299,11 @@ class DetRandomPadAug(DetAugmenter):
 
 
 def CreateMultiRandCropAugmenter(
-    min_object_covered: Any = 0.1,
-    aspect_ratio_range: Any = (0.75, 1.33),
-    area_range: Any = (0.05, 1.0),
-    min_eject_coverage: Any = 0.3,
-    max_attempts: Any = 50,
+    min_object_covered: float | list[float] = 0.1,
+    aspect_ratio_range: float | Sequence[float] | list[tuple[float, float]] = (0.75, 1.33),
+    area_range: float | Sequence[float] | list[tuple[float, float]] = (0.05, 1.0),
+    min_eject_coverage: float | list[float] = 0.3,
+    max_attempts: int | list[int] = 50,
     skip_prob: float = 0,
 ) -> DetRandomSelectAug:
     """One of several `DetRandomCropAug`: a list has the setting of each, another value all share.
@@ -323,20 +327,20 @@ def CreateDetAugmenter(
     rand_pad: float = 0,
     rand_gray: float = 0,
     rand_mirror: bool = False,
-    mean: Any = None,
-    std: Any = None,
+    mean: Colour = None,
+    std: Colour = None,
     brightness: float = 0,
     contrast: float = 0,
     saturation: float = 0,
     pca_noise: float = 0,
     hue: float = 0,
     inter_method: int = 2,
-    min_object_covered: Any = 0.1,
-    aspect_ratio_range: Any = (0.75, 1.33),
-    area_range: Any = (0.05, 3.0),
-    min_eject_coverage: Any = 0.3,
-    max_attempts: Any = 50,
-    pad_val: Any = (127, 127, 127),
+    min_object_covered: float | list[float] = 0.1,
+    aspect_ratio_range: float | Sequence[float] = (0.75, 1.33),
+    area_range: float | Sequence[float] = (0.05, 3.0),
+    min_eject_coverage: float | list[float] = 0.3,
+    max_attempts: int = 50,
+    pad_val: float | Sequence[float] = (127, 127, 127),
 ) -> list[DetAugmenter]:
     """The usual steps for detection on pictures of data_shape = (channels, height, width).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from tapegrad.nn.mxnet.image.boxes import (
 from tapegrad.nn.mxnet.image.iterator import ImageIter
 from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import PathLike
+
 
 __all__ = [
     "CreateDetAugmenter",
@@ -52,15 +56,15 @@ class ImageDetIter(ImageIter):
         self,
         batch_size: int,
         data_shape: Sequence[int],
-        path_imgrec: Any = None,
-        path_imglist: Any = None,
-        path_root: Any = None,
-        path_imgidx: Any = None,
+        path_imgrec: PathLike | None = None,
+        path_imglist: PathLike | None = None,
+        path_root: PathLike | None = None,
+        path_imgidx: PathLike | None = None,
         shuffle: bool = False,
         part_index: int = 0,
         num_parts: int = 1,
-        aug_list: Any = None,
-        imglist: Any = None,
+        aug_list: Sequence[Any] | None = None,
+        imglist: Sequence[Sequence[Any]] | None = None,
         data_name: str = "data",
         label_name: str = "label",
         last_batch_handle: str = "pad",
@@ -157,7 +161,7 @@ class ImageDetIter(ImageIter):
 
     def augmentation_transform(self, data: Any, label: Any = None) -> Any:
         """(picture, label) behind all steps."""
-        steps: list[Any] = self.auglist
+        steps: Sequence[Any] = self.auglist
         for step in steps:
             data, label = step(data, label)
         return data, label

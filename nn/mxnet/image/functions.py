@@ -9,13 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
 from tapegrad.nn.mxnet.resample import resized
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Colour, NDArrayLike, PathLike, Picture
+
 
 __all__ = [
     "center_crop",
@@ -34,7 +38,9 @@ __all__ = [
 Box = tuple[int, int, int, int]
 
 
-def imdecode(buf: Any, flag: int = 1, to_rgb: bool = True) -> NDArray:
+def imdecode(
+    buf: bytes | bytearray | memoryview | NDArrayLike, flag: int = 1, to_rgb: bool = True
+) -> NDArray:
     """The picture (H, W, channels) of a file's bytes, uint8.
 
     flag:   1: three channels, 0: gray, -1: as the picture has
@@ -50,7 +56,7 @@ def imdecode(buf: Any, flag: int = 1, to_rgb: bool = True) -> NDArray:
     return array(found, dtype=np.uint8)
 
 
-def imread(filename: Any, flag: int = 1, to_rgb: bool = True) -> NDArray:
+def imread(filename: PathLike, flag: int = 1, to_rgb: bool = True) -> NDArray:
     """The picture in a file; as `imdecode`.  Raises OSError for the file itself."""
     return imdecode(Path(filename).read_bytes(), flag, to_rgb)
 
@@ -59,11 +65,11 @@ def _of(src: Any) -> np.ndarray:
     return src.asnumpy() if isinstance(src, NDArray) else np.asarray(src)
 
 
-def _like(found: np.ndarray, src: Any) -> Any:
+def _like(found: np.ndarray, src: Picture) -> Picture:
     return array(found, src.context, found.dtype) if isinstance(src, NDArray) else found
 
 
-def imresize(src: Any, w: int, h: int, interp: int = 1) -> Any:
+def imresize(src: Picture, w: int, h: int, interp: int = 1) -> Picture:
     """The picture as (h, w, channels).  Raises ValueError for another method than `resized` has."""
     return _like(resized(_of(src), w, h, interp), src)
 
@@ -80,8 +86,14 @@ _BORDERS: dict[int, Any] = {
 
 
 def copyMakeBorder(
-    src: Any, top: int, bot: int, left: int, right: int, type: int = 0, values: Any = 0
-) -> Any:
+    src: Picture,
+    top: int,
+    bot: int,
+    left: int,
+    right: int,
+    type: int = 0,
+    values: float | Sequence[float] = 0,
+) -> Picture:
     """The picture with a border of so many rows and columns, of one colour with type 0.
 
     type: 0 the colour `values`, 1 the edge again and again, 2 and 4 a mirror image with and without
@@ -99,7 +111,7 @@ def copyMakeBorder(
     return _like(found, src)
 
 
-def resize_short(src: Any, size: int, interp: int = 2) -> Any:
+def resize_short(src: Picture, size: int, interp: int = 2) -> Picture:
     """The picture with its shorter side of length `size`, its sides in the same proportion."""
     h, w = src.shape[:2]
     new_w, new_h = (size, size * h // w) if h > w else (size * w // h, size)
@@ -118,8 +130,14 @@ def scale_down(src_size: Sequence[int], size: Sequence[int]) -> tuple[int, int]:
 
 
 def fixed_crop(
-    src: Any, x0: int, y0: int, w: int, h: int, size: Sequence[int] | None = None, interp: int = 2
-) -> Any:
+    src: Picture,
+    x0: int,
+    y0: int,
+    w: int,
+    h: int,
+    size: Sequence[int] | None = None,
+    interp: int = 2,
+) -> Picture:
     """The rectangle (h, w) of a picture at column x0 and row y0, resized to size = (width, height).
 
     Raises ValueError for a rectangle that is not inside.
@@ -133,7 +151,7 @@ def fixed_crop(
     return _like(found, src)
 
 
-def random_crop(src: Any, size: Sequence[int], interp: int = 2) -> tuple[Any, Box]:
+def random_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): a rectangle at a random place, resized to size = (width, height)."""
     h, w = src.shape[:2]
     new_w, new_h = scale_down((w, h), size)
@@ -141,7 +159,7 @@ def random_crop(src: Any, size: Sequence[int], interp: int = 2) -> tuple[Any, Bo
     return fixed_crop(src, x0, y0, new_w, new_h, size, interp), (x0, y0, new_w, new_h)
 
 
-def center_crop(src: Any, size: Sequence[int], interp: int = 2) -> tuple[Any, Box]:
+def center_crop(src: Picture, size: Sequence[int], interp: int = 2) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): the rectangle in the middle, resized to size = (width, height)."""
     h, w = src.shape[:2]
     new_w, new_h = scale_down((w, h), size)
@@ -150,8 +168,12 @@ def center_crop(src: Any, size: Sequence[int], interp: int = 2) -> tuple[Any, Bo
 
 
 def random_size_crop(
-    src: Any, size: Sequence[int], area: Any, ratio: Sequence[float], interp: int = 2
-) -> tuple[Any, Box]:
+    src: Picture,
+    size: Sequence[int],
+    area: float | Sequence[float],
+    ratio: Sequence[float],
+    interp: int = 2,
+) -> tuple[Picture, Box]:
     """(crop, (x0, y0, w, h)): a rectangle of random area, proportion and place, resized to size.
 
     area:  the least part of the picture, or (least, largest)
@@ -173,7 +195,7 @@ def random_size_crop(
     return center_crop(src, size, interp)
 
 
-def color_normalize(src: Any, mean: Any, std: Any = None) -> Any:
+def color_normalize(src: Picture, mean: Colour, std: Colour = None) -> Picture:
     """(x - mean) / std, float32, a number or one for each channel."""
     found: Any = _of(src).astype(np.float32)
     if mean is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc, DataIter
 from tapegrad.nn.mxnet.io.rounding import part_of
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
 from tapegrad.nn.mxnet.recordio import MXIndexedRecordIO, MXRecordIO, unpack
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import NDArrayLike, PathLike
+
 
 __all__ = ["ImageIter"]
 
@@ -38,15 +42,15 @@ class ImageIter(DataIter):
         batch_size: int,
         data_shape: Sequence[int],
         label_width: int = 1,
-        path_imgrec: Any = None,
-        path_imglist: Any = None,
-        path_root: Any = None,
-        path_imgidx: Any = None,
+        path_imgrec: PathLike | None = None,
+        path_imglist: PathLike | None = None,
+        path_root: PathLike | None = None,
+        path_imgidx: PathLike | None = None,
         shuffle: bool = False,
         part_index: int = 0,
         num_parts: int = 1,
-        aug_list: Any = None,
-        imglist: Any = None,
+        aug_list: Sequence[Any] | None = None,
+        imglist: Sequence[Sequence[Any]] | None = None,
         data_name: str = "data",
         label_name: str = "softmax_label",
         dtype: str = "float32",
@@ -134,7 +138,7 @@ class ImageIter(DataIter):
             data = step(data)
         return data
 
-    def postprocess_data(self, datum: Any) -> np.ndarray:
+    def postprocess_data(self, datum: NDArrayLike) -> np.ndarray:
         """(channels, H, W) of (H, W, channels)."""
         values = datum.asnumpy() if isinstance(datum, NDArray) else np.asarray(datum)
         return values.transpose(2, 0, 1)

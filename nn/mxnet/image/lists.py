@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tapegrad.nn.mxnet.errors import MXNetError
 
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import PathLike
+
+
 __all__ = ["read_list"]
 
 
-def read_list(path: Any) -> dict[int, tuple[np.ndarray, str]]:
+def read_list(path: PathLike) -> dict[int, tuple[np.ndarray, str]]:
     """number -> (labels, path).  Raises MXNetError for another line, OSError."""
     found = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc, DataIter
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import IterData
+
 
 __all__ = ["NDArrayIter"]
 
@@ -28,8 +32,8 @@ class NDArrayIter(DataIter):
 
     def __init__(
         self,
-        data: Any,
-        label: Any = None,
+        data: IterData,
+        label: IterData = None,
         batch_size: int = 1,
         shuffle: bool = False,
         last_batch_handle: str = "pad",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import DTypeLike, NDArrayLike
+
 
 __all__ = ["DataBatch", "DataDesc", "DataIter", "described"]
 
@@ -28,7 +32,7 @@ class DataDesc(_NameAndShape):
         cls,
         name: str,
         shape: Sequence[int],
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
         layout: str | None = "NCHW",
     ) -> Self:
         """The pair of name and shape."""
@@ -71,12 +75,16 @@ class DataBatch:
     Raises TypeError for data or label that are no list.  Source: mx.io.DataBatch.
     """
 
+    data: Any
+    label: Any
+    index: Any
+
     def __init__(
         self,
-        data: Any,
-        label: Any = None,
+        data: Sequence[NDArrayLike] | None,
+        label: Sequence[NDArrayLike] | None = None,
         pad: int | None = None,
-        index: Any = None,
+        index: np.ndarray | Sequence[int] | None = None,
         bucket_key: Any = None,
         provide_data: Sequence[Any] | None = None,
         provide_label: Sequence[Any] | None = None,
@@ -135,7 +143,7 @@ class DataIter:
     def getlabel(self) -> Any:
         """The labels of the current batch."""
 
-    def getindex(self) -> Any:
+    def getindex(self) -> np.ndarray | None:
         """The numbers of the rows of the current batch."""
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from tapegrad.nn.mxnet.io.rounding import MXDataIter, part_of, shape_of, true, w
 from tapegrad.nn.mxnet.ndarray.ndarray import as_array
 from tapegrad.nn.mxnet.recordio import unpack
 from tapegrad.nn.mxnet.resample import resized
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import PathLike, ShapeOrText
+
 
 __all__ = ["ImageRecordIter", "ImageRecordUInt8Iter"]
 
@@ -50,11 +54,11 @@ class ImageRecordIter(MXDataIter):
 
     def __init__(
         self,
-        path_imgrec: Any,
-        data_shape: Any,
+        path_imgrec: PathLike,
+        data_shape: ShapeOrText,
         batch_size: int,
-        path_imglist: Any = "",
-        path_imgidx: Any = "",
+        path_imglist: PathLike = "",
+        path_imgidx: PathLike = "",
         label_width: int = 1,
         shuffle: bool = False,
         seed: int = 0,
@@ -76,7 +80,7 @@ class ImageRecordIter(MXDataIter):
         pad: int = 0,
         fill_value: int = 255,
         inter_method: int = 1,
-        mean_img: Any = "",
+        mean_img: PathLike = "",
         mean_r: float = 0.0,
         mean_g: float = 0.0,
         mean_b: float = 0.0,
@@ -228,7 +232,9 @@ class ImageRecordIter(MXDataIter):
 class ImageRecordUInt8Iter(ImageRecordIter):
     """`ImageRecordIter` whose data are the pictures' own bytes, uint8, as they are."""
 
-    def __init__(self, path_imgrec: Any, data_shape: Any, batch_size: int, **settings: Any):
+    def __init__(
+        self, path_imgrec: PathLike, data_shape: ShapeOrText, batch_size: int, **settings: Any
+    ):
         super().__init__(path_imgrec, data_shape, batch_size, dtype="uint8", **settings)
 
     def _normal(self, picture: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from tapegrad.nn.mxnet.context import cpu
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc, DataIter
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import ShapeOrText
+
 
 __all__ = ["MXDataIter", "part_of", "shape_of", "true", "warn_of"]
 
@@ -175,14 +179,14 @@ def part_of(count: int, part_index: int, num_parts: int) -> range:
     return range(int(count / num_parts * part_index), int(count / num_parts * (part_index + 1)))
 
 
-def shape_of(given: Any) -> tuple[int, ...]:
+def shape_of(given: ShapeOrText) -> tuple[int, ...]:
     """A shape: numbers, one number, or the text of them as MXNet takes it."""
     if isinstance(given, str):
         return Shape().read(given)
     return tuple(int(n) for n in given) if isinstance(given, (tuple, list)) else (int(given),)
 
 
-def true(given: Any) -> bool:
+def true(given: bool | int | str) -> bool:
     """A truth, or the text of one: "True", "1"."""
     return given.lower() in ("true", "1") if isinstance(given, str) else bool(given)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.io.rounding import MXDataIter, part_of, shape_of, true, warn_of
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import PathLike, ShapeOrText
+
 
 __all__ = ["CSVIter", "LibSVMIter", "MNISTIter"]
 
@@ -41,10 +45,10 @@ class CSVIter(_TableIter):
 
     def __init__(
         self,
-        data_csv: Any,
-        data_shape: Any,
-        label_csv: Any = "NULL",
-        label_shape: Any = (1,),
+        data_csv: PathLike,
+        data_shape: ShapeOrText,
+        label_csv: PathLike = "NULL",
+        label_shape: ShapeOrText = (1,),
         batch_size: int = 1,
         round_batch: bool = True,
         dtype: str = "float32",
@@ -77,10 +81,10 @@ class LibSVMIter(_TableIter):
 
     def __init__(
         self,
-        data_libsvm: Any,
-        data_shape: Any,
-        label_libsvm: Any = "NULL",
-        label_shape: Any = (1,),
+        data_libsvm: PathLike,
+        data_shape: ShapeOrText,
+        label_libsvm: PathLike = "NULL",
+        label_shape: ShapeOrText = (1,),
         batch_size: int = 1,
         round_batch: bool = True,
         num_parts: int = 1,
@@ -123,8 +127,8 @@ class MNISTIter(_TableIter):
 
     def __init__(
         self,
-        image: Any = "./train-images-idx3-ubyte",
-        label: Any = "./train-labels-idx1-ubyte",
+        image: PathLike = "./train-images-idx3-ubyte",
+        label: PathLike = "./train-labels-idx1-ubyte",
         batch_size: int = 128,
         shuffle: bool = True,
         flat: bool = False,

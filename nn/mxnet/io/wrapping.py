@@ -18,7 +18,7 @@ class ResizeIter(DataIter):
     reset_internal: whether `reset` begins the inner iterator anew, too
     """
 
-    def __init__(self, data_iter: Any, size: int, reset_internal: bool = True):
+    def __init__(self, data_iter: DataIter, size: int, reset_internal: bool = True):
         super().__init__(data_iter.batch_size)
         self.data_iter, self.size, self.reset_internal = data_iter, size, reset_internal
         self.cur = 0
@@ -46,17 +46,17 @@ class ResizeIter(DataIter):
         self.cur += 1
         return True
 
-    def next(self) -> Any:
+    def next(self) -> DataBatch:
         """The next batch.  Raises StopIteration at the end."""
         if not self.iter_next():
             raise StopIteration
         return self.current_batch
 
-    def getdata(self) -> Any:
+    def getdata(self) -> list[Any]:
         """The data of the current batch."""
         return self.current_batch.data
 
-    def getlabel(self) -> Any:
+    def getlabel(self) -> list[Any]:
         """The labels of the current batch."""
         return self.current_batch.label
 
@@ -113,12 +113,12 @@ class PrefetchingIter(DataIter):
 
     def __init__(
         self,
-        iters: Any,
+        iters: DataIter | Sequence[DataIter],
         rename_data: Sequence[Mapping[str, str]] | None = None,
         rename_label: Sequence[Mapping[str, str]] | None = None,
         depth: int = 1,
     ):
-        self.iters = list(iters) if isinstance(iters, (list, tuple)) else [iters]
+        self.iters: list[Any] = list(iters) if isinstance(iters, (list, tuple)) else [iters]
         if not self.iters:
             raise ValueError("PrefetchingIter needs an iterator")
         self.n_iter = len(self.iters)
@@ -197,17 +197,17 @@ class PrefetchingIter(DataIter):
         )
         return True
 
-    def next(self) -> Any:
+    def next(self) -> DataBatch:
         """The next batch.  Raises StopIteration at the end."""
         if not self.iter_next():
             raise StopIteration
         return self.current_batch
 
-    def getdata(self) -> Any:
+    def getdata(self) -> list[Any]:
         """The data of the current batch."""
         return self.current_batch.data
 
-    def getlabel(self) -> Any:
+    def getlabel(self) -> list[Any]:
         """The labels of the current batch."""
         return self.current_batch.label
 

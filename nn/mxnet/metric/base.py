@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.registry import Registry
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import ArrayLike, MetricArrays, MetricLike
+
 
 __all__ = [
     "CompositeEvalMetric",
@@ -40,7 +44,7 @@ def register(*names: str) -> Callable[[type[EvalMetric]], type[EvalMetric]]:
     return enter
 
 
-def create(metric: Any, *args: Any, **kwargs: Any) -> EvalMetric:
+def create(metric: MetricLike, *args: Any, **kwargs: Any) -> EvalMetric:
     """A metric from a name, a function of (label, prediction), a list of them, or its JSON text.
 
     Raises ValueError for an unknown name, with the nearest one.
@@ -71,7 +75,7 @@ def names() -> list[str]:
     return _registry.names()
 
 
-def as_metric(metric: Any) -> EvalMetric:
+def as_metric(metric: MetricLike) -> EvalMetric:
     """The metric itself, or what `create` makes."""
     return metric if isinstance(metric, EvalMetric) else create(metric)
 
@@ -94,7 +98,7 @@ def check_label_shapes(
     return labels, preds
 
 
-def bare(x: Any) -> np.ndarray:
+def bare(x: ArrayLike) -> np.ndarray:
     """The NumPy array of an NDArray, or the array itself."""
     return x.asnumpy() if isinstance(x, NDArray) else np.asarray(x)
 
@@ -149,7 +153,7 @@ class EvalMetric:
         )
         self.update(labels, preds)
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Add lists of labels and of predictions."""
         raise NotImplementedError
 
@@ -228,7 +232,7 @@ class CompositeEvalMetric(EvalMetric):
         """Add a metric."""
         self.metrics.append(create(metric))
 
-    def get_metric(self, index: int) -> Any:
+    def get_metric(self, index: int) -> EvalMetric | ValueError:
         """A metric by its number; a ValueError, not raised, for a number out of range, as MXNet."""
         if 0 <= index < len(self.metrics):
             return self.metrics[index]
@@ -243,7 +247,7 @@ class CompositeEvalMetric(EvalMetric):
         for metric in self.metrics:
             metric.update_dict(label, pred)
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Add lists of labels and of predictions to every metric."""
         for metric in self.metrics:
             metric.update(labels, preds)
@@ -299,7 +303,7 @@ class CustomMetric(EvalMetric):
         super().__init__(name, **settings)
         self._feval, self._allow_extra_outputs = feval, allow_extra_outputs
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths, unless extra outputs are allowed."""
         if not self._allow_extra_outputs:
             labels, preds = check_label_shapes(labels, preds, wrap=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.metric.base import EvalMetric, bare, check_label_shapes, register
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import MetricArrays
+
 
 __all__ = [
     "Accuracy",
@@ -31,7 +35,7 @@ class Accuracy(EvalMetric):
         super().__init__(name, axis=axis, **settings)
         self.axis = axis
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -56,7 +60,7 @@ class TopKAccuracy(EvalMetric):
         self.top_k = top_k
         self.name += f"_{top_k}"
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -124,7 +128,7 @@ class _TwoClasses(EvalMetric):
         self._local, self._global = _Counts(), _Counts()
         super().__init__(name, **settings)
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for more than two classes."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -193,7 +197,7 @@ class PCC(EvalMetric):
             setattr(self, name, new)
         self.k = n
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -253,7 +257,7 @@ class Perplexity(EvalMetric):
         super().__init__(name, ignore_label=ignore_label, axis=axis, **settings)
         self.ignore_label, self.axis = ignore_label, axis
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises AssertionError for lists of several lengths."""
         if len(labels) != len(preds):
             raise AssertionError(f"{len(labels)} labels for {len(preds)} predictions")
@@ -284,7 +288,7 @@ class _LogLikelihood(EvalMetric):
         super().__init__(name, eps=eps, **settings)
         self.eps = eps
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):

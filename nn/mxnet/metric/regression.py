@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.metric.base import EvalMetric, bare, check_label_shapes, register
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import MetricArrays
+
 
 __all__ = ["Caffe", "Loss", "MAE", "MSE", "PearsonCorrelation", "RMSE", "Torch"]
 
@@ -24,7 +28,7 @@ class _Regression(EvalMetric):
     def error(label: np.ndarray, pred: np.ndarray) -> float:
         raise NotImplementedError
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for lists of several lengths."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -89,7 +93,7 @@ class PearsonCorrelation(EvalMetric):
         self._labels: list[np.ndarray] = []
         self._preds: list[np.ndarray] = []
 
-    def update(self, labels: Any, preds: Any) -> None:
+    def update(self, labels: MetricArrays, preds: MetricArrays) -> None:
         """Raises ValueError for arrays of several shapes."""
         labels, preds = check_label_shapes(labels, preds, wrap=True)
         for label, pred in zip(labels, preds, strict=True):
@@ -124,7 +128,7 @@ class Loss(EvalMetric):
     def __init__(self, name: str = "loss", **settings: Any):
         super().__init__(name, **settings)
 
-    def update(self, _: Any, preds: Any) -> None:
+    def update(self, _: object, preds: MetricArrays) -> None:
         """Add the outputs."""
         for pred in [preds] if isinstance(preds, (NDArray, np.ndarray)) else preds:
             p = bare(pred)

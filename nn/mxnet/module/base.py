@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,27 @@ from tapegrad.nn.mxnet.ndarray.files import load as load_arrays
 from tapegrad.nn.mxnet.ndarray.files import save as save_arrays
 from tapegrad.nn.mxnet.ndarray.files import split_params
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.types import (
+        BatchCallbacks,
+        BatchLike,
+        EpochCallbacks,
+        InitializerLike,
+        KVStoreLike,
+        LoggerLike,
+        MetricLike,
+        NDArrayLike,
+        NDArrays,
+        OptimizerLike,
+        OptimizerSettings,
+        ParamsLike,
+        PathLike,
+        RowIds,
+    )
+
 
 __all__ = ["BaseModule", "BatchEndParam"]
 
@@ -52,7 +73,7 @@ class BaseModule:
     Raises AssertionError, with what to call first, for a call in the wrong state.
     """
 
-    def __init__(self, logger: Any = logging):
+    def __init__(self, logger: LoggerLike = logging):
         self.logger = logger
         self.binded = False
         self.for_training = False
@@ -93,11 +114,11 @@ class BaseModule:
         """(parameters, states) by name."""
         raise NotImplementedError
 
-    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: BatchLike, is_train: bool | None = None) -> None:
         """Run the graph on a batch."""
         raise NotImplementedError
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: NDArrays | None = None) -> None:
         """Fill the gradients."""
         raise NotImplementedError
 
@@ -113,15 +134,17 @@ class BaseModule:
         """One step of the optimizer."""
         raise NotImplementedError
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any], pre_sliced: bool = False
+    ) -> None:
         """Give a metric the last outputs and their labels."""
         raise NotImplementedError
 
-    def install_monitor(self, mon: Any) -> None:
+    def install_monitor(self, mon: Monitor) -> None:
         """Let a Monitor watch all outputs."""
         raise NotImplementedError
 
-    def prepare(self, data_batch: Any, sparse_row_id_fn: Any = None) -> None:
+    def prepare(self, data_batch: BatchLike, sparse_row_id_fn: RowIds | None = None) -> None:
         """Get ready for a batch that comes next."""
 
     @property
@@ -131,21 +154,21 @@ class BaseModule:
 
     # What follows
 
-    def forward_backward(self, data_batch: Any) -> None:
+    def forward_backward(self, data_batch: BatchLike) -> None:
         """forward in training mode, then backward."""
         self.forward(data_batch, is_train=True)
         self.backward()
 
     def score(
         self,
-        eval_data: Any,
-        eval_metric: Any,
+        eval_data: DataIter,
+        eval_metric: MetricLike,
         num_batch: int | None = None,
-        batch_end_callback: Any = None,
-        score_end_callback: Any = None,
+        batch_end_callback: BatchCallbacks = None,
+        score_end_callback: BatchCallbacks = None,
         reset: bool = True,
         epoch: int = 0,
-        sparse_row_id_fn: Any = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> list[tuple[str, float]]:
         """[(name, value)] of a metric over an iterator; rows that only fill a batch do not count.
 
@@ -168,7 +191,7 @@ class BaseModule:
             callback(BatchEndParam(epoch, count, eval_metric, locals()))
         return list(eval_metric.get_name_value())
 
-    def _score_batch(self, eval_metric: Any, batch: Any) -> None:
+    def _score_batch(self, eval_metric: EvalMetric, batch: Any) -> None:
         if isinstance(batch, list):
             self.update_metric(eval_metric, [one.label for one in batch], pre_sliced=True)
             return
@@ -187,10 +210,10 @@ class BaseModule:
 
     def iter_predict(
         self,
-        eval_data: Any,
+        eval_data: DataIter,
         num_batch: int | None = None,
         reset: bool = True,
-        sparse_row_id_fn: Any = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> Iterator[tuple[list[Any], int, Any]]:
         """(outputs without the rows that fill the batch, number, batch) for each batch."""
         self._must_be_ready()
@@ -204,12 +227,12 @@ class BaseModule:
 
     def predict(
         self,
-        eval_data: Any,
+        eval_data: DataIter | NDArrayLike,
         num_batch: int | None = None,
         merge_batches: bool = True,
         reset: bool = True,
         always_output_list: bool = False,
-        sparse_row_id_fn: Any = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> Any:
         """The outputs for an iterator, joined along axis 0; or of one array.
 
@@ -246,27 +269,27 @@ class BaseModule:
 
     def fit(
         self,
-        train_data: Any,
-        eval_data: Any = None,
-        eval_metric: Any = "acc",
-        epoch_end_callback: Any = None,
-        batch_end_callback: Any = None,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
-        eval_end_callback: Any = None,
-        eval_batch_end_callback: Any = None,
-        initializer: Any = DEFAULT,
-        arg_params: Any = None,
-        aux_params: Any = None,
+        train_data: DataIter,
+        eval_data: DataIter | None = None,
+        eval_metric: MetricLike = "acc",
+        epoch_end_callback: EpochCallbacks = None,
+        batch_end_callback: BatchCallbacks = None,
+        kvstore: KVStoreLike = "local",
+        optimizer: OptimizerLike = "sgd",
+        optimizer_params: OptimizerSettings = (("learning_rate", 0.01),),
+        eval_end_callback: BatchCallbacks = None,
+        eval_batch_end_callback: BatchCallbacks = None,
+        initializer: InitializerLike = DEFAULT,
+        arg_params: ParamsLike | None = None,
+        aux_params: ParamsLike | None = None,
         allow_missing: bool = False,
         force_rebind: bool = False,
         force_init: bool = False,
         begin_epoch: int = 0,
         num_epoch: int | None = None,
-        validation_metric: Any = None,
-        monitor: Any = None,
-        sparse_row_id_fn: Any = None,
+        validation_metric: MetricLike | None = None,
+        monitor: Monitor | None = None,
+        sparse_row_id_fn: RowIds | None = None,
     ) -> None:
         """Train from epoch `begin_epoch` up to `num_epoch`, which is the end and not a count.
 
@@ -315,11 +338,11 @@ class BaseModule:
     def _train_epoch(
         self,
         epoch: int,
-        train_data: Any,
-        eval_metric: Any,
-        batch_end_callback: Any,
-        monitor: Any,
-        sparse_row_id_fn: Any,
+        train_data: DataIter,
+        eval_metric: EvalMetric,
+        batch_end_callback: BatchCallbacks,
+        monitor: Monitor | None,
+        sparse_row_id_fn: RowIds | None,
     ) -> list[tuple[str, float]]:
         """One epoch; the metric's values over all of it."""
         eval_metric.reset()
@@ -360,8 +383,8 @@ class BaseModule:
 
     def set_params(
         self,
-        arg_params: Any,
-        aux_params: Any,
+        arg_params: ParamsLike,
+        aux_params: ParamsLike,
         allow_missing: bool = False,
         force_init: bool = True,
         allow_extra: bool = False,
@@ -372,14 +395,14 @@ class BaseModule:
             allow_missing=allow_missing, force_init=force_init, allow_extra=allow_extra,
         )  # fmt: skip
 
-    def save_params(self, fname: Any) -> None:
+    def save_params(self, fname: PathLike) -> None:
         """Write parameters and states to a .params file."""
         arg_params, aux_params = self.get_params()
         found = {f"arg:{name}": x for name, x in arg_params.items()}
         found |= {f"aux:{name}": x for name, x in aux_params.items()}
         save_arrays(fname, found)
 
-    def load_params(self, fname: Any) -> None:
+    def load_params(self, fname: PathLike) -> None:
         """Read parameters and states from a .params file.
 
         Raises ValueError for a name that begins with neither arg: nor aux:.
@@ -395,7 +418,7 @@ class BaseModule:
         )
         return []
 
-    def set_states(self, states: Any = None, value: float | None = None) -> None:
+    def set_states(self, states: Sequence[Any] | None = None, value: float | None = None) -> None:
         """Set the states: none by default."""
         self._must_be_ready()
         self._must(not states and not value, "this module has no states")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,28 @@ from tapegrad.nn.mxnet.ndarray.ndarray import array
 from tapegrad.nn.mxnet.symbol.naming import NameManager
 from tapegrad.nn.mxnet.symbol.symbol import load as load_symbol
 
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.io.description import DataDesc
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import (
+        BatchLike,
+        ContextLike,
+        DataShapes,
+        GradReq,
+        GroupContexts,
+        InitializerLike,
+        KVStoreLike,
+        LoggerLike,
+        NDArrays,
+        OptimizerLike,
+        OptimizerSettings,
+        ParamsLike,
+        RowIds,
+    )
+
+
 __all__ = ["BucketingModule"]
 
 
@@ -42,13 +64,13 @@ class BucketingModule(BaseModule):
         self,
         sym_gen: Callable[[Any], tuple[Any, Any, Any]],
         default_bucket_key: Any = None,
-        logger: Any = logging,
-        context: Any = None,
+        logger: LoggerLike = logging,
+        context: ContextLike = None,
         work_load_list: Sequence[float] | None = None,
         fixed_param_names: Sequence[str] | None = None,
         state_names: Sequence[str] | None = None,
-        group2ctxs: Any = None,
-        compression_params: Any = None,
+        group2ctxs: GroupContexts = None,
+        compression_params: Mapping[str, Any] | None = None,
     ):
         super().__init__(logger=logger)
         self._must(default_bucket_key is not None, "give the default_bucket_key")
@@ -85,39 +107,39 @@ class BucketingModule(BaseModule):
     # What it is
 
     @property
-    def data_names(self) -> Any:
+    def data_names(self) -> Sequence[str]:
         """The current bucket's data."""
         if self.binded:
             return self._curr_module.data_names
         return self._call_sym_gen(self._default_bucket_key)[1]
 
     @property
-    def output_names(self) -> Any:
+    def output_names(self) -> list[str]:
         """The current bucket's outputs."""
         if self.binded:
             return self._curr_module.output_names
         return self._call_sym_gen(self._default_bucket_key)[0].list_outputs()
 
     @property
-    def data_shapes(self) -> Any:
+    def data_shapes(self) -> list[DataDesc]:
         """The current bucket's descriptions of data."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.data_shapes
 
     @property
-    def label_shapes(self) -> Any:
+    def label_shapes(self) -> list[DataDesc] | None:
         """The current bucket's descriptions of labels."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.label_shapes
 
     @property
-    def output_shapes(self) -> Any:
+    def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """The current bucket's outputs with their shapes."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.output_shapes
 
     @property
-    def symbol(self) -> Any:
+    def symbol(self) -> Symbol:
         """The current bucket's symbol.  Raises AssertionError before bind."""
         self._must(self.binded, BIND_FIRST)
         return self._curr_module.symbol
@@ -136,8 +158,8 @@ class BucketingModule(BaseModule):
 
     def set_params(
         self,
-        arg_params: Any,
-        aux_params: Any,
+        arg_params: ParamsLike | None,
+        aux_params: ParamsLike | None,
         allow_missing: bool = False,
         force_init: bool = True,
         allow_extra: bool = False,
@@ -164,9 +186,9 @@ class BucketingModule(BaseModule):
 
     def init_params(
         self,
-        initializer: Any = DEFAULT,
-        arg_params: Any = None,
-        aux_params: Any = None,
+        initializer: InitializerLike = DEFAULT,
+        arg_params: ParamsLike | None = None,
+        aux_params: ParamsLike | None = None,
         allow_missing: bool = False,
         force_init: bool = False,
         allow_extra: bool = False,
@@ -187,7 +209,7 @@ class BucketingModule(BaseModule):
         self._must_be_ready()
         return self._curr_module.get_states(merge_multi_context)
 
-    def set_states(self, states: Any = None, value: float | None = None) -> None:
+    def set_states(self, states: Sequence[Any] | None = None, value: float | None = None) -> None:
         """Set the current bucket's states."""
         self._must_be_ready()
         self._curr_module.set_states(states, value)
@@ -196,13 +218,13 @@ class BucketingModule(BaseModule):
 
     def bind(
         self,
-        data_shapes: Any,
-        label_shapes: Any = None,
+        data_shapes: DataShapes,
+        label_shapes: DataShapes | None = None,
         for_training: bool = True,
         inputs_need_grad: bool = False,
         force_rebind: bool = False,
-        shared_module: Any = None,
-        grad_req: Any = "write",
+        shared_module: BaseModule | None = None,
+        grad_req: GradReq = "write",
     ) -> None:
         """Bind the default bucket; others are bound when a batch of theirs comes.
 
@@ -229,7 +251,9 @@ class BucketingModule(BaseModule):
             self.set_params(*params)
             self._loaded = None
 
-    def switch_bucket(self, bucket_key: Any, data_shapes: Any, label_shapes: Any = None) -> None:
+    def switch_bucket(
+        self, bucket_key: Any, data_shapes: DataShapes, label_shapes: DataShapes | None = None
+    ) -> None:
         """Go to a bucket; a new one is bound with the default bucket's parameters and memory."""
         self._must(self.binded, "call bind before switching bucket")
         if bucket_key not in self._buckets:
@@ -255,7 +279,7 @@ class BucketingModule(BaseModule):
             )
         self.switch_bucket(key, shapes, getattr(batch, "provide_label", None))
 
-    def prepare(self, data_batch: Any, sparse_row_id_fn: Any = None) -> None:
+    def prepare(self, data_batch: BatchLike, sparse_row_id_fn: RowIds | None = None) -> None:
         """Bind the batch's bucket, and stay in the current one."""
         self._must_be_ready()
         current, key = self._curr_module, self._curr_bucket_key
@@ -276,9 +300,9 @@ class BucketingModule(BaseModule):
 
     def init_optimizer(
         self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
+        kvstore: KVStoreLike = "local",
+        optimizer: OptimizerLike = "sgd",
+        optimizer_params: OptimizerSettings = (("learning_rate", 0.01),),
         force_init: bool = False,
     ) -> None:
         """Make the optimizer, which all buckets use."""
@@ -294,14 +318,14 @@ class BucketingModule(BaseModule):
                 module.borrow_optimizer(self._curr_module)
         self.optimizer_initialized = True
 
-    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: BatchLike, is_train: bool | None = None) -> None:
         """Run the batch's bucket."""
         self._must_be_ready()
         self._go_to(data_batch)
         self._borrow()
         self._curr_module.forward(data_batch, is_train=is_train)
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: NDArrays | None = None) -> None:
         """Fill the gradients."""
         self._must_be_ready()
         self._curr_module.backward(out_grads=out_grads)
@@ -324,12 +348,14 @@ class BucketingModule(BaseModule):
         self._must(self.inputs_need_grad, "bind with inputs_need_grad=True")
         return self._curr_module.get_input_grads(merge_multi_context)
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any], pre_sliced: bool = False
+    ) -> None:
         """Give a metric the last outputs and their labels."""
         self._must_be_ready()
         self._curr_module.update_metric(eval_metric, labels, pre_sliced)
 
-    def install_monitor(self, mon: Any) -> None:
+    def install_monitor(self, mon: Monitor) -> None:
         """Let a Monitor watch all buckets, those to come too."""
         self._must(self.binded, BIND_FIRST)
         self._monitor = mon
@@ -357,7 +383,7 @@ class BucketingModule(BaseModule):
     def load(
         prefix: str,
         epoch: int,
-        sym_gen: Any = None,
+        sym_gen: Callable[[Any], tuple[Any, Any, Any]] | None = None,
         default_bucket_key: Any = None,
         **kwargs: Any,
     ) -> BucketingModule:
@@ -375,10 +401,10 @@ class BucketingModule(BaseModule):
     @staticmethod
     def load_dict(
         sym_dict: Mapping[Any, Any] | None = None,
-        sym_gen: Any = None,
+        sym_gen: Callable[[Any], tuple[Any, Any, Any]] | None = None,
         default_bucket_key: Any = None,
-        arg_params: Any = None,
-        aux_params: Any = None,
+        arg_params: ParamsLike | None = None,
+        aux_params: ParamsLike | None = None,
         **kwargs: Any,
     ) -> BucketingModule:
         """The module of symbols by key, with parameters and states by name.

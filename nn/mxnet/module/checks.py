@@ -12,11 +12,13 @@ from tapegrad.nn.mxnet.io.description import DataDesc, described
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import BatchLike, DataShapes
 
 __all__ = ["check_given", "check_names", "other_shapes", "parse_shapes"]
 
 
-def check_names(symbol: Any, names: Sequence[str], what: str, required: bool) -> None:
+def check_names(symbol: Symbol, names: Sequence[str], what: str, required: bool) -> None:
     """Raise ValueError, or warn unless `required`, for names that are none of the symbol's."""
     arguments = symbol.list_arguments()
     for name in names:
@@ -37,7 +39,10 @@ def check_names(symbol: Any, names: Sequence[str], what: str, required: bool) ->
 
 
 def parse_shapes(
-    data_names: Sequence[str], label_names: Sequence[str], data_shapes: Any, label_shapes: Any
+    data_names: Sequence[str],
+    label_names: Sequence[str],
+    data_shapes: DataShapes,
+    label_shapes: DataShapes | None,
 ) -> tuple[list[DataDesc], list[DataDesc] | None]:
     """The descriptions of data and labels.
 
@@ -62,7 +67,7 @@ def parse_shapes(
 
 
 def other_shapes(
-    batch: Any, data: Sequence[DataDesc], labels: Sequence[DataDesc] | None
+    batch: BatchLike, data: Sequence[DataDesc], labels: Sequence[DataDesc] | None
 ) -> tuple[Any, Any] | None:
     """What to reshape to for a batch; None where it has the bound shapes."""
     bound = [d.shape for d in data]
@@ -70,8 +75,9 @@ def other_shapes(
         return None
     given = getattr(batch, "provide_data", None)
     of_labels = getattr(batch, "provide_label", None)
-    if not of_labels and getattr(batch, "label", None) and labels:
-        of_labels = _like(labels, batch.label)
+    arrays = getattr(batch, "label", None)
+    if not of_labels and arrays and labels:
+        of_labels = _like(labels, arrays)
     return given or _like(data, batch.data), of_labels or None
 
 

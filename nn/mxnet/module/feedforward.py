@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,6 +18,22 @@ from tapegrad.nn.mxnet.module.bucketing import BucketingModule
 from tapegrad.nn.mxnet.module.module import Module
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
 from tapegrad.nn.mxnet.symbol.symbol import Symbol
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.types import (
+        BatchCallbacks,
+        ContextLike,
+        EpochCallbacks,
+        InitializerLike,
+        KVStoreLike,
+        LoggerLike,
+        MetricLike,
+        NDArrayLike,
+        OptimizerLike,
+        ParamsLike,
+    )
+
 
 __all__ = ["FeedForward"]
 
@@ -37,17 +54,20 @@ class FeedForward:
     Raises ValueError for a parameter that it lacks, unless they are allowed.
     """
 
+    arg_params: Any
+    aux_params: Any
+
     def __init__(
         self,
-        symbol: Any,
-        ctx: Any = None,
+        symbol: Symbol | Callable[[Any], Symbol],
+        ctx: ContextLike = None,
         num_epoch: int | None = None,
         epoch_size: int | None = None,
-        optimizer: Any = "sgd",
-        initializer: Any = DEFAULT,
+        optimizer: OptimizerLike = "sgd",
+        initializer: InitializerLike = DEFAULT,
         numpy_batch_size: int = 128,
-        arg_params: Any = None,
-        aux_params: Any = None,
+        arg_params: ParamsLike | None = None,
+        aux_params: ParamsLike | None = None,
         allow_extra_params: bool = False,
         begin_epoch: int = 0,
         **kwargs: Any,
@@ -77,7 +97,7 @@ class FeedForward:
 
     # Data
 
-    def _rows(self, x: Any, y: Any, training: bool) -> Any:
+    def _rows(self, x: Any, y: NDArrayLike | None, training: bool) -> Any:
         """The iterator of arrays, or the iterator itself.
 
         Raises ValueError without y for training, or for y of another length, TypeError for
@@ -135,25 +155,26 @@ class FeedForward:
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
-        eval_data: Any = None,
-        eval_metric: Any = "acc",
-        epoch_end_callback: Any = None,
-        batch_end_callback: Any = None,
-        kvstore: Any = "local",
-        logger: Any = None,
-        work_load_list: Any = None,
-        monitor: Any = None,
-        eval_end_callback: Any = VALIDATION,
-        eval_batch_end_callback: Any = None,
+        X: DataIter | NDArrayLike,
+        y: NDArrayLike | None = None,
+        eval_data: DataIter | tuple[NDArrayLike, NDArrayLike] | None = None,
+        eval_metric: MetricLike = "acc",
+        epoch_end_callback: EpochCallbacks = None,
+        batch_end_callback: BatchCallbacks = None,
+        kvstore: KVStoreLike = "local",
+        logger: LoggerLike | None = None,
+        work_load_list: Sequence[float] | None = None,
+        monitor: Monitor | None = None,
+        eval_end_callback: BatchCallbacks = VALIDATION,
+        eval_batch_end_callback: BatchCallbacks = None,
     ) -> None:
         """Train; `Module.fit` says what the arguments are.  eval_data: an iterator, or (X, y)."""
         data = self._rows(X, y, training=True)
         if self.epoch_size is not None:
             data = ResizeIter(data, self.epoch_size, reset_internal=False)
+        evaluated: Any = eval_data
         if isinstance(eval_data, (tuple, list)) and len(eval_data) == 2:
-            eval_data = self._rows(eval_data[0], eval_data[1], training=False)
+            evaluated = self._rows(eval_data[0], eval_data[1], training=False)
         module = self._module(data, logger=logger or logging, work_load_list=work_load_list)
         arg_params, aux_params = (
             None if given is None else {k: v for k, v in given.items() if k in names}
@@ -163,7 +184,7 @@ class FeedForward:
             )
         )
         module.fit(
-            data, eval_data, eval_metric, epoch_end_callback, batch_end_callback, kvstore,
+            data, evaluated, eval_metric, epoch_end_callback, batch_end_callback, kvstore,
             self.optimizer, tuple(self.kwargs.items()), eval_end_callback,
             eval_batch_end_callback, self.initializer, arg_params, aux_params, allow_missing=True,
             begin_epoch=self.begin_epoch, num_epoch=self.num_epoch, monitor=monitor,
@@ -171,7 +192,11 @@ class FeedForward:
         self.arg_params, self.aux_params = module.get_params()
 
     def predict(
-        self, X: Any, num_batch: int | None = None, return_data: bool = False, reset: bool = True
+        self,
+        X: DataIter | NDArrayLike,
+        num_batch: int | None = None,
+        return_data: bool = False,
+        reset: bool = True,
     ) -> Any:
         """The outputs as NumPy arrays; with `return_data` (outputs, data, labels)."""
         data = self._rows(X, None, training=False)
@@ -192,10 +217,10 @@ class FeedForward:
 
     def score(
         self,
-        X: Any,
-        eval_metric: Any = "acc",
+        X: DataIter | NDArrayLike,
+        eval_metric: MetricLike = "acc",
         num_batch: int | None = None,
-        batch_end_callback: Any = None,
+        batch_end_callback: BatchCallbacks = None,
         reset: bool = True,
     ) -> float:
         """The value of a metric on an iterator with labels."""
@@ -220,7 +245,7 @@ class FeedForward:
         )  # fmt: skip
 
     @staticmethod
-    def load(prefix: str, epoch: int, ctx: Any = None, **kwargs: Any) -> FeedForward:
+    def load(prefix: str, epoch: int, ctx: ContextLike = None, **kwargs: Any) -> FeedForward:
         """The model of a checkpoint.  Raises OSError, MXNetError for files that are no such."""
         symbol, arg_params, aux_params = load_checkpoint(prefix, epoch)
         return FeedForward(
@@ -230,23 +255,23 @@ class FeedForward:
     @classmethod
     def create(
         cls,
-        symbol: Any,
-        X: Any,
-        y: Any = None,
-        ctx: Any = None,
+        symbol: Symbol | Callable[[Any], Symbol],
+        X: DataIter | NDArrayLike,
+        y: NDArrayLike | None = None,
+        ctx: ContextLike = None,
         num_epoch: int | None = None,
         epoch_size: int | None = None,
-        optimizer: Any = "sgd",
-        initializer: Any = DEFAULT,
-        eval_data: Any = None,
-        eval_metric: Any = "acc",
-        epoch_end_callback: Any = None,
-        batch_end_callback: Any = None,
-        kvstore: Any = "local",
-        logger: Any = None,
-        work_load_list: Any = None,
-        eval_end_callback: Any = VALIDATION,
-        eval_batch_end_callback: Any = None,
+        optimizer: OptimizerLike = "sgd",
+        initializer: InitializerLike = DEFAULT,
+        eval_data: DataIter | tuple[NDArrayLike, NDArrayLike] | None = None,
+        eval_metric: MetricLike = "acc",
+        epoch_end_callback: EpochCallbacks = None,
+        batch_end_callback: BatchCallbacks = None,
+        kvstore: KVStoreLike = "local",
+        logger: LoggerLike | None = None,
+        work_load_list: Sequence[float] | None = None,
+        eval_end_callback: BatchCallbacks = VALIDATION,
+        eval_batch_end_callback: BatchCallbacks = None,
         **kwargs: Any,
     ) -> Self:
         """A model that has been fitted."""

@@ -22,7 +22,7 @@ from tapegrad.nn.core.functional_call import shadow_of
 from tapegrad.nn.core.part import Part
 from tapegrad.nn.mxnet.declaration import Call, Operator, PartialShape
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array
-from tapegrad.nn.mxnet.symbol.graph import Node
+from tapegrad.nn.mxnet.symbol.graph import SymbolNode
 from tapegrad.nn.mxnet.symbol.inference import TYPE_FLAGS, known_all
 from tapegrad.nn.mxnet.symbol.naming import current_names
 from tapegrad.nn.mxnet.symbol.symbol import Symbol
@@ -67,11 +67,11 @@ def functions_of(symbol: Symbol) -> list[FunctionOperator]:
 
 
 def symbol_of(
-    given: Any,
+    given: object,
     data_names: Sequence[str] = ("data",),
     label_names: Sequence[str] = (),
     *,
-    loss: Any = None,
+    loss: Callable[..., Any] | None = None,
     outputs: Sequence[str] = ("output",),
     name: str | None = None,
 ) -> Symbol:
@@ -137,9 +137,9 @@ def symbol_of(
         first=function.first, states=frozenset(function.states),
         fixed=frozenset(function.fixed), targets=function.targets,
     )  # fmt: skip
-    node = Node(op, current_names().get(name, function.hint), {})
+    node = SymbolNode(op, current_names().get(name, function.hint), {})
     for key in function.names:
-        node.inputs.append((Node(None, key, _attributes(function.first.get(key))), 0))
+        node.inputs.append((SymbolNode(None, key, _attributes(function.first.get(key))), 0))
     return Symbol([(node, i) for i in range(len(outputs))])
 
 

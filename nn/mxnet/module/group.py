@@ -17,7 +17,10 @@ from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array, as_array
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.context import Context
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import BatchLike, GradReq, GroupContexts, NDArrays
 
 __all__ = ["DataParallelExecutorGroup", "sections"]
 
@@ -56,9 +59,9 @@ class DataParallelExecutorGroup:
         inputs_need_grad: bool,
         shared_group: DataParallelExecutorGroup | None = None,
         fixed_param_names: Sequence[str] = (),
-        grad_req: Any = "write",
+        grad_req: GradReq = "write",
         state_names: Sequence[str] = (),
-        group2ctxs: Any = None,
+        group2ctxs: GroupContexts = None,
     ):
         self.symbol, self.contexts, self.workload = symbol, list(contexts), list(workload)
         self.group2ctxs = group2ctxs
@@ -216,7 +219,7 @@ class DataParallelExecutorGroup:
 
     # Running
 
-    def forward(self, batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, batch: BatchLike | list[BatchLike], is_train: bool | None = None) -> None:
         """Copy the batch's slices into the executors and run them."""
         is_train = self.for_training if is_train is None else is_train
         if isinstance(batch, list):  # one batch for each context
@@ -236,7 +239,7 @@ class DataParallelExecutorGroup:
             if name in executor.arg_dict:
                 executor.arg_dict[name][:] = _cut(as_array(value), self._axes[name], part)
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: NDArrays | None = None) -> None:
         """Run all backwards.
 
         Raises AssertionError unless bound for training, MXNetError for another number of gradients.
@@ -294,7 +297,7 @@ class DataParallelExecutorGroup:
             raise AssertionError("merge_multi_context=True is not supported for get_states yet.")
         return [[e.arg_dict[name] for e in self.execs] for name in self.state_names]
 
-    def set_states(self, states: Any = None, value: float | None = None) -> None:
+    def set_states(self, states: Sequence[Any] | None = None, value: float | None = None) -> None:
         """Copy arrays (nested as in get_states(False)), or one number, into the states."""
         if states is not None:
             if value is not None:
@@ -309,7 +312,9 @@ class DataParallelExecutorGroup:
             for executor in self.execs:
                 executor.arg_dict[name][:] = value
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any] | None, pre_sliced: bool = False
+    ) -> None:
         """Give the metric each context's labels and outputs, by name.
 
         Raises TypeError where the module is bound without labels.
@@ -330,7 +335,7 @@ class DataParallelExecutorGroup:
     def _label_axes(self) -> list[int]:
         return [self._axes[name] for name in self.label_names]
 
-    def install_monitor(self, monitor: Any) -> None:
+    def install_monitor(self, monitor: Monitor) -> None:
         """Let a Monitor watch every executor."""
         for executor in self.execs:
             monitor.install(executor)

@@ -27,7 +27,10 @@ from tapegrad.nn.mxnet.module.optimizers import made_optimizer, numbered
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, as_array, zeros
 
 if TYPE_CHECKING:
+    from tapegrad.nn.mxnet import types as ty
     from tapegrad.nn.mxnet.io.description import DataDesc
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
 
 __all__ = ["Module"]
 
@@ -51,13 +54,13 @@ class Module(BaseModule):
         symbol: Any,
         data_names: Sequence[str] | None = ("data",),
         label_names: Sequence[str] | None = ("softmax_label",),
-        logger: Any = logging,
-        context: Any = None,
+        logger: ty.LoggerLike = logging,
+        context: ty.ContextLike = None,
         work_load_list: Sequence[float] | None = None,
         fixed_param_names: Sequence[str] | None = None,
         state_names: Sequence[str] | None = None,
-        group2ctxs: Any = None,
-        compression_params: Any = None,
+        group2ctxs: ty.GroupContexts = None,
+        compression_params: Mapping[str, Any] | None = None,
         loss: Any = None,
     ):
         super().__init__(logger=logger)
@@ -180,13 +183,13 @@ class Module(BaseModule):
 
     def bind(
         self,
-        data_shapes: Any,
-        label_shapes: Any = None,
+        data_shapes: ty.DataShapes,
+        label_shapes: ty.DataShapes | None = None,
         for_training: bool = True,
         inputs_need_grad: bool = False,
         force_rebind: bool = False,
         shared_module: Module | None = None,
-        grad_req: Any = "write",
+        grad_req: ty.GradReq = "write",
     ) -> None:
         """Make the executors.
 
@@ -242,7 +245,9 @@ class Module(BaseModule):
                 for name, arrays in zip(self._aux_names, group.aux_arrays, strict=True)
             }
 
-    def reshape(self, data_shapes: Any, label_shapes: Any = None) -> None:
+    def reshape(
+        self, data_shapes: ty.DataShapes, label_shapes: ty.DataShapes | None = None
+    ) -> None:
         """Fit the executors to other shapes; parameters, gradients and the optimizer stay."""
         group = self._group
         data, label = parse_shapes(self.data_names, self.label_names, data_shapes, label_shapes)
@@ -260,7 +265,7 @@ class Module(BaseModule):
 
     def init_params(
         self,
-        initializer: Any = DEFAULT,
+        initializer: ty.InitializerLike = DEFAULT,
         arg_params: Mapping[str, Any] | None = None,
         aux_params: Mapping[str, Any] | None = None,
         allow_missing: bool = False,
@@ -302,7 +307,7 @@ class Module(BaseModule):
                 elif name in first:
                     own[name][:] = first[name]
                 elif given is None or initializer is not None:
-                    initializer(InitDesc(name, attrs.get(name)), own[name])
+                    initializer(InitDesc(name, attrs.get(name)), own[name])  # type: ignore[misc]  # None: an error
         self.params_initialized = True
         self._params_dirty = False
         self._group.set_params(own_args, own_aux, allow_extra=allow_extra)
@@ -350,9 +355,9 @@ class Module(BaseModule):
 
     def init_optimizer(
         self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
+        kvstore: ty.KVStoreLike = "local",
+        optimizer: ty.OptimizerLike = "sgd",
+        optimizer_params: ty.OptimizerSettings = (("learning_rate", 0.01),),
         force_init: bool = False,
     ) -> None:
         """Make the optimizer, whose rescale_grad is 1 / batch size unless it is given.
@@ -402,7 +407,7 @@ class Module(BaseModule):
 
     # Running
 
-    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: ty.BatchLike, is_train: bool | None = None) -> None:
         """Run the graph on a batch; other shapes than the bound ones reshape the executors.
 
         Raises AssertionError before init_params.
@@ -414,7 +419,7 @@ class Module(BaseModule):
                 self.reshape(*shapes)
         self._group.forward(data_batch, is_train)
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: ty.NDArrays | None = None) -> None:
         """Fill the gradients; `out_grads` where an output is no loss.
 
         Raises AssertionError before init_params, or if bound with for_training=False.
@@ -455,12 +460,14 @@ class Module(BaseModule):
         self._must_be_ready()
         return self._group.get_states(merge_multi_context)
 
-    def set_states(self, states: Any = None, value: float | None = None) -> None:
+    def set_states(self, states: Sequence[Any] | None = None, value: float | None = None) -> None:
         """Set the states, from arrays or to one number."""
         self._must_be_ready()
         self._group.set_states(states, value)
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any], pre_sliced: bool = False
+    ) -> None:
         """Give a metric the last outputs and their labels."""
         if self._exec_group is None:
             raise AttributeError(
@@ -468,23 +475,23 @@ class Module(BaseModule):
             )
         self._exec_group.update_metric(eval_metric, labels, pre_sliced)
 
-    def install_monitor(self, mon: Any) -> None:
+    def install_monitor(self, mon: Monitor) -> None:
         """Let a Monitor watch all outputs."""
         self._group.install_monitor(mon)
 
-    def prepare(self, data_batch: Any, sparse_row_id_fn: Any = None) -> None:
+    def prepare(self, data_batch: ty.BatchLike, sparse_row_id_fn: ty.RowIds | None = None) -> None:
         """Nothing to fetch: parameters are here.  Raises AssertionError before bind."""
         self._must(self.binded, BIND_FIRST)
 
     # States of the optimizer
 
-    def save_optimizer_states(self, fname: Any) -> None:
+    def save_optimizer_states(self, fname: ty.PathLike) -> None:
         """Write the optimizer's states.  Raises AssertionError before init_optimizer."""
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater
         owner.save_states(fname)
 
-    def load_optimizer_states(self, fname: Any) -> None:
+    def load_optimizer_states(self, fname: ty.PathLike) -> None:
         """Read the optimizer's states.  Raises AssertionError before init_optimizer, MXNetError."""
         self._must(self.optimizer_initialized, OPTIMIZER_FIRST)
         owner = self._kvstore if self._update_on_kvstore else self._updater

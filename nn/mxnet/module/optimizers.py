@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.mxnet import optimizer as opt
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import OptimizerLike, OptimizerSettings
+
 
 __all__ = ["made_optimizer", "numbered"]
 
@@ -17,7 +22,11 @@ def numbered(names: Sequence[str], contexts: int) -> dict[int, str]:
 
 
 def made_optimizer(
-    optimizer: Any, settings: Any, symbol: Any, rescale: float, names: dict[int, str]
+    optimizer: OptimizerLike,
+    settings: OptimizerSettings,
+    symbol: Symbol,
+    rescale: float,
+    names: dict[int, str],
 ) -> opt.Optimizer:
     """The optimizer of a name, whose rescale_grad is `rescale` unless it is among the settings.
 

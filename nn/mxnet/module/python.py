@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.io.description import DataDesc, described
 from tapegrad.nn.mxnet.module.base import BaseModule
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.types import BatchLike, DataShapes, LoggerLike, NDArrays
+
 
 __all__ = ["PythonLossModule", "PythonModule"]
 
@@ -23,7 +29,7 @@ class PythonModule(BaseModule):
         data_names: Sequence[str],
         label_names: Sequence[str] | None,
         output_names: Sequence[str],
-        logger: Any = logging,
+        logger: LoggerLike = logging,
     ):
         super().__init__(logger=logger)
         self._data_names = list(data_names)
@@ -44,17 +50,17 @@ class PythonModule(BaseModule):
         return self._output_names
 
     @property
-    def data_shapes(self) -> Any:
+    def data_shapes(self) -> list[DataDesc]:
         """The descriptions of the data."""
         return self._data_shapes
 
     @property
-    def label_shapes(self) -> Any:
+    def label_shapes(self) -> list[DataDesc] | None:
         """The descriptions of the labels."""
         return self._label_shapes
 
     @property
-    def output_shapes(self) -> Any:
+    def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """(name, shape) of every output."""
         return self._output_shapes
 
@@ -71,7 +77,9 @@ class PythonModule(BaseModule):
     def update(self) -> None:
         """Nothing: there are no parameters."""
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any], pre_sliced: bool = False
+    ) -> None:
         """Give a metric the outputs and labels, if it has labels.
 
         Raises RuntimeError for labels in slices.
@@ -84,12 +92,12 @@ class PythonModule(BaseModule):
 
     def bind(
         self,
-        data_shapes: Any,
-        label_shapes: Any = None,
+        data_shapes: DataShapes,
+        label_shapes: DataShapes | None = None,
         for_training: bool = True,
         inputs_need_grad: bool = False,
         force_rebind: bool = False,
-        shared_module: Any = None,
+        shared_module: BaseModule | None = None,
         grad_req: str = "write",
     ) -> None:
         """Note the shapes.
@@ -128,7 +136,7 @@ class PythonLossModule(PythonModule):
         name: str = "pyloss",
         data_names: Sequence[str] = ("data",),
         label_names: Sequence[str] = ("softmax_label",),
-        logger: Any = logging,
+        logger: LoggerLike = logging,
         grad_func: Callable[[NDArray, NDArray], Any] | None = None,
     ):
         super().__init__(data_names, label_names, [name + "_output"], logger=logger)
@@ -145,18 +153,19 @@ class PythonLossModule(PythonModule):
         one: DataDesc = self._data_shapes[0]
         return [(self._name + "_output", one.shape)]
 
-    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: BatchLike, is_train: bool | None = None) -> None:
         """Keep the scores, and the labels in training mode."""
-        self._scores = data_batch.data[0]
+        batch: Any = data_batch
+        self._scores = batch.data[0]
         if self.for_training if is_train is None else is_train:
-            self._labels = data_batch.label[0]
+            self._labels = batch.label[0]
 
     def get_outputs(self, merge_multi_context: bool = True) -> list[Any]:
         """The scores."""
         self._must(merge_multi_context, "a loss has one output")
         return [self._scores]
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: NDArrays | None = None) -> None:
         """Call the function.
 
         Raises AssertionError for head gradients, NotImplementedError without a function.
@@ -177,6 +186,6 @@ class PythonLossModule(PythonModule):
         self._must(merge_multi_context, "a loss has one input")
         return [self._scores_grad]
 
-    def install_monitor(self, mon: Any) -> None:
+    def install_monitor(self, mon: Monitor) -> None:
         """Not possible: there is no executor."""
         raise NotImplementedError("a Python loss has no executor to watch")

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import copy
 import logging
-from typing import Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tapegrad.nn.mxnet.io.description import DataDesc
 from tapegrad.nn.mxnet.module.base import BIND_FIRST, DEFAULT, OPTIMIZER_FIRST, BaseModule
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.metric.base import EvalMetric
+    from tapegrad.nn.mxnet.monitor import Monitor
+    from tapegrad.nn.mxnet.types import (
+        BatchLike,
+        DataShapes,
+        GradReq,
+        InitializerLike,
+        KVStoreLike,
+        LoggerLike,
+        NDArrays,
+        OptimizerLike,
+        OptimizerSettings,
+        ParamsLike,
+    )
+
 
 __all__ = ["SequentialModule"]
 
@@ -23,14 +41,14 @@ class SequentialModule(BaseModule):
     META_AUTO_WIRING = "auto_wiring"
     _META_KEYS: ClassVar[set[str]] = {META_TAKE_LABELS, META_AUTO_WIRING}
 
-    def __init__(self, logger: Any = logging):
+    def __init__(self, logger: LoggerLike = logging):
         super().__init__(logger=logger)
         self._modules: list[Any] = []
         self._metas: list[dict[str, Any]] = []
         self._label_shapes: Any = None
         self._data_shapes: Any = None
 
-    def add(self, module: Any, **kwargs: Any) -> Self:
+    def add(self, module: BaseModule, **kwargs: Any) -> Self:
         """Add a module; it has to be bound and given parameters anew.
 
         Raises AssertionError for an unknown keyword.
@@ -43,29 +61,29 @@ class SequentialModule(BaseModule):
         return self
 
     @property
-    def data_names(self) -> Any:
+    def data_names(self) -> Sequence[str]:
         """The first module's data."""
         return self._modules[0].data_names if self._modules else []
 
     @property
-    def output_names(self) -> Any:
+    def output_names(self) -> list[str]:
         """The last module's outputs."""
         return self._modules[-1].output_names if self._modules else []
 
     @property
-    def data_shapes(self) -> Any:
+    def data_shapes(self) -> list[DataDesc]:
         """The first module's descriptions of data."""
         self._must(self.binded, BIND_FIRST)
         return self._modules[0].data_shapes
 
     @property
-    def label_shapes(self) -> Any:
+    def label_shapes(self) -> list[DataDesc] | None:
         """The descriptions of the labels; None if no module takes them."""
         self._must(self.binded, BIND_FIRST)
         return self._label_shapes
 
     @property
-    def output_shapes(self) -> Any:
+    def output_shapes(self) -> list[tuple[str, tuple[int, ...]]]:
         """The last module's outputs with their shapes."""
         self._must(self.binded, BIND_FIRST)
         return self._modules[-1].output_shapes
@@ -83,9 +101,9 @@ class SequentialModule(BaseModule):
 
     def init_params(
         self,
-        initializer: Any = DEFAULT,
-        arg_params: Any = None,
-        aux_params: Any = None,
+        initializer: InitializerLike = DEFAULT,
+        arg_params: ParamsLike | None = None,
+        aux_params: ParamsLike | None = None,
         allow_missing: bool = False,
         force_init: bool = False,
         allow_extra: bool = False,
@@ -116,13 +134,13 @@ class SequentialModule(BaseModule):
 
     def bind(
         self,
-        data_shapes: Any,
-        label_shapes: Any = None,
+        data_shapes: DataShapes,
+        label_shapes: DataShapes | None = None,
         for_training: bool = True,
         inputs_need_grad: bool = False,
         force_rebind: bool = False,
-        shared_module: Any = None,
-        grad_req: Any = "write",
+        shared_module: BaseModule | None = None,
+        grad_req: GradReq = "write",
     ) -> None:
         """Bind all modules, each for the outputs of the one before."""
         if self.binded and not force_rebind:
@@ -151,9 +169,9 @@ class SequentialModule(BaseModule):
 
     def init_optimizer(
         self,
-        kvstore: Any = "local",
-        optimizer: Any = "sgd",
-        optimizer_params: Any = (("learning_rate", 0.01),),
+        kvstore: KVStoreLike = "local",
+        optimizer: OptimizerLike = "sgd",
+        optimizer_params: OptimizerSettings = (("learning_rate", 0.01),),
         force_init: bool = False,
     ) -> None:
         """Make all modules' optimizers."""
@@ -168,10 +186,10 @@ class SequentialModule(BaseModule):
             )  # fmt: skip
         self.optimizer_initialized = True
 
-    def forward(self, data_batch: Any, is_train: bool | None = None) -> None:
+    def forward(self, data_batch: BatchLike, is_train: bool | None = None) -> None:
         """Run the modules, one behind the other."""
         self._must_be_ready()
-        batch = copy.copy(data_batch)
+        batch: Any = copy.copy(data_batch)
         for i, module in enumerate(self._modules):
             module.forward(batch, is_train=is_train)
             if i + 1 == len(self._modules):
@@ -185,7 +203,7 @@ class SequentialModule(BaseModule):
                     for name, x in zip(names, batch.data, strict=True)
                 ]
 
-    def backward(self, out_grads: Any = None) -> None:
+    def backward(self, out_grads: NDArrays | None = None) -> None:
         """Run the modules' backwards, from the last to the first."""
         self._must_be_ready()
         for i in reversed(range(len(self._modules))):
@@ -212,14 +230,16 @@ class SequentialModule(BaseModule):
         self._must(self.inputs_need_grad, "bind with inputs_need_grad=True")
         return self._modules[0].get_input_grads(merge_multi_context=merge_multi_context)
 
-    def update_metric(self, eval_metric: Any, labels: Any, pre_sliced: bool = False) -> None:
+    def update_metric(
+        self, eval_metric: EvalMetric, labels: Sequence[Any], pre_sliced: bool = False
+    ) -> None:
         """Give a metric the outputs of the modules that take labels."""
         self._must_be_ready()
         for module, meta in zip(self._modules, self._metas, strict=True):
             if meta.get(self.META_TAKE_LABELS):
                 module.update_metric(eval_metric, labels, pre_sliced)
 
-    def install_monitor(self, mon: Any) -> None:
+    def install_monitor(self, mon: Monitor) -> None:
         """Let a Monitor watch all modules."""
         self._must(self.binded, BIND_FIRST)
         for module in self._modules:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from tapegrad.nn.core.services import service
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.types import PathLike
 
 __all__ = ["load", "load_frombuffer", "save", "split_params"]
 
 
-def save(fname: Any, data: Any) -> None:
+def save(fname: PathLike, data: NDArray | Sequence[NDArray] | Mapping[str, NDArray]) -> None:
     """Write an NDArray, a list of them, or a dict of them by name.
 
     Raises TypeError for other data, OSError.
@@ -20,7 +23,7 @@ def save(fname: Any, data: Any) -> None:
     service("mxnet.save_arrays")(fname, data)
 
 
-def load(fname: Any) -> Any:
+def load(fname: PathLike) -> Any:
     """The arrays of a file: a dict by name, or a list where they have none.
 
     Raises MXNetError for a file that holds none, OSError.
@@ -33,7 +36,7 @@ def load_frombuffer(buf: bytes) -> Any:
     return service("mxnet.load_arrays_from_bytes")(buf)
 
 
-def split_params(found: Any, place: Any) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+def split_params(found: object, place: object) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
     """(parameters, states) of what a .params file holds.
 
     Raises ValueError for a name that begins with neither arg: nor aux:.

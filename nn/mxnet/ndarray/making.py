@@ -15,6 +15,7 @@ from tapegrad.nn.mxnet.symbol.pairs import split_settings
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.context import Context
+    from tapegrad.nn.mxnet.types import DTypeLike
 
 __all__ = [
     "PAIRS",
@@ -36,9 +37,9 @@ def arange(
     stop: float | None = None,
     step: float = 1.0,
     repeat: int = 1,
-    infer_range: Any = None,
+    infer_range: object = None,
     ctx: Context | None = None,
-    dtype: Any = np.float32,
+    dtype: DTypeLike | None = np.float32,
 ) -> NDArray:
     """Numbers from start (0 if only one is given) up to stop, each `repeat` times.
 
@@ -59,7 +60,7 @@ def linspace(
     num: int,
     endpoint: bool = True,
     ctx: Context | None = None,
-    dtype: Any = np.float32,
+    dtype: DTypeLike | None = np.float32,
 ) -> NDArray:
     """`num` numbers in equal steps from start to stop."""
     settings = {
@@ -70,7 +71,12 @@ def linspace(
 
 
 def eye(
-    N: int, M: int = 0, k: int = 0, ctx: Context | None = None, dtype: Any = None, **more: Any
+    N: int,
+    M: int = 0,
+    k: int = 0,
+    ctx: Context | None = None,
+    dtype: DTypeLike | None = None,
+    **more: Any,
 ) -> NDArray:
     """(N, M or N): ones on a diagonal, k above the main one."""
     settings = {"N": N, "M": M, "k": k, "ctx": ctx, "dtype": dtype or np.float32, **more}
@@ -121,7 +127,9 @@ def onehot_encode(indices: NDArray, out: NDArray) -> NDArray:
     return found
 
 
-def histogram(a: NDArray, bins: Any = 10, range: Any = None) -> Any:  # MXNet's name
+def histogram(
+    a: NDArray, bins: NDArray | int = 10, range: Sequence[float] | None = None
+) -> list[NDArray]:  # MXNet's name
     """How many entries lie in each bin, and the edges.
 
     bins: an array of edges, or a number of equal bins over `range` (else from least to largest)

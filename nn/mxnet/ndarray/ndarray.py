@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from numbers import Number
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,13 +17,17 @@ from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.context import Context, current_context
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.ndarray.overloading import Overloading
+from tapegrad.nn.mxnet.ndarray.overloading import NDArrayOperators
 from tapegrad.nn.mxnet.reshape import reshaped
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import ArrayLike, DTypeLike, Index, ShapeLike
+
 
 __all__ = ["NDArray", "array", "as_array", "empty", "from_tensor", "full", "ones", "zeros"]
 
 
-class NDArray(Overloading):
+class NDArray(NDArrayOperators):
     """An array of numbers on a context.  Source: mx.nd.NDArray."""
 
     __slots__ = ("_context", "_tensor", "writable")
@@ -116,7 +120,7 @@ class NDArray(Overloading):
         """A NumPy array with a copy of the entries."""
         return np.array(self._tensor.numpy())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         found = self.asnumpy()
         return found if dtype is None else found.astype(dtype)
 
@@ -160,7 +164,7 @@ class NDArray(Overloading):
 
     as_in_ctx = as_in_context
 
-    def astype(self, dtype: Any, copy: bool = True) -> NDArray:
+    def astype(self, dtype: DTypeLike, copy: bool = True) -> NDArray:
         """A copy with another type of entries; the array itself if not `copy` and equal."""
         if not copy and np.dtype(dtype) == np.dtype(self.dtype):
             return self
@@ -201,7 +205,7 @@ class NDArray(Overloading):
 
     # Slices
 
-    def __getitem__(self, key: Any) -> NDArray:
+    def __getitem__(self, key: Index) -> NDArray:
         """Basic slices share memory; an NDArray, a list or a mask selects a copy.
 
         Raises IndexError for what is out of range.
@@ -212,7 +216,7 @@ class NDArray(Overloading):
             y = y.reshape((1,))
         return NDArray(y, self._context)
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: Index, value: ArrayLike) -> None:
         """Write entries; the type of this array stays.  Raises ValueError where it is read-only."""
         if not self.writable:
             raise ValueError("Cannot assign to readonly NDArray")
@@ -256,7 +260,7 @@ def from_tensor(tensor: Tensor, context: Context | None = None) -> NDArray:
     return NDArray(tensor, context)
 
 
-def as_array(value: Any, context: Context | None = None) -> NDArray:
+def as_array(value: ArrayLike, context: Context | None = None) -> NDArray:
     """The NDArray of what can stand for one: itself, a Tensor, a NumPy array (its type stays)."""
     if isinstance(value, NDArray):
         return value
@@ -265,7 +269,7 @@ def as_array(value: Any, context: Context | None = None) -> NDArray:
     return array(value, context, getattr(value, "dtype", None))
 
 
-def array(source: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def array(source: ArrayLike, ctx: Context | None = None, dtype: DTypeLike | None = None) -> NDArray:
     """An array with a copy of the source; float32, or the source's type if it is an NDArray.
 
     Raises TypeError for what is no array and no list of numbers.
@@ -284,28 +288,32 @@ def array(source: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray
     return NDArray(Tensor(values.reshape(values.shape or (1,)), device=context.device), context)
 
 
-def _filled(shape: Any, ctx: Context | None, dtype: Any, value: float) -> NDArray:
+def _filled(
+    shape: ShapeLike, ctx: Context | None, dtype: DTypeLike | None, value: float
+) -> NDArray:
     context = ctx or current_context()
     shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     values = np.full(shape or (1,), value, dtype or np.float32)
     return NDArray(Tensor(values, device=context.device), context)
 
 
-def zeros(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def zeros(shape: ShapeLike, ctx: Context | None = None, dtype: DTypeLike | None = None) -> NDArray:
     """An array of zeros."""
     return _filled(shape, ctx, dtype, 0)
 
 
-def ones(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def ones(shape: ShapeLike, ctx: Context | None = None, dtype: DTypeLike | None = None) -> NDArray:
     """An array of ones."""
     return _filled(shape, ctx, dtype, 1)
 
 
-def empty(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def empty(shape: ShapeLike, ctx: Context | None = None, dtype: DTypeLike | None = None) -> NDArray:
     """An array whose entries are still to be written: zeros."""
     return _filled(shape, ctx, dtype, 0)
 
 
-def full(shape: Any, val: float, ctx: Context | None = None, dtype: Any = None) -> NDArray:
+def full(
+    shape: ShapeLike, val: float, ctx: Context | None = None, dtype: DTypeLike | None = None
+) -> NDArray:
     """An array of one number."""
     return _filled(shape, ctx, dtype, val)

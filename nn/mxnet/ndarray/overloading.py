@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Number
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 
-__all__ = ["Overloading"]
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+
+__all__ = ["NDArrayOperators"]
 
 # Python's operator -> (operator of two arrays, with a number, with the number on the left).
 BINARY = {
@@ -34,7 +37,7 @@ COMPARISONS = {
 
 def _binary(pair: str, scalar: str, kind: str, swap: bool = False) -> Callable[[Any, Any], Any]:
     def method(self: Any, other: Any) -> Any:
-        if isinstance(other, Overloading):
+        if isinstance(other, NDArrayOperators):
             return self._call(pair, (other, self) if swap else (self, other), {})
         if isinstance(other, Number) or (isinstance(other, np.ndarray) and other.ndim == 0):
             return self._call(scalar, (self,), {"scalar": float(other)})  # type: ignore[arg-type]  # it is a real number
@@ -57,7 +60,7 @@ def _in_place(kind: str) -> Callable[[Any, Any], Any]:
     return method
 
 
-class Overloading:
+class NDArrayOperators:
     """Python's operators and an NDArray's methods, as calls of operators."""
 
     __slots__ = ()
@@ -71,6 +74,28 @@ class Overloading:
 
     def __abs__(self) -> Self:
         return self._call("abs", (self,), {})
+
+    if TYPE_CHECKING:  # `_install` sets them
+
+        def __add__(self, other: Any) -> NDArray: ...
+        def __radd__(self, other: Any) -> NDArray: ...
+        def __sub__(self, other: Any) -> NDArray: ...
+        def __rsub__(self, other: Any) -> NDArray: ...
+        def __mul__(self, other: Any) -> NDArray: ...
+        def __rmul__(self, other: Any) -> NDArray: ...
+        def __truediv__(self, other: Any) -> NDArray: ...
+        def __rtruediv__(self, other: Any) -> NDArray: ...
+        def __mod__(self, other: Any) -> NDArray: ...
+        def __rmod__(self, other: Any) -> NDArray: ...
+        def __pow__(self, other: Any) -> NDArray: ...
+        def __rpow__(self, other: Any) -> NDArray: ...
+        def __eq__(self, other: object) -> NDArray: ...  # type: ignore[override]  # as NumPy's
+        def __ne__(self, other: object) -> NDArray: ...  # type: ignore[override]  # as NumPy's
+        def __hash__(self) -> int: ...
+        def __gt__(self, other: Any) -> NDArray: ...
+        def __ge__(self, other: Any) -> NDArray: ...
+        def __lt__(self, other: Any) -> NDArray: ...
+        def __le__(self, other: Any) -> NDArray: ...
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A method that is an operator: ``x.sum(axis=1)``."""
@@ -89,11 +114,11 @@ class Overloading:
 
 def _install() -> None:
     for word, (pair, scalar, reflected) in BINARY.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
-        setattr(Overloading, f"__r{word}__", _binary(pair, reflected, word, swap=True))
-        setattr(Overloading, f"__i{word}__", _in_place(word))
+        setattr(NDArrayOperators, f"__{word}__", _binary(pair, scalar, word))
+        setattr(NDArrayOperators, f"__r{word}__", _binary(pair, reflected, word, swap=True))
+        setattr(NDArrayOperators, f"__i{word}__", _in_place(word))
     for word, (pair, scalar) in COMPARISONS.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
+        setattr(NDArrayOperators, f"__{word}__", _binary(pair, scalar, word))
 
 
 _install()

@@ -5,7 +5,7 @@ What an operator makes of them is a plain NDArray.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from tapegrad.nn.mxnet.namespaces import finder
 from tapegrad.nn.mxnet.ndarray import ndarray as dense
 from tapegrad.nn.mxnet.ndarray.functions import named_function
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import ArrayLike, DTypeLike, ShapeLike
+
 
 __all__ = [
     "BaseSparseNDArray",
@@ -67,7 +71,7 @@ class RowSparseNDArray(BaseSparseNDArray):
         """The word "row_sparse"."""
         return "row_sparse"
 
-    def keep(self, rows: Any) -> None:
+    def keep(self, rows: np.ndarray) -> None:
         """Keep these rows whether they are 0 or not."""
         self._rows = np.asarray(rows, np.int64)
 
@@ -86,7 +90,7 @@ class RowSparseNDArray(BaseSparseNDArray):
         """The rows that are kept."""
         return self._array(self.asnumpy()[self._stored()])
 
-    def retain(self, indices: Any) -> RowSparseNDArray:
+    def retain(self, indices: ArrayLike) -> RowSparseNDArray:
         """The rows of these numbers; the others are 0."""
         at = np.asarray(indices.asnumpy() if isinstance(indices, NDArray) else indices)
         values = np.zeros_like(self.asnumpy())
@@ -143,10 +147,10 @@ def with_storage(x: NDArray, stype: str) -> NDArray:
 
 
 def row_sparse_array(
-    arg1: Any,
+    arg1: ArrayLike | tuple[Any, ...],
     shape: tuple[int, ...] | None = None,
     ctx: Context | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> RowSparseNDArray:
     """A row_sparse array of (data, indices), of a dense array, or of zeros of a shape.
 
@@ -168,10 +172,10 @@ def row_sparse_array(
 
 
 def csr_matrix(
-    arg1: Any,
+    arg1: ArrayLike | tuple[Any, ...],
     shape: tuple[int, ...] | None = None,
     ctx: Context | None = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
 ) -> CSRNDArray:
     """A csr matrix of (data, indices, indptr), (data, (row, column)), a dense array, or a shape.
 
@@ -203,7 +207,7 @@ def _scattered(data: Any, rows: Any, columns: Any, shape: Any, least: int) -> np
     return values
 
 
-def _numbers(x: Any, dtype: Any = None) -> np.ndarray:
+def _numbers(x: Any, dtype: DTypeLike | None = None) -> np.ndarray:
     """x as a NumPy array; floats and lists in float32, as MXNet takes them."""
     values = x.asnumpy() if isinstance(x, NDArray) else np.asarray(x)
     if dtype is not None:
@@ -213,7 +217,10 @@ def _numbers(x: Any, dtype: Any = None) -> np.ndarray:
 
 
 def zeros(
-    shape: Any, ctx: Context | None = None, dtype: Any = None, stype: str | None = None
+    shape: ShapeLike,
+    ctx: Context | None = None,
+    dtype: DTypeLike | None = None,
+    stype: str | None = None,
 ) -> NDArray:
     """An array of zeros, with a kind of storage.  Raises ValueError for an unknown one."""
     x = dense.zeros(shape, ctx, dtype)

@@ -49,56 +49,56 @@ def _target(a: Attributes, shape: tuple[int, ...]) -> tuple[int, ...]:
     keep_highest=Bool(False),
     shapes=_reshape_shapes,
 )
-def reshape(call: Call, data: Tensor) -> Any:
+def reshape(call: Call, data: Tensor) -> Tensor:
     """The entries in another shape, by MXNet's codes 0, -1, -2, -3, -4."""
     return data.reshape(_target(call.a, tuple(data.shape)))
 
 
 @operator("Flatten", aliases="flatten")
-def flatten(call: Call, data: Tensor) -> Any:
+def flatten(call: Call, data: Tensor) -> Tensor:
     """(n, …) -> (n, the product of the rest)."""
     return data.reshape((data.shape[0], -1))
 
 
 @operator("transpose", axes=Shape(()))
-def transpose(call: Call, data: Tensor) -> Any:
+def transpose(call: Call, data: Tensor) -> Tensor:
     """The axes in another order; reversed when none is given."""
     return ops.transpose(data, call.a.axes or None)
 
 
 @operator("SwapAxis", aliases="swapaxes", dim1=Int(0), dim2=Int(0))
-def swap_axis(call: Call, data: Tensor) -> Any:
+def swap_axis(call: Call, data: Tensor) -> Tensor:
     """Two axes exchanged."""
     return ops.swapaxes(data, call.a.dim1, call.a.dim2)
 
 
 @operator("expand_dims", axis=Int())
-def expand_dims(call: Call, data: Tensor) -> Any:
+def expand_dims(call: Call, data: Tensor) -> Tensor:
     """A new axis of length 1."""
     return ops.expand_dims(data, call.a.axis)
 
 
 @operator("squeeze", axis=Shape(None, none=True))
-def squeeze(call: Call, data: Tensor) -> Any:
+def squeeze(call: Call, data: Tensor) -> Tensor:
     """Without axes of length 1; at least one axis stays."""
     y = ops.squeeze(data, call.a.axis)
     return y if y.shape else y.reshape((1,))
 
 
 @operator("reverse", aliases="flip", axis=Shape())
-def reverse(call: Call, data: Tensor) -> Any:
+def reverse(call: Call, data: Tensor) -> Tensor:
     """The entries in reverse order along axes."""
     return ops.flip(data, call.a.axis)
 
 
 @operator("tile", reps=Shape())
-def tile(call: Call, data: Tensor) -> Any:
+def tile(call: Call, data: Tensor) -> Tensor:
     """The array repeated as a whole, along each axis."""
     return ops.tile(data, call.a.reps)
 
 
 @operator("repeat", repeats=Int(), axis=Int(None, none=True))
-def repeat(call: Call, data: Tensor) -> Any:
+def repeat(call: Call, data: Tensor) -> Tensor:
     """Each entry repeated; of the flattened array without an axis."""
     return ops.repeat(data, call.a.repeats, call.a.axis)
 
@@ -110,7 +110,7 @@ def repeat(call: Call, data: Tensor) -> Any:
     pad_width=Shape(),
     constant_value=Float(0.0),
 )
-def pad(call: Call, data: Tensor) -> Any:
+def pad(call: Call, data: Tensor) -> Tensor:
     """The array with a border: a constant, the edge's entries, or their mirror image."""
     a = call.a
     widths = list(zip(a.pad_width[::2], a.pad_width[1::2], strict=True))
@@ -135,7 +135,7 @@ def _cut(begin: Any, end: Any, step: Any, n: int) -> slice:
 
 
 @operator("slice", aliases="crop", begin=Shape(), end=Shape(), step=Shape(()))
-def slice_(call: Call, data: Tensor) -> Any:
+def slice_(call: Call, data: Tensor) -> Tensor:
     """The entries from begin up to end, by step, along the first axes."""
     a = call.a
     steps = (*a.step, *[None] * (len(a.begin) - len(a.step)))
@@ -147,7 +147,7 @@ def slice_(call: Call, data: Tensor) -> Any:
 
 
 @operator("slice_axis", axis=Int(), begin=Int(), end=Int(none=True))
-def slice_axis(call: Call, data: Tensor) -> Any:
+def slice_axis(call: Call, data: Tensor) -> Tensor:
     """The entries from begin up to end along one axis."""
     a = call.a
     axis = a.axis % data.ndim
@@ -155,14 +155,14 @@ def slice_axis(call: Call, data: Tensor) -> Any:
 
 
 @operator("slice_like", "data shape_like", flat="shape_like", axes=Shape(()))
-def slice_like(call: Call, data: Tensor, shape_like: Tensor) -> Any:
+def slice_like(call: Call, data: Tensor, shape_like: Tensor) -> Tensor:
     """data cut to the lengths of another array along axes; along all when none is given."""
     axes = [axis % data.ndim for axis in call.a.axes] or range(data.ndim)
     return data[tuple(slice(shape_like.shape[i] if i in axes else None) for i in range(data.ndim))]
 
 
 @operator("stack", "args", variadic="num_args", axis=Int(0), num_args=Int())
-def stack(call: Call, *args: Tensor) -> Any:
+def stack(call: Call, *args: Tensor) -> Tensor:
     """Arrays of one shape along a new axis."""
     return ops.stack(list(args), call.a.axis)
 
@@ -191,7 +191,7 @@ def _concat_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Part
     num_args=Int(),
     shapes=_concat_shapes,
 )
-def concat(call: Call, *args: Tensor) -> Any:
+def concat(call: Call, *args: Tensor) -> Tensor:
     """Arrays one behind the other along `dim`."""
     return ops.concatenate(list(args), call.a.dim)
 
@@ -224,7 +224,7 @@ def _slice_channel_shapes(
     squeeze_axis=Bool(False),
     shapes=_slice_channel_shapes,
 )
-def slice_channel(call: Call, data: Tensor) -> Any:
+def slice_channel(call: Call, data: Tensor) -> list[Tensor]:
     """Equal parts along an axis, without the axis if `squeeze_axis`."""
     a = call.a
     parts = ops.split(data, a.num_outputs, a.axis)
@@ -242,7 +242,7 @@ def slice_channel(call: Call, data: Tensor) -> Any:
     center_crop=Bool(False),
     flat="arg1",
 )
-def crop(call: Call, *args: Tensor) -> Any:
+def crop(call: Call, *args: Tensor) -> Tensor:
     """Images cut to the second input's height and width, or to `h_w`, at an offset or centred."""
     a, data = call.a, args[0]
     high, wide = args[1].shape[2:] if len(args) > 1 else a.h_w
@@ -253,7 +253,7 @@ def crop(call: Call, *args: Tensor) -> Any:
 
 
 @operator("depth_to_space", block_size=Int())
-def depth_to_space(call: Call, data: Tensor) -> Any:
+def depth_to_space(call: Call, data: Tensor) -> Tensor:
     """(n, c·b², h, w) -> (n, c, h·b, w·b): channels become blocks of entries."""
     b = call.a.block_size
     n, c, h, w = data.shape
@@ -262,7 +262,7 @@ def depth_to_space(call: Call, data: Tensor) -> Any:
 
 
 @operator("space_to_depth", block_size=Int())
-def space_to_depth(call: Call, data: Tensor) -> Any:
+def space_to_depth(call: Call, data: Tensor) -> Tensor:
     """(n, c, h·b, w·b) -> (n, c·b², h, w): blocks of entries become channels."""
     b = call.a.block_size
     n, c, h, w = data.shape
@@ -271,14 +271,14 @@ def space_to_depth(call: Call, data: Tensor) -> Any:
 
 
 @operator("broadcast_to", shape=Shape(()))
-def broadcast_to(call: Call, data: Tensor) -> Any:
+def broadcast_to(call: Call, data: Tensor) -> Tensor:
     """Axes of length 1 repeated to a shape; 0 keeps a length."""
     shape = tuple(m or n for n, m in zip(data.shape, call.a.shape, strict=True))
     return ops.broadcast_to(data, shape)
 
 
 @operator("broadcast_axis", aliases="broadcast_axes", axis=Shape(()), size=Shape(()))
-def broadcast_axis(call: Call, data: Tensor) -> Any:
+def broadcast_axis(call: Call, data: Tensor) -> Tensor:
     """Some axes of length 1 repeated to sizes."""
     shape = list(data.shape)
     for axis, size in zip(call.a.axis, call.a.size, strict=True):
@@ -293,7 +293,7 @@ def broadcast_axis(call: Call, data: Tensor) -> Any:
     lhs_axes=Shape(None, none=True),
     rhs_axes=Shape(None, none=True),
 )
-def broadcast_like(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def broadcast_like(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs repeated to the lengths of rhs, along all axes or along pairs of them."""
     a, shape = call.a, list(lhs.shape)
     mine = range(lhs.ndim) if a.lhs_axes is None else a.lhs_axes
@@ -322,7 +322,7 @@ def _shape_like(a: Attributes, mine: tuple[int, ...], other: tuple[int, ...]) ->
     lhs_begin=Int(None, none=True), lhs_end=Int(None, none=True), rhs_begin=Int(None, none=True),
     rhs_end=Int(None, none=True),
 )  # fmt: skip
-def reshape_like(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def reshape_like(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs in the shape of rhs; with bounds some axes take the lengths of some of the other's."""
     return lhs.reshape(_shape_like(call.a, tuple(lhs.shape), tuple(rhs.shape)))
 
@@ -350,7 +350,7 @@ def _split_names(a: Attributes) -> list[str]:
     squeeze_axis=Bool(False),
     sections=Int(0),
 )
-def split_v2(call: Call, data: Tensor) -> Any:
+def split_v2(call: Call, data: Tensor) -> list[Tensor]:
     """Parts along an axis: `sections` equal ones, or those that begin at `indices`."""
     a = call.a
     axis = a.axis % data.ndim
@@ -361,20 +361,20 @@ def split_v2(call: Call, data: Tensor) -> Any:
 
 
 @operator("_rnn_param_concat", "args", variadic="num_args", dim=Int(1), num_args=Int())
-def rnn_param_concat(call: Call, *args: Tensor) -> Any:
+def rnn_param_concat(call: Call, *args: Tensor) -> Tensor:
     """Arrays one behind the other along `dim`: RNN's vector of weights from its parts."""
     return ops.concatenate(list(args), call.a.dim)
 
 
 @operator("diag", k=Int(0), axis1=Int(0), axis2=Int(1))
-def diag(call: Call, data: Tensor) -> Any:
+def diag(call: Call, data: Tensor) -> Tensor:
     """The diagonal, k above the main one, as last axis; of one axis the matrix with it."""
     a = call.a
     return ops.diag(data, a.k) if data.ndim == 1 else ops.diagonal(data, a.k, a.axis1, a.axis2)
 
 
 @operator("_np_cumsum", aliases="cumsum", axis=Int(None, none=True), dtype=DType(None, none=True))
-def cumsum(call: Call, data: Tensor) -> Any:
+def cumsum(call: Call, data: Tensor) -> Tensor:
     """The sums of the first entries along an axis; of the flattened array without one."""
     y = ops.cumsum(data, axis=call.a.axis)
     return y if call.a.dtype is None else ops.cast(y, dtype=call.a.dtype)
@@ -383,7 +383,7 @@ def cumsum(call: Call, data: Tensor) -> Any:
 @operator("amp_multicast", lambda a: [f"data_{i}" for i in range(a.num_outputs)],
           outputs=lambda a: [f"output{i}" for i in range(a.num_outputs)], num_outputs=Int(),
           cast_narrow=Bool(False))  # fmt: skip
-def amp_multicast(call: Call, *arrays: Tensor) -> Any:
+def amp_multicast(call: Call, *arrays: Tensor) -> list[Tensor]:
     """All arrays in the widest of their types, in the narrowest with `cast_narrow`."""
     kinds = sorted((np.dtype(x.dtype) for x in arrays), key=lambda kind: kind.itemsize)
     dtype = kinds[0] if call.a.cast_narrow else kinds[-1]
@@ -391,6 +391,6 @@ def amp_multicast(call: Call, *arrays: Tensor) -> Any:
 
 
 @operator("_grad_add", "lhs rhs")
-def grad_add(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def grad_add(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """The sum of two gradients."""
     return lhs + rhs

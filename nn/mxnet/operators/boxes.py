@@ -7,7 +7,7 @@ gradient of what it keeps through.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,12 @@ def overlaps(first: np.ndarray, second: np.ndarray, extra: float = 0.0) -> np.nd
     return np.where(union > 0, both / np.where(union > 0, union, 1), 0)
 
 
-def kept(boxes: np.ndarray, threshold: float, same: Any = None, extra: float = 0.0) -> np.ndarray:
+def kept(
+    boxes: np.ndarray,
+    threshold: float,
+    same: Callable[[int], np.ndarray] | None = None,
+    extra: float = 0.0,
+) -> np.ndarray:
     """Which boxes stay, of boxes in falling order of score: those that no better one overlaps.
 
     same: same(i) -> the mask of the boxes that box i may suppress; None for all
@@ -73,7 +78,7 @@ def _prior_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Parti
     steps=Floats((-1.0, -1.0)),
     offsets=Floats((0.5, 0.5)),
 )
-def multibox_prior(call: Call, data: Tensor) -> Any:
+def multibox_prior(call: Call, data: Tensor) -> Tensor:
     """Boxes around each pixel's centre, in shares of the image: (…, H, W) -> (1, H·W·k, 4).
 
     Each size with the first ratio of width to height, then the first size with the other ratios;
@@ -202,7 +207,7 @@ def _encoded(anchors: np.ndarray, truth: np.ndarray, variances: np.ndarray) -> n
     minimum_negative_samples=Int(0),
     variances=_VARIANCES,
 )
-def multibox_target(call: Call, anchor: Tensor, label: Tensor, cls_pred: Tensor) -> Any:
+def multibox_target(call: Call, anchor: Tensor, label: Tensor, cls_pred: Tensor) -> list[Tensor]:
     """What each anchor is to predict: shifts (N, 4A), which of them count (N, 4A), class (N, A).
 
     anchor (1, A, 4), label (N, M, 5) of [class, box] where class -1 ends the list, cls_pred
@@ -299,7 +304,7 @@ def _detection_shapes(
     variances=_VARIANCES,
     nms_topk=Int(-1),
 )
-def multibox_detection(call: Call, cls_prob: Tensor, loc_pred: Tensor, anchor: Tensor) -> Any:
+def multibox_detection(call: Call, cls_prob: Tensor, loc_pred: Tensor, anchor: Tensor) -> Tensor:
     """Detections by falling score, (N, A, 6) of [class without background, score, box].
 
     cls_prob (N, classes, A), loc_pred (N, 4A), anchor (1, A, 4).  Class -1 marks a row that is no
@@ -379,7 +384,7 @@ def _nms_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Partial
     in_format=Choice("corner", words=_FORMATS),
     out_format=Choice("corner", words=_FORMATS),
 )
-def box_nms(call: Call, data: Tensor) -> Any:
+def box_nms(call: Call, data: Tensor) -> Tensor:
     """Rows by falling score without those that a better one overlaps; -1 fills up, (…, N, k).
 
     A row has a score, four numbers of a box from coord_start on, and a class if id_index says
@@ -422,6 +427,6 @@ def _iou(first: np.ndarray, second: np.ndarray, *, center: bool) -> np.ndarray:
     "_contrib_box_iou", "lhs rhs", flat="lhs rhs", hint="box_iou",
     format=Choice("corner", words=_FORMATS),
 )  # fmt: skip
-def box_iou(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def box_iou(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """Intersection over union of all pairs: (…, 4), (~, 4) -> (…, ~)."""
     return _iou(lhs, rhs, center=call.a.format == "center")

@@ -22,7 +22,7 @@ __all__ = ["added", "one_hot", "pick", "places", "sequence_mask", "take"]
 _LONG = np.dtype(np.int64)
 
 
-def places(indices: Any, n: int, mode: str) -> Any:
+def places(indices: Tensor, n: int, mode: str) -> Tensor:
     """Whole numbers from 0 to n - 1: clipped, wrapped, or as they are.
 
     Raises MXNetError in the mode "raise" for a number out of range.
@@ -43,7 +43,7 @@ def _in_range(at: Any, *, n: int) -> Any:
     return at
 
 
-def added(x: Any, at: Sequence[Any], shape: tuple[int, ...]) -> Any:
+def added(x: Tensor, at: Sequence[Any], shape: tuple[int, ...]) -> Tensor:
     """Zeros of `shape` with x added at places along the first axes."""
     return ops.index_add(x, list(at), (ops.index_template.HOLE,) * len(at), tuple(shape))
 
@@ -55,14 +55,14 @@ def added(x: Any, at: Sequence[Any], shape: tuple[int, ...]) -> Any:
     axis=Int(0),
     mode=Choice("clip", words=("clip", "raise", "wrap")),
 )
-def take(call: Call, a: Tensor, indices: Tensor) -> Any:
+def take(call: Call, a: Tensor, indices: Tensor) -> Tensor:
     """The entries of a at places along an axis."""
     axis = call.a.axis % a.ndim
     return ops.take(a, places(indices, a.shape[axis], call.a.mode), axis)
 
 
 @operator("batch_take", "a indices", flat="indices")
-def batch_take(call: Call, a: Tensor, indices: Tensor) -> Any:
+def batch_take(call: Call, a: Tensor, indices: Tensor) -> Tensor:
     """One entry of each row of a."""
     at = places(indices, a.shape[1], "clip").reshape((-1, 1))
     return ops.take_along_axis(a, at, 1).reshape((-1,))
@@ -77,7 +77,7 @@ def batch_take(call: Call, a: Tensor, indices: Tensor) -> Any:
     keepdims=Bool(False),
     mode=Choice("clip", words=("clip", "wrap")),
 )
-def pick(call: Call, data: Tensor, index: Tensor) -> Any:
+def pick(call: Call, data: Tensor, index: Tensor) -> Tensor:
     """One entry along an axis for each place of `index`."""
     a = call.a
     if a.axis is None:
@@ -100,7 +100,7 @@ def pick(call: Call, data: Tensor, index: Tensor) -> Any:
     off_value=Float(0.0),
     dtype=DType(np.dtype(np.float32)),
 )
-def one_hot(call: Call, indices: Tensor) -> Any:
+def one_hot(call: Call, indices: Tensor) -> Tensor:
     """on_value at the place of each index, off_value elsewhere, along a new last axis."""
     a = call.a
     hit = ops.equal(
@@ -111,14 +111,14 @@ def one_hot(call: Call, indices: Tensor) -> Any:
 
 
 @operator("gather_nd", "data indices", flat="indices")
-def gather_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
+def gather_nd(call: Call, data: Tensor, indices: Tensor) -> Tensor:
     """data[indices[0], indices[1], …]: the first axis of `indices` counts axes of data."""
     at = tuple(places(indices[i], data.shape[i], "clip") for i in range(indices.shape[0]))
     return data[at]
 
 
 @operator("scatter_nd", "data indices", flat="indices", shape=Shape())
-def scatter_nd(call: Call, data: Tensor, indices: Tensor) -> Any:
+def scatter_nd(call: Call, data: Tensor, indices: Tensor) -> Tensor:
     """Zeros with `data` written at `indices`."""
     at = [places(indices[i], call.a.shape[i], "clip") for i in range(indices.shape[0])]
     return added(data, at, call.a.shape)
@@ -149,7 +149,7 @@ def _steps(data: Any, length: Any, axis: int) -> tuple[Any, Any]:
     value=Float(0.0),
     axis=Int(0),
 )
-def sequence_mask(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Any:
+def sequence_mask(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Tensor:
     """The steps behind the end of each sequence are `value`."""
     if sequence_length is None:
         return data * 1
@@ -164,7 +164,7 @@ def sequence_mask(call: Call, data: Tensor, sequence_length: Tensor | None = Non
     use_sequence_length=Bool(False),
     axis=Int(0),
 )
-def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Any:
+def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Tensor:
     """The last step of each sequence, (N, …)."""
     axis = call.a.axis
     if sequence_length is None:
@@ -181,7 +181,7 @@ def sequence_last(call: Call, data: Tensor, sequence_length: Tensor | None = Non
     use_sequence_length=Bool(False),
     axis=Int(0),
 )
-def sequence_reverse(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Any:
+def sequence_reverse(call: Call, data: Tensor, sequence_length: Tensor | None = None) -> Tensor:
     """The steps of each sequence in reverse order; those behind its end stay."""
     axis = call.a.axis
     if sequence_length is None:

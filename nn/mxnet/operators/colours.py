@@ -141,7 +141,7 @@ for _name in _CHANGES:
     "_image_random_color_jitter", hint="random_color_jitter", random=True, flat="data",
     shapes=all_alike, brightness=Float(), contrast=Float(), saturation=Float(), hue=Float(),
 )  # fmt: skip
-def color_jitter(call: Call, data: Tensor) -> Any:
+def color_jitter(call: Call, data: Tensor) -> Tensor:
     """The four changes in any order, each by at most its amount; an amount of 0 leaves one out."""
     ranges = [
         (name, middle - amount, middle + amount)
@@ -173,7 +173,7 @@ def _lit_at_random(data: np.ndarray, *, generator: Any, size: float) -> Any:
 
 @operator("_image_adjust_lighting", hint="adjust_lighting", flat="data", shapes=all_alike,
           alpha=Floats())  # fmt: skip
-def adjust_lighting(call: Call, data: Tensor) -> Any:
+def adjust_lighting(call: Call, data: Tensor) -> Tensor:
     """Three multiples `alpha` of the directions in which ImageNet's colours differ are added.
 
     Raises ValueError for another number of multiples.
@@ -187,6 +187,6 @@ def adjust_lighting(call: Call, data: Tensor) -> Any:
 
 @operator("_image_random_lighting", hint="random_lighting", random=True, flat="data",
           shapes=all_alike, alpha_std=Float(0.05))  # fmt: skip
-def random_lighting(call: Call, data: Tensor) -> Any:
+def random_lighting(call: Call, data: Tensor) -> Tensor:
     """`_image_adjust_lighting` by three normal numbers with the standard deviation alpha_std."""
     return _lit_at_random(data, generator=call.generator, size=call.a.alpha_std)

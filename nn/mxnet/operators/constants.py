@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,14 @@ from tapegrad.autograd import Tensor
 from tapegrad.autograd.core.declaration import Primitive
 from tapegrad.autograd.core.specialize import public_function
 
+if TYPE_CHECKING:
+    from tapegrad.devices import Array
+
+
 __all__ = ["beside", "constant", "drawn"]
 
 
-def beside(x: Any, values: Any) -> Any:
+def beside(x: Array, values: np.ndarray) -> Tensor:
     """The NumPy array `values`, as a Tensor on the device of x."""
     return Tensor(values, device=x.device)
 
@@ -30,7 +34,7 @@ def _on_cpu(array: Any) -> Any:
     return None if array is None else devices.to_numpy(array)
 
 
-def constant(fn: Callable[..., Any]) -> Any:
+def constant(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: fn(*arrays, **settings) on NumPy arrays as an operation without a derivative.
 
     The settings of fn are keyword-only.  A fn with an annotation ``-> list`` returns several
@@ -48,7 +52,7 @@ def constant(fn: Callable[..., Any]) -> Any:
     return public_function(primitive, body)
 
 
-def drawn(fn: Callable[..., Any]) -> Any:
+def drawn(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: fn(*arrays, generator, **settings) draws random numbers; otherwise as `constant`.
 
     The generator is a keyword-only argument, and the result goes to its device; replay repeats what

@@ -94,7 +94,7 @@ def _must_have_axes(a: Attributes, data: tuple[int, ...]) -> None:
     no_bias=Bool(False),
     **_WINDOWS,
 )
-def convolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+def convolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Cross-correlation with zeros around, over one, two or three axes.
 
     data (N, C, …), weight (num_filter, C / num_group, *kernel), bias (num_filter,) -> (N,
@@ -170,7 +170,7 @@ def _deconvolution_shapes(
     target_shape=Shape(()),
     **_WINDOWS,
 )
-def deconvolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+def deconvolution(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The transposed convolution; without a bias unless `no_bias` is False.
 
     data (N, C, …), weight (C, num_filter / num_group, *kernel) -> lengths stride·(n - 1) +
@@ -215,7 +215,7 @@ def _fully_connected_shapes(
     flatten=Bool(True),
     shapes=_fully_connected_shapes,
 )
-def fully_connected(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+def fully_connected(call: Call, data: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x Wᵀ + b; data (n, …) -> (n, num_hidden), or (…, k) -> (…, num_hidden) if not `flatten`.
 
     weight (num_hidden, k), bias (num_hidden,).
@@ -246,7 +246,7 @@ def _embedding_shapes(
     sparse_grad=Bool(False),
     shapes=_embedding_shapes,
 )
-def embedding(call: Call, data: Tensor, weight: Tensor) -> Any:
+def embedding(call: Call, data: Tensor, weight: Tensor) -> Tensor:
     """Rows of the weight by their numbers; those out of range are clipped, fractions cut off."""
     at = ops.clip(ops.to_integer(data, dtype=np.dtype(np.int64)), 0, call.a.input_dim - 1)
     return ops.take(weight, at, 0)
@@ -286,7 +286,7 @@ def _upsampling_shapes(
     workspace=Int(512),
     shapes=_upsampling_shapes,
 )
-def up_sampling(call: Call, *args: Tensor) -> Any:
+def up_sampling(call: Call, *args: Tensor) -> Tensor:
     """Images larger by `scale`: entries repeated, or a depthwise Deconvolution with a weight.
 
     nearest takes several inputs, scaled to one size and joined along axis 1 or summed.

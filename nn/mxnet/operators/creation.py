@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def full(call: Call) -> Tensor:
     "_arange", "", start=Float(), stop=Float(None, none=True), step=Float(1.0), repeat=Int(1),
     infer_range=Bool(False), ctx=Text(""), dtype=DType(_SINGLE),
 )  # fmt: skip
-def arange(call: Call) -> Any:
+def arange(call: Call) -> Tensor:
     """Numbers from start up to stop (from 0 up to start if there is no stop), each repeated."""
     a = call.a
     start, stop = (0.0, a.start) if a.stop is None else (a.start, a.stop)
@@ -68,19 +68,19 @@ def arange(call: Call) -> Any:
 
 
 @operator("zeros_like", flat="data", shapes=all_alike)
-def zeros_like(call: Call, data: Tensor) -> Any:
+def zeros_like(call: Call, data: Tensor) -> Tensor:
     """Zeros of the shape and type of data."""
     return data * 0
 
 
 @operator("ones_like", flat="data", shapes=all_alike)
-def ones_like(call: Call, data: Tensor) -> Any:
+def ones_like(call: Call, data: Tensor) -> Tensor:
     """Ones of the shape and type of data."""
     return data * 0 + 1
 
 
 @operator("_eye", "", N=Int(), M=Int(0), k=Int(0), ctx=Text(""), dtype=DType(_SINGLE))
-def eye(call: Call) -> Any:
+def eye(call: Call) -> Tensor:
     """(N, M or N): ones on a diagonal, k above the main one."""
     a = call.a
     return Tensor(np.eye(a.N, a.M or None, a.k, dtype=a.dtype), device=call.device)
@@ -91,7 +91,7 @@ def eye(call: Call) -> Any:
     infer_range=Bool(False), ctx=Text(""), dtype=DType(_SINGLE), num=Int(50),
     endpoint=Bool(True),
 )  # fmt: skip
-def linspace(call: Call) -> Any:
+def linspace(call: Call) -> Tensor:
     """`num` numbers in equal steps from start to stop."""
     a = call.a
     y = np.linspace(a.start, a.stop, a.num, a.endpoint).astype(a.dtype)
@@ -102,7 +102,7 @@ def linspace(call: Call) -> Any:
     "_contrib_arange_like", hint="arange_like", flat="data", start=Float(0.0), step=Float(1.0),
     repeat=Int(1), ctx=Text(""), axis=Int(None, none=True),
 )  # fmt: skip
-def arange_like(call: Call, data: Tensor) -> Any:
+def arange_like(call: Call, data: Tensor) -> Tensor:
     """Numbers start, start + step, … in the shape of data, or as many as one axis has entries."""
     a = call.a
     shape = tuple(data.shape) if a.axis is None else (data.shape[a.axis],)

@@ -76,7 +76,7 @@ for _word, (_inputs, _density) in DENSITIES.items():
 
 @operator("_random_pdf_dirichlet", "sample alpha", aliases="random_pdf_dirichlet",
           is_log=Bool(False))  # fmt: skip
-def dirichlet_density(call: Call, sample: Tensor, alpha: Tensor) -> Any:
+def dirichlet_density(call: Call, sample: Tensor, alpha: Tensor) -> Tensor:
     """The Dirichlet density at samples (…, *, k), for alpha (…, k) -> (…, *)."""
     more = sample.ndim - alpha.ndim
     weights = alpha.reshape((*alpha.shape[:-1], *(1,) * more, alpha.shape[-1]))

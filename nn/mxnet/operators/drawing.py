@@ -21,7 +21,7 @@ from tapegrad.nn.mxnet.symbol.inference import unify
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
-    from tapegrad.devices import Generator
+    from tapegrad.devices import Array, Generator
 
 __all__ = ["DISTRIBUTIONS", "multinomial", "shuffle"]
 
@@ -192,7 +192,7 @@ def _whole(*, generator: Any, low: int, high: int, shape: tuple[int, ...], dtype
     low=Int(REQUIRED), high=Int(REQUIRED), shape=Shape(()), ctx=Text(""),
     dtype=DType(None, none=True),
 )  # fmt: skip
-def randint(call: Call) -> Any:
+def randint(call: Call) -> Array:
     """Whole numbers from low to high - 1, all equally likely; int32 unless dtype says otherwise."""
     a = call.a
     shape = call.shape or a.shape or (1,)
@@ -206,7 +206,7 @@ def _order(data: Any, *, generator: Any) -> Any:
 
 
 @operator("_shuffle", aliases="shuffle", random=True, shapes=all_alike)
-def shuffle(call: Call, data: Tensor) -> Any:
+def shuffle(call: Call, data: Tensor) -> Tensor:
     """The rows (entries of the first axis) in random order."""
     return data[_order(data, generator=call.generator)]
 
@@ -240,7 +240,7 @@ def _multinomial_shapes(
     outputs=lambda a: ("output0", "output1") if a.get_prob else ("output",),
     shape=Shape(()), get_prob=Bool(False), dtype=DType(np.dtype(np.int32)),
 )  # fmt: skip
-def multinomial(call: Call, data: Tensor) -> Any:
+def multinomial(call: Call, data: Tensor) -> Tensor | list[Tensor]:
     """Numbers of classes by their probabilities along the last axis: (…, k) -> (…, *shape).
 
     With `get_prob` the logarithms of their probabilities come second, differentiable in data.

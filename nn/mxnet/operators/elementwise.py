@@ -25,23 +25,23 @@ __all__ = ["like", "maximum", "minimum", "remainder"]
 Pair = Callable[[Any, Any], Any]
 
 
-def like(x: Any, *operands: Any) -> Tensor:
+def like(x: Tensor, *operands: Any) -> Tensor:
     """x in the type of the operands' first Tensor: truths become 1 and 0."""
     dtype = next(o.dtype for o in operands if isinstance(o, Tensor))
     return ops.cast(x, dtype=dtype)
 
 
-def maximum(lhs: Any, rhs: Any) -> Tensor:
+def maximum(lhs: Tensor, rhs: Tensor | float) -> Tensor:
     """The larger entry; the gradient of a tie goes to lhs."""
     return ops.where(ops.greater_equal(lhs, rhs), lhs, rhs)
 
 
-def minimum(lhs: Any, rhs: Any) -> Tensor:
+def minimum(lhs: Tensor, rhs: Tensor | float) -> Tensor:
     """The smaller entry; the gradient of a tie goes to lhs."""
     return ops.where(ops.less_equal(lhs, rhs), lhs, rhs)
 
 
-def remainder(lhs: Any, rhs: Any) -> Tensor:
+def remainder(lhs: Tensor, rhs: Tensor | float) -> Tensor:
     """lhs mod rhs with the sign of rhs, 0 where rhs is 0."""
     if not isinstance(rhs, Tensor):  # a number decides no type
         return ops.remainder(lhs, rhs) if rhs else lhs * 0

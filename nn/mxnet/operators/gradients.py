@@ -28,13 +28,13 @@ _straight.vjp(x=lambda g: g)
 
 
 @operator("_contrib_round_ste", hint="round_ste", shapes=all_alike)
-def round_ste(call: Call, data: Tensor) -> Any:
+def round_ste(call: Call, data: Tensor) -> Tensor:
     """round(x), whose gradient passes as if nothing had been rounded."""
     return _straight(data, kind="round")
 
 
 @operator("_contrib_sign_ste", hint="sign_ste", shapes=all_alike)
-def sign_ste(call: Call, data: Tensor) -> Any:
+def sign_ste(call: Call, data: Tensor) -> Tensor:
     """sign(x), whose gradient passes as if it were x."""
     return _straight(data, kind="sign")
 
@@ -49,14 +49,14 @@ _multiplied.vjp(x=lambda g, factor: g * factor)
 
 @operator("_contrib_gradientmultiplier", hint="gradientmultiplier", shapes=all_alike,
           scalar=Float(1.0), is_int=Bool(True))  # fmt: skip
-def gradient_multiplier(call: Call, data: Tensor) -> Any:
+def gradient_multiplier(call: Call, data: Tensor) -> Tensor:
     """The data; the gradient is multiplied by the scalar (-1 reverses it)."""
     return _multiplied(data, factor=call.a.scalar)
 
 
 @operator("_contrib_quadratic", hint="quadratic", shapes=all_alike, a=Float(0.0), b=Float(0.0),
           c=Float(0.0))  # fmt: skip
-def quadratic(call: Call, data: Tensor) -> Any:
+def quadratic(call: Call, data: Tensor) -> Tensor:
     """a·x² + b·x + c, elementwise."""
     return call.a.a * ops.square(data) + call.a.b * data + call.a.c
 
@@ -85,7 +85,7 @@ def _penalty_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Par
     shapes=_penalty_shapes, sparseness_target=Float(0.1), penalty=Float(0.001),
     momentum=Float(0.9),
 )  # fmt: skip
-def identity_kl_sparse(call: Call, data: Tensor, moving_avg: Tensor) -> Any:
+def identity_kl_sparse(call: Call, data: Tensor, moving_avg: Tensor) -> Tensor:
     """The data; the gradient of KL(target ‖ mean activation) · penalty is added to theirs.
 
     The mean of each unit over the batch is a moving one, in training mode.
@@ -101,7 +101,7 @@ def identity_kl_sparse(call: Call, data: Tensor, moving_avg: Tensor) -> Any:
 
 
 @operator("moments", outputs="output0 output1", axes=Shape(None, none=True), keepdims=Bool(False))
-def moments(call: Call, data: Tensor) -> Any:
+def moments(call: Call, data: Tensor) -> list[Tensor]:
     """The mean and the variance over axes."""
     axes = call.a.axes or tuple(range(data.ndim))
     mean = ops.mean(data, axis=axes, keepdims=True)
@@ -114,7 +114,7 @@ def moments(call: Call, data: Tensor) -> Any:
 
 @operator("_contrib_allclose", "a b", hint="allclose", flat="a b", rtol=Float(1e-5),
           atol=Float(1e-8), equal_nan=Bool(True))  # fmt: skip
-def allclose(call: Call, a: Tensor, b: Tensor) -> Any:
+def allclose(call: Call, a: Tensor, b: Tensor) -> Tensor:
     """1 if all entries agree within rtol · |b| + atol, else 0; (1,)."""
     gap = ops.absolute(a - b)
     near = ops.less_equal(gap, call.a.rtol * ops.absolute(b) + call.a.atol)
@@ -125,20 +125,20 @@ def allclose(call: Call, a: Tensor, b: Tensor) -> Any:
 
 
 @operator("all_finite", flat="data", init_output=Bool(True))
-def all_finite(call: Call, data: Tensor) -> Any:
+def all_finite(call: Call, data: Tensor) -> Tensor:
     """1 if no entry is infinite or NaN, else 0; (1,)."""
     return ops.cast(ops.all(ops.isfinite(data)), dtype=np.dtype(data.dtype)).reshape((1,))
 
 
 @operator("multi_all_finite", "args", variadic="num_arrays", num_arrays=Int(1),
           init_output=Bool(True))  # fmt: skip
-def multi_all_finite(call: Call, *args: Tensor) -> Any:
+def multi_all_finite(call: Call, *args: Tensor) -> Tensor:
     """1 if no entry of any array is infinite or NaN, else 0; (1,)."""
     found = ops.stack([ops.all(ops.isfinite(x)) for x in args])
     return ops.cast(ops.all(found), dtype=np.dtype(args[0].dtype)).reshape((1,))
 
 
 @operator("multi_sum_sq", "args", variadic="num_arrays", num_arrays=Int())
-def multi_sum_sq(call: Call, *args: Tensor) -> Any:
+def multi_sum_sq(call: Call, *args: Tensor) -> Tensor:
     """The sum of squares of each array, (number of arrays,)."""
     return ops.stack([ops.sum(ops.square(x)) for x in args])

@@ -26,14 +26,14 @@ def _single(x: Any) -> Any:
 
 
 @operator("_image_to_tensor", flat="data", hint="to_tensor")
-def image_to_tensor(call: Call, data: Tensor) -> Any:
+def image_to_tensor(call: Call, data: Tensor) -> Tensor:
     """(…, H, W, C) from 0 to 255 -> (…, C, H, W), float32 from 0 to 1."""
     return ops.moveaxis(_single(data), -1, -3) / 255
 
 
 @operator("_image_normalize", hint="normalize", shapes=all_alike, mean=Floats((0.0, 0.0, 0.0, 0.0)),
           std=Floats((1.0, 1.0, 1.0, 1.0)))  # fmt: skip
-def image_normalize(call: Call, data: Tensor) -> Any:
+def image_normalize(call: Call, data: Tensor) -> Tensor:
     """(data - mean) / std of each channel, (…, C, H, W)."""
     channels, dtype = data.shape[-3], np.dtype(data.dtype)
     mean, std = (
@@ -48,20 +48,20 @@ def _channels(values: tuple[float, ...], n: int) -> np.ndarray:
 
 
 @operator("_image_crop", hint="crop", x=Int(), y=Int(), width=Int(), height=Int())
-def image_crop(call: Call, data: Tensor) -> Any:
+def image_crop(call: Call, data: Tensor) -> Tensor:
     """A part of images (…, H, W, C) from column x and row y."""
     a = call.a
     return data[..., a.y : a.y + a.height, a.x : a.x + a.width, :]
 
 
 @operator("_image_flip_left_right", hint="flip_left_right", shapes=all_alike)
-def flip_left_right(call: Call, data: Tensor) -> Any:
+def flip_left_right(call: Call, data: Tensor) -> Tensor:
     """The columns of images (…, H, W, C) in reverse order."""
     return ops.flip(data, -2)
 
 
 @operator("_image_flip_top_bottom", hint="flip_top_bottom", shapes=all_alike)
-def flip_top_bottom(call: Call, data: Tensor) -> Any:
+def flip_top_bottom(call: Call, data: Tensor) -> Tensor:
     """The rows of images (…, H, W, C) in reverse order."""
     return ops.flip(data, -3)
 
@@ -96,7 +96,7 @@ def _in_size(data: Any, *, width: int, height: int, method: int) -> Any:
 
 @operator("_image_resize", hint="resize", flat="data", size=Shape(()), keep_ratio=Bool(False),
           interp=Int(1))  # fmt: skip
-def image_resize(call: Call, data: Tensor) -> Any:
+def image_resize(call: Call, data: Tensor) -> Tensor:
     """Images (…, H, W, C) in the size (width, height), or a square one.
 
     With `keep_ratio` and one number that is the length of the shorter side.  The methods are those
@@ -116,12 +116,12 @@ def image_resize(call: Call, data: Tensor) -> Any:
 
 
 @operator("_cvimresize", "src", flat="src", w=Int(), h=Int(), interp=Int(1))
-def cvimresize(call: Call, src: Tensor) -> Any:
+def cvimresize(call: Call, src: Tensor) -> Tensor:
     """`mx.image.imresize` of images (…, H, W, C)."""
     return _in_size(src, width=call.a.w, height=call.a.h, method=call.a.interp)
 
 
 @operator("_copyto", shapes=all_alike)
-def copyto(call: Call, data: Tensor) -> Any:
+def copyto(call: Call, data: Tensor) -> Tensor:
     """The data, on another device in MXNet's graphs; here the executor's."""
     return data * 1

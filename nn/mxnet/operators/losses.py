@@ -53,7 +53,7 @@ def _softmax_output_shapes(
     out_grad=Bool(False),
     smooth_alpha=Float(0.0),
 )
-def softmax_output(call: Call, data: Tensor, label: Tensor) -> Any:
+def softmax_output(call: Call, data: Tensor, label: Tensor) -> Tensor:
     """softmax(data); its gradient is (p - onehot(label)) · grad_scale / a norm.
 
     The softmax is over all axes but the first, over axis 1 (`multi_output`) or over the last one
@@ -224,7 +224,7 @@ _svm.vjp(data=_svm_gradient, label=lambda g, label: label * 0)
     regularization_coefficient=Float(1.0),
     use_linear=Bool(False),
 )
-def svm_output(call: Call, data: Tensor, label: Tensor) -> Any:
+def svm_output(call: Call, data: Tensor, label: Tensor) -> Tensor:
     """The data; the gradient is that of the squared hinge loss of each class against the others."""
     a = call.a
     return _svm(
@@ -260,20 +260,20 @@ _loss.vjp(data=_loss_gradient)
     normalization=Choice("null", words=("batch", "null", "valid")),
     shapes=all_alike,
 )
-def make_loss(call: Call, data: Tensor) -> Any:
+def make_loss(call: Call, data: Tensor) -> Tensor:
     """The data, as a loss: the gradient is grad_scale, over the batch's size or what is valid."""
     a = call.a
     return _loss(data, scale=a.grad_scale, norm=a.normalization, threshold=a.valid_thresh)
 
 
 @operator("make_loss", outputs="loss", loss=True, shapes=all_alike)
-def plain_loss(call: Call, data: Tensor) -> Any:
+def plain_loss(call: Call, data: Tensor) -> Tensor:
     """The data, as a loss: the gradient is 1."""
     return _loss(data, scale=1.0, norm="null", threshold=0.0)
 
 
 @operator("softmax_cross_entropy", "data label", flat="label")
-def softmax_cross_entropy(call: Call, data: Tensor, label: Tensor) -> Any:
+def softmax_cross_entropy(call: Call, data: Tensor, label: Tensor) -> Tensor:
     """Σ -log softmax(data)[label] over the batch; (n, k), (n,) -> (1,)."""
     at = ops.to_integer(label, dtype=np.dtype(np.int64))
     picked = ops.take_along_axis(ops.log_softmax(data, axis=-1), ops.expand_dims(at, 1), 1)
@@ -307,7 +307,7 @@ def _ctc_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Partial
     blank_label=Choice("first", words=("first", "last")),
     shapes=_ctc_shapes,
 )
-def ctc_loss(call: Call, data: Tensor, label: Tensor, *lengths: Tensor) -> Any:
+def ctc_loss(call: Call, data: Tensor, label: Tensor, *lengths: Tensor) -> Tensor:
     """-log of the probability of the labels of each sample; softmax is inside.
 
     data (T, N, C), label (N, L), lengths (N,) -> (N,).  With blank "first" class 0 is the blank and

@@ -44,19 +44,19 @@ def _product(call: Call, first: Tensor, second: Tensor) -> Any:
 
 
 @operator("_linalg_gemm", "A B C", aliases="linalg_gemm", beta=Float(1.0), **_PRODUCT)
-def gemm(call: Call, A: Tensor, B: Tensor, C: Tensor) -> Any:
+def gemm(call: Call, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """alpha · op(A) · op(B) + beta · C; rows are along `axis`."""
     return _product(call, A, B) + C * call.a.beta
 
 
 @operator("_linalg_gemm2", "A B", aliases="linalg_gemm2", **_PRODUCT)
-def gemm2(call: Call, A: Tensor, B: Tensor) -> Any:
+def gemm2(call: Call, A: Tensor, B: Tensor) -> Tensor:
     """alpha · op(A) · op(B); rows are along `axis`."""
     return _product(call, A, B)
 
 
 @operator("_linalg_syrk", "A", aliases="linalg_syrk", transpose=Bool(False), alpha=Float(1.0))
-def syrk(call: Call, A: Tensor) -> Any:
+def syrk(call: Call, A: Tensor) -> Tensor:
     """alpha · A · Aᵀ, or alpha · Aᵀ · A with `transpose`."""
     other = _turned(A, True)
     return (ops.matmul(other, A) if call.a.transpose else ops.matmul(A, other)) * call.a.alpha
@@ -75,7 +75,7 @@ _TRIANGLE: dict[str, Any] = {
 
 
 @operator("_linalg_trmm", "A B", aliases="linalg_trmm", shapes=_second_alike, **_TRIANGLE)
-def trmm(call: Call, A: Tensor, B: Tensor) -> Any:
+def trmm(call: Call, A: Tensor, B: Tensor) -> Tensor:
     """alpha · op(A) · B with a triangular A (B · op(A) with `rightside`)."""
     a = call.a
     factor = _turned(_triangle(A, a.lower), a.transpose)
@@ -83,7 +83,7 @@ def trmm(call: Call, A: Tensor, B: Tensor) -> Any:
 
 
 @operator("_linalg_trsm", "A B", aliases="linalg_trsm", shapes=_second_alike, **_TRIANGLE)
-def trsm(call: Call, A: Tensor, B: Tensor) -> Any:
+def trsm(call: Call, A: Tensor, B: Tensor) -> Tensor:
     """X of op(A) · X = alpha · B with a triangular A (X · op(A) = alpha · B with `rightside`)."""
     a = call.a
     factor = _turned(_triangle(A, a.lower), a.transpose)
@@ -93,14 +93,14 @@ def trsm(call: Call, A: Tensor, B: Tensor) -> Any:
 
 
 @operator("_linalg_potrf", "A", aliases="linalg_potrf", shapes=all_alike, lower=Bool(True))
-def potrf(call: Call, A: Tensor) -> Any:
+def potrf(call: Call, A: Tensor) -> Tensor:
     """The triangular L with L · Lᵀ = A, for a symmetric positive A (Lᵀ if not `lower`)."""
     half = (A + _turned(A, True)) / 2
     return _turned(ops.cholesky(half), not call.a.lower)
 
 
 @operator("_linalg_potri", "A", aliases="linalg_potri", shapes=all_alike, lower=Bool(True))
-def potri(call: Call, A: Tensor) -> Any:
+def potri(call: Call, A: Tensor) -> Tensor:
     """(L · Lᵀ)⁻¹ of a triangular L = A; A is Lᵀ if not `lower`."""
     factor = _turned(_triangle(A, call.a.lower), not call.a.lower)
     inverse = ops.inv(factor)
@@ -108,14 +108,14 @@ def potri(call: Call, A: Tensor) -> Any:
 
 
 @operator("_linalg_sumlogdiag", "A", aliases="linalg_sumlogdiag")
-def sumlogdiag(call: Call, A: Tensor) -> Any:
+def sumlogdiag(call: Call, A: Tensor) -> Tensor:
     """The sum of the logarithms of the diagonal."""
     y = ops.sum(ops.log(ops.diagonal(A, 0, -2, -1)), axis=-1)
     return y if y.shape else y.reshape((1,))
 
 
 @operator("_linalg_extractdiag", "A", aliases="linalg_extractdiag", offset=Int(0))
-def extractdiag(call: Call, A: Tensor) -> Any:
+def extractdiag(call: Call, A: Tensor) -> Tensor:
     """The diagonal `offset` above the main one: (…, n, n) -> (…, n - |offset|)."""
     return ops.diagonal(A, call.a.offset, -2, -1)
 
@@ -126,7 +126,7 @@ def _diagonal_places(n: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @operator("_linalg_makediag", "A", aliases="linalg_makediag", offset=Int(0))
-def makediag(call: Call, A: Tensor) -> Any:
+def makediag(call: Call, A: Tensor) -> Tensor:
     """A matrix with these entries on a diagonal: (…, n) -> (…, n + |offset|, n + |offset|)."""
     n, offset = A.shape[-1], call.a.offset
     size = n + abs(offset)
@@ -145,14 +145,14 @@ def _triangle_places(n: int, offset: int, lower: bool) -> tuple[np.ndarray, np.n
 
 @operator("_linalg_extracttrian", "A", aliases="linalg_extracttrian", offset=Int(0),
           lower=Bool(True))  # fmt: skip
-def extracttrian(call: Call, A: Tensor) -> Any:
+def extracttrian(call: Call, A: Tensor) -> Tensor:
     """The entries of a triangle, row by row: (…, n, n) -> (…, k)."""
     rows, columns = _triangle_places(A.shape[-1], call.a.offset, call.a.lower)
     return A[..., beside(A, rows), beside(A, columns)]
 
 
 @operator("_linalg_maketrian", "A", aliases="linalg_maketrian", offset=Int(0), lower=Bool(True))
-def maketrian(call: Call, A: Tensor) -> Any:
+def maketrian(call: Call, A: Tensor) -> Tensor:
     """A matrix with these entries in a triangle, row by row: (…, k) -> (…, n, n)."""
     count, offset = A.shape[-1], abs(call.a.offset)
     n = round((np.sqrt(1 + 8 * count) - 1) / 2) + offset
@@ -165,7 +165,7 @@ def maketrian(call: Call, A: Tensor) -> Any:
 
 
 @operator("_linalg_gelqf", "A", aliases="linalg_gelqf", outputs="output0 output1")
-def gelqf(call: Call, A: Tensor) -> Any:
+def gelqf(call: Call, A: Tensor) -> list[Tensor]:
     """Q with orthonormal rows and a lower triangular L with L · Q = A; L's diagonal is positive."""
     q, r = ops.qr(_turned(A, True))
     sign = ops.where(ops.less(ops.diagonal(r, 0, -2, -1), 0), -1.0, 1.0)
@@ -174,34 +174,34 @@ def gelqf(call: Call, A: Tensor) -> Any:
 
 
 @operator("_linalg_syevd", "A", aliases="linalg_syevd", outputs="output0 output1")
-def syevd(call: Call, A: Tensor) -> Any:
+def syevd(call: Call, A: Tensor) -> list[Tensor]:
     """U, λ with A = Uᵀ · diag(λ) · U for a symmetric A; eigenvectors are the rows of U."""
     found = ops.eigh((A + _turned(A, True)) / 2)
     return [_turned(found.eigenvectors, True), found.eigenvalues]
 
 
 @operator("_linalg_inverse", "A", aliases="linalg_inverse", shapes=all_alike)
-def inverse(call: Call, A: Tensor) -> Any:
+def inverse(call: Call, A: Tensor) -> Tensor:
     """A⁻¹."""
     return ops.inv(A)
 
 
 @operator("_linalg_det", "A", aliases="linalg_det", hidden=2)
-def determinant(call: Call, A: Tensor) -> Any:
+def determinant(call: Call, A: Tensor) -> Tensor:
     """The determinant: (…, n, n) -> (…), (1,) of one matrix."""
     y = ops.det(A)
     return y if y.shape else y.reshape((1,))
 
 
 @operator("_linalg_slogdet", "A", aliases="linalg_slogdet", outputs="output0 output1", hidden=2)
-def slogdet(call: Call, A: Tensor) -> Any:
+def slogdet(call: Call, A: Tensor) -> list[Tensor]:
     """The sign of the determinant, and the logarithm of its size."""
     found = ops.slogdet(A)
     return [y if y.shape else y.reshape((1,)) for y in (found.sign, found.logabsdet)]
 
 
 @operator("khatri_rao", "args", variadic="num_args", num_args=Int())
-def khatri_rao(call: Call, *args: Tensor) -> Any:
+def khatri_rao(call: Call, *args: Tensor) -> Tensor:
     """Kronecker products column by column: (n, k), (m, k), … -> (n·m·…, k)."""
     y: Any = args[0]
     for x in args[1:]:

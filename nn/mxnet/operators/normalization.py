@@ -125,7 +125,7 @@ def _scaled(y: Any, gamma: Tensor, beta: Tensor, axis: int) -> Any:
 
 
 @operator("InstanceNorm", "data gamma beta", hidden=2, eps=Float(0.001), shapes=_by_axis(1, 2))
-def instance_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+def instance_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Each channel of each sample with mean 0 and variance 1, times γ plus β."""
     y, _, _ = ops.standardize(data, axes=tuple(range(2, data.ndim)), eps=call.a.eps)
     return _scaled(y, gamma, beta, 1)
@@ -155,7 +155,7 @@ def _layer_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Parti
     output_mean_var=Bool(False),
     shapes=_layer_shapes,
 )
-def layer_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+def layer_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> list[Tensor]:
     """Mean 0 and variance 1 along an axis, times γ plus β."""
     axis = call.a.axis % data.ndim
     y, mean, var = ops.standardize(data, axes=(axis,), eps=call.a.eps)
@@ -180,7 +180,7 @@ def _group_shapes(a: Attributes, inputs: list[PartialShape], outputs: list[Parti
     output_mean_var=Bool(False),
     shapes=_group_shapes,
 )
-def group_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Any:
+def group_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> list[Tensor]:
     """Mean 0 and variance 1 of each group of channels, times γ plus β of the group."""
     n, groups = data.shape[0], call.a.num_groups
     x = data.reshape((n, groups, -1))
@@ -195,7 +195,7 @@ def group_norm(call: Call, data: Tensor, gamma: Tensor, beta: Tensor) -> Any:
     eps=Float(1e-10),
     mode=Choice("instance", words=("channel", "instance", "spatial")),
 )
-def l2_normalization(call: Call, data: Tensor) -> Any:
+def l2_normalization(call: Call, data: Tensor) -> Tensor:
     """x / √(Σ x² + eps): over a whole sample, over the channels, or over each channel's image."""
     last = range(2, data.ndim)
     axes = {"instance": range(1, data.ndim), "channel": (1,), "spatial": last}[call.a.mode]
@@ -204,7 +204,7 @@ def l2_normalization(call: Call, data: Tensor) -> Any:
 
 
 @operator("LRN", hidden=1, alpha=Float(1e-4), beta=Float(0.75), knorm=Float(2.0), nsize=Int())
-def lrn(call: Call, data: Tensor) -> Any:
+def lrn(call: Call, data: Tensor) -> Tensor:
     """x · (knorm + alpha / nsize · Σ x² over nsize neighbouring channels)^-beta."""
     a, before = call.a, call.a.nsize // 2
     widths = [(0, 0), (before, a.nsize - 1 - before), *[(0, 0)] * (data.ndim - 2)]
@@ -221,7 +221,7 @@ def lrn(call: Call, data: Tensor) -> Any:
     axes=Shape(()),
     cudnn_off=Bool(False, none=True),
 )
-def dropout(call: Call, data: Tensor) -> Any:
+def dropout(call: Call, data: Tensor) -> list[Tensor]:
     """Entries are 0 with probability p, the others divided by 1 - p; one draw along `axes`."""
     a = call.a
     if not (call.train or a.mode == "always") or a.p == 0:

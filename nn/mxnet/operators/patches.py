@@ -32,7 +32,7 @@ def _each_axis(a: Attributes) -> list[tuple[int, int, int, int]]:
 
 
 @operator("im2col", **_KERNEL)
-def im2col(call: Call, data: Tensor) -> Any:
+def im2col(call: Call, data: Tensor) -> Tensor:
     """The windows of images as columns: (N, C, …) -> (N, C · ∏kernel, windows)."""
     settings = _each_axis(call.a)
     rank = len(settings)
@@ -45,7 +45,7 @@ def im2col(call: Call, data: Tensor) -> Any:
 
 
 @operator("col2im", output_size=Shape(), **_KERNEL)
-def col2im(call: Call, data: Tensor) -> Any:
+def col2im(call: Call, data: Tensor) -> Tensor:
     """Images of `output_size` from columns: the adjoint of `im2col`."""
     a, settings = call.a, _each_axis(call.a)
     rank, n = len(settings), data.shape[0]
@@ -87,7 +87,7 @@ def _joined(attention: Any, values: Any, heads: int) -> Any:
 
 @operator("_contrib_interleaved_matmul_selfatt_qk", "queries_keys_values",
           hint="interleaved_matmul_selfatt_qk", heads=Int())  # fmt: skip
-def selfatt_qk(call: Call, queries_keys_values: Tensor) -> Any:
+def selfatt_qk(call: Call, queries_keys_values: Tensor) -> Tensor:
     """Q · Kᵀ / √d of each head: (L, B, heads · 3 · d) -> (B · heads, L, L)."""
     queries, keys, _ = _parts(queries_keys_values, call.a.heads, 3)
     return _scores(queries, keys)
@@ -95,14 +95,14 @@ def selfatt_qk(call: Call, queries_keys_values: Tensor) -> Any:
 
 @operator("_contrib_interleaved_matmul_selfatt_valatt", "queries_keys_values attention",
           hint="interleaved_matmul_selfatt_valatt", heads=Int())  # fmt: skip
-def selfatt_valatt(call: Call, queries_keys_values: Tensor, attention: Tensor) -> Any:
+def selfatt_valatt(call: Call, queries_keys_values: Tensor, attention: Tensor) -> Tensor:
     """attention · V of each head: (B · heads, L, L) -> (L, B, heads · d)."""
     return _joined(attention, _parts(queries_keys_values, call.a.heads, 3)[2], call.a.heads)
 
 
 @operator("_contrib_interleaved_matmul_encdec_qk", "queries keys_values",
           hint="interleaved_matmul_encdec_qk", heads=Int())  # fmt: skip
-def encdec_qk(call: Call, queries: Tensor, keys_values: Tensor) -> Any:
+def encdec_qk(call: Call, queries: Tensor, keys_values: Tensor) -> Tensor:
     """Q · Kᵀ / √d: (L, B, heads · d), (M, B, heads · 2 · d) -> (B · heads, L, M)."""
     (mine,) = _parts(queries, call.a.heads, 1)
     return _scores(mine, _parts(keys_values, call.a.heads, 2)[0])
@@ -110,12 +110,12 @@ def encdec_qk(call: Call, queries: Tensor, keys_values: Tensor) -> Any:
 
 @operator("_contrib_interleaved_matmul_encdec_valatt", "keys_values attention",
           hint="interleaved_matmul_encdec_valatt", heads=Int())  # fmt: skip
-def encdec_valatt(call: Call, keys_values: Tensor, attention: Tensor) -> Any:
+def encdec_valatt(call: Call, keys_values: Tensor, attention: Tensor) -> Tensor:
     """attention · V: (M, B, heads · 2 · d), (B · heads, L, M) -> (L, B, heads · d)."""
     return _joined(attention, _parts(keys_values, call.a.heads, 2)[1], call.a.heads)
 
 
 @operator("_contrib_div_sqrt_dim", hint="div_sqrt_dim")
-def div_sqrt_dim(call: Call, data: Tensor) -> Any:
+def div_sqrt_dim(call: Call, data: Tensor) -> Tensor:
     """data / √(the length of the last axis)."""
     return data / np.sqrt(data.shape[-1]).astype(np.dtype(data.dtype))

@@ -26,7 +26,7 @@ def _strides(shape: Sequence[int]) -> np.ndarray:
 
 
 @operator("_ravel_multi_index", aliases="ravel_multi_index", flat="data", shape=Shape())
-def ravel_multi_index(call: Call, data: Tensor) -> Any:
+def ravel_multi_index(call: Call, data: Tensor) -> Tensor:
     """The number of the entry at places (d, …) in an array of `shape`: (d, …) -> (…)."""
     strides = _strides(call.a.shape).astype(np.dtype(data.dtype))
     strides = strides.reshape((-1,) + (1,) * (data.ndim - 1))
@@ -34,7 +34,7 @@ def ravel_multi_index(call: Call, data: Tensor) -> Any:
 
 
 @operator("_unravel_index", aliases="unravel_index", flat="data", shape=Shape())
-def unravel_index(call: Call, data: Tensor) -> Any:
+def unravel_index(call: Call, data: Tensor) -> Tensor:
     """The places of entries by their number in an array of `shape`: (…) -> (d, …)."""
     at = ops.to_integer(data, dtype=_LONG)
     sizes = [n if n > 0 else 2**62 for n in call.a.shape]  # the first may be open
@@ -56,13 +56,13 @@ def _where(mask: Any) -> Any:
 
 
 @operator("_contrib_boolean_mask", "data index", hint="boolean_mask", flat="index", axis=Int(0))
-def boolean_mask(call: Call, data: Tensor, index: Tensor) -> Any:
+def boolean_mask(call: Call, data: Tensor, index: Tensor) -> Tensor:
     """The entries along an axis where `index` (n,) is not 0; the shape depends on the numbers."""
     return ops.take(data, _where(index), call.a.axis)
 
 
 @operator("argwhere", flat="data")
-def argwhere(call: Call, data: Tensor) -> Any:
+def argwhere(call: Call, data: Tensor) -> Tensor:
     """The places of entries that are not 0, (k, d); the shape depends on the numbers."""
     return _nonzero(data)
 
@@ -85,7 +85,7 @@ def _counted(data: Any, edges: Any) -> Any:
     bin_cnt=Int(None, none=True),
     range=Floats(None, none=True),
 )
-def histogram(call: Call, data: Tensor, bins: Tensor | None = None) -> Any:
+def histogram(call: Call, data: Tensor, bins: Tensor | None = None) -> list[Tensor]:
     """How many entries lie between each two edges, and the edges; the last end belongs to its bin.
 
     The edges are the input `bins`, or `bin_cnt` equal steps over `range`; without a range that
@@ -109,7 +109,7 @@ _CUT: dict[str, Any] = {"begin": Shape(), "end": Shape(), "step": Shape(())}
 
 
 @operator("_slice_assign", "lhs rhs", aliases="_crop_assign", **_CUT)
-def slice_assign(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def slice_assign(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs with rhs written into a slice."""
     a = call.a
     number = np.arange(int(np.prod(lhs.shape))).reshape(tuple(lhs.shape))
@@ -121,7 +121,7 @@ def slice_assign(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
 
 @operator("_slice_assign_scalar", aliases="_crop_assign_scalar", shapes=first_alike,
           scalar=Float(0.0), **_CUT)  # fmt: skip
-def slice_assign_scalar(call: Call, data: Tensor) -> Any:
+def slice_assign_scalar(call: Call, data: Tensor) -> Tensor:
     """data with a number written into a slice."""
     a = call.a
     mask = np.zeros(tuple(data.shape), bool)
@@ -130,7 +130,7 @@ def slice_assign_scalar(call: Call, data: Tensor) -> Any:
 
 
 @operator("_scatter_set_nd", "lhs rhs indices", flat="indices", shape=Shape())
-def scatter_set_nd(call: Call, lhs: Tensor, rhs: Tensor, indices: Tensor) -> Any:
+def scatter_set_nd(call: Call, lhs: Tensor, rhs: Tensor, indices: Tensor) -> Tensor:
     """lhs with rhs written at `indices`, whose first axis counts axes of lhs."""
     at = tuple(places(indices[i], lhs.shape[i], "clip") for i in range(indices.shape[0]))
     return ops.where(_written(lhs, *at), added(rhs, at, tuple(lhs.shape)), lhs)
@@ -146,7 +146,7 @@ def _written(data: Any, first: Any, second: Any = None, third: Any = None) -> An
 
 @operator("_contrib_index_copy", "old_tensor index_vector new_tensor", hint="index_copy",
           flat="index_vector")  # fmt: skip
-def index_copy(call: Call, old_tensor: Tensor, index_vector: Tensor, new_tensor: Tensor) -> Any:
+def index_copy(call: Call, old_tensor: Tensor, index_vector: Tensor, new_tensor: Tensor) -> Tensor:
     """old_tensor with rows of new_tensor written at places (k,)."""
     at = ops.to_integer(index_vector, dtype=_LONG)
     new = added(new_tensor, [at], tuple(old_tensor.shape))
@@ -154,7 +154,7 @@ def index_copy(call: Call, old_tensor: Tensor, index_vector: Tensor, new_tensor:
 
 
 @operator("_contrib_index_array", hint="index_array", flat="data", axes=Shape(None, none=True))
-def index_array(call: Call, data: Tensor) -> Any:
+def index_array(call: Call, data: Tensor) -> Tensor:
     """The places of all entries, (…, d), whole numbers; those along `axes` only."""
     shape = tuple(data.shape)
     axes = range(len(shape)) if call.a.axes is None else call.a.axes
@@ -163,21 +163,21 @@ def index_array(call: Call, data: Tensor) -> Any:
 
 
 @operator("fill_element_0index", "lhs mhs rhs", flat="rhs")
-def fill_element(call: Call, lhs: Tensor, mhs: Tensor, rhs: Tensor) -> Any:
+def fill_element(call: Call, lhs: Tensor, mhs: Tensor, rhs: Tensor) -> Tensor:
     """lhs (n, k) with mhs (n,) written in the column rhs (n,) of each row."""
     at = (beside(lhs, np.arange(lhs.shape[0])), places(rhs, lhs.shape[1], "clip"))
     return ops.where(_written(lhs, *at), added(mhs, at, tuple(lhs.shape)), lhs)
 
 
 @operator("_sparse_retain", "data indices", hint="retain", flat="indices", shapes=None)
-def retain(call: Call, data: Tensor, indices: Tensor) -> Any:
+def retain(call: Call, data: Tensor, indices: Tensor) -> Tensor:
     """The rows of data at places (k,); the others are 0."""
     return ops.where(_written(data, ops.to_integer(indices, dtype=_LONG)), data, 0)
 
 
 @operator("cast_storage", shapes=first_alike,
           stype=Choice(words=("csr", "default", "row_sparse")))  # fmt: skip
-def cast_storage(call: Call, data: Tensor) -> Any:
+def cast_storage(call: Call, data: Tensor) -> Tensor:
     """The data; storage is dense inside."""
     return data * 1
 
@@ -188,12 +188,12 @@ def _unary_shape(a: Attributes, inputs: list[PartialShape], outputs: list[Partia
 
 
 @operator("shape_array", flat="data", shapes=_unary_shape)
-def shape_array(call: Call, data: Tensor) -> Any:
+def shape_array(call: Call, data: Tensor) -> Tensor:
     """The shape as whole numbers."""
     return Tensor(np.array(data.shape, np.int64), device=data.device)
 
 
 @operator("size_array", flat="data")
-def size_array(call: Call, data: Tensor) -> Any:
+def size_array(call: Call, data: Tensor) -> Tensor:
     """The number of entries, (1,)."""
     return Tensor(np.array([np.prod(data.shape)], np.int64), device=data.device)

@@ -77,7 +77,7 @@ def _workspace(a: Attributes) -> int:
     count_include_pad=Bool(None, none=True),
     layout=Choice(None, none=True, words=LAYOUTS),
 )
-def pooling(call: Call, data: Tensor) -> Any:
+def pooling(call: Call, data: Tensor) -> Tensor:
     """The maximum, mean, sum or p-norm of each window; of several maxima the first counts.
 
     Window counts are ⌊(n + 2·pad - kernel) / stride⌋ + 1 ("valid"), rounded up ("full").  A mean

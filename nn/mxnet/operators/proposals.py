@@ -144,7 +144,7 @@ def _declare(name: str, hint: str) -> Any:
 
 
 @_declare("_contrib_Proposal", "proposal")
-def proposal(call: Call, cls_prob: Tensor, bbox_pred: Tensor, im_info: Tensor) -> Any:
+def proposal(call: Call, cls_prob: Tensor, bbox_pred: Tensor, im_info: Tensor) -> list[Tensor]:
     """The best regions of one image, (k, 5) of [0, box], and their scores (k, 1).
 
     cls_prob (1, 2A, H, W): background then object; bbox_pred (1, 4A, H, W); im_info (1, 3) of
@@ -157,6 +157,8 @@ def proposal(call: Call, cls_prob: Tensor, bbox_pred: Tensor, im_info: Tensor) -
 
 
 @_declare("_contrib_MultiProposal", "multiproposal")
-def multi_proposal(call: Call, cls_prob: Tensor, bbox_pred: Tensor, im_info: Tensor) -> Any:
+def multi_proposal(
+    call: Call, cls_prob: Tensor, bbox_pred: Tensor, im_info: Tensor
+) -> list[Tensor]:
     """`Proposal` of each image of a batch; the first number of a region is its image's."""
     return _run(call, cls_prob, bbox_pred, im_info)

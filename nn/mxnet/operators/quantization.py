@@ -195,7 +195,7 @@ def _must_be_steps(x: Tensor, name: str) -> None:
     types=lambda a, _: _typed(_SINGLE, np.dtype(a.out_type), 2),
     out_type=Choice("uint8", words=("int8", "uint8")),
 )  # fmt: skip
-def quantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Any:
+def quantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> list[Tensor]:
     """Floats in steps of a range, and the range; what lies outside of it is cut off."""
     return _quantized(data, min_range, max_range, kind=call.a.out_type)
 
@@ -205,7 +205,7 @@ def quantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> 
     shapes=_alike, types=lambda a, first: _typed(first or _SINGLE, np.dtype(_out_type(a)), 0),
     out_type=Choice("int8", words=("auto", "int8", "uint8")), **_CALIBRATED,
 )  # fmt: skip
-def quantize_v2(call: Call, data: Tensor) -> Any:
+def quantize_v2(call: Call, data: Tensor) -> list[Tensor]:
     """As `quantize`, in the calibrated range or, without one, in that of the data."""
     return _quantized_whole(data, ends=_calibrated(call.a), kind=_out_type(call.a))
 
@@ -216,7 +216,7 @@ def quantize_v2(call: Call, data: Tensor) -> Any:
     types=lambda a, first: ([first or _INT8, _SINGLE, _SINGLE], [_SINGLE]),
     out_type=Choice("float32", words=("float32",)),
 )  # fmt: skip
-def dequantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Any:
+def dequantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Tensor:
     """The floats that int8, uint8 or int32 stand for.  Raises TypeError for another type."""
     if np.dtype(data.dtype).name not in STEPS:
         raise TypeError(f"data is int8, uint8 or int32, not {np.dtype(data.dtype).name}")
@@ -229,7 +229,7 @@ def dequantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -
     types=lambda a, _: _typed(_INT32, np.dtype(_out_type(a)), 2),
     out_type=Choice("int8", words=("auto", "int8", "uint8")), **_CALIBRATED,
 )  # fmt: skip
-def requantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> Any:
+def requantize(call: Call, data: Tensor, min_range: Tensor, max_range: Tensor) -> list[Tensor]:
     """int32 as int8 (uint8: what is below 0 is cut off) of a smaller range: the calibrated one.
 
     Without one the range ends at the largest entry.  Raises TypeError for another type than int32.
@@ -281,7 +281,7 @@ _OF_POOLING: dict[str, Any] = dict(pooling.kinds)
     hint="quantized_pooling", flat="data min_data max_data", shapes=_as_layer(pooling),
     **_OF_POOLING,
 )  # fmt: skip
-def quantized_pooling(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> Any:
+def quantized_pooling(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> list[Tensor]:
     """`Pooling` of int8 or uint8; a mean is rounded to the nearest step.
 
     Raises ValueError for a pool_type other than "max" and "avg", TypeError for another type.
@@ -304,7 +304,7 @@ def _flat(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShape]
     "_contrib_quantized_flatten", "data min_data max_data", outputs=_OUTPUTS, types=_same_type,
     hint="quantized_flatten", flat="data min_data max_data", shapes=_flat,
 )  # fmt: skip
-def quantized_flatten(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> Any:
+def quantized_flatten(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> list[Tensor]:
     """`Flatten` of int8 or uint8."""
     _must_be_steps(data, "data")
     size = int(np.prod(data.shape[1:]))
@@ -316,7 +316,7 @@ def quantized_flatten(call: Call, data: Tensor, min_data: Tensor, max_data: Tens
     hint="quantized_act", flat="data min_data max_data", shapes=_alike,
     act_type=Choice(words=("relu",)),
 )  # fmt: skip
-def quantized_act(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> Any:
+def quantized_act(call: Call, data: Tensor, min_data: Tensor, max_data: Tensor) -> list[Tensor]:
     """max(x, 0) of int8 or uint8."""
     _must_be_steps(data, "data")
     return [ops.maximum(data, 0), min_data * 1, max_data * 1]

@@ -87,7 +87,7 @@ def _shapes(a: Attributes, inputs: list[PartialShape], outputs: list[PartialShap
     lstm_state_clip_nan=Bool(False),
     use_sequence_length=Bool(False),
 )
-def rnn(call: Call, data: Tensor, parameters: Tensor, state: Tensor, *more: Tensor) -> Any:
+def rnn(call: Call, data: Tensor, parameters: Tensor, state: Tensor, *more: Tensor) -> list[Tensor]:
     """Recurrent layers over (T, N, C): gates i, f, c, o (lstm) and r, z, n (gru).
 
     parameters: layer by layer, direction by direction W (gates·H, C) and R (gates·H, H), then

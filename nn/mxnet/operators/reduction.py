@@ -32,13 +32,13 @@ def axes_of(a: Attributes, ndim: int) -> tuple[int, ...]:
     return tuple(i for i in range(ndim) if i not in axes) if getattr(a, "exclude", False) else axes
 
 
-def with_axis(y: Any) -> Any:
+def with_axis(y: Tensor) -> Tensor:
     """y, of shape (1,) if it has no axes."""
     return y if y.shape else y.reshape((1,))
 
 
 @custom_vjp
-def tied_extreme(x: Any, *, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Any:
+def tied_extreme(x: Tensor, *, axes: tuple[int, ...], keepdims: bool, largest: bool) -> Tensor:
     """The largest or smallest entry over axes."""
     return (np.max if largest else np.min)(x, axis=axes, keepdims=keepdims)
 
@@ -55,31 +55,31 @@ tied_extreme.vjp(x=_to_all_ties)
 
 
 @operator("sum", aliases="sum_axis", **_REDUCE)
-def sum_(call: Call, data: Tensor) -> Any:
+def sum_(call: Call, data: Tensor) -> Tensor:
     """The sum over axes."""
     return with_axis(ops.sum(data, axis=axes_of(call.a, data.ndim), keepdims=call.a.keepdims))
 
 
 @operator("mean", **_REDUCE)
-def mean(call: Call, data: Tensor) -> Any:
+def mean(call: Call, data: Tensor) -> Tensor:
     """The mean over axes."""
     return with_axis(ops.mean(data, axis=axes_of(call.a, data.ndim), keepdims=call.a.keepdims))
 
 
 @operator("prod", **_REDUCE)
-def prod(call: Call, data: Tensor) -> Any:
+def prod(call: Call, data: Tensor) -> Tensor:
     """The product over axes."""
     return with_axis(ops.prod(data, axis=axes_of(call.a, data.ndim), keepdims=call.a.keepdims))
 
 
 @operator("nansum", **_REDUCE)
-def nansum(call: Call, data: Tensor) -> Any:
+def nansum(call: Call, data: Tensor) -> Tensor:
     """The sum over axes, NaN counting as 0."""
     return with_axis(ops.nansum(data, axis=axes_of(call.a, data.ndim), keepdims=call.a.keepdims))
 
 
 @operator("nanprod", **_REDUCE)
-def nanprod(call: Call, data: Tensor) -> Any:
+def nanprod(call: Call, data: Tensor) -> Tensor:
     """The product over axes, NaN counting as 1."""
     y = ops.where(ops.isnan(data), 1, data)
     return with_axis(ops.prod(y, axis=axes_of(call.a, data.ndim), keepdims=call.a.keepdims))
@@ -91,13 +91,13 @@ def _extremes(call: Call, data: Tensor, largest: bool) -> Any:
 
 
 @operator("max", aliases="max_axis", **_REDUCE)
-def max_(call: Call, data: Tensor) -> Any:
+def max_(call: Call, data: Tensor) -> Tensor:
     """The largest entry over axes; each of several equal ones gets the whole gradient."""
     return _extremes(call, data, True)
 
 
 @operator("min", aliases="min_axis", **_REDUCE)
-def min_(call: Call, data: Tensor) -> Any:
+def min_(call: Call, data: Tensor) -> Tensor:
     """The smallest entry over axes; each of several equal ones gets the whole gradient."""
     return _extremes(call, data, False)
 
@@ -109,7 +109,7 @@ def min_(call: Call, data: Tensor) -> Any:
     out_dtype=DType(None, none=True),
     keepdims=Bool(False),
 )
-def norm(call: Call, data: Tensor) -> Any:
+def norm(call: Call, data: Tensor) -> Tensor:
     """√Σx² (ord 2) or Σ|x| (ord 1) over axes."""
     axes, keep = axes_of(call.a, data.ndim), call.a.keepdims
     if call.a.ord == 1:
@@ -125,19 +125,19 @@ def _positions(y: Any, dtype: Any = _SINGLE) -> Any:
 
 
 @operator("argmax", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
-def argmax(call: Call, data: Tensor) -> Any:
+def argmax(call: Call, data: Tensor) -> Tensor:
     """The position of the first largest entry along an axis, of all entries without one."""
     return _positions(ops.argmax(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
 @operator("argmin", flat="data", axis=Int(None, none=True), keepdims=Bool(False))
-def argmin(call: Call, data: Tensor) -> Any:
+def argmin(call: Call, data: Tensor) -> Tensor:
     """The position of the first smallest entry along an axis, of all entries without one."""
     return _positions(ops.argmin(data, axis=call.a.axis, keepdims=call.a.keepdims))
 
 
 @operator("argmax_channel", flat="data")
-def argmax_channel(call: Call, data: Tensor) -> Any:
+def argmax_channel(call: Call, data: Tensor) -> Tensor:
     """The position of the first largest entry along axis 1."""
     return _positions(ops.argmax(data, axis=1))
 
@@ -152,7 +152,7 @@ def _ordered(data: Tensor, axis: int | None, ascending: bool) -> tuple[Any, Any,
 
 
 @operator("sort", outputs="output0", hidden=1, axis=Int(-1, none=True), is_ascend=Bool(True))
-def sort(call: Call, data: Tensor) -> Any:
+def sort(call: Call, data: Tensor) -> Tensor:
     """The entries in order along an axis; of the flattened array without one."""
     data, at, axis = _ordered(data, call.a.axis, call.a.is_ascend)
     return ops.take_along_axis(data, at, axis)
@@ -165,7 +165,7 @@ def sort(call: Call, data: Tensor) -> Any:
     is_ascend=Bool(True),
     dtype=DType(_SINGLE),
 )
-def argsort(call: Call, data: Tensor) -> Any:
+def argsort(call: Call, data: Tensor) -> Tensor:
     """The positions that put the entries in order along an axis."""
     _, at, _ = _ordered(data, call.a.axis, call.a.is_ascend)
     return _positions(at, call.a.dtype)
@@ -192,7 +192,7 @@ def _topk_outputs(a: Attributes) -> list[str]:
     is_ascend=Bool(False),
     dtype=DType(_SINGLE),
 )
-def topk(call: Call, data: Tensor) -> Any:
+def topk(call: Call, data: Tensor) -> Tensor:
     """The k largest entries along an axis (smallest if `is_ascend`): values, positions or a mask.
 
     k = 0 means all.
@@ -218,7 +218,7 @@ _TRANSPOSED: dict[str, Any] = {
 
 
 @operator("dot", "lhs rhs", **_TRANSPOSED)
-def dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def dot(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """The sum over the last axis of lhs and the first of rhs; `transpose_…` reverses the axes."""
     lhs = ops.transpose(lhs) if call.a.transpose_a else lhs
     rhs = ops.transpose(rhs) if call.a.transpose_b else rhs
@@ -226,7 +226,7 @@ def dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
 
 
 @operator("batch_dot", "lhs rhs", **_TRANSPOSED)
-def batch_dot(call: Call, lhs: Tensor, rhs: Tensor) -> Any:
+def batch_dot(call: Call, lhs: Tensor, rhs: Tensor) -> Tensor:
     """The matrix products of two stacks; `transpose_…` exchanges the last two axes."""
     lhs = ops.swapaxes(lhs, -1, -2) if call.a.transpose_a else lhs
     rhs = ops.swapaxes(rhs, -1, -2) if call.a.transpose_b else rhs
@@ -264,25 +264,25 @@ def _normalized(call: Call, data: Tensor, length: Tensor | None, function: Any, 
 
 
 @operator("softmax", _softmax_inputs, flat="length", **_SOFTMAX)
-def softmax(call: Call, data: Tensor, length: Tensor | None = None) -> Any:
+def softmax(call: Call, data: Tensor, length: Tensor | None = None) -> Tensor:
     """eˣ / Σ eˣ along an axis, of the first `length` entries only if it is given."""
     return _normalized(call, data, length, ops.softmax, 0.0)
 
 
 @operator("log_softmax", _softmax_inputs, flat="length", **_SOFTMAX)
-def log_softmax(call: Call, data: Tensor, length: Tensor | None = None) -> Any:
+def log_softmax(call: Call, data: Tensor, length: Tensor | None = None) -> Tensor:
     """log of `softmax`, without overflow."""
     return _normalized(call, data, length, ops.log_softmax, 0.0)
 
 
 @operator("softmin", _softmax_inputs, flat="length", **_SOFTMAX)
-def softmin(call: Call, data: Tensor, length: Tensor | None = None) -> Any:
+def softmin(call: Call, data: Tensor, length: Tensor | None = None) -> Tensor:
     """`softmax` of -x."""
     return _normalized(call, -data, length, ops.softmax, 0.0)
 
 
 @operator("SoftmaxActivation", mode=Choice("instance", words=("channel", "instance")))
-def softmax_activation(call: Call, data: Tensor) -> Any:
+def softmax_activation(call: Call, data: Tensor) -> Tensor:
     """softmax of all entries of each sample, or along axis 1 in the mode "channel"."""
     if call.a.mode == "channel":
         return ops.softmax(data, axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def _parts(start: int, n: int, count: int, limit: int) -> list[tuple[int, int]]:
     pooled_size=Shape(),
     spatial_scale=Float(),
 )
-def roi_pooling(call: Call, data: Tensor, rois: Tensor) -> Any:
+def roi_pooling(call: Call, data: Tensor, rois: Tensor) -> Tensor:
     """The largest entry of each of h × w parts of regions; 0 of an empty part.
 
     data (N, C, H, W), rois (R, 5) of [image, x1, y1, x2, y2] that spatial_scale makes pixels, both
@@ -133,7 +133,7 @@ def _means(
     position_sensitive=Bool(False),
     aligned=Bool(False),
 )
-def roi_align(call: Call, data: Tensor, rois: Tensor) -> Any:
+def roi_align(call: Call, data: Tensor, rois: Tensor) -> Tensor:
     """The mean of bilinear samples in each of h × w parts of regions.
 
     data (N, C, H, W), rois (R, 5) of [image, x1, y1, x2, y2] -> (R, C, h, w); (R, C / (h·w), h, w)
@@ -207,7 +207,7 @@ def _deformable_shapes(
 )
 def deformable_convolution(
     call: Call, data: Tensor, offset: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Any:
+) -> Tensor:
     """Convolution whose kernel's entries lie at their places plus offsets, sampled bilinearly.
 
     data (N, C, H, W), offset (N, 2·groups·kh·kw, h, w) of rows then columns for each entry of the

@@ -53,7 +53,7 @@ def _warped(flow: Any) -> Any:
     transform_type=Choice(words=("affine", "warp")),
     target_shape=Shape((0, 0)),
 )
-def grid_generator(call: Call, data: Tensor) -> Any:
+def grid_generator(call: Call, data: Tensor) -> Tensor:
     """Places to sample at, x then y, from -1 to 1: (N, 2, h, w).
 
     affine: data (N, 6) are the rows of a matrix that maps [x, y, 1], for an image of
@@ -63,7 +63,7 @@ def grid_generator(call: Call, data: Tensor) -> Any:
     return _affine(data, *a.target_shape) if a.transform_type == "affine" else _warped(data)
 
 
-def sampled(data: Any, x: Any, y: Any) -> Any:
+def sampled(data: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Bilinear samples of data (N, C, H, W) at pixels x, y (N, …) -> (N, C, …); 0 outside.
 
     Each of the four neighbours that lies outside of the image counts as 0.
@@ -95,7 +95,7 @@ def _at_grid(data: Any, grid: Any) -> Any:
 
 
 @operator("BilinearSampler", "data grid", hidden=1, cudnn_off=Bool(None, none=True))
-def bilinear_sampler(call: Call, data: Tensor, grid: Tensor) -> Any:
+def bilinear_sampler(call: Call, data: Tensor, grid: Tensor) -> Tensor:
     """Bilinear samples of images at a grid of x and y from -1 to 1; 0 outside of the image.
 
     data (N, C, H, W), grid (N, 2, h, w) -> (N, C, h, w).
@@ -121,7 +121,7 @@ def _transformer_shapes(
     sampler_type=Choice(words=("bilinear",)),
     cudnn_off=Bool(None, none=True),
 )
-def spatial_transformer(call: Call, data: Tensor, loc: Tensor) -> Any:
+def spatial_transformer(call: Call, data: Tensor, loc: Tensor) -> Tensor:
     """`BilinearSampler` at the affine grid of loc (N, 6): (N, C, H, W) -> (N, C, *target_shape)."""
     return _at_grid(data, _affine(loc, *call.a.target_shape))
 
@@ -192,7 +192,7 @@ def _resize_inputs(a: Attributes) -> tuple[str, ...]:
     mode=Choice("size", words=_MODES),
     align_corners=Bool(True),
 )
-def bilinear_resize(call: Call, data: Tensor, like: Tensor | None = None) -> Any:
+def bilinear_resize(call: Call, data: Tensor, like: Tensor | None = None) -> Tensor:
     """Images in another size by linear interpolation: (N, C, H, W) -> (N, C, h, w).
 
     The size is height and width, or H and W times the scales, or that of `like`, or the nearest
@@ -209,7 +209,7 @@ def bilinear_resize(call: Call, data: Tensor, like: Tensor | None = None) -> Any
 
 
 @operator("_contrib_AdaptiveAvgPooling2D", hint="adaptiveavgpooling2d", output_size=Shape(()))
-def adaptive_mean(call: Call, data: Tensor) -> Any:
+def adaptive_mean(call: Call, data: Tensor) -> Tensor:
     """Means over h × w nearly equal parts of each image; of the whole one if no size is given."""
     size = call.a.output_size or (1,)
     h, w = size[0], size[-1]
@@ -231,7 +231,7 @@ def adaptive_mean(call: Call, data: Tensor) -> Any:
     pad_size=Int(0),
     is_multiply=Bool(True),
 )
-def correlation(call: Call, data1: Tensor, data2: Tensor) -> Any:
+def correlation(call: Call, data1: Tensor, data2: Tensor) -> Tensor:
     """Products of patches of two images, one channel for each displacement of the second.
 
     The mean over kernel and channels of data1 · data2 (|data1 - data2| without `is_multiply`);

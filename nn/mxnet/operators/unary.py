@@ -30,7 +30,7 @@ def _absolute(x: Any) -> Any:
 _absolute.vjp(x=lambda g, x: g * np.sign(x))
 
 
-def round_away(x: Any) -> Any:
+def round_away(x: Tensor) -> Tensor:
     """Halves away from zero."""
     return ops.signum(x) * ops.floor(ops.absolute(x) + 0.5)
 
@@ -192,7 +192,9 @@ def _leaky_outputs(a: Attributes) -> tuple[str, ...]:
     lower_bound=Float(0.125),
     upper_bound=Float(0.333999991),
 )
-def leaky_relu(call: Call, data: Tensor, gamma: Tensor | None = None) -> Any:
+def leaky_relu(
+    call: Call, data: Tensor, gamma: Tensor | None = None
+) -> Tensor | tuple[Tensor, Tensor]:
     """x where x > 0; else slope·x (leaky), slope·(eˣ - 1) (elu), γ·x (prelu), elementwise.
 
     selu and gelu are their papers' functions; rrelu draws the slope between the bounds in training
@@ -250,6 +252,6 @@ def _selu_as_1_9_1(x: Any) -> Any:
 _selu_as_1_9_1.vjp(x=lambda g, x, y: g * np.where(x > 0, _SELU[0], _SELU[0] * (_SELU[1] + y)))
 
 
-def minimum_0(x: Any) -> Any:
+def minimum_0(x: Tensor) -> Tensor:
     """min(x, 0), so that the exponential of the branch that is not taken does not overflow."""
     return ops.minimum(x, 0)

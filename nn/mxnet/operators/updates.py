@@ -45,14 +45,14 @@ def _declare(name: str, inputs: str, **kinds: Any) -> Callable[[Any], Any]:
 
 
 @_declare("sgd_update", "weight grad", lazy_update=Bool(True))
-def sgd_update(call: Call, weight: Tensor, grad: Tensor) -> Any:
+def sgd_update(call: Call, weight: Tensor, grad: Tensor) -> Tensor:
     """w - lr · (g + wd · w)."""
     a = call.a
     return weight - a.lr * (_scaled(a, grad) + a.wd * weight)
 
 
 @_declare("sgd_mom_update", "weight grad mom", momentum=Float(0.0), lazy_update=Bool(True))
-def sgd_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any:
+def sgd_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Tensor:
     """w + m, where m becomes momentum · m - lr · (g + wd · w)."""
     a = call.a
     moved = a.momentum * mom - a.lr * (_scaled(a, grad) + a.wd * weight)
@@ -61,7 +61,7 @@ def sgd_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any
 
 
 @_declare("mp_sgd_update", "weight grad weight32", lazy_update=Bool(True))
-def mp_sgd_update(call: Call, weight: Tensor, grad: Tensor, weight32: Tensor) -> Any:
+def mp_sgd_update(call: Call, weight: Tensor, grad: Tensor, weight32: Tensor) -> Tensor:
     """`sgd_update` of a float32 copy of a float16 weight."""
     a = call.a
     g = _scaled(a, ops.cast(grad, dtype=weight32.dtype))
@@ -74,7 +74,7 @@ def mp_sgd_update(call: Call, weight: Tensor, grad: Tensor, weight32: Tensor) ->
           lazy_update=Bool(True))  # fmt: skip
 def mp_sgd_mom_update(
     call: Call, weight: Tensor, grad: Tensor, mom: Tensor, weight32: Tensor
-) -> Any:
+) -> Tensor:
     """`sgd_mom_update` of a float32 copy of a float16 weight."""
     a = call.a
     g = _scaled(a, ops.cast(grad, dtype=weight32.dtype))
@@ -85,7 +85,7 @@ def mp_sgd_mom_update(
 
 
 @_declare("nag_mom_update", "weight grad mom", momentum=Float(0.0))
-def nag_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any:
+def nag_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Tensor:
     """Nesterov's step: m becomes momentum · m - G, w + momentum · m - G; G = lr · (g + wd · w)."""
     a = call.a
     move = a.lr * (_scaled(a, grad) + a.wd * weight)
@@ -98,7 +98,7 @@ def nag_mom_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any
     "adam_update", "weight grad mean var", beta1=Float(0.9), beta2=Float(0.999),
     epsilon=Float(1e-8), lazy_update=Bool(True),
 )  # fmt: skip
-def adam_update(call: Call, weight: Tensor, grad: Tensor, mean: Tensor, var: Tensor) -> Any:
+def adam_update(call: Call, weight: Tensor, grad: Tensor, mean: Tensor, var: Tensor) -> Tensor:
     """w - lr · m / (√v + ε), without correction of the bias, which the caller puts into lr."""
     a = call.a
     g = _decayed(a, weight, grad)
@@ -115,7 +115,7 @@ def _bounded(a: Attributes, weight: Any) -> Any:
 
 @_declare("rmsprop_update", "weight grad n", gamma1=Float(0.95), epsilon=Float(1e-8),
           clip_weights=Float(-1.0))  # fmt: skip
-def rmsprop_update(call: Call, weight: Tensor, grad: Tensor, n: Tensor) -> Any:
+def rmsprop_update(call: Call, weight: Tensor, grad: Tensor, n: Tensor) -> Tensor:
     """w - lr · G / √(n + ε), where n is the moving mean of G²."""
     a = call.a
     g = _decayed(a, weight, grad)
@@ -130,7 +130,7 @@ def rmsprop_update(call: Call, weight: Tensor, grad: Tensor, n: Tensor) -> Any:
 )  # fmt: skip
 def rmspropalex_update(
     call: Call, weight: Tensor, grad: Tensor, n: Tensor, g: Tensor, delta: Tensor
-) -> Any:
+) -> Tensor:
     """w + δ, where δ becomes gamma2 · δ - lr · G / √(mean of G² - (mean of G)² + ε)."""
     a = call.a
     slope = _decayed(a, weight, grad)
@@ -143,7 +143,7 @@ def rmspropalex_update(
 
 
 @_declare("ftrl_update", "weight grad z n", lamda1=Float(0.01), beta=Float(1.0))
-def ftrl_update(call: Call, weight: Tensor, grad: Tensor, z: Tensor, n: Tensor) -> Any:
+def ftrl_update(call: Call, weight: Tensor, grad: Tensor, z: Tensor, n: Tensor) -> Tensor:
     """The step of "follow the regularized leader"; 0 where |z| <= lamda1."""
     a = call.a
     g = _scaled(a, grad)
@@ -156,14 +156,14 @@ def ftrl_update(call: Call, weight: Tensor, grad: Tensor, z: Tensor, n: Tensor) 
 
 
 @_declare("signsgd_update", "weight grad")
-def signsgd_update(call: Call, weight: Tensor, grad: Tensor) -> Any:
+def signsgd_update(call: Call, weight: Tensor, grad: Tensor) -> Tensor:
     """(1 - lr · wd) · w - lr · sign(g)."""
     a = call.a
     return (1 - a.lr * a.wd) * weight - a.lr * ops.sign(grad)
 
 
 @_declare("signum_update", "weight grad mom", momentum=Float(0.0), wd_lh=Float(0.0))
-def signum_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any:
+def signum_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Tensor:
     """(1 - lr · wd_lh) · w + lr · sign(m), where m becomes momentum · m - (1 - momentum) · G."""
     a = call.a
     moved = a.momentum * mom - (1 - a.momentum) * (_scaled(a, grad) + a.wd * weight)
@@ -176,7 +176,9 @@ def signum_update(call: Call, weight: Tensor, grad: Tensor, mom: Tensor) -> Any:
     beta2=Float(0.999), epsilon=Float(1e-8), t=Int(), wd=Float(0.0), rescale_grad=Float(1.0),
     clip_grad=Float(-1.0),
 )  # fmt: skip
-def ftml_update(call: Call, weight: Tensor, grad: Tensor, d: Tensor, v: Tensor, z: Tensor) -> Any:
+def ftml_update(
+    call: Call, weight: Tensor, grad: Tensor, d: Tensor, v: Tensor, z: Tensor
+) -> Tensor:
     """The step of "follow the moving leader", number t."""
     a = call.a
     g = grad * a.rescale_grad + a.wd * weight

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapegrad.autograd import ops
 
 if TYPE_CHECKING:
+    from tapegrad.autograd import Tensor
     from tapegrad.nn.mxnet.attributes import Attributes
 
 __all__ = [
@@ -52,19 +53,24 @@ def channels_first(layout: str | None) -> bool:
     return layout is None or layout.startswith("NC")
 
 
-def as_planes(x: Any, layout: str | None) -> Any:
+def as_planes(x: Tensor, layout: str | None) -> Tensor:
     """x with the channels behind the batch."""
     return x if channels_first(layout) else ops.moveaxis(x, -1, 1)
 
 
-def from_planes(y: Any, layout: str | None) -> Any:
+def from_planes(y: Tensor, layout: str | None) -> Tensor:
     """The inverse of `as_planes`."""
     return y if channels_first(layout) else ops.moveaxis(y, 1, -1)
 
 
 def convolved(
-    x: Any, w: Any, stride: Sequence[int], pad: Sequence[int], dilate: Sequence[int], groups: int
-) -> Any:
+    x: Tensor,
+    w: Tensor,
+    stride: Sequence[int],
+    pad: Sequence[int],
+    dilate: Sequence[int],
+    groups: int,
+) -> Tensor:
     """The cross-correlation of x (N, C, …) with w (O, C / groups, …)."""
     if len(stride) == 1:
         return ops.conv1d(x, w, stride[0], pad[0], dilate[0], groups)
@@ -73,14 +79,14 @@ def convolved(
 
 
 def convolved_back(
-    x: Any,
-    w: Any,
+    x: Tensor,
+    w: Tensor,
     stride: Sequence[int],
     pad: Sequence[int],
     dilate: Sequence[int],
     groups: int,
     size: Sequence[int],
-) -> Any:
+) -> Tensor:
     """The gradient of `convolved` in x, for images of `size`: a transposed convolution."""
     planes = w.shape[1] * groups
     if len(stride) == 3:

@@ -13,6 +13,7 @@ from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.types import Key
 
 __all__ = [
     "FTML",
@@ -42,11 +43,11 @@ class _Moments(Optimizer):
         super().__init__(learning_rate=learning_rate, **settings)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray, ...]:
         """(first moment, second moment)."""
         return state_like(weight), state_like(weight)
 
-    def _with_decay(self, index: Any, w: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def _with_decay(self, index: Key, w: np.ndarray, g: np.ndarray) -> np.ndarray:
         """clip(rescale·g + wd·w)."""
         return self.clipped(g * self.rescale_grad + self._get_wd(index) * w)
 
@@ -62,7 +63,7 @@ class Adam(_Moments):
         super().__init__(**settings)
         self.lazy_update = lazy_update
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         t = self._update_count(index)
@@ -85,7 +86,7 @@ class Adamax(_Moments):
     def __init__(self, learning_rate: float = 0.002, **settings: Any):
         super().__init__(learning_rate=learning_rate, **settings)
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         t = self._update_count(index)
@@ -110,7 +111,7 @@ class Nadam(_Moments):
         super().__init__(**settings)
         self.schedule_decay, self.m_schedule = schedule_decay, 1.0
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         t = self._update_count(index)
@@ -141,11 +142,11 @@ class AdaGrad(Optimizer):
         super().__init__(learning_rate=learning_rate, **settings)
         self.float_stable_eps = eps
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> NDArray:
         """The sum of squares."""
         return state_like(weight)
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -166,13 +167,13 @@ class GroupAdaGrad(Optimizer):
         super().__init__(learning_rate=learning_rate, **settings)
         self.float_stable_eps = eps
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> NDArray:
         """The sum of mean squares of each row.  Raises ValueError for other than matrices."""
         if len(weight.shape) != 2:
             raise ValueError("GroupAdaGrad is for matrices")
         return state_like(weight[:, 0:1].copy())
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class.  Raises ValueError for weight decay."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -205,11 +206,11 @@ class RMSProp(Optimizer):
         self.gamma1, self.gamma2, self.centered = gamma1, gamma2, centered
         self.epsilon, self.clip_weights = epsilon, clip_weights
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray, ...]:
         """(n,), or (n, mean, momentum) if centered."""
         return tuple(state_like(weight) for _ in range(3 if self.centered else 1))
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -239,11 +240,11 @@ class AdaDelta(Optimizer):
         super().__init__(**settings)
         self.rho, self.epsilon = rho, epsilon
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray, ...]:
         """(mean square of gradients, mean square of moves)."""
         return state_like(weight), state_like(weight)
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -269,11 +270,11 @@ class Ftrl(Optimizer):
         super().__init__(learning_rate=learning_rate, **settings)
         self.lamda1, self.beta = lamda1, beta
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray, ...]:
         """(z, n)."""
         return state_like(weight), state_like(weight)
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -299,11 +300,11 @@ class FTML(Optimizer):
         super().__init__(**settings)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray, ...]:
         """(d, v, z)."""
         return tuple(state_like(weight) for _ in range(3))
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         t = self._update_count(index)
@@ -336,7 +337,7 @@ class LAMB(_Moments):
         self.lower_bound, self.upper_bound = lower_bound, upper_bound
         self.bias_correction = bias_correction
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         t = self._update_count(index)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from tapegrad import devices
 from tapegrad.nn.core.services import service
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, zeros
 from tapegrad.nn.mxnet.registry import Registry
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.lr_scheduler import LRScheduler
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import DTypeLike, Key, Keys, PathLike
+
 
 __all__ = ["Optimizer", "Updater", "create", "get_updater", "names", "register", "state_like"]
 
@@ -40,7 +46,7 @@ def names() -> list[str]:
     return _registry.names()
 
 
-def state_like(weight: NDArray, dtype: Any = None) -> NDArray:
+def state_like(weight: NDArray, dtype: DTypeLike | None = None) -> NDArray:
     """Zeros of the shape of a parameter."""
     return zeros(weight.shape, weight.context, dtype or weight.dtype)
 
@@ -68,8 +74,8 @@ class Optimizer:
         wd: float = 0.0,
         clip_gradient: float | None = None,
         learning_rate: float | None = None,
-        lr_scheduler: Any = None,
-        sym: Any = None,
+        lr_scheduler: LRScheduler | None = None,
+        sym: Symbol | None = None,
         begin_num_update: int = 0,
         multi_precision: bool = False,
         param_dict: Mapping[int, Any] | None = None,
@@ -93,7 +99,7 @@ class Optimizer:
             lr_scheduler.base_lr = learning_rate
         self.begin_num_update = self.num_update = begin_num_update
         self._index_update_count: dict[Any, int] = {}
-        self.idx2name = dict(param_idx2name or {})
+        self.idx2name: dict[Any, str] = dict(param_idx2name or {})
         self.param_dict = dict(param_dict or {})
         self.sym_info = (sym.attr_dict(), sym.list_arguments()) if sym is not None else ({}, [])
         self.lr_mult: dict[Any, float] = {}
@@ -103,11 +109,11 @@ class Optimizer:
 
     # What a subclass gives
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> Any:
         """The state of a parameter: None, an array, or a tuple of arrays."""
         return None
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """Change w, and the arrays of the state, in place; g is the gradient as it came."""
         raise NotImplementedError
 
@@ -145,27 +151,27 @@ class Optimizer:
         attrs, names = self.sym_info
         return {n: float(attrs[n][key]) for n in names if key in attrs.get(n, {})}
 
-    def _factor(self, index: Any, of: Mapping[Any, float], attribute: str) -> float:
+    def _factor(self, index: Key, of: Mapping[Any, float], attribute: str) -> float:
         if index in self.param_dict:
             return float(getattr(self.param_dict[index], attribute))
         if index in of:
             return of[index]
         return of.get(self.idx2name.get(index), 1.0)
 
-    def _get_lr(self, index: Any) -> float:
+    def _get_lr(self, index: Key) -> float:
         return self._get_lrs([index])[0]
 
     def _get_lrs(self, indices: list[Any]) -> list[float]:
         rate = self.learning_rate
         return [rate * self._factor(i, self.lr_mult, "lr_mult") for i in indices]
 
-    def _get_wd(self, index: Any) -> float:
+    def _get_wd(self, index: Key) -> float:
         return self._get_wds([index])[0]
 
     def _get_wds(self, indices: list[Any]) -> list[float]:
         return [self.wd * self._factor(i, self.wd_mult, "wd_mult") for i in indices]
 
-    def _update_count(self, index: Any) -> int:
+    def _update_count(self, index: Key) -> int:
         """Count an update of a parameter; the count, from 1."""
         count = self._index_update_count.get(index, self.begin_num_update) + 1
         self._index_update_count[index] = count
@@ -186,7 +192,7 @@ class Optimizer:
         """rescale_grad · g, clipped."""
         return self.clipped(g * g.dtype.type(self.rescale_grad))
 
-    def create_state_multi_precision(self, index: Any, weight: NDArray) -> Any:
+    def create_state_multi_precision(self, index: Key, weight: NDArray) -> Any:
         """As `create_state`; of a float16 parameter (copy, state) if `multi_precision`."""
         if self.multi_precision and weight.dtype == np.float16:
             copy = weight.astype(np.float32)
@@ -205,7 +211,7 @@ class Optimizer:
     def _unpaired(self, state: tuple[Any, Any]) -> tuple[Any, Any]:
         return state
 
-    def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+    def update(self, index: Keys, weight: Any, grad: Any, state: Any) -> None:
         """One step of a parameter, or of several in lists."""
         if isinstance(index, (list, tuple)):
             for one in zip(index, weight, grad, state, strict=True):
@@ -213,7 +219,7 @@ class Optimizer:
             return
         self.step(index, weight.tensor.data, grad.tensor.data, _bare(state))
 
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+    def update_multi_precision(self, index: Keys, weight: Any, grad: Any, state: Any) -> None:
         """As `update`; of a float16 parameter on its float32 copy if `multi_precision`."""
         if isinstance(index, (list, tuple)):
             for one in zip(index, weight, grad, state, strict=True):
@@ -245,7 +251,7 @@ class Updater:
         self.states_synced: dict[Any, bool] = {}
         self.aggregate_updates = optimizer.aggregate_num > 0
 
-    def __call__(self, index: Any, grad: Any, weight: Any) -> None:
+    def __call__(self, index: Keys, grad: Any, weight: Any) -> None:
         """One step of a parameter (or of several in lists); its state is made at the first one."""
         if isinstance(index, (list, tuple)):
             for one in zip(index, grad, weight, strict=True):
@@ -275,11 +281,11 @@ class Updater:
         self.states = dict(service("mxnet.load_states")(states, place))
         self.states_synced = dict.fromkeys(self.states, False)
 
-    def save_states(self, fname: Any) -> None:
+    def save_states(self, fname: PathLike) -> None:
         """Write a .states file."""
         service("mxnet.write_file")(fname, self.get_states())
 
-    def load_states(self, fname: Any) -> None:
+    def load_states(self, fname: PathLike) -> None:
         """Read a .states file.  Raises FormatError, OSError; nothing has changed then."""
         self.set_states(service("mxnet.read_file")(fname), str(fname))
 

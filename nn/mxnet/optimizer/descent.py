@@ -12,7 +12,10 @@ from tapegrad.nn.mxnet.optimizer.base import Optimizer, register, state_like
 from tapegrad.nn.mxnet.random import draw_normal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.types import Key
 
 __all__ = ["DCASGD", "LARS", "LBSGD", "NAG", "SGD", "SGLD", "Signum", "Test", "ccSGD"]
 
@@ -22,11 +25,11 @@ class _WithMomentum(Optimizer):
         super().__init__(**settings)
         self.momentum = momentum
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> Any:
         """The momentum; None without."""
         return state_like(weight) if self.momentum else None
 
-    def _rates(self, index: Any) -> tuple[float, float]:
+    def _rates(self, index: Key) -> tuple[float, float]:
         """(learning rate, weight decay) of the update that begins, which is counted."""
         self._update_count(index)
         return self._get_lr(index), self._get_wd(index)
@@ -46,7 +49,7 @@ class SGD(_WithMomentum):
     def _unpaired(self, state: tuple[Any, Any]) -> tuple[Any, Any]:
         return state[1], state[0]
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         lr, wd = self._rates(index)
         move = self.scaled(g)
@@ -73,7 +76,7 @@ class NAG(_WithMomentum):
     Source: mx.optimizer.NAG.
     """
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         lr, wd = (w.dtype.type(rate) for rate in self._rates(index))
         g = self.scaled(g)
@@ -105,11 +108,11 @@ class Signum(Optimizer):
         super().__init__(learning_rate=learning_rate, **settings)
         self.momentum, self.wd_lh = momentum, wd_lh
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> NDArray | None:
         """The momentum; None without."""
         return state_like(weight) if self.momentum else None
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -133,11 +136,11 @@ class DCASGD(Optimizer):
         super().__init__(**settings)
         self.momentum, self.lamda = momentum, lamda
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> tuple[NDArray | None, NDArray]:
         """(the momentum or None, the previous weight)."""
         return (state_like(weight) if self.momentum else None, weight.copy())
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
@@ -158,7 +161,7 @@ class SGLD(Optimizer):
     Source: M. Welling, Y. W. Teh, ICML 2011; mx.optimizer.SGLD.
     """
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         self._update_count(index)
         lr, wd = self._get_lr(index), self._get_wd(index)
@@ -188,12 +191,12 @@ class LARS(_WithMomentum):
         self.last_lr: float | None = None
         self.cur_lr: float | None = None
 
-    def set_wd_mult(self, args_wd_mult: Any) -> None:
+    def set_wd_mult(self, args_wd_mult: Mapping[Key, float]) -> None:
         """Only names that end in _weight are decayed."""
         found = {n: 0.0 for n in self.idx2name.values() if not n.endswith("_weight")}
         self.wd_mult = {**found, **self._from_symbol("__wd_mult__"), **args_wd_mult}
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         xp = devices.namespace(w)
         self._update_count(index)
@@ -248,11 +251,11 @@ class LBSGD(SGD):
 class Test(Optimizer):
     """w += rescale·g; for tests.  Source: mx.optimizer.Test."""
 
-    def create_state(self, index: Any, weight: NDArray) -> Any:
+    def create_state(self, index: Key, weight: NDArray) -> NDArray:
         """Zeros."""
         return state_like(weight)
 
-    def step(self, index: Any, w: np.ndarray, g: np.ndarray, state: Any) -> None:
+    def step(self, index: Key, w: np.ndarray, g: np.ndarray, state: Any) -> None:
         """See the class."""
         w += g * self.rescale_grad
         state[...] = w

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet import symbol
 from tapegrad.nn.mxnet.ndarray.ndarray import NDArray, array
 from tapegrad.nn.mxnet.symbol.symbol import Symbol, var
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Symbols
+
 
 __all__ = ["BaseRNNCell", "RNNParams", "call", "sequence"]
 
@@ -23,7 +27,11 @@ def call(operator: str, *inputs: Any, **settings: Any) -> Symbol:
 
 
 def sequence(
-    length: int | None, inputs: Any, layout: str, merge: bool | None, from_layout: str | None = None
+    length: int | None,
+    inputs: Symbols | None,
+    layout: str,
+    merge: bool | None,
+    from_layout: str | None = None,
 ) -> tuple[Any, int]:
     """(inputs, axis of time): one symbol or a list of one for each step.
 
@@ -158,7 +166,7 @@ class BaseRNNCell:
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,

@@ -9,6 +9,8 @@ from tapegrad.nn.mxnet.rnn.base import BaseRNNCell, RNNParams, States, call
 from tapegrad.nn.mxnet.rnn_weights import GATES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
@@ -58,7 +60,7 @@ class RNNCell(_OneLayer):
     def __init__(
         self,
         num_hidden: int,
-        activation: Any = "tanh",
+        activation: str | Callable[..., Symbol] = "tanh",
         prefix: str = "rnn_",
         params: RNNParams | None = None,
     ):

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.model import load_checkpoint, save_checkpoint
 from tapegrad.nn.mxnet.rnn.base import BaseRNNCell
 
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.rnn.base import States
+    from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import Symbols
+
+
 __all__ = ["do_rnn_checkpoint", "load_rnn_checkpoint", "rnn_unroll", "save_rnn_checkpoint"]
 
 
-def _listed(cells: Any) -> list[BaseRNNCell]:
+def _listed(cells: BaseRNNCell | Sequence[BaseRNNCell]) -> list[BaseRNNCell]:
     return [cells] if isinstance(cells, BaseRNNCell) else list(cells)
 
 
 def save_rnn_checkpoint(
-    cells: Any,
+    cells: BaseRNNCell | Sequence[BaseRNNCell],
     prefix: str,
     epoch: int,
-    symbol: Any,
+    symbol: Symbol,
     arg_params: Mapping[str, Any],
     aux_params: Mapping[str, Any],
 ) -> None:
@@ -30,7 +36,7 @@ def save_rnn_checkpoint(
 
 
 def load_rnn_checkpoint(
-    cells: Any, prefix: str, epoch: int
+    cells: BaseRNNCell | Sequence[BaseRNNCell], prefix: str, epoch: int
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """(symbol, parameters, states) of a checkpoint, with the weights packed by the cells.
 
@@ -42,7 +48,9 @@ def load_rnn_checkpoint(
     return symbol, arg_params, aux_params
 
 
-def do_rnn_checkpoint(cells: Any, prefix: str, period: int = 1) -> Callable[..., None]:
+def do_rnn_checkpoint(
+    cells: BaseRNNCell | Sequence[BaseRNNCell], prefix: str, period: int = 1
+) -> Callable[..., None]:
     """A callback for the end of an epoch that saves every `period` epochs."""
     period = max(1, int(period))
 
@@ -56,8 +64,8 @@ def do_rnn_checkpoint(cells: Any, prefix: str, period: int = 1) -> Callable[...,
 def rnn_unroll(
     cell: BaseRNNCell,
     length: int,
-    inputs: Any = None,
-    begin_state: Any = None,
+    inputs: Symbols | None = None,
+    begin_state: States | None = None,
     input_prefix: str = "",
     layout: str = "NTC",
 ) -> tuple[Any, Any]:

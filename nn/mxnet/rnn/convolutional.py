@@ -14,6 +14,7 @@ from tapegrad.nn.mxnet.symbol.symbol import var
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import InitializerName
 
 __all__ = ["BaseConvRNNCell", "ConvGRUCell", "ConvLSTMCell", "ConvRNNCell"]
 
@@ -47,11 +48,11 @@ class BaseConvRNNCell(BaseRNNCell):
         i2h_stride: Pair = (1, 1),
         i2h_pad: Pair = (1, 1),
         i2h_dilate: Pair = (1, 1),
-        i2h_weight_initializer: Any = None,
-        h2h_weight_initializer: Any = None,
-        i2h_bias_initializer: Any = "zeros",
-        h2h_bias_initializer: Any = "zeros",
-        activation: Any = leaky,
+        i2h_weight_initializer: InitializerName = None,
+        h2h_weight_initializer: InitializerName = None,
+        i2h_bias_initializer: InitializerName = "zeros",
+        h2h_bias_initializer: InitializerName = "zeros",
+        activation: str | Callable[..., Symbol] = leaky,
         prefix: str | None = None,
         params: RNNParams | None = None,
         conv_layout: str = "NCHW",

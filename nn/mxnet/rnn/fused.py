@@ -15,6 +15,7 @@ from tapegrad.nn.mxnet.rnn_weights import GATES, VectorParts
 
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
+    from tapegrad.nn.mxnet.types import Symbols
 
 __all__ = ["FusedRNNCell"]
 
@@ -83,7 +84,7 @@ class FusedRNNCell(BaseRNNCell):
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,

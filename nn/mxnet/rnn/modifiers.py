@@ -6,12 +6,16 @@ Source: mx.rnn.rnn_cell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet import symbol
 from tapegrad.nn.mxnet.rnn.base import BaseRNNCell, RNNParams, States, call, sequence
 from tapegrad.nn.mxnet.rnn.stacks import BidirectionalCell
 from tapegrad.nn.mxnet.symbol.symbol import Symbol
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Symbols
+
 
 __all__ = ["DropoutCell", "ModifierCell", "ResidualCell", "ZoneoutCell"]
 
@@ -37,7 +41,7 @@ class DropoutCell(BaseRNNCell):
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,
@@ -158,7 +162,7 @@ class ResidualCell(ModifierCell):
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,
@@ -172,10 +176,10 @@ class ResidualCell(ModifierCell):
             )
         )  # fmt: skip
         merged = isinstance(outputs, Symbol)
-        inputs, _ = sequence(length, inputs, layout, merged)
+        given, _ = sequence(length, inputs, layout, merged)
         if merged:
-            return _plus(outputs, inputs), states
-        return [_plus(y, x) for y, x in zip(outputs, inputs, strict=True)], states
+            return _plus(outputs, given), states
+        return [_plus(y, x) for y, x in zip(outputs, given, strict=True)], states
 
 
 def _plus(output: Symbol, inputs: Symbol) -> Symbol:

@@ -6,12 +6,16 @@ import bisect
 import random
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tapegrad.nn.mxnet.io.description import DataBatch, DataDesc, DataIter
 from tapegrad.nn.mxnet.ndarray.ndarray import array
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import DTypeLike
+
 
 __all__ = ["BucketSentenceIter", "encode_sentences"]
 
@@ -20,9 +24,9 @@ def encode_sentences(
     sentences: Iterable[Iterable[Any]],
     vocab: dict[Any, int] | None = None,
     invalid_label: int = -1,
-    invalid_key: Any = "\n",
+    invalid_key: object = "\n",
     start_label: int = 0,
-    unknown_token: Any = None,
+    unknown_token: object = None,
 ) -> tuple[list[list[int]], dict[Any, int]]:
     """(sentences as numbers, word -> number).
 
@@ -73,7 +77,7 @@ class BucketSentenceIter(DataIter):
         invalid_label: int = -1,
         data_name: str = "data",
         label_name: str = "softmax_label",
-        dtype: Any = "float32",
+        dtype: DTypeLike = "float32",
         layout: str = "NT",
     ):
         super().__init__(batch_size)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.rnn.base import BaseRNNCell, RNNParams, States, call, sequence
 from tapegrad.nn.mxnet.symbol.symbol import Symbol
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.types import Symbols
+
 
 __all__ = ["BidirectionalCell", "SequentialRNNCell"]
 
@@ -89,7 +93,7 @@ class SequentialRNNCell(_Stack):
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,
@@ -133,7 +137,7 @@ class BidirectionalCell(_Stack):
     def unroll(
         self,
         length: int,
-        inputs: Any,
+        inputs: Symbols,
         begin_state: States | None = None,
         layout: str = "NTC",
         merge_outputs: bool | None = None,

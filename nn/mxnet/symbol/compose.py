@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapegrad.nn.mxnet.attributes import attributes_of_inputs, texts_of
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.symbol.graph import Node, Output
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode
 from tapegrad.nn.mxnet.symbol.naming import current_attributes, current_names
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def apply_operator(
     name: str | None = None,
     hint: str = "",
     attributes: dict[str, str] | None = None,
-) -> Node:
+) -> SymbolNode:
     """The node of a call.
 
     positional, named: inputs by position and by name
@@ -46,7 +46,7 @@ def apply_operator(
     extra = {_dunder(k): v for k, v in current_attributes(attributes).items()}
     full = current_names().get(name, hint or op.hint)
     own, of_inputs = attributes_of_inputs({**texts, **extra})
-    node = Node(op, full, own)
+    node = SymbolNode(op, full, own)
     if op.variadic:
         node.inputs = [*positional, *named.values()]
         _ = node.read  # what is wrong is an error here, where it is written
@@ -74,8 +74,8 @@ def apply_operator(
     return node
 
 
-def _variable(node: Node, key: str) -> Node:
-    return Node(None, f"{node.name}_{key}", dict(node.attrs))
+def _variable(node: SymbolNode, key: str) -> SymbolNode:
+    return SymbolNode(None, f"{node.name}_{key}", dict(node.attrs))
 
 
 def _dunder(key: str) -> str:

@@ -1,4 +1,4 @@
-"""Node: a variable or the call of an operator; and the order in which a graph's nodes run.
+"""SymbolNode: a variable or the call of an operator; and the order in which a graph's nodes run.
 
 A graph has no object of its own: it is what can be reached from some outputs.  An output is a pair
 (node, index).
@@ -16,17 +16,17 @@ from tapegrad.nn.mxnet.attributes import Attributes, input_of
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.declaration import Operator
 
-__all__ = ["Node", "Output", "in_order", "output_name", "states_of", "takes_head_gradient"]
+__all__ = ["SymbolNode", "Output", "in_order", "output_name", "states_of", "takes_head_gradient"]
 
 
 @dataclass(eq=False)
-class Node:
+class SymbolNode:
     """A variable (`op` is None) or the call of an operator, with its attributes as texts."""
 
     op: Operator | None
     name: str
     attrs: dict[str, str] = field(default_factory=dict)
-    inputs: list[tuple[Node, int]] = field(default_factory=list)
+    inputs: list[tuple[SymbolNode, int]] = field(default_factory=list)
 
     @cached_property
     def read(self) -> Attributes:
@@ -68,7 +68,7 @@ class Node:
         return len(self.op.output_names(self.read)) + self.op.hidden(self.read)
 
 
-Output = tuple[Node, int]
+Output = tuple[SymbolNode, int]
 
 
 def output_name(output: Output) -> str:
@@ -78,12 +78,12 @@ def output_name(output: Output) -> str:
     return names[index] if index < len(names) else f"{node.name}_hidden{index}"
 
 
-def in_order(heads: Iterable[Output]) -> list[Node]:
+def in_order(heads: Iterable[Output]) -> list[SymbolNode]:
     """All nodes below the heads, each behind its inputs: depth first, inputs from left to right."""
-    found: list[Node] = []
+    found: list[SymbolNode] = []
     seen: set[int] = set()
     for head, _ in heads:
-        waiting: list[tuple[Node, int]] = [(head, 0)]
+        waiting: list[tuple[SymbolNode, int]] = [(head, 0)]
         while waiting:
             node, at = waiting.pop()
             if id(node) in seen:
@@ -99,7 +99,7 @@ def in_order(heads: Iterable[Output]) -> list[Node]:
     return found
 
 
-def states_of(nodes: Iterable[Node]) -> set[int]:
+def states_of(nodes: Iterable[SymbolNode]) -> set[int]:
     """The ids of the variables that are auxiliary states: their operators say so, not the file."""
     found = set()
     for node in nodes:

@@ -17,7 +17,7 @@ from tapegrad.autograd import Tensor, no_grad
 from tapegrad.nn.mxnet.attributes import Shape
 from tapegrad.nn.mxnet.declaration import Call, PartialShape
 from tapegrad.nn.mxnet.errors import MXNetValueError
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order
 
 __all__ = ["TYPE_FLAGS", "Shapes", "infer_shapes", "infer_types", "known", "known_all", "unify"]
 
@@ -81,7 +81,7 @@ class Shapes:
                 return f"{node.op.name} {node.name!r} leaves its shape {self[node, 0]} open"
         return ""
 
-    def _visit(self, node: Node) -> None:
+    def _visit(self, node: SymbolNode) -> None:
         assert node.op is not None
         inputs = [self[entry] for entry in node.inputs]
         outputs = [self[node, i] for i in range(len(node.op.output_names(node.read)))]
@@ -102,7 +102,7 @@ class Shapes:
         for i, shape in enumerate(outputs):
             self._learn((node, i), shape, node)
 
-    def _learn(self, output: Output, shape: PartialShape, at: Node) -> None:
+    def _learn(self, output: Output, shape: PartialShape, at: SymbolNode) -> None:
         key = (id(output[0]), output[1])
         try:
             self.of[key] = unify(self.of.get(key), shape)
@@ -117,14 +117,14 @@ def known_all(shapes: Sequence[PartialShape]) -> bool:
     return all(known(shape) for shape in shapes)
 
 
-def _declared(node: Node, given: Mapping[str, Sequence[int]]) -> PartialShape:
+def _declared(node: SymbolNode, given: Mapping[str, Sequence[int]]) -> PartialShape:
     if node.name in given:
         return tuple(int(n) for n in given[node.name])
     text = node.attrs.get("__shape__")
     return None if text is None else Shape().read(text)
 
 
-def _run_on_zeros(node: Node, inputs: Sequence[PartialShape]) -> list[PartialShape]:
+def _run_on_zeros(node: SymbolNode, inputs: Sequence[PartialShape]) -> list[PartialShape]:
     assert node.op is not None
     zeros = [Tensor(np.zeros(shape or (), np.float32)) for shape in inputs]
     with no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -9,7 +9,7 @@ from typing import Any
 from tapegrad.nn.mxnet.attributes import attributes_of_inputs, renamed
 from tapegrad.nn.mxnet.declaration import find_operator, operators
 from tapegrad.nn.mxnet.errors import MXNetError
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, states_of
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, states_of
 
 __all__ = ["graph_from_json", "graph_to_json"]
 
@@ -43,7 +43,7 @@ def graph_to_json(heads: Sequence[Output]) -> str:
     return _object(fields, 0)
 
 
-def _node_text(node: Node, inputs: list[list[int]]) -> str:
+def _node_text(node: SymbolNode, inputs: list[list[int]]) -> str:
     if node.op is not None and node.op.name not in operators():
         raise MXNetError(
             f"{node.op.name} {node.name!r} runs Python code, which symbol.json cannot hold: write "
@@ -102,7 +102,7 @@ def graph_from_json(text: str, place: str = "symbol.json") -> list[Output]:
     if len(found["nodes"]) > _LIMIT_NODES:
         raise MXNetError(f"{place}: {len(found['nodes'])} nodes, more than {_LIMIT_NODES}")
     version = _version(found)
-    nodes: list[Node] = []
+    nodes: list[SymbolNode] = []
     for i, entry in enumerate(found["nodes"]):
         nodes.append(_read_node(entry, nodes, version, f"{place}: node {i}"))
     heads = [_read_entry(h, nodes, f"{place}: heads") for h in found.get("heads") or []]
@@ -119,7 +119,7 @@ def _version(found: dict[str, Any]) -> int:
     return _OLD
 
 
-def _read_node(entry: Any, before: list[Node], version: int, place: str) -> Node:
+def _read_node(entry: Any, before: list[SymbolNode], version: int, place: str) -> SymbolNode:
     if not isinstance(entry, dict):
         raise MXNetError(f"{place} is {type(entry).__name__}, not an object")
     name, op = entry.get("name"), entry.get("op")
@@ -135,19 +135,19 @@ def _read_node(entry: Any, before: list[Node], version: int, place: str) -> Node
         attrs.update({str(k): v if isinstance(v, str) else str(v) for k, v in part.items()})
     inputs = [_read_entry(e, before, f"{place} ({name!r})") for e in entry.get("inputs") or []]
     if op == "null":
-        return Node(None, name, renamed(attrs), inputs)
+        return SymbolNode(None, name, renamed(attrs), inputs)
     declared = find_operator(op, name)
     attrs, of_inputs = attributes_of_inputs(attrs)
     if version < _BEFORE_ARGMAX_NONE and declared.name in ("argmax", "argmin"):
         attrs = {k: v for k, v in attrs.items() if (k, v) != ("axis", "-1")}
-    node = Node(declared, name, attrs, inputs)
+    node = SymbolNode(declared, name, attrs, inputs)
     _complete(node, place)
     for key, value in of_inputs.items():
         node.pass_on(key, value)
     return node
 
 
-def _read_entry(entry: Any, nodes: list[Node], place: str) -> Output:
+def _read_entry(entry: Any, nodes: list[SymbolNode], place: str) -> Output:
     if not (
         isinstance(entry, list)
         and len(entry) in (2, 3)
@@ -162,7 +162,7 @@ def _read_entry(entry: Any, nodes: list[Node], place: str) -> Output:
     return nodes[node], index
 
 
-def _complete(node: Node, place: str) -> None:
+def _complete(node: SymbolNode, place: str) -> None:
     """Add variables for inputs that old files leave out: states, and labels of losses."""
     if node.op is None or node.op.variadic:
         return
@@ -177,4 +177,4 @@ def _complete(node: Node, place: str) -> None:
         )
     for name in names[len(node.inputs) :]:
         initial = {"__init__": node.op.initial[name]} if name in node.op.initial else {}
-        node.inputs.append((Node(None, f"{node.name}_{name}", initial), 0))
+        node.inputs.append((SymbolNode(None, f"{node.name}_{name}", initial), 0))

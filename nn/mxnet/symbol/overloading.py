@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.errors import MXNetError
 if TYPE_CHECKING:
     from tapegrad.nn.mxnet.symbol.symbol import Symbol
 
-__all__ = ["Overloading"]
+__all__ = ["SymbolOperators"]
 
 # Python's operator -> (operator of two symbols, with a number, with the number on the left); the
 # name behind a colon is the stem of automatic names.
@@ -40,7 +40,7 @@ COMPARISONS = {
 
 def _binary(pair: str, scalar: str, kind: str) -> Callable[[Any, Any], Any]:
     def method(self: Symbol, other: Any) -> Any:
-        if isinstance(other, Overloading):
+        if isinstance(other, SymbolOperators):
             return self._named(pair, self, other)
         if isinstance(other, Number):
             return self._named(scalar, self, scalar=other)
@@ -50,7 +50,7 @@ def _binary(pair: str, scalar: str, kind: str) -> Callable[[Any, Any], Any]:
     return method
 
 
-class Overloading:
+class SymbolOperators:
     """Python's operators and a Symbol's methods, as calls of operators."""
 
     __slots__ = ()
@@ -84,7 +84,16 @@ class Overloading:
         def __rmul__(self, other: Any) -> Symbol: ...
         def __truediv__(self, other: Any) -> Symbol: ...
         def __rtruediv__(self, other: Any) -> Symbol: ...
+        def __mod__(self, other: Any) -> Symbol: ...
+        def __rmod__(self, other: Any) -> Symbol: ...
         def __pow__(self, other: Any) -> Symbol: ...
+        def __rpow__(self, other: Any) -> Symbol: ...
+        def __eq__(self, other: object) -> Symbol: ...  # type: ignore[override]  # no truth
+        def __ne__(self, other: object) -> Symbol: ...  # type: ignore[override]  # no truth
+        def __gt__(self, other: Any) -> Symbol: ...
+        def __ge__(self, other: Any) -> Symbol: ...
+        def __lt__(self, other: Any) -> Symbol: ...
+        def __le__(self, other: Any) -> Symbol: ...
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
         """A method that is an operator: ``x.reshape(shape=(0, -1))``."""
@@ -103,10 +112,10 @@ class Overloading:
 
 def _install() -> None:
     for word, (pair, scalar, reflected) in BINARY.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
-        setattr(Overloading, f"__r{word}__", _binary(pair, reflected, word))
+        setattr(SymbolOperators, f"__{word}__", _binary(pair, scalar, word))
+        setattr(SymbolOperators, f"__r{word}__", _binary(pair, reflected, word))
     for word, (pair, scalar) in COMPARISONS.items():
-        setattr(Overloading, f"__{word}__", _binary(pair, scalar, word))
+        setattr(SymbolOperators, f"__{word}__", _binary(pair, scalar, word))
 
 
 _install()

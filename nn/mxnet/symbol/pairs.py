@@ -30,22 +30,22 @@ def _pair(name: str, left: Any, right: Any, reflected: str = "") -> Any:
     return of_numbers[name](left, right)
 
 
-def maximum(left: Any, right: Any) -> Any:
+def maximum(left: Symbol | float, right: Symbol | float) -> Any:
     """The larger entry, elementwise; a tie's gradient goes to the left operand."""
     return _pair("maximum", left, right)
 
 
-def minimum(left: Any, right: Any) -> Any:
+def minimum(left: Symbol | float, right: Symbol | float) -> Any:
     """The smaller entry, elementwise; a tie's gradient goes to the left operand."""
     return _pair("minimum", left, right)
 
 
-def power(base: Any, exp: Any) -> Any:
+def power(base: Symbol | float, exp: Symbol | float) -> Any:
     """base ** exp, elementwise."""
     return _pair("power", base, exp, "_rpower_scalar")
 
 
-def hypot(left: Any, right: Any) -> Any:
+def hypot(left: Symbol | float, right: Symbol | float) -> Any:
     """√(left² + right²), elementwise."""
     return _pair("hypot", left, right)
 
@@ -73,7 +73,7 @@ def split_settings(parts: int | Sequence[int], axis: int, squeeze_axis: bool) ->
 
 
 def histogram(
-    a: Symbol, bins: Any = 10, range: Any = None, **settings: Any
+    a: Symbol, bins: Symbol | int = 10, range: Sequence[float] | None = None, **settings: Any
 ) -> Symbol:  # MXNet's name
     """How many entries lie in each bin, and the edges.
 

@@ -1,20 +1,21 @@
-"""Plan: a graph in the order in which it runs, as plain code of Tensors."""
+"""RunPlan: a graph in the order in which it runs, as plain code of Tensors."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapegrad.nn.mxnet.declaration import Call
 from tapegrad.nn.mxnet.errors import MXNetError, MXNetValueError
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, output_name
 
 if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
+    from tapegrad.devices import Generator
 
-__all__ = ["Plan", "Run"]
+__all__ = ["RunPlan", "Run"]
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Run:
     writes: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Plan:
+class RunPlan:
     """A graph in the order in which it runs, made once and run often."""
 
     def __init__(self, heads: Sequence[Output]):
@@ -46,7 +47,7 @@ class Plan:
         values: Mapping[str, Tensor],
         *,
         train: bool = False,
-        generator: Any = None,
+        generator: Generator | None = None,
         watch: Callable[[str, Tensor], None] | None = None,
         filled: Mapping[int, tuple[int, ...]] | None = None,
     ) -> Run:
@@ -84,7 +85,7 @@ class Plan:
         return Run([results[id(n), i] for n, i in self.heads], writes)
 
 
-def _call(node: Node, call: Call, inputs: list[Tensor]) -> list[Tensor]:
+def _call(node: SymbolNode, call: Call, inputs: list[Tensor]) -> list[Tensor]:
     assert node.op is not None
     try:
         return node.op(call, *inputs)

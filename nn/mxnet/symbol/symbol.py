@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tapegrad.nn.mxnet.attributes import text_of, with_bare_names
 from tapegrad.nn.mxnet.declaration import find_operator
 from tapegrad.nn.mxnet.errors import MXNetError
 from tapegrad.nn.mxnet.symbol.compose import apply_operator
-from tapegrad.nn.mxnet.symbol.graph import Node, Output, in_order, output_name, states_of
+from tapegrad.nn.mxnet.symbol.graph import Output, SymbolNode, in_order, output_name, states_of
 from tapegrad.nn.mxnet.symbol.inference import (
     TYPE_FLAGS,
     Shapes,
@@ -26,14 +26,20 @@ from tapegrad.nn.mxnet.symbol.inference import (
 )
 from tapegrad.nn.mxnet.symbol.json_text import graph_from_json, graph_to_json
 from tapegrad.nn.mxnet.symbol.naming import current_attributes
-from tapegrad.nn.mxnet.symbol.overloading import Overloading
+from tapegrad.nn.mxnet.symbol.overloading import SymbolOperators
+
+if TYPE_CHECKING:
+    from tapegrad.nn.mxnet.executor import Executor
+    from tapegrad.nn.mxnet.ndarray.ndarray import NDArray
+    from tapegrad.nn.mxnet.types import DTypeLike, InitializerName
+
 
 __all__ = ["Group", "Symbol", "Variable", "load", "load_json", "var"]
 
 ShapesFound = tuple[list[Any] | None, list[Any] | None, list[Any] | None]
 
 
-class Symbol(Overloading):
+class Symbol(SymbolOperators):
     """One or several outputs of a graph of operators.  Source: mx.symbol.Symbol."""
 
     __slots__ = ("heads",)
@@ -52,7 +58,7 @@ class Symbol(Overloading):
         return self.heads[0][0].name if len(self.heads) == 1 else None
 
     @property
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[SymbolNode]:
         """All nodes, each behind its inputs."""
         return in_order(self.heads)
 
@@ -179,10 +185,10 @@ class Symbol(Overloading):
         return copied
 
     def __copy__(self) -> Self:
-        twins: dict[int, Node] = {}
+        twins: dict[int, SymbolNode] = {}
         for node in self.nodes:
             inputs = [(twins[id(n)], i) for n, i in node.inputs]
-            twins[id(node)] = Node(node.op, node.name, dict(node.attrs), inputs)
+            twins[id(node)] = SymbolNode(node.op, node.name, dict(node.attrs), inputs)
         return type(self)([(twins[id(n)], i) for n, i in self.heads])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -280,15 +286,15 @@ class Symbol(Overloading):
 
     # Execution: the executors stand above
 
-    def bind(self, *args: Any, **settings: Any) -> Any:
+    def bind(self, *args: Any, **settings: Any) -> Executor:
         """An executor on given arrays.  Source: mx.symbol.Symbol.bind."""
         return service("mxnet.bind")(self, *args, **settings)
 
-    def simple_bind(self, *args: Any, **settings: Any) -> Any:
+    def simple_bind(self, *args: Any, **settings: Any) -> Executor:
         """An executor on arrays of inferred shapes.  Source: mx.symbol.Symbol.simple_bind."""
         return service("mxnet.simple_bind")(self, *args, **settings)
 
-    def eval(self, *args: Any, **arrays: Any) -> Any:
+    def eval(self, *args: Any, **arrays: Any) -> list[NDArray]:
         """The outputs for arrays by name, once.  Source: mx.symbol.Symbol.eval."""
         return service("mxnet.eval")(self, *args, **arrays)
 
@@ -319,8 +325,8 @@ def var(
     shape: Sequence[int] | None = None,
     lr_mult: float | None = None,
     wd_mult: float | None = None,
-    dtype: Any = None,
-    init: Any = None,
+    dtype: DTypeLike | None = None,
+    init: InitializerName = None,
     stype: str | None = None,
     profiler_scope: str | None = None,
     **kwargs: str,
@@ -357,7 +363,7 @@ def var(
                 "with double underscores, e.g, __yourattr__"
             )
         attrs[key] = value
-    return Symbol([(Node(None, name, attrs), 0)])
+    return Symbol([(SymbolNode(None, name, attrs), 0)])
 
 
 def _flag(dtype: Any) -> int:
