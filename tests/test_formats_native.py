@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import CRITERIONS, MODULES
+from cases import CRITERIONS, MODULES, WITHOUT_FILES
 from test_formats_torch7 import same_attributes
 
 from tapegrad import manual_seed, nn
@@ -51,11 +51,7 @@ def shared_memory(module: nn.Module) -> list[tuple[int, int]]:
 # The format ---------------------------------------------------------------------------------------
 
 
-# They call functions of their users', which are code.
-CALLS_FUNCTIONS = {"SequenceBeamSearch"}
-
-
-@pytest.mark.parametrize("name", sorted(CALLS_FUNCTIONS))
+@pytest.mark.parametrize("name", sorted(WITHOUT_FILES))
 def test_a_layer_that_calls_a_function_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
     module = MODULES[name](Draws(0)).module
     with pytest.raises(UnsupportedError, match=r"without holding code, found function"):
@@ -63,7 +59,7 @@ def test_a_layer_that_calls_a_function_is_refused_with_its_name(name: str, tmp_p
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} - CALLS_FUNCTIONS))
+@pytest.mark.parametrize("name", sorted({*MODULES, *CRITERIONS} - WITHOUT_FILES.keys()))
 def test_every_layer_comes_back_with_its_attributes_and_bits(name: str, tmp_path: Path) -> None:
     for seed in range(3):
         layer = (MODULES | CRITERIONS)[name](Draws(seed))

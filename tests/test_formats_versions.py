@@ -126,6 +126,7 @@ NEWER = {
     "SampleWeightedCriterion",
     "Scale",
     "SequenceBeamSearch",
+    "SymbolModule",
     "SmoothL1CriterionWithWeights",
     "SoftmaxWithCriterion",
     "SparseJoinTable",

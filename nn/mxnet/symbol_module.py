@@ -65,6 +65,9 @@ class SymbolModule(Module):
     call MXNetError that is a ValueError for other numbers of inputs and shapes that do not fit.
     """
 
+    # And its layers, under their own names.
+    keeps = ("symbol_text", "layers", "places", "input_names", "label_names")
+
     def __init__(
         self,
         symbol: Symbol | str,

@@ -28,6 +28,7 @@ __all__ = [
     "OPTIMIZERS",
     "FILES",
     "TABLES",
+    "WITHOUT_FILES",
     "WITHOUT_LAWS",
     "case_file",
     "register",
@@ -51,6 +52,8 @@ WITHOUT_LAWS = dict.fromkeys(
     "how many rows come out depends on the entries, and laws compare results of equal shape; "
     "the laws are held against their modules, in cases where the number of rows is fixed",
 )
+# Subjects that no file holds, with the reason.
+WITHOUT_FILES = {"SequenceBeamSearch": "it calls a function of its user, which is code"}
 # (table, name) -> the file that the case stands in, as `case_file` writes it.
 FILES: dict[tuple[str, str], str] = {}
 
