@@ -1,0 +1,168 @@
+"""A `Space` is the loop of one kernel: rows of columns, and how each value lies in them.
+
+Values of a fused run are of four kinds:
+
+- full: one number for each row and column
+- row:  one number for each row; a sum along the last axis gives one
+- col:  one number for each column, read from outside; a sum over all rows gives one, at the end
+- one:  a single number
+
+Within a row the loop over columns may have to run more than once: what needs the sum of a row comes
+in a later *phase* than what is summed.  What needs a sum over all rows comes after the loop.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.autograd.compiling.scalar_code import can_express
+from tapegrad.autograd.compiling.tracing import REDUCTIONS, ScalarCall, Value
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.layouts import Layout
+
+__all__ = ["END", "ValuePlace", "Space", "Unplaceable"]
+
+END = 1 << 30  # the phase after the loop over rows
+
+
+class Unplaceable(Exception):  # noqa: N818  # no error: the call belongs to another kernel
+    """A call does not fit into a space; the text says why."""
+
+
+@dataclass(frozen=True)
+class ValuePlace:
+    """kind: "full", "row", "col" or "one"; phase: from when on the value is known."""
+
+    kind: str
+    phase: int
+
+
+@dataclass
+class Space:
+    """The rows and columns of one kernel, the calls in it, and where their values lie."""
+
+    shape: tuple[int, ...]
+    calls: list[ScalarCall] = field(default_factory=list)
+    places: dict[Any, ValuePlace] = field(
+        default_factory=dict
+    )  # by slot; by value for one in between
+    shapes: dict[Any, tuple[int, ...]] = field(default_factory=dict)
+    outside: dict[int, str] = field(default_factory=dict)  # slot -> kind
+
+    def copy(self) -> Space:
+        """A space that can be filled further without changing this one."""
+        return Space(
+            self.shape, list(self.calls), dict(self.places), dict(self.shapes), dict(self.outside)
+        )
+
+    @property
+    def columns(self) -> int:
+        """The length of a row."""
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return math.prod(self.shape[:-1])
+
+    def add(self, calls: tuple[ScalarCall, ...], layouts: list[Layout]) -> None:
+        """ValuePlace all calls of one entry.  Raises Unplaceable; the space is then of no use."""
+        for call in calls:
+            reason = can_express(call)
+            if reason:
+                raise Unplaceable(reason)
+            place = self._reduced(call, layouts) if call.axes else self._computed(call, layouts)
+            key = key_of(call.result)
+            self.places[key] = place
+            self.shapes[key] = call.result.shape
+            self.calls.append(call)
+
+    def operand(self, value: Value, shape: tuple[int, ...], layouts: list[Layout]) -> ValuePlace:
+        """Where an operand of a call with this result's shape lies."""
+        key = key_of(value)
+        if key in self.places:
+            place = self.places[key]
+            if place.phase == END and place.kind == "col":
+                raise Unplaceable("it needs a sum over all rows")
+            if place.kind == "row" and self.rows > 1 and not self._meets(self.shapes[key], shape):
+                raise Unplaceable("its rows are another value's columns")
+            return place
+        layout = layouts[value.slot]  # type: ignore[index]  # a value without slot is placed
+        if layout.size == 1:
+            kind = "one"
+        elif not layout.contiguous:
+            raise Unplaceable("an operand has gaps or another order")
+        elif layout.shape == self.shape:
+            kind = "full"
+        elif layout.shape == (*self.shape[:-1], 1):
+            kind = "row"
+        elif self._is_column(layout.shape) and shape == self.shape:
+            kind = "col"
+        elif layout.shape == self.shape[:-1] == shape:
+            kind = "row"
+        else:
+            raise Unplaceable(f"shapes {layout.shape} and {self.shape}")
+        if kind == "row" and not self._meets(layout.shape, shape):
+            raise Unplaceable("its rows are another value's columns")
+        if self.outside.setdefault(value.slot, kind) != kind:  # type: ignore[arg-type]  # as above
+            raise Unplaceable("an operand is a row here and a column there")
+        return ValuePlace(kind, 0)
+
+    def _is_column(self, shape: tuple[int, ...]) -> bool:
+        bare = shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+        return bare == self.shape[-1:]
+
+    def _meets(self, row: tuple[int, ...], result: tuple[int, ...]) -> bool:
+        """Whether a row value, as NumPy broadcasts its shape, has the rows of the result."""
+        return row == (*self.shape[:-1], 1) or row == result
+
+    def _computed(self, call: ScalarCall, layouts: list[Layout]) -> ValuePlace:
+        shape = call.result.shape
+        places = [self.operand(v, shape, layouts) for v in call.operands if isinstance(v, Value)]
+        phase = max((p.phase for p in places), default=0)
+        kinds = {p.kind for p in places}
+        if shape == self.shape and math.prod(shape) != 1:
+            if phase == END:
+                raise Unplaceable("it needs a sum over all rows")
+            return ValuePlace("full", phase)
+        if "full" in kinds or "col" in kinds:
+            raise Unplaceable("its shape is not the kernel's")
+        if phase == END:
+            if kinds - {"one"} and self.rows > 1:
+                raise Unplaceable("it needs a sum over all rows")
+            return ValuePlace("one", END)
+        if "row" in kinds:
+            if shape not in {(*self.shape[:-1], 1), self.shape[:-1]} and self.rows > 1:
+                raise Unplaceable("its shape is not the kernel's")
+            if self.rows == 1 and math.prod(shape) != 1:
+                raise Unplaceable("its shape is not the kernel's")
+            return ValuePlace("row", phase)
+        if math.prod(shape) != 1:
+            raise Unplaceable("it stretches a single number")
+        return ValuePlace("one", 0)
+
+    def _reduced(self, call: ScalarCall, layouts: list[Layout]) -> ValuePlace:
+        assert call.name in REDUCTIONS
+        value = call.operands[0]
+        place = self.operand(value, value.shape, layouts)
+        if value.shape != self.shape or place.phase == END or math.prod(self.shape) == 1:
+            raise Unplaceable("it adds up another shape")
+        last = len(self.shape) - 1
+        long = {i for i, n in enumerate(self.shape) if n != 1}
+        if last in call.axes and long & set(call.axes) <= {last}:
+            return ValuePlace("row", place.phase + 1)
+        if call.name != "sum":
+            raise Unplaceable("an extremum over rows")
+        if long <= set(call.axes):
+            return ValuePlace("one", END)
+        if last not in call.axes and long - {last} <= set(call.axes):
+            return ValuePlace("col", END)
+        raise Unplaceable("a sum over some axes that are not the last")
+
+
+def key_of(value: Value) -> Any:
+    """What values of one number have in common: the slot, or the value itself."""
+    return value if value.slot is None else value.slot
