@@ -44,6 +44,8 @@ class BoundProgram:
 
     kernels: for each group that is a kernel, its text
     nbytes:  the memory of all intermediate values
+    unplanned: the bytes that they would take without reuse
+    scratch: the memory that kernels work in
     views:   entries that are views, made once
     """
 
@@ -51,7 +53,8 @@ class BoundProgram:
     groups: list[EntryGroup]
     kernels: dict[int, KernelText] = field(default_factory=dict)
     nbytes: int = 0
-    unplanned: int = 0  # bytes that they would take without reuse
+    unplanned: int = 0
+    scratch: int = 0
     views: set[int] = field(default_factory=set)
 
 
@@ -132,8 +135,9 @@ class _Binder:
             run,
             self.groups,
             self.kernels,
-            self.arena.nbytes + self.scratch.nbytes,
+            self.arena.nbytes,
             unplanned,
+            self.scratch.nbytes,
             self.views,
         )
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explanation"]
 
+MOVING = "a view of what lies elsewhere in each call"
 MOST_NAMES = 6  # of a kernel's operations in its line
 
 
@@ -21,8 +22,10 @@ def explanation(program: Program, bound: BoundProgram | str) -> str:
     fused = sum(len(bound.groups[i].entries) for i in bound.kernels)
     views = len(bound.views)
     left = len(program.entries) - fused - views
-    counts = f"{fused} in {len(bound.kernels)} kernels, {views} views made once, {left} calls"
-    memory = f"{bound.nbytes:,} bytes for intermediate values, {bound.unplanned:,} without reuse"
+    kernels = _count(len(bound.kernels), "kernel")
+    counts = f"{fused} in {kernels}, {_count(views, 'view')} made once, {_count(left, 'call')}"
+    places = f"{bound.nbytes:,} bytes for intermediate values ({bound.unplanned:,} without reuse)"
+    memory = f"{places}, {bound.scratch:,} inside kernels"
     lines = [
         f"{len(program.entries)} operations: {counts}",
         memory,
@@ -46,5 +49,10 @@ def _line(group: EntryGroup, is_kernel: bool, is_view: bool) -> str:
             text += f", … ({len(names)})"
         return f"{'kernel':<8} {shape:<16} {where:<24} {text}"
     kind = "view" if is_view else "call"
-    reason = "" if is_view or not group.reason else f": {group.reason}"
+    reason = MOVING if first.primitive.view and not is_view else group.reason
+    reason = "" if is_view or not reason else f": {reason}"
     return f"{kind:<8} {'':<16} {where:<24} {names[0]}{reason}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

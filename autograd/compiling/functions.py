@@ -37,7 +37,7 @@ def _polynomial(
 
 
 def _atanh_quotient(t: np.ndarray) -> np.ndarray:
-    return sum(2 * t**i / (2 * i + 1) for i in range(16))
+    return np.sum([2 * t**i / (2 * i + 1) for i in range(16)], axis=0)
 
 
 # (eʳ - 1) / r for |r| <= log(2) / 2 and 2 atanh(s) / s by s² for |s| <= 0.172, within 10⁻⁹

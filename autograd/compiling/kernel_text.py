@@ -168,7 +168,12 @@ class _Writer:
         if count <= step:
             body("0")
             return
-        self._carried(count, step, [], lambda index, _: (body(index), [])[1])
+
+        def without_values(index: str, _: list[str]) -> list[str]:
+            body(index)
+            return []
+
+        self._carried(count, step, [], without_values)
 
     def _carried(
         self,
@@ -382,7 +387,7 @@ class _Writer:
                 for start in (0, width)
             ]
             if call.name == "sum":
-                total = code.binary("fadd", *halves, DOUBLE, width)
+                total = code.binary("fadd", halves[0], halves[1], DOUBLE, width)
             else:
                 total = emit_extremum(_TESTS[call.name], code, halves, dtype, width)
         key = key_of(call.result)

@@ -37,7 +37,11 @@ def _intrinsic(name: str) -> Emit:
 
 
 def _comparison(test: str) -> Emit:
-    return lambda code, operands, dtype, width: code.compare(test, *operands, dtype, width)
+    def emit(code: Code, operands: list[str], dtype: np.dtype[Any], width: int) -> str:
+        a, b = operands
+        return code.compare(test, a, b, dtype, width)
+
+    return emit
 
 
 def _logic(name: str) -> Emit:

@@ -306,14 +306,16 @@ def _operator(function: np.ufunc, *, swapped: bool = False) -> Callable[..., _St
     return operate
 
 
-for _name, _function in {
+_BOTH_WAYS: dict[str, np.ufunc] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-}.items():  # fmt: skip
-    setattr(_Standin, f"__{_name}__", _operator(_function))
-    setattr(_Standin, f"__r{_name}__", _operator(_function, swapped=True))
-for _name, _function in {
+}  # fmt: skip
+_ONE_WAY: dict[str, np.ufunc] = {
     "neg": np.negative, "abs": np.absolute, "lt": np.less, "le": np.less_equal,
     "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
     "and": np.logical_and, "or": np.logical_or, "invert": np.logical_not,
-}.items():  # fmt: skip
+}  # fmt: skip
+for _name, _function in _BOTH_WAYS.items():
+    setattr(_Standin, f"__{_name}__", _operator(_function))
+    setattr(_Standin, f"__r{_name}__", _operator(_function, swapped=True))
+for _name, _function in _ONE_WAY.items():
     setattr(_Standin, f"__{_name}__", _operator(_function))

@@ -72,7 +72,7 @@ class _Pending:
 class Replay(Generic[P]):
     """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
-    _step_results = ("_variants",)
+    _step_results: tuple[str, ...] = ("_variants",)
 
     def __init__(self, step: Callable[P, Any]) -> None:
         self._step: Callable[..., Any] = step
