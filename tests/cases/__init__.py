@@ -82,14 +82,14 @@ def _gather():
             known.update(own)
             if table in TABLES:
                 FILES.update({(table, name): f"tests/cases/{below.as_posix()}" for name in own})
-
-
-def register():
-    """Declare every case to the checker, for `pytest --laws tapegrad.nn` and `tapegrad check`."""
     # What cannot be recorded for replay cannot be compiled either.
     for (name, law), why in list(EXCEPTIONS.items()):
         if law == "replay_equals_eager":
             EXCEPTIONS[name, "compiled_equals_eager"] = why
+
+
+def register():
+    """Declare every case to the checker, for `pytest --laws tapegrad.nn` and `tapegrad check`."""
     for table in TABLES:
         for name, case in globals()[table].items():
             exceptions = {
