@@ -108,18 +108,18 @@ class _Binder:
         """Bind all groups."""
         self._write_kernels()
         unplanned = self._plan()
-        actions: list[Action] = []
-        for position, group in enumerate(self.groups):
-            actions.append(self._bind_group(position, group))
+        actions = self._actions()
         template: list[Any] = [None] * self.program.slot_count
         for slot, array in self.fixed.items():
             template[slot] = array
         inputs = [slot.number for slot in self.program.inputs]
-        program, freed = self.program, self._freed()
-        steps = [
-            (action, tuple(gone)) for action, gone in zip(actions, freed, strict=True)
-            if action is not _nothing
-        ]  # fmt: skip
+        program = self.program
+        steps: list[tuple[Action, list[int]]] = []
+        for action, gone in zip(actions, self._freed(), strict=True):
+            if action is not _nothing:
+                steps.append((action, gone))
+            elif steps:
+                steps[-1][1].extend(gone)
 
         def run(arrays: list[Any]) -> Any:
             values = template.copy()
@@ -205,9 +205,27 @@ class _Binder:
 
     # Actions --------------------------------------------------------------------------------------
 
+    def _actions(self) -> list[Action]:
+        """The action of each group; the first of kernels in a row runs them all."""
+        actions: list[Action] = []
+        row: list[_Call] = []
+        start = 0
+        for position, group in enumerate(self.groups):
+            if position in self.kernels:
+                start = start if row else position
+                row.append(self._bind_kernel(self.kernels[position]))
+                actions.append(_nothing)
+                continue
+            action = self._bind_group(position, group)
+            actions.append(action)
+            if row and action is not _nothing:
+                actions[start] = _calls_in_a_row(row)
+                row = []
+        if row:
+            actions[start] = _calls_in_a_row(row)
+        return actions
+
     def _bind_group(self, position: int, group: EntryGroup) -> Action:
-        if position in self.kernels:
-            return self._bind_kernel(self.kernels[position])
         [entry] = group.entries
         results = list(slots_in(entry.results))
         primitive = entry.primitive
@@ -250,8 +268,7 @@ class _Binder:
             return lambda _: call()
         return lambda values: run(*[_filled(part, values) for part in operands], out=out)
 
-    def _bind_kernel(self, kernel: KernelText) -> Action:
-        code = machine.machine_code(kernel.text)
+    def _bind_kernel(self, kernel: KernelText) -> _Call:
         known = [*kernel.reads, *kernel.writes]
         table = np.zeros(len(known) + len(kernel.scratch) + 1, np.intp)
         for index, slot in enumerate(known):
@@ -261,39 +278,52 @@ class _Binder:
         for index, nbytes in enumerate(kernel.scratch, start=len(known)):
             table[index] = self.scratch.ctypes.data + offset
             offset += _padded(nbytes)
-        # read where they are in this call
-        moving = [(i, slot) for i, slot in enumerate(kernel.reads) if slot not in self.fixed]
-        made = [  # new in each call
-            (i, slot, self.layouts[slot].shape, self.layouts[slot].dtype)
-            for i, slot in enumerate(kernel.writes, start=len(kernel.reads))
-            if slot not in self.fixed
-        ]
         held = [self.scratch, *(self.fixed[slot] for slot in known if slot in self.fixed)]
-        return partial(_call_kernel, code, table, table.ctypes.data, moving, made, held)
+        call = _Call(machine.address_of(kernel.text), table, held)
+        for index, slot in enumerate(known):
+            if slot not in self.fixed:
+                layout = self.layouts[slot] if index >= len(kernel.reads) else None
+                call.moving.append((index, slot, layout))
+        return call
 
 
-def _call_kernel(
-    code: Callable[[Any], None],
-    table: np.ndarray,
-    address: int,
-    moving: list[tuple[int, int]],
-    made: list[tuple[int, int, tuple[int, ...], np.dtype[Any]]],
-    held: list[np.ndarray],
-    values: list[Any],
-) -> None:
-    """Run a kernel.
+@dataclass
+class _Call:
+    """One call of a kernel.
 
-    address: of `table`, which has the addresses of all that it reads and writes
-    moving:  (index in the table, slot) of what lies elsewhere in each call
-    made:    (index, slot, shape, dtype) of results that are new in each call
-    held:    the arrays whose addresses stay in the table, and so must live as long
+    table:  the addresses of all that it reads and writes
+    held:   the arrays whose addresses stay in the table, and so must live as long
+    moving: (index in the table, slot, layout) of what lies elsewhere in each call; the layout of a
+            result, which is new in each call, None for what is read
     """
-    for index, slot in moving:
+
+    address: int
+    table: np.ndarray
+    held: list[np.ndarray]
+    moving: list[tuple[int, int, Layout | None]] = field(default_factory=list)
+
+
+def _calls_in_a_row(calls: list[_Call]) -> Action:
+    """The action of several kernels, one after another."""
+    addresses = [number for c in calls for number in (c.address, c.table.ctypes.data)]
+    row = np.array([*addresses, 0], np.intp)
+    moving = [
+        (c.table, index, slot, None if layout is None else (layout.shape, layout.dtype))
+        for c in calls
+        for index, slot, layout in c.moving
+    ]
+    return partial(_call_kernels, row.ctypes.data, moving, (row, calls))
+
+
+def _call_kernels(
+    addresses: int, moving: list[tuple[Any, ...]], held: Any, values: list[Any]
+) -> None:
+    """Run kernels; `held` owns the memory of the addresses."""
+    for table, index, slot, form in moving:
+        if form is not None:
+            values[slot] = np.empty(*form)
         table[index] = values[slot].ctypes.data
-    for index, slot, shape, dtype in made:
-        result = values[slot] = np.empty(shape, dtype)
-        table[index] = result.ctypes.data
-    code(address)
+    machine.call_all(addresses)
 
 
 def _nothing(_: list[Any]) -> None:

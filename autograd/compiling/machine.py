@@ -14,9 +14,30 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["is_available", "machine_code"]
+__all__ = ["address_of", "call_all", "is_available"]
 
 Kernel = Callable[[Any], None]
+
+# Calls one kernel after another: (address of a kernel, address of its table), …, 0.
+ALL = """\
+define void @kernel(ptr %list) {
+entry:
+  br label %head
+head:
+  %at = phi ptr [ %list, %entry ], [ %next, %body ]
+  %function = load ptr, ptr %at
+  %done = icmp eq ptr %function, null
+  br i1 %done, label %end, label %body
+body:
+  %second = getelementptr ptr, ptr %at, i64 1
+  %table = load ptr, ptr %second
+  call void %function(ptr %table)
+  %next = getelementptr ptr, ptr %at, i64 2
+  br label %head
+end:
+  ret void
+}
+"""
 
 _compiled: dict[str, Kernel] = {}
 _compiling = threading.Lock()
@@ -34,11 +55,28 @@ def is_available() -> bool:
     return True
 
 
-def machine_code(text: str) -> Kernel:
-    """The function `kernel` of a text; it takes the address of a table.  Equal texts share one.
+def address_of(text: str) -> int:
+    """Where the function `kernel` of a text lies; it takes the address of a table.
 
-    Raises RuntimeError if LLVM refuses the text.
+    Equal texts share one.  Raises RuntimeError if LLVM refuses the text.
     """
+    return _machine_code(text).address  # type: ignore[attr-defined]  # set below
+
+
+def call_all(addresses: Any) -> None:
+    """Call kernels without coming back to Python in between.
+
+    addresses: the address of a list of the addresses of a kernel and its table, …, and a zero
+    """
+    _all()(addresses)
+
+
+@lru_cache(maxsize=1)
+def _all() -> Kernel:
+    return _machine_code(ALL)
+
+
+def _machine_code(text: str) -> Kernel:
     with _compiling:
         kernel = _compiled.get(text)
         if kernel is None:
@@ -57,6 +95,7 @@ def _compile(text: str) -> Kernel:
     address = engine.get_function_address("kernel")
     kernel: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
     kernel.engine = engine  # which owns the code
+    kernel.address = address
     return kernel
 
 

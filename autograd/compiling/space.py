@@ -85,8 +85,6 @@ class Space:
         key = key_of(value)
         if key in self.places:
             place = self.places[key]
-            if place.phase == END and place.kind == "col":
-                raise Unplaceable("it needs a sum over all rows")
             if place.kind == "row" and self.rows > 1 and not self._meets(self.shapes[key], shape):
                 raise Unplaceable("its rows are another value's columns")
             return place
