@@ -33,7 +33,7 @@ def floats(*shape):
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(FLOAT)
 
 
-# tapegrad: functions of `wrap`, which does nothing, or is `replay` or `compile` --------------------
+# tapegrad: functions of `wrap`, which does nothing, or is `replay` or `compile` ------------------
 
 
 def chain(wrap):

@@ -620,12 +620,22 @@ def test_long_chains_are_cut_into_kernels_that_share_their_code():
         assert len({k.text for k in bound_program(step).kernels.values()}) == 2
 
 
-def test_without_llvm_each_operation_runs_by_itself(monkeypatch):
+def test_without_llvm_large_arrays_are_computed_in_blocks(monkeypatch):
     monkeypatch.setattr(machine, "is_available", lambda: False)
-    step = compile(lambda x: np.exp(x * 2.0) + 1.0)
-    x = single(4)
-    np.testing.assert_array_equal(third_call(step, x).numpy(), np.exp(x * 2) + 1)
+
+    def body(x):
+        c = x - np.mean(x, -1, keepdims=True)
+        return np.sum(np.exp(c * 2.0) / (np.max(c, -1, keepdims=True) + 9.0), 0)
+
+    step = compile(body)
+    x = single(4, 6)
+    np.testing.assert_array_equal(third_call(step, x).numpy(), body(x))
     assert kernels(step) == 0
+    step = compile(body)
+    x = single(1000, 300)  # a last block of fewer rows
+    np.testing.assert_allclose(third_call(step, x).numpy(), body(x.astype(float)), rtol=1e-5)
+    assert kernels(step) == 1
+    assert calls(step) == []
 
 
 # What it says -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.compiling.blocks import bind_blocks
 from tapegrad.autograd.compiling.buffers import (
     ALIGNMENT,
     Lifetime,
@@ -160,7 +161,11 @@ class _Binder:
             assert group.space is not None
             results = {s for e in group.entries for s in slots_in(e.results)}
             outside = {slot: self.layouts[slot].dtype for slot in self.reads[position]}
-            self.kernels[position] = kernel_text(group.space, outside, results & needed)
+            stored = results & needed
+            if machine.is_available():
+                self.kernels[position] = kernel_text(group.space, outside, stored)
+            else:
+                self.kernels[position] = KernelText("", sorted(outside), sorted(stored))
 
     def _plan(self) -> int:
         """Give places to all results that can be written into one; return their bytes."""
@@ -211,7 +216,7 @@ class _Binder:
         row: list[_Call] = []
         start = 0
         for position, group in enumerate(self.groups):
-            if position in self.kernels:
+            if position in self.kernels and machine.is_available():
                 start = start if row else position
                 row.append(self._bind_kernel(self.kernels[position]))
                 actions.append(_nothing)
@@ -226,6 +231,8 @@ class _Binder:
         return actions
 
     def _bind_group(self, position: int, group: EntryGroup) -> Action:
+        if position in self.kernels:
+            return self._bind_blocks(group, self.kernels[position])
         [entry] = group.entries
         results = list(slots_in(entry.results))
         primitive = entry.primitive
@@ -267,6 +274,19 @@ class _Binder:
             call = partial(run, *arguments, out=out)
             return lambda _: call()
         return lambda values: run(*[_filled(part, values) for part in operands], out=out)
+
+    def _bind_blocks(self, group: EntryGroup, kernel: KernelText) -> Action:
+        assert group.space is not None
+        run = bind_blocks(group.space, kernel.reads, kernel.writes)
+        made = [slot for slot in kernel.writes if slot not in self.fixed]
+        slots = [*kernel.reads, *kernel.writes]
+
+        def call(values: list[Any]) -> None:
+            for slot in made:
+                values[slot] = np.empty(self.layouts[slot].shape, self.layouts[slot].dtype)
+            run({slot: values[slot] for slot in slots})
+
+        return call
 
     def _bind_kernel(self, kernel: KernelText) -> _Call:
         known = [*kernel.reads, *kernel.writes]

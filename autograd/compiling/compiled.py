@@ -14,6 +14,7 @@ import numpy as np
 
 from tapegrad import devices
 from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.compiling.blocks import LEAST_ENTRIES
 from tapegrad.autograd.compiling.bound import BoundProgram, bind_program
 from tapegrad.autograd.compiling.explaining import explanation
 from tapegrad.autograd.compiling.first_writes import write_first_instead_of_zeroing
@@ -25,6 +26,7 @@ from tapegrad.autograd.compiling.passes import (
     ownership_of,
     remove_unused,
 )
+from tapegrad.autograd.compiling.scalar_code import obstacle_to
 from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.replay.plain import bind_bodies
@@ -97,8 +99,12 @@ class Compiled(Replay[P]):
         for rewrite in PASSES:
             program = rewrite(program, layouts)
         ownership = ownership_of(program, layouts)
-        fuse = self._fuse and machine.is_available()
-        groups = group_entries(program, layouts, ownership, fuse=fuse)
+        if not self._fuse:
+            groups = group_entries(program, layouts, ownership, None)
+        elif machine.is_available():
+            groups = group_entries(program, layouts, ownership, obstacle_to)
+        else:
+            groups = group_entries(program, layouts, ownership, lambda _: "", LEAST_ENTRIES)
         bound = bind_program(program, groups, layouts, ownership)
         self._bound.append((program, bound))
         running = threading.Lock()  # a second thread must not write into the same memory

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -54,31 +54,36 @@ class EntryGroup:
 
 
 def group_entries(
-    program: Program, layouts: list[Layout], ownership: Ownership, *, fuse: bool
+    program: Program,
+    layouts: list[Layout],
+    ownership: Ownership,
+    obstacle: Callable[[ScalarCall], str] | None,
+    least: int = 0,
 ) -> list[EntryGroup]:
     """The entries of a program in groups, in an order in which they can run.
 
-    fuse: whether entries may join; without it each is a group by itself
+    obstacle: why a call cannot run in a kernel; None if there are no kernels, and each entry is a
+              group by itself
+    least:    the entries of the smallest array for which a kernel is worth while
     """
-    builder = _Builder(layouts, ownership, fuse=fuse)
+    builder = _Builder(layouts, ownership, obstacle, least)
     for index, entry in enumerate(program.entries):
         builder.add(index, entry)
     return builder.sorted_groups()
 
 
-def _space_of(traced: Traced, layouts: list[Layout]) -> Space:
-    """The space of a kernel for one entry alone.  Raises Unplaceable."""
-    values = [v for c in traced.calls for v in (*c.operands, c.result) if isinstance(v, Value)]
-    space = Space(max((v.shape for v in values), key=lambda s: (math.prod(s), len(s))))
-    space.add(traced.calls, layouts)
-    return space
-
-
 class _Builder:
-    def __init__(self, layouts: list[Layout], ownership: Ownership, *, fuse: bool) -> None:
+    def __init__(
+        self,
+        layouts: list[Layout],
+        ownership: Ownership,
+        obstacle: Callable[[ScalarCall], str] | None,
+        least: int,
+    ) -> None:
         self._layouts = layouts
         self._ownership = ownership
-        self._fuse = fuse
+        self._obstacle = obstacle
+        self._least = least
         self._groups: dict[int, EntryGroup] = {}
         self._of_entry: dict[int, int] = {}  # entry -> group
         self._made_by: dict[int, int] = {}  # slot -> entry
@@ -93,14 +98,19 @@ class _Builder:
         reason = ""
         traced: Traced | None = None
         space: Space | None = None
-        if self._fuse:
+        if self._obstacle is not None:
             try:
                 traced = self._see_through(trace_entry(entry, self._layouts))
-                space = _space_of(traced, self._layouts)
+                space = self._space_of(traced, self._obstacle)
             except (Untraceable, Unplaceable) as why:
                 traced, reason = None, str(why)
         needed = self._order(index, entry, traced)
         if traced is None or not self._join(index, entry, traced, needed):
+            if space is not None and math.prod(space.shape) < self._least:
+                # By its own body it reads stretched views themselves, not their bases.
+                space, reason = None, "its arrays are small"
+                makers = [s for s in slots_in(entry.operands) if s in self._made_by]
+                needed |= {self._of_entry[self._made_by[s]] for s in makers}
             self._groups[index] = EntryGroup([entry], index, space, reason, needed)
             self._of_entry[index] = index
             if space is not None:
@@ -110,6 +120,14 @@ class _Builder:
                 root = self._stretched.get(base, base)
                 if self._layouts[root].owner not in self._ownership.written:
                     self._stretched[entry.results[0].number] = root
+
+    def _space_of(self, traced: Traced, obstacle: Callable[[ScalarCall], str]) -> Space:
+        """The space of a kernel for one entry alone.  Raises Unplaceable."""
+        values = [v for c in traced.calls for v in (*c.operands, c.result) if isinstance(v, Value)]
+        shape = max((v.shape for v in values), key=lambda s: (math.prod(s), len(s)))
+        space = Space(shape, obstacle)
+        space.add(traced.calls, self._layouts)
+        return space
 
     def _see_through(self, traced: Traced) -> Traced:
         """The same calls on the bases of stretched views, whose numbers a kernel reads once."""

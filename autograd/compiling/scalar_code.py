@@ -20,7 +20,7 @@ from tapegrad.autograd.compiling.tracing import REDUCTIONS
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.tracing import ScalarCall
 
-__all__ = ["EXACT", "can_express", "emit_call", "emit_extremum"]
+__all__ = ["EXACT", "obstacle_to", "emit_call", "emit_extremum"]
 
 Emit = Callable[[Code, list[str], np.dtype[Any], int], str]
 
@@ -152,7 +152,7 @@ _OF_BOOLS = frozenset(
 )
 
 
-def can_express(call: ScalarCall) -> str:
+def obstacle_to(call: ScalarCall) -> str:
     """Why a call has no code; "" if it has."""
     dtype = call.dtypes[-1]
     if call.name in REDUCTIONS:

@@ -14,10 +14,10 @@ in a later *phase* than what is summed.  What needs a sum over all rows comes af
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.compiling.scalar_code import can_express
 from tapegrad.autograd.compiling.tracing import REDUCTIONS, ScalarCall, Value
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Space:
     """The rows and columns of one kernel, the calls in it, and where their values lie."""
 
     shape: tuple[int, ...]
+    obstacle: Callable[[ScalarCall], str]  # why a call cannot run in a kernel, "" if it can
     calls: list[ScalarCall] = field(default_factory=list)
     places: dict[Any, ValuePlace] = field(
         default_factory=dict
@@ -55,7 +56,12 @@ class Space:
     def copy(self) -> Space:
         """A space that can be filled further without changing this one."""
         return Space(
-            self.shape, list(self.calls), dict(self.places), dict(self.shapes), dict(self.outside)
+            self.shape,
+            self.obstacle,
+            list(self.calls),
+            dict(self.places),
+            dict(self.shapes),
+            dict(self.outside),
         )
 
     @property
@@ -71,7 +77,7 @@ class Space:
     def add(self, calls: tuple[ScalarCall, ...], layouts: list[Layout]) -> None:
         """ValuePlace all calls of one entry.  Raises Unplaceable; the space is then of no use."""
         for call in calls:
-            reason = can_express(call)
+            reason = self.obstacle(call)
             if reason:
                 raise Unplaceable(reason)
             place = self._reduced(call, layouts) if call.axes else self._computed(call, layouts)
