@@ -591,6 +591,37 @@ def test_a_square_matrix_confuses_no_rows_with_columns():
 
 
 @needs_llvm
+def test_a_sum_over_all_rows_that_is_stretched_again_stays_a_number_for_all():
+    def body(x):
+        total = np.sum(np.tanh(x), 0) * 2.0
+        wide = np.broadcast_to(total, (1, 17, 2))
+        return wide * wide, np.broadcast_to(np.sum(x * x), (3, 4)) + 1.0
+
+    x = single(17, 1)
+    for f, e in zip(third_call(compile(body), x), body(x), strict=True):
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-5)
+
+
+@needs_llvm
+@pytest.mark.parametrize("shape", [(4, 3, 5, 7), (2, 5, 16), (1, 4, 3, 3), (6, 3, 1, 1), (3, 1, 4)])
+def test_numbers_of_channels_and_their_sums_are_part_of_a_kernel(shape):
+    ones = (1, shape[1], *[1] * (len(shape) - 2))
+
+    def body(x, scale, shift):
+        z = np.maximum(x * scale + shift, 0.0) * scale
+        others = tuple(i for i in range(len(shape)) if i != 1)
+        return z, np.sum(z * z, others), np.mean(x * z, others, keepdims=True), np.sum(z)
+
+    args = single(*shape), single(*ones), single(*ones[1:])
+    step = compile(body)
+    found = third_call(step, *args)
+    assert kernels(step) <= 2
+    for f, e in zip(found, body(*args), strict=True):
+        assert f.shape == e.shape
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-4, atol=1e-5)
+
+
+@needs_llvm
 def test_a_whole_normalization_with_its_gradient_is_one_kernel():
     def loss(x, g, h):
         c = x - np.mean(x, -1, keepdims=True)

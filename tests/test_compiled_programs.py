@@ -64,7 +64,8 @@ def run_program(program, arguments, states):
         elif kind == "binary" and fits(x, y):
             new = BINARY[b % len(BINARY)](x, y)
         elif kind == "sum" and x.ndim:
-            axis = [None, -1, 0, tuple(range(x.ndim - 1)), tuple(range(x.ndim))][b % 5]
+            others = tuple(i for i in range(x.ndim) if i != 1)
+            axis = [None, -1, 0, tuple(range(x.ndim - 1)), tuple(range(x.ndim)), others][b % 6]
             new = (np.mean if c % 2 else np.sum)(x, axis=axis, keepdims=bool(c % 3)) * 0.3
         elif kind == "max" and x.ndim:
             new = (np.max if c % 2 else np.min)(x, axis=-1, keepdims=bool(c % 3))
@@ -103,6 +104,8 @@ def compare(seed, fuse, derive):
     rng = np.random.default_rng(seed)
     full = tuple(rng.choice([1, 2, 3, 5, 16, 17, 33], int(rng.integers(1, 4))).tolist())
     candidates = [full, full, (*full[:-1], 1), full[-1:], (), full[:-1] or (1,)]
+    if len(full) == 3:  # a number for each channel
+        candidates += [(1, full[1], 1), (full[1], 1)] * 2
     shapes = [candidates[i] for i in rng.integers(0, len(candidates), 3)]
     shapes[0] = full
     dtypes = [np.float32 if rng.random() < 0.75 else np.float64 for _ in shapes]

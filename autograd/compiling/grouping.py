@@ -84,6 +84,7 @@ class _Builder:
         self._ownership = ownership
         self._obstacle = obstacle
         self._least = least
+        self._channels = not least  # blocks of rows have none
         self._groups: dict[int, EntryGroup] = {}
         self._of_entry: dict[int, int] = {}  # entry -> group
         self._made_by: dict[int, int] = {}  # slot -> entry
@@ -125,7 +126,7 @@ class _Builder:
         """The space of a kernel for one entry alone.  Raises Unplaceable."""
         values = [v for c in traced.calls for v in (*c.operands, c.result) if isinstance(v, Value)]
         shape = max((v.shape for v in values), key=lambda s: (math.prod(s), len(s)))
-        space = Space(shape, obstacle)
+        space = Space(shape, obstacle, channels=self._channels)
         space.add(traced.calls, self._layouts)
         return space
 

@@ -128,7 +128,7 @@ class _Writer:
         self.totals: dict[Any, str] = {}
         for call in self.calls:
             if call.axes and self._place(call)[1] == END:
-                count = self.columns if self._place(call)[0] == "col" else 1
+                count = self._length(self._place(call)[0])
                 pointer = self.totals[key_of(call.result)] = self._more_memory(8 * count)
                 self._loop(count, 1, self._clear(pointer))
         for call in self.calls:
@@ -138,6 +138,15 @@ class _Writer:
                 width = _bytes(call.result.dtype)
                 padded = -(-self.columns // LANES) * LANES * width
                 self.waiting[key] = self._more_memory(padded)
+
+    def _length(self, kind: str) -> int:
+        """How many numbers a sum over all rows has."""
+        if kind == "channel":
+            return self.space.shape[1]
+        return self.columns if kind == "col" else 1
+
+    def _channel(self, row: str) -> str:
+        return self.code.let(f"urem i64 {row}, {self.space.shape[1]}")
 
     def _clear(self, pointer: str) -> Callable[[str], None]:
         def clear(index: str) -> None:
@@ -218,6 +227,8 @@ class _Writer:
         for key, kind in self.outside.items():
             if kind == "row":
                 self.singles[key] = self._load_single(key, row)
+            elif kind == "channel":
+                self.singles[key] = self._load_single(key, self._channel(row))
         offset = self.code.let(f"mul i64 {row}, {self.columns}")
         for phase in range(last + 1):
             for call in self.calls:
@@ -392,9 +403,10 @@ class _Writer:
                 total = emit_extremum(_TESTS[call.name], code, halves, dtype, width)
         key = key_of(call.result)
         if self._place(call)[1] == END:
-            before = self._load_at(self.totals[key], DOUBLE, "0", 1, None)
+            at = self._channel(row) if self._place(call)[0] == "channel" else "0"
+            before = self._load_at(self.totals[key], DOUBLE, at, 1, None)
             total = code.binary("fadd", before, total, DOUBLE, 1)
-            self._store_at(self.totals[key], DOUBLE, total, "0", 1, None)
+            self._store_at(self.totals[key], DOUBLE, total, at, 1, None)
             return
         self.singles[key] = code.convert(total, dtype, call.result.dtype, 1)
         if key in self.stored:
@@ -416,9 +428,10 @@ class _Writer:
                 if key in self.stored:
                     self._store(key, self.singles[key], "0", 1, None)
             else:
-                self._loop(self.columns, 1, self._write_column(call))
+                count = self._length(self._place(call)[0])
+                self._loop(count, 1, self._write_number(call))
 
-    def _write_column(self, call: ScalarCall) -> Callable[[str], None]:
+    def _write_number(self, call: ScalarCall) -> Callable[[str], None]:
         key = key_of(call.result)
 
         def write(index: str) -> None:

@@ -1,12 +1,15 @@
 """A `Space` is the loop of one kernel: rows of columns, and how each value lies in them.
 
-Values of a fused run are of four kinds:
+Values of a fused run are of five kinds:
 
 - full: one number for each row and column
 - row:  one number for each row; a sum along the last axis gives one
 - col:  one number for each column, read from outside; a sum over all rows gives one, at the end
 - one:  a single number
+- channel: one number for each index of the second axis, as images have them; a sum over all other
+        axes gives one, at the end
 
+Rows end before the last axis, or, where there are channels, before the third.
 Within a row the loop over columns may have to run more than once: what needs the sum of a row comes
 in a later *phase* than what is summed.  What needs a sum over all rows comes after the loop.
 """
@@ -34,7 +37,7 @@ class Unplaceable(Exception):  # noqa: N818  # no error: the call belongs to ano
 
 @dataclass(frozen=True)
 class ValuePlace:
-    """kind: "full", "row", "col" or "one"; phase: from when on the value is known."""
+    """kind: "full", "row", "col", "one" or "channel"; phase: from when on the value is known."""
 
     kind: str
     phase: int
@@ -46,6 +49,8 @@ class Space:
 
     shape: tuple[int, ...]
     obstacle: Callable[[ScalarCall], str]  # why a call cannot run in a kernel, "" if it can
+    channels: bool = False  # whether values of the kind "channel" may take part
+    split: int | None = None  # the first axis of the columns; None while any would do
     calls: list[ScalarCall] = field(default_factory=list)
     places: dict[Any, ValuePlace] = field(
         default_factory=dict
@@ -58,6 +63,8 @@ class Space:
         return Space(
             self.shape,
             self.obstacle,
+            self.channels,
+            self.split,
             list(self.calls),
             dict(self.places),
             dict(self.shapes),
@@ -67,12 +74,24 @@ class Space:
     @property
     def columns(self) -> int:
         """The length of a row."""
-        return self.shape[-1] if self.shape else 1
+        return math.prod(self.shape[self._first_column() :])
 
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return math.prod(self.shape[:-1])
+        return math.prod(self.shape[: self._first_column()])
+
+    def _first_column(self) -> int:
+        return max(len(self.shape) - 1, 0) if self.split is None else self.split
+
+    def _split_at(self, axis: int) -> None:
+        """Let rows end before an axis.  Raises Unplaceable if they end elsewhere already."""
+        if self.split not in {None, axis}:
+            raise Unplaceable("its rows end elsewhere")
+        self.split = axis
+
+    def _split_last(self) -> None:
+        self._split_at(max(len(self.shape) - 1, 0))
 
     def add(self, calls: tuple[ScalarCall, ...], layouts: list[Layout]) -> None:
         """ValuePlace all calls of one entry.  Raises Unplaceable; the space is then of no use."""
@@ -107,13 +126,24 @@ class Space:
             kind = "col"
         elif layout.shape == self.shape[:-1] == shape:
             kind = "row"
+        elif self._is_channel(layout.shape) and shape == self.shape:
+            kind = "channel"
         else:
             raise Unplaceable(f"shapes {layout.shape} and {self.shape}")
+        if kind in {"row", "col"}:
+            self._split_last()
+        if kind == "channel":
+            self._split_at(2)
         if kind == "row" and not self._meets(layout.shape, shape):
             raise Unplaceable("its rows are another value's columns")
         if self.outside.setdefault(value.slot, kind) != kind:  # type: ignore[arg-type]  # as above
             raise Unplaceable("an operand is a row here and a column there")
         return ValuePlace(kind, 0)
+
+    def _is_channel(self, shape: tuple[int, ...]) -> bool:
+        bare = shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+        axes = len(self.shape)
+        return self.channels and axes > 2 and bare == (self.shape[1], *[1] * (axes - 2))
 
     def _is_column(self, shape: tuple[int, ...]) -> bool:
         bare = shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
@@ -132,11 +162,13 @@ class Space:
             if phase == END:
                 raise Unplaceable("it needs a sum over all rows")
             return ValuePlace("full", phase)
-        if "full" in kinds or "col" in kinds:
+        if kinds & {"full", "col", "channel"}:
             raise Unplaceable("its shape is not the kernel's")
         if phase == END:
             if kinds - {"one"} and self.rows > 1:
                 raise Unplaceable("it needs a sum over all rows")
+            if math.prod(shape) != 1:
+                raise Unplaceable("it stretches a single number")
             return ValuePlace("one", END)
         if "row" in kinds:
             if shape not in {(*self.shape[:-1], 1), self.shape[:-1]} and self.rows > 1:
@@ -157,13 +189,18 @@ class Space:
         last = len(self.shape) - 1
         long = {i for i, n in enumerate(self.shape) if n != 1}
         if last in call.axes and long & set(call.axes) <= {last}:
+            self._split_last()
             return ValuePlace("row", place.phase + 1)
         if call.name != "sum":
             raise Unplaceable("an extremum over rows")
         if long <= set(call.axes):
             return ValuePlace("one", END)
         if last not in call.axes and long - {last} <= set(call.axes):
+            self._split_last()
             return ValuePlace("col", END)
+        if self.channels and last > 1 and 1 not in call.axes and long - {1} <= set(call.axes):
+            self._split_at(2)
+            return ValuePlace("channel", END)
         raise Unplaceable("a sum over some axes that are not the last")
 
 
