@@ -161,7 +161,8 @@ class _Blocks:
         for result in self.end_results:
             place = self.places[key_of(result)]
             if known[place] is None:
-                known[place] = np.empty((1, 1), result.dtype)
+                is_column = self.space.places[key_of(result)].kind == "col"
+                known[place] = np.empty((1, self.columns if is_column else 1), result.dtype)
         for call, total, (_, _, place) in zip(self.sums, totals, self.sum_steps, strict=True):
             if key_of(call.result) in self.writes:
                 known[place][...] = total

@@ -414,31 +414,36 @@ class _Writer:
 
     def _finish(self) -> None:
         """Sums over all rows in their own dtype, and the calls that need them."""
-        for call in self.calls:
+        ends = [c for c in self.calls if self._place(c)[1] == END]
+        for call in ends:
             key = key_of(call.result)
-            if self._place(call)[1] != END:
+            if self._place(call)[0] != "one":
                 continue
-            if not call.axes:
-                self._single_call(call)
-                if key in self.stored:
-                    self._store(key, self.singles[key], "0", 1, None)
-            elif self._place(call)[0] == "one":
+            if call.axes:
                 total = self._load_at(self.totals[key], DOUBLE, "0", 1, None)
                 self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
-                if key in self.stored:
-                    self._store(key, self.singles[key], "0", 1, None)
             else:
-                count = self._length(self._place(call)[0])
-                self._loop(count, 1, self._write_number(call))
+                self._single_call(call)
+            if key in self.stored:
+                self._store(key, self.singles[key], "0", 1, None)
+        for kind in ("col", "channel"):
+            calls = [c for c in ends if self._place(c)[0] == kind]
+            if calls:
+                self._loop(self._length(kind), 1, self._write_numbers(calls))
 
-    def _write_number(self, call: ScalarCall) -> Callable[[str], None]:
-        key = key_of(call.result)
+    def _write_numbers(self, calls: list[ScalarCall]) -> Callable[[str], None]:
+        """The body of a loop over sums over all rows, and over what is computed of them."""
 
         def write(index: str) -> None:
-            total = self._load_at(self.totals[key], DOUBLE, index, 1, None)
-            total = self.code.convert(total, DOUBLE, call.result.dtype, 1)
-            if key in self.stored:
-                self._store(key, total, index, 1, None)
+            for call in calls:
+                key = key_of(call.result)
+                if call.axes:
+                    total = self._load_at(self.totals[key], DOUBLE, index, 1, None)
+                    self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
+                else:
+                    self._single_call(call)
+                if key in self.stored:
+                    self._store(key, self.singles[key], index, 1, None)
 
         return write
 

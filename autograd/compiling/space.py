@@ -162,6 +162,13 @@ class Space:
             if phase == END:
                 raise Unplaceable("it needs a sum over all rows")
             return ValuePlace("full", phase)
+        if phase == END and (kinds - {"one"}) in ({"col"}, {"channel"}):
+            for value in call.operands:  # what is left of all rows: entry by entry, at the end
+                key = key_of(value) if isinstance(value, Value) else None
+                place = self.places.get(key)
+                if place is not None and place.kind != "one" and self.shapes[key] != shape:
+                    raise Unplaceable("its shape is not that of the sum")
+            return ValuePlace(*(kinds - {"one"}), END)
         if kinds & {"full", "col", "channel"}:
             raise Unplaceable("its shape is not the kernel's")
         if phase == END:
