@@ -14,6 +14,7 @@ from tapegrad.autograd import Parameter, ReplayError, Tensor, ops, value_and_gra
 from tapegrad.autograd.compiling import bound, buffers, machine
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
 from tapegrad.autograd.compiling.functions import FUNCTIONS
+from tapegrad.autograd.compiling.kernel_text import KernelText
 from tapegrad.autograd.compiling.scalar_code import EXACT
 from tapegrad.autograd.core.tree import leaves
 
@@ -34,7 +35,7 @@ def third_call(step, *args):
 
 
 def bound_program(step):
-    [(_, found)] = step._bound
+    [(_, _, found)] = step._bound
     assert not isinstance(found, str)
     return found
 
@@ -668,6 +669,33 @@ def test_without_llvm_large_arrays_are_computed_in_blocks(monkeypatch):
     np.testing.assert_allclose(third_call(step, x).numpy(), body(x.astype(float)), rtol=1e-5)
     assert kernels(step) == 1
     assert calls(step) == []
+
+
+@needs_llvm
+def test_a_kernel_that_llvm_refuses_is_not_used(monkeypatch):
+    monkeypatch.setattr(bound, "kernel_text", lambda *_: KernelText("no such text", [], []))
+    step = compile(lambda x: np.exp(x * 2.0) + 1.0)
+    x = single(4)
+    step(x)
+    with pytest.warns(RuntimeWarning, match="LLVM refuses a kernel"):
+        step(x)
+    np.testing.assert_array_equal(step(x).numpy(), np.exp(x * 2) + 1)
+    assert kernels(step) == 0
+
+
+def test_what_is_dropped_as_a_variant_is_freed():
+    factor = [1.0]
+    step = compile(lambda x: np.exp(x * factor[0]) + 1.0)
+    x = single(4)
+    for number in range(12):
+        factor[0] = float(number)
+        third_call_of_many(step, x)
+    assert step.recorded == len(step.explain().split("\n\nruns")) - 1 == 8
+
+
+def third_call_of_many(step, x):
+    for _ in range(3):
+        step(x)
 
 
 # What it says -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ settings is recorded anew.  Only what runs a recorded program is another.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
@@ -33,6 +34,7 @@ from tapegrad.autograd.replay.plain import bind_bodies
 from tapegrad.autograd.replay.step import Replay
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.layouts import Layout
     from tapegrad.autograd.replay.program import Program, ProgramRun
     from tapegrad.autograd.replay.recording import Recording
 
@@ -44,6 +46,7 @@ _Form = tuple[tuple[int, ...], "np.dtype[Any]", tuple[int, ...]] | None
 PASSES = (fold_constants, join_equal_entries, remove_unused, write_first_instead_of_zeroing)
 
 NOT_RECORDED = "{name} has not been recorded yet: call it twice first.\n"
+REFUSED = "compile: LLVM refuses a kernel, so operations run one by one: {error}"
 NOT_ON_NUMPY = "some of its arrays are no aligned NumPy arrays"
 
 
@@ -53,8 +56,10 @@ class Compiled(Replay[P]):
     def __init__(self, step: Callable[P, Any], *, fuse: bool = True) -> None:
         super().__init__(step)
         self._fuse = fuse
-        self._bound: list[tuple[Program, BoundProgram | str]] = []
-        self._latest: tuple[list[_Form], Program, ProgramRun] | None = None
+        # (program as recorded, after the passes, what runs it)
+        self._bound: list[tuple[Program, Program, BoundProgram | str]] = []
+        # the form of the arguments, what is known of it, and the program that ran
+        self._latest: tuple[list[_Form], Any, Program, ProgramRun] | None = None
 
     _step_results = ("_variants", "_bound", "_latest")
 
@@ -63,9 +68,10 @@ class Compiled(Replay[P]):
         latest = self._latest
         if latest is None or kwargs or is_followed():
             return self._call_slowly(args, kwargs)
-        forms, program, run = latest
+        forms, known, program, run = latest
         arrays = [array_of(a) if isinstance(a, Tensor) else a for a in args]
         if list(map(_form, arrays)) == forms and _are_distinct(arrays) and program.is_valid():
+            known.misses = 0
             return run(arrays)
         return self._call_slowly(args, kwargs)
 
@@ -77,7 +83,7 @@ class Compiled(Replay[P]):
             known = self._variants.get(self._call_key(list(args), arrays))
             programs = known.programs if known is not None else []
             found = next(((p, run) for p, run in programs if p.is_valid()), None)
-            self._latest = None if found is None else (forms, *found)
+            self._latest = None if found is None else (forms, known, *found)
         return result
 
     def explain(self) -> str:
@@ -86,41 +92,43 @@ class Compiled(Replay[P]):
         Where something kept an entry out of a kernel, the table says what.  One part for each
         variant (shapes, settings) that has been compiled.
         """
+        self._forget_old_programs()
         if not self._bound:
             return NOT_RECORDED.format(name=self.__name__)
-        return "\n".join(explanation(program, bound) for program, bound in self._bound)
+        return "\n".join(explanation(program, bound) for _, program, bound in self._bound)
+
+    def _forget_old_programs(self) -> None:
+        """Keep nothing of variants that `replay` has dropped."""
+        kept = {id(p) for known in self._variants.values() for p, _ in known.programs}
+        self._bound = [each for each in self._bound if id(each[0]) in kept]
 
     def _bind(self, program: Program, recording: Recording) -> ProgramRun:
-        plain = bind_bodies(program)
+        self._forget_old_programs()
+        recorded, plain = program, bind_bodies(program)
         layouts = layouts_of(recording.arrays)
         if layouts is None:
-            self._bound.append((program, NOT_ON_NUMPY))
+            self._bound.append((recorded, program, NOT_ON_NUMPY))
             return plain
         for rewrite in PASSES:
             program = rewrite(program, layouts)
+        bound = self._compile(program, layouts)
+        self._bound.append((recorded, program, bound))
+        return _guarded(bound.run, plain, program.apart)
+
+    def _compile(self, program: Program, layouts: list[Layout]) -> BoundProgram:
         ownership = ownership_of(program, layouts)
-        if not self._fuse:
-            groups = group_entries(program, layouts, ownership, None)
-        elif machine.is_available():
-            groups = group_entries(program, layouts, ownership, obstacle_to)
-        else:
-            groups = group_entries(program, layouts, ownership, lambda _: "", LEAST_ENTRIES)
-        bound = bind_program(program, groups, layouts, ownership)
-        self._bound.append((program, bound))
-        running = threading.Lock()  # a second thread must not write into the same memory
-        apart = program.apart
-
-        def run(arrays: list[Any]) -> Any:
-            if any(np.may_share_memory(a, b) for b in apart for a in arrays):
-                return plain(arrays)
-            if not running.acquire(blocking=False):
-                return plain(arrays)
+        if self._fuse and machine.is_available():
             try:
-                return bound.run(arrays)
-            finally:
-                running.release()
-
-        return run
+                groups = group_entries(program, layouts, ownership, obstacle_to)
+                return bind_program(program, groups, layouts, ownership)
+            except RuntimeError as error:  # LLVM refuses a text on this machine
+                warnings.warn(REFUSED.format(error=error), RuntimeWarning, stacklevel=5)
+                groups = group_entries(program, layouts, ownership, None)
+        elif self._fuse:
+            groups = group_entries(program, layouts, ownership, lambda _: "", LEAST_ENTRIES)
+        else:
+            groups = group_entries(program, layouts, ownership, None)
+        return bind_program(program, groups, layouts, ownership)
 
     def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
         layouts = tuple(
@@ -128,6 +136,26 @@ class Compiled(Replay[P]):
             for a in arrays
         )
         return layouts, super()._call_key(nest, arrays)
+
+
+def _guarded(run: ProgramRun, plain: ProgramRun, apart: tuple[Any, ...]) -> ProgramRun:
+    """Run compiled, or replay where that would not do.
+
+    apart: the memory that no argument may share
+    """
+    running = threading.Lock()  # a second thread must not write into the same memory
+
+    def guarded(arrays: list[Any]) -> Any:
+        if any(np.may_share_memory(a, b) for b in apart for a in arrays):
+            return plain(arrays)
+        if not running.acquire(blocking=False):
+            return plain(arrays)
+        try:
+            return run(arrays)
+        finally:
+            running.release()
+
+    return guarded
 
 
 def _form(array: Any) -> _Form:
