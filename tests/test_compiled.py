@@ -346,6 +346,21 @@ def test_equal_entries_with_a_write_between_them_stay_two():
         np.testing.assert_array_equal(second.numpy(), (x + 1) * 2)
 
 
+def test_views_of_one_of_two_equal_values_keep_its_memory_alive():
+    def body(x):
+        first = np.tanh(x * 2.0)
+        second = np.tanh(x * 2.0)
+        turned = second.T
+        other = np.sort(first, 0) + 1.0
+        for _ in range(4):
+            other = np.sort(other, 0) * 2.0
+        return np.sort(turned, 0) + other.T
+
+    step = compile(body, fuse=False)
+    x = single(7, 5)
+    np.testing.assert_array_equal(third_call(step, x).numpy(), body(x))
+
+
 def test_a_constant_is_computed_once():
     def body(x):
         return x * (np.float32(2) * ops.exp(np.zeros((1, 3), np.float32)))

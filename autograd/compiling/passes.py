@@ -78,13 +78,18 @@ def join_equal_entries(program: Program, layouts: list[Layout]) -> Program:
     """The program with one entry in place of several pure ones that compute the same."""
     ownership = ownership_of(program, layouts)
     produced = Counter(slot for e in program.entries for slot in slots_in(e.results))
+    sharing = Counter(layout.owner for layout in layouts)
     instead: dict[int, int] = {}
     known: dict[Any, int] = {}
     kept = []
     for entry in program.entries:
         entry = replace(entry, operands=_renamed(entry.operands, instead))
         results = list(slots_in(entry.results))
-        if len(results) == 1 and produced[results[0]] == 1 and _may_join(entry, layouts, ownership):
+        alone = (
+            len(results) == 1 and produced[results[0]] == sharing[layouts[results[0]].owner] == 1
+        )
+        # Not what has views: these would then lie in the memory of the first entry's result.
+        if alone and _may_join(entry, layouts, ownership):
             key = (entry.primitive.name, id(entry.primitive), repr(entry.operands),
                    repr(entry.settings))  # fmt: skip
             first = known.setdefault(key, results[0])
