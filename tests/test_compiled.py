@@ -351,10 +351,10 @@ def test_views_of_one_of_two_equal_values_keep_its_memory_alive():
         first = np.tanh(x * 2.0)
         second = np.tanh(x * 2.0)
         turned = second.T
-        other = np.sort(first, 0) + 1.0
+        other = np.abs(first) + 1.0
         for _ in range(4):
-            other = np.sort(other, 0) * 2.0
-        return np.sort(turned, 0) + other.T
+            other = np.sqrt(other) * 2.0
+        return turned * 1.0 + other.T
 
     step = compile(body, fuse=False)
     x = single(7, 5)
