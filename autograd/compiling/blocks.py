@@ -136,7 +136,7 @@ class _Blocks:
                 cut.append((self.places[slot], matrix))
         for place, memory in self.scratch.items():
             known[place] = memory
-        totals = [0.0] * len(self.sum_steps)
+        totals: list[Any] = [0.0] * len(self.sum_steps)
         with np.errstate(all="ignore"):
             for start in range(0, self.rows, self.height):
                 stop = min(start + self.height, self.rows)

@@ -299,7 +299,7 @@ class _Binder:
             table[index] = self.scratch.ctypes.data + offset
             offset += _padded(nbytes)
         held = [self.scratch, *(self.fixed[slot] for slot in known if slot in self.fixed)]
-        call = _Call(machine.address_of(kernel.text), table, held)
+        call = _Call(machine.kernel_address(kernel.text), table, held)
         for index, slot in enumerate(known):
             if slot not in self.fixed:
                 layout = self.layouts[slot] if index >= len(kernel.reads) else None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tapegrad.autograd.compiling.machine_text import BOOL, DOUBLE, FLOAT, Code, type_of
+from tapegrad.autograd.compiling.machine_text import DOUBLE, Code, type_of
 from tapegrad.autograd.compiling.scalar_code import emit_call, emit_extremum
 from tapegrad.autograd.compiling.space import END, Space, key_of
 from tapegrad.autograd.compiling.tracing import ScalarCall, Value
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["LANES", "KernelText", "kernel_text"]
 
 LANES = 16  # numbers in one vector
-_STORED = {FLOAT: "float", DOUBLE: "double", BOOL: "i8"}
 
 
 @dataclass
@@ -135,7 +134,7 @@ class _Writer:
             key = key_of(call.result)
             kind, phase = self._place(call)
             if kind == "full" and key not in self.stored and self._needed_after(key, phase):
-                width = _bytes(call.result.dtype)
+                width = call.result.dtype.itemsize
                 padded = -(-self.columns // LANES) * LANES * width
                 self.waiting[key] = self._more_memory(padded)
 
@@ -358,15 +357,15 @@ class _Writer:
             if key in self.stored:
                 self._store(key, known[key], at, LANES, mask)
             elif key in self.waiting:
-                self._store_at(self.waiting[key], self.dtypes[key], known[key], index, LANES, None)
+                self.code.store(self.waiting[key], self.dtypes[key], known[key], index, LANES, None)
         return [totals[id(c)] for c in sums]
 
     def _load_columns(self, key: Any, index: str, at: str, mask: str | None) -> str:
         dtype = self.dtypes[key]
         if key in self.waiting:
-            return self._load_at(self.waiting[key], dtype, index, LANES, None)
+            return self.code.load(self.waiting[key], dtype, index, LANES, None)
         where = index if self.outside.get(key) == "col" else at
-        return self._load_at(self.pointers[key], dtype, where, LANES, mask)
+        return self.code.load(self.pointers[key], dtype, where, LANES, mask)
 
     def _add(self, call: ScalarCall, total: str, value: str, mask: str | None) -> str:
         code, dtype = self.code, call.result.dtype
@@ -381,9 +380,9 @@ class _Writer:
     def _add_to_columns(self, call: ScalarCall, value: str, index: str, mask: str | None) -> None:
         pointer = self.totals[key_of(call.result)]
         wide = self.code.convert(value, call.result.dtype, DOUBLE, LANES)
-        before = self._load_at(pointer, DOUBLE, index, LANES, mask)
+        before = self.code.load(pointer, DOUBLE, index, LANES, mask)
         total = self.code.binary("fadd", before, wide, DOUBLE, LANES)
-        self._store_at(pointer, DOUBLE, total, index, LANES, mask)
+        self.code.store(pointer, DOUBLE, total, index, LANES, mask)
 
     def _end_sum(self, call: ScalarCall, total: str, row: str) -> None:
         """Join the lanes of a sum to one number; of a sum over all rows, add it to the others."""
@@ -404,9 +403,9 @@ class _Writer:
         key = key_of(call.result)
         if self._place(call)[1] == END:
             at = self._channel(row) if self._place(call)[0] == "channel" else "0"
-            before = self._load_at(self.totals[key], DOUBLE, at, 1, None)
+            before = self.code.load(self.totals[key], DOUBLE, at, 1, None)
             total = code.binary("fadd", before, total, DOUBLE, 1)
-            self._store_at(self.totals[key], DOUBLE, total, at, 1, None)
+            self.code.store(self.totals[key], DOUBLE, total, at, 1, None)
             return
         self.singles[key] = code.convert(total, dtype, call.result.dtype, 1)
         if key in self.stored:
@@ -420,7 +419,7 @@ class _Writer:
             if self._place(call)[0] != "one":
                 continue
             if call.axes:
-                total = self._load_at(self.totals[key], DOUBLE, "0", 1, None)
+                total = self.code.load(self.totals[key], DOUBLE, "0", 1, None)
                 self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
             else:
                 self._single_call(call)
@@ -438,7 +437,7 @@ class _Writer:
             for call in calls:
                 key = key_of(call.result)
                 if call.axes:
-                    total = self._load_at(self.totals[key], DOUBLE, index, 1, None)
+                    total = self.code.load(self.totals[key], DOUBLE, index, 1, None)
                     self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
                 else:
                     self._single_call(call)
@@ -450,49 +449,12 @@ class _Writer:
     # Memory ---------------------------------------------------------------------------------------
 
     def _load_single(self, key: Any, at: str) -> str:
-        return self._load_at(self.pointers[key], self.dtypes[key], at, 1, None)
+        return self.code.load(self.pointers[key], self.dtypes[key], at, 1, None)
 
     def _store(self, key: Any, value: str, at: str, width: int, mask: str | None) -> None:
-        self._store_at(self.pointers[key], self.dtypes[key], value, at, width, mask)
-
-    def _load_at(
-        self, pointer: str, dtype: np.dtype[Any], at: str, width: int, mask: str | None
-    ) -> str:
-        code, item = self.code, _STORED[dtype]
-        place = code.let(f"getelementptr {item}, ptr {pointer}, i64 {at}")
-        kind, align = f"<{width} x {item}>", _bytes(dtype)
-        if mask is None:
-            value = code.let(f"load {kind}, ptr {place}, align {align}")
-        else:
-            function = f"@llvm.masked.load.v{width}{_SUFFIX[dtype]}.p0"
-            code.declared[function] = f"declare {kind} {function}(ptr, i32, <{width} x i1>, {kind})"
-            value = code.let(
-                f"call {kind} {function}(ptr {place}, i32 {align}, <{width} x i1> {mask}, "
-                f"{kind} zeroinitializer)"
-            )
-        if dtype == BOOL:
-            value = code.let(f"icmp ne {kind} {value}, zeroinitializer")
-        return value
-
-    def _store_at(
-        self, pointer: str, dtype: np.dtype[Any], value: str, at: str, width: int, mask: str | None
-    ) -> None:
-        code, item = self.code, _STORED[dtype]
-        kind, align = f"<{width} x {item}>", _bytes(dtype)
-        if dtype == BOOL:
-            value = code.let(f"zext <{width} x i1> {value} to {kind}")
-        place = code.let(f"getelementptr {item}, ptr {pointer}, i64 {at}")
-        if mask is None:
-            code.do(f"store {kind} {value}, ptr {place}, align {align}")
-            return
-        function = f"@llvm.masked.store.v{width}{_SUFFIX[dtype]}.p0"
-        code.declared[function] = f"declare void {function}({kind}, ptr, i32, <{width} x i1>)"
-        code.do(
-            f"call void {function}({kind} {value}, ptr {place}, i32 {align}, <{width} x i1> {mask})"
-        )
+        self.code.store(self.pointers[key], self.dtypes[key], value, at, width, mask)
 
 
-_SUFFIX = {FLOAT: "f32", DOUBLE: "f64", BOOL: "i8"}
 _TESTS = {"max": "oge", "min": "ole"}
 
 
@@ -503,7 +465,3 @@ def _identity(name: str) -> float:
 
 def _lanes(start: int, width: int) -> str:
     return f"<{width} x i32> <{', '.join(f'i32 {start + i}' for i in range(width))}>"
-
-
-def _bytes(dtype: np.dtype[Any]) -> int:
-    return dtype.itemsize

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["address_of", "call_all", "is_available"]
+__all__ = ["kernel_address", "call_all", "is_available"]
 
 Kernel = Callable[[Any], None]
 
@@ -55,7 +55,7 @@ def is_available() -> bool:
     return True
 
 
-def address_of(text: str) -> int:
+def kernel_address(text: str) -> int:
     """Where the function `kernel` of a text lies; it takes the address of a table.
 
     Equal texts share one.  Raises RuntimeError if LLVM refuses the text.

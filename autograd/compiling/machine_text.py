@@ -16,6 +16,8 @@ __all__ = ["Code", "FLOAT", "DOUBLE", "BOOL", "type_of"]
 
 FLOAT, DOUBLE, BOOL = np.dtype(np.float32), np.dtype(np.float64), np.dtype(bool)
 _NAMES = {FLOAT: "float", DOUBLE: "double", BOOL: "i1"}
+_STORED = {FLOAT: "float", DOUBLE: "double", BOOL: "i8"}  # in memory
+_SUFFIX = {FLOAT: "f32", DOUBLE: "f64", BOOL: "i8"}
 
 
 def type_of(dtype: np.dtype[Any], width: int) -> str:
@@ -99,3 +101,41 @@ class Code:
         else:
             how = "fpext" if new == DOUBLE else "fptrunc"
         return self.let(f"{how} {type_of(old, width)} {value} to {type_of(new, width)}")
+
+    def load(
+        self, pointer: str, dtype: np.dtype[Any], at: str, width: int, mask: str | None
+    ) -> str:
+        """Numbers from memory, beginning with number `at`; masked ones are 0."""
+        item = _STORED[dtype]
+        place = self.let(f"getelementptr {item}, ptr {pointer}, i64 {at}")
+        kind, align = f"<{width} x {item}>", dtype.itemsize
+        if mask is None:
+            value = self.let(f"load {kind}, ptr {place}, align {align}")
+        else:
+            function = f"@llvm.masked.load.v{width}{_SUFFIX[dtype]}.p0"
+            self.declared[function] = f"declare {kind} {function}(ptr, i32, <{width} x i1>, {kind})"
+            value = self.let(
+                f"call {kind} {function}(ptr {place}, i32 {align}, <{width} x i1> {mask}, "
+                f"{kind} zeroinitializer)"
+            )
+        if dtype == BOOL:
+            value = self.let(f"icmp ne {kind} {value}, zeroinitializer")
+        return value
+
+    def store(
+        self, pointer: str, dtype: np.dtype[Any], value: str, at: str, width: int, mask: str | None
+    ) -> None:
+        """Numbers into memory, beginning at number `at`, but for masked ones."""
+        item = _STORED[dtype]
+        kind, align = f"<{width} x {item}>", dtype.itemsize
+        if dtype == BOOL:
+            value = self.let(f"zext <{width} x i1> {value} to {kind}")
+        place = self.let(f"getelementptr {item}, ptr {pointer}, i64 {at}")
+        if mask is None:
+            self.do(f"store {kind} {value}, ptr {place}, align {align}")
+            return
+        function = f"@llvm.masked.store.v{width}{_SUFFIX[dtype]}.p0"
+        self.declared[function] = f"declare void {function}({kind}, ptr, i32, <{width} x i1>)"
+        self.do(
+            f"call void {function}({kind} {value}, ptr {place}, i32 {align}, <{width} x i1> {mask})"
+        )

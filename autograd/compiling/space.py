@@ -168,7 +168,8 @@ class Space:
                 place = self.places.get(key)
                 if place is not None and place.kind != "one" and self.shapes[key] != shape:
                     raise Unplaceable("its shape is not that of the sum")
-            return ValuePlace(*(kinds - {"one"}), END)
+            [kind] = kinds - {"one"}
+            return ValuePlace(kind, END)
         if kinds & {"full", "col", "channel"}:
             raise Unplaceable("its shape is not the kernel's")
         if phase == END:
