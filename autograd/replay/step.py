@@ -133,6 +133,7 @@ class Replay(Generic[P]):
             result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
         if earlier is None:
+            recording.forget_arrays()
             known.pending = [*known.pending[1 - VARIANTS :], _Pending(recording)]
             return result
         try:
@@ -141,6 +142,7 @@ class Replay(Generic[P]):
             # The first call may build state that later calls use: one difference is accepted.
             if earlier.tries > 1 or not error.forgivable:
                 raise
+            recording.forget_arrays()
             earlier.recording, earlier.tries = recording, earlier.tries + 1
             return result
         known.pending.remove(earlier)
