@@ -1,6 +1,7 @@
 """tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
 
 from tapegrad.autograd import ops
+from tapegrad.autograd.compiling.compiled import Compiled, compile
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
@@ -34,6 +35,7 @@ __all__ = [
     "AnomalyError",
     "BatchingError",
     "CheckpointError",
+    "Compiled",
     "InPlaceError",
     "Parameter",
     "Primitive",
@@ -43,6 +45,7 @@ __all__ = [
     "Tensor",
     "checkpoint",
     "checkpoint_sequential",
+    "compile",
     "composite",
     "composites",
     "default_dtype",

@@ -22,7 +22,7 @@ _DTYPES = {
     "long": "int64",
 }
 _RANDOM = "np.random.default_rng(seed), or tapegrad.ops.normal and tapegrad.ops.uniform"
-_REPLAY = "tapegrad.replay(step), which records a step and runs it again"
+_COMPILE = "tapegrad.compile(step), which records a step and compiles it"
 _LEARNS = "tapegrad.Parameter for what learns; what tapegrad.grad(f) differentiates needs no mark"
 
 _KINDS = ("Byte", "Cuda", "Double", "Float", "Half", "Int", "Long")
@@ -33,7 +33,7 @@ INSTEAD = {
     **dict.fromkeys([f"{kind}Tensor" for kind in _KINDS], "tapegrad.Tensor(array, dtype=…)"),
     **dict.fromkeys(("as_tensor", "from_numpy", "tensor"), "tapegrad.Tensor(array)"),
     **dict.fromkeys(("rand", "randint", "randn", "random", "randperm", "Generator"), _RANDOM),
-    **dict.fromkeys(("compile", "function", "jit"), _REPLAY),
+    **dict.fromkeys(("function", "jit"), _COMPILE),
     **dict.fromkeys(("GradientTape", "Variable"), _LEARNS),
     "backends": "tapegrad info in a shell, which says what it runs on",
     "bfloat16": "np.float16: NumPy has no bfloat16",

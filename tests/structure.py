@@ -30,7 +30,8 @@ ORDER = {
     "autograd": """
         core <- kernels <- replay;
         kernels <- ops <- reverse <- transforms, surface, debug, scipy;
-        replay, transforms, surface, debug, scipy <- __init__ <- check
+        replay <- compiling;
+        compiling, transforms, surface, debug, scipy <- __init__ <- check
     """,
     "nn": """
         core <- methods <- module <- containers <- layers <- recurrent <- criterions;

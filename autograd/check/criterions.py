@@ -82,6 +82,7 @@ for _name in (
     "integers_give_the_values_of_their_floats",
     "a_wrong_shape_is_refused_and_changes_nothing",
     "replay_equals_eager",
+    "compiled_equals_eager",
     "a_setting_changed_after_recording_is_seen",
     "strict_arrays_agree_with_numpy",
 ):

@@ -24,6 +24,7 @@ __all__ = [
     "array_types",
     "join_laws",
     "must",
+    "must_agree",
     "must_all_be_equal",
     "must_be_close",
     "must_be_close_to",
@@ -174,6 +175,22 @@ def must_be_close(
         same = near | (found == expected) | (np.isnan(found) & np.isnan(expected))
     if not same.all():
         raise LawError(f"{what}: {_describe_difference(found, expected, ~same)}")
+
+
+def must_agree(found: Any, expected: Any, what: str) -> None:
+    """Raise LawError unless two arrays of one dtype differ by no more than the order of sums.
+
+    Floating point numbers may differ by 2⁶ units in the last place of the largest, others not.
+    """
+    found, expected = np.asarray(found), np.asarray(expected)
+    must(found.dtype == expected.dtype, f"{what}: {found.dtype} instead of {expected.dtype}")
+    if expected.dtype.kind not in "fc":
+        must(bool(np.array_equal(found, expected)), f"{what}: {found!r} instead of {expected!r}")
+        return
+    relative = 64 * float(np.finfo(expected.dtype).eps)
+    for part in ("real", "imag"):
+        a, b = getattr(found, part), getattr(expected, part)
+        must_be_close(a, b, what, relative=relative)
 
 
 def must_be_close_to(found: Any, expected: Any, what: str, bars: np.ndarray) -> None:

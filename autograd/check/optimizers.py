@@ -6,6 +6,7 @@ x is updated in place, the state carries everything, and replay, float32 and res
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from tapegrad.autograd.check.laws import (
     must_leave_no_cycles,
 )
 from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.replay.recording import ReplayError
 from tapegrad.autograd.replay.step import replay
@@ -171,6 +173,18 @@ def float32_agrees_with_float64(trial: OptimizerTrial) -> None:
 @OPTIMIZER_LAWS()
 def replay_equals_eager(trial: OptimizerTrial) -> None:
     """A replayed step gives the same bits in x and in the state as an eager one."""
+    _run_again(trial, replay)
+
+
+@OPTIMIZER_LAWS(effort=0.1, deep=True)
+def compiled_equals_eager(trial: OptimizerTrial) -> None:
+    """A compiled step gives the bits of an eager one; fused arithmetic has them too."""
+    for fuse in (False, True):
+        _run_again(trial, functools.partial(compile, fuse=fuse))
+
+
+def _run_again(trial: OptimizerTrial, wrap: Callable[..., Any]) -> None:
+    """Compare steps that `wrap` has made with ordinary ones."""
     expected, state = trial.run(5)
     x, config = Tensor(trial.start.copy()), trial.config()
     found: dict[str, Any] = {}
@@ -183,7 +197,7 @@ def replay_equals_eager(trial: OptimizerTrial) -> None:
     def step() -> Any:
         return trial.function(feval, x, config, found)[1]
 
-    replayed = replay(step)
+    replayed = wrap(step)
     for _ in range(5):
         replayed()
     must(replayed.recorded == 1, "the step was never replayed")

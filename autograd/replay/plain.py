@@ -16,12 +16,12 @@ from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot
 if TYPE_CHECKING:
     from tapegrad.autograd.replay.program import Program, ProgramRun
 
-__all__ = ["bind_bodies"]
+__all__ = ["bind_bodies", "bind_entry"]
 
 
 def bind_bodies(program: Program) -> ProgramRun:
     """Return a function that runs `program` by the primitives' own bodies."""
-    actions = [_bind_entry(entry) for entry in program.entries]
+    actions = [bind_entry(entry) for entry in program.entries]
 
     def run(arrays: list[Any]) -> Any:
         values = program.initial_values(arrays)
@@ -32,7 +32,7 @@ def bind_bodies(program: Program) -> ProgramRun:
     return run
 
 
-def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
+def bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
     """Return a recorded call as a function of the list of values, with its body looked up once."""
     primitive, settings, xp = entry.primitive, entry.settings, entry.xp
     body = primitive.body_for(xp)
@@ -59,7 +59,7 @@ def _bind_entry(entry: ProgramEntry) -> Callable[[list[Any]], None]:
         def call_several(values: list[Any]) -> None:
             results = run(*[_operand_value(part, values) for part in entry.operands])
             for slot, result in zip(leaves(list(entry.results)), results, strict=True):
-                values[slot.number] = result
+                values[slot.number] = result if devices.is_array(result) else xp.asarray(result)
 
         return call_several
 

@@ -7,6 +7,7 @@ of the step.  `plain.py` is the back end that runs the primitives' own bodies.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,16 @@ class Program:
     state:   slot number -> array from outside the step, which is read and written where it is
     result:  what the step returned, a nest with slots for arrays
     watches: what must be as it was while the step was recorded
+    constants: the slots of those arrays in `state` that the step makes anew, with equal bits
+    apart: arrays whose memory no argument may share, else a pass has changed the step
     """
 
     def __init__(
-        self, recording: Recording, state: dict[int, Any], inputs: list[ProgramSlot]
+        self,
+        recording: Recording,
+        state: dict[int, Any],
+        inputs: list[ProgramSlot],
+        constants: frozenset[int] = frozenset(),
     ) -> None:
         self.entries: list[ProgramEntry] = recording.entries
         self.slot_count = recording.slot_count
@@ -39,6 +46,15 @@ class Program:
         self.state = state
         self.result = recording.result
         self.watches = recording.watches
+        self.constants = constants
+        self.apart: tuple[Any, ...] = ()
+
+    def replaced(self, entries: list[ProgramEntry], state: dict[int, Any] | None = None) -> Program:
+        """The same step by other entries, and by more state if that is given."""
+        other = copy.copy(self)
+        other.entries = entries
+        other.state = self.state if state is None else state
+        return other
 
     def is_valid(self) -> bool:
         """True if all that the step read from outside, beside arrays, is as it was."""

@@ -93,6 +93,16 @@ class Recording(Observer):
         """The number of slots."""
         return len(self._arrays)
 
+    def forget_arrays(self) -> None:
+        """Free the memory of what the calls made; the recording is finished, and is compared."""
+        self._slots = {}
+        self._arrays = [None] * len(self._arrays)
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The array of each slot, in this recording."""
+        return self._arrays
+
     def has_slot(self, array: Array) -> bool:
         """True if the array has a slot."""
         return id(array) in self._slots

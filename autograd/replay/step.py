@@ -72,7 +72,7 @@ class _Pending:
 class Replay(Generic[P]):
     """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
-    _step_results = ("_variants",)
+    _step_results: tuple[str, ...] = ("_variants",)
 
     def __init__(self, step: Callable[P, Any]) -> None:
         self._step: Callable[..., Any] = step
@@ -93,7 +93,7 @@ class Replay(Generic[P]):
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
             return self._run_step(replace_leaves(nest, tensors))
         arrays = [as_array(a) if is_array_or_tensor(a) else a for a in flat]
-        key = _call_key(nest, arrays)
+        key = self._call_key(nest, arrays)
         known = self._variants.get(key)
         if known is None:
             known = self._variants[key] = _Variants()
@@ -133,6 +133,7 @@ class Replay(Generic[P]):
             result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
         if earlier is None:
+            recording.forget_arrays()
             known.pending = [*known.pending[1 - VARIANTS :], _Pending(recording)]
             return result
         try:
@@ -141,12 +142,31 @@ class Replay(Generic[P]):
             # The first call may build state that later calls use: one difference is accepted.
             if earlier.tries > 1 or not error.forgivable:
                 raise
+            recording.forget_arrays()
             earlier.recording, earlier.tries = recording, earlier.tries + 1
             return result
         known.pending.remove(earlier)
-        program = Program(recording, state, inputs)
-        known.programs = [*known.programs[1 - VARIANTS :], (program, bind_bodies(program))]
+        program = Program(recording, state, inputs, _made_anew(earlier.recording, recording))
+        run = self._bind(program, recording)
+        known.programs = [*known.programs[1 - VARIANTS :], (program, run)]
         return result
+
+    def _bind(self, program: Program, recording: Recording) -> ProgramRun:
+        """What runs a program; `recording` still has the arrays of its last call."""
+        return bind_bodies(program)
+
+    def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
+        """What the arguments of calls that share their programs have in common."""
+        return _call_key(nest, arrays)
+
+
+def _made_anew(old: Recording, new: Recording) -> frozenset[int]:
+    """The slots of arrays from outside that are another array, of equal bits, in each recording."""
+    return frozenset(
+        number
+        for number, (array, _) in new.outside.items()
+        if number in old.outside and old.outside[number][0] is not array
+    )
 
 
 def _call_key(nest: Any, arrays: list[Any]) -> Any:

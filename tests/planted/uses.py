@@ -108,6 +108,9 @@ trainer | ignored labels count as wrong | optim.training.labels:scores_and_label
 trainer | NaN is a right answer | optim.training.classification:Accuracy.batch_sum | & ~np.isnan(scores).any(axis=1) | & True
 law of modules | replay does not watch the settings of modules | autograd.replay.watching:Watches._places_of | elif isinstance(results, tuple) and | elif False and
 law of modules | replay takes equal shapes for equal values | autograd.replay.places:is_same | alike and bool(a.tobytes() == b.tobytes()) | alike
+law of compiled steps | memory is used again too early | autograd.compiling.buffers:plan_buffers | living[0][0] < life.first | living[0][0] < life.first + 2
+law of compiled steps | a kernel does not wait for a write | autograd.compiling.grouping:_Builder._order | for owner in {self._owner(slot) for slot in reads}: | for owner in ():
+law of compiled steps | a sum takes columns behind the end of a row | autograd.compiling.kernel_text:_Writer._add | if mask is not None: | if False:
 law of criterions | replay takes equal numbers of another sign for one | autograd.replay.places:is_same | return repr(a) == repr(b) | return abs(a - b) < 2
 law of optimizers | replay does not watch the entries of a dict | autograd.replay.watching:Watches._places_of | elif isinstance(value, dict): | elif False:
 """
@@ -217,13 +220,18 @@ def hunt_use(use: Use, *, examples: int, rounds: int = 1) -> int | None:
 
 
 def _hunt_by_law(kind: str, examples: int) -> int | None:
-    """The same of the law of settings that are changed after recording, over all subjects."""
+    """The same of one law over all subjects: of settings that are changed after recording, if none
+    is named."""
     laws, subjects, trial = {
         "modules": (MODULE_LAWS, cases.MODULES, ModuleTrial),
         "criterions": (CRITERION_LAWS, cases.CRITERIONS, CriterionTrial),
         "optimizers": (OPTIMIZER_LAWS, cases.OPTIMIZERS, _optimizer_trial),
+        "compiled steps": (MODULE_LAWS, cases.MODULES, ModuleTrial),
     }[kind]
-    [law] = [each for each in laws if each.name.endswith("changed_after_recording_is_seen")]
+    name = (
+        "compiled_equals_eager" if kind == "compiled steps" else "changed_after_recording_is_seen"
+    )
+    [law] = [each for each in laws if each.name.endswith(name)]
     count = 0
     for example in range(examples):
         for name, case in subjects.items():

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from tapegrad import devices
-from tapegrad.autograd.check.laws import Laws, NotCovered, must, must_all_be_equal, must_be_close
+from tapegrad.autograd.check.laws import (
+    Laws,
+    NotCovered,
+    must,
+    must_agree,
+    must_all_be_equal,
+    must_be_close,
+    must_be_equal,
+)
 from tapegrad.autograd.check.modules.trial import (
     NO_SECOND_ORDER,
     ModuleTrial,
@@ -18,6 +26,7 @@ from tapegrad.autograd.check.modules.trial import (
     floating_arrays,
     has_handwritten_gradients,
 )
+from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.step import replay
@@ -30,6 +39,22 @@ LAWS = Laws("module")
 @LAWS()
 def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
     """A training step, recorded and run again, gives equal outputs and parameters, bit for bit."""
+    return _run_again(trial, replay, must_be_equal)
+
+
+@LAWS(effort=0.1, deep=True)
+def compiled_equals_eager(trial: ModuleTrial) -> NotCovered | None:
+    """A compiled training step gives the bits of an eager one; in kernels, within rounding."""
+    _run_again(trial, functools.partial(compile, fuse=False), must_be_equal)
+    return _run_again(trial, compile, must_agree)
+
+
+def _run_again(
+    trial: ModuleTrial,
+    wrap: Callable[..., Any],
+    must_match: Callable[[Any, Any, str], None],
+) -> NotCovered | None:
+    """Compare training steps that `wrap` has made with ordinary ones."""
     if has_handwritten_gradients(trial.module):
         return NotCovered(NO_SECOND_ORDER)
 
@@ -50,7 +75,7 @@ def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
     trial.forward(eager, x)
     v = [as_tensor(c) for c in trial.cotangents(eager)]
     eager = trial.copy()
-    again = replay(step_of(replayed))
+    again = wrap(step_of(replayed))
     steps: list[tuple[Any, Callable[..., Any]]] = [(eager, step_of(eager)), (replayed, again)]
     histories = []
     for module, step in steps:
@@ -62,7 +87,9 @@ def replay_equals_eager(trial: ModuleTrial) -> NotCovered | None:
             history += trial.values(module)
         histories.append([*history, *module.state_dict().values()])
     must(again.recorded == 1, "the step was never replayed")
-    must_all_be_equal(histories[1], histories[0], "replayed value")
+    must(len(histories[0]) == len(histories[1]), "another number of values")
+    for i, (found, expected) in enumerate(zip(histories[1], histories[0], strict=True)):
+        must_match(found, expected, f"replayed value {i}")
     return None
 
 

@@ -12,6 +12,7 @@ from tapegrad import devices
 from tapegrad.autograd.check.laws import (
     Laws,
     must,
+    must_agree,
     must_be_equal,
     must_be_unchanged,
     must_leave_no_cycles,
@@ -19,6 +20,7 @@ from tapegrad.autograd.check.laws import (
 )
 from tapegrad.autograd.check.primitives.trial import PrimitiveTrial, floating_results, values_of
 from tapegrad.autograd.check.report import LawError
+from tapegrad.autograd.compiling.compiled import compile
 from tapegrad.autograd.core.tensor import Tensor
 from tapegrad.autograd.core.tree import leaves
 from tapegrad.autograd.replay.step import replay
@@ -81,9 +83,26 @@ def equal_seeds_give_equal_draws(trial: PrimitiveTrial) -> None:
 @LAWS()
 def replay_equals_eager(trial: PrimitiveTrial) -> None:
     """A replayed call with its derivative gives the same bits as an eager one."""
+    _run_again(trial, replay, must_be_equal)
+
+
+@LAWS(effort=0.1, deep=True)
+def compiled_equals_eager(trial: PrimitiveTrial) -> None:
+    """A compiled call gives the same bits as an eager one; in kernels, within rounding."""
+    _run_again(trial, functools.partial(compile, fuse=False), must_be_equal)
+    if not trial.primitive or not trial.primitive.random:
+        _run_again(trial, compile, must_agree)
+
+
+def _run_again(
+    trial: PrimitiveTrial,
+    again: Callable[..., Any],
+    must_match: Callable[[Any, Any, str], None],
+) -> None:
+    """Compare calls of a step that `again` has made with ordinary ones."""
     primitive = trial.primitive
     if primitive is not None and primitive.random:
-        _replay_draws(trial)
+        _repeat_draws(trial, again)
         return
     v = trial.cotangents() if trial.derives else []
 
@@ -97,7 +116,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
         point = [Tensor(x + 0.125 * turn) for x in trial.point]
         return point, [Tensor(c - 0.25 * turn) for c in v]
 
-    replayed = replay(step)
+    replayed = again(step)
     refusals = 0
     for turn in range(3):
         try:
@@ -107,7 +126,7 @@ def replay_equals_eager(trial: PrimitiveTrial) -> None:
             refusals += 1
             continue
         for i, (f, e) in enumerate(zip(values_of(replayed(*inputs(turn))), expected, strict=True)):
-            must_be_equal(f, e, f"result {i} of call {turn}")
+            must_match(f, e, f"result {i} of call {turn}")
     must(refusals or replayed.recorded == 1, "the call was never replayed")
 
 
@@ -121,15 +140,15 @@ def _must_refuse(call: Callable[[], Any], refused: ValueError) -> None:
     raise LawError(f"a replayed call gave a result where an eager one raises {refused!r}")
 
 
-def _replay_draws(trial: PrimitiveTrial) -> None:
+def _repeat_draws(trial: PrimitiveTrial, again: Callable[..., Any]) -> None:
     def draws(generator: Any, run: Callable[..., Any] | None = None) -> list[np.ndarray]:
         def step() -> Any:
             return trial.function(**trial.call.settings, generator=generator)
 
-        step = replay(step) if run is replay else step
+        step = step if run is None else run(step)
         return values_of([step() for _ in range(4)])
 
     expected = draws(devices.Generator(seed=trial.draws.seed))
-    found = draws(devices.Generator(seed=trial.draws.seed), replay)
+    found = draws(devices.Generator(seed=trial.draws.seed), again)
     for turn, (f, e) in enumerate(zip(found, expected, strict=True)):
         must_be_equal(f, e, f"draw {turn}")

@@ -52,9 +52,9 @@ _PRIMITIVE_ONLY = {
     "only_its_target_is_overwritten",
     "equal_seeds_give_equal_draws",
 }
-_MUTATING_LAWS = {"only_its_target_is_overwritten", "replay_equals_eager"}
-_RANDOM_LAWS = {"equal_seeds_give_equal_draws", "replay_equals_eager"}
-_GENERAL = {"replay_equals_eager"}
+_GENERAL = {"replay_equals_eager", "compiled_equals_eager"}
+_MUTATING_LAWS = {"only_its_target_is_overwritten"} | _GENERAL
+_RANDOM_LAWS = {"equal_seeds_give_equal_draws"} | _GENERAL
 _DERIVATIVE_LAWS = {
     "its_gradient_is_the_derivative",
     "its_second_derivative_is_right",

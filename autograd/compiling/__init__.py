@@ -1,0 +1,1 @@
+"""Compiling: passes over a recorded program, and back ends that run what they made."""

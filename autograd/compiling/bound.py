@@ -1,0 +1,390 @@
+"""`bind_program` runs a program in fixed memory: kernels, and bodies that write into given arrays.
+
+Each intermediate value gets a place that its last use frees (`buffers.py`).  Views of such places
+are made once.  What the step returns is new memory in each call; so is what a body returns that
+cannot write into a given array.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.compiling.blocks import bind_blocks
+from tapegrad.autograd.compiling.buffers import (
+    ALIGNMENT,
+    Lifetime,
+    aligned_bytes,
+    plan_buffers,
+)
+from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text
+from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
+from tapegrad.autograd.compiling.tracing import Value
+from tapegrad.autograd.replay.plain import bind_entry
+from tapegrad.autograd.replay.recording import ProgramSlot
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.grouping import EntryGroup
+    from tapegrad.autograd.replay.program import Program, ProgramRun
+    from tapegrad.autograd.replay.recording import ProgramEntry
+
+__all__ = ["BoundProgram", "bind_program"]
+
+Action = Callable[[list[Any]], object]
+
+
+@dataclass
+class BoundProgram:
+    """A program that is ready to run, and what `explain` says of it.
+
+    kernels: for each group that is a kernel, its text
+    nbytes:  the memory of all intermediate values
+    unplanned: the bytes that they would take without reuse
+    scratch: the memory that kernels work in
+    views:   entries that are views, made once
+    """
+
+    run: ProgramRun
+    groups: list[EntryGroup]
+    kernels: dict[int, KernelText] = field(default_factory=dict)
+    nbytes: int = 0
+    unplanned: int = 0
+    scratch: int = 0
+    views: set[int] = field(default_factory=set)
+
+
+def bind_program(
+    program: Program, groups: list[EntryGroup], layouts: list[Layout], ownership: Ownership
+) -> BoundProgram:
+    """Compile the kernels of a program, plan its memory, and return what runs it."""
+    return _Binder(program, groups, layouts, ownership).bind()
+
+
+class _Binder:
+    def __init__(
+        self,
+        program: Program,
+        groups: list[EntryGroup],
+        layouts: list[Layout],
+        ownership: Ownership,
+    ) -> None:
+        self.program, self.groups = program, groups
+        self.layouts, self.ownership = layouts, ownership
+        self.kernels: dict[int, KernelText] = {}
+        self.fixed: dict[int, np.ndarray] = dict(program.state)
+        self.reads = [self._reads_of(g) for g in groups]
+        self.last_use: dict[int, int] = {}  # slot -> position
+        for position, slots in enumerate(self.reads):
+            self.last_use.update(dict.fromkeys(slots, position))
+        self.views: set[int] = set()
+        self.arena = aligned_bytes(0)
+        self.scratch = aligned_bytes(0)
+        self.planned: dict[int, int] = {}  # slot -> offset in the arena
+
+    def _reads_of(self, group: EntryGroup) -> set[int]:
+        if group.space is not None and not self._runs_alone(group):
+            made = {s for e in group.entries for s in slots_in(e.results)}
+            values = [v for c in group.space.calls for v in c.operands if isinstance(v, Value)]
+            return {v.slot for v in values if v.slot is not None and v.slot not in made}
+        return {slot for e in group.entries for slot in slots_in(e.operands)}
+
+    @staticmethod
+    def _runs_alone(group: EntryGroup) -> bool:
+        """Whether a group is one NumPy call, which needs no kernel."""
+        if group.space is None:
+            return True
+        [first, *more] = group.entries
+        if more or first.primitive.inline is None:
+            return False
+        read = {v.slot for c in group.space.calls for v in c.operands if isinstance(v, Value)}
+        return read <= set(slots_in(first.operands))  # else it reads the base of a stretched view
+
+    def bind(self) -> BoundProgram:
+        """Bind all groups."""
+        self._write_kernels()
+        unplanned = self._plan()
+        actions = self._actions()
+        template: list[Any] = [None] * self.program.slot_count
+        for slot, array in self.fixed.items():
+            template[slot] = array
+        inputs = [slot.number for slot in self.program.inputs]
+        program = self.program
+        steps: list[tuple[Action, list[int]]] = []
+        for action, gone in zip(actions, self._freed(), strict=True):
+            if action is not _nothing:
+                steps.append((action, gone))
+            elif steps:
+                steps[-1][1].extend(gone)
+
+        def run(arrays: list[Any]) -> Any:
+            values = template.copy()
+            for number, array in zip(inputs, arrays, strict=True):
+                values[number] = array
+            for action, gone in steps:
+                action(values)
+                for number in gone:
+                    values[number] = None
+            return program.build_result(values)
+
+        return BoundProgram(
+            run,
+            self.groups,
+            self.kernels,
+            self.arena.nbytes,
+            unplanned,
+            self.scratch.nbytes,
+            self.views,
+        )
+
+    def _freed(self) -> list[list[int]]:
+        """For each position, the values of no fixed place that nobody needs any more."""
+        kept = {*self.fixed, *slots_in([self.program.result])}
+        freed: list[list[int]] = [[] for _ in self.groups]
+        for slot, position in self.last_use.items():
+            if slot not in kept:
+                freed[position].append(slot)
+        return freed
+
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _write_kernels(self) -> None:
+        needed = {*self.last_use, *slots_in([self.program.result])}
+        for position, group in enumerate(self.groups):
+            if self._runs_alone(group):
+                continue
+            assert group.space is not None
+            results = {s for e in group.entries for s in slots_in(e.results)}
+            outside = {slot: self.layouts[slot].dtype for slot in self.reads[position]}
+            stored = results & needed
+            if machine.is_available():
+                self.kernels[position] = kernel_text(group.space, outside, stored)
+            else:
+                self.kernels[position] = KernelText("", sorted(outside), sorted(stored))
+
+    def _plan(self) -> int:
+        """Give places to all results that can be written into one; return their bytes."""
+        lifetimes: dict[int, Lifetime] = {}
+        by_owner: dict[int, int] = {}  # owner -> the slot that has a place
+        for position, group in enumerate(self.groups):
+            for entry in group.entries:
+                for slot in slots_in(entry.results):
+                    layout = self.layouts[slot]
+                    stored = position not in self.kernels or slot in self.kernels[position].writes
+                    if stored and layout.owns and self._can_write(position, entry, slot):
+                        by_owner[layout.owner] = slot
+                        lifetimes[slot] = Lifetime(layout.nbytes, position, position)
+        for slot, position in self.last_use.items():
+            owner = self.layouts[slot].owner
+            if owner in by_owner:
+                life = lifetimes[by_owner[owner]]
+                life.last = max(life.last, position)
+        self.planned, total = plan_buffers(lifetimes)
+        self.arena = aligned_bytes(total)
+        for slot, offset in self.planned.items():
+            layout = self.layouts[slot]
+            self.fixed[slot] = np.ndarray(
+                layout.shape, layout.dtype, self.arena, offset, layout.strides
+            )
+        needs = [sum(_padded(n) for n in k.scratch) for k in self.kernels.values()]
+        self.scratch = aligned_bytes(max(needs, default=0))
+        return sum(life.nbytes for life in lifetimes.values())
+
+    def _can_write(self, position: int, entry: ProgramEntry, slot: int) -> bool:
+        layout = self.layouts[slot]
+        if not self.ownership.is_plain(slot) or not layout.size:
+            return False
+        if position in self.kernels:
+            return True
+        primitive = entry.primitive
+        if primitive.mutates or primitive.random or primitive.aux or primitive.several:
+            return False
+        if primitive.inline is None and not _takes_out(primitive.body_for(np)):
+            return False
+        return layout.contiguous or _is_transposed(layout)
+
+    # Actions --------------------------------------------------------------------------------------
+
+    def _actions(self) -> list[Action]:
+        """The action of each group; the first of kernels in a row runs them all."""
+        actions: list[Action] = []
+        row: list[_Call] = []
+        start = 0
+        for position, group in enumerate(self.groups):
+            if position in self.kernels and machine.is_available():
+                start = start if row else position
+                row.append(self._bind_kernel(self.kernels[position]))
+                actions.append(_nothing)
+                continue
+            action = self._bind_group(position, group)
+            actions.append(action)
+            if row and action is not _nothing:
+                actions[start] = _calls_in_a_row(row)
+                row = []
+        if row:
+            actions[start] = _calls_in_a_row(row)
+        return actions
+
+    def _bind_group(self, position: int, group: EntryGroup) -> Action:
+        if position in self.kernels:
+            return self._bind_blocks(group, self.kernels[position])
+        [entry] = group.entries
+        results = list(slots_in(entry.results))
+        primitive = entry.primitive
+        is_view = primitive.view and not (primitive.several or primitive.aux)
+        if is_view and self._bind_view(entry, results[0]):
+            self.views.add(position)
+            return _nothing
+        if len(results) == 1 and results[0] in self.planned:
+            return self._bind_writing(entry, self.fixed[results[0]])
+        return bind_entry(entry)
+
+    def _bind_view(self, entry: ProgramEntry, slot: int) -> bool:
+        """Make a view of fixed memory once; False if it is none, or of memory that moves."""
+        base, layout = entry.operands[0], self.layouts[slot]
+        if not isinstance(base, ProgramSlot) or base.number not in self.fixed:
+            return False
+        if layout.owner != self.layouts[base.number].owner or len(entry.operands) != 1:
+            return False
+        view = entry.primitive.body_for(np)(np, self.fixed[base.number], **entry.settings)
+        same = view.shape == layout.shape and view.strides == layout.strides
+        if not same or not (view is self.fixed[base.number] or view.base is not None):
+            return False
+        self.fixed[slot] = view
+        return True
+
+    def _bind_writing(self, entry: ProgramEntry, out: np.ndarray) -> Action:
+        """A body that writes its result into `out`."""
+        primitive = entry.primitive
+        run: Callable[..., Any]
+        if primitive.inline is not None:
+            run = primitive.inline
+            operands = _as_arrays(primitive.inline, entry.operands, self.layouts)
+        else:
+            run = partial(primitive.body_for(np), np, **entry.settings)
+            operands = list(entry.operands)
+        slots = set(slots_in(tuple(operands)))
+        if slots <= set(self.fixed):
+            arguments = tuple(_filled(part, self.fixed) for part in operands)
+            call = partial(run, *arguments, out=out)
+            return lambda _: call()
+        return lambda values: run(*[_filled(part, values) for part in operands], out=out)
+
+    def _bind_blocks(self, group: EntryGroup, kernel: KernelText) -> Action:
+        assert group.space is not None
+        run = bind_blocks(group.space, kernel.reads, kernel.writes)
+        made = [slot for slot in kernel.writes if slot not in self.fixed]
+        slots = [*kernel.reads, *kernel.writes]
+
+        def call(values: list[Any]) -> None:
+            for slot in made:
+                values[slot] = np.empty(self.layouts[slot].shape, self.layouts[slot].dtype)
+            run({slot: values[slot] for slot in slots})
+
+        return call
+
+    def _bind_kernel(self, kernel: KernelText) -> _Call:
+        known = [*kernel.reads, *kernel.writes]
+        table = np.zeros(len(known) + len(kernel.scratch) + 1, np.intp)
+        for index, slot in enumerate(known):
+            if slot in self.fixed:
+                table[index] = self.fixed[slot].ctypes.data
+        offset = 0
+        for index, nbytes in enumerate(kernel.scratch, start=len(known)):
+            table[index] = self.scratch.ctypes.data + offset
+            offset += _padded(nbytes)
+        held = [self.scratch, *(self.fixed[slot] for slot in known if slot in self.fixed)]
+        call = _Call(machine.kernel_address(kernel.text), table, held)
+        for index, slot in enumerate(known):
+            if slot not in self.fixed:
+                layout = self.layouts[slot] if index >= len(kernel.reads) else None
+                call.moving.append((index, slot, layout))
+        return call
+
+
+@dataclass
+class _Call:
+    """One call of a kernel.
+
+    table:  the addresses of all that it reads and writes
+    held:   the arrays whose addresses stay in the table, and so must live as long
+    moving: (index in the table, slot, layout) of what lies elsewhere in each call; the layout of a
+            result, which is new in each call, None for what is read
+    """
+
+    address: int
+    table: np.ndarray
+    held: list[np.ndarray]
+    moving: list[tuple[int, int, Layout | None]] = field(default_factory=list)
+
+
+def _calls_in_a_row(calls: list[_Call]) -> Action:
+    """The action of several kernels, one after another."""
+    addresses = [number for c in calls for number in (c.address, c.table.ctypes.data)]
+    row = np.array([*addresses, 0], np.intp)
+    moving = [
+        (c.table, index, slot, None if layout is None else (layout.shape, layout.dtype))
+        for c in calls
+        for index, slot, layout in c.moving
+    ]
+    return partial(_call_kernels, row.ctypes.data, moving, (row, calls))
+
+
+def _call_kernels(
+    addresses: int, moving: list[tuple[Any, ...]], held: Any, values: list[Any]
+) -> None:
+    """Run kernels; `held` owns the memory of the addresses."""
+    for table, index, slot, form in moving:
+        if form is not None:
+            values[slot] = np.empty(*form)
+        table[index] = values[slot].ctypes.data
+    machine.call_all(addresses)
+
+
+def _nothing(_: list[Any]) -> None:
+    """The action of a view that has been made already."""
+
+
+def _padded(nbytes: int) -> int:
+    """Bytes from one piece of scratch memory to the next.
+
+    Not a multiple of 4096, for a processor takes addresses that far apart for the same at first.
+    """
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT + 5 * ALIGNMENT
+
+
+@cache
+def _takes_out(body: Callable[..., Any]) -> bool:
+    return "out" in inspect.signature(body).parameters
+
+
+def _is_transposed(layout: Layout) -> bool:
+    """Whether the entries follow each other in column-major order, without gaps."""
+    flipped = replace(layout, shape=layout.shape[::-1], strides=layout.strides[::-1])
+    return flipped.contiguous
+
+
+def _filled(part: Any, values: Any) -> Any:
+    """An operand with arrays in place of slots."""
+    if isinstance(part, ProgramSlot):
+        return values[part.number]
+    if isinstance(part, list):
+        return [_filled(item, values) for item in part]
+    return part
+
+
+def _as_arrays(function: np.ufunc, operands: tuple[Any, ...], layouts: list[Layout]) -> list[Any]:
+    """The operands of a ufunc; numbers as 0-d arrays of the loop's dtype, which are read faster."""
+    kinds = [layouts[o.number].dtype if isinstance(o, ProgramSlot) else type(o) for o in operands]
+    if not all(isinstance(o, ProgramSlot) or type(o) is float for o in operands):
+        return list(operands)
+    *dtypes, _ = function.resolve_dtypes((*kinds, None))
+    return [
+        o if isinstance(o, ProgramSlot) else np.array(o, dtype)
+        for o, dtype in zip(operands, dtypes, strict=True)
+    ]

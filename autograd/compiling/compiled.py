@@ -1,0 +1,188 @@
+"""`compile` makes a step that is recorded as `replay` records it, and then runs as machine code.
+
+Guards, fallbacks and errors are replay's: a call with other shapes, dtypes, strides, devices or
+settings is recorded anew.  Only what runs a recorded program is another.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec, overload
+
+import numpy as np
+
+from tapegrad import devices
+from tapegrad.autograd.compiling import machine
+from tapegrad.autograd.compiling.blocks import LEAST_ENTRIES
+from tapegrad.autograd.compiling.bound import BoundProgram, bind_program
+from tapegrad.autograd.compiling.explaining import explanation
+from tapegrad.autograd.compiling.first_writes import write_first_instead_of_zeroing
+from tapegrad.autograd.compiling.grouping import group_entries
+from tapegrad.autograd.compiling.layouts import layouts_of
+from tapegrad.autograd.compiling.passes import (
+    fold_constants,
+    join_equal_entries,
+    ownership_of,
+    remove_unused,
+)
+from tapegrad.autograd.compiling.scalar_code import obstacle_to
+from tapegrad.autograd.core.mode import is_followed
+from tapegrad.autograd.core.tensor import Tensor, array_of
+from tapegrad.autograd.replay.plain import bind_bodies
+from tapegrad.autograd.replay.step import Replay
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.layouts import Layout
+    from tapegrad.autograd.replay.program import Program, ProgramRun
+    from tapegrad.autograd.replay.recording import Recording
+
+__all__ = ["Compiled", "compile"]
+
+P = ParamSpec("P")  # the step's own parameters
+_Form = tuple[tuple[int, ...], "np.dtype[Any]", tuple[int, ...]] | None
+
+PASSES = (fold_constants, join_equal_entries, remove_unused, write_first_instead_of_zeroing)
+
+NOT_RECORDED = "{name} has not been recorded yet: call it twice first.\n"
+REFUSED = "compile: LLVM refuses a kernel, so operations run one by one: {error}"
+NOT_ON_NUMPY = "some of its arrays are no aligned NumPy arrays"
+
+
+class Compiled(Replay[P]):
+    """A step that is recorded on its first calls and compiled for the later ones; see `compile`."""
+
+    def __init__(self, step: Callable[P, Any], *, fuse: bool = True) -> None:
+        super().__init__(step)
+        self._fuse = fuse
+        # (program as recorded, after the passes, what runs it)
+        self._bound: list[tuple[Program, Program, BoundProgram | str]] = []
+        # the form of the arguments, what is known of it, and the program that ran
+        self._latest: tuple[list[_Form], Any, Program, ProgramRun] | None = None
+
+    _step_results = ("_variants", "_bound", "_latest")
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the step as `Replay.__call__` does; a call like the last one finds its way faster."""
+        latest = self._latest
+        if latest is None or kwargs or is_followed():
+            return self._call_slowly(args, kwargs)
+        forms, known, program, run = latest
+        arrays = [array_of(a) if isinstance(a, Tensor) else a for a in args]
+        if list(map(_form, arrays)) == forms and _are_distinct(arrays) and program.is_valid():
+            known.misses = 0
+            return run(arrays)
+        return self._call_slowly(args, kwargs)
+
+    def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = super().__call__(*args, **kwargs)
+        arrays = [array_of(a) if isinstance(a, Tensor) else a for a in args]
+        forms = [_form(a) for a in arrays]
+        if not kwargs and None not in forms and _are_distinct(arrays) and not is_followed():
+            known = self._variants.get(self._call_key(list(args), arrays))
+            programs = known.programs if known is not None else []
+            found = next(((p, run) for p, run in programs if p.is_valid()), None)
+            self._latest = None if found is None else (forms, known, *found)
+        return result
+
+    def explain(self) -> str:
+        """A table of what the step runs: kernels and calls, with their lines, and its memory.
+
+        Where something kept an entry out of a kernel, the table says what.  One part for each
+        variant (shapes, settings) that has been compiled.
+        """
+        self._forget_old_programs()
+        if not self._bound:
+            return NOT_RECORDED.format(name=self.__name__)
+        return "\n".join(explanation(program, bound) for _, program, bound in self._bound)
+
+    def _forget_old_programs(self) -> None:
+        """Keep nothing of variants that `replay` has dropped."""
+        kept = {id(p) for known in self._variants.values() for p, _ in known.programs}
+        self._bound = [each for each in self._bound if id(each[0]) in kept]
+
+    def _bind(self, program: Program, recording: Recording) -> ProgramRun:
+        self._forget_old_programs()
+        recorded, plain = program, bind_bodies(program)
+        layouts = layouts_of(recording.arrays)
+        if layouts is None:
+            self._bound.append((recorded, program, NOT_ON_NUMPY))
+            return plain
+        for rewrite in PASSES:
+            program = rewrite(program, layouts)
+        bound = self._compile(program, layouts)
+        self._bound.append((recorded, program, bound))
+        return _guarded(bound.run, plain, program.apart)
+
+    def _compile(self, program: Program, layouts: list[Layout]) -> BoundProgram:
+        ownership = ownership_of(program, layouts)
+        if self._fuse and machine.is_available():
+            try:
+                groups = group_entries(program, layouts, ownership, obstacle_to)
+                return bind_program(program, groups, layouts, ownership)
+            except RuntimeError as error:  # LLVM refuses a text on this machine
+                warnings.warn(REFUSED.format(error=error), RuntimeWarning, stacklevel=5)
+                groups = group_entries(program, layouts, ownership, None)
+        elif self._fuse:
+            groups = group_entries(program, layouts, ownership, lambda _: "", LEAST_ENTRIES)
+        else:
+            groups = group_entries(program, layouts, ownership, None)
+        return bind_program(program, groups, layouts, ownership)
+
+    def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
+        layouts = tuple(
+            (a.strides, a.flags.aligned) if devices.is_array(a) and hasattr(a, "strides") else None
+            for a in arrays
+        )
+        return layouts, super()._call_key(nest, arrays)
+
+
+def _guarded(run: ProgramRun, plain: ProgramRun, apart: tuple[Any, ...]) -> ProgramRun:
+    """Run compiled, or replay where that would not do.
+
+    apart: the memory that no argument may share
+    """
+    running = threading.Lock()  # a second thread must not write into the same memory
+
+    def guarded(arrays: list[Any]) -> Any:
+        if any(np.may_share_memory(a, b) for b in apart for a in arrays):
+            return plain(arrays)
+        if not running.acquire(blocking=False):
+            return plain(arrays)
+        try:
+            return run(arrays)
+        finally:
+            running.release()
+
+    return guarded
+
+
+def _form(array: Any) -> _Form:
+    """What an argument must have in common with that of an earlier call; None for no array."""
+    if type(array) is not np.ndarray or not array.flags.aligned:
+        return None
+    return array.shape, array.dtype, array.strides
+
+
+def _are_distinct(arrays: list[Any]) -> bool:
+    return len(set(map(id, arrays))) == len(arrays)
+
+
+@overload
+def compile(step: np.ufunc, *, fuse: bool = True) -> Compiled[...]: ...
+@overload
+def compile(step: Callable[P, Any], *, fuse: bool = True) -> Compiled[P]: ...
+def compile(step: Callable[..., Any], *, fuse: bool = True) -> Compiled[...]:
+    """Make a step that is recorded on its first calls, and compiled for the calls after them.
+
+    step: a function as `replay` takes it, with the same guards and errors
+    fuse: False keeps each operation by itself, and gives the bits of ordinary calls
+
+    The intermediate values of a compiled step lie in memory that all its calls share.  Runs of
+    elementwise operations, and sums within them, become one loop each (with the `fast` extra).
+    Fused arithmetic gives NumPy's bits; exp, log, tanh and their relatives of float32 are within
+    one unit in the last place, and sums are added in float64.  Floating point warnings
+    (`np.errstate`) come only from what is not fused.  `explain()` says what became of the step.
+    """
+    return Compiled(step, fuse=fuse)

@@ -1,0 +1,58 @@
+"""`explanation` says in a table what a compiled step runs, and why not more of it is fused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.bound import BoundProgram
+    from tapegrad.autograd.compiling.grouping import EntryGroup
+    from tapegrad.autograd.replay.program import Program
+
+__all__ = ["explanation"]
+
+MOVING = "a view of what lies elsewhere in each call"
+MOST_NAMES = 6  # of a kernel's operations in its line
+
+
+def explanation(program: Program, bound: BoundProgram | str) -> str:
+    """The table of one program, or one line if it could not be compiled."""
+    if isinstance(bound, str):
+        return f"{len(program.entries)} operations, run one by one: {bound}\n"
+    fused = sum(len(bound.groups[i].entries) for i in bound.kernels)
+    views = len(bound.views)
+    left = len(program.entries) - fused - views
+    kernels = _count(len(bound.kernels), "kernel")
+    counts = f"{fused} in {kernels}, {_count(views, 'view')} made once, {_count(left, 'call')}"
+    places = f"{bound.nbytes:,} bytes for intermediate values ({bound.unplanned:,} without reuse)"
+    memory = f"{places}, {bound.scratch:,} inside kernels"
+    lines = [
+        f"{len(program.entries)} operations: {counts}",
+        memory,
+        "",
+        f"{'runs':<8} {'shape':<16} {'line':<24} what",
+    ]
+    for position, group in enumerate(bound.groups):
+        lines.append(_line(group, position in bound.kernels, position in bound.views))
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _line(group: EntryGroup, is_kernel: bool, is_view: bool) -> str:
+    first = group.entries[0]
+    where = first.where.rsplit("/", 1)[-1]
+    names = [entry.primitive.name for entry in group.entries]
+    if is_kernel:
+        assert group.space is not None
+        shape = " × ".join(map(str, group.space.shape)) or "one number"
+        text = ", ".join(names[:MOST_NAMES])
+        if len(names) > MOST_NAMES:
+            text += f", … ({len(names)})"
+        return f"{'kernel':<8} {shape:<16} {where:<24} {text}"
+    kind = "view" if is_view else "call"
+    reason = MOVING if first.primitive.view and not is_view else group.reason
+    reason = "" if is_view or not reason else f": {reason}"
+    return f"{kind:<8} {'':<16} {where:<24} {names[0]}{reason}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,467 @@
+"""`kernel_text` writes the loop of a space as one function in LLVM's assembly language.
+
+The function takes a table of addresses: one for each value that it reads or writes, then scratch
+memory.  For each row it runs the phases; each is a loop over the columns in vectors, whose last is
+masked, so that all columns are computed alike.  Sums are added in float64.  What a later phase of
+the row needs, and no table entry holds, waits in scratch memory of one row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tapegrad.autograd.compiling.machine_text import DOUBLE, Code, type_of
+from tapegrad.autograd.compiling.scalar_code import emit_call, emit_extremum
+from tapegrad.autograd.compiling.space import END, Space, key_of
+from tapegrad.autograd.compiling.tracing import ScalarCall, Value
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["LANES", "KernelText", "kernel_text"]
+
+LANES = 16  # numbers in one vector
+
+
+@dataclass
+class KernelText:
+    """The text of a kernel, and what its table of addresses holds, in this order.
+
+    reads:   slots that it reads
+    writes:  slots that it writes
+    scratch: the bytes of each piece of memory that it works in
+    """
+
+    text: str
+    reads: list[int]
+    writes: list[int]
+    scratch: list[int] = field(default_factory=list)
+
+
+def kernel_text(space: Space, dtypes: dict[int, np.dtype[Any]], stored: set[int]) -> KernelText:
+    """Write the kernel of a space.
+
+    dtypes: of the slots that it reads from outside
+    stored: the slots of its results that others need
+    """
+    writer = _Writer(space, dtypes, stored)
+    writer.write()
+    return KernelText(writer.text(), writer.reads, writer.writes, writer.scratch)
+
+
+class _Writer:
+    def __init__(self, space: Space, dtypes: dict[int, np.dtype[Any]], stored: set[int]) -> None:
+        self.space = space
+        self.calls = space.calls
+        self.stored = stored
+        self.dtypes: dict[Any, np.dtype[Any]] = dict(dtypes)
+        for call in self.calls:
+            self.dtypes[key_of(call.result)] = call.result.dtype
+        self.outside = dict(space.outside)
+        for call in self.calls:  # single numbers from outside
+            for value in call.operands:
+                if isinstance(value, Value) and key_of(value) not in space.places:
+                    self.outside.setdefault(value.slot, "one")  # type: ignore[arg-type]
+        results = [key_of(c.result) for c in self.calls]
+        self.reads = sorted(self.outside)
+        self.writes = [k for k in results if k in stored]
+        self.table = [*self.reads, *self.writes]
+        self.scratch: list[int] = []
+        self.code = Code()
+        self.pointers: dict[Any, str] = {}
+        self.singles: dict[Any, str] = {}  # vectors of one number: of kind row and one
+        self.waiting: dict[Any, str] = {}  # pointers to rows in scratch memory
+        self.rows, self.columns = space.rows, space.columns
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Take all rows for one where nothing depends on where a row ends."""
+        kinds = {p.kind for p in self.space.places.values()} | set(self.outside.values())
+        if not any(c.axes for c in self.calls) and kinds <= {"full", "one"}:
+            self.rows, self.columns = 1, self.rows * self.columns
+
+    def text(self) -> str:
+        """The whole module."""
+        declared = sorted(self.code.declared.values())
+        header = "define void @kernel(ptr %table) alignstack(64) {"
+        return "\n".join([*declared, header, *self.code.lines, "}", ""])
+
+    # The whole ------------------------------------------------------------------------------------
+
+    def write(self) -> None:
+        """Write the function."""
+        code = self.code
+        code.do("entry:")
+        for index, key in enumerate(self.table):
+            self.pointers[key] = self._address(index)
+        self._plan_scratch()
+        for key, kind in self.outside.items():
+            if kind == "one":
+                self.singles[key] = self._load_single(key, "0")
+        if self.rows != 1:  # what holds for all rows is computed once
+            for call in self.calls:
+                if self._place(call) == ("one", 0):
+                    self._single_call(call)
+        last = max((p.phase for p in self.space.places.values() if p.phase != END), default=0)
+        self._loop(self.rows, 1, lambda row: self._row(row, last))
+        self._finish()
+        code.do("ret void")
+
+    def _place(self, call: ScalarCall) -> tuple[str, int]:
+        place = self.space.places[key_of(call.result)]
+        return place.kind, place.phase
+
+    def _address(self, index: int) -> str:
+        place = self.code.let(f"getelementptr ptr, ptr %table, i64 {index}")
+        return self.code.let(f"load ptr, ptr {place}")
+
+    def _more_memory(self, nbytes: int) -> str:
+        self.scratch.append(nbytes)
+        return self._address(len(self.table) + len(self.scratch) - 1)
+
+    def _plan_scratch(self) -> None:
+        """Reserve memory for sums over rows, and for rows that wait for a later phase."""
+        self.totals: dict[Any, str] = {}
+        for call in self.calls:
+            if call.axes and self._place(call)[1] == END:
+                count = self._length(self._place(call)[0])
+                pointer = self.totals[key_of(call.result)] = self._more_memory(8 * count)
+                self._loop(count, 1, self._clear(pointer))
+        for call in self.calls:
+            key = key_of(call.result)
+            kind, phase = self._place(call)
+            if kind == "full" and key not in self.stored and self._needed_after(key, phase):
+                width = call.result.dtype.itemsize
+                padded = -(-self.columns // LANES) * LANES * width
+                self.waiting[key] = self._more_memory(padded)
+
+    def _length(self, kind: str) -> int:
+        """How many numbers a sum over all rows has."""
+        if kind == "channel":
+            return self.space.shape[1]
+        return self.columns if kind == "col" else 1
+
+    def _channel(self, row: str) -> str:
+        return self.code.let(f"urem i64 {row}, {self.space.shape[1]}")
+
+    def _clear(self, pointer: str) -> Callable[[str], None]:
+        def clear(index: str) -> None:
+            at = self.code.let(f"getelementptr double, ptr {pointer}, i64 {index}")
+            self.code.do(f"store double 0.0, ptr {at}, align 8")
+
+        return clear
+
+    def _needed_after(self, key: Any, phase: int) -> bool:
+        return any(
+            isinstance(v, Value) and key_of(v) == key and self._phase_of_use(c) > phase
+            for c in self.calls
+            for v in c.operands
+        )
+
+    def _phase_of_use(self, call: ScalarCall) -> int:
+        """The phase in whose loop over columns a call reads its operands."""
+        if not call.axes:
+            return self._place(call)[1]
+        value = call.operands[0]
+        place = self.space.places.get(key_of(value))
+        return 0 if place is None else place.phase
+
+    def _loop(self, count: int, step: int, body: Callable[[str], None]) -> None:
+        """Write a loop of `body(index)` for 0, step, …, without carried values."""
+        if count <= 0:
+            return
+        if count <= step:
+            body("0")
+            return
+
+        def without_values(index: str, _: list[str]) -> list[str]:
+            body(index)
+            return []
+
+        self._carried(count, step, [], without_values)
+
+    def _carried(
+        self,
+        count: int,
+        step: int,
+        carried: list[tuple[str, str]],
+        body: Callable[[str, list[str]], list[str]],
+    ) -> list[str]:
+        """Write a loop that carries values: (type, first value) -> the last values."""
+        code = self.code
+        head, after, before = (
+            code.fresh("head")[1:],
+            code.fresh("after")[1:],
+            code.fresh("from")[1:],
+        )
+        end = code.fresh("end")[1:]
+        code.do(f"br label %{before}")
+        code.do(f"{before}:")
+        code.do(f"br label %{head}")
+        code.do(f"{head}:")
+        index, following = code.fresh("i"), code.fresh("i")
+        code.do(f"{index} = phi i64 [ 0, %{before} ], [ {following}, %{end} ]")
+        names = [code.fresh("c") for _ in carried]
+        at = len(code.lines)
+        new = body(index, names)
+        code.do(f"br label %{end}")
+        code.do(f"{end}:")
+        code.do(f"{following} = add i64 {index}, {step}")
+        more = code.let(f"icmp slt i64 {following}, {count}")
+        code.do(f"br i1 {more}, label %{head}, label %{after}")
+        code.do(f"{after}:")
+        code.lines[at:at] = [
+            f"  {name} = phi {kind} [ {first}, %{before} ], [ {value}, %{end} ]"
+            for name, (kind, first), value in zip(names, carried, new, strict=True)
+        ]
+        return new
+
+    # One row --------------------------------------------------------------------------------------
+
+    def _row(self, row: str, last: int) -> None:
+        self.singles = {k: v for k, v in self.singles.items() if self._lasts(k)}
+        for key, kind in self.outside.items():
+            if kind == "row":
+                self.singles[key] = self._load_single(key, row)
+            elif kind == "channel":
+                self.singles[key] = self._load_single(key, self._channel(row))
+        offset = self.code.let(f"mul i64 {row}, {self.columns}")
+        for phase in range(last + 1):
+            for call in self.calls:
+                kind, known_from = self._place(call)
+                if call.axes or kind not in {"row", "one"} or known_from != phase:
+                    continue
+                if key_of(call.result) not in self.singles:
+                    self._single_call(call)
+                    self._store_single(call, row)
+            self._columns(phase, offset, row)
+
+    def _lasts(self, key: Any) -> bool:
+        place = self.space.places.get(key)
+        return self.outside.get(key) == "one" or (place is not None and place.kind == "one")
+
+    def _single_call(self, call: ScalarCall) -> None:
+        operands = [
+            self._number(o, dtype, 1)
+            if not isinstance(o, Value)
+            else self.code.convert(self.singles[key_of(o)], self.dtypes[key_of(o)], dtype, 1)
+            for o, dtype in zip(call.operands, call.dtypes, strict=True)
+        ]
+        key = key_of(call.result)
+        self.singles[key] = emit_call(self.code, call, operands, 1)
+        if self._place(call) == ("one", 0) and key in self.stored:
+            self._store(key, self.singles[key], "0", 1, None)
+
+    def _store_single(self, call: ScalarCall, row: str) -> None:
+        key = key_of(call.result)
+        if key in self.stored and self._place(call)[0] == "row":
+            self._store(key, self.singles[key], row, 1, None)
+
+    def _number(self, value: Any, dtype: np.dtype[Any], width: int) -> str:
+        return self.code.number(value, dtype, width)
+
+    # Columns --------------------------------------------------------------------------------------
+
+    def _columns(self, phase: int, offset: str, row: str) -> None:
+        """The loop over the columns of one row in one phase, and the sums that it ends with."""
+        loop = [
+            c
+            for c in self.calls
+            if (self._place(c)[0] == "full" or c.axes) and self._phase_of_use(c) == phase
+        ]
+        if not loop:
+            return
+        sums = [c for c in loop if c.axes and self._place(c)[0] != "col"]
+        starts = [self._start(c) for c in sums]
+        whole, rest = divmod(self.columns, LANES)
+        totals = [first for _, first in starts]
+        spread: dict[tuple[Any, int], str] = {}
+        self._spread_singles(loop, spread)
+        if whole == 1:
+            totals = self._vector(loop, sums, totals, "0", offset, None, spread)
+        elif whole:
+            totals = self._carried(
+                whole * LANES, LANES, starts,
+                lambda i, c: self._vector(loop, sums, c, i, offset, None, spread),
+            )  # fmt: skip
+        if rest:
+            lanes = ["true"] * rest + ["false"] * (LANES - rest)
+            mask = f"<{', '.join(f'i1 {lane}' for lane in lanes)}>"
+            at = str(whole * LANES)
+            totals = self._vector(loop, sums, totals, at, offset, mask, spread)
+        for call, total in zip(sums, totals, strict=True):
+            self._end_sum(call, total, row)
+
+    def _spread_singles(self, loop: list[ScalarCall], spread: dict[tuple[Any, int], str]) -> None:
+        """Vectors of equal numbers, made before the loop that reads them."""
+        for call in loop:
+            for value in call.operands:
+                if isinstance(value, Value) and key_of(value) in self.singles:
+                    key = key_of(value)
+                    if (key, LANES) not in spread:
+                        single = self.singles[key]
+                        spread[key, LANES] = self.code.splat(single, self.dtypes[key], LANES)
+
+    def _start(self, call: ScalarCall) -> tuple[str, str]:
+        """Type and first value of what a sum carries through the loop."""
+        if call.name == "sum":
+            return type_of(DOUBLE, LANES), self.code.number(0, DOUBLE, LANES)
+        dtype = call.result.dtype
+        return type_of(dtype, LANES), self.code.number(_identity(call.name), dtype, LANES)
+
+    def _vector(
+        self,
+        loop: list[ScalarCall],
+        sums: list[ScalarCall],
+        carried: list[str],
+        index: str,
+        offset: str,
+        mask: str | None,
+        spread: dict[tuple[Any, int], str],
+    ) -> list[str]:
+        """The calls of one phase on one vector of columns."""
+        at = offset if index == "0" else self.code.let(f"add i64 {offset}, {index}")
+        known: dict[Any, str] = {}
+        totals = dict(zip(map(id, sums), carried, strict=True))
+
+        def read(value: Any, dtype: np.dtype[Any]) -> str:
+            if not isinstance(value, Value):
+                return self._number(value, dtype, LANES)
+            key = key_of(value)
+            if (key, LANES) in spread:
+                name = spread[key, LANES]
+            elif key in known:
+                name = known[key]
+            else:
+                name = known[key] = self._load_columns(key, index, at, mask)
+            return self.code.convert(name, self.dtypes[key], dtype, LANES)
+
+        made = {key_of(c.result) for c in loop if not c.axes}
+        for call in loop:  # all loads come first: one behind a store may wait for it in vain
+            for value in call.operands:
+                if isinstance(value, Value) and key_of(value) not in made:
+                    read(value, self.dtypes[key_of(value)])
+        for call in loop:
+            operands = [read(o, d) for o, d in zip(call.operands, call.dtypes, strict=True)]
+            key = key_of(call.result)
+            if call.axes:
+                if self._place(call)[0] == "col":
+                    self._add_to_columns(call, operands[0], index, mask)
+                else:
+                    totals[id(call)] = self._add(call, totals[id(call)], operands[0], mask)
+                continue
+            known[key] = emit_call(self.code, call, operands, LANES)
+            if key in self.stored:
+                self._store(key, known[key], at, LANES, mask)
+            elif key in self.waiting:
+                self.code.store(self.waiting[key], self.dtypes[key], known[key], index, LANES, None)
+        return [totals[id(c)] for c in sums]
+
+    def _load_columns(self, key: Any, index: str, at: str, mask: str | None) -> str:
+        dtype = self.dtypes[key]
+        if key in self.waiting:
+            return self.code.load(self.waiting[key], dtype, index, LANES, None)
+        where = index if self.outside.get(key) == "col" else at
+        return self.code.load(self.pointers[key], dtype, where, LANES, mask)
+
+    def _add(self, call: ScalarCall, total: str, value: str, mask: str | None) -> str:
+        code, dtype = self.code, call.result.dtype
+        if mask is not None:
+            neutral = code.number(_identity(call.name), dtype, LANES)
+            value = code.select(mask, value, neutral, dtype, LANES)
+        if call.name == "sum":
+            wide = code.convert(value, dtype, DOUBLE, LANES)
+            return code.binary("fadd", total, wide, DOUBLE, LANES)
+        return emit_extremum(_TESTS[call.name], code, [total, value], dtype, LANES)
+
+    def _add_to_columns(self, call: ScalarCall, value: str, index: str, mask: str | None) -> None:
+        pointer = self.totals[key_of(call.result)]
+        wide = self.code.convert(value, call.result.dtype, DOUBLE, LANES)
+        before = self.code.load(pointer, DOUBLE, index, LANES, mask)
+        total = self.code.binary("fadd", before, wide, DOUBLE, LANES)
+        self.code.store(pointer, DOUBLE, total, index, LANES, mask)
+
+    def _end_sum(self, call: ScalarCall, total: str, row: str) -> None:
+        """Join the lanes of a sum to one number; of a sum over all rows, add it to the others."""
+        code = self.code
+        dtype = DOUBLE if call.name == "sum" else call.result.dtype
+        width = LANES
+        while width > 1:
+            width //= 2
+            kind = type_of(dtype, 2 * width)
+            halves = [
+                code.let(f"shufflevector {kind} {total}, {kind} poison, {_lanes(start, width)}")
+                for start in (0, width)
+            ]
+            if call.name == "sum":
+                total = code.binary("fadd", halves[0], halves[1], DOUBLE, width)
+            else:
+                total = emit_extremum(_TESTS[call.name], code, halves, dtype, width)
+        key = key_of(call.result)
+        if self._place(call)[1] == END:
+            at = self._channel(row) if self._place(call)[0] == "channel" else "0"
+            before = self.code.load(self.totals[key], DOUBLE, at, 1, None)
+            total = code.binary("fadd", before, total, DOUBLE, 1)
+            self.code.store(self.totals[key], DOUBLE, total, at, 1, None)
+            return
+        self.singles[key] = code.convert(total, dtype, call.result.dtype, 1)
+        if key in self.stored:
+            self._store(key, self.singles[key], row, 1, None)
+
+    def _finish(self) -> None:
+        """Sums over all rows in their own dtype, and the calls that need them."""
+        ends = [c for c in self.calls if self._place(c)[1] == END]
+        for call in ends:
+            key = key_of(call.result)
+            if self._place(call)[0] != "one":
+                continue
+            if call.axes:
+                total = self.code.load(self.totals[key], DOUBLE, "0", 1, None)
+                self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
+            else:
+                self._single_call(call)
+            if key in self.stored:
+                self._store(key, self.singles[key], "0", 1, None)
+        for kind in ("col", "channel"):
+            calls = [c for c in ends if self._place(c)[0] == kind]
+            if calls:
+                self._loop(self._length(kind), 1, self._write_numbers(calls))
+
+    def _write_numbers(self, calls: list[ScalarCall]) -> Callable[[str], None]:
+        """The body of a loop over sums over all rows, and over what is computed of them."""
+
+        def write(index: str) -> None:
+            for call in calls:
+                key = key_of(call.result)
+                if call.axes:
+                    total = self.code.load(self.totals[key], DOUBLE, index, 1, None)
+                    self.singles[key] = self.code.convert(total, DOUBLE, call.result.dtype, 1)
+                else:
+                    self._single_call(call)
+                if key in self.stored:
+                    self._store(key, self.singles[key], index, 1, None)
+
+        return write
+
+    # Memory ---------------------------------------------------------------------------------------
+
+    def _load_single(self, key: Any, at: str) -> str:
+        return self.code.load(self.pointers[key], self.dtypes[key], at, 1, None)
+
+    def _store(self, key: Any, value: str, at: str, width: int, mask: str | None) -> None:
+        self.code.store(self.pointers[key], self.dtypes[key], value, at, width, mask)
+
+
+_TESTS = {"max": "oge", "min": "ole"}
+
+
+def _identity(name: str) -> float:
+    """The number that changes no sum, or no extremum, when it takes part."""
+    return {"sum": 0.0, "max": -math.inf, "min": math.inf}[name]
+
+
+def _lanes(start: int, width: int) -> str:
+    return f"<{width} x i32> <{', '.join(f'i32 {start + i}' for i in range(width))}>"

@@ -1,0 +1,117 @@
+"""What a recording knows of each value: shape, dtype, strides, and whose memory it is.
+
+A program is compiled for the layouts of its recording.  A call whose arguments lie otherwise in
+memory is another variant of the step (`compiled.py`), so a layout is a fact and no guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tapegrad.autograd.core.node import owner_of
+from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.replay.recording import ProgramSlot
+
+if TYPE_CHECKING:
+    from tapegrad.autograd.replay.recording import ProgramEntry
+
+__all__ = ["Layout", "Ownership", "layouts_of", "overwritten", "slots_in"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one value of a recording lay in memory.
+
+    owner: a number that all values on the same memory have in common
+    owns:  whether the value is the whole of its own memory, and no view
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    strides: tuple[int, ...]
+    owner: int
+    owns: bool
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the entries."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the entries follow each other in row-major order, without gaps."""
+        expected = self.dtype.itemsize
+        for length, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if length != 1 and stride != expected:
+                return False
+            expected *= length
+        return True
+
+
+def layouts_of(arrays: Sequence[Any]) -> list[Layout] | None:
+    """The layouts of a recording's values; None if one of them is no aligned NumPy array."""
+    found: list[Layout] = []
+    owners: dict[int, int] = {}
+    for array in arrays:
+        if type(array) is not np.ndarray or not array.flags.aligned or array.dtype.hasobject:
+            return None
+        owner = owner_of(array)
+        number = owners.setdefault(id(owner), len(owners))
+        found.append(
+            Layout(array.shape, array.dtype, array.strides, number, owns=array.base is None)
+        )
+    return found
+
+
+def slots_in(value: Any) -> Iterator[int]:
+    """The numbers of all slots in a nest of operands or results."""
+    for part in leaves(list(value) if isinstance(value, tuple) else value):
+        if isinstance(part, ProgramSlot):
+            yield part.number
+
+
+class Ownership:
+    """Whose memory each value of a program is, and what may become of it.
+
+    outside: owners of arguments and state, which may overlap in ways that no recording shows
+    written: owners that a call overwrites
+    leaving: owners of what the step returns, which must be new in each call
+    """
+
+    def __init__(
+        self,
+        layouts: list[Layout],
+        entries: Sequence[ProgramEntry],
+        outside: Iterator[int],
+        result: Any,
+    ) -> None:
+        self.layouts = layouts
+        self.outside = {layouts[n].owner for n in outside}
+        self.written = {layouts[slot].owner for entry in entries for slot in overwritten(entry)}
+        self.leaving = {layouts[n].owner for n in slots_in([result])}
+
+    def is_plain(self, number: int) -> bool:
+        """Whether a value is only read: it comes from inside, and does not leave the step."""
+        owner = self.layouts[number].owner
+        return not (owner in self.outside or owner in self.written or owner in self.leaving)
+
+
+def overwritten(entry: ProgramEntry) -> Iterator[int]:
+    """The slots that a call may overwrite; an optimizer's step overwrites its lists as well."""
+    primitive = entry.primitive
+    if primitive.mutates:
+        target = primitive.arguments.index(primitive.mutates)
+        yield from slots_in([entry.operands[target]])
+        for operand in entry.operands:
+            if isinstance(operand, list):
+                yield from slots_in(operand)

@@ -1,0 +1,264 @@
+"""Kernels of compiled steps: NumPy's bits where that is promised, stated bounds elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compiled_steps import RNG, bound_program, calls, kernels, single, third_call
+
+from tapegrad import compile, value_and_grad
+from tapegrad.autograd import Tensor
+from tapegrad.autograd.compiling import bound, machine
+from tapegrad.autograd.compiling.functions import FUNCTIONS
+from tapegrad.autograd.compiling.kernel_text import KernelText
+from tapegrad.autograd.compiling.scalar_code import EXACT
+from tapegrad.autograd.core.tree import leaves
+
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3e38, 1e-38]
+
+needs_llvm = pytest.mark.skipif(not machine.is_available(), reason="needs llvmlite")
+
+
+def floats(dtype, count):
+    """Numbers spread over all bit patterns of a dtype, and special ones."""
+    bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    top = int(np.iinfo(bits).max)
+    spread = np.array([i * (top // count) + i % 997 for i in range(count)], bits).view(dtype)
+    return np.concatenate([spread, np.array(SPECIAL, dtype)])
+
+
+def in_kernel(function, *args):
+    """A function of arrays, computed in a kernel."""
+    step = compile(lambda *x: function(*[a * 1.0 for a in x]))
+    with np.errstate(all="ignore"):
+        y = third_call(step, *args)
+    assert kernels(step) == 1
+    assert calls(step) == []
+    return y.numpy()
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted(n for n in EXACT if hasattr(np, n) and n != "where"))
+def test_exact_code_has_the_bits_of_numpy(name, dtype):
+    function = getattr(np, name)
+    x = floats(dtype, 2000)
+    args = [x, RNG.permutation(x)][: function.nin]
+    with np.errstate(all="ignore"):
+        expected = function(*args)
+    found = in_kernel(function, *args)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    if name not in {"maximum", "minimum"} and expected.dtype.kind == "f":
+        number = ~np.isnan(expected)
+        np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(expected)[number])
+
+
+def units(found, exact):
+    """The distance from the exact value in units of the last place of float32."""
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(np.float32)
+        unit = np.spacing(np.maximum(np.abs(rounded), np.float32(2.0**-126))).astype(np.float64)
+        distance = np.abs(found.astype(np.float64) - exact) / unit
+    same = (found == rounded) | (np.isnan(found) & np.isnan(rounded))
+    return np.where(same, 0, np.where(np.isnan(distance), np.inf, distance))
+
+
+@needs_llvm
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"logaddexp"}))
+def test_functions_are_within_their_bound_of_float64(name):
+    must_be_within_bound(name, floats(np.float32, 20_000))
+
+
+def must_be_within_bound(name, x):
+    with np.errstate(all="ignore"):
+        exact = getattr(np, name)(x.astype(np.float64))
+    found = in_kernel(getattr(np, name), x)
+    assert found.dtype == np.float32
+    worst = np.argmax(units(found, exact))
+    assert units(found, exact)[worst] <= 0.55, (x[worst], found[worst], exact[worst])
+    zero = found == 0
+    np.testing.assert_array_equal(np.signbit(found)[zero], np.signbit(exact)[zero])
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("name", sorted(set(FUNCTIONS) - {"logaddexp"}))
+def test_functions_are_within_their_bound_at_four_million_points(name):
+    must_be_within_bound(name, floats(np.float32, 4_000_000))
+
+
+@needs_llvm
+def test_logaddexp_is_within_a_unit_of_its_operands_or_result():
+    x = np.concatenate([floats(np.float32, 5000), single(5000) * 20])
+    with np.errstate(all="ignore"):
+        y = np.where(RNG.random(x.size) < 0.3, RNG.permutation(x), x + single(x.size) * 30)
+        y = y.astype(np.float32)
+        exact = np.logaddexp(x.astype(np.float64), y.astype(np.float64))
+        found = in_kernel(np.logaddexp, x, y)
+        size = np.maximum(np.maximum(np.abs(x), np.abs(y)), np.abs(exact)).astype(np.float32)
+        near = np.abs(found - exact) <= np.spacing(np.where(np.isfinite(size), size, 1))
+        rounded = exact.astype(np.float32)
+    assert (near | (found == rounded) | (np.isnan(found) & np.isnan(rounded))).all()
+
+
+@needs_llvm
+def test_a_cancellation_that_is_exact_stays_exact():
+    x = single(1000)
+    y = in_kernel(lambda x: np.sqrt(x * x - x * x) + ((x + 1e7) - 1e7), x)
+    np.testing.assert_array_equal(y, (x + np.float32(1e7)) - np.float32(1e7))
+
+
+SHAPES = [(1, 1), (3, 1), (1, 5), (4, 15), (4, 16), (5, 17), (3, 33), (2, 3, 40), (7,), (100,), ()]
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_extrema_and_broadcasts_in_kernels(shape, dtype):
+    def body(x, row, col, one):
+        m = np.max(x * 1.0, -1, keepdims=True) if x.ndim else x * 1.0
+        low = np.min(x * 1.0, -1, keepdims=True) if x.ndim else x * 1.0
+        z = (x - m) * row + col * one + low
+        mean = np.mean(z, -1, keepdims=True) if x.ndim else z
+        c = z - mean
+        columns = np.sum(c * z, tuple(range(x.ndim - 1))) if x.ndim > 1 else c * 1.0
+        return c * (c > 0), mean, columns, np.sum(c * c) / 2.0 + one, np.where(c > z, c, -z)
+
+    def array(*shape):
+        return RNG.normal(size=shape).astype(dtype)
+
+    row = array(*shape[:-1], 1) if shape else array()
+    args = (array(*shape), row, array(*shape[-1:]), array())
+    step = compile(body)
+    third_call(step, *args)
+    args = (array(*shape), row, array(*shape[-1:]), array())
+    found, expected = step(*args), body(*map(Tensor, args))
+    assert kernels(step) >= 1
+    for f, e in zip(found, expected, strict=True):
+        assert f.dtype == e.dtype
+        assert f.shape == e.shape
+        size = np.max(np.abs(e.numpy()), initial=1.0) * max(np.prod(shape, dtype=int), 1)
+        np.testing.assert_allclose(f.numpy(), e.numpy(), atol=size * np.finfo(dtype).eps)
+
+
+@needs_llvm
+def test_nan_and_infinity_go_through_sums_and_extrema():
+    def body(x):
+        return np.max(x * 1.0, 1), np.min(x * 1.0, 1), np.sum(x * 1.0, 1), np.sum(x * 1.0, 0)
+
+    x = single(6, 40)
+    x[1, 20], x[2, 39], x[3, 0], x[4, 3], x[4, 5] = np.nan, np.inf, -np.inf, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        found, expected = third_call(compile(body), x), body(x)
+    for f, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-5, atol=1e-5)
+
+
+@needs_llvm
+def test_a_float32_sum_is_as_good_as_one_in_float64():
+    x = RNG.random((3, 100_000), np.float32)
+    y = third_call(compile(lambda x: np.sum(x * 1.0, 1)), x).numpy()
+    np.testing.assert_array_equal(y, x.sum(1, dtype=np.float64).astype(np.float32))
+
+
+@needs_llvm
+def test_a_square_matrix_confuses_no_rows_with_columns():
+    def body(x):
+        rows, columns = np.sum(x, 1), np.sum(x, 0)
+        return rows * 2.0 + rows, x - rows, x - rows[:, None], columns * rows, x + columns
+
+    x = single(17, 17)
+    for f, e in zip(third_call(compile(body), x), body(x), strict=True):
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-4, atol=1e-4)
+
+
+@needs_llvm
+def test_a_sum_over_all_rows_that_is_stretched_again_stays_a_number_for_all():
+    def body(x):
+        total = np.sum(np.tanh(x), 0) * 2.0
+        wide = np.broadcast_to(total, (1, 17, 2))
+        return wide * wide, np.broadcast_to(np.sum(x * x), (3, 4)) + 1.0
+
+    x = single(17, 1)
+    for f, e in zip(third_call(compile(body), x), body(x), strict=True):
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-5)
+
+
+@needs_llvm
+@pytest.mark.parametrize("shape", [(4, 3, 5, 7), (2, 5, 16), (1, 4, 3, 3), (6, 3, 1, 1), (3, 1, 4)])
+def test_numbers_of_channels_and_their_sums_are_part_of_a_kernel(shape):
+    ones = (1, shape[1], *[1] * (len(shape) - 2))
+
+    def body(x, scale, shift):
+        z = np.maximum(x * scale + shift, 0.0) * scale
+        others = tuple(i for i in range(len(shape)) if i != 1)
+        return z, np.sum(z * z, others), np.mean(x * z, others, keepdims=True), np.sum(z)
+
+    args = single(*shape), single(*ones), single(*ones[1:])
+    step = compile(body)
+    found = third_call(step, *args)
+    assert kernels(step) == 1
+    assert calls(step) == []
+    for f, e in zip(found, body(*args), strict=True):
+        assert f.shape == e.shape
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-4, atol=1e-5)
+
+
+@needs_llvm
+def test_a_whole_normalization_with_its_gradient_is_one_kernel():
+    def loss(x, g, h):
+        c = x - np.mean(x, -1, keepdims=True)
+        z = c / np.sqrt(np.mean(c * c, -1, keepdims=True) + 1e-5) * g + h
+        return np.mean(z * np.tanh(z) ** 2)
+
+    step = compile(value_and_grad(loss, (0, 1, 2)))
+    args = single(20, 33), single(33), single(33)
+    found = leaves(third_call(step, *args))
+    assert kernels(step) == 1
+    assert calls(step) == []
+    for f, e in zip(found, leaves(value_and_grad(loss, (0, 1, 2))(*args)), strict=True):
+        np.testing.assert_allclose(f.numpy(), e, rtol=1e-4, atol=1e-6)
+
+
+def test_long_chains_are_cut_into_kernels_that_share_their_code():
+    def body(x):
+        for _ in range(100):
+            x = np.tanh(x + 0.01) * 1.01
+        return x
+
+    step = compile(body)
+    x = single(10)
+    np.testing.assert_allclose(third_call(step, x).numpy(), body(x), rtol=1e-4)
+    if machine.is_available():
+        assert kernels(step) == 3
+        assert len({k.text for k in bound_program(step).kernels.values()}) == 2
+
+
+def test_without_llvm_large_arrays_are_computed_in_blocks(monkeypatch):
+    monkeypatch.setattr(machine, "is_available", lambda: False)
+
+    def body(x):
+        c = x - np.mean(x, -1, keepdims=True)
+        return np.sum(np.exp(c * 2.0) / (np.max(c, -1, keepdims=True) + 9.0), 0)
+
+    step = compile(body)
+    x = single(4, 6)
+    np.testing.assert_array_equal(third_call(step, x).numpy(), body(x))
+    assert kernels(step) == 0
+    step = compile(body)
+    x = single(1000, 300)  # a last block of fewer rows
+    np.testing.assert_allclose(third_call(step, x).numpy(), body(x.astype(float)), rtol=1e-5)
+    assert kernels(step) == 1
+    assert calls(step) == []
+
+
+@needs_llvm
+def test_a_kernel_that_llvm_refuses_is_not_used(monkeypatch):
+    monkeypatch.setattr(bound, "kernel_text", lambda *_: KernelText("no such text", [], []))
+    step = compile(lambda x: np.exp(x * 2.0) + 1.0)
+    x = single(4)
+    step(x)
+    with pytest.warns(RuntimeWarning, match="LLVM refuses a kernel"):
+        step(x)
+    np.testing.assert_array_equal(step(x).numpy(), np.exp(x * 2) + 1)
+    assert kernels(step) == 0
