@@ -9,6 +9,7 @@ import pytest
 
 import tapegrad
 from tapegrad import errors, nn, optim
+from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.errors import TapegradError
 
 
@@ -29,6 +30,7 @@ CLASSES = {
     if isinstance(cls, type)
     and issubclass(cls, BaseException)
     and cls.__module__ == module.__name__
+    and not issubclass(cls, EngineSignal)
 }
 ERRORS = sorted(
     (c for c in CLASSES if not issubclass(c, Warning) and c is not TapegradError),

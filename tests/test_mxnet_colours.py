@@ -165,7 +165,8 @@ def test_flips_happen_with_probability_p():
         ("_sg_mkldnn_conv", "holds a fused part of a graph: save the symbol from before"),
         ("_foreach", "runs subgraphs"),
         ("_Native", "runs Python code that no file holds"),
-        ("_contrib_quantized_concat", "unknown operator '_contrib_quantized_concat'"),
+        ("_contrib_quantized_concat", "load the symbol from before quantize_model"),
+        ("Concatt", "unknown operator 'Concatt'"),
     ],
 )
 def test_an_operator_that_is_not_here_says_why(name, why):

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tapegrad.autograd.compiling.tracing import REDUCTIONS, ScalarCall, Value
+from tapegrad.autograd.core.errors import EngineSignal
 
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.layouts import Layout
@@ -31,7 +32,7 @@ __all__ = ["END", "ValuePlace", "Space", "Unplaceable"]
 END = 1 << 30  # the phase after the loop over rows
 
 
-class Unplaceable(Exception):  # noqa: N818  # no error: the call belongs to another kernel
+class Unplaceable(EngineSignal):
     """A call does not fit into a space; the text says why."""
 
 

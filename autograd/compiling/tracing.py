@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tapegrad.autograd.core.declaration import NUMBERS
+from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 DTYPES = FLOATS | {np.dtype(bool)}  # what a fused value may be
 
 
-class Untraceable(Exception):  # noqa: N818  # no error: a reason that users read in `explain`
+class Untraceable(EngineSignal):
     """Why a body cannot be taken apart."""
 
 

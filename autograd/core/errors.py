@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tapegrad.devices import TapegradError
 
-__all__ = ["BatchingError", "ConversionError", "InPlaceError", "ShapeError"]
+__all__ = ["BatchingError", "ConversionError", "EngineSignal", "InPlaceError", "ShapeError"]
 
 
 class BatchingError(TapegradError, TypeError):
@@ -41,3 +41,7 @@ class ShapeError(TapegradError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.text}" if self.path else self.text
+
+
+class EngineSignal(Exception):  # noqa: N818  # no error
+    """What one part of the engine tells another by raising: a reason, no mistake of a user."""
