@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 RNG = np.random.default_rng(0)
+_FIRST = RNG.bit_generator.state
+
+
+def start_again():
+    """Have `RNG` draw from its beginning."""
+    RNG.bit_generator.state = _FIRST
 
 
 def single(*shape):
