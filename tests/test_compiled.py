@@ -15,6 +15,7 @@ from tapegrad.autograd import Parameter, ReplayError, ops, value_and_grad
 from tapegrad.autograd.compiling import bound, buffers, machine
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.nn import Buffer
 
 # Training steps -----------------------------------------------------------------------------------
 
@@ -454,3 +455,59 @@ def test_an_array_of_another_kind_is_run_one_by_one_and_said():
     unaligned = np.frombuffer(b"\0" + single(4).tobytes(), np.uint8)[1:].view(np.float32)
     third_call(step, unaligned)
     assert "run one by one" in step.explain()
+
+
+# Results whose shape depends on values ------------------------------------------------------------
+
+
+def picked(x):
+    return np.sum(np.tanh(x[x > 0]) * 2 + 1)
+
+
+def positions(x):
+    return np.sum(np.exp(-x[np.nonzero(x > 0)[0]]) + 1.0)
+
+
+def through_a_mask(x, m):
+    chosen = x[m]
+    return np.tanh(chosen - np.mean(chosen)) * 2 + np.sum(x)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("body", [picked, positions])
+def test_a_mask_may_pick_another_number_of_entries(body, fuse):
+    step = compile(body, fuse=fuse)
+    third_call(step, np.ones(1000, np.float32))
+    for count in (3, 1, 0, 999, 1000):
+        x = np.where(np.arange(1000) < count, 1, -1).astype(np.float32)
+        np.testing.assert_allclose(step(x).numpy(), body(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_one_picked_entry_is_not_stretched(fuse):
+    step, x = compile(through_a_mask, fuse=fuse), np.arange(6, dtype=np.float32)
+    third_call(step, x, x > 2)
+    for mask in (x > 4, x > 0, x > 2):
+        found, expected = step(x, mask).numpy(), through_a_mask(x, mask)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_what_follows_another_number_of_entries_is_done_once(fuse):
+    total = Buffer(np.zeros(4, np.float32))
+
+    def body(x):
+        chosen = x[x > 0]
+        total.assign(total + np.sum(chosen))
+        return np.tanh(chosen) + 1, np.sum(total * 2)
+
+    step = compile(body, fuse=fuse)
+    inputs = [single(50) - shift for shift in (0.0, 0.0, 0.0, 1.0, 3.0, 0.5)]
+    wanted = np.zeros(4, np.float32)
+    for x in inputs:
+        picks, doubled = step(x)
+        wanted += np.sum(x[x > 0])
+        np.testing.assert_allclose(total.numpy(), wanted, rtol=1e-4)
+        np.testing.assert_allclose(doubled.numpy(), 2 * wanted.sum(), rtol=1e-4)
+        np.testing.assert_allclose(picks.numpy(), np.tanh(x[x > 0]) + 1, rtol=1e-5)

@@ -26,6 +26,7 @@ from tapegrad.autograd.compiling.buffers import (
 from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
 from tapegrad.autograd.compiling.tracing import Value
+from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.replay.plain import bind_entry
 from tapegrad.autograd.replay.recording import ProgramSlot
 
@@ -64,6 +65,14 @@ def bind_program(
 ) -> BoundProgram:
     """Compile the kernels of a program, plan its memory, and return what runs it."""
     return _Binder(program, groups, layouts, ownership).bind()
+
+
+class _OtherForm(EngineSignal):
+    """The entry at a position gave a result of another shape, dtype or layout than before."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
 
 
 class _Binder:
@@ -114,22 +123,30 @@ class _Binder:
         for slot, array in self.fixed.items():
             template[slot] = array
         inputs = [slot.number for slot in self.program.inputs]
-        program = self.program
+        program, freed = self.program, self._freed()
         steps: list[tuple[Action, list[int]]] = []
-        for action, gone in zip(actions, self._freed(), strict=True):
+        for position, action in enumerate(actions):
             if action is not _nothing:
-                steps.append((action, gone))
+                steps.append((self._watched(position, action), freed[position]))
             elif steps:
-                steps[-1][1].extend(gone)
+                steps[-1][1].extend(freed[position])
+
+        def run_steps(values: list[Any]) -> int | None:
+            try:
+                for action, gone in steps:
+                    action(values)
+                    for number in gone:
+                        values[number] = None
+            except _OtherForm as other:
+                return other.position
+            return None
 
         def run(arrays: list[Any]) -> Any:
             values = template.copy()
             for number, array in zip(inputs, arrays, strict=True):
                 values[number] = array
-            for action, gone in steps:
-                action(values)
-                for number in gone:
-                    values[number] = None
+            if (stopped := run_steps(values)) is not None:
+                self._go_on(stopped + 1, values)
             return program.build_result(values)
 
         return BoundProgram(
@@ -141,6 +158,41 @@ class _Binder:
             self.scratch.nbytes,
             self.views,
         )
+
+    def _watched(self, position: int, action: Action) -> Action:
+        """The action of a position, which notices results of another form than the recorded ones.
+
+        What comes after was made for those forms: the number of entries that a mask picks, say,
+        depends on values.
+        """
+        results = [s for e in self.groups[position].entries for s in slots_in(e.results)]
+        if position in self.kernels or not (moving := [s for s in results if s not in self.fixed]):
+            return action
+        forms = [(s, self.layouts[s]) for s in moving]
+        wanted = [(s, layout.shape, layout.dtype, layout.strides) for s, layout in forms]
+
+        def act(values: list[Any]) -> None:
+            action(values)
+            for slot, shape, dtype, strides in wanted:
+                y = values[slot]
+                if y.shape != shape or y.dtype != dtype or (y.strides != strides and y.size > 1):
+                    raise _OtherForm(position)
+
+        return act
+
+    def _go_on(self, first: int, values: list[Any]) -> None:
+        """Run the groups from `first` by the bodies of their entries."""
+        made = {s: e for g in self.groups for e in g.entries for s in slots_in(e.results)}
+
+        def run(entry: ProgramEntry) -> None:
+            for slot in slots_in(entry.operands):
+                if values[slot] is None:  # a view, of which a kernel reads only the base
+                    run(made[slot])
+            bind_entry(entry)(values)
+
+        for group in self.groups[first:]:
+            for entry in group.entries:
+                run(entry)
 
     def _freed(self) -> list[list[int]]:
         """For each position, the values of no fixed place that nobody needs any more."""
