@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
-from tapegrad import compile, devices, nn, no_grad, optim
+from tapegrad import compile, devices, grad, nn, no_grad, optim, replay
 from tapegrad.autograd import Parameter, ReplayError, ops, value_and_grad
 from tapegrad.autograd.compiling import bound, buffers, machine
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
@@ -511,3 +511,28 @@ def test_what_follows_another_number_of_entries_is_done_once(fuse):
         np.testing.assert_allclose(total.numpy(), wanted, rtol=1e-4)
         np.testing.assert_allclose(doubled.numpy(), 2 * wanted.sum(), rtol=1e-4)
         np.testing.assert_allclose(picks.numpy(), np.tanh(x[x > 0]) + 1, rtol=1e-5)
+
+
+# Derivatives are taken within a step --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrap", [compile, replay])
+def test_a_tracked_argument_is_refused_in_every_call(wrap):
+    step = wrap(lambda x: np.tanh(x) * x)
+    x = np.array([0.5, 1.0])
+    for _ in range(4):
+        with pytest.raises(ReplayError, match=r"argument 0 is tracked.*value_and_grad"):
+            grad(lambda x: np.sum(step(x) * x))(x)
+        with pytest.raises(ReplayError, match=r"argument 0 is tracked"):
+            step(Parameter(x))
+        with no_grad():
+            assert np.allclose(step(Parameter(x)).numpy(), np.tanh(x) * x)
+        step(x)
+
+
+@pytest.mark.parametrize("wrap", [compile, replay])
+def test_what_a_step_returns_has_no_past_from_the_first_call_on(wrap):
+    model = nn.Linear(3, 2)
+    step = wrap(model)
+    for _ in range(4):
+        assert not step(np.ones((4, 3), np.float32)).tracked

@@ -69,7 +69,14 @@ class Compiled(Replay[P]):
         if latest is None or kwargs or is_followed():
             return self._call_slowly(args, kwargs)
         forms, known, program, run = latest
-        arrays = [array_of(a) if isinstance(a, Tensor) else a for a in args]
+        arrays: list[Any] = []
+        for a in args:
+            if isinstance(a, Tensor):
+                if a.tracked:
+                    return self._call_slowly(args, kwargs)
+                arrays.append(array_of(a))
+            else:
+                arrays.append(a)
         if list(map(_form, arrays)) == forms and _are_distinct(arrays) and program.is_valid():
             known.misses = 0
             return run(arrays)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
 from tapegrad import devices
-from tapegrad.autograd.core.mode import install_observer, is_followed
-from tapegrad.autograd.core.tensor import as_array, untracked
+from tapegrad.autograd.core.mode import install_observer, is_followed, is_recording
+from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
 from tapegrad.autograd.core.tree import leaves, map_leaves, replace_leaves
 from tapegrad.autograd.replay.confirm import confirm_recordings
 from tapegrad.autograd.replay.plain import bind_bodies
@@ -43,6 +43,13 @@ MISSES = 6  # calls in a row that found other settings than all before them
 NEVER_THE_SAME = (
     "replay: {place} was another than before at each of the last calls, so {name} runs without "
     "replay. Pass what changes as an argument, or write it in place into a Tensor or Buffer."
+)
+
+
+TRACKED = (
+    "{name}: argument {number} is tracked, and what a recorded step returns has no past, so its "
+    "derivative would be lost. Differentiate within the step, as in replay(value_and_grad(f)), or "
+    "pass x.detach()."
 )
 
 
@@ -89,6 +96,8 @@ class Replay(Generic[P]):
         # the arguments as one nest: a list by position, a pair where some were passed by name
         nest: Any = (list(args), kwargs) if kwargs else list(args)
         flat = leaves(nest)
+        if is_recording():
+            self._refuse_tracked(flat)
         if is_followed():
             tensors = [untracked(as_array(a)) if devices.is_array(a) else a for a in flat]
             return self._run_step(replace_leaves(nest, tensors))
@@ -108,6 +117,12 @@ class Replay(Generic[P]):
         """The number of variants of the step (shapes, settings) that are ready to be replayed."""
         return sum(len(known.programs) for known in self._variants.values())
 
+    def _refuse_tracked(self, flat: list[Any]) -> None:
+        """Raise ReplayError for a tracked argument: the result of a recorded step has no past."""
+        for number, a in enumerate(flat):
+            if isinstance(a, Tensor) and a.tracked:
+                raise ReplayError(TRACKED.format(name=self.__name__, number=number))
+
     def _run_step(self, nest: Any) -> Any:
         """Call the step with the arguments of a nest, as `__call__` makes it."""
         if isinstance(nest, tuple):
@@ -125,13 +140,14 @@ class Replay(Generic[P]):
                     place = known.latest_watches().difference()
                     text = NEVER_THE_SAME.format(name=self.__name__, place=place)
                     warnings.warn(text, RuntimeWarning, stacklevel=3)
-                return self._run_step(replace_leaves(nest, tensors))
+                return _without_past(self._run_step(replace_leaves(nest, tensors)))
         recording = Recording()
         recording.watches.add(self._step)
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
         with install_observer(recording):
             result = self._run_step(replace_leaves(nest, tensors))
         recording.finish(result)
+        result = _without_past(result)
         if earlier is None:
             recording.forget_arrays()
             known.pending = [*known.pending[1 - VARIANTS :], _Pending(recording)]
@@ -158,6 +174,14 @@ class Replay(Generic[P]):
     def _call_key(self, nest: Any, arrays: list[Any]) -> Any:
         """What the arguments of calls that share their programs have in common."""
         return _call_key(nest, arrays)
+
+
+def _without_past(result: Any) -> Any:
+    """The result as later calls give it: what a program computes has no past."""
+    parts = leaves(result)
+    if not any(isinstance(part, Tensor) and part.tracked for part in parts):
+        return result
+    return map_leaves(lambda part: part.detach() if isinstance(part, Tensor) else part, result)
 
 
 def _made_anew(old: Recording, new: Recording) -> frozenset[int]:
@@ -190,6 +214,8 @@ def replay(step: Callable[..., Any]) -> Replay[...]:
 
     step: a function of arrays (or nests of them) that computes, calls `backward` and updates
           parameters; its Python runs only while it is recorded.
+    What it returns has no past, from the first call on: derivatives are taken within the step, as
+    in ``replay(value_and_grad(f))``.  A tracked argument is an error.
     A call with other shapes, dtypes, devices or Python arguments records the step anew.  So does a
     change of what its Python reads from outside: closed-over and global variables, attributes of
     modules and optimizers, entries of lists and dicts (`watching.py` says what is compared).  Each
