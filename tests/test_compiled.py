@@ -11,7 +11,7 @@ import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
 from tapegrad import compile, devices, grad, nn, no_grad, optim, replay
-from tapegrad.autograd import Parameter, ReplayError, ops, value_and_grad
+from tapegrad.autograd import Parameter, ReplayError, Tensor, ops, value_and_grad
 from tapegrad.autograd.compiling import bound, buffers, machine
 from tapegrad.autograd.compiling.buffers import ALIGNMENT, Lifetime, plan_buffers
 from tapegrad.autograd.core.tree import leaves
@@ -536,3 +536,43 @@ def test_what_a_step_returns_has_no_past_from_the_first_call_on(wrap):
     step = wrap(model)
     for _ in range(4):
         assert not step(np.ones((4, 3), np.float32)).tracked
+
+
+@pytest.mark.parametrize("wrap", [compile, replay])
+def test_an_array_that_a_step_makes_is_new_in_each_call(wrap):
+    def body(x):
+        made = Tensor(np.arange(3.0))
+        return x + made, made, made[1:], made * 2
+
+    step = wrap(body)
+    for _ in range(5):
+        found = step(np.ones(3))
+        for part, expected in zip(found, body(np.ones(3)), strict=True):
+            np.testing.assert_array_equal(part.numpy(), expected.numpy())
+        for part in found[1:]:
+            part.numpy()[...] = 100
+
+
+@pytest.mark.parametrize("wrap", [compile, replay])
+def test_threads_may_make_the_first_calls(wrap):
+    def body(x):
+        return np.tanh(x) * 2 + np.sum(x)
+
+    for _ in range(10):
+        step, barrier, errors = wrap(body), threading.Barrier(6), []
+
+        def run(step=step, barrier=barrier, errors=errors):
+            barrier.wait()
+            try:
+                for i in range(6):
+                    x = np.arange(4.0) + i
+                    np.testing.assert_allclose(step(x).numpy(), body(x))
+            except Exception as error:  # noqa: BLE001  # shown below
+                errors.append(error)
+
+        threads = [threading.Thread(target=run) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tapegrad.autograd.core.tensor import untracked
-from tapegrad.autograd.core.tree import map_leaves
+from tapegrad.autograd.core.tree import leaves, map_leaves
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording
 
 __all__ = ["Program", "ProgramRun"]
@@ -43,17 +43,43 @@ class Program:
         self.entries: list[ProgramEntry] = recording.entries
         self.slot_count = recording.slot_count
         self.inputs = inputs
-        self.state = state
+        self.state = dict(state)
         self.result = recording.result
         self.watches = recording.watches
         self.constants = constants
         self.apart: tuple[Any, ...] = ()
+        self._outside = frozenset(state) - constants
+        self._shared = self._shared_results()
+        for number in {*self._shared.values()} & constants:
+            self.state[number] = state[number].copy()  # the caller has the recorded one
+
+    def _shared_results(self) -> dict[int, int]:
+        """The results in memory that one call would share with the next -> what they are views of.
+
+        An ordinary call makes such constants anew, so the caller may write into them.
+        """
+        bases = {
+            leaf.number: entry.operands[0].number
+            for entry in self.entries
+            if entry.primitive.view and isinstance(entry.operands[0], ProgramSlot)
+            for leaf in leaves(list(entry.results))
+        }
+        found = {}
+        for part in leaves(self.result):
+            if isinstance(part, ProgramSlot):
+                root = part.number
+                while root in bases:
+                    root = bases[root]
+                if root in self.state and root not in self._outside:
+                    found[part.number] = root
+        return found
 
     def replaced(self, entries: list[ProgramEntry], state: dict[int, Any] | None = None) -> Program:
         """The same step by other entries, and by more state if that is given."""
         other = copy.copy(self)
         other.entries = entries
         other.state = self.state if state is None else state
+        other._shared = other._shared_results()  # noqa: SLF001  # of this class
         return other
 
     def is_valid(self) -> bool:
@@ -71,7 +97,11 @@ class Program:
 
     def build_result(self, values: list[Any]) -> Any:
         """The result of the step, from the values that a run has computed."""
-        return map_leaves(
-            lambda part: untracked(values[part.number]) if isinstance(part, ProgramSlot) else part,
-            self.result,
-        )
+
+        def built(part: Any) -> Any:
+            if not isinstance(part, ProgramSlot):
+                return part
+            value = values[part.number]
+            return untracked(value.copy() if part.number in self._shared else value)
+
+        return map_leaves(built, self.result)

@@ -161,7 +161,8 @@ class Replay(Generic[P]):
             recording.forget_arrays()
             earlier.recording, earlier.tries = recording, earlier.tries + 1
             return result
-        known.pending.remove(earlier)
+        if earlier in known.pending:  # another thread may have confirmed it too
+            known.pending.remove(earlier)
         program = Program(recording, state, inputs, _made_anew(earlier.recording, recording))
         run = self._bind(program, recording)
         known.programs = [*known.programs[1 - VARIANTS :], (program, run)]
