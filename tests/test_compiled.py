@@ -576,3 +576,18 @@ def test_threads_may_make_the_first_calls(wrap):
         for thread in threads:
             thread.join()
         assert not errors
+
+
+class Settings:
+    def __init__(self):
+        self.rate, self.rates = 1.0, [1.0]
+
+
+@pytest.mark.parametrize("wrap", [compile, replay])
+def test_what_an_argument_holds_is_seen_when_it_changes(wrap):
+    step, settings = wrap(lambda x, s: x * s.rate * s.rates[0]), Settings()
+    third_call(step, np.ones(2), settings)
+    settings.rate = 5.0
+    assert step(np.ones(2), settings).numpy().tolist() == [5, 5]
+    settings.rates[0] = 2.0
+    assert step(np.ones(2), settings).numpy().tolist() == [10, 10]

@@ -142,7 +142,8 @@ class Replay(Generic[P]):
                     warnings.warn(text, RuntimeWarning, stacklevel=3)
                 return _without_past(self._run_step(replace_leaves(nest, tensors)))
         recording = Recording()
-        recording.watches.add(self._step)
+        for read in (self._step, *(a for a in arrays if not devices.is_array(a))):
+            recording.watches.add(read)
         inputs = [recording.slot(a) for a in arrays if devices.is_array(a)]
         with install_observer(recording):
             result = self._run_step(replace_leaves(nest, tensors))
