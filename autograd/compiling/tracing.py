@@ -414,7 +414,7 @@ class _Standin:
     def _refuse_class(self) -> Any:
         raise Untraceable("its body asks for the class of an operand")
 
-    __class__ = property(_refuse_class)  # type: ignore[assignment]  # isinstance reads it
+    __class__ = property(_refuse_class)  # isinstance reads it
 
 
 def _refuse_to_write(out: Any) -> None:
