@@ -170,7 +170,10 @@ def _gives_what_its_body_gives(
             except Exception:  # noqa: BLE001  # it refuses values, which its calls do not
                 return False
         found = np.asarray(known[result])
-        if found.dtype != expected.dtype or not np.array_equal(found, expected, equal_nan=True):
+        equal = np.array_equal(found, expected)  # the other question takes ten times as long
+        if found.dtype != expected.dtype or not (
+            equal or np.array_equal(found, expected, equal_nan=True)
+        ):
             return False
     return True
 
