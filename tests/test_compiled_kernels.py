@@ -12,6 +12,8 @@ from tapegrad.autograd.compiling import bound, machine
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.kernel_text import KernelText
 from tapegrad.autograd.compiling.scalar_code import EXACT
+from tapegrad.autograd.core.declaration import Primitive
+from tapegrad.autograd.core.specialize import public_function
 from tapegrad.autograd.core.tree import leaves
 
 
@@ -269,3 +271,179 @@ def test_a_kernel_that_llvm_refuses_is_not_used(monkeypatch):
         step(x)
     np.testing.assert_array_equal(step(x).numpy(), np.exp(x * 2) + 1)
     assert kernels(step) == 0
+
+
+# Bodies that only seem to be elementwise code ---------------------------------------------------
+
+
+def operation(body):
+    """A primitive with this body, that no registry knows."""
+    return public_function(Primitive(body, differentiable=False), body)
+
+
+def writes_into_out(xp, x):
+    t = x * 2
+    xp.add(t, 1, out=t)
+    return t * 3
+
+
+def limits_into_out(xp, x):
+    y = x * 1
+    xp.clip(x * 2, 0, 3, out=y)
+    return y
+
+
+def sums_into_out(xp, x):
+    y = xp.max(x, axis=0, keepdims=True)
+    xp.sum(x * 2, axis=0, keepdims=True, out=y)
+    return x * y
+
+
+def adds_in_place_to_another_name(xp, x):
+    t = x * 2
+    u = t
+    t += 1
+    return u
+
+
+def divides_by_a_sum_of_ones(xp, x):
+    return x / xp.ones_like(x).sum()
+
+
+def catches_all_errors(xp, x):
+    try:
+        return x[0] + x * 0
+    except Exception:  # noqa: BLE001  # as a user may write it
+        return x * 5
+
+
+def catches_everything(xp, x):
+    try:
+        return x[0] + x * 0
+    except:  # noqa: E722  # as a user may write it
+        return x * 5
+
+
+def asks_for_the_namespace(xp, x):
+    return x * 2 if xp is np else x * 3
+
+
+def asks_for_the_class(xp, x):
+    return x * 2 if isinstance(x, np.ndarray) else x * 3
+
+
+def asks_for_the_type(xp, x):
+    return x * 2 if type(x) is np.ndarray else x * 3
+
+
+SEEMING = [
+    writes_into_out,
+    limits_into_out,
+    sums_into_out,
+    adds_in_place_to_another_name,
+    divides_by_a_sum_of_ones,
+    catches_all_errors,
+    catches_everything,
+    asks_for_the_namespace,
+    asks_for_the_class,
+    asks_for_the_type,
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("body", SEEMING, ids=lambda body: body.__name__)
+def test_a_body_means_the_same_in_a_compiled_step(body, dtype):
+    called = operation(body)
+    step = compile(lambda x: called(x) * 1)
+    x = np.array([1.0, 2.0], dtype)
+    y = third_call(step, x)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y.numpy(), body(np, x))
+
+
+def test_what_a_body_multiplies_in_place_keeps_its_dtype():
+    def body(xp, x, w):
+        y = x * 2
+        y *= w
+        return (y * y).astype(x.dtype)
+
+    called = operation(body)
+    args = single(1000), RNG.normal(size=1000)
+    y = third_call(compile(lambda x, w: called(x, w) * 1), *args)
+    np.testing.assert_array_equal(y.numpy(), body(np, *args))
+
+
+def test_a_body_that_refuses_values_of_arrays_refuses_them_in_a_compiled_step():
+    def body(xp, x):
+        if isinstance(x, np.ndarray) and not np.isfinite(x).all():
+            raise ValueError("not finite")
+        return x * 2
+
+    called = operation(body)
+    step = compile(lambda x: called(x) * 1)
+    third_call(step, single(3))
+    with pytest.raises(ValueError, match="not finite"):
+        step(np.full(3, np.inf, np.float32))
+
+
+@pytest.mark.parametrize("draw", [RNG.random, lambda: RNG.integers(2)], ids=["number", "choice"])
+def test_a_body_that_draws_unannounced_draws_in_each_call(draw):
+    called = operation(lambda xp, x: x * 0 + float(draw()))
+    step = compile(lambda x: called(x) * 1)
+    x = single(2)
+    assert len({float(third_call(step, x).numpy()[0]), *(float(step(x)[0]) for _ in range(30))}) > 1
+
+
+def test_equal_calls_of_a_body_that_draws_unannounced_are_not_joined():
+    called = operation(lambda xp, x: x * 0 + float(RNG.random()))
+    y = third_call(compile(lambda x: called(x) - called(x)), single(2))
+    assert (y.numpy() != 0).all()
+
+
+@needs_llvm
+def test_ones_and_zeros_in_the_shape_of_an_operand_are_part_of_a_kernel():
+    def body(xp, x):
+        top = xp.max(x, axis=-1, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+        return (x - top) * xp.ones_like(x) / xp.sum(xp.ones_like(x), axis=-1, keepdims=True)
+
+    called = operation(body)
+    step = compile(lambda x: called(x) * 1)
+    x = single(5, 33)
+    np.testing.assert_array_equal(third_call(step, x).numpy(), body(np, x))
+    assert kernels(step) == 1
+    assert calls(step) == []
+
+
+def test_a_body_may_return_its_operand():
+    same = operation(lambda xp, x: x)
+    writable = operation(lambda xp, x, *, out=None: x)
+
+    def shift(xp, t):
+        t -= 5
+        return t
+
+    shifted = operation(shift)
+    x = np.array([1.0, -2.0])
+    found = third_call(compile(lambda x: same(np.abs(x)) * 1), x)
+    np.testing.assert_array_equal(found.numpy(), [1, 2])
+    found = third_call(compile(lambda x: writable(np.abs(x)) * (np.exp(x) * 0 + 1)), x)
+    np.testing.assert_array_equal(found.numpy(), [1, 2])
+    found = third_call(compile(lambda x: shifted(x * 2) * 1), x)
+    np.testing.assert_array_equal(found.numpy(), [-3, -9])
+
+
+def test_what_reads_an_operand_before_a_body_changes_and_returns_it_reads_the_old_value():
+    def shift(xp, t):
+        t -= 5
+        return t
+
+    shifted = operation(shift)
+
+    def body(x):
+        t = np.sort(x)
+        before = t * 3  # could run later, in one kernel with the sum
+        return before + shifted(t)
+
+    found = third_call(compile(body), np.array([3.0, 1.0]))
+    np.testing.assert_array_equal(found.numpy(), [-1, 7])

@@ -107,8 +107,13 @@ class Ownership:
 
 
 def overwritten(entry: ProgramEntry) -> Iterator[int]:
-    """The slots that a call may overwrite; an optimizer's step overwrites its lists as well."""
+    """The slots that a call may overwrite; an optimizer's step overwrites its lists as well.
+
+    A body that returns its operand may have written into it first.
+    """
     primitive = entry.primitive
+    if not primitive.view:
+        yield from set(slots_in(entry.results)) & set(slots_in(entry.operands))
     if primitive.mutates:
         target = primitive.arguments.index(primitive.mutates)
         yield from slots_in([entry.operands[target]])

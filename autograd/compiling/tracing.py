@@ -3,8 +3,11 @@
 The body is the one declaration of what a primitive computes.  Run on stand-ins that have a shape
 and a dtype but no values, with a namespace that notes calls, it tells its elementwise calls and
 sums: softmax becomes max, subtract, exp, sum, divide.  So nothing lists which primitives can be
-fused.  A body that does anything else (reads a value, indexes, calls another library) raises
-`Untraceable` and is run as it is.
+fused.  A body that does anything else (reads a value, indexes, writes, calls another library)
+raises `Untraceable` and is run as it is.
+
+A body may also ask what it was given (`xp is np`), or draw, and no stand-in notices.  So its calls
+are computed once on arrays of our own, and must give what the body itself gives.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +26,7 @@ from tapegrad.autograd.replay.recording import ProgramSlot
 
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.layouts import Layout
+    from tapegrad.autograd.core.declaration import Primitive
     from tapegrad.autograd.replay.recording import ProgramEntry
 
 __all__ = ["REDUCTIONS", "ScalarCall", "Traced", "Untraceable", "Value", "trace_entry"]
@@ -29,6 +34,16 @@ __all__ = ["REDUCTIONS", "ScalarCall", "Traced", "Untraceable", "Value", "trace_
 REDUCTIONS = frozenset({"sum", "max", "min"})
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 DTYPES = FLOATS | {np.dtype(bool)}  # what a fused value may be
+
+RANGES = ((-3.0, 3.0), (0.0, 1.0))  # of the arrays on which calls are compared with their body
+PERIOD = 4099  # a prime, so that the rows of a matrix differ
+REPEATS = 8  # a body that draws one of two numbers makes the same calls once in 2**REPEATS
+
+WRITES = "its body writes into an array"
+DIFFERS = "its body gives something else on stand-ins than on arrays"
+
+# Primitive -> for what it was called with, whether its calls give what its body gives.
+_verdicts: WeakKeyDictionary[Primitive, dict[Any, bool]] = WeakKeyDictionary()
 
 
 class Untraceable(EngineSignal):
@@ -74,19 +89,13 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     primitive = entry.primitive
     if primitive.mutates or primitive.random or primitive.aux or primitive.several:
         raise Untraceable("writes, draws or has several results")
-    body = _Body()
     target = entry.results[0].number
     if layouts[target].dtype not in DTYPES:
         raise Untraceable(f"its dtype is {layouts[target].dtype}")
-    operands = [body.operand(part, layouts) for part in entry.operands]
-    try:
-        result = primitive.body(body, *operands, **entry.settings)
-    except Untraceable:
-        raise
-    except Exception as error:  # noqa: BLE001  # whatever a body raises that meets a stand-in
-        raise Untraceable(f"its body is no plain elementwise code ({error})") from None
-    if not isinstance(result, _Standin) or not body.calls:
-        raise Untraceable("it moves entries and computes nothing")
+    verdicts, form = _verdicts.setdefault(primitive, {}), _form(entry, layouts)
+    if not verdicts.get(form, True):
+        raise Untraceable(DIFFERS)
+    body, result = _run_on_standins(entry, layouts)
     found, expected = result.value, layouts[target]
     if found.slot is not None:
         raise Untraceable("it returns its operand")
@@ -94,6 +103,10 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
         raise Untraceable("its stand-in has another shape or dtype than its result")
     if not expected.contiguous or not expected.owns:
         raise Untraceable("its result has gaps, another order, or another's memory")
+    if form not in verdicts and primitive.inline is None:
+        verdicts[form] = _gives_what_its_body_gives(entry, layouts, body, found)
+        if not verdicts[form]:
+            raise Untraceable(DIFFERS)
     named = Value(found.shape, found.dtype, target)
     calls = [
         replace(
@@ -106,6 +119,89 @@ def trace_entry(entry: ProgramEntry, layouts: list[Layout]) -> Traced:
     return Traced(tuple(calls), named)
 
 
+def _run_on_standins(entry: ProgramEntry, layouts: list[Layout]) -> tuple[_Body, _Standin]:
+    """What the body of an entry calls, and what it returns.  Raises `Untraceable`."""
+    body = _Body()
+    operands = [body.operand(part, layouts) for part in entry.operands]
+    try:
+        result = entry.primitive.body(body, *operands, **entry.settings)
+    except Exception as error:  # noqa: BLE001  # whatever a body raises that meets a stand-in
+        raise Untraceable(f"its body is no plain elementwise code ({error})") from None
+    if type(result) is not _Standin or not body.calls:
+        raise Untraceable("it moves entries and computes nothing")
+    return body, result
+
+
+# The comparison of calls with their body ---------------------------------------------------------
+
+
+def _form(entry: ProgramEntry, layouts: list[Layout]) -> Any:
+    """What an entry has in common with others whose bodies make the same calls."""
+    slots: dict[int, int] = {}
+    operands = [
+        (slots.setdefault(part.number, len(slots)), layouts[part.number].shape,
+         layouts[part.number].dtype)
+        if isinstance(part, ProgramSlot)
+        else (type(part), repr(part))
+        for part in entry.operands
+    ]  # fmt: skip
+    return tuple(operands), repr(entry.settings)
+
+
+def _gives_what_its_body_gives(
+    entry: ProgramEntry, layouts: list[Layout], body: _Body, result: Value
+) -> bool:
+    """Whether the calls of an entry, computed on some arrays, give what its body gives on them."""
+    said = body.summary()
+    if any(_run_on_standins(entry, layouts)[0].summary() != said for _ in range(REPEATS)):
+        return False
+    generator = np.random.default_rng(0)
+    for low, high in RANGES:
+        arrays = {
+            number: _some_array(generator, layouts[number], low, high) for number in body.operands
+        }
+        operands = [arrays[p.number] if isinstance(p, ProgramSlot) else p for p in entry.operands]
+        with np.errstate(all="ignore"):
+            known: dict[Any, Any] = {s.value: arrays[n] for n, s in body.operands.items()}
+            for call in body.calls:
+                known[call.result] = _compute(call, [known.get(o, o) for o in call.operands])
+            try:
+                expected = np.asarray(entry.primitive.body(np, *operands, **entry.settings))
+            except Exception:  # noqa: BLE001  # it refuses values, which its calls do not
+                return False
+        found = np.asarray(known[result])
+        equal = np.array_equal(found, expected)  # the other question takes ten times as long
+        if found.dtype != expected.dtype or not (
+            equal or np.array_equal(found, expected, equal_nan=True)
+        ):
+            return False
+    return True
+
+
+def _some_array(
+    generator: np.random.Generator, layout: Layout, low: float, high: float
+) -> np.ndarray:
+    """Numbers of a range, or truths, in an array of a layout's shape and dtype."""
+    numbers = generator.uniform(low, high, PERIOD)
+    some = numbers > (low + high) / 2 if layout.dtype == bool else numbers.astype(layout.dtype)
+    return np.resize(some, layout.shape)
+
+
+def _compute(call: ScalarCall, operands: list[Any]) -> Any:
+    """What a call gives, by NumPy."""
+    if call.axes:
+        kept = getattr(np, call.name)(operands[0], axis=call.axes, keepdims=True)
+        return np.reshape(kept, call.result.shape)
+    if call.name == "cast":
+        return operands[0].astype(call.result.dtype)
+    if call.name == "stretch":
+        return np.broadcast_to(operands[0], call.result.shape)
+    return getattr(np, call.name)(*operands)
+
+
+# Stand-ins ---------------------------------------------------------------------------------------
+
+
 class _Body:
     """The namespace `xp` that a body sees: notes calls, and computes nothing."""
 
@@ -114,7 +210,15 @@ class _Body:
 
     def __init__(self) -> None:
         self.calls: list[ScalarCall] = []
-        self._operands: dict[int, _Standin] = {}
+        self.operands: dict[int, _Standin] = {}
+
+    def summary(self) -> list[Any]:
+        """The calls without what tells one run of the body from another."""
+        return [
+            (c.name, c.dtypes, c.axes, c.result.shape,
+             [repr(o) for o in c.operands if not isinstance(o, Value)])
+            for c in self.calls
+        ]  # fmt: skip
 
     def operand(self, part: Any, layouts: list[Layout]) -> Any:
         """The stand-in of a slot; a number is itself."""
@@ -122,10 +226,10 @@ class _Body:
             layout = layouts[part.number]
             if layout.dtype not in DTYPES:
                 raise Untraceable(f"an operand's dtype is {layout.dtype}")
-            if part.number not in self._operands:
+            if part.number not in self.operands:
                 value = Value(layout.shape, layout.dtype, part.number)
-                self._operands[part.number] = _Standin(self, value)
-            return self._operands[part.number]
+                self.operands[part.number] = _Standin(self, value)
+            return self.operands[part.number]
         if type(part) in NUMBERS and not isinstance(part, complex):
             return part
         raise Untraceable("an operand is a list, or missing")
@@ -135,6 +239,7 @@ class _Body:
         if isinstance(function, np.ufunc) and function.nout == 1 and function.signature is None:
 
             def call(*operands: Any, out: None = None) -> _Standin:
+                _refuse_to_write(out)
                 return self.ufunc(function, operands)
 
             return call
@@ -186,6 +291,7 @@ class _Body:
 
     def clip(self, x: Any, low: Any, high: Any, out: None = None) -> Any:
         """Note a limit below and a limit above."""
+        _refuse_to_write(out)
         y = x if low is None else self.ufunc(np.maximum, (x, low))
         return y if high is None else self.ufunc(np.minimum, (y, high))
 
@@ -195,13 +301,17 @@ class _Body:
             raise Untraceable("its body makes an array")
         return np.dtype(dtype).type(0)
 
-    def ones_like(self, x: Any) -> Any:
-        """One, which broadcasts as the array would."""
-        return x.dtype.type(1)
+    def ones_like(self, x: Any) -> _Standin:
+        """Note ones in the shape of an array."""
+        return self._filled_like(_standin(x), 1)
 
-    def zeros_like(self, x: Any) -> Any:
-        """Zero, which broadcasts as the array would."""
-        return x.dtype.type(0)
+    def zeros_like(self, x: Any) -> _Standin:
+        """Note zeros in the shape of an array."""
+        return self._filled_like(_standin(x), 0)
+
+    def _filled_like(self, x: _Standin, number: int) -> _Standin:
+        fill = x.dtype.type(number)
+        return self.where(x == x, fill, fill)  # noqa: PLR0124  # a call, which has the shape of x
 
     def broadcast_to(self, x: Any, shape: Any) -> _Standin:
         """Note a view with repeated entries."""
@@ -214,23 +324,24 @@ class _Body:
 
     def abs(self, x: Any, out: None = None) -> _Standin:
         """Note |x|."""
+        _refuse_to_write(out)
         return self.ufunc(np.absolute, (x,))
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False, out: None = None) -> Any:
         """Note a sum."""
-        return _standin(x).sum(axis, keepdims=keepdims)
+        return _standin(x).sum(axis, keepdims=keepdims, out=out)
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False, out: None = None) -> Any:
         """Note a mean."""
-        return _standin(x).mean(axis, keepdims=keepdims)
+        return _standin(x).mean(axis, keepdims=keepdims, out=out)
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False, out: None = None) -> Any:
         """Note a maximum."""
-        return _standin(x).max(axis, keepdims=keepdims)
+        return _standin(x).max(axis, keepdims=keepdims, out=out)
 
     def min(self, x: Any, axis: Any = None, keepdims: bool = False, out: None = None) -> Any:
         """Note a minimum."""
-        return _standin(x).min(axis, keepdims=keepdims)
+        return _standin(x).min(axis, keepdims=keepdims, out=out)
 
 
 class _Standin:
@@ -268,18 +379,22 @@ class _Standin:
 
     def sum(self, axis: Any = None, *, keepdims: bool = False, out: None = None) -> _Standin:
         """Note a sum."""
+        _refuse_to_write(out)
         return self._reduce("sum", axis, keepdims)
 
     def max(self, axis: Any = None, *, keepdims: bool = False, out: None = None) -> _Standin:
         """Note a maximum."""
+        _refuse_to_write(out)
         return self._reduce("max", axis, keepdims)
 
     def min(self, axis: Any = None, *, keepdims: bool = False, out: None = None) -> _Standin:
         """Note a minimum."""
+        _refuse_to_write(out)
         return self._reduce("min", axis, keepdims)
 
     def mean(self, axis: Any = None, *, keepdims: bool = False, out: None = None) -> _Standin:
         """Note a sum and a quotient, as NumPy computes a mean."""
+        _refuse_to_write(out)
         total = self._reduce("sum", axis, keepdims)
         return self._body.ufunc(np.divide, (total, float(self.size // max(total.size, 1))))
 
@@ -290,7 +405,24 @@ class _Standin:
         raise Untraceable("its body reads a value")
 
     __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__ = __getitem__ = _refuse
-    __array__ = __matmul__ = __rmatmul__ = _refuse
+    __array__ = __matmul__ = __rmatmul__ = __contains__ = _refuse
+
+    def _refuse_in_place(self, *_: Any) -> Any:
+        raise Untraceable(WRITES)
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = _refuse_in_place
+    __ipow__ = __imatmul__ = __iand__ = __ior__ = __ixor__ = _refuse_in_place
+    __ilshift__ = __irshift__ = __setitem__ = __delitem__ = _refuse_in_place
+
+    def _refuse_class(self) -> Any:
+        raise Untraceable("its body asks for the class of an operand")
+
+    __class__ = property(_refuse_class)  # isinstance reads it
+
+
+def _refuse_to_write(out: Any) -> None:
+    if out is not None:
+        raise Untraceable(WRITES)
 
 
 def _standin(x: Any) -> _Standin:

@@ -43,5 +43,8 @@ class ShapeError(TapegradError, ValueError):
         return f"{self.path}: {self.text}" if self.path else self.text
 
 
-class EngineSignal(Exception):  # noqa: N818  # no error
-    """What one part of the engine tells another by raising: a reason, no mistake of a user."""
+class EngineSignal(BaseException):  # no error
+    """What one part of the engine tells another by raising: a reason, no mistake of a user.
+
+    No Exception, for code of a user that runs in between may catch all of these.
+    """
