@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+
 import numpy as np
 import pytest
 from compiled_steps import RNG, bound_program, calls, kernels, single, start_again, third_call
 
 from tapegrad import compile, value_and_grad
 from tapegrad.autograd import Tensor
-from tapegrad.autograd.compiling import bound, machine
+from tapegrad.autograd.compiling import bound, compiled, machine
 from tapegrad.autograd.compiling.functions import FUNCTIONS
 from tapegrad.autograd.compiling.kernel_text import KernelText
 from tapegrad.autograd.compiling.scalar_code import EXACT
@@ -447,3 +454,173 @@ def test_what_reads_an_operand_before_a_body_changes_and_returns_it_reads_the_ol
 
     found = third_call(compile(body), np.array([3.0, 1.0]))
     np.testing.assert_array_equal(found.numpy(), [-1, 7])
+
+
+def living_kernels(step):
+    """References to the kernels of a step, and to what owns their code, that keep neither alive."""
+    texts = [k.text for _, _, found in step._bound for k in found.kernels.values()]
+    found = machine.compiled_kernels(texts).values()
+    return [weakref.ref(part) for kernel in found for part in (kernel, kernel.library)]
+
+
+def chain(x):
+    """Two kernels with a product between them."""
+    return np.exp(np.tanh(x + 0.125) @ x) * 3.0
+
+
+@needs_llvm
+def test_kernels_are_freed_with_their_step(monkeypatch):
+    freed = []
+    free = machine._free
+    monkeypatch.setattr(machine, "_free", lambda *args: (free(*args), freed.append(args[0].closed)))
+    step = compile(chain)
+    third_call(step, single(7, 7))
+    references = living_kernels(step)
+    assert len(references) == 4
+    assert references[1]() is references[3]()  # one library has all kernels of a program
+    del step
+    gc.collect()
+    assert [r() for r in references] == [None] * 4
+    assert freed == [True]
+
+
+@needs_llvm
+def test_a_kernel_that_two_steps_share_lives_as_long_as_one_of_them():
+    x = single(7, 6)
+    first, second = (compile(lambda x: np.tanh(x * 0.375) + 2.0) for _ in range(2))
+    expected = third_call(first, x).numpy()
+    third_call(second, x)
+    references = living_kernels(first)
+    assert references == living_kernels(second)
+    del first
+    gc.collect()
+    assert None not in [r() for r in references]
+    np.testing.assert_array_equal(second(x).numpy(), expected)
+
+
+@needs_llvm
+def test_sessions_of_llvm_are_replaced_and_freed(monkeypatch):
+    machine._all()  # which stays
+    monkeypatch.setattr(machine, "LIBRARIES", 1)
+    sessions = []
+    session_of = machine._session
+
+    def noted(number):
+        session = session_of(number)
+        sessions.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(machine, "_session", noted)
+    for size in range(3, 6):
+        step = compile(chain)
+        third_call(step, single(size, size))
+        del step
+    gc.collect()
+    assert [s() is None for s in sessions] == [True, True, False]
+
+
+@needs_llvm
+def test_the_least_recently_used_variants_of_a_step_are_replayed(monkeypatch):
+    monkeypatch.setattr(compiled, "COMPILED_VARIANTS", 3)
+    machine._all()  # which stays
+    gc.collect()
+    before = len(machine._kernels)
+    step = compile(chain)
+    arrays = {size: single(size, size) for size in range(3, 9)}
+    for x in arrays.values():
+        for _ in range(3):
+            step(x)
+        step(arrays[3])  # never the one that was used longest ago
+    gc.collect()
+    assert step.recorded == 6
+    assert [b.groups[0].space.shape[0] for _, _, b in step._bound] == [3, 7, 8]
+    assert len(machine._kernels) - before == 6
+    for x in arrays.values():
+        np.testing.assert_allclose(step(x).numpy(), chain(x), rtol=1e-5)
+    assert step.recorded == 6
+    assert step.explain().count("operations") == 3
+
+
+@needs_llvm
+def test_code_that_runs_is_not_freed(monkeypatch):
+    monkeypatch.setattr(compiled, "COMPILED_VARIANTS", 1)
+    step = compile(chain)
+    small, large = single(4, 4), single(6, 6)
+    expected = third_call(step, small).numpy()
+    references = living_kernels(step)
+    call_all = machine.call_all
+
+    def forget_and_call(addresses):
+        monkeypatch.setattr(machine, "call_all", call_all)
+        for _ in range(3):
+            step(large)
+        gc.collect()
+        assert len(step._bound) == 1
+        assert None not in [r() for r in references]
+        call_all(addresses)
+
+    monkeypatch.setattr(machine, "call_all", forget_and_call)
+    np.testing.assert_array_equal(step(small).numpy(), expected)
+    gc.collect()
+    assert [r() for r in references] == [None] * 4
+
+
+@needs_llvm
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_of_a_process_that_compiles_has_kernels(monkeypatch):
+    started = threading.Event()
+    compile_texts = machine._compile
+
+    def slow(texts):
+        monkeypatch.setattr(machine, "_compile", compile_texts)
+        started.set()
+        time.sleep(0.1)
+        return compile_texts(texts)
+
+    monkeypatch.setattr(machine, "_compile", slow)
+    thread = threading.Thread(target=lambda: third_call(compile(chain), single(5, 9)[:, :5]))
+    thread.start()
+    assert started.wait(20.0)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            step = compile(chain)
+            third_call(step, np.ones((9, 9), np.float32))
+            status = 0 if kernels(step) == 2 else 2
+        finally:
+            os._exit(status)
+    thread.join()
+    end = time.monotonic() + 20.0
+    done, status = os.waitpid(child, os.WNOHANG)
+    while not done and time.monotonic() < end:
+        time.sleep(0.01)
+        done, status = os.waitpid(child, os.WNOHANG)
+    if not done:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert done, "the child waits for ever"
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_an_interrupted_step_runs_compiled_in_its_next_call():
+    guarded = compiled._Guarded(lambda _: None, lambda _: None, ())
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def call_until_interrupted(seconds):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            guarded([])
+
+    earlier = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for i in range(2000):
+            with pytest.raises(KeyboardInterrupt):
+                call_until_interrupted(1e-5 + i * 1e-8)
+            assert not guarded._running.locked()
+    finally:
+        signal.signal(signal.SIGALRM, earlier)

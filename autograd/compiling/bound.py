@@ -86,6 +86,7 @@ class _Binder:
         self.program, self.groups = program, groups
         self.layouts, self.ownership = layouts, ownership
         self.kernels: dict[int, KernelText] = {}
+        self.compiled: dict[str, machine.Kernel] = {}
         self.fixed: dict[int, np.ndarray] = dict(program.state)
         self.reads = [self._reads_of(g) for g in groups]
         self.last_use: dict[int, int] = {}  # slot -> position
@@ -266,6 +267,9 @@ class _Binder:
         """The action of each group; the first of kernels in a row runs them all."""
         actions: list[Action] = []
         row: list[_Call] = []
+        if self.kernels and machine.is_available():
+            texts = [kernel.text for kernel in self.kernels.values()]
+            self.compiled = machine.compiled_kernels(texts)
         start = 0
         for position, group in enumerate(self.groups):
             if position in self.kernels and machine.is_available():
@@ -351,7 +355,7 @@ class _Binder:
             table[index] = self.scratch.ctypes.data + offset
             offset += _padded(nbytes)
         held = [self.scratch, *(self.fixed[slot] for slot in known if slot in self.fixed)]
-        call = _Call(machine.kernel_address(kernel.text), table, held)
+        call = _Call(self.compiled[kernel.text], table, held)
         for index, slot in enumerate(known):
             if slot not in self.fixed:
                 layout = self.layouts[slot] if index >= len(kernel.reads) else None
@@ -363,13 +367,14 @@ class _Binder:
 class _Call:
     """One call of a kernel.
 
+    kernel: owns the code, and so must live as long as the call
     table:  the addresses of all that it reads and writes
     held:   the arrays whose addresses stay in the table, and so must live as long
     moving: (index in the table, slot, layout) of what lies elsewhere in each call; the layout of a
             result, which is new in each call, None for what is read
     """
 
-    address: int
+    kernel: machine.Kernel
     table: np.ndarray
     held: list[np.ndarray]
     moving: list[tuple[int, int, Layout | None]] = field(default_factory=list)
@@ -377,7 +382,7 @@ class _Call:
 
 def _calls_in_a_row(calls: list[_Call]) -> Action:
     """The action of several kernels, one after another."""
-    addresses = [number for c in calls for number in (c.address, c.table.ctypes.data)]
+    addresses = [number for c in calls for number in (c.kernel.address, c.table.ctypes.data)]
     row = np.array([*addresses, 0], np.intp)
     moving = [
         (c.table, index, slot, None if layout is None else (layout.shape, layout.dtype))
@@ -390,7 +395,7 @@ def _calls_in_a_row(calls: list[_Call]) -> Action:
 def _call_kernels(
     addresses: int, moving: list[tuple[Any, ...]], held: Any, values: list[Any]
 ) -> None:
-    """Run kernels; `held` owns the memory of the addresses."""
+    """Run kernels; `held` owns the code and memory of the addresses."""
     for table, index, slot, form in moving:
         if form is not None:
             values[slot] = np.empty(*form)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
 import numpy as np
@@ -45,9 +46,13 @@ _Form = tuple[tuple[int, ...], "np.dtype[Any]", tuple[int, ...]] | None
 
 PASSES = (fold_constants, join_equal_entries, remove_unused, write_first_instead_of_zeroing)
 
+COMPILED_VARIANTS = 64  # of one step; the least recently used one is replayed from then on
+
 NOT_RECORDED = "{name} has not been recorded yet: call it twice first.\n"
 REFUSED = "compile: LLVM refuses a kernel, so operations run one by one: {error}"
 NOT_ON_NUMPY = "some of its arrays are no aligned NumPy arrays"
+
+_uses = count()
 
 
 class Compiled(Replay[P]):
@@ -120,7 +125,21 @@ class Compiled(Replay[P]):
             program = rewrite(program, layouts)
         bound = self._compile(program, layouts)
         self._bound.append((recorded, program, bound))
-        return _guarded(bound.run, plain, program.apart)
+        self._make_room()
+        return _Guarded(bound.run, plain, program.apart)
+
+    def _make_room(self) -> None:
+        """Leave the least recently used programs to replay, for one more that is compiled."""
+        runs = [
+            (run, program)
+            for known in list(self._variants.values())
+            for program, run in known.programs
+            if isinstance(run, _Guarded) and run.compiled is not None
+        ]
+        runs.sort(key=lambda each: each[0].last_use)
+        for run, program in runs[: max(0, len(runs) + 1 - COMPILED_VARIANTS)]:
+            run.compiled = None
+            self._bound = [each for each in self._bound if each[0] is not program]
 
     def _compile(self, program: Program, layouts: list[Layout]) -> BoundProgram:
         ownership = ownership_of(program, layouts)
@@ -145,24 +164,29 @@ class Compiled(Replay[P]):
         return layouts, super()._call_key(nest, arrays)
 
 
-def _guarded(run: ProgramRun, plain: ProgramRun, apart: tuple[Any, ...]) -> ProgramRun:
+class _Guarded:
     """Run compiled, or replay where that would not do.
 
-    apart: the memory that no argument may share
+    compiled: None once the program has been left to replay
+    apart:    the memory that no argument may share
     """
-    running = threading.Lock()  # a second thread must not write into the same memory
 
-    def guarded(arrays: list[Any]) -> Any:
-        if any(np.may_share_memory(a, b) for b in apart for a in arrays):
-            return plain(arrays)
-        if not running.acquire(blocking=False):
-            return plain(arrays)
-        try:
+    def __init__(self, compiled: ProgramRun, plain: ProgramRun, apart: tuple[Any, ...]) -> None:
+        self.compiled: ProgramRun | None = compiled
+        self.last_use = next(_uses)
+        self._plain, self._apart = plain, apart
+        self._running = threading.Lock()  # a second thread must not write into the same memory
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        run = self.compiled
+        self.last_use = next(_uses)
+        if run is None or any(np.may_share_memory(a, b) for b in self._apart for a in arrays):
+            return self._plain(arrays)
+        if self._running.locked():
+            return self._plain(arrays)
+        # No exception of a signal comes between `with` and its lock, as it may after `acquire`.
+        with self._running:  # where two threads come at once, one waits here
             return run(arrays)
-        finally:
-            running.release()
-
-    return guarded
 
 
 def _form(array: Any) -> _Form:
