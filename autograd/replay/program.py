@@ -63,6 +63,7 @@ class Program:
             for entry in self.entries
             if entry.primitive.view and isinstance(entry.operands[0], ProgramSlot)
             for leaf in leaves(list(entry.results))
+            if leaf.number > entry.operands[0].number  # else the view is its base itself
         }
         found = {}
         for part in leaves(self.result):
