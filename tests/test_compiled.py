@@ -361,7 +361,7 @@ def test_gradients_are_written_first_and_not_zeroed():
     found = step(x).numpy()
     ordinary = gradient.numpy().copy()
     expected = body(x).numpy()
-    np.testing.assert_allclose(ordinary, gradient.numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ordinary, gradient.numpy(), rtol=1e-5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

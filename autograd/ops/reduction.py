@@ -223,7 +223,7 @@ def var(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
     """The mean squared deviation from the mean over `axis`, divided by n - `ddof` instead of n."""
     x = as_operand(x)
     v = _wide_var(e.widen_half(x), axis, ddof, keepdims)
-    return e.cast(v, dtype=x.dtype) if x.dtype == np.float16 else v
+    return e.as_half_was(v, x)
 
 
 def _wide_var(x: Operand, axis: Axes, ddof: float, keepdims: bool) -> Tensor:
@@ -242,7 +242,7 @@ def std(x: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) 
     # Of one entry it is 0 everywhere, which has all derivatives.
     single = math.prod(x.shape[a] for a in normalize_axes(axis, x.ndim)) == 1 and not ddof
     y = v if single else e.guarded_sqrt(v)
-    return e.cast(y, dtype=x.dtype) if x.dtype == np.float16 else y
+    return e.as_half_was(y, x)
 
 
 @primitive

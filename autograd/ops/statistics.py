@@ -335,7 +335,7 @@ def nanmean(a: Operand, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def nanvar(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The variance over `axis` of the entries that are not NaN."""
     a = as_operand(a)
-    return _as_half_was(_wide_nanvar(e.widen_half(a), axis, ddof, keepdims), a)
+    return e.as_half_was(_wide_nanvar(e.widen_half(a), axis, ddof, keepdims), a)
 
 
 def _wide_nanvar(a: Tensor, axis: Axes, ddof: float, keepdims: bool) -> Tensor:
@@ -346,11 +346,6 @@ def _wide_nanvar(a: Tensor, axis: Axes, ddof: float, keepdims: bool) -> Tensor:
     return squares / e.where(free > 0, free, np.nan)
 
 
-def _as_half_was(y: Tensor, x: Tensor) -> Tensor:
-    """y in float16 if x is float16: the end of what was computed in float32."""
-    return e.cast(y, dtype=x.dtype) if x.dtype == np.float16 else y
-
-
 @composite(numpy=np.nanstd)
 def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis` of the entries that are not NaN."""
@@ -359,7 +354,7 @@ def nanstd(a: Operand, axis: Axes = None, ddof: float = 0, keepdims: bool = Fals
     # Of one entry it is 0 everywhere, which has all derivatives.
     count = r.sum(e.logical_not(e.isnan(a)), axis=axis, keepdims=keepdims)
     single = e.logical_and(e.equal(count, 1), e.equal(v, 0))
-    return _as_half_was(e.where(single, v, e.guarded_sqrt(e.where(single, 1, v))), a)
+    return e.as_half_was(e.where(single, v, e.guarded_sqrt(e.where(single, 1, v))), a)
 
 
 def _nan_extremum(

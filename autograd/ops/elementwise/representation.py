@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tapegrad.autograd.core.tensor import Tensor
     from tapegrad.autograd.core.types import Array, DTypeLike, Namespace, Operand
 
-__all__ = ["cast", "identity", "ldexp", "nextafter", "spacing", "widen_half"]
+__all__ = ["as_half_was", "cast", "identity", "ldexp", "nextafter", "spacing", "widen_half"]
 
 
 @ufunc(np.nextafter)
@@ -48,6 +48,11 @@ cast.batch(leading_axes_rule)
 def widen_half(x: Array) -> Array:
     """x in float32 if it is float16, for sums that float16 cannot hold."""
     return cast(x, dtype=np.float32) if x.dtype == np.float16 else x
+
+
+def as_half_was(y: Array, x: Array) -> Array:
+    """y in float16 if x is float16: the end of what `widen_half` began."""
+    return cast(y, dtype=np.float16) if x.dtype == np.float16 else y
 
 
 @primitive(view=True)

@@ -78,7 +78,7 @@ class Augmenter:
         return json.dumps([type(self).__name__.lower(), self._kwargs])
 
     def __call__(self, src: Picture) -> Picture:
-        raise NotImplementedError("Must override implementation.")
+        raise NotImplementedError(f"{type(self).__name__} has no __call__(src) of its own")
 
 
 class SequentialAug(Augmenter):

@@ -55,7 +55,7 @@ class DetAugmenter:
         return json.dumps([type(self).__name__.lower(), self._kwargs])
 
     def __call__(self, src: Picture, label: np.ndarray) -> tuple[Picture, np.ndarray]:
-        raise NotImplementedError("Must override implementation.")
+        raise NotImplementedError(f"{type(self).__name__} has no __call__(src, label) of its own")
 
 
 class DetBorrowAug(DetAugmenter):
