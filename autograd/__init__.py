@@ -1,7 +1,6 @@
 """tapegrad.autograd: Tensors, primitives, and the derivatives that fall out of them."""
 
 from tapegrad.autograd import ops
-from tapegrad.autograd.compiling.compiled import Compiled, compile
 from tapegrad.autograd.core.composite import composite, composites
 from tapegrad.autograd.core.declaration import Primitive, primitives
 from tapegrad.autograd.core.declaring import primitive
@@ -35,7 +34,6 @@ __all__ = [
     "AnomalyError",
     "BatchingError",
     "CheckpointError",
-    "Compiled",
     "InPlaceError",
     "Parameter",
     "Primitive",
@@ -45,7 +43,6 @@ __all__ = [
     "Tensor",
     "checkpoint",
     "checkpoint_sequential",
-    "compile",
     "composite",
     "composites",
     "default_dtype",

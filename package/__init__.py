@@ -1,8 +1,9 @@
 """tapegrad: differentiable NumPy code, with Torch7's modules on top.
 
 The front door: the names most programs need, and the folders they come from. `tapegrad.autograd`
-has the rest of the engine, `tapegrad.autograd.check` the laws.  The import stays light: `nn` and
-`optim` are imported when they are first named, and nothing optional before it is used.
+has the rest of the engine, `tapegrad.autograd.check` the laws.  The import stays light: `nn`,
+`optim` and what `compile` needs are imported when they are first named, and nothing optional before
+it is used.
 """
 
 from importlib import import_module
@@ -18,7 +19,6 @@ from tapegrad.autograd import (
     Tensor,
     checkpoint,
     checkpoint_sequential,
-    compile,
     custom_vjp,
     default_dtype,
     detect_anomaly,
@@ -46,6 +46,7 @@ from tapegrad.devices import device, manual_seed
 
 if TYPE_CHECKING:
     from tapegrad import errors, nn, optim, typing
+    from tapegrad.autograd.compiling.compiled import compile
 
 __all__ = [
     "__version__",
@@ -98,6 +99,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in {"errors", "nn", "optim", "typing"}:
         return import_module(f"tapegrad.{name}")
+    if name == "compile":
+        return import_module("tapegrad.autograd.compiling.compiled").compile
     raise import_module("tapegrad._advice").absent_in_front(name, list(globals()))
 
 
