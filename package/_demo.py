@@ -98,13 +98,35 @@ def shift_images(images: np.ndarray, generator: np.random.Generator) -> np.ndarr
 
 
 def train_model(
-    model: nn.Module, digits: Digits, *, device: Device | str, epochs: int, seed: int
+    model: nn.Module,
+    digits: Digits,
+    *,
+    device: Device | str,
+    epochs: int,
+    seed: int,
+    compiled: bool = False,
 ) -> Curve:
-    """Train in place, by Adam with a rate that falls to zero along a cosine; return the curve."""
+    """Train in place, by Adam with a rate that falls to zero along a cosine; return the curve.
+
+    compiled: loss and gradient are recorded on the first two batches and run compiled afterwards
+    """
     from tqdm import tqdm
 
     draw = np.random.default_rng(seed)
     criterion = nn.CrossEntropyCriterion()
+
+    def compute_loss(x: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of a batch, and leave its gradient in the parameters."""
+        model.zeroGradParameters()
+        output = model.forward(x)
+        loss = criterion.forward(output, target)
+        model.backward(x, criterion.backward(output, target))
+        return loss
+
+    if compiled:
+        from tapegrad import compile
+
+        compute_loss = compile(compute_loss)
     weights, gradients = model.getParameters()
     config = {"learningRate": LEARNING_RATE, "weightDecay": WEIGHT_DECAY}
     state: dict[str, Any] = {}
@@ -127,11 +149,7 @@ def train_model(
                 def loss_and_gradient(
                     _: Tensor, x: Tensor = x, target: Tensor = target
                 ) -> tuple[Tensor, Tensor]:
-                    model.zeroGradParameters()
-                    output = model.forward(x)
-                    loss = criterion.forward(output, target)
-                    model.backward(x, criterion.backward(output, target))
-                    return loss, gradients
+                    return compute_loss(x, target), gradients
 
                 config["learningRate"] = (
                     LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / n_steps))
@@ -253,9 +271,12 @@ def summary_of(model: nn.Module, images: np.ndarray, device: Device | str) -> st
     return text
 
 
-def run_demo(*, device: Device | str, epochs: int, seed: int, out: str) -> None:
+def run_demo(
+    *, device: Device | str, epochs: int, seed: int, out: str, compiled: bool = False
+) -> None:
     """Run the demo: print what happens and leave three files in the folder `out`.
 
+    compiled: train with a compiled step
     Raises DemoError if the model that was saved does not answer as the one that was trained.
     """
     from threadpoolctl import threadpool_limits
@@ -265,10 +286,12 @@ def run_demo(*, device: Device | str, epochs: int, seed: int, out: str) -> None:
     # The matrices are small: a second BLAS thread gains nothing, and where another process wants
     # the same processors the two wait for each other (6 epochs: 1.5 s with one, 18 s with two).
     with threadpool_limits(limits=1, user_api="blas"):
-        _train_and_save(folder, device, epochs, seed)
+        _train_and_save(folder, device, epochs, seed, compiled=compiled)
 
 
-def _train_and_save(folder: Path, device: Device | str, epochs: int, seed: int) -> None:
+def _train_and_save(
+    folder: Path, device: Device | str, epochs: int, seed: int, *, compiled: bool
+) -> None:
     manual_seed(seed)
     digits = load_digits(seed)
     model = LeNet().to(device)
@@ -277,7 +300,7 @@ def _train_and_save(folder: Path, device: Device | str, epochs: int, seed: int) 
     print(f"\n{n_train} digits to learn from, {n_test} to test; on {device}, epochs: {epochs}")
 
     start = time.perf_counter()
-    curve = train_model(model, digits, device=device, epochs=epochs, seed=seed)
+    curve = train_model(model, digits, device=device, epochs=epochs, seed=seed, compiled=compiled)
     answers = compute_scores(model, digits.test_images, device)
     print(f"trained in {time.perf_counter() - start:.1f} s")
 

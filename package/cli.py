@@ -77,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", default="tapegrad-demo", help="folder for the model and the pictures"
     )
+    demo.add_argument(
+        "--compile", action="store_true", help="train with a step that is recorded and compiled"
+    )
     demo.set_defaults(run=_demo)
 
     check = commands.add_parser(
@@ -132,7 +135,13 @@ def _demo(options: argparse.Namespace) -> int:
 
     try:
         device = devices.device(options.device)
-        demo.run_demo(device=device, epochs=options.epochs, seed=options.seed, out=options.out)
+        demo.run_demo(
+            device=device,
+            epochs=options.epochs,
+            seed=options.seed,
+            out=options.out,
+            compiled=options.compile,
+        )
     except (devices.DeviceError, demo.DemoError, OSError) as error:
         raise CommandError(str(error)) from error
     return 0

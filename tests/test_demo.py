@@ -42,7 +42,7 @@ def test_the_demo_loss_has_right_first_and_second_derivatives(mode):
     assert report.verdict == "ok", report
 
 
-def fitted(device):
+def fitted(device, *, compiled=False):
     """A model fitted on `device` to the zeros and ones among the digits, and its curve."""
     devices.manual_seed(0)
     digits = _demo.load_digits(0)
@@ -55,7 +55,8 @@ def fitted(device):
     )
     device = devices.device(device)
     model = _demo.LeNet().to(device)
-    return model, _demo.train_model(model, few, device=device, epochs=4, seed=0)
+    curve = _demo.train_model(model, few, device=device, epochs=4, seed=0, compiled=compiled)
+    return model, curve
 
 
 def test_the_network_learns_to_tell_two_digits_apart_in_a_few_steps():
@@ -63,6 +64,12 @@ def test_the_network_learns_to_tell_two_digits_apart_in_a_few_steps():
     assert len(curve.loss) == len(curve.accuracy) == 4
     assert curve.loss[-1] < curve.loss[0]
     assert curve.accuracy[-1] > 0.95
+
+
+def test_the_network_learns_the_same_with_a_compiled_step():
+    eager, compiled = fitted("cpu")[1], fitted("cpu", compiled=True)[1]
+    np.testing.assert_allclose(compiled.loss, eager.loss, rtol=2e-3)
+    assert compiled.accuracy[-1] > 0.95
 
 
 @pytest.mark.parametrize("device", ["strict", pytest.param("cuda", marks=pytest.mark.cuda)])

@@ -22,7 +22,6 @@ OF_MODULES = {
     "buffers": "named_buffers() has them with their names",
     "build": "a module has its parameters from its constructor on",
     "call": "write updateOutput (or forward), and call the module: module(x)",
-    "compile": "tapegrad.compile(step) records a step and compiles it; " + _TRAIN,
     "count_params": "summary() counts them; sum(p.size for p in module.parameters()[0])",
     "export": "save(path) writes safetensors or Torch7's format; state_dict() has the arrays",
     "extend": "for module in modules: container.add(module)",

@@ -21,10 +21,16 @@ from tapegrad.nn.core.summary import summary_html, summary_text
 from tapegrad.nn.methods.advice import absent_attribute
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.compiled import Compiled
     from tapegrad.autograd.core.types import Operand
     from tapegrad.devices import Device
 
 __all__ = ["Python"]
+
+NOT_A_STEP = (
+    "compile(criterion, optimizer) takes a criterion and an optimizer of tapegrad.optim; found "
+    "{found}"
+)
 
 
 class Python(Part):
@@ -62,6 +68,40 @@ class Python(Part):
         """Convert parameters and buffers to float16; returns self."""
         converted: Self = self.type(np.float16)
         return converted
+
+    def compile(
+        self,
+        criterion: Callable[[Any, Any], Any] | None = None,
+        optimizer: Any = None,
+        *,
+        fuse: bool = True,
+    ) -> Compiled[...]:
+        """Return a compiled call of the module, or a compiled training step of it.
+
+        Without arguments: (x, …) -> output, what ``tapegrad.compile(module)`` gives.
+        With a criterion and an optimizer: (x, …, target) -> loss, 0-d.  It sets the gradients to
+        zero, runs the forward code, the criterion and the reverse sweep, and updates.
+        fuse: as in `tapegrad.compile`, whose guards and errors these are
+        Raises TypeError for one without the other, and for the two in the other order.
+        """
+        # Most programs compile nothing, and the compiler takes a fifth of the package's import.
+        from tapegrad.autograd.compiling.compiled import compile
+
+        if criterion is None and optimizer is None:
+            return compile(self, fuse=fuse)
+        if not callable(criterion) or not hasattr(optimizer, "zero_grad"):
+            found = ", ".join(type(each).__name__ for each in (criterion, optimizer))
+            raise TypeError(NOT_A_STEP.format(found=found))
+
+        def training_step(*batch: Any) -> Any:
+            *inputs, target = batch
+            optimizer.zero_grad()
+            loss = criterion(self(*inputs), target)  # type: ignore[operator]  # a module is called
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return compile(training_step, fuse=fuse)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call ``hook(module, inputs)`` before the forward code, with the tuple of inputs.

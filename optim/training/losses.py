@@ -18,7 +18,14 @@ from tapegrad.autograd import Tensor, ops
 from tapegrad.autograd.core.tensor import array_of
 from tapegrad.optim.training.metrics import samples_in
 
-__all__ = ["MeanLoss", "batch_loss", "labels_ignored_by"]
+__all__ = [
+    "MeanLoss",
+    "batch_loss",
+    "batch_weights",
+    "labels_ignored_by",
+    "mean_loss",
+    "sample_factors",
+]
 
 ONE_NUMBER = (
     "Trainer(sample_weights=True): the criterion returns one loss for the batch, and weights of "
@@ -60,25 +67,56 @@ def batch_loss(
     A criterion that returns one loss for each sample, (N, …), is averaged over the samples, with
     their weights if there are any.  Raises ValueError for other shapes.
     """
-    loss = criterion(output, target)
-    samples = samples_in(target)
-    if getattr(loss, "ndim", 0):
-        if loss.shape[0] != samples:
-            raise ValueError(NOT_ONE_EACH.format(losses=loss.shape, samples=samples))
-        each = ops.mean(loss.reshape((samples, -1)), axis=1)
-        if sample_weights is None:
-            return ops.mean(each), (samples, samples)
-        weights = _checked_weights(sample_weights, samples)
-        total = float(weights.sum())
-        factors = weights / (total or 1)
-        moved = devices.to_device(factors.astype(each.dtype), each.device)
-        return ops.sum(each * Tensor(moved)), (total, total)
+    factors, total = None, None
     if sample_weights is not None:
-        raise ValueError(ONE_NUMBER)
-    mean_weights = getattr(criterion, "mean_weights", None)
-    if mean_weights is None:
-        return loss, (samples, samples)
-    return loss, mean_weights(output, target, samples)
+        factors, total = sample_factors(sample_weights, samples_in(target))
+    losses = criterion(output, target)
+    loss = mean_loss(losses, factors, samples_in(target))
+    if total is not None:
+        return loss, (total, total)
+    return loss, batch_weights(criterion, output, target, one_each=np.ndim(losses) > 0)
+
+
+def sample_factors(sample_weights: Any, samples: int) -> tuple[np.ndarray, float]:
+    """Return weights of samples divided by their sum, (N,) float64, and the sum.
+
+    Raises ValueError for negative weights, and for another number of them.
+    """
+    weights = _checked_weights(sample_weights, samples)
+    total = float(weights.sum())
+    return weights / (total or 1), total
+
+
+def mean_loss(losses: Any, factors: Any, samples: int) -> Any:
+    """Return the loss of a batch, 0-d: of losses of samples, (N, …), the mean, or Σ factor·loss.
+
+    factors: (N,), or None for 1 / N each
+    Raises ValueError for losses that are not one for each sample.
+    """
+    if not getattr(losses, "ndim", 0):
+        if factors is not None:
+            raise ValueError(ONE_NUMBER)
+        return losses
+    if losses.shape[0] != samples:
+        raise ValueError(NOT_ONE_EACH.format(losses=losses.shape, samples=samples))
+    each = ops.mean(losses.reshape((samples, -1)), axis=1)
+    if factors is None:
+        return ops.mean(each)
+    if not isinstance(factors, Tensor):
+        factors = Tensor(devices.to_device(factors, each.device))
+    return ops.sum(each * factors.astype(each.dtype))
+
+
+def batch_weights(
+    criterion: Any, output: Any, target: Any, *, one_each: bool
+) -> tuple[float, float]:
+    """Return the (factor, weight) of a batch without weights of samples.
+
+    one_each: whether the criterion returned a loss for each sample
+    """
+    samples = samples_in(target)
+    mean_weights = None if one_each else getattr(criterion, "mean_weights", None)
+    return (samples, samples) if mean_weights is None else mean_weights(output, target, samples)
 
 
 def _checked_weights(weights: Any, samples: int) -> np.ndarray:

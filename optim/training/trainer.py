@@ -19,13 +19,15 @@ from tapegrad.autograd.core.former import renamed_argument
 from tapegrad.autograd.core.tensor import array_of, untracked
 from tapegrad.optim.core.interrupt import defer_interrupt
 from tapegrad.optim.training.checkpoint import Checkpoints, ResumeError
+from tapegrad.optim.training.compiled_gradients import compile_gradients
 from tapegrad.optim.training.data import Batch, Batches, Data, HasEpochs, SampleStream, as_batches
-from tapegrad.optim.training.evaluation import NO_BATCHES, Evaluator, Model
-from tapegrad.optim.training.losses import MeanLoss
+from tapegrad.optim.training.evaluation import NO_BATCHES, Evaluator, Model, to_tensors
+from tapegrad.optim.training.losses import MeanLoss, batch_weights, sample_factors
 from tapegrad.optim.training.metrics import MetricSource, make_metrics, samples_in
 from tapegrad.optim.training.progress import Progress
 
 if TYPE_CHECKING:
+    from tapegrad.autograd.compiling.compiled import Compiled
     from tapegrad.optim.core.optimizer import Optimizer
     from tapegrad.optim.schedules import ReduceOnPlateau
     from tapegrad.optim.training.average import ExponentialMovingAverage
@@ -68,6 +70,9 @@ class Trainer(Evaluator):
     sample_weights: batches are (x, target, weights), also those of the validation; losses are
                  means with these weights, of a criterion that returns one loss for each sample
     progress:    a line with loss, rate, samples per second and the time left
+    compile:     record the gradients of a batch once for each shape, and run them compiled, as
+                 `tapegrad.compile` does; with what compiling allows, the same figures.  (A last
+                 batch of another size is another shape; `Batches(…, drop_last=True)` has none.)
     A loss is reported as the mean over samples, however they were cut into batches, also where the
     criterion sums; the weights of classes and of samples count.
     A step is a batch.  Parts of the model that are in evaluation mode stay so, such as a
@@ -92,6 +97,7 @@ class Trainer(Evaluator):
         save_every: int | None = None,
         sample_weights: bool = False,
         progress: bool = True,
+        compile: bool = False,
     ) -> None:
         if save_every is not None and folder is None:
             raise ValueError("Trainer: save_every needs a folder for the checkpoints")
@@ -107,7 +113,8 @@ class Trainer(Evaluator):
         self.callbacks, self.average, self.plateau = list(callbacks), average, plateau
         self.checkpoints = None if folder is None else Checkpoints(folder, keep)
         self.save_every, self.progress = save_every, progress
-        self.sample_weights = sample_weights
+        self.sample_weights, self.compile = sample_weights, compile
+        self._gradients: Compiled[...] | None = None
         self.step_count = self.epoch = self.position = 0
         self.best = math.inf
         self.epoch_loss = MeanLoss()
@@ -288,18 +295,22 @@ class Trainer(Evaluator):
 
     def _update(self, batch: Batch) -> float:
         """Make one step, and return the loss that it was computed for."""
-        self.optimizer.zero_grad()
         # Running statistics have moved before the loss is known.
         kept = [(buffer, array_of(buffer).copy()) for buffer in self._buffers]
-        _, loss, weights, _ = self._forward(batch)
-        value = float(loss)
+        if self.compile:
+            value, weights = self._run_compiled(batch)
+        else:
+            self.optimizer.zero_grad()
+            _, loss, weights, _ = self._forward(batch)
+            value = float(loss)
         if not math.isfinite(value):
             for buffer, array in kept:
                 buffer.assign(untracked(array))
             paths = [] if self.checkpoints is None else self.checkpoints.paths()
             last = f" The last good one is {paths[-1]}." if paths else ""
             raise FloatingPointError(NOT_FINITE.format(step=self.step_count, loss=value, last=last))
-        self._differentiate(loss)
+        if not self.compile:
+            self._differentiate(loss)
         with defer_interrupt():
             # All of these, or none: Ctrl-C waits.
             if self.optimizer.step() and self.average is not None:
@@ -313,6 +324,23 @@ class Trainer(Evaluator):
     def _differentiate(self, loss: Any) -> None:
         """Add the loss's derivatives to the gradients."""
         loss.backward()
+
+    def _run_compiled(self, batch: Batch) -> tuple[float, tuple[float, float]]:
+        """Fill the gradients for a batch; return its loss and the loss's (factor, weight)."""
+        if self._gradients is None:
+            self._gradients = compile_gradients(self.model, self.criterion, self.optimizer.named)
+        *inputs, target = batch
+        factors, total = None, None
+        if self.sample_weights:
+            *inputs, target, sample_weights = batch
+            factors, total = sample_factors(sample_weights, samples_in(target))
+        self.optimizer.gradients()  # lie where the update reads them
+        is_first = not self.optimizer.accumulated
+        inputs = [to_tensors(x) for x in inputs]
+        output, loss, one_each = self._gradients(inputs, target, factors, is_first)
+        if total is not None:
+            return float(loss), (total, total)
+        return float(loss), batch_weights(self.criterion, output, target, one_each=one_each)
 
     def _finish_accumulating(self) -> None:
         with defer_interrupt():
