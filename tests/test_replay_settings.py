@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import inspect
 import operator
+import pickle
+import sys
 import types
 import warnings
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from cases import CRITERIONS, MODULES, OPTIMIZERS
 
+import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.autograd import Parameter, ReplayError, Tensor, replay
 from tapegrad.autograd.check import CRITERION_LAWS, MODULE_LAWS, OPTIMIZER_LAWS, Draws, LawError
@@ -20,6 +24,7 @@ from tapegrad.autograd.check.criterions import CriterionTrial
 from tapegrad.autograd.check.modules import ModuleTrial
 from tapegrad.autograd.check.optimizers import OptimizerTrial
 from tapegrad.autograd.core.tree import leaves
+from tapegrad.autograd.replay.step import Replay
 from tapegrad.autograd.replay.watching import Watches
 
 X = np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(3, 4)
@@ -534,3 +539,89 @@ def test_a_stateful_forward_in_a_step_is_replayed_too():
         expected = model.backward(X + np.float32(i), y).numpy()
         np.testing.assert_array_equal(found, expected)
     assert isinstance(model.output, Tensor)
+
+
+# Options and arguments that change --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda sgd: setattr(sgd, "momentum", 0.5),
+        lambda sgd: setattr(sgd, "weight_decay", 0.1),
+        lambda sgd: sgd.groups[0].options.update(nesterov=True),
+    ],
+)
+def test_an_option_may_change_after_the_first_call(change):
+    def losses(recorded):
+        tg.manual_seed(0)
+        model = nn.Linear(4, 2)
+        sgd = optim.SGD(model, lr=0.1, momentum=0.9)
+
+        def step(x):
+            sgd.zero_grad()
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            sgd.step()
+            return loss
+
+        run = replay(step) if recorded else step
+        found = [float(run(X))]
+        change(sgd)
+        return found + [float(run(X)) for _ in range(4)]
+
+    assert losses(recorded=True) == losses(recorded=False)
+
+
+def test_zeros_of_either_sign_are_other_arguments():
+    turned = replay(np.arctan2)
+    zeros = np.zeros(2)
+    for _ in range(3):
+        for y, angle in (
+            (0.0, 0.0),
+            (-0.0, np.pi),
+            (np.float32(0.0), 0.0),
+            (np.float32(-0.0), np.pi),
+        ):
+            np.testing.assert_allclose(turned(zeros, y).numpy(), angle)
+
+
+def test_a_nan_is_one_argument():
+    filled = replay(lambda x, y: x * 0 + y)
+    for _ in range(4):
+        assert np.isnan(filled(X, float("nan")).numpy()).all()
+    assert filled.recorded == 1
+
+
+def test_a_number_that_changes_at_each_call_ends_in_a_warning_and_takes_no_memory():
+    scaled = replay(lambda x, k: x * k)
+
+    def run():
+        for k in range(40):
+            np.testing.assert_array_equal(scaled(X, float(k)).numpy(), X * k)
+
+    with pytest.warns(RuntimeWarning, match=r"argument 1 was another value.* as a 0-d array"):
+        run()
+    assert len(scaled._variants) < 40
+    for _ in range(3):  # a known one is replayed all the same
+        np.testing.assert_array_equal(scaled(X, 3.0).numpy(), X * 3)
+    assert scaled.recorded == 1
+
+
+def test_ever_new_shapes_are_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(sys.modules[Replay.__module__], "KEYS", 10)
+    doubled = replay(lambda x: x * 2)
+    for n in range(30):
+        doubled(np.ones(n))
+    assert len(doubled._variants) == 10
+
+
+@pytest.mark.parametrize("make", [replay, tg.compile])
+def test_a_copy_and_a_pickle_record_anew(make):
+    call = make(nn.Linear(4, 2))
+    for _ in range(3):
+        expected = call(X).numpy()
+    for other in (copy.deepcopy(call), copy.copy(call), pickle.loads(pickle.dumps(call))):
+        assert type(other) is type(call)
+        assert other.recorded == 0
+        np.testing.assert_array_equal(other(X).numpy(), expected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
 
@@ -66,7 +67,10 @@ class Compiled(Replay[P]):
         # the form of the arguments, what is known of it, and the program that ran
         self._latest: tuple[list[_Form], Any, Program, ProgramRun] | None = None
 
-    _step_results = ("_variants", "_bound", "_latest")
+    _step_results = ("_variants", "_alike", "_bound", "_latest")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), fuse=self._fuse), (self._step,)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the step as `Replay.__call__` does; a call like the last one finds its way faster."""

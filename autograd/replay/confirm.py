@@ -8,11 +8,10 @@ names the line that used it.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tapegrad.autograd.core.tensor import Tensor, array_of
-from tapegrad.autograd.replay.places import is_plain
+from tapegrad.autograd.replay.places import is_plain, is_same
 from tapegrad.autograd.replay.recording import ProgramEntry, ProgramSlot, Recording, ReplayError
 
 __all__ = ["confirm_recordings"]
@@ -112,8 +111,6 @@ def _require_same_numbers(old: Any, new: Any, where: str) -> None:
         for a, b in zip(old, new, strict=True):
             _require_same_numbers(a, b, where)
         return
-    if old is new or old == new:
-        return
-    if isinstance(old, float) and isinstance(new, float) and math.isnan(old) and math.isnan(new):
+    if old is new or (is_same(old, new) if isinstance(old, (float, complex)) else old == new):
         return
     raise ReplayError(CHANGED_NUMBER.format(where=where, old=old, new=new))

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, overload
 
+import numpy as np
+
 from tapegrad import devices
 from tapegrad.autograd.core.mode import install_observer, is_followed, is_recording
 from tapegrad.autograd.core.tensor import Tensor, as_array, untracked
@@ -29,14 +31,14 @@ from tapegrad.autograd.replay.recording import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tapegrad.autograd.replay.watching import Watches
 
 __all__ = ["Replay", "replay"]
 
 P = ParamSpec("P")  # the step's own parameters
 
+KEYS = 256  # shapes and Python arguments of one step that are remembered; the oldest goes
+ALIKE = 32  # new keys in a row that differ in Python arguments alone
 VARIANTS = 8  # of one step with one key, such as training and evaluation mode; the oldest goes
 MISSES = 6  # calls in a row that found other settings than all before them
 
@@ -45,7 +47,11 @@ NEVER_THE_SAME = (
     "replay. Pass what changes as an argument, or write it in place into a Tensor or Buffer."
 )
 
-
+OTHER_NUMBERS = (
+    "replay: argument {number} was another value at each of the last {count} calls, and a step is "
+    "recorded for each, so {name} runs without replay for values that are new. Pass a number that "
+    "changes as a 0-d array."
+)
 TRACKED = (
     "{name}: argument {number} is tracked, and what a recorded step returns has no past, so its "
     "derivative would be lost. Differentiate within the step, as in replay(value_and_grad(f)), or "
@@ -79,11 +85,13 @@ class _Pending:
 class Replay(Generic[P]):
     """A step that is recorded on its first calls and replayed afterwards; `replay` makes one."""
 
-    _step_results: tuple[str, ...] = ("_variants",)
+    _step_results: tuple[str, ...] = ("_variants", "_alike")
 
     def __init__(self, step: Callable[P, Any]) -> None:
         self._step: Callable[..., Any] = step
         self._variants: dict[Any, _Variants] = {}
+        # Python arguments of the last new key, and how many like it came in a row.
+        self._alike: tuple[Any, int] = (None, 0)
         self.__name__ = getattr(step, "__name__", type(step).__name__)
         self.__doc__ = step.__doc__
 
@@ -105,12 +113,42 @@ class Replay(Generic[P]):
         key = self._call_key(nest, arrays)
         known = self._variants.get(key)
         if known is None:
-            known = self._variants[key] = _Variants()
+            if self._is_never_the_same(arrays):
+                tensors = [untracked(a) if devices.is_array(a) else a for a in arrays]
+                return _without_past(self._run_step(replace_leaves(nest, tensors)))
+            known = self._add_key(key)
         for program, run in known.programs:
             if program.is_valid():
                 known.misses = 0
+                self._alike = (None, 0)
                 return run([a for a in arrays if devices.is_array(a)])
         return self._record(known, nest, arrays)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._step,)  # a copy records anew
+
+    def _add_key(self, key: Any) -> _Variants:
+        """Make room for the programs of a new key; the oldest key goes where there are too many."""
+        while len(self._variants) >= KEYS:
+            self._variants.pop(next(iter(self._variants)), None)
+        known = self._variants[key] = _Variants()
+        return known
+
+    def _is_never_the_same(self, arrays: list[Any]) -> bool:
+        """Whether new Python arguments have come at each of many calls with arrays alike."""
+        form = [(a.shape, a.dtype) if devices.is_array(a) else type(a) for a in arrays]
+        values = [None if devices.is_array(a) else a for a in arrays]
+        (earlier, count) = self._alike
+        if earlier is None or earlier[0] != form:
+            self._alike = ((form, values), 1)
+            return False
+        self._alike = ((form, values), count + 1)
+        if count == ALIKE:
+            changed = (i for i, (a, b) in enumerate(zip(earlier[1], values, strict=True)) if a != b)
+            number = next(changed, 0)
+            text = OTHER_NUMBERS.format(name=self.__name__, number=number, count=ALIKE)
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+        return count >= ALIKE
 
     @property
     def recorded(self) -> int:
@@ -203,8 +241,15 @@ def _call_key(nest: Any, arrays: list[Any]) -> Any:
             same = first.setdefault(id(a), i)
             parts.append((a.shape, str(a.dtype), str(devices.device_of(a)), same))
         else:
-            parts.append((type(a), a))
+            parts.append((type(a), _told_apart(a)))
     return tuple(parts)
+
+
+def _told_apart(value: Any) -> Any:
+    """A key for a Python argument: 0.0 is not -0.0, and nan is itself."""
+    if isinstance(value, np.generic):
+        return value.tobytes()
+    return repr(value) if isinstance(value, (float, complex)) else value
 
 
 @overload

@@ -243,6 +243,7 @@ class Optimizer:
                 learning, claimed, join=not self.rule.needs_whole_array, key_of=key_of
             )
             claimed += group.runs
+            self._settings(group)  # now: a recorded step then sees every later change of an option
         self._resting = at_rest(saved, self.named, claimed)
         self._arrays = [(p, array_of(p)) for p in self.named.values()]
 
