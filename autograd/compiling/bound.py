@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from tapegrad.autograd.compiling.buffers import (
 )
 from tapegrad.autograd.compiling.kernel_text import KernelText, kernel_text
 from tapegrad.autograd.compiling.layouts import Layout, Ownership, slots_in
+from tapegrad.autograd.compiling.times import Times
 from tapegrad.autograd.compiling.tracing import Value
 from tapegrad.autograd.core.errors import EngineSignal
 from tapegrad.autograd.replay.plain import bind_entry
@@ -49,15 +51,18 @@ class BoundProgram:
     unplanned: the bytes that they would take without reuse
     scratch: the memory that kernels work in
     views:   entries that are views, made once
+    timed:   runs as `run` does, and notes in `times` how long each part took
     """
 
     run: ProgramRun
+    timed: ProgramRun
     groups: list[EntryGroup]
     kernels: dict[int, KernelText] = field(default_factory=dict)
     nbytes: int = 0
     unplanned: int = 0
     scratch: int = 0
     views: set[int] = field(default_factory=set)
+    times: Times = field(default_factory=Times)
 
 
 def bind_program(
@@ -120,6 +125,7 @@ class _Binder:
         self._write_kernels()
         unplanned = self._plan()
         actions = self._actions()
+        times = Times()
         template: list[Any] = [None] * self.program.slot_count
         for slot, array in self.fixed.items():
             template[slot] = array
@@ -128,7 +134,7 @@ class _Binder:
         steps: list[tuple[Action, list[int]]] = []
         for position, action in enumerate(actions):
             if action is not _nothing:
-                steps.append((self._watched(position, action), freed[position]))
+                steps.append((self._watched(position, action), [*freed[position]]))
             elif steps:
                 steps[-1][1].extend(freed[position])
 
@@ -142,7 +148,24 @@ class _Binder:
                 return other.position
             return None
 
-        def run(arrays: list[Any]) -> Any:
+        def run_timed(values: list[Any]) -> int | None:
+            parts: list[tuple[int, int, int]] = []
+            first = perf_counter_ns()
+            try:
+                for position, action in enumerate(self.alone):
+                    if action is not _nothing:
+                        begin = perf_counter_ns()
+                        action(values)
+                        parts.append((position, begin, perf_counter_ns()))
+                    for number in freed[position]:
+                        values[number] = None
+            except _OtherForm as other:
+                return other.position
+            finally:
+                times.calls.append((first, perf_counter_ns(), parts))
+            return None
+
+        def run(arrays: list[Any], run_steps: Callable[..., int | None] = run_steps) -> Any:
             values = template.copy()
             for number, array in zip(inputs, arrays, strict=True):
                 values[number] = array
@@ -152,12 +175,14 @@ class _Binder:
 
         return BoundProgram(
             run,
+            partial(run, run_steps=run_timed),
             self.groups,
             self.kernels,
             self.arena.nbytes,
             unplanned,
             self.scratch.nbytes,
             self.views,
+            times,
         )
 
     def _watched(self, position: int, action: Action) -> Action:
@@ -267,6 +292,7 @@ class _Binder:
         """The action of each group; the first of kernels in a row runs them all."""
         actions: list[Action] = []
         row: list[_Call] = []
+        self.alone: list[Action] = []  # each group by itself, to be timed
         if self.kernels and machine.is_available():
             texts = [kernel.text for kernel in self.kernels.values()]
             self.compiled = machine.compiled_kernels(texts)
@@ -276,9 +302,11 @@ class _Binder:
                 start = start if row else position
                 row.append(self._bind_kernel(self.kernels[position]))
                 actions.append(_nothing)
+                self.alone.append(_calls_in_a_row(row[-1:]))
                 continue
             action = self._bind_group(position, group)
             actions.append(action)
+            self.alone.append(action if action is _nothing else self._watched(position, action))
             if row and action is not _nothing:
                 actions[start] = _calls_in_a_row(row)
                 row = []

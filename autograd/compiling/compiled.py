@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, ParamSpec, overload
@@ -30,6 +31,7 @@ from tapegrad.autograd.compiling.passes import (
     remove_unused,
 )
 from tapegrad.autograd.compiling.scalar_code import obstacle_to
+from tapegrad.autograd.compiling.times import NO_TIMES, draw_timeline
 from tapegrad.autograd.core.mode import is_followed
 from tapegrad.autograd.core.tensor import Tensor, array_of
 from tapegrad.autograd.replay.plain import bind_bodies
@@ -37,6 +39,7 @@ from tapegrad.autograd.replay.step import Replay
 
 if TYPE_CHECKING:
     from tapegrad.autograd.compiling.layouts import Layout
+    from tapegrad.autograd.core.drawing import Picture
     from tapegrad.autograd.replay.program import Program, ProgramRun
     from tapegrad.autograd.replay.recording import Recording
 
@@ -62,12 +65,13 @@ class Compiled(Replay[P]):
     def __init__(self, step: Callable[P, Any], *, fuse: bool = True) -> None:
         super().__init__(step)
         self._fuse = fuse
+        self._is_timed = False
         # (program as recorded, after the passes, what runs it)
         self._bound: list[tuple[Program, Program, BoundProgram | str]] = []
         # the form of the arguments, what is known of it, and the program that ran
         self._latest: tuple[list[_Form], Any, Program, ProgramRun] | None = None
 
-    _step_results = ("_variants", "_alike", "_bound", "_latest")
+    _step_results = ("_variants", "_alike", "_bound", "_latest", "_is_timed")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), fuse=self._fuse), (self._step,)
@@ -106,12 +110,41 @@ class Compiled(Replay[P]):
         """A table of what the step runs: kernels and calls, with their lines, and its memory.
 
         Where something kept an entry out of a kernel, the table says what.  One part for each
-        variant (shapes, settings) that has been compiled.
+        variant (shapes, settings) that has been compiled.  Microseconds of each kernel and call,
+        the minimum over the calls within `timing()`, stand in a column of their own.
         """
         self._forget_old_programs()
         if not self._bound:
             return NOT_RECORDED.format(name=self.__name__)
         return "\n".join(explanation(program, bound) for _, program, bound in self._bound)
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Within ``with step.timing():`` calls note how long each kernel and each call takes.
+
+        `explain()` and `timeline()` show it.  The calls before, which record and compile, are not
+        timed; times of an earlier `timing()` are forgotten.
+        """
+        for _, _, bound in self._bound:
+            if not isinstance(bound, str):
+                bound.times.calls.clear()
+        self._is_timed = True
+        try:
+            yield
+        finally:
+            self._is_timed = False
+
+    def timeline(self) -> Picture:
+        """Draw the fastest call of those within `timing()`, as a bar for each kernel and call.
+
+        Of several variants, the one that was timed last.  Jupyter shows the picture; its method
+        ``save("step.svg")`` writes a file.  Raises ValueError when no call has been timed.
+        """
+        timed = [b for *_, b in self._bound if not isinstance(b, str) and b.times.calls]
+        if not timed:
+            raise ValueError(f"{self.__name__}.timeline: {NO_TIMES}")
+        latest = max(timed, key=lambda bound: bound.times.calls[-1][0])
+        return draw_timeline(latest, self.__name__)
 
     def _forget_old_programs(self) -> None:
         """Keep nothing of variants that `replay` has dropped."""
@@ -130,7 +163,11 @@ class Compiled(Replay[P]):
         bound = self._compile(program, layouts)
         self._bound.append((recorded, program, bound))
         self._make_room()
-        return _Guarded(bound.run, plain, program.apart)
+
+        def run(arrays: list[Any]) -> Any:
+            return (bound.timed if self._is_timed else bound.run)(arrays)
+
+        return _Guarded(run, plain, program.apart)
 
     def _make_room(self) -> None:
         """Leave the least recently used programs to replay, for one more that is compiled."""

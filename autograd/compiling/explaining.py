@@ -26,18 +26,29 @@ def explanation(program: Program, bound: BoundProgram | str) -> str:
     counts = f"{fused} in {kernels}, {_count(views, 'view')} made once, {_count(left, 'call')}"
     places = f"{bound.nbytes:,} bytes for intermediate values ({bound.unplanned:,} without reuse)"
     memory = f"{places}, {bound.scratch:,} inside kernels"
-    lines = [
-        f"{len(program.entries)} operations: {counts}",
-        memory,
-        "",
-        f"{'runs':<8} {'shape':<16} {'line':<24} what",
-    ]
+    total = bound.times.of_call()
+    times = bound.times.of_parts()
+    lines = [f"{len(program.entries)} operations: {counts}", memory]
+    column = ""
+    if total is not None:
+        between = total - sum(times.values())
+        counted = _count(len(bound.times.calls), "timed call")
+        lines.append(f"{_microseconds(total)} µs ({counted}), {_microseconds(between)} in between")
+        column = f"{'µs':>9} "
+    lines += ["", f"{'runs':<8} {column}{'shape':<16} {'line':<24} what"]
     for position, group in enumerate(bound.groups):
-        lines.append(_line(group, position in bound.kernels, position in bound.views))
+        if column:
+            took = times.get(position)
+            column = f"{'' if took is None else _microseconds(took):>9} "
+        lines.append(_line(group, position in bound.kernels, position in bound.views, column))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _line(group: EntryGroup, is_kernel: bool, is_view: bool) -> str:
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f}"
+
+
+def _line(group: EntryGroup, is_kernel: bool, is_view: bool, column: str) -> str:
     first = group.entries[0]
     where = first.where.rsplit("/", 1)[-1]
     names = [entry.primitive.name for entry in group.entries]
@@ -47,11 +58,11 @@ def _line(group: EntryGroup, is_kernel: bool, is_view: bool) -> str:
         text = ", ".join(names[:MOST_NAMES])
         if len(names) > MOST_NAMES:
             text += f", … ({len(names)})"
-        return f"{'kernel':<8} {shape:<16} {where:<24} {text}"
+        return f"{'kernel':<8} {column}{shape:<16} {where:<24} {text}"
     kind = "view" if is_view else "call"
     reason = MOVING if first.primitive.view and not is_view else group.reason
     reason = "" if is_view or not reason else f": {reason}"
-    return f"{kind:<8} {'':<16} {where:<24} {names[0]}{reason}"
+    return f"{kind:<8} {column}{'':<16} {where:<24} {names[0]}{reason}"
 
 
 def _count(number: int, what: str) -> str:
